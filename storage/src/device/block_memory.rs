@@ -1,0 +1,285 @@
+//! Memory of one block: written once by its shard, read by the device and by readers on other threads meanwhile.
+//!
+//! Layout: [`BlockMemory::BLOCK_BYTES`] of the block as it goes to disk, then the length column while it grows (it moves
+//! behind the records when the block is closed).
+//!
+//! Rules of the unsafe code here:
+//! 1. One [`BlockWriter`] exists per memory; only it writes, and only while it is the open block or being closed.
+//! 2. Bytes of records below `visible` and their column entries are frozen: the writer never touches them again.
+//! 3. Readers touch nothing but what rule 2 freezes. The device reads the block after it was closed.
+//! 4. The writer takes memory back into use only when no reader or device holds it (`Arc::get_mut`).
+
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::format::{
+    BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, PAGE_BYTES, RECORD_ALIGN, RECORD_ROOT_BYTES, Records, Sequence, column_bytes,
+};
+
+/// Page-aligned memory of one block, shared between its writer, the device and readers.
+#[derive(Debug)]
+pub struct BlockMemory {
+    start: NonNull<u8>,
+    first_sequence: AtomicU64,
+    /// Records in the high half, bytes of records in the low half.
+    visible: AtomicU64,
+    /// What the device that this memory is registered with calls it; 0 for none. It lives and dies with the memory:
+    /// fresh memory at the same address is not what the kernel has registered.
+    registration: AtomicU64,
+}
+
+// SAFETY: rules 1 to 3 keep the writer and all readers on disjoint bytes; `visible` orders them.
+unsafe impl Send for BlockMemory {}
+// SAFETY: as above.
+unsafe impl Sync for BlockMemory {}
+
+impl BlockMemory {
+    /// Bytes of the block as it goes to disk.
+    pub const BLOCK_BYTES: usize = BLOCK_BYTES_MAX;
+
+    /// Most records a block can hold.
+    pub const RECORDS_MAX: usize = (BLOCK_BYTES_MAX - BLOCK_HEADER_BYTES) / (RECORD_ROOT_BYTES + size_of::<u16>());
+
+    const BYTES: usize = (Self::BLOCK_BYTES + column_bytes(Self::RECORDS_MAX)).next_multiple_of(PAGE_BYTES);
+
+    fn new() -> Self {
+        let start = map(Self::BYTES);
+        Self { start, first_sequence: AtomicU64::new(0), visible: AtomicU64::new(0), registration: AtomicU64::new(0) }
+    }
+
+    /// Address of the block, for the kernel.
+    pub(crate) fn address(&self) -> *const u8 {
+        self.start.as_ptr()
+    }
+
+    /// What [`BlockMemory::set_registration`] was last given, or 0.
+    pub(crate) fn registration(&self) -> u64 {
+        self.registration.load(Ordering::Relaxed)
+    }
+
+    /// Remembers the device's name for this memory, which is not 0. Only the thread of that device looks at it.
+    pub(crate) fn set_registration(&self, registration: u64) {
+        self.registration.store(registration, Ordering::Relaxed);
+    }
+
+    /// The block's bytes as they go to disk. Only a device that was handed the closed block may call it (rule 3).
+    pub(crate) fn closed_bytes(&self, length: usize) -> &[u8] {
+        assert!(length <= Self::BLOCK_BYTES, "a block has at most {} bytes", Self::BLOCK_BYTES);
+        // SAFETY: rule 3; the length lies in the allocation.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), length) }
+    }
+
+    /// Sequence of the first record.
+    pub fn first_sequence(&self) -> Sequence {
+        Sequence::new(self.first_sequence.load(Ordering::Relaxed))
+    }
+
+    /// Records that readers may look at: how many, and their bytes.
+    pub fn visible(&self) -> (usize, usize) {
+        // SYNC: pairs with the Release store in BlockWriter::publish; what it counts is frozen by then.
+        let visible = self.visible.load(Ordering::Acquire);
+        ((visible >> 32) as usize, (visible & u64::from(u32::MAX)) as usize)
+    }
+
+    /// Records `from..to` (counted in the block), which start at byte `offset` of the records and end at `end`.
+    /// All four numbers come from [`BlockMemory::visible`] and walks below it.
+    ///
+    /// # Panics
+    /// If the range is not visible.
+    pub fn records(&self, from: usize, to: usize, offset: usize, end: usize) -> Records<'_> {
+        let (count, bytes) = self.visible();
+        assert!(from <= to && to <= count && offset <= end && end <= bytes, "records are not visible");
+        // SAFETY: rule 2 freezes these bytes; they lie in the allocation because `visible` does.
+        let records = unsafe { self.slice(BLOCK_HEADER_BYTES + offset, end - offset) };
+        // SAFETY: rule 2, likewise.
+        let column = unsafe { self.slice(Self::BLOCK_BYTES + column_bytes(from), column_bytes(to - from)) };
+        Records::new(records, column)
+    }
+
+    /// # Safety
+    /// The bytes lie in the allocation and are not written while the slice lives.
+    unsafe fn slice(&self, at: usize, length: usize) -> &[u8] {
+        // SAFETY: the caller's promise.
+        let start = unsafe { self.start.add(at) };
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), length) }
+    }
+}
+
+impl Drop for BlockMemory {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with this length, and the last holder is gone.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), Self::BYTES) };
+    }
+}
+
+/// Fresh zeroed pages, untouched until they are used. Ends the process where the allocator would: without memory.
+fn map(length: usize) -> NonNull<u8> {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping at a place of the kernel's choice touches no memory in use.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
+    match NonNull::new(start.cast::<u8>()) {
+        Some(start) if start.as_ptr().cast::<libc::c_void>() != libc::MAP_FAILED => start,
+        _ => handle_alloc_error(Layout::new::<[u8; PAGE_BYTES]>()),
+    }
+}
+
+/// The one writer of a block's memory.
+#[derive(Debug)]
+pub struct BlockWriter {
+    memory: Arc<BlockMemory>,
+    count: usize,
+    records_bytes: usize,
+}
+
+impl Default for BlockWriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BlockWriter {
+    /// A writer over fresh memory.
+    pub fn new() -> Self {
+        Self { memory: Arc::new(BlockMemory::new()), count: 0, records_bytes: 0 }
+    }
+
+    /// Takes memory back into use, or gives it back while anybody else holds it.
+    ///
+    /// # Errors
+    /// The memory, still shared.
+    pub fn reuse(mut memory: Arc<BlockMemory>) -> Result<Self, Arc<BlockMemory>> {
+        match Arc::get_mut(&mut memory) {
+            Some(_) => Ok(Self { memory, count: 0, records_bytes: 0 }),
+            None => Err(memory),
+        }
+    }
+
+    /// Starts the block at `first`. Nothing was appended before.
+    pub fn start(&mut self, first: Sequence) {
+        debug_assert_eq!(self.count, 0);
+        self.memory.first_sequence.store(first.get(), Ordering::Relaxed);
+        self.memory.visible.store(0, Ordering::Relaxed);
+    }
+
+    /// The memory, for readers and the device.
+    pub fn memory(&self) -> &Arc<BlockMemory> {
+        &self.memory
+    }
+
+    /// Records appended.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes of the records appended.
+    pub fn records_bytes(&self) -> usize {
+        self.records_bytes
+    }
+
+    /// How many of the records described by `lengths` (units of 16 bytes) still fit a block of `block_bytes`, and their
+    /// bytes.
+    pub fn fitting(&self, lengths: &[u16], block_bytes: usize) -> (usize, usize) {
+        let room = self.room(block_bytes);
+        let (mut taken, mut bytes) = (0, 0);
+        for &length in lengths {
+            let next = bytes + usize::from(length) * RECORD_ALIGN;
+            if next + column_bytes(taken + 1) > room {
+                break;
+            }
+            (taken, bytes) = (taken + 1, next);
+        }
+        (taken, bytes)
+    }
+
+    fn room(&self, block_bytes: usize) -> usize {
+        block_bytes.saturating_sub(BLOCK_HEADER_BYTES + self.records_bytes + column_bytes(self.count))
+    }
+
+    /// Copies a run of records and their lengths in. One pass; the caller asked [`BlockWriter::fitting`] first.
+    ///
+    /// # Panics
+    /// If the run does not fit.
+    pub fn append(&mut self, records: &[u8], lengths: &[u16]) {
+        let needed = records.len() + column_bytes(lengths.len());
+        assert!(needed <= self.room(BlockMemory::BLOCK_BYTES), "the run does not fit the block");
+        let at = BLOCK_HEADER_BYTES + self.records_bytes;
+        // SAFETY: rules 1 and 2: these bytes are beyond `visible`; the assertion keeps them in the allocation.
+        unsafe { self.slice_mut(at, records.len()) }.copy_from_slice(records);
+        let column = BlockMemory::BLOCK_BYTES + column_bytes(self.count);
+        // SAFETY: as above, in the column.
+        let entries = unsafe { self.slice_mut(column, column_bytes(lengths.len())) };
+        for (entry, length) in entries.chunks_exact_mut(size_of::<u16>()).zip(lengths) {
+            entry.copy_from_slice(&length.to_le_bytes());
+        }
+        self.count += lengths.len();
+        self.records_bytes += records.len();
+    }
+
+    /// Lets readers see everything appended so far.
+    pub fn publish(&self) {
+        let visible = (self.count as u64) << 32 | self.records_bytes as u64;
+        // SYNC: pairs with the Acquire load in BlockMemory::visible.
+        self.memory.visible.store(visible, Ordering::Release);
+    }
+
+    /// Record bytes `from..to`, for the checksum.
+    ///
+    /// # Panics
+    /// If the range was not appended.
+    pub fn appended(&self, from: usize, to: usize) -> &[u8] {
+        assert!(from <= to && to <= self.records_bytes, "not appended");
+        // SAFETY: only the writer writes, and it is borrowed.
+        unsafe { self.memory.slice(BLOCK_HEADER_BYTES + from, to - from) }
+    }
+
+    /// Moves the column behind the records and zeroes the padding. Returns the bytes of the finished block.
+    pub fn close(&mut self) -> usize {
+        let column = column_bytes(self.count);
+        // SAFETY: the growing column lies behind the block and is not written here.
+        let entries = unsafe { self.memory.slice(BlockMemory::BLOCK_BYTES, column) }.as_ptr();
+        let end = BLOCK_HEADER_BYTES + self.records_bytes;
+        let block_bytes = (end + column).next_multiple_of(PAGE_BYTES);
+        // SAFETY: rules 1 and 2: behind the last record, within the block because `append` keeps room for the column.
+        let tail = unsafe { self.slice_mut(end, block_bytes - end) };
+        // SAFETY: `entries` has `column` bytes and lies outside of `tail`, which is at least as long.
+        unsafe { std::ptr::copy_nonoverlapping(entries, tail.as_mut_ptr(), column) };
+        tail[column..].fill(0);
+        block_bytes
+    }
+
+    /// What [`BlockWriter::close`] put behind the records, for the checksum.
+    pub fn closed_tail(&self, block_bytes: usize) -> &[u8] {
+        &self.memory.closed_bytes(block_bytes)[BLOCK_HEADER_BYTES + self.records_bytes..]
+    }
+
+    /// The first page, for the header. Readers never look at header bytes (rule 3).
+    pub fn header_mut(&mut self) -> &mut [u8] {
+        // SAFETY: rule 1; readers look at record bytes only, the device gets the block later.
+        unsafe { self.slice_mut(0, BLOCK_HEADER_BYTES) }
+    }
+
+    /// Uses the memory for a plain page instead of a block, before anything was appended. Returns its length.
+    ///
+    /// # Panics
+    /// If records were appended, or the page is longer than a block.
+    pub fn fill_page(&mut self, page: &[u8]) -> usize {
+        assert!(self.count == 0 && page.len() <= BlockMemory::BLOCK_BYTES, "the memory holds records");
+        // SAFETY: rule 1, and nothing is visible.
+        unsafe { self.slice_mut(0, page.len()) }.copy_from_slice(page);
+        page.len()
+    }
+
+    /// # Safety
+    /// The bytes lie in the allocation, beyond what is visible.
+    unsafe fn slice_mut(&mut self, at: usize, length: usize) -> &mut [u8] {
+        // SAFETY: the caller's promise.
+        let start = unsafe { self.memory.start.add(at) };
+        // SAFETY: the caller's promise, and rule 1: this is the only writer, borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), length) }
+    }
+}

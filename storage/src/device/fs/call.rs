@@ -1,0 +1,147 @@
+//! The system calls on files that `std` lacks, with errors as [`io::Error`]. Interrupted calls are repeated.
+//!
+//! Rule of the unsafe code here: every pointer passed lives until the call returns, and the kernel keeps none.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::ptr;
+
+use libc::{c_int, c_uint};
+
+/// Mode of the files of a log.
+pub(super) const FILE_MODE: libc::mode_t = 0o600;
+
+/// An exceeded quota is a full disk to us: new events are refused until there is space again.
+pub(in crate::device) fn kernel_error(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EDQUOT) => io::Error::new(io::ErrorKind::StorageFull, error),
+        _ => error,
+    }
+}
+
+fn check(mut call: impl FnMut() -> c_int) -> io::Result<c_int> {
+    loop {
+        let result = call();
+        if result >= 0 {
+            return Ok(result);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(kernel_error(error));
+        }
+    }
+}
+
+/// A name as the kernel wants it. One name: no path, so that no directory is left through it.
+///
+/// # Errors
+/// `InvalidInput` for anything but a plain file name.
+pub(super) fn plain_name(name: &str) -> io::Result<CString> {
+    let plain = !matches!(name, "" | "." | "..") && !name.contains('/');
+    let name = CString::new(name).ok().filter(|_| plain);
+    name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a plain file name"))
+}
+
+/// Opens a regular file. Symbolic links are refused with `ELOOP`.
+pub(super) fn open_at(directory: &File, name: &CStr, flags: c_int) -> io::Result<File> {
+    let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    let file = open_any(directory, name, flags)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    }
+}
+
+/// Opens the directory once more, with a position of its own.
+pub(super) fn reopen_directory(directory: &File) -> io::Result<File> {
+    open_any(directory, c".", libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)
+}
+
+fn open_any(directory: &File, name: &CStr, flags: c_int) -> io::Result<File> {
+    // SAFETY: the rule of this module.
+    let descriptor = check(|| unsafe { libc::openat(directory.as_raw_fd(), name.as_ptr(), flags, FILE_MODE) })?;
+    // SAFETY: the descriptor is new and owned by nobody else.
+    Ok(unsafe { File::from_raw_fd(descriptor) })
+}
+
+/// Whether the name exists, be it a dangling link.
+pub(super) fn exists_at(directory: &File, name: &CStr) -> io::Result<bool> {
+    match open_any(directory, name, libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a file.
+pub(super) fn unlink_at(directory: &File, name: &CStr) -> io::Result<()> {
+    // SAFETY: the rule of this module.
+    check(|| unsafe { libc::unlinkat(directory.as_raw_fd(), name.as_ptr(), 0) }).map(drop)
+}
+
+/// Renames within a directory; `flags` are those of `renameat2`.
+pub(super) fn rename_at(directory: &File, from: &CStr, to: &CStr, flags: c_uint) -> io::Result<()> {
+    let directory = directory.as_raw_fd();
+    // SAFETY: the rule of this module.
+    check(|| unsafe { libc::renameat2(directory, from.as_ptr(), directory, to.as_ptr(), flags) }).map(drop)
+}
+
+/// Allocates the file's first `length` bytes, which then read as zeros.
+pub(super) fn allocate(file: &File, length: u64) -> io::Result<()> {
+    let length = libc::off_t::try_from(length).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+    // SAFETY: no pointers are involved.
+    check(|| unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, length) }).map(drop)
+}
+
+/// Drops the file's clean pages from the page cache.
+pub(super) fn drop_cache(file: &File) -> io::Result<()> {
+    // SAFETY: no pointers are involved.
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// Takes the exclusive `flock` of the open file; `WouldBlock` if another open file holds it.
+pub(super) fn try_lock(file: &File) -> io::Result<()> {
+    // SAFETY: no pointers are involved.
+    check(|| unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
+}
+
+/// Takes `O_DIRECT` off an open file.
+pub(super) fn clear_direct(file: &File) -> io::Result<()> {
+    // SAFETY: no pointers are involved.
+    let flags = check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: no pointers are involved.
+    check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags & !libc::O_DIRECT) }).map(drop)
+}
+
+/// Reads directory entries as the kernel lays them out (`linux_dirent64`); 0 at the end.
+pub(super) fn directory_entries(directory: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let (start, length) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: the rule of this module; the kernel writes at most `length` bytes.
+    let call = || unsafe { libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), start, length) } as c_int;
+    check(call).map(|bytes| bytes as usize)
+}
+
+/// Copies one byte out of each of `addresses` of this process. Where a load would raise SIGBUS or SIGSEGV, this fails.
+pub(super) fn touch(addresses: &[*const u8]) -> io::Result<()> {
+    let mut bytes = vec![0u8; addresses.len()];
+    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let remote = |address: &*const u8| libc::iovec { iov_base: address.cast_mut().cast(), iov_len: 1 };
+    let remote: Vec<_> = addresses.iter().map(remote).collect();
+    let count = remote.len() as libc::c_ulong;
+    // SAFETY: plain system call.
+    let process = unsafe { libc::getpid() };
+    // SAFETY: the rule of this module; the kernel writes into `bytes` alone and checks the addresses it reads.
+    let copied = unsafe { libc::process_vm_readv(process, ptr::from_ref(&local), 1, remote.as_ptr(), count, 0) };
+    match usize::try_from(copied) {
+        Err(_) => Err(io::Error::last_os_error()),
+        Ok(copied) if copied < bytes.len() => Err(io::Error::from_raw_os_error(libc::EFAULT)),
+        Ok(_) => Ok(()),
+    }
+}

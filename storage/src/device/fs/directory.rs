@@ -1,0 +1,136 @@
+//! A directory of segment files.
+
+use std::ffi::CStr;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::file::FsFile;
+use super::{WriteMode, call, listing};
+use crate::device::{Directory, SegmentFile};
+
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// An open directory. Holds one descriptor.
+#[derive(Debug)]
+pub struct FsDirectory {
+    directory: File,
+    path: PathBuf,
+    mode: WriteMode,
+}
+
+impl FsDirectory {
+    /// Opens an existing directory.
+    ///
+    /// # Errors
+    /// The kernel's; `NotADirectory` if the last part of the path is a symbolic link.
+    pub fn open(path: &Path, mode: WriteMode) -> io::Result<Self> {
+        Ok(Self { directory: open_directory(path, libc::O_NOFOLLOW)?, path: path.to_owned(), mode })
+    }
+
+    /// Makes a created file what it should be. Its name becomes durable last, so that no crash leaves a file behind that
+    /// is shorter than its name promises, but for one that nobody was told of.
+    fn fill(&self, name: &CStr, length: u64) -> io::Result<FsFile> {
+        let file = FsFile::create(&self.directory, name, self.mode)?;
+        file.allocate(length)?;
+        sync_directory(&self.directory)?;
+        Ok(file)
+    }
+}
+
+impl Directory for FsDirectory {
+    fn list(&self) -> io::Result<Vec<String>> {
+        listing::names(&self.directory)
+    }
+
+    fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn SegmentFile>> {
+        let name = call::plain_name(name)?;
+        match self.fill(&name, length) {
+            Ok(file) => Ok(Arc::new(file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            Err(error) => {
+                // Also after an open that failed: some kernels create the file, and only then refuse O_DIRECT.
+                let _ = call::unlink_at(&self.directory, &name);
+                let _ = sync_directory(&self.directory);
+                Err(error)
+            }
+        }
+    }
+
+    fn open(&self, name: &str, read_only: bool) -> io::Result<Arc<dyn SegmentFile>> {
+        let name = call::plain_name(name)?;
+        Ok(Arc::new(FsFile::open(&self.directory, &name, self.mode, read_only)?))
+    }
+
+    /// Where the file system cannot refuse to replace, `to` is looked up first; the log's lock keeps other writers away
+    /// meanwhile.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (call::plain_name(from)?, call::plain_name(to)?);
+        match call::rename_at(&self.directory, &from, &to, libc::RENAME_NOREPLACE) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
+                rename_checked(&self.directory, &from, &to)?;
+            }
+            renamed => renamed?,
+        }
+        sync_directory(&self.directory)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        call::unlink_at(&self.directory, &call::plain_name(name)?)?;
+        sync_directory(&self.directory)
+    }
+
+    fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+pub(super) fn rename_checked(directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
+    if call::exists_at(directory, to)? {
+        return Err(io::Error::from_raw_os_error(libc::EEXIST));
+    }
+    call::rename_at(directory, from, to, 0)
+}
+
+/// Creates a directory and those above it that are missing, with mode 0700, durably. One that exists is left as it is.
+///
+/// # Errors
+/// The kernel's; `AlreadyExists` if the path names something else.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    let create = || DirBuilder::new().mode(DIRECTORY_MODE).create(path);
+    let created = match create() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create_directory(parent).and_then(|()| create()),
+        created => created,
+    };
+    let existed = match created {
+        Ok(()) => false,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => true,
+        Err(error) => return Err(error),
+    };
+    // Also where it existed: whoever created it may have died before this.
+    match open_directory(parent, 0) {
+        Err(error) if existed && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        parent => sync_directory(&parent?),
+    }
+}
+
+/// Opens a directory for look-ups, listing and syncing (which O_PATH would not allow).
+pub(super) fn open_directory(path: &Path, flags: libc::c_int) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | flags).open(path)
+}
+
+/// Makes the names in a directory durable. File systems that cannot sync a directory say `EINVAL` and are believed to
+/// need none.
+pub(super) fn sync_directory(directory: &File) -> io::Result<()> {
+    match directory.sync_all() {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        synced => synced.map_err(call::kernel_error),
+    }
+}

@@ -1,0 +1,305 @@
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::directory::{open_directory, rename_checked};
+use super::mapping::FsMapping;
+use super::*;
+use crate::device::tests::{Scratch, pattern};
+use crate::device::{Directory, Mapping, SegmentFile};
+use crate::format::PAGE_BYTES;
+
+const PAGE: u64 = PAGE_BYTES as u64;
+const SHORT: Duration = Duration::from_millis(20);
+/// A process that another test forks holds a copy of each lock until it executes its program.
+const LONG: Duration = Duration::from_secs(3600);
+
+fn directory(scratch: &Scratch) -> FsDirectory {
+    FsDirectory::open(scratch.path(), WriteMode::BufferedSync).unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn files_and_directories_are_private() {
+    let scratch = Scratch::new();
+    let deep = scratch.path().join("a/b/c");
+    create_directory(&deep).unwrap();
+    create_directory(&deep).unwrap();
+    for path in [&scratch.path().join("a"), &scratch.path().join("a/b"), &deep] {
+        assert_eq!(mode(path), 0o700);
+    }
+    FsDirectory::open(&deep, WriteMode::Buffered).unwrap().create("segment", PAGE).unwrap();
+    write_file_durably(&deep, "meta", b"meta").unwrap();
+    let _lock = lock_exclusive(&deep, "lock", Duration::ZERO).unwrap();
+    for name in ["segment", "meta", "lock"] {
+        assert_eq!(mode(&deep.join(name)), 0o600, "{name}");
+    }
+}
+
+#[test]
+fn existing_directory_keeps_its_mode() {
+    let scratch = Scratch::new();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o750)).unwrap();
+    create_directory(scratch.path()).unwrap();
+    assert_eq!(mode(scratch.path()), 0o750);
+}
+
+#[test]
+fn directory_over_a_file_is_refused() {
+    let scratch = Scratch::new();
+    write_file_durably(scratch.path(), "file", b"").unwrap();
+    let error = create_directory(&scratch.path().join("file")).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    assert!(create_directory(&scratch.path().join("file/below")).is_err());
+}
+
+#[test]
+fn symbolic_links_are_refused() {
+    let scratch = Scratch::new();
+    let directory = directory(&scratch);
+    directory.create("target", PAGE).unwrap();
+    symlink("target", scratch.path().join("link")).unwrap();
+    symlink("nowhere", scratch.path().join("dangling")).unwrap();
+    for read_only in [true, false] {
+        let error = directory.open("link", read_only).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
+    }
+    assert_eq!(directory.create("dangling", PAGE).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(read_small_file(scratch.path(), "link", 9000).unwrap_err().raw_os_error(), Some(libc::ELOOP));
+    let error = lock_exclusive(scratch.path(), "link", Duration::ZERO).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
+    symlink(".", scratch.path().join("self")).unwrap();
+    let error = FsDirectory::open(&scratch.path().join("self"), WriteMode::Buffered).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
+}
+
+#[test]
+fn only_regular_files_are_opened() {
+    let scratch = Scratch::new();
+    create_directory(&scratch.path().join("sub")).unwrap();
+    assert_eq!(directory(&scratch).open("sub", true).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn rename_without_the_kernels_help_replaces_nothing() {
+    let scratch = Scratch::new();
+    let directory = directory(&scratch);
+    directory.create("a", PAGE).unwrap();
+    symlink("nowhere", scratch.path().join("dangling")).unwrap();
+    let open = open_directory(scratch.path(), 0).unwrap();
+    let error = rename_checked(&open, c"a", c"dangling").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    rename_checked(&open, c"a", c"b").unwrap();
+    assert_eq!(directory.open("b", true).unwrap().length().unwrap(), PAGE);
+}
+
+#[test]
+fn full_disk_leaves_no_file() {
+    let Some(scratch) = Scratch::in_tmpfs() else { return };
+    let directory = directory(&scratch);
+    // tmpfs compares with its size before it allocates anything.
+    match directory.create("file", 1 << 50) {
+        Ok(_) => println!("skipped: /dev/shm has no size limit"),
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::StorageFull),
+    }
+    let _ = directory.remove("file");
+    assert!(directory.create("file", u64::MAX).is_err());
+    assert!(directory.list().unwrap().is_empty());
+}
+
+#[test]
+fn quota_counts_as_full_disk() {
+    let error = call::kernel_error(io::Error::from_raw_os_error(libc::EDQUOT));
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+}
+
+#[test]
+fn direct_probe_leaves_nothing_behind() {
+    for scratch in [Some(Scratch::new()), Scratch::in_tmpfs()].into_iter().flatten() {
+        println!("{}: {}", scratch.path().display(), probe_direct(scratch.path()).unwrap());
+        assert!(directory(&scratch).list().unwrap().is_empty());
+    }
+    assert_eq!(probe_direct(Path::new("/nonexistent")).unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn reader_sees_what_the_writer_of_an_open_file_wrote() {
+    let scratch = Scratch::new();
+    let mode = if probe_direct(scratch.path()).unwrap() { WriteMode::Direct } else { WriteMode::BufferedSync };
+    let writer = FsDirectory::open(scratch.path(), mode).unwrap().create("file", 8 * PAGE).unwrap();
+    let reader = FsDirectory::open(scratch.path(), WriteMode::Direct).unwrap().open("file", true).unwrap();
+    let mut found = vec![0; PAGE_BYTES];
+    for round in 0..8 {
+        writer.write_at(&pattern(round, 1), round * PAGE).unwrap();
+        reader.read_at(&mut found, round * PAGE).unwrap();
+        assert!(found == pattern(round, 1));
+    }
+    assert!(reader.write_at(&found, 0).is_err());
+    assert!(format!("{reader:?}").contains("file"));
+}
+
+#[test]
+fn reader_does_without_direct_reads_where_they_are_refused() {
+    let Some(scratch) = Scratch::in_tmpfs() else { return };
+    directory(&scratch).create("file", 2 * PAGE).unwrap().write_at(&pattern(1, 2), 0).unwrap();
+    let reader = FsDirectory::open(scratch.path(), WriteMode::Direct).unwrap().open("file", true).unwrap();
+    let mut found = vec![0; 2 * PAGE_BYTES];
+    assert_eq!(reader.read_at(&mut found, 0).unwrap(), found.len());
+    assert!(found == pattern(1, 2));
+}
+
+#[test]
+fn file_that_ends_within_a_page_is_read_to_its_end() {
+    let scratch = Scratch::new();
+    let bytes = &pattern(1, 4)[..3 * PAGE_BYTES + 100];
+    fs::write(scratch.path().join("file"), bytes).unwrap();
+    for mode in [WriteMode::Direct, WriteMode::Buffered] {
+        let file = FsDirectory::open(scratch.path(), mode).unwrap().open("file", true).unwrap();
+        let mut found = vec![0; 8 * PAGE_BYTES];
+        let read = file.read_at(&mut found, 0).unwrap();
+        assert!(&found[..read] == bytes, "{mode:?}");
+    }
+}
+
+fn mapped(scratch: &Scratch, bytes: &[u8]) -> (Arc<dyn SegmentFile>, FsMapping) {
+    let file = directory(scratch).create("file", bytes.len() as u64).unwrap();
+    file.write_at(bytes, 0).unwrap();
+    let map = FsMapping::new(&fs::File::open(scratch.path().join("file")).unwrap()).unwrap();
+    (file, map)
+}
+
+#[test]
+fn pages_that_were_cut_off_are_refused_not_touched() {
+    for scratch in [Some(Scratch::new()), Scratch::in_tmpfs()].into_iter().flatten() {
+        let bytes = pattern(1, 8);
+        let (file, map) = mapped(&scratch, &bytes);
+        map.populate(0..bytes.len()).unwrap();
+        file.truncate(3 * PAGE).unwrap();
+        map.populate(0..3 * PAGE_BYTES).unwrap();
+        assert!(map.bytes()[..3 * PAGE_BYTES] == bytes[..3 * PAGE_BYTES]);
+        for range in [0..bytes.len(), 3 * PAGE_BYTES..4 * PAGE_BYTES, 7 * PAGE_BYTES + 5..7 * PAGE_BYTES + 6] {
+            let error = map.populate(range.clone()).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EFAULT), "{range:?}");
+        }
+    }
+}
+
+#[test]
+fn pages_are_brought_in_without_the_kernels_help() {
+    let scratch = Scratch::new();
+    let bytes = pattern(1, 1100);
+    let (file, map) = mapped(&scratch, &bytes);
+    match map.touch(0..bytes.len()) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
+            println!("skipped: process_vm_readv: {error}");
+            return;
+        }
+        touched => touched.unwrap(),
+    }
+    map.touch(5..6).unwrap();
+    map.touch(7..7).unwrap();
+    file.truncate(3 * PAGE).unwrap();
+    map.touch(0..3 * PAGE_BYTES).unwrap();
+    // The second page of the range is the lost one.
+    for range in [3 * PAGE_BYTES - 1..3 * PAGE_BYTES + 1, 0..bytes.len(), 1090 * PAGE_BYTES..1091 * PAGE_BYTES] {
+        assert_eq!(map.touch(range.clone()).unwrap_err().raw_os_error(), Some(libc::EFAULT), "{range:?}");
+    }
+}
+
+#[test]
+fn empty_file_is_mapped() {
+    let scratch = Scratch::new();
+    let (_, map) = mapped(&scratch, &[]);
+    assert!(map.bytes().is_empty());
+    map.populate(0..0).unwrap();
+    assert!(map.populate(0..1).is_err());
+}
+
+#[test]
+fn lock_is_held_against_another_descriptor_until_released() {
+    let scratch = Scratch::new();
+    let lock = lock_exclusive(scratch.path(), "lock", Duration::ZERO).unwrap();
+    for patience in [Duration::ZERO, SHORT] {
+        let error = lock_exclusive(scratch.path(), "lock", patience).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+    drop(lock);
+    lock_exclusive(scratch.path(), "lock", LONG).unwrap();
+}
+
+#[test]
+fn lock_is_awaited() {
+    let scratch = Scratch::new();
+    let lock = lock_exclusive(scratch.path(), "lock", Duration::ZERO).unwrap();
+    let waiter = std::thread::spawn({
+        let path = scratch.path().to_owned();
+        move || lock_exclusive(&path, "lock", LONG).map(drop)
+    });
+    drop(lock);
+    waiter.join().unwrap().unwrap();
+}
+
+#[test]
+fn lock_is_held_against_another_process_until_it_dies() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("lock");
+    // Says a line once it has the lock, and holds it until its standard input ends.
+    let mut command = Command::new("flock");
+    let holder = command.arg(&path).args(["sh", "-c", "echo; read _"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = match holder.spawn() {
+        Ok(holder) => holder,
+        Err(error) => return println!("skipped: flock(1): {error}"),
+    };
+    let mut line = String::new();
+    io::BufRead::read_line(&mut io::BufReader::new(holder.stdout.take().unwrap()), &mut line).unwrap();
+    let error = lock_exclusive(scratch.path(), "lock", SHORT).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    lock_exclusive(scratch.path(), "lock", LONG).unwrap();
+}
+
+#[test]
+fn small_file_is_replaced_whole() {
+    let scratch = Scratch::new();
+    assert_eq!(read_small_file(scratch.path(), "meta", 10).unwrap_err().kind(), io::ErrorKind::NotFound);
+    fs::write(scratch.path().join("meta.tmp"), b"left by a crash").unwrap();
+    write_file_durably(scratch.path(), "meta", b"0123456789").unwrap();
+    assert_eq!(read_small_file(scratch.path(), "meta", 10).unwrap(), b"0123456789");
+    assert_eq!(read_small_file(scratch.path(), "meta", 9).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    write_file_durably(scratch.path(), "meta", b"").unwrap();
+    assert_eq!(read_small_file(scratch.path(), "meta", 0).unwrap(), b"");
+    assert_eq!(directory(&scratch).list().unwrap(), ["meta"]);
+    assert!(write_file_durably(scratch.path(), "a/b", b"").is_err());
+}
+
+#[test]
+fn short_writes_go_on_at_a_page() {
+    let mut progress = Progress::new(4 * PAGE_BYTES);
+    progress.step(Ok(PAGE_BYTES + 512)).unwrap();
+    assert_eq!((progress.done(), progress.rest()), (PAGE_BYTES, 3 * PAGE_BYTES));
+    progress.step(Ok(0)).unwrap();
+    progress.step(Ok(100)).unwrap();
+    for number in [libc::EINTR, libc::EAGAIN] {
+        progress.step(Err(io::Error::from_raw_os_error(number))).unwrap();
+    }
+    assert_eq!(progress.done(), PAGE_BYTES);
+    progress.step(Ok(3 * PAGE_BYTES)).unwrap();
+    assert_eq!(progress.rest(), 0);
+}
+
+#[test]
+fn errors_and_stuck_writes_are_final() {
+    let mut progress = Progress::new(PAGE_BYTES);
+    let error = progress.step(Err(io::Error::from_raw_os_error(libc::ENOSPC))).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    let stuck = std::iter::repeat_with(|| progress.step(Ok(0))).take(1000).find_map(Result::err);
+    assert_eq!(stuck.unwrap().kind(), io::ErrorKind::WriteZero);
+}

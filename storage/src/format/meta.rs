@@ -1,0 +1,83 @@
+//! The meta file of a log directory, and the check that all pages share.
+
+use super::bytes::{get, get_u32, get_u64, put};
+use super::checksum::crc32c;
+use super::{FORMAT_VERSION, LogId, PageError};
+
+/// First bytes of the meta file.
+pub const META_MAGIC: [u8; 8] = *b"TAPELOG1";
+
+/// Bytes of the meta file.
+pub const META_BYTES: usize = 64;
+
+const CRC: usize = 8;
+const VERSION: usize = 12;
+const LOG_ID: usize = 16;
+const SHARDS: usize = 32;
+const CREATED: usize = 40;
+
+/// What a log directory says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    /// Identity of the log.
+    pub log_id: LogId,
+    /// Shard directories there are: shards 0 to `shards - 1`.
+    pub shards: u16,
+    /// Creation time, nanoseconds since the Unix epoch.
+    pub created: u64,
+}
+
+impl Meta {
+    /// The file as it is written.
+    pub fn encode(&self) -> [u8; META_BYTES] {
+        let mut page = [0; META_BYTES];
+        put(&mut page, 0, META_MAGIC);
+        put(&mut page, VERSION, FORMAT_VERSION.to_le_bytes());
+        put(&mut page, LOG_ID, self.log_id.0);
+        put(&mut page, SHARDS, u32::from(self.shards).to_le_bytes());
+        put(&mut page, CREATED, self.created.to_le_bytes());
+        let crc = crc32c(&page[VERSION..]);
+        put(&mut page, CRC, crc.to_le_bytes());
+        page
+    }
+
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// [`PageError`] naming what is wrong.
+    pub fn decode(page: &[u8]) -> Result<Self, PageError> {
+        check_page(page, META_BYTES, META_MAGIC)?;
+        let shards = get_u32(page, SHARDS);
+        match u16::try_from(shards) {
+            Ok(shards) if shards > 0 => {
+                Ok(Self { log_id: LogId(get(page, LOG_ID)), shards, created: get_u64(page, CREATED) })
+            }
+            _ => Err(PageError::Field { field: "shards", found: u64::from(shards) }),
+        }
+    }
+}
+
+/// Checks length, magic, checksum and version of a page laid out as magic, checksum, version, fields.
+/// Returns the checksum.
+pub(super) fn check_page(page: &[u8], needed: usize, magic: [u8; 8]) -> Result<u32, PageError> {
+    let Some(page) = page.get(..needed) else {
+        return Err(PageError::Short { needed, found: page.len() });
+    };
+    let found = get(page, 0);
+    if found != magic {
+        return Err(PageError::Magic { expected: magic, found });
+    }
+    // The version comes before the checksum: a newer format may compute it otherwise, and deserves its own error.
+    let version = get_u32(page, VERSION);
+    if version > FORMAT_VERSION {
+        return Err(PageError::Version { found: version });
+    }
+    let (expected, found) = (crc32c(&page[VERSION..]), get_u32(page, CRC));
+    if expected != found {
+        return Err(PageError::Checksum { expected, found });
+    }
+    if version != FORMAT_VERSION {
+        return Err(PageError::Version { found: version });
+    }
+    Ok(found)
+}

@@ -1,0 +1,86 @@
+//! The bytes of a log, without any I/O.
+//!
+//! A segment file is one [`SegmentHeader`] page, then blocks back to back, then, once sealed, one [`Footer`] page.
+//! A block is one group commit: a [`BlockHeader`], the records, the length column, zero padding to a page.
+//! A record is one rkyv archive whose payload comes first and whose root comes last.
+//! docs/FORMAT.md is the byte-exact specification; its hexdump is parsed and compared by the tests of this module.
+
+mod block;
+mod bytes;
+mod checksum;
+mod footer;
+mod identity;
+mod meta;
+mod record;
+mod segment;
+
+#[cfg(test)]
+mod tests;
+
+pub use block::{
+    BLOCK_HEADER_BYTES, BLOCK_MAGIC, BlockError, BlockHeader, BlockView, Records, block_bytes, column_bytes,
+};
+pub use checksum::{Checksum, crc32c};
+pub use footer::{FOOTER_MAGIC, Footer};
+pub use identity::{Epoch, Kind, LogId, Sequence, SessionId};
+pub use meta::{META_BYTES, META_MAGIC, Meta};
+pub(crate) use record::timestamp_of;
+pub use record::{
+    ArchivedPayload, ArchivedRecord, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RECORD_ROOT_BYTES, Record, RecordError,
+    RecordView, archive_into, archived_bytes,
+};
+pub use segment::{SEGMENT_MAGIC, SegmentHeader};
+
+/// Format version that this crate writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Alignment and granularity, in bytes, of everything written to a segment: the larger of the direct-I/O alignment and
+/// the physical block of common devices.
+pub const PAGE_BYTES: usize = 4096;
+
+/// Largest block, header and padding included, in bytes.
+pub const BLOCK_BYTES_MAX: usize = 1 << 20;
+
+/// Why the bytes of a header, footer or meta page cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PageError {
+    /// Fewer bytes than the page has.
+    #[error("{found} bytes where {needed} are needed")]
+    Short {
+        /// Bytes the page has.
+        needed: usize,
+        /// Bytes that were there.
+        found: usize,
+    },
+    /// Not a page of this kind.
+    #[error("magic is {found:02x?}, expected {expected:02x?}")]
+    Magic {
+        /// Magic of this kind of page.
+        expected: [u8; 8],
+        /// Bytes that were there.
+        found: [u8; 8],
+    },
+    /// The page's own checksum does not match.
+    #[error("checksum is {found:#010x}, computed {expected:#010x}")]
+    Checksum {
+        /// Checksum computed over the bytes.
+        expected: u32,
+        /// Checksum stored in the page.
+        found: u32,
+    },
+    /// Written by a newer or unknown format.
+    #[error("format version is {found}, this build reads {FORMAT_VERSION}")]
+    Version {
+        /// Version stored in the page.
+        found: u32,
+    },
+    /// A field holds a value that no writer of this version produces.
+    #[error("field {field} holds {found:#x}")]
+    Field {
+        /// Name of the field in docs/FORMAT.md.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+    },
+}

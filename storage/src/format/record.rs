@@ -1,0 +1,283 @@
+//! The record: an event as it lies in memory and on disk, one rkyv archive.
+//!
+//! ```text
+//! 0           payload bytes
+//! length      zero padding to 16
+//! n - 32      root: session u128 | timestamp u64 | payload length u32 | kind u16 | reserved u16
+//! n           end of the archive, n = round_up(length, 16) + 32
+//! ```
+//! An archive that starts at a multiple of 16 has its payload at a multiple of 16 and its root, as rkyv wants it, at
+//! its end, so `rkyv::access::<ArchivedRecord, _>` takes the bytes as they are. The payload's place needs no pointer:
+//! it always starts the archive. Serialising costs about 5 ns for 64 bytes and never allocates.
+
+use std::alloc::Layout;
+use std::mem::offset_of;
+
+use rkyv::bytecheck::CheckBytes;
+use rkyv::rancor::{Fallible, Panic, Source, Strategy};
+use rkyv::rend::{u16_le, u32_le, u64_le, u128_le};
+use rkyv::ser::{Positional, Writer, WriterExt};
+use rkyv::validation::ArchiveContext;
+use rkyv::{Archive, Place, Portable, Serialize};
+
+use super::{BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, Kind, SessionId};
+
+/// Alignment, in bytes, of a record and of its payload.
+pub const RECORD_ALIGN: usize = 16;
+
+/// Bytes of the root that ends every record.
+pub const RECORD_ROOT_BYTES: usize = 32;
+
+/// Largest payload in bytes: what fits one block beside its header, the root and the length column.
+pub const PAYLOAD_BYTES_MAX: usize = BLOCK_BYTES_MAX - BLOCK_HEADER_BYTES - RECORD_ROOT_BYTES - RECORD_ALIGN;
+
+/// An event on its way into an archive.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Session, [`SessionId::NONE`] for none.
+    pub session: SessionId,
+    /// Nanoseconds since the Unix epoch.
+    pub timestamp: u64,
+    /// Kind, 0 for unspecified.
+    pub kind: Kind,
+    /// The event's bytes, at most [`PAYLOAD_BYTES_MAX`].
+    pub payload: &'a [u8],
+}
+
+/// The root of a record; the payload leads the archive that this root ends.
+#[derive(Debug, Portable, CheckBytes)]
+#[bytecheck(crate = rkyv::bytecheck)]
+#[repr(C)]
+pub struct ArchivedRecord {
+    session: u128_le,
+    timestamp: u64_le,
+    payload: ArchivedPayload,
+    kind: u16_le,
+    reserved: u16_le,
+}
+
+/// The archived payload: its length. Its bytes are the first of the archive.
+#[derive(Debug, Clone, Copy, Portable)]
+#[repr(transparent)]
+pub struct ArchivedPayload {
+    length: u32_le,
+}
+
+const _: () = assert!(size_of::<ArchivedRecord>() == RECORD_ROOT_BYTES);
+const _: () = assert!(align_of::<ArchivedRecord>() == RECORD_ALIGN);
+const _: () = assert!(offset_of!(ArchivedRecord, session) == 0);
+const _: () = assert!(offset_of!(ArchivedRecord, timestamp) == 16);
+const _: () = assert!(offset_of!(ArchivedRecord, payload) == 24);
+const _: () = assert!(offset_of!(ArchivedRecord, kind) == 28);
+const _: () = assert!(offset_of!(ArchivedRecord, reserved) == 30);
+
+impl ArchivedPayload {
+    /// Payload length in bytes.
+    pub fn length(&self) -> usize {
+        self.length.to_native() as usize
+    }
+}
+
+impl Archive for Record<'_> {
+    type Archived = ArchivedRecord;
+    type Resolver = ();
+
+    #[inline]
+    fn resolve(&self, (): (), out: Place<ArchivedRecord>) {
+        rkyv::munge::munge!(
+            let ArchivedRecord { session, timestamp, payload: ArchivedPayload { length }, kind, reserved } = out
+        );
+        session.write(u128_le::from_native(self.session.0));
+        timestamp.write(u64_le::from_native(self.timestamp));
+        // The slot holds callers to PAYLOAD_BYTES_MAX, far below u32::MAX.
+        length.write(u32_le::from_native(self.payload.len() as u32));
+        kind.write(u16_le::from_native(self.kind.0));
+        reserved.write(u16_le::from_native(0));
+    }
+}
+
+impl<S: Fallible + Writer + ?Sized> Serialize<S> for Record<'_> {
+    #[inline]
+    fn serialize(&self, serializer: &mut S) -> Result<(), S::Error> {
+        serializer.write(self.payload)?;
+        serializer.align(RECORD_ALIGN)?;
+        Ok(())
+    }
+}
+
+#[allow(unsafe_code)]
+// SAFETY: every bit pattern of the length is valid; the check proves that the bytes it speaks of lie in the archive.
+unsafe impl<C: Fallible + ArchiveContext + ?Sized> CheckBytes<C> for ArchivedPayload
+where
+    C::Error: Source,
+{
+    #[inline]
+    unsafe fn check_bytes(value: *const Self, context: &mut C) -> Result<(), C::Error> {
+        // SAFETY: the caller hands a pointer to a whole, aligned field; any four bytes are a `u32_le`.
+        let field = unsafe { &*value };
+        let Ok(layout) = Layout::from_size_align(field.length().next_multiple_of(RECORD_ALIGN), 1) else {
+            rkyv::rancor::fail!(RecordError::Length { payload: field.length(), archive: 0 });
+        };
+        let root = value.cast::<u8>().wrapping_sub(offset_of!(ArchivedRecord, payload));
+        context.check_subtree_ptr(root.wrapping_sub(layout.size()), &layout)
+    }
+}
+
+/// Bytes of the archive of a payload of `payload_bytes`: a multiple of [`RECORD_ALIGN`].
+#[inline]
+pub const fn archived_bytes(payload_bytes: usize) -> usize {
+    payload_bytes.next_multiple_of(RECORD_ALIGN) + RECORD_ROOT_BYTES
+}
+
+/// Serialises `record` into `slot`, which must have exactly [`archived_bytes`] bytes and start at a multiple of 16.
+///
+/// # Panics
+/// If `slot` has another length or alignment: a bug of the caller, never a matter of input.
+#[inline(always)]
+#[allow(unsafe_code)]
+pub fn archive_into(record: &Record<'_>, slot: &mut [u8]) {
+    let root = slot.len().wrapping_sub(RECORD_ROOT_BYTES);
+    assert!(slot.len() == archived_bytes(record.payload.len()), "slot and record differ in length");
+    let (leading, root_bytes) = slot.split_at_mut(root);
+    assert!(root_bytes.as_ptr().cast::<ArchivedRecord>().is_aligned(), "slot is not aligned for a record");
+    let mut leading = Slot { bytes: leading, position: 0 };
+    let writer: &mut Strategy<_, Panic> = Strategy::wrap(&mut leading);
+    // The slot has the exact length, so the writer cannot overflow.
+    let Ok(()) = record.serialize(writer);
+    // The root is resolved where it stays. Written through the writer it would be put together on the stack in small
+    // stores and read back in large loads, which costs the processor more than all the rest.
+    // SAFETY: the slot ends with the bytes of a root, aligned, initialised and borrowed for writing.
+    let place = unsafe { Place::new_unchecked(root, root_bytes.as_mut_ptr().cast::<ArchivedRecord>()) };
+    record.resolve((), place);
+}
+
+/// A writer into memory of known length, for short writes: it copies 16 bytes at a time in place, where a call of
+/// `memcpy` would cost more than the copy.
+struct Slot<'a> {
+    bytes: &'a mut [u8],
+    position: usize,
+}
+
+impl Positional for Slot<'_> {
+    #[inline]
+    fn pos(&self) -> usize {
+        self.position
+    }
+}
+
+impl<E: Source> Writer<E> for Slot<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), E> {
+        let end = self.position + bytes.len();
+        let Some(room) = self.bytes.get_mut(self.position..end) else {
+            rkyv::rancor::fail!(RecordError::Length { payload: end, archive: self.bytes.len() });
+        };
+        copy(bytes, room);
+        self.position = end;
+        Ok(())
+    }
+}
+
+/// Bytes up to which copying in place beats a call.
+const COPY_IN_PLACE_MAX: usize = 256;
+
+#[inline]
+fn copy(from: &[u8], to: &mut [u8]) {
+    if from.len() > COPY_IN_PLACE_MAX {
+        return to.copy_from_slice(from);
+    }
+    let (from, from_rest) = from.as_chunks::<RECORD_ALIGN>();
+    let (to, to_rest) = to.as_chunks_mut::<RECORD_ALIGN>();
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+    for (to, from) in to_rest.iter_mut().zip(from_rest) {
+        *to = *from;
+    }
+}
+
+/// The timestamp of an archive that this process serialised; 0 for bytes shorter than a root.
+#[inline]
+pub(crate) fn timestamp_of(archive: &[u8]) -> u64 {
+    let root = archive.len().saturating_sub(RECORD_ROOT_BYTES);
+    super::bytes::get_u64(archive, root + offset_of!(ArchivedRecord, timestamp))
+}
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// rkyv refused the archive.
+    #[error("not a valid archive: {0}")]
+    Archive(String),
+    /// The payload length and the archive length do not belong together.
+    #[error("payload of {payload} bytes in an archive of {archive} bytes")]
+    Length {
+        /// Payload length that the root states.
+        payload: usize,
+        /// Length of the archive.
+        archive: usize,
+    },
+    /// A reserved field is set.
+    #[error("reserved field holds {0:#x}")]
+    Reserved(u16),
+}
+
+/// A checked record, borrowed from a block.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordView<'a> {
+    root: &'a ArchivedRecord,
+    payload: &'a [u8],
+}
+
+impl<'a> RecordView<'a> {
+    /// Checks one archive of exactly `bytes.len()` bytes. Costs about 2 ns.
+    ///
+    /// # Errors
+    /// [`RecordError`] where the bytes are not one whole record of this version.
+    #[inline]
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, RecordError> {
+        let root = rkyv::access::<ArchivedRecord, rkyv::rancor::Failure>(bytes).map_err(|_| Self::explain(bytes))?;
+        let length = root.payload.length();
+        let payload = bytes
+            .get(..length)
+            .filter(|_| archived_bytes(length) == bytes.len())
+            .ok_or(RecordError::Length { payload: length, archive: bytes.len() })?;
+        match root.reserved.to_native() {
+            0 => Ok(Self { root, payload }),
+            reserved => Err(RecordError::Reserved(reserved)),
+        }
+    }
+
+    #[cold]
+    fn explain(bytes: &[u8]) -> RecordError {
+        match rkyv::access::<ArchivedRecord, rkyv::rancor::Error>(bytes) {
+            Ok(root) => RecordError::Length { payload: root.payload.length(), archive: bytes.len() },
+            Err(error) => RecordError::Archive(error.to_string()),
+        }
+    }
+
+    /// The session.
+    #[inline]
+    pub fn session(&self) -> SessionId {
+        SessionId(self.root.session.to_native())
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    #[inline]
+    pub fn timestamp(&self) -> u64 {
+        self.root.timestamp.to_native()
+    }
+
+    /// The kind.
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        Kind(self.root.kind.to_native())
+    }
+
+    /// The event's bytes; they start at a multiple of 16 in memory and in the file.
+    #[inline]
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+}

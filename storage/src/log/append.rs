@@ -1,0 +1,283 @@
+//! Append: runs of records into the open block, and what makes the open block a commit.
+//!
+//! Cost: one copy and one checksum pass over the records; everything else is per run or per block.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pipeline::Pipeline;
+use super::pool::BlockPool;
+use super::{Chore, ChoreDone, LogOptions, LogView, Poison};
+use crate::device::{BlockMemory, BlockWriter, Doorbell};
+use crate::format::{Checksum, RECORD_ALIGN, Sequence, timestamp_of};
+
+/// Bytes summed at a time: large enough to reach the checksum's speed, small enough to be still in the first cache.
+const SUM_BYTES: usize = 16 << 10;
+
+/// The log of one shard, on the shard's thread.
+#[derive(Debug)]
+pub struct Log {
+    view: Arc<LogView>,
+    pool: BlockPool,
+    open: Option<OpenBlock>,
+    /// Opened, and not yet in the view's tail.
+    unlisted: VecDeque<Arc<BlockMemory>>,
+    next: Sequence,
+    commit_interval_ns: u64,
+    block_bytes: usize,
+    /// `None` at level `Memory`: the tail is the store.
+    pipeline: Option<Pipeline>,
+}
+
+impl Log {
+    /// A log without files: its blocks are the store, and the oldest goes when the budget is used up.
+    pub fn in_memory(options: &LogOptions) -> Self {
+        let view = LogView::new(options.log_id, options.shard, Sequence::ZERO, Vec::new());
+        Self::with(options, view, BlockPool::new(options.blocks), None)
+    }
+
+    pub(super) fn with(options: &LogOptions, view: Arc<LogView>, pool: BlockPool, pipeline: Option<Pipeline>) -> Self {
+        let next = view.appended();
+        Self {
+            view,
+            pool,
+            open: None,
+            unlisted: VecDeque::new(),
+            next,
+            commit_interval_ns: options.commit_interval_ns,
+            block_bytes: options.block_bytes.min(BlockMemory::BLOCK_BYTES),
+            pipeline,
+        }
+    }
+
+    /// What readers see.
+    pub fn view(&self) -> &Arc<LogView> {
+        &self.view
+    }
+
+    /// Name of the device driver.
+    pub fn device_name(&self) -> &'static str {
+        self.pipeline.as_ref().map_or("memory", Pipeline::device_name)
+    }
+
+    /// Why the device driver does without something it would have used.
+    pub fn device_notes(&self) -> Vec<String> {
+        self.pipeline.as_ref().map_or_else(Vec::new, Pipeline::device_notes)
+    }
+
+    /// First sequence of the open block.
+    pub fn open_sequence(&self) -> Sequence {
+        self.open.as_ref().map_or(self.next, |open| open.writer.memory().first_sequence())
+    }
+
+    /// Sequence that the next record gets.
+    pub fn next_sequence(&self) -> Sequence {
+        self.next
+    }
+
+    /// The error that ended the log, if one did.
+    pub fn poison(&self) -> Option<&Poison> {
+        self.view.poison()
+    }
+
+    /// Copies as much of a run of records in as there is memory for; returns how many records and bytes were taken.
+    /// `records` are archives back to back, `lengths` their lengths in units of 16 bytes, `now` the present time in
+    /// nanoseconds. Nothing is visible before [`Log::publish`].
+    ///
+    /// A poisoned log takes nothing.
+    pub fn append(&mut self, records: &[u8], lengths: &[u16], now: u64) -> (usize, usize) {
+        let (mut taken, mut bytes) = (0, 0);
+        while taken < lengths.len() {
+            let block_bytes = self.block_bytes;
+            let Some(open) = self.open_block(now) else { break };
+            let (count, length) = open.writer.fitting(&lengths[taken..], block_bytes);
+            if count == 0 && open.writer.count() > 0 {
+                self.rotate();
+                continue;
+            }
+            // Producers are held to records that fit an empty block.
+            assert!(count > 0, "a record is larger than a block");
+            open.append(&records[bytes..bytes + length], &lengths[taken..taken + count]);
+            (taken, bytes) = (taken + count, bytes + length);
+            self.next = self.next.plus(count as u64);
+        }
+        (taken, bytes)
+    }
+
+    /// Lets readers see what was appended.
+    pub fn publish(&mut self) {
+        if self.view.appended() == self.next {
+            return;
+        }
+        if let Some(open) = &self.open {
+            open.writer.publish();
+        }
+        if !self.unlisted.is_empty() {
+            // A reader has the tail locked: what is appended becomes visible a turn later.
+            let Some(mut tail) = self.view.try_tail() else { return };
+            tail.extend(self.unlisted.drain(..));
+        }
+        self.view.set_appended(self.next);
+        if self.pipeline.is_none() {
+            self.view.set_durable(self.next);
+        }
+    }
+
+    /// Commits what is due, submits, reaps, and moves the durable watermark. `wanted`: somebody waits for durability.
+    /// Returns whether anything moved.
+    pub fn turn(&mut self, now: u64, wanted: bool) -> bool {
+        if self.pipeline.is_none() || self.poison().is_some() {
+            return false;
+        }
+        let reaped = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.reap(&self.view, now));
+        if self.is_due(now, wanted) {
+            self.rotate();
+        }
+        let submitted = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.submit(&self.view, now));
+        reaped || submitted
+    }
+
+    /// Whether everything appended is durable and nothing is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.view.durable() == self.next && self.pipeline.as_ref().is_none_or(Pipeline::is_idle)
+    }
+
+    /// When the open block is due, in the clock of `now`.
+    pub fn commit_due(&self) -> Option<u64> {
+        self.pipeline.as_ref()?;
+        self.open.as_ref().map(|open| open.opened_at.saturating_add(self.commit_interval_ns))
+    }
+
+    /// Sleeps until the device or the doorbell has something, or `timeout` has passed.
+    pub fn wait(&mut self, doorbell: &Doorbell, timeout: Duration) {
+        match &mut self.pipeline {
+            Some(pipeline) => pipeline.wait(doorbell, timeout),
+            None => crate::device::memory::nap(doorbell, timeout),
+        }
+    }
+
+    /// Work that blocks, to be run on another thread; one at a time, each to be answered by [`Log::chore_done`].
+    pub fn next_chore(&mut self) -> Option<Chore> {
+        self.pipeline.as_mut()?.next_chore()
+    }
+
+    /// Takes the outcome of a chore.
+    pub fn chore_done(&mut self, done: ChoreDone, now: u64) {
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.chore_done(&self.view, done, now);
+        }
+    }
+
+    /// Commits everything, waits for it, and seals the active segment. Blocks.
+    ///
+    /// # Errors
+    /// The poison, or an error in words if the disk is full: then what was not durable stays so, and recovery finds
+    /// what reached the disk.
+    pub fn close(&mut self, doorbell: &Doorbell, mut clock: impl FnMut() -> u64) -> Result<(), Poison> {
+        self.publish();
+        while !self.is_idle() && self.poison().is_none() {
+            let now = clock();
+            self.publish();
+            let moved = self.turn(now, true);
+            match self.next_chore() {
+                Some(chore) => self.chore_done(chore.run(), now),
+                None if moved => {}
+                None => self.wait(doorbell, Duration::from_millis(1)),
+            }
+            if self.view.is_full() {
+                let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+                self.view.set_poison("close", "the end of the log".into(), &full);
+            }
+        }
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.close(&self.view);
+        }
+        self.poison().cloned().map_or(Ok(()), Err)
+    }
+
+    fn is_due(&self, now: u64, wanted: bool) -> bool {
+        let Some(open) = &self.open else { return false };
+        let idle = self.pipeline.as_ref().is_some_and(Pipeline::is_idle);
+        (wanted && idle) || now.saturating_sub(open.opened_at) >= self.commit_interval_ns
+    }
+
+    fn open_block(&mut self, now: u64) -> Option<&mut OpenBlock> {
+        if self.open.is_none() {
+            if self.poison().is_some() {
+                return None;
+            }
+            let (mut writer, tail_start) = self.pool.acquire(&self.view, self.view.durable())?;
+            if let (Some(start), None) = (tail_start, &self.pipeline) {
+                self.view.set_trimmed(start);
+            }
+            writer.start(self.next);
+            self.unlisted.push_back(Arc::clone(writer.memory()));
+            self.open = Some(OpenBlock::new(writer, now, self.pipeline.is_some()));
+        }
+        self.open.as_mut()
+    }
+
+    /// The open block takes no more: it goes to the pipeline, or stays in the tail.
+    fn rotate(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        open.writer.publish();
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.enqueue(open);
+        }
+    }
+}
+
+/// The block that is being filled.
+#[derive(Debug)]
+pub(super) struct OpenBlock {
+    pub(super) writer: BlockWriter,
+    pub(super) first_timestamp: u64,
+    pub(super) last_timestamp: u64,
+    opened_at: u64,
+    checksum: Option<Checksum>,
+    /// Record bytes that the checksum covers.
+    summed: usize,
+}
+
+impl OpenBlock {
+    fn new(writer: BlockWriter, opened_at: u64, summing: bool) -> Self {
+        let checksum = summing.then(Checksum::default);
+        Self { writer, first_timestamp: u64::MAX, last_timestamp: 0, opened_at, checksum, summed: 0 }
+    }
+
+    fn append(&mut self, records: &[u8], lengths: &[u16]) {
+        // A run comes from one producer, whose timestamps rise: its ends are its extremes.
+        let (Some(&first), Some(&last)) = (lengths.first(), lengths.last()) else { return };
+        let first = &records[..usize::from(first) * RECORD_ALIGN];
+        let last = &records[records.len() - usize::from(last) * RECORD_ALIGN..];
+        self.first_timestamp = self.first_timestamp.min(timestamp_of(first));
+        self.last_timestamp = self.last_timestamp.max(timestamp_of(last));
+        self.writer.append(records, lengths);
+        if self.writer.records_bytes() - self.summed >= SUM_BYTES {
+            self.sum();
+        }
+    }
+
+    /// Sums what was appended since the last time.
+    fn sum(&mut self) {
+        if let Some(checksum) = &mut self.checksum {
+            checksum.update(self.writer.appended(self.summed, self.writer.records_bytes()));
+            self.summed = self.writer.records_bytes();
+        }
+    }
+
+    /// Bytes that the block takes on disk.
+    pub(super) fn block_bytes(&self) -> usize {
+        crate::format::block_bytes(self.writer.count(), self.writer.records_bytes())
+    }
+
+    /// Closes the block and finishes its checksum. Returns the block's bytes and the body checksum.
+    pub(super) fn close(&mut self, epoch: crate::format::Epoch) -> (usize, u32) {
+        self.sum();
+        let bytes = self.writer.close();
+        let mut checksum = self.checksum.take().unwrap_or_default();
+        checksum.update(self.writer.closed_tail(bytes));
+        (bytes, checksum.finish(epoch))
+    }
+}

@@ -1,0 +1,180 @@
+//! The directory of a log: a meta file, a lock, and one directory for each shard.
+//!
+//! ```text
+//! <dir>/            0700
+//!   meta            identity, format, shard count
+//!   lock            held by the one process that writes
+//!   shard-0000/     the segments of shard 0, named by first sequence
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::device::Directory;
+use crate::device::fs::{self, DirectoryLock, FsDirectory, WriteMode};
+use crate::format::{LogId, META_BYTES, Meta, PageError};
+
+const META: &str = "meta";
+const LOCK: &str = "lock";
+
+/// How long to wait for the lock: a killed process's io_uring can hold it for a moment.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why a log directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DirectoryError {
+    /// The file system refused.
+    #[error("{operation} {path}: {source}")]
+    Io {
+        /// What was attempted.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// Another process, or another bus of this one, has the log open for writing.
+    #[error("{path}: the log is open in another process or bus; close that first, or read without writing")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory holds files, and no log.
+    #[error("{path}: not a log, and not empty; choose another directory")]
+    NotALog {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The meta file cannot be used.
+    #[error("{path}: meta file: {source}; put back the file from a copy of this log")]
+    Meta {
+        /// The meta file.
+        path: PathBuf,
+        /// What is wrong.
+        source: PageError,
+    },
+}
+
+impl DirectoryError {
+    fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { operation, path, source }
+    }
+}
+
+/// An open log directory. The lock is held for as long as it lives.
+#[derive(Debug)]
+pub struct LogDirectory {
+    path: PathBuf,
+    meta: Meta,
+    mode: WriteMode,
+    _lock: Option<DirectoryLock>,
+}
+
+impl LogDirectory {
+    /// Opens a log for writing, or creates it with the identity `log_id`. `shards` directories exist afterwards, or more
+    /// if the log had more. `now` is nanoseconds since the Unix epoch; `page_cache` asks for level `PageCache`.
+    ///
+    /// Waits up to a second for the lock.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub fn open(path: &Path, shards: u16, log_id: LogId, now: u64, page_cache: bool) -> Result<Self, DirectoryError> {
+        fs::create_directory(path).map_err(DirectoryError::io("create", path))?;
+        let lock = fs::lock_exclusive(path, LOCK, LOCK_PATIENCE).map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => DirectoryError::Locked { path: path.to_owned() },
+            _ => DirectoryError::io("lock", path)(source),
+        })?;
+        let known = match read_meta(path) {
+            Ok(meta) => Some(meta),
+            Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if known.is_none() {
+            refuse_foreign(path)?;
+        }
+        let before = known.unwrap_or(Meta { log_id, shards, created: now });
+        let meta = Meta { shards: before.shards.max(shards), ..before };
+        for shard in 0..meta.shards {
+            let directory = shard_path(path, shard);
+            fs::create_directory(&directory).map_err(DirectoryError::io("create", &directory))?;
+        }
+        // The meta file comes after the directories it promises.
+        if known != Some(meta) {
+            fs::write_file_durably(path, META, &meta.encode())
+                .map_err(DirectoryError::io("write", &path.join(META)))?;
+        }
+        let mode = match page_cache {
+            true => WriteMode::Buffered,
+            false if fs::probe_direct(path).map_err(DirectoryError::io("probe", path))? => WriteMode::Direct,
+            false => WriteMode::BufferedSync,
+        };
+        Ok(Self { path: path.to_owned(), meta, mode, _lock: Some(lock) })
+    }
+
+    /// Opens a log for reading, also while another process writes it.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub fn open_read_only(path: &Path) -> Result<Self, DirectoryError> {
+        let meta = read_meta(path)?;
+        Ok(Self { path: path.to_owned(), meta, mode: WriteMode::Direct, _lock: None })
+    }
+
+    /// What the log says of itself.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How segment files are written here.
+    pub fn mode(&self) -> WriteMode {
+        self.mode
+    }
+
+    /// The directory of one shard.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Io`].
+    pub fn shard(&self, shard: u16) -> Result<Arc<dyn Directory>, DirectoryError> {
+        let path = shard_path(&self.path, shard);
+        let directory = FsDirectory::open(&path, self.mode).map_err(DirectoryError::io("open", &path))?;
+        Ok(Arc::new(directory))
+    }
+}
+
+fn shard_path(path: &Path, shard: u16) -> PathBuf {
+    path.join(format!("shard-{shard:04}"))
+}
+
+fn read_meta(path: &Path) -> Result<Meta, DirectoryError> {
+    let file = path.join(META);
+    let bytes = fs::read_small_file(path, META, 2 * META_BYTES).map_err(DirectoryError::io("read", &file))?;
+    Meta::decode(&bytes).map_err(|source| DirectoryError::Meta { path: file, source })
+}
+
+/// A log begins in an empty directory, or in one where its own creation was interrupted.
+fn refuse_foreign(path: &Path) -> Result<(), DirectoryError> {
+    let entries = std::fs::read_dir(path).map_err(DirectoryError::io("list", path))?;
+    for entry in entries {
+        let name = entry.map_err(DirectoryError::io("list", path))?.file_name();
+        let name = name.to_string_lossy();
+        let own =
+            name == LOCK || name.starts_with(META) || (name.starts_with("shard-") && is_empty(&path.join(&*name)));
+        if !own {
+            return Err(DirectoryError::NotALog { path: path.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn is_empty(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}

@@ -1,0 +1,32 @@
+//! The log of one shard: append, group commit, roll, seal, recover.
+//!
+//! Reading order: [`Log`] (append and commit), `pipeline` (closed blocks on their way to the device, the durable
+//! watermark), `roll` (segments that end and begin), [`Chore`] (what of that blocks, and so runs elsewhere),
+//! [`LogView`] (what readers on other threads see), `scan` and `recover` (what is found after a stop),
+//! [`LogDirectory`] (the directory that holds the shards' logs).
+//!
+//! A failed write or sync is final: the log is poisoned with the first error, the durable watermark never passes the
+//! failed block, nothing is retried. A full disk alone is waited for.
+
+mod append;
+mod chore;
+mod directory;
+mod options;
+mod pipeline;
+mod pool;
+mod recover;
+mod roll;
+mod scan;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use append::Log;
+pub use chore::{Chore, ChoreDone};
+pub use directory::{DirectoryError, LogDirectory};
+pub use options::{Durability, LogOptions};
+pub use recover::{Cut, Recovered, recover};
+pub use scan::{OpenError, Scan, scan};
+pub use segment::{BlockPlace, Segment};
+pub use view::{LogView, Poison};

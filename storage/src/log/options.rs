@@ -1,0 +1,81 @@
+//! What a log is opened with.
+
+use crate::device::BlockMemory;
+use crate::format::{BLOCK_BYTES_MAX, LogId, PAGE_BYTES};
+
+/// What an acknowledged event survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Nothing: events live in this process, in a bounded budget. No file.
+    Memory,
+    /// The end of the process, not of the machine: written to the page cache.
+    PageCache,
+    /// The end of the machine: O_DIRECT and O_DSYNC where there are, acknowledged by the device.
+    #[default]
+    Durable,
+}
+
+impl std::fmt::Display for Durability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::PageCache => "page-cache",
+            Self::Durable => "durable",
+        })
+    }
+}
+
+/// Settings of one shard's log. Times are nanoseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct LogOptions {
+    /// Identity of the log that the shard belongs to.
+    pub log_id: LogId,
+    /// The shard.
+    pub shard: u16,
+    /// Size of a segment file in bytes while it is written; made to hold at least one block of `block_bytes`.
+    pub segment_bytes: u64,
+    /// Largest block in bytes: a multiple of a page, at most [`BLOCK_BYTES_MAX`]. Bounds the largest record.
+    pub block_bytes: usize,
+    /// Age at which the oldest event of the open block has the block committed.
+    pub commit_interval_ns: u64,
+    /// Blocks of memory: those being filled and written, and the most recent ones for readers. At least 4. At level
+    /// `Memory` they are all the log there is.
+    pub blocks: usize,
+    /// Seed of the random segment epochs.
+    pub seed: u64,
+}
+
+impl LogOptions {
+    /// Default size of a segment file.
+    pub const SEGMENT_BYTES: u64 = 256 << 20;
+
+    /// Default commit interval: 10 ms.
+    pub const COMMIT_INTERVAL_NS: u64 = 10_000_000;
+
+    /// How long after a full disk was met the next attempt is made: 100 ms.
+    pub const FULL_RETRY_NS: u64 = 100_000_000;
+
+    /// Memory that `blocks` blocks take, in bytes.
+    pub const fn memory_bytes(blocks: usize) -> usize {
+        blocks * BlockMemory::BLOCK_BYTES
+    }
+
+    /// Length of a new segment file: header, at least one block, footer.
+    pub(super) fn segment_length(&self) -> u64 {
+        let least = (self.block_bytes + 2 * PAGE_BYTES) as u64;
+        self.segment_bytes.max(least).next_multiple_of(PAGE_BYTES as u64)
+    }
+
+    /// Settings with the defaults.
+    pub fn new(log_id: LogId, shard: u16, seed: u64) -> Self {
+        Self {
+            log_id,
+            shard,
+            segment_bytes: Self::SEGMENT_BYTES,
+            block_bytes: BLOCK_BYTES_MAX,
+            commit_interval_ns: Self::COMMIT_INTERVAL_NS,
+            blocks: 16,
+            seed,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Closed blocks on their way to the device, in order, and the durable watermark behind them.
+//!
+//! Several writes are in flight and complete in any order; the watermark moves over the completed prefix only. The
+//! header page of a new segment is one of the writes, before the segment's first block.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::append::OpenBlock;
+use super::roll::{ActiveSegment, Roller};
+use super::{BlockPlace, Chore, ChoreDone, LogOptions, LogView, Segment};
+use crate::device::{BlockMemory, Completion, Device, Directory, Doorbell, Write};
+use crate::format::{BlockHeader, Sequence};
+
+/// What becomes true when a write has completed.
+#[derive(Debug)]
+enum Landing {
+    /// A segment has its header, and may take its final name.
+    Header(Sequence),
+    /// A block has reached its segment.
+    Block { segment: Arc<Segment>, place: BlockPlace, data_end: u64, end: Sequence },
+}
+
+impl Landing {
+    fn segment_base(&self) -> Sequence {
+        match self {
+            Self::Header(base) => *base,
+            Self::Block { segment, .. } => segment.base(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct InFlight {
+    landing: Landing,
+    completed: bool,
+}
+
+/// The file side of a log.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    device: Box<dyn Device>,
+    /// Closed, waiting for a place in flight or for a segment.
+    waiting: VecDeque<OpenBlock>,
+    /// Submitted, in order; the first has token `first_token`.
+    flight: VecDeque<InFlight>,
+    first_token: u64,
+    completions: Vec<Completion>,
+    /// Writes that met a full disk, and when to try them again.
+    refused: Vec<Write>,
+    retry_at: u64,
+    active: ActiveSegment,
+    roller: Roller,
+}
+
+impl Pipeline {
+    pub(super) fn new(
+        device: Box<dyn Device>,
+        directory: Arc<dyn Directory>,
+        active: ActiveSegment,
+        options: &LogOptions,
+    ) -> Self {
+        Self {
+            device,
+            waiting: VecDeque::new(),
+            flight: VecDeque::new(),
+            first_token: 0,
+            completions: Vec::new(),
+            refused: Vec::new(),
+            retry_at: 0,
+            active,
+            roller: Roller::new(directory, options),
+        }
+    }
+
+    pub(super) fn device_name(&self) -> &'static str {
+        self.device.name()
+    }
+
+    pub(super) fn device_notes(&self) -> Vec<String> {
+        self.device.notes()
+    }
+
+    pub(super) fn register(&mut self, memory: &[Arc<BlockMemory>]) {
+        self.device.register(memory);
+    }
+
+    /// Nothing waits and nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.flight.is_empty()
+    }
+
+    pub(super) fn enqueue(&mut self, block: OpenBlock) {
+        self.waiting.push_back(block);
+    }
+
+    pub(super) fn wait(&mut self, doorbell: &Doorbell, timeout: Duration) {
+        self.device.wait(doorbell, timeout);
+    }
+
+    /// Takes completions and advances the watermark over the completed prefix. Returns whether anything completed.
+    pub(super) fn reap(&mut self, view: &LogView, now: u64) -> bool {
+        if self.flight.is_empty() {
+            return false;
+        }
+        self.device.complete(&mut self.completions);
+        let any = !self.completions.is_empty();
+        let mut completions = std::mem::take(&mut self.completions);
+        for completion in completions.drain(..) {
+            self.land(view, completion, now);
+        }
+        self.completions = completions;
+        if any && view.poison().is_none() {
+            self.advance(view);
+        }
+        any
+    }
+
+    fn land(&mut self, view: &LogView, completion: Completion, now: u64) {
+        let Completion { write, result } = completion;
+        match result {
+            Ok(()) => {
+                let at = (write.token - self.first_token) as usize;
+                if let Some(entry) = self.flight.get_mut(at) {
+                    entry.completed = true;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                view.set_full(true);
+                self.retry_at = now.saturating_add(LogOptions::FULL_RETRY_NS);
+                self.refused.push(write);
+            }
+            Err(error) => {
+                let at = (write.token - self.first_token) as usize;
+                let base = self.flight.get(at).map_or(self.active.segment.base(), |entry| entry.landing.segment_base());
+                let place = format!("{}, offset {}", Segment::file_name(base), write.offset);
+                view.set_poison("write", place, &error);
+            }
+        }
+    }
+
+    fn advance(&mut self, view: &LogView) {
+        let mut durable = None;
+        while self.flight.front().is_some_and(|first| first.completed) {
+            let Some(InFlight { landing, .. }) = self.flight.pop_front() else { break };
+            self.first_token += 1;
+            match landing {
+                Landing::Header(base) => self.roller.header_landed(base),
+                Landing::Block { segment, place, data_end, end } => {
+                    segment.extend(place, data_end, end);
+                    durable = Some(end);
+                }
+            }
+        }
+        if let Some(durable) = durable {
+            view.set_durable(durable);
+            self.roller.durable_moved(durable);
+        }
+    }
+
+    /// Submits what waits, as far as the device's depth and the segment allow. Returns whether anything was submitted.
+    pub(super) fn submit(&mut self, view: &LogView, now: u64) -> bool {
+        let retried = self.retry_refused(view, now);
+        let mut submitted = false;
+        self.roller.look_ahead(&self.active, now);
+        // Two places: a block may need the header of a new segment before it.
+        while self.flight.len() + 2 <= self.device.depth().max(2) && self.refused.is_empty() {
+            let Some(bytes) = self.waiting.front().map(OpenBlock::block_bytes) else { break };
+            if self.active.room() < bytes as u64 && !self.roll(view, now) {
+                break;
+            }
+            let Some(block) = self.waiting.pop_front() else { break };
+            self.submit_block(view, block);
+            submitted = true;
+        }
+        retried || submitted
+    }
+
+    fn retry_refused(&mut self, view: &LogView, now: u64) -> bool {
+        if self.refused.is_empty() || now < self.retry_at {
+            return false;
+        }
+        view.set_full(false);
+        for write in std::mem::take(&mut self.refused) {
+            self.device.submit(write);
+        }
+        true
+    }
+
+    /// Goes on in the spare segment, if there is one. The view is told whether a full disk is in the way.
+    fn roll(&mut self, view: &LogView, now: u64) -> bool {
+        let Some(first) = self.waiting.front().map(|block| block.writer.memory().first_sequence()) else {
+            return false;
+        };
+        view.set_full(self.roller.is_full());
+        let Some((active, header)) = self.roller.roll(&mut self.active, first, now) else { return false };
+        view.add_segment(Arc::clone(&active.segment));
+        self.active = active;
+        self.send(header.memory().clone(), crate::format::PAGE_BYTES, 0, Landing::Header(first));
+        true
+    }
+
+    fn submit_block(&mut self, view: &LogView, mut block: OpenBlock) {
+        let segment = Arc::clone(&self.active.segment);
+        let (block_bytes, body_crc) = block.close(segment.epoch());
+        let header = BlockHeader {
+            header_crc: 0,
+            body_crc,
+            epoch: segment.epoch(),
+            first_sequence: block.writer.memory().first_sequence(),
+            count: block.writer.count() as u32,
+            block_bytes: block_bytes as u32,
+            records_bytes: block.writer.records_bytes() as u32,
+            previous_crc: self.active.previous_crc(),
+            first_timestamp: block.first_timestamp,
+            last_timestamp: block.last_timestamp,
+            durable_sequence: view.durable(),
+        };
+        let header_crc = header.encode(block.writer.header_mut());
+        let offset = self.active.take(&BlockHeader { header_crc, ..header });
+        let landing = Landing::Block {
+            segment,
+            place: BlockPlace { first_sequence: header.first_sequence, offset },
+            data_end: offset + block_bytes as u64,
+            end: header.end_sequence(),
+        };
+        self.send(Arc::clone(block.writer.memory()), block_bytes, offset, landing);
+    }
+
+    fn send(&mut self, memory: Arc<BlockMemory>, length: usize, offset: u64, landing: Landing) {
+        let token = self.first_token + self.flight.len() as u64;
+        self.flight.push_back(InFlight { landing, completed: false });
+        self.device.submit(Write { token, file: Arc::clone(self.active.segment.file()), memory, length, offset });
+    }
+
+    pub(super) fn next_chore(&mut self) -> Option<Chore> {
+        self.roller.next_chore()
+    }
+
+    pub(super) fn chore_done(&mut self, view: &LogView, done: ChoreDone, now: u64) {
+        self.roller.chore_done(view, done, now);
+    }
+
+    /// Seals the active segment and clears the spare away. Nothing may wait or be in flight, unless the log is poisoned:
+    /// then everything is left as it is for recovery.
+    pub(super) fn close(&mut self, view: &LogView) {
+        if view.poison().is_none() {
+            self.roller.close(view, &self.active);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Recovery: makes a shard's directory whole again after any stop, and opens it for appending.
+//!
+//! Every segment that was found is sealed where its intact blocks end, and appending goes on in a new one, so no byte
+//! that was written is ever written again. Each step leaves a directory that recovery can start over from.
+
+use std::sync::Arc;
+
+use super::chore::write_footer;
+use super::pipeline::Pipeline;
+use super::pool::BlockPool;
+use super::roll::{ActiveSegment, Epochs, SPARE_NAME};
+use super::scan::{FoundSegment, OpenError, Scan, scan};
+use super::{Log, LogOptions, LogView, Segment};
+use crate::device::{Device, Directory};
+use crate::format::{PAGE_BYTES, SegmentHeader, Sequence};
+
+/// A torn tail that recovery cut off: bytes that were never acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// File name of the segment.
+    pub segment: String,
+    /// Offset it was cut at.
+    pub offset: u64,
+    /// Sequence that the next event got.
+    pub sequence: Sequence,
+    /// What was wrong with the bytes behind.
+    pub reason: String,
+}
+
+/// A log that is ready to be appended to, once it is given its device on the shard's thread.
+#[derive(Debug)]
+pub struct Recovered {
+    options: LogOptions,
+    directory: Arc<dyn Directory>,
+    view: Arc<LogView>,
+    active: ActiveSegment,
+    cuts: Vec<Cut>,
+    last_timestamp: u64,
+}
+
+impl Recovered {
+    /// What readers see.
+    pub fn view(&self) -> &Arc<LogView> {
+        &self.view
+    }
+
+    /// Torn tails that were cut off.
+    pub fn cuts(&self) -> &[Cut] {
+        &self.cuts
+    }
+
+    /// The largest timestamp in the log, 0 for an empty one.
+    pub fn last_timestamp(&self) -> u64 {
+        self.last_timestamp
+    }
+
+    /// The log, writing through `device`.
+    pub fn start(self, device: Box<dyn Device>) -> Log {
+        let mut pool = BlockPool::new(self.options.blocks);
+        let mut pipeline = Pipeline::new(device, self.directory, self.active, &self.options);
+        pipeline.register(&pool.allocate_all());
+        Log::with(&self.options, self.view, pool, Some(pipeline))
+    }
+}
+
+/// Recovers what is in `directory` and begins a new segment. `now` is nanoseconds since the Unix epoch.
+///
+/// # Errors
+/// [`OpenError`]; the directory is then as it was, or further on the way to recovery.
+pub fn recover(directory: Arc<dyn Directory>, options: LogOptions, now: u64) -> Result<Recovered, OpenError> {
+    let found = scan(&directory, options.log_id, options.shard, false)?;
+    let (end, last_timestamp) = (found.end(), found.last_timestamp());
+    let (segments, cuts) = seal_all(&directory, found)?;
+    let active = begin(&directory, &options, end, now)?;
+    let view = LogView::new(options.log_id, options.shard, end, segments);
+    view.add_segment(Arc::clone(&active.segment));
+    Ok(Recovered { options, directory, view, active, cuts, last_timestamp })
+}
+
+/// Removes leftovers, gives a used spare its name, seals what is unsealed, removes segments without events.
+fn seal_all(directory: &Arc<dyn Directory>, found: Scan) -> Result<(Vec<Arc<Segment>>, Vec<Cut>), OpenError> {
+    let path = |name: &str| format!("{}/{name}", directory.path());
+    // Leftovers go first, and the latest first: what is left is always a beginning of what there was.
+    for name in found.leftovers.iter().rev() {
+        directory.remove(name).map_err(OpenError::io("remove", path(name)))?;
+    }
+    let (mut segments, mut cuts) = (Vec::new(), Vec::new());
+    for FoundSegment { segment, name, totals, torn } in found.segments {
+        if totals.blocks == 0 {
+            directory.remove(&name).map_err(OpenError::io("remove", path(&name)))?;
+            continue;
+        }
+        let own_name = Segment::file_name(segment.base());
+        if name != own_name {
+            directory.rename(&name, &own_name).map_err(OpenError::io("rename", path(&name)))?;
+        }
+        if segment.footer().is_none() {
+            write_footer(&segment, totals).map_err(OpenError::io("seal", path(&own_name)))?;
+            if let Some(damage) = torn {
+                cuts.push(Cut {
+                    segment: own_name,
+                    offset: totals.data_end,
+                    sequence: totals.end_sequence,
+                    reason: damage.to_string(),
+                });
+            }
+        }
+        segments.push(segment);
+    }
+    Ok((segments, cuts))
+}
+
+/// Begins the segment at `base`. Until its header is durable it has the spare's name, so that a crash leaves a spare.
+fn begin(
+    directory: &Arc<dyn Directory>,
+    options: &LogOptions,
+    base: Sequence,
+    now: u64,
+) -> Result<ActiveSegment, OpenError> {
+    let name = Segment::file_name(base);
+    let path = format!("{}/{name}", directory.path());
+    let length = options.segment_length();
+    let header = SegmentHeader {
+        log_id: options.log_id,
+        shard: options.shard,
+        epoch: Epochs::new(options.seed).draw(),
+        base_sequence: base,
+        created: now,
+    };
+    let page = header.encode();
+    let crc = SegmentHeader::decode(&page).map_or(0, |(_, crc)| crc);
+    let file = directory.create(SPARE_NAME, length).map_err(OpenError::io("create", path.clone()))?;
+    file.write_at(&page, 0).map_err(OpenError::io("write", path.clone()))?;
+    directory.rename(SPARE_NAME, &name).map_err(OpenError::io("rename", path))?;
+    let segment = Segment::new(header, file, PAGE_BYTES as u64, base, Vec::new(), None);
+    Ok(ActiveSegment::new(segment, crc, length))
+}

@@ -1,0 +1,220 @@
+//! Segments that end and begin, without the shard ever waiting for a file.
+//!
+//! The next segment is prepared under the name [`SPARE_NAME`] while the active one fills. Rolling only submits its
+//! header page, as one write among the blocks; once that is durable the file takes its name, and once the last block of
+//! the old segment is durable that one gets its footer. A crash at any point between leaves a spare with a valid header,
+//! which recovery takes for the segment it says it is.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use super::chore::{Chore, ChoreDone, Outcome};
+use super::{LogOptions, LogView, Segment};
+use crate::device::{BlockWriter, Directory, SegmentFile};
+use crate::format::{BlockHeader, Epoch, Footer, LogId, PAGE_BYTES, SegmentHeader, Sequence};
+
+/// Name of the segment that is prepared and not yet in use.
+pub(super) const SPARE_NAME: &str = "spare.seg";
+
+/// The segment that blocks are written to.
+#[derive(Debug)]
+pub(super) struct ActiveSegment {
+    pub(super) segment: Arc<Segment>,
+    /// File length, in bytes.
+    length: u64,
+    /// What the footer would say now.
+    totals: Footer,
+}
+
+impl ActiveSegment {
+    pub(super) fn new(segment: Arc<Segment>, header_crc: u32, length: u64) -> Self {
+        let totals = Footer::of_empty(segment.epoch(), segment.base(), header_crc);
+        Self { segment, length, totals }
+    }
+
+    /// Bytes left for blocks; the footer's page is kept free.
+    pub(super) fn room(&self) -> u64 {
+        self.length.saturating_sub(self.totals.data_end + PAGE_BYTES as u64)
+    }
+
+    /// Header checksum that the next block links to.
+    pub(super) fn previous_crc(&self) -> u32 {
+        self.totals.last_block_crc
+    }
+
+    /// Gives the block its place; returns the offset.
+    pub(super) fn take(&mut self, block: &BlockHeader) -> u64 {
+        let offset = self.totals.data_end;
+        self.totals.add(block);
+        offset
+    }
+}
+
+#[derive(Debug)]
+enum Spare {
+    Absent,
+    Requested,
+    Ready(Arc<dyn SegmentFile>),
+    /// Rolled into; still under the spare's name.
+    Unnamed,
+}
+
+/// What prepares, names and seals segments.
+#[derive(Debug)]
+pub(super) struct Roller {
+    directory: Arc<dyn Directory>,
+    log_id: LogId,
+    shard: u16,
+    segment_bytes: u64,
+    epochs: Epochs,
+    spare: Spare,
+    /// Set while the disk had no space for a spare: when to try again.
+    full_until: Option<u64>,
+    /// Full segments, oldest first, until their last block is durable.
+    retired: VecDeque<(Arc<Segment>, Footer)>,
+    chores: VecDeque<Chore>,
+    chore_runs: bool,
+}
+
+impl Roller {
+    pub(super) fn new(directory: Arc<dyn Directory>, options: &LogOptions) -> Self {
+        Self {
+            directory,
+            log_id: options.log_id,
+            shard: options.shard,
+            segment_bytes: options.segment_length(),
+            // The first epoch of the stream went to the segment that recovery created.
+            epochs: Epochs::new(options.seed).skip_one(),
+            spare: Spare::Absent,
+            full_until: None,
+            retired: VecDeque::new(),
+            chores: VecDeque::new(),
+            chore_runs: false,
+        }
+    }
+
+    /// Asks for a spare once the active segment is half full.
+    pub(super) fn look_ahead(&mut self, active: &ActiveSegment, now: u64) {
+        let due = active.room() < self.segment_bytes / 2 && self.full_until.is_none_or(|until| now >= until);
+        if due && matches!(self.spare, Spare::Absent) {
+            self.spare = Spare::Requested;
+            self.chores.push_back(Chore::prepare(&self.directory, self.segment_bytes));
+        }
+    }
+
+    /// Whether the disk had no space for the next segment when last asked.
+    pub(super) fn is_full(&self) -> bool {
+        self.full_until.is_some()
+    }
+
+    /// Makes the spare the active segment, starting at `base`; the old one retires. Returns it with its header page.
+    pub(super) fn roll(
+        &mut self,
+        active: &mut ActiveSegment,
+        base: Sequence,
+        now: u64,
+    ) -> Option<(ActiveSegment, BlockWriter)> {
+        let Spare::Ready(file) = &self.spare else { return None };
+        let header = SegmentHeader {
+            log_id: self.log_id,
+            shard: self.shard,
+            epoch: self.epochs.draw(),
+            base_sequence: base,
+            created: now,
+        };
+        let page = header.encode();
+        let crc = SegmentHeader::decode(&page).map_or(0, |(_, crc)| crc);
+        let mut memory = BlockWriter::new();
+        memory.fill_page(&page);
+        let segment = Segment::new(header, Arc::clone(file), PAGE_BYTES as u64, base, Vec::new(), None);
+        self.spare = Spare::Unnamed;
+        self.retired.push_back((Arc::clone(&active.segment), active.totals));
+        Some((ActiveSegment::new(segment, crc, self.segment_bytes), memory))
+    }
+
+    pub(super) fn header_landed(&mut self, base: Sequence) {
+        self.chores.push_back(Chore::name_spare(&self.directory, base));
+    }
+
+    pub(super) fn durable_moved(&mut self, durable: Sequence) {
+        while let Some((segment, footer)) = self.retired.pop_front_if(|(_, footer)| footer.end_sequence <= durable) {
+            self.chores.push_back(Chore::seal(segment, footer));
+        }
+    }
+
+    pub(super) fn next_chore(&mut self) -> Option<Chore> {
+        if self.chore_runs {
+            return None;
+        }
+        let chore = self.chores.pop_front()?;
+        self.chore_runs = true;
+        Some(chore)
+    }
+
+    pub(super) fn chore_done(&mut self, view: &LogView, done: ChoreDone, now: u64) {
+        self.chore_runs = false;
+        match done.result {
+            Ok(Outcome::Prepared(file)) => {
+                self.spare = Spare::Ready(file);
+                if self.full_until.take().is_some() {
+                    view.set_full(false);
+                }
+            }
+            Ok(Outcome::Named) => self.spare = Spare::Absent,
+            Ok(Outcome::Sealed) => {}
+            Err(error) if done.is_prepare && error.kind() == io::ErrorKind::StorageFull => {
+                self.spare = Spare::Absent;
+                self.full_until = Some(now.saturating_add(LogOptions::FULL_RETRY_NS));
+            }
+            Err(error) => view.set_poison(done.operation, done.place, &error),
+        }
+    }
+
+    /// Runs what is left to run, seals the active segment, or removes it if it is empty, and removes the spare.
+    pub(super) fn close(&mut self, view: &LogView, active: &ActiveSegment) {
+        while let Some(chore) = self.next_chore() {
+            let done = chore.run();
+            self.chore_done(view, done, 0);
+        }
+        if view.poison().is_some() {
+            return;
+        }
+        let last = if active.totals.blocks == 0 {
+            view.remove_segment(active.segment.base());
+            Chore::remove(&self.directory, Segment::file_name(active.segment.base()))
+        } else {
+            Chore::seal(Arc::clone(&active.segment), active.totals)
+        };
+        self.chores.push_back(last);
+        if matches!(self.spare, Spare::Ready(_)) {
+            self.chores.push_back(Chore::remove(&self.directory, SPARE_NAME.into()));
+        }
+        while let Some(chore) = self.next_chore() {
+            let done = chore.run();
+            self.chore_done(view, done, 0);
+        }
+    }
+}
+
+/// The stream of segment epochs that a seed gives (SplitMix64).
+#[derive(Debug)]
+pub(super) struct Epochs(u64);
+
+impl Epochs {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn skip_one(mut self) -> Self {
+        self.draw();
+        self
+    }
+
+    pub(super) fn draw(&mut self) -> Epoch {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Epoch::new(mixed ^ mixed >> 31)
+    }
+}

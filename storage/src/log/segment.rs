@@ -1,0 +1,186 @@
+//! One segment file as its writer and its readers share it.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::view::lock;
+use crate::device::{Mapping, SegmentFile};
+use crate::format::{BlockHeader, Epoch, Footer, PAGE_BYTES, SegmentHeader, Sequence};
+
+/// Where a block starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockPlace {
+    /// Sequence of its first record.
+    pub first_sequence: Sequence,
+    /// Offset in the file, in bytes.
+    pub offset: u64,
+}
+
+/// A segment: a header, and blocks up to an end that grows until the segment is sealed.
+#[derive(Debug)]
+pub struct Segment {
+    header: SegmentHeader,
+    file: Arc<dyn SegmentFile>,
+    /// End of the contiguous completed blocks, in bytes.
+    data_end: AtomicU64,
+    end_sequence: AtomicU64,
+    places: Mutex<Vec<BlockPlace>>,
+    footer: OnceLock<Footer>,
+    sealed: OnceLock<SealedMap>,
+}
+
+/// The mapping of a sealed segment, with a bit for each page where a checked block starts.
+#[derive(Debug)]
+pub(crate) struct SealedMap {
+    pub(crate) mapping: Box<dyn Mapping>,
+    checked: Vec<AtomicU64>,
+}
+
+impl SealedMap {
+    fn new(mapping: Box<dyn Mapping>) -> Self {
+        let pages = mapping.bytes().len().div_ceil(PAGE_BYTES);
+        Self { mapping, checked: (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    pub(crate) fn is_checked(&self, offset: u64) -> bool {
+        let page = offset as usize / PAGE_BYTES;
+        self.checked.get(page / 64).is_some_and(|bits| bits.load(Ordering::Relaxed) >> (page % 64) & 1 == 1)
+    }
+
+    pub(crate) fn set_checked(&self, offset: u64) {
+        let page = offset as usize / PAGE_BYTES;
+        if let Some(bits) = self.checked.get(page / 64) {
+            bits.fetch_or(1 << (page % 64), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Segment {
+    /// A segment with these blocks; sealed if it has a footer.
+    pub(crate) fn new(
+        header: SegmentHeader,
+        file: Arc<dyn SegmentFile>,
+        data_end: u64,
+        end_sequence: Sequence,
+        places: Vec<BlockPlace>,
+        footer: Option<Footer>,
+    ) -> Arc<Self> {
+        let segment = Self {
+            header,
+            file,
+            data_end: AtomicU64::new(data_end),
+            end_sequence: AtomicU64::new(end_sequence.get()),
+            places: Mutex::new(places),
+            footer: OnceLock::new(),
+            sealed: OnceLock::new(),
+        };
+        if let Some(footer) = footer {
+            segment.seal(footer);
+        }
+        Arc::new(segment)
+    }
+
+    /// File name of the segment that starts at `base`.
+    pub fn file_name(base: Sequence) -> String {
+        format!("{:020}.seg", base.get())
+    }
+
+    /// The base sequence in a file name, if it is one of a segment.
+    pub fn base_of_name(name: &str) -> Option<Sequence> {
+        let digits = name.strip_suffix(".seg")?;
+        let canonical = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
+        canonical.then(|| digits.parse().ok().map(Sequence::new)).flatten()
+    }
+
+    /// The header.
+    pub fn header(&self) -> &SegmentHeader {
+        &self.header
+    }
+
+    /// Sequence of the first record.
+    pub fn base(&self) -> Sequence {
+        self.header.base_sequence
+    }
+
+    /// Sequence after the last record that has reached the file.
+    pub fn end_sequence(&self) -> Sequence {
+        // SYNC: pairs with the Release store in extend(): data_end and the place are there.
+        Sequence::new(self.end_sequence.load(Ordering::Acquire))
+    }
+
+    /// End of the blocks that have reached the file, in bytes.
+    pub fn data_end(&self) -> u64 {
+        self.data_end.load(Ordering::Acquire)
+    }
+
+    /// The footer, once the segment is sealed.
+    pub fn footer(&self) -> Option<&Footer> {
+        self.footer.get()
+    }
+
+    pub(crate) fn file(&self) -> &Arc<dyn SegmentFile> {
+        &self.file
+    }
+
+    /// A block has reached the file behind the others.
+    pub(crate) fn extend(&self, place: BlockPlace, data_end: u64, end_sequence: Sequence) {
+        lock(&self.places).push(place);
+        self.data_end.store(data_end, Ordering::Release);
+        // SYNC: pairs with the Acquire load in end_sequence().
+        self.end_sequence.store(end_sequence.get(), Ordering::Release);
+    }
+
+    /// The segment has its footer and will not change any more.
+    pub(crate) fn seal(&self, footer: Footer) {
+        let _ = self.footer.set(footer);
+    }
+
+    /// The mapping of a sealed segment, made at the first call. `None` while the segment is not sealed.
+    pub(crate) fn sealed_map(&self) -> io::Result<Option<&SealedMap>> {
+        if self.footer.get().is_none() {
+            return Ok(None);
+        }
+        if let Some(sealed) = self.sealed.get() {
+            return Ok(Some(sealed));
+        }
+        let map = SealedMap::new(self.file.map()?);
+        Ok(Some(self.sealed.get_or_init(|| map)))
+    }
+
+    /// The place of the block that holds `sequence`.
+    ///
+    /// A segment that was sealed before this process opened it has its places read from the block headers at the first
+    /// call: about 1 us a block.
+    ///
+    /// # Errors
+    /// The kernel's, where headers cannot be read.
+    pub(crate) fn place_of(&self, sequence: Sequence) -> io::Result<Option<BlockPlace>> {
+        let mut places = lock(&self.places);
+        if places.is_empty() && self.footer.get().is_some() {
+            *places = self.read_places()?;
+        }
+        let after = places.partition_point(|place| place.first_sequence <= sequence);
+        Ok(after.checked_sub(1).and_then(|at| places.get(at)).copied())
+    }
+
+    /// Hops from header to header as far as they chain; a reader meets what is behind with its own checks.
+    fn read_places(&self) -> io::Result<Vec<BlockPlace>> {
+        let Some(sealed) = self.sealed_map()? else { return Ok(Vec::new()) };
+        let (mut offset, end) = (PAGE_BYTES as u64, self.data_end());
+        let mut places = Vec::new();
+        while offset < end {
+            let at = offset as usize;
+            sealed.mapping.populate(at..at + PAGE_BYTES)?;
+            let page = sealed.mapping.bytes().get(at..at + PAGE_BYTES).unwrap_or_default();
+            let Ok(header) = BlockHeader::decode(page) else { break };
+            places.push(BlockPlace { first_sequence: header.first_sequence, offset });
+            offset += u64::from(header.block_bytes);
+        }
+        Ok(places)
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.header.epoch
+    }
+}

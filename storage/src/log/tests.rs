@@ -1,0 +1,6 @@
+//! What a log promises, on a simulated machine.
+
+mod crash;
+mod damage;
+mod faults;
+mod harness;

@@ -1,0 +1,159 @@
+//! Disks that fail while the machine goes on.
+
+use std::sync::Arc;
+
+use super::harness::{DIRECTORY, Machine, check_all, open, whole_disk};
+use crate::device::sim::{Faults, SimDisk};
+use crate::format::Sequence;
+use crate::log::OpenError;
+use crate::read::{LogReader, ReadError, Step};
+
+#[test]
+fn failed_write_is_final_and_says_so() {
+    for seed in 0..40 {
+        let disk = whole_disk(seed);
+        let mut machine = Machine::start(&disk, seed).expect("opens");
+        machine.write(0..20, 2000);
+        let failing = disk.reboot(Faults::default());
+        let mut machine = Machine::start(&failing, seed + 1).expect("opens");
+        failing.set_faults(Faults { write_error: 10_000, ..Faults::default() });
+        let durable = machine.view().durable();
+        machine.append(20..30, 2000);
+        for _ in 0..200 {
+            machine.turn(true);
+        }
+        let poison = machine.log.poison().expect("poisoned").clone();
+        assert_eq!((poison.errno, poison.durable, poison.operation), (Some(libc::EIO), durable, "write"));
+        // The disk works again; the log does not.
+        failing.set_faults(Faults::default());
+        assert_eq!(machine.append(30..31, 2000), 0, "takes nothing more");
+        for _ in 0..50 {
+            machine.turn(true);
+        }
+        assert_eq!(machine.view().durable(), durable);
+        let doorbell = crate::device::Doorbell::new().expect("doorbell");
+        assert_eq!(machine.log.close(&doorbell, || 1).expect_err("poisoned").to_string(), poison.to_string());
+        // A new opener finds what was acknowledged.
+        let disk = failing.reboot(Faults::default());
+        assert!(check_all(open(&disk, seed).expect("recovers").view(), 2000) >= 20);
+    }
+}
+
+#[test]
+fn failed_preparation_poisons_as_well() {
+    let disk = whole_disk(3);
+    let mut machine = Machine::start(&disk, 3).expect("opens");
+    disk.set_faults(Faults { call_error: 10_000, ..Faults::default() });
+    let mut next = 0;
+    for _ in 0..300 {
+        next += machine.append(next..next + 4, 3000);
+        machine.turn(true);
+    }
+    let poison = machine.log.poison().expect("poisoned");
+    assert_eq!(poison.operation, "prepare segment");
+    assert!(poison.place.ends_with("spare.seg"), "{}", poison.place);
+}
+
+#[test]
+fn full_disk_is_waited_for_and_nothing_is_lost() {
+    let disk = whole_disk(8);
+    disk.set_capacity(3 * 16 * 4096);
+    let mut machine = Machine::start(&disk, 8).expect("opens");
+    let mut next = 0;
+    // Until the log takes nothing more.
+    let mut idle = 0;
+    while idle < 500 {
+        let taken = machine.append(next..next + 4, 3000);
+        next += taken;
+        machine.turn(true);
+        idle = if taken == 0 { idle + 1 } else { 0 };
+        assert!(next < 100_000);
+    }
+    assert!(machine.view().is_full());
+    assert!(machine.log.poison().is_none());
+    let durable = machine.view().durable().get();
+    assert!(durable < next);
+    disk.set_capacity(u64::MAX);
+    machine.write(next..next + 50, 3000);
+    assert!(!machine.view().is_full());
+    assert_eq!(machine.view().durable().get(), next + 50);
+    assert_eq!(check_all(machine.view(), 3000), next + 50);
+    machine.close();
+    assert_eq!(check_all(open(&disk, 9).expect("opens").view(), 3000), next + 50);
+}
+
+#[test]
+fn opening_on_a_full_disk_names_the_file() {
+    let disk = whole_disk(8);
+    disk.set_capacity(4096);
+    match open(&disk, 1).expect_err("full") {
+        OpenError::Io { operation: "create", path, source } => {
+            assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+            assert_eq!(path, format!("sim:{DIRECTORY}/00000000000000000000.seg"));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn lost_write_is_found_out_and_not_taken_for_the_end() {
+    let mut found_out = 0;
+    for seed in 0..40 {
+        let disk = whole_disk(seed);
+        let mut machine = Machine::start(&disk, seed).expect("opens");
+        machine.write(0..5, 2000);
+        disk.set_faults(Faults { lost_write: 10_000, ..Faults::default() });
+        machine.write(5..6, 2000);
+        disk.set_faults(Faults::default());
+        for number in 6..9 {
+            machine.write(number..number + 1, 2000);
+        }
+        disk.crash();
+        let disk = disk.reboot(Faults::default());
+        // Event 5 was acknowledged, later blocks prove it, and it is not there.
+        match open(&disk, seed).expect_err("damage to acknowledged data") {
+            OpenError::Corrupt { sequence, path, .. } => {
+                assert_eq!(sequence, Sequence::new(5), "seed {seed}");
+                assert!(path.starts_with("sim:"));
+                found_out += 1;
+            }
+            other => panic!("seed {seed}: {other}"),
+        }
+    }
+    assert_eq!(found_out, 40);
+}
+
+#[test]
+fn unreadable_page_is_an_error_with_its_place() {
+    let disk = whole_disk(2);
+    let mut machine = Machine::start(&disk, 2).expect("opens");
+    machine.write(0..30, 2000);
+    machine.close();
+    let segment = "00000000000000000000.seg";
+    disk.set_unreadable(DIRECTORY, segment, 4096);
+    let recovered = open(&disk, 3).expect("opens: sealed segments are not read");
+    let mut reader = LogReader::new(Arc::clone(recovered.view()), Sequence::ZERO);
+    for _ in 0..2 {
+        match reader.step().map(|step| matches!(step, Step::Block(_))) {
+            Err(ReadError::Io { segment: named, source, .. }) => {
+                assert_eq!((named.as_str(), source.raw_os_error()), (segment, Some(libc::EIO)));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn two_drives_from_one_seed_end_alike() {
+    let run = |seed| {
+        let disk = SimDisk::new(seed, Faults { crash_at: Some(60), ..Faults::default() });
+        if let Ok(mut machine) = Machine::start(&disk, seed) {
+            for _ in 0..100 {
+                machine.append(0..3, 500);
+                machine.turn(true);
+            }
+        }
+        disk.files(DIRECTORY).iter().map(|name| disk.read_file(DIRECTORY, name)).collect::<Vec<_>>()
+    };
+    assert!(run(77) == run(77));
+}

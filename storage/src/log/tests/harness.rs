@@ -1,0 +1,142 @@
+//! A log on a simulated machine, fed with events that say who they are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::device::sim::{Faults, Random, SimDisk};
+use crate::device::{Directory, Doorbell};
+use crate::format::{Kind, LogId, RECORD_ALIGN, Record, Sequence, SessionId, archive_into, archived_bytes};
+use crate::log::{Log, LogOptions, LogView, OpenError, Recovered, recover};
+use crate::read::{LogReader, Step};
+
+pub(super) const LOG: LogId = LogId([5; 16]);
+pub(super) const DIRECTORY: &str = "shard-0000";
+
+/// Small segments, so that a run rolls often.
+pub(super) fn options(seed: u64) -> LogOptions {
+    LogOptions { segment_bytes: 16 * 4096, block_bytes: 8 * 4096, blocks: 6, ..LogOptions::new(LOG, 0, seed) }
+}
+
+/// Payload of event `number`: its number, then as many bytes as it determines.
+pub(super) fn payload(number: u64, longest: u64) -> Vec<u8> {
+    let mut random = Random::new(number);
+    let mut bytes = number.to_le_bytes().to_vec();
+    bytes.resize(8 + random.below(longest) as usize, number as u8);
+    bytes
+}
+
+/// Events `numbers` as a run: archives back to back, and their lengths.
+pub(super) fn run_of(numbers: std::ops::Range<u64>, longest: u64) -> (Vec<u8>, Vec<u16>) {
+    let (mut records, mut lengths) = (Vec::new(), Vec::new());
+    for number in numbers {
+        let payload = payload(number, longest);
+        let start = records.len();
+        records.resize(start + archived_bytes(payload.len()), 0);
+        let record = Record {
+            session: SessionId(u128::from(number % 3)),
+            timestamp: 1000 + number,
+            kind: Kind(1),
+            payload: &payload,
+        };
+        archive_into(&record, &mut records[start..]);
+        lengths.push(((records.len() - start) / RECORD_ALIGN) as u16);
+    }
+    (records, lengths)
+}
+
+/// A running log and its clock.
+pub(super) struct Machine {
+    pub(super) disk: SimDisk,
+    pub(super) log: Log,
+    pub(super) now: u64,
+    pub(super) doorbell: Doorbell,
+}
+
+pub(super) fn open(disk: &SimDisk, seed: u64) -> Result<Recovered, OpenError> {
+    recover(disk.directory(DIRECTORY), options(seed), 1)
+}
+
+impl Machine {
+    pub(super) fn start(disk: &SimDisk, seed: u64) -> Result<Self, OpenError> {
+        let log = open(disk, seed)?.start(Box::new(disk.device(4)));
+        Ok(Self { disk: disk.clone(), log, now: 1, doorbell: Doorbell::new().expect("doorbell") })
+    }
+
+    pub(super) fn view(&self) -> &Arc<LogView> {
+        self.log.view()
+    }
+
+    /// One turn with its chore.
+    pub(super) fn turn(&mut self, wanted: bool) {
+        self.now += 1_000_000;
+        self.log.publish();
+        self.log.turn(self.now, wanted);
+        if let Some(chore) = self.log.next_chore() {
+            self.log.chore_done(chore.run(), self.now);
+        }
+    }
+
+    /// Appends events as far as there is memory; returns how many.
+    pub(super) fn append(&mut self, numbers: std::ops::Range<u64>, longest: u64) -> u64 {
+        let (records, lengths) = run_of(numbers, longest);
+        self.log.append(&records, &lengths, self.now).0 as u64
+    }
+
+    /// Appends all of them, with as many turns as it takes, and makes them durable.
+    pub(super) fn write(&mut self, numbers: std::ops::Range<u64>, longest: u64) {
+        let mut next = numbers.start;
+        while next < numbers.end {
+            next += self.append(next..numbers.end, longest);
+            self.turn(false);
+        }
+        self.settle();
+    }
+
+    /// Turns until everything is durable.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..10_000 {
+            self.turn(true);
+            if self.log.is_idle() {
+                return;
+            }
+            self.log.wait(&self.doorbell, Duration::ZERO);
+        }
+        panic!("the log does not come to rest: {:?}", self.log);
+    }
+
+    pub(super) fn close(mut self) {
+        let now = self.now;
+        let outcome = self.log.close(&self.doorbell, || now);
+        assert!(outcome.is_ok() || !self.disk.is_on(), "{outcome:?}");
+    }
+}
+
+/// All events of a view, checked to be `0..n` in order with their own payloads; returns n.
+pub(super) fn check_all(view: &Arc<LogView>, longest: u64) -> u64 {
+    let mut reader = LogReader::new(Arc::clone(view), Sequence::ZERO);
+    let mut number = 0;
+    loop {
+        match reader.step().expect("reads") {
+            Step::End => return number,
+            Step::Gap(gap) => panic!("gap {gap:?}"),
+            Step::Block(block) => {
+                assert_eq!(block.first_sequence(), Sequence::new(number));
+                for record in block.records() {
+                    let record = record.expect("record");
+                    assert_eq!(record.payload(), payload(number, longest), "event {number}");
+                    assert_eq!(record.timestamp(), 1000 + number);
+                    number += 1;
+                }
+                assert_eq!(block.end_sequence(), Sequence::new(number));
+            }
+        }
+    }
+}
+
+pub(super) fn whole_disk(seed: u64) -> SimDisk {
+    SimDisk::new(seed, Faults::default())
+}
+
+pub(super) fn directory(disk: &SimDisk) -> Arc<dyn Directory> {
+    disk.directory(DIRECTORY)
+}

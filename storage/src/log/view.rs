@@ -1,0 +1,178 @@
+//! What readers on other threads see of a log: watermarks, recent blocks, segments.
+//!
+//! Order of publication, which readers rely on: a block is listed in the tail before `appended` passes its first
+//! record; a block is described by its segment before it leaves the tail; so a sequence below `appended` is always found
+//! in the tail, in a segment, or below `trimmed`.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::Segment;
+use crate::device::BlockMemory;
+use crate::format::{LogId, Sequence};
+
+/// The first error that ended a log's writing.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("shard {shard}: {operation} failed at {place}: {message}; nothing after sequence {durable} is acknowledged")]
+pub struct Poison {
+    /// The shard.
+    pub shard: u16,
+    /// What was attempted.
+    pub operation: &'static str,
+    /// Segment and offset.
+    pub place: String,
+    /// The kernel's error number, where there is one.
+    pub errno: Option<i32>,
+    /// The error in words.
+    pub message: String,
+    /// The durable watermark, which stays.
+    pub durable: Sequence,
+}
+
+/// Shared, read-only face of one shard's log.
+#[derive(Debug)]
+pub struct LogView {
+    log_id: LogId,
+    shard: u16,
+    appended: AtomicU64,
+    durable: AtomicU64,
+    trimmed: AtomicU64,
+    full: AtomicBool,
+    poison: OnceLock<Poison>,
+    tail: Mutex<VecDeque<Arc<BlockMemory>>>,
+    segments: Mutex<Vec<Arc<Segment>>>,
+}
+
+impl LogView {
+    /// A view of a log whose next event is `next`, standing in `segments`.
+    pub(crate) fn new(log_id: LogId, shard: u16, next: Sequence, segments: Vec<Arc<Segment>>) -> Arc<Self> {
+        let trimmed = segments.first().map_or(next, |segment| segment.base());
+        Arc::new(Self {
+            log_id,
+            shard,
+            appended: AtomicU64::new(next.get()),
+            durable: AtomicU64::new(next.get()),
+            trimmed: AtomicU64::new(trimmed.get()),
+            full: AtomicBool::new(false),
+            poison: OnceLock::new(),
+            tail: Mutex::new(VecDeque::new()),
+            segments: Mutex::new(segments),
+        })
+    }
+
+    /// Identity of the log.
+    pub fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    /// Readable up to here.
+    pub fn appended(&self) -> Sequence {
+        // SYNC: pairs with the Release store in set_appended: the tail lists what it covers.
+        Sequence::new(self.appended.load(Ordering::Acquire))
+    }
+
+    /// Acknowledged at the log's level up to here.
+    pub fn durable(&self) -> Sequence {
+        // SYNC: pairs with the Release store in set_durable.
+        Sequence::new(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Gone up to here.
+    pub fn trimmed(&self) -> Sequence {
+        // SYNC: pairs with the Release store in set_trimmed.
+        Sequence::new(self.trimmed.load(Ordering::Acquire))
+    }
+
+    /// Whether the log waits for space on its disk.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// The error that ended the log, if one did.
+    pub fn poison(&self) -> Option<&Poison> {
+        self.poison.get()
+    }
+
+    /// Segments, oldest first.
+    pub fn segments(&self) -> Vec<Arc<Segment>> {
+        lock(&self.segments).clone()
+    }
+
+    /// The segment that holds `sequence`, if one was ever given it.
+    pub(crate) fn segment_of(&self, sequence: Sequence) -> Option<Arc<Segment>> {
+        let segments = lock(&self.segments);
+        let after = segments.partition_point(|segment| segment.base() <= sequence);
+        segments.get(after.checked_sub(1)?).cloned()
+    }
+
+    /// The block in memory that holds `sequence`, if one does.
+    pub(crate) fn tail_block(&self, sequence: Sequence) -> Option<Arc<BlockMemory>> {
+        let tail = lock(&self.tail);
+        let after = tail.partition_point(|block| block.first_sequence() <= sequence);
+        tail.get(after.checked_sub(1)?).cloned()
+    }
+
+    /// Locks the tail unless a reader has it at this moment: the shard never waits for a reader.
+    pub(crate) fn try_tail(&self) -> Option<MutexGuard<'_, VecDeque<Arc<BlockMemory>>>> {
+        match self.tail.try_lock() {
+            Ok(tail) => Some(tail),
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => None,
+        }
+    }
+
+    pub(crate) fn add_segment(&self, segment: Arc<Segment>) {
+        lock(&self.segments).push(segment);
+    }
+
+    pub(crate) fn remove_segment(&self, base: Sequence) {
+        lock(&self.segments).retain(|segment| segment.base() != base);
+    }
+
+    pub(crate) fn set_appended(&self, appended: Sequence) {
+        debug_assert!(appended.get() >= self.durable.load(Ordering::Relaxed));
+        // SYNC: pairs with the Acquire load in appended().
+        self.appended.store(appended.get(), Ordering::Release);
+    }
+
+    pub(crate) fn set_durable(&self, durable: Sequence) {
+        debug_assert!(durable.get() <= self.appended.load(Ordering::Relaxed));
+        debug_assert!(durable.get() >= self.durable.load(Ordering::Relaxed));
+        // SYNC: pairs with the Acquire load in durable().
+        self.durable.store(durable.get(), Ordering::Release);
+    }
+
+    pub(crate) fn set_trimmed(&self, trimmed: Sequence) {
+        debug_assert!(trimmed.get() <= self.durable.load(Ordering::Relaxed));
+        // SYNC: pairs with the Acquire load in trimmed().
+        self.trimmed.store(trimmed.get(), Ordering::Release);
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    /// Keeps the first error only.
+    pub(crate) fn set_poison(&self, operation: &'static str, place: String, error: &io::Error) {
+        let _ = self.poison.set(Poison {
+            shard: self.shard,
+            operation,
+            place,
+            errno: error.raw_os_error(),
+            message: error.to_string(),
+            durable: self.durable(),
+        });
+    }
+}
+
+/// Locks; a panic of another holder leaves lists of `Arc`s, which are whole after every statement.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

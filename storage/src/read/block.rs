@@ -1,0 +1,122 @@
+//! A block in a reader's hands.
+
+use std::sync::Arc;
+
+use crate::device::BlockMemory;
+use crate::format::{BlockView, Records, Sequence};
+use crate::log::Segment;
+
+/// Records in order, and what keeps their bytes alive. Cheap to move and to clone; holding on to blocks holds on to
+/// their memory.
+#[derive(Debug, Clone)]
+pub struct Block {
+    first_sequence: Sequence,
+    count: usize,
+    source: Source,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Memory {
+        memory: Arc<BlockMemory>,
+        from: usize,
+        offset: usize,
+        end: usize,
+    },
+    /// Checked, and populated when it was handed out.
+    Mapped {
+        segment: Arc<Segment>,
+        at: usize,
+        skip: usize,
+    },
+    /// Checked. The memory is aligned for records.
+    Read {
+        bytes: Arc<AlignedBytes>,
+        skip: usize,
+    },
+}
+
+impl Block {
+    pub(super) fn in_memory(memory: Arc<BlockMemory>, from: usize, to: usize, offset: usize, end: usize) -> Self {
+        let first_sequence = memory.first_sequence().plus(from as u64);
+        Self { first_sequence, count: to - from, source: Source::Memory { memory, from, offset, end } }
+    }
+
+    pub(super) fn mapped(segment: Arc<Segment>, at: usize, view: &BlockView<'_>, skip: usize) -> Self {
+        Self {
+            first_sequence: view.header().first_sequence.plus(skip as u64),
+            count: view.header().count as usize - skip,
+            source: Source::Mapped { segment, at, skip },
+        }
+    }
+
+    pub(super) fn read(bytes: Arc<AlignedBytes>, view_first: Sequence, count: usize, skip: usize) -> Self {
+        Self { first_sequence: view_first.plus(skip as u64), count: count - skip, source: Source::Read { bytes, skip } }
+    }
+
+    /// Sequence of the first record.
+    pub fn first_sequence(&self) -> Sequence {
+        self.first_sequence
+    }
+
+    /// Sequence after the last record.
+    pub fn end_sequence(&self) -> Sequence {
+        self.first_sequence.plus(self.count as u64)
+    }
+
+    /// Records in the block.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The records. Costs about 3 ns each.
+    pub fn records(&self) -> Records<'_> {
+        match &self.source {
+            Source::Memory { memory, from, offset, end } => memory.records(*from, *from + self.count, *offset, *end),
+            Source::Mapped { segment, at, skip } => {
+                let mapped = segment.sealed_map().ok().flatten();
+                let bytes = mapped.and_then(|sealed| sealed.mapping.bytes().get(*at..)).unwrap_or_default();
+                Self::records_of(bytes, segment.epoch(), *skip)
+            }
+            Source::Read { bytes, skip } => Self::records_of(bytes.as_slice(), bytes.epoch, *skip),
+        }
+    }
+
+    /// The block was checked when it was made: this finds its records again.
+    fn records_of(bytes: &[u8], epoch: crate::format::Epoch, skip: usize) -> Records<'_> {
+        let mut records = match BlockView::of_checked(bytes, epoch) {
+            Ok(view) => view.records(),
+            Err(_) => Records::new(&[], &[]),
+        };
+        records.skip_records(skip);
+        records
+    }
+}
+
+/// Bytes of a block that was read from a file, aligned for its records.
+#[derive(Debug)]
+pub(super) struct AlignedBytes {
+    /// Over-allocated; the block starts at `start`.
+    buffer: Vec<u8>,
+    start: usize,
+    length: usize,
+    pub(super) epoch: crate::format::Epoch,
+}
+
+impl AlignedBytes {
+    const ALIGN: usize = crate::format::PAGE_BYTES;
+
+    pub(super) fn zeroed(length: usize, epoch: crate::format::Epoch) -> Self {
+        let buffer = vec![0; length + Self::ALIGN];
+        let start = buffer.as_ptr().align_offset(Self::ALIGN).min(Self::ALIGN);
+        Self { buffer, start, length, epoch }
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.buffer[self.start..self.start + self.length]
+    }
+
+    pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..self.start + self.length]
+    }
+}

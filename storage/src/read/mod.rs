@@ -1,0 +1,42 @@
+//! Reading a log: blocks in memory, mapped segments, and the file of the active segment.
+//!
+//! A [`LogReader`] walks one shard in order. It hands out [`Block`]s, which hold on to what they show, and whose records
+//! are borrowed views. Nothing is skipped silently: what is gone is a [`Gap`], what is damaged an error.
+
+mod block;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+pub use block::Block;
+pub use reader::{Gap, LogReader, ReadError, Step};
+
+use std::sync::Arc;
+
+use crate::device::Directory;
+use crate::format::LogId;
+use crate::log::{LogView, OpenError, scan};
+
+/// How often a look at a directory is repeated that another process changes meanwhile.
+const LOOKS: usize = 8;
+
+/// Opens one shard of a log that another process may be writing, or has left behind. Changes nothing. The view ends
+/// where the intact blocks ended at the time of the call. Returned with the largest timestamp in the log.
+///
+/// # Errors
+/// [`OpenError`], as recovery would give it.
+pub fn open_shard(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16) -> Result<(Arc<LogView>, u64), OpenError> {
+    let mut look = 1;
+    loop {
+        // A writer seals, renames and fills segments under our eyes; what was a contradiction is none a moment later.
+        match scan(directory, log_id, shard, true) {
+            Ok(found) => {
+                let (end, last_timestamp) = (found.end(), found.last_timestamp());
+                let segments = found.segments.into_iter().map(|found| found.segment).collect();
+                return Ok((LogView::new(log_id, shard, end, segments), last_timestamp));
+            }
+            Err(error) if look == LOOKS => return Err(error),
+            Err(_) => look += 1,
+        }
+    }
+}
