@@ -1,0 +1,368 @@
+//! The bus: holds the parts and hands them out.
+
+use std::borrow::Borrow;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tapeline_storage::format::LogId;
+use tapeline_storage::log::{Durability, LogDirectory, LogOptions, LogView};
+use tapeline_storage::read::open_shard;
+
+use crate::config::EventBusConfig;
+use crate::consumer::{ConsumeRequest, ConsumeResponse, Replay, poll};
+use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionResult};
+use crate::event::{Event, RawEvent};
+use crate::parts::BusParts;
+use crate::producer::{Producer, local};
+use crate::route::IntoSession;
+use crate::shard::{Reach, ShardControl, ShardSpec, ShardStats, place, start};
+use crate::timestamp::Clock;
+
+/// An event bus: shards on pinned threads, fed by producers, read by consumers.
+///
+/// Any number of threads may use one bus. Dropping it without [`EventBus::shutdown`] does the same as shutting down, and
+/// blocks meanwhile. In a forked child every call fails with an error that says so.
+#[derive(Debug)]
+pub struct EventBus {
+    parts: Arc<BusParts>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    is_shutdown_completed: AtomicBool,
+    /// Holds the directory's lock.
+    _directory: Option<LogDirectory>,
+}
+
+/// Numbers of a bus, at one moment. Once nothing is being ingested and a flush has returned:
+/// `events_ingested` = events made durable since the bus was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct EventBusStats {
+    /// Events taken since the bus was opened.
+    pub events_ingested: u64,
+    /// Events refused since then, for whatever reason but their own size or form.
+    pub events_refused: u64,
+    /// Events in the log, since it was created.
+    pub events_appended: u64,
+    /// Events acknowledged at the log's level, since it was created.
+    pub events_durable: u64,
+    /// Bytes in lanes, not yet in the log.
+    pub bytes_pending: u64,
+    /// Lanes there are.
+    pub lanes: u64,
+}
+
+impl EventBus {
+    /// Opens a bus, and recovers its log if it has one: cost as [`scan`](tapeline_storage::log::scan) on each shard's
+    /// own thread. Runs on any executor.
+    ///
+    /// # Errors
+    /// [`AdapterError`]: a setting out of range, a directory that is locked or holds something else, a log that is
+    /// damaged where it was acknowledged, or a kernel that refuses what the configuration insists on.
+    pub async fn new(config: EventBusConfig) -> AdapterResult<Self> {
+        config.validate()?;
+        let now = Clock::global().now();
+        let directory = match &config.log.directory {
+            Some(path) => Some(open_directory(path, &config, now)?),
+            None => None,
+        };
+        let log_id = directory.as_ref().map_or_else(|| LogId(random()), |directory| directory.meta().log_id);
+        let mut opening = Opening::default();
+        let mut receivers = Vec::new();
+        for spec in specs(&config, log_id, directory.as_ref())? {
+            let shard = spec.log.shard;
+            let (thread, receiver) = start(spec)
+                .map_err(|error| AdapterError::Fatal { shard, message: format!("cannot start a thread: {error}") })?;
+            opening.threads.push(thread);
+            receivers.push((shard, receiver));
+        }
+        let (mut last_timestamp, mut failure) = (0, None);
+        for (shard, receiver) in receivers {
+            match receiver.await {
+                Ok(Ok(started)) => {
+                    last_timestamp = last_timestamp.max(started.last_timestamp);
+                    opening.shards.extend(started.take());
+                }
+                Ok(Err(error)) => failure = failure.or(Some(error)),
+                Err(_) => {
+                    let message = "its thread ended while it opened".to_owned();
+                    failure = failure.or(Some(AdapterError::Fatal { shard, message }));
+                }
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let (archived, last) = open_archived(&config, directory.as_ref())?;
+        let floor = last_timestamp.max(last) + 1;
+        let (threads, shards) = opening.take();
+        Ok(Self {
+            parts: Arc::new(BusParts::new(log_id, shards, archived, &config, floor)),
+            threads: Mutex::new(threads),
+            is_shutdown_completed: AtomicBool::new(false),
+            _directory: directory,
+        })
+    }
+
+    /// Ingests an event through a producer that is kept for the calling thread. Returns the shard and the timestamp.
+    /// Costs a few nanoseconds more than [`Producer::emit`].
+    ///
+    /// # Errors
+    /// [`IngestionError`](crate::IngestionError); the event was not taken.
+    pub fn ingest(&self, event: impl Borrow<Event>) -> IngestionResult<(u16, u64)> {
+        self.ingest_raw(event.borrow().as_raw())
+    }
+
+    /// As [`EventBus::ingest`], for bytes.
+    ///
+    /// # Errors
+    /// As [`EventBus::ingest`].
+    pub fn ingest_raw(&self, event: impl Borrow<RawEvent>) -> IngestionResult<(u16, u64)> {
+        let event = event.borrow();
+        local::with(&self.parts, |producer| {
+            let session = producer.session(event.session());
+            let ticket = producer.emit(session, event.kind(), event.as_bytes())?;
+            Ok((ticket.shard, ticket.timestamp))
+        })
+    }
+
+    /// Ingests events in order until one is refused; returns how many were taken.
+    pub fn ingest_batch(&self, events: Vec<Event>) -> usize {
+        events.iter().take_while(|event| self.ingest(*event).is_ok()).count()
+    }
+
+    /// As [`EventBus::ingest_batch`], for bytes.
+    pub fn ingest_raw_batch(&self, events: Vec<RawEvent>) -> usize {
+        events.iter().take_while(|event| self.ingest_raw(*event).is_ok()).count()
+    }
+
+    /// A producer for one thread: the fast path.
+    ///
+    /// # Errors
+    /// [`IngestionError::ShuttingDown`](crate::IngestionError::ShuttingDown) or
+    /// [`IngestionError::Forked`](crate::IngestionError::Forked).
+    pub fn producer(&self) -> IngestionResult<Producer> {
+        Producer::new(Arc::clone(&self.parts))
+    }
+
+    /// Waits until every event that was ingested before the call, by anybody, has reached the bus's durability level.
+    ///
+    /// # Errors
+    /// [`AdapterError`], where that cannot be.
+    pub async fn flush(&self) -> AdapterResult<()> {
+        self.parts.check_fork()?;
+        let barriers: Vec<_> = self.parts.shards().iter().map(|shard| shard.barrier()).collect();
+        for (shard, barrier) in self.parts.shards().iter().zip(&barriers) {
+            shard.reached(barrier, Reach::Durable).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a page of events. It holds what was ingested in this process before the call, up to its limit.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError).
+    pub async fn poll(&self, request: ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
+        self.settle().await?;
+        poll(self.log_id(), &self.views(), &request)
+    }
+
+    /// The events of a session so far, in order.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError).
+    pub async fn replay(&self, session: impl IntoSession) -> ConsumerResult<Replay> {
+        let session = session.into_session();
+        self.settle().await?;
+        Ok(Replay::new(self.log_id(), self.views(), Some(session)))
+    }
+
+    /// Waits until what was ingested before is readable. A full disk or a poisoned log does not keep anybody from
+    /// reading what is there.
+    async fn settle(&self) -> AdapterResult<()> {
+        self.parts.check_fork()?;
+        for shard in self.parts.shards() {
+            match shard.reached(&shard.barrier(), Reach::Appended).await {
+                Err(AdapterError::StorageFull { .. } | AdapterError::Poisoned(_) | AdapterError::Shutdown) => {}
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+
+    fn views(&self) -> Vec<Arc<LogView>> {
+        self.parts.views().collect()
+    }
+
+    /// Numbers of the bus. Disturbs nothing.
+    pub fn stats(&self) -> EventBusStats {
+        let mut stats = EventBusStats::default();
+        if self.parts.is_forked() {
+            return stats;
+        }
+        for shard in self.parts.shards() {
+            // Before the lanes, so that no event counts as appended and not as ingested.
+            stats.events_durable += shard.view().durable().get();
+            stats.events_appended += shard.view().appended().get();
+            let lanes = shard.lane_totals();
+            stats.events_ingested += lanes.events;
+            stats.bytes_pending += lanes.bytes_pending;
+            stats.lanes += lanes.lanes;
+            stats.events_refused += shard.refused();
+        }
+        stats
+    }
+
+    /// Numbers of each shard, and how it runs.
+    pub fn shard_stats(&self) -> Vec<ShardStats> {
+        self.parts.shards().iter().map(|shard| shard.stats()).collect()
+    }
+
+    /// Identity of the log.
+    pub fn log_id(&self) -> LogId {
+        self.parts.log_id()
+    }
+
+    /// Shards that take events.
+    pub fn num_shards(&self) -> u16 {
+        self.parts.shards().len() as u16
+    }
+
+    /// Whether the bus has been asked to end.
+    pub fn is_shutdown(&self) -> bool {
+        self.parts.is_closed()
+    }
+
+    /// Whether the bus has ended.
+    pub fn is_shutdown_completed(&self) -> bool {
+        self.is_shutdown_completed.load(Ordering::Acquire)
+    }
+
+    /// Ends the bus: takes no more events, makes those that were taken durable, seals the log.
+    ///
+    /// # Errors
+    /// [`AdapterError`], where events that were taken could not be made durable.
+    pub async fn shutdown(self) -> AdapterResult<()> {
+        self.shutdown_via_ref().await
+    }
+
+    /// As [`EventBus::shutdown`], through a reference. Reading goes on to work. Every call after the first waits for the
+    /// end like the first.
+    ///
+    /// # Errors
+    /// As [`EventBus::shutdown`].
+    pub async fn shutdown_via_ref(&self) -> AdapterResult<()> {
+        self.parts.check_fork()?;
+        self.ask_to_end();
+        for shard in self.parts.shards() {
+            shard.stopped().await;
+        }
+        self.join();
+        match self.parts.shards().iter().find_map(|shard| shard.view().poison()) {
+            Some(poison) => Err(AdapterError::Poisoned(Box::new(poison.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    fn ask_to_end(&self) {
+        self.parts.close();
+        self.parts.shards().iter().for_each(|shard| shard.stop());
+    }
+
+    fn join(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A shard that panicked has marked itself stopped; the panic has been printed.
+            let _ = thread.join();
+        }
+        self.is_shutdown_completed.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for EventBus {
+    fn drop(&mut self) {
+        if self.parts.is_forked() {
+            // The threads are the parent's.
+            let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+            threads.drain(..).for_each(std::mem::forget);
+            return;
+        }
+        self.ask_to_end();
+        self.join();
+    }
+}
+
+/// Shards of a bus that is being opened. If the opening fails or is abandoned they end.
+#[derive(Default)]
+struct Opening {
+    threads: Vec<JoinHandle<()>>,
+    shards: Vec<Arc<ShardControl>>,
+}
+
+impl Opening {
+    fn take(mut self) -> (Vec<JoinHandle<()>>, Vec<Arc<ShardControl>>) {
+        (std::mem::take(&mut self.threads), std::mem::take(&mut self.shards))
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.shards.iter().for_each(|shard| shard.stop());
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open_directory(path: &Path, config: &EventBusConfig, now: u64) -> AdapterResult<LogDirectory> {
+    let page_cache = config.log.durability == Durability::PageCache;
+    Ok(LogDirectory::open(path, config.num_shards, LogId(random()), now, page_cache)?)
+}
+
+/// The shards that the log has beyond the configured number: they take no events, and stay readable. Returned with the
+/// largest timestamp in them.
+fn open_archived(config: &EventBusConfig, directory: Option<&LogDirectory>) -> AdapterResult<(Vec<Arc<LogView>>, u64)> {
+    let (mut views, mut last_timestamp) = (Vec::new(), 0);
+    if let Some(directory) = directory {
+        for shard in config.num_shards..directory.meta().shards {
+            let (view, last) = open_shard(&directory.shard(shard)?, directory.meta().log_id, shard)?;
+            views.push(view);
+            last_timestamp = last_timestamp.max(last);
+        }
+    }
+    Ok((views, last_timestamp))
+}
+
+/// What each shard is started with.
+fn specs(config: &EventBusConfig, log_id: LogId, directory: Option<&LogDirectory>) -> AdapterResult<Vec<ShardSpec>> {
+    let places = place(config.num_shards, config.placement.cores.as_deref());
+    let one = |(shard, place): (u16, _)| {
+        let files = match directory {
+            Some(directory) => Some((directory.shard(shard)?, directory.mode())),
+            None => None,
+        };
+        let log = LogOptions {
+            segment_bytes: config.log.segment_bytes,
+            commit_interval_ns: u64::try_from(config.log.commit_interval.as_nanos()).unwrap_or(u64::MAX),
+            blocks: config.blocks(),
+            ..LogOptions::new(log_id, shard, u64::from_le_bytes(random()))
+        };
+        Ok(ShardSpec { log, place, host: config.placement.host, driver: config.placement.driver, files })
+    };
+    (0..).zip(places).map(one).collect()
+}
+
+/// Random bytes of the operating system; without them, of the clock and an address.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if getrandom::fill(&mut bytes).is_err() {
+        let mix = xxhash_rust::xxh3::xxh3_128_with_seed(
+            &Clock::global().now().to_le_bytes(),
+            (&raw const bytes).addr() as u64,
+        );
+        for (byte, mixed) in bytes.iter_mut().zip(mix.to_le_bytes()) {
+            *byte = mixed;
+        }
+    }
+    bytes
+}

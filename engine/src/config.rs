@@ -1,0 +1,231 @@
+//! Settings of a bus, and the builder that checks them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tapeline_storage::log::{Durability, LogOptions};
+
+use crate::error::ConfigError;
+
+/// What happens to an event whose lane is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum BackpressureMode {
+    /// The caller gets an error and keeps the event.
+    #[default]
+    FailProducer,
+    /// The caller waits, at most for `deadline`; then as `FailProducer`.
+    Block {
+        /// Longest wait for one event.
+        deadline: Duration,
+    },
+}
+
+/// What steps the shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Host {
+    /// glommio where io_uring is to be had, else a plain thread.
+    #[default]
+    Auto,
+    /// A glommio executor per shard; opening fails where it cannot run.
+    Glommio,
+    /// A plain pinned thread per shard.
+    Thread,
+}
+
+/// What writes blocks at level `Durable`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Driver {
+    /// io_uring where it is to be had, else blocking writes.
+    #[default]
+    Auto,
+    /// A ring per shard; opening fails where it cannot run.
+    Uring,
+    /// `pwritev2` on the shard's thread.
+    Blocking,
+}
+
+/// Where a bus keeps its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Directory of the log. `None`: in memory.
+    pub directory: Option<PathBuf>,
+    /// What an acknowledged event survives. `Memory` if and only if there is no directory.
+    pub durability: Durability,
+    /// Size of a segment file in bytes while it is written. Default 256 MiB; at least 2 MiB.
+    pub segment_bytes: u64,
+    /// Age at which the oldest event not yet committed has its block written. Default 10 ms.
+    pub commit_interval: Duration,
+    /// Memory for blocks per shard, in bytes: at level `Memory` all that is kept (default 64 MiB), else what is being
+    /// written and the most recent blocks for readers (default 16 MiB). At least 4 MiB.
+    pub memory_bytes: Option<usize>,
+}
+
+/// Where and how shards run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PlacementConfig {
+    /// Cores to pin shards to, in order, over and over. `None`: the cores this process may use, from the last.
+    pub cores: Option<Vec<usize>>,
+    /// What steps the shards.
+    pub host: Host,
+    /// What writes their blocks.
+    pub driver: Driver,
+}
+
+/// Settings of an [`EventBus`](crate::EventBus). The default is a readable bus of one shard in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventBusConfig {
+    /// Shards, each a pinned thread. Default 1, which takes tens of millions of events a second.
+    pub num_shards: u16,
+    /// Events that a lane holds: a power of two from 1024 to `lane_bytes / 16`. Default 65,536.
+    pub ring_buffer_capacity: usize,
+    /// Bytes that a lane holds: a power of two, at least 64 KiB. Default 4 MiB. Each producer has a lane to each shard
+    /// it writes to.
+    pub lane_bytes: usize,
+    /// What happens when a lane is full.
+    pub backpressure_mode: BackpressureMode,
+    /// Where events are kept.
+    pub log: LogConfig,
+    /// Where shards run.
+    pub placement: PlacementConfig,
+}
+
+impl Default for EventBusConfig {
+    fn default() -> Self {
+        Self {
+            num_shards: 1,
+            ring_buffer_capacity: 1 << 16,
+            lane_bytes: 4 << 20,
+            backpressure_mode: BackpressureMode::default(),
+            log: LogConfig {
+                directory: None,
+                durability: Durability::Memory,
+                segment_bytes: LogOptions::SEGMENT_BYTES,
+                commit_interval: Duration::from_nanos(LogOptions::COMMIT_INTERVAL_NS),
+                memory_bytes: None,
+            },
+            placement: PlacementConfig::default(),
+        }
+    }
+}
+
+const BLOCK_BYTES: usize = LogOptions::memory_bytes(1);
+
+impl EventBusConfig {
+    /// A builder that starts from the default.
+    pub fn builder() -> EventBusConfigBuilder {
+        EventBusConfigBuilder { config: Self::default(), durability: None }
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidValue`] with the setting, its value and its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let events = self.ring_buffer_capacity;
+        let (lane, segment) = (self.lane_bytes, self.log.segment_bytes);
+        let memory = self.memory_bytes();
+        let rules = [
+            (self.num_shards > 0, "num_shards is 0; at least 1".to_owned()),
+            (
+                lane.is_power_of_two() && (64 << 10..=1 << 40).contains(&lane),
+                format!("lane_bytes is {lane}; a power of two from 64 KiB to 1 TiB"),
+            ),
+            (
+                events.is_power_of_two() && (1024..=lane / 16).contains(&events),
+                format!("ring_buffer_capacity is {events}; a power of two from 1024 to {}, lane_bytes / 16", lane / 16),
+            ),
+            ((2 << 20..=1 << 40).contains(&segment), format!("segment_bytes is {segment}; from 2 MiB to 1 TiB")),
+            ((4 * BLOCK_BYTES..=1 << 40).contains(&memory), format!("memory_bytes is {memory}; from 4 MiB to 1 TiB")),
+            (
+                (self.log.durability == Durability::Memory) == self.log.directory.is_none(),
+                format!("durability is {} but directory is {:?}", self.log.durability, self.log.directory),
+            ),
+            (!self.log.commit_interval.is_zero(), "commit_interval is 0; more than that".to_owned()),
+            (
+                self.placement.cores.as_ref().is_none_or(|cores| !cores.is_empty()),
+                "cores is empty; leave it out, or name a core".to_owned(),
+            ),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, broken)) => Err(ConfigError::InvalidValue(broken)),
+            None => Ok(()),
+        }
+    }
+
+    /// Memory for blocks per shard, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let default = if self.log.directory.is_none() { 64 } else { 16 };
+        self.log.memory_bytes.unwrap_or(default * BLOCK_BYTES)
+    }
+
+    /// Blocks that the memory is divided into.
+    pub(crate) fn blocks(&self) -> usize {
+        self.memory_bytes() / BLOCK_BYTES
+    }
+}
+
+/// Builds an [`EventBusConfig`].
+#[derive(Debug, Clone)]
+pub struct EventBusConfigBuilder {
+    config: EventBusConfig,
+    durability: Option<Durability>,
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident($value:ident: $type:ty) => $place:ident $(. $rest:ident)* = $expression:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[must_use]
+            pub fn $name(mut self, $value: $type) -> Self {
+                self.$place$(.$rest)* = $expression;
+                self
+            }
+        )*
+    };
+}
+
+impl EventBusConfigBuilder {
+    setters! {
+        /// Sets [`EventBusConfig::num_shards`].
+        num_shards(shards: u16) => config.num_shards = shards;
+        /// Sets [`EventBusConfig::ring_buffer_capacity`].
+        ring_buffer_capacity(events: usize) => config.ring_buffer_capacity = events;
+        /// Sets [`EventBusConfig::lane_bytes`].
+        lane_bytes(bytes: usize) => config.lane_bytes = bytes;
+        /// Sets [`EventBusConfig::backpressure_mode`].
+        backpressure_mode(mode: BackpressureMode) => config.backpressure_mode = mode;
+        /// Sets [`LogConfig::directory`]; the level is then `Durable` unless set.
+        directory(path: impl Into<PathBuf>) => config.log.directory = Some(path.into());
+        /// Sets [`LogConfig::durability`].
+        durability(level: Durability) => durability = Some(level);
+        /// Sets [`LogConfig::segment_bytes`].
+        segment_bytes(bytes: u64) => config.log.segment_bytes = bytes;
+        /// Sets [`LogConfig::commit_interval`].
+        commit_interval(interval: Duration) => config.log.commit_interval = interval;
+        /// Sets [`LogConfig::memory_bytes`].
+        memory_bytes(bytes: usize) => config.log.memory_bytes = Some(bytes);
+        /// Sets [`PlacementConfig::cores`].
+        cores(cores: Vec<usize>) => config.placement.cores = Some(cores);
+        /// Sets [`PlacementConfig::host`].
+        host(host: Host) => config.placement.host = host;
+        /// Sets [`PlacementConfig::driver`].
+        driver(driver: Driver) => config.placement.driver = driver;
+    }
+
+    /// Checks and gives the configuration.
+    ///
+    /// # Errors
+    /// As [`EventBusConfig::validate`].
+    pub fn build(mut self) -> Result<EventBusConfig, ConfigError> {
+        let unset = match self.config.log.directory {
+            Some(_) => Durability::Durable,
+            None => Durability::Memory,
+        };
+        self.config.log.durability = self.durability.unwrap_or(unset);
+        self.config.validate()?;
+        Ok(self.config)
+    }
+}

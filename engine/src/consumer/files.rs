@@ -1,0 +1,309 @@
+//! A log's directory without a bus: while another process writes it, or after its writer was killed. Changes nothing.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use tapeline_storage::format::{LogId, RecordView, Sequence, SessionId};
+use tapeline_storage::log::{LogDirectory, LogView, OpenError, Segment};
+use tapeline_storage::read::{self, LogReader, ReadError, Step};
+
+use super::Replay;
+use crate::error::{AdapterResult, ConsumerError, ConsumerResult};
+use crate::route::IntoSession;
+
+/// A log, open for reading, as it was at the time of the call.
+#[derive(Debug)]
+pub struct LogFiles {
+    directory: LogDirectory,
+    shards: Vec<Arc<LogView>>,
+    damage: Vec<Damage>,
+}
+
+/// What a log holds of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionSummary {
+    /// Its id.
+    pub session: SessionId,
+    /// Its name, if it was opened by name.
+    pub name: Option<String>,
+    /// Events, not counting those of kind [`kinds::SESSION`](crate::kinds::SESSION).
+    pub events: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Time of the first event of any kind: nanoseconds since the Unix epoch.
+    pub first_timestamp: u64,
+    /// Time of the last event of any kind.
+    pub last_timestamp: u64,
+}
+
+/// One segment file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentSummary {
+    /// The shard.
+    pub shard: u16,
+    /// File name.
+    pub file: String,
+    /// First sequence.
+    pub base: Sequence,
+    /// Sequence after the last.
+    pub end: Sequence,
+    /// End of the blocks in the file, in bytes.
+    pub bytes: u64,
+    /// Whether it has its footer.
+    pub sealed: bool,
+    /// When it was created: nanoseconds since the Unix epoch.
+    pub created: u64,
+    /// Its epoch.
+    pub epoch: u64,
+}
+
+/// A place that does not check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The shard.
+    pub shard: u16,
+    /// File name of the segment, or the path of what cannot be opened.
+    pub segment: String,
+    /// Offset in the file.
+    pub offset: u64,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// Outcome of looking at every block.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Verification {
+    /// Reads that gave records: for files, blocks.
+    pub blocks: u64,
+    /// Records that check.
+    pub events: u64,
+    /// Bytes of the segments looked at.
+    pub bytes: u64,
+    /// What does not check.
+    pub damage: Vec<Damage>,
+}
+
+impl LogFiles {
+    /// Opens the log at `path`. Shards that cannot be opened are listed as damage, not an error.
+    ///
+    /// # Errors
+    /// [`AdapterError::Directory`](crate::AdapterError::Directory), where there is no log.
+    pub fn open(path: &Path) -> AdapterResult<Self> {
+        let directory = LogDirectory::open_read_only(path)?;
+        let (mut shards, mut damage) = (Vec::new(), Vec::new());
+        for shard in 0..directory.meta().shards {
+            let files = directory.shard(shard)?;
+            match read::open_shard(&files, directory.meta().log_id, shard) {
+                Ok((view, _)) => shards.push(view),
+                Err(error) => damage.push(Damage::of_open(shard, &error)),
+            }
+        }
+        Ok(Self { directory, shards, damage })
+    }
+
+    /// Identity of the log.
+    pub fn log_id(&self) -> LogId {
+        self.directory.meta().log_id
+    }
+
+    /// When the log was created: nanoseconds since the Unix epoch.
+    pub fn created(&self) -> u64 {
+        self.directory.meta().created
+    }
+
+    /// Shards that could be opened.
+    pub fn shards(&self) -> &[Arc<LogView>] {
+        &self.shards
+    }
+
+    /// Shards that could not.
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// Every event, in order of time.
+    pub fn replay_all(&self) -> Replay {
+        self.replay_of(None)
+    }
+
+    /// The events of a session, in order.
+    pub fn replay(&self, session: impl IntoSession) -> Replay {
+        self.replay_of(Some(session.into_session()))
+    }
+
+    fn replay_of(&self, session: Option<SessionId>) -> Replay {
+        let broken = self.damage.iter().cloned().map(ConsumerError::Damaged);
+        Replay::new(self.log_id(), self.shards.clone(), session).with_errors(broken)
+    }
+
+    /// The sessions there are, by time of their first event. One scan.
+    ///
+    /// # Errors
+    /// [`ConsumerError`] at the first block that cannot be read.
+    pub fn sessions(&self) -> ConsumerResult<Vec<SessionSummary>> {
+        if let Some(damage) = self.damage.first() {
+            return Err(ConsumerError::Damaged(damage.clone()));
+        }
+        let mut sessions = HashMap::new();
+        for view in &self.shards {
+            let mut reader = LogReader::new(Arc::clone(view), view.trimmed());
+            loop {
+                match reader.step()? {
+                    Step::End => break,
+                    Step::Gap(_) => {}
+                    Step::Block(block) => {
+                        for (at, record) in block.records().enumerate() {
+                            let record = record.map_err(|error| ConsumerError::Record {
+                                shard: view.shard(),
+                                sequence: block.first_sequence().plus(at as u64),
+                                message: error.to_string(),
+                            })?;
+                            sessions
+                                .entry(record.session())
+                                .or_insert_with(|| SessionSummary::begin(&record))
+                                .add(&record);
+                        }
+                    }
+                }
+            }
+        }
+        let mut sessions: Vec<_> = sessions.into_values().collect();
+        sessions.sort_by_key(|summary| (summary.first_timestamp, summary.session));
+        Ok(sessions)
+    }
+
+    /// The segments of all shards, in order.
+    pub fn segments(&self) -> Vec<SegmentSummary> {
+        let summary = |view: &Arc<LogView>, segment: &Arc<Segment>| SegmentSummary {
+            shard: view.shard(),
+            file: Segment::file_name(segment.base()),
+            base: segment.base(),
+            end: segment.end_sequence(),
+            bytes: segment.data_end(),
+            sealed: segment.footer().is_some(),
+            created: segment.header().created,
+            epoch: segment.header().epoch.get(),
+        };
+        self.shards
+            .iter()
+            .flat_map(|view| view.segments().into_iter().map(move |segment| summary(view, &segment)))
+            .collect()
+    }
+
+    /// Reads and checks every block of every shard, going on behind damage at the next segment. `on_block` gets the
+    /// bytes of each step, for a progress bar.
+    pub fn verify(&self, mut on_block: impl FnMut(u64)) -> Verification {
+        let mut outcome = Verification { damage: self.damage.clone(), ..Verification::default() };
+        for view in &self.shards {
+            for segment in view.segments() {
+                outcome.verify_segment(view, &segment);
+                outcome.bytes += segment.data_end();
+                on_block(segment.data_end());
+            }
+        }
+        outcome
+    }
+}
+
+impl Verification {
+    fn verify_segment(&mut self, view: &Arc<LogView>, segment: &Arc<Segment>) {
+        let mut reader = LogReader::new(Arc::clone(view), segment.base());
+        while reader.next_sequence() < segment.end_sequence() {
+            match reader.step() {
+                Ok(Step::Block(block)) => {
+                    self.blocks += 1;
+                    for record in block.records() {
+                        match record {
+                            Ok(_) => self.events += 1,
+                            Err(error) => self.damage.push(Damage {
+                                shard: view.shard(),
+                                segment: Segment::file_name(segment.base()),
+                                offset: 0,
+                                reason: error.to_string(),
+                            }),
+                        }
+                    }
+                }
+                Ok(Step::Gap(_)) => {}
+                Ok(Step::End) => return,
+                Err(error) => {
+                    self.damage.push(Damage::of_read(error));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Damage {
+    fn of_open(shard: u16, error: &OpenError) -> Self {
+        match error {
+            OpenError::Corrupt { path, offset, .. } => {
+                Self { shard, segment: path.clone(), offset: *offset, reason: error.to_string() }
+            }
+            OpenError::Header { path, .. }
+            | OpenError::ForeignName { path }
+            | OpenError::ForeignSegment { path, .. }
+            | OpenError::Renamed { path, .. }
+            | OpenError::Missing { path, .. }
+            | OpenError::Overlap { path, .. }
+            | OpenError::Io { path, .. } => Self { shard, segment: path.clone(), offset: 0, reason: error.to_string() },
+            other => Self { shard, segment: String::new(), offset: 0, reason: other.to_string() },
+        }
+    }
+
+    fn of_read(error: ReadError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ReadError::Io { shard, segment, offset, .. } | ReadError::Corrupt { shard, segment, offset, .. } => {
+                Self { shard, segment, offset, reason }
+            }
+            _ => Self { shard: 0, segment: String::new(), offset: 0, reason },
+        }
+    }
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// The payload of a session's open event.
+#[derive(Deserialize)]
+struct SessionOpened<'a> {
+    #[serde(borrow)]
+    name: std::borrow::Cow<'a, str>,
+}
+
+impl SessionSummary {
+    fn begin(first: &RecordView<'_>) -> Self {
+        Self {
+            session: first.session(),
+            name: None,
+            events: 0,
+            bytes: 0,
+            first_timestamp: first.timestamp(),
+            last_timestamp: first.timestamp(),
+        }
+    }
+
+    fn add(&mut self, record: &RecordView<'_>) {
+        self.first_timestamp = self.first_timestamp.min(record.timestamp());
+        self.last_timestamp = self.last_timestamp.max(record.timestamp());
+        if record.kind() != crate::kinds::SESSION {
+            self.events += 1;
+            self.bytes += record.payload().len() as u64;
+        } else if self.name.is_none()
+            && let Ok(opened) = serde_json::from_slice::<SessionOpened<'_>>(record.payload())
+        {
+            self.name = Some(opened.name.into_owned());
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Errors, one enum for each thing a caller can ask for.
+
+use std::io;
+
+use tapeline_storage::format::Sequence;
+use tapeline_storage::log::{DirectoryError, OpenError, Poison};
+use tapeline_storage::read::ReadError;
+
+use crate::consumer::Damage;
+
+/// Why an event was not taken. The caller still has it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IngestionError {
+    /// The lane is full: the shard is behind.
+    #[error("backpressure: the lane to shard {shard} is full; try again later, or choose BackpressureMode::Block")]
+    Backpressure {
+        /// The shard.
+        shard: u16,
+    },
+    /// The bus is shutting down, or has.
+    #[error("the bus is shut down")]
+    ShuttingDown,
+    /// The payload is larger than any record can be.
+    #[error("payload of {bytes} bytes; at most {max} fit")]
+    TooLarge {
+        /// Payload length in bytes.
+        bytes: usize,
+        /// Largest payload in bytes.
+        max: usize,
+    },
+    /// The disk of the shard's log is full. Events taken before are kept and written once there is space.
+    #[error("the disk of shard {shard} is full; free space and go on")]
+    StorageFull {
+        /// The shard.
+        shard: u16,
+    },
+    /// A write of the shard's log failed; the log takes nothing more.
+    #[error(transparent)]
+    Poisoned(Box<Poison>),
+    /// The event is not JSON.
+    #[error("not JSON: {0}")]
+    Serialization(#[from] serde_json::Error),
+    /// The process is a fork of the one that opened the bus: its shards live there.
+    #[error("the bus belongs to the parent of this forked process; open one after the fork")]
+    Forked,
+    /// A lane to the shard cannot be made.
+    #[error("no memory for a lane to shard {shard}: {source}")]
+    Lane {
+        /// The shard.
+        shard: u16,
+        /// The kernel's error.
+        source: io::Error,
+    },
+}
+
+/// Result of taking an event.
+pub type IngestionResult<T> = Result<T, IngestionError>;
+
+/// Why a setting cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value out of range.
+    #[error("invalid configuration: {0}")]
+    InvalidValue(String),
+}
+
+/// Why the store behind the bus, its own log first of all, cannot serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdapterError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The log's directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The log of a shard.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A write failed; nothing after its watermark is acknowledged.
+    #[error(transparent)]
+    Poisoned(Box<Poison>),
+    /// The disk is full: what was asked for has to wait for space.
+    #[error("the disk of shard {shard} is full; free space and try again")]
+    StorageFull {
+        /// The shard.
+        shard: u16,
+    },
+    /// A shard's thread cannot be started.
+    #[error("shard {shard}: {message}")]
+    Fatal {
+        /// The shard.
+        shard: u16,
+        /// What failed.
+        message: String,
+    },
+    /// The bus is shut down.
+    #[error("the bus is shut down")]
+    Shutdown,
+    /// The process is a fork of the one that opened the bus.
+    #[error("the bus belongs to the parent of this forked process; open one after the fork")]
+    Forked,
+}
+
+impl AdapterError {
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::StorageFull { .. } | Self::Directory(DirectoryError::Locked { .. }))
+    }
+
+    /// Whether the store takes nothing more until it is opened anew.
+    pub fn is_fatal(&self) -> bool {
+        !self.is_retryable() && !self.is_shutdown()
+    }
+
+    /// Whether the bus is shut down.
+    pub fn is_shutdown(&self) -> bool {
+        matches!(self, Self::Shutdown)
+    }
+}
+
+/// Why events cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumerError {
+    /// The store.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// A block that cannot be read or does not check.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A record that does not check, in a block that does.
+    #[error("shard {shard}, sequence {sequence}: {message}")]
+    Record {
+        /// The shard.
+        shard: u16,
+        /// The event.
+        sequence: Sequence,
+        /// What is wrong.
+        message: String,
+    },
+    /// The cursor is damaged, of another version, or of another log.
+    #[error("invalid cursor: {0}")]
+    InvalidCursor(String),
+    /// Events that the log does not hold any more. Reading goes on behind them.
+    #[error("shard {shard}: sequences {from} to {to} are gone")]
+    Gap {
+        /// The shard.
+        shard: u16,
+        /// First sequence that is gone.
+        from: Sequence,
+        /// Sequence after the last that is gone.
+        to: Sequence,
+    },
+    /// A shard of the log cannot be opened; the others can be read.
+    #[error("shard {}: {}", .0.shard, .0.reason)]
+    Damaged(Damage),
+}
+
+/// Result of asking the store for something.
+pub type AdapterResult<T> = Result<T, AdapterError>;
+
+/// Result of reading.
+pub type ConsumerResult<T> = Result<T, ConsumerError>;

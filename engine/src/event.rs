@@ -1,0 +1,291 @@
+//! Events as users hand them in and get them back.
+
+use std::fmt;
+use std::ops::Deref;
+
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+use tapeline_storage::format::{Kind, LogId, Sequence, SessionId};
+
+use crate::route::IntoSession;
+
+/// An event whose payload is JSON. The bytes stay as they came: order of keys and form of numbers are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event(RawEvent);
+
+impl Event {
+    /// An event of a JSON value.
+    pub fn new(value: serde_json::Value) -> Self {
+        Self(RawEvent::from_bytes(value.to_string()))
+    }
+
+    /// An event of JSON text. One pass that checks and builds nothing.
+    ///
+    /// # Errors
+    /// Where the text is not JSON, with line and column.
+    #[allow(clippy::should_implement_trait, reason = "usable without importing the trait, which is implemented too")]
+    pub fn from_str(json: &str) -> Result<Self, serde_json::Error> {
+        Self::from_slice(json.as_bytes())
+    }
+
+    /// An event of JSON bytes.
+    ///
+    /// # Errors
+    /// Where the bytes are not UTF-8 JSON.
+    pub fn from_slice(json: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice::<IgnoredAny>(json)?;
+        Ok(Self(RawEvent::from_bytes(Bytes::copy_from_slice(json))))
+    }
+
+    /// The same event in a session.
+    #[must_use]
+    pub fn with_session(self, session: impl IntoSession) -> Self {
+        Self(self.0.with_session(session))
+    }
+
+    /// The same event with a kind.
+    #[must_use]
+    pub fn with_kind(self, kind: Kind) -> Self {
+        Self(self.0.with_kind(kind))
+    }
+
+    /// The JSON bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// The JSON as a value, parsed anew at each call.
+    ///
+    /// # Errors
+    /// Where a number is beyond what a value can hold.
+    pub fn as_value(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::from_slice(self.as_bytes())
+    }
+
+    /// The JSON as a value.
+    ///
+    /// # Errors
+    /// As [`Event::as_value`].
+    pub fn into_inner(self) -> Result<serde_json::Value, serde_json::Error> {
+        self.as_value()
+    }
+
+    /// The event as bytes.
+    pub fn into_raw(self) -> RawEvent {
+        self.0
+    }
+
+    pub(crate) fn as_raw(&self) -> &RawEvent {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for Event {
+    type Err = serde_json::Error;
+
+    fn from_str(json: &str) -> Result<Self, Self::Err> {
+        Self::from_slice(json.as_bytes())
+    }
+}
+
+/// An event whose payload is any bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawEvent {
+    bytes: Bytes,
+    session: SessionId,
+    kind: Kind,
+}
+
+impl RawEvent {
+    /// An event of these bytes, in no session and of no kind.
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
+        Self { bytes: bytes.into(), session: SessionId::NONE, kind: crate::kinds::UNSPECIFIED }
+    }
+
+    /// An event of a copy of this text.
+    #[allow(clippy::should_implement_trait, reason = "cannot fail")]
+    pub fn from_str(text: &str) -> Self {
+        Self::from_bytes(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    /// An event of bytes that are checked to be JSON.
+    ///
+    /// # Errors
+    /// Where they are not.
+    pub fn from_bytes_validated(bytes: impl Into<Bytes>) -> Result<Self, serde_json::Error> {
+        let bytes = bytes.into();
+        serde_json::from_slice::<IgnoredAny>(&bytes)?;
+        Ok(Self::from_bytes(bytes))
+    }
+
+    /// An event of a JSON value.
+    pub fn from_value(value: &serde_json::Value) -> Self {
+        Self::from_bytes(value.to_string())
+    }
+
+    /// The same event in a session.
+    #[must_use]
+    pub fn with_session(mut self, session: impl IntoSession) -> Self {
+        self.session = session.into_session();
+        self
+    }
+
+    /// The same event with a kind.
+    #[must_use]
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The payload.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The payload, shared.
+    pub fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// xxh3-64 of the payload.
+    pub fn hash(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(&self.bytes)
+    }
+
+    /// The payload parsed as JSON.
+    ///
+    /// # Errors
+    /// Where it is not JSON.
+    pub fn parse(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::from_slice(&self.bytes)
+    }
+
+    /// Payload length in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether the payload is empty.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+/// An event as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Stable identity: log id, shard and sequence, as text.
+    pub id: String,
+    /// The payload, exactly as it was ingested.
+    pub raw: Payload,
+    /// When it was ingested: nanoseconds since the Unix epoch.
+    pub insertion_ts: u64,
+    /// The shard that holds it.
+    pub shard_id: u16,
+    /// Its dense number in that shard.
+    pub sequence: Sequence,
+    /// Its session.
+    pub session: SessionId,
+    /// Its kind.
+    pub kind: Kind,
+}
+
+impl StoredEvent {
+    /// The text identity of an event.
+    pub fn id_of(log: LogId, shard: u16, sequence: Sequence) -> String {
+        format!("{log}-{shard}-{sequence}")
+    }
+
+    /// The payload parsed as JSON.
+    ///
+    /// # Errors
+    /// Where it is not JSON.
+    pub fn parse(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::from_slice(&self.raw)
+    }
+
+    /// The payload as text.
+    ///
+    /// # Errors
+    /// Where it is not UTF-8.
+    pub fn raw_str(&self) -> Result<&str, std::str::Utf8Error> {
+        std::str::from_utf8(&self.raw)
+    }
+}
+
+/// Bytes of an event. Prints as text, with replacement characters where it is not UTF-8.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Payload(Bytes);
+
+impl Payload {
+    /// The bytes, shared.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl PartialEq<[u8]> for Payload {
+    fn eq(&self, other: &[u8]) -> bool {
+        self[..] == *other
+    }
+}
+
+impl PartialEq<&[u8]> for Payload {
+    fn eq(&self, other: &&[u8]) -> bool {
+        self[..] == **other
+    }
+}
+
+impl PartialEq<str> for Payload {
+    fn eq(&self, other: &str) -> bool {
+        self[..] == *other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for Payload {
+    fn eq(&self, other: &&str) -> bool {
+        self == *other
+    }
+}

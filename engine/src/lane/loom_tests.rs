@@ -1,0 +1,164 @@
+//! The interleavings, in small: loom runs the shipped lane and watches each unit of bytes and each length entry.
+//!
+//! `RUSTFLAGS="--cfg tapeline_loom" cargo test -p tapeline --release lane::`
+
+use loom::thread;
+
+use super::writer::LaneFull;
+use super::*;
+
+/// A lane of four units and two or four entries; its longest record has two units.
+fn tiny(capacity_events: usize) -> (LaneWriter, LaneReader) {
+    lane(LaneOptions { capacity_bytes: LaneOptions::CAPACITY_BYTES_MIN, capacity_events }).unwrap()
+}
+
+fn write(writer: &mut LaneWriter, number: u8, units: usize) -> Result<u64, LaneFull> {
+    writer.claim(units * UNIT_BYTES)?;
+    writer.claimed().fill(number);
+    Ok(writer.commit())
+}
+
+/// Writes until there is room.
+fn write_waiting(writer: &mut LaneWriter, number: u8, units: usize) {
+    while write(writer, number, units).is_err() {
+        thread::yield_now();
+    }
+}
+
+/// Consumes and releases one run, whose records are numbered on from `first`. Returns how many there were.
+fn read(reader: &mut LaneReader, first: u8) -> usize {
+    let run = reader.peek(usize::MAX);
+    let mut rest = run.records;
+    for (number, &units) in (first..).zip(run.lengths) {
+        let (record, behind) = rest.split_at(usize::from(units) * UNIT_BYTES);
+        assert!(record.iter().all(|&byte| byte == number), "record {number} is {record:?}");
+        rest = behind;
+    }
+    assert!(rest.is_empty());
+    let entries = run.lengths.len();
+    if entries > 0 {
+        reader.consume(entries);
+        reader.release();
+    }
+    entries
+}
+
+fn read_all(reader: &mut LaneReader, count: usize) {
+    let mut seen = 0;
+    while seen < count {
+        match read(reader, seen as u8) {
+            0 => thread::yield_now(),
+            entries => seen += entries,
+        }
+    }
+}
+
+/// Publishes records of these lengths one by one while the reader takes them. Both sides wait for each other, so the
+/// interleavings are bounded: those with at most four preemptions, beside the waits, are tried.
+fn relay(capacity_events: usize, units: &'static [usize]) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(4);
+    model.check(move || {
+        let (mut writer, mut reader) = tiny(capacity_events);
+        let producer = thread::spawn(move || {
+            for (number, &units) in units.iter().enumerate() {
+                write_waiting(&mut writer, number as u8, units);
+                writer.publish();
+            }
+        });
+        read_all(&mut reader, units.len());
+        producer.join().unwrap();
+        assert!(reader.is_drained());
+        assert_eq!(reader.handle().pending_bytes(), 0);
+    });
+}
+
+#[test]
+fn bytes_are_reused_after_a_wrap_without_a_race() {
+    relay(4, &[2, 2, 2]);
+}
+
+#[test]
+fn a_skip_races_with_nothing() {
+    relay(4, &[1, 2, 2]);
+}
+
+#[test]
+fn a_lane_full_of_entries_is_freed() {
+    relay(2, &[1, 1, 1]);
+}
+
+#[test]
+fn a_batch_is_seen_whole_or_not_at_all() {
+    loom::model(|| {
+        let (mut writer, mut reader) = tiny(4);
+        let producer = thread::spawn(move || {
+            write(&mut writer, 0, 1).unwrap();
+            write(&mut writer, 1, 2).unwrap();
+            writer.publish();
+        });
+        let seen = read(&mut reader, 0);
+        assert!(seen == 0 || seen == 2, "{seen} of a batch of 2");
+        producer.join().unwrap();
+        assert_eq!(seen + read(&mut reader, seen as u8), 2);
+    });
+}
+
+#[test]
+fn what_is_discarded_is_never_seen() {
+    loom::model(|| {
+        let (mut writer, mut reader) = tiny(4);
+        let producer = thread::spawn(move || {
+            write(&mut writer, 0, 1).unwrap();
+            writer.publish();
+            write(&mut writer, 9, 2).unwrap();
+            writer.discard();
+            write(&mut writer, 1, 1).unwrap();
+            writer.publish();
+        });
+        let seen = read(&mut reader, 0);
+        producer.join().unwrap();
+        assert_eq!(seen + read(&mut reader, seen as u8), 2);
+        assert!(reader.is_drained());
+    });
+}
+
+#[test]
+fn an_abandoned_lane_is_drained_of_what_was_published() {
+    loom::model(|| {
+        let (mut writer, mut reader) = tiny(4);
+        let producer = thread::spawn(move || {
+            write(&mut writer, 0, 1).unwrap();
+            writer.publish();
+            write(&mut writer, 1, 1).unwrap();
+        });
+        let mut seen = 0;
+        while !reader.is_drained() {
+            seen += read(&mut reader, seen as u8);
+            thread::yield_now();
+        }
+        assert_eq!(seen, 1, "the published record, and not the other");
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn what_a_closed_lane_released_is_known() {
+    loom::model(|| {
+        let (mut writer, mut reader) = tiny(4);
+        let handle = writer.handle();
+        let shard = thread::spawn(move || {
+            let seen = read(&mut reader, 0) as u64;
+            reader.acknowledge(seen);
+            reader.close();
+            seen
+        });
+        let index = write(&mut writer, 0, 1).unwrap();
+        writer.publish();
+        let told = handle.is_closed().then(|| (handle.released(), handle.durable()));
+        let seen = shard.join().unwrap();
+        assert!(handle.is_closed() && seen <= index);
+        assert_eq!((handle.released(), handle.durable()), (seen, seen));
+        assert!(told.is_none_or(|told| told == (seen, seen)), "{told:?} was not final, {seen} were read");
+    });
+}

@@ -1,0 +1,190 @@
+//! The memory of a lane: the ring of bytes, and behind it the ring of lengths.
+//!
+//! Rules of the unsafe code of this module, of the writer and of the reader:
+//! 1. [`lane`](super::lane) makes one writer and one reader per ring, and neither can be cloned.
+//! 2. The writer writes only bytes from its own position up to `released_bytes + capacity_bytes`, and length entries
+//!    from its own index up to `released + capacity_events`, both as loaded with Acquire.
+//! 3. The reader reads only entries from its own index up to `published`, loaded with Acquire, and the bytes they
+//!    cover. What it hands out borrows it, so it cannot release what is still looked at.
+//! 4. A range of bytes or entries never crosses the end of its ring: the writer skips, the reader stops there.
+//! 5. The kernel hands the memory out zeroed, so all of it is initialised.
+//!
+//! From 2 and 3, with `released <= read <= published <= written`, the two sides never touch the same byte or entry.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::ptr::{self, NonNull};
+
+use super::sync::Watch;
+use super::{LaneOptions, UNIT_BYTES};
+
+const PAGE_BYTES: usize = 4096;
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// Both rings, in one private anonymous mapping that is resident from the start.
+#[derive(Debug)]
+pub(super) struct Ring {
+    start: NonNull<u8>,
+    options: LaneOptions,
+    units: Watch,
+    entries: Watch,
+}
+
+// SAFETY: rules 1 to 3 keep the two sides on disjoint memory; the indices in `Numbers` order them.
+unsafe impl Send for Ring {}
+// SAFETY: as above.
+unsafe impl Sync for Ring {}
+
+impl Ring {
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn new(options: LaneOptions) -> io::Result<Self> {
+        let start = map(options.memory_bytes())?;
+        let units = Watch::new(options.capacity_bytes / UNIT_BYTES);
+        let ring = Self { start, options, units, entries: Watch::new(options.capacity_events) };
+        populate(start, options.memory_bytes())?;
+        Ok(ring)
+    }
+
+    pub(super) fn options(&self) -> LaneOptions {
+        self.options
+    }
+
+    /// Offset in the byte ring of a byte position.
+    #[inline]
+    pub(super) fn offset(&self, position: u64) -> usize {
+        position as usize & (self.options.capacity_bytes - 1)
+    }
+
+    /// Slot in the ring of lengths of an entry index.
+    #[inline]
+    pub(super) fn slot(&self, index: u64) -> usize {
+        index as usize & (self.options.capacity_events - 1)
+    }
+
+    /// Bytes from a byte position to the end of the byte ring, at least 1.
+    #[inline]
+    pub(super) fn bytes_to_end(&self, position: u64) -> usize {
+        self.options.capacity_bytes - self.offset(position)
+    }
+
+    /// The bytes of a record to be written.
+    ///
+    /// # Safety
+    /// Called by the writer, for bytes that rules 2 and 4 give it, of which it holds no other slice.
+    #[inline]
+    pub(super) unsafe fn bytes_mut(&self, offset: usize, length: usize) -> NonNull<[u8]> {
+        debug_assert!(offset + length <= self.options.capacity_bytes, "rule 4");
+        self.watch_write(offset, length);
+        // SAFETY: rule 4: within the mapping.
+        let first = unsafe { self.start.add(offset) };
+        NonNull::slice_from_raw_parts(first, length)
+    }
+
+    /// The bytes of records to be read.
+    ///
+    /// # Safety
+    /// Called by the reader, for bytes that rules 3 and 4 give it while the slice lives.
+    #[inline]
+    pub(super) unsafe fn bytes(&self, offset: usize, length: usize) -> &[u8] {
+        debug_assert!(offset + length <= self.options.capacity_bytes, "rule 4");
+        self.watch_read(offset, length);
+        // SAFETY: rule 4: within the mapping.
+        let first = unsafe { self.start.add(offset) };
+        // SAFETY: rules 3 and 5: initialised, and not written while the slice lives.
+        unsafe { std::slice::from_raw_parts(first.as_ptr(), length) }
+    }
+
+    /// Writes a length entry.
+    ///
+    /// # Safety
+    /// Called by the writer, for an entry that rule 2 gives it; `slot` comes from [`Ring::slot`].
+    #[inline]
+    pub(super) unsafe fn set_length(&self, slot: usize, units: u16) {
+        debug_assert!(slot < self.options.capacity_events, "rule 4");
+        self.entries.write(slot..slot + 1);
+        // SAFETY: rule 4: within the mapping.
+        let entry = unsafe { self.lengths_start().add(slot) };
+        // SAFETY: rule 2: nobody else touches the entry.
+        unsafe { entry.write(units) };
+    }
+
+    /// Length entries to be read.
+    ///
+    /// # Safety
+    /// Called by the reader, for entries that rules 3 and 4 give it while the slice lives.
+    #[inline]
+    pub(super) unsafe fn lengths(&self, slot: usize, count: usize) -> &[u16] {
+        debug_assert!(slot + count <= self.options.capacity_events, "rule 4");
+        self.entries.read(slot..slot + count);
+        // SAFETY: rule 4: within the mapping.
+        let first = unsafe { self.lengths_start().add(slot) };
+        // SAFETY: rules 3 and 5: initialised, and not written while the slice lives.
+        unsafe { std::slice::from_raw_parts(first.as_ptr(), count) }
+    }
+
+    #[inline]
+    fn lengths_start(&self) -> NonNull<u16> {
+        // SAFETY: the lengths follow the bytes in the mapping; `capacity_bytes` is even, so they are aligned.
+        unsafe { self.start.add(self.options.capacity_bytes) }.cast()
+    }
+
+    /// The calling thread has written these bytes, or is about to.
+    #[inline(always)]
+    pub(super) fn watch_write(&self, offset: usize, length: usize) {
+        self.units.write(offset / UNIT_BYTES..(offset + length) / UNIT_BYTES);
+    }
+
+    /// The calling thread has read these bytes, or is about to.
+    #[inline(always)]
+    pub(super) fn watch_read(&self, offset: usize, length: usize) {
+        self.units.read(offset / UNIT_BYTES..(offset + length) / UNIT_BYTES);
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with this length; both ends are gone, and slices borrow them. Unmapping a whole
+        // private mapping cannot fail in a way that there is an answer to.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.options.memory_bytes()) };
+    }
+}
+
+/// Fresh zeroed memory, page-aligned.
+fn map(length: usize) -> io::Result<NonNull<u8>> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping at a place of the kernel's choice touches no memory in use.
+    let start = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
+/// Makes the mapping resident, in huge pages where it is long enough and the kernel likes to.
+fn populate(start: NonNull<u8>, length: usize) -> io::Result<()> {
+    let address = start.as_ptr().cast();
+    if length >= HUGE_PAGE_BYTES {
+        // Before the first touch, or the memory is in small pages already. Advice: without it the lane works as well.
+        // SAFETY: the whole mapping, which nobody uses yet.
+        unsafe { libc::madvise(address, length, libc::MADV_HUGEPAGE) };
+    }
+    // SAFETY: as above.
+    if unsafe { libc::madvise(address, length, libc::MADV_POPULATE_WRITE) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() != Some(libc::EINVAL) {
+        return Err(error);
+    }
+    // Linux before 5.14 has no such advice: touch each page.
+    for offset in (0..length).step_by(PAGE_BYTES) {
+        // SAFETY: within the mapping.
+        let byte = unsafe { start.add(offset) };
+        // SAFETY: nobody else uses the mapping yet; volatile because the byte is zero already.
+        unsafe { byte.write_volatile(0) };
+    }
+    Ok(())
+}

@@ -1,0 +1,30 @@
+#![doc = include_str!("../../README.md")]
+
+mod bus;
+mod config;
+mod consumer;
+mod error;
+mod event;
+pub mod kinds;
+mod lane;
+mod parts;
+mod producer;
+mod route;
+mod shard;
+mod timestamp;
+
+pub use bus::{EventBus, EventBusStats};
+pub use config::{BackpressureMode, Driver, EventBusConfig, EventBusConfigBuilder, Host, LogConfig, PlacementConfig};
+pub use consumer::{
+    ConsumeRequest, ConsumeResponse, Damage, LogFiles, Replay, SegmentSummary, SessionSummary, ShardGap, Verification,
+};
+pub use error::{
+    AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, IngestionError, IngestionResult,
+};
+pub use event::{Event, Payload, RawEvent, StoredEvent};
+pub use producer::{Batch, Producer, Session, Ticket};
+pub use route::{IntoSession, session_id};
+pub use shard::ShardStats;
+pub use tapeline_storage::format::{FORMAT_VERSION, Kind, LogId, Sequence, SessionId};
+pub use tapeline_storage::log::{Cut, Durability, LogView, Poison};
+pub use timestamp::TimestampGenerator;

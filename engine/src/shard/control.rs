@@ -1,0 +1,360 @@
+//! What other threads know of a shard, and how they wait for it.
+//!
+//! Events go to a shard through lanes; through here go only new lanes, numbers, and wishes to be woken.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event_listener::{Event, EventListener};
+use tapeline_storage::device::Doorbell;
+use tapeline_storage::log::{Cut, LogView, Poison};
+
+use crate::error::{AdapterError, AdapterResult};
+use crate::lane::{LaneHandle, LaneReader};
+
+/// How a shard runs, and what it found when it started.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ShardReport {
+    pub(crate) host: &'static str,
+    pub(crate) device: &'static str,
+    pub(crate) core: Option<usize>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) cuts: Vec<Cut>,
+}
+
+/// Numbers of one shard, at one moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ShardStats {
+    /// The shard.
+    pub shard_id: u16,
+    /// Events in the log, since it was created.
+    pub events_appended: u64,
+    /// Events acknowledged at the log's level, since it was created.
+    pub events_durable: u64,
+    /// Whether the shard waits for space on its disk.
+    pub is_full: bool,
+    /// The error that ended the shard's writing, if one did.
+    pub poison: Option<Poison>,
+    /// What steps the shard: `glommio` or `thread`.
+    pub host: &'static str,
+    /// What writes its blocks: `uring`, `blocking` or `memory`.
+    pub device: &'static str,
+    /// The core it is pinned to, if it is.
+    pub core: Option<usize>,
+    /// Why the shard runs otherwise than it was asked to.
+    pub notes: Vec<String>,
+    /// Torn tails that were cut off when the log was opened: bytes that were never acknowledged.
+    pub cuts: Vec<Cut>,
+}
+
+/// What a shard and all others share.
+#[derive(Debug)]
+pub(crate) struct ShardControl {
+    id: u16,
+    view: Arc<LogView>,
+    report: ShardReport,
+    doorbell: Doorbell,
+    arrivals: Mutex<Arrivals>,
+    has_arrivals: AtomicBool,
+    lanes: Mutex<Lanes>,
+    /// How many wait for durability.
+    awaiting: AtomicUsize,
+    moved: Event,
+    stop: AtomicBool,
+    stopped: AtomicBool,
+    refused: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Arrivals {
+    lanes: Vec<LaneReader>,
+    is_closed: bool,
+}
+
+/// Lanes there are, and the events of those that are gone.
+#[derive(Debug, Default)]
+struct Lanes {
+    present: Vec<LaneHandle>,
+    events_retired: u64,
+}
+
+/// Numbers of the lanes to one shard.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LaneTotals {
+    pub(crate) lanes: u64,
+    pub(crate) events: u64,
+    pub(crate) bytes_pending: u64,
+}
+
+/// How far events are to have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Readable.
+    Appended,
+    /// Acknowledged at the log's level.
+    Durable,
+}
+
+/// Everything that had been published to a shard at one moment.
+#[derive(Debug)]
+pub(crate) struct Barrier(Vec<(LaneHandle, u64)>);
+
+impl Barrier {
+    /// The barrier behind one entry of one lane.
+    pub(crate) fn of(lane: LaneHandle, entry: u64) -> Self {
+        Self(vec![(lane, entry)])
+    }
+
+    pub(crate) fn is_reached(&self, reach: Reach) -> bool {
+        self.0.iter().all(|(lane, entry)| {
+            let come = match reach {
+                Reach::Appended => lane.released(),
+                Reach::Durable => lane.durable(),
+            };
+            come >= *entry
+        })
+    }
+}
+
+impl ShardControl {
+    pub(crate) fn new(id: u16, view: Arc<LogView>, doorbell: Doorbell, report: ShardReport) -> Self {
+        Self {
+            id,
+            view,
+            report,
+            doorbell,
+            arrivals: Mutex::default(),
+            has_arrivals: AtomicBool::new(false),
+            lanes: Mutex::default(),
+            awaiting: AtomicUsize::new(0),
+            moved: Event::new(),
+            stop: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn id(&self) -> u16 {
+        self.id
+    }
+
+    pub(crate) fn view(&self) -> &Arc<LogView> {
+        &self.view
+    }
+
+    pub(crate) fn stats(&self) -> ShardStats {
+        let ShardReport { host, device, core, notes, cuts } = self.report.clone();
+        ShardStats {
+            shard_id: self.id,
+            events_appended: self.view.appended().get(),
+            events_durable: self.view.durable().get(),
+            is_full: self.view.is_full(),
+            poison: self.view.poison().cloned(),
+            host,
+            device,
+            core,
+            notes,
+            cuts,
+        }
+    }
+
+    /// Hands the shard a new lane.
+    ///
+    /// # Errors
+    /// The lane, if the shard takes no more.
+    pub(crate) fn connect(&self, lane: LaneReader) -> Result<(), LaneReader> {
+        let handle = lane.handle();
+        {
+            let mut arrivals = lock(&self.arrivals);
+            if arrivals.is_closed {
+                return Err(lane);
+            }
+            lock(&self.lanes).present.push(handle);
+            arrivals.lanes.push(lane);
+            // SYNC: pairs with the Acquire load in has_arrivals().
+            self.has_arrivals.store(true, Ordering::Release);
+        }
+        self.doorbell.ring();
+        Ok(())
+    }
+
+    pub(super) fn has_arrivals(&self) -> bool {
+        self.has_arrivals.load(Ordering::Acquire)
+    }
+
+    pub(super) fn take_arrivals(&self) -> Vec<LaneReader> {
+        let mut arrivals = lock(&self.arrivals);
+        self.has_arrivals.store(false, Ordering::Relaxed);
+        std::mem::take(&mut arrivals.lanes)
+    }
+
+    /// No lane can be handed in any more.
+    pub(super) fn refuse_lanes(&self) {
+        lock(&self.arrivals).is_closed = true;
+    }
+
+    pub(super) fn retire(&self, lane: LaneHandle) {
+        let mut lanes = lock(&self.lanes);
+        lanes.events_retired += lane.events();
+        lanes.present.retain(|other| !other.is_same(&lane));
+    }
+
+    pub(crate) fn lane_totals(&self) -> LaneTotals {
+        let lanes = lock(&self.lanes);
+        LaneTotals {
+            lanes: lanes.present.len() as u64,
+            events: lanes.events_retired + lanes.present.iter().map(LaneHandle::events).sum::<u64>(),
+            bytes_pending: lanes.present.iter().map(LaneHandle::pending_bytes).sum(),
+        }
+    }
+
+    pub(crate) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// The barrier behind everything published to this shard before the call.
+    pub(crate) fn barrier(&self) -> Barrier {
+        // A shard that has stopped has taken what it has released; what came later was refused.
+        let stopped = self.is_stopped();
+        let end = |lane: &LaneHandle| if stopped { lane.released() } else { lane.published() };
+        Barrier(lock(&self.lanes).present.iter().map(|lane| (lane.clone(), end(lane))).collect())
+    }
+
+    /// Waits until `barrier` is reached. The shard commits at once if durability is waited for.
+    ///
+    /// # Errors
+    /// Poison, a full disk, or the end of the shard, where these keep the barrier from being reached.
+    pub(crate) async fn reached(&self, barrier: &Barrier, reach: Reach) -> AdapterResult<()> {
+        let _awaiting = Awaiting::new(self, reach);
+        while let Some(listener) = self.look(barrier, reach)? {
+            listener.await;
+        }
+        Ok(())
+    }
+
+    /// As [`ShardControl::reached`], blocking the thread.
+    pub(crate) fn wait_reached(&self, barrier: &Barrier, reach: Reach) -> AdapterResult<()> {
+        use event_listener::Listener;
+        let _awaiting = Awaiting::new(self, reach);
+        while let Some(listener) = self.look(barrier, reach)? {
+            listener.wait();
+        }
+        Ok(())
+    }
+
+    /// `None` if the barrier is reached, else something to wait for.
+    fn look(&self, barrier: &Barrier, reach: Reach) -> AdapterResult<Option<EventListener>> {
+        if barrier.is_reached(reach) {
+            return Ok(None);
+        }
+        // Listening comes before the second look, so that no move is missed between.
+        let listener = self.moved.listen();
+        let stopped = self.is_stopped();
+        if barrier.is_reached(reach) {
+            return Ok(None);
+        }
+        if let Some(poison) = self.view.poison() {
+            return Err(AdapterError::Poisoned(Box::new(poison.clone())));
+        }
+        if stopped {
+            return Err(AdapterError::Shutdown);
+        }
+        if self.view.is_full() {
+            return Err(AdapterError::StorageFull { shard: self.id });
+        }
+        self.doorbell.ring();
+        Ok(Some(listener))
+    }
+
+    /// Something to wait for that ends when the shard moves; the shard is woken.
+    pub(crate) fn next_move(&self) -> EventListener {
+        let listener = self.moved.listen();
+        self.doorbell.ring();
+        listener
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaiting.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn notify(&self) {
+        self.moved.notify(usize::MAX);
+    }
+
+    pub(super) fn doorbell(&self) -> &Doorbell {
+        &self.doorbell
+    }
+
+    pub(super) fn answer(&self) {
+        if self.doorbell.is_rung() {
+            self.doorbell.answer();
+        }
+    }
+
+    /// Asks the shard to end.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.doorbell.ring();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// The shard's thread is at its end; nothing moves any more.
+    pub(crate) fn set_stopped(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.refuse_lanes();
+        self.notify();
+    }
+
+    /// Waits for the end of the shard's thread.
+    pub(crate) async fn stopped(&self) {
+        while !self.is_stopped() {
+            let listener = self.moved.listen();
+            if !self.is_stopped() {
+                listener.await;
+            }
+        }
+    }
+
+    /// Whether the shard was asked to end, or has.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_stopping() || self.is_stopped()
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}
+
+/// Counts a waiter for durability for as long as it lives.
+struct Awaiting<'a>(Option<&'a ShardControl>);
+
+impl<'a> Awaiting<'a> {
+    fn new(control: &'a ShardControl, reach: Reach) -> Self {
+        let counted = (reach == Reach::Durable).then_some(control);
+        if let Some(control) = counted {
+            control.awaiting.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(counted)
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        if let Some(control) = self.0 {
+            control.awaiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Locks; a panic of another holder leaves plain lists, which are whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

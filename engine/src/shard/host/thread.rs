@@ -1,0 +1,67 @@
+//! The thread host: a plain pinned thread steps the shard, a second thread runs what blocks.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use tapeline_storage::log::{Chore, ChoreDone};
+
+use super::super::pace::{Pace, Pacer, gather};
+use super::super::{Background, Shard};
+use super::HostClock;
+
+/// Runs a shard until it is stopped.
+pub(in super::super) fn run(make: impl FnOnce(ThreadBackground) -> Shard<ThreadBackground>) {
+    let mut shard = make(ThreadBackground::default());
+    let mut pacer = Pacer::default();
+    let mut clock = HostClock::default();
+    while !shard.control().is_stopping() {
+        let now = clock.now();
+        let turn = shard.turn(now);
+        match pacer.after(turn, now, shard.has_chore()) {
+            Pace::Spin => std::hint::spin_loop(),
+            Pace::Gather => gather(),
+            Pace::Nap(longest) => shard.nap(now, longest),
+        }
+    }
+    shard.finish(|| clock.now());
+}
+
+/// Chores, run by a thread that is made for the first one.
+#[derive(Debug, Default)]
+pub(in super::super) struct ThreadBackground {
+    worker: Option<(Sender<Chore>, Receiver<ChoreDone>)>,
+    /// Done on the shard's own thread, because no other could be had.
+    done_here: Option<ChoreDone>,
+}
+
+impl ThreadBackground {
+    fn spawn() -> Option<(Sender<Chore>, Receiver<ChoreDone>)> {
+        let (chores, queue) = mpsc::channel::<Chore>();
+        let (finished, done) = mpsc::channel();
+        let work = move || {
+            for chore in queue {
+                if finished.send(chore.run()).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("tapeline-chores".into()).spawn(work).ok()?;
+        Some((chores, done))
+    }
+}
+
+impl Background for ThreadBackground {
+    fn run(&mut self, chore: Chore) {
+        if self.worker.is_none() {
+            self.worker = Self::spawn();
+        }
+        let refused = match &self.worker {
+            Some((chores, _)) => chores.send(chore).err().map(|error| error.0),
+            None => Some(chore),
+        };
+        self.done_here = refused.map(Chore::run);
+    }
+
+    fn done(&mut self) -> Option<ChoreDone> {
+        self.done_here.take().or_else(|| self.worker.as_ref()?.1.try_recv().ok())
+    }
+}

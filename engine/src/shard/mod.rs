@@ -1,0 +1,206 @@
+//! A shard: a state machine that moves events from its lanes to its log, stepped by a host.
+//!
+//! Reading order: [`Shard::turn`] here, `slot` (a lane and what of it is acknowledged), `control` (what others know of a
+//! shard and how they wait for it), `start` (how a shard comes to run), `host` (who steps it), `pace` (spinning and
+//! napping), `placement` (on which core).
+//!
+//! A shard owns no thread, no clock and no executor. Per event it makes no system call, takes no lock and allocates
+//! nothing; waiters and bookkeeping cost per turn or per block.
+
+mod control;
+mod fence;
+mod host;
+mod pace;
+mod placement;
+mod slot;
+mod start;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tapeline_storage::format::{BLOCK_BYTES_MAX, Sequence};
+use tapeline_storage::log::{Chore, ChoreDone, Log};
+
+pub use control::ShardStats;
+pub(crate) use control::{Barrier, Reach, ShardControl};
+pub(crate) use placement::place;
+use slot::LaneSlot;
+pub(crate) use start::{ShardSpec, start};
+
+/// Bytes that one lane may give in one turn, so that lanes share the shard fairly: a block, which holds any record.
+const LANE_TURN_BYTES: usize = BLOCK_BYTES_MAX;
+
+/// Runs the chores of a log somewhere else.
+pub(crate) trait Background {
+    /// Takes a chore.
+    fn run(&mut self, chore: Chore);
+
+    /// Gives back a chore that is done.
+    fn done(&mut self) -> Option<ChoreDone>;
+}
+
+/// What came of a turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// Events taken from lanes.
+    pub(crate) drained: usize,
+    /// Whether anything moved at all.
+    pub(crate) moved: bool,
+}
+
+/// The state of one shard.
+pub(crate) struct Shard<B> {
+    control: Arc<ShardControl>,
+    log: Log,
+    slots: Vec<LaneSlot>,
+    background: B,
+    chore_runs: bool,
+    /// Whether the last look found the log full or poisoned.
+    was_refusing: bool,
+}
+
+impl<B: Background> Shard<B> {
+    pub(crate) fn new(control: Arc<ShardControl>, log: Log, background: B) -> Self {
+        Self { control, log, slots: Vec::new(), background, chore_runs: false, was_refusing: false }
+    }
+
+    /// One turn at `now` (nanoseconds): drains the lanes up to a budget, commits what is due, reaps what has completed,
+    /// acknowledges.
+    pub(crate) fn turn(&mut self, now: u64) -> Turn {
+        self.admit();
+        let before = self.watermarks();
+        let drained = self.drain(now);
+        let worked = self.log.turn(now, self.control.is_awaited());
+        let chored = self.do_chores(now);
+        let advanced = self.watermarks() != before;
+        if advanced {
+            self.acknowledge();
+        }
+        if self.tell_refusal() || advanced {
+            self.control.notify();
+        }
+        Turn { drained, moved: drained > 0 || advanced || worked || chored }
+    }
+
+    fn watermarks(&self) -> (Sequence, Sequence) {
+        (self.log.view().appended(), self.log.view().durable())
+    }
+
+    /// Takes in the lanes that have been made since the last turn.
+    fn admit(&mut self) {
+        if self.control.has_arrivals() {
+            self.slots.extend(self.control.take_arrivals().into_iter().map(LaneSlot::new));
+        }
+    }
+
+    fn drain(&mut self, now: u64) -> usize {
+        let mut drained = 0;
+        for slot in &mut self.slots {
+            drained += slot.drain(&mut self.log, now, LANE_TURN_BYTES);
+        }
+        self.log.publish();
+        // What readers cannot see yet is still the lane's.
+        if self.log.view().appended() == self.log.next_sequence() {
+            self.slots.iter_mut().for_each(LaneSlot::release);
+        }
+        drained
+    }
+
+    /// Tells each lane how far its events are durable, and drops lanes whose producers are gone and served.
+    fn acknowledge(&mut self) {
+        let durable = self.log.view().durable();
+        self.slots.iter_mut().for_each(|slot| slot.acknowledge(durable));
+        let control = &self.control;
+        self.slots.retain(|slot| {
+            let served = slot.is_served();
+            if served {
+                control.retire(slot.handle());
+            }
+            !served
+        });
+    }
+
+    fn do_chores(&mut self, now: u64) -> bool {
+        let done = self.background.done();
+        let any = done.is_some();
+        if let Some(done) = done {
+            self.chore_runs = false;
+            self.log.chore_done(done, now);
+        }
+        if let Some(chore) = self.log.next_chore() {
+            self.chore_runs = true;
+            self.background.run(chore);
+        }
+        any
+    }
+
+    /// Returns whether the log began or ceased to refuse events. A poisoned log closes its lanes.
+    fn tell_refusal(&mut self) -> bool {
+        let poisoned = self.log.poison().is_some();
+        let refusing = poisoned || self.log.view().is_full();
+        if poisoned {
+            self.slots.iter().for_each(LaneSlot::close);
+        }
+        std::mem::replace(&mut self.was_refusing, refusing) != refusing
+    }
+
+    /// Whether a chore is on its way: the host has to keep its background going.
+    pub(crate) fn has_chore(&self) -> bool {
+        self.chore_runs
+    }
+
+    pub(crate) fn control(&self) -> &ShardControl {
+        &self.control
+    }
+
+    /// Sleeps, at most for `longest` and until the open block is due. Ends early for a completion or the doorbell.
+    pub(crate) fn nap(&mut self, now: u64, longest: Duration) {
+        let due = self.log.commit_due().map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));
+        self.log.wait(self.control.doorbell(), longest.min(due));
+        self.control.answer();
+    }
+
+    /// The end: closes the lanes, takes what is in them, commits and seals. Blocks until the log is closed.
+    pub(crate) fn finish(&mut self, mut clock: impl FnMut() -> u64) {
+        self.control.refuse_lanes();
+        self.admit();
+        self.slots.iter().for_each(LaneSlot::close);
+        // From here on a producer either sees its lane closed after publishing, or has published before.
+        fence::all_threads();
+        while self.chore_runs {
+            match self.background.done() {
+                Some(done) => {
+                    self.chore_runs = false;
+                    self.log.chore_done(done, clock());
+                }
+                None => self.log.wait(self.control.doorbell(), Duration::from_millis(1)),
+            }
+        }
+        loop {
+            let now = clock();
+            let drained = self.drain(now);
+            let pending = self.slots.iter().any(LaneSlot::has_pending);
+            let worked = self.log.turn(now, true);
+            while let Some(chore) = self.log.next_chore() {
+                self.log.chore_done(chore.run(), now);
+            }
+            if !pending || self.log.poison().is_some() || self.log.view().is_full() {
+                break;
+            }
+            if drained == 0 && !worked {
+                self.log.wait(self.control.doorbell(), Duration::from_millis(1));
+            }
+        }
+        // The outcome is in the view, where those who wait look.
+        let _ = self.log.close(self.control.doorbell(), &mut clock);
+        self.acknowledge();
+    }
+}
+
+impl<B> std::fmt::Debug for Shard<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("control", &self.control).field("lanes", &self.slots.len()).finish()
+    }
+}

@@ -1,0 +1,109 @@
+//! Settings and surroundings that do not fit: a clear error, or a fallback that says why.
+
+use std::time::Duration;
+
+use futures_lite::future::block_on;
+use tapeline::{
+    AdapterError, BackpressureMode, ConfigError, Driver, Durability, EventBus, EventBusConfig, Host, IngestionError,
+    LogFiles, kinds,
+};
+
+use crate::scratch::{Scratch, open};
+
+#[test]
+fn every_setting_out_of_range_is_named() {
+    let builder = EventBusConfig::builder;
+    let cases = [
+        (builder().num_shards(0), "num_shards"),
+        (builder().ring_buffer_capacity(1000), "ring_buffer_capacity"),
+        (builder().ring_buffer_capacity(512), "ring_buffer_capacity"),
+        (builder().ring_buffer_capacity(1 << 20), "ring_buffer_capacity"),
+        (builder().lane_bytes(1 << 15), "lane_bytes"),
+        (builder().lane_bytes((1 << 20) + 1), "lane_bytes"),
+        (builder().segment_bytes(4096), "segment_bytes"),
+        (builder().memory_bytes(1 << 20), "memory_bytes"),
+        (builder().durability(Durability::Durable), "durability"),
+        (builder().directory("x").durability(Durability::Memory), "durability"),
+        (builder().commit_interval(Duration::ZERO), "commit_interval"),
+        (builder().cores(Vec::new()), "cores"),
+    ];
+    for (case, setting) in cases {
+        let Err(ConfigError::InvalidValue(message)) = case.build() else { panic!("{setting} is accepted") };
+        assert!(message.starts_with(setting), "{message}");
+    }
+}
+
+#[test]
+fn directory_that_holds_something_else_is_left_alone() {
+    let scratch = Scratch::new("foreign");
+    std::fs::create_dir_all(scratch.path()).expect("creates");
+    std::fs::write(scratch.path().join("thesis.txt"), "precious").expect("writes");
+    let error = block_on(EventBus::new(scratch.config().build().expect("configuration"))).expect_err("foreign");
+    assert!(error.to_string().contains("not a log, and not empty"), "{error}");
+    let error = LogFiles::open(scratch.path()).expect_err("no log");
+    assert!(error.to_string().contains("meta"), "{error}");
+}
+
+#[test]
+fn thread_host_and_blocking_driver_do_the_same() {
+    let scratch = Scratch::new("thread");
+    let bus = open(scratch.config().host(Host::Thread).driver(Driver::Blocking));
+    let stats = &bus.shard_stats()[0];
+    assert_eq!((stats.host, stats.device), ("thread", "blocking"));
+    let mut producer = bus.producer().expect("producer");
+    let session = producer.session("s");
+    let ticket = producer.emit(session, kinds::TOKEN, b"x").expect("emits");
+    producer.wait_durable(ticket).expect("durable");
+}
+
+#[test]
+fn what_is_refused_is_replaced_or_reported() {
+    let scratch = Scratch::new("probe");
+    let bus = open(scratch.config());
+    let stats = bus.shard_stats().remove(0);
+    match stats.device {
+        "uring" | "io_uring" => {}
+        "blocking" => assert!(stats.notes.iter().any(|note| note.contains("io_uring") || note.contains("O_DIRECT"))),
+        other => panic!("{other}"),
+    }
+    if stats.host == "thread" {
+        assert!(stats.notes.iter().any(|note| note.starts_with("glommio:")), "{:?}", stats.notes);
+        let config = EventBusConfig::builder().host(Host::Glommio).build().expect("configuration");
+        let error = block_on(EventBus::new(config)).expect_err("insists on glommio");
+        assert!(matches!(error, AdapterError::Fatal { .. }), "{error}");
+    }
+}
+
+#[test]
+fn core_that_is_not_there_is_reported_and_done_without() {
+    let bus = open(EventBusConfig::builder().cores(vec![4095]).num_shards(2));
+    let stats = bus.shard_stats();
+    assert_eq!(stats[0].core, None);
+    assert!(stats[0].notes.iter().any(|note| note.contains("core 4095")), "{:?}", stats[0].notes);
+    assert!(stats[1].notes.iter().any(|note| note.contains("shared")), "{:?}", stats[1].notes);
+}
+
+#[test]
+fn full_lane_fails_or_blocks_as_it_was_told() {
+    // A shard that is slow to take: tiny lanes, a flood.
+    let flood = |mode| {
+        let config = EventBusConfig::builder().lane_bytes(1 << 16).ring_buffer_capacity(1024).backpressure_mode(mode);
+        let bus = open(config);
+        let mut producer = bus.producer().expect("producer");
+        let session = producer.session("s");
+        let (mut taken, mut refused) = (0u64, 0u64);
+        while taken + refused < 20_000 {
+            match producer.emit(session, kinds::TOKEN, &[0; 200]) {
+                Ok(_) => taken += 1,
+                Err(IngestionError::Backpressure { shard: 0 }) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        block_on(bus.flush()).expect("flushes");
+        let stats = bus.stats();
+        assert_eq!((stats.events_ingested, stats.events_refused), (taken, refused));
+        refused
+    };
+    assert!(flood(BackpressureMode::FailProducer) > 0);
+    assert_eq!(flood(BackpressureMode::Block { deadline: Duration::from_secs(30) }), 0);
+}

@@ -1,0 +1,9 @@
+//! The bus as its users see it.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod contents;
+mod failures;
+mod kill;
+mod lifecycle;
+mod scratch;
