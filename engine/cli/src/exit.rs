@@ -1,0 +1,110 @@
+//! Exit statuses, and failures that carry one. `tapeline --help` and docs/CLI.md document the numbers.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use tapeline::{AdapterError, ConsumerError, LogFiles};
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    /// All was done.
+    Done = 0,
+    /// Something failed; the message says what.
+    Failed = 1,
+    /// The command line cannot be understood.
+    Usage = 2,
+    /// The log, session or file that was asked for does not exist.
+    NotFound = 3,
+    /// Events that were asked for are no longer in the log.
+    Loss = 4,
+    /// The log is damaged.
+    Corrupt = 5,
+    /// Ended by a signal.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A message for the person, and the status for the script.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    /// A failure with a status of its own.
+    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self { exit, message: message.to_string() }
+    }
+
+    /// A failure without one.
+    pub(crate) fn failed(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    /// What the kernel said about a file.
+    pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
+        let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
+        Self::new(exit, format_args!("{}: {error}", path.display()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<AdapterError> for Failure {
+    fn from(error: AdapterError) -> Self {
+        let is_damage = matches!(error, AdapterError::Open(_)) && kernel_error(&error).is_none();
+        Self::new(if is_damage { Exit::Corrupt } else { Exit::Failed }, error)
+    }
+}
+
+impl From<ConsumerError> for Failure {
+    fn from(error: ConsumerError) -> Self {
+        let exit = match &error {
+            ConsumerError::Gap { .. } => Exit::Loss,
+            ConsumerError::Read(_) if kernel_error(&error).is_some() => Exit::Failed,
+            ConsumerError::Read(_) | ConsumerError::Record { .. } | ConsumerError::Damaged(_) => Exit::Corrupt,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+/// Opens a log for reading.
+///
+/// # Errors
+/// [`Exit::NotFound`] where there is none, [`Exit::Corrupt`] where its meta file is damaged.
+pub(crate) fn open_log(path: &Path) -> Result<LogFiles, Failure> {
+    LogFiles::open(path).map_err(|error| match kernel_error(&error) {
+        Some(cause) if cause.kind() == io::ErrorKind::NotFound => {
+            Failure::new(Exit::NotFound, format_args!("{}: no log here", path.display()))
+        }
+        Some(_) => Failure::failed(error),
+        None => Failure::new(Exit::Corrupt, error),
+    })
+}
+
+/// The kernel's part in an error.
+fn kernel_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
+}
+
+/// An error of standard output: the only place where an [`io::Error`] travels alone.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::failed(format_args!("standard output: {error}"))
+    }
+}

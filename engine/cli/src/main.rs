@@ -1,0 +1,52 @@
+//! The `tapeline` program: records streams into a log, lists, replays and checks them.
+//!
+//! It stands on the public interface of crate `tapeline` alone. docs/CLI.md is its manual.
+
+mod args;
+mod exit;
+mod info;
+mod ls;
+mod output;
+mod progress;
+mod record;
+mod replay;
+mod signal;
+mod verify;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+use crate::exit::{Exit, Failure};
+use crate::output::Style;
+
+fn main() -> ExitCode {
+    signal::end_quietly_on_closed_pipes();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(refusal) => {
+            // Nothing can be done about a closed terminal, and the exit status tells the rest.
+            let _ = refusal.print();
+            return if refusal.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    match run(&arguments) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    match &arguments.command {
+        Command::Record(record) => record::run(record),
+        Command::Ls(ls) => ls::run(ls),
+        Command::Replay(replay) => replay::run(replay),
+        Command::Verify(verify) => verify::run(verify),
+        Command::Info(info) => info::run(info),
+    }
+}

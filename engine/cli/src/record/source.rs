@@ -1,0 +1,112 @@
+//! What is recorded: files, or standard input.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use crate::exit::{Exit, Failure};
+use crate::progress::Progress;
+use crate::signal::{Interrupt, Wake};
+
+/// A file, or standard input.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Standard input.
+    Standard,
+    /// A file, by path.
+    File(PathBuf),
+}
+
+impl Source {
+    /// The sources that the command line names, and their length in bytes where all of them tell.
+    ///
+    /// # Errors
+    /// A file that is not there, or is a directory.
+    pub(super) fn all(paths: &[PathBuf]) -> Result<(Vec<Self>, Option<u64>), Failure> {
+        if paths.is_empty() {
+            return Ok((vec![Self::Standard], None));
+        }
+        let mut total = Some(0);
+        for path in paths.iter().filter(|path| !is_standard(path)) {
+            let metadata = fs::metadata(path).map_err(|error| Failure::file(path, &error))?;
+            if metadata.is_dir() {
+                return Err(Failure::new(Exit::Usage, format_args!("{}: a directory", path.display())));
+            }
+            total = total.filter(|_| metadata.is_file()).map(|bytes| bytes + metadata.len());
+        }
+        let total = total.filter(|_| !paths.iter().any(|path| is_standard(path)));
+        let source = |path: &PathBuf| if is_standard(path) { Self::Standard } else { Self::File(path.clone()) };
+        Ok((paths.iter().map(source).collect(), total))
+    }
+
+    /// Its place in messages.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Standard => "standard input".to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// The session it is, where nothing else names one.
+    pub(super) fn stem(&self) -> String {
+        match self {
+            Self::Standard => "stdin".to_owned(),
+            Self::File(path) => {
+                let stem = path.file_stem().unwrap_or(path.as_os_str());
+                stem.to_string_lossy().into_owned()
+            }
+        }
+    }
+
+    /// Opens it for reading.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn open(&self) -> Result<File, Failure> {
+        match self {
+            Self::Standard => {
+                let own = io::stdin().as_fd().try_clone_to_owned();
+                own.map(File::from).map_err(|error| Failure::file(Path::new("standard input"), &error))
+            }
+            Self::File(path) => File::open(path).map_err(|error| Failure::file(path, &error)),
+        }
+    }
+}
+
+fn is_standard(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// A file being read: it moves the progress bar, and a signal ends a wait for more.
+#[derive(Debug)]
+pub(super) struct Input<'a> {
+    file: File,
+    interrupt: &'a Interrupt,
+    progress: &'a Progress,
+}
+
+impl<'a> Input<'a> {
+    /// Reads `file`.
+    pub(super) fn new(file: File, interrupt: &'a Interrupt, progress: &'a Progress) -> Self {
+        Self { file, interrupt, progress }
+    }
+}
+
+impl Read for Input<'_> {
+    /// As the file's, but [`io::ErrorKind::Interrupted`] means that a signal asks to end.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.interrupt.wait(self.file.as_fd())? == Wake::Interrupted {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => {
+                    self.progress.add(*read.as_ref().unwrap_or(&0) as u64);
+                    return read;
+                }
+            }
+        }
+    }
+}

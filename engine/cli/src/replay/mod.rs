@@ -1,0 +1,93 @@
+//! `tapeline replay`: the events of a log or of a session, in order, at any pace.
+
+mod form;
+mod pace;
+
+use std::io::{self, Write};
+
+use tapeline::{Replay, SessionId, StoredEvent};
+
+use self::form::Printer;
+use self::pace::Pace;
+use crate::args::ReplayArgs;
+use crate::exit::{Exit, Failure, open_log};
+use crate::output::Style;
+
+/// Bytes collected before they are written, at the pace `max`.
+const OUTPUT_BYTES: usize = 256 << 10;
+
+/// Prints what the command line asks for.
+///
+/// What is gone or cannot be read is told on standard error and in the exit status; the replay goes on behind it.
+pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
+    let log = open_log(&args.directory)?;
+    let mut playing = Playing {
+        printer: Printer::new(args.format),
+        pace: Pace::new(args.speed),
+        out: io::BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock()),
+        exit: Exit::Done,
+    };
+    match &args.session {
+        None => {
+            playing.play(log.replay_all())?;
+        }
+        Some(name) => {
+            let mut found = false;
+            for id in ids(name) {
+                found = found || playing.play(log.replay(id))?;
+            }
+            if !found {
+                return Err(Failure::new(
+                    Exit::NotFound,
+                    format_args!("no session {name:?}; `tapeline ls` lists them"),
+                ));
+            }
+        }
+    }
+    playing.out.flush()?;
+    Ok(playing.exit)
+}
+
+/// The ids that the words of a person may mean: those of a name, or the id itself.
+fn ids(name: &str) -> impl Iterator<Item = SessionId> {
+    let id = (name.len() == 32).then(|| u128::from_str_radix(name, 16).ok()).flatten();
+    [Some(tapeline::session_id(name)), id.map(SessionId)].into_iter().flatten()
+}
+
+/// A replay on its way to standard output.
+struct Playing<'a> {
+    printer: Printer,
+    pace: Pace,
+    out: io::BufWriter<io::StdoutLock<'a>>,
+    /// The worst that was met.
+    exit: Exit,
+}
+
+impl Playing<'_> {
+    /// Plays to the end. Whether there was anything.
+    fn play(&mut self, replay: Replay) -> Result<bool, Failure> {
+        let mut any = false;
+        for event in replay {
+            match event {
+                Ok(event) => self.print(&event)?,
+                Err(error) => {
+                    let failure = Failure::from(error);
+                    self.exit = self.exit.max(failure.exit);
+                    // The message stands where the hole is, should both streams go to one place.
+                    self.out.flush()?;
+                    eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+                }
+            }
+            any = true;
+        }
+        Ok(any)
+    }
+
+    fn print(&mut self, event: &StoredEvent) -> io::Result<()> {
+        if let Some(wait) = self.pace.wait(event.insertion_ts) {
+            self.out.flush()?;
+            std::thread::sleep(wait);
+        }
+        self.printer.print(&mut self.out, event)
+    }
+}

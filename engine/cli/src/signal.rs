@@ -1,0 +1,125 @@
+//! Signals: a closed pipe ends the program without a word, and an interrupted recording still acknowledges what it read.
+//!
+//! The only unsafe code of the program. Its rules:
+//! 1. A pointer handed to the kernel points to a live, initialised value of the type that the call takes.
+//! 2. A descriptor taken from the kernel is owned by nobody else.
+//! 3. A signal set is initialised by `sigemptyset` before anything else reads it.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+/// Lets SIGPIPE end the process, as other programs of a pipeline do; Rust's runtime ignores it.
+pub(crate) fn end_quietly_on_closed_pipes() {
+    // SAFETY: the default disposition runs no code of this process.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// SIGINT, SIGTERM and SIGHUP, held back from this thread and the threads it starts, and read as data.
+///
+/// Dropped, the signals act as usual again; one that came and was not seen ends the process then.
+#[derive(Debug)]
+pub(crate) struct Interrupt {
+    signals: OwnedFd,
+    set: SignalSet,
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// There is something to read, or the end of it.
+    Readable,
+    /// A signal asks to end.
+    Interrupted,
+}
+
+impl Interrupt {
+    /// Holds the signals back. Called before other threads are started, so that these hold them back as well.
+    pub(crate) fn catch() -> io::Result<Self> {
+        let set = SignalSet::of(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]);
+        set.apply(libc::SIG_BLOCK)?;
+        // SAFETY: rule 1 for the set.
+        let signals = unsafe { libc::signalfd(-1, &raw const set.0, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        if signals < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: rule 2.
+        let signals = unsafe { OwnedFd::from_raw_fd(signals) };
+        Ok(Self { signals, set })
+    }
+
+    /// Waits until `input` can be read without waiting, or a signal has come.
+    pub(crate) fn wait(&self, input: BorrowedFd<'_>) -> io::Result<Wake> {
+        let [signal, _] = poll([self.signals.as_raw_fd(), input.as_raw_fd()], -1)?;
+        Ok(if signal { self.answer() } else { Wake::Readable })
+    }
+
+    /// Whether a signal has come.
+    pub(crate) fn is_pending(&self) -> io::Result<bool> {
+        let [signal] = poll([self.signals.as_raw_fd()], 0)?;
+        Ok(signal && self.answer() == Wake::Interrupted)
+    }
+
+    /// Takes the signal, so that it does not end the process when this is dropped; a second one does.
+    fn answer(&self) -> Wake {
+        let mut taken = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+        // SAFETY: rule 1, as many bytes as the value has; nothing reads them. The descriptor does not block.
+        unsafe { libc::read(self.signals.as_raw_fd(), taken.as_mut_ptr().cast(), size_of_val(&taken)) };
+        Wake::Interrupted
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        // It took this set when it was caught; there is nothing to do about a refusal now.
+        let _ = self.set.apply(libc::SIG_UNBLOCK);
+    }
+}
+
+struct SignalSet(libc::sigset_t);
+
+impl std::fmt::Debug for SignalSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SignalSet")
+    }
+}
+
+impl SignalSet {
+    fn of(numbers: &[libc::c_int]) -> Self {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: rule 1; the call initialises the set and cannot fail.
+        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        // SAFETY: rule 3.
+        let mut set = unsafe { set.assume_init() };
+        for &number in numbers {
+            // SAFETY: rule 1. The numbers are signals, so that the call cannot fail.
+            unsafe { libc::sigaddset(&raw mut set, number) };
+        }
+        Self(set)
+    }
+
+    fn apply(&self, how: libc::c_int) -> io::Result<()> {
+        // SAFETY: rule 1; a null pointer asks for no old mask.
+        match unsafe { libc::pthread_sigmask(how, &raw const self.0, ptr::null_mut()) } {
+            0 => Ok(()),
+            error => Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+}
+
+/// Which of the descriptors have something to say, within `timeout` milliseconds (-1: whenever).
+fn poll<const N: usize>(descriptors: [i32; N], timeout: libc::c_int) -> io::Result<[bool; N]> {
+    let mut polled = descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    loop {
+        // SAFETY: rule 1, for as many entries as the array has.
+        if unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, timeout) } >= 0 {
+            return Ok(polled.map(|entry| entry.revents != 0));
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `tapeline ls`, `verify` and `info`.
+
+use std::fs;
+
+use crate::run::{Scratch, done, errors, expect, json, record, run};
+
+#[test]
+fn ls_is_a_table_or_json() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let (long, short) = (scratch.file("a-long-name.txt", "1\n2\n"), scratch.file("b.txt", "3"));
+    record(&[&log, &long, &short, "--format", "jsonl"]);
+    let table = String::from_utf8(done(&["ls", &log])).expect("text");
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["SESSION", "EVENTS", "BYTES", "FIRST", "LAST"]);
+    assert_eq!(rows[1][..3], ["a-long-name", "2", "4"]);
+    assert_eq!(rows[2][..3], ["b", "1", "1"]);
+    assert!(!table.contains('\x1b'), "colours are for terminals");
+    let sessions = json(&done(&["ls", &log, "--json"]));
+    assert_eq!((&sessions[0]["bytes"], &sessions[1]["bytes"]), (&4.into(), &1.into()));
+    assert_eq!(sessions[0]["first"], rows[1][3]);
+    assert!(sessions[0]["first_timestamp"].as_u64() < sessions[0]["last_timestamp"].as_u64());
+}
+
+#[test]
+fn verify_names_the_damaged_place() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let file = scratch.file("a", "some line of text\n".repeat(10_000));
+    record(&[&log, &file, "--format", "jsonl"]);
+    let sound = json(&done(&["verify", &log, "--json"]));
+    // The event that opens the session is one more.
+    assert_eq!(
+        (&sound[0]["type"], &sound[0]["events"], &sound[0]["damaged"]),
+        (&"summary".into(), &10_001.into(), &0.into())
+    );
+    assert!(String::from_utf8_lossy(&done(&["verify", &log])).starts_with("sound: "));
+
+    let name = json(&done(&["info", &log, "--json"]))[0]["segments"][0]["file"].as_str().expect("text").to_owned();
+    let segment = scratch.path("log/shard-0000").join(&name);
+    let mut bytes = fs::read(&segment).expect("segment");
+    // Within the records of the first block, which follows the header page.
+    bytes[4096 + 1000] ^= 1;
+    fs::write(&segment, bytes).expect("segment");
+
+    let damaged = json(&expect(run(&["verify", &log, "--json"]), 5).stdout);
+    assert_eq!((&damaged[0]["type"], &damaged[0]["shard"]), (&"damage".into(), &0.into()));
+    assert!(damaged[0]["segment"].as_str().is_some_and(|segment| segment.ends_with(&name)), "{damaged:?}");
+    assert_eq!(damaged[0]["offset"], 4096);
+    assert!(damaged.last().is_some_and(|last| last["damaged"].as_u64() > Some(0)));
+    let text = String::from_utf8(expect(run(&["verify", &log]), 5).stdout).expect("text");
+    assert!(text.starts_with("damaged: shard 0, ") && text.contains("offset 4096"), "{text}");
+
+    for command in ["ls", "replay"] {
+        let output = expect(run(&[command, &log]), 5);
+        assert!(errors(&output).contains("4096"), "{}", errors(&output));
+    }
+}
+
+#[test]
+fn a_damaged_meta_file_is_corruption() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let file = scratch.file("a", "1\n");
+    record(&[&log, &file, "--format", "jsonl"]);
+    let mut meta = fs::read(scratch.path("log/meta")).expect("meta file");
+    meta[20] ^= 1;
+    fs::write(scratch.path("log/meta"), meta).expect("meta file");
+    for command in ["ls", "replay", "verify", "info"] {
+        expect(run(&[command, &log]), 5);
+    }
+}
+
+#[test]
+fn info_tells_format_segments_and_backend() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let file = scratch.file("a", "1\n2\n");
+    record(&[&log, &file, "--format", "jsonl"]);
+    let info = json(&done(&["info", &log, "--json"])).remove(0);
+    assert_eq!((&info["format_version"], &info["shards"], &info["events"]), (&1.into(), &1.into(), &3.into()));
+    assert_eq!(info["log"].as_str().map(str::len), Some(32));
+    let backend = &info["backend"];
+    assert!(["uring", "blocking"].map(Some).contains(&backend["device"].as_str()), "{backend}");
+    assert!(["glommio", "thread"].map(Some).contains(&backend["host"].as_str()), "{backend}");
+    let segment = &info["segments"][0];
+    assert_eq!((&segment["first_sequence"], &segment["end_sequence"]), (&0.into(), &3.into()));
+    let text = String::from_utf8(done(&["info", &log])).expect("text");
+    assert!(text.contains("format   version 1") && text.contains(segment["file"].as_str().expect("text")), "{text}");
+    let left: Vec<_> =
+        fs::read_dir(scratch.path("log")).expect("log").map(|entry| entry.expect("entry").file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
+}

@@ -1,0 +1,9 @@
+//! The built program, as people and scripts use it.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, and so do its helpers")]
+
+mod crash;
+mod look;
+mod record;
+mod replay;
+mod run;
