@@ -1,0 +1,247 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tapeline::Durability;
+
+/// Measures Tapeline against the limits of the machine it runs on.
+#[derive(Debug, Parser)]
+#[command(name = "tapeline-bench", version, about)]
+pub(crate) struct Cli {
+    /// What to measure
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+    /// Print each result as one JSON object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Append each result as JSON to FILE as well
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+}
+
+/// The scenarios.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// Sustained ingest; events count once they are durable
+    Ingest(IngestArgs),
+    /// Microbursts into a lane, per event and in batches
+    Burst(BurstArgs),
+    /// Latency of the ingest call at fixed rates, while the log is written
+    Latency(LatencyArgs),
+    /// Scan of sealed segments: mapped, freshly mapped, cold
+    Replay(ReplayArgs),
+    /// Time to open a log after kill -9, against the size of its active segment
+    Recover(RecoverArgs),
+    /// Ingest and latency beside crate net-mesh, which stores nothing
+    #[cfg(feature = "peers")]
+    Peers(PeersArgs),
+    /// A load that looks like production, until the time is over or the process is killed
+    Workload(WorkloadArgs),
+    #[command(hide = true)]
+    RecoverWriter(RecoverWriterArgs),
+}
+
+impl Scenario {
+    /// Where the scenario writes, if it was told.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Ingest(args) => args.common.dir.as_deref(),
+            Self::Burst(args) => args.common.dir.as_deref(),
+            Self::Latency(args) => args.common.dir.as_deref(),
+            Self::Replay(args) => args.common.dir.as_deref(),
+            Self::Recover(args) => args.common.dir.as_deref(),
+            #[cfg(feature = "peers")]
+            Self::Peers(args) => args.common.dir.as_deref(),
+            Self::Workload(args) => args.dir.as_deref(),
+            Self::RecoverWriter(args) => Some(&args.dir),
+        }
+    }
+}
+
+/// What most scenarios take.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CommonArgs {
+    /// Where to write; a directory is made in it and removed again [default: the directory for temporary files]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Rounds; the median counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Payload of an event in bytes
+    #[arg(long, default_value_t = 64, value_parser = payload)]
+    pub(crate) payload: usize,
+}
+
+/// Options of `ingest`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct IngestArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Seconds of a round
+    #[arg(long, default_value_t = 2.0, value_parser = positive)]
+    pub(crate) seconds: f64,
+    /// What an acknowledged event survives
+    #[arg(long, value_enum, default_value_t = Level::Durable)]
+    pub(crate) durability: Level,
+    /// Producer threads
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) producers: u16,
+    /// Shards
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) shards: u16,
+    /// What a producer does while its lane is full
+    #[arg(long, value_enum, default_value_t = WhenFull::Wait)]
+    pub(crate) full: WhenFull,
+}
+
+/// Options of `burst`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BurstArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Bursts of a round; the median counts
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) bursts: u32,
+    /// What an acknowledged event survives
+    #[arg(long, value_enum, default_value_t = Level::Memory)]
+    pub(crate) durability: Level,
+}
+
+/// Options of `latency`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LatencyArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Seconds of a round, for each case
+    #[arg(long, default_value_t = 2.0, value_parser = positive)]
+    pub(crate) seconds: f64,
+    /// Events a second; may be given several times [default: 0.1, 1 and 5 million]
+    #[arg(long, value_parser = positive)]
+    pub(crate) rate: Vec<f64>,
+    /// What an acknowledged event survives
+    #[arg(long, value_enum, default_value_t = Level::Durable)]
+    pub(crate) durability: Level,
+}
+
+/// Options of `replay`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Size of the log that is made and read, in MiB
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) mib: u64,
+}
+
+/// Options of `recover`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RecoverArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Size of the active segment in MiB; may be given several times [default: 64, 128 and 256]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) mib: Vec<u64>,
+}
+
+/// Options of the process that `recover` kills.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RecoverWriterArgs {
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    #[arg(long)]
+    pub(crate) bytes: u64,
+    #[arg(long, value_parser = payload)]
+    pub(crate) payload: usize,
+}
+
+/// Options of `peers`.
+#[cfg(feature = "peers")]
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PeersArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Seconds of a round, for each system and case
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    pub(crate) seconds: f64,
+    /// Events a second; may be given several times [default: 0.1, 1 and 5 million]
+    #[arg(long, value_parser = positive)]
+    pub(crate) rate: Vec<f64>,
+}
+
+/// Options of `workload`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WorkloadArgs {
+    /// The log; it stays [default: one that is removed again]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Seconds to run
+    #[arg(long, default_value_t = 20.0, value_parser = positive)]
+    pub(crate) seconds: f64,
+    /// How many times faster than the trace time passes
+    #[arg(long, default_value_t = 500.0, value_parser = positive)]
+    pub(crate) speed: f64,
+    /// Arrivals and lengths: a CSV file with the columns TIMESTAMP, ContextTokens, GeneratedTokens [default: a model]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Seed of the model
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// What an acknowledged event survives
+    #[arg(long, value_enum, default_value_t = Level::Durable)]
+    pub(crate) durability: Level,
+    /// Shards
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) shards: u16,
+}
+
+/// Durability levels by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    Memory,
+    PageCache,
+    Durable,
+}
+
+impl From<Level> for Durability {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Memory => Self::Memory,
+            Level::PageCache => Self::PageCache,
+            Level::Durable => Self::Durable,
+        }
+    }
+}
+
+/// What a producer does while its lane is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WhenFull {
+    /// Sleep, in the bus's mode `Block`
+    Wait,
+    /// Try again at once, in the bus's mode `FailProducer`
+    Spin,
+}
+
+impl WhenFull {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Spin => "spin",
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("a number above 0".to_owned()),
+    }
+}
+
+fn payload(text: &str) -> Result<usize, String> {
+    let max = tapeline_storage::format::PAYLOAD_BYTES_MAX;
+    match text.parse::<usize>() {
+        Ok(bytes) if bytes <= max => Ok(bytes),
+        _ => Err(format!("a number of bytes up to {max}")),
+    }
+}

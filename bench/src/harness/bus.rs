@@ -1,0 +1,62 @@
+//! Buses as the scenarios open them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tapeline::{BackpressureMode, Durability, EventBus, EventBusConfig, EventBusConfigBuilder};
+use tapeline_storage::format::{archived_bytes, column_bytes};
+
+use super::Outcome;
+use super::cores::Cores;
+use super::report::Report;
+use super::wait::block_on;
+
+/// Longest wait for room in a lane. A disk that needs longer for a few MiB fails the run.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A configuration with shards on their cores and producers that wait for room; `directory` is used by levels that
+/// write.
+pub(crate) fn config(level: Durability, directory: &Path, cores: &Cores) -> EventBusConfigBuilder {
+    let builder = EventBusConfig::builder()
+        .num_shards(u16::try_from(cores.shards.len()).unwrap_or(u16::MAX))
+        .cores(cores.shards.clone())
+        .backpressure_mode(BackpressureMode::Block { deadline: PATIENCE })
+        .durability(level);
+    match level {
+        Durability::Memory => builder,
+        _ => builder.directory(directory.join("log")),
+    }
+}
+
+/// Opens a bus.
+pub(crate) fn open(builder: EventBusConfigBuilder) -> Outcome<EventBus> {
+    Ok(block_on(EventBus::new(builder.build()?))?)
+}
+
+/// Ends a bus, and says if that failed.
+pub(crate) fn close(bus: EventBus) -> Outcome<()> {
+    Ok(block_on(bus.shutdown())?)
+}
+
+/// Adds what runs the first shard to the parameters of `report`, and why where that is a fallback.
+pub(crate) fn describe(report: Report, bus: &EventBus) -> Report {
+    let Some(shard) = bus.shard_stats().into_iter().next() else { return report };
+    let report = report.param("host", shard.host).param("device", shard.device);
+    match shard.notes.is_empty() {
+        true => report,
+        false => report.param("notes", shard.notes.join("; ")),
+    }
+}
+
+/// Bytes that an event of `payload` bytes takes in a block: its archive and its entry in the length column.
+pub(crate) fn logged_bytes(payload: usize) -> usize {
+    archived_bytes(payload) + column_bytes(1)
+}
+
+/// Makes a payload differ from the one before.
+#[inline]
+pub(crate) fn stamp(payload: &mut [u8], number: u64) {
+    if let Some(start) = payload.first_chunk_mut() {
+        *start = number.to_le_bytes();
+    }
+}

@@ -1,0 +1,18 @@
+//! What every scenario measures with: clock, cores, limits of the machine, statistics, and the form of the results.
+
+pub(crate) mod bus;
+pub(crate) mod clock;
+pub(crate) mod cores;
+pub(crate) mod files;
+pub(crate) mod latencies;
+pub(crate) mod limits;
+pub(crate) mod machine;
+pub(crate) mod open_loop;
+pub(crate) mod report;
+pub(crate) mod scratch;
+pub(crate) mod stats;
+pub(crate) mod table;
+pub(crate) mod wait;
+
+/// What a scenario gives back: an error is a message for the person who runs the program.
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -1,0 +1,69 @@
+//! An open loop: calls are due at fixed times, whatever the calls before them took.
+//!
+//! Two latencies are kept for each call. The plain one is how long the call took. The corrected one counts from the
+//! moment the call was due, so that a stall also shows in the calls that waited behind it.
+
+use std::time::Duration;
+
+use super::Outcome;
+use super::clock::{Clock, ticks};
+use super::latencies::{Latencies, Percentiles};
+
+/// How long the loop runs before calls count: pages are touched, caches and branches warm.
+pub(crate) const WARM_UP: Duration = Duration::from_millis(200);
+
+/// What an open loop measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    /// Of the calls.
+    pub(crate) plain: Percentiles,
+    /// From the moment they were due.
+    pub(crate) corrected: Percentiles,
+    /// Calls a second that were made.
+    pub(crate) rate: f64,
+}
+
+impl Sample {
+    /// The median of each number over several rounds.
+    pub(crate) fn median(rounds: &[Self]) -> Self {
+        let over = |part: fn(&Self) -> Percentiles| Percentiles::median(&rounds.iter().map(part).collect::<Vec<_>>());
+        Self {
+            plain: over(|sample| sample.plain),
+            corrected: over(|sample| sample.corrected),
+            rate: super::stats::median_of(rounds, |sample| sample.rate),
+        }
+    }
+}
+
+/// Makes `rate` calls a second for `seconds`, spinning between them. `call` gets the number of the call.
+pub(crate) fn run(clock: Clock, rate: f64, seconds: f64, mut call: impl FnMut(u64) -> Outcome<()>) -> Outcome<Sample> {
+    let interval = clock.ticks_of(1e9 / rate);
+    let (mut plain, mut corrected) = (Latencies::new()?, Latencies::new()?);
+    let warm_up = (WARM_UP.as_secs_f64() * rate) as u64;
+    let calls = warm_up + ((seconds * rate) as u64).max(1);
+    let start = ticks();
+    let mut counted_from = start;
+    for number in 0..calls {
+        if number == warm_up {
+            plain.clear();
+            corrected.clear();
+            counted_from = ticks();
+        }
+        let due = start + (number as f64 * interval) as u64;
+        let mut before = ticks();
+        while before < due {
+            std::hint::spin_loop();
+            before = ticks();
+        }
+        call(number)?;
+        let after = ticks();
+        plain.record(after.saturating_sub(before));
+        corrected.record(after.saturating_sub(due));
+    }
+    let elapsed = clock.nanos(ticks().saturating_sub(counted_from)) / 1e9;
+    Ok(Sample {
+        plain: plain.percentiles(clock),
+        corrected: corrected.percentiles(clock),
+        rate: (calls - warm_up) as f64 / elapsed,
+    })
+}

@@ -1,0 +1,128 @@
+//! Microbursts: how fast one thread gets a burst into a lane that takes it whole.
+//!
+//! The shard drains meanwhile, as it does in life, and has drained everything before the next burst. Limit: memory
+//! copied, the same payload bytes in one piece, walking through a target as large as the lane.
+
+use std::time::Instant;
+
+use tapeline::{Batch, EventBus, IngestionError, Producer, Session, kinds};
+
+use crate::args::BurstArgs;
+use crate::harness::cores::{Cores, on_core};
+use crate::harness::report::{Output, Report};
+use crate::harness::scratch::Scratch;
+use crate::harness::stats::median;
+use crate::harness::wait::block_on;
+use crate::harness::{Outcome, bus, limits};
+
+use super::ingest::Publish;
+
+/// Events of a burst.
+const BURSTS: [usize; 3] = [10_000, 100_000, 1_000_000];
+
+/// Events of one published batch.
+const BATCH: usize = 64;
+
+/// Lanes are this many times larger than a burst, so that none meets a full lane.
+const LANE_ROOM: usize = 2;
+
+/// Measures each size of burst, each way of publishing.
+pub(crate) fn run(args: &BurstArgs, output: &mut Output) -> Outcome<()> {
+    for publish in [Publish::Each, Publish::Batch] {
+        for events in BURSTS {
+            output.emit(&measure(args, events, publish)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(args: &BurstArgs, events: usize, publish: Publish) -> Outcome<Report> {
+    let cores = Cores::plan(1, 1)?;
+    let payload = args.common.payload;
+    let level = args.durability.into();
+    let burst_bytes = events * bus::logged_bytes(payload);
+    let lane_bytes = (LANE_ROOM * burst_bytes).next_power_of_two().max(4 << 20);
+    let lane_events = (LANE_ROOM * events).next_power_of_two().max(1 << 16);
+    let scratch = Scratch::below(args.common.dir.as_deref())?;
+    let config = bus::config(level, scratch.path(), &cores).lane_bytes(lane_bytes).ring_buffer_capacity(lane_events);
+    let bus = bus::open(config)?;
+    let report = Report::new("burst")
+        .param("publish", publish.name())
+        .param("events", events)
+        .param("durability", level.to_string())
+        .param("payload", payload)
+        .param("lane_bytes", lane_bytes)
+        .param("bursts", args.bursts)
+        .param("rounds", args.common.rounds);
+    let report = bus::describe(report, &bus);
+    // The lane's pages are touched once before anything counts.
+    let warm_up = (lane_bytes / burst_bytes).max(1) + 1;
+    let bursts = args.bursts as usize * args.common.rounds as usize;
+    let (rates, limit) = on_core(cores.producer(), || {
+        let mut burst = Burst::new(&bus, payload, events)?;
+        let mut rates = Vec::new();
+        for number in 0..warm_up + bursts {
+            let seconds = burst.run(publish)?;
+            block_on(bus.flush())?;
+            if number >= warm_up {
+                rates.push(events as f64 / seconds);
+            }
+        }
+        Ok((rates, limits::copy_rate((events * payload).max(1), lane_bytes)))
+    })?;
+    bus::close(bus)?;
+    let rate = median(&rates);
+    let payload_rate = rate * payload as f64;
+    Ok(report
+        .figure("events_per_second", rate)
+        .figure("payload_bytes_per_second", payload_rate)
+        .figure("seconds", events as f64 / rate)
+        .limit("memcpy_bytes_per_second", limit)
+        .ratio("to_memcpy", payload_rate / limit))
+}
+
+/// One producer, and what it sends.
+struct Burst {
+    producer: Producer,
+    session: Session,
+    payload: Vec<u8>,
+    events: usize,
+}
+
+impl Burst {
+    fn new(bus: &EventBus, payload: usize, events: usize) -> Outcome<Self> {
+        let producer = bus.producer()?;
+        let session = producer.session("burst");
+        Ok(Self { producer, session, payload: vec![0x5a; payload], events })
+    }
+
+    /// Sends a burst; returns the seconds it took to hand in all of it.
+    fn run(&mut self, publish: Publish) -> Outcome<f64> {
+        let start = Instant::now();
+        match publish {
+            Publish::Each => self.each()?,
+            Publish::Batch => self.batches()?,
+        }
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    fn each(&mut self) -> Result<(), IngestionError> {
+        for number in 0..self.events {
+            bus::stamp(&mut self.payload, number as u64);
+            let _ = self.producer.emit(self.session, kinds::TOKEN, &self.payload)?;
+        }
+        Ok(())
+    }
+
+    fn batches(&mut self) -> Result<(), IngestionError> {
+        let mut batch: Batch<'_> = self.producer.batch(self.session);
+        for number in 0..self.events {
+            bus::stamp(&mut self.payload, number as u64);
+            let _ = batch.push(kinds::TOKEN, &self.payload)?;
+            if number % BATCH == BATCH - 1 {
+                batch.publish()?;
+            }
+        }
+        batch.publish()
+    }
+}

@@ -1,0 +1,230 @@
+//! Sustained ingest: producers as fast as they can, for a while; the clock stops when the last event is durable.
+//!
+//! Limit: the same device written raw, or memory copied where nothing is written. What is compared is bytes: an event
+//! takes its archive and its entry in the length column.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tapeline::{BackpressureMode, Batch, Durability, EventBus, IngestionError, Producer, Session, kinds};
+
+use crate::args::{IngestArgs, WhenFull};
+use crate::harness::cores::{Cores, on_core, pin};
+use crate::harness::limits::{self, WriteLimit};
+use crate::harness::report::{Output, Report, rounded};
+use crate::harness::scratch::Scratch;
+use crate::harness::stats::median_of;
+use crate::harness::wait::block_on;
+use crate::harness::{Outcome, bus};
+
+/// Events between two looks at the clock, and of one published batch.
+const STRIDE: usize = 64;
+
+/// Strides between two looks at the clock.
+const STRIDES: usize = 16;
+
+/// Sessions of each producer, so that several shards have work.
+const SESSIONS: usize = 16;
+
+/// How events are handed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Publish {
+    /// Published one by one.
+    Each,
+    /// Published in batches of [`STRIDE`].
+    Batch,
+}
+
+impl Publish {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Each => "each",
+            Self::Batch => "batch64",
+        }
+    }
+}
+
+/// What a round does.
+#[derive(Debug, Clone)]
+pub(crate) struct Load {
+    pub(crate) level: Durability,
+    pub(crate) payload: usize,
+    pub(crate) publish: Publish,
+    pub(crate) full: WhenFull,
+    pub(crate) seconds: f64,
+    pub(crate) cores: Cores,
+}
+
+/// What a round measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Round {
+    /// Events that are durable.
+    pub(crate) events: u64,
+    /// From the first event to the end of the flush.
+    pub(crate) seconds: f64,
+}
+
+impl Round {
+    pub(crate) fn events_per_second(&self) -> f64 {
+        self.events as f64 / self.seconds
+    }
+}
+
+/// Measures each way of publishing.
+pub(crate) fn run(args: &IngestArgs, output: &mut Output) -> Outcome<()> {
+    for publish in [Publish::Each, Publish::Batch] {
+        let load = Load {
+            level: args.durability.into(),
+            payload: args.common.payload,
+            publish,
+            full: args.full,
+            seconds: args.seconds,
+            cores: Cores::plan(usize::from(args.producers), usize::from(args.shards))?,
+        };
+        output.emit(&measure(&load, args)?)?;
+    }
+    Ok(())
+}
+
+fn measure(load: &Load, args: &IngestArgs) -> Outcome<Report> {
+    let mut report = Report::new("ingest")
+        .param("publish", load.publish.name())
+        .param("durability", load.level.to_string())
+        .param("payload", load.payload)
+        .param("producers", args.producers)
+        .param("shards", args.shards)
+        .param("full", load.full.name())
+        .param("seconds", rounded(load.seconds))
+        .param("rounds", args.common.rounds);
+    let mut rounds = Vec::new();
+    for number in 0..args.common.rounds {
+        let scratch = Scratch::below(args.common.dir.as_deref())?;
+        let before = limit(load, scratch.path())?;
+        let (round, described) = round(load, scratch.path(), report.clone())?;
+        let after = limit(load, scratch.path())?;
+        if number == 0 {
+            report = described.param("limit_driver", before.driver);
+        }
+        rounds.push((round, (before.bytes_per_second + after.bytes_per_second) / 2.0));
+    }
+    let payload = load.payload as f64;
+    let logged = bus::logged_bytes(load.payload) as f64;
+    let rate = median_of(&rounds, |(round, _)| round.events_per_second());
+    let limit = median_of(&rounds, |(_, limit)| *limit);
+    let ratio = median_of(&rounds, |(round, limit)| round.events_per_second() * logged / limit);
+    let (limit_name, ratio_name) = match load.level {
+        Durability::Memory => ("memcpy_bytes_per_second", "to_memcpy"),
+        _ => ("device_bytes_per_second", "to_device"),
+    };
+    Ok(report
+        .figure("events_per_second", rate)
+        .figure("payload_bytes_per_second", rate * payload)
+        .figure("log_bytes_per_second", rate * logged)
+        .figure("seconds", median_of(&rounds, |(round, _)| round.seconds))
+        .limit(limit_name, limit)
+        .ratio(ratio_name, ratio))
+}
+
+/// The most that the target of the log can take, on the shard's core.
+fn limit(load: &Load, directory: &Path) -> Outcome<WriteLimit> {
+    on_core(load.cores.shard(), || match load.level {
+        Durability::Memory => {
+            let bytes_per_second = limits::copy_rate(1 << 20, 64 << 20);
+            Ok(WriteLimit { bytes_per_second, driver: "memcpy" })
+        }
+        level => limits::write_rate(directory, level == Durability::Durable),
+    })
+}
+
+/// One round with a new log. Adds to `report` how the bus ran.
+pub(crate) fn round(load: &Load, directory: &Path, report: Report) -> Outcome<(Round, Report)> {
+    let config = bus::config(load.level, directory, &load.cores);
+    let bus = bus::open(match load.full {
+        WhenFull::Wait => config,
+        WhenFull::Spin => config.backpressure_mode(BackpressureMode::FailProducer),
+    })?;
+    let report = bus::describe(report, &bus);
+    let start = Instant::now();
+    let end = start + Duration::from_secs_f64(load.seconds);
+    let emitted = std::thread::scope(|scope| {
+        let produce = |core| {
+            let bus = &bus;
+            scope.spawn(move || {
+                pin(core)?;
+                produce(bus, load, end)
+            })
+        };
+        let threads: Vec<_> = load.cores.producers.iter().copied().map(produce).collect();
+        threads.into_iter().try_fold(0, |sum, thread| {
+            let events: Outcome<u64> = thread.join().unwrap_or_else(|_| Err("a producer panicked".into()));
+            Ok::<u64, Box<dyn std::error::Error + Send + Sync>>(sum + events?)
+        })
+    })?;
+    block_on(bus.flush())?;
+    let seconds = start.elapsed().as_secs_f64();
+    let events = bus.stats().events_durable;
+    if events != emitted {
+        return Err(format!("{emitted} events were taken, {events} are durable after the flush").into());
+    }
+    bus::close(bus)?;
+    Ok((Round { events, seconds }, report))
+}
+
+/// Ingests until `end`. Returns how many events.
+fn produce(bus: &EventBus, load: &Load, end: Instant) -> Outcome<u64> {
+    let mut producer = bus.producer()?;
+    let sessions: [Session; SESSIONS] = std::array::from_fn(|number| producer.session(&format!("session-{number}")));
+    let mut payload = vec![0x5a; load.payload];
+    let mut events = 0;
+    let mut stride = 0;
+    loop {
+        for _ in 0..STRIDES {
+            let session = sessions[stride % SESSIONS];
+            match load.publish {
+                Publish::Each => emit_each(&mut producer, session, &mut payload, events)?,
+                Publish::Batch => emit_batch(&mut producer, session, &mut payload, events)?,
+            }
+            events += STRIDE as u64;
+            stride += 1;
+        }
+        if Instant::now() >= end {
+            return Ok(events);
+        }
+    }
+}
+
+#[inline]
+fn emit_each(producer: &mut Producer, session: Session, payload: &mut [u8], first: u64) -> Result<(), IngestionError> {
+    for number in first..first + STRIDE as u64 {
+        bus::stamp(payload, number);
+        while let Err(error) = producer.emit(session, kinds::TOKEN, payload) {
+            spin_if_full(error)?;
+        }
+    }
+    Ok(())
+}
+
+#[inline]
+fn emit_batch(producer: &mut Producer, session: Session, payload: &mut [u8], first: u64) -> Result<(), IngestionError> {
+    let mut batch: Batch<'_> = producer.batch(session);
+    for number in first..first + STRIDE as u64 {
+        bus::stamp(payload, number);
+        while let Err(error) = batch.push(kinds::TOKEN, payload) {
+            spin_if_full(error)?;
+            batch.publish()?;
+        }
+    }
+    batch.publish()
+}
+
+/// Goes on where room is all that is missing; in the mode that waits for it, that is an error.
+#[cold]
+fn spin_if_full(error: IngestionError) -> Result<(), IngestionError> {
+    match error {
+        IngestionError::Backpressure { .. } => {
+            std::hint::spin_loop();
+            Ok(())
+        }
+        error => Err(error),
+    }
+}

@@ -1,0 +1,10 @@
+//! The scenarios, one file each.
+
+pub(crate) mod burst;
+pub(crate) mod ingest;
+pub(crate) mod latency;
+#[cfg(feature = "peers")]
+pub(crate) mod peers;
+pub(crate) mod recover;
+pub(crate) mod replay;
+pub(crate) mod workload;
