@@ -44,6 +44,12 @@ pub enum IngestionError {
     /// The process is a fork of the one that opened the bus: its shards live there.
     #[error("the bus belongs to the parent of this forked process; open one after the fork")]
     Forked,
+    /// The session was made by a producer of another bus.
+    #[error("this bus has no shard {shard}; make the session with a producer of this bus")]
+    NoShard {
+        /// The shard.
+        shard: u16,
+    },
     /// A lane to the shard cannot be made.
     #[error("no memory for a lane to shard {shard}: {source}")]
     Lane {

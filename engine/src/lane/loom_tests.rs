@@ -13,9 +13,9 @@ fn tiny(capacity_events: usize) -> (LaneWriter, LaneReader) {
 }
 
 fn write(writer: &mut LaneWriter, number: u8, units: usize) -> Result<u64, LaneFull> {
-    writer.claim(units * UNIT_BYTES)?;
-    writer.claimed().fill(number);
-    Ok(writer.commit())
+    let mut claim = writer.claim(units * UNIT_BYTES)?;
+    claim.slot().fill(number);
+    Ok(claim.commit())
 }
 
 /// Writes until there is room.

@@ -26,6 +26,8 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 #[derive(Debug)]
 pub(super) struct Ring {
     start: NonNull<u8>,
+    /// Where the lengths begin.
+    lengths: NonNull<u16>,
     options: LaneOptions,
     units: Watch,
     entries: Watch,
@@ -42,7 +44,9 @@ impl Ring {
     pub(super) fn new(options: LaneOptions) -> io::Result<Self> {
         let start = map(options.memory_bytes())?;
         let units = Watch::new(options.capacity_bytes / UNIT_BYTES);
-        let ring = Self { start, options, units, entries: Watch::new(options.capacity_events) };
+        // SAFETY: the lengths follow the bytes in the mapping; `capacity_bytes` is even, so they are aligned.
+        let lengths = unsafe { start.add(options.capacity_bytes) }.cast();
+        let ring = Self { start, lengths, options, units, entries: Watch::new(options.capacity_events) };
         populate(start, options.memory_bytes())?;
         Ok(ring)
     }
@@ -105,7 +109,7 @@ impl Ring {
         debug_assert!(slot < self.options.capacity_events, "rule 4");
         self.entries.write(slot..slot + 1);
         // SAFETY: rule 4: within the mapping.
-        let entry = unsafe { self.lengths_start().add(slot) };
+        let entry = unsafe { self.lengths.add(slot) };
         // SAFETY: rule 2: nobody else touches the entry.
         unsafe { entry.write(units) };
     }
@@ -119,15 +123,9 @@ impl Ring {
         debug_assert!(slot + count <= self.options.capacity_events, "rule 4");
         self.entries.read(slot..slot + count);
         // SAFETY: rule 4: within the mapping.
-        let first = unsafe { self.lengths_start().add(slot) };
+        let first = unsafe { self.lengths.add(slot) };
         // SAFETY: rules 3 and 5: initialised, and not written while the slice lives.
         unsafe { std::slice::from_raw_parts(first.as_ptr(), count) }
-    }
-
-    #[inline]
-    fn lengths_start(&self) -> NonNull<u16> {
-        // SAFETY: the lengths follow the bytes in the mapping; `capacity_bytes` is even, so they are aligned.
-        unsafe { self.start.add(self.options.capacity_bytes) }.cast()
     }
 
     /// The calling thread has written these bytes, or is about to.

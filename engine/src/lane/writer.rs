@@ -29,14 +29,12 @@ pub(crate) struct LaneWriter {
     byte_position: u64,
     /// Skips committed.
     skips: u64,
-    /// Byte position of the record that is claimed.
-    claimed_start: u64,
-    /// Its length in bytes; 0 when nothing is claimed.
-    claimed_bytes: usize,
     /// Entry index up to which the reader is known to have made room.
     index_limit: u64,
     /// Byte position up to which the reader is known to have made room.
     byte_position_limit: u64,
+    /// The same, or the end of the ring that comes first: up to here a record needs no skip.
+    straight_limit: u64,
     not_sync: PhantomData<Cell<()>>,
 }
 
@@ -49,49 +47,40 @@ impl LaneWriter {
             index: 0,
             byte_position: 0,
             skips: 0,
-            claimed_start: 0,
-            claimed_bytes: 0,
             index_limit: capacity_events as u64,
             byte_position_limit: capacity_bytes as u64,
+            straight_limit: capacity_bytes as u64,
             not_sync: PhantomData,
         }
     }
 
-    /// Memory for one record of `bytes`, aligned to 16, holding whatever was there before. [`LaneWriter::commit`] makes
-    /// it a record; another claim, or none, leaves nothing behind. About 2 ns.
+    /// Memory for one record of `bytes`: not 0, a multiple of 16, at most [`LaneWriter::largest_record`]. About 1 ns.
     ///
     /// # Errors
     /// [`LaneFull`] while the reader has not released enough; costs a cache miss.
-    ///
-    /// # Panics
-    /// If `bytes` is 0, not a multiple of 16, or more than [`LaneWriter::largest_record`]: a bug of the caller.
-    #[inline]
-    pub(crate) fn claim(&mut self, bytes: usize) -> Result<(), LaneFull> {
-        assert!(bytes > 0 && bytes.is_multiple_of(UNIT_BYTES), "a record has whole units");
-        assert!(bytes <= self.largest_record(), "a record fits half a lane");
+    #[inline(always)]
+    pub(crate) fn claim(&mut self, bytes: usize) -> Result<Claim<'_>, LaneFull> {
+        debug_assert!(bytes > 0 && bytes.is_multiple_of(UNIT_BYTES), "a record has whole units");
+        debug_assert!(bytes <= self.largest_record(), "a record fits half a lane");
+        let mut start = self.byte_position;
+        if start + bytes as u64 > self.straight_limit || self.index >= self.index_limit {
+            start = self.look_around(bytes)?;
+        }
+        Ok(Claim { writer: self, start, bytes })
+    }
+
+    /// Finds out where a record can start, behind a skip if need be.
+    #[cold]
+    fn look_around(&mut self, bytes: usize) -> Result<u64, LaneFull> {
         let to_end = self.ring.bytes_to_end(self.byte_position);
         let skipped = if bytes > to_end { to_end } else { 0 };
         let start = self.byte_position + skipped as u64;
         let index_end = self.index + 1 + u64::from(skipped > 0);
         if !self.has_room(index_end, start + bytes as u64) {
             self.look_for_room();
-            if !self.has_room(index_end, start + bytes as u64) {
-                self.claimed_bytes = 0;
-                return Err(LaneFull);
-            }
         }
-        self.claimed_start = start;
-        self.claimed_bytes = bytes;
-        Ok(())
-    }
-
-    /// The memory of the last claim, empty if there is none. Less than 1 ns.
-    #[inline]
-    pub(crate) fn claimed(&mut self) -> &mut [u8] {
-        // SAFETY: rules 2 and 4: `claim` has seen to them. An earlier slice borrowed `self` and is gone.
-        let mut slot = unsafe { self.ring.bytes_mut(self.ring.offset(self.claimed_start), self.claimed_bytes) };
-        // SAFETY: rules 2 and 5; the slice borrows `self`, so there is no second one.
-        unsafe { slot.as_mut() }
+        self.limit_to_straight();
+        if self.has_room(index_end, start + bytes as u64) { Ok(start) } else { Err(LaneFull) }
     }
 
     #[inline]
@@ -99,7 +88,6 @@ impl LaneWriter {
         index_end <= self.index_limit && position_end <= self.byte_position_limit
     }
 
-    #[cold]
     fn look_for_room(&mut self) {
         let LaneOptions { capacity_bytes, capacity_events } = self.ring.options();
         let reader = &self.numbers.reader;
@@ -108,36 +96,30 @@ impl LaneWriter {
         self.byte_position_limit = reader.released_bytes.load(Ordering::Acquire) + capacity_bytes as u64;
     }
 
-    /// Makes a record of the last claim. Returns the entry index after it: the record is published, released or durable
-    /// once that number of the lane has come so far. Less than 1 ns.
-    ///
-    /// # Panics
-    /// If nothing is claimed: a bug of the caller.
-    #[inline]
-    pub(crate) fn commit(&mut self) -> u64 {
-        let bytes = std::mem::take(&mut self.claimed_bytes);
-        assert!(bytes > 0, "commit without claim");
-        self.ring.watch_write(self.ring.offset(self.claimed_start), bytes);
-        if self.claimed_start != self.byte_position {
-            self.push_length(0);
-            self.skips += 1;
-        }
-        // `claim` has checked that the length fits an entry.
-        self.push_length((bytes / UNIT_BYTES) as u16);
-        self.byte_position = self.claimed_start + bytes as u64;
-        self.index
+    fn limit_to_straight(&mut self) {
+        let end = self.byte_position + self.ring.bytes_to_end(self.byte_position) as u64;
+        self.straight_limit = end.min(self.byte_position_limit);
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_length(&mut self, units: u16) {
         debug_assert!(self.index < self.index_limit, "rule 2");
-        // SAFETY: rule 2: `claim` has found room for the entry.
+        // SAFETY: rule 2: the claim has found room for the entry.
         unsafe { self.ring.set_length(self.ring.slot(self.index), units) };
         self.index += 1;
     }
 
+    /// Commits what lies before the start of the ring as a skip.
+    #[cold]
+    fn skip_to(&mut self, start: u64) {
+        self.push_length(0);
+        self.skips += 1;
+        self.byte_position = start;
+        self.limit_to_straight();
+    }
+
     /// Lets the reader have every record committed so far; it sees all of them or none. Three stores to one cache line.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn publish(&mut self) {
         self.numbers.writer.published_bytes.store(self.byte_position, Ordering::Relaxed);
         self.numbers.writer.published_skips.store(self.skips, Ordering::Relaxed);
@@ -146,13 +128,15 @@ impl LaneWriter {
         self.numbers.writer.published.store(self.index, Ordering::Release);
     }
 
-    /// Takes back what was committed and not published.
-    pub(crate) fn discard(&mut self) {
+    /// Takes back what was committed and not published. Returns whether there was anything.
+    pub(crate) fn discard(&mut self) -> bool {
         // The writer's own numbers: no order is needed.
-        self.index = self.numbers.writer.published.load(Ordering::Relaxed);
+        let published = self.numbers.writer.published.load(Ordering::Relaxed);
+        let any = std::mem::replace(&mut self.index, published) != published;
         self.byte_position = self.numbers.writer.published_bytes.load(Ordering::Relaxed);
         self.skips = self.numbers.writer.published_skips.load(Ordering::Relaxed);
-        self.claimed_bytes = 0;
+        self.limit_to_straight();
+        any
     }
 
     /// Entry index after the last record that the shard has acknowledged.
@@ -197,5 +181,41 @@ impl Drop for LaneWriter {
     fn drop(&mut self) {
         // SYNC: pairs with the Acquire load in Numbers::is_abandoned; the last publish came before.
         self.numbers.ends.abandoned.store(true, Ordering::Release);
+    }
+}
+
+/// Memory of a record to be. Dropping it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Claim<'w> {
+    writer: &'w mut LaneWriter,
+    /// Byte position.
+    start: u64,
+    bytes: usize,
+}
+
+impl Claim<'_> {
+    /// The memory, aligned to 16, holding whatever was there before.
+    #[inline(always)]
+    pub(crate) fn slot(&mut self) -> &mut [u8] {
+        let ring = &self.writer.ring;
+        // SAFETY: rules 2 and 4: `claim` has seen to them. An earlier slice borrowed `self` and is gone.
+        let mut slot = unsafe { ring.bytes_mut(ring.offset(self.start), self.bytes) };
+        // SAFETY: rules 2 and 5; the slice borrows `self`, so there is no second one.
+        unsafe { slot.as_mut() }
+    }
+
+    /// Makes it a record. Returns the entry index after it: the record is published, released or durable once that
+    /// number of the lane has come so far. Less than 1 ns.
+    #[inline(always)]
+    pub(crate) fn commit(self) -> u64 {
+        let Self { writer, start, bytes } = self;
+        writer.ring.watch_write(writer.ring.offset(start), bytes);
+        if start != writer.byte_position {
+            writer.skip_to(start);
+        }
+        // `claim` is given no longer record than an entry can tell.
+        writer.push_length((bytes / UNIT_BYTES) as u16);
+        writer.byte_position = start + bytes as u64;
+        writer.index
     }
 }

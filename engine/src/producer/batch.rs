@@ -31,7 +31,7 @@ impl<'p> Batch<'p> {
     pub fn push(&mut self, kind: Kind, payload: &[u8]) -> IngestionResult<Ticket> {
         let looks = self.followers >= FOLLOWERS_MAX;
         self.followers = if looks { 0 } else { self.followers + 1 };
-        self.producer.write(self.session, kind, payload, looks)
+        self.producer.write(self.session, kind, payload, looks, false)
     }
 
     /// Publishes what was added since the last time; the batch can go on.

@@ -21,7 +21,7 @@ pub use session::{Session, Ticket};
 
 use crate::config::BackpressureMode;
 use crate::error::{AdapterError, AdapterResult, IngestionError, IngestionResult};
-use crate::lane::{LaneWriter, lane};
+use crate::lane::{Claim, LaneFull, LaneWriter, lane};
 use crate::parts::BusParts;
 use crate::route::{IntoSession, shard_of};
 use crate::shard::{Barrier, Reach, ShardControl};
@@ -40,6 +40,8 @@ pub struct Producer {
     /// Shard of events without a session.
     home: u16,
     payload_max: usize,
+    /// Of the process that opened the bus.
+    fork_generation: u32,
 }
 
 impl Producer {
@@ -54,6 +56,7 @@ impl Producer {
             lanes: (0..shards).map(|_| None).collect(),
             clock,
             payload_max: PAYLOAD_BYTES_MAX.min(half_lane - RECORD_ROOT_BYTES),
+            fork_generation: parts.fork_generation(),
             parts,
         })
     }
@@ -86,9 +89,7 @@ impl Producer {
     /// [`IngestionError`]; the event was not taken.
     #[inline]
     pub fn emit(&mut self, session: Session, kind: Kind, payload: &[u8]) -> IngestionResult<Ticket> {
-        let ticket = self.write(session, kind, payload, true)?;
-        self.publish(session.shard())?;
-        Ok(ticket)
+        self.write(session, kind, payload, true, true)
     }
 
     /// A batch of events of one session that becomes visible at once, for the price of one store.
@@ -135,51 +136,59 @@ impl Producer {
         Ok(())
     }
 
-    /// Serialises an event into the lane of its shard, without publishing it. `looks`: its time is read from the clock;
-    /// otherwise it is one nanosecond after the event before.
+    /// Serialises an event into the lane of its shard. `looks`: its time is read from the clock; otherwise it is one
+    /// nanosecond after the event before. `publishes`: it becomes visible, with all that was written before it.
     #[inline(always)]
-    fn write(&mut self, session: Session, kind: Kind, payload: &[u8], looks: bool) -> IngestionResult<Ticket> {
-        if payload.len() > self.payload_max || fork::generation() != self.parts.fork_generation() {
+    fn write(
+        &mut self,
+        session: Session,
+        kind: Kind,
+        payload: &[u8],
+        looks: bool,
+        publishes: bool,
+    ) -> IngestionResult<Ticket> {
+        if payload.len() > self.payload_max || (publishes && self.is_forked()) {
             return Err(self.refuse_early(payload));
         }
         let (shard, bytes) = (session.shard(), archived_bytes(payload.len()));
-        let at = usize::from(shard);
-        if self.lanes.get_mut(at).and_then(Option::as_mut).is_none_or(|lane| lane.claim(bytes).is_err()) {
-            self.claim_slowly(shard, bytes)?;
-        }
+        let lane = match self.lanes.get_mut(usize::from(shard)) {
+            Some(Some(lane)) => lane,
+            _ => connect(&self.parts, &mut self.lanes, shard)?,
+        };
+        let mut claim = match lane.claim(bytes) {
+            Ok(claim) => claim,
+            Err(LaneFull) => claim_slowly(&self.parts, lane, shard, bytes)?,
+        };
         let timestamp = if looks { self.clock.next() } else { self.clock.follow() };
-        let Some(Some(lane)) = self.lanes.get_mut(at) else { return Err(IngestionError::ShuttingDown) };
-        archive_into(&Record { session: session.id(), timestamp, kind, payload }, lane.claimed());
-        Ok(Ticket::new(shard, lane.commit(), timestamp))
+        archive_into(&Record { session: session.id(), timestamp, kind, payload }, claim.slot());
+        let ticket = Ticket::new(shard, claim.commit(), timestamp);
+        if publishes && !publish(lane) {
+            self.settle(shard)?;
+        }
+        Ok(ticket)
     }
 
-    /// Publishes what was written to a shard. One store, one load.
+    /// Publishes what was written to a shard.
     #[inline(always)]
     fn publish(&mut self, shard: u16) -> IngestionResult<()> {
-        let Some(Some(lane)) = self.lanes.get_mut(usize::from(shard)) else { return Ok(()) };
-        if lane.is_closed() {
-            lane.discard();
-            return Err(self.refuse_late(shard));
+        if self.is_forked() {
+            return Err(IngestionError::Forked);
         }
-        lane.publish();
-        compiler_fence(Ordering::SeqCst);
-        // Looked at after publishing, so that a shard that closes its lanes and then fences finds every event whose
-        // producer did not see the end.
-        if lane.is_closed() { self.settle(shard) } else { Ok(()) }
+        let Some(Some(lane)) = self.lanes.get_mut(usize::from(shard)) else { return Ok(()) };
+        if publish(lane) { Ok(()) } else { self.settle(shard) }
+    }
+
+    /// Whether this process is a child of the one that opened the bus. Two loads.
+    #[inline(always)]
+    fn is_forked(&self) -> bool {
+        fork::generation() != self.fork_generation
     }
 
     /// Takes back what was written to a shard and not published.
     fn discard(&mut self, shard: u16) {
         if let Some(Some(lane)) = self.lanes.get_mut(usize::from(shard)) {
-            lane.discard();
+            let _ = lane.discard();
         }
-    }
-
-    #[cold]
-    fn refuse_late(&self, shard: u16) -> IngestionError {
-        let control = &self.parts.shards()[usize::from(shard)];
-        control.count_refused();
-        refusal(control)
     }
 
     #[cold]
@@ -190,80 +199,19 @@ impl Producer {
         }
     }
 
-    /// Claims room in a lane that there is not yet, or that is full.
-    #[cold]
-    fn claim_slowly(&mut self, shard: u16, bytes: usize) -> IngestionResult<()> {
-        if self.lanes.get(usize::from(shard)).is_none_or(Option::is_none) {
-            self.connect(shard)?;
-        }
-        match self.parts.backpressure_mode() {
-            BackpressureMode::FailProducer => self.claim_once(shard, bytes),
-            // A deadline beyond what an instant can hold cannot be told from none.
-            BackpressureMode::Block { deadline } => self.claim_by(shard, bytes, Instant::now().checked_add(deadline)),
-        }
-    }
-
-    fn claim(&mut self, shard: u16, bytes: usize) -> bool {
-        let lane = self.lanes.get_mut(usize::from(shard)).and_then(Option::as_mut);
-        lane.is_some_and(|lane| lane.claim(bytes).is_ok())
-    }
-
-    fn claim_once(&mut self, shard: u16, bytes: usize) -> IngestionResult<()> {
-        if self.claim(shard, bytes) {
-            return Ok(());
-        }
-        let control = &self.parts.shards()[usize::from(shard)];
-        control.count_refused();
-        Err(refusal(control))
-    }
-
-    fn connect(&mut self, shard: u16) -> IngestionResult<()> {
-        self.parts.check_open()?;
-        let control = &self.parts.shards()[usize::from(shard)];
-        if control.is_closing() || control.view().poison().is_some() {
-            return Err(refusal(control));
-        }
-        let (writer, reader) =
-            lane(self.parts.lane_options()).map_err(|source| IngestionError::Lane { shard, source })?;
-        if control.connect(reader).is_err() {
-            return Err(refusal(control));
-        }
-        self.lanes[usize::from(shard)] = Some(writer);
-        Ok(())
-    }
-
-    /// Waits for room, at most until `deadline`.
-    fn claim_by(&mut self, shard: u16, bytes: usize, deadline: Option<Instant>) -> IngestionResult<()> {
-        let parts = Arc::clone(&self.parts);
-        let control = &parts.shards()[usize::from(shard)];
-        loop {
-            let listener = control.next_move();
-            if self.claim(shard, bytes) {
-                return Ok(());
-            }
-            let ended = control.is_closing() || control.view().is_full() || control.view().poison().is_some();
-            if ended || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                control.count_refused();
-                return Err(refusal(control));
-            }
-            wait(listener, deadline);
-        }
-    }
-
-    /// The lane was closed while an event was published: waits until it is known whether the shard still took it.
+    /// A lane was closed before its events were published, which takes them back, or while they were: then waits until
+    /// it is known whether the shard still took them.
     #[cold]
     fn settle(&mut self, shard: u16) -> IngestionResult<()> {
         let control = &self.parts.shards()[usize::from(shard)];
-        let Some(Some(lane)) = self.lanes.get(usize::from(shard)) else { return Ok(()) };
+        let Some(Some(lane)) = self.lanes.get_mut(usize::from(shard)) else { return Ok(()) };
         let handle = lane.handle();
         let published = handle.published();
-        match control.wait_reached(&Barrier::of(handle, published), Reach::Appended) {
-            Ok(()) => Ok(()),
-            Err(_) => {
-                control.count_refused();
-                Err(refusal(control))
-            }
+        if lane.discard() || control.wait_reached(&Barrier::of(handle, published), Reach::Appended).is_err() {
+            control.count_refused();
+            return Err(refusal(control));
         }
+        Ok(())
     }
 
     fn lane_of(&self, ticket: Ticket) -> Option<&LaneWriter> {
@@ -280,6 +228,73 @@ impl Producer {
                 message: "the ticket is of another producer".to_owned(),
             }),
         }
+    }
+}
+
+/// Publishes what was written to a lane. Returns whether the lane was open all the while. One store, two loads.
+#[inline(always)]
+fn publish(lane: &mut LaneWriter) -> bool {
+    if lane.is_closed() {
+        return false;
+    }
+    lane.publish();
+    compiler_fence(Ordering::SeqCst);
+    // Looked at after publishing, so that a shard that closes its lanes and then fences finds every event whose
+    // producer did not see the end.
+    !lane.is_closed()
+}
+
+/// Makes the lane to a shard.
+#[cold]
+fn connect<'l>(
+    parts: &BusParts,
+    lanes: &'l mut [Option<LaneWriter>],
+    shard: u16,
+) -> IngestionResult<&'l mut LaneWriter> {
+    parts.check_open()?;
+    let at = usize::from(shard);
+    // A session of another bus may name a shard that this one does not have.
+    let (Some(control), Some(place)) = (parts.shards().get(at), lanes.get_mut(at)) else {
+        return Err(IngestionError::NoShard { shard });
+    };
+    if control.is_closing() || control.view().poison().is_some() {
+        return Err(refusal(control));
+    }
+    let (writer, reader) = lane(parts.lane_options()).map_err(|source| IngestionError::Lane { shard, source })?;
+    if control.connect(reader).is_err() {
+        return Err(refusal(control));
+    }
+    Ok(place.insert(writer))
+}
+
+/// Claims room in a lane that is full, as the bus's mode has it.
+#[cold]
+fn claim_slowly<'l>(
+    parts: &BusParts,
+    lane: &'l mut LaneWriter,
+    shard: u16,
+    bytes: usize,
+) -> IngestionResult<Claim<'l>> {
+    let control = &parts.shards()[usize::from(shard)];
+    if let BackpressureMode::Block { deadline } = parts.backpressure_mode() {
+        // A deadline beyond what an instant can hold cannot be told from none.
+        wait_for_room(control, lane, bytes, Instant::now().checked_add(deadline));
+    }
+    lane.claim(bytes).map_err(|LaneFull| {
+        control.count_refused();
+        refusal(control)
+    })
+}
+
+/// Waits until the lane has room, until `deadline`, or until the shard takes nothing more.
+fn wait_for_room(control: &ShardControl, lane: &mut LaneWriter, bytes: usize, deadline: Option<Instant>) {
+    loop {
+        let listener = control.next_move();
+        let ended = control.is_closing() || control.view().is_full() || control.view().poison().is_some();
+        if lane.claim(bytes).is_ok() || ended || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return;
+        }
+        wait(listener, deadline);
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::scale::{Scale, ScaleCell};
+use super::scale::{KeptScale, Scale, ScaleCell};
 
 /// Two readings further apart than this are good for a rate.
 const CALIBRATION: Duration = Duration::from_millis(5);
@@ -97,13 +97,27 @@ impl Clock {
         self.scale.read(|scale| scale.at(self.raw()))
     }
 
+    /// The scale that is in force, for [`Clock::now_by`].
+    pub(super) fn keep(&self) -> KeptScale {
+        self.scale.keep()
+    }
+
+    /// As [`Clock::now`], by a scale that the caller keeps.
+    #[inline(always)]
+    pub(super) fn now_by(&self, kept: &mut KeptScale) -> u64 {
+        if !self.scale.is_in_force(kept) {
+            *kept = self.scale.keep();
+        }
+        kept.scale.at(self.raw())
+    }
+
     /// Whether the clock reads the TSC, for statistics.
     pub fn is_tsc(&self) -> bool {
         self.counter != Counter::Monotonic
     }
 
     /// The counter.
-    #[inline]
+    #[inline(always)]
     pub(super) fn raw(&self) -> u64 {
         match self.counter {
             #[cfg(target_arch = "x86_64")]

@@ -17,10 +17,13 @@ mod tests;
 
 pub(crate) use clock::Clock;
 
+use scale::KeptScale;
+
 /// Draws strictly increasing timestamps. One owner: each producer has its own.
 #[derive(Debug)]
 pub struct TimestampGenerator {
     clock: &'static Clock,
+    scale: KeptScale,
     last: u64,
 }
 
@@ -38,22 +41,22 @@ impl TimestampGenerator {
 
     /// A generator on this clock.
     pub fn with_clock(clock: &'static Clock) -> Self {
-        Self { clock, last: 0 }
+        Self { clock, scale: clock.keep(), last: 0 }
     }
 
     /// The next timestamp in nanoseconds since the Unix epoch, larger than every earlier one. Where the clock has not
     /// moved on, or went back, it is the last one plus 1. The numbers end in the year 2554.
     // The name is the predecessor's; an iterator would promise an end.
     #[allow(clippy::should_implement_trait)]
-    #[inline]
+    #[inline(always)]
     pub fn next(&mut self) -> u64 {
-        self.last = self.clock.now().max(self.last.saturating_add(1));
+        self.last = self.clock.now_by(&mut self.scale).max(self.last.saturating_add(1));
         self.last
     }
 
     /// The next timestamp without a look at the clock: one nanosecond after the last. For runs of events that are made
     /// at once.
-    #[inline]
+    #[inline(always)]
     pub fn follow(&mut self) -> u64 {
         self.last = self.last.saturating_add(1);
         self.last

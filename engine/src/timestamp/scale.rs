@@ -28,7 +28,7 @@ impl Scale {
     }
 
     /// The nanoseconds of a tick, before or after the scale's own.
-    #[inline]
+    #[inline(always)]
     pub(super) fn at(&self, tick: u64) -> u64 {
         let ticks = tick.wrapping_sub(self.tick) as i64;
         self.nanos.wrapping_add_signed(((i128::from(ticks) * i128::from(self.rate as i64)) >> FRACTION_BITS) as i64)
@@ -57,6 +57,14 @@ impl Scale {
     }
 }
 
+/// A scale as a thread last read it, so that it need not read all of it each time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeptScale {
+    /// Even: of a whole scale.
+    version: u64,
+    pub(super) scale: Scale,
+}
+
 /// A scale that one thread at a time replaces and any number read. A seqlock: readers never wait for each other, and
 /// retry only while the scale is replaced, some ns once a second.
 #[derive(Debug)]
@@ -83,6 +91,25 @@ impl ScaleCell {
     /// by the scale that was in force.
     #[inline]
     pub(super) fn read<T>(&self, reading: impl Fn(&Scale) -> T) -> T {
+        self.read_versioned(reading).1
+    }
+
+    /// The scale, to be kept until it changes.
+    #[cold]
+    pub(super) fn keep(&self) -> KeptScale {
+        let (version, scale) = self.read_versioned(|scale| *scale);
+        KeptScale { version, scale }
+    }
+
+    /// Whether this is still the scale in force. One load.
+    #[inline(always)]
+    pub(super) fn is_in_force(&self, kept: &KeptScale) -> bool {
+        // SYNC: pairs with the second Release store in `replace`.
+        self.version.load(Ordering::Acquire) == kept.version
+    }
+
+    #[inline]
+    fn read_versioned<T>(&self, reading: impl Fn(&Scale) -> T) -> (u64, T) {
         loop {
             // SYNC: pairs with the second Release store in `replace`.
             let version = self.version.load(Ordering::Acquire);
@@ -96,7 +123,7 @@ impl ScaleCell {
             // see the new version.
             fence(Ordering::Acquire);
             if version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version {
-                return result;
+                return (version, result);
             }
             std::hint::spin_loop();
         }

@@ -192,7 +192,19 @@ fn readers_of_a_scale_never_see_half_of_a_replacement() {
             let scale = cell.read(|scale| *scale);
             assert_eq!(scale, whole(scale.tick));
             assert!(scale.tick >= last, "an older scale");
-            last = scale.tick;
+            let kept = cell.keep();
+            assert_eq!(kept.scale, whole(kept.scale.tick));
+            last = scale.tick.max(kept.scale.tick);
         }
     });
+}
+
+#[test]
+fn a_kept_scale_is_in_force_until_it_is_replaced() {
+    let cell = ScaleCell::new(three_gigahertz());
+    let kept = cell.keep();
+    assert!(cell.is_in_force(&kept));
+    cell.replace(Scale { nanos: SECOND, ..three_gigahertz() });
+    assert!(!cell.is_in_force(&kept));
+    assert_eq!(cell.keep().scale.nanos, SECOND);
 }

@@ -84,6 +84,17 @@ fn core_that_is_not_there_is_reported_and_done_without() {
 }
 
 #[test]
+fn session_of_another_bus_is_refused() {
+    let open = |shards| block_on(EventBus::new(EventBusConfig::builder().num_shards(shards).build().expect("valid")));
+    let (wide, narrow) = (open(8).expect("opens"), open(1).expect("opens"));
+    let foreign = wide.producer().expect("a producer");
+    let session = (0..).map(|number: u32| foreign.session(&number.to_string())).find(|session| session.shard() == 5);
+    let mut producer = narrow.producer().expect("a producer");
+    let refused = producer.emit(session.expect("one of many"), kinds::TOKEN, b"lost");
+    assert!(matches!(refused, Err(IngestionError::NoShard { shard: 5 })), "{refused:?}");
+}
+
+#[test]
 fn full_lane_fails_or_blocks_as_it_was_told() {
     // A shard that is slow to take: tiny lanes, a flood.
     let flood = |mode| {

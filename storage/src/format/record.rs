@@ -14,7 +14,7 @@ use std::alloc::Layout;
 use std::mem::offset_of;
 
 use rkyv::bytecheck::CheckBytes;
-use rkyv::rancor::{Fallible, Panic, Source, Strategy};
+use rkyv::rancor::{Fallible, Panic, Source};
 use rkyv::rend::{u16_le, u32_le, u64_le, u128_le};
 use rkyv::ser::{Positional, Writer, WriterExt};
 use rkyv::validation::ArchiveContext;
@@ -82,7 +82,7 @@ impl Archive for Record<'_> {
     type Archived = ArchivedRecord;
     type Resolver = ();
 
-    #[inline]
+    #[inline(always)]
     fn resolve(&self, (): (), out: Place<ArchivedRecord>) {
         rkyv::munge::munge!(
             let ArchivedRecord { session, timestamp, payload: ArchivedPayload { length }, kind, reserved } = out
@@ -97,10 +97,13 @@ impl Archive for Record<'_> {
 }
 
 impl<S: Fallible + Writer + ?Sized> Serialize<S> for Record<'_> {
-    #[inline]
+    #[inline(always)]
     fn serialize(&self, serializer: &mut S) -> Result<(), S::Error> {
         serializer.write(self.payload)?;
-        serializer.align(RECORD_ALIGN)?;
+        // Most often there is nothing to align, and to align nothing would still be a call.
+        if !serializer.pos().is_multiple_of(RECORD_ALIGN) {
+            serializer.align(RECORD_ALIGN)?;
+        }
         Ok(())
     }
 }
@@ -126,7 +129,7 @@ where
 /// Bytes of the archive of a payload of `payload_bytes`: a multiple of [`RECORD_ALIGN`].
 #[inline]
 pub const fn archived_bytes(payload_bytes: usize) -> usize {
-    payload_bytes.next_multiple_of(RECORD_ALIGN) + RECORD_ROOT_BYTES
+    ((payload_bytes + RECORD_ALIGN - 1) & !(RECORD_ALIGN - 1)) + RECORD_ROOT_BYTES
 }
 
 /// Serialises `record` into `slot`, which must have exactly [`archived_bytes`] bytes and start at a multiple of 16.
@@ -140,10 +143,8 @@ pub fn archive_into(record: &Record<'_>, slot: &mut [u8]) {
     assert!(slot.len() == archived_bytes(record.payload.len()), "slot and record differ in length");
     let (leading, root_bytes) = slot.split_at_mut(root);
     assert!(root_bytes.as_ptr().cast::<ArchivedRecord>().is_aligned(), "slot is not aligned for a record");
-    let mut leading = Slot { bytes: leading, position: 0 };
-    let writer: &mut Strategy<_, Panic> = Strategy::wrap(&mut leading);
     // The slot has the exact length, so the writer cannot overflow.
-    let Ok(()) = record.serialize(writer);
+    let Ok(()) = record.serialize(&mut Slot { bytes: leading, position: 0 });
     // The root is resolved where it stays. Written through the writer it would be put together on the stack in small
     // stores and read back in large loads, which costs the processor more than all the rest.
     // SAFETY: the slot ends with the bytes of a root, aligned, initialised and borrowed for writing.
@@ -151,23 +152,26 @@ pub fn archive_into(record: &Record<'_>, slot: &mut [u8]) {
     record.resolve((), place);
 }
 
-/// A writer into memory of known length, for short writes: it copies 16 bytes at a time in place, where a call of
-/// `memcpy` would cost more than the copy.
+/// A writer into memory of known length, for short writes.
 struct Slot<'a> {
     bytes: &'a mut [u8],
     position: usize,
 }
 
 impl Positional for Slot<'_> {
-    #[inline]
+    #[inline(always)]
     fn pos(&self) -> usize {
         self.position
     }
 }
 
-impl<E: Source> Writer<E> for Slot<'_> {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> Result<(), E> {
+impl Fallible for Slot<'_> {
+    type Error = Panic;
+}
+
+impl Writer for Slot<'_> {
+    #[inline(always)]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Panic> {
         let end = self.position + bytes.len();
         let Some(room) = self.bytes.get_mut(self.position..end) else {
             rkyv::rancor::fail!(RecordError::Length { payload: end, archive: self.bytes.len() });
@@ -178,20 +182,30 @@ impl<E: Source> Writer<E> for Slot<'_> {
     }
 }
 
-/// Bytes up to which copying in place beats a call.
-const COPY_IN_PLACE_MAX: usize = 256;
-
-#[inline]
+/// Copies all of `from` into `to`, which is as long. Short ones by their two ends, which overlap: a call of `memcpy`,
+/// which is what a compiler makes of any loop, would cost more than the copy.
+#[inline(always)]
 fn copy(from: &[u8], to: &mut [u8]) {
-    if from.len() > COPY_IN_PLACE_MAX {
-        return to.copy_from_slice(from);
+    match from.len() {
+        33..=64 => copy_ends::<32>(from, to),
+        65..=128 => copy_ends::<64>(from, to),
+        17..=32 => copy_ends::<16>(from, to),
+        9..=16 => copy_ends::<8>(from, to),
+        5..=8 => copy_ends::<4>(from, to),
+        3..=4 => copy_ends::<2>(from, to),
+        1..=2 => copy_ends::<1>(from, to),
+        0 => {}
+        _ => to.copy_from_slice(from),
     }
-    let (from, from_rest) = from.as_chunks::<RECORD_ALIGN>();
-    let (to, to_rest) = to.as_chunks_mut::<RECORD_ALIGN>();
-    for (to, from) in to.iter_mut().zip(from) {
+}
+
+/// Copies the first and the last `N` bytes of `from`.
+#[inline(always)]
+fn copy_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
+    if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
         *to = *from;
     }
-    for (to, from) in to_rest.iter_mut().zip(from_rest) {
+    if let (Some(from), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>()) {
         *to = *from;
     }
 }

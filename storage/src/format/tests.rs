@@ -139,6 +139,19 @@ fn record_is_a_valid_archive_and_comes_back() {
 }
 
 #[test]
+fn records_of_every_length_are_whole_and_padded_with_zeros() {
+    let source: Vec<u8> = (0..600).map(|number| (number % 251 + 1) as u8).collect();
+    for length in 0..source.len() {
+        let payload = &source[..length];
+        let (bytes, start) = aligned(&archive(payload, 7, 8, 9));
+        let view = RecordView::parse(&bytes[start..start + archived_bytes(length)]).unwrap();
+        assert_eq!(view.payload(), payload, "{length} bytes");
+        let padding = &bytes[start + length..start + archived_bytes(length) - RECORD_ROOT_BYTES];
+        assert!(padding.len() < RECORD_ALIGN && padding.iter().all(|&byte| byte == 0), "{length} bytes");
+    }
+}
+
+#[test]
 fn every_bit_of_a_block_is_covered_by_a_checksum() {
     let (mut buffer, start) = aligned(&block(&[archive(b"some payload", 1, 2, 3), archive(b"x", 1, 3, 3)], 5, 9));
     let length = PAGE_BYTES;
