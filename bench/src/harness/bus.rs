@@ -52,11 +52,3 @@ pub(crate) fn describe(report: Report, bus: &EventBus) -> Report {
 pub(crate) fn logged_bytes(payload: usize) -> usize {
     archived_bytes(payload) + column_bytes(1)
 }
-
-/// Makes a payload differ from the one before.
-#[inline]
-pub(crate) fn stamp(payload: &mut [u8], number: u64) {
-    if let Some(start) = payload.first_chunk_mut() {
-        *start = number.to_le_bytes();
-    }
-}

@@ -8,6 +8,7 @@ pub(crate) mod latencies;
 pub(crate) mod limits;
 pub(crate) mod machine;
 pub(crate) mod open_loop;
+pub(crate) mod payloads;
 pub(crate) mod report;
 pub(crate) mod scratch;
 pub(crate) mod stats;

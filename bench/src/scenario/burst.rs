@@ -9,6 +9,7 @@ use tapeline::{Batch, EventBus, IngestionError, Producer, Session, kinds};
 
 use crate::args::BurstArgs;
 use crate::harness::cores::{Cores, on_core};
+use crate::harness::payloads::Payloads;
 use crate::harness::report::{Output, Report};
 use crate::harness::scratch::Scratch;
 use crate::harness::stats::median;
@@ -85,7 +86,7 @@ fn measure(args: &BurstArgs, events: usize, publish: Publish) -> Outcome<Report>
 struct Burst {
     producer: Producer,
     session: Session,
-    payload: Vec<u8>,
+    payloads: Payloads,
     events: usize,
 }
 
@@ -93,7 +94,7 @@ impl Burst {
     fn new(bus: &EventBus, payload: usize, events: usize) -> Outcome<Self> {
         let producer = bus.producer()?;
         let session = producer.session("burst");
-        Ok(Self { producer, session, payload: vec![0x5a; payload], events })
+        Ok(Self { producer, session, payloads: Payloads::new(payload), events })
     }
 
     /// Sends a burst; returns the seconds it took to hand in all of it.
@@ -108,8 +109,7 @@ impl Burst {
 
     fn each(&mut self) -> Result<(), IngestionError> {
         for number in 0..self.events {
-            bus::stamp(&mut self.payload, number as u64);
-            let _ = self.producer.emit(self.session, kinds::TOKEN, &self.payload)?;
+            let _ = self.producer.emit(self.session, kinds::TOKEN, self.payloads.of(number as u64))?;
         }
         Ok(())
     }
@@ -117,8 +117,7 @@ impl Burst {
     fn batches(&mut self) -> Result<(), IngestionError> {
         let mut batch: Batch<'_> = self.producer.batch(self.session);
         for number in 0..self.events {
-            bus::stamp(&mut self.payload, number as u64);
-            let _ = batch.push(kinds::TOKEN, &self.payload)?;
+            let _ = batch.push(kinds::TOKEN, self.payloads.of(number as u64))?;
             if number % BATCH == BATCH - 1 {
                 batch.publish()?;
             }

@@ -11,6 +11,7 @@ use tapeline::{BackpressureMode, Batch, Durability, EventBus, IngestionError, Pr
 use crate::args::{IngestArgs, WhenFull};
 use crate::harness::cores::{Cores, on_core, pin};
 use crate::harness::limits::{self, WriteLimit};
+use crate::harness::payloads::Payloads;
 use crate::harness::report::{Output, Report, rounded};
 use crate::harness::scratch::Scratch;
 use crate::harness::stats::median_of;
@@ -174,15 +175,15 @@ pub(crate) fn round(load: &Load, directory: &Path, report: Report) -> Outcome<(R
 fn produce(bus: &EventBus, load: &Load, end: Instant) -> Outcome<u64> {
     let mut producer = bus.producer()?;
     let sessions: [Session; SESSIONS] = std::array::from_fn(|number| producer.session(&format!("session-{number}")));
-    let mut payload = vec![0x5a; load.payload];
+    let payloads = Payloads::new(load.payload);
     let mut events = 0;
     let mut stride = 0;
     loop {
         for _ in 0..STRIDES {
             let session = sessions[stride % SESSIONS];
             match load.publish {
-                Publish::Each => emit_each(&mut producer, session, &mut payload, events)?,
-                Publish::Batch => emit_batch(&mut producer, session, &mut payload, events)?,
+                Publish::Each => emit_each(&mut producer, session, &payloads, events)?,
+                Publish::Batch => emit_batch(&mut producer, session, &payloads, events)?,
             }
             events += STRIDE as u64;
             stride += 1;
@@ -194,10 +195,9 @@ fn produce(bus: &EventBus, load: &Load, end: Instant) -> Outcome<u64> {
 }
 
 #[inline]
-fn emit_each(producer: &mut Producer, session: Session, payload: &mut [u8], first: u64) -> Result<(), IngestionError> {
+fn emit_each(producer: &mut Producer, session: Session, payloads: &Payloads, first: u64) -> Result<(), IngestionError> {
     for number in first..first + STRIDE as u64 {
-        bus::stamp(payload, number);
-        while let Err(error) = producer.emit(session, kinds::TOKEN, payload) {
+        while let Err(error) = producer.emit(session, kinds::TOKEN, payloads.of(number)) {
             spin_if_full(error)?;
         }
     }
@@ -205,11 +205,15 @@ fn emit_each(producer: &mut Producer, session: Session, payload: &mut [u8], firs
 }
 
 #[inline]
-fn emit_batch(producer: &mut Producer, session: Session, payload: &mut [u8], first: u64) -> Result<(), IngestionError> {
+fn emit_batch(
+    producer: &mut Producer,
+    session: Session,
+    payloads: &Payloads,
+    first: u64,
+) -> Result<(), IngestionError> {
     let mut batch: Batch<'_> = producer.batch(session);
     for number in first..first + STRIDE as u64 {
-        bus::stamp(payload, number);
-        while let Err(error) = batch.push(kinds::TOKEN, payload) {
+        while let Err(error) = batch.push(kinds::TOKEN, payloads.of(number)) {
             spin_if_full(error)?;
             batch.publish()?;
         }

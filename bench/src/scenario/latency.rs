@@ -12,6 +12,7 @@ use crate::harness::clock::{Clock, ticks};
 use crate::harness::cores::{Cores, on_core};
 use crate::harness::latencies::{Latencies, Percentiles};
 use crate::harness::open_loop::{self, Sample};
+use crate::harness::payloads::Payloads;
 use crate::harness::report::{Output, Report, rounded};
 use crate::harness::scratch::Scratch;
 use crate::harness::{Outcome, bus};
@@ -110,10 +111,9 @@ fn round(case: Case, args: &LatencyArgs, clock: Clock, scratch: &Scratch, report
 pub(crate) fn open_loop_on(bus: &EventBus, clock: Clock, rate: f64, seconds: f64, payload: usize) -> Outcome<Sample> {
     let mut producer = bus.producer()?;
     let session = producer.session("latency");
-    let mut payload = vec![0x5a; payload];
+    let payloads = Payloads::new(payload);
     open_loop::run(clock, rate, seconds, |number| {
-        bus::stamp(&mut payload, number);
-        let _ = producer.emit(session, kinds::TOKEN, &payload)?;
+        let _ = producer.emit(session, kinds::TOKEN, payloads.of(number))?;
         Ok(())
     })
 }
@@ -121,14 +121,13 @@ pub(crate) fn open_loop_on(bus: &EventBus, clock: Clock, rate: f64, seconds: f64
 fn after_pauses(bus: &EventBus, clock: Clock, seconds: f64, payload: usize) -> Outcome<Sample> {
     let mut producer = bus.producer()?;
     let session = producer.session("latency");
-    let mut payload = vec![0x5a; payload];
+    let payloads = Payloads::new(payload);
     let pauses = (seconds / PAUSE.as_secs_f64()).ceil() as u64;
     let mut latencies = Latencies::new()?;
     // One event more than is counted: the first makes the lane.
     for number in 0..=pauses {
-        bus::stamp(&mut payload, number);
         let before = ticks();
-        let _ = producer.emit(session, kinds::TOKEN, &payload)?;
+        let _ = producer.emit(session, kinds::TOKEN, payloads.of(number))?;
         let after = ticks();
         if number > 0 {
             latencies.record(after.saturating_sub(before));

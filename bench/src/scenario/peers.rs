@@ -15,6 +15,7 @@ use crate::args::{PeersArgs, WhenFull};
 use crate::harness::clock::Clock;
 use crate::harness::cores::{Cores, on_core, pin};
 use crate::harness::open_loop::{self, Sample};
+use crate::harness::payloads::Payloads;
 use crate::harness::report::{Output, Report, rounded};
 use crate::harness::scratch::Scratch;
 use crate::harness::stats::median_of;
@@ -144,11 +145,11 @@ impl Peer {
         let end = start + Duration::from_secs_f64(args.seconds);
         let bus = &self.bus;
         let events = on_core(cores.producer(), || {
-            let mut payload = vec![0x5a; args.common.payload];
+            let payloads = Payloads::new(args.common.payload);
             let mut events = 0;
             while Instant::now() < end {
                 for number in events..events + STRIDE {
-                    emit(bus, &mut payload, number)?;
+                    emit(bus, payloads.of(number))?;
                 }
                 events += STRIDE;
             }
@@ -163,8 +164,8 @@ impl Peer {
     fn latency(self, cores: &Cores, clock: Clock, rate: f64, args: &PeersArgs) -> Outcome<Sample> {
         let bus = &self.bus;
         let sample = on_core(cores.producer(), || {
-            let mut payload = vec![0x5a; args.common.payload];
-            open_loop::run(clock, rate, args.seconds, |number| emit(bus, &mut payload, number))
+            let payloads = Payloads::new(args.common.payload);
+            open_loop::run(clock, rate, args.seconds, |number| emit(bus, payloads.of(number)))
         })?;
         self.close()?;
         Ok(sample)
@@ -177,8 +178,7 @@ impl Peer {
 
 /// One event of fresh bytes, again and again while the predecessor is full.
 #[inline]
-fn emit(bus: &EventBus, payload: &mut [u8], number: u64) -> Outcome<()> {
-    bus::stamp(payload, number);
+fn emit(bus: &EventBus, payload: &[u8]) -> Outcome<()> {
     loop {
         match bus.ingest_raw(RawEvent::from_bytes(Bytes::copy_from_slice(payload))) {
             Ok(_) => return Ok(()),

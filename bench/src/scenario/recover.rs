@@ -12,6 +12,7 @@ use tapeline::{Durability, Producer, Session, kinds};
 
 use crate::args::{RecoverArgs, RecoverWriterArgs};
 use crate::harness::cores::Cores;
+use crate::harness::payloads::Payloads;
 use crate::harness::report::{Output, Report};
 use crate::harness::scratch::Scratch;
 use crate::harness::stats::median_of;
@@ -104,9 +105,9 @@ pub(crate) fn write_until_killed(args: &RecoverWriterArgs) -> Outcome<()> {
     let bus = bus::open(config)?;
     let mut producer = bus.producer()?;
     let session = producer.session("recover");
-    let mut payload = vec![0x5a; args.payload];
+    let payloads = Payloads::new(args.payload);
     let events = args.bytes / bus::logged_bytes(args.payload) as u64;
-    emit(&mut producer, session, &mut payload, 0..events)?;
+    emit(&mut producer, session, &payloads, 0..events)?;
     block_on(bus.flush())?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{events}")?;
@@ -115,7 +116,7 @@ pub(crate) fn write_until_killed(args: &RecoverWriterArgs) -> Outcome<()> {
     let most = ROOM / 2 / bus::logged_bytes(args.payload) as u64;
     let mut next = events;
     while next + TRICKLE < events + most {
-        emit(&mut producer, session, &mut payload, next..next + TRICKLE)?;
+        emit(&mut producer, session, &payloads, next..next + TRICKLE)?;
         block_on(bus.flush())?;
         next += TRICKLE;
     }
@@ -124,10 +125,9 @@ pub(crate) fn write_until_killed(args: &RecoverWriterArgs) -> Outcome<()> {
     }
 }
 
-fn emit(producer: &mut Producer, session: Session, payload: &mut [u8], numbers: std::ops::Range<u64>) -> Outcome<()> {
+fn emit(producer: &mut Producer, session: Session, payloads: &Payloads, numbers: std::ops::Range<u64>) -> Outcome<()> {
     for number in numbers {
-        bus::stamp(payload, number);
-        let _ = producer.emit(session, kinds::TOKEN, payload)?;
+        let _ = producer.emit(session, kinds::TOKEN, payloads.of(number))?;
     }
     Ok(())
 }

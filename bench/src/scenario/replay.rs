@@ -13,6 +13,7 @@ use tapeline_storage::read::{LogReader, Step};
 
 use crate::args::ReplayArgs;
 use crate::harness::cores::{Cores, on_core};
+use crate::harness::payloads::Payloads;
 use crate::harness::report::{Output, Report};
 use crate::harness::scratch::Scratch;
 use crate::harness::stats::{median, median_of};
@@ -96,11 +97,10 @@ fn fill(args: &ReplayArgs, scratch: &Scratch, cores: &Cores) -> Outcome<()> {
     let events = (args.mib << 20) / bus::logged_bytes(payload) as u64;
     on_core(cores.producer(), || {
         let mut producer = bus.producer()?;
-        let mut payload = vec![0x5a; payload];
+        let payloads = Payloads::new(payload);
         for number in 0..events {
             let session = producer.session(u128::from(number / STRIDE + 1));
-            bus::stamp(&mut payload, number);
-            let _ = producer.emit(session, kinds::TOKEN, &payload)?;
+            let _ = producer.emit(session, kinds::TOKEN, payloads.of(number))?;
         }
         Ok(())
     })?;
