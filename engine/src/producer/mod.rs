@@ -276,6 +276,7 @@ fn claim_slowly<'l>(
     bytes: usize,
 ) -> IngestionResult<Claim<'l>> {
     let control = &parts.shards()[usize::from(shard)];
+    control.wake();
     if let BackpressureMode::Block { deadline } = parts.backpressure_mode() {
         // A deadline beyond what an instant can hold cannot be told from none.
         wait_for_room(control, lane, bytes, Instant::now().checked_add(deadline));

@@ -1,0 +1,54 @@
+//! A shard that has nothing to do costs little, and is quick to notice that it has.
+
+use super::*;
+
+const NOTHING: Turn = Turn { drained: 0, moved: false };
+
+/// Steps an idle shard from `now` until it has been idle for `idle_ns`. Returns its naps.
+fn naps(pacer: &mut Pacer, now: &mut u64, idle_ns: u64, has_chore: bool) -> Vec<Duration> {
+    let (start, mut naps) = (*now, Vec::new());
+    while *now - start < idle_ns {
+        match pacer.after(NOTHING, *now, has_chore) {
+            Pace::Nap(nap) => {
+                *now += nap.as_nanos() as u64;
+                naps.push(nap);
+            }
+            Pace::Spin => *now += 100,
+            Pace::Gather => panic!("gathers where nothing comes"),
+        }
+    }
+    naps
+}
+
+#[test]
+fn an_idle_shard_spins_then_naps_longer_and_longer() {
+    let (mut pacer, mut now) = (Pacer::default(), 5);
+    assert!(naps(&mut pacer, &mut now, SPIN_NS - 100, false).is_empty(), "it spins first");
+    let between_bursts = naps(&mut pacer, &mut now, DOZE_AFTER_NS / 2, false);
+    assert_eq!(between_bursts[0], NAP_MIN);
+    assert!(between_bursts.is_sorted() && between_bursts.last() == Some(&NAP_MAX));
+    let unused = naps(&mut pacer, &mut now, 2 * DOZE_AFTER_NS, false);
+    assert!(unused.is_sorted() && unused.last() == Some(&DOZE_MAX));
+}
+
+#[test]
+fn whatever_moves_wakes_a_shard_all_the_way() {
+    let (mut pacer, mut now) = (Pacer::default(), 5);
+    naps(&mut pacer, &mut now, 3 * DOZE_AFTER_NS, false);
+    assert_eq!(pacer.after(Turn { drained: 0, moved: true }, now, false), Pace::Spin);
+    assert!(naps(&mut pacer, &mut now, SPIN_NS, false).is_empty(), "it spins first");
+    assert_eq!(naps(&mut pacer, &mut now, DOZE_AFTER_NS / 2, false).last(), Some(&NAP_MAX));
+}
+
+#[test]
+fn a_chore_that_runs_is_not_slept_through() {
+    let (mut pacer, mut now) = (Pacer::default(), 5);
+    assert_eq!(naps(&mut pacer, &mut now, 3 * DOZE_AFTER_NS, true).last(), Some(&NAP_CHORE));
+}
+
+#[test]
+fn a_handful_of_events_is_gathered_and_a_flood_is_not() {
+    let mut pacer = Pacer::default();
+    let mut pace = |drained| pacer.after(Turn { drained, moved: true }, 0, false);
+    assert_eq!((pace(1), pace(2), pace(255), pace(256)), (Pace::Spin, Pace::Gather, Pace::Gather, Pace::Spin));
+}
