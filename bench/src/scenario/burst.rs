@@ -1,7 +1,8 @@
 //! Microbursts: how fast one thread gets a burst into a lane that takes it whole.
 //!
 //! The shard drains meanwhile, as it does in life, and has drained everything before the next burst. Limit: memory
-//! copied, the same payload bytes in one piece, walking through a target as large as the lane.
+//! copied, the same payload bytes in one piece, walking through a target as large as the lane. The distance of the two
+//! cores is measured after each burst; where bursts met both kinds, they are also reported apart.
 
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use crate::harness::cores::{Cores, on_core};
 use crate::harness::payloads::Payloads;
 use crate::harness::report::{Output, Report};
 use crate::harness::scratch::Scratch;
-use crate::harness::stats::median;
+use crate::harness::stats::{median, median_of};
 use crate::harness::wait::block_on;
 use crate::harness::{Outcome, bus, limits};
 
@@ -59,27 +60,51 @@ fn measure(args: &BurstArgs, events: usize, publish: Publish) -> Outcome<Report>
     // The lane's pages are touched once before anything counts.
     let warm_up = (lane_bytes / burst_bytes).max(1) + 1;
     let bursts = args.bursts as usize * args.common.rounds as usize;
-    let (rates, limit) = on_core(cores.producer(), || {
+    let (bursts, limit) = on_core(cores.producer(), || {
         let mut burst = Burst::new(&bus, payload, events)?;
-        let mut rates = Vec::new();
+        let mut measured = Vec::new();
         for number in 0..warm_up + bursts {
             let seconds = burst.run(publish)?;
             block_on(bus.flush())?;
             if number >= warm_up {
-                rates.push(events as f64 / seconds);
+                measured.push(Measured { rate: events as f64 / seconds, trip: limits::round_trip_ns(&cores)? });
             }
         }
-        Ok((rates, limits::copy_rate((events * payload).max(1), lane_bytes)))
+        Ok((measured, limits::copy_rate((events * payload).max(1), lane_bytes)))
     })?;
     bus::close(bus)?;
-    let rate = median(&rates);
+    let rate = median_of(&bursts, |burst| burst.rate);
     let payload_rate = rate * payload as f64;
+    let report = by_distance(report.figure("events_per_second", rate), &bursts);
     Ok(report
-        .figure("events_per_second", rate)
         .figure("payload_bytes_per_second", payload_rate)
         .figure("seconds", events as f64 / rate)
         .limit("memcpy_bytes_per_second", limit)
         .ratio("to_memcpy", payload_rate / limit))
+}
+
+/// One burst.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    /// Events a second.
+    rate: f64,
+    /// Nanoseconds between the cores and back.
+    trip: Option<f64>,
+}
+
+/// Adds the distance of the cores, and what bursts reached while they were near and while they were far.
+fn by_distance(mut report: Report, bursts: &[Measured]) -> Report {
+    let of = |near: bool| -> Vec<f64> {
+        let there = bursts.iter().filter(|burst| burst.trip.is_some_and(|trip| (trip < limits::NEAR_NS) == near));
+        there.map(|burst| burst.rate).collect()
+    };
+    for (name, rates) in [("near_events_per_second", of(true)), ("far_events_per_second", of(false))] {
+        if !rates.is_empty() {
+            report = report.figure(name, median(&rates));
+        }
+    }
+    let trips: Vec<f64> = bursts.iter().filter_map(|burst| burst.trip).collect();
+    if trips.is_empty() { report } else { report.limit("core_round_trip_ns", median(&trips)) }
 }
 
 /// One producer, and what it sends.

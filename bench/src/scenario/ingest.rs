@@ -14,7 +14,7 @@ use crate::harness::limits::{self, WriteLimit};
 use crate::harness::payloads::Payloads;
 use crate::harness::report::{Output, Report, rounded};
 use crate::harness::scratch::Scratch;
-use crate::harness::stats::median_of;
+use crate::harness::stats::{median, median_of};
 use crate::harness::wait::block_on;
 use crate::harness::{Outcome, bus};
 
@@ -97,11 +97,13 @@ fn measure(load: &Load, args: &IngestArgs) -> Outcome<Report> {
         .param("full", load.full.name())
         .param("seconds", rounded(load.seconds))
         .param("rounds", args.common.rounds);
-    let mut rounds = Vec::new();
+    let (mut rounds, mut trips) = (Vec::new(), Vec::new());
     for number in 0..args.common.rounds {
         let scratch = Scratch::below(args.common.dir.as_deref())?;
         let before = limit(load, scratch.path())?;
+        trips.extend(limits::round_trip_ns(&load.cores)?);
         let (round, described) = round(load, scratch.path(), report.clone())?;
+        trips.extend(limits::round_trip_ns(&load.cores)?);
         let after = limit(load, scratch.path())?;
         if number == 0 {
             report = described.param("limit_driver", before.driver);
@@ -117,6 +119,9 @@ fn measure(load: &Load, args: &IngestArgs) -> Outcome<Report> {
         Durability::Memory => ("memcpy_bytes_per_second", "to_memcpy"),
         _ => ("device_bytes_per_second", "to_device"),
     };
+    if !trips.is_empty() {
+        report = report.limit("core_round_trip_ns", median(&trips));
+    }
     Ok(report
         .figure("events_per_second", rate)
         .figure("payload_bytes_per_second", rate * payload)

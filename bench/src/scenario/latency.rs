@@ -15,7 +15,8 @@ use crate::harness::open_loop::{self, Sample};
 use crate::harness::payloads::Payloads;
 use crate::harness::report::{Output, Report, rounded};
 use crate::harness::scratch::Scratch;
-use crate::harness::{Outcome, bus};
+use crate::harness::stats::median;
+use crate::harness::{Outcome, bus, limits};
 
 /// Events a second where none are asked for.
 pub(crate) const RATES: [f64; 3] = [1e5, 1e6, 5e6];
@@ -57,7 +58,7 @@ impl Case {
 pub(crate) fn run(args: &LatencyArgs, output: &mut Output) -> Outcome<()> {
     let rates = if args.rate.is_empty() { &RATES[..] } else { &args.rate };
     let cases = rates.iter().map(|rate| Case::Rate(*rate)).chain([Case::Idle, Case::AfterPause, Case::NewProducer]);
-    let clock = Clock::calibrate();
+    let (clock, cores) = (Clock::calibrate(), Cores::plan(1, 1)?);
     for case in cases {
         let mut report = Report::new("latency").param("case", case.name());
         if let Case::Rate(rate) = case {
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &LatencyArgs, output: &mut Output) -> Outcome<()> {
             .param("rounds", args.common.rounds)
             .param("warm_up_seconds", open_loop::WARM_UP.as_secs_f64())
             .param("timer_overhead_ns", rounded(clock.overhead_ns()));
-        let mut rounds = Vec::new();
+        let (mut rounds, mut trips) = (Vec::new(), Vec::new());
         for number in 0..args.common.rounds {
             let scratch = Scratch::below(args.common.dir.as_deref())?;
             let (sample, described) = round(case, args, clock, &scratch, report.clone())?;
@@ -78,6 +79,10 @@ pub(crate) fn run(args: &LatencyArgs, output: &mut Output) -> Outcome<()> {
                 report = described;
             }
             rounds.push(sample);
+            trips.extend(limits::round_trip_ns(&cores)?);
+        }
+        if !trips.is_empty() {
+            report = report.limit("core_round_trip_ns", median(&trips));
         }
         output.emit(&with_figures(report, Sample::median(&rounds)))?;
     }

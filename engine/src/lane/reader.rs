@@ -164,6 +164,13 @@ impl LaneReader {
         self.numbers.is_abandoned()
     }
 
+    /// Whether there is more to peek at without another look at the writer, which would take the cache line that it
+    /// publishes in away from it.
+    #[inline]
+    pub(crate) fn knows_more(&self) -> bool {
+        self.index != self.index_limit
+    }
+
     /// Whether something is published that is not consumed.
     pub(crate) fn has_pending(&self) -> bool {
         self.published() != self.index

@@ -155,6 +155,14 @@ impl<B: Background> Shard<B> {
         &self.control
     }
 
+    /// Lets events gather in the lanes until `until`, or until the doorbell rings. Does not give the core away.
+    pub(crate) fn gather(&mut self, mut clock: impl FnMut() -> u64, until: u64) {
+        while clock() < until && !self.control.doorbell().is_rung() {
+            std::hint::spin_loop();
+        }
+        self.control.answer();
+    }
+
     /// Sleeps, at most for `longest` and until the open block is due. Ends early for a completion or the doorbell.
     pub(crate) fn nap(&mut self, now: u64, longest: Duration) {
         let due = self.log.commit_due().map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));

@@ -1,8 +1,10 @@
 //! Spinning and napping: how a shard spends the time when nothing moves.
 //!
 //! While events stream in faster than turns go round, it gathers: every look at a lane takes cache lines away from its
-//! producer, so a look that finds a handful of events costs both sides more than it moves. Gathering for some two
-//! microseconds doubles what a producer gets through that publishes each event (15 to 31 M/s on two cores of a VM).
+//! producer, so a look that finds a handful of events costs both sides more than it moves. A few microseconds suffice
+//! for a stream. In a flood the shard stays so far behind that what it reads has left the caches of the producer:
+//! bursts that publish each event went from 28 to 50 M/s by that (two cores of a VM).
+//!
 //! When nothing moves, it spins for [`SPIN_NS`], so that a busy shard never sleeps, then naps in its own ring, first
 //! briefly and then longer, up to [`NAP_MAX`], and up to [`DOZE_MAX`] once nothing has moved for [`DOZE_AFTER_NS`]:
 //! what an idle shard costs is the kernel's price of a wake-up (10 to 50 us on a VM), whatever the shard does then. No
@@ -15,18 +17,20 @@ use super::Turn;
 /// How long a shard looks again at once before it naps, in nanoseconds.
 const SPIN_NS: u64 = 20_000;
 
-/// Events in one turn that are a stream, and few enough to wait for more.
-const STREAM_EVENTS: std::ops::Range<usize> = 2..256;
+/// Events in one turn that are a stream.
+const STREAM_EVENTS: usize = 2;
 
-/// Pauses of the processor while gathering.
-const GATHER_PAUSES: u32 = 100;
+/// How long a stream is gathered, in nanoseconds.
+const GATHER_NS: u64 = 3_000;
 
-/// Waits a moment, without giving the core away.
-pub(super) fn gather() {
-    for _ in 0..GATHER_PAUSES {
-        std::hint::spin_loop();
-    }
-}
+/// Events a microsecond that are a flood.
+const FLOOD_RATE: u64 = 10;
+
+/// How long a flood is gathered, in nanoseconds: then what is read has left the caches of its producer.
+const GATHER_FLOOD_NS: u64 = 100_000;
+
+/// Events in one turn that are a backlog: the shard is far enough behind.
+const BACKLOG_EVENTS: usize = 4_096;
 
 /// The first nap.
 const NAP_MIN: Duration = Duration::from_micros(50);
@@ -48,25 +52,27 @@ const NAP_CHORE: Duration = Duration::from_micros(200);
 pub(super) enum Pace {
     /// Look again.
     Spin,
-    /// Look again in a moment.
-    Gather,
+    /// Look again in so many nanoseconds, or when somebody waits; do not give the core away.
+    Gather(u64),
     /// Sleep for at most this long.
     Nap(Duration),
 }
 
-/// How long nothing has moved.
+/// How long nothing has moved, or how fast events come.
 #[derive(Debug, Default)]
 pub(super) struct Pacer {
     idle_since: Option<u64>,
     nap: Duration,
+    /// The last turn that drained something.
+    drained_at: u64,
 }
 
 impl Pacer {
     /// After a turn at `now`.
     pub(super) fn after(&mut self, turn: Turn, now: u64, has_chore: bool) -> Pace {
         if turn.moved {
-            *self = Self::default();
-            return if STREAM_EVENTS.contains(&turn.drained) { Pace::Gather } else { Pace::Spin };
+            (self.idle_since, self.nap) = (None, Duration::ZERO);
+            return self.after_drain(turn.drained, now);
         }
         let since = *self.idle_since.get_or_insert(now);
         if now.saturating_sub(since) < SPIN_NS {
@@ -79,6 +85,19 @@ impl Pacer {
         };
         self.nap = (self.nap * 2).clamp(NAP_MIN, longest);
         Pace::Nap(self.nap)
+    }
+
+    fn after_drain(&mut self, drained: usize, now: u64) -> Pace {
+        if drained == 0 {
+            return Pace::Spin;
+        }
+        let elapsed = now.saturating_sub(std::mem::replace(&mut self.drained_at, now));
+        let is_flood = drained as u64 * 1_000 > elapsed.saturating_mul(FLOOD_RATE);
+        match drained {
+            ..STREAM_EVENTS | BACKLOG_EVENTS.. => Pace::Spin,
+            _ if is_flood => Pace::Gather(GATHER_FLOOD_NS),
+            _ => Pace::Gather(GATHER_NS),
+        }
     }
 }
 

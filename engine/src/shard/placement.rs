@@ -1,6 +1,6 @@
 //! On which core a shard runs.
 //!
-//! Core ids come from core_affinity, which knows the process's cpuset; glommio's own placement does not.
+//! Core ids come from core_affinity and the process's own mask, which know its cpuset; glommio's placement does not.
 
 use core_affinity::CoreId;
 
@@ -14,8 +14,30 @@ pub(crate) struct Place {
 /// A place for each of `shards` shards: the `wanted` cores in order, else those of the process from the last, since
 /// the first ones serve interrupts.
 pub(crate) fn place(shards: u16, wanted: Option<&[usize]>) -> Vec<Place> {
-    let allowed: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-    place_on(shards, wanted, &allowed)
+    place_on(shards, wanted, &allowed_cores())
+}
+
+/// The cores that the process may use, in order: those of its main thread, and those of the caller. A caller that is
+/// pinned does not want the shards on its own core.
+fn allowed_cores() -> Vec<usize> {
+    let own = core_affinity::get_core_ids().unwrap_or_default();
+    let mut cores: Vec<usize> = own.into_iter().map(|core| core.id).chain(main_thread_cores()).collect();
+    cores.sort_unstable();
+    cores.dedup();
+    cores
+}
+
+#[allow(unsafe_code)]
+fn main_thread_cores() -> Vec<usize> {
+    // SAFETY: no bit set is a valid set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: a live set of the length given; the process is this one, and its id fits.
+    let found = unsafe { libc::sched_getaffinity(std::process::id() as libc::pid_t, size_of_val(&set), &raw mut set) };
+    if found != 0 {
+        return Vec::new();
+    }
+    // SAFETY: the set was filled in, and the index stays within it.
+    (0..libc::CPU_SETSIZE as usize).filter(|&core| unsafe { libc::CPU_ISSET(core, &set) }).collect()
 }
 
 fn place_on(shards: u16, wanted: Option<&[usize]>, allowed: &[usize]) -> Vec<Place> {
@@ -26,13 +48,6 @@ fn place_on(shards: u16, wanted: Option<&[usize]>, allowed: &[usize]) -> Vec<Pla
     let one = |shard: u16| {
         let mut notes = Vec::new();
         let core = (!cores.is_empty()).then(|| cores[usize::from(shard) % cores.len()]);
-        let core = core.filter(|core| {
-            let usable = allowed.contains(core);
-            if !usable {
-                notes.push(format!("core {core} is not in the process's cpuset {allowed:?}: not pinned"));
-            }
-            usable
-        });
         if usize::from(shard) >= cores.len() && !cores.is_empty() {
             notes.push(format!("{shards} shards on {} cores: the core is shared", cores.len()));
         }
@@ -41,12 +56,13 @@ fn place_on(shards: u16, wanted: Option<&[usize]>, allowed: &[usize]) -> Vec<Pla
     (0..shards).map(one).collect()
 }
 
-/// Pins the calling thread. Notes where that fails.
+/// Pins the calling thread. Notes where that fails: the kernel refuses cores outside of the cpuset.
 pub(super) fn pin(place: &mut Place) {
     if let Some(core) = place.core
-        && !core_affinity::set_for_current(CoreId { id: core })
+        // Beyond the set, core_affinity panics.
+        && (core >= libc::CPU_SETSIZE as usize || !core_affinity::set_for_current(CoreId { id: core }))
     {
-        place.notes.push(format!("core {core} refused the thread: not pinned"));
+        place.notes.push(format!("core {core} cannot be had, the process may use {:?}: not pinned", allowed_cores()));
         place.core = None;
     }
 }
@@ -64,11 +80,30 @@ mod tests {
     }
 
     #[test]
-    fn wanted_core_outside_of_the_cpuset_is_reported_and_left() {
+    fn wanted_cores_are_taken_in_order() {
         let places = place_on(2, Some(&[5, 1]), &[0, 1]);
-        assert_eq!(places[0].core, None);
-        assert!(places[0].notes[0].contains("core 5 is not in the process's cpuset"));
-        assert_eq!(places[1].core, Some(1));
+        assert_eq!(places.iter().map(|place| place.core).collect::<Vec<_>>(), [Some(5), Some(1)]);
+    }
+
+    #[test]
+    fn a_core_that_is_not_there_is_reported_and_left() {
+        for core in [libc::CPU_SETSIZE as usize - 1, libc::CPU_SETSIZE as usize, usize::MAX] {
+            let mut place = Place { core: Some(core), notes: Vec::new() };
+            pin(&mut place);
+            assert_eq!(place.core, None);
+            assert!(place.notes[0].contains("cannot be had"), "{:?}", place.notes);
+        }
+    }
+
+    #[test]
+    fn a_pinned_caller_leaves_the_other_cores_to_the_shards() {
+        let all = allowed_cores();
+        let pinned = std::thread::spawn(move || {
+            pin(&mut Place { core: all.first().copied(), notes: Vec::new() });
+            (all, allowed_cores())
+        });
+        let (all, seen) = pinned.join().expect("no panic");
+        assert_eq!(seen, all);
     }
 
     #[test]

@@ -28,7 +28,10 @@ impl LaneSlot {
         Self { reader, is_released: true, marks: VecDeque::new() }
     }
 
-    /// Copies up to about `budget` bytes into the log. Returns how many events.
+    /// Copies up to about `budget` bytes of what is published now into the log. Returns how many events.
+    ///
+    /// What is published meanwhile is left for the next turn: to chase a producer that writes would stop it, because each
+    /// look takes away the cache lines that it is writing to.
     pub(super) fn drain(&mut self, log: &mut Log, now: u64, budget: usize) -> usize {
         let (mut left, mut drained) = (budget, 0);
         while left > 0 {
@@ -44,6 +47,9 @@ impl LaneSlot {
             self.is_released = false;
             drained += entries;
             left = left.saturating_sub(bytes);
+            if !self.reader.knows_more() {
+                break;
+            }
         }
         if drained > 0 {
             self.mark(log);

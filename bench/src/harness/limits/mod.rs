@@ -1,12 +1,15 @@
-//! What this machine can do at most, measured beside what the bus does: memory, the device written, the device read.
+//! What this machine can do at most, measured beside what the bus does: memory, the
+//! distance of its cores, the device written, the device read.
 
 mod device_read;
 mod device_write;
 mod memory;
+mod round_trip;
 
 pub(crate) use device_read::read_rate;
 pub(crate) use device_write::{WriteLimit, write_rate};
 pub(crate) use memory::{copy_rate, scan_rate};
+pub(crate) use round_trip::{NEAR_NS, round_trip_ns};
 
 /// Bytes of one transfer, as in the log.
 const BLOCK_BYTES: usize = tapeline_storage::format::BLOCK_BYTES_MAX;

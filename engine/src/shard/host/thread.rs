@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use tapeline_storage::log::{Chore, ChoreDone};
 
-use super::super::pace::{Pace, Pacer, gather};
+use super::super::pace::{Pace, Pacer};
 use super::super::{Background, Shard};
 use super::HostClock;
 
@@ -18,7 +18,7 @@ pub(in super::super) fn run(make: impl FnOnce(ThreadBackground) -> Shard<ThreadB
         let turn = shard.turn(now);
         match pacer.after(turn, now, shard.has_chore()) {
             Pace::Spin => std::hint::spin_loop(),
-            Pace::Gather => gather(),
+            Pace::Gather(nanos) => shard.gather(|| clock.now(), now + nanos),
             Pace::Nap(longest) => shard.nap(now, longest),
         }
     }

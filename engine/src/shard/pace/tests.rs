@@ -14,7 +14,7 @@ fn naps(pacer: &mut Pacer, now: &mut u64, idle_ns: u64, has_chore: bool) -> Vec<
                 naps.push(nap);
             }
             Pace::Spin => *now += 100,
-            Pace::Gather => panic!("gathers where nothing comes"),
+            Pace::Gather(_) => panic!("gathers where nothing comes"),
         }
     }
     naps
@@ -47,8 +47,16 @@ fn a_chore_that_runs_is_not_slept_through() {
 }
 
 #[test]
-fn a_handful_of_events_is_gathered_and_a_flood_is_not() {
+fn a_stream_is_gathered_a_flood_for_longer_and_a_backlog_not_at_all() {
     let mut pacer = Pacer::default();
-    let mut pace = |drained| pacer.after(Turn { drained, moved: true }, 0, false);
-    assert_eq!((pace(1), pace(2), pace(255), pace(256)), (Pace::Spin, Pace::Gather, Pace::Gather, Pace::Spin));
+    let mut now = 0;
+    let mut pace = |drained: usize, after_ns| {
+        now += after_ns;
+        pacer.after(Turn { drained, moved: true }, now, false)
+    };
+    assert_eq!(pace(1, 1_000), Pace::Spin, "one event");
+    assert_eq!(pace(10, 5_000), Pace::Gather(GATHER_NS), "2 M/s");
+    assert_eq!(pace(0, 100), Pace::Spin, "the disk moved");
+    assert_eq!(pace(300, 3_000), Pace::Gather(GATHER_FLOOD_NS), "100 M/s");
+    assert_eq!(pace(BACKLOG_EVENTS, 100_000), Pace::Spin, "behind");
 }
