@@ -165,14 +165,16 @@ impl Pipeline {
         let retried = self.retry_refused(view, now);
         let mut submitted = false;
         self.roller.look_ahead(&self.active, now);
-        // Two places: a block may need the header of a new segment before it.
-        while self.flight.len() + 2 <= self.device.depth().max(2) && self.refused.is_empty() {
+        while self.flight.len() < self.device.depth() && self.refused.is_empty() {
             let Some(bytes) = self.waiting.front().map(OpenBlock::block_bytes) else { break };
-            if self.active.room() < bytes as u64 && !self.roll(view, now) {
-                break;
+            if self.active.room() < bytes as u64 {
+                // The header of the new segment takes a place of its own.
+                if !self.roll(view, now) {
+                    break;
+                }
+            } else if let Some(block) = self.waiting.pop_front() {
+                self.submit_block(view, block);
             }
-            let Some(block) = self.waiting.pop_front() else { break };
-            self.submit_block(view, block);
             submitted = true;
         }
         retried || submitted

@@ -2,5 +2,6 @@
 
 mod crash;
 mod damage;
+mod depth;
 mod faults;
 mod harness;

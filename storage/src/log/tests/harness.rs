@@ -58,7 +58,12 @@ pub(super) fn open(disk: &SimDisk, seed: u64) -> Result<Recovered, OpenError> {
 
 impl Machine {
     pub(super) fn start(disk: &SimDisk, seed: u64) -> Result<Self, OpenError> {
-        let log = open(disk, seed)?.start(Box::new(disk.device(4)));
+        Self::with_depth(disk, seed, 4)
+    }
+
+    /// A machine whose device takes `depth` writes at a time, and panics at one more.
+    pub(super) fn with_depth(disk: &SimDisk, seed: u64, depth: usize) -> Result<Self, OpenError> {
+        let log = open(disk, seed)?.start(Box::new(disk.device(depth)));
         Ok(Self { disk: disk.clone(), log, now: 1, doorbell: Doorbell::new().expect("doorbell") })
     }
 
