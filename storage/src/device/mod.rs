@@ -59,7 +59,8 @@ pub struct Completion {
     pub result: io::Result<()>,
 }
 
-/// The write queue of one shard. Created and used on the shard's thread.
+/// The write queue of one shard. Created and used on the shard's thread. Dropping it waits for the writes in flight, whose
+/// memory is in the kernel's hands.
 pub trait Device: Debug {
     /// Name of the driver, for statistics.
     fn name(&self) -> &'static str;

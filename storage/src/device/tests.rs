@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use super::blocking::BlockingDevice;
 use super::fs::{FsDirectory, WriteMode, create_directory, probe_direct};
 use super::memory::MemoryDevice;
+use super::sim::{Faults, SimDisk};
 use super::uring::{UringDevice, UringOptions};
 use super::{BlockMemory, BlockWriter, Completion, Device, Directory, Doorbell, Mapping, SegmentFile, Write, probe};
 use crate::format::{PAGE_BYTES, Sequence};
@@ -80,6 +81,7 @@ suite!(blocking_direct, super::blocking_direct);
 suite!(blocking_buffered, super::blocking_buffered);
 suite!(blocking_tmpfs, super::blocking_tmpfs);
 suite!(memory, super::memory_device);
+suite!(sim, super::sim);
 
 fn uring_direct() -> Option<Harness> {
     direct_scratch().and_then(|scratch| Harness::over(uring()?, scratch, WriteMode::Direct))
@@ -104,6 +106,16 @@ fn blocking_tmpfs() -> Option<Harness> {
 fn memory_device() -> Option<Harness> {
     let harness = Harness::over(MemoryDevice::new(), Scratch::new(), WriteMode::Buffered)?;
     Some(Harness { keeps_bytes: false, ..harness })
+}
+
+fn sim() -> Option<Harness> {
+    let disk = SimDisk::new(1, Faults::default());
+    Some(Harness {
+        device: Box::new(disk.device(6)),
+        directory: disk.directory("shard-0000"),
+        keeps_bytes: true,
+        scratch: Box::new(()),
+    })
 }
 
 /// A ring, where the machine allows one.

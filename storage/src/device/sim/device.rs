@@ -9,8 +9,7 @@ use crate::format::PAGE_BYTES;
 
 /// A [`Device`] of a [`SimDisk`]. Each look completes any number of the writes in flight, in any order.
 ///
-/// Without power, writes that are submitted vanish and nothing completes. Dropping a device ends its writes as a crash
-/// would, each wholly, in part or not at all.
+/// Without power, writes that are submitted vanish and nothing completes.
 #[derive(Debug)]
 pub struct SimDevice {
     disk: SimDisk,
@@ -102,6 +101,10 @@ impl Device for SimDevice {
 
 impl Drop for SimDevice {
     fn drop(&mut self) {
-        self.disk.lock().abandon(self.flights.iter().map(|(nth, _)| *nth));
+        let mut machine = self.disk.lock();
+        for (nth, _) in self.flights.drain(..) {
+            // Nobody is left to be told.
+            let _ = machine.land(self.disk.boot(), nth);
+        }
     }
 }

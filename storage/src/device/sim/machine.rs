@@ -185,15 +185,6 @@ impl Machine {
         Some(self.image.write(flight.file, bytes, flight.offset))
     }
 
-    /// Ends writes whose owner does not want to know of them any more.
-    pub(super) fn abandon(&mut self, nths: impl Iterator<Item = u64>) {
-        for nth in nths {
-            if let Some(flight) = self.take_flight(nth) {
-                self.interrupt(&flight);
-            }
-        }
-    }
-
     fn take_flight(&mut self, nth: u64) -> Option<Flight> {
         let at = self.flights.iter().position(|flight| flight.nth == nth)?;
         Some(self.flights.remove(at))

@@ -136,7 +136,6 @@ fn file_that_is_not_to_be_written_is_refused() {
 
 #[test]
 fn dropped_device_leaves_nothing_in_flight() {
-    let mut left = BTreeSet::new();
     for seed in 0..50 {
         let disk = healthy(seed);
         let file = disk.directory("d").create("f", 2 * PAGE).expect("creates");
@@ -145,10 +144,7 @@ fn dropped_device_leaves_nothing_in_flight() {
         device.submit(Write { token: 0, file, memory: Arc::clone(&memory), length: PAGE_BYTES, offset: 0 });
         drop(device);
         assert_eq!(Arc::strong_count(&memory), 1, "seed {seed}");
-        let before = disk.read_file("d", "f");
         disk.crash();
-        assert!(disk.read_file("d", "f") == before, "seed {seed}");
-        left.insert(before.iter().filter(|&&byte| byte == 1).count());
+        assert!(disk.read_file("d", "f")[..PAGE_BYTES] == [1; PAGE_BYTES], "seed {seed}");
     }
-    assert!(left.contains(&0) && left.contains(&PAGE_BYTES), "{left:?}");
 }
