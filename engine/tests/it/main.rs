@@ -6,4 +6,5 @@ mod contents;
 mod failures;
 mod kill;
 mod lifecycle;
+mod power;
 mod scratch;
