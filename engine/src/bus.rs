@@ -345,6 +345,7 @@ fn specs(config: &EventBusConfig, log_id: LogId, directory: Option<&LogDirectory
             segment_bytes: config.log.segment_bytes,
             commit_interval_ns: u64::try_from(config.log.commit_interval.as_nanos()).unwrap_or(u64::MAX),
             blocks: config.blocks(),
+            durability: config.log.durability,
             ..LogOptions::new(log_id, shard, u64::from_le_bytes(random()))
         };
         Ok(ShardSpec { log, place, host: config.placement.host, driver: config.placement.driver, files })

@@ -15,8 +15,8 @@ pub struct Chore(Work);
 #[derive(Debug)]
 enum Work {
     Prepare { directory: Arc<dyn Directory>, bytes: u64 },
-    Name { directory: Arc<dyn Directory>, base: Sequence },
-    Seal { segment: Arc<Segment>, footer: Footer },
+    Name { directory: Arc<dyn Directory>, base: Sequence, unsynced: Option<Arc<dyn SegmentFile>> },
+    Seal { segment: Arc<Segment>, footer: Footer, unsynced: Option<Arc<dyn SegmentFile>> },
     Remove { directory: Arc<dyn Directory>, name: String },
 }
 
@@ -41,12 +41,19 @@ impl Chore {
         Self(Work::Prepare { directory: Arc::clone(directory), bytes })
     }
 
-    pub(super) fn name_spare(directory: &Arc<dyn Directory>, base: Sequence) -> Self {
-        Self(Work::Name { directory: Arc::clone(directory), base })
+    /// `unsynced`: the spare's file, if the page cache may hold what the disk does not. A name must not get there before
+    /// what it stands for, and neither must a footer.
+    pub(super) fn name_spare(
+        directory: &Arc<dyn Directory>,
+        base: Sequence,
+        unsynced: Option<Arc<dyn SegmentFile>>,
+    ) -> Self {
+        Self(Work::Name { directory: Arc::clone(directory), base, unsynced })
     }
 
-    pub(super) fn seal(segment: Arc<Segment>, footer: Footer) -> Self {
-        Self(Work::Seal { segment, footer })
+    /// `unsynced` as for [`Chore::name_spare`], of the segment.
+    pub(super) fn seal(segment: Arc<Segment>, footer: Footer, unsynced: Option<Arc<dyn SegmentFile>>) -> Self {
+        Self(Work::Seal { segment, footer, unsynced })
     }
 
     pub(super) fn remove(directory: &Arc<dyn Directory>, name: String) -> Self {
@@ -60,13 +67,15 @@ impl Chore {
                 let result = directory.create(SPARE_NAME, bytes).map(Outcome::Prepared);
                 ChoreDone::new("prepare segment", &*directory, SPARE_NAME, result)
             }
-            Work::Name { directory, base } => {
+            Work::Name { directory, base, unsynced } => {
                 let name = Segment::file_name(base);
-                let result = directory.rename(SPARE_NAME, &name).map(|()| Outcome::Named);
+                let synced = unsynced.map_or(Ok(()), |file| file.distrust_cache());
+                let result = synced.and_then(|()| directory.rename(SPARE_NAME, &name)).map(|()| Outcome::Named);
                 ChoreDone::new("name segment", &*directory, &name, result)
             }
-            Work::Seal { segment, footer } => {
-                let result = write_footer(&segment, footer).map(|()| Outcome::Sealed);
+            Work::Seal { segment, footer, unsynced } => {
+                let synced = unsynced.map_or(Ok(()), |file| file.distrust_cache());
+                let result = synced.and_then(|()| write_footer(&segment, footer)).map(|()| Outcome::Sealed);
                 let place = Segment::file_name(segment.base());
                 ChoreDone { operation: "seal segment", place, is_prepare: false, result }
             }

@@ -43,6 +43,9 @@ pub struct LogOptions {
     pub blocks: usize,
     /// Seed of the random segment epochs.
     pub seed: u64,
+    /// What a write survives once the device driver has completed it: the level that the driver and the directory were
+    /// opened for.
+    pub durability: Durability,
 }
 
 impl LogOptions {
@@ -76,6 +79,7 @@ impl LogOptions {
             commit_interval_ns: Self::COMMIT_INTERVAL_NS,
             blocks: 16,
             seed,
+            durability: Durability::Durable,
         }
     }
 }

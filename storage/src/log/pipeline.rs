@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::append::OpenBlock;
 use super::roll::{ActiveSegment, Roller};
-use super::{BlockPlace, Chore, ChoreDone, LogOptions, LogView, Segment};
+use super::{BlockPlace, Chore, ChoreDone, Durability, LogOptions, LogView, Segment};
 use crate::device::{BlockMemory, Completion, Device, Directory, Doorbell, Write};
 use crate::format::{BlockHeader, Sequence};
 
@@ -53,6 +53,7 @@ pub(super) struct Pipeline {
     retry_at: u64,
     active: ActiveSegment,
     roller: Roller,
+    durability: Durability,
 }
 
 impl Pipeline {
@@ -72,6 +73,7 @@ impl Pipeline {
             retry_at: 0,
             active,
             roller: Roller::new(directory, options),
+            durability: options.durability,
         }
     }
 
@@ -204,6 +206,14 @@ impl Pipeline {
         true
     }
 
+    /// What a block says of the blocks before it: nothing at levels whose writes may be lost in any order.
+    fn known_durable(&self, view: &LogView) -> Sequence {
+        match self.durability {
+            Durability::Durable => view.durable(),
+            Durability::PageCache | Durability::Memory => Sequence::ZERO,
+        }
+    }
+
     fn submit_block(&mut self, view: &LogView, mut block: OpenBlock) {
         let segment = Arc::clone(&self.active.segment);
         let (block_bytes, body_crc) = block.close(segment.epoch());
@@ -218,7 +228,7 @@ impl Pipeline {
             previous_crc: self.active.previous_crc(),
             first_timestamp: block.first_timestamp,
             last_timestamp: block.last_timestamp,
-            durable_sequence: view.durable(),
+            durable_sequence: self.known_durable(view),
         };
         let header_crc = header.encode(block.writer.header_mut());
         let offset = self.active.take(&BlockHeader { header_crc, ..header });

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::chore::{Chore, ChoreDone, Outcome};
-use super::{LogOptions, LogView, Segment};
+use super::{Durability, LogOptions, LogView, Segment};
 use crate::device::{BlockWriter, Directory, SegmentFile};
 use crate::format::{BlockHeader, Epoch, Footer, LogId, PAGE_BYTES, SegmentHeader, Sequence};
 
@@ -57,7 +57,7 @@ enum Spare {
     Requested,
     Ready(Arc<dyn SegmentFile>),
     /// Rolled into; still under the spare's name.
-    Unnamed,
+    Unnamed(Arc<dyn SegmentFile>),
 }
 
 /// What prepares, names and seals segments.
@@ -67,6 +67,7 @@ pub(super) struct Roller {
     log_id: LogId,
     shard: u16,
     segment_bytes: u64,
+    durability: Durability,
     epochs: Epochs,
     spare: Spare,
     /// Set while the disk had no space for a spare: when to try again.
@@ -84,6 +85,7 @@ impl Roller {
             log_id: options.log_id,
             shard: options.shard,
             segment_bytes: options.segment_length(),
+            durability: options.durability,
             // The first epoch of the stream went to the segment that recovery created.
             epochs: Epochs::new(options.seed).skip_one(),
             spare: Spare::Absent,
@@ -128,19 +130,29 @@ impl Roller {
         let mut memory = BlockWriter::new();
         memory.fill_page(&page);
         let segment = Segment::new(header, Arc::clone(file), PAGE_BYTES as u64, base, Vec::new(), None);
-        self.spare = Spare::Unnamed;
+        self.spare = Spare::Unnamed(Arc::clone(file));
         self.retired.push_back((Arc::clone(&active.segment), active.totals));
         Some((ActiveSegment::new(segment, crc, self.segment_bytes), memory))
     }
 
     pub(super) fn header_landed(&mut self, base: Sequence) {
-        self.chores.push_back(Chore::name_spare(&self.directory, base));
+        let unsynced = match &self.spare {
+            Spare::Unnamed(file) => self.unsynced(file),
+            _ => None,
+        };
+        self.chores.push_back(Chore::name_spare(&self.directory, base, unsynced));
     }
 
     pub(super) fn durable_moved(&mut self, durable: Sequence) {
         while let Some((segment, footer)) = self.retired.pop_front_if(|(_, footer)| footer.end_sequence <= durable) {
-            self.chores.push_back(Chore::seal(segment, footer));
+            let unsynced = self.unsynced(segment.file());
+            self.chores.push_back(Chore::seal(segment, footer, unsynced));
         }
+    }
+
+    /// The file, at levels that leave it in the page cache.
+    fn unsynced(&self, file: &Arc<dyn SegmentFile>) -> Option<Arc<dyn SegmentFile>> {
+        (self.durability != Durability::Durable).then(|| Arc::clone(file))
     }
 
     pub(super) fn next_chore(&mut self) -> Option<Chore> {
@@ -184,7 +196,7 @@ impl Roller {
             view.remove_segment(active.segment.base());
             Chore::remove(&self.directory, Segment::file_name(active.segment.base()))
         } else {
-            Chore::seal(Arc::clone(&active.segment), active.totals)
+            Chore::seal(Arc::clone(&active.segment), active.totals, self.unsynced(active.segment.file()))
         };
         self.chores.push_back(last);
         if matches!(self.spare, Spare::Ready(_)) {

@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use futures_lite::future::block_on;
 use tapeline::{AdapterError, Driver, EventBus, IngestionError, Poison, Producer, Session, Ticket, kinds};
 
-use super::{PATIENCE, config, payload};
+use super::{PATIENCE, Random, config, payload};
 
 const DIRECTORY: &str = "TAPELINE_POWER_DIRECTORY";
 const ORDERS: &str = "TAPELINE_POWER_ORDERS";
@@ -35,23 +35,44 @@ pub(super) struct Orders {
     pub(super) close_after: u64,
     /// Whether blocks are written by the blocking driver.
     pub(super) is_blocking: bool,
+    /// At level `PageCache` instead of `Durable`.
+    pub(super) is_cached: bool,
 }
 
+/// Events of a process that never comes to its end.
+const ENDLESS: u64 = 1_000_000;
+
 impl Orders {
+    pub(super) fn draw(round: u64, is_cached: bool, random: &mut Random) -> Self {
+        Self {
+            round,
+            flush_every: [3, 50, 1000, ENDLESS][random.below(4) as usize],
+            close_after: [1 + random.below(4000), ENDLESS, ENDLESS][random.below(3) as usize],
+            is_blocking: random.below(4) == 0,
+            is_cached,
+        }
+    }
+
+    /// Whether the process comes to its end, if it is let.
+    pub(super) fn closes(&self) -> bool {
+        self.close_after < ENDLESS
+    }
+
     fn to_text(&self) -> String {
-        format!("{} {} {} {}", self.round, self.flush_every, self.close_after, u8::from(self.is_blocking))
+        let [blocking, cached] = [self.is_blocking, self.is_cached].map(u8::from);
+        format!("{} {} {} {blocking} {cached}", self.round, self.flush_every, self.close_after)
     }
 
     fn of_text(text: &str) -> Self {
         let numbers: Vec<u64> = text.split(' ').map(|number| number.parse().expect("a number")).collect();
-        let [round, flush_every, close_after, blocking] = numbers[..] else { panic!("orders: {text}") };
-        Self { round, flush_every, close_after, is_blocking: blocking == 1 }
+        let [round, flush_every, close_after, blocking, cached] = numbers[..] else { panic!("orders: {text}") };
+        Self { round, flush_every, close_after, is_blocking: blocking == 1, is_cached: cached == 1 }
     }
 }
 
 #[test]
 fn orders_arrive_as_given() {
-    let orders = Orders { round: 1, flush_every: 2, close_after: 3, is_blocking: true };
+    let orders = Orders { round: 1, flush_every: 2, close_after: 3, is_blocking: true, is_cached: false };
     assert_eq!(Orders::of_text(&orders.to_text()), orders);
 }
 
@@ -63,7 +84,8 @@ fn child() {
     let driver = if orders.is_blocking { Driver::Blocking } else { Driver::Auto };
     // The test harness has begun a line.
     say("\nopening");
-    let config = config(Path::new(&directory)).driver(driver).build().expect("configuration");
+    let config = config(Path::new(&directory), orders.is_cached);
+    let config = config.driver(driver).build().expect("configuration");
     let bus = match block_on(EventBus::new(config)) {
         Ok(bus) => bus,
         Err(error) => return say(&format!("unopened {error}")),
