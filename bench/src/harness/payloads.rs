@@ -17,6 +17,12 @@ impl Payloads {
         Self { bytes, length }
     }
 
+    /// One after the other, for ever; costs less than [`Payloads::of`].
+    #[inline]
+    pub(crate) fn cycle(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.chunks_exact(self.length.max(1)).cycle()
+    }
+
     /// The payload of event `number`.
     #[inline]
     pub(crate) fn of(&self, number: u64) -> &[u8] {

@@ -133,20 +133,24 @@ impl Burst {
     }
 
     fn each(&mut self) -> Result<(), IngestionError> {
-        for number in 0..self.events {
-            let _ = self.producer.emit(self.session, kinds::TOKEN, self.payloads.of(number as u64))?;
+        for payload in self.payloads.cycle().take(self.events) {
+            let _ = self.producer.emit(self.session, kinds::TOKEN, payload)?;
         }
         Ok(())
     }
 
     fn batches(&mut self) -> Result<(), IngestionError> {
         let mut batch: Batch<'_> = self.producer.batch(self.session);
-        for number in 0..self.events {
-            let _ = batch.push(kinds::TOKEN, self.payloads.of(number as u64))?;
-            if number % BATCH == BATCH - 1 {
-                batch.publish()?;
+        let mut payloads = self.payloads.cycle();
+        let mut left = self.events;
+        while left > 0 {
+            let events = left.min(BATCH);
+            for payload in payloads.by_ref().take(events) {
+                let _ = batch.push(kinds::TOKEN, payload)?;
             }
+            batch.publish()?;
+            left -= events;
         }
-        batch.publish()
+        Ok(())
     }
 }
