@@ -11,7 +11,7 @@
 
 use super::bytes::{get, get_u32, get_u64, put};
 use super::checksum::{Checksum, crc32c};
-use super::{BLOCK_BYTES_MAX, Epoch, PAGE_BYTES, PageError, RECORD_ALIGN, RecordError, RecordView, Sequence};
+use super::{BLOCK_BYTES_MAX, Epoch, PAGE_BYTES, PageError, RECORD_ALIGN, RecordError, RecordView, Sequence, prefetch};
 
 /// First bytes of every block.
 pub const BLOCK_MAGIC: [u8; 8] = *b"TAPEBLK1";
@@ -332,6 +332,7 @@ impl<'a> Iterator for Records<'a> {
             return Some(Err(RecordError::Length { payload: length, archive: self.records.len() }));
         };
         self.records = rest;
+        prefetch::ahead_of(rest);
         Some(RecordView::parse(record))
     }
 }

@@ -11,6 +11,7 @@ mod checksum;
 mod footer;
 mod identity;
 mod meta;
+mod prefetch;
 mod record;
 mod segment;
 
