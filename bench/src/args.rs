@@ -93,6 +93,9 @@ pub(crate) struct IngestArgs {
     /// What a producer does while its lane is full
     #[arg(long, value_enum, default_value_t = WhenFull::Wait)]
     pub(crate) full: WhenFull,
+    /// MiB of a lane, a power of two
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) lane_mib: u32,
 }
 
 /// Options of `burst`.

@@ -21,6 +21,9 @@ use crate::harness::{Outcome, bus};
 /// Events between two looks at the clock, and of one published batch.
 const STRIDE: usize = 64;
 
+/// Bytes of a lane for each event that it holds: as in the bus's defaults.
+const EVENT_LANE_BYTES: usize = 64;
+
 /// Strides between two looks at the clock.
 const STRIDES: usize = 16;
 
@@ -52,6 +55,7 @@ pub(crate) struct Load {
     pub(crate) payload: usize,
     pub(crate) publish: Publish,
     pub(crate) full: WhenFull,
+    pub(crate) lane_mib: u32,
     pub(crate) seconds: f64,
     pub(crate) cores: Cores,
 }
@@ -79,6 +83,7 @@ pub(crate) fn run(args: &IngestArgs, output: &mut Output) -> Outcome<()> {
             payload: args.common.payload,
             publish,
             full: args.full,
+            lane_mib: args.lane_mib,
             seconds: args.seconds,
             cores: Cores::plan(usize::from(args.producers), usize::from(args.shards))?,
         };
@@ -95,6 +100,7 @@ fn measure(load: &Load, args: &IngestArgs) -> Outcome<Report> {
         .param("producers", args.producers)
         .param("shards", args.shards)
         .param("full", load.full.name())
+        .param("lane_mib", load.lane_mib)
         .param("seconds", rounded(load.seconds))
         .param("rounds", args.common.rounds);
     let (mut rounds, mut trips) = (Vec::new(), Vec::new());
@@ -144,7 +150,10 @@ fn limit(load: &Load, directory: &Path) -> Outcome<WriteLimit> {
 
 /// One round with a new log. Adds to `report` how the bus ran.
 pub(crate) fn round(load: &Load, directory: &Path, report: Report) -> Outcome<(Round, Report)> {
-    let config = bus::config(load.level, directory, &load.cores);
+    let lane_bytes = (load.lane_mib as usize) << 20;
+    let config = bus::config(load.level, directory, &load.cores)
+        .lane_bytes(lane_bytes)
+        .ring_buffer_capacity(lane_bytes / EVENT_LANE_BYTES);
     let bus = bus::open(match load.full {
         WhenFull::Wait => config,
         WhenFull::Spin => config.backpressure_mode(BackpressureMode::FailProducer),
