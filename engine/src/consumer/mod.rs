@@ -8,8 +8,6 @@ mod files;
 mod page;
 mod poll;
 mod replay;
-#[cfg(test)]
-mod tests;
 
 pub use files::{Damage, LogFiles, SegmentSummary, SessionSummary, Verification};
 pub(crate) use poll::poll;

@@ -124,7 +124,7 @@ impl LaneHandle {
     }
 
     /// Whether the writer is gone. [`LaneHandle::published`], read after this said `true`, is final.
-    #[cfg(test)]
+    #[cfg(all(test, not(tapeline_loom)))]
     pub(crate) fn is_abandoned(&self) -> bool {
         self.numbers.is_abandoned()
     }

@@ -26,7 +26,7 @@ pub(crate) struct Run<'a> {
 impl Run<'_> {
     /// Whether there is no record.
     #[inline]
-    #[cfg(test)]
+    #[cfg(all(test, not(tapeline_loom)))]
     pub(crate) fn is_empty(&self) -> bool {
         self.lengths.is_empty()
     }

@@ -5,8 +5,6 @@
 
 mod block;
 mod reader;
-#[cfg(test)]
-mod tests;
 
 pub use block::Block;
 pub use reader::{Gap, LogReader, ReadError, Step};
