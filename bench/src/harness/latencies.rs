@@ -27,11 +27,6 @@ impl Latencies {
         self.0.saturating_record(ticks);
     }
 
-    /// Forgets all calls; the memory stays.
-    pub(crate) fn clear(&mut self) {
-        self.0.reset();
-    }
-
     /// The percentiles that are reported.
     pub(crate) fn percentiles(&self, clock: Clock) -> Percentiles {
         let at = |quantile| clock.nanos(self.0.value_at_quantile(quantile));
