@@ -21,7 +21,7 @@ pub use consumer::{
 pub use error::{
     AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, IngestionError, IngestionResult,
 };
-pub use event::{Event, Payload, RawEvent, StoredEvent};
+pub use event::{Event, EventView, Payload, RawEvent, StoredEvent};
 pub use producer::{Batch, Producer, Session, Ticket};
 pub use route::{IntoSession, session_id};
 pub use shard::ShardStats;

@@ -1,11 +1,15 @@
 //! Events as users hand them in and get them back.
 
+mod view;
+
 use std::fmt;
 use std::ops::Deref;
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use tapeline_storage::format::{Kind, LogId, Sequence, SessionId};
+
+pub use view::EventView;
 
 use crate::route::IntoSession;
 
