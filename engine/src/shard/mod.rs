@@ -100,7 +100,7 @@ impl<B: Background> Shard<B> {
         for slot in &mut self.slots {
             drained += slot.drain(&mut self.log, now, LANE_TURN_BYTES);
         }
-        self.log.publish();
+        self.log.publish(|_| {});
         // What readers cannot see yet is still the lane's.
         if self.log.view().appended() == self.log.next_sequence() {
             self.slots.iter_mut().for_each(LaneSlot::release);

@@ -100,6 +100,19 @@ impl BlockMemory {
         Records::new(records, column)
     }
 
+    /// Bytes of the first `count` records, which are visible.
+    ///
+    /// # Panics
+    /// If they are not visible.
+    pub fn bytes_of(&self, count: usize) -> usize {
+        assert!(count <= self.visible().0, "records are not visible");
+        // SAFETY: rule 2 freezes these entries.
+        let column = unsafe { self.slice(Self::BLOCK_BYTES, column_bytes(count)) };
+        let units =
+            column.chunks_exact(size_of::<u16>()).map(|unit| usize::from(u16::from_le_bytes([unit[0], unit[1]])));
+        units.sum::<usize>() * RECORD_ALIGN
+    }
+
     /// # Safety
     /// The bytes lie in the allocation and are not written while the slice lives.
     unsafe fn slice(&self, at: usize, length: usize) -> &[u8] {

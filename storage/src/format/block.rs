@@ -295,25 +295,34 @@ impl<'a> BlockView<'a> {
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
     records: &'a [u8],
-    column: std::slice::ChunksExact<'a, u8>,
+    column: &'a [u8],
 }
 
 impl<'a> Records<'a> {
     /// Over records and their length column (two bytes a record, little-endian, in units of 16 bytes).
     pub fn new(records: &'a [u8], column: &'a [u8]) -> Self {
-        Self { records, column: column.chunks_exact(size_of::<u16>()) }
+        Self { records, column }
     }
 
     /// Records not yet handed out.
     pub fn remaining(&self) -> usize {
-        self.column.len()
+        self.column.len() / size_of::<u16>()
     }
 
     /// Passes over `count` records.
     pub fn skip_records(&mut self, count: usize) {
         let count = count.min(self.remaining());
-        let skipped: usize = self.column.by_ref().take(count).map(length_of).sum();
+        let (skipped, rest) = self.column.split_at(column_bytes(count));
+        let skipped: usize = skipped.chunks_exact(size_of::<u16>()).map(length_of).sum();
+        self.column = rest;
         self.records = self.records.get(skipped..).unwrap_or_default();
+    }
+
+    /// Leaves out all but the next `count` records.
+    pub fn take_records(&mut self, count: usize) {
+        if count < self.remaining() {
+            self.column = &self.column[..column_bytes(count)];
+        }
     }
 }
 
@@ -326,12 +335,13 @@ impl<'a> Iterator for Records<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let length = length_of(self.column.next()?);
+        let (length, column) = self.column.split_first_chunk::<2>()?;
+        let length = length_of(length);
         let Some((record, rest)) = self.records.split_at_checked(length) else {
-            self.column = [].chunks_exact(size_of::<u16>());
+            self.column = &[];
             return Some(Err(RecordError::Length { payload: length, archive: self.records.len() }));
         };
-        self.records = rest;
+        (self.records, self.column) = (rest, column);
         prefetch::ahead_of(rest);
         Some(RecordView::parse(record))
     }

@@ -23,7 +23,8 @@ const SCHEMA: usize = 40;
 const EPOCH: usize = 48;
 const BASE_SEQUENCE: usize = 56;
 const CREATED: usize = 64;
-const RESERVED: usize = 72;
+const RUN: usize = 72;
+const RESERVED: usize = 80;
 
 /// Header of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,9 @@ pub struct SegmentHeader {
     pub base_sequence: Sequence,
     /// Creation time, nanoseconds since the Unix epoch.
     pub created: u64,
+    /// Epoch of the first segment of the same run: of the same opening for writing. Sequences above the durable watermark
+    /// that one run lost in a crash are given again by the next.
+    pub run: Epoch,
 }
 
 impl SegmentHeader {
@@ -53,6 +57,7 @@ impl SegmentHeader {
         put(&mut page, EPOCH, self.epoch.get().to_le_bytes());
         put(&mut page, BASE_SEQUENCE, self.base_sequence.get().to_le_bytes());
         put(&mut page, CREATED, self.created.to_le_bytes());
+        put(&mut page, RUN, self.run.get().to_le_bytes());
         let crc = crc32c(&page[VERSION..]);
         put(&mut page, CRC, crc.to_le_bytes());
         page
@@ -82,6 +87,7 @@ impl SegmentHeader {
             epoch: Epoch::new(get_u64(page, EPOCH)),
             base_sequence: Sequence::new(get_u64(page, BASE_SEQUENCE)),
             created: get_u64(page, CREATED),
+            run: Epoch::new(get_u64(page, RUN)),
         };
         Ok((header, crc))
     }

@@ -56,6 +56,7 @@ fn sample() -> Vec<u8> {
         epoch: EPOCH,
         base_sequence: Sequence::new(7),
         created: 1_700_000_000_000_000_000,
+        run: Epoch::new(0x99aa_bbcc_ddee_ff00),
     };
     let page = header.encode();
     let (_, crc) = SegmentHeader::decode(&page).expect("own header");

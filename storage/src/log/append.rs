@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::pipeline::Pipeline;
 use super::pool::BlockPool;
-use super::{Chore, ChoreDone, LogOptions, LogView, Poison};
+use super::{Chore, ChoreDone, LogOptions, LogView, Poison, Run};
 use crate::device::{BlockMemory, BlockWriter, Doorbell};
 use crate::format::{Checksum, RECORD_ALIGN, Sequence, timestamp_of};
 
@@ -33,7 +33,7 @@ pub struct Log {
 impl Log {
     /// A log without files: its blocks are the store, and the oldest goes when the budget is used up.
     pub fn in_memory(options: &LogOptions) -> Self {
-        let view = LogView::new(options.log_id, options.shard, Sequence::ZERO, Vec::new());
+        let view = LogView::new(options.log_id, options.shard, Sequence::ZERO, Vec::new(), Some(Run::default()));
         Self::with(options, view, BlockPool::new(options.blocks), None)
     }
 
@@ -105,8 +105,9 @@ impl Log {
         (taken, bytes)
     }
 
-    /// Lets readers see what was appended.
-    pub fn publish(&mut self) {
+    /// Lets readers see what was appended. `announce` is given each block that was begun since the last time, before
+    /// anything in it can be seen to be there.
+    pub fn publish(&mut self, mut announce: impl FnMut(&Arc<BlockMemory>)) {
         if self.view.appended() == self.next {
             return;
         }
@@ -116,7 +117,10 @@ impl Log {
         if !self.unlisted.is_empty() {
             // A reader has the tail locked: what is appended becomes visible a turn later.
             let Some(mut tail) = self.view.try_tail() else { return };
-            tail.extend(self.unlisted.drain(..));
+            for block in self.unlisted.drain(..) {
+                announce(&block);
+                tail.push_back(block);
+            }
         }
         self.view.set_appended(self.next);
         if self.pipeline.is_none() {
@@ -175,10 +179,10 @@ impl Log {
     /// The poison, or an error in words if the disk is full: then what was not durable stays so, and recovery finds
     /// what reached the disk.
     pub fn close(&mut self, doorbell: &Doorbell, mut clock: impl FnMut() -> u64) -> Result<(), Poison> {
-        self.publish();
+        self.publish(|_| {});
         while !self.is_idle() && self.poison().is_none() {
             let now = clock();
-            self.publish();
+            self.publish(|_| {});
             let moved = self.turn(now, true);
             match self.next_chore() {
                 Some(chore) => self.chore_done(chore.run(), now),

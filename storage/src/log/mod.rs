@@ -16,6 +16,7 @@ mod pipeline;
 mod pool;
 mod recover;
 mod roll;
+mod run;
 mod scan;
 mod segment;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use chore::{Chore, ChoreDone};
 pub use directory::{DirectoryError, LogDirectory};
 pub use options::{Durability, LogOptions};
 pub use recover::{Cut, Recovered, recover};
+pub use run::{Expired, Place, Run};
 pub use scan::{OpenError, Scan, scan};
 pub use segment::{BlockPlace, Segment};
 pub use view::{LogView, Poison};

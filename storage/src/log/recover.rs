@@ -10,7 +10,7 @@ use super::pipeline::Pipeline;
 use super::pool::BlockPool;
 use super::roll::{ActiveSegment, Epochs, SPARE_NAME};
 use super::scan::{FoundSegment, OpenError, Scan, scan};
-use super::{Log, LogOptions, LogView, Segment};
+use super::{Log, LogOptions, LogView, Run, Segment};
 use crate::device::{Device, Directory};
 use crate::format::{PAGE_BYTES, SegmentHeader, Sequence};
 
@@ -72,7 +72,7 @@ pub fn recover(directory: Arc<dyn Directory>, options: LogOptions, now: u64) -> 
     let (end, last_timestamp) = (found.end(), found.last_timestamp());
     let (segments, cuts) = seal_all(&directory, found)?;
     let active = begin(&directory, &options, end, now)?;
-    let view = LogView::new(options.log_id, options.shard, end, segments);
+    let view = LogView::new(options.log_id, options.shard, end, segments, Some(Run::of(&active.segment)));
     view.add_segment(Arc::clone(&active.segment));
     Ok(Recovered { options, directory, view, active, cuts, last_timestamp })
 }
@@ -120,12 +120,14 @@ fn begin(
     let name = Segment::file_name(base);
     let path = format!("{}/{name}", directory.path());
     let length = options.segment_length();
+    let epoch = Epochs::new(options.seed).draw();
     let header = SegmentHeader {
         log_id: options.log_id,
         shard: options.shard,
-        epoch: Epochs::new(options.seed).draw(),
+        epoch,
         base_sequence: base,
         created: now,
+        run: epoch,
     };
     let page = header.encode();
     let crc = SegmentHeader::decode(&page).map_or(0, |(_, crc)| crc);

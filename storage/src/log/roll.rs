@@ -124,6 +124,7 @@ impl Roller {
             epoch: self.epochs.draw(),
             base_sequence: base,
             created: now,
+            run: active.segment.header().run,
         };
         let page = header.encode();
         let crc = SegmentHeader::decode(&page).map_or(0, |(_, crc)| crc);

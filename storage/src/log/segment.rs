@@ -156,12 +156,25 @@ impl Segment {
     /// # Errors
     /// The kernel's, where headers cannot be read.
     pub(crate) fn place_of(&self, sequence: Sequence) -> io::Result<Option<BlockPlace>> {
+        self.with_places(sequence, |places, after| places.get(after.checked_sub(1)?).copied())
+    }
+
+    /// The place of the block behind the one that holds `sequence`, if it is known. Cost as [`Segment::place_of`].
+    ///
+    /// # Errors
+    /// As [`Segment::place_of`].
+    pub(crate) fn place_after(&self, sequence: Sequence) -> io::Result<Option<BlockPlace>> {
+        self.with_places(sequence, |places, after| places.get(after).copied())
+    }
+
+    /// Looks among the places, of which the first `after` start at `sequence` or before.
+    fn with_places<T>(&self, sequence: Sequence, look: impl FnOnce(&[BlockPlace], usize) -> T) -> io::Result<T> {
         let mut places = lock(&self.places);
         if places.is_empty() && self.footer.get().is_some() {
             *places = self.read_places()?;
         }
         let after = places.partition_point(|place| place.first_sequence <= sequence);
-        Ok(after.checked_sub(1).and_then(|at| places.get(at)).copied())
+        Ok(look(&places, after))
     }
 
     /// Hops from header to header as far as they chain; a reader meets what is behind with its own checks.

@@ -5,3 +5,4 @@ mod damage;
 mod depth;
 mod faults;
 mod harness;
+mod runs;

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::Segment;
+use super::{Expired, Place, Run, Segment};
 use crate::device::BlockMemory;
 use crate::format::{LogId, Sequence};
 
@@ -36,6 +36,7 @@ pub struct Poison {
 pub struct LogView {
     log_id: LogId,
     shard: u16,
+    run: Run,
     appended: AtomicU64,
     durable: AtomicU64,
     trimmed: AtomicU64,
@@ -46,12 +47,19 @@ pub struct LogView {
 }
 
 impl LogView {
-    /// A view of a log whose next event is `next`, standing in `segments`.
-    pub(crate) fn new(log_id: LogId, shard: u16, next: Sequence, segments: Vec<Arc<Segment>>) -> Arc<Self> {
+    /// A view of a log whose next event is `next`, standing in `segments`. `run`: the one that writes, if any does.
+    pub(crate) fn new(
+        log_id: LogId,
+        shard: u16,
+        next: Sequence,
+        segments: Vec<Arc<Segment>>,
+        run: Option<Run>,
+    ) -> Arc<Self> {
         let trimmed = segments.first().map_or(next, |segment| segment.base());
         Arc::new(Self {
             log_id,
             shard,
+            run: run.or_else(|| Run::last_of(&segments)).unwrap_or_default(),
             appended: AtomicU64::new(next.get()),
             durable: AtomicU64::new(next.get()),
             trimmed: AtomicU64::new(trimmed.get()),
@@ -98,6 +106,37 @@ impl LogView {
     /// The error that ended the log, if one did.
     pub fn poison(&self) -> Option<&Poison> {
         self.poison.get()
+    }
+
+    /// The place before `next`, to be found again by [`LogView::resume`].
+    pub fn place(&self, next: Sequence) -> Place {
+        let run = match next.get().checked_sub(1).map(Sequence::new) {
+            // Nothing was read before it: no run can have lost what was read.
+            None => Run::default(),
+            Some(last) if last >= self.run.base => self.run,
+            Some(last) => Run::at(&lock(&self.segments), last),
+        };
+        Place { next, run }
+    }
+
+    /// Where a reader goes on that stood at `place`, perhaps before a restart. Below `place.next` if a crash took what
+    /// it had read above the durable watermark, whose sequences have been given to other events since.
+    ///
+    /// # Errors
+    /// [`Expired`], where the log does not remember the run that the place belongs to.
+    pub fn resume(&self, place: Place) -> Result<Sequence, Expired> {
+        if place.run == self.run || place.run == Run::default() {
+            return Ok(place.next.min(self.appended()));
+        }
+        let segments = lock(&self.segments);
+        if let Some(end) = place.run.end_in(&segments) {
+            return Ok(place.next.min(end));
+        }
+        // A run that left no segment made nothing durable.
+        match place.run.base >= self.trimmed() {
+            true => Ok(place.run.base.min(self.appended())),
+            false => Err(Expired),
+        }
     }
 
     /// Segments, oldest first.

@@ -54,6 +54,11 @@ impl Block {
         Self { first_sequence: view_first.plus(skip as u64), count: count - skip, source: Source::Read { bytes, skip } }
     }
 
+    /// Leaves out the records from `end` on, which lies in the block.
+    pub(super) fn end_at(&mut self, end: Sequence) {
+        self.count = self.count.min(end.since(self.first_sequence) as usize);
+    }
+
     /// Sequence of the first record.
     pub fn first_sequence(&self) -> Sequence {
         self.first_sequence
@@ -76,19 +81,20 @@ impl Block {
             Source::Mapped { segment, at, skip } => {
                 let mapped = segment.sealed_map().ok().flatten();
                 let bytes = mapped.and_then(|sealed| sealed.mapping.bytes().get(*at..)).unwrap_or_default();
-                Self::records_of(bytes, segment.epoch(), *skip)
+                Self::records_of(bytes, segment.epoch(), *skip, self.count)
             }
-            Source::Read { bytes, skip } => Self::records_of(bytes.as_slice(), bytes.epoch, *skip),
+            Source::Read { bytes, skip } => Self::records_of(bytes.as_slice(), bytes.epoch, *skip, self.count),
         }
     }
 
-    /// The block was checked when it was made: this finds its records again.
-    fn records_of(bytes: &[u8], epoch: crate::format::Epoch, skip: usize) -> Records<'_> {
+    /// The block was checked when it was made: this finds `count` of its records again, behind `skip`.
+    fn records_of(bytes: &[u8], epoch: crate::format::Epoch, skip: usize, count: usize) -> Records<'_> {
         let mut records = match BlockView::of_checked(bytes, epoch) {
             Ok(view) => view.records(),
             Err(_) => Records::new(&[], &[]),
         };
         records.skip_records(skip);
+        records.take_records(count);
         records
     }
 }

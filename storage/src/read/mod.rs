@@ -7,7 +7,7 @@ mod block;
 mod reader;
 
 pub use block::Block;
-pub use reader::{Gap, LogReader, ReadError, Step};
+pub use reader::{Gap, LogReader, ReadError, Step, Visibility};
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub fn open_shard(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16) -> 
             Ok(found) => {
                 let (end, last_timestamp) = (found.end(), found.last_timestamp());
                 let segments = found.segments.into_iter().map(|found| found.segment).collect();
-                return Ok((LogView::new(log_id, shard, end, segments), last_timestamp));
+                return Ok((LogView::new(log_id, shard, end, segments, None), last_timestamp));
             }
             Err(error) if look == LOOKS => return Err(error),
             Err(_) => look += 1,

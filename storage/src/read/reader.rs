@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::block::{AlignedBytes, Block};
 use crate::device::BlockMemory;
-use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, PAGE_BYTES, RECORD_ALIGN, Sequence};
+use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, PAGE_BYTES, Sequence};
 use crate::log::{LogView, Segment};
 
 /// Bytes of a mapping that are populated at a time: two largest blocks.
@@ -67,7 +67,18 @@ pub enum ReadError {
 pub struct LogReader {
     view: Arc<LogView>,
     next: Sequence,
+    visibility: Visibility,
     place: Place,
+}
+
+/// Up to where a reader reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Visibility {
+    /// Everything that is readable; what a crash may still take is included.
+    #[default]
+    Appended,
+    /// What is acknowledged at the log's level.
+    Durable,
 }
 
 /// Where `next` lies, as far as it is known.
@@ -91,7 +102,14 @@ enum Place {
 impl LogReader {
     /// A reader that stands before `next`.
     pub fn new(view: Arc<LogView>, next: Sequence) -> Self {
-        Self { view, next, place: Place::Unknown }
+        Self { view, next, visibility: Visibility::default(), place: Place::Unknown }
+    }
+
+    /// The same, reading up to what `visibility` says.
+    #[must_use]
+    pub fn with_visibility(mut self, visibility: Visibility) -> Self {
+        self.visibility = visibility;
+        self
     }
 
     /// Sequence of the next record it will hand out.
@@ -99,7 +117,46 @@ impl LogReader {
         self.next
     }
 
-    /// Goes back to `next`, a sequence within the block that was handed out last, to be handed the rest again.
+    /// Sequence after the last that it may hand out now.
+    pub fn end(&self) -> Sequence {
+        match self.visibility {
+            Visibility::Appended => self.view.appended(),
+            Visibility::Durable => self.view.durable(),
+        }
+    }
+
+    /// Whether the next step has to find a block first: then [`LogReader::enter`] spares it the search.
+    pub fn needs_block(&self) -> bool {
+        match &self.place {
+            Place::Unknown => true,
+            Place::Tail { memory, count, .. } => *count == memory.visible().0,
+            Place::Segment { .. } => false,
+        }
+    }
+
+    /// Goes on in `memory`, a block of the log's tail, if it starts with the reader's place. Returns whether it does.
+    pub fn enter(&mut self, memory: Arc<BlockMemory>) -> bool {
+        let starts = memory.first_sequence() == self.next;
+        if starts {
+            self.place = Place::Tail { memory, count: 0, bytes: 0 };
+        }
+        starts
+    }
+
+    /// Goes past the block that [`LogReader::step`] could not read, to the next one that can be found: the one behind
+    /// it, or, where its header is damaged too, the next segment.
+    pub fn pass_damage(&mut self) -> Gap {
+        let from = self.next;
+        let behind = self.view.segment_of(from).and_then(|segment| {
+            let next = segment.place_after(from).ok().flatten().map(|place| place.first_sequence);
+            next.or_else(|| Some(segment.end_sequence()).filter(|end| *end > from))
+        });
+        let to = behind.unwrap_or_else(|| self.view.appended());
+        self.move_to(to, Place::Unknown);
+        Gap { from, to }
+    }
+
+    /// Moves to `next`.
     pub fn return_to(&mut self, next: Sequence) {
         if next != self.next {
             self.move_to(next, Place::Unknown);
@@ -119,7 +176,8 @@ impl LogReader {
     /// [`ReadError`]; the reader stays where it is.
     pub fn step(&mut self) -> Result<Step, ReadError> {
         loop {
-            if self.next >= self.view.appended() {
+            let end = self.end();
+            if self.next >= end {
                 return Ok(Step::End);
             }
             let trimmed = self.view.trimmed();
@@ -137,7 +195,11 @@ impl LogReader {
                 Place::Tail { memory, count, bytes } => self.tail_step(memory, count, bytes),
                 Place::Segment { segment, offset, populated } => self.segment_step(segment, offset, populated)?,
             };
-            if let Some(block) = step {
+            if let Some(mut block) = step {
+                if block.end_sequence() > end && self.visibility == Visibility::Durable {
+                    block.end_at(end);
+                    self.return_to(end);
+                }
                 return Ok(Step::Block(block));
             }
         }
@@ -151,11 +213,9 @@ impl LogReader {
     fn locate(&self) -> Result<Place, ReadError> {
         if let Some(memory) = self.view.tail_block(self.next) {
             let count = self.next.since(memory.first_sequence()) as usize;
-            let (visible, end) = memory.visible();
-            if count < visible {
-                let mut records = memory.records(0, visible, 0, end);
-                let before: usize = records.by_ref().take(count).map(|record| record.map_or(0, length_of)).sum();
-                return Ok(Place::Tail { memory, count, bytes: before });
+            if count < memory.visible().0 {
+                let bytes = memory.bytes_of(count);
+                return Ok(Place::Tail { memory, count, bytes });
             }
         }
         let Some(segment) = self.view.segment_of(self.next) else { return Ok(Place::Unknown) };
@@ -266,10 +326,4 @@ impl LogReader {
     fn corrupt(&self, segment: &Segment, offset: u64, source: BlockError) -> ReadError {
         ReadError::Corrupt { shard: self.view.shard(), segment: Segment::file_name(segment.base()), offset, source }
     }
-}
-
-fn length_of(record: crate::format::RecordView<'_>) -> usize {
-    let length = crate::format::archived_bytes(record.payload().len());
-    debug_assert!(length.is_multiple_of(RECORD_ALIGN));
-    length
 }

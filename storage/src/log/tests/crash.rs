@@ -145,7 +145,7 @@ fn memory_log_keeps_what_its_budget_holds_and_says_what_is_gone() {
     for number in 0..200u64 {
         let (records, lengths) = super::harness::run_of(number..number + 1, longest);
         assert_eq!(log.append(&records, &lengths, 1).0, 1);
-        log.publish();
+        log.publish(|_| {});
         assert_eq!(log.view().durable(), Sequence::new(number + 1));
     }
     let trimmed = log.view().trimmed();

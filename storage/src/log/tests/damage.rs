@@ -56,8 +56,14 @@ fn renamed_and_copied_segments_are_named() {
 #[test]
 fn overlapping_segment_is_named() {
     let disk = disk_with_log(true);
-    let header =
-        SegmentHeader { log_id: LOG, shard: 0, epoch: Epoch::new(1), base_sequence: Sequence::new(1), created: 0 };
+    let header = SegmentHeader {
+        log_id: LOG,
+        shard: 0,
+        epoch: Epoch::new(1),
+        base_sequence: Sequence::new(1),
+        created: 0,
+        run: Epoch::new(1),
+    };
     let name = "00000000000000000001.seg";
     disk.copy_file(DIRECTORY, FIRST, name);
     disk.overwrite(DIRECTORY, name, 0, &header.encode());

@@ -74,7 +74,7 @@ impl Machine {
     /// One turn with its chore.
     pub(super) fn turn(&mut self, wanted: bool) {
         self.now += 1_000_000;
-        self.log.publish();
+        self.log.publish(|_| {});
         self.log.turn(self.now, wanted);
         if let Some(chore) = self.log.next_chore() {
             self.log.chore_done(chore.run(), self.now);
