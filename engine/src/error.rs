@@ -6,7 +6,7 @@ use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{DirectoryError, OpenError, Poison};
 use tapeline_storage::read::ReadError;
 
-use crate::consumer::Damage;
+use crate::consumer::{Damage, FilterError};
 
 /// Why an event was not taken. The caller still has it.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +150,9 @@ pub enum ConsumerError {
     /// The cursor is damaged, of another version, or of another log.
     #[error("invalid cursor: {0}")]
     InvalidCursor(String),
+    /// The filter is malformed or too large.
+    #[error(transparent)]
+    InvalidFilter(#[from] FilterError),
     /// Events that the log does not hold any more. Reading goes on behind them.
     #[error("shard {shard}: sequences {from} to {to} are gone")]
     Gap {

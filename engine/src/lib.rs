@@ -16,7 +16,8 @@ mod timestamp;
 pub use bus::{EventBus, EventBusStats};
 pub use config::{BackpressureMode, Driver, EventBusConfig, EventBusConfigBuilder, Host, LogConfig, PlacementConfig};
 pub use consumer::{
-    ConsumeRequest, ConsumeResponse, Damage, LogFiles, Replay, SegmentSummary, SessionSummary, ShardGap, Verification,
+    CompiledFilter, ConsumeRequest, ConsumeResponse, Damage, Filter, FilterBuilder, FilterError, LogFiles, Replay,
+    SegmentSummary, SessionSummary, ShardGap, Verification, json_path_get,
 };
 pub use error::{
     AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, IngestionError, IngestionResult,

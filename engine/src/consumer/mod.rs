@@ -5,11 +5,13 @@
 
 mod cursor;
 mod files;
+mod filter;
 mod page;
 mod poll;
 mod replay;
 
 pub use files::{Damage, LogFiles, SegmentSummary, SessionSummary, Verification};
+pub use filter::{CompiledFilter, Filter, FilterBuilder, FilterError, json_path_get};
 pub(crate) use poll::poll;
 pub use poll::{ConsumeRequest, ConsumeResponse, ShardGap};
 pub use replay::Replay;

@@ -1,0 +1,301 @@
+//! The grammar: filters from JSON and back.
+//!
+//! Objects and arrays are taken apart one level at a time and the parser skips what is inside without recursion, so
+//! text of any depth is refused at the first level too many, on any stack that holds the levels allowed. A text is
+//! scanned once per level at most.
+
+use std::fmt;
+use std::ops::Bound;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tapeline_storage::format::{Kind, SessionId};
+
+use super::compiled::{check_path, enter};
+use super::error::{FilterError, Place};
+use super::field::{Field, Relation, Test};
+use super::{Filter, Interval, Node, TEXT_BYTES_MAX, VALUE_DEPTH_MAX};
+
+/// The keys that may stand beside each other, in the order in which they are tried.
+const COMBINABLE: [&str; 4] = ["$and", "$or", "$not", "$eq"];
+
+pub(super) fn read(json: &str) -> Result<Filter, FilterError> {
+    if json.len() > TEXT_BYTES_MAX {
+        return Err(FilterError::TooLong { bytes: json.len(), max: TEXT_BYTES_MAX });
+    }
+    let raw = serde_json::from_str(json).map_err(|error| FilterError::Syntax { message: error.to_string() })?;
+    Reader { nodes: 0 }.filter(raw, 1, Place::ROOT)
+}
+
+struct Reader {
+    nodes: usize,
+}
+
+impl Reader {
+    fn filter(&mut self, raw: &RawValue, depth: usize, place: Place<'_>) -> Result<Filter, FilterError> {
+        enter(depth, &mut self.nodes, &place)?;
+        let members = Members::of(raw, &place)?;
+        let mut first = None;
+        for key in COMBINABLE.into_iter().filter(|key| members.has(key)) {
+            let found = members.required(key, &place).and_then(|raw| self.term(key, raw, depth, place.key(key)));
+            match found {
+                Ok(filter) => return Ok(filter),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        match (first, members.0.as_slice()) {
+            (first, _) if members.has("path") || members.has("value") => {
+                let field = read_field("$eq", &members, &place);
+                field.map(|field| Filter(Node::Field(field))).map_err(|error| first.unwrap_or(error))
+            }
+            (Some(error), _) => Err(error),
+            (None, [(key, raw)]) => self.term(key, raw, depth, place.key(key)),
+            (None, []) => Err(place.invalid("expected a term, found an empty object")),
+            (None, _) => Err(place.invalid("expected one term; combine several with $and")),
+        }
+    }
+
+    fn term(&mut self, key: &str, raw: &RawValue, depth: usize, place: Place<'_>) -> Result<Filter, FilterError> {
+        Ok(match key {
+            "$and" => Filter::and(self.list(raw, depth, place)?),
+            "$or" => Filter::or(self.list(raw, depth, place)?),
+            "$not" => Filter::not(self.filter(raw, depth + 1, place)?),
+            "$eq" if is_array(raw) => {
+                let Ok((path, value)) = serde_json::from_str::<(&RawValue, &RawValue)>(raw.get()) else {
+                    return Err(place.invalid("expected a path and a value"));
+                };
+                Filter::eq(read_path(path, &place.index(0))?, read_value(value, &place.index(1))?)
+            }
+            "$eq" | "$ne" | "$gt" | "$gte" | "$lt" | "$lte" | "$in" | "$exists" | "$prefix" | "$contains" => {
+                Filter(Node::Field(read_field(key, &Members::of(raw, &place)?, &place)?))
+            }
+            "$session" => Filter(read_sessions(raw, &place)?),
+            "$kind" => {
+                Filter::kinds(each(raw, &place, |raw, place| parse(raw, &place, "a number from 0 to 65535").map(Kind))?)
+            }
+            "$time" => Filter(Node::Time(read_interval(raw, &place)?)),
+            "$size" => Filter(Node::Size(read_interval(raw, &place)?)),
+            _ => return Err(place.invalid("unknown term")),
+        })
+    }
+
+    fn list(&mut self, raw: &RawValue, depth: usize, place: Place<'_>) -> Result<Vec<Filter>, FilterError> {
+        let filters: Vec<&RawValue> = parse(raw, &place, "an array of filters")?;
+        let filters = filters.into_iter().enumerate();
+        filters.map(|(index, raw)| self.filter(raw, depth + 1, place.index(index))).collect()
+    }
+}
+
+fn read_field(key: &str, members: &Members<'_>, place: &Place<'_>) -> Result<Field, FilterError> {
+    let argument = if key == "$in" { "values" } else { "value" };
+    if key != "$eq" {
+        members.only(&["path", argument], place)?;
+    }
+    let path = read_path(members.required("path", place)?, &place.key("path"))?;
+    if key == "$exists" && !members.has(argument) {
+        return Ok(Field { path, test: Test::Exists(true) });
+    }
+    let (raw, place) = (members.required(argument, place)?, place.key(argument));
+    let test = match key {
+        "$exists" => Test::Exists(parse(raw, &place, "true or false")?),
+        "$prefix" => Test::Prefix(parse(raw, &place, "a string")?),
+        "$in" if !is_array(raw) => return Err(place.invalid("expected an array")),
+        "$in" => Test::In(each(raw, &place, |raw, place| read_value(raw, &place))?),
+        "$ne" => Test::NotEqual(read_value(raw, &place)?),
+        "$gt" => Test::Order(Relation::Gt, read_value(raw, &place)?),
+        "$gte" => Test::Order(Relation::Gte, read_value(raw, &place)?),
+        "$lt" => Test::Order(Relation::Lt, read_value(raw, &place)?),
+        "$lte" => Test::Order(Relation::Lte, read_value(raw, &place)?),
+        "$contains" => Test::Contains(read_value(raw, &place)?),
+        _ => Test::Equal(read_value(raw, &place)?),
+    };
+    Ok(Field { path, test })
+}
+
+fn read_path(raw: &RawValue, place: &Place<'_>) -> Result<String, FilterError> {
+    let path: String = parse(raw, place, "a string")?;
+    check_path(&path, place)?;
+    Ok(path)
+}
+
+fn read_value(raw: &RawValue, place: &Place<'_>) -> Result<Value, FilterError> {
+    if nesting(raw.get()) > VALUE_DEPTH_MAX {
+        return Err(FilterError::TooDeep { place: place.to_string(), max: VALUE_DEPTH_MAX });
+    }
+    serde_json::from_str(raw.get()).map_err(|error| place.invalid(error.to_string()))
+}
+
+fn read_sessions(raw: &RawValue, place: &Place<'_>) -> Result<Node, FilterError> {
+    let (mut names, mut ids) = (Vec::new(), Vec::new());
+    each(raw, place, |raw, place| {
+        if raw.get().starts_with('{') {
+            let members = Members::of(raw, &place)?;
+            members.only(&["id"], &place)?;
+            ids.push(read_session_id(members.required("id", &place)?, &place.key("id"))?);
+        } else {
+            names.push(parse(raw, &place, "a session's name or {\"id\": ..}")?);
+        }
+        Ok(())
+    })?;
+    Ok(Node::Session { names, ids })
+}
+
+fn read_session_id(raw: &RawValue, place: &Place<'_>) -> Result<SessionId, FilterError> {
+    let text: String = parse(raw, place, "a string")?;
+    let digits = Some(text).filter(|text| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let id = digits.and_then(|digits| u128::from_str_radix(&digits, 16).ok());
+    id.map(SessionId).ok_or_else(|| place.invalid("expected 32 hex digits"))
+}
+
+fn read_interval(raw: &RawValue, place: &Place<'_>) -> Result<Interval, FilterError> {
+    let members = Members::of(raw, place)?;
+    members.only(&["gt", "gte", "lt", "lte"], place)?;
+    let bound = |exclusive: &str, inclusive: &str| match (members.has(exclusive), members.has(inclusive)) {
+        (true, true) => Err(place.invalid(format!("expected {exclusive} or {inclusive}, not both"))),
+        (true, false) => read_bound(&members, exclusive, place).map(Bound::Excluded),
+        (false, true) => read_bound(&members, inclusive, place).map(Bound::Included),
+        (false, false) => Ok(Bound::Unbounded),
+    };
+    Ok((bound("gt", "gte")?, bound("lt", "lte")?))
+}
+
+fn read_bound(members: &Members<'_>, key: &str, place: &Place<'_>) -> Result<u64, FilterError> {
+    parse(members.required(key, place)?, &place.key(key), "a whole number of 64 bits")
+}
+
+fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue, place: &Place<'_>, what: &str) -> Result<T, FilterError> {
+    serde_json::from_str(raw.get()).map_err(|_| place.invalid(format!("expected {what}")))
+}
+
+/// Reads the elements of an array, or the one thing that stands in its place.
+fn each<T>(
+    raw: &RawValue,
+    place: &Place<'_>,
+    mut read: impl FnMut(&RawValue, Place<'_>) -> Result<T, FilterError>,
+) -> Result<Vec<T>, FilterError> {
+    if !is_array(raw) {
+        return Ok(vec![read(raw, *place)?]);
+    }
+    let elements: Vec<&RawValue> = parse(raw, place, "an array")?;
+    elements.into_iter().enumerate().map(|(index, raw)| read(raw, place.index(index))).collect()
+}
+
+fn is_array(raw: &RawValue) -> bool {
+    raw.get().starts_with('[')
+}
+
+/// Levels of arrays and objects in valid JSON.
+fn nesting(json: &str) -> usize {
+    let (mut depth, mut deepest, mut text, mut escaped) = (0usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => text = !text,
+            b'[' | b'{' if !text => depth += 1,
+            b']' | b'}' if !text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// An object's keys and values as they come.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    fn of(raw: &'a RawValue, place: &Place<'_>) -> Result<Self, FilterError> {
+        parse(raw, place, "an object")
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(other, _)| other == key)
+    }
+
+    fn required(&self, key: &str, place: &Place<'_>) -> Result<&'a RawValue, FilterError> {
+        let mut found = self.0.iter().filter(|(other, _)| other == key);
+        match (found.next(), found.next()) {
+            (Some((_, raw)), None) => Ok(raw),
+            (None, _) => Err(place.invalid(format!("{key} is missing"))),
+            (Some(_), Some(_)) => Err(place.invalid(format!("{key} is there twice"))),
+        }
+    }
+
+    fn only(&self, known: &[&str], place: &Place<'_>) -> Result<(), FilterError> {
+        match self.0.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+            None => Ok(()),
+            Some((key, _)) => Err(place.key(key).invalid(format!("unknown key; expected {}", known.join(", ")))),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+pub(super) fn write(filter: &Filter) -> Value {
+    match &filter.0 {
+        Node::And(filters) => json!({ "$and": filters.iter().map(write).collect::<Vec<_>>() }),
+        Node::Or(filters) => json!({ "$or": filters.iter().map(write).collect::<Vec<_>>() }),
+        Node::Not(filter) => json!({ "$not": write(filter) }),
+        Node::Field(field) => write_field(field),
+        Node::Session { names, ids } => {
+            let names = names.iter().map(|name| json!(name));
+            json!({ "$session": one_or_many(names.chain(ids.iter().map(|id| json!({ "id": id.to_string() })))) })
+        }
+        Node::Kind(kinds) => json!({ "$kind": one_or_many(kinds.iter().map(|kind| json!(kind.0))) }),
+        Node::Time(interval) => json!({ "$time": write_interval(interval) }),
+        Node::Size(interval) => json!({ "$size": write_interval(interval) }),
+    }
+}
+
+fn write_field(Field { path, test }: &Field) -> Value {
+    match test {
+        Test::Equal(value) => json!({ "$eq": { "path": path, "value": value } }),
+        Test::NotEqual(value) => json!({ "$ne": { "path": path, "value": value } }),
+        Test::Order(Relation::Gt, value) => json!({ "$gt": { "path": path, "value": value } }),
+        Test::Order(Relation::Gte, value) => json!({ "$gte": { "path": path, "value": value } }),
+        Test::Order(Relation::Lt, value) => json!({ "$lt": { "path": path, "value": value } }),
+        Test::Order(Relation::Lte, value) => json!({ "$lte": { "path": path, "value": value } }),
+        Test::In(values) => json!({ "$in": { "path": path, "values": values } }),
+        Test::Exists(true) => json!({ "$exists": { "path": path } }),
+        Test::Exists(false) => json!({ "$exists": { "path": path, "value": false } }),
+        Test::Prefix(value) => json!({ "$prefix": { "path": path, "value": value } }),
+        Test::Contains(value) => json!({ "$contains": { "path": path, "value": value } }),
+    }
+}
+
+fn one_or_many(values: impl Iterator<Item = Value>) -> Value {
+    let mut values: Vec<_> = values.collect();
+    if values.len() == 1 { values.remove(0) } else { Value::Array(values) }
+}
+
+fn write_interval((lower, upper): &Interval) -> Value {
+    let bound = |bound: &Bound<u64>, exclusive: &str, inclusive: &str| match bound {
+        Bound::Excluded(value) => Some((exclusive.to_owned(), json!(value))),
+        Bound::Included(value) => Some((inclusive.to_owned(), json!(value))),
+        Bound::Unbounded => None,
+    };
+    let bounds = bound(lower, "gt", "gte").into_iter().chain(bound(upper, "lt", "lte"));
+    Value::Object(bounds.collect::<Map<_, _>>())
+}
