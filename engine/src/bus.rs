@@ -11,7 +11,7 @@ use tapeline_storage::log::{Durability, LogDirectory, LogOptions, LogView};
 use tapeline_storage::read::open_shard;
 
 use crate::config::EventBusConfig;
-use crate::consumer::{ConsumeRequest, ConsumeResponse, Replay, poll};
+use crate::consumer::{ConsumeRequest, ConsumeResponse, Replay, ReplayRequest, SubscribeRequest, Subscription, poll};
 use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionResult};
 use crate::event::{Event, RawEvent};
 use crate::parts::BusParts;
@@ -163,8 +163,7 @@ impl EventBus {
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError).
     pub async fn poll(&self, request: ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
-        self.settle().await?;
-        poll(self.log_id(), &self.views(), &request)
+        poll(&self.parts, &request).await
     }
 
     /// The events of a session so far, in order.
@@ -172,26 +171,26 @@ impl EventBus {
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError).
     pub async fn replay(&self, session: impl IntoSession) -> ConsumerResult<Replay> {
-        let session = session.into_session();
-        self.settle().await?;
-        Ok(Replay::new(self.log_id(), self.views(), Some(session)))
+        self.replay_with(ReplayRequest::new().session(session)).await
     }
 
-    /// Waits until what was ingested before is readable. A full disk or a poisoned log does not keep anybody from
-    /// reading what is there.
-    async fn settle(&self) -> AdapterResult<()> {
-        self.parts.check_fork()?;
-        for shard in self.parts.shards() {
-            match shard.reached(&shard.barrier(), Reach::Appended).await {
-                Err(AdapterError::StorageFull { .. } | AdapterError::Poisoned(_) | AdapterError::Shutdown) => {}
-                outcome => outcome?,
-            }
-        }
-        Ok(())
+    /// The events so far that the request asks for, in order.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError).
+    pub async fn replay_with(&self, request: ReplayRequest) -> ConsumerResult<Replay> {
+        self.parts.settle().await?;
+        Replay::new(self.log_id(), self.parts.views().collect(), &request)
     }
 
-    fn views(&self) -> Vec<Arc<LogView>> {
-        self.parts.views().collect()
+    /// Events from a place on, then live ones. What was ingested in this process before the call is before
+    /// [`Start::Latest`](crate::Start::Latest).
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): a cursor or a filter that cannot be used, a file that cannot be read.
+    pub async fn subscribe(&self, request: SubscribeRequest) -> ConsumerResult<Subscription> {
+        self.parts.settle().await?;
+        Subscription::new(Arc::clone(&self.parts), &request)
     }
 
     /// Numbers of the bus. Disturbs nothing.

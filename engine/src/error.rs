@@ -6,7 +6,7 @@ use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{DirectoryError, OpenError, Poison};
 use tapeline_storage::read::ReadError;
 
-use crate::consumer::{Damage, FilterError};
+use crate::consumer::{CursorFault, Damage, FilterError, Gap};
 
 /// Why an event was not taken. The caller still has it.
 #[derive(Debug, thiserror::Error)]
@@ -147,21 +147,27 @@ pub enum ConsumerError {
         /// What is wrong.
         message: String,
     },
-    /// The cursor is damaged, of another version, or of another log.
-    #[error("invalid cursor: {0}")]
-    InvalidCursor(String),
+    /// The cursor cannot be used here.
+    #[error("invalid cursor: {fault}; the earliest one is {earliest}")]
+    InvalidCursor {
+        /// What is wrong with it.
+        fault: CursorFault,
+        /// The earliest cursor that can be used.
+        earliest: String,
+    },
     /// The filter is malformed or too large.
     #[error(transparent)]
     InvalidFilter(#[from] FilterError),
-    /// Events that the log does not hold any more. Reading goes on behind them.
-    #[error("shard {shard}: sequences {from} to {to} are gone")]
-    Gap {
+    /// Events that are not to be had. Reading goes on behind them.
+    #[error("gap: {0}")]
+    Gap(Gap),
+    /// The subscription has ended, because its reader was too slow.
+    #[error("shard {shard_id}: {lag_events} events behind, more than the subscription allows; subscribe again")]
+    Lagged {
         /// The shard.
-        shard: u16,
-        /// First sequence that is gone.
-        from: Sequence,
-        /// Sequence after the last that is gone.
-        to: Sequence,
+        shard_id: u16,
+        /// Events behind.
+        lag_events: u64,
     },
     /// A shard of the log cannot be opened; the others can be read.
     #[error("shard {}: {}", .0.shard, .0.reason)]

@@ -5,6 +5,8 @@ mod config;
 mod consumer;
 mod error;
 mod event;
+mod feed;
+mod horizon;
 pub mod kinds;
 mod lane;
 mod parts;
@@ -16,16 +18,19 @@ mod timestamp;
 pub use bus::{EventBus, EventBusStats};
 pub use config::{BackpressureMode, Driver, EventBusConfig, EventBusConfigBuilder, Host, LogConfig, PlacementConfig};
 pub use consumer::{
-    CompiledFilter, ConsumeRequest, ConsumeResponse, Damage, Filter, FilterBuilder, FilterError, LogFiles, Replay,
-    SegmentSummary, SessionSummary, ShardGap, Verification, json_path_get,
+    BlockingSubscription, CompiledFilter, ConsumeRequest, ConsumeResponse, CursorFault, Damage, EventBatch, Filter,
+    FilterBuilder, FilterError, Gap, GapReason, LogFiles, Ordering, PacedReplay, Pacer, PacingError, ParseSpeedError,
+    Replay, ReplayRequest, SegmentSummary, SessionSummary, ShardFailure, SlowReader, Speed, Start, SubscribeRequest,
+    Subscription, Verification, json_path_get,
 };
 pub use error::{
     AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, IngestionError, IngestionResult,
 };
-pub use event::{Event, EventView, Payload, RawEvent, StoredEvent};
+pub use event::{Event, EventId, EventView, ParseEventIdError, Payload, RawEvent, StoredEvent};
 pub use producer::{Batch, Producer, Session, Ticket};
 pub use route::{IntoSession, session_id};
 pub use shard::ShardStats;
 pub use tapeline_storage::format::{FORMAT_VERSION, Kind, LogId, Sequence, SessionId};
 pub use tapeline_storage::log::{Cut, Durability, LogView, Poison};
+pub use tapeline_storage::read::Visibility;
 pub use timestamp::TimestampGenerator;

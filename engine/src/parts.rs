@@ -1,4 +1,5 @@
-//! What a bus's producers and consumers share of it: its shards and a few settings. Holds no thread and no file.
+//! What a bus's producers and consumers share of it: its shards, what they know of each other, a few settings. Holds no
+//! thread and no file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,10 +8,12 @@ use tapeline_storage::format::LogId;
 use tapeline_storage::log::LogView;
 
 use crate::config::{BackpressureMode, EventBusConfig};
+use crate::consumer::Parked;
 use crate::error::{AdapterError, AdapterResult, IngestionError, IngestionResult};
+use crate::horizon::Horizon;
 use crate::lane::LaneOptions;
 use crate::producer::fork;
-use crate::shard::ShardControl;
+use crate::shard::{Reach, ShardControl};
 
 /// Shared parts of one bus.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(crate) struct BusParts {
     /// Timestamps go on above what is in the log already.
     timestamp_floor: u64,
     fork_generation: u32,
+    horizon: Horizon,
+    parked: Parked,
     homes: AtomicUsize,
     is_closed: AtomicBool,
 }
@@ -48,6 +53,8 @@ impl BusParts {
             backpressure_mode: config.backpressure_mode,
             timestamp_floor,
             fork_generation: fork::generation(),
+            horizon: Horizon::default(),
+            parked: Parked::default(),
             homes: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
         }
@@ -61,6 +68,11 @@ impl BusParts {
         &self.shards
     }
 
+    /// The shard of this number, if it takes events.
+    pub(crate) fn shard(&self, shard: u16) -> Option<&ShardControl> {
+        self.shards.get(usize::from(shard)).map(|shard| &**shard)
+    }
+
     /// What readers see: the shards', then the archived ones.
     pub(crate) fn views(&self) -> impl Iterator<Item = Arc<LogView>> {
         self.shards.iter().map(|shard| shard.view()).chain(&self.archived).cloned()
@@ -72,6 +84,31 @@ impl BusParts {
 
     pub(crate) fn backpressure_mode(&self) -> BackpressureMode {
         self.backpressure_mode
+    }
+
+    pub(crate) fn horizon(&self) -> &Horizon {
+        &self.horizon
+    }
+
+    /// Readers in order of time, between two pages.
+    pub(crate) fn parked(&self) -> &Parked {
+        &self.parked
+    }
+
+    /// Waits until what was ingested before is readable. A full disk or a poisoned log does not keep anybody from
+    /// reading what is there.
+    ///
+    /// # Errors
+    /// [`AdapterError`].
+    pub(crate) async fn settle(&self) -> AdapterResult<()> {
+        self.check_fork()?;
+        for shard in &self.shards {
+            match shard.reached(&shard.barrier(), Reach::Appended).await {
+                Err(AdapterError::StorageFull { .. } | AdapterError::Poisoned(_) | AdapterError::Shutdown) => {}
+                outcome => outcome?,
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn timestamp_floor(&self) -> u64 {

@@ -1,10 +1,9 @@
 //! The command line.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tapeline::Speed;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -143,38 +142,6 @@ pub(crate) enum OutputFormat {
     Text,
 }
 
-/// Pace of a replay.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Speed {
-    /// As fast as it goes.
-    Max,
-    /// So many times the recorded pace; positive and finite.
-    Factor(f64),
-}
-
-impl FromStr for Speed {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "max" {
-            return Ok(Self::Max);
-        }
-        match text.parse::<f64>() {
-            Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(Self::Factor(factor)),
-            _ => Err("neither a positive number nor max"),
-        }
-    }
-}
-
-impl fmt::Display for Speed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Max => f.write_str("max"),
-            Self::Factor(factor) => factor.fmt(f),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -184,14 +151,5 @@ mod tests {
     #[test]
     fn command_line_is_consistent() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn speed_is_a_positive_factor_or_max() {
-        assert_eq!("max".parse(), Ok(Speed::Max));
-        assert_eq!("2.5".parse(), Ok(Speed::Factor(2.5)));
-        for refused in ["0", "-1", "NaN", "inf", "fast", ""] {
-            assert!(refused.parse::<Speed>().is_err(), "{refused}");
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tapeline::{AdapterError, ConsumerError, LogFiles};
+use tapeline::{AdapterError, ConsumerError, Gap, GapReason, LogFiles};
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +74,8 @@ impl From<AdapterError> for Failure {
 impl From<ConsumerError> for Failure {
     fn from(error: ConsumerError) -> Self {
         let exit = match &error {
-            ConsumerError::Gap { .. } => Exit::Loss,
+            ConsumerError::Gap(Gap { reason: GapReason::Corrupt(_), .. }) => Exit::Corrupt,
+            ConsumerError::Gap(_) => Exit::Loss,
             ConsumerError::Read(_) if kernel_error(&error).is_some() => Exit::Failed,
             ConsumerError::Read(_) | ConsumerError::Record { .. } | ConsumerError::Damaged(_) => Exit::Corrupt,
             _ => Exit::Failed,

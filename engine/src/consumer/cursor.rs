@@ -1,64 +1,170 @@
 //! The cursor: a reader's place over all shards, as opaque text.
 //!
-//! Hexadecimal digits of: version, log id, one `(shard u16, next sequence u64)` for each shard, CRC-32C. Little-endian.
+//! Hexadecimal digits of: version, flags, log id, the frontier if the flags say so, the place of each shard, CRC-32C of
+//! all that. Little-endian. A place is the next sequence and the run that wrote the event before it, so that a reader
+//! who had seen what a crash took is told so. A shard that is not named is read from its beginning.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use tapeline_storage::format::{LogId, Sequence, crc32c};
+use tapeline_storage::format::{Epoch, LogId, Sequence, crc32c};
+use tapeline_storage::log::{LogView, Place, Run};
 
 use crate::error::ConsumerError;
+use crate::event::StoredEvent;
 
-const VERSION: u8 = 1;
-const HEAD_BYTES: usize = 1 + 16;
-const PLACE_BYTES: usize = 2 + 8;
+const VERSION: u8 = 2;
 const CRC_BYTES: usize = 4;
+/// Flag: the cursor stands in an order of time.
+const HAS_FRONTIER: u8 = 1;
 
-/// The next sequence of each shard.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Cursor(pub(super) BTreeMap<u16, Sequence>);
+/// What is wrong with a cursor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CursorFault {
+    /// It is no cursor, or not as it was written.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// It was written by a version of this crate that this one does not know.
+    #[error("of version {0}, this build reads {VERSION}")]
+    Version(u8),
+    /// It is of another log.
+    #[error("of log {0}, another one")]
+    Foreign(LogId),
+    /// The log holds nothing any more of the part of a shard that it stands in, and cannot tell what lies between.
+    #[error("expired: the part of shard {0} that it stands in is gone")]
+    Expired(u16),
+    /// It belongs to pages in order of time, and cannot go on in another order.
+    #[error("of pages in order of time: ask for Ordering::InsertionTs")]
+    OtherOrdering,
+}
 
-impl Cursor {
-    pub(super) fn encode(&self, log: LogId) -> String {
-        let mut bytes = vec![VERSION];
-        bytes.extend(log.0);
-        for (shard, next) in &self.0 {
-            bytes.extend(shard.to_le_bytes());
-            bytes.extend(next.get().to_le_bytes());
-        }
-        bytes.extend(crc32c(&bytes).to_le_bytes());
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
+/// Place in an order of time: everything up to this event has been handed out. Ties of time go to the lower shard, then
+/// to the lower sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Frontier {
+    pub(super) timestamp: u64,
+    pub(super) shard: u16,
+    pub(super) sequence: Sequence,
+}
 
-    pub(super) fn decode(text: &str, log: LogId) -> Result<Self, ConsumerError> {
-        let invalid = |why: String| ConsumerError::InvalidCursor(why);
-        let bytes = unhex(text).ok_or_else(|| invalid("not a cursor".to_owned()))?;
-        let body = bytes
-            .len()
-            .checked_sub(CRC_BYTES)
-            .filter(|&body| body >= HEAD_BYTES && (body - HEAD_BYTES).is_multiple_of(PLACE_BYTES));
-        let Some((body, crc)) = body.map(|body| bytes.split_at(body)) else {
-            return Err(invalid(format!("{} bytes are no cursor", bytes.len())));
-        };
-        if crc32c(body).to_le_bytes() != *crc {
-            return Err(invalid("damaged: its checksum does not match".to_owned()));
-        }
-        if body[0] != VERSION {
-            return Err(invalid(format!("version {}, this build reads {VERSION}", body[0])));
-        }
-        if body[1..HEAD_BYTES] != log.0 {
-            return Err(invalid(format!("of another log than {log}")));
-        }
-        let places = body[HEAD_BYTES..].chunks_exact(PLACE_BYTES).filter_map(|place| {
-            let (shard, next) = place.split_first_chunk()?;
-            Some((u16::from_le_bytes(*shard), Sequence::new(u64::from_le_bytes(next.try_into().ok()?))))
-        });
-        Ok(Self(places.collect()))
+impl Frontier {
+    /// Before every event.
+    pub(super) const BEGINNING: Self = Self { timestamp: 0, shard: 0, sequence: Sequence::ZERO };
+
+    pub(super) fn of(event: &StoredEvent) -> Self {
+        Self { timestamp: event.insertion_ts, shard: event.shard_id, sequence: event.sequence }
     }
 }
 
+/// The place of each shard: with a frontier, of the first event that may not have been handed out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Cursor {
+    pub(super) places: BTreeMap<u16, Place>,
+    pub(super) frontier: Option<Frontier>,
+}
+
+impl Cursor {
+    /// The earliest place in these shards.
+    pub(super) fn earliest<'a>(views: impl IntoIterator<Item = &'a Arc<LogView>>) -> Self {
+        let places = views.into_iter().map(|view| (view.shard(), view.place(view.trimmed()))).collect();
+        Self { places, frontier: None }
+    }
+
+    pub(super) fn encode(&self, log: LogId) -> String {
+        let mut bytes = vec![VERSION, if self.frontier.is_some() { HAS_FRONTIER } else { 0 }];
+        bytes.extend(log.0);
+        if let Some(Frontier { timestamp, shard, sequence }) = self.frontier {
+            bytes.extend(timestamp.to_le_bytes());
+            bytes.extend(shard.to_le_bytes());
+            bytes.extend(sequence.get().to_le_bytes());
+        }
+        for (shard, place) in &self.places {
+            bytes.extend(shard.to_le_bytes());
+            for number in [place.next.get(), place.run.epoch.get(), place.run.base.get()] {
+                bytes.extend(number.to_le_bytes());
+            }
+        }
+        bytes.extend(crc32c(&bytes).to_le_bytes());
+        hex(&bytes)
+    }
+
+    pub(super) fn decode(text: &str, log: LogId) -> Result<Self, CursorFault> {
+        let damaged = |why: &str| CursorFault::Damaged(why.to_owned());
+        let bytes = unhex(text).ok_or_else(|| damaged("not hexadecimal digits"))?;
+        let (body, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or_else(|| damaged("too short"))?;
+        if crc32c(body).to_le_bytes() != *crc {
+            return Err(damaged("its checksum does not match"));
+        }
+        let mut fields = Fields(body);
+        let cut = || damaged("it ends too early");
+        let version = fields.u8().ok_or_else(cut)?;
+        if version != VERSION {
+            return Err(CursorFault::Version(version));
+        }
+        let flags = fields.u8().ok_or_else(cut)?;
+        let found = LogId(fields.take().ok_or_else(cut)?);
+        if found != log {
+            return Err(CursorFault::Foreign(found));
+        }
+        let mut cursor = Self::default();
+        if flags & HAS_FRONTIER != 0 {
+            cursor.frontier = Some(fields.frontier().ok_or_else(cut)?);
+        }
+        while !fields.0.is_empty() {
+            let (shard, place) = fields.place().ok_or_else(cut)?;
+            cursor.places.insert(shard, place);
+        }
+        Ok(cursor)
+    }
+
+    /// The error for a cursor into these shards.
+    pub(super) fn refuse(fault: CursorFault, log: LogId, views: &[Arc<LogView>]) -> ConsumerError {
+        ConsumerError::InvalidCursor { fault, earliest: Self::earliest(views).encode(log) }
+    }
+}
+
+/// What is left of a cursor's bytes.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take().map(u8::from_le_bytes)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take().map(u16::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn frontier(&mut self) -> Option<Frontier> {
+        Some(Frontier { timestamp: self.u64()?, shard: self.u16()?, sequence: Sequence::new(self.u64()?) })
+    }
+
+    fn place(&mut self) -> Option<(u16, Place)> {
+        let (shard, next) = (self.u16()?, Sequence::new(self.u64()?));
+        let run = Run { epoch: Epoch::new(self.u64()?), base: Sequence::new(self.u64()?) };
+        Some((shard, Place { next, run }))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |four: u8| char::from(DIGITS[usize::from(four & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
 fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).map(|four| four as u8);
     let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?, 16).ok())
-        .collect()
+    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
 }

@@ -9,7 +9,7 @@ use tapeline_storage::format::{LogId, RecordView, Sequence, SessionId};
 use tapeline_storage::log::{LogDirectory, LogView, OpenError, Segment};
 use tapeline_storage::read::{self, LogReader, ReadError, Step};
 
-use super::Replay;
+use super::{Replay, ReplayRequest};
 use crate::error::{AdapterResult, ConsumerError, ConsumerResult};
 use crate::route::IntoSession;
 
@@ -128,18 +128,28 @@ impl LogFiles {
     }
 
     /// Every event, in order of time.
-    pub fn replay_all(&self) -> Replay {
-        self.replay_of(None)
+    ///
+    /// # Errors
+    /// As [`LogFiles::replay_with`].
+    pub fn replay_all(&self) -> ConsumerResult<Replay> {
+        self.replay_with(&ReplayRequest::new())
     }
 
     /// The events of a session, in order.
-    pub fn replay(&self, session: impl IntoSession) -> Replay {
-        self.replay_of(Some(session.into_session()))
+    ///
+    /// # Errors
+    /// As [`LogFiles::replay_with`].
+    pub fn replay(&self, session: impl IntoSession) -> ConsumerResult<Replay> {
+        self.replay_with(&ReplayRequest::new().session(session))
     }
 
-    fn replay_of(&self, session: Option<SessionId>) -> Replay {
+    /// The events that the request asks for, in order.
+    ///
+    /// # Errors
+    /// [`ConsumerError::InvalidFilter`].
+    pub fn replay_with(&self, request: &ReplayRequest) -> ConsumerResult<Replay> {
         let broken = self.damage.iter().cloned().map(ConsumerError::Damaged);
-        Replay::new(self.log_id(), self.shards.clone(), session).with_errors(broken)
+        Ok(Replay::new(self.log_id(), self.shards.clone(), request)?.with_errors(broken))
     }
 
     /// The sessions there are, by time of their first event. One scan.

@@ -6,12 +6,25 @@
 mod cursor;
 mod files;
 mod filter;
+mod gap;
+mod pacing;
 mod page;
 mod poll;
 mod replay;
+mod request;
+mod selection;
+mod source;
+mod subscription;
+mod sweep;
+mod wait;
 
+pub use cursor::CursorFault;
 pub use files::{Damage, LogFiles, SegmentSummary, SessionSummary, Verification};
 pub use filter::{CompiledFilter, Filter, FilterBuilder, FilterError, json_path_get};
+pub use gap::{Gap, GapReason};
+pub use pacing::{PacedReplay, Pacer, PacingError, ParseSpeedError, Speed};
 pub(crate) use poll::poll;
-pub use poll::{ConsumeRequest, ConsumeResponse, ShardGap};
-pub use replay::Replay;
+pub use replay::{Replay, ReplayRequest};
+pub use request::{ConsumeRequest, ConsumeResponse, Ordering, ShardFailure, SlowReader, Start, SubscribeRequest};
+pub use subscription::{BlockingSubscription, EventBatch, Subscription};
+pub(crate) use sweep::Parked;

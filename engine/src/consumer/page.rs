@@ -1,47 +1,78 @@
 //! Stored events out of blocks. The payloads of one block share one allocation, and hold on to nothing of the log.
 
 use bytes::BytesMut;
-use tapeline_storage::format::{LogId, SessionId};
+use tapeline_storage::format::LogId;
 use tapeline_storage::read::Block;
 
-use crate::error::ConsumerError;
-use crate::event::{Payload, StoredEvent};
+use super::gap::{Gap, GapReason};
+use super::selection::Selection;
+use crate::event::{EventId, EventView, Payload, StoredEvent};
 
-/// Copies up to `limit` events of `block` to the end of `events`, those of `session` alone if one is given. Returns how
-/// many records were looked at.
+/// What a look at a block came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Looked {
+    /// Records looked at.
+    pub(super) records: usize,
+    /// Bytes of their payloads, and of what belongs to each.
+    pub(super) bytes: usize,
+}
+
+/// An event of a block, or why there is none.
+pub(super) type Found = Result<StoredEvent, Gap>;
+
+/// Copies up to `limit` selected events of `block` to the end of `found`.
 pub(super) fn copy_events(
     log: LogId,
     shard: u16,
     block: &Block,
-    session: Option<SessionId>,
+    selection: &Selection,
     limit: usize,
-    events: &mut impl Extend<StoredEvent>,
-) -> Result<usize, ConsumerError> {
+    found: &mut impl Extend<Found>,
+) -> Looked {
+    const RECORD_BYTES: usize = 32;
     let mut payloads = BytesMut::new();
-    let mut found = Vec::new();
-    let mut looked_at = 0;
+    let mut heads = Vec::new();
+    let mut looked = Looked::default();
     for record in block.records() {
-        if found.len() == limit {
+        if heads.len() == limit {
             break;
         }
-        let sequence = block.first_sequence().plus(looked_at as u64);
-        let record = record.map_err(|error| ConsumerError::Record { shard, sequence, message: error.to_string() })?;
-        looked_at += 1;
-        if session.is_some_and(|session| session != record.session()) {
-            continue;
+        let sequence = block.first_sequence().plus(looked.records as u64);
+        looked.records += 1;
+        match record {
+            Ok(record) => {
+                looked.bytes += record.payload().len() + RECORD_BYTES;
+                let event = EventView::new(shard, sequence, record);
+                if selection.matches(&event) {
+                    payloads.extend_from_slice(event.payload());
+                    heads.push(Ok((
+                        sequence,
+                        event.insertion_ts(),
+                        event.session(),
+                        event.kind(),
+                        event.payload().len(),
+                    )));
+                }
+            }
+            Err(error) => heads.push(Err(Gap {
+                shard_id: shard,
+                from: sequence,
+                to: sequence.plus(1),
+                reason: GapReason::Corrupt(error.to_string()),
+            })),
         }
-        payloads.extend_from_slice(record.payload());
-        found.push((sequence, record.timestamp(), record.session(), record.kind(), record.payload().len()));
     }
     let mut payloads = payloads.freeze();
-    events.extend(found.into_iter().map(|(sequence, insertion_ts, session, kind, length)| StoredEvent {
-        id: StoredEvent::id_of(log, shard, sequence),
-        raw: Payload::from(payloads.split_to(length)),
-        insertion_ts,
-        shard_id: shard,
-        sequence,
-        session,
-        kind,
+    found.extend(heads.into_iter().map(|head| {
+        head.map(|(sequence, insertion_ts, session, kind, length)| StoredEvent {
+            id: EventId { log, shard, sequence },
+            raw: Payload::from(payloads.split_to(length)),
+            insertion_ts,
+            shard_id: shard,
+            sequence,
+            session,
+            kind,
+        })
     }));
-    Ok(looked_at)
+    looked
 }

@@ -1,127 +1,237 @@
-//! Poll: pages over all shards, each shard with a fair share.
+//! Poll: a page of events. Here in the shards' own order, each shard with a fair share; in order of time by a `sweep`.
 
 use std::sync::Arc;
 
-use tapeline_storage::format::{LogId, Sequence};
+use tapeline_storage::format::LogId;
 use tapeline_storage::log::LogView;
-use tapeline_storage::read::{LogReader, Step};
 
-use super::cursor::Cursor;
-use super::page::copy_events;
-use crate::error::ConsumerResult;
-use crate::event::StoredEvent;
+use super::cursor::{Cursor, CursorFault};
+use super::page::{Found, copy_events};
+use super::request::{ConsumeRequest, ConsumeResponse, Ordering, ShardFailure, Start};
+use super::selection::Selection;
+use super::source::{Next, Source};
+use super::sweep::Sweep;
+use super::wait::Patience;
+use crate::error::{ConsumerError, ConsumerResult};
+use crate::parts::BusParts;
 
-/// What to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConsumeRequest {
-    /// Where to go on: [`ConsumeResponse::next_id`] of the page before. `None`: from the earliest event there is.
-    pub from_id: Option<String>,
-    /// Most events in the page. Default 1000.
-    pub limit: usize,
-    /// Shards to read. `None`: all.
-    pub shards: Option<Vec<u16>>,
-}
+/// Most bytes of records that one page looks at: a filter that matches nothing gives the thread back after some
+/// milliseconds, with a cursor that goes on.
+pub(super) const SCAN_BYTES: usize = 16 << 20;
 
-impl Default for ConsumeRequest {
-    fn default() -> Self {
-        Self::new(1000)
+/// Reads a page. Reads first what is there; only if that does not fill the page, waits for what was ingested before the
+/// call to be readable, and only if there is nothing at all, as long as the request says.
+pub(crate) async fn poll(parts: &BusParts, request: &ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
+    let ConsumeRequest { shards, sessions, kinds, filter, .. } = request;
+    let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
+    parts.check_fork()?;
+    if request.from_id.is_none() && request.start == Start::Latest {
+        parts.settle().await?;
+    }
+    match request.ordering {
+        Ordering::None => in_shard_order(parts, request, selection).await,
+        Ordering::InsertionTs => in_time_order(parts, request, selection).await,
     }
 }
 
-impl ConsumeRequest {
-    /// A page of up to `limit` events from the earliest there is.
-    pub fn new(limit: usize) -> Self {
-        Self { from_id: None, limit, shards: None }
+async fn in_shard_order(
+    parts: &BusParts,
+    request: &ConsumeRequest,
+    selection: Selection,
+) -> ConsumerResult<ConsumeResponse> {
+    let views: Vec<_> = parts.views().collect();
+    let mut pager = Pager::new(parts.log_id(), &views, request, selection)?;
+    pager.read();
+    if !(pager.is_full() && pager.has_more()) {
+        parts.settle().await?;
+        pager.read();
     }
-
-    /// The same, from a cursor on.
-    #[must_use]
-    pub fn from(mut self, cursor: impl Into<String>) -> Self {
-        self.from_id = Some(cursor.into());
-        self
-    }
-
-    /// The same, from these shards alone.
-    #[must_use]
-    pub fn shards(mut self, shards: Vec<u16>) -> Self {
-        self.shards = Some(shards);
-        self
-    }
-}
-
-/// A page of events.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct ConsumeResponse {
-    /// The events: in order within a shard, hence within a session.
-    pub events: Vec<StoredEvent>,
-    /// The cursor behind this page.
-    pub next_id: Option<String>,
-    /// Whether there was more to read when the page was full.
-    pub has_more: bool,
-    /// What the cursor asked for and the log does not hold any more.
-    pub gaps: Vec<ShardGap>,
-}
-
-/// Events that are gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShardGap {
-    /// The shard.
-    pub shard_id: u16,
-    /// First sequence that is gone.
-    pub from: Sequence,
-    /// Sequence after the last that is gone.
-    pub to: Sequence,
-}
-
-/// Reads a page. Shards take turns; whoever has little leaves its share to the others.
-pub(crate) fn poll(log: LogId, views: &[Arc<LogView>], request: &ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
-    let mut cursor = match &request.from_id {
-        Some(text) => Cursor::decode(text, log)?,
-        None => Cursor::default(),
-    };
-    let mut page = ConsumeResponse::default();
-    let wanted = |shard| request.shards.as_ref().is_none_or(|shards| shards.contains(&shard));
-    let mut readers: Vec<LogReader> = views
-        .iter()
-        .filter(|view| wanted(view.shard()))
-        .map(|view| {
-            let next = cursor.0.get(&view.shard()).copied().unwrap_or_else(|| view.trimmed());
-            LogReader::new(Arc::clone(view), next)
-        })
-        .collect();
-    let mut hungry: Vec<usize> = (0..readers.len()).collect();
-    while page.events.len() < request.limit && !hungry.is_empty() {
-        let share = (request.limit - page.events.len()).div_ceil(hungry.len());
-        let mut still_hungry = Vec::new();
-        for at in hungry {
-            let left = request.limit - page.events.len();
-            if left == 0 || read_share(log, &mut readers[at], share.min(left), &mut page)? {
-                still_hungry.push(at);
+    if pager.is_empty() && pager.limit > 0 && !request.wait.is_zero() {
+        let mut patience = Patience::new(parts, &pager.selection, request.visibility, request.wait);
+        loop {
+            patience.look();
+            pager.read();
+            if !pager.is_empty() || pager.is_full() || !patience.wait().await {
+                break;
             }
         }
-        hungry = still_hungry;
     }
-    page.has_more = readers.iter().any(|reader| reader.next_sequence() < reader.view().appended());
-    cursor.0.extend(readers.iter().map(|reader| (reader.view().shard(), reader.next_sequence())));
-    page.next_id = Some(cursor.encode(log));
+    Ok(pager.finish())
+}
+
+async fn in_time_order(
+    parts: &BusParts,
+    request: &ConsumeRequest,
+    selection: Selection,
+) -> ConsumerResult<ConsumeResponse> {
+    let views: Vec<_> = parts.views().collect();
+    let mut page = ConsumeResponse::default();
+    let mut sweep = match parts.parked().take(request) {
+        Some(sweep) => sweep,
+        None => Sweep::new(parts.log_id(), &views, request, selection, &mut page)?,
+    };
+    let (limit, visibility) = (request.limit, request.visibility);
+    sweep.read(parts.horizon().known(visibility), limit, &mut page);
+    if !(sweep.is_full(&page, limit) && sweep.has_more()) {
+        sweep.read(parts.look_at_horizon(visibility).await?, limit, &mut page);
+    }
+    if is_empty(&page) && limit > 0 && !request.wait.is_zero() {
+        let mut patience = Patience::new(parts, sweep.selection(), visibility, request.wait);
+        loop {
+            patience.look();
+            sweep.read(parts.look_at_horizon(visibility).await?, limit, &mut page);
+            if !is_empty(&page) || sweep.is_full(&page, limit) || !patience.wait().await {
+                break;
+            }
+        }
+    }
+    let cursor = sweep.cursor();
+    (page.has_more, page.next_id) = (sweep.has_more(), Some(cursor.clone()));
+    parts.parked().put(request, cursor, sweep);
     Ok(page)
 }
 
-/// Reads up to `share` events of one shard. Returns whether the shard may have more.
-fn read_share(log: LogId, reader: &mut LogReader, share: usize, page: &mut ConsumeResponse) -> ConsumerResult<bool> {
-    let shard_id = reader.view().shard();
-    let before = page.events.len();
-    while page.events.len() - before < share {
-        match reader.step()? {
-            Step::End => return Ok(false),
-            Step::Gap(gap) => page.gaps.push(ShardGap { shard_id, from: gap.from, to: gap.to }),
-            Step::Block(block) => {
-                let left = share - (page.events.len() - before);
-                let taken = copy_events(log, shard_id, &block, None, left, &mut page.events)?;
-                reader.return_to(block.first_sequence().plus(taken as u64));
+/// Whether there is nothing to tell.
+fn is_empty(page: &ConsumeResponse) -> bool {
+    page.events.is_empty() && page.gaps.is_empty() && page.failed_shards.is_empty()
+}
+
+/// A page in the making.
+#[derive(Debug)]
+pub(super) struct Pager {
+    log: LogId,
+    limit: usize,
+    selection: Selection,
+    sources: Vec<Source>,
+    /// Places of shards that are not read.
+    cursor: Cursor,
+    scanned: usize,
+    page: ConsumeResponse,
+}
+
+impl Pager {
+    pub(super) fn new(
+        log: LogId,
+        views: &[Arc<LogView>],
+        request: &ConsumeRequest,
+        selection: Selection,
+    ) -> ConsumerResult<Self> {
+        let cursor = place(log, views, request.from_id.as_deref())?;
+        if cursor.as_ref().is_some_and(|cursor| cursor.frontier.is_some()) {
+            return Err(Cursor::refuse(CursorFault::OtherOrdering, log, views));
+        }
+        let mut page = ConsumeResponse::default();
+        let mut sources = Vec::new();
+        for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
+            match source(log, views, view, cursor.as_ref(), &request.start, request.visibility) {
+                Ok(source) => sources.push(source),
+                Err(ConsumerError::Read(error)) => {
+                    page.failed_shards.push(ShardFailure { shard_id: view.shard(), message: error.to_string() });
+                }
+                Err(error) => return Err(error),
             }
         }
+        let cursor = cursor.unwrap_or_default();
+        Ok(Self { log, limit: request.limit, selection, sources, cursor, scanned: 0, page })
     }
-    Ok(true)
+
+    /// Whether the page takes no more.
+    pub(super) fn is_full(&self) -> bool {
+        self.page.events.len() >= self.limit || self.scanned >= SCAN_BYTES
+    }
+
+    /// Whether there is nothing to tell.
+    pub(super) fn is_empty(&self) -> bool {
+        is_empty(&self.page)
+    }
+
+    /// Whether there is something to read.
+    pub(super) fn has_more(&self) -> bool {
+        let failed = |shard| self.page.failed_shards.iter().any(|failure| failure.shard_id == shard);
+        self.sources.iter().any(|source| source.has_more() && !failed(source.shard_id()))
+    }
+
+    /// Reads what there is, until the page is full. Shards take turns; whoever has little leaves its share to the
+    /// others.
+    pub(super) fn read(&mut self) {
+        let mut hungry: Vec<usize> = (0..self.sources.len()).collect();
+        // Whose turn it is follows from how far the shards were read, so that pages smaller than the number of shards
+        // keep none of them waiting.
+        let read: u64 = self.sources.iter().map(|source| source.next_sequence().get()).fold(0, u64::wrapping_add);
+        hungry.rotate_left((read % self.sources.len().max(1) as u64) as usize);
+        while !self.is_full() && !hungry.is_empty() {
+            let mut still_hungry = Vec::new();
+            for (served, at) in hungry.iter().copied().enumerate() {
+                let share = (self.limit - self.page.events.len()).div_ceil(hungry.len() - served);
+                if share == 0 || self.read_share(at, share) {
+                    still_hungry.push(at);
+                }
+            }
+            hungry = still_hungry;
+        }
+    }
+
+    /// Reads up to `share` events of one shard. Returns whether the shard may have more.
+    fn read_share(&mut self, at: usize, share: usize) -> bool {
+        let before = self.page.events.len();
+        while self.page.events.len() - before < share {
+            if self.scanned >= SCAN_BYTES {
+                return true;
+            }
+            let source = &mut self.sources[at];
+            let shard_id = source.shard_id();
+            match source.step() {
+                Ok(Next::End) => return false,
+                Ok(Next::Gap(gap)) => self.page.gaps.push(gap),
+                Ok(Next::Block(block)) => {
+                    let left = share - (self.page.events.len() - before);
+                    let mut found: Vec<Found> = Vec::new();
+                    let looked = copy_events(self.log, shard_id, &block, &self.selection, left, &mut found);
+                    self.scanned += if self.selection.is_partial() { looked.bytes } else { 0 };
+                    source.return_to(block.first_sequence().plus(looked.records as u64));
+                    for found in found {
+                        match found {
+                            Ok(event) => self.page.events.push(event),
+                            Err(gap) => self.page.gaps.push(gap),
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.page.failed_shards.push(ShardFailure { shard_id, message: error.to_string() });
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    pub(super) fn finish(mut self) -> ConsumeResponse {
+        self.page.has_more = self.has_more();
+        for source in &self.sources {
+            self.cursor.places.insert(source.shard_id(), source.place(source.next_sequence()));
+        }
+        self.page.next_id = Some(self.cursor.encode(self.log));
+        self.page
+    }
+}
+
+/// The cursor that a reader goes on with, if it has one.
+pub(super) fn place(log: LogId, views: &[Arc<LogView>], text: Option<&str>) -> ConsumerResult<Option<Cursor>> {
+    let cursor = text.map(|text| Cursor::decode(text, log)).transpose();
+    cursor.map_err(|fault| Cursor::refuse(fault, log, views))
+}
+
+/// A reader of `view`: where the cursor says, or else the start.
+pub(super) fn source(
+    log: LogId,
+    views: &[Arc<LogView>],
+    view: &Arc<LogView>,
+    cursor: Option<&Cursor>,
+    start: &Start,
+    visibility: tapeline_storage::read::Visibility,
+) -> ConsumerResult<Source> {
+    let Some(cursor) = cursor else { return Ok(Source::start(view, start, visibility)?) };
+    // A shard that the cursor does not know is younger than it: nothing of it has been read.
+    let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
+    Source::resume(view, place, visibility).map_err(|_| Cursor::refuse(CursorFault::Expired(view.shard()), log, views))
 }

@@ -1,52 +1,130 @@
-//! Replay: the events of a session, or of a whole log, in order.
+//! Replay: events that are there already, in order: of a session, of several, of a range of time, or all.
 //!
 //! A session lies in one shard for as long as the number of shards stays; over the whole life of a log it may lie in
-//! several, and a whole log always does. Shards are merged by timestamp; ties go to the lower shard.
+//! several. Shards are merged by timestamp; ties go to the lower shard; a shard's own order is kept.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tapeline_storage::format::{LogId, Sequence, SessionId};
-use tapeline_storage::log::LogView;
-use tapeline_storage::read::{LogReader, Step};
+use tapeline_storage::log::{Grain, LogView};
+use tapeline_storage::read::Visibility;
 
-use super::page::copy_events;
+use super::filter::Filter;
+use super::pacing::{PacedReplay, Speed};
+use super::page::{Found, copy_events};
+use super::request::Start;
+use super::selection::Selection;
+use super::source::{Next, Source};
 use crate::error::{ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
+use crate::route::IntoSession;
+
+/// What to replay. The default is everything.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ReplayRequest {
+    /// Sessions. `None`: all.
+    pub sessions: Option<Vec<SessionId>>,
+    /// Events ingested at this time or later: nanoseconds since the Unix epoch. `None`: from the earliest.
+    pub since: Option<u64>,
+    /// Events ingested before this time. `None`: up to the last.
+    pub until: Option<u64>,
+    /// Which of these events. `None`: all.
+    pub filter: Option<Filter>,
+}
+
+impl ReplayRequest {
+    /// Everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, with this session, too; the first call leaves all others out.
+    #[must_use]
+    pub fn session(mut self, session: impl IntoSession) -> Self {
+        self.sessions.get_or_insert_default().push(session.into_session());
+        self
+    }
+
+    /// The same, from this time on.
+    #[must_use]
+    pub fn since(mut self, time: u64) -> Self {
+        self.since = Some(time);
+        self
+    }
+
+    /// The same, before this time.
+    #[must_use]
+    pub fn until(mut self, time: u64) -> Self {
+        self.until = Some(time);
+        self
+    }
+
+    /// The same, with these events alone.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    fn selection(&self) -> ConsumerResult<Selection> {
+        let range = match (self.since, self.until) {
+            (None, None) => None,
+            (since, until) => Some(Filter::time(since.unwrap_or(0)..until.unwrap_or(u64::MAX))),
+        };
+        let filter = match (range, &self.filter) {
+            (Some(range), Some(filter)) => Some(Filter::and([range, filter.clone()])),
+            (range, filter) => range.or_else(|| filter.clone()),
+        };
+        Ok(Selection::new(None, self.sessions.as_deref(), None, filter.as_ref())?)
+    }
+}
 
 /// Iterates over stored events up to those that were readable when it was made.
 ///
-/// An error stands for what could not be read, and where possible the iteration goes on behind it: what is gone from the
-/// log comes as [`ConsumerError::Gap`].
+/// An error stands for what could not be read, and where possible the iteration goes on behind it: what is not to be had
+/// comes as [`ConsumerError::Gap`].
 #[derive(Debug)]
 pub struct Replay {
     log: LogId,
-    session: Option<SessionId>,
-    sources: Vec<Source>,
+    selection: Selection,
+    until: Option<u64>,
+    shards: Vec<Replayed>,
     /// Errors to hand out before anything else.
     errors: VecDeque<ConsumerError>,
 }
 
+/// One shard of a replay.
 #[derive(Debug)]
-struct Source {
-    reader: LogReader,
+struct Replayed {
+    view: Arc<LogView>,
+    source: Source,
     end: Sequence,
     ready: VecDeque<StoredEvent>,
 }
 
 impl Replay {
-    pub(crate) fn new(log: LogId, views: Vec<Arc<LogView>>, session: Option<SessionId>) -> Self {
-        let source = |view: Arc<LogView>| Source {
-            end: view.appended(),
-            reader: LogReader::new(Arc::clone(&view), view.trimmed()),
-            ready: VecDeque::new(),
-        };
-        Self { log, session, sources: views.into_iter().map(source).collect(), errors: VecDeque::new() }
+    pub(crate) fn new(log: LogId, views: Vec<Arc<LogView>>, request: &ReplayRequest) -> ConsumerResult<Self> {
+        let start = request.since.map_or(Start::Earliest, Start::Time);
+        let (mut shards, mut errors) = (Vec::new(), VecDeque::new());
+        for view in views {
+            let end = view.appended();
+            match Source::start(&view, &start, Visibility::Appended) {
+                Ok(source) => shards.push(Replayed { view, source, end, ready: VecDeque::new() }),
+                Err(error) => errors.push_back(error.into()),
+            }
+        }
+        Ok(Self { log, selection: request.selection()?, until: request.until, shards, errors })
     }
 
     pub(super) fn with_errors(mut self, errors: impl IntoIterator<Item = ConsumerError>) -> Self {
         self.errors.extend(errors);
         self
+    }
+
+    /// The same at a pace: blocks the thread before each event until it is due.
+    pub fn paced(self, speed: Speed) -> PacedReplay {
+        PacedReplay::new(self, speed)
     }
 }
 
@@ -54,47 +132,60 @@ impl Iterator for Replay {
     type Item = ConsumerResult<StoredEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        for source in &mut self.sources {
-            if let Err(error) = source.fill(self.log, self.session) {
-                self.errors.push_back(error);
-            }
+        for shard in &mut self.shards {
+            shard.fill(self.log, &self.selection, self.until, &mut self.errors);
         }
         if let Some(error) = self.errors.pop_front() {
             return Some(Err(error));
         }
         let earliest = self
-            .sources
+            .shards
             .iter_mut()
-            .filter(|source| !source.ready.is_empty())
-            .min_by_key(|source| source.ready.front().map(|event| (event.insertion_ts, event.shard_id)))?;
+            .filter(|shard| !shard.ready.is_empty())
+            .min_by_key(|shard| shard.ready.front().map(|event| (event.insertion_ts, event.shard_id)))?;
         earliest.ready.pop_front().map(Ok)
     }
 }
 
-impl Source {
-    /// Reads on until an event is ready or the end is reached.
-    fn fill(&mut self, log: LogId, session: Option<SessionId>) -> ConsumerResult<()> {
-        let shard = self.reader.view().shard();
-        while self.ready.is_empty() && self.reader.next_sequence() < self.end {
-            match self.reader.step() {
-                Ok(Step::Block(block)) => {
-                    copy_events(log, shard, &block, session, usize::MAX, &mut self.ready)
-                        .inspect_err(|_| self.end = self.reader.next_sequence())?;
-                    while self.ready.back().is_some_and(|event| event.sequence >= self.end) {
-                        self.ready.pop_back();
+impl Replayed {
+    /// Reads on until an event is ready, the end is reached, or there is something to be told.
+    fn fill(&mut self, log: LogId, selection: &Selection, until: Option<u64>, errors: &mut VecDeque<ConsumerError>) {
+        let shard = self.source.shard_id();
+        while self.ready.is_empty() && errors.is_empty() && self.source.next_sequence() < self.end {
+            if until.is_some_and(|until| self.pass_later_than(until)) {
+                continue;
+            }
+            match self.source.step() {
+                Ok(Next::Block(mut block)) => {
+                    block.end_at(self.end);
+                    let mut found: Vec<Found> = Vec::new();
+                    copy_events(log, shard, &block, selection, usize::MAX, &mut found);
+                    for found in found {
+                        match found {
+                            Ok(event) => self.ready.push_back(event),
+                            Err(gap) => errors.push_back(ConsumerError::Gap(gap)),
+                        }
                     }
                 }
-                Ok(Step::Gap(gap)) => {
-                    return Err(ConsumerError::Gap { shard, from: gap.from, to: gap.to });
-                }
-                Ok(Step::End) => return Ok(()),
+                Ok(Next::Gap(gap)) => errors.push_back(ConsumerError::Gap(gap)),
+                Ok(Next::End) => return,
                 Err(error) => {
                     // The rest of this shard cannot be reached; the others go on.
-                    self.end = self.reader.next_sequence();
-                    return Err(error.into());
+                    self.end = self.source.next_sequence();
+                    errors.push_back(error.into());
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Leaves out the block that comes next if all of it is later. Returns whether it did.
+    fn pass_later_than(&mut self, until: u64) -> bool {
+        // Where the headers cannot be read, reading tells what is wrong.
+        let span = self.view.span(self.source.next_sequence(), self.end, Grain::Block).ok().flatten();
+        let later = span.filter(|span| span.first_timestamp >= until);
+        if let Some(span) = later {
+            self.source.return_to(span.end);
+        }
+        later.is_some()
     }
 }

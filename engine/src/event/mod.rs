@@ -1,5 +1,6 @@
 //! Events as users hand them in and get them back.
 
+mod id;
 mod view;
 
 use std::fmt;
@@ -7,8 +8,9 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
-use tapeline_storage::format::{Kind, LogId, Sequence, SessionId};
+use tapeline_storage::format::{Kind, Sequence, SessionId};
 
+pub use id::{EventId, ParseEventIdError};
 pub use view::EventView;
 
 use crate::route::IntoSession;
@@ -188,8 +190,8 @@ impl RawEvent {
 /// An event as it is read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Stable identity: log id, shard and sequence, as text.
-    pub id: String,
+    /// Stable identity: log, shard and sequence.
+    pub id: EventId,
     /// The payload, exactly as it was ingested.
     pub raw: Payload,
     /// When it was ingested: nanoseconds since the Unix epoch.
@@ -205,11 +207,6 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
-    /// The text identity of an event.
-    pub fn id_of(log: LogId, shard: u16, sequence: Sequence) -> String {
-        format!("{log}-{shard}-{sequence}")
-    }
-
     /// The payload parsed as JSON.
     ///
     /// # Errors

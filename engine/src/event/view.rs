@@ -11,7 +11,7 @@ pub struct EventView<'a> {
 }
 
 impl<'a> EventView<'a> {
-    #[cfg_attr(not(test), allow(dead_code, reason = "for consumers"))]
+    #[inline]
     pub(crate) fn new(shard_id: u16, sequence: Sequence, record: RecordView<'a>) -> Self {
         Self { shard_id, sequence, record }
     }

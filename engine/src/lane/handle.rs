@@ -7,7 +7,17 @@ use super::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 pub(super) struct Numbers {
     pub(super) writer: WriterNumbers,
     pub(super) reader: ReaderNumbers,
+    pub(super) unpublished: Unpublished,
     pub(super) ends: Ends,
+}
+
+/// Stored by the writer, read by whoever wants to know what is still to come. On a line of its own: no reader of the
+/// lane takes it away.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct Unpublished {
+    /// No record that was begun and is not published is earlier; `u64::MAX` where there is none.
+    pub(super) since: AtomicU64,
 }
 
 /// Stored by the writer. 128 bytes: the prefetcher of x86 takes cache lines in pairs.
@@ -57,6 +67,7 @@ impl Numbers {
                 released_bytes: AtomicU64::new(0),
                 durable: AtomicU64::new(0),
             },
+            unpublished: Unpublished { since: AtomicU64::new(u64::MAX) },
             ends: Ends { closed: AtomicBool::new(false), abandoned: AtomicBool::new(false) },
         }
     }
@@ -91,6 +102,13 @@ impl LaneHandle {
     /// Entry index after the last published record.
     pub(crate) fn published(&self) -> u64 {
         self.numbers.writer.published.load(Ordering::Acquire)
+    }
+
+    /// No record that is not published is earlier than this; `u64::MAX` where there is none. [`LaneHandle::published`],
+    /// read after this, counts all the others.
+    pub(crate) fn unpublished_since(&self) -> u64 {
+        // SYNC: pairs with the Release store in LaneWriter::publish.
+        self.numbers.unpublished.since.load(Ordering::Acquire)
     }
 
     /// Records published. Exact once the writer rests; while it works, two numbers of one moment that move.

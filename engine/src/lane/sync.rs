@@ -3,12 +3,15 @@
 #[cfg(not(tapeline_loom))]
 pub(super) use std::sync::Arc;
 #[cfg(not(tapeline_loom))]
-pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
 
 #[cfg(tapeline_loom)]
 pub(super) use loom::sync::Arc;
 #[cfg(tapeline_loom)]
 pub(super) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+/// What binds the compiler alone; loom has none.
+#[cfg(tapeline_loom)]
+pub(super) use std::sync::atomic::compiler_fence;
 
 use std::ops::Range;
 

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 
 use super::handle::{LaneHandle, Numbers};
 use super::ring::Ring;
-use super::sync::{Arc, Ordering};
+use super::sync::{Arc, Ordering, compiler_fence};
 use super::{LaneOptions, UNIT_BYTES};
 
 /// The lane has no room for the record now. Nothing was written.
@@ -35,6 +35,8 @@ pub(crate) struct LaneWriter {
     byte_position_limit: u64,
     /// The same, or the end of the ring that comes first: up to here a record needs no skip.
     straight_limit: u64,
+    /// Something was begun since the last publish.
+    is_unpublished: bool,
     not_sync: PhantomData<Cell<()>>,
 }
 
@@ -50,6 +52,7 @@ impl LaneWriter {
             index_limit: capacity_events as u64,
             byte_position_limit: capacity_bytes as u64,
             straight_limit: capacity_bytes as u64,
+            is_unpublished: false,
             not_sync: PhantomData,
         }
     }
@@ -126,6 +129,15 @@ impl LaneWriter {
         // SYNC: publish; pairs with the Acquire loads in LaneReader. Orders the records, their lengths and the bytes
         // above.
         self.numbers.writer.published.store(self.index, Ordering::Release);
+        self.rest();
+    }
+
+    /// Nothing is begun any more.
+    #[inline(always)]
+    fn rest(&mut self) {
+        self.is_unpublished = false;
+        // SYNC: pairs with the Acquire load in LaneHandle::unpublished_since: what was published is seen.
+        self.numbers.unpublished.since.store(u64::MAX, Ordering::Release);
     }
 
     /// Takes back what was committed and not published. Returns whether there was anything.
@@ -136,6 +148,7 @@ impl LaneWriter {
         self.byte_position = self.numbers.writer.published_bytes.load(Ordering::Relaxed);
         self.skips = self.numbers.writer.published_skips.load(Ordering::Relaxed);
         self.limit_to_straight();
+        self.rest();
         any
     }
 
@@ -202,6 +215,18 @@ impl Claim<'_> {
         let mut slot = unsafe { ring.bytes_mut(ring.offset(self.start), self.bytes) };
         // SAFETY: rules 2 and 5; the slice borrows `self`, so there is no second one.
         unsafe { slot.as_mut() }
+    }
+
+    /// Says that the record will not be earlier than `since`. Comes before the look at the clock that times it. A plain
+    /// store for the first record after a publish.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, since: u64) {
+        if !self.writer.is_unpublished {
+            self.writer.is_unpublished = true;
+            // Readers have all threads execute a fence before they look.
+            self.writer.numbers.unpublished.since.store(since, Ordering::Relaxed);
+            compiler_fence(Ordering::SeqCst);
+        }
     }
 
     /// Makes it a record. Returns the entry index after it: the record is published, released or durable once that

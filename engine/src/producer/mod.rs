@@ -159,6 +159,7 @@ impl Producer {
             Ok(claim) => claim,
             Err(LaneFull) => claim_slowly(&self.parts, lane, shard, bytes)?,
         };
+        claim.begin(self.clock.last() + 1);
         let timestamp = if looks { self.clock.next() } else { self.clock.follow() };
         archive_into(&Record { session: session.id(), timestamp, kind, payload }, claim.slot());
         let ticket = Ticket::new(shard, claim.commit(), timestamp);

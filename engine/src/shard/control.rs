@@ -1,6 +1,7 @@
 //! What other threads know of a shard, and how they wait for it.
 //!
-//! Events go to a shard through lanes; through here go only new lanes, numbers, and wishes to be woken.
+//! Events go to a shard through lanes and from it through feeds; through here go only new lanes, new followers, numbers,
+//! and wishes to be woken.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,7 @@ use tapeline_storage::device::Doorbell;
 use tapeline_storage::log::{Cut, LogView, Poison};
 
 use crate::error::{AdapterError, AdapterResult};
+use crate::feed::Follower;
 use crate::lane::{LaneHandle, LaneReader};
 
 /// How a shard runs, and what it found when it started.
@@ -69,6 +71,7 @@ pub(crate) struct ShardControl {
 #[derive(Debug, Default)]
 struct Arrivals {
     lanes: Vec<LaneReader>,
+    followers: Vec<Follower>,
     is_closed: bool,
 }
 
@@ -179,18 +182,32 @@ impl ShardControl {
         Ok(())
     }
 
+    /// Hands the shard a new follower, unless it has ended: a follower that is dropped is told so.
+    pub(crate) fn follow(&self, follower: Follower) {
+        {
+            let mut arrivals = lock(&self.arrivals);
+            if arrivals.is_closed {
+                return;
+            }
+            arrivals.followers.push(follower);
+            // SYNC: pairs with the Acquire load in has_arrivals().
+            self.has_arrivals.store(true, Ordering::Release);
+        }
+        self.doorbell.ring();
+    }
+
     pub(super) fn has_arrivals(&self) -> bool {
         self.has_arrivals.load(Ordering::Acquire)
     }
 
-    pub(super) fn take_arrivals(&self) -> Vec<LaneReader> {
+    pub(super) fn take_arrivals(&self) -> (Vec<LaneReader>, Vec<Follower>) {
         let mut arrivals = lock(&self.arrivals);
         self.has_arrivals.store(false, Ordering::Relaxed);
-        std::mem::take(&mut arrivals.lanes)
+        (std::mem::take(&mut arrivals.lanes), std::mem::take(&mut arrivals.followers))
     }
 
-    /// No lane can be handed in any more.
-    pub(super) fn refuse_lanes(&self) {
+    /// No lane and no follower can be handed in any more.
+    pub(super) fn refuse_arrivals(&self) {
         lock(&self.arrivals).is_closed = true;
     }
 
@@ -223,6 +240,13 @@ impl ShardControl {
         let stopped = self.is_stopped();
         let end = |lane: &LaneHandle| if stopped { lane.released() } else { lane.published() };
         Barrier(lock(&self.lanes).present.iter().map(|lane| (lane.clone(), end(lane))).collect())
+    }
+
+    /// The barrier behind everything published, and the time below which nothing else was begun.
+    pub(crate) fn pending(&self) -> (u64, Barrier) {
+        // Each note before the barrier: what it does not speak of is behind the barrier.
+        let since = lock(&self.lanes).present.iter().map(LaneHandle::unpublished_since).min();
+        (since.unwrap_or(u64::MAX), self.barrier())
     }
 
     /// Waits until `barrier` is reached. The shard commits at once if durability is waited for.
@@ -314,7 +338,9 @@ impl ShardControl {
     /// The shard's thread is at its end; nothing moves any more.
     pub(crate) fn set_stopped(&self) {
         self.stopped.store(true, Ordering::Release);
-        self.refuse_lanes();
+        self.refuse_arrivals();
+        // Those that the shard has not taken in are told that it has ended.
+        drop(self.take_arrivals());
         self.notify();
     }
 

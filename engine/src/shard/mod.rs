@@ -1,6 +1,7 @@
 //! A shard: a state machine that moves events from its lanes to its log, stepped by a host.
 //!
-//! Reading order: [`Shard::turn`] here, `slot` (a lane and what of it is acknowledged), `control` (what others know of a
+//! Reading order: [`Shard::turn`] here, `slot` (a lane and what of it is acknowledged), `followers` (who is handed its
+//! blocks and woken), `control` (what others know of a
 //! shard and how they wait for it), `start` (how a shard comes to run), `host` (who steps it), `pace` (spinning and
 //! napping), `placement` (on which core).
 //!
@@ -9,6 +10,7 @@
 
 mod control;
 mod fence;
+mod followers;
 mod host;
 mod pace;
 mod placement;
@@ -20,11 +22,13 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tapeline_storage::format::{BLOCK_BYTES_MAX, Sequence};
+use tapeline_storage::format::BLOCK_BYTES_MAX;
 use tapeline_storage::log::{Chore, ChoreDone, Log};
 
 pub use control::ShardStats;
 pub(crate) use control::{Barrier, Reach, ShardControl};
+pub(crate) use fence::all_threads as all_threads_fence;
+use followers::{Followers, Watermarks};
 pub(crate) use placement::place;
 use slot::LaneSlot;
 pub(crate) use start::{ShardSpec, start};
@@ -55,6 +59,7 @@ pub(crate) struct Shard<B> {
     control: Arc<ShardControl>,
     log: Log,
     slots: Vec<LaneSlot>,
+    followers: Followers,
     background: B,
     chore_runs: bool,
     /// Whether the last look found the log full or poisoned.
@@ -63,11 +68,12 @@ pub(crate) struct Shard<B> {
 
 impl<B: Background> Shard<B> {
     pub(crate) fn new(control: Arc<ShardControl>, log: Log, background: B) -> Self {
-        Self { control, log, slots: Vec::new(), background, chore_runs: false, was_refusing: false }
+        let (slots, followers) = (Vec::new(), Followers::default());
+        Self { control, log, slots, followers, background, chore_runs: false, was_refusing: false }
     }
 
     /// One turn at `now` (nanoseconds): drains the lanes up to a budget, commits what is due, reaps what has completed,
-    /// acknowledges.
+    /// acknowledges, wakes.
     pub(crate) fn turn(&mut self, now: u64) -> Turn {
         self.admit();
         let before = self.watermarks();
@@ -81,17 +87,20 @@ impl<B: Background> Shard<B> {
         if self.tell_refusal() || advanced {
             self.control.notify();
         }
+        self.followers.ring(now, self.watermarks());
         Turn { drained, moved: drained > 0 || advanced || worked || chored }
     }
 
-    fn watermarks(&self) -> (Sequence, Sequence) {
-        (self.log.view().appended(), self.log.view().durable())
+    fn watermarks(&self) -> Watermarks {
+        Watermarks { appended: self.log.view().appended(), durable: self.log.view().durable() }
     }
 
-    /// Takes in the lanes that have been made since the last turn.
+    /// Takes in the lanes and followers that have been made since the last turn.
     fn admit(&mut self) {
         if self.control.has_arrivals() {
-            self.slots.extend(self.control.take_arrivals().into_iter().map(LaneSlot::new));
+            let (lanes, followers) = self.control.take_arrivals();
+            self.slots.extend(lanes.into_iter().map(LaneSlot::new));
+            self.followers.admit(followers);
         }
     }
 
@@ -100,7 +109,7 @@ impl<B: Background> Shard<B> {
         for slot in &mut self.slots {
             drained += slot.drain(&mut self.log, now, LANE_TURN_BYTES);
         }
-        self.log.publish(|_| {});
+        self.log.publish(|block| self.followers.announce(block));
         // What readers cannot see yet is still the lane's.
         if self.log.view().appended() == self.log.next_sequence() {
             self.slots.iter_mut().for_each(LaneSlot::release);
@@ -151,6 +160,11 @@ impl<B: Background> Shard<B> {
         self.chore_runs
     }
 
+    /// Whether anybody follows the shard live.
+    pub(crate) fn has_followers(&self) -> bool {
+        !self.followers.is_empty()
+    }
+
     pub(crate) fn control(&self) -> &ShardControl {
         &self.control
     }
@@ -165,6 +179,7 @@ impl<B: Background> Shard<B> {
 
     /// Sleeps, at most for `longest` and until the open block is due. Ends early for a completion or the doorbell.
     pub(crate) fn nap(&mut self, now: u64, longest: Duration) {
+        self.followers.ring_before_sleep(self.watermarks());
         let due = self.log.commit_due().map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));
         self.log.wait(self.control.doorbell(), longest.min(due));
         self.control.answer();
@@ -172,7 +187,7 @@ impl<B: Background> Shard<B> {
 
     /// The end: closes the lanes, takes what is in them, commits and seals. Blocks until the log is closed.
     pub(crate) fn finish(&mut self, mut clock: impl FnMut() -> u64) {
-        self.control.refuse_lanes();
+        self.control.refuse_arrivals();
         self.admit();
         self.slots.iter().for_each(LaneSlot::close);
         // From here on a producer either sees its lane closed after publishing, or has published before.

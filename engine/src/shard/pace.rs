@@ -8,7 +8,8 @@
 //! When nothing moves, it spins for [`SPIN_NS`], so that a busy shard never sleeps, then naps in its own ring, first
 //! briefly and then longer, up to [`NAP_MAX`], and up to [`DOZE_MAX`] once nothing has moved for [`DOZE_AFTER_NS`]:
 //! what an idle shard costs is the kernel's price of a wake-up (10 to 50 us on a VM), whatever the shard does then. No
-//! producer wakes it but one that finds its lane full: an event waits for one nap at most.
+//! producer wakes it but one that finds its lane full: an event waits for one nap at most. A shard that is followed live
+//! does not doze.
 
 use std::time::Duration;
 
@@ -58,6 +59,15 @@ pub(super) enum Pace {
     Nap(Duration),
 }
 
+/// What keeps a shard from sleeping long.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// A chore runs elsewhere.
+    pub(super) chore: bool,
+    /// Somebody follows the shard live.
+    pub(super) followed: bool,
+}
+
 /// How long nothing has moved, or how fast events come.
 #[derive(Debug, Default)]
 pub(super) struct Pacer {
@@ -69,7 +79,7 @@ pub(super) struct Pacer {
 
 impl Pacer {
     /// After a turn at `now`.
-    pub(super) fn after(&mut self, turn: Turn, now: u64, has_chore: bool) -> Pace {
+    pub(super) fn after(&mut self, turn: Turn, now: u64, needs: Needs) -> Pace {
         if turn.moved {
             (self.idle_since, self.nap) = (None, Duration::ZERO);
             return self.after_drain(turn.drained, now);
@@ -79,8 +89,8 @@ impl Pacer {
             return Pace::Spin;
         }
         let longest = match now.saturating_sub(since) {
-            _ if has_chore => NAP_CHORE,
-            idle if idle < DOZE_AFTER_NS => NAP_MAX,
+            _ if needs.chore => NAP_CHORE,
+            idle if idle < DOZE_AFTER_NS || needs.followed => NAP_MAX,
             _ => DOZE_MAX,
         };
         self.nap = (self.nap * 2).clamp(NAP_MIN, longest);

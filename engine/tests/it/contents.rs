@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_lite::future::block_on;
 use tapeline::{
-    BackpressureMode, ConsumeRequest, ConsumerError, Durability, Event, EventBus, EventBusConfig, IngestionError,
-    LogFiles, RawEvent, SessionId, StoredEvent, kinds, session_id,
+    BackpressureMode, ConsumeRequest, ConsumerError, CursorFault, Durability, Event, EventBus, EventBusConfig,
+    IngestionError, LogFiles, RawEvent, SessionId, StoredEvent, kinds, session_id,
 };
 
 use crate::scratch::{Scratch, open};
@@ -99,7 +99,7 @@ fn sessions_keep_their_order_over_shards_segments_and_restarts() {
         let files = LogFiles::open(scratch.path()).expect("opens");
         assert!(files.segments().len() > 2, "the log has rolled: {:?}", files.segments());
         assert!(files.verify(|_| {}).damage.is_empty());
-        let mut timestamps = files.replay_all().map(|event| event.expect("event").insertion_ts);
+        let mut timestamps = files.replay_all().expect("replays").map(|event| event.expect("event").insertion_ts);
         assert!(timestamps.by_ref().is_sorted());
     }
 }
@@ -193,12 +193,15 @@ fn cursor_of_another_log_or_damaged_is_refused() {
     let (bus, other) = (open(EventBusConfig::builder()), open(EventBusConfig::builder()));
     let cursor = block_on(bus.poll(ConsumeRequest::default())).expect("polls").next_id.expect("a cursor");
     let refused = |bus: &EventBus, cursor: &str| match block_on(bus.poll(ConsumeRequest::default().from(cursor))) {
-        Err(ConsumerError::InvalidCursor(why)) => why,
+        Err(ConsumerError::InvalidCursor { fault, earliest }) => {
+            block_on(bus.poll(ConsumeRequest::default().from(earliest))).expect("the earliest is valid");
+            fault
+        }
         other => panic!("{other:?}"),
     };
-    assert!(refused(&other, &cursor).starts_with("of another log"));
+    assert_eq!(refused(&other, &cursor), CursorFault::Foreign(bus.log_id()));
     let damaged = cursor.replacen(&cursor[10..11], if &cursor[10..11] == "0" { "1" } else { "0" }, 1);
-    assert!(damaged == cursor || refused(&bus, &damaged).contains("checksum"));
+    assert!(damaged == cursor || refused(&bus, &damaged).to_string().contains("checksum"));
     for text in ["", "zz", "0", "00", "ä", &cursor[1..], &format!("{cursor}00")] {
         refused(&bus, text);
     }

@@ -64,7 +64,7 @@ fn kill_round(scratch: &Scratch, round: u64, page_cache: bool) {
             .enumerate()
             .map(|(at, name)| {
                 let mut next = at as u64;
-                for event in files.replay(&format!("{round}-{name}")) {
+                for event in files.replay(&format!("{round}-{name}")).expect("replays") {
                     let event = event.expect("event");
                     assert_eq!(event.raw[..8], next.to_le_bytes(), "round {round}: lost, invented or out of order");
                     assert_eq!(event.raw.len(), 8 + next as usize * 37 % 900);

@@ -8,7 +8,7 @@ use tapeline::{
 use crate::scratch::{Scratch, open};
 
 fn count(scratch: &Scratch) -> usize {
-    let events = LogFiles::open(scratch.path()).expect("opens").replay_all();
+    let events = LogFiles::open(scratch.path()).expect("opens").replay_all().expect("replays");
     events.inspect(|event| assert!(event.is_ok(), "{event:?}")).count()
 }
 

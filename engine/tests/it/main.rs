@@ -6,5 +6,7 @@ mod contents;
 mod failures;
 mod kill;
 mod lifecycle;
+mod order;
 mod power;
 mod scratch;
+mod subscribe;

@@ -147,7 +147,7 @@ impl Entry {
     /// Reads the session; returns where it ends.
     fn count(&self, files: &LogFiles) -> u64 {
         let mut next = self.first;
-        for event in files.replay(&self.session) {
+        for event in files.replay(&self.session).expect("replays") {
             let event = event.expect("event");
             assert_eq!(*event.raw, *payload(next), "{self:?}: lost, invented or out of order at {next}");
             next += self.step;

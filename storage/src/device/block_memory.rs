@@ -25,6 +25,9 @@ use crate::format::{
 pub struct BlockMemory {
     start: NonNull<u8>,
     first_sequence: AtomicU64,
+    /// Smallest and largest timestamp of what was appended, perhaps of what is not visible yet.
+    first_timestamp: AtomicU64,
+    last_timestamp: AtomicU64,
     /// Records in the high half, bytes of records in the low half.
     visible: AtomicU64,
     /// What the device that this memory is registered with calls it; 0 for none. It lives and dies with the memory:
@@ -48,7 +51,15 @@ impl BlockMemory {
 
     fn new() -> Self {
         let start = map(Self::BYTES);
-        Self { start, first_sequence: AtomicU64::new(0), visible: AtomicU64::new(0), registration: AtomicU64::new(0) }
+        let zero = || AtomicU64::new(0);
+        Self {
+            start,
+            first_sequence: zero(),
+            first_timestamp: zero(),
+            last_timestamp: zero(),
+            visible: zero(),
+            registration: zero(),
+        }
     }
 
     /// Address of the block, for the kernel.
@@ -76,6 +87,12 @@ impl BlockMemory {
     /// Sequence of the first record.
     pub fn first_sequence(&self) -> Sequence {
         Sequence::new(self.first_sequence.load(Ordering::Relaxed))
+    }
+
+    /// No visible record is earlier than the first or later than the second: nanoseconds since the Unix epoch. Asked
+    /// for after [`BlockMemory::visible`].
+    pub fn times(&self) -> (u64, u64) {
+        (self.first_timestamp.load(Ordering::Relaxed), self.last_timestamp.load(Ordering::Relaxed))
     }
 
     /// Records that readers may look at: how many, and their bytes.
@@ -176,12 +193,19 @@ impl BlockWriter {
     pub fn start(&mut self, first: Sequence) {
         debug_assert_eq!(self.count, 0);
         self.memory.first_sequence.store(first.get(), Ordering::Relaxed);
+        self.set_times(u64::MAX, 0);
         self.memory.visible.store(0, Ordering::Relaxed);
     }
 
     /// The memory, for readers and the device.
     pub fn memory(&self) -> &Arc<BlockMemory> {
         &self.memory
+    }
+
+    /// Tells readers the range of times of what was appended; comes before it is published.
+    pub fn set_times(&self, first: u64, last: u64) {
+        self.memory.first_timestamp.store(first, Ordering::Relaxed);
+        self.memory.last_timestamp.store(last, Ordering::Relaxed);
     }
 
     /// Records appended.

@@ -258,6 +258,7 @@ impl OpenBlock {
         self.first_timestamp = self.first_timestamp.min(timestamp_of(first));
         self.last_timestamp = self.last_timestamp.max(timestamp_of(last));
         self.writer.append(records, lengths);
+        self.writer.set_times(self.first_timestamp, self.last_timestamp);
         if self.writer.records_bytes() - self.summed >= SUM_BYTES {
             self.sum();
         }

@@ -19,6 +19,7 @@ mod roll;
 mod run;
 mod scan;
 mod segment;
+mod span;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -31,4 +32,5 @@ pub use recover::{Cut, Recovered, recover};
 pub use run::{Expired, Place, Run};
 pub use scan::{OpenError, Scan, scan};
 pub use segment::{BlockPlace, Segment};
+pub use span::{Grain, Span};
 pub use view::{LogView, Poison};

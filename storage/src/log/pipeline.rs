@@ -234,7 +234,7 @@ impl Pipeline {
         let offset = self.active.take(&BlockHeader { header_crc, ..header });
         let landing = Landing::Block {
             segment,
-            place: BlockPlace { first_sequence: header.first_sequence, offset },
+            place: BlockPlace::of(&header, offset),
             data_end: offset + block_bytes as u64,
             end: header.end_sequence(),
         };

@@ -392,7 +392,7 @@ impl Walk<'_> {
             });
             match checked {
                 Ok(header) => {
-                    self.places.push(BlockPlace { first_sequence: header.first_sequence, offset });
+                    self.places.push(BlockPlace::of(&header, offset));
                     self.totals.add(&header);
                 }
                 Err(damage) => {

@@ -13,8 +13,27 @@ use crate::format::{BlockHeader, Epoch, Footer, PAGE_BYTES, SegmentHeader, Seque
 pub struct BlockPlace {
     /// Sequence of its first record.
     pub first_sequence: Sequence,
+    /// Sequence after its last record.
+    pub end_sequence: Sequence,
     /// Offset in the file, in bytes.
     pub offset: u64,
+    /// Smallest timestamp in it.
+    pub first_timestamp: u64,
+    /// Largest timestamp in it.
+    pub last_timestamp: u64,
+}
+
+impl BlockPlace {
+    /// The place of the block with this header.
+    pub(crate) fn of(header: &BlockHeader, offset: u64) -> Self {
+        Self {
+            first_sequence: header.first_sequence,
+            end_sequence: header.end_sequence(),
+            offset,
+            first_timestamp: header.first_timestamp,
+            last_timestamp: header.last_timestamp,
+        }
+    }
 }
 
 /// A segment: a header, and blocks up to an end that grows until the segment is sealed.
@@ -187,7 +206,7 @@ impl Segment {
             sealed.mapping.populate(at..at + PAGE_BYTES)?;
             let page = sealed.mapping.bytes().get(at..at + PAGE_BYTES).unwrap_or_default();
             let Ok(header) = BlockHeader::decode(page) else { break };
-            places.push(BlockPlace { first_sequence: header.first_sequence, offset });
+            places.push(BlockPlace::of(&header, offset));
             offset += u64::from(header.block_bytes);
         }
         Ok(places)

@@ -54,8 +54,8 @@ impl Block {
         Self { first_sequence: view_first.plus(skip as u64), count: count - skip, source: Source::Read { bytes, skip } }
     }
 
-    /// Leaves out the records from `end` on, which lies in the block.
-    pub(super) fn end_at(&mut self, end: Sequence) {
+    /// Leaves out the records from `end` on, which lies behind the first.
+    pub fn end_at(&mut self, end: Sequence) {
         self.count = self.count.min(end.since(self.first_sequence) as usize);
     }
 

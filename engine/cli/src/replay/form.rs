@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tapeline::{SessionId, StoredEvent, kinds};
+use tapeline::{EventId, SessionId, StoredEvent, kinds};
 
 use crate::args::OutputFormat;
 use crate::output;
@@ -16,7 +16,7 @@ use crate::output;
 /// An event as `jsonl` prints it. One of the three payload fields is there.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
-    id: &'a str,
+    id: EventId,
     shard: u16,
     sequence: u64,
     timestamp: u64,
@@ -92,7 +92,7 @@ impl Printer {
         let payload_text = if payload.is_none() { text } else { None };
         let payload_base64 = if text.is_none() { Some(STANDARD.encode(&event.raw[..])) } else { None };
         let line = Line {
-            id: &event.id,
+            id: event.id,
             shard: event.shard_id,
             sequence: event.sequence.get(),
             timestamp: event.insertion_ts,

@@ -1,14 +1,12 @@
 //! `tapeline replay`: the events of a log or of a session, in order, at any pace.
 
 mod form;
-mod pace;
 
 use std::io::{self, Write};
 
-use tapeline::{Replay, SessionId, StoredEvent};
+use tapeline::{Pacer, Replay, SessionId, StoredEvent};
 
 use self::form::Printer;
-use self::pace::Pace;
 use crate::args::ReplayArgs;
 use crate::exit::{Exit, Failure, open_log};
 use crate::output::Style;
@@ -23,18 +21,18 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
     let mut playing = Playing {
         printer: Printer::new(args.format),
-        pace: Pace::new(args.speed),
+        pacer: Pacer::new(args.speed),
         out: io::BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock()),
         exit: Exit::Done,
     };
     match &args.session {
         None => {
-            playing.play(log.replay_all())?;
+            playing.play(log.replay_all()?)?;
         }
         Some(name) => {
             let mut found = false;
             for id in ids(name) {
-                found = found || playing.play(log.replay(id))?;
+                found = found || playing.play(log.replay(id)?)?;
             }
             if !found {
                 return Err(Failure::new(
@@ -57,7 +55,7 @@ fn ids(name: &str) -> impl Iterator<Item = SessionId> {
 /// A replay on its way to standard output.
 struct Playing<'a> {
     printer: Printer,
-    pace: Pace,
+    pacer: Pacer,
     out: io::BufWriter<io::StdoutLock<'a>>,
     /// The worst that was met.
     exit: Exit,
@@ -84,10 +82,11 @@ impl Playing<'_> {
     }
 
     fn print(&mut self, event: &StoredEvent) -> io::Result<()> {
-        if let Some(wait) = self.pace.wait(event.insertion_ts) {
+        if let Some(wait) = self.pacer.wait(event.insertion_ts) {
             self.out.flush()?;
             std::thread::sleep(wait);
         }
+        self.pacer.played(event.insertion_ts);
         self.printer.print(&mut self.out, event)
     }
 }

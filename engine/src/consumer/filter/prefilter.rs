@@ -25,6 +25,7 @@ pub(super) struct Prefilter {
 
 /// What a match must have.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "made once for each filter")]
 pub(super) enum Demand {
     Metadata(Metadata, bool),
     Needle(Finder<'static>),

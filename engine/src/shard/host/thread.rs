@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use tapeline_storage::log::{Chore, ChoreDone};
 
-use super::super::pace::{Pace, Pacer};
+use super::super::pace::{Needs, Pace, Pacer};
 use super::super::{Background, Shard};
 use super::HostClock;
 
@@ -16,7 +16,7 @@ pub(in super::super) fn run(make: impl FnOnce(ThreadBackground) -> Shard<ThreadB
     while !shard.control().is_stopping() {
         let now = clock.now();
         let turn = shard.turn(now);
-        match pacer.after(turn, now, shard.has_chore()) {
+        match pacer.after(turn, now, Needs { chore: shard.has_chore(), followed: shard.has_followers() }) {
             Pace::Spin => std::hint::spin_loop(),
             Pace::Gather(nanos) => shard.gather(|| clock.now(), now + nanos),
             Pace::Nap(longest) => shard.nap(now, longest),

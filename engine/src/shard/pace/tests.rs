@@ -3,12 +3,14 @@
 use super::*;
 
 const NOTHING: Turn = Turn { drained: 0, moved: false };
+const NO_NEEDS: Needs = Needs { chore: false, followed: false };
+const CHORE: Needs = Needs { chore: true, followed: false };
 
 /// Steps an idle shard from `now` until it has been idle for `idle_ns`. Returns its naps.
-fn naps(pacer: &mut Pacer, now: &mut u64, idle_ns: u64, has_chore: bool) -> Vec<Duration> {
+fn naps(pacer: &mut Pacer, now: &mut u64, idle_ns: u64, needs: Needs) -> Vec<Duration> {
     let (start, mut naps) = (*now, Vec::new());
     while *now - start < idle_ns {
-        match pacer.after(NOTHING, *now, has_chore) {
+        match pacer.after(NOTHING, *now, needs) {
             Pace::Nap(nap) => {
                 *now += nap.as_nanos() as u64;
                 naps.push(nap);
@@ -23,27 +25,34 @@ fn naps(pacer: &mut Pacer, now: &mut u64, idle_ns: u64, has_chore: bool) -> Vec<
 #[test]
 fn an_idle_shard_spins_then_naps_longer_and_longer() {
     let (mut pacer, mut now) = (Pacer::default(), 5);
-    assert!(naps(&mut pacer, &mut now, SPIN_NS - 100, false).is_empty(), "it spins first");
-    let between_bursts = naps(&mut pacer, &mut now, DOZE_AFTER_NS / 2, false);
+    assert!(naps(&mut pacer, &mut now, SPIN_NS - 100, NO_NEEDS).is_empty(), "it spins first");
+    let between_bursts = naps(&mut pacer, &mut now, DOZE_AFTER_NS / 2, NO_NEEDS);
     assert_eq!(between_bursts[0], NAP_MIN);
     assert!(between_bursts.is_sorted() && between_bursts.last() == Some(&NAP_MAX));
-    let unused = naps(&mut pacer, &mut now, 2 * DOZE_AFTER_NS, false);
+    let unused = naps(&mut pacer, &mut now, 2 * DOZE_AFTER_NS, NO_NEEDS);
     assert!(unused.is_sorted() && unused.last() == Some(&DOZE_MAX));
 }
 
 #[test]
 fn whatever_moves_wakes_a_shard_all_the_way() {
     let (mut pacer, mut now) = (Pacer::default(), 5);
-    naps(&mut pacer, &mut now, 3 * DOZE_AFTER_NS, false);
-    assert_eq!(pacer.after(Turn { drained: 0, moved: true }, now, false), Pace::Spin);
-    assert!(naps(&mut pacer, &mut now, SPIN_NS, false).is_empty(), "it spins first");
-    assert_eq!(naps(&mut pacer, &mut now, DOZE_AFTER_NS / 2, false).last(), Some(&NAP_MAX));
+    naps(&mut pacer, &mut now, 3 * DOZE_AFTER_NS, NO_NEEDS);
+    assert_eq!(pacer.after(Turn { drained: 0, moved: true }, now, NO_NEEDS), Pace::Spin);
+    assert!(naps(&mut pacer, &mut now, SPIN_NS, NO_NEEDS).is_empty(), "it spins first");
+    assert_eq!(naps(&mut pacer, &mut now, DOZE_AFTER_NS / 2, NO_NEEDS).last(), Some(&NAP_MAX));
 }
 
 #[test]
 fn a_chore_that_runs_is_not_slept_through() {
     let (mut pacer, mut now) = (Pacer::default(), 5);
-    assert_eq!(naps(&mut pacer, &mut now, 3 * DOZE_AFTER_NS, true).last(), Some(&NAP_CHORE));
+    assert_eq!(naps(&mut pacer, &mut now, 3 * DOZE_AFTER_NS, CHORE).last(), Some(&NAP_CHORE));
+}
+
+#[test]
+fn a_shard_that_is_followed_does_not_doze() {
+    let (mut pacer, mut now) = (Pacer::default(), 5);
+    let followed = Needs { followed: true, ..NO_NEEDS };
+    assert_eq!(naps(&mut pacer, &mut now, 3 * DOZE_AFTER_NS, followed).last(), Some(&NAP_MAX));
 }
 
 #[test]
@@ -52,7 +61,7 @@ fn a_stream_is_gathered_a_flood_for_longer_and_a_backlog_not_at_all() {
     let mut now = 0;
     let mut pace = |drained: usize, after_ns| {
         now += after_ns;
-        pacer.after(Turn { drained, moved: true }, now, false)
+        pacer.after(Turn { drained, moved: true }, now, NO_NEEDS)
     };
     assert_eq!(pace(1, 1_000), Pace::Spin, "one event");
     assert_eq!(pace(10, 5_000), Pace::Gather(GATHER_NS), "2 M/s");

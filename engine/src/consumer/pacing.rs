@@ -1,0 +1,195 @@
+//! Pacing: events handed out as fast as they came, or a multiple of it, and how well that went.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use super::replay::Replay;
+use crate::error::ConsumerResult;
+use crate::event::StoredEvent;
+
+/// How fast events are handed out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Speed {
+    /// As fast as they can be read.
+    Max,
+    /// At this multiple of the recorded pace: 1 is as recorded, 2 twice as fast. Not above 0 counts as [`Speed::Max`].
+    Factor(f64),
+}
+
+/// The text is no [`Speed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("neither a positive number nor max")]
+pub struct ParseSpeedError;
+
+impl FromStr for Speed {
+    type Err = ParseSpeedError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        let factor = text.parse().ok().filter(|factor: &f64| factor.is_finite() && *factor > 0.0);
+        factor.map(Self::Factor).ok_or(ParseSpeedError)
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Max => f.write_str("max"),
+            Self::Factor(factor) => factor.fmt(f),
+        }
+    }
+}
+
+/// Says when events are due, counted from the first: a delay is not passed on to the events behind it. Notes by how much
+/// each one missed its time.
+#[derive(Debug)]
+pub struct Pacer {
+    speed: Speed,
+    start: Option<(Instant, u64)>,
+    late: Option<Histogram<u64>>,
+}
+
+/// How well a pace was kept: nanoseconds between when events were due and when they were handed out, within 0.1 %.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PacingError {
+    /// Events that were paced.
+    pub events: u64,
+    /// The median.
+    pub p50_ns: u64,
+    /// 99 of 100 events missed their time by no more.
+    pub p99_ns: u64,
+    /// No event missed it by more.
+    pub max_ns: u64,
+}
+
+impl Pacer {
+    /// A pace whose first event is due at once.
+    pub fn new(speed: Speed) -> Self {
+        Self { speed, start: None, late: Histogram::new(3).ok() }
+    }
+
+    /// How long to wait before the event with this timestamp, in nanoseconds, is due. `None`: it is. Counts the time
+    /// from the first call.
+    pub fn wait(&mut self, timestamp: u64) -> Option<Duration> {
+        let due = self.due(timestamp)?;
+        due.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+    }
+
+    /// The event with this timestamp is handed out now.
+    pub fn played(&mut self, timestamp: u64) {
+        if let Some(due) = self.due(timestamp)
+            && let Some(late) = &mut self.late
+        {
+            let now = Instant::now();
+            let missed = now.saturating_duration_since(due).max(due.saturating_duration_since(now));
+            // It grows to hold any number.
+            let _ = late.record(u64::try_from(missed.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// How well the pace was kept so far. All 0 at [`Speed::Max`].
+    pub fn error(&self) -> PacingError {
+        self.late.as_ref().map_or_else(PacingError::default, |late| PacingError {
+            events: late.len(),
+            p50_ns: late.value_at_quantile(0.5),
+            p99_ns: late.value_at_quantile(0.99),
+            max_ns: late.max(),
+        })
+    }
+
+    fn due(&mut self, timestamp: u64) -> Option<Instant> {
+        let Speed::Factor(factor) = self.speed else { return None };
+        let (start, first) = *self.start.get_or_insert_with(|| (Instant::now(), timestamp));
+        (factor > 0.0).then(|| start.checked_add(after(timestamp.saturating_sub(first), factor)))?
+    }
+}
+
+/// Time after the first event at which one is due that was recorded `nanoseconds` after it.
+fn after(nanoseconds: u64, factor: f64) -> Duration {
+    // Beyond what a duration holds (some 10^11 years) nobody waits for the difference.
+    Duration::try_from_secs_f64(nanoseconds as f64 / factor / 1e9).unwrap_or(Duration::MAX)
+}
+
+/// A replay that blocks the thread before each event until it is due.
+#[derive(Debug)]
+pub struct PacedReplay {
+    replay: Replay,
+    pacer: Pacer,
+}
+
+impl PacedReplay {
+    pub(super) fn new(replay: Replay, speed: Speed) -> Self {
+        Self { replay, pacer: Pacer::new(speed) }
+    }
+
+    /// How well the pace was kept so far.
+    pub fn pacing_error(&self) -> PacingError {
+        self.pacer.error()
+    }
+}
+
+impl Iterator for PacedReplay {
+    type Item = ConsumerResult<StoredEvent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let event = match self.replay.next()? {
+            Ok(event) => event,
+            Err(error) => return Some(Err(error)),
+        };
+        if let Some(wait) = self.pacer.wait(event.insertion_ts) {
+            std::thread::sleep(wait);
+        }
+        self.pacer.played(event.insertion_ts);
+        Some(Ok(event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_due_at_a_multiple_of_the_recorded_pace() {
+        assert_eq!(after(3_000_000_000, 1.0), Duration::from_secs(3));
+        assert_eq!(after(3_000_000_000, 2.0), Duration::from_millis(1500));
+        assert_eq!(after(3_000_000_000, 0.5), Duration::from_secs(6));
+        assert_eq!(after(u64::MAX, f64::MIN_POSITIVE), Duration::MAX);
+    }
+
+    #[test]
+    fn speed_is_a_positive_factor_or_max() {
+        assert_eq!("max".parse(), Ok(Speed::Max));
+        assert_eq!("2.5".parse(), Ok(Speed::Factor(2.5)));
+        for refused in ["0", "-1", "NaN", "inf", "fast", ""] {
+            assert_eq!(refused.parse::<Speed>(), Err(ParseSpeedError), "{refused}");
+        }
+    }
+
+    #[test]
+    fn no_pace_is_no_wait_and_no_error() {
+        for speed in [Speed::Max, Speed::Factor(0.0), Speed::Factor(-1.0), Speed::Factor(f64::NAN)] {
+            let mut pacer = Pacer::new(speed);
+            assert_eq!((pacer.wait(5), pacer.wait(u64::MAX)), (None, None));
+            pacer.played(5);
+            assert_eq!(pacer.error(), PacingError::default());
+        }
+    }
+
+    #[test]
+    fn missed_times_are_noted() {
+        let mut pacer = Pacer::new(Speed::Factor(1.0));
+        assert_eq!(pacer.wait(0), None, "the first is due at once");
+        assert!(pacer.wait(3_600_000_000_000) > Some(Duration::from_secs(3_500)));
+        pacer.played(0);
+        pacer.played(3_600_000_000_000);
+        let error = pacer.error();
+        assert_eq!(error.events, 2);
+        assert!(error.max_ns > 3_500_000_000_000, "played an hour early");
+    }
+}

@@ -1,0 +1,48 @@
+//! Which events a reader wants: of which shards, and which of these.
+
+use tapeline_storage::format::{Kind, SessionId};
+
+use super::filter::{CompiledFilter, Filter, FilterError};
+use crate::event::EventView;
+
+/// What a reader asked for, ready to be asked of each event.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Selection {
+    shards: Option<Vec<u16>>,
+    /// `None`: every event.
+    filter: Option<CompiledFilter>,
+}
+
+impl Selection {
+    /// The events of these shards that all of the others allow; `None` allows everything.
+    pub(super) fn new(
+        shards: Option<&[u16]>,
+        sessions: Option<&[SessionId]>,
+        kinds: Option<&[Kind]>,
+        filter: Option<&Filter>,
+    ) -> Result<Self, FilterError> {
+        let sessions = sessions.map(|sessions| Filter::sessions(sessions.iter().copied()));
+        let kinds = kinds.map(|kinds| Filter::kinds(kinds.iter().copied()));
+        let mut terms: Vec<Filter> = [sessions, kinds, filter.cloned()].into_iter().flatten().collect();
+        let filter = match terms.len() {
+            0 => None,
+            1 => terms.pop(),
+            _ => Some(Filter::and(terms)),
+        };
+        Ok(Self { shards: shards.map(<[u16]>::to_vec), filter: filter.as_ref().map(Filter::compile).transpose()? })
+    }
+
+    pub(super) fn has_shard(&self, shard: u16) -> bool {
+        self.shards.as_ref().is_none_or(|shards| shards.contains(&shard))
+    }
+
+    /// Whether it leaves anything out of its shards.
+    pub(super) fn is_partial(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    #[inline]
+    pub(super) fn matches(&self, event: &EventView<'_>) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(event))
+    }
+}

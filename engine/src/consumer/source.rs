@@ -1,0 +1,199 @@
+//! One shard, as a consumer reads it: blocks and gaps in order.
+
+use std::sync::Arc;
+
+use tapeline_storage::format::Sequence;
+use tapeline_storage::log::{Expired, Grain, LogView, Place};
+use tapeline_storage::read::{Block, LogReader, ReadError, Step, Visibility};
+
+use super::gap::{Gap, GapReason};
+use super::request::Start;
+use crate::feed::Feed;
+
+/// What comes next of a shard.
+#[derive(Debug)]
+pub(super) enum Next {
+    Block(Block),
+    Gap(Gap),
+    /// Nothing at present.
+    End,
+}
+
+/// A reader of one shard.
+#[derive(Debug)]
+pub(super) struct Source {
+    reader: LogReader,
+    /// Where a live reader gets new blocks from, without looking for them.
+    feed: Option<Feed>,
+    /// To be told before anything else, and the place where it was found.
+    lost: Option<(Gap, Place)>,
+}
+
+impl Source {
+    /// A reader that stands before `next`.
+    pub(super) fn at(view: &Arc<LogView>, next: Sequence, visibility: Visibility) -> Self {
+        let reader = LogReader::new(Arc::clone(view), next).with_visibility(visibility);
+        Self { reader, feed: None, lost: None }
+    }
+
+    /// A reader that goes on at `place`, perhaps behind a crash.
+    ///
+    /// # Errors
+    /// Where the log does not know the place any more.
+    pub(super) fn resume(view: &Arc<LogView>, place: Place, visibility: Visibility) -> Result<Self, Expired> {
+        let next = view.resume(place)?;
+        let mut source = Self::at(view, next, visibility);
+        if next < place.next {
+            source.lost = Some((source.gap_of(next, place.next, GapReason::LostInCrash), place));
+        }
+        Ok(source)
+    }
+
+    /// A reader that starts where it was told.
+    ///
+    /// # Errors
+    /// The kernel's, where a time is looked for in files that cannot be read.
+    pub(super) fn start(view: &Arc<LogView>, start: &Start, visibility: Visibility) -> Result<Self, ReadError> {
+        let next = match start {
+            Start::Earliest => view.trimmed(),
+            Start::Latest => view.appended(),
+            Start::Time(time) => first_since(view, *time)?,
+            Start::Sequences(sequences) => {
+                let named = sequences.iter().find(|(shard, _)| *shard == view.shard());
+                named.map_or_else(|| view.trimmed(), |(_, next)| *next)
+            }
+        };
+        Ok(Self::at(view, next, visibility))
+    }
+
+    /// The same, fed with new blocks.
+    pub(super) fn fed(mut self, feed: Feed) -> Self {
+        self.feed = Some(feed);
+        self
+    }
+
+    pub(super) fn shard_id(&self) -> u16 {
+        self.reader.view().shard()
+    }
+
+    /// Sequence of the next event that it will hand out.
+    pub(super) fn next_sequence(&self) -> Sequence {
+        self.reader.next_sequence()
+    }
+
+    /// The place of a reader that goes on at `next`, which this one has reached.
+    pub(super) fn place(&self, next: Sequence) -> Place {
+        match &self.lost {
+            Some((_, place)) => *place,
+            None => self.reader.view().place(next),
+        }
+    }
+
+    /// What is to be told before anything else.
+    pub(super) fn take_lost(&mut self) -> Option<Gap> {
+        self.lost.take().map(|(gap, _)| gap)
+    }
+
+    /// Whether there is something to hand out.
+    #[inline]
+    pub(super) fn has_more(&self) -> bool {
+        self.reader.next_sequence() < self.reader.end() || self.lost.is_some()
+    }
+
+    /// Events that it has not handed out yet.
+    #[inline]
+    pub(super) fn lag(&self) -> u64 {
+        self.reader.end().since(self.reader.next_sequence())
+    }
+
+    /// Hands out again from `next` on.
+    pub(super) fn return_to(&mut self, next: Sequence) {
+        self.reader.return_to(next);
+    }
+
+    /// Leaves out what comes before `next`.
+    pub(super) fn drop_to(&mut self, next: Sequence) -> Gap {
+        let from = self.reader.next_sequence();
+        self.reader.return_to(next);
+        self.gap_of(from, next, GapReason::Dropped)
+    }
+
+    /// What comes next. Cost as [`LogReader::step`].
+    ///
+    /// # Errors
+    /// The kernel's, where a file cannot be read: the source stays where it is. What does not check is a gap.
+    pub(super) fn step(&mut self) -> Result<Next, ReadError> {
+        if let Some(gap) = self.take_lost() {
+            return Ok(Next::Gap(gap));
+        }
+        self.take_from_feed();
+        match self.reader.step() {
+            Ok(Step::Block(block)) => Ok(Next::Block(block)),
+            Ok(Step::End) => Ok(Next::End),
+            Ok(Step::Gap(gap)) => Ok(Next::Gap(self.gap_of(gap.from, gap.to, GapReason::Trimmed))),
+            Err(error @ ReadError::Corrupt { .. }) => {
+                let gap = self.reader.pass_damage();
+                Ok(Next::Gap(self.gap_of(gap.from, gap.to, GapReason::Corrupt(error.to_string()))))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn take_from_feed(&mut self) {
+        let Some(feed) = &mut self.feed else { return };
+        if self.reader.needs_block()
+            && let Some(block) = feed.take(self.reader.next_sequence())
+        {
+            self.reader.enter(block);
+        }
+    }
+
+    fn gap_of(&self, from: Sequence, to: Sequence, reason: GapReason) -> Gap {
+        Gap { shard_id: self.shard_id(), from, to, reason }
+    }
+}
+
+/// The first event of a shard, in its order, that is not earlier than `time`.
+fn first_since(view: &Arc<LogView>, time: u64) -> Result<Sequence, ReadError> {
+    let mut next = view.trimmed();
+    let unreadable = |source, offset| ReadError::Io { shard: view.shard(), segment: "headers".into(), offset, source };
+    while let Some(coarse) =
+        view.span(next, view.appended(), Grain::Segment).map_err(|error| unreadable(error, next.get()))?
+    {
+        if coarse.last_timestamp >= time {
+            let fine = view.span(next, coarse.end, Grain::Block).map_err(|error| unreadable(error, next.get()))?;
+            let Some(fine) = fine else { break };
+            if fine.last_timestamp >= time
+                && let Some(found) = first_in_block(view, next, fine.end, time)?
+            {
+                return Ok(found);
+            }
+            next = fine.end;
+        } else {
+            next = coarse.end;
+        }
+    }
+    Ok(next)
+}
+
+fn first_in_block(
+    view: &Arc<LogView>,
+    from: Sequence,
+    end: Sequence,
+    time: u64,
+) -> Result<Option<Sequence>, ReadError> {
+    let mut reader = LogReader::new(Arc::clone(view), from);
+    match reader.step() {
+        Ok(Step::Block(block)) => {
+            let is_due = |record: Result<tapeline_storage::format::RecordView<'_>, _>| {
+                record.is_ok_and(|record| record.timestamp() >= time)
+            };
+            let at = block.records().position(is_due).map(|at| block.first_sequence().plus(at as u64));
+            Ok(at.filter(|at| *at < end))
+        }
+        // Whoever reads from here is told what is wrong.
+        Ok(Step::Gap(_)) | Err(ReadError::Corrupt { .. }) => Ok(Some(from)),
+        Ok(Step::End) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,267 @@
+//! The sweep: the events of all shards in order of time, over any number of pages.
+//!
+//! A shard holds the events of its producers as they came in, so its log is almost, but not quite, in order of time. The
+//! sweep is a queue of stretches of all shards, by the earliest time that each can hold: whole segments, blocks, and the
+//! sorted events of blocks. The first in the queue is opened or handed out, so nothing is opened before its time has
+//! come, and what is handed out is the earliest there is.
+//!
+//! Nothing is handed out from the horizon on: the time below which every event is readable (see `horizon`). So no event
+//! can turn up that belongs into an earlier page.
+//!
+//! The cursor between two pages is the last event handed out, and for each shard the first that was not. A page that
+//! goes on where the one before ended finds the queue [`Parked`]; without it, the queue is made again from the cursor.
+
+mod parked;
+mod stretch;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+use std::sync::Arc;
+
+use tapeline_storage::format::{LogId, Sequence};
+use tapeline_storage::log::{Grain, LogView};
+use tapeline_storage::read::Visibility;
+
+pub(crate) use parked::Parked;
+use stretch::{Run, ShardSpan, Stretch};
+
+use super::cursor::{Cursor, Frontier};
+use super::gap::{Gap, GapReason};
+use super::page::copy_events;
+use super::poll::{SCAN_BYTES, place, source};
+use super::request::{ConsumeRequest, ConsumeResponse, ShardFailure};
+use super::selection::Selection;
+use super::source::{Next, Source};
+use crate::error::{ConsumerError, ConsumerResult};
+
+/// A page in order of time, in the making, and the state between two pages.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    log: LogId,
+    visibility: Visibility,
+    selection: Selection,
+    shards: Vec<Swept>,
+    queue: BinaryHeap<Stretch>,
+    frontier: Option<Frontier>,
+    /// Places of shards that are not read.
+    cursor: Cursor,
+    scanned: usize,
+}
+
+/// One shard of a sweep.
+#[derive(Debug)]
+struct Swept {
+    view: Arc<LogView>,
+    /// Everything before has been put into the queue.
+    queued_to: Sequence,
+    has_failed: bool,
+}
+
+impl Swept {
+    fn end(&self, visibility: Visibility) -> Sequence {
+        match visibility {
+            Visibility::Appended => self.view.appended(),
+            Visibility::Durable => self.view.durable(),
+        }
+    }
+}
+
+impl Sweep {
+    pub(super) fn new(
+        log: LogId,
+        views: &[Arc<LogView>],
+        request: &ConsumeRequest,
+        selection: Selection,
+        page: &mut ConsumeResponse,
+    ) -> ConsumerResult<Self> {
+        let cursor = place(log, views, request.from_id.as_deref())?;
+        let mut shards = Vec::new();
+        for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
+            let (mut queued_to, mut has_failed) = (view.trimmed(), false);
+            match source(log, views, view, cursor.as_ref(), &request.start, request.visibility) {
+                Ok(mut source) => {
+                    page.gaps.extend(source.take_lost());
+                    queued_to = source.next_sequence();
+                }
+                Err(ConsumerError::Read(error)) => {
+                    page.failed_shards.push(ShardFailure { shard_id: view.shard(), message: error.to_string() });
+                    has_failed = true;
+                }
+                Err(error) => return Err(error),
+            }
+            shards.push(Swept { view: Arc::clone(view), queued_to, has_failed });
+        }
+        let frontier = cursor.as_ref().and_then(|cursor| cursor.frontier);
+        Ok(Self {
+            log,
+            visibility: request.visibility,
+            selection,
+            shards,
+            queue: BinaryHeap::new(),
+            frontier,
+            cursor: cursor.unwrap_or_default(),
+            scanned: 0,
+        })
+    }
+
+    pub(super) fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// Begins another page.
+    fn renew(&mut self) {
+        self.scanned = 0;
+        self.shards.iter_mut().for_each(|shard| shard.has_failed = false);
+    }
+
+    /// Whether the page takes no more.
+    pub(super) fn is_full(&self, page: &ConsumeResponse, limit: usize) -> bool {
+        page.events.len() >= limit || self.scanned >= SCAN_BYTES
+    }
+
+    /// Whether there is something to read, be it behind the horizon.
+    pub(super) fn has_more(&self) -> bool {
+        !self.queue.is_empty()
+            || self.shards.iter().any(|shard| !shard.has_failed && shard.queued_to < shard.end(self.visibility))
+    }
+
+    /// Moves events that are earlier than `horizon` into the page, until it has `limit`.
+    pub(super) fn read(&mut self, horizon: u64, limit: usize, page: &mut ConsumeResponse) {
+        for at in 0..self.shards.len() {
+            if let Err(message) = self.queue_up(at, page) {
+                self.fail(at, message, page);
+            }
+        }
+        while !self.is_full(page, limit) {
+            let Some(first) = self.queue.peek_mut() else { return };
+            if first.earliest().timestamp >= horizon {
+                return;
+            }
+            match PeekMut::pop(first) {
+                Stretch::Span { at, span } if span.is_block => self.open_block(at, span.first, span.end, page),
+                Stretch::Span { at, span } => {
+                    if let Err(message) = self.split(at, span.first, span.end) {
+                        self.queue.push(Stretch::Span { at, span });
+                        self.fail(at, message, page);
+                        return;
+                    }
+                }
+                Stretch::Run(run) => self.hand_out(run, horizon, limit, page),
+            }
+        }
+    }
+
+    /// Puts what has become readable of a shard into the queue.
+    fn queue_up(&mut self, at: usize, page: &mut ConsumeResponse) -> Result<(), String> {
+        let shard = &mut self.shards[at];
+        let (trimmed, end) = (shard.view.trimmed(), shard.end(self.visibility));
+        if shard.queued_to < trimmed {
+            let (from, to) = (shard.queued_to, trimmed);
+            page.gaps.push(Gap { shard_id: shard.view.shard(), from, to, reason: GapReason::Trimmed });
+            shard.queued_to = trimmed;
+        }
+        while !shard.has_failed
+            && let Some(span) =
+                shard.view.span(shard.queued_to, end, Grain::Segment).map_err(|error| error.to_string())?
+        {
+            shard.queued_to = span.end;
+            self.queue.push(Stretch::Span { at, span: ShardSpan::new(shard.view.shard(), span) });
+        }
+        Ok(())
+    }
+
+    /// A segment's turn has come: its blocks take its place.
+    fn split(&mut self, at: usize, first: Sequence, end: Sequence) -> Result<(), String> {
+        let view = &self.shards[at].view;
+        let mut next = first;
+        let mut blocks = Vec::new();
+        while let Some(span) = view.span(next, end, Grain::Block).map_err(|error| error.to_string())? {
+            next = span.end;
+            blocks.push(Stretch::Span { at, span: ShardSpan::new(view.shard(), span) });
+        }
+        if next < end {
+            // Gone meanwhile: whoever opens it is told.
+            blocks.push(Stretch::unknown(at, view.shard(), next, end));
+        }
+        self.queue.extend(blocks);
+        Ok(())
+    }
+
+    /// A block's turn has come: its events take its place.
+    fn open_block(&mut self, at: usize, first: Sequence, end: Sequence, page: &mut ConsumeResponse) {
+        let view = &self.shards[at].view;
+        let mut source = Source::at(view, first, self.visibility);
+        let mut found = Vec::new();
+        while source.next_sequence() < end {
+            match source.step() {
+                Ok(Next::Block(mut block)) => {
+                    block.end_at(end);
+                    let looked = copy_events(self.log, view.shard(), &block, &self.selection, usize::MAX, &mut found);
+                    self.scanned += if self.selection.is_partial() { looked.bytes } else { 0 };
+                }
+                Ok(Next::Gap(gap)) => found.push(Err(Gap { to: gap.to.min(end), ..gap })),
+                Ok(Next::End) => break,
+                Err(error) => {
+                    let rest = source.next_sequence();
+                    self.queue.push(Stretch::unknown(at, view.shard(), rest, end));
+                    self.fail(at, error.to_string(), page);
+                    break;
+                }
+            }
+        }
+        let mut events = Vec::with_capacity(found.len());
+        for found in found {
+            match found {
+                Ok(event) if self.frontier.is_none_or(|frontier| Frontier::of(&event) > frontier) => events.push(event),
+                Ok(_) => {}
+                Err(gap) => page.gaps.push(gap),
+            }
+        }
+        self.queue.extend(Run::new(events).map(Stretch::Run));
+    }
+
+    /// Hands out the events of a run that come before everything else in the queue.
+    fn hand_out(&mut self, mut run: Run, horizon: u64, limit: usize, page: &mut ConsumeResponse) {
+        let bound = self.queue.peek().map(Stretch::earliest);
+        let is_next = |key: Frontier| key.timestamp < horizon && bound.is_none_or(|bound| key < bound);
+        while page.events.len() < limit
+            && let Some(event) = run.next_if(is_next)
+        {
+            self.frontier = Some(Frontier::of(&event));
+            page.events.push(event);
+        }
+        if !run.is_empty() {
+            self.queue.push(Stretch::Run(run));
+        }
+    }
+
+    /// The rest of the page is without this shard.
+    fn fail(&mut self, at: usize, message: String, page: &mut ConsumeResponse) {
+        let shard_id = self.shards[at].view.shard();
+        // What lies in the queue of it goes back: the cursor stands before it.
+        let lowest = self.lowest(at);
+        self.queue.retain(|stretch| stretch.shard() != shard_id);
+        self.shards[at].queued_to = lowest;
+        self.shards[at].has_failed = true;
+        page.failed_shards.push(ShardFailure { shard_id, message });
+    }
+
+    /// The first sequence of a shard that has not been handed out.
+    fn lowest(&self, at: usize) -> Sequence {
+        let shard = &self.shards[at];
+        let queued = self.queue.iter().filter(|stretch| stretch.shard() == shard.view.shard());
+        queued.map(Stretch::lowest).fold(shard.queued_to, Sequence::min)
+    }
+
+    /// The cursor behind what was handed out.
+    pub(super) fn cursor(&self) -> String {
+        let mut cursor = self.cursor.clone();
+        for (at, shard) in self.shards.iter().enumerate() {
+            cursor.places.insert(shard.view.shard(), shard.view.place(self.lowest(at)));
+        }
+        cursor.frontier = Some(self.frontier.unwrap_or(Frontier::BEGINNING));
+        cursor.encode(self.log)
+    }
+}

@@ -1,0 +1,84 @@
+//! Those who follow a shard live: handed each new block, woken when what they want to see has moved.
+//!
+//! To wake somebody is a system call, which costs a shard more than hundreds of events. So a follower that was woken is
+//! woken again [`QUIET_NS`] later at the earliest, and for every one that a shard wakes it stays quiet that much
+//! longer: a shard spends a bounded part of its time on them, and events that come faster wake nobody for each. Nobody
+//! is kept waiting while the shard naps: it rings before.
+
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+use tapeline_storage::device::BlockMemory;
+use tapeline_storage::format::Sequence;
+
+use crate::feed::Follower;
+
+/// How long a shard wakes nobody, for each follower that it has woken, in nanoseconds: five to ten times what it costs.
+const QUIET_NS: u64 = 100_000;
+
+/// How long it wakes nobody at the most.
+const QUIET_NS_MAX: u64 = 1_000_000;
+
+/// The watermarks of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Watermarks {
+    pub(super) appended: Sequence,
+    pub(super) durable: Sequence,
+}
+
+/// The followers of one shard.
+#[derive(Debug, Default)]
+pub(super) struct Followers {
+    present: Vec<Follower>,
+    /// Watermarks at the last ring.
+    rung_at: Option<Watermarks>,
+    quiet_until: u64,
+}
+
+impl Followers {
+    pub(super) fn admit(&mut self, arrivals: impl IntoIterator<Item = Follower>) {
+        self.present.extend(arrivals);
+        // Whoever came looked before it was known here.
+        self.rung_at = None;
+        self.quiet_until = 0;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.present.is_empty()
+    }
+
+    /// Hands on a block that was begun.
+    pub(super) fn announce(&mut self, block: &Arc<BlockMemory>) {
+        self.present.iter_mut().for_each(|follower| follower.announce(block));
+    }
+
+    /// Wakes those who wait for what has moved, unless others were woken a moment ago, and those whose time is over.
+    pub(super) fn ring(&mut self, now: u64, watermarks: Watermarks) {
+        if self.present.is_empty() {
+            return;
+        }
+        if now >= self.quiet_until && self.rung_at != Some(watermarks) {
+            self.present.retain(|follower| !follower.is_gone());
+            let woken = self.ring_all(watermarks);
+            self.quiet_until = now + (woken * QUIET_NS).min(QUIET_NS_MAX);
+        }
+        self.present.retain(|follower| !follower.is_due(now));
+    }
+
+    /// As [`Followers::ring`], at once: the shard is going to sleep.
+    pub(super) fn ring_before_sleep(&mut self, watermarks: Watermarks) {
+        if !self.present.is_empty() && self.rung_at != Some(watermarks) {
+            self.ring_all(watermarks);
+        }
+    }
+
+    /// Returns how many were woken.
+    fn ring_all(&mut self, watermarks: Watermarks) -> u64 {
+        // SYNC: pairs with the fence in Bell::arm.
+        fence(Ordering::SeqCst);
+        let before = self.rung_at.replace(watermarks);
+        let appended = before.is_none_or(|before| before.appended != watermarks.appended);
+        let durable = before.is_none_or(|before| before.durable != watermarks.durable);
+        self.present.iter().filter(|follower| follower.wants(appended, durable) && follower.ring()).count() as u64
+    }
+}
