@@ -43,6 +43,14 @@ impl CompiledFilter {
     /// Whether the event is wanted. The module's page says what that means and costs.
     #[inline]
     pub fn matches(&self, event: &EventView<'_>) -> bool {
+        match &self.expression {
+            Expression::Metadata(term, wanted) => term.holds(event) == *wanted,
+            Expression::All(parts) if rejects(parts.first(), event) => false,
+            _ => self.decide(event),
+        }
+    }
+
+    fn decide(&self, event: &EventView<'_>) -> bool {
         match self.expression.decide(event, None) {
             Some(answer) => answer,
             None => self.prefilter.as_ref().is_none_or(|prefilter| prefilter.may_match(event)) && self.parse(event),
@@ -140,6 +148,12 @@ impl Expression {
             Self::Any(parts) => parts.iter().map(|part| part.demand(fields)).collect::<Option<_>>().map(Demand::Any),
         }
     }
+}
+
+/// Whether the first of several conditions is one over metadata that does not hold.
+#[inline]
+fn rejects(first: Option<&Expression>, event: &EventView<'_>) -> bool {
+    matches!(first, Some(Expression::Metadata(term, wanted)) if term.holds(event) != *wanted)
 }
 
 /// `decisive` if a part answers so; open if a part is; else the opposite.
