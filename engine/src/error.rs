@@ -41,6 +41,9 @@ pub enum IngestionError {
     /// The event is not JSON.
     #[error("not JSON: {0}")]
     Serialization(#[from] serde_json::Error),
+    /// The value cannot be serialised.
+    #[error("cannot be archived: {0}")]
+    Archive(String),
     /// The process is a fork of the one that opened the bus: its shards live there.
     #[error("the bus belongs to the parent of this forked process; open one after the fork")]
     Forked,

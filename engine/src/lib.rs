@@ -26,8 +26,13 @@ pub use consumer::{
 pub use error::{
     AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, IngestionError, IngestionResult,
 };
-pub use event::{Event, EventId, EventView, ParseEventIdError, Payload, RawEvent, StoredEvent};
+pub use event::{
+    Event, EventId, EventView, ParseEventIdError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter,
+    RawEvent, StoredEvent, TypeError, TypedPayload,
+};
 pub use producer::{Batch, Producer, Session, Ticket};
+/// The version of rkyv that typed payloads are archived with.
+pub use rkyv;
 pub use route::{IntoSession, session_id};
 pub use shard::ShardStats;
 pub use tapeline_storage::format::{FORMAT_VERSION, Kind, LogId, Sequence, SessionId};

@@ -1,12 +1,16 @@
 //! Stored events out of blocks. The payloads of one block share one allocation, and hold on to nothing of the log.
 
-use bytes::BytesMut;
+use bytes::Bytes;
+use rkyv::util::AlignedVec;
 use tapeline_storage::format::LogId;
 use tapeline_storage::read::Block;
 
 use super::gap::{Gap, GapReason};
 use super::selection::Selection;
 use crate::event::{EventId, EventView, Payload, StoredEvent};
+
+/// Payloads are aligned as they are in the log.
+const PAYLOAD_ALIGN: usize = 16;
 
 /// What a look at a block came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub(super) fn copy_events(
     found: &mut impl Extend<Found>,
 ) -> Looked {
     const RECORD_BYTES: usize = 32;
-    let mut payloads = BytesMut::new();
+    let mut payloads = AlignedVec::<PAYLOAD_ALIGN>::new();
     let mut heads = Vec::new();
     let mut looked = Looked::default();
     for record in block.records() {
@@ -44,14 +48,11 @@ pub(super) fn copy_events(
                 looked.bytes += record.payload().len() + RECORD_BYTES;
                 let event = EventView::new(shard, sequence, record);
                 if selection.matches(&event) {
+                    let start = payloads.len().next_multiple_of(PAYLOAD_ALIGN);
+                    payloads.resize(start, 0);
                     payloads.extend_from_slice(event.payload());
-                    heads.push(Ok((
-                        sequence,
-                        event.insertion_ts(),
-                        event.session(),
-                        event.kind(),
-                        event.payload().len(),
-                    )));
+                    let place = start..payloads.len();
+                    heads.push(Ok((sequence, event.insertion_ts(), event.session(), event.kind(), place)));
                 }
             }
             Err(error) => heads.push(Err(Gap {
@@ -62,11 +63,11 @@ pub(super) fn copy_events(
             })),
         }
     }
-    let mut payloads = payloads.freeze();
+    let payloads = Bytes::from_owner(payloads);
     found.extend(heads.into_iter().map(|head| {
-        head.map(|(sequence, insertion_ts, session, kind, length)| StoredEvent {
+        head.map(|(sequence, insertion_ts, session, kind, place)| StoredEvent {
             id: EventId { log, shard, sequence },
-            raw: Payload::from(payloads.split_to(length)),
+            raw: Payload::from(payloads.slice(place)),
             insertion_ts,
             shard_id: shard,
             sequence,

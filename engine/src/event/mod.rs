@@ -1,16 +1,20 @@
 //! Events as users hand them in and get them back.
 
 mod id;
+mod typed;
 mod view;
 
 use std::fmt;
 use std::ops::Deref;
 
 use bytes::Bytes;
+use rkyv::bytecheck::CheckBytes;
 use serde::de::IgnoredAny;
 use tapeline_storage::format::{Kind, Sequence, SessionId};
 
 pub use id::{EventId, ParseEventIdError};
+pub use typed::{PayloadSerializer, PayloadValidator, PayloadWriter, TypeError, TypedPayload};
+pub(crate) use typed::{payload_bytes, write_payload};
 pub use view::EventView;
 
 use crate::route::IntoSession;
@@ -213,6 +217,23 @@ impl StoredEvent {
     /// Where it is not JSON.
     pub fn parse(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::from_slice(&self.raw)
+    }
+
+    /// The payload as a value of this type, where it lies, checked.
+    ///
+    /// # Errors
+    /// [`TypeError`].
+    pub fn access<T>(&self) -> Result<&T::Archived, TypeError>
+    where
+        T: TypedPayload,
+        T::Archived: for<'b> CheckBytes<PayloadValidator<'b>>,
+    {
+        typed::access::<T>(&self.raw)
+    }
+
+    /// The tag of the payload's type, if it is typed.
+    pub fn type_tag(&self) -> Option<u64> {
+        typed::type_tag(&self.raw)
     }
 
     /// The payload as text.

@@ -1,6 +1,9 @@
 //! A stored event where it lies.
 
+use rkyv::bytecheck::CheckBytes;
 use tapeline_storage::format::{Kind, RecordView, Sequence, SessionId};
+
+use super::typed::{self, PayloadValidator, TypeError, TypedPayload};
 
 /// An event as it lies in a block or a mapped file, borrowed. Costs nothing to make; copies nothing.
 #[derive(Debug, Clone, Copy)]
@@ -50,5 +53,22 @@ impl<'a> EventView<'a> {
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         self.record.payload()
+    }
+
+    /// The payload as a value of this type, where it lies, checked. Costs the check: some nanoseconds for flat types.
+    ///
+    /// # Errors
+    /// [`TypeError`].
+    pub fn access<T>(&self) -> Result<&'a T::Archived, TypeError>
+    where
+        T: TypedPayload,
+        T::Archived: for<'b> CheckBytes<PayloadValidator<'b>>,
+    {
+        typed::access::<T>(self.payload())
+    }
+
+    /// The tag of the payload's type, if it is typed.
+    pub fn type_tag(&self) -> Option<u64> {
+        typed::type_tag(self.payload())
     }
 }

@@ -1,9 +1,11 @@
 //! Several events for the price of one store.
 
+use rkyv::Serialize;
 use tapeline_storage::format::Kind;
 
 use super::{Producer, Session, Ticket};
 use crate::error::IngestionResult;
+use crate::event::{PayloadSerializer, TypedPayload};
 
 /// Events of one session that become visible together. Dropping it takes back what was not published.
 #[derive(Debug)]
@@ -29,9 +31,28 @@ impl<'p> Batch<'p> {
     /// As [`Producer::emit`]; the events before it stay in the batch.
     #[inline]
     pub fn push(&mut self, kind: Kind, payload: &[u8]) -> IngestionResult<Ticket> {
+        let looks = self.looks();
+        self.producer.write(self.session, kind, payload, looks, false)
+    }
+
+    /// Adds a value of an rkyv type, as [`Producer::emit_archived`] would.
+    ///
+    /// # Errors
+    /// As [`Producer::emit_archived`]; the events before it stay in the batch.
+    pub fn push_archived<T>(&mut self, kind: Kind, value: &T) -> IngestionResult<Ticket>
+    where
+        T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
+    {
+        let looks = self.looks();
+        self.producer.write_archived(self.session, kind, value, looks, false)
+    }
+
+    /// Whether the clock is read for the next event.
+    #[inline]
+    fn looks(&mut self) -> bool {
         let looks = self.followers >= FOLLOWERS_MAX;
         self.followers = if looks { 0 } else { self.followers + 1 };
-        self.producer.write(self.session, kind, payload, looks, false)
+        looks
     }
 
     /// Publishes what was added since the last time; the batch can go on.

@@ -10,3 +10,4 @@ mod order;
 mod power;
 mod scratch;
 mod subscribe;
+mod typed;

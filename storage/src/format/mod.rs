@@ -28,7 +28,7 @@ pub use meta::{META_BYTES, META_MAGIC, Meta};
 pub(crate) use record::timestamp_of;
 pub use record::{
     ArchivedPayload, ArchivedRecord, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RECORD_ROOT_BYTES, Record, RecordError,
-    RecordView, archive_into, archived_bytes,
+    RecordView, archive_in_place, archive_into, archived_bytes,
 };
 pub use segment::{SEGMENT_MAGIC, SegmentHeader};
 
