@@ -11,7 +11,10 @@ use tapeline_storage::log::{Durability, LogDirectory, LogOptions, LogView};
 use tapeline_storage::read::open_shard;
 
 use crate::config::EventBusConfig;
-use crate::consumer::{ConsumeRequest, ConsumeResponse, Replay, ReplayRequest, SubscribeRequest, Subscription, poll};
+use crate::consumer::{
+    ConsumeRequest, ConsumeResponse, NamedCursor, Replay, ReplayRequest, SubscribeRequest, Subscription, list_cursors,
+    poll, save_cursor,
+};
 use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionResult};
 use crate::event::{Event, RawEvent};
 use crate::parts::BusParts;
@@ -191,6 +194,42 @@ impl EventBus {
     pub async fn subscribe(&self, request: SubscribeRequest) -> ConsumerResult<Subscription> {
         self.parts.settle().await?;
         Subscription::new(Arc::clone(&self.parts), &request)
+    }
+
+    /// Keeps a cursor under a name: in a log with a directory durably, else as long as the bus. Names have letters,
+    /// digits, `-`, `_` and `.`.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): the cursor or the name is none, or the file cannot be written; then the
+    /// name has the cursor that it had.
+    pub fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
+        save_cursor(&self.parts, name, cursor)
+    }
+
+    /// The cursor of this name, if there is one.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): the name is none, or the file cannot be read.
+    pub fn load_cursor(&self, name: &str) -> ConsumerResult<Option<String>> {
+        self.parts.check_fork()?;
+        self.parts.readers().cursors.load(name)
+    }
+
+    /// Forgets the cursor of this name; returns whether there was one.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): the name is none, or the file cannot be removed.
+    pub fn remove_cursor(&self, name: &str) -> ConsumerResult<bool> {
+        self.parts.check_fork()?;
+        self.parts.readers().cursors.remove(name)
+    }
+
+    /// The named cursors, and how far each is behind. Costs some microseconds for each and each shard.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): a file cannot be read.
+    pub fn cursors(&self) -> ConsumerResult<Vec<NamedCursor>> {
+        list_cursors(&self.parts)
     }
 
     /// Numbers of the bus. Disturbs nothing.

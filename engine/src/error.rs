@@ -164,6 +164,21 @@ pub enum ConsumerError {
     /// Events that are not to be had. Reading goes on behind them.
     #[error("gap: {0}")]
     Gap(Gap),
+    /// A cursor cannot have this name.
+    #[error(
+        "{0:?} is no name for a cursor: 1 to 128 letters, digits, '-', '_' or '.', not beginning with '.', not ending with .tmp"
+    )]
+    CursorName(String),
+    /// The file of a named cursor.
+    #[error("cannot {operation} cursor {name}: {source}")]
+    CursorStore {
+        /// The cursor.
+        name: String,
+        /// What was attempted.
+        operation: &'static str,
+        /// The kernel's error.
+        source: io::Error,
+    },
     /// The subscription has ended, because its reader was too slow.
     #[error("shard {shard_id}: {lag_events} events behind, more than the subscription allows; subscribe again")]
     Lagged {

@@ -66,10 +66,10 @@ impl BusParts {
                 // Nothing more of this shard will ever be readable.
                 Err(AdapterError::Poisoned(_) | AdapterError::Shutdown) => {}
                 // It will be, once there is space.
-                Err(AdapterError::StorageFull { .. }) => return Ok(self.horizon().known(visibility)),
+                Err(AdapterError::StorageFull { .. }) => return Ok(self.readers().horizon.known(visibility)),
                 Err(error) => return Err(error),
             }
         }
-        Ok(self.horizon().of(visibility).fetch_max(horizon, Ordering::Relaxed).max(horizon))
+        Ok(self.readers().horizon.of(visibility).fetch_max(horizon, Ordering::Relaxed).max(horizon))
     }
 }

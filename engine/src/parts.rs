@@ -8,9 +8,8 @@ use tapeline_storage::format::LogId;
 use tapeline_storage::log::LogView;
 
 use crate::config::{BackpressureMode, EventBusConfig};
-use crate::consumer::Parked;
+use crate::consumer::Readers;
 use crate::error::{AdapterError, AdapterResult, IngestionError, IngestionResult};
-use crate::horizon::Horizon;
 use crate::lane::LaneOptions;
 use crate::producer::fork;
 use crate::shard::{Reach, ShardControl};
@@ -27,8 +26,7 @@ pub(crate) struct BusParts {
     /// Timestamps go on above what is in the log already.
     timestamp_floor: u64,
     fork_generation: u32,
-    horizon: Horizon,
-    parked: Parked,
+    readers: Readers,
     homes: AtomicUsize,
     is_closed: AtomicBool,
 }
@@ -53,8 +51,7 @@ impl BusParts {
             backpressure_mode: config.backpressure_mode,
             timestamp_floor,
             fork_generation: fork::generation(),
-            horizon: Horizon::default(),
-            parked: Parked::default(),
+            readers: Readers::new(config.log.directory.as_deref()),
             homes: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
         }
@@ -86,13 +83,9 @@ impl BusParts {
         self.backpressure_mode
     }
 
-    pub(crate) fn horizon(&self) -> &Horizon {
-        &self.horizon
-    }
-
-    /// Readers in order of time, between two pages.
-    pub(crate) fn parked(&self) -> &Parked {
-        &self.parked
+    /// What consumers share.
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.readers
     }
 
     /// Waits until what was ingested before is readable. A full disk or a poisoned log does not keep anybody from

@@ -1,7 +1,7 @@
 //! The cursor: a reader's place over all shards, as opaque text.
 //!
-//! Hexadecimal digits of: version, flags, log id, the frontier if the flags say so, the place of each shard, CRC-32C of
-//! all that. Little-endian. A place is the next sequence and the run that wrote the event before it, so that a reader
+//! Hexadecimal digits of: version, flags, log id, the place of each shard, CRC-32C of all that; between them what pages
+//! in order of time need. Little-endian. A place is the next sequence and the run that wrote the event before it, so that a reader
 //! who had seen what a crash took is told so. A shard that is not named is read from its beginning.
 
 use std::collections::BTreeMap;
@@ -15,8 +15,8 @@ use crate::event::StoredEvent;
 
 const VERSION: u8 = 2;
 const CRC_BYTES: usize = 4;
-/// Flag: the cursor stands in an order of time.
-const HAS_FRONTIER: u8 = 1;
+/// Flag of a cursor in order of time: it has a frontier, and for each place the first sequence that was not handed out.
+const IN_ORDER_OF_TIME: u8 = 1;
 
 /// What is wrong with a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,24 +57,39 @@ impl Frontier {
     }
 }
 
-/// The place of each shard: with a frontier, of the first event that may not have been handed out.
+/// The place of each shard: behind the events that were handed out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Cursor {
     pub(super) places: BTreeMap<u16, Place>,
-    pub(super) frontier: Option<Frontier>,
+    pub(super) sweep: Option<SweepPlace>,
+}
+
+/// What a cursor in order of time knows beside the places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SweepPlace {
+    pub(super) frontier: Frontier,
+    /// For each shard the first event that was not handed out: others behind it may have been.
+    pub(super) unread: BTreeMap<u16, Sequence>,
 }
 
 impl Cursor {
     /// The earliest place in these shards.
     pub(super) fn earliest<'a>(views: impl IntoIterator<Item = &'a Arc<LogView>>) -> Self {
         let places = views.into_iter().map(|view| (view.shard(), view.place(view.trimmed()))).collect();
-        Self { places, frontier: None }
+        Self { places, sweep: None }
+    }
+
+    /// The first event of a shard that was not handed out, if the cursor knows the shard.
+    pub(super) fn first_unread(&self, shard: u16) -> Option<Sequence> {
+        let next = self.places.get(&shard)?.next;
+        let unread = self.sweep.as_ref().and_then(|sweep| sweep.unread.get(&shard));
+        Some(unread.map_or(next, |unread| next.min(*unread)))
     }
 
     pub(super) fn encode(&self, log: LogId) -> String {
-        let mut bytes = vec![VERSION, if self.frontier.is_some() { HAS_FRONTIER } else { 0 }];
+        let mut bytes = vec![VERSION, if self.sweep.is_some() { IN_ORDER_OF_TIME } else { 0 }];
         bytes.extend(log.0);
-        if let Some(Frontier { timestamp, shard, sequence }) = self.frontier {
+        if let Some(SweepPlace { frontier: Frontier { timestamp, shard, sequence }, .. }) = self.sweep {
             bytes.extend(timestamp.to_le_bytes());
             bytes.extend(shard.to_le_bytes());
             bytes.extend(sequence.get().to_le_bytes());
@@ -83,6 +98,10 @@ impl Cursor {
             bytes.extend(shard.to_le_bytes());
             for number in [place.next.get(), place.run.epoch.get(), place.run.base.get()] {
                 bytes.extend(number.to_le_bytes());
+            }
+            if let Some(sweep) = &self.sweep {
+                let unread = sweep.unread.get(shard).copied().unwrap_or(place.next);
+                bytes.extend(unread.get().to_le_bytes());
             }
         }
         bytes.extend(crc32c(&bytes).to_le_bytes());
@@ -108,12 +127,16 @@ impl Cursor {
             return Err(CursorFault::Foreign(found));
         }
         let mut cursor = Self::default();
-        if flags & HAS_FRONTIER != 0 {
-            cursor.frontier = Some(fields.frontier().ok_or_else(cut)?);
+        if flags & IN_ORDER_OF_TIME != 0 {
+            let frontier = fields.frontier().ok_or_else(cut)?;
+            cursor.sweep = Some(SweepPlace { frontier, unread: BTreeMap::new() });
         }
         while !fields.0.is_empty() {
             let (shard, place) = fields.place().ok_or_else(cut)?;
             cursor.places.insert(shard, place);
+            if let Some(sweep) = &mut cursor.sweep {
+                sweep.unread.insert(shard, Sequence::new(fields.u64().ok_or_else(cut)?));
+            }
         }
         Ok(cursor)
     }

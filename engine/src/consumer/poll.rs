@@ -19,8 +19,8 @@ use crate::parts::BusParts;
 /// milliseconds, with a cursor that goes on.
 pub(super) const SCAN_BYTES: usize = 16 << 20;
 
-/// Reads a page. Reads first what is there; only if that does not fill the page, waits for what was ingested before the
-/// call to be readable, and only if there is nothing at all, as long as the request says.
+/// Reads a page. Where what is readable does not fill it, waits for what was ingested before the call to be readable, and
+/// where there is nothing at all, as long as the request says.
 pub(crate) async fn poll(parts: &BusParts, request: &ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
     let ConsumeRequest { shards, sessions, kinds, filter, .. } = request;
     let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
@@ -41,8 +41,11 @@ async fn in_shard_order(
 ) -> ConsumerResult<ConsumeResponse> {
     let views: Vec<_> = parts.views().collect();
     let mut pager = Pager::new(parts.log_id(), &views, request, selection)?;
+    if !pager.has_shares() {
+        parts.settle().await?;
+    }
     pager.read();
-    if !(pager.is_full() && pager.has_more()) {
+    if !pager.is_full() {
         parts.settle().await?;
         pager.read();
     }
@@ -66,12 +69,12 @@ async fn in_time_order(
 ) -> ConsumerResult<ConsumeResponse> {
     let views: Vec<_> = parts.views().collect();
     let mut page = ConsumeResponse::default();
-    let mut sweep = match parts.parked().take(request) {
+    let mut sweep = match parts.readers().parked.take(request) {
         Some(sweep) => sweep,
         None => Sweep::new(parts.log_id(), &views, request, selection, &mut page)?,
     };
     let (limit, visibility) = (request.limit, request.visibility);
-    sweep.read(parts.horizon().known(visibility), limit, &mut page);
+    sweep.read(parts.readers().horizon.known(visibility), limit, &mut page);
     if !(sweep.is_full(&page, limit) && sweep.has_more()) {
         sweep.read(parts.look_at_horizon(visibility).await?, limit, &mut page);
     }
@@ -87,7 +90,7 @@ async fn in_time_order(
     }
     let cursor = sweep.cursor();
     (page.has_more, page.next_id) = (sweep.has_more(), Some(cursor.clone()));
-    parts.parked().put(request, cursor, sweep);
+    parts.readers().parked.put(request, cursor, sweep);
     Ok(page)
 }
 
@@ -117,7 +120,7 @@ impl Pager {
         selection: Selection,
     ) -> ConsumerResult<Self> {
         let cursor = place(log, views, request.from_id.as_deref())?;
-        if cursor.as_ref().is_some_and(|cursor| cursor.frontier.is_some()) {
+        if cursor.as_ref().is_some_and(|cursor| cursor.sweep.is_some()) {
             return Err(Cursor::refuse(CursorFault::OtherOrdering, log, views));
         }
         let mut page = ConsumeResponse::default();
@@ -138,6 +141,11 @@ impl Pager {
     /// Whether the page takes no more.
     pub(super) fn is_full(&self) -> bool {
         self.page.events.len() >= self.limit || self.scanned >= SCAN_BYTES
+    }
+
+    /// Whether each shard has more to read than its share of the page.
+    fn has_shares(&self) -> bool {
+        self.sources.iter().all(|source| source.lag() > self.limit.div_ceil(self.sources.len()) as u64)
     }
 
     /// Whether there is nothing to tell.

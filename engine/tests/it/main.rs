@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod contents;
+mod cursors;
 mod failures;
 mod kill;
 mod lifecycle;

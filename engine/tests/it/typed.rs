@@ -43,7 +43,7 @@ fn step(index: u64, bytes: usize) -> Step {
         scores: vec![0.5; index as usize % 9],
         bytes: vec![index as u8; bytes],
         wide: u128::from(index) << 70,
-        next: (index % 2 == 0).then(|| Box::new(Step2 { name: format!("after {index}") })),
+        next: index.is_multiple_of(2).then(|| Box::new(Step2 { name: format!("after {index}") })),
     }
 }
 

@@ -4,6 +4,7 @@
 //! <dir>/            0700
 //!   meta            identity, format, shard count
 //!   lock            held by the one process that writes
+//!   cursors/        places of readers, by name
 //!   shard-0000/     the segments of shard 0, named by first sequence
 //! ```
 

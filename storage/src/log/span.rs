@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{LogView, Segment};
-use crate::format::Sequence;
+use crate::format::{PAGE_BYTES, Sequence};
 
 /// Consecutive sequences, and the range of the times that their events can have: tight for a block that is closed,
 /// never too narrow.
@@ -49,6 +49,31 @@ impl LogView {
             }
         }
         Ok(None)
+    }
+
+    /// Bytes of the log from the block that holds `from` to the end, records in memory without their headers.
+    ///
+    /// # Errors
+    /// The kernel's, where block headers cannot be read.
+    pub fn bytes_since(&self, from: Sequence) -> io::Result<u64> {
+        let (mut bytes, mut next) = (0, from);
+        for segment in self.segments().into_iter().filter(|segment| segment.end_sequence() > from) {
+            let place = segment.place_of(from)?;
+            let offset = place.map_or(PAGE_BYTES as u64, |place| place.offset);
+            bytes += segment.data_end().saturating_sub(offset);
+            next = segment.end_sequence();
+        }
+        while let Some(block) = self.tail_block(next).filter(|_| next < self.appended()) {
+            let (count, records_bytes) = block.visible();
+            let skipped = (next.since(block.first_sequence()) as usize).min(count);
+            bytes += (records_bytes - block.bytes_of(skipped).min(records_bytes)) as u64;
+            let end = block.first_sequence().plus(count as u64);
+            if end <= next {
+                break;
+            }
+            next = end;
+        }
+        Ok(bytes)
     }
 
     fn span_in_memory(&self, from: Sequence) -> Option<Span> {

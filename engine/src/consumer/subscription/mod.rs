@@ -94,7 +94,7 @@ impl Subscription {
         let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
         let (log, views): (_, Vec<_>) = (parts.log_id(), parts.views().collect());
         let cursor = place(log, &views, request.from_id.as_deref())?;
-        if cursor.as_ref().is_some_and(|cursor| cursor.frontier.is_some()) {
+        if cursor.as_ref().is_some_and(|cursor| cursor.sweep.is_some()) {
             return Err(Cursor::refuse(super::CursorFault::OtherOrdering, log, &views));
         }
         let bell = Arc::new(Bell::new());

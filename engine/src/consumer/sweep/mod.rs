@@ -27,7 +27,7 @@ use tapeline_storage::read::Visibility;
 pub(crate) use parked::Parked;
 use stretch::{Run, ShardSpan, Stretch};
 
-use super::cursor::{Cursor, Frontier};
+use super::cursor::{Cursor, Frontier, SweepPlace};
 use super::gap::{Gap, GapReason};
 use super::page::copy_events;
 use super::poll::{SCAN_BYTES, place, source};
@@ -56,6 +56,8 @@ struct Swept {
     view: Arc<LogView>,
     /// Everything before has been put into the queue.
     queued_to: Sequence,
+    /// Behind every event that was handed out.
+    seen: Sequence,
     has_failed: bool,
 }
 
@@ -79,11 +81,11 @@ impl Sweep {
         let cursor = place(log, views, request.from_id.as_deref())?;
         let mut shards = Vec::new();
         for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
-            let (mut queued_to, mut has_failed) = (view.trimmed(), false);
+            let (mut seen, mut has_failed) = (view.trimmed(), false);
             match source(log, views, view, cursor.as_ref(), &request.start, request.visibility) {
                 Ok(mut source) => {
                     page.gaps.extend(source.take_lost());
-                    queued_to = source.next_sequence();
+                    seen = source.next_sequence();
                 }
                 Err(ConsumerError::Read(error)) => {
                     page.failed_shards.push(ShardFailure { shard_id: view.shard(), message: error.to_string() });
@@ -91,9 +93,11 @@ impl Sweep {
                 }
                 Err(error) => return Err(error),
             }
-            shards.push(Swept { view: Arc::clone(view), queued_to, has_failed });
+            let unread = cursor.as_ref().and_then(|cursor| cursor.first_unread(view.shard()));
+            let queued_to = unread.map_or(seen, |unread| unread.min(seen));
+            shards.push(Swept { view: Arc::clone(view), queued_to, seen, has_failed });
         }
-        let frontier = cursor.as_ref().and_then(|cursor| cursor.frontier);
+        let frontier = cursor.as_ref().and_then(|cursor| Some(cursor.sweep.as_ref()?.frontier));
         Ok(Self {
             log,
             visibility: request.visibility,
@@ -219,7 +223,7 @@ impl Sweep {
                 Err(gap) => page.gaps.push(gap),
             }
         }
-        self.queue.extend(Run::new(events).map(Stretch::Run));
+        self.queue.extend(Run::new(at, events).map(Stretch::Run));
     }
 
     /// Hands out the events of a run that come before everything else in the queue.
@@ -230,6 +234,8 @@ impl Sweep {
             && let Some(event) = run.next_if(is_next)
         {
             self.frontier = Some(Frontier::of(&event));
+            let seen = &mut self.shards[run.at].seen;
+            *seen = event.sequence.plus(1).max(*seen);
             page.events.push(event);
         }
         if !run.is_empty() {
@@ -258,10 +264,13 @@ impl Sweep {
     /// The cursor behind what was handed out.
     pub(super) fn cursor(&self) -> String {
         let mut cursor = self.cursor.clone();
+        let mut unread = cursor.sweep.take().map(|sweep| sweep.unread).unwrap_or_default();
         for (at, shard) in self.shards.iter().enumerate() {
-            cursor.places.insert(shard.view.shard(), shard.view.place(self.lowest(at)));
+            let shard_id = shard.view.shard();
+            cursor.places.insert(shard_id, shard.view.place(shard.seen));
+            unread.insert(shard_id, self.lowest(at));
         }
-        cursor.frontier = Some(self.frontier.unwrap_or(Frontier::BEGINNING));
+        cursor.sweep = Some(SweepPlace { frontier: self.frontier.unwrap_or(Frontier::BEGINNING), unread });
         cursor.encode(self.log)
     }
 }

@@ -89,6 +89,8 @@ impl Eq for Stretch {}
 /// Events of one block, the last one first: they are taken from the end.
 #[derive(Debug)]
 pub(super) struct Run {
+    /// Reader number.
+    pub(super) at: usize,
     events: Vec<StoredEvent>,
     /// For each event, the lowest sequence of it and those behind it in time.
     lowest: Vec<Sequence>,
@@ -96,7 +98,7 @@ pub(super) struct Run {
 
 impl Run {
     /// Puts events of one shard in order of time. `None`, if there are none.
-    pub(super) fn new(mut events: Vec<StoredEvent>) -> Option<Self> {
+    pub(super) fn new(at: usize, mut events: Vec<StoredEvent>) -> Option<Self> {
         events.reverse();
         let descending = |first: &StoredEvent, second: &StoredEvent| Frontier::of(first) >= Frontier::of(second);
         if !events.is_sorted_by(descending) {
@@ -108,7 +110,7 @@ impl Run {
             least = least.min(event.sequence);
             lowest.push(least);
         }
-        Some(Self { events, lowest })
+        Some(Self { at, events, lowest })
     }
 
     pub(super) fn is_empty(&self) -> bool {

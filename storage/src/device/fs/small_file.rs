@@ -33,6 +33,16 @@ fn fill(mut file: File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(call::kernel_error)
 }
 
+/// Removes the file `name` in the directory `path`, for good when it returns.
+///
+/// # Errors
+/// `NotFound` where there is none; else the kernel's.
+pub fn remove_file_durably(path: &Path, name: &str) -> io::Result<()> {
+    let directory = open_directory(path, 0)?;
+    call::unlink_at(&directory, &call::plain_name(name)?)?;
+    sync_directory(&directory)
+}
+
 /// Reads the file `name` in the directory `path`.
 ///
 /// # Errors

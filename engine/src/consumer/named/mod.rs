@@ -1,0 +1,81 @@
+//! Named cursors: places that the log keeps for readers, and how far each reader is behind.
+//!
+//! In a log with a directory each is a file below `cursors/`, replaced as a whole, so that a crash leaves the place
+//! before or the place after. Without a directory they live as long as the bus.
+
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use tapeline_storage::read::{LogReader, Step};
+
+pub(crate) use store::CursorStore;
+
+use super::cursor::Cursor;
+use crate::error::{ConsumerError, ConsumerResult};
+use crate::parts::BusParts;
+use crate::timestamp::Clock;
+
+/// A named cursor, and how far it is behind what can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamedCursor {
+    /// Its name.
+    pub name: String,
+    /// The cursor, to go on with. One that cannot be used any more is listed, too: using it says why.
+    pub cursor: String,
+    /// Events behind it. Those of a log in order of time are counted from the first that may not have been read.
+    pub lag_events: u64,
+    /// Bytes of the log behind it, whole blocks counted.
+    pub lag_bytes: u64,
+    /// How long ago the first event behind it was ingested. Zero where there is none.
+    pub lag: Duration,
+}
+
+/// Keeps a place under a name.
+pub(crate) fn save(parts: &BusParts, name: &str, cursor: &str) -> ConsumerResult<()> {
+    parts.check_fork()?;
+    let views: Vec<_> = parts.views().collect();
+    Cursor::decode(cursor, parts.log_id()).map_err(|fault| Cursor::refuse(fault, parts.log_id(), &views))?;
+    parts.readers().cursors.save(name, cursor)
+}
+
+/// All named cursors, by name.
+pub(crate) fn list(parts: &BusParts) -> ConsumerResult<Vec<NamedCursor>> {
+    parts.check_fork()?;
+    let names = parts.readers().cursors.names()?;
+    let mut named = Vec::with_capacity(names.len());
+    for name in names {
+        // One that was removed meanwhile is none.
+        if let Some(cursor) = parts.readers().cursors.load(&name)? {
+            named.push(measure(parts, name, cursor)?);
+        }
+    }
+    Ok(named)
+}
+
+fn measure(parts: &BusParts, name: String, text: String) -> ConsumerResult<NamedCursor> {
+    let mut named = NamedCursor { name, cursor: text, lag_events: 0, lag_bytes: 0, lag: Duration::ZERO };
+    // What cannot be used any more is behind everything.
+    let cursor = Cursor::decode(&named.cursor, parts.log_id()).unwrap_or_default();
+    for view in parts.views() {
+        let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
+        let unread = cursor.first_unread(view.shard()).unwrap_or_default();
+        let next = view.resume(place).map_or(view.trimmed(), |next| next.min(unread)).max(view.trimmed());
+        named.lag_events += view.appended().since(next);
+        named.lag_bytes += view.bytes_since(next).map_err(|error| ConsumerError::CursorStore {
+            name: named.name.clone(),
+            operation: "measure the lag of",
+            source: error,
+        })?;
+        if let Ok(Step::Block(block)) = LogReader::new(view, next).step()
+            && let Some(Ok(record)) = block.records().next()
+        {
+            let age = Clock::global().now().saturating_sub(record.timestamp());
+            named.lag = named.lag.max(Duration::from_nanos(age));
+        }
+    }
+    Ok(named)
+}
