@@ -16,6 +16,8 @@ use crate::error::IngestionError;
 use crate::parts::BusParts;
 use crate::producer::{Producer, Ticket};
 
+mod readers;
+
 const LOG: LogId = LogId([9; 16]);
 const SESSIONS: u64 = 4;
 
@@ -42,6 +44,7 @@ struct Said {
 
 struct Machine {
     disk: SimDisk,
+    parts: Arc<BusParts>,
     shards: Vec<Shard<Inline>>,
     producers: Vec<Producer>,
     said: BTreeMap<(u64, u64), Said>,
@@ -71,23 +74,39 @@ impl Machine {
         let controls = shards.iter().map(|shard| Arc::clone(&shard.control)).collect();
         let parts = Arc::new(BusParts::new(LOG, controls, Vec::new(), &config, 0));
         let producers = (0..2).map(|_| Producer::new(Arc::clone(&parts)).expect("producer")).collect();
-        Some(Self { disk: disk.clone(), shards, producers, said: BTreeMap::new(), now: 1 })
+        Some(Self { disk: disk.clone(), parts, shards, producers, said: BTreeMap::new(), now: 1 })
     }
 
     /// One random thing happens.
     fn step(&mut self, random: &mut Random) {
         match random.below(10) {
             0..=4 => self.speak(random),
-            5..=8 => {
-                let at = random.below(self.shards.len() as u64) as usize;
-                self.now += 1_000 + random.below(10_000);
-                self.shards[at].turn(self.now);
-                if random.chance(3000) {
-                    self.shards[at].nap(self.now, std::time::Duration::ZERO);
-                }
-            }
+            5..=8 => self.turn(random),
             _ => self.look(),
         }
+    }
+
+    /// Some shard makes a turn.
+    fn turn(&mut self, random: &mut Random) {
+        let at = random.below(self.shards.len() as u64) as usize;
+        self.now += 1_000 + random.below(10_000);
+        self.shards[at].turn(self.now);
+        if random.chance(3000) {
+            self.shards[at].nap(self.now, std::time::Duration::ZERO);
+        }
+    }
+
+    /// All shards end in good order.
+    fn finish(&mut self) {
+        let mut now = self.now;
+        for shard in &mut self.shards {
+            shard.finish(|| {
+                now += 1_000_000;
+                now
+            });
+            shard.control().set_stopped();
+        }
+        self.now = now;
     }
 
     fn speak(&mut self, random: &mut Random) {

@@ -1,0 +1,192 @@
+//! Readers against a plain model: over random operations, restarts and crashes of a simulated machine, whoever reads by
+//! pages, in order of time, or by subscription ends up with exactly what the log holds, and was told of every event that
+//! it saw and that a crash took.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::consumer::{
+    ConsumeRequest, ConsumeResponse, Ordering, Replay, ReplayRequest, SubscribeRequest, Subscription, poll,
+};
+use crate::error::ConsumerError;
+use crate::event::StoredEvent;
+use crate::{Gap, GapReason, Visibility};
+
+/// What a reader has seen of each shard: payloads by sequence, holes as they were told.
+#[derive(Debug, Default)]
+struct Model {
+    shards: BTreeMap<u16, BTreeMap<u64, Vec<u8>>>,
+    /// Of events that are still there, in the order they came.
+    order: Vec<(u64, u16, u64)>,
+}
+
+impl Model {
+    fn see(&mut self, seed: u64, event: &StoredEvent) {
+        let shard = self.shards.entry(event.shard_id).or_default();
+        let before = shard.insert(event.sequence.get(), event.raw.to_vec());
+        assert!(before.is_none(), "seed {seed}: {} comes twice", event.id);
+        self.order.push((event.insertion_ts, event.shard_id, event.sequence.get()));
+    }
+
+    fn lose(&mut self, seed: u64, gap: &Gap) {
+        assert_eq!(gap.reason, GapReason::LostInCrash, "seed {seed}: {gap}");
+        let shard = self.shards.entry(gap.shard_id).or_default();
+        let lost = shard.split_off(&gap.from.get());
+        assert!(lost.keys().all(|sequence| *sequence < gap.to.get()), "seed {seed}: more was lost than told: {gap}");
+        self.order.retain(|(_, shard, sequence)| *shard != gap.shard_id || *sequence < gap.from.get());
+    }
+
+    fn take_page(&mut self, seed: u64, page: &ConsumeResponse) {
+        assert!(page.failed_shards.is_empty(), "seed {seed}: {page:?}");
+        page.gaps.iter().for_each(|gap| self.lose(seed, gap));
+        page.events.iter().for_each(|event| self.see(seed, event));
+    }
+}
+
+/// One reader: its model and its cursor.
+struct Reader {
+    model: Model,
+    cursor: Option<String>,
+    means: Means,
+    visibility: Visibility,
+    live: Option<Subscription>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Means {
+    Pages(Ordering),
+    Subscription,
+}
+
+/// Lets the machine go on until the future is ready.
+fn drive<T>(machine: &mut Machine, random: &mut Random, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return Some(outcome);
+        }
+        if !machine.disk.is_on() {
+            return None;
+        }
+        machine.turn(random);
+    }
+}
+
+impl Reader {
+    fn read(&mut self, machine: &mut Machine, random: &mut Random, seed: u64) {
+        match self.means {
+            Means::Pages(ordering) => {
+                let request = ConsumeRequest {
+                    from_id: self.cursor.clone(),
+                    visibility: self.visibility,
+                    ..ConsumeRequest::new(1 + random.below(30) as usize).ordering(ordering)
+                };
+                let parts = Arc::clone(&machine.parts);
+                let page = drive(machine, random, poll(&parts, &request));
+                // Nobody got the page that was read while the power failed.
+                let Some(page) = page.filter(|_| machine.disk.is_on()) else { return };
+                let page = page.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+                self.model.take_page(seed, &page);
+                self.cursor = page.next_id;
+            }
+            Means::Subscription => {
+                let request = SubscribeRequest { from_id: self.cursor.clone(), ..SubscribeRequest::new() };
+                let request = request.visibility(self.visibility);
+                let live = self.live.get_or_insert_with(|| {
+                    Subscription::new(Arc::clone(&machine.parts), &request)
+                        .unwrap_or_else(|error| panic!("seed {seed}: {error}"))
+                });
+                for _ in 0..random.below(40) {
+                    match live.try_next() {
+                        Some(Ok(event)) => self.model.see(seed, &event),
+                        Some(Err(ConsumerError::Gap(gap))) => self.model.lose(seed, &gap),
+                        Some(Err(_)) if !machine.disk.is_on() => break,
+                        Some(Err(error)) => panic!("seed {seed}: {error}"),
+                        None => break,
+                    }
+                }
+                self.cursor = Some(live.cursor());
+            }
+        }
+    }
+}
+
+fn run(seed: u64) -> usize {
+    let mut random = Random::new(seed);
+    let shards = 1 + random.below(3) as u16;
+    let mut disk = SimDisk::new(seed, Faults::default());
+    let means = [Means::Pages(Ordering::None), Means::Pages(Ordering::InsertionTs), Means::Subscription];
+    let reader = |(means, visibility)| Reader { model: Model::default(), cursor: None, means, visibility, live: None };
+    let mut readers: Vec<_> = means
+        .into_iter()
+        .flat_map(|means| [(means, Visibility::Appended), (means, Visibility::Durable)])
+        .map(reader)
+        .collect();
+    let openings = 1 + random.below(4);
+    for opening in 0..openings {
+        let is_last = opening + 1 == openings;
+        let crash_at = (!is_last && random.chance(7000)).then(|| 1 + random.below(120));
+        disk = disk.reboot(Faults { crash_at, ..Faults::default() });
+        // Another seed each time: epochs of two openings differ.
+        let Some(mut machine) = Machine::start(&disk, seed.wrapping_mul(1000) + opening, shards) else { continue };
+        for _ in 0..random.below(200) {
+            match random.below(4) {
+                0 => {
+                    let at = random.below(readers.len() as u64) as usize;
+                    readers[at].read(&mut machine, &mut random, seed);
+                }
+                _ => machine.step(&mut random),
+            }
+            if !machine.disk.is_on() {
+                break;
+            }
+        }
+        if is_last || (machine.disk.is_on() && random.chance(5000)) {
+            // The end of a shard waits for its device: it is to come.
+            disk.set_faults(Faults::default());
+            machine.finish();
+        }
+        if is_last {
+            let mut quiet = 0;
+            while quiet < 20 {
+                let before: usize = readers.iter().map(|reader| reader.model.order.len()).sum();
+                readers.iter_mut().for_each(|reader| reader.read(&mut machine, &mut random, seed));
+                let after: usize = readers.iter().map(|reader| reader.model.order.len()).sum();
+                quiet = if before == after { quiet + 1 } else { 0 };
+            }
+            compare(seed, &machine, &readers);
+        }
+        readers.iter_mut().for_each(|reader| reader.live = None);
+    }
+    readers.iter().map(|reader| reader.model.order.len()).sum()
+}
+
+/// Every reader has what the log has.
+fn compare(seed: u64, machine: &Machine, readers: &[Reader]) {
+    let views: Vec<_> = machine.parts.views().collect();
+    let mut log = Model::default();
+    for event in Replay::new(LOG, views, &ReplayRequest::new()).expect("replays") {
+        log.see(seed, &event.unwrap_or_else(|error| panic!("seed {seed}: {error}")));
+    }
+    log.shards.retain(|_, events| !events.is_empty());
+    for reader in readers {
+        let mut seen: BTreeMap<_, _> = reader.model.shards.clone();
+        seen.retain(|_, events| !events.is_empty());
+        assert_eq!(seen, log.shards, "seed {seed}: {:?} {:?}", reader.means, reader.visibility);
+        if reader.means == Means::Pages(Ordering::InsertionTs) {
+            assert!(reader.model.order.is_sorted(), "seed {seed}: {:?}", reader.model.order);
+        }
+    }
+}
+
+#[test]
+fn readers_see_what_the_log_holds_through_restarts_and_crashes() {
+    let number = |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let rounds = number("TAPELINE_CRASHES", 2000).min(2000) / 4;
+    let first = number("TAPELINE_SEED", 0);
+    println!("seeds {first} to {}", first + rounds);
+    let seen: usize = (first..first + rounds).map(run).sum();
+    assert!(seen as u64 > rounds, "readers get something to see");
+}
