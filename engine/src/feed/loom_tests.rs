@@ -33,11 +33,18 @@ fn follow(published: &AtomicUsize, bell: &Bell, wanted: usize) {
     }));
 }
 
+/// All interleavings with up to three preemptions: where there are more, there are minutes of them.
+fn bounded(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
 // loom reports a follower that sleeps for ever as a deadlock.
 
 #[test]
 fn follower_of_one_shard_is_woken_for_each_event() {
-    loom::model(|| {
+    bounded(|| {
         let (published, bell) = (Arc::new(AtomicUsize::new(0)), Arc::new(Bell::new()));
         let shard = thread::spawn({
             let (published, bell) = (Arc::clone(&published), Arc::clone(&bell));
@@ -51,16 +58,14 @@ fn follower_of_one_shard_is_woken_for_each_event() {
 
 #[test]
 fn follower_of_two_shards_is_woken_by_either() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    bounded(|| {
         let (published, bell) = (Arc::new(AtomicUsize::new(0)), Arc::new(Bell::new()));
         let shards = [(), ()].map(|()| {
             let (published, bell) = (Arc::clone(&published), Arc::clone(&bell));
             thread::spawn(move || publish(&published, &bell))
         });
         follow(&published, &bell, 2);
-        shards.map(|shard| shard.join().unwrap());
+        shards.into_iter().for_each(|shard| shard.join().unwrap());
     });
 }
 
