@@ -33,6 +33,14 @@ pub(crate) enum Scenario {
     Replay(ReplayArgs),
     /// Time to open a log after kill -9, against the size of its active segment
     Recover(RecoverArgs),
+    /// From ingest to a live subscriber: under a stream, after a pause, catching up
+    Deliver(DeliverArgs),
+    /// Pages out of four shards, in both orders
+    Poll(PollArgs),
+    /// Reading through filters, by what decides
+    Filter(FilterArgs),
+    /// What live subscribers cost the shard and the producer
+    Fanout(FanoutArgs),
     /// Ingest and latency beside crate net-mesh, which stores nothing
     #[cfg(feature = "peers")]
     Peers(PeersArgs),
@@ -51,6 +59,9 @@ impl Scenario {
             Self::Latency(args) => args.common.dir.as_deref(),
             Self::Replay(args) => args.common.dir.as_deref(),
             Self::Recover(args) => args.common.dir.as_deref(),
+            Self::Deliver(args) => args.common.dir.as_deref(),
+            Self::Fanout(args) => args.common.dir.as_deref(),
+            Self::Poll(_) | Self::Filter(_) => None,
             #[cfg(feature = "peers")]
             Self::Peers(args) => args.common.dir.as_deref(),
             Self::Workload(args) => args.dir.as_deref(),
@@ -156,6 +167,57 @@ pub(crate) struct RecoverWriterArgs {
     pub(crate) bytes: u64,
     #[arg(long, value_parser = payload)]
     pub(crate) payload: usize,
+}
+
+/// Options of `deliver`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DeliverArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Seconds of a round, roughly
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    pub(crate) seconds: f64,
+    /// What an acknowledged event survives
+    #[arg(long, value_enum, default_value_t = Level::Durable)]
+    pub(crate) durability: Level,
+}
+
+/// Options of `poll`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PollArgs {
+    /// Rounds; the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Payload of an event in bytes
+    #[arg(long, default_value_t = 64, value_parser = payload)]
+    pub(crate) payload: usize,
+    /// Events of a page
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) limit: usize,
+}
+
+/// Options of `filter`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FilterArgs {
+    /// Rounds; the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+}
+
+/// Options of `fanout`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FanoutArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Seconds of a round, for each case
+    #[arg(long, default_value_t = 2.0, value_parser = positive)]
+    pub(crate) seconds: f64,
+    /// Events a second
+    #[arg(long, default_value_t = 1e6, value_parser = positive)]
+    pub(crate) rate: f64,
+    /// What an acknowledged event survives
+    #[arg(long, value_enum, default_value_t = Level::Durable)]
+    pub(crate) durability: Level,
 }
 
 /// Options of `peers`.

@@ -45,6 +45,10 @@ fn run(cli: &Cli) -> Outcome<()> {
         Scenario::Latency(args) => scenario::latency::run(args, &mut output),
         Scenario::Replay(args) => scenario::replay::run(args, &mut output),
         Scenario::Recover(args) => scenario::recover::run(args, &mut output),
+        Scenario::Deliver(args) => scenario::deliver::run(args, &mut output),
+        Scenario::Poll(args) => scenario::poll::run(args, &mut output),
+        Scenario::Filter(args) => scenario::filter::run(args, &mut output),
+        Scenario::Fanout(args) => scenario::fanout::run(args, &mut output),
         Scenario::Workload(args) => scenario::workload::run(args, &mut output),
         #[cfg(feature = "peers")]
         Scenario::Peers(args) => scenario::peers::run(args, &mut output),

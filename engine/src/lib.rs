@@ -18,10 +18,10 @@ mod timestamp;
 pub use bus::{EventBus, EventBusStats};
 pub use config::{BackpressureMode, Driver, EventBusConfig, EventBusConfigBuilder, Host, LogConfig, PlacementConfig};
 pub use consumer::{
-    BlockingSubscription, CompiledFilter, ConsumeRequest, ConsumeResponse, CursorFault, Damage, EventBatch, Filter,
-    FilterBuilder, FilterError, Gap, GapReason, LogFiles, NamedCursor, Ordering, PacedReplay, Pacer, PacingError,
-    ParseSpeedError, Replay, ReplayRequest, SegmentSummary, SessionSummary, ShardFailure, SlowReader, Speed, Start,
-    SubscribeRequest, Subscription, Verification, json_path_get,
+    BlockingSubscription, CompiledFilter, ConsumeRequest, ConsumeResponse, CursorFault, Damage, EventBatch, Events,
+    Filter, FilterBuilder, FilterError, Gap, GapReason, LogFiles, NamedCursor, Ordering, PacedReplay, Pacer,
+    PacingError, ParseSpeedError, Replay, ReplayRequest, SegmentSummary, SessionSummary, ShardFailure, SlowReader,
+    Speed, Start, SubscribeRequest, Subscription, Verification, json_path_get,
 };
 pub use error::{
     AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, IngestionError, IngestionResult,

@@ -13,6 +13,7 @@ pub(crate) mod report;
 pub(crate) mod scratch;
 pub(crate) mod stats;
 pub(crate) mod table;
+pub(crate) mod threads;
 pub(crate) mod wait;
 
 /// What a scenario gives back: an error is a message for the person who runs the program.

@@ -1,10 +1,14 @@
 //! The scenarios, one file each.
 
 pub(crate) mod burst;
+pub(crate) mod deliver;
+pub(crate) mod fanout;
+pub(crate) mod filter;
 pub(crate) mod ingest;
 pub(crate) mod latency;
 #[cfg(feature = "peers")]
 pub(crate) mod peers;
+pub(crate) mod poll;
 pub(crate) mod recover;
 pub(crate) mod replay;
 pub(crate) mod workload;

@@ -41,6 +41,12 @@ impl Selection {
         self.filter.is_some()
     }
 
+    /// What decides about an event of its shards, if anything does.
+    #[inline]
+    pub(super) fn filter(&self) -> Option<&CompiledFilter> {
+        self.filter.as_ref()
+    }
+
     #[inline]
     pub(super) fn matches(&self, event: &EventView<'_>) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.matches(event))

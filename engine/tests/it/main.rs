@@ -5,6 +5,7 @@
 mod contents;
 mod cursors;
 mod failures;
+mod gaps;
 mod kill;
 mod lifecycle;
 mod order;

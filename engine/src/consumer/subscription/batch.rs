@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use tapeline_storage::format::Sequence;
+use tapeline_storage::format::{RecordError, Records, Sequence};
 use tapeline_storage::read::Block;
 
+use super::super::filter::CompiledFilter;
 use super::super::gap::{Gap, GapReason};
 use super::super::selection::Selection;
 use crate::event::EventView;
@@ -37,25 +38,53 @@ impl EventBatch {
         self.block.count()
     }
 
-    /// The events that were asked for, and a gap for each record that does not check. Costs about 3 ns for each record,
+    /// The events that were asked for, and a gap for each record that does not check. Costs about 5 ns for each record,
     /// and the filter.
-    pub fn events(&self) -> impl Iterator<Item = Result<EventView<'_>, Gap>> {
-        let mut next = self.block.first_sequence();
-        self.block.records().filter_map(move |record| {
-            let sequence = next;
-            next = sequence.plus(1);
-            match record {
-                Ok(record) => {
-                    let event = EventView::new(self.shard_id, sequence, record);
-                    self.selection.matches(&event).then_some(Ok(event))
-                }
-                Err(error) => Some(Err(Gap {
-                    shard_id: self.shard_id,
-                    from: sequence,
-                    to: sequence.plus(1),
-                    reason: GapReason::Corrupt(error.to_string()),
-                })),
+    #[inline]
+    pub fn events(&self) -> Events<'_> {
+        Events {
+            shard_id: self.shard_id,
+            next: self.block.first_sequence(),
+            records: self.block.records(),
+            filter: self.selection.filter(),
+        }
+    }
+}
+
+/// Iterates over the events of a batch.
+#[derive(Debug, Clone)]
+pub struct Events<'a> {
+    shard_id: u16,
+    /// Sequence of the next record.
+    next: Sequence,
+    records: Records<'a>,
+    filter: Option<&'a CompiledFilter>,
+}
+
+impl<'a> Iterator for Events<'a> {
+    type Item = Result<EventView<'a>, Gap>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let record = self.records.next()?;
+            let sequence = self.next;
+            self.next = sequence.plus(1);
+            let event = match record {
+                Ok(record) => EventView::new(self.shard_id, sequence, record),
+                Err(error) => return Some(Err(self.gap(sequence, &error))),
+            };
+            if self.filter.is_none_or(|filter| filter.matches(&event)) {
+                return Some(Ok(event));
             }
-        })
+        }
+    }
+}
+
+impl Events<'_> {
+    #[cold]
+    fn gap(&self, from: Sequence, error: &RecordError) -> Gap {
+        let reason = GapReason::Corrupt(error.to_string());
+        Gap { shard_id: self.shard_id, from, to: from.plus(1), reason }
     }
 }

@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use tapeline_storage::format::Sequence;
 
-pub use batch::EventBatch;
+pub use batch::{EventBatch, Events};
 pub use blocking::BlockingSubscription;
 
 use super::cursor::Cursor;

@@ -1,0 +1,118 @@
+//! Fan-out: what live subscribers cost the shard and the producer, at a fixed rate.
+//!
+//! Cases: no subscriber, eight that one thread reads by turns and that sleep while there is nothing, and the same with
+//! one of them paused for good. A shard under a steady stream does not sleep, so its processor time is bounded by the
+//! time that passes; what it is behind shows in the events that were delivered.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tapeline::{EventBus, SubscribeRequest, Subscription};
+
+use super::latency;
+use crate::args::FanoutArgs;
+use crate::harness::clock::Clock;
+use crate::harness::cores::Cores;
+use crate::harness::cores::on_core;
+use crate::harness::open_loop::Sample;
+use crate::harness::report::{Output, Report, rounded};
+use crate::harness::scratch::Scratch;
+use crate::harness::stats::median;
+use crate::harness::threads::{SHARDS, cpu_seconds};
+use crate::harness::wait::block_on;
+use crate::harness::{Outcome, bus};
+
+/// Subscribers in each case, and how many of them read nothing.
+const CASES: [(&str, usize, usize); 3] = [("none", 0, 0), ("8 live", 8, 0), ("8 live, one paused", 8, 1)];
+
+/// How long the reading thread rests after a round over its subscribers: it takes a core from the others.
+const REST: Duration = Duration::from_millis(1);
+
+/// Measures each case; rounds alternate between them.
+pub(crate) fn run(args: &FanoutArgs, output: &mut Output) -> Outcome<()> {
+    let (cores, clock) = (Cores::plan(1, 1)?, Clock::calibrate());
+    let mut rounds = CASES.map(|_| Vec::new());
+    for _ in 0..args.common.rounds {
+        for (rounds, (_, subscribers, paused)) in rounds.iter_mut().zip(CASES) {
+            rounds.push(round(args, &cores, clock, subscribers, paused)?);
+        }
+    }
+    let shard = |rounds: &[Round]| median(&rounds.iter().map(|round| round.shard_seconds).collect::<Vec<_>>());
+    let base = (shard(&rounds[0]), sample(&rounds[0]).plain.p99_ns);
+    for (rounds, (case, ..)) in rounds.iter().zip(CASES) {
+        let (shard_seconds, sample) = (shard(rounds), sample(rounds));
+        let report = Report::new("fanout")
+            .param("case", case)
+            .param("rate", rounded(args.rate))
+            .param("durability", tapeline::Durability::from(args.durability).to_string())
+            .param("payload", args.common.payload)
+            .param("rounds", args.common.rounds);
+        let report = latency::with_figures(report, sample)
+            .figure("shard_cpu_seconds_per_million", shard_seconds)
+            .figure("delivered_ratio", median(&rounds.iter().map(|round| round.delivered).collect::<Vec<_>>()))
+            .ratio("shard_cpu_to_none", shard_seconds / base.0)
+            .ratio("p99_to_none", sample.plain.p99_ns / base.1);
+        output.emit(&report)?;
+    }
+    Ok(())
+}
+
+/// What one round came to.
+struct Round {
+    sample: Sample,
+    shard_seconds: f64,
+    /// Events read over events that were there to read, of those who read.
+    delivered: f64,
+}
+
+fn sample(rounds: &[Round]) -> Sample {
+    Sample::median(&rounds.iter().map(|round| round.sample).collect::<Vec<_>>())
+}
+
+fn round(args: &FanoutArgs, cores: &Cores, clock: Clock, subscribers: usize, paused: usize) -> Outcome<Round> {
+    let scratch = Scratch::below(args.common.dir.as_deref())?;
+    let bus = bus::open(bus::config(args.durability.into(), scratch.path(), cores))?;
+    let mut live = (0..subscribers)
+        .map(|_| Ok(block_on(bus.subscribe(SubscribeRequest::live()))?))
+        .collect::<Outcome<Vec<_>>>()?;
+    let reading = live.split_off(paused);
+    let done = AtomicBool::new(false);
+    let readers = reading.len() as f64;
+    let (sample, shard_seconds, seen) = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| read(reading, &done));
+        let measured = measure(&bus, args, cores, clock);
+        done.store(true, Ordering::Release);
+        let seen = reader.join().unwrap_or_else(|_| Err("the reading thread panicked".into()))?;
+        let (sample, shard_seconds) = measured?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((sample, shard_seconds, seen))
+    })?;
+    let events = bus.stats().events_ingested as f64;
+    let delivered = if readers > 0.0 { seen as f64 / (events * readers) } else { 1.0 };
+    drop(live);
+    bus::close(bus)?;
+    Ok(Round { sample, shard_seconds: shard_seconds / events * 1e6, delivered })
+}
+
+fn measure(bus: &EventBus, args: &FanoutArgs, cores: &Cores, clock: Clock) -> Outcome<(Sample, f64)> {
+    let before = cpu_seconds(SHARDS)?;
+    let sample =
+        on_core(cores.producer(), || latency::open_loop_on(bus, clock, args.rate, args.seconds, args.common.payload))?;
+    Ok((sample, cpu_seconds(SHARDS)? - before))
+}
+
+/// Reads all of them until there is nothing more and `done` is set; returns how many events were seen.
+fn read(mut subscriptions: Vec<Subscription>, done: &AtomicBool) -> Outcome<u64> {
+    let mut seen = 0;
+    loop {
+        let is_last = done.load(Ordering::Acquire);
+        for subscription in &mut subscriptions {
+            while let Some(batch) = subscription.try_next_batch() {
+                seen += batch?.events().count() as u64;
+            }
+        }
+        if is_last {
+            return Ok(seen);
+        }
+        std::thread::sleep(REST);
+    }
+}
