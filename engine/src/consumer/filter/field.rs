@@ -83,6 +83,22 @@ impl<'a> Found<'a> {
 }
 
 impl Test {
+    /// The term's key in the grammar.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            Self::Equal(_) => "$eq",
+            Self::NotEqual(_) => "$ne",
+            Self::Order(Relation::Gt, _) => "$gt",
+            Self::Order(Relation::Gte, _) => "$gte",
+            Self::Order(Relation::Lt, _) => "$lt",
+            Self::Order(Relation::Lte, _) => "$lte",
+            Self::In(_) => "$in",
+            Self::Exists(_) => "$exists",
+            Self::Prefix(_) => "$prefix",
+            Self::Contains(_) => "$contains",
+        }
+    }
+
     /// Whether the value passes. Of a pair of opposite tests, what is said of a missing value follows from `holds`
     /// being false for it, see [`Test::is_negative`].
     pub(super) fn holds(&self, found: &Found<'_>) -> bool {

@@ -4,18 +4,17 @@
 //! text of any depth is refused at the first level too many, on any stack that holds the levels allowed. A text is
 //! scanned once per level at most.
 
-use std::fmt;
 use std::ops::Bound;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tapeline_storage::format::{Kind, SessionId};
 
-use super::compiled::{check_path, enter};
 use super::error::{FilterError, Place};
 use super::field::{Field, Relation, Test};
-use super::{Filter, Interval, Node, TEXT_BYTES_MAX, VALUE_DEPTH_MAX};
+use super::limits::{TEXT_BYTES_MAX, VALUE_DEPTH_MAX, check_path, enter};
+use super::members::{Members, each, is_array, parse};
+use super::{Filter, Interval, Node};
 
 /// The keys that may stand beside each other, in the order in which they are tried.
 const COMBINABLE: [&str; 4] = ["$and", "$or", "$not", "$eq"];
@@ -44,7 +43,7 @@ impl Reader {
                 Err(error) => first = first.or(Some(error)),
             }
         }
-        match (first, members.0.as_slice()) {
+        match (first, members.entries()) {
             (first, _) if members.has("path") || members.has("value") => {
                 let field = read_field("$eq", &members, &place);
                 field.map(|field| Filter(Node::Field(field))).map_err(|error| first.unwrap_or(error))
@@ -164,27 +163,6 @@ fn read_bound(members: &Members<'_>, key: &str, place: &Place<'_>) -> Result<u64
     parse(members.required(key, place)?, &place.key(key), "a whole number of 64 bits")
 }
 
-fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue, place: &Place<'_>, what: &str) -> Result<T, FilterError> {
-    serde_json::from_str(raw.get()).map_err(|_| place.invalid(format!("expected {what}")))
-}
-
-/// Reads the elements of an array, or the one thing that stands in its place.
-fn each<T>(
-    raw: &RawValue,
-    place: &Place<'_>,
-    mut read: impl FnMut(&RawValue, Place<'_>) -> Result<T, FilterError>,
-) -> Result<Vec<T>, FilterError> {
-    if !is_array(raw) {
-        return Ok(vec![read(raw, *place)?]);
-    }
-    let elements: Vec<&RawValue> = parse(raw, place, "an array")?;
-    elements.into_iter().enumerate().map(|(index, raw)| read(raw, place.index(index))).collect()
-}
-
-fn is_array(raw: &RawValue) -> bool {
-    raw.get().starts_with('[')
-}
-
 /// Levels of arrays and objects in valid JSON.
 fn nesting(json: &str) -> usize {
     let (mut depth, mut deepest, mut text, mut escaped) = (0usize, 0, false, false);
@@ -200,57 +178,6 @@ fn nesting(json: &str) -> usize {
         deepest = deepest.max(depth);
     }
     deepest
-}
-
-/// An object's keys and values as they come.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Members<'a> {
-    fn of(raw: &'a RawValue, place: &Place<'_>) -> Result<Self, FilterError> {
-        parse(raw, place, "an object")
-    }
-
-    fn has(&self, key: &str) -> bool {
-        self.0.iter().any(|(other, _)| other == key)
-    }
-
-    fn required(&self, key: &str, place: &Place<'_>) -> Result<&'a RawValue, FilterError> {
-        let mut found = self.0.iter().filter(|(other, _)| other == key);
-        match (found.next(), found.next()) {
-            (Some((_, raw)), None) => Ok(raw),
-            (None, _) => Err(place.invalid(format!("{key} is missing"))),
-            (Some(_), Some(_)) => Err(place.invalid(format!("{key} is there twice"))),
-        }
-    }
-
-    fn only(&self, known: &[&str], place: &Place<'_>) -> Result<(), FilterError> {
-        match self.0.iter().find(|(key, _)| !known.contains(&key.as_str())) {
-            None => Ok(()),
-            Some((key, _)) => Err(place.key(key).invalid(format!("unknown key; expected {}", known.join(", ")))),
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
 }
 
 pub(super) fn write(filter: &Filter) -> Value {
@@ -270,18 +197,15 @@ pub(super) fn write(filter: &Filter) -> Value {
 }
 
 fn write_field(Field { path, test }: &Field) -> Value {
+    let key = test.key();
     match test {
-        Test::Equal(value) => json!({ "$eq": { "path": path, "value": value } }),
-        Test::NotEqual(value) => json!({ "$ne": { "path": path, "value": value } }),
-        Test::Order(Relation::Gt, value) => json!({ "$gt": { "path": path, "value": value } }),
-        Test::Order(Relation::Gte, value) => json!({ "$gte": { "path": path, "value": value } }),
-        Test::Order(Relation::Lt, value) => json!({ "$lt": { "path": path, "value": value } }),
-        Test::Order(Relation::Lte, value) => json!({ "$lte": { "path": path, "value": value } }),
-        Test::In(values) => json!({ "$in": { "path": path, "values": values } }),
-        Test::Exists(true) => json!({ "$exists": { "path": path } }),
-        Test::Exists(false) => json!({ "$exists": { "path": path, "value": false } }),
-        Test::Prefix(value) => json!({ "$prefix": { "path": path, "value": value } }),
-        Test::Contains(value) => json!({ "$contains": { "path": path, "value": value } }),
+        Test::Equal(value) | Test::NotEqual(value) | Test::Order(_, value) | Test::Contains(value) => {
+            json!({ key: { "path": path, "value": value } })
+        }
+        Test::In(values) => json!({ key: { "path": path, "values": values } }),
+        Test::Exists(true) => json!({ key: { "path": path } }),
+        Test::Exists(false) => json!({ key: { "path": path, "value": false } }),
+        Test::Prefix(value) => json!({ key: { "path": path, "value": value } }),
     }
 }
 

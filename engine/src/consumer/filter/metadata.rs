@@ -10,8 +10,6 @@ use crate::route::session_id;
 
 #[derive(Debug, Clone)]
 pub(super) enum Metadata {
-    Session(SessionId),
-    Kind(Kind),
     /// Sorted.
     Sessions(Vec<SessionId>),
     /// Sorted.
@@ -24,26 +22,18 @@ impl Metadata {
     pub(super) fn sessions(names: &[String], ids: &[SessionId]) -> Self {
         let mut sessions: Vec<_> = names.iter().map(|name| session_id(name)).chain(ids.iter().copied()).collect();
         sessions.sort_unstable();
-        match sessions[..] {
-            [only] => Self::Session(only),
-            _ => Self::Sessions(sessions),
-        }
+        Self::Sessions(sessions)
     }
 
     pub(super) fn kinds(kinds: &[Kind]) -> Self {
         let mut kinds = kinds.to_vec();
         kinds.sort_unstable();
-        match kinds[..] {
-            [only] => Self::Kind(only),
-            _ => Self::Kinds(kinds),
-        }
+        Self::Kinds(kinds)
     }
 
     #[inline]
     pub(super) fn holds(&self, event: &EventView<'_>) -> bool {
         match self {
-            Self::Session(session) => event.session() == *session,
-            Self::Kind(kind) => event.kind() == *kind,
             Self::Sessions(sessions) => sessions.binary_search(&event.session()).is_ok(),
             Self::Kinds(kinds) => kinds.binary_search(&event.kind()).is_ok(),
             Self::Time(interval) => interval.contains(&event.insertion_ts()),

@@ -25,10 +25,9 @@ pub(super) struct Prefilter {
 
 /// What a match must have.
 #[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant, reason = "made once for each filter")]
 pub(super) enum Demand {
     Metadata(Metadata, bool),
-    Needle(Finder<'static>),
+    Needle(Box<Finder<'static>>),
     All(Vec<Demand>),
     Any(Vec<Demand>),
 }
@@ -71,7 +70,7 @@ impl Demand {
     }
 
     fn needle(text: String) -> Self {
-        Self::Needle(Finder::new(text.as_bytes()).into_owned())
+        Self::Needle(Box::new(Finder::new(text.as_bytes()).into_owned()))
     }
 
     fn needles(&self) -> usize {

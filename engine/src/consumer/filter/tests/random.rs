@@ -1,159 +1,46 @@
 //! Any filter says of any payload what the plain meaning of its terms says of the parsed value.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::BTreeSet;
 
+use super::generate::{Random, filter, numbers, spell, value};
 use super::*;
 
-/// SplitMix64.
-struct Random(u64);
+/// The answers that each term gave.
+type Seen = BTreeSet<(&'static str, bool)>;
 
-impl Random {
-    /// Seeded by the clock; prints the seed.
-    fn new() -> Self {
-        let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        println!("seed {seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % limit as u64) as usize
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())].clone()
-    }
-}
-
-const KEYS: [&str; 8] = ["a", "b", "ab", "0", "1", "01", "é", ""];
-const TEXTS: [&str; 9] = ["", "a", "ab", "abc", "é", "\"", "\\", "\n", "b\"c"];
-
-fn number(random: &mut Random) -> Value {
-    random.pick(&[
-        json!(0),
-        json!(1),
-        json!(1.0),
-        json!(-1),
-        json!(-0.0),
-        json!(1.5),
-        json!(2),
-        json!(u64::MAX),
-        json!(i64::MIN),
-        json!(1e19),
-        json!(9_007_199_254_740_993u64),
-        json!(9_007_199_254_740_992.0),
-    ])
-}
-
-fn scalar(random: &mut Random) -> Value {
-    match random.below(5) {
-        0 => Value::Null,
-        1 => json!(random.below(2) == 0),
-        2 => number(random),
-        _ => json!(random.pick(&TEXTS)),
-    }
-}
-
-fn value(random: &mut Random, depth: usize) -> Value {
-    match random.below(if depth == 0 { 2 } else { 5 }) {
-        0 | 1 => scalar(random),
-        2 => (0..random.below(4)).map(|_| value(random, depth - 1)).collect(),
-        _ => (0..random.below(4)).map(|_| (random.pick(&KEYS), value(random, depth - 1))).collect(),
-    }
-}
-
-/// Writes the value in one of its many spellings: escapes, blanks, repeated keys.
-fn spell(random: &mut Random, value: &Value, out: &mut String) {
-    let blank = random.pick(&["", "", "", " ", "\n\t"]);
-    out.push_str(blank);
-    match value {
-        Value::String(text) => spell_text(random, text, out),
-        Value::Array(elements) => {
-            out.push('[');
-            for (index, element) in elements.iter().enumerate() {
-                out.push_str(if index > 0 { "," } else { "" });
-                spell(random, element, out);
-            }
-            out.push(']');
+/// The plain meaning: `None` where it hangs on a payload that is not JSON.
+fn expected(filter: &Filter, event: &EventView<'_>, value: Option<&Value>, seen: &mut Seen) -> Option<bool> {
+    let (term, answer) = match &filter.0 {
+        Node::And(filters) if filters.is_empty() => ("$and", Some(false)),
+        Node::And(filters) => ("$and", settled(filters, false, event, value, seen)),
+        Node::Or(filters) => ("$or", settled(filters, true, event, value, seen)),
+        Node::Not(filter) => ("$not", expected(filter, event, value, seen).map(|answer| !answer)),
+        Node::Field(field) => {
+            (field.test.key(), value.map(|value| field_expected(&field.test, json_path_get(value, &field.path))))
         }
-        Value::Object(members) => {
-            out.push('{');
-            for (index, (key, member)) in members.iter().enumerate() {
-                out.push_str(if index > 0 { "," } else { "" });
-                if random.below(8) == 0 {
-                    spell_text(random, key, out);
-                    out.push(':');
-                    let other = self::value(random, 2);
-                    spell(random, &other, out);
-                    out.push(',');
-                }
-                spell_text(random, key, out);
-                out.push(':');
-                spell(random, member, out);
-            }
-            out.push('}');
-        }
-        other => out.push_str(&other.to_string()),
-    }
-    out.push_str(blank);
-}
-
-fn spell_text(random: &mut Random, text: &str, out: &mut String) {
-    if random.below(6) > 0 {
-        out.push_str(&json!(text).to_string());
-        return;
-    }
-    out.push('"');
-    text.encode_utf16().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
-    out.push('"');
-}
-
-fn filter(random: &mut Random, depth: usize) -> Filter {
-    if depth > 0 && random.below(2) == 0 {
-        let filters: Vec<_> = (0..random.below(4)).map(|_| filter(random, depth - 1)).collect();
-        return match random.below(3) {
-            0 => Filter::and(filters),
-            1 => Filter::or(filters),
-            _ => Filter::not(filter(random, depth - 1)),
-        };
-    }
-    let path = (0..random.below(4)).map(|_| random.pick(&KEYS)).collect::<Vec<_>>().join(".");
-    let operand = if random.below(4) == 0 { value(random, 2) } else { scalar(random) };
-    match random.below(16) {
-        0 => Filter::ne(path, operand),
-        1 => Filter::gt(path, operand),
-        2 => Filter::gte(path, operand),
-        3 => Filter::lt(path, operand),
-        4 => Filter::lte(path, operand),
-        5 => Filter::is_in(path, [operand, scalar(random)]),
-        6 => Filter::exists(path),
-        7 => Filter::absent(path),
-        8 => Filter::prefix(path, random.pick(&TEXTS)),
-        9 => Filter::contains(path, operand),
-        10 => Filter::session(random.pick(&[SESSION, "other"])),
-        11 => Filter::kind(Kind(random.below(4) as u16)),
-        12 => Filter::time(random.below(2_000) as u64..),
-        13 => Filter::size(..random.below(100) as u64),
-        _ => Filter::eq(path, operand),
-    }
-}
-
-/// The plain meaning.
-fn expected(filter: &Filter, event: &EventView<'_>, value: &Value) -> bool {
-    match &filter.0 {
-        Node::And(filters) => !filters.is_empty() && filters.iter().all(|filter| expected(filter, event, value)),
-        Node::Or(filters) => filters.iter().any(|filter| expected(filter, event, value)),
-        Node::Not(filter) => !expected(filter, event, value),
-        Node::Field(field) => field_expected(&field.test, json_path_get(value, &field.path)),
         Node::Session { names, ids } => {
-            names.iter().any(|name| session_id(name) == event.session()) || ids.contains(&event.session())
+            let mut ids = names.iter().map(|name| session_id(name)).chain(ids.iter().copied());
+            ("$session", Some(ids.any(|id| id == event.session())))
         }
-        Node::Kind(kinds) => kinds.contains(&event.kind()),
-        Node::Time(interval) => interval.contains(&event.insertion_ts()),
-        Node::Size(interval) => interval.contains(&(event.payload().len() as u64)),
+        Node::Kind(kinds) => ("$kind", Some(kinds.contains(&event.kind()))),
+        Node::Time(interval) => ("$time", Some(interval.contains(&event.insertion_ts()))),
+        Node::Size(interval) => ("$size", Some(interval.contains(&(event.payload().len() as u64)))),
+    };
+    seen.extend(answer.map(|answer| (term, answer)));
+    answer
+}
+
+fn settled(
+    filters: &[Filter],
+    decisive: bool,
+    event: &EventView<'_>,
+    value: Option<&Value>,
+    seen: &mut Seen,
+) -> Option<bool> {
+    let answers: Vec<_> = filters.iter().map(|filter| expected(filter, event, value, seen)).collect();
+    match answers.contains(&Some(decisive)) {
+        true => Some(decisive),
+        false => (!answers.contains(&None)).then_some(!decisive),
     }
 }
 
@@ -190,45 +77,90 @@ fn halves(number: &serde_json::Number) -> i128 {
     number.as_i128().map_or_else(|| (number.as_f64().unwrap() * 2.0) as i128, |whole| whole * 2)
 }
 
-fn check(random: &mut Random, filter: &Filter) {
-    let compiled = filter.compile().unwrap();
-    assert_eq!(Filter::from_json(&filter.to_json()).unwrap(), *filter);
-    for _ in 0..8 {
-        let mut payload = String::new();
-        let value = value(random, 3);
-        spell(random, &value, &mut payload);
-        let parsed: Value = serde_json::from_str(&payload).unwrap();
-        with_event(payload.as_bytes(), |event| {
-            let expected = expected(filter, event, &parsed);
-            assert_eq!(compiled.matches(event), expected, "{} on {payload}", filter.to_json());
-        });
-        // Bytes that may be JSON or not: the answer is the oracle's, or no.
-        let mut bytes = payload.into_bytes();
-        for _ in 0..random.below(3).min(bytes.len()) {
-            let at = random.below(bytes.len());
-            bytes[at] = random.pick(b"\"\\{}[]:,0e-\xff a");
-        }
-        with_event(&bytes, |event| match serde_json::from_slice::<Value>(&bytes) {
-            Ok(parsed) => assert_eq!(compiled.matches(event), expected(filter, event, &parsed), "{bytes:?}"),
-            Err(_) => _ = compiled.matches(event),
-        });
+/// Bytes that may be JSON or not.
+fn spoil(random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
+    for _ in 0..=random.below(2) {
+        let at = random.below(bytes.len());
+        bytes[at] = random.pick(b"\"\\{}[]:,0e-\xff a");
     }
+    bytes.truncate(bytes.len() - random.below(8) / 7);
+    bytes
+}
+
+/// How a payload was read.
+#[derive(PartialEq)]
+enum Payload {
+    Value,
+    NotJson,
+    /// JSON that no value holds: whether it matches hangs on what the filter looks at.
+    Neither,
+}
+
+fn check(compiled: &CompiledFilter, filter: &Filter, payload: &[u8], seen: &mut Seen) -> Payload {
+    let value = serde_json::from_slice::<Value>(payload).ok();
+    let is_json =
+        std::str::from_utf8(payload).is_ok() && serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok();
+    with_event(payload, |event| {
+        let (expected, answer) = (expected(filter, event, value.as_ref(), seen), compiled.matches(event));
+        let text = || format!("{} on {:?}", filter.to_json(), String::from_utf8_lossy(payload));
+        match (value.is_some(), is_json) {
+            (false, true) => {
+                assert!(expected.is_none_or(|expected| answer == expected), "{}", text());
+                Payload::Neither
+            }
+            (is_value, _) => {
+                assert_eq!(answer, expected == Some(true), "{}", text());
+                if is_value { Payload::Value } else { Payload::NotJson }
+            }
+        }
+    })
 }
 
 #[test]
 fn compiled_filters_agree_with_the_plain_meaning() {
     let mut random = Random::new();
-    for _ in 0..4_000 {
-        let filter = filter(&mut random, 3);
-        check(&mut random, &filter);
+    let (mut seen, mut not_json) = (Seen::new(), 0);
+    for _ in 0..8_000 {
+        let about = value(&mut random, 3);
+        let filter = filter(&mut random, &about, 3);
+        let compiled = filter.compile().unwrap();
+        assert_eq!(Filter::from_json(&filter.to_json()).unwrap(), filter);
+        for round in 0..6 {
+            let value = if round < 4 { about.clone() } else { value(&mut random, 3) };
+            let payload = spell(&mut random, &value);
+            assert!(check(&compiled, &filter, payload.as_bytes(), &mut seen) == Payload::Value);
+            let spoilt = spoil(&mut random, payload.into_bytes());
+            not_json += usize::from(check(&compiled, &filter, &spoilt, &mut seen) == Payload::NotJson);
+        }
     }
+    assert_eq!(seen.len(), 2 * 17, "each term is seen to hold and not to: {seen:?}");
+    assert!(not_json > 8_000, "{not_json} payloads that are not JSON");
 }
 
 #[test]
 fn wide_filters_agree_with_the_plain_meaning() {
     let mut random = Random::new();
     for _ in 0..20 {
-        let filter = Filter::or((0..150).map(|_| filter(&mut random, 1)));
-        check(&mut random, &filter);
+        let about = value(&mut random, 3);
+        let filters: Vec<_> = (0..150).map(|_| filter(&mut random, &about, 1)).collect();
+        for filter in [Filter::or(filters.clone()), Filter::not(Filter::and(filters))] {
+            let compiled = filter.compile().unwrap();
+            for _ in 0..8 {
+                let payload = spell(&mut random, &about);
+                check(&compiled, &filter, payload.as_bytes(), &mut Seen::new());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_pair_of_numbers_agrees_with_the_plain_meaning() {
+    for (found, wanted) in
+        numbers().into_iter().flat_map(|found| numbers().into_iter().map(move |n| (found.clone(), n)))
+    {
+        for term in [Filter::eq, Filter::ne, Filter::gt, Filter::gte, Filter::lt, Filter::lte] {
+            let filter = term("", wanted.clone());
+            check(&filter.compile().unwrap(), &filter, found.to_string().as_bytes(), &mut Seen::new());
+        }
     }
 }
