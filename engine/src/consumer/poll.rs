@@ -155,18 +155,23 @@ impl Pager {
 
     /// Whether there is something to read.
     pub(super) fn has_more(&self) -> bool {
-        let failed = |shard| self.page.failed_shards.iter().any(|failure| failure.shard_id == shard);
-        self.sources.iter().any(|source| source.has_more() && !failed(source.shard_id()))
+        self.sources.iter().any(|source| source.has_more() && !self.has_failed(source))
+    }
+
+    fn has_failed(&self, source: &Source) -> bool {
+        self.page.failed_shards.iter().any(|failure| failure.shard_id == source.shard_id())
     }
 
     /// Reads what there is, until the page is full. Shards take turns; whoever has little leaves its share to the
     /// others.
     pub(super) fn read(&mut self) {
-        let mut hungry: Vec<usize> = (0..self.sources.len()).collect();
+        let mut hungry: Vec<usize> =
+            (0..self.sources.len()).filter(|at| !self.has_failed(&self.sources[*at])).collect();
         // Whose turn it is follows from how far the shards were read, so that pages smaller than the number of shards
         // keep none of them waiting.
         let read: u64 = self.sources.iter().map(|source| source.next_sequence().get()).fold(0, u64::wrapping_add);
-        hungry.rotate_left((read % self.sources.len().max(1) as u64) as usize);
+        let first = read % hungry.len().max(1) as u64;
+        hungry.rotate_left(first as usize);
         while !self.is_full() && !hungry.is_empty() {
             let mut still_hungry = Vec::new();
             for (served, at) in hungry.iter().copied().enumerate() {

@@ -9,8 +9,6 @@
 
 mod batch;
 mod blocking;
-#[cfg(test)]
-mod tests;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

@@ -13,8 +13,6 @@
 
 mod parked;
 mod stretch;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;

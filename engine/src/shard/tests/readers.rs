@@ -190,3 +190,38 @@ fn readers_see_what_the_log_holds_through_restarts_and_crashes() {
     let seen: usize = (first..first + rounds).map(run).sum();
     assert!(seen as u64 > rounds, "readers get something to see");
 }
+
+#[test]
+fn shards_whose_files_cannot_be_read_are_named_and_read_once_they_can() {
+    let disk = SimDisk::new(3, Faults::default());
+    let mut random = Random::new(3);
+    let mut machine = Machine::start(&disk, 1, 2).expect("starts");
+    for _ in 0..200 {
+        machine.speak(&mut random);
+        machine.turn(&mut random);
+    }
+    machine.finish();
+    let events = found(&machine.parts.views().collect::<Vec<_>>()).values().map(Vec::len).sum::<usize>();
+    // Opened anew, nothing of it is in memory.
+    let mut machine = Machine::start(&disk, 2, 2).expect("starts again");
+    let parts = Arc::clone(&machine.parts);
+    let mut subscription = Subscription::new(Arc::clone(&parts), &SubscribeRequest::new()).expect("subscribes");
+    let before = subscription.cursor();
+    for ordering in [Ordering::None, Ordering::InsertionTs] {
+        let request = ConsumeRequest::new(1000).ordering(ordering);
+        disk.set_faults(Faults { call_error: 10_000, ..Faults::default() });
+        let page = drive(&mut machine, &mut random, poll(&parts, &request)).expect("power").expect("polls");
+        let failed: Vec<_> = page.failed_shards.iter().map(|failure| failure.shard_id).collect();
+        assert_eq!((page.events.len(), failed.len(), page.has_more), (0, 2, false), "{ordering:?} {failed:?}");
+        disk.set_faults(Faults::default());
+        let request = request.from(page.next_id.expect("a cursor"));
+        let page = drive(&mut machine, &mut random, poll(&parts, &request)).expect("power").expect("polls");
+        assert_eq!((page.events.len(), page.failed_shards.len()), (events, 0), "{ordering:?}");
+    }
+    disk.set_faults(Faults { call_error: 10_000, ..Faults::default() });
+    for _ in 0..2 {
+        assert!(matches!(subscription.try_next(), Some(Err(ConsumerError::Read(_)))), "each shard says so once");
+    }
+    assert!(subscription.try_next().is_none());
+    assert_eq!(subscription.cursor(), before);
+}
