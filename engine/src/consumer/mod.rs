@@ -1,7 +1,12 @@
-//! Consumers: [`poll`] reads pages, [`Replay`] a session or a whole log in order, [`LogFiles`] a directory without a bus.
+//! Consumers: [`poll`] reads pages, [`Subscription`] follows live from any place, [`Replay`] gives what is there in
+//! order, [`LogFiles`] reads a directory without a bus.
 //!
-//! All of them read through [`LogReader`](tapeline_storage::read::LogReader), from memory, mappings and files, and never
-//! touch a producer or a lane.
+//! Reading order: `source` (one shard as blocks and gaps, on [`LogReader`](tapeline_storage::read::LogReader)),
+//! `selection` and `filter` (which events), `page` (events out of blocks), `request` (what can be asked for), `poll`,
+//! `sweep` (pages in order of time), `subscription`, `replay` and `pacing`, `cursor` and `named` (places that are kept),
+//! `wait` (the patience of a poll), `readers` (what consumers of one bus share).
+//!
+//! All of them read from memory, mappings and files, on the reader's own thread, and never touch a producer or a lane.
 
 mod cursor;
 mod files;

@@ -71,6 +71,8 @@ fn values_of_every_size_come_back_from_memory_files_and_batches() {
                 }
             }
         }
+        // A batch does not wait for room: the lane is empty before.
+        block_on(producer.flush()).expect("flushes");
         let mut batch = producer.batch(session);
         for index in 2000..2100 {
             batch.push_archived(kinds::TOKEN, &step(index, index as usize * 3)).expect("pushes");
