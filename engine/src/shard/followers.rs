@@ -65,8 +65,10 @@ impl Followers {
         self.present.retain(|follower| !follower.is_due(now));
     }
 
-    /// As [`Followers::ring`], at once: the shard is going to sleep.
+    /// As [`Followers::ring`], at once: the shard is going to sleep. Forgets those who are gone, so that a shard which
+    /// nobody follows any more sleeps as long as it may.
     pub(super) fn ring_before_sleep(&mut self, watermarks: Watermarks) {
+        self.present.retain(|follower| !follower.is_gone());
         if !self.present.is_empty() && self.rung_at != Some(watermarks) {
             self.ring_all(watermarks);
         }
@@ -82,3 +84,6 @@ impl Followers {
         self.present.iter().filter(|follower| follower.wants(appended, durable) && follower.ring()).count() as u64
     }
 }
+
+#[cfg(test)]
+mod tests;

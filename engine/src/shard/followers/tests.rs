@@ -1,0 +1,77 @@
+//! A shard wakes those who wait, not too often, and forgets those who are gone.
+
+use std::sync::atomic::{AtomicUsize, Ordering as AtomicOrdering};
+use std::task::{Wake, Waker};
+
+use tapeline_storage::read::Visibility;
+
+use super::*;
+use crate::feed::{Bell, feed};
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, AtomicOrdering::Relaxed);
+    }
+}
+
+fn at(appended: u64, durable: u64) -> Watermarks {
+    Watermarks { appended: Sequence::new(appended), durable: Sequence::new(durable) }
+}
+
+#[test]
+fn follower_is_woken_for_what_it_wants_and_not_for_each_event_of_a_stream() {
+    let (bell, count) = (Arc::new(Bell::new()), Arc::new(Count::default()));
+    let waker = Waker::from(Arc::clone(&count));
+    let woken = || count.0.load(AtomicOrdering::Relaxed);
+    let mut followers = Followers::default();
+    let (follower, _feed) = feed(&bell, Visibility::Durable);
+    followers.admit([follower]);
+    followers.ring(1, at(0, 0));
+    bell.arm(&waker);
+    followers.ring(2, at(5, 0));
+    assert_eq!(woken(), 0, "nothing is durable");
+    followers.ring(3, at(5, 5));
+    assert_eq!(woken(), 1);
+    bell.arm(&waker);
+    followers.ring(4, at(6, 6));
+    assert_eq!(woken(), 1, "a moment ago");
+    followers.ring_before_sleep(at(6, 6));
+    assert_eq!(woken(), 2, "but not slept over");
+    bell.arm(&waker);
+    followers.ring(4 + 2 * QUIET_NS, at(7, 7));
+    assert_eq!(woken(), 3);
+    bell.arm(&waker);
+    followers.ring(5 + 9 * QUIET_NS, at(7, 7));
+    assert_eq!(woken(), 3, "nothing moved");
+}
+
+#[test]
+fn those_who_are_gone_are_forgotten_though_nothing_moves() {
+    let bell = Arc::new(Bell::new());
+    let mut followers = Followers::default();
+    let (follower, feed) = feed(&bell, Visibility::Appended);
+    followers.admit([follower, Follower::waiting(&bell, Visibility::Appended, u64::MAX)]);
+    followers.ring(1, at(1, 1));
+    followers.ring_before_sleep(at(1, 1));
+    assert!(!followers.is_empty());
+    drop(feed);
+    bell.silence();
+    followers.ring_before_sleep(at(1, 1));
+    assert!(followers.is_empty() && !bell.is_connected());
+}
+
+#[test]
+fn patience_that_is_over_is_told() {
+    let (bell, count) = (Arc::new(Bell::new()), Arc::new(Count::default()));
+    let mut followers = Followers::default();
+    followers.admit([Follower::waiting(&bell, Visibility::Appended, 100)]);
+    bell.arm(&Waker::from(Arc::clone(&count)));
+    followers.ring(99, at(0, 0));
+    bell.arm(&Waker::from(Arc::clone(&count)));
+    let before = count.0.load(AtomicOrdering::Relaxed);
+    followers.ring(100, at(0, 0));
+    assert!(followers.is_empty() && !bell.is_connected() && count.0.load(AtomicOrdering::Relaxed) > before);
+}
