@@ -1,11 +1,8 @@
 //! Fan-out: what live subscribers cost the shard and the producer, at a fixed rate.
 //!
-//! Cases: no subscriber, eight that one thread reads by turns and that sleep while there is nothing, and the same with
-//! one of them paused for good. A shard under a steady stream does not sleep, so its processor time is bounded by the
-//! time that passes; what it is behind shows in the events that were delivered.
-
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+//! Cases: no subscriber, eight on threads of their own that sleep while there is nothing and are woken by the shard, and
+//! the same with one of them paused for good. They share the cores with producer and shard. A shard under a steady stream
+//! does not sleep, so its processor time is bounded by the time that passes.
 
 use tapeline::{EventBus, SubscribeRequest, Subscription};
 
@@ -24,9 +21,6 @@ use crate::harness::{Outcome, bus};
 
 /// Subscribers in each case, and how many of them read nothing.
 const CASES: [(&str, usize, usize); 3] = [("none", 0, 0), ("8 live", 8, 0), ("8 live, one paused", 8, 1)];
-
-/// How long the reading thread rests after a round over its subscribers: it takes a core from the others.
-const REST: Duration = Duration::from_millis(1);
 
 /// Measures each case; rounds alternate between them.
 pub(crate) fn run(args: &FanoutArgs, output: &mut Output) -> Outcome<()> {
@@ -61,7 +55,7 @@ pub(crate) fn run(args: &FanoutArgs, output: &mut Output) -> Outcome<()> {
 struct Round {
     sample: Sample,
     shard_seconds: f64,
-    /// Events read over events that were there to read, of those who read.
+    /// Events read over events ingested, of the reader that read least.
     delivered: f64,
 }
 
@@ -75,21 +69,18 @@ fn round(args: &FanoutArgs, cores: &Cores, clock: Clock, subscribers: usize, pau
     let mut live = (0..subscribers)
         .map(|_| Ok(block_on(bus.subscribe(SubscribeRequest::live()))?))
         .collect::<Outcome<Vec<_>>>()?;
-    let reading = live.split_off(paused);
-    let done = AtomicBool::new(false);
-    let readers = reading.len() as f64;
-    let (sample, shard_seconds, seen) = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| read(reading, &done));
-        let measured = measure(&bus, args, cores, clock);
-        done.store(true, Ordering::Release);
-        let seen = reader.join().unwrap_or_else(|_| Err("the reading thread panicked".into()))?;
-        let (sample, shard_seconds) = measured?;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((sample, shard_seconds, seen))
-    })?;
+    let readers: Vec<_> =
+        live.split_off(paused).into_iter().map(|subscription| std::thread::spawn(|| read(subscription))).collect();
+    let (sample, shard_seconds) = measure(&bus, args, cores, clock)?;
     let events = bus.stats().events_ingested as f64;
-    let delivered = if readers > 0.0 { seen as f64 / (events * readers) } else { 1.0 };
-    drop(live);
+    // Its end is that of those who read it.
     bus::close(bus)?;
+    let mut delivered = Vec::new();
+    for reader in readers {
+        let seen = reader.join().unwrap_or_else(|_| Err("a reading thread panicked".into()))?;
+        delivered.push(seen as f64 / events);
+    }
+    let delivered = delivered.into_iter().reduce(f64::min).unwrap_or(1.0);
     Ok(Round { sample, shard_seconds: shard_seconds / events * 1e6, delivered })
 }
 
@@ -100,19 +91,11 @@ fn measure(bus: &EventBus, args: &FanoutArgs, cores: &Cores, clock: Clock) -> Ou
     Ok((sample, cpu_seconds(SHARDS)? - before))
 }
 
-/// Reads all of them until there is nothing more and `done` is set; returns how many events were seen.
-fn read(mut subscriptions: Vec<Subscription>, done: &AtomicBool) -> Outcome<u64> {
-    let mut seen = 0;
-    loop {
-        let is_last = done.load(Ordering::Acquire);
-        for subscription in &mut subscriptions {
-            while let Some(batch) = subscription.try_next_batch() {
-                seen += batch?.events().count() as u64;
-            }
-        }
-        if is_last {
-            return Ok(seen);
-        }
-        std::thread::sleep(REST);
+/// Reads until the bus has ended, asleep while there is nothing; returns how many events were seen.
+fn read(subscription: Subscription) -> Outcome<u64> {
+    let (mut subscription, mut seen) = (subscription.blocking(), 0);
+    while let Some(batch) = subscription.next_batch() {
+        seen += batch?.events().count() as u64;
     }
+    Ok(seen)
 }

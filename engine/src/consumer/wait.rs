@@ -54,11 +54,11 @@ impl<'a> Patience<'a> {
     }
 
     fn ends(&self) -> Vec<Sequence> {
-        let end = |shard: &Arc<crate::shard::ShardControl>| match self.visibility {
-            Visibility::Appended => shard.view().appended(),
-            Visibility::Durable => shard.view().durable(),
-        };
-        self.parts.shards().iter().map(end).collect()
+        let views = self.parts.views();
+        match self.visibility {
+            Visibility::Appended => views.map(|view| view.appended()).collect(),
+            Visibility::Durable => views.map(|view| view.durable()).collect(),
+        }
     }
 }
 

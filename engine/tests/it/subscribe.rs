@@ -281,7 +281,7 @@ fn long_poll_waits_for_an_event_and_no_longer_than_asked() {
 }
 
 #[test]
-fn page_level_is_kept_at_every_durability() {
+fn durable_visibility_follows_what_level_page_cache_acknowledges() {
     let scratch = Scratch::new("page-cache");
     let bus = open(scratch.config().durability(Durability::PageCache));
     let mut subscription = subscribe(&bus, SubscribeRequest::new().visibility(Visibility::Durable));

@@ -24,7 +24,7 @@ pub struct Span {
 /// How long the spans are that a reader asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grain {
-    /// A sealed segment where there is one, else a block. Costs a few hundred nanoseconds.
+    /// A sealed segment where there is one, else a block.
     Segment,
     /// A block. Costs about 1 us for each block of a sealed segment when its first is asked for.
     Block,

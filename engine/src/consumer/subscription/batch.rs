@@ -38,8 +38,8 @@ impl EventBatch {
         self.block.count()
     }
 
-    /// The events that were asked for, and a gap for each record that does not check. Costs about 5 ns for each record,
-    /// and the filter.
+    /// The events that were asked for, and a gap for each record that does not check. Costs 7 to 12 ns for each record of 64 bytes,
+    /// and the filter besides.
     #[inline]
     pub fn events(&self) -> Events<'_> {
         Events {
