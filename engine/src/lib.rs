@@ -30,7 +30,7 @@ pub use event::{
     Event, EventId, EventView, ParseEventIdError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter,
     RawEvent, StoredEvent, TypeError, TypedPayload,
 };
-pub use producer::{Batch, Producer, Session, Ticket};
+pub use producer::{Producer, ProducerBatch, Session, Ticket};
 /// The version of rkyv that typed payloads are archived with.
 pub use rkyv;
 pub use route::{IntoSession, session_id};

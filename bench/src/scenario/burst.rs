@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use tapeline::{Batch, EventBus, IngestionError, Producer, Session, kinds};
+use tapeline::{EventBus, IngestionError, Producer, ProducerBatch, Session, kinds};
 
 use crate::args::BurstArgs;
 use crate::harness::cores::{Cores, on_core};
@@ -140,7 +140,7 @@ impl Burst {
     }
 
     fn batches(&mut self) -> Result<(), IngestionError> {
-        let mut batch: Batch<'_> = self.producer.batch(self.session);
+        let mut batch: ProducerBatch<'_> = self.producer.batch(self.session);
         let mut payloads = self.payloads.cycle();
         let mut left = self.events;
         while left > 0 {

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tapeline::{BackpressureMode, Batch, Durability, EventBus, IngestionError, Producer, Session, kinds};
+use tapeline::{BackpressureMode, Durability, EventBus, IngestionError, Producer, ProducerBatch, Session, kinds};
 
 use crate::args::{IngestArgs, WhenFull};
 use crate::harness::cores::{Cores, on_core, pin};
@@ -225,7 +225,7 @@ fn emit_batch(
     payloads: &Payloads,
     first: u64,
 ) -> Result<(), IngestionError> {
-    let mut batch: Batch<'_> = producer.batch(session);
+    let mut batch: ProducerBatch<'_> = producer.batch(session);
     for number in first..first + STRIDE as u64 {
         while let Err(error) = batch.push(kinds::TOKEN, payloads.of(number)) {
             spin_if_full(error)?;

@@ -9,7 +9,7 @@ use crate::event::{PayloadSerializer, TypedPayload};
 
 /// Events of one session that become visible together. Dropping it takes back what was not published.
 #[derive(Debug)]
-pub struct Batch<'p> {
+pub struct ProducerBatch<'p> {
     producer: &'p mut Producer,
     session: Session,
     /// Events since the clock was read.
@@ -19,7 +19,7 @@ pub struct Batch<'p> {
 /// Events of a batch that follow one reading of the clock. Reading it costs more than all the rest of a push.
 const FOLLOWERS_MAX: u32 = 15;
 
-impl<'p> Batch<'p> {
+impl<'p> ProducerBatch<'p> {
     pub(super) fn new(producer: &'p mut Producer, session: Session) -> Self {
         Self { producer, session, followers: FOLLOWERS_MAX }
     }
@@ -66,7 +66,7 @@ impl<'p> Batch<'p> {
     }
 }
 
-impl Drop for Batch<'_> {
+impl Drop for ProducerBatch<'_> {
     fn drop(&mut self) {
         self.producer.discard(self.session.shard());
     }

@@ -19,7 +19,7 @@ use tapeline_storage::format::{
     Kind, PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES, Record, archive_in_place, archive_into, archived_bytes,
 };
 
-pub use batch::Batch;
+pub use batch::ProducerBatch;
 pub use session::{Session, Ticket};
 
 use crate::config::BackpressureMode;
@@ -109,8 +109,8 @@ impl Producer {
     }
 
     /// A batch of events of one session that becomes visible at once, for the price of one store.
-    pub fn batch(&mut self, session: Session) -> Batch<'_> {
-        Batch::new(self, session)
+    pub fn batch(&mut self, session: Session) -> ProducerBatch<'_> {
+        ProducerBatch::new(self, session)
     }
 
     /// Whether the event has reached the bus's durability level. Costs one load.
