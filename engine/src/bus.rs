@@ -10,17 +10,19 @@ use tapeline_storage::format::LogId;
 use tapeline_storage::log::{Durability, LogDirectory, LogOptions, LogView};
 use tapeline_storage::read::open_shard;
 
+use crate::budget::MemoryBudget;
 use crate::config::EventBusConfig;
 use crate::consumer::{
     ConsumeRequest, ConsumeResponse, NamedCursor, Replay, ReplayRequest, SubscribeRequest, Subscription, list_cursors,
     poll, save_cursor,
 };
-use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionResult};
+use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionError, IngestionResult};
 use crate::event::{Event, RawEvent};
+use crate::lane::Drops;
 use crate::parts::BusParts;
-use crate::producer::{Producer, local};
+use crate::producer::{Producer, ProducerOptions, local};
 use crate::route::IntoSession;
-use crate::shard::{Reach, ShardControl, ShardSpec, ShardStats, place, start};
+use crate::shard::{LaneStats, Reach, ShardControl, ShardSpec, ShardStats, place, start};
 use crate::timestamp::Clock;
 
 /// An event bus: shards on pinned threads, fed by producers, read by consumers.
@@ -36,23 +38,47 @@ pub struct EventBus {
     _directory: Option<LogDirectory>,
 }
 
-/// Numbers of a bus, at one moment. Once nothing is being ingested and a flush has returned:
-/// `events_ingested` = events made durable since the bus was opened.
+/// Numbers of a bus since it was opened, at one moment. At every moment, in every mode,
+///
+/// `events_ingested + notes = events_in_lanes + events_committing + events_durable + drops.total()`:
+///
+/// what was taken over is on its way, or stored, or was let go and told to readers. Read while producers and shards
+/// work, these are numbers of one moment each; at rest they add up exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct EventBusStats {
-    /// Events taken since the bus was opened.
+    /// Events taken over, those that were let go later included.
     pub events_ingested: u64,
-    /// Events refused since then, for whatever reason but their own size or form.
+    /// Events handed back to their producers, for whatever reason but their own size or form.
     pub events_refused: u64,
-    /// Events in the log, since it was created.
+    /// Events let go, by reason.
+    pub drops: Drops,
+    /// Records that the bus itself wrote for its readers. They take sequences, and count below like events.
+    pub notes: u64,
+    /// Events in lanes, not yet in the log.
+    pub events_in_lanes: u64,
+    /// Events in the log that are not acknowledged yet.
+    pub events_committing: u64,
+    /// Events in the log: readable.
     pub events_appended: u64,
-    /// Events acknowledged at the log's level, since it was created.
+    /// Events acknowledged at the log's level.
     pub events_durable: u64,
     /// Bytes in lanes, not yet in the log.
     pub bytes_pending: u64,
     /// Lanes there are.
     pub lanes: u64,
+    /// Bytes of memory that lanes and blocks take.
+    pub memory_bytes: u64,
+    /// Most bytes that they may take: [`EventBusConfig::memory_budget`].
+    pub memory_budget: u64,
+}
+
+impl EventBusStats {
+    /// Whether the numbers add up, as they do whenever nothing is being ingested at the moment.
+    pub fn is_balanced(&self) -> bool {
+        let there = self.events_in_lanes + self.events_committing + self.events_durable + self.drops.total();
+        self.events_ingested + self.notes == there
+    }
 }
 
 impl EventBus {
@@ -70,9 +96,10 @@ impl EventBus {
             None => None,
         };
         let log_id = directory.as_ref().map_or_else(|| LogId(random()), |directory| directory.meta().log_id);
+        let memory = MemoryBudget::new(config.memory_budget);
         let mut opening = Opening::default();
         let mut receivers = Vec::new();
-        for spec in specs(&config, log_id, directory.as_ref())? {
+        for spec in specs(&config, log_id, directory.as_ref(), &memory)? {
             let shard = spec.log.shard;
             let (thread, receiver) = start(spec)
                 .map_err(|error| AdapterError::Fatal { shard, message: format!("cannot start a thread: {error}") })?;
@@ -100,7 +127,7 @@ impl EventBus {
         let floor = last_timestamp.max(last) + 1;
         let (threads, shards) = opening.take();
         Ok(Self {
-            parts: Arc::new(BusParts::new(log_id, shards, archived, &config, floor)),
+            parts: Arc::new(BusParts::new(log_id, shards, archived, &config, memory, floor)),
             threads: Mutex::new(threads),
             is_shutdown_completed: AtomicBool::new(false),
             _directory: directory,
@@ -129,14 +156,21 @@ impl EventBus {
         })
     }
 
-    /// Ingests events in order until one is refused; returns how many were taken.
+    /// Ingests events in order until one is handed back; returns how many are in the bus. Events that are let go, as the
+    /// mode has it, are left out and end nothing.
     pub fn ingest_batch(&self, events: Vec<Event>) -> usize {
-        events.iter().take_while(|event| self.ingest(*event).is_ok()).count()
+        self.ingest_all(events.iter().map(Event::as_raw))
     }
 
     /// As [`EventBus::ingest_batch`], for bytes.
     pub fn ingest_raw_batch(&self, events: Vec<RawEvent>) -> usize {
-        events.iter().take_while(|event| self.ingest_raw(*event).is_ok()).count()
+        self.ingest_all(events.iter())
+    }
+
+    fn ingest_all<'e>(&self, events: impl Iterator<Item = &'e RawEvent>) -> usize {
+        let outcomes = events.map(|event| self.ingest_raw(event));
+        let goes_on = |outcome: &IngestionResult<_>| outcome.as_ref().err().is_none_or(IngestionError::is_drop);
+        outcomes.take_while(goes_on).filter(Result::is_ok).count()
     }
 
     /// A producer for one thread: the fast path.
@@ -145,7 +179,15 @@ impl EventBus {
     /// [`IngestionError::ShuttingDown`](crate::IngestionError::ShuttingDown) or
     /// [`IngestionError::Forked`](crate::IngestionError::Forked).
     pub fn producer(&self) -> IngestionResult<Producer> {
-        Producer::new(Arc::clone(&self.parts))
+        self.producer_with(ProducerOptions::new())
+    }
+
+    /// A producer that has some settings of its own.
+    ///
+    /// # Errors
+    /// As [`EventBus::producer`]; [`IngestionError::Options`] for a setting out of range.
+    pub fn producer_with(&self, options: ProducerOptions) -> IngestionResult<Producer> {
+        Producer::new(Arc::clone(&self.parts), options)
     }
 
     /// Waits until every event that was ingested before the call, by anybody, has reached the bus's durability level.
@@ -240,15 +282,31 @@ impl EventBus {
         }
         for shard in self.parts.shards() {
             // Before the lanes, so that no event counts as appended and not as ingested.
-            stats.events_durable += shard.view().durable().get();
-            stats.events_appended += shard.view().appended().get();
+            let (appended, durable) = shard.progress();
+            stats.notes += shard.notes();
             let lanes = shard.lane_totals();
-            stats.events_ingested += lanes.events;
+            stats.events_ingested += lanes.events_ingested();
+            stats.events_refused += lanes.refused;
+            stats.drops += lanes.drops;
+            stats.notes += lanes.notes;
+            stats.events_in_lanes += lanes.records.saturating_sub(lanes.taken + lanes.drops.oldest);
+            stats.events_appended += appended;
+            stats.events_committing += appended - durable;
+            stats.events_durable += durable;
             stats.bytes_pending += lanes.bytes_pending;
             stats.lanes += lanes.lanes;
-            stats.events_refused += shard.refused();
         }
+        let memory = self.parts.memory();
+        (stats.memory_bytes, stats.memory_budget) = (memory.used() as u64, memory.bytes() as u64);
         stats
+    }
+
+    /// Numbers of each lane there is: who ingests how much into which shard, and what was let go. Disturbs nothing.
+    pub fn lane_stats(&self) -> Vec<LaneStats> {
+        match self.parts.is_forked() {
+            true => Vec::new(),
+            false => self.parts.shards().iter().flat_map(|shard| shard.lane_stats()).collect(),
+        }
     }
 
     /// Numbers of each shard, and how it runs.
@@ -372,7 +430,12 @@ fn open_archived(config: &EventBusConfig, directory: Option<&LogDirectory>) -> A
 }
 
 /// What each shard is started with.
-fn specs(config: &EventBusConfig, log_id: LogId, directory: Option<&LogDirectory>) -> AdapterResult<Vec<ShardSpec>> {
+fn specs(
+    config: &EventBusConfig,
+    log_id: LogId,
+    directory: Option<&LogDirectory>,
+    memory: &Arc<MemoryBudget>,
+) -> AdapterResult<Vec<ShardSpec>> {
     let places = place(config.num_shards, config.placement.cores.as_deref());
     let one = |(shard, place): (u16, _)| {
         let files = match directory {
@@ -386,7 +449,9 @@ fn specs(config: &EventBusConfig, log_id: LogId, directory: Option<&LogDirectory
             durability: config.log.durability,
             ..LogOptions::new(log_id, shard, u64::from_le_bytes(random()))
         };
-        Ok(ShardSpec { log, place, host: config.placement.host, driver: config.placement.driver, files })
+        // The configuration has room for every shard.
+        let memory = memory.take(config.memory_bytes()).unwrap_or_default();
+        Ok(ShardSpec { log, place, host: config.placement.host, driver: config.placement.driver, files, memory })
     };
     (0..).zip(places).map(one).collect()
 }

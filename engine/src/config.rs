@@ -8,17 +8,45 @@ use tapeline_storage::log::{Durability, LogOptions};
 use crate::error::ConfigError;
 
 /// What happens to an event whose lane is full.
+///
+/// An event that is let go is counted, by reason, producer and shard, and readers are told of it by a
+/// [`Gap`](crate::Gap) in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum BackpressureMode {
-    /// The caller gets an error and keeps the event.
+    /// The caller gets an error and keeps the event: [`Backpressure`](crate::IngestionError::Backpressure).
     #[default]
     FailProducer,
-    /// The caller waits, at most for `deadline`; then as `FailProducer`.
+    /// The caller's thread sleeps until there is room, at most for `deadline`; then as `FailProducer`.
     Block {
         /// Longest wait for one event.
         deadline: Duration,
     },
+    /// The event is let go: [`Dropped`](crate::IngestionError::Dropped).
+    DropNewest,
+    /// The oldest events of the lane, those that its shard has not copied yet, are let go: at least a 64th of it at a
+    /// time. The newest is kept; unless the shard's thread loses its core while it copies, for longer than the last
+    /// eighth of the lane takes to fill: then as `DropNewest`.
+    DropOldest,
+    /// While the lane is more than half full, one event in `rate` of each session is kept, the others are let go:
+    /// [`Sampled`](crate::IngestionError::Sampled). So are all while it is full.
+    Sample {
+        /// Of how many events one is kept, at least 1.
+        rate: u32,
+    },
+}
+
+impl BackpressureMode {
+    /// # Errors
+    /// [`ConfigError::InvalidValue`].
+    pub(crate) fn validate(self) -> Result<(), ConfigError> {
+        match self {
+            Self::Sample { rate: 0 } => {
+                Err(ConfigError::InvalidValue("backpressure_mode is Sample with a rate of 0; at least 1".into()))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What steps the shards.
@@ -86,6 +114,8 @@ pub struct EventBusConfig {
     pub lane_bytes: usize,
     /// What happens when a lane is full.
     pub backpressure_mode: BackpressureMode,
+    /// Most bytes of memory that the bus takes for lanes and blocks. Default 1 GiB. A lane beyond it is refused.
+    pub memory_budget: usize,
     /// Where events are kept.
     pub log: LogConfig,
     /// Where shards run.
@@ -99,6 +129,7 @@ impl Default for EventBusConfig {
             ring_buffer_capacity: 1 << 16,
             lane_bytes: 4 << 20,
             backpressure_mode: BackpressureMode::default(),
+            memory_budget: 1 << 30,
             log: LogConfig {
                 directory: None,
                 durability: Durability::Memory,
@@ -125,8 +156,10 @@ impl EventBusConfig {
     /// [`ConfigError::InvalidValue`] with the setting, its value and its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let events = self.ring_buffer_capacity;
+        self.backpressure_mode.validate()?;
         let (lane, segment) = (self.lane_bytes, self.log.segment_bytes);
         let memory = self.memory_bytes();
+        let least = usize::from(self.num_shards).saturating_mul(memory).saturating_add(2 * lane);
         let rules = [
             (self.num_shards > 0, "num_shards is 0; at least 1".to_owned()),
             (
@@ -142,6 +175,13 @@ impl EventBusConfig {
             (
                 (self.log.durability == Durability::Memory) == self.log.directory.is_none(),
                 format!("durability is {} but directory is {:?}", self.log.durability, self.log.directory),
+            ),
+            (
+                self.memory_budget >= least,
+                format!(
+                    "memory_budget is {}; at least {least}: memory_bytes of every shard, and a lane",
+                    self.memory_budget
+                ),
             ),
             (!self.log.commit_interval.is_zero(), "commit_interval is 0; more than that".to_owned()),
             (
@@ -197,6 +237,8 @@ impl EventBusConfigBuilder {
         lane_bytes(bytes: usize) => config.lane_bytes = bytes;
         /// Sets [`EventBusConfig::backpressure_mode`].
         backpressure_mode(mode: BackpressureMode) => config.backpressure_mode = mode;
+        /// Sets [`EventBusConfig::memory_budget`].
+        memory_budget(bytes: usize) => config.memory_budget = bytes;
         /// Sets [`LogConfig::directory`]; the level is then `Durable` unless set.
         directory(path: impl Into<PathBuf>) => config.log.directory = Some(path.into());
         /// Sets [`LogConfig::durability`].

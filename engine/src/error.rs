@@ -18,6 +18,18 @@ pub enum IngestionError {
         /// The shard.
         shard: u16,
     },
+    /// The lane is full, and the mode is to let the newest event go: it is counted, and readers are told.
+    #[error("dropped: the lane to shard {shard} is full")]
+    Dropped {
+        /// The shard.
+        shard: u16,
+    },
+    /// The lane is filling up, and the event is not among those that are kept: it is counted, and readers are told.
+    #[error("sampled out: the lane to shard {shard} is filling up")]
+    Sampled {
+        /// The shard.
+        shard: u16,
+    },
     /// The bus is shutting down, or has.
     #[error("the bus is shut down")]
     ShuttingDown,
@@ -38,6 +50,29 @@ pub enum IngestionError {
     /// A write of the shard's log failed; the log takes nothing more.
     #[error(transparent)]
     Poisoned(Box<Poison>),
+    /// The kind is one of those that the bus alone writes.
+    #[error("kind {kind} is the bus's own; choose one below {}", crate::kinds::RESERVED.start)]
+    ReservedKind {
+        /// The kind.
+        kind: u16,
+    },
+    /// A setting of the producer is out of range.
+    #[error(transparent)]
+    Options(#[from] ConfigError),
+    /// A lane more would be beyond the memory of the bus.
+    #[error(
+        "a lane to shard {shard} takes {bytes} bytes, {left} are left of the bus's memory_budget of {budget}; raise it, make lane_bytes smaller, or drop producers"
+    )]
+    Budget {
+        /// The shard.
+        shard: u16,
+        /// Bytes of the lane.
+        bytes: usize,
+        /// Bytes left.
+        left: usize,
+        /// Bytes there are.
+        budget: usize,
+    },
     /// The event is not JSON.
     #[error("not JSON: {0}")]
     Serialization(#[from] serde_json::Error),
@@ -61,6 +96,14 @@ pub enum IngestionError {
         /// The kernel's error.
         source: io::Error,
     },
+}
+
+impl IngestionError {
+    /// Whether the event was let go, as the producer's mode has it: it is counted, readers are told by a gap, and there is
+    /// nothing to try again.
+    pub fn is_drop(&self) -> bool {
+        matches!(self, Self::Dropped { .. } | Self::Sampled { .. })
+    }
 }
 
 /// Result of taking an event.
@@ -97,6 +140,12 @@ pub enum AdapterError {
         /// The shard.
         shard: u16,
     },
+    /// The event was let go for newer ones before it reached the log.
+    #[error("dropped: the lane to shard {shard} was full, and newer events were kept")]
+    Dropped {
+        /// The shard.
+        shard: u16,
+    },
     /// A shard's thread cannot be started.
     #[error("shard {shard}: {message}")]
     Fatal {
@@ -121,7 +170,7 @@ impl AdapterError {
 
     /// Whether the store takes nothing more until it is opened anew.
     pub fn is_fatal(&self) -> bool {
-        !self.is_retryable() && !self.is_shutdown()
+        !self.is_retryable() && !self.is_shutdown() && !matches!(self, Self::Dropped { .. })
     }
 
     /// Whether the bus is shut down.

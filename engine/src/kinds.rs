@@ -1,4 +1,4 @@
-//! Published names for kinds of events. The number is open: any `Kind` may be used.
+//! Published names for kinds of events. The number is open: any `Kind` below [`RESERVED`] may be used.
 
 use tapeline_storage::format::Kind;
 
@@ -22,3 +22,7 @@ pub const RETRY: Kind = Kind(7);
 pub const DRIFT: Kind = Kind(8);
 /// The life of a session: opened, closed. Its open event carries the session's name.
 pub const SESSION: Kind = Kind(9);
+/// A note of the bus: events were let go here before they reached the log. Readers get a [`Gap`](crate::Gap) for it.
+pub const GAP: Kind = Kind(RESERVED.start);
+/// Kinds that the bus alone writes.
+pub const RESERVED: std::ops::RangeFrom<u16> = 0xfff0..;

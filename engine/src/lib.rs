@@ -1,5 +1,6 @@
 #![doc = include_str!("../../README.md")]
 
+mod budget;
 mod bus;
 mod config;
 mod consumer;
@@ -9,6 +10,7 @@ mod feed;
 mod horizon;
 pub mod kinds;
 mod lane;
+mod note;
 mod parts;
 mod producer;
 mod route;
@@ -30,11 +32,12 @@ pub use event::{
     Event, EventId, EventView, ParseEventIdError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter,
     RawEvent, StoredEvent, TypeError, TypedPayload,
 };
-pub use producer::{Producer, ProducerBatch, Session, Ticket};
+pub use lane::{DropReason, Drops};
+pub use producer::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
 /// The version of rkyv that typed payloads are archived with.
 pub use rkyv;
 pub use route::{IntoSession, session_id};
-pub use shard::ShardStats;
+pub use shard::{LaneStats, ShardStats};
 pub use tapeline_storage::format::{FORMAT_VERSION, Kind, LogId, Sequence, SessionId};
 pub use tapeline_storage::log::{Cut, Durability, LogView, Poison};
 pub use tapeline_storage::read::Visibility;

@@ -2,16 +2,17 @@
 //! thread and no file.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tapeline_storage::format::LogId;
 use tapeline_storage::log::LogView;
 
+use crate::budget::MemoryBudget;
 use crate::config::{BackpressureMode, EventBusConfig};
 use crate::consumer::Readers;
-use crate::error::{AdapterError, AdapterResult, IngestionError, IngestionResult};
-use crate::lane::LaneOptions;
-use crate::producer::fork;
+use crate::error::{AdapterError, AdapterResult, ConfigError, IngestionError, IngestionResult};
+use crate::lane::{LaneOptions, Overflow};
+use crate::producer::{ProducerOptions, fork};
 use crate::shard::{Reach, ShardControl};
 
 /// Shared parts of one bus.
@@ -23,11 +24,12 @@ pub(crate) struct BusParts {
     archived: Vec<Arc<LogView>>,
     lane_options: LaneOptions,
     backpressure_mode: BackpressureMode,
+    memory: Arc<MemoryBudget>,
     /// Timestamps go on above what is in the log already.
     timestamp_floor: u64,
     fork_generation: u32,
     readers: Readers,
-    homes: AtomicUsize,
+    producers: AtomicU64,
     is_closed: AtomicBool,
 }
 
@@ -37,6 +39,7 @@ impl BusParts {
         shards: Vec<Arc<ShardControl>>,
         archived: Vec<Arc<LogView>>,
         config: &EventBusConfig,
+        memory: Arc<MemoryBudget>,
         timestamp_floor: u64,
     ) -> Self {
         fork::watch();
@@ -47,12 +50,14 @@ impl BusParts {
             lane_options: LaneOptions {
                 capacity_bytes: config.lane_bytes,
                 capacity_events: config.ring_buffer_capacity,
+                overflow: Overflow::Refuse,
             },
             backpressure_mode: config.backpressure_mode,
+            memory,
             timestamp_floor,
             fork_generation: fork::generation(),
             readers: Readers::new(config.log.directory.as_deref()),
-            homes: AtomicUsize::new(0),
+            producers: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -75,12 +80,40 @@ impl BusParts {
         self.shards.iter().map(|shard| shard.view()).chain(&self.archived).cloned()
     }
 
-    pub(crate) fn lane_options(&self) -> LaneOptions {
-        self.lane_options
+    /// Size of the lanes of a producer.
+    ///
+    /// # Errors
+    /// A size that is out of range.
+    pub(crate) fn lane_options(
+        &self,
+        options: ProducerOptions,
+        overflow: Overflow,
+    ) -> Result<LaneOptions, ConfigError> {
+        let mut lane = LaneOptions { overflow, ..self.lane_options };
+        if let Some(bytes) = options.lane_bytes {
+            if !(bytes.is_power_of_two() && (64 << 10..=1 << 40).contains(&bytes)) {
+                let broken = format!("lane_bytes of the producer is {bytes}; a power of two from 64 KiB to 1 TiB");
+                return Err(ConfigError::InvalidValue(broken));
+            }
+            let bytes_per_event = lane.capacity_bytes / lane.capacity_events;
+            lane.capacity_bytes = bytes;
+            lane.capacity_events = bytes / bytes_per_event;
+        }
+        Ok(lane)
     }
 
-    pub(crate) fn backpressure_mode(&self) -> BackpressureMode {
-        self.backpressure_mode
+    /// What a producer does when a lane is full.
+    ///
+    /// # Errors
+    /// A mode whose setting is out of range.
+    pub(crate) fn backpressure_mode(&self, options: ProducerOptions) -> Result<BackpressureMode, ConfigError> {
+        let mode = options.backpressure_mode.unwrap_or(self.backpressure_mode);
+        mode.validate().map(|()| mode)
+    }
+
+    /// Memory of lanes and blocks.
+    pub(crate) fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.memory
     }
 
     /// What consumers share.
@@ -113,9 +146,9 @@ impl BusParts {
         self.fork_generation
     }
 
-    /// The shard that the next producer's events without a session go to: each in turn.
-    pub(crate) fn next_home(&self) -> u16 {
-        (self.homes.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1)) as u16
+    /// Number of the next producer.
+    pub(crate) fn next_producer(&self) -> u64 {
+        self.producers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Ends ingestion. Returns whether it was open before.

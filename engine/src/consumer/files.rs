@@ -11,6 +11,7 @@ use tapeline_storage::read::{self, LogReader, ReadError, Step};
 
 use super::{Replay, ReplayRequest};
 use crate::error::{AdapterResult, ConsumerError, ConsumerResult};
+use crate::note;
 use crate::route::IntoSession;
 
 /// A log, open for reading, as it was at the time of the call.
@@ -174,6 +175,9 @@ impl LogFiles {
                                 sequence: block.first_sequence().plus(at as u64),
                                 message: error.to_string(),
                             })?;
+                            if note::is_reserved(record.kind()) {
+                                continue;
+                            }
                             sessions
                                 .entry(record.session())
                                 .or_insert_with(|| SessionSummary::begin(&record))

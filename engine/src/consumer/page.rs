@@ -5,9 +5,10 @@ use rkyv::util::AlignedVec;
 use tapeline_storage::format::LogId;
 use tapeline_storage::read::Block;
 
-use super::gap::{Gap, GapReason};
+use super::gap::Gap;
 use super::selection::Selection;
 use crate::event::{EventId, EventView, Payload, StoredEvent};
+use crate::note;
 
 /// Payloads are aligned as they are in the log.
 const PAYLOAD_ALIGN: usize = 16;
@@ -46,6 +47,10 @@ pub(super) fn copy_events(
         match record {
             Ok(record) => {
                 looked.bytes += record.payload().len() + RECORD_BYTES;
+                if note::is_reserved(record.kind()) {
+                    heads.extend(Gap::of_note(shard, sequence, &record, selection).map(Err));
+                    continue;
+                }
                 let event = EventView::new(shard, sequence, record);
                 if selection.matches(&event) {
                     let start = payloads.len().next_multiple_of(PAYLOAD_ALIGN);
@@ -55,12 +60,7 @@ pub(super) fn copy_events(
                     heads.push(Ok((sequence, event.insertion_ts(), event.session(), event.kind(), place)));
                 }
             }
-            Err(error) => heads.push(Err(Gap {
-                shard_id: shard,
-                from: sequence,
-                to: sequence.plus(1),
-                reason: GapReason::Corrupt(error.to_string()),
-            })),
+            Err(error) => heads.push(Err(Gap::of_record(shard, sequence, &error))),
         }
     }
     let payloads = Bytes::from_owner(payloads);

@@ -9,6 +9,7 @@ use crate::event::EventView;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Selection {
     shards: Option<Vec<u16>>,
+    sessions: Option<Vec<SessionId>>,
     /// `None`: every event.
     filter: Option<CompiledFilter>,
 }
@@ -21,6 +22,8 @@ impl Selection {
         kinds: Option<&[Kind]>,
         filter: Option<&Filter>,
     ) -> Result<Self, FilterError> {
+        let shards = shards.map(<[u16]>::to_vec);
+        let known = sessions.map(<[SessionId]>::to_vec);
         let sessions = sessions.map(|sessions| Filter::sessions(sessions.iter().copied()));
         let kinds = kinds.map(|kinds| Filter::kinds(kinds.iter().copied()));
         let mut terms: Vec<Filter> = [sessions, kinds, filter.cloned()].into_iter().flatten().collect();
@@ -29,7 +32,12 @@ impl Selection {
             1 => terms.pop(),
             _ => Some(Filter::and(terms)),
         };
-        Ok(Self { shards: shards.map(<[u16]>::to_vec), filter: filter.as_ref().map(Filter::compile).transpose()? })
+        Ok(Self { shards, sessions: known, filter: filter.as_ref().map(Filter::compile).transpose()? })
+    }
+
+    /// Whether something that is missing of this session, or of one that is not known, may have been asked for.
+    pub(super) fn concerns(&self, session: SessionId) -> bool {
+        session == SessionId::NONE || self.sessions.as_ref().is_none_or(|sessions| sessions.contains(&session))
     }
 
     pub(super) fn has_shard(&self, shard: u16) -> bool {

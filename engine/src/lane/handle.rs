@@ -1,5 +1,7 @@
 //! The numbers of a lane: what its two ends tell each other and everybody else.
 
+use super::Drops;
+use super::hold::Hold;
 use super::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 
 /// What the two ends share beside the ring. Lives as long as the last [`LaneHandle`]; the ring's memory does not.
@@ -8,7 +10,11 @@ pub(super) struct Numbers {
     pub(super) writer: WriterNumbers,
     pub(super) reader: ReaderNumbers,
     pub(super) unpublished: Unpublished,
+    pub(super) losses: Losses,
+    pub(super) hold: Hold,
     pub(super) ends: Ends,
+    capacity_bytes: usize,
+    producer: u64,
 }
 
 /// Stored by the writer, read by whoever wants to know what is still to come. On a line of its own: no reader of the
@@ -32,16 +38,35 @@ pub(super) struct WriterNumbers {
     pub(super) published_skips: AtomicU64,
 }
 
-/// Stored by the reader.
+/// Stored by the reader; the first two by the writer while it holds the beginning of an evicting lane.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct ReaderNumbers {
     /// Entry index below which length entries may be overwritten.
-    pub(super) released: AtomicU64,
+    pub(super) freed: AtomicU64,
     /// Byte position, skipped bytes included, below which bytes may be overwritten.
-    pub(super) released_bytes: AtomicU64,
+    pub(super) freed_bytes: AtomicU64,
+    /// Entry index below which everything can be read from the log.
+    pub(super) released: AtomicU64,
     /// Entry index below which everything has what its durability level promises.
     pub(super) durable: AtomicU64,
+    /// Records that the reader has taken over. Statistics only.
+    pub(super) taken: AtomicU64,
+}
+
+/// Stored by the writer when the lane has no room: what became of the events that found none. Statistics only.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct Losses {
+    pub(super) newest: AtomicU64,
+    pub(super) oldest: AtomicU64,
+    pub(super) sampled: AtomicU64,
+    /// Events that readers are told of by notes in the lane.
+    pub(super) told: AtomicU64,
+    /// Such notes.
+    pub(super) notes: AtomicU64,
+    /// Events that went back to their producer.
+    pub(super) refused: AtomicU64,
 }
 
 /// Each is set once. On a line of their own: the producer looks at them without a miss.
@@ -55,20 +80,30 @@ pub(super) struct Ends {
 }
 
 impl Numbers {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(capacity_bytes: usize, producer: u64) -> Self {
+        let zero = || AtomicU64::new(0);
         Self {
-            writer: WriterNumbers {
-                published: AtomicU64::new(0),
-                published_bytes: AtomicU64::new(0),
-                published_skips: AtomicU64::new(0),
-            },
+            writer: WriterNumbers { published: zero(), published_bytes: zero(), published_skips: zero() },
             reader: ReaderNumbers {
-                released: AtomicU64::new(0),
-                released_bytes: AtomicU64::new(0),
-                durable: AtomicU64::new(0),
+                freed: zero(),
+                freed_bytes: zero(),
+                released: zero(),
+                durable: zero(),
+                taken: zero(),
             },
             unpublished: Unpublished { since: AtomicU64::new(u64::MAX) },
+            losses: Losses {
+                newest: zero(),
+                oldest: zero(),
+                sampled: zero(),
+                told: zero(),
+                notes: zero(),
+                refused: zero(),
+            },
+            hold: Hold::new(),
             ends: Ends { closed: AtomicBool::new(false), abandoned: AtomicBool::new(false) },
+            capacity_bytes,
+            producer,
         }
     }
 
@@ -84,11 +119,42 @@ impl Numbers {
     }
 
     pub(super) fn pending_bytes(&self) -> u64 {
-        // SYNC: pairs with the Release store in LaneReader::release. Released first: the reader saw the matching
+        // SYNC: pairs with the Release store in LaneReader::free. Freed first: the reader saw the matching
         // `published_bytes`, so the difference is not negative.
-        let released = self.reader.released_bytes.load(Ordering::Acquire);
-        self.writer.published_bytes.load(Ordering::Relaxed).saturating_sub(released)
+        let freed = self.reader.freed_bytes.load(Ordering::Acquire);
+        self.writer.published_bytes.load(Ordering::Relaxed).saturating_sub(freed)
     }
+
+    pub(super) fn drops(&self) -> Drops {
+        Drops {
+            newest: self.losses.newest.load(Ordering::Relaxed),
+            oldest: self.losses.oldest.load(Ordering::Relaxed),
+            sampled: self.losses.sampled.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Adds to a number that this thread alone stores.
+pub(super) fn add(number: &AtomicU64, more: u64) {
+    number.store(number.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+}
+
+/// Statistics of a lane. Exact once both ends rest; while they work, numbers of one moment that move, of which none is
+/// ahead of what it is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LaneCounts {
+    /// Records published, notes included.
+    pub(crate) records: u64,
+    /// Those among them that tell of drops.
+    pub(crate) notes: u64,
+    /// Records that the reader has taken over.
+    pub(crate) taken: u64,
+    /// Events that the writer let go.
+    pub(crate) drops: Drops,
+    /// Events that went back to their producer.
+    pub(crate) refused: u64,
+    /// Bytes published that are not taken over, bytes skipped at the end of the ring included.
+    pub(crate) pending_bytes: u64,
 }
 
 /// A view of a lane's numbers, for tickets, statistics and waiters. Cheap to clone; keeps no ring memory alive. Each
@@ -111,10 +177,38 @@ impl LaneHandle {
         self.numbers.unpublished.since.load(Ordering::Acquire)
     }
 
-    /// Records published. Exact once the writer rests; while it works, two numbers of one moment that move.
-    pub(crate) fn events(&self) -> u64 {
+    /// Records published, notes included. Exact once the writer rests; while it works, two numbers of one moment that
+    /// move.
+    pub(crate) fn records(&self) -> u64 {
         let published = self.published();
         published.saturating_sub(self.numbers.writer.published_skips.load(Ordering::Relaxed))
+    }
+
+    /// Statistics. A dozen loads.
+    pub(crate) fn counts(&self) -> LaneCounts {
+        let Numbers { reader, losses, .. } = &*self.numbers;
+        // What was taken or let go before what was published, so that nothing counts as gone that has not come.
+        let taken = reader.taken.load(Ordering::Acquire);
+        let drops = self.numbers.drops();
+        let notes = losses.notes.load(Ordering::Relaxed);
+        LaneCounts {
+            records: self.records(),
+            notes,
+            taken,
+            drops,
+            refused: losses.refused.load(Ordering::Relaxed),
+            pending_bytes: self.numbers.pending_bytes(),
+        }
+    }
+
+    /// Number of the producer.
+    pub(crate) fn producer(&self) -> u64 {
+        self.numbers.producer
+    }
+
+    /// Size of the byte ring.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.numbers.capacity_bytes
     }
 
     /// Whether both are views of one lane.
@@ -145,11 +239,5 @@ impl LaneHandle {
     #[cfg(all(test, not(tapeline_loom)))]
     pub(crate) fn is_abandoned(&self) -> bool {
         self.numbers.is_abandoned()
-    }
-
-    /// Bytes published and not yet released, bytes skipped at the end of the ring included. A snapshot of two numbers
-    /// that move.
-    pub(crate) fn pending_bytes(&self) -> u64 {
-        self.numbers.pending_bytes()
     }
 }

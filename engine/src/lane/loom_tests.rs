@@ -9,7 +9,9 @@ use super::*;
 
 /// A lane of four units and two or four entries; its longest record has two units.
 fn tiny(capacity_events: usize) -> (LaneWriter, LaneReader) {
-    lane(LaneOptions { capacity_bytes: LaneOptions::CAPACITY_BYTES_MIN, capacity_events }).unwrap()
+    let capacity_bytes = LaneOptions::CAPACITY_BYTES_MIN;
+    lane(LaneOptions { capacity_bytes, capacity_events, overflow: Overflow::Refuse }, 0, MemoryShare::default())
+        .unwrap()
 }
 
 fn write(writer: &mut LaneWriter, number: u8, units: usize) -> Result<u64, LaneFull> {
@@ -69,7 +71,7 @@ fn relay(capacity_events: usize, units: &'static [usize]) {
         read_all(&mut reader, units.len());
         producer.join().unwrap();
         assert!(reader.is_drained());
-        assert_eq!(reader.handle().pending_bytes(), 0);
+        assert_eq!(reader.handle().counts().pending_bytes, 0);
     });
 }
 
@@ -160,5 +162,66 @@ fn what_a_closed_lane_released_is_known() {
         assert!(handle.is_closed() && seen <= index);
         assert_eq!((handle.released(), handle.durable()), (seen, seen));
         assert!(told.is_none_or(|told| told == (seen, seen)), "{told:?} was not final, {seen} were read");
+    });
+}
+
+/// Publishes a record of one unit, giving up the oldest ones for it. Returns whether it found room.
+fn force(writer: &mut LaneWriter, number: u8) -> bool {
+    if writer.is_pressed(UNIT_BYTES) {
+        let _ = writer.evict(UNIT_BYTES);
+    }
+    let Ok(mut claim) = writer.claim_reserve(UNIT_BYTES) else { return false };
+    claim.slot().fill(number);
+    let _ = claim.commit();
+    writer.publish();
+    true
+}
+
+/// Takes a run. Its records are whole and newer than `last`; returns the newest and how many there were.
+fn take(reader: &mut LaneReader, last: u8) -> (u8, usize) {
+    let run = reader.peek(usize::MAX);
+    let mut newest = last;
+    for record in run.records.chunks_exact(UNIT_BYTES) {
+        assert!(record.iter().all(|&byte| byte == record[0]), "a record in pieces: {record:?}");
+        assert!(record[0] > newest, "{} after {newest}", record[0]);
+        newest = record[0];
+    }
+    let entries = run.lengths.len();
+    if entries > 0 {
+        reader.consume(entries);
+        reader.release();
+    } else {
+        reader.free();
+    }
+    (newest, entries)
+}
+
+#[test]
+fn evicted_records_are_counted_and_the_others_whole_and_in_order() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let options = LaneOptions {
+            capacity_bytes: LaneOptions::CAPACITY_BYTES_MIN,
+            capacity_events: 4,
+            overflow: Overflow::Evict,
+        };
+        let (mut writer, mut reader) = lane(options, 0, MemoryShare::default()).unwrap();
+        // The lane is nearly full before the race begins.
+        let before = (1..=3).filter(|number| force(&mut writer, *number)).count();
+        let producer = thread::spawn(move || (4..=6).filter(|number| force(&mut writer, *number)).count());
+        let (mut last, mut taken) = (0, 0);
+        for _ in 0..2 {
+            let (newest, entries) = take(&mut reader, last);
+            (last, taken) = (newest, taken + entries);
+        }
+        let written = before + producer.join().unwrap();
+        loop {
+            match take(&mut reader, last) {
+                (_, 0) => break,
+                (newest, entries) => (last, taken) = (newest, taken + entries),
+            }
+        }
+        assert_eq!(taken + reader.drops().oldest as usize, written);
     });
 }

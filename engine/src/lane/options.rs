@@ -1,8 +1,23 @@
-//! How large a lane is.
+//! How large a lane is, and what may happen when it is nearly full.
 
 use std::io;
 
 use super::UNIT_BYTES;
+
+/// What a writer may do about a lane that is nearly full. The reserve is the part that [`LaneWriter::claim`] leaves free:
+/// [`LaneWriter::claim_reserve`] takes from it.
+///
+/// [`LaneWriter::claim`]: super::LaneWriter::claim
+/// [`LaneWriter::claim_reserve`]: super::LaneWriter::claim_reserve
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overflow {
+    /// Nothing. No reserve.
+    Refuse,
+    /// Choose what to take, from half a lane on.
+    Choose,
+    /// Give up the oldest records, from seven eighths on: what it writes into while the reader copies.
+    Evict,
+}
 
 /// Size of a lane. Its memory is `capacity_bytes + 2 * capacity_events`, all of it resident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +27,8 @@ pub(crate) struct LaneOptions {
     pub capacity_bytes: usize,
     /// Records: a power of two, from 2 to `capacity_bytes / 16`. A skip at the end of the byte ring takes one, too.
     pub capacity_events: usize,
+    /// What the writer may do when the lane is nearly full.
+    pub overflow: Overflow,
 }
 
 impl LaneOptions {
@@ -27,8 +44,18 @@ impl LaneOptions {
         if half < largest_entry { half } else { largest_entry }
     }
 
+    /// Bytes and entries that are left free for [`Overflow`].
+    pub(super) const fn reserve(self) -> (u64, u64) {
+        let (bytes, events) = (self.capacity_bytes as u64, self.capacity_events as u64);
+        match self.overflow {
+            Overflow::Refuse => (0, 0),
+            Overflow::Choose => (bytes / 2, events / 2),
+            Overflow::Evict => (bytes / 8, events / 8),
+        }
+    }
+
     /// Bytes of both rings.
-    pub(super) const fn memory_bytes(self) -> usize {
+    pub(crate) const fn memory_bytes(self) -> usize {
         self.capacity_bytes + self.capacity_events * size_of::<u16>()
     }
 

@@ -1,18 +1,19 @@
 //! The shard's end of a lane.
 //!
-//! Peek, take over, consume, release: a peek shows a run of records where they lie, a consume moves past those that the
-//! shard has copied, a release gives their memory back to the writer once the shard has made them visible. The rules
-//! that the unsafe code cites are those of the `ring` module.
+//! Peek, take over, consume, free, release: a peek shows a run of records where they lie, a consume moves past those that
+//! the shard has copied, a free gives their memory back to the writer, a release says that they are visible. The rules that
+//! the unsafe code cites are those of the `ring` module.
 
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-use super::UNIT_BYTES;
 use super::handle::{LaneHandle, Numbers};
+use super::options::Overflow;
 use super::ring::Ring;
 use super::sync::{Arc, Ordering};
+use super::{Drops, UNIT_BYTES};
 
 /// Consecutive records of a lane, where they lie.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,6 +47,10 @@ pub(crate) struct LaneReader {
     /// Entries and bytes of the last peeked run that are not consumed.
     peeked_entries: usize,
     peeked_bytes: usize,
+    /// Records consumed.
+    taken: u64,
+    /// The beginning of an evicting lane is held.
+    holds: bool,
     not_sync: PhantomData<Cell<()>>,
 }
 
@@ -59,15 +64,22 @@ impl LaneReader {
             index_limit: 0,
             peeked_entries: 0,
             peeked_bytes: 0,
+            taken: 0,
+            holds: false,
             not_sync: PhantomData,
         }
     }
 
     /// The next published records that are not consumed: as many as lie back to back, known without another look at the
-    /// writer, in at most `max_bytes`. Empty when there are none, or when the first one is longer. Shows the same
-    /// records again until they are consumed. About 0.5 ns per record.
+    /// writer, in at most `max_bytes`. Empty when there are none, when the first one is longer, or while the writer gives
+    /// records up. Shows the same records again until they are consumed. About 0.5 ns per record.
+    ///
+    /// The writer of an evicting lane cannot give records up until they are freed, consumed or not.
     #[inline]
     pub(crate) fn peek(&mut self, max_bytes: usize) -> Run<'_> {
+        if self.is_evicting() && !self.hold() {
+            return Run::default();
+        }
         if self.index == self.index_limit {
             self.index_limit = self.published();
         }
@@ -81,6 +93,18 @@ impl LaneReader {
         // SAFETY: rule 3: published lengths cover these bytes, and the run borrows `self`; rule 4: `limit`.
         let records = unsafe { self.ring.bytes(offset, bytes) };
         Run { records, lengths: &self.unread_lengths()[..entries] }
+    }
+
+    /// Keeps the writer of an evicting lane from giving records up, until the next free. `false` while it does so.
+    pub(crate) fn hold(&mut self) -> bool {
+        if !self.holds && self.numbers.hold.try_take() {
+            self.holds = true;
+            // SYNC: the hold orders these two. They are our own, unless the writer has moved on.
+            self.index = self.numbers.reader.freed.load(Ordering::Relaxed);
+            self.byte_position = self.numbers.reader.freed_bytes.load(Ordering::Relaxed);
+            self.index_limit = self.index_limit.max(self.index);
+        }
+        self.holds
     }
 
     #[inline]
@@ -124,17 +148,54 @@ impl LaneReader {
         self.byte_position += bytes as u64;
         self.peeked_entries -= entries;
         self.peeked_bytes -= bytes;
+        self.taken += entries as u64;
     }
 
-    /// Gives the memory of everything consumed back to the writer, and moves [`LaneHandle::released`]: called once the
-    /// shard has made the records visible. Two stores.
+    /// Gives the memory of everything consumed back to the writer, and the beginning of an evicting lane. Three stores.
+    #[inline]
+    pub(crate) fn free(&mut self) {
+        if self.is_evicting() && !self.holds {
+            // Nothing was consumed, and the beginning may be the writer's.
+            return;
+        }
+        (self.peeked_entries, self.peeked_bytes) = (0, 0);
+        // SYNC: both pair with the Acquire loads in LaneWriter::look_for_room; our reads of what is freed come before.
+        self.numbers.reader.freed_bytes.store(self.byte_position, Ordering::Release);
+        // SYNC: as above.
+        self.numbers.reader.freed.store(self.index, Ordering::Release);
+        // SYNC: pairs with the Acquire load in LaneHandle::counts.
+        self.numbers.reader.taken.store(self.taken, Ordering::Release);
+        if self.holds {
+            self.holds = false;
+            self.numbers.hold.give_back();
+        }
+    }
+
+    /// Frees, and moves [`LaneHandle::released`]: called once the shard has made the records visible.
     #[inline]
     pub(crate) fn release(&mut self) {
-        // SYNC: both pair with the Acquire loads in LaneWriter::look_for_room; our reads of what is released come
-        // before.
-        self.numbers.reader.released_bytes.store(self.byte_position, Ordering::Release);
-        // SYNC: as above, and with LaneHandle::released; visibility comes before.
+        self.free();
+        // SYNC: pairs with the Acquire load in LaneHandle::released; visibility comes before.
         self.numbers.reader.released.store(self.index, Ordering::Release);
+    }
+
+    /// Whether the writer may give records up.
+    #[inline]
+    pub(crate) fn is_evicting(&self) -> bool {
+        self.ring.options().overflow == Overflow::Evict
+    }
+
+    /// Events that the writer has let go. Of an evicting lane, after a peek: all of them were before what it shows.
+    #[inline]
+    pub(crate) fn drops(&self) -> Drops {
+        self.numbers.drops()
+    }
+
+    /// Events that no note in the lane tells of, though the writer has let them go. Exact once it is gone or the lane is
+    /// closed.
+    pub(crate) fn untold(&self) -> u64 {
+        let told = self.numbers.losses.told.load(Ordering::Relaxed);
+        self.numbers.drops().total().saturating_sub(told)
     }
 
     /// Entry index up to which everything is consumed.

@@ -2,14 +2,16 @@
 //!
 //! Rules of the unsafe code of this module, of the writer and of the reader:
 //! 1. [`lane`](super::lane) makes one writer and one reader per ring, and neither can be cloned.
-//! 2. The writer writes only bytes from its own position up to `released_bytes + capacity_bytes`, and length entries
-//!    from its own index up to `released + capacity_events`, both as loaded with Acquire.
+//! 2. The writer writes only bytes from its own position up to `freed_bytes + capacity_bytes`, and length entries
+//!    from its own index up to `freed + capacity_events`, both as loaded with Acquire.
 //! 3. The reader reads only entries from its own index up to `published`, loaded with Acquire, and the bytes they
-//!    cover. What it hands out borrows it, so it cannot release what is still looked at.
+//!    cover. What it hands out borrows it, so it cannot free what is still looked at.
 //! 4. A range of bytes or entries never crosses the end of its ring: the writer skips, the reader stops there.
 //! 5. The kernel hands the memory out zeroed, so all of it is initialised.
+//! 6. The writer reads length entries below `published`, too: nobody writes them before they are freed. It moves `freed`
+//!    of an evicting lane while it has the hold; the reader reads there while it has it.
 //!
-//! From 2 and 3, with `released <= read <= published <= written`, the two sides never touch the same byte or entry.
+//! From 2, 3 and 6, with `freed <= read <= published <= written`, the two sides never write what the other touches.
 
 #![allow(unsafe_code)]
 
@@ -18,6 +20,7 @@ use std::ptr::{self, NonNull};
 
 use super::sync::Watch;
 use super::{LaneOptions, UNIT_BYTES};
+use crate::budget::MemoryShare;
 
 const PAGE_BYTES: usize = 4096;
 const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -31,6 +34,7 @@ pub(super) struct Ring {
     options: LaneOptions,
     units: Watch,
     entries: Watch,
+    _memory: MemoryShare,
 }
 
 // SAFETY: rules 1 to 3 keep the two sides on disjoint memory; the indices in `Numbers` order them.
@@ -41,12 +45,13 @@ unsafe impl Sync for Ring {}
 impl Ring {
     /// # Errors
     /// The kernel's.
-    pub(super) fn new(options: LaneOptions) -> io::Result<Self> {
+    pub(super) fn new(options: LaneOptions, memory: MemoryShare) -> io::Result<Self> {
         let start = map(options.memory_bytes())?;
         let units = Watch::new(options.capacity_bytes / UNIT_BYTES);
         // SAFETY: the lengths follow the bytes in the mapping; `capacity_bytes` is even, so they are aligned.
         let lengths = unsafe { start.add(options.capacity_bytes) }.cast();
-        let ring = Self { start, lengths, options, units, entries: Watch::new(options.capacity_events) };
+        let entries = Watch::new(options.capacity_events);
+        let ring = Self { start, lengths, options, units, entries, _memory: memory };
         populate(start, options.memory_bytes())?;
         Ok(ring)
     }
@@ -117,7 +122,7 @@ impl Ring {
     /// Length entries to be read.
     ///
     /// # Safety
-    /// Called by the reader, for entries that rules 3 and 4 give it while the slice lives.
+    /// Called for entries that rules 3 and 4, or 6, give the caller while the slice lives.
     #[inline]
     pub(super) unsafe fn lengths(&self, slot: usize, count: usize) -> &[u16] {
         debug_assert!(slot + count <= self.options.capacity_events, "rule 4");

@@ -7,14 +7,15 @@ use super::reader::Run;
 use super::writer::LaneFull;
 use super::*;
 
-const SMALL: LaneOptions = LaneOptions { capacity_bytes: LaneOptions::CAPACITY_BYTES_MIN, capacity_events: 1024 };
+const SMALL: LaneOptions =
+    LaneOptions { capacity_bytes: LaneOptions::CAPACITY_BYTES_MIN, capacity_events: 1024, overflow: Overflow::Refuse };
 
 fn small() -> (LaneWriter, LaneReader) {
-    lane(SMALL).unwrap()
+    lane(SMALL, 0, MemoryShare::default()).unwrap()
 }
 
 /// SplitMix64: seeded sizes for the randomised tests.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     /// Seeded by the clock; prints the seed.
@@ -24,7 +25,7 @@ impl Random {
         Self(seed)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -34,8 +35,13 @@ impl Random {
 }
 
 /// A record of `bytes` whose every unit tells its number, its place and its length.
-fn write(writer: &mut LaneWriter, number: u64, bytes: usize) -> Result<u64, LaneFull> {
-    let mut claim = writer.claim(bytes)?;
+pub(super) fn write(
+    writer: &mut LaneWriter,
+    number: u64,
+    bytes: usize,
+    claim: impl for<'w> FnOnce(&'w mut LaneWriter, usize) -> Result<Claim<'w>, LaneFull>,
+) -> Result<u64, LaneFull> {
+    let mut claim = claim(writer, bytes)?;
     let slot = claim.slot();
     assert_eq!(slot.len(), bytes);
     assert!(slot.as_ptr().addr().is_multiple_of(UNIT_BYTES));
@@ -53,13 +59,13 @@ fn claim_noise(writer: &mut LaneWriter, bytes: usize) {
 }
 
 fn publish(writer: &mut LaneWriter, number: u64, bytes: usize) -> Result<u64, LaneFull> {
-    let index = write(writer, number, bytes)?;
+    let index = write(writer, number, bytes, LaneWriter::claim)?;
     writer.publish();
     Ok(index)
 }
 
 /// Checks the records of a run against their numbers, which go on from `first`. Returns how many there were.
-fn check(run: Run<'_>, first: u64) -> usize {
+pub(super) fn check(run: Run<'_>, first: u64) -> usize {
     let mut rest = run.records;
     for (number, &units) in (first..).zip(run.lengths) {
         let (record, behind) = rest.split_at(usize::from(units) * UNIT_BYTES);
@@ -91,7 +97,8 @@ fn drain(reader: &mut LaneReader, first: u64) -> u64 {
 #[test]
 fn options_out_of_range_are_refused() {
     let refused = |capacity_bytes, capacity_events| {
-        let error = lane(LaneOptions { capacity_bytes, capacity_events }).unwrap_err();
+        let error =
+            lane(LaneOptions { capacity_bytes, capacity_events, ..SMALL }, 0, MemoryShare::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
     };
     refused(0, 1024);
@@ -106,14 +113,15 @@ fn options_out_of_range_are_refused() {
 
 #[test]
 fn memory_that_the_kernel_does_not_have_is_an_error() {
-    let error = lane(LaneOptions { capacity_bytes: 1 << 55, capacity_events: 2 }).unwrap_err();
+    let error = lane(LaneOptions { capacity_bytes: 1 << 55, capacity_events: 2, ..SMALL }, 0, MemoryShare::default())
+        .unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::OutOfMemory, "{error}");
 }
 
 #[test]
 fn huge_lanes_work_in_all_their_memory() {
-    let options = LaneOptions { capacity_bytes: 8 << 20, capacity_events: 1 << 16 };
-    let (mut writer, mut reader) = lane(options).unwrap();
+    let options = LaneOptions { capacity_bytes: 8 << 20, capacity_events: 1 << 16, ..SMALL };
+    let (mut writer, mut reader) = lane(options, 0, MemoryShare::default()).unwrap();
     let largest = writer.largest_record();
     assert_eq!(largest, usize::from(u16::MAX) * UNIT_BYTES, "what a length entry can say");
     let mut number = 0;
@@ -160,7 +168,7 @@ fn a_skip_takes_an_entry_and_is_never_seen() {
     assert_eq!(drain(&mut reader, 0), 2);
     // A quarter is left before the end of the ring.
     assert_eq!(publish(&mut writer, 2, half), Ok(4));
-    assert_eq!(reader.handle().pending_bytes() as usize, half + half / 2, "the skipped bytes are in use, too");
+    assert_eq!(reader.handle().counts().pending_bytes as usize, half + half / 2, "the skipped bytes are in use, too");
     let run = reader.peek(usize::MAX);
     assert_eq!(run.lengths, [(half / UNIT_BYTES) as u16]);
     assert_eq!(check(run, 2), 1);
@@ -168,7 +176,7 @@ fn a_skip_takes_an_entry_and_is_never_seen() {
     reader.consume(1);
     reader.release();
     assert_eq!(reader.handle().released(), 4);
-    assert_eq!(reader.handle().pending_bytes(), 0);
+    assert_eq!(reader.handle().counts().pending_bytes, 0);
 }
 
 #[test]
@@ -188,7 +196,8 @@ fn a_run_ends_before_a_skip_and_at_the_end_of_either_ring() {
     reader.consume(1);
     reader.release();
 
-    let (mut writer, mut reader) = lane(LaneOptions { capacity_events: 4, ..SMALL }).unwrap();
+    let (mut writer, mut reader) =
+        lane(LaneOptions { capacity_events: 4, ..SMALL }, 0, MemoryShare::default()).unwrap();
     (0..3).for_each(|number| _ = publish(&mut writer, number, 32).unwrap());
     assert_eq!(drain(&mut reader, 0), 3);
     (3..6).for_each(|number| _ = publish(&mut writer, number, 32).unwrap());
@@ -260,7 +269,8 @@ fn a_lane_takes_its_events_and_not_one_more() {
 
 #[test]
 fn a_skip_waits_for_its_entry() {
-    let (mut writer, mut reader) = lane(LaneOptions { capacity_events: 2, ..SMALL }).unwrap();
+    let (mut writer, mut reader) =
+        lane(LaneOptions { capacity_events: 2, ..SMALL }, 0, MemoryShare::default()).unwrap();
     let half = writer.largest_record();
     publish(&mut writer, 0, half).unwrap();
     assert_eq!(drain(&mut reader, 0), 1);
@@ -311,12 +321,12 @@ fn a_batch_is_seen_whole_or_not_at_all() {
     let (mut writer, mut reader) = small();
     let handle = writer.handle();
     for number in 0..10 {
-        assert_eq!(write(&mut writer, number, 32), Ok(number + 1));
+        assert_eq!(write(&mut writer, number, 32, LaneWriter::claim), Ok(number + 1));
         assert!(reader.peek(usize::MAX).is_empty());
-        assert_eq!((handle.published(), handle.pending_bytes()), (0, 0));
+        assert_eq!((handle.published(), handle.counts().pending_bytes), (0, 0));
     }
     writer.publish();
-    assert_eq!((handle.published(), handle.pending_bytes()), (10, 320));
+    assert_eq!((handle.published(), handle.counts().pending_bytes), (10, 320));
     assert_eq!(check(reader.peek(usize::MAX), 0), 10);
 }
 
@@ -328,11 +338,11 @@ fn discard_takes_back_to_the_last_publish() {
     assert_eq!(drain(&mut reader, 0), 1);
     publish(&mut writer, 1, half / 2).unwrap();
     // Behind a skip, and with a claim open.
-    write(&mut writer, 2, half / 2 + UNIT_BYTES).unwrap();
+    write(&mut writer, 2, half / 2 + UNIT_BYTES, LaneWriter::claim).unwrap();
     claim_noise(&mut writer, 16);
     writer.discard();
     writer.publish();
-    assert_eq!((writer.handle().published(), writer.handle().events()), (2, 2));
+    assert_eq!((writer.handle().published(), writer.handle().records()), (2, 2));
     assert_eq!(drain(&mut reader, 1), 1, "nothing of what was discarded");
     assert_eq!(publish(&mut writer, 2, half / 2), Ok(3), "the room is there again, up to the end of the ring");
     assert_eq!(drain(&mut reader, 2), 1);
@@ -349,7 +359,7 @@ fn events_count_records_and_not_skips() {
         assert_eq!(drain(&mut reader, number as u64), 1);
         assert!(!reader.has_pending());
     }
-    assert_eq!((writer.handle().published(), writer.handle().events()), (5, 4));
+    assert_eq!((writer.handle().published(), writer.handle().records()), (5, 4));
     assert!(writer.handle().is_same(&reader.handle()) && !writer.handle().is_same(&small().0.handle()));
 }
 
@@ -364,9 +374,9 @@ fn numbers_follow_the_records() {
     assert_eq!(handle.released(), 0, "consumed is not released");
     reader.release();
     assert_eq!((handle.published(), handle.released(), handle.durable()), (3, 2, 0));
-    assert_eq!(handle.pending_bytes(), 64);
+    assert_eq!(handle.counts().pending_bytes, 64);
     reader.acknowledge(1);
-    assert_eq!((handle.durable(), writer.durable()), (1, 1));
+    assert_eq!((handle.durable(), writer.is_durable(1), writer.is_durable(2)), (1, true, false));
     assert_eq!(writer.fill(), (64, SMALL.capacity_bytes));
 }
 
@@ -374,7 +384,7 @@ fn numbers_follow_the_records() {
 fn a_dropped_writer_leaves_what_it_published_and_no_more() {
     let (mut writer, mut reader) = small();
     publish(&mut writer, 0, 32).unwrap();
-    write(&mut writer, 1, 32).unwrap();
+    write(&mut writer, 1, 32, LaneWriter::claim).unwrap();
     assert!(!reader.is_abandoned());
     drop(writer);
     assert!(reader.is_abandoned() && reader.handle().is_abandoned());
@@ -388,7 +398,7 @@ fn a_panicking_producer_publishes_nothing_half_done() {
     let (mut writer, mut reader) = small();
     let producer = std::thread::spawn(move || {
         publish(&mut writer, 0, 32).unwrap();
-        write(&mut writer, 1, 32).unwrap();
+        write(&mut writer, 1, 32, LaneWriter::claim).unwrap();
         claim_noise(&mut writer, 64);
         panic!("a producer that dies, on purpose");
     });
@@ -425,7 +435,7 @@ fn records_cross_threads_once_and_whole() {
             // Mostly short, sometimes as long as a lane takes.
             let most = if sizes.below(500) == 0 { writer.largest_record() } else { 512 };
             let bytes = (1 + sizes.below(most / UNIT_BYTES)) * UNIT_BYTES;
-            while write(&mut writer, number, bytes).is_err() {
+            while write(&mut writer, number, bytes, LaneWriter::claim).is_err() {
                 writer.publish();
                 std::thread::yield_now();
             }

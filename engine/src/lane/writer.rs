@@ -8,10 +8,11 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-use super::handle::{LaneHandle, Numbers};
+use super::evict::Evicted;
+use super::handle::{LaneHandle, Numbers, add};
 use super::ring::Ring;
 use super::sync::{Arc, Ordering, compiler_fence};
-use super::{LaneOptions, UNIT_BYTES};
+use super::{DropReason, LaneOptions, Overflow, UNIT_BYTES};
 
 /// The lane has no room for the record now. Nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,38 +22,45 @@ pub(crate) struct LaneFull;
 /// The one writer of a lane. Dropping it abandons the lane: records that were not published are gone.
 #[derive(Debug)]
 pub(crate) struct LaneWriter {
-    ring: Arc<Ring>,
-    numbers: Arc<Numbers>,
+    pub(super) ring: Arc<Ring>,
+    pub(super) numbers: Arc<Numbers>,
+    pub(super) evicted: Evicted,
     /// Entry index after the last commit.
-    index: u64,
+    pub(super) index: u64,
     /// Byte position after the last commit.
-    byte_position: u64,
+    pub(super) byte_position: u64,
     /// Skips committed.
     skips: u64,
-    /// Entry index up to which the reader is known to have made room.
+    /// Entry index up to which there is known to be room beside the reserve.
     index_limit: u64,
-    /// Byte position up to which the reader is known to have made room.
+    /// Byte position up to which there is known to be room beside the reserve.
     byte_position_limit: u64,
     /// The same, or the end of the ring that comes first: up to here a record needs no skip.
     straight_limit: u64,
     /// Something was begun since the last publish.
     is_unpublished: bool,
+    /// Claims are to be refused.
+    is_held_back: bool,
     not_sync: PhantomData<Cell<()>>,
 }
 
 impl LaneWriter {
     pub(super) fn new(ring: Arc<Ring>, numbers: Arc<Numbers>) -> Self {
-        let LaneOptions { capacity_bytes, capacity_events } = ring.options();
+        let LaneOptions { capacity_bytes, capacity_events, .. } = ring.options();
+        let (reserve_bytes, reserve_events) = ring.options().reserve();
+        let byte_position_limit = capacity_bytes as u64 - reserve_bytes;
         Self {
             ring,
             numbers,
+            evicted: Evicted::default(),
             index: 0,
             byte_position: 0,
             skips: 0,
-            index_limit: capacity_events as u64,
-            byte_position_limit: capacity_bytes as u64,
-            straight_limit: capacity_bytes as u64,
+            index_limit: capacity_events as u64 - reserve_events,
+            byte_position_limit,
+            straight_limit: byte_position_limit,
             is_unpublished: false,
+            is_held_back: false,
             not_sync: PhantomData,
         }
     }
@@ -60,53 +68,81 @@ impl LaneWriter {
     /// Memory for one record of `bytes`: not 0, a multiple of 16, at most [`LaneWriter::largest_record`]. About 1 ns.
     ///
     /// # Errors
-    /// [`LaneFull`] while the reader has not released enough; costs a cache miss.
+    /// [`LaneFull`] while the reader has not freed enough beside the reserve; costs a cache miss.
     #[inline(always)]
     pub(crate) fn claim(&mut self, bytes: usize) -> Result<Claim<'_>, LaneFull> {
         debug_assert!(bytes > 0 && bytes.is_multiple_of(UNIT_BYTES), "a record has whole units");
         debug_assert!(bytes <= self.largest_record(), "a record fits half a lane");
         let mut start = self.byte_position;
         if start + bytes as u64 > self.straight_limit || self.index >= self.index_limit {
-            start = self.look_around(bytes)?;
+            start = self.look_ahead(bytes)?;
         }
         Ok(Claim { writer: self, start, bytes })
     }
 
-    /// Finds out where a record can start, behind a skip if need be.
     #[cold]
-    fn look_around(&mut self, bytes: usize) -> Result<u64, LaneFull> {
+    fn look_ahead(&mut self, bytes: usize) -> Result<u64, LaneFull> {
+        if self.is_held_back { Err(LaneFull) } else { self.look_around(bytes, (0, 0)) }
+    }
+
+    /// As [`LaneWriter::claim`], from the reserve if need be, and held back or not.
+    ///
+    /// # Errors
+    /// [`LaneFull`].
+    #[cold]
+    pub(crate) fn claim_reserve(&mut self, bytes: usize) -> Result<Claim<'_>, LaneFull> {
+        let start = self.look_around(bytes, self.ring.options().reserve())?;
+        Ok(Claim { writer: self, start, bytes })
+    }
+
+    /// Whether a record of `bytes` would have to take from the reserve, or find none.
+    #[cold]
+    pub(crate) fn is_pressed(&mut self, bytes: usize) -> bool {
+        self.look_around(bytes, (0, 0)).is_err()
+    }
+
+    /// Has every [`LaneWriter::claim`] refused from now on, or no more: something has to be written first.
+    pub(crate) fn hold_back(&mut self, holds: bool) {
+        self.is_held_back = holds;
+        self.limit_to_straight();
+    }
+
+    /// Finds out where a record can start, behind a skip if need be, with so many bytes and entries of the reserve.
+    #[cold]
+    fn look_around(&mut self, bytes: usize, reserve: (u64, u64)) -> Result<u64, LaneFull> {
         let to_end = self.ring.bytes_to_end(self.byte_position);
         let skipped = if bytes > to_end { to_end } else { 0 };
         let start = self.byte_position + skipped as u64;
         let index_end = self.index + 1 + u64::from(skipped > 0);
-        if !self.has_room(index_end, start + bytes as u64) {
+        if !self.has_room(index_end, start + bytes as u64, (0, 0)) {
             self.look_for_room();
         }
         self.limit_to_straight();
-        if self.has_room(index_end, start + bytes as u64) { Ok(start) } else { Err(LaneFull) }
+        if self.has_room(index_end, start + bytes as u64, reserve) { Ok(start) } else { Err(LaneFull) }
     }
 
     #[inline]
-    fn has_room(&self, index_end: u64, position_end: u64) -> bool {
-        index_end <= self.index_limit && position_end <= self.byte_position_limit
+    fn has_room(&self, index_end: u64, position_end: u64, (bytes, entries): (u64, u64)) -> bool {
+        index_end <= self.index_limit + entries && position_end <= self.byte_position_limit + bytes
     }
 
     fn look_for_room(&mut self) {
-        let LaneOptions { capacity_bytes, capacity_events } = self.ring.options();
+        let LaneOptions { capacity_bytes, capacity_events, .. } = self.ring.options();
+        let (reserve_bytes, reserve_events) = self.ring.options().reserve();
         let reader = &self.numbers.reader;
-        // SYNC: both pair with the Release stores in LaneReader::release: what is released is read no more.
-        self.index_limit = reader.released.load(Ordering::Acquire) + capacity_events as u64;
-        self.byte_position_limit = reader.released_bytes.load(Ordering::Acquire) + capacity_bytes as u64;
+        // SYNC: both pair with the Release stores in LaneReader::free: what is freed is read no more.
+        self.index_limit = reader.freed.load(Ordering::Acquire) + capacity_events as u64 - reserve_events;
+        self.byte_position_limit = reader.freed_bytes.load(Ordering::Acquire) + capacity_bytes as u64 - reserve_bytes;
     }
 
     fn limit_to_straight(&mut self) {
         let end = self.byte_position + self.ring.bytes_to_end(self.byte_position) as u64;
-        self.straight_limit = end.min(self.byte_position_limit);
+        self.straight_limit = if self.is_held_back { 0 } else { end.min(self.byte_position_limit) };
     }
 
     #[inline(always)]
     fn push_length(&mut self, units: u16) {
-        debug_assert!(self.index < self.index_limit, "rule 2");
+        debug_assert!(self.index < self.index_limit + self.ring.options().reserve().1, "rule 2");
         // SAFETY: rule 2: the claim has found room for the entry.
         unsafe { self.ring.set_length(self.ring.slot(self.index), units) };
         self.index += 1;
@@ -152,24 +188,65 @@ impl LaneWriter {
         any
     }
 
-    /// Entry index after the last record that the shard has acknowledged.
-    #[inline]
-    pub(crate) fn durable(&self) -> u64 {
-        // SYNC: pairs with the Release store in LaneReader::acknowledge.
-        self.numbers.reader.durable.load(Ordering::Acquire)
+    /// Whether something was begun that is not published.
+    pub(crate) fn is_unpublished(&self) -> bool {
+        self.is_unpublished
     }
 
-    /// How full the lane is: used and all, in bytes. Counts committed records that the reader has not released; when
+    /// Whether the record before this entry index has what its durability level promises. One load, and a look at what
+    /// was given up.
+    #[inline]
+    pub(crate) fn is_durable(&self, entry: u64) -> bool {
+        // SYNC: pairs with the Release store in LaneReader::acknowledge.
+        self.numbers.reader.durable.load(Ordering::Acquire) >= entry && !self.was_evicted(entry)
+    }
+
+    /// Whether the record before this entry index was given up, or is of a time that is not remembered.
+    #[inline]
+    pub(crate) fn was_evicted(&self, entry: u64) -> bool {
+        self.evicted.may_hold(entry.saturating_sub(1))
+    }
+
+    /// Counts events that found no room and were let go.
+    pub(crate) fn count_dropped(&self, reason: DropReason) {
+        let losses = &self.numbers.losses;
+        add(
+            match reason {
+                DropReason::Newest => &losses.newest,
+                DropReason::Oldest => &losses.oldest,
+                DropReason::Sampled => &losses.sampled,
+            },
+            1,
+        );
+    }
+
+    /// Counts an event that went back to its producer.
+    pub(crate) fn count_refused(&self) {
+        add(&self.numbers.losses.refused, 1);
+    }
+
+    /// A note in the lane tells of this many of them.
+    pub(crate) fn count_told(&self, events: u64) {
+        add(&self.numbers.losses.told, events);
+        add(&self.numbers.losses.notes, 1);
+    }
+
+    /// How full the lane is: used and all, in bytes. Counts committed records that the reader has not freed; when
     /// the ring of lengths is the fuller one, its share is given instead. Costs a cache miss while the reader is busy.
     #[inline]
     #[cfg(all(test, not(tapeline_loom)))]
     pub(crate) fn fill(&self) -> (usize, usize) {
-        let LaneOptions { capacity_bytes, capacity_events } = self.ring.options();
+        let LaneOptions { capacity_bytes, capacity_events, .. } = self.ring.options();
         // Numbers alone, nothing is overwritten on their word: no order is needed.
-        let bytes = self.byte_position - self.numbers.reader.released_bytes.load(Ordering::Relaxed);
-        let entries = self.index - self.numbers.reader.released.load(Ordering::Relaxed);
+        let bytes = self.byte_position - self.numbers.reader.freed_bytes.load(Ordering::Relaxed);
+        let entries = self.index - self.numbers.reader.freed.load(Ordering::Relaxed);
         let bytes_per_entry = capacity_bytes >> capacity_events.trailing_zeros();
         ((bytes as usize).max(entries as usize * bytes_per_entry), capacity_bytes)
+    }
+
+    /// What the writer may do when the lane is nearly full.
+    pub(crate) fn overflow(&self) -> Overflow {
+        self.ring.options().overflow
     }
 
     /// Longest record that [`LaneWriter::claim`] takes, in bytes.

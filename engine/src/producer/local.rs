@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::Producer;
+use super::{Producer, ProducerOptions};
 use crate::error::IngestionResult;
 use crate::parts::BusParts;
 
@@ -26,7 +26,7 @@ pub(crate) fn with<T>(
     });
     match (local.ok().flatten(), ingest) {
         (Some(outcome), _) => outcome,
-        (None, Some(ingest)) => ingest(&mut Producer::new(Arc::clone(parts))?),
+        (None, Some(ingest)) => ingest(&mut Producer::new(Arc::clone(parts), ProducerOptions::default())?),
         (None, None) => Err(crate::error::IngestionError::ShuttingDown),
     }
 }
@@ -37,7 +37,7 @@ fn find<'a>(producers: &'a mut Vec<Producer>, parts: &Arc<BusParts>) -> Ingestio
         Some(at) => at,
         None => {
             producers.retain(|producer| producer.parts.check_open().is_ok());
-            producers.push(Producer::new(Arc::clone(parts))?);
+            producers.push(Producer::new(Arc::clone(parts), ProducerOptions::default())?);
             producers.len() - 1
         }
     };

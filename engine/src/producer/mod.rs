@@ -7,12 +7,15 @@
 
 mod batch;
 pub(crate) mod fork;
+mod link;
 pub(crate) mod local;
+mod options;
+mod overflow;
+mod sampler;
 mod session;
 
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, compiler_fence};
-use std::time::Instant;
 
 use rkyv::Serialize;
 use tapeline_storage::format::{
@@ -20,16 +23,19 @@ use tapeline_storage::format::{
 };
 
 pub use batch::ProducerBatch;
+pub use options::ProducerOptions;
 pub use session::{Session, Ticket};
 
-use crate::config::BackpressureMode;
 use crate::error::{AdapterError, AdapterResult, IngestionError, IngestionResult};
 use crate::event::{PayloadSerializer, TypedPayload, payload_bytes, write_payload};
-use crate::lane::{Claim, LaneFull, LaneWriter, lane};
+use crate::lane::{Claim, LaneFull, LaneOptions, LaneWriter, lane};
+use crate::note;
 use crate::parts::BusParts;
 use crate::route::{IntoSession, shard_of};
 use crate::shard::{Barrier, Reach, ShardControl};
 use crate::timestamp::TimestampGenerator;
+use link::Link;
+use overflow::{Backpressure, Homeless};
 
 /// Ingests events from one thread at a time: `Send`, not `Sync`, not `Clone`. Make one for each thread.
 ///
@@ -38,8 +44,12 @@ use crate::timestamp::TimestampGenerator;
 #[derive(Debug)]
 pub struct Producer {
     parts: Arc<BusParts>,
+    /// Its number on the bus.
+    id: u64,
     /// One lane to each shard, made when it is first used.
-    lanes: Box<[Option<LaneWriter>]>,
+    links: Vec<Option<Link>>,
+    lane_options: LaneOptions,
+    backpressure: Backpressure,
     clock: TimestampGenerator,
     /// Shard of events without a session.
     home: u16,
@@ -49,15 +59,24 @@ pub struct Producer {
 }
 
 impl Producer {
-    pub(crate) fn new(parts: Arc<BusParts>) -> IngestionResult<Self> {
+    /// # Errors
+    /// [`IngestionError::ShuttingDown`], [`IngestionError::Forked`], [`IngestionError::Options`].
+    pub(crate) fn new(parts: Arc<BusParts>, options: ProducerOptions) -> IngestionResult<Self> {
         parts.check_open()?;
         let shards = parts.shards().len();
+        let id = parts.next_producer();
+        let backpressure = Backpressure::new(parts.backpressure_mode(options)?, id);
+        let lane_options = parts.lane_options(options, backpressure.overflow())?;
         let mut clock = TimestampGenerator::new();
         clock.at_least(parts.timestamp_floor());
-        let half_lane = parts.lane_options().capacity_bytes / 2;
+        let half_lane = lane_options.capacity_bytes / 2;
         Ok(Self {
-            home: parts.next_home(),
-            lanes: (0..shards).map(|_| None).collect(),
+            id,
+            // Each in turn.
+            home: (id % shards.max(1) as u64) as u16,
+            links: (0..shards).map(|_| None).collect(),
+            lane_options,
+            backpressure,
             clock,
             payload_max: PAYLOAD_BYTES_MAX.min(half_lane - RECORD_ROOT_BYTES),
             fork_generation: parts.fork_generation(),
@@ -65,12 +84,17 @@ impl Producer {
         })
     }
 
+    /// Its number on the bus, as [`LaneStats`](crate::LaneStats) and gaps name it.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The session's token: its id and its shard. Costs a hash for a name, nothing for an id.
     pub fn session(&self, session: impl IntoSession) -> Session {
         let id = session.into_session();
         let shard = match id {
             crate::SessionId::NONE => self.home,
-            id => shard_of(id, self.lanes.len() as u16),
+            id => shard_of(id, self.links.len() as u16),
         };
         Session::new(id, shard)
     }
@@ -113,9 +137,10 @@ impl Producer {
         ProducerBatch::new(self, session)
     }
 
-    /// Whether the event has reached the bus's durability level. Costs one load.
+    /// Whether the event has reached the bus's durability level. Costs one load. An event that was dropped as the oldest
+    /// of its lane never has; nor, as far as is remembered, one before the last 4,096 such drops.
     pub fn is_durable(&self, ticket: Ticket) -> bool {
-        self.lane_of(ticket).is_some_and(|lane| lane.durable() >= ticket.entry())
+        self.lane_of(ticket).is_some_and(|lane| lane.is_durable(ticket.entry()))
     }
 
     /// Waits until the event has reached the bus's durability level.
@@ -124,7 +149,8 @@ impl Producer {
     /// [`AdapterError`], where it cannot.
     pub async fn durable(&self, ticket: Ticket) -> AdapterResult<()> {
         let (control, barrier) = self.barrier(ticket)?;
-        control.reached(&barrier, Reach::Durable).await
+        control.reached(&barrier, Reach::Durable).await?;
+        self.check_kept(ticket)
     }
 
     /// As [`Producer::durable`], blocking the thread.
@@ -133,7 +159,17 @@ impl Producer {
     /// As [`Producer::durable`].
     pub fn wait_durable(&self, ticket: Ticket) -> AdapterResult<()> {
         let (control, barrier) = self.barrier(ticket)?;
-        control.wait_reached(&barrier, Reach::Durable)
+        control.wait_reached(&barrier, Reach::Durable)?;
+        self.check_kept(ticket)
+    }
+
+    /// # Errors
+    /// [`AdapterError::Dropped`].
+    fn check_kept(&self, ticket: Ticket) -> AdapterResult<()> {
+        match self.lane_of(ticket).is_some_and(|lane| lane.was_evicted(ticket.entry())) {
+            true => Err(AdapterError::Dropped { shard: ticket.shard }),
+            false => Ok(()),
+        }
     }
 
     /// Waits until everything this producer ingested has reached the bus's durability level.
@@ -142,9 +178,9 @@ impl Producer {
     /// As [`Producer::durable`].
     pub async fn flush(&self) -> AdapterResult<()> {
         self.parts.check_fork()?;
-        for (control, lane) in self.parts.shards().iter().zip(&self.lanes) {
-            if let Some(lane) = lane {
-                let handle = lane.handle();
+        for (control, link) in self.parts.shards().iter().zip(&self.links) {
+            if let Some(link) = link {
+                let handle = link.lane.handle();
                 let published = handle.published();
                 control.reached(&Barrier::of(handle, published), Reach::Durable).await?;
             }
@@ -163,26 +199,12 @@ impl Producer {
         looks: bool,
         publishes: bool,
     ) -> IngestionResult<Ticket> {
-        if payload.len() > self.payload_max || (publishes && self.is_forked()) {
-            return Err(self.refuse_early(payload.len()));
-        }
-        let (shard, bytes) = (session.shard(), archived_bytes(payload.len()));
-        let lane = match self.lanes.get_mut(usize::from(shard)) {
-            Some(Some(lane)) => lane,
-            _ => connect(&self.parts, &mut self.lanes, shard)?,
-        };
-        let mut claim = match lane.claim(bytes) {
-            Ok(claim) => claim,
-            Err(LaneFull) => claim_slowly(&self.parts, lane, shard, bytes)?,
-        };
-        claim.begin(self.clock.last() + 1);
-        let timestamp = if looks { self.clock.next() } else { self.clock.follow() };
-        archive_into(&Record { session: session.id(), timestamp, kind, payload }, claim.slot());
-        let ticket = Ticket::new(shard, claim.commit(), timestamp);
-        if publishes && !publish(lane) {
-            self.settle(shard)?;
-        }
-        Ok(ticket)
+        self.write_with(session, kind, payload.len(), publishes, |claim, clock| {
+            claim.begin(clock.last() + 1);
+            let timestamp = if looks { clock.next() } else { clock.follow() };
+            archive_into(&Record { session: session.id(), timestamp, kind, payload }, claim.slot());
+            Ok(timestamp)
+        })
     }
 
     /// As [`Producer::write`], for a value.
@@ -198,25 +220,45 @@ impl Producer {
         T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
     {
         let payload = payload_bytes(value).map_err(IngestionError::Archive)?;
-        if payload > self.payload_max || (publishes && self.is_forked()) {
-            return Err(self.refuse_early(payload));
+        self.write_with(session, kind, payload, publishes, |claim, clock| {
+            // Before the clock is read: an error leaves nothing begun.
+            write_payload(value, &mut claim.slot()[..payload]).map_err(IngestionError::Archive)?;
+            claim.begin(clock.last() + 1);
+            let timestamp = if looks { clock.next() } else { clock.follow() };
+            archive_in_place(session.id(), timestamp, kind, payload, claim.slot());
+            Ok(timestamp)
+        })
+    }
+
+    /// Finds room for an event, has it filled in, and publishes it if it is to be. `fill` returns the event's time.
+    #[inline(always)]
+    fn write_with(
+        &mut self,
+        session: Session,
+        kind: Kind,
+        payload_bytes: usize,
+        publishes: bool,
+        fill: impl FnOnce(&mut Claim<'_>, &mut TimestampGenerator) -> IngestionResult<u64>,
+    ) -> IngestionResult<Ticket> {
+        if payload_bytes > self.payload_max || note::is_reserved(kind) || (publishes && self.is_forked()) {
+            return Err(self.refuse_early(kind, payload_bytes));
         }
-        let (shard, bytes) = (session.shard(), archived_bytes(payload));
-        let lane = match self.lanes.get_mut(usize::from(shard)) {
-            Some(Some(lane)) => lane,
-            _ => connect(&self.parts, &mut self.lanes, shard)?,
+        let (shard, bytes) = (session.shard(), archived_bytes(payload_bytes));
+        let link = match self.links.get_mut(usize::from(shard)) {
+            Some(Some(link)) => link,
+            _ => connect(&self.parts, &mut self.links, shard, self.lane_options, self.id)?,
         };
-        let mut claim = match lane.claim(bytes) {
+        let mut claim = match link.lane.claim(bytes) {
             Ok(claim) => claim,
-            Err(LaneFull) => claim_slowly(&self.parts, lane, shard, bytes)?,
+            Err(LaneFull) => {
+                let control = &self.parts.shards()[usize::from(shard)];
+                let event = Homeless { session: session.id(), bytes };
+                self.backpressure.claim(control, link, &mut self.clock, event)?
+            }
         };
-        // Before the clock is read: an error leaves nothing begun.
-        write_payload(value, &mut claim.slot()[..payload]).map_err(IngestionError::Archive)?;
-        claim.begin(self.clock.last() + 1);
-        let timestamp = if looks { self.clock.next() } else { self.clock.follow() };
-        archive_in_place(session.id(), timestamp, kind, payload, claim.slot());
+        let timestamp = fill(&mut claim, &mut self.clock)?;
         let ticket = Ticket::new(shard, claim.commit(), timestamp);
-        if publishes && !publish(lane) {
+        if publishes && !publish(&mut link.lane) {
             self.settle(shard)?;
         }
         Ok(ticket)
@@ -228,8 +270,8 @@ impl Producer {
         if self.is_forked() {
             return Err(IngestionError::Forked);
         }
-        let Some(Some(lane)) = self.lanes.get_mut(usize::from(shard)) else { return Ok(()) };
-        if publish(lane) { Ok(()) } else { self.settle(shard) }
+        let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok(()) };
+        if publish(&mut link.lane) { Ok(()) } else { self.settle(shard) }
     }
 
     /// Whether this process is a child of the one that opened the bus. Two loads.
@@ -240,15 +282,16 @@ impl Producer {
 
     /// Takes back what was written to a shard and not published.
     fn discard(&mut self, shard: u16) {
-        if let Some(Some(lane)) = self.lanes.get_mut(usize::from(shard)) {
-            let _ = lane.discard();
+        if let Some(Some(link)) = self.links.get_mut(usize::from(shard)) {
+            let _ = link.lane.discard();
         }
     }
 
     #[cold]
-    fn refuse_early(&self, payload_bytes: usize) -> IngestionError {
+    fn refuse_early(&self, kind: Kind, payload_bytes: usize) -> IngestionError {
         match payload_bytes > self.payload_max {
             true => IngestionError::TooLarge { bytes: payload_bytes, max: self.payload_max },
+            false if note::is_reserved(kind) => IngestionError::ReservedKind { kind: kind.0 },
             false => IngestionError::Forked,
         }
     }
@@ -258,18 +301,17 @@ impl Producer {
     #[cold]
     fn settle(&mut self, shard: u16) -> IngestionResult<()> {
         let control = &self.parts.shards()[usize::from(shard)];
-        let Some(Some(lane)) = self.lanes.get_mut(usize::from(shard)) else { return Ok(()) };
-        let handle = lane.handle();
+        let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok(()) };
+        let handle = link.lane.handle();
         let published = handle.published();
-        if lane.discard() || control.wait_reached(&Barrier::of(handle, published), Reach::Appended).is_err() {
-            control.count_refused();
-            return Err(refusal(control));
+        if link.lane.discard() || control.wait_reached(&Barrier::of(handle, published), Reach::Appended).is_err() {
+            return Err(link.refuse(control));
         }
         Ok(())
     }
 
     fn lane_of(&self, ticket: Ticket) -> Option<&LaneWriter> {
-        self.lanes.get(usize::from(ticket.shard))?.as_ref()
+        self.links.get(usize::from(ticket.shard))?.as_ref().map(|link| &link.lane)
     }
 
     fn barrier(&self, ticket: Ticket) -> AdapterResult<(&ShardControl, Barrier)> {
@@ -302,55 +344,29 @@ fn publish(lane: &mut LaneWriter) -> bool {
 #[cold]
 fn connect<'l>(
     parts: &BusParts,
-    lanes: &'l mut [Option<LaneWriter>],
+    links: &'l mut [Option<Link>],
     shard: u16,
-) -> IngestionResult<&'l mut LaneWriter> {
+    options: LaneOptions,
+    producer: u64,
+) -> IngestionResult<&'l mut Link> {
     parts.check_open()?;
     let at = usize::from(shard);
     // A session of another bus may name a shard that this one does not have.
-    let (Some(control), Some(place)) = (parts.shards().get(at), lanes.get_mut(at)) else {
+    let (Some(control), Some(place)) = (parts.shards().get(at), links.get_mut(at)) else {
         return Err(IngestionError::NoShard { shard });
     };
     if control.is_closing() || control.view().poison().is_some() {
         return Err(refusal(control));
     }
-    let (writer, reader) = lane(parts.lane_options()).map_err(|source| IngestionError::Lane { shard, source })?;
+    let bytes = options.memory_bytes();
+    let budget = parts.memory();
+    let memory =
+        budget.take(bytes).map_err(|left| IngestionError::Budget { shard, bytes, left, budget: budget.bytes() })?;
+    let (writer, reader) = lane(options, producer, memory).map_err(|source| IngestionError::Lane { shard, source })?;
     if control.connect(reader).is_err() {
         return Err(refusal(control));
     }
-    Ok(place.insert(writer))
-}
-
-/// Claims room in a lane that is full, as the bus's mode has it.
-#[cold]
-fn claim_slowly<'l>(
-    parts: &BusParts,
-    lane: &'l mut LaneWriter,
-    shard: u16,
-    bytes: usize,
-) -> IngestionResult<Claim<'l>> {
-    let control = &parts.shards()[usize::from(shard)];
-    control.wake();
-    if let BackpressureMode::Block { deadline } = parts.backpressure_mode() {
-        // A deadline beyond what an instant can hold cannot be told from none.
-        wait_for_room(control, lane, bytes, Instant::now().checked_add(deadline));
-    }
-    lane.claim(bytes).map_err(|LaneFull| {
-        control.count_refused();
-        refusal(control)
-    })
-}
-
-/// Waits until the lane has room, until `deadline`, or until the shard takes nothing more.
-fn wait_for_room(control: &ShardControl, lane: &mut LaneWriter, bytes: usize, deadline: Option<Instant>) {
-    loop {
-        let listener = control.next_move();
-        let ended = control.is_closing() || control.view().is_full() || control.view().poison().is_some();
-        if lane.claim(bytes).is_ok() || ended || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return;
-        }
-        wait(listener, deadline);
-    }
+    Ok(place.insert(Link::new(writer)))
 }
 
 /// Why a shard takes no event at present.
@@ -362,13 +378,5 @@ fn refusal(control: &ShardControl) -> IngestionError {
         (true, _) => IngestionError::ShuttingDown,
         (_, true) => IngestionError::StorageFull { shard: control.id() },
         _ => IngestionError::Backpressure { shard: control.id() },
-    }
-}
-
-fn wait(listener: event_listener::EventListener, deadline: Option<Instant>) {
-    use event_listener::Listener;
-    match deadline {
-        Some(deadline) => drop(listener.wait_deadline(deadline)),
-        None => listener.wait(),
     }
 }

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_listener::{Event, EventListener};
 use tapeline_storage::device::Doorbell;
+use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{Cut, LogView, Poison};
 
+use crate::budget::MemoryShare;
 use crate::error::{AdapterError, AdapterResult};
 use crate::feed::Follower;
-use crate::lane::{LaneHandle, LaneReader};
+use crate::lane::{Drops, LaneHandle, LaneReader};
 
 /// How a shard runs, and what it found when it started.
 #[derive(Debug, Clone, Default)]
@@ -50,11 +52,33 @@ pub struct ShardStats {
     pub cuts: Vec<Cut>,
 }
 
+/// Numbers of one lane, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LaneStats {
+    /// The producer: [`Producer::id`](crate::Producer::id).
+    pub producer: u64,
+    /// The shard.
+    pub shard_id: u16,
+    /// Events taken over: those in the lane, those beyond it, those that were let go.
+    pub events_ingested: u64,
+    /// Events handed back to the producer.
+    pub events_refused: u64,
+    /// Events let go.
+    pub drops: Drops,
+    /// Bytes in the lane.
+    pub bytes_pending: u64,
+    /// Bytes that the lane holds.
+    pub capacity_bytes: u64,
+}
+
 /// What a shard and all others share.
 #[derive(Debug)]
 pub(crate) struct ShardControl {
     id: u16,
     view: Arc<LogView>,
+    /// First sequence since the bus was opened.
+    opened_at: Sequence,
     report: ShardReport,
     doorbell: Doorbell,
     arrivals: Mutex<Arrivals>,
@@ -65,7 +89,10 @@ pub(crate) struct ShardControl {
     moved: Event,
     stop: AtomicBool,
     stopped: AtomicBool,
-    refused: AtomicU64,
+    /// Notes that the shard itself wrote.
+    notes: AtomicU64,
+    /// Of its blocks.
+    _memory: MemoryShare,
 }
 
 #[derive(Debug, Default)]
@@ -75,19 +102,47 @@ struct Arrivals {
     is_closed: bool,
 }
 
-/// Lanes there are, and the events of those that are gone.
+/// Lanes there are, and the numbers of those that are gone.
 #[derive(Debug, Default)]
 struct Lanes {
     present: Vec<LaneHandle>,
-    events_retired: u64,
+    retired: LaneTotals,
 }
 
 /// Numbers of the lanes to one shard.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LaneTotals {
     pub(crate) lanes: u64,
-    pub(crate) events: u64,
+    /// Records taken over, notes included.
+    pub(crate) records: u64,
+    pub(crate) notes: u64,
+    /// Records that the shard has taken out of the lanes.
+    pub(crate) taken: u64,
+    pub(crate) drops: Drops,
+    pub(crate) refused: u64,
     pub(crate) bytes_pending: u64,
+    pub(crate) capacity_bytes: u64,
+}
+
+impl LaneTotals {
+    /// Events taken over, those that were let go included.
+    pub(crate) fn events_ingested(&self) -> u64 {
+        self.records.saturating_sub(self.notes) + self.drops.newest + self.drops.sampled
+    }
+
+    /// Adds a lane. `stopped`: its shard takes nothing more, so what it has not taken never was.
+    fn add(&mut self, lane: &LaneHandle, stopped: bool) {
+        let counts = lane.counts();
+        let gone = counts.taken + counts.drops.oldest;
+        self.lanes += 1;
+        self.records += if stopped { gone } else { counts.records.max(gone) };
+        self.notes += counts.notes;
+        self.taken += counts.taken;
+        self.drops += counts.drops;
+        self.refused += counts.refused;
+        self.bytes_pending += if stopped { 0 } else { counts.pending_bytes };
+        self.capacity_bytes += lane.capacity_bytes() as u64;
+    }
 }
 
 /// How far events are to have come.
@@ -121,9 +176,16 @@ impl Barrier {
 }
 
 impl ShardControl {
-    pub(crate) fn new(id: u16, view: Arc<LogView>, doorbell: Doorbell, report: ShardReport) -> Self {
+    pub(crate) fn new(
+        id: u16,
+        view: Arc<LogView>,
+        doorbell: Doorbell,
+        report: ShardReport,
+        memory: MemoryShare,
+    ) -> Self {
         Self {
             id,
+            opened_at: view.appended(),
             view,
             report,
             doorbell,
@@ -134,7 +196,8 @@ impl ShardControl {
             moved: Event::new(),
             stop: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            refused: AtomicU64::new(0),
+            notes: AtomicU64::new(0),
+            _memory: memory,
         }
     }
 
@@ -213,25 +276,56 @@ impl ShardControl {
 
     pub(super) fn retire(&self, lane: LaneHandle) {
         let mut lanes = lock(&self.lanes);
-        lanes.events_retired += lane.events();
-        lanes.present.retain(|other| !other.is_same(&lane));
+        let Lanes { present, retired } = &mut *lanes;
+        retired.add(&lane, true);
+        // Those that are gone are none of those there are.
+        (retired.lanes, retired.capacity_bytes) = (0, 0);
+        present.retain(|other| !other.is_same(&lane));
     }
 
+    /// A lock, and a dozen loads for each lane.
     pub(crate) fn lane_totals(&self) -> LaneTotals {
+        let stopped = self.is_stopped();
         let lanes = lock(&self.lanes);
-        LaneTotals {
-            lanes: lanes.present.len() as u64,
-            events: lanes.events_retired + lanes.present.iter().map(LaneHandle::events).sum::<u64>(),
-            bytes_pending: lanes.present.iter().map(LaneHandle::pending_bytes).sum(),
-        }
+        let mut totals = lanes.retired;
+        lanes.present.iter().for_each(|lane| totals.add(lane, stopped));
+        totals
     }
 
-    pub(crate) fn count_refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    /// Numbers of each lane there is.
+    pub(crate) fn lane_stats(&self) -> Vec<LaneStats> {
+        let stopped = self.is_stopped();
+        let one = |lane: &LaneHandle| {
+            let mut totals = LaneTotals::default();
+            totals.add(lane, stopped);
+            LaneStats {
+                producer: lane.producer(),
+                shard_id: self.id,
+                events_ingested: totals.events_ingested(),
+                events_refused: totals.refused,
+                drops: totals.drops,
+                bytes_pending: totals.bytes_pending,
+                capacity_bytes: totals.capacity_bytes,
+            }
+        };
+        lock(&self.lanes).present.iter().map(one).collect()
     }
 
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+    /// Counts a note that the shard has written.
+    pub(super) fn count_note(&self) {
+        self.notes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that the shard itself wrote.
+    pub(crate) fn notes(&self) -> u64 {
+        self.notes.load(Ordering::Relaxed)
+    }
+
+    /// Records appended and durable since the bus was opened.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        // Durable first: it never passes what is appended.
+        let durable = self.view.durable().since(self.opened_at);
+        (self.view.appended().since(self.opened_at), durable)
     }
 
     /// The barrier behind everything published to this shard before the call.

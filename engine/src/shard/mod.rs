@@ -25,8 +25,8 @@ use std::time::Duration;
 use tapeline_storage::format::BLOCK_BYTES_MAX;
 use tapeline_storage::log::{Chore, ChoreDone, Log};
 
-pub use control::ShardStats;
 pub(crate) use control::{Barrier, Reach, ShardControl};
+pub use control::{LaneStats, ShardStats};
 pub(crate) use fence::all_threads as all_threads_fence;
 use followers::{Followers, Watermarks};
 pub(crate) use placement::place;
@@ -107,7 +107,10 @@ impl<B: Background> Shard<B> {
     fn drain(&mut self, now: u64) -> usize {
         let mut drained = 0;
         for slot in &mut self.slots {
-            drained += slot.drain(&mut self.log, now, LANE_TURN_BYTES);
+            drained += slot.drain(&self.control, &mut self.log, now, LANE_TURN_BYTES);
+            if slot.is_drained() {
+                drained += slot.tell_the_rest(&self.control, &mut self.log, now);
+            }
         }
         self.log.publish(|block| self.followers.announce(block));
         // What readers cannot see yet is still the lane's.
@@ -215,6 +218,10 @@ impl<B: Background> Shard<B> {
             if drained == 0 && !worked {
                 self.log.wait(self.control.doorbell(), Duration::from_millis(1));
             }
+        }
+        let now = clock();
+        for slot in &mut self.slots {
+            let _ = slot.tell_the_rest(&self.control, &mut self.log, now);
         }
         // The outcome is in the view, where those who wait look.
         let _ = self.log.close(self.control.doorbell(), &mut clock);

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
-use tapeline_storage::format::Sequence;
+use tapeline_storage::format::{RECORD_ALIGN, Sequence, SessionId};
 use tapeline_storage::log::Log;
 
-use crate::lane::{LaneHandle, LaneReader};
+use super::ShardControl;
+use crate::lane::{DropReason, Drops, LaneHandle, LaneReader};
+use crate::note::DropNote;
 
 /// "When the log is durable up to `end`, the lane is acknowledged up to `entry`."
 #[derive(Debug, Clone, Copy)]
@@ -21,20 +23,28 @@ pub(super) struct LaneSlot {
     reader: LaneReader,
     is_released: bool,
     marks: VecDeque<Mark>,
+    /// Drops that notes of the shard tell of.
+    told: Drops,
 }
 
 impl LaneSlot {
     pub(super) fn new(reader: LaneReader) -> Self {
-        Self { reader, is_released: true, marks: VecDeque::new() }
+        Self { reader, is_released: true, marks: VecDeque::new(), told: Drops::default() }
     }
 
-    /// Copies up to about `budget` bytes of what is published now into the log. Returns how many events.
+    /// Copies up to about `budget` bytes of what is published now into the log. Returns how many records.
     ///
     /// What is published meanwhile is left for the next turn: to chase a producer that writes would stop it, because each
     /// look takes away the cache lines that it is writing to.
-    pub(super) fn drain(&mut self, log: &mut Log, now: u64, budget: usize) -> usize {
+    pub(super) fn drain(&mut self, control: &ShardControl, log: &mut Log, now: u64, budget: usize) -> usize {
         let (mut left, mut drained) = (budget, 0);
         while left > 0 {
+            if self.reader.is_evicting() {
+                if !self.reader.hold() {
+                    break;
+                }
+                drained += self.tell(control, log, now, self.reader.drops().since(self.told));
+            }
             let run = self.reader.peek(budget);
             if run.lengths.is_empty() {
                 break;
@@ -44,17 +54,55 @@ impl LaneSlot {
                 break;
             }
             self.reader.consume(entries);
-            self.is_released = false;
             drained += entries;
             left = left.saturating_sub(bytes);
             if !self.reader.knows_more() {
                 break;
             }
         }
+        if drained > 0 || self.reader.is_evicting() {
+            self.reader.free();
+        }
         if drained > 0 {
+            self.is_released = false;
             self.mark(log);
         }
         drained
+    }
+
+    /// The producer is gone: writes notes of what it could not tell itself. Returns how many.
+    pub(super) fn tell_the_rest(&mut self, control: &ShardControl, log: &mut Log, now: u64) -> usize {
+        let untold = match self.reader.is_evicting() {
+            true => self.reader.drops().since(self.told),
+            // Its mode has one reason only.
+            false => match (self.reader.drops(), self.reader.untold().saturating_sub(self.told.total())) {
+                (drops, newest) if drops.sampled == 0 => Drops { newest, ..Drops::default() },
+                (_, sampled) => Drops { sampled, ..Drops::default() },
+            },
+        };
+        self.tell(control, log, now, untold)
+    }
+
+    /// Writes a note for each reason that has drops. Returns how many found room.
+    fn tell(&mut self, control: &ShardControl, log: &mut Log, now: u64, drops: Drops) -> usize {
+        let mut written = 0;
+        for (reason, events) in drops.reasons() {
+            let producer = self.reader.handle().producer();
+            let note = DropNote { producer, session: SessionId::NONE, reason, events }.record(now);
+            // A note is far shorter than what a length can say.
+            let length = (note.bytes().len() / RECORD_ALIGN) as u16;
+            if log.append(note.bytes(), &[length], now).0 == 0 {
+                break;
+            }
+            match reason {
+                DropReason::Newest => self.told.newest += events,
+                DropReason::Oldest => self.told.oldest += events,
+                DropReason::Sampled => self.told.sampled += events,
+            }
+            control.count_note();
+            written += 1;
+        }
+        written
     }
 
     fn mark(&mut self, log: &Log) {
@@ -93,6 +141,11 @@ impl LaneSlot {
 
     pub(super) fn has_pending(&self) -> bool {
         self.reader.has_pending()
+    }
+
+    /// The producer is gone, and all it published is taken.
+    pub(super) fn is_drained(&self) -> bool {
+        self.reader.is_drained()
     }
 
     /// The producer is gone, and all it published is acknowledged.

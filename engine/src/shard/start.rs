@@ -15,6 +15,7 @@ use super::control::ShardReport;
 use super::host::{self, ChosenHost};
 use super::placement::{self, Place};
 use super::{Shard, ShardControl};
+use crate::budget::MemoryShare;
 use crate::config::{Driver, Host};
 use crate::error::{AdapterError, AdapterResult};
 use crate::timestamp::Clock;
@@ -28,6 +29,8 @@ pub(crate) struct ShardSpec {
     pub(crate) driver: Driver,
     /// The shard's directory, and how its files are written. `None`: in memory.
     pub(crate) files: Option<(Arc<dyn Directory>, WriteMode)>,
+    /// Of its blocks.
+    pub(crate) memory: MemoryShare,
 }
 
 /// A shard that runs; it ends if nobody takes it over.
@@ -96,7 +99,7 @@ fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
 }
 
 fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, ChosenHost, u64)> {
-    let ShardSpec { log: options, place, host, driver, files } = spec;
+    let ShardSpec { log: options, place, host, driver, files, memory } = spec;
     let shard = options.shard;
     let mut notes = place.notes;
     let host = host::choose(host, &mut notes).map_err(|message| AdapterError::Fatal { shard, message })?;
@@ -113,7 +116,7 @@ fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, ChosenHost, u
         .map_err(|error| AdapterError::Fatal { shard, message: format!("no descriptor for a doorbell: {error}") })?;
     notes.extend(log.device_notes());
     let report = ShardReport { host: host.name(), device: log.device_name(), core: place.core, notes, cuts };
-    let control = Arc::new(ShardControl::new(shard, Arc::clone(log.view()), doorbell, report));
+    let control = Arc::new(ShardControl::new(shard, Arc::clone(log.view()), doorbell, report, memory));
     Ok((control, log, host, last_timestamp))
 }
 

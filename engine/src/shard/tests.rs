@@ -11,10 +11,11 @@ use tapeline_storage::read::{LogReader, Step, open_shard};
 
 use super::control::ShardReport;
 use super::{Background, Shard, ShardControl};
+use crate::budget::{MemoryBudget, MemoryShare};
 use crate::config::EventBusConfig;
 use crate::error::IngestionError;
 use crate::parts::BusParts;
-use crate::producer::{Producer, Ticket};
+use crate::producer::{Producer, ProducerOptions, Ticket};
 
 mod readers;
 
@@ -66,14 +67,21 @@ impl Machine {
             let recovered = recover(disk.directory(&directory_name(shard)), options(shard, seed), 1).ok()?;
             let log = recovered.start(Box::new(disk.device(4)));
             let doorbell = Doorbell::new().expect("doorbell");
-            let control = ShardControl::new(shard, Arc::clone(log.view()), doorbell, ShardReport::default());
+            let control = ShardControl::new(
+                shard,
+                Arc::clone(log.view()),
+                doorbell,
+                ShardReport::default(),
+                MemoryShare::default(),
+            );
             Some(Shard::new(Arc::new(control), log, Inline::default()))
         };
         let shards: Vec<_> = (0..shards).map(start).collect::<Option<_>>()?;
         let config = EventBusConfig { lane_bytes: 64 << 10, ring_buffer_capacity: 1024, ..EventBusConfig::default() };
         let controls = shards.iter().map(|shard| Arc::clone(&shard.control)).collect();
-        let parts = Arc::new(BusParts::new(LOG, controls, Vec::new(), &config, 0));
-        let producers = (0..2).map(|_| Producer::new(Arc::clone(&parts)).expect("producer")).collect();
+        let parts = Arc::new(BusParts::new(LOG, controls, Vec::new(), &config, MemoryBudget::new(1 << 30), 0));
+        let producers =
+            (0..2).map(|_| Producer::new(Arc::clone(&parts), ProducerOptions::new()).expect("producer")).collect();
         Some(Self { disk: disk.clone(), parts, shards, producers, said: BTreeMap::new(), now: 1 })
     }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use tapeline_storage::format::{RecordError, Records, Sequence};
+use tapeline_storage::format::{Records, Sequence};
 use tapeline_storage::read::Block;
 
 use super::super::filter::CompiledFilter;
-use super::super::gap::{Gap, GapReason};
+use super::super::gap::Gap;
 use super::super::selection::Selection;
 use crate::event::EventView;
+use crate::note;
 
 /// Events of one block of one shard, in order, uncopied. Holding on to it holds on to the block's memory.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ impl EventBatch {
         self.block.count()
     }
 
-    /// The events that were asked for, and a gap for each record that does not check. Costs 7 to 12 ns for each record of 64 bytes,
+    /// The events that were asked for, and a gap for each record that does not check or tells of one. Costs 7 to 12 ns for each record of 64 bytes,
     /// and the filter besides.
     #[inline]
     pub fn events(&self) -> Events<'_> {
@@ -47,6 +48,7 @@ impl EventBatch {
             next: self.block.first_sequence(),
             records: self.block.records(),
             filter: self.selection.filter(),
+            selection: &self.selection,
         }
     }
 }
@@ -59,6 +61,7 @@ pub struct Events<'a> {
     next: Sequence,
     records: Records<'a>,
     filter: Option<&'a CompiledFilter>,
+    selection: &'a Selection,
 }
 
 impl<'a> Iterator for Events<'a> {
@@ -71,20 +74,18 @@ impl<'a> Iterator for Events<'a> {
             let sequence = self.next;
             self.next = sequence.plus(1);
             let event = match record {
+                Ok(record) if note::is_reserved(record.kind()) => {
+                    match Gap::of_note(self.shard_id, sequence, &record, self.selection) {
+                        Some(gap) => return Some(Err(gap)),
+                        None => continue,
+                    }
+                }
                 Ok(record) => EventView::new(self.shard_id, sequence, record),
-                Err(error) => return Some(Err(self.gap(sequence, &error))),
+                Err(error) => return Some(Err(Gap::of_record(self.shard_id, sequence, &error))),
             };
             if self.filter.is_none_or(|filter| filter.matches(&event)) {
                 return Some(Ok(event));
             }
         }
-    }
-}
-
-impl Events<'_> {
-    #[cold]
-    fn gap(&self, from: Sequence, error: &RecordError) -> Gap {
-        let reason = GapReason::Corrupt(error.to_string());
-        Gap { shard_id: self.shard_id, from, to: from.plus(1), reason }
     }
 }

@@ -1,0 +1,99 @@
+//! Giving up the oldest records for the newest: what the writer of an evicting lane does when it is nearly full.
+//!
+//! A part of the lane goes at a time, so that the cost, some hundred nanoseconds, is met by one event in hundreds.
+
+#![allow(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::handle::add;
+use super::options::Overflow;
+use super::sync::Ordering;
+use super::{LaneWriter, UNIT_BYTES};
+
+/// Part of a lane that goes at a time, at least.
+const PART: u64 = 64;
+
+impl LaneWriter {
+    /// Gives up published records, the oldest first, until there is room for `bytes` beside the reserve. Returns whether
+    /// there was any; `None` while the reader copies.
+    #[cold]
+    pub(crate) fn evict(&mut self, bytes: usize) -> Option<bool> {
+        debug_assert_eq!(self.ring.options().overflow, Overflow::Evict);
+        if !self.numbers.hold.try_take() {
+            return None;
+        }
+        // SYNC: the hold orders these two, which both ends store.
+        let first = self.numbers.reader.freed.load(Ordering::Relaxed);
+        let position = self.numbers.reader.freed_bytes.load(Ordering::Relaxed);
+        let (index, position, events) = self.give_up(first, position, bytes);
+        self.numbers.reader.freed_bytes.store(position, Ordering::Relaxed);
+        self.numbers.reader.freed.store(index, Ordering::Relaxed);
+        add(&self.numbers.losses.oldest, events);
+        self.numbers.hold.give_back();
+        self.evicted.note(first..index);
+        Some(index > first)
+    }
+
+    /// Walks from the entry `index` at byte `position` over what has to go. Returns where it ends, and the events.
+    fn give_up(&self, mut index: u64, mut position: u64, bytes: usize) -> (u64, u64, u64) {
+        let options = self.ring.options();
+        let (capacity_bytes, capacity_events) = (options.capacity_bytes as u64, options.capacity_events as u64);
+        let (reserve_bytes, reserve_events) = options.reserve();
+        // A record may need a skip before it, which is shorter than the record.
+        let bytes_wanted = self.byte_position + 2 * bytes as u64 + reserve_bytes + capacity_bytes / PART;
+        let entries_wanted = self.index + 2 + reserve_events + capacity_events / PART;
+        // The writer's own number: no order is needed.
+        let published = self.numbers.writer.published.load(Ordering::Relaxed);
+        let mut events = 0;
+        while index < published
+            && (position + capacity_bytes < bytes_wanted || index + capacity_events < entries_wanted)
+        {
+            // SAFETY: rule 6: below `published`, so written and not written again; rule 4: one entry.
+            let units = unsafe { self.ring.lengths(self.ring.slot(index), 1) };
+            match units {
+                [0] | [] => position += self.ring.bytes_to_end(position) as u64,
+                [units, ..] => {
+                    position += u64::from(*units) * UNIT_BYTES as u64;
+                    events += 1;
+                }
+            }
+            index += 1;
+        }
+        (index, position, events)
+    }
+}
+
+/// Entries that were given up, as far as they are remembered: for tickets.
+#[derive(Debug, Default)]
+pub(super) struct Evicted {
+    ranges: VecDeque<Range<u64>>,
+    /// What lies below is not remembered.
+    forgotten: u64,
+}
+
+/// Ranges that are remembered: 64 KiB. Evictions between which the reader took nothing are one range.
+const RANGES_MAX: usize = 4096;
+
+impl Evicted {
+    fn note(&mut self, range: Range<u64>) {
+        match self.ranges.back_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ if range.is_empty() => {}
+            _ => self.ranges.push_back(range),
+        }
+        if self.ranges.len() > RANGES_MAX
+            && let Some(oldest) = self.ranges.pop_front()
+        {
+            self.forgotten = oldest.end;
+        }
+    }
+
+    /// Whether the entry was given up, or may have been.
+    pub(super) fn may_hold(&self, index: u64) -> bool {
+        let after = self.ranges.partition_point(|range| range.start <= index);
+        let range = after.checked_sub(1).and_then(|at| self.ranges.get(at));
+        index < self.forgotten || range.is_some_and(|range| range.contains(&index))
+    }
+}

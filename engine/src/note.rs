@@ -1,0 +1,99 @@
+//! Notes: records that the bus itself writes into a log, for its readers.
+//!
+//! A note takes a sequence like an event, and its kind is one of those that are reserved. Its payload is JSON, so that
+//! any tool can show it. The one kind there is tells of events that were let go before they reached the log.
+
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+use tapeline_storage::format::{Kind, Record, RecordView, SessionId, archive_into, archived_bytes};
+
+use crate::kinds;
+use crate::lane::DropReason;
+
+/// Largest payload of a note, in bytes.
+const PAYLOAD_MAX: usize = 128;
+
+/// Largest record of a note, in bytes.
+pub(crate) const RECORD_MAX: usize = archived_bytes(PAYLOAD_MAX);
+
+/// Whether the bus alone writes events of this kind.
+#[inline(always)]
+pub(crate) fn is_reserved(kind: Kind) -> bool {
+    kind.0 >= kinds::RESERVED.start
+}
+
+/// "In this place so many events of a producer were let go."
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DropNote {
+    pub(crate) producer: u64,
+    /// The session of all of them, or none.
+    pub(crate) session: SessionId,
+    pub(crate) reason: DropReason,
+    pub(crate) events: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DropText<'a> {
+    r#type: &'a str,
+    reason: &'a str,
+    events: u64,
+    producer: u64,
+}
+
+impl DropNote {
+    /// The note of a record, if it is one of drops.
+    #[cold]
+    pub(crate) fn read(record: &RecordView<'_>) -> Option<Self> {
+        if record.kind() != kinds::GAP {
+            return None;
+        }
+        let text: DropText<'_> = serde_json::from_slice(record.payload()).ok()?;
+        let reasons = [DropReason::Newest, DropReason::Oldest, DropReason::Sampled];
+        let reason = reasons.into_iter().find(|reason| reason.to_string() == text.reason)?;
+        Some(Self { producer: text.producer, session: record.session(), reason, events: text.events })
+    }
+
+    /// Its record.
+    pub(crate) fn record(self, timestamp: u64) -> NoteRecord {
+        let mut payload = [0; PAYLOAD_MAX];
+        let mut rest = &mut payload[..];
+        let Self { producer, session, reason, events } = self;
+        // Three numbers and a word fit; if they did not, the text would end early and be read by nobody.
+        let _ = write!(rest, r#"{{"type":"gap","reason":"{reason}","events":{events},"producer":{producer}}}"#);
+        let left = rest.len();
+        let payload = &payload[..PAYLOAD_MAX - left];
+        let mut record = NoteRecord { bytes: [0; RECORD_MAX], length: archived_bytes(payload.len()) };
+        let event = Record { session, timestamp, kind: kinds::GAP, payload };
+        archive_into(&event, &mut record.bytes[..record.length]);
+        record
+    }
+}
+
+/// A note's record, aligned as records are.
+#[repr(align(16))]
+pub(crate) struct NoteRecord {
+    bytes: [u8; RECORD_MAX],
+    length: usize,
+}
+
+impl NoteRecord {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn largest_note_fits_and_is_read_back() {
+        for reason in [DropReason::Newest, DropReason::Oldest, DropReason::Sampled] {
+            let note = DropNote { producer: u64::MAX, session: SessionId(7), reason, events: u64::MAX };
+            let record = note.record(5);
+            let view = RecordView::parse(record.bytes()).expect("a record");
+            assert_eq!((view.timestamp(), DropNote::read(&view)), (5, Some(note)));
+        }
+    }
+}

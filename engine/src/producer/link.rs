@@ -1,0 +1,66 @@
+//! A producer's lane to one shard, and what of its losses is not told yet.
+
+use tapeline_storage::format::SessionId;
+
+use crate::lane::{DropReason, LaneWriter, Overflow};
+use crate::note::DropNote;
+use crate::shard::ShardControl;
+use crate::timestamp::TimestampGenerator;
+
+/// A lane and its untold losses.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) lane: LaneWriter,
+    /// Events let go since the last note. `None` of evicting lanes: their shard knows best where something is missing.
+    untold: Option<DropNote>,
+}
+
+impl Link {
+    pub(super) fn new(lane: LaneWriter) -> Self {
+        Self { lane, untold: None }
+    }
+
+    /// Counts an event that was let go, to be told in the lane where the next one finds room.
+    #[cold]
+    pub(super) fn let_go(&mut self, producer: u64, session: SessionId, reason: DropReason) {
+        self.lane.count_dropped(reason);
+        if self.lane.overflow() == Overflow::Evict {
+            return;
+        }
+        let note = self.untold.get_or_insert(DropNote { producer, session, reason, events: 0 });
+        note.events += 1;
+        if note.session != session {
+            note.session = SessionId::NONE;
+        }
+        self.lane.hold_back(true);
+    }
+
+    /// Events let go since the last note.
+    pub(super) fn untold(&self) -> u64 {
+        self.untold.map_or(0, |note| note.events)
+    }
+
+    /// Publishes a note of what was let go, if there is room for it; not in the midst of a batch.
+    #[cold]
+    pub(super) fn tell(&mut self, clock: &mut TimestampGenerator) {
+        let Some(note) = self.untold.filter(|_| !self.lane.is_unpublished()) else { return };
+        // The length does not depend on the time.
+        let bytes = note.record(0).bytes().len();
+        let Ok(mut claim) = self.lane.claim_reserve(bytes) else { return };
+        claim.begin(clock.last() + 1);
+        claim.slot().copy_from_slice(note.record(clock.next()).bytes());
+        let _ = claim.commit();
+        if super::publish(&mut self.lane) {
+            self.lane.count_told(note.events);
+        }
+        self.untold = None;
+        self.lane.hold_back(false);
+    }
+
+    /// Counts an event that goes back to its producer.
+    #[cold]
+    pub(super) fn refuse(&self, control: &ShardControl) -> crate::error::IngestionError {
+        self.lane.count_refused();
+        super::refusal(control)
+    }
+}

@@ -1,0 +1,150 @@
+//! What becomes of an event whose lane has no room: the modes of back-pressure.
+
+use std::time::{Duration, Instant};
+
+use tapeline_storage::format::SessionId;
+
+use super::link::Link;
+use super::sampler::Sampler;
+use crate::config::BackpressureMode;
+use crate::error::{IngestionError, IngestionResult};
+use crate::lane::{Claim, DropReason, LaneWriter, Overflow};
+use crate::shard::ShardControl;
+use crate::timestamp::TimestampGenerator;
+
+/// How often a producer looks again whether its shard has copied what it has begun to copy: some tens of microseconds.
+const LOOKS: usize = 4_096;
+
+/// Losses that a sampling producer gathers before it tells of them while its lane is under pressure.
+const SAMPLED_MAX: u64 = 1_024;
+
+/// A producer's mode.
+#[derive(Debug)]
+pub(super) struct Backpressure {
+    mode: BackpressureMode,
+    sampler: Option<Box<Sampler>>,
+    /// Number of the producer.
+    producer: u64,
+}
+
+/// The event that finds no room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Homeless {
+    pub(super) session: SessionId,
+    /// Bytes of its record.
+    pub(super) bytes: usize,
+}
+
+impl Backpressure {
+    pub(super) fn new(mode: BackpressureMode, producer: u64) -> Self {
+        let sampler = match mode {
+            BackpressureMode::Sample { rate } => Some(Box::new(Sampler::new(rate))),
+            _ => None,
+        };
+        Self { mode, sampler, producer }
+    }
+
+    /// What lanes of this mode do when they are nearly full.
+    pub(super) fn overflow(&self) -> Overflow {
+        match self.mode {
+            BackpressureMode::DropOldest => Overflow::Evict,
+            BackpressureMode::Sample { .. } => Overflow::Choose,
+            _ => Overflow::Refuse,
+        }
+    }
+
+    /// Finds room for the event, or says what became of it.
+    ///
+    /// # Errors
+    /// The event was handed back, or let go: [`IngestionError::is_drop`].
+    #[cold]
+    pub(super) fn claim<'l>(
+        &mut self,
+        control: &ShardControl,
+        link: &'l mut Link,
+        clock: &mut TimestampGenerator,
+        event: Homeless,
+    ) -> IngestionResult<Claim<'l>> {
+        control.wake();
+        let has_room = match self.mode {
+            BackpressureMode::Block { deadline } => {
+                wait_for_room(control, &mut link.lane, event.bytes, deadline);
+                true
+            }
+            BackpressureMode::DropOldest => {
+                make_room(&mut link.lane, event.bytes);
+                true
+            }
+            BackpressureMode::Sample { .. } => self.chooses(link, clock, event),
+            BackpressureMode::FailProducer | BackpressureMode::DropNewest => {
+                link.tell(clock);
+                true
+            }
+        };
+        if control.is_closing() || control.view().poison().is_some() {
+            return Err(link.refuse(control));
+        }
+        // Twice, because the borrow of a claim that is returned cannot be given up again.
+        if !has_room || link.lane.claim_reserve(event.bytes).is_err() {
+            return Err(self.let_go(control, link, event));
+        }
+        link.lane.claim_reserve(event.bytes).map_err(|_| IngestionError::Backpressure { shard: control.id() })
+    }
+
+    /// Whether a sampling producer keeps the event.
+    fn chooses(&mut self, link: &mut Link, clock: &mut TimestampGenerator, event: Homeless) -> bool {
+        let pressed = link.lane.is_pressed(event.bytes);
+        if !pressed || link.untold() >= SAMPLED_MAX {
+            link.tell(clock);
+        }
+        !pressed || self.sampler.as_mut().is_none_or(|sampler| sampler.keeps(event.session))
+    }
+
+    fn let_go(&self, control: &ShardControl, link: &mut Link, event: Homeless) -> IngestionError {
+        let shard = control.id();
+        match self.mode {
+            BackpressureMode::FailProducer | BackpressureMode::Block { .. } => link.refuse(control),
+            BackpressureMode::DropNewest | BackpressureMode::DropOldest => {
+                link.let_go(self.producer, event.session, DropReason::Newest);
+                IngestionError::Dropped { shard }
+            }
+            BackpressureMode::Sample { .. } => {
+                link.let_go(self.producer, event.session, DropReason::Sampled);
+                IngestionError::Sampled { shard }
+            }
+        }
+    }
+}
+
+/// Gives up the oldest events of the lane. Where its shard copies them at this moment, the reserve has to do; where that
+/// is used up, too, waits for the copy.
+fn make_room(lane: &mut LaneWriter, bytes: usize) {
+    for _ in 0..LOOKS {
+        if lane.evict(bytes).is_some() || lane.claim_reserve(bytes).is_ok() {
+            return;
+        }
+        std::hint::spin_loop();
+    }
+}
+
+/// Waits until the lane has room, for `deadline` at most, or until the shard takes nothing more.
+fn wait_for_room(control: &ShardControl, lane: &mut LaneWriter, bytes: usize, deadline: Duration) {
+    // A deadline beyond what an instant can hold cannot be told from none.
+    let deadline = Instant::now().checked_add(deadline);
+    loop {
+        let listener = control.next_move();
+        let ended = control.is_closing() || control.view().is_full() || control.view().poison().is_some();
+        if lane.claim(bytes).is_ok() || ended || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return;
+        }
+        wait(listener, deadline);
+    }
+}
+
+fn wait(listener: event_listener::EventListener, deadline: Option<Instant>) {
+    use event_listener::Listener;
+    match deadline {
+        Some(deadline) => drop(listener.wait_deadline(deadline)),
+        None => listener.wait(),
+    }
+}
