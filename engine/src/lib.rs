@@ -15,9 +15,10 @@ mod parts;
 mod producer;
 mod route;
 mod shard;
+mod stats;
 mod timestamp;
 
-pub use bus::{EventBus, EventBusStats};
+pub use bus::EventBus;
 pub use config::{BackpressureMode, Driver, EventBusConfig, EventBusConfigBuilder, Host, LogConfig, PlacementConfig};
 pub use consumer::{
     BlockingSubscription, CompiledFilter, ConsumeRequest, ConsumeResponse, CursorFault, Damage, EventBatch, Events,
@@ -38,6 +39,7 @@ pub use producer::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
 pub use rkyv;
 pub use route::{IntoSession, session_id};
 pub use shard::{LaneStats, ShardStats};
+pub use stats::EventBusStats;
 pub use tapeline_storage::format::{FORMAT_VERSION, Kind, LogId, Sequence, SessionId};
 pub use tapeline_storage::log::{Cut, Durability, LogView, Poison};
 pub use tapeline_storage::read::Visibility;

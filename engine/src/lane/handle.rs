@@ -67,6 +67,8 @@ pub(super) struct Losses {
     pub(super) notes: AtomicU64,
     /// Events that went back to their producer.
     pub(super) refused: AtomicU64,
+    /// Those among them that had been published, too late to be taken.
+    pub(super) withdrawn: AtomicU64,
 }
 
 /// Each is set once. On a line of their own: the producer looks at them without a miss.
@@ -99,6 +101,7 @@ impl Numbers {
                 told: zero(),
                 notes: zero(),
                 refused: zero(),
+                withdrawn: zero(),
             },
             hold: Hold::new(),
             ends: Ends { closed: AtomicBool::new(false), abandoned: AtomicBool::new(false) },
@@ -143,7 +146,7 @@ pub(super) fn add(number: &AtomicU64, more: u64) {
 /// ahead of what it is made of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct LaneCounts {
-    /// Records published, notes included.
+    /// Records published, notes included, but for those that were withdrawn.
     pub(crate) records: u64,
     /// Those among them that tell of drops.
     pub(crate) notes: u64,
@@ -192,7 +195,7 @@ impl LaneHandle {
         let drops = self.numbers.drops();
         let notes = losses.notes.load(Ordering::Relaxed);
         LaneCounts {
-            records: self.records(),
+            records: self.records().saturating_sub(losses.withdrawn.load(Ordering::Relaxed)),
             notes,
             taken,
             drops,

@@ -220,9 +220,10 @@ impl LaneWriter {
         );
     }
 
-    /// Counts an event that went back to its producer.
-    pub(crate) fn count_refused(&self) {
-        add(&self.numbers.losses.refused, 1);
+    /// Counts events that went back to their producer; `withdrawn` of them had been published.
+    pub(crate) fn count_refused(&self, events: u64, withdrawn: u64) {
+        add(&self.numbers.losses.refused, events);
+        add(&self.numbers.losses.withdrawn, withdrawn);
     }
 
     /// A note in the lane tells of this many of them.

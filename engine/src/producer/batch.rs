@@ -14,6 +14,8 @@ pub struct ProducerBatch<'p> {
     session: Session,
     /// Events since the clock was read.
     followers: u32,
+    /// Events since the last publish.
+    events: u64,
 }
 
 /// Events of a batch that follow one reading of the clock. Reading it costs more than all the rest of a push.
@@ -21,7 +23,7 @@ const FOLLOWERS_MAX: u32 = 15;
 
 impl<'p> ProducerBatch<'p> {
     pub(super) fn new(producer: &'p mut Producer, session: Session) -> Self {
-        Self { producer, session, followers: FOLLOWERS_MAX }
+        Self { producer, session, followers: FOLLOWERS_MAX, events: 0 }
     }
 
     /// Adds an event. Its ticket counts once the batch is published. The clock is read for the first event after a
@@ -32,7 +34,9 @@ impl<'p> ProducerBatch<'p> {
     #[inline]
     pub fn push(&mut self, kind: Kind, payload: &[u8]) -> IngestionResult<Ticket> {
         let looks = self.looks();
-        self.producer.write(self.session, kind, payload, looks, false)
+        let ticket = self.producer.write(self.session, kind, payload, looks, false)?;
+        self.events += 1;
+        Ok(ticket)
     }
 
     /// Adds a value of an rkyv type, as [`Producer::emit_archived`] would.
@@ -44,7 +48,9 @@ impl<'p> ProducerBatch<'p> {
         T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
     {
         let looks = self.looks();
-        self.producer.write_archived(self.session, kind, value, looks, false)
+        let ticket = self.producer.write_archived(self.session, kind, value, looks, false)?;
+        self.events += 1;
+        Ok(ticket)
     }
 
     /// Whether the clock is read for the next event.
@@ -62,7 +68,7 @@ impl<'p> ProducerBatch<'p> {
     #[inline]
     pub fn publish(&mut self) -> IngestionResult<()> {
         self.followers = FOLLOWERS_MAX;
-        self.producer.publish(self.session.shard())
+        self.producer.publish(self.session.shard(), std::mem::take(&mut self.events))
     }
 }
 

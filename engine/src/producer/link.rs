@@ -60,7 +60,7 @@ impl Link {
     /// Counts an event that goes back to its producer.
     #[cold]
     pub(super) fn refuse(&self, control: &ShardControl) -> crate::error::IngestionError {
-        self.lane.count_refused();
+        self.lane.count_refused(1, 0);
         super::refusal(control)
     }
 }

@@ -259,19 +259,19 @@ impl Producer {
         let timestamp = fill(&mut claim, &mut self.clock)?;
         let ticket = Ticket::new(shard, claim.commit(), timestamp);
         if publishes && !publish(&mut link.lane) {
-            self.settle(shard)?;
+            self.settle(shard, 1)?;
         }
         Ok(ticket)
     }
 
-    /// Publishes what was written to a shard.
+    /// Publishes what was written to a shard: so many events.
     #[inline(always)]
-    fn publish(&mut self, shard: u16) -> IngestionResult<()> {
+    fn publish(&mut self, shard: u16, events: u64) -> IngestionResult<()> {
         if self.is_forked() {
             return Err(IngestionError::Forked);
         }
         let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok(()) };
-        if publish(&mut link.lane) { Ok(()) } else { self.settle(shard) }
+        if publish(&mut link.lane) { Ok(()) } else { self.settle(shard, events) }
     }
 
     /// Whether this process is a child of the one that opened the bus. Two loads.
@@ -299,13 +299,15 @@ impl Producer {
     /// A lane was closed before its events were published, which takes them back, or while they were: then waits until
     /// it is known whether the shard still took them.
     #[cold]
-    fn settle(&mut self, shard: u16) -> IngestionResult<()> {
+    fn settle(&mut self, shard: u16, events: u64) -> IngestionResult<()> {
         let control = &self.parts.shards()[usize::from(shard)];
         let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok(()) };
         let handle = link.lane.handle();
         let published = handle.published();
-        if link.lane.discard() || control.wait_reached(&Barrier::of(handle, published), Reach::Appended).is_err() {
-            return Err(link.refuse(control));
+        let is_back = link.lane.discard();
+        if is_back || control.wait_reached(&Barrier::of(handle, published), Reach::Appended).is_err() {
+            link.lane.count_refused(events, if is_back { 0 } else { events });
+            return Err(refusal(control));
         }
         Ok(())
     }

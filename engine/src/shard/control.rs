@@ -130,17 +130,16 @@ impl LaneTotals {
         self.records.saturating_sub(self.notes) + self.drops.newest + self.drops.sampled
     }
 
-    /// Adds a lane. `stopped`: its shard takes nothing more, so what it has not taken never was.
-    fn add(&mut self, lane: &LaneHandle, stopped: bool) {
+    fn add(&mut self, lane: &LaneHandle) {
         let counts = lane.counts();
         let gone = counts.taken + counts.drops.oldest;
         self.lanes += 1;
-        self.records += if stopped { gone } else { counts.records.max(gone) };
+        self.records += counts.records.max(gone);
         self.notes += counts.notes;
         self.taken += counts.taken;
         self.drops += counts.drops;
         self.refused += counts.refused;
-        self.bytes_pending += if stopped { 0 } else { counts.pending_bytes };
+        self.bytes_pending += counts.pending_bytes;
         self.capacity_bytes += lane.capacity_bytes() as u64;
     }
 }
@@ -277,7 +276,7 @@ impl ShardControl {
     pub(super) fn retire(&self, lane: LaneHandle) {
         let mut lanes = lock(&self.lanes);
         let Lanes { present, retired } = &mut *lanes;
-        retired.add(&lane, true);
+        retired.add(&lane);
         // Those that are gone are none of those there are.
         (retired.lanes, retired.capacity_bytes) = (0, 0);
         present.retain(|other| !other.is_same(&lane));
@@ -285,19 +284,17 @@ impl ShardControl {
 
     /// A lock, and a dozen loads for each lane.
     pub(crate) fn lane_totals(&self) -> LaneTotals {
-        let stopped = self.is_stopped();
         let lanes = lock(&self.lanes);
         let mut totals = lanes.retired;
-        lanes.present.iter().for_each(|lane| totals.add(lane, stopped));
+        lanes.present.iter().for_each(|lane| totals.add(lane));
         totals
     }
 
     /// Numbers of each lane there is.
     pub(crate) fn lane_stats(&self) -> Vec<LaneStats> {
-        let stopped = self.is_stopped();
         let one = |lane: &LaneHandle| {
             let mut totals = LaneTotals::default();
-            totals.add(lane, stopped);
+            totals.add(lane);
             LaneStats {
                 producer: lane.producer(),
                 shard_id: self.id,

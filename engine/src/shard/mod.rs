@@ -81,7 +81,7 @@ impl<B: Background> Shard<B> {
         let worked = self.log.turn(now, self.control.is_awaited());
         let chored = self.do_chores(now);
         let advanced = self.watermarks() != before;
-        if advanced {
+        if advanced || self.slots.iter().any(LaneSlot::is_served) {
             self.acknowledge();
         }
         if self.tell_refusal() || advanced {
@@ -206,8 +206,11 @@ impl<B: Background> Shard<B> {
         }
         loop {
             let now = clock();
-            let drained = self.drain(now);
-            let pending = self.slots.iter().any(LaneSlot::has_pending);
+            let mut drained = self.drain(now);
+            for slot in self.slots.iter_mut().filter(|slot| !slot.has_pending()) {
+                drained += slot.tell_the_rest(&self.control, &mut self.log, now);
+            }
+            let pending = self.slots.iter().any(|slot| slot.has_pending() || slot.untold().total() > 0);
             let worked = self.log.turn(now, true);
             while let Some(chore) = self.log.next_chore() {
                 self.log.chore_done(chore.run(), now);
@@ -218,10 +221,6 @@ impl<B: Background> Shard<B> {
             if drained == 0 && !worked {
                 self.log.wait(self.control.doorbell(), Duration::from_millis(1));
             }
-        }
-        let now = clock();
-        for slot in &mut self.slots {
-            let _ = slot.tell_the_rest(&self.control, &mut self.log, now);
         }
         // The outcome is in the view, where those who wait look.
         let _ = self.log.close(self.control.doorbell(), &mut clock);

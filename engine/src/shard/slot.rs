@@ -70,17 +70,22 @@ impl LaneSlot {
         drained
     }
 
-    /// The producer is gone: writes notes of what it could not tell itself. Returns how many.
+    /// The producer is gone or its lane closed: writes notes of what it could not tell itself. Returns how many.
     pub(super) fn tell_the_rest(&mut self, control: &ShardControl, log: &mut Log, now: u64) -> usize {
-        let untold = match self.reader.is_evicting() {
-            true => self.reader.drops().since(self.told),
-            // Its mode has one reason only.
-            false => match (self.reader.drops(), self.reader.untold().saturating_sub(self.told.total())) {
-                (drops, newest) if drops.sampled == 0 => Drops { newest, ..Drops::default() },
-                (_, sampled) => Drops { sampled, ..Drops::default() },
-            },
-        };
-        self.tell(control, log, now, untold)
+        self.tell(control, log, now, self.untold())
+    }
+
+    /// Drops that no note tells of. Exact once the producer is gone or its lane closed.
+    pub(super) fn untold(&self) -> Drops {
+        if self.reader.is_evicting() {
+            return self.reader.drops().since(self.told);
+        }
+        // The mode of such a lane has one reason only.
+        let events = self.reader.untold().saturating_sub(self.told.total());
+        match self.reader.drops().sampled {
+            0 => Drops { newest: events, ..Drops::default() },
+            _ => Drops { sampled: events, ..Drops::default() },
+        }
     }
 
     /// Writes a note for each reason that has drops. Returns how many found room.

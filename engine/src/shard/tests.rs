@@ -17,6 +17,7 @@ use crate::error::IngestionError;
 use crate::parts::BusParts;
 use crate::producer::{Producer, ProducerOptions, Ticket};
 
+mod books;
 mod readers;
 
 const LOG: LogId = LogId([9; 16]);

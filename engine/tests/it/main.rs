@@ -5,6 +5,7 @@
 mod contents;
 mod cursors;
 mod failures;
+mod flow;
 mod gaps;
 mod kill;
 mod lifecycle;
