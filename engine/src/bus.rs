@@ -1,16 +1,12 @@
 //! The bus: holds the parts and hands them out.
 
 use std::borrow::Borrow;
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
-use tapeline_storage::format::LogId;
-use tapeline_storage::log::{Durability, LogDirectory, LogOptions, LogView};
-use tapeline_storage::read::open_shard;
+use tapeline_storage::format::{Era, Eras, LogId, Sequence};
+use tapeline_storage::log::LogView;
 
-use crate::budget::MemoryBudget;
 use crate::config::EventBusConfig;
 use crate::consumer::{
     ConsumeRequest, ConsumeResponse, NamedCursor, Replay, ReplayRequest, SubscribeRequest, Subscription, list_cursors,
@@ -18,12 +14,12 @@ use crate::consumer::{
 };
 use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionError, IngestionResult};
 use crate::event::{Event, RawEvent};
+use crate::foundry::{Foundry, Made};
 use crate::parts::BusParts;
 use crate::producer::{Producer, ProducerOptions, local};
 use crate::route::IntoSession;
-use crate::shard::{LaneStats, Reach, ShardControl, ShardSpec, ShardStats, place, start};
+use crate::shard::{LaneStats, Reach, ShardControl, ShardStats};
 use crate::stats::EventBusStats;
-use crate::timestamp::Clock;
 
 /// An event bus: shards on pinned threads, fed by producers, read by consumers.
 ///
@@ -32,10 +28,8 @@ use crate::timestamp::Clock;
 #[derive(Debug)]
 pub struct EventBus {
     parts: Arc<BusParts>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    foundry: Arc<Foundry>,
     is_shutdown_completed: AtomicBool,
-    /// Holds the directory's lock.
-    _directory: Option<LogDirectory>,
 }
 
 impl EventBus {
@@ -47,48 +41,16 @@ impl EventBus {
     /// damaged where it was acknowledged, or a kernel that refuses what the configuration insists on.
     pub async fn new(config: EventBusConfig) -> AdapterResult<Self> {
         config.validate()?;
-        let now = Clock::global().now();
-        let directory = match &config.log.directory {
-            Some(path) => Some(open_directory(path, &config, now)?),
-            None => None,
-        };
-        let log_id = directory.as_ref().map_or_else(|| LogId(random()), |directory| directory.meta().log_id);
-        let memory = MemoryBudget::new(config.memory_budget);
-        let mut opening = Opening::default();
-        let mut receivers = Vec::new();
-        for spec in specs(&config, log_id, directory.as_ref(), &memory)? {
-            let shard = spec.log.shard;
-            let (thread, receiver) = start(spec)
-                .map_err(|error| AdapterError::Fatal { shard, message: format!("cannot start a thread: {error}") })?;
-            opening.threads.push(thread);
-            receivers.push((shard, receiver));
-        }
-        let (mut last_timestamp, mut failure) = (0, None);
-        for (shard, receiver) in receivers {
-            match receiver.await {
-                Ok(Ok(started)) => {
-                    last_timestamp = last_timestamp.max(started.last_timestamp);
-                    opening.shards.extend(started.take());
-                }
-                Ok(Err(error)) => failure = failure.or(Some(error)),
-                Err(_) => {
-                    let message = "its thread ended while it opened".to_owned();
-                    failure = failure.or(Some(AdapterError::Fatal { shard, message }));
-                }
-            }
-        }
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        let (archived, last) = open_archived(&config, directory.as_ref())?;
+        let foundry = Foundry::open(config)?;
+        let started = foundry.shards_at_start();
+        let Made { shards, last_timestamp } = foundry.make(0..started).await?;
+        let mut opening = Opening(shards);
+        let (archived, last) = foundry.open_archived(started)?;
         let floor = last_timestamp.max(last) + 1;
-        let (threads, shards) = opening.take();
-        Ok(Self {
-            parts: Arc::new(BusParts::new(log_id, shards, archived, &config, memory, floor)),
-            threads: Mutex::new(threads),
-            is_shutdown_completed: AtomicBool::new(false),
-            _directory: directory,
-        })
+        let eras = open_eras(&foundry, &opening.0, &archived)?;
+        let shards = std::mem::take(&mut opening.0);
+        let parts = Arc::new(BusParts::new(&foundry, shards, archived, eras, floor));
+        Ok(Self { parts, foundry: Arc::new(foundry), is_shutdown_completed: AtomicBool::new(false) })
     }
 
     /// Ingests an event through a producer that is kept for the calling thread. Returns the shard and the timestamp.
@@ -153,8 +115,9 @@ impl EventBus {
     /// [`AdapterError`], where that cannot be.
     pub async fn flush(&self) -> AdapterResult<()> {
         self.parts.check_fork()?;
-        let barriers: Vec<_> = self.parts.shards().iter().map(|shard| shard.barrier()).collect();
-        for (shard, barrier) in self.parts.shards().iter().zip(&barriers) {
+        let shards = self.parts.shards();
+        let barriers: Vec<_> = shards.iter().map(|shard| shard.barrier()).collect();
+        for (shard, barrier) in shards.iter().zip(&barriers) {
             shard.reached(barrier, Reach::Durable).await?;
         }
         Ok(())
@@ -182,7 +145,8 @@ impl EventBus {
     /// [`ConsumerError`](crate::ConsumerError).
     pub async fn replay_with(&self, request: ReplayRequest) -> ConsumerResult<Replay> {
         self.parts.settle().await?;
-        Replay::new(self.log_id(), self.parts.views().collect(), &request)
+        let replay = Replay::new(self.log_id(), self.parts.views().collect(), &request)?;
+        Ok(replay.with_eras(self.parts.eras()))
     }
 
     /// Events from a place on, then live ones. What was ingested in this process before the call is before
@@ -256,7 +220,7 @@ impl EventBus {
 
     /// Shards that take events.
     pub fn num_shards(&self) -> u16 {
-        self.parts.shards().len() as u16
+        self.parts.route().get().active()
     }
 
     /// Whether the bus has been asked to end.
@@ -285,12 +249,12 @@ impl EventBus {
     pub async fn shutdown_via_ref(&self) -> AdapterResult<()> {
         self.parts.check_fork()?;
         self.ask_to_end();
-        for shard in self.parts.shards() {
+        for shard in self.parts.shards().iter() {
             shard.stopped().await;
         }
         self.join();
-        match self.parts.shards().iter().find_map(|shard| shard.view().poison()) {
-            Some(poison) => Err(AdapterError::Poisoned(Box::new(poison.clone()))),
+        match self.parts.shards().iter().find_map(|shard| shard.view().poison().cloned()) {
+            Some(poison) => Err(AdapterError::Poisoned(Box::new(poison))),
             None => Ok(()),
         }
     }
@@ -301,11 +265,7 @@ impl EventBus {
     }
 
     fn join(&self) {
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            // A shard that panicked has marked itself stopped; the panic has been printed.
-            let _ = thread.join();
-        }
+        self.foundry.join();
         self.is_shutdown_completed.store(true, Ordering::Release);
     }
 }
@@ -313,9 +273,7 @@ impl EventBus {
 impl Drop for EventBus {
     fn drop(&mut self) {
         if self.parts.is_forked() {
-            // The threads are the parent's.
-            let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
-            threads.drain(..).for_each(std::mem::forget);
+            self.foundry.forget_threads();
             return;
         }
         self.ask_to_end();
@@ -323,85 +281,25 @@ impl Drop for EventBus {
     }
 }
 
-/// Shards of a bus that is being opened. If the opening fails or is abandoned they end.
-#[derive(Default)]
-struct Opening {
-    threads: Vec<JoinHandle<()>>,
-    shards: Vec<Arc<ShardControl>>,
-}
-
-impl Opening {
-    fn take(mut self) -> (Vec<JoinHandle<()>>, Vec<Arc<ShardControl>>) {
-        (std::mem::take(&mut self.threads), std::mem::take(&mut self.shards))
-    }
-}
+/// Shards of a bus that is being opened. If the opening fails they end.
+struct Opening(Vec<Arc<ShardControl>>);
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        self.shards.iter().for_each(|shard| shard.stop());
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        self.0.iter().for_each(|shard| shard.stop());
     }
 }
 
-fn open_directory(path: &Path, config: &EventBusConfig, now: u64) -> AdapterResult<LogDirectory> {
-    let page_cache = config.log.durability == Durability::PageCache;
-    Ok(LogDirectory::open(path, config.num_shards, LogId(random()), now, page_cache)?)
-}
-
-/// The shards that the log has beyond the configured number: they take no events, and stay readable. Returned with the
-/// largest timestamp in them.
-fn open_archived(config: &EventBusConfig, directory: Option<&LogDirectory>) -> AdapterResult<(Vec<Arc<LogView>>, u64)> {
-    let (mut views, mut last_timestamp) = (Vec::new(), 0);
-    if let Some(directory) = directory {
-        for shard in config.num_shards..directory.meta().shards {
-            let (view, last) = open_shard(&directory.shard(shard)?, directory.meta().log_id, shard)?;
-            views.push(view);
-            last_timestamp = last_timestamp.max(last);
-        }
+/// The eras of the log, the one that begins now included: what this process ingests comes after everything else, though
+/// its sessions may lie in other shards than before.
+fn open_eras(foundry: &Foundry, shards: &[Arc<ShardControl>], archived: &[Arc<LogView>]) -> AdapterResult<Eras> {
+    let mut eras = foundry.eras()?;
+    let views = shards.iter().map(|shard| shard.view()).chain(archived);
+    let starts: Vec<_> = views.map(|view| view.appended()).collect();
+    let has_moved = starts.len() > 1 && starts.iter().any(|start| *start > Sequence::ZERO);
+    if has_moved || !eras.is_empty() {
+        eras.begin(Era { active: foundry.config().num_shards, starts });
+        foundry.save_eras(&eras)?;
     }
-    Ok((views, last_timestamp))
-}
-
-/// What each shard is started with.
-fn specs(
-    config: &EventBusConfig,
-    log_id: LogId,
-    directory: Option<&LogDirectory>,
-    memory: &Arc<MemoryBudget>,
-) -> AdapterResult<Vec<ShardSpec>> {
-    let places = place(config.num_shards, config.placement.cores.as_deref());
-    let one = |(shard, place): (u16, _)| {
-        let files = match directory {
-            Some(directory) => Some((directory.shard(shard)?, directory.mode())),
-            None => None,
-        };
-        let log = LogOptions {
-            segment_bytes: config.log.segment_bytes,
-            commit_interval_ns: u64::try_from(config.log.commit_interval.as_nanos()).unwrap_or(u64::MAX),
-            blocks: config.blocks(),
-            durability: config.log.durability,
-            ..LogOptions::new(log_id, shard, u64::from_le_bytes(random()))
-        };
-        // The configuration has room for every shard.
-        let memory = memory.take(config.memory_bytes()).unwrap_or_default();
-        Ok(ShardSpec { log, place, host: config.placement.host, driver: config.placement.driver, files, memory })
-    };
-    (0..).zip(places).map(one).collect()
-}
-
-/// Random bytes of the operating system; without them, of the clock and an address.
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    if getrandom::fill(&mut bytes).is_err() {
-        let mix = xxhash_rust::xxh3::xxh3_128_with_seed(
-            &Clock::global().now().to_le_bytes(),
-            (&raw const bytes).addr() as u64,
-        );
-        for (byte, mixed) in bytes.iter_mut().zip(mix.to_le_bytes()) {
-            *byte = mixed;
-        }
-    }
-    bytes
+    Ok(eras)
 }

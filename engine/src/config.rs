@@ -195,6 +195,11 @@ impl EventBusConfig {
         }
     }
 
+    /// Most shards that there may be.
+    pub(crate) fn max_shards(&self) -> u16 {
+        self.num_shards
+    }
+
     /// Memory for blocks per shard, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let default = if self.log.directory.is_none() { 64 } else { 16 };

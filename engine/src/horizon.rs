@@ -50,7 +50,8 @@ impl BusParts {
         let mut horizon = Clock::global().now().saturating_sub(CLOCK_SKEW_NS).max(self.timestamp_floor());
         all_threads_fence();
         let mut barriers = Vec::new();
-        for shard in self.shards() {
+        let shards = self.shards();
+        for shard in shards.iter() {
             // A lane that is made after this has its first event's time read after this.
             let (since, barrier) = shard.pending();
             horizon = horizon.min(since);
@@ -60,7 +61,7 @@ impl BusParts {
             Visibility::Appended => Reach::Appended,
             Visibility::Durable => Reach::Durable,
         };
-        for (shard, barrier) in self.shards().iter().zip(&barriers) {
+        for (shard, barrier) in shards.iter().zip(&barriers) {
             match shard.reached(barrier, reach).await {
                 Ok(()) => {}
                 // Nothing more of this shard will ever be readable.

@@ -1,27 +1,33 @@
 //! What a bus's producers and consumers share of it: its shards, what they know of each other, a few settings. Holds no
 //! thread and no file.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use tapeline_storage::format::LogId;
+use tapeline_storage::format::{Eras, LogId};
 use tapeline_storage::log::LogView;
 
 use crate::budget::MemoryBudget;
-use crate::config::{BackpressureMode, EventBusConfig};
+use crate::config::BackpressureMode;
 use crate::consumer::Readers;
 use crate::error::{AdapterError, AdapterResult, ConfigError, IngestionError, IngestionResult};
+use crate::foundry::Foundry;
 use crate::lane::{LaneOptions, Overflow};
 use crate::producer::{ProducerOptions, fork};
+use crate::route::{Route, RouteInForce};
 use crate::shard::{Reach, ShardControl};
 
 /// Shared parts of one bus.
 #[derive(Debug)]
 pub(crate) struct BusParts {
     log_id: LogId,
-    shards: Vec<Arc<ShardControl>>,
+    /// All that were started, by number. Replaced as a whole when one comes.
+    shards: RwLock<Arc<[Arc<ShardControl>]>>,
+    shard_count: AtomicUsize,
     /// Shards of earlier configurations, for reading.
     archived: Vec<Arc<LogView>>,
+    route: RouteInForce,
+    eras: RwLock<Arc<Eras>>,
     lane_options: LaneOptions,
     backpressure_mode: BackpressureMode,
     memory: Arc<MemoryBudget>,
@@ -35,25 +41,30 @@ pub(crate) struct BusParts {
 
 impl BusParts {
     pub(crate) fn new(
-        log_id: LogId,
+        foundry: &Foundry,
         shards: Vec<Arc<ShardControl>>,
         archived: Vec<Arc<LogView>>,
-        config: &EventBusConfig,
-        memory: Arc<MemoryBudget>,
+        eras: Eras,
         timestamp_floor: u64,
     ) -> Self {
         fork::watch();
+        let config = foundry.config();
+        let route = Route::first(config.num_shards);
+        shards.iter().for_each(|shard| shard.set_route(route));
         Self {
-            log_id,
-            shards,
+            log_id: foundry.log_id(),
+            shard_count: AtomicUsize::new(shards.len()),
+            shards: RwLock::new(shards.into()),
             archived,
+            route: RouteInForce::new(route),
+            eras: RwLock::new(Arc::new(eras)),
             lane_options: LaneOptions {
                 capacity_bytes: config.lane_bytes,
                 capacity_events: config.ring_buffer_capacity,
                 overflow: Overflow::Refuse,
             },
             backpressure_mode: config.backpressure_mode,
-            memory,
+            memory: Arc::clone(foundry.memory()),
             timestamp_floor,
             fork_generation: fork::generation(),
             readers: Readers::new(config.log.directory.as_deref()),
@@ -66,18 +77,52 @@ impl BusParts {
         self.log_id
     }
 
-    pub(crate) fn shards(&self) -> &[Arc<ShardControl>] {
-        &self.shards
+    /// All shards that were started, by number. A lock and a reference count.
+    pub(crate) fn shards(&self) -> Arc<[Arc<ShardControl>]> {
+        Arc::clone(&self.shards.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The shard of this number, if it takes events.
-    pub(crate) fn shard(&self, shard: u16) -> Option<&ShardControl> {
-        self.shards.get(usize::from(shard)).map(|shard| &**shard)
+    /// The shard of this number, if it was started.
+    pub(crate) fn shard(&self, shard: u16) -> Option<Arc<ShardControl>> {
+        self.shards().get(usize::from(shard)).cloned()
+    }
+
+    /// Adds the shard of the next number. It takes events once a route leads to it.
+    pub(crate) fn add_shard(&self, shard: Arc<ShardControl>) {
+        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+        *shards = shards.iter().cloned().chain([shard]).collect();
+        // SYNC: pairs with the Acquire load in shard_count(): whoever reads events of a later route sees the shard.
+        self.shard_count.store(shards.len(), Ordering::Release);
+        drop(shards);
+        self.readers.tell_of_shard();
+    }
+
+    /// How many shards were started. One load.
+    #[inline]
+    pub(crate) fn shard_count(&self) -> usize {
+        self.shard_count.load(Ordering::Acquire)
     }
 
     /// What readers see: the shards', then the archived ones.
     pub(crate) fn views(&self) -> impl Iterator<Item = Arc<LogView>> {
-        self.shards.iter().map(|shard| shard.view()).chain(&self.archived).cloned()
+        let shards: Vec<_> = self.shards().iter().map(|shard| Arc::clone(shard.view())).collect();
+        shards.into_iter().chain(self.archived.iter().cloned())
+    }
+
+    /// Which shards take events.
+    #[inline(always)]
+    pub(crate) fn route(&self) -> &RouteInForce {
+        &self.route
+    }
+
+    /// The eras of the log. Read after a watermark, it knows the era of everything below that.
+    pub(crate) fn eras(&self) -> Arc<Eras> {
+        Arc::clone(&self.eras.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has readers know of another era, before any event of it can be read.
+    pub(crate) fn set_eras(&self, eras: Eras) {
+        *self.eras.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(eras);
     }
 
     /// Size of the lanes of a producer.
@@ -128,7 +173,7 @@ impl BusParts {
     /// [`AdapterError`].
     pub(crate) async fn settle(&self) -> AdapterResult<()> {
         self.check_fork()?;
-        for shard in &self.shards {
+        for shard in self.shards().iter() {
             match shard.reached(&shard.barrier(), Reach::Appended).await {
                 Err(AdapterError::StorageFull { .. } | AdapterError::Poisoned(_) | AdapterError::Shutdown) => {}
                 outcome => outcome?,

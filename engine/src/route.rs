@@ -2,12 +2,73 @@
 //!
 //! Both functions are pure and fixed for ever: the ids of named sessions lie on disk, and one shard holds the whole of
 //! a session only as long as every process sends it there.
+//!
+//! How many shards take events is the [`Route`]. It changes while producers work: a producer looks at it after it has
+//! noted that it is about to publish, so that whoever changes it knows who may still go by the old one.
 
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tapeline_storage::format::SessionId;
 use xxhash_rust::xxh3::xxh3_128;
+
+/// A number of shards that take events, and how many changes led to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route(u64);
+
+impl Route {
+    /// The first route of a bus.
+    pub(crate) fn first(active: u16) -> Self {
+        Self(1 << 16 | u64::from(active))
+    }
+
+    /// The route after this one.
+    pub(crate) fn next(self, active: u16) -> Self {
+        Self((self.number() + 1) << 16 | u64::from(active))
+    }
+
+    /// Shards 0 to `active - 1` take events.
+    pub(crate) fn active(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// Rises with each change.
+    pub(crate) fn number(self) -> u64 {
+        self.0 >> 16
+    }
+
+    /// The shard of a session; of a producer's events without one.
+    pub(crate) fn shard_of(self, session: SessionId, producer: u64) -> u16 {
+        match session {
+            SessionId::NONE => (producer % u64::from(self.active().max(1))) as u16,
+            session => shard_of(session, self.active()),
+        }
+    }
+}
+
+/// The route in force. On a line of its own, which every producer has in its cache.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct RouteInForce(AtomicU64);
+
+impl RouteInForce {
+    pub(crate) fn new(route: Route) -> Self {
+        Self(AtomicU64::new(route.0))
+    }
+
+    /// One load, most often of a line that is in the cache.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Route {
+        Route(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Has producers go by another route from now on; the fence that makes sure of it is the caller's.
+    pub(crate) fn set(&self, route: Route) {
+        self.0.store(route.0, Ordering::Release);
+    }
+}
 
 /// What can name a session.
 pub trait IntoSession {

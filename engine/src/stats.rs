@@ -53,7 +53,7 @@ impl BusParts {
         if self.is_forked() {
             return stats;
         }
-        for shard in self.shards() {
+        for shard in self.shards().iter() {
             // Before the lanes, so that no event counts as appended and not as ingested.
             let (appended, durable) = shard.progress();
             stats.notes += shard.notes();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tapeline_storage::format::{LogId, RecordView, Sequence, SessionId};
+use tapeline_storage::format::{Eras, LogId, RecordView, Sequence, SessionId};
 use tapeline_storage::log::{LogDirectory, LogView, OpenError, Segment};
 use tapeline_storage::read::{self, LogReader, ReadError, Step};
 
@@ -20,6 +20,7 @@ pub struct LogFiles {
     directory: LogDirectory,
     shards: Vec<Arc<LogView>>,
     damage: Vec<Damage>,
+    eras: Arc<Eras>,
 }
 
 /// What a log holds of one session.
@@ -105,7 +106,9 @@ impl LogFiles {
                 Err(error) => damage.push(Damage::of_open(shard, &error)),
             }
         }
-        Ok(Self { directory, shards, damage })
+        // After the shards: what they hold is of no later era.
+        let eras = Arc::new(directory.eras()?);
+        Ok(Self { directory, shards, damage, eras })
     }
 
     /// Identity of the log.
@@ -150,7 +153,8 @@ impl LogFiles {
     /// [`ConsumerError::InvalidFilter`].
     pub fn replay_with(&self, request: &ReplayRequest) -> ConsumerResult<Replay> {
         let broken = self.damage.iter().cloned().map(ConsumerError::Damaged);
-        Ok(Replay::new(self.log_id(), self.shards.clone(), request)?.with_errors(broken))
+        let replay = Replay::new(self.log_id(), self.shards.clone(), request)?;
+        Ok(replay.with_eras(Arc::clone(&self.eras)).with_errors(broken))
     }
 
     /// The sessions there are, by time of their first event. One scan.

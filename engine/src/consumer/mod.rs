@@ -3,7 +3,7 @@
 //!
 //! Reading order: `source` (one shard as blocks and gaps, on [`LogReader`](tapeline_storage::read::LogReader)),
 //! `selection` and `filter` (which events), `page` (events out of blocks), `request` (what can be asked for), `poll`,
-//! `sweep` (pages in order of time), `subscription`, `replay` and `pacing`, `cursor` and `named` (places that are kept),
+//! `order` (sessions that moved between shards), `sweep` (pages in order of time), `subscription`, `replay` and `pacing`, `cursor` and `named` (places that are kept),
 //! `wait` (the patience of a poll), `readers` (what consumers of one bus share).
 //!
 //! All of them read from memory, mappings and files, on the reader's own thread, and never touch a producer or a lane.
@@ -13,6 +13,7 @@ mod files;
 mod filter;
 mod gap;
 mod named;
+mod order;
 mod pacing;
 mod page;
 mod poll;

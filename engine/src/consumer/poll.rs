@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use tapeline_storage::format::LogId;
 use tapeline_storage::log::LogView;
+use tapeline_storage::read::Visibility;
 
 use super::cursor::{Cursor, CursorFault};
+use super::order;
 use super::page::{Found, copy_events};
 use super::request::{ConsumeRequest, ConsumeResponse, Ordering, ShardFailure, Start};
 use super::selection::Selection;
@@ -39,8 +41,7 @@ async fn in_shard_order(
     request: &ConsumeRequest,
     selection: Selection,
 ) -> ConsumerResult<ConsumeResponse> {
-    let views: Vec<_> = parts.views().collect();
-    let mut pager = Pager::new(parts.log_id(), &views, request, selection)?;
+    let mut pager = Pager::new(parts, request, selection)?;
     if !pager.has_shares() {
         parts.settle().await?;
     }
@@ -50,9 +51,9 @@ async fn in_shard_order(
         pager.read();
     }
     if pager.is_empty() && pager.limit > 0 && !request.wait.is_zero() {
-        let mut patience = Patience::new(parts, &pager.selection, request.visibility, request.wait);
+        let mut patience = Patience::new(parts, request.visibility, request.wait);
         loop {
-            patience.look();
+            patience.look(&pager.selection);
             pager.read();
             if !pager.is_empty() || pager.is_full() || !patience.wait().await {
                 break;
@@ -74,15 +75,22 @@ async fn in_time_order(
         None => Sweep::new(parts.log_id(), &views, request, selection, &mut page)?,
     };
     let (limit, visibility) = (request.limit, request.visibility);
-    sweep.read(parts.readers().horizon.known(visibility), limit, &mut page);
+    let known = parts.readers().horizon.known(visibility);
+    // Later than the horizon, which is not ahead of a shard that it does not know of.
+    sweep.adopt(parts.views());
+    sweep.read(known, limit, &mut page);
     if !(sweep.is_full(&page, limit) && sweep.has_more()) {
-        sweep.read(parts.look_at_horizon(visibility).await?, limit, &mut page);
+        let horizon = parts.look_at_horizon(visibility).await?;
+        sweep.adopt(parts.views());
+        sweep.read(horizon, limit, &mut page);
     }
     if is_empty(&page) && limit > 0 && !request.wait.is_zero() {
-        let mut patience = Patience::new(parts, sweep.selection(), visibility, request.wait);
+        let mut patience = Patience::new(parts, visibility, request.wait);
         loop {
-            patience.look();
-            sweep.read(parts.look_at_horizon(visibility).await?, limit, &mut page);
+            patience.look(sweep.selection());
+            let horizon = parts.look_at_horizon(visibility).await?;
+            sweep.adopt(parts.views());
+            sweep.read(horizon, limit, &mut page);
             if !is_empty(&page) || sweep.is_full(&page, limit) || !patience.wait().await {
                 break;
             }
@@ -101,9 +109,10 @@ fn is_empty(page: &ConsumeResponse) -> bool {
 
 /// A page in the making.
 #[derive(Debug)]
-pub(super) struct Pager {
-    log: LogId,
+pub(super) struct Pager<'p> {
+    parts: &'p BusParts,
     limit: usize,
+    visibility: Visibility,
     selection: Selection,
     sources: Vec<Source>,
     /// Places of shards that are not read.
@@ -112,13 +121,10 @@ pub(super) struct Pager {
     page: ConsumeResponse,
 }
 
-impl Pager {
-    pub(super) fn new(
-        log: LogId,
-        views: &[Arc<LogView>],
-        request: &ConsumeRequest,
-        selection: Selection,
-    ) -> ConsumerResult<Self> {
+impl<'p> Pager<'p> {
+    pub(super) fn new(parts: &'p BusParts, request: &ConsumeRequest, selection: Selection) -> ConsumerResult<Self> {
+        let (log, views): (_, Vec<_>) = (parts.log_id(), parts.views().collect());
+        let views = &views[..];
         let cursor = place(log, views, request.from_id.as_deref())?;
         if cursor.as_ref().is_some_and(|cursor| cursor.sweep.is_some()) {
             return Err(Cursor::refuse(CursorFault::OtherOrdering, log, views));
@@ -135,7 +141,20 @@ impl Pager {
             }
         }
         let cursor = cursor.unwrap_or_default();
-        Ok(Self { log, limit: request.limit, selection, sources, cursor, scanned: 0, page })
+        let (limit, visibility) = (request.limit, request.visibility);
+        Ok(Self { parts, limit, visibility, selection, sources, cursor, scanned: 0, page })
+    }
+
+    /// Takes in the shards that have come meanwhile.
+    fn adopt(&mut self) {
+        for view in self.parts.views().filter(|view| self.selection.has_shard(view.shard())) {
+            let shard = view.shard();
+            let is_known = self.sources.iter().any(|source| source.shard_id() == shard)
+                || self.page.failed_shards.iter().any(|failure| failure.shard_id == shard);
+            if !is_known {
+                self.sources.push(Source::at(&view, view.trimmed(), self.visibility));
+            }
+        }
     }
 
     /// Whether the page takes no more.
@@ -165,6 +184,7 @@ impl Pager {
     /// Reads what there is, until the page is full. Shards take turns; whoever has little leaves its share to the
     /// others.
     pub(super) fn read(&mut self) {
+        self.adopt();
         let mut hungry: Vec<usize> =
             (0..self.sources.len()).filter(|at| !self.has_failed(&self.sources[*at])).collect();
         // Whose turn it is follows from how far the shards were read, so that pages smaller than the number of shards
@@ -172,19 +192,25 @@ impl Pager {
         let read: u64 = self.sources.iter().map(|source| source.next_sequence().get()).fold(0, u64::wrapping_add);
         let first = read % hungry.len().max(1) as u64;
         hungry.rotate_left(first as usize);
-        while !self.is_full() && !hungry.is_empty() {
+        let mut moves = true;
+        while !self.is_full() && !hungry.is_empty() && moves {
+            moves = false;
             let mut still_hungry = Vec::new();
             for (served, at) in hungry.iter().copied().enumerate() {
                 let share = (self.limit - self.page.events.len()).div_ceil(hungry.len() - served);
+                let before = self.sources[at].next_sequence();
                 if share == 0 || self.read_share(at, share) {
                     still_hungry.push(at);
                 }
+                moves |= self.sources[at].next_sequence() != before;
             }
+            moves |= still_hungry.len() < hungry.len();
             hungry = still_hungry;
         }
     }
 
-    /// Reads up to `share` events of one shard. Returns whether the shard may have more.
+    /// Reads up to `share` events of one shard. Returns whether the shard may have more, perhaps once the others have
+    /// read theirs.
     fn read_share(&mut self, at: usize, share: usize) -> bool {
         let before = self.page.events.len();
         while self.page.events.len() - before < share {
@@ -196,10 +222,18 @@ impl Pager {
             match source.step() {
                 Ok(Next::End) => return false,
                 Ok(Next::Gap(gap)) => self.page.gaps.push(gap),
-                Ok(Next::Block(block)) => {
+                Ok(Next::Block(mut block)) => {
+                    // Read after the watermark that the block is below.
+                    let eras = self.parts.eras();
+                    let others = self.sources.iter().filter(|other| other.shard_id() != shard_id);
+                    let others = order::earliest(&eras, others.filter(|other| !self.has_failed(other)));
+                    let source = &mut self.sources[at];
+                    if !order::admit(&eras, others, source, &mut block) {
+                        return true;
+                    }
                     let left = share - (self.page.events.len() - before);
                     let mut found: Vec<Found> = Vec::new();
-                    let looked = copy_events(self.log, shard_id, &block, &self.selection, left, &mut found);
+                    let looked = copy_events(self.parts.log_id(), shard_id, &block, &self.selection, left, &mut found);
                     self.scanned += if self.selection.is_partial() { looked.bytes } else { 0 };
                     source.return_to(block.first_sequence().plus(looked.records as u64));
                     for found in found {
@@ -223,7 +257,7 @@ impl Pager {
         for source in &self.sources {
             self.cursor.places.insert(source.shard_id(), source.place(source.next_sequence()));
         }
-        self.page.next_id = Some(self.cursor.encode(self.log));
+        self.page.next_id = Some(self.cursor.encode(self.parts.log_id()));
         self.page
     }
 }
@@ -241,7 +275,7 @@ pub(super) fn source(
     view: &Arc<LogView>,
     cursor: Option<&Cursor>,
     start: &Start,
-    visibility: tapeline_storage::read::Visibility,
+    visibility: Visibility,
 ) -> ConsumerResult<Source> {
     let Some(cursor) = cursor else { return Ok(Source::start(view, start, visibility)?) };
     // A shard that the cursor does not know is younger than it: nothing of it has been read.

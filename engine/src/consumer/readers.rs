@@ -1,9 +1,12 @@
 //! What the consumers of one bus share.
 
 use std::path::Path;
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::named::CursorStore;
 use super::sweep::Parked;
+use crate::feed::Bell;
 use crate::horizon::Horizon;
 
 /// Shared by the consumers of a bus.
@@ -15,11 +18,35 @@ pub(crate) struct Readers {
     pub(crate) parked: Parked,
     /// Places with a name.
     pub(crate) cursors: CursorStore,
+    /// Those who have to know when a shard comes.
+    bells: Mutex<Vec<Weak<Bell>>>,
 }
 
 impl Readers {
     /// Those of a log at `path`, or in memory.
     pub(crate) fn new(path: Option<&Path>) -> Self {
-        Self { horizon: Horizon::default(), parked: Parked::default(), cursors: CursorStore::new(path) }
+        Self {
+            horizon: Horizon::default(),
+            parked: Parked::default(),
+            cursors: CursorStore::new(path),
+            bells: Mutex::default(),
+        }
+    }
+
+    /// Has a follower woken when a shard comes. It looks for shards before it sleeps.
+    pub(crate) fn watch(&self, bell: &Arc<Bell>) {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.retain(|bell| bell.strong_count() > 0);
+        bells.push(Arc::downgrade(bell));
+    }
+
+    /// A shard has come.
+    pub(crate) fn tell_of_shard(&self) {
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        // SYNC: pairs with the fence in Bell::arm.
+        fence(Ordering::SeqCst);
+        bells.iter().filter_map(Weak::upgrade).for_each(|bell| {
+            let _ = bell.ring();
+        });
     }
 }

@@ -1,16 +1,18 @@
 //! Replay: events that are there already, in order: of a session, of several, of a range of time, or all.
 //!
-//! A session lies in one shard for as long as the number of shards stays; over the whole life of a log it may lie in
-//! several. Shards are merged by timestamp; ties go to the lower shard; a shard's own order is kept.
+//! A session lies in one shard for as long as an era of the log lasts; over the whole life of a log it may lie in several.
+//! Eras come one after the other. In each, shards are merged by timestamp; ties go to the lower shard; a shard's own order
+//! is kept.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tapeline_storage::format::{LogId, Sequence, SessionId};
+use tapeline_storage::format::{Eras, LogId, Sequence, SessionId};
 use tapeline_storage::log::{Grain, LogView};
 use tapeline_storage::read::Visibility;
 
 use super::filter::Filter;
+use super::order;
 use super::pacing::{PacedReplay, Speed};
 use super::page::{Found, copy_events};
 use super::request::Start;
@@ -92,6 +94,7 @@ pub struct Replay {
     shards: Vec<Replayed>,
     /// Errors to hand out before anything else.
     errors: VecDeque<ConsumerError>,
+    eras: Arc<Eras>,
 }
 
 /// One shard of a replay.
@@ -101,6 +104,8 @@ struct Replayed {
     source: Source,
     end: Sequence,
     ready: VecDeque<StoredEvent>,
+    /// The era of what is ready.
+    era: usize,
 }
 
 impl Replay {
@@ -110,11 +115,19 @@ impl Replay {
         for view in views {
             let end = view.appended();
             match Source::start(&view, &start, Visibility::Appended) {
-                Ok(source) => shards.push(Replayed { view, source, end, ready: VecDeque::new() }),
+                Ok(source) => shards.push(Replayed { view, source, end, ready: VecDeque::new(), era: 0 }),
                 Err(error) => errors.push_back(error.into()),
             }
         }
-        Ok(Self { log, selection: request.selection()?, until: request.until, shards, errors })
+        let eras = Arc::default();
+        Ok(Self { log, selection: request.selection()?, until: request.until, shards, errors, eras })
+    }
+
+    /// The same, with all of an era before the next. The eras are read after the replay was made: it knows how far its
+    /// shards go.
+    pub(crate) fn with_eras(mut self, eras: Arc<Eras>) -> Self {
+        self.eras = eras;
+        self
     }
 
     pub(super) fn with_errors(mut self, errors: impl IntoIterator<Item = ConsumerError>) -> Self {
@@ -133,7 +146,7 @@ impl Iterator for Replay {
 
     fn next(&mut self) -> Option<Self::Item> {
         for shard in &mut self.shards {
-            shard.fill(self.log, &self.selection, self.until, &mut self.errors);
+            shard.fill(self.log, &self.selection, self.until, &self.eras, &mut self.errors);
         }
         if let Some(error) = self.errors.pop_front() {
             return Some(Err(error));
@@ -142,14 +155,21 @@ impl Iterator for Replay {
             .shards
             .iter_mut()
             .filter(|shard| !shard.ready.is_empty())
-            .min_by_key(|shard| shard.ready.front().map(|event| (event.insertion_ts, event.shard_id)))?;
+            .min_by_key(|shard| shard.ready.front().map(|event| (shard.era, event.insertion_ts, event.shard_id)))?;
         earliest.ready.pop_front().map(Ok)
     }
 }
 
 impl Replayed {
     /// Reads on until an event is ready, the end is reached, or there is something to be told.
-    fn fill(&mut self, log: LogId, selection: &Selection, until: Option<u64>, errors: &mut VecDeque<ConsumerError>) {
+    fn fill(
+        &mut self,
+        log: LogId,
+        selection: &Selection,
+        until: Option<u64>,
+        eras: &Eras,
+        errors: &mut VecDeque<ConsumerError>,
+    ) {
         let shard = self.source.shard_id();
         while self.ready.is_empty() && errors.is_empty() && self.source.next_sequence() < self.end {
             if until.is_some_and(|until| self.pass_later_than(until)) {
@@ -158,6 +178,8 @@ impl Replayed {
             match self.source.step() {
                 Ok(Next::Block(mut block)) => {
                     block.end_at(self.end);
+                    order::admit(eras, None, &mut self.source, &mut block);
+                    self.era = eras.of(shard, block.first_sequence());
                     let mut found: Vec<Found> = Vec::new();
                     copy_events(log, shard, &block, selection, usize::MAX, &mut found);
                     for found in found {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tapeline_storage::format::Sequence;
+use tapeline_storage::format::{Eras, Sequence};
 use tapeline_storage::log::{Expired, Grain, LogView, Place};
 use tapeline_storage::read::{Block, LogReader, ReadError, Step, Visibility};
 
@@ -92,6 +92,16 @@ impl Source {
     /// What is to be told before anything else.
     pub(super) fn take_lost(&mut self) -> Option<Gap> {
         self.lost.take().map(|(gap, _)| gap)
+    }
+
+    /// The era of the event that it will hand out next.
+    pub(super) fn era(&self, eras: &Eras) -> usize {
+        eras.of(self.shard_id(), self.reader.next_sequence())
+    }
+
+    /// Whether its shard will never have more than was read: nobody has to wait for it.
+    pub(super) fn is_over(&self) -> bool {
+        self.reader.view().poison().is_some() && !self.has_more()
     }
 
     /// Whether there is something to hand out.

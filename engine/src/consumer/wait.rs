@@ -19,23 +19,29 @@ pub(super) struct Patience<'a> {
     parts: &'a BusParts,
     visibility: Visibility,
     bell: Arc<Bell>,
+    deadline: u64,
+    /// Shards that know of it.
+    followed: usize,
     /// How far the shards had come at the last look.
     seen: Vec<Sequence>,
 }
 
 impl<'a> Patience<'a> {
-    pub(super) fn new(parts: &'a BusParts, selection: &Selection, visibility: Visibility, wait: Duration) -> Self {
+    pub(super) fn new(parts: &'a BusParts, visibility: Visibility, wait: Duration) -> Self {
         let bell = Arc::new(Bell::new());
+        parts.readers().watch(&bell);
         let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         let deadline = Clock::global().now().saturating_add(wait_ns);
-        for shard in parts.shards().iter().filter(|shard| selection.has_shard(shard.id())) {
-            shard.follow(Follower::waiting(&bell, visibility, deadline));
-        }
-        Self { parts, visibility, bell, seen: Vec::new() }
+        Self { parts, visibility, bell, deadline, followed: 0, seen: Vec::new() }
     }
 
-    /// What is readable now is being read: the next wait is for something else.
-    pub(super) fn look(&mut self) {
+    /// What is readable now of the selection is being read: the next wait is for something else.
+    pub(super) fn look(&mut self, selection: &Selection) {
+        let shards = self.parts.shards();
+        for shard in shards.iter().skip(self.followed).filter(|shard| selection.has_shard(shard.id())) {
+            shard.follow(Follower::waiting(&self.bell, self.visibility, self.deadline));
+        }
+        self.followed = shards.len();
         self.seen = self.ends();
     }
 

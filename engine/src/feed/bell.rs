@@ -43,7 +43,7 @@ impl Bell {
     }
 
     /// Wakes the follower if it sleeps; returns whether it did. Comes behind a `SeqCst` fence.
-    pub(super) fn ring(&self) -> bool {
+    pub(crate) fn ring(&self) -> bool {
         // SYNC: AcqRel: the waker that was registered before arming is the one that is woken.
         let rung = self.armed.load(Ordering::Relaxed) && self.armed.swap(false, Ordering::AcqRel);
         if rung {

@@ -22,7 +22,8 @@ pub(super) struct Numbers {
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Unpublished {
-    /// No record that was begun and is not published is earlier; `u64::MAX` where there is none.
+    /// No record that was begun and is not published is earlier. Odd while it is being published at this moment, else
+    /// even; `u64::MAX` where there is none.
     pub(super) since: AtomicU64,
 }
 
@@ -36,6 +37,10 @@ pub(super) struct WriterNumbers {
     pub(super) published_bytes: AtomicU64,
     /// Skips among the published entries. Statistics only.
     pub(super) published_skips: AtomicU64,
+    /// The route that the writer goes by.
+    pub(super) route: AtomicU64,
+    /// Entry index from which on it does.
+    pub(super) route_entry: AtomicU64,
 }
 
 /// Stored by the reader; the first two by the writer while it holds the beginning of an evicting lane.
@@ -85,7 +90,13 @@ impl Numbers {
     pub(super) fn new(capacity_bytes: usize, producer: u64) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
-            writer: WriterNumbers { published: zero(), published_bytes: zero(), published_skips: zero() },
+            writer: WriterNumbers {
+                published: zero(),
+                published_bytes: zero(),
+                published_skips: zero(),
+                route: zero(),
+                route_entry: zero(),
+            },
             reader: ReaderNumbers {
                 freed: zero(),
                 freed_bytes: zero(),
@@ -176,8 +187,11 @@ impl LaneHandle {
     /// No record that is not published is earlier than this; `u64::MAX` where there is none. [`LaneHandle::published`],
     /// read after this, counts all the others.
     pub(crate) fn unpublished_since(&self) -> u64 {
-        // SYNC: pairs with the Release store in LaneWriter::publish.
-        self.numbers.unpublished.since.load(Ordering::Acquire)
+        // SYNC: pairs with the Release store in LaneWriter::rest.
+        match self.numbers.unpublished.since.load(Ordering::Acquire) {
+            u64::MAX => u64::MAX,
+            since => since & !1,
+        }
     }
 
     /// Records published, notes included. Exact once the writer rests; while it works, two numbers of one moment that

@@ -49,12 +49,17 @@ pub(crate) struct LaneReader {
     peeked_bytes: usize,
     /// Records consumed.
     taken: u64,
+    /// The route that the records so far go by; what goes by a later one waits.
+    route: u64,
     /// The beginning of an evicting lane is held.
     holds: bool,
     not_sync: PhantomData<Cell<()>>,
 }
 
 impl LaneReader {
+    /// Of a reader that takes everything there is.
+    pub(crate) const ANY_ROUTE: u64 = u64::MAX;
+
     pub(super) fn new(ring: Arc<Ring>, numbers: Arc<Numbers>) -> Self {
         Self {
             ring,
@@ -65,6 +70,7 @@ impl LaneReader {
             peeked_entries: 0,
             peeked_bytes: 0,
             taken: 0,
+            route: 0,
             holds: false,
             not_sync: PhantomData,
         }
@@ -81,7 +87,7 @@ impl LaneReader {
             return Run::default();
         }
         if self.index == self.index_limit {
-            self.index_limit = self.published();
+            self.index_limit = self.bound().max(self.index);
         }
         if self.unread_lengths().first() == Some(&0) {
             self.skip();
@@ -105,6 +111,37 @@ impl LaneReader {
             self.index_limit = self.index_limit.max(self.index);
         }
         self.holds
+    }
+
+    /// Entry index up to which the records go by this reader's route.
+    #[inline]
+    fn bound(&self) -> u64 {
+        let published = self.published();
+        // SYNC: pairs with LaneWriter::set_route: a route that records below `published` go by is seen.
+        let route = self.numbers.writer.route.load(Ordering::Acquire);
+        match route == self.route || self.route == Self::ANY_ROUTE {
+            true => published,
+            false => self.numbers.writer.route_entry.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether everything is consumed that goes by an earlier route than this one, and nothing of it can come any more.
+    /// Once all threads have executed a fence after the route changed.
+    pub(crate) fn has_passed_to(&self, route: u64) -> bool {
+        // SYNC: pairs with the Release store in LaneWriter::rest: what was published is seen below.
+        let since = self.numbers.unpublished.since.load(Ordering::Acquire);
+        let publishes = since != u64::MAX && since & 1 == 1;
+        let published = self.published();
+        // SYNC: as in bound().
+        match self.numbers.writer.route.load(Ordering::Acquire) == route {
+            true => self.index >= self.numbers.writer.route_entry.load(Ordering::Relaxed),
+            false => !publishes && self.index >= published,
+        }
+    }
+
+    /// Goes on with records of this route; of any route, for [`LaneReader::ANY_ROUTE`].
+    pub(crate) fn pass_to(&mut self, route: u64) {
+        self.route = route;
     }
 
     #[inline]

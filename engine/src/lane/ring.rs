@@ -94,7 +94,7 @@ impl Ring {
     /// The bytes of records to be read.
     ///
     /// # Safety
-    /// Called by the reader, for bytes that rules 3 and 4 give it while the slice lives.
+    /// Called for bytes that rules 3 and 4 give the reader, or 2 and 4 the writer, while the slice lives.
     #[inline]
     pub(super) unsafe fn bytes(&self, offset: usize, length: usize) -> &[u8] {
         debug_assert!(offset + length <= self.options.capacity_bytes, "rule 4");

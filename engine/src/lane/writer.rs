@@ -168,6 +168,51 @@ impl LaneWriter {
         self.rest();
     }
 
+    /// Notes that what was begun is going to be published now. Comes before the look at the route.
+    #[inline(always)]
+    pub(crate) fn begin_publish(&mut self) {
+        if self.is_unpublished {
+            let since = &self.numbers.unpublished.since;
+            since.store(odd(since.load(Ordering::Relaxed)), Ordering::Relaxed);
+        }
+        // Whoever changes the route has all threads execute a fence before the look at this.
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Goes by another route from the next record on. Nothing may be begun.
+    pub(crate) fn set_route(&mut self, route: u64) {
+        debug_assert_eq!(self.index, self.numbers.writer.published.load(Ordering::Relaxed));
+        self.numbers.writer.route_entry.store(self.index, Ordering::Relaxed);
+        // SYNC: pairs with the load in LaneReader::bound: the entry above. Seen by whoever sees a later publish.
+        self.numbers.writer.route.store(route, Ordering::Release);
+    }
+
+    /// Takes the records back that were not published: their bytes, back to back, and the length of each.
+    #[cold]
+    pub(crate) fn take_back(&mut self) -> (Vec<u8>, Vec<usize>) {
+        let (mut index, mut position) = {
+            let writer = &self.numbers.writer;
+            (writer.published.load(Ordering::Relaxed), writer.published_bytes.load(Ordering::Relaxed))
+        };
+        let (mut records, mut lengths) = (Vec::new(), Vec::new());
+        while index < self.index {
+            // SAFETY: rule 2: the writer's own, committed; rule 4: one entry.
+            let units = unsafe { self.ring.lengths(self.ring.slot(index), 1) };
+            let bytes = usize::from(units.first().copied().unwrap_or(0)) * UNIT_BYTES;
+            if bytes == 0 {
+                position += self.ring.bytes_to_end(position) as u64;
+            } else {
+                // SAFETY: rule 2: the writer's own, committed; rule 4: a record lies in one piece.
+                records.extend_from_slice(unsafe { self.ring.bytes(self.ring.offset(position), bytes) });
+                lengths.push(bytes);
+                position += bytes as u64;
+            }
+            index += 1;
+        }
+        let _ = self.discard();
+        (records, lengths)
+    }
+
     /// Nothing is begun any more.
     #[inline(always)]
     fn rest(&mut self) {
@@ -186,6 +231,12 @@ impl LaneWriter {
         self.limit_to_straight();
         self.rest();
         any
+    }
+
+    /// Entry index after the last commit.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.index
     }
 
     /// Whether something was begun that is not published.
@@ -295,15 +346,24 @@ impl Claim<'_> {
         unsafe { slot.as_mut() }
     }
 
-    /// Says that the record will not be earlier than `since`. Comes before the look at the clock that times it. A plain
-    /// store for the first record after a publish.
+    /// Says that the record will not be earlier than `since`, and whether it `publishes` at once. Comes before the look at
+    /// the clock that times it, and before the look at the route. A plain store for the first record after a publish.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, since: u64) {
+    pub(crate) fn begin(&mut self, since: u64, publishes: bool) {
         if !self.writer.is_unpublished {
             self.writer.is_unpublished = true;
-            // Readers have all threads execute a fence before they look.
-            self.writer.numbers.unpublished.since.store(since, Ordering::Relaxed);
-            compiler_fence(Ordering::SeqCst);
+            let note = if publishes { odd(since) } else { since & !1 };
+            self.writer.numbers.unpublished.since.store(note, Ordering::Relaxed);
+        }
+        // Readers have all threads execute a fence before they look.
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Leaves nothing begun, unless something was before.
+    #[cold]
+    pub(crate) fn cancel(self) {
+        if self.writer.numbers.writer.published.load(Ordering::Relaxed) == self.writer.index {
+            self.writer.rest();
         }
     }
 
@@ -321,4 +381,10 @@ impl Claim<'_> {
         writer.byte_position = start + bytes as u64;
         writer.index
     }
+}
+
+/// The last odd number up to `since`, which is a time and not 0.
+#[inline(always)]
+fn odd(since: u64) -> u64 {
+    since.wrapping_sub(1) | 1
 }

@@ -23,34 +23,35 @@ const FOLLOWERS_MAX: u32 = 15;
 
 impl<'p> ProducerBatch<'p> {
     pub(super) fn new(producer: &'p mut Producer, session: Session) -> Self {
+        let session = producer.refresh(session);
         Self { producer, session, followers: FOLLOWERS_MAX, events: 0 }
     }
 
-    /// Adds an event. Its ticket counts once the batch is published. The clock is read for the first event after a
-    /// publish and for every 16th; the others are a nanosecond apart.
+    /// Adds an event. The clock is read for the first event after a publish and for every 16th; the others are a
+    /// nanosecond apart.
     ///
     /// # Errors
     /// As [`Producer::emit`]; the events before it stay in the batch.
     #[inline]
-    pub fn push(&mut self, kind: Kind, payload: &[u8]) -> IngestionResult<Ticket> {
+    pub fn push(&mut self, kind: Kind, payload: &[u8]) -> IngestionResult<()> {
         let looks = self.looks();
-        let ticket = self.producer.write(self.session, kind, payload, looks, false)?;
+        let _ = self.producer.write(self.session, kind, payload, looks, false)?;
         self.events += 1;
-        Ok(ticket)
+        Ok(())
     }
 
     /// Adds a value of an rkyv type, as [`Producer::emit_archived`] would.
     ///
     /// # Errors
     /// As [`Producer::emit_archived`]; the events before it stay in the batch.
-    pub fn push_archived<T>(&mut self, kind: Kind, value: &T) -> IngestionResult<Ticket>
+    pub fn push_archived<T>(&mut self, kind: Kind, value: &T) -> IngestionResult<()>
     where
         T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
     {
         let looks = self.looks();
-        let ticket = self.producer.write_archived(self.session, kind, value, looks, false)?;
+        let _ = self.producer.write_archived(self.session, kind, value, looks, false)?;
         self.events += 1;
-        Ok(ticket)
+        Ok(())
     }
 
     /// Whether the clock is read for the next event.
@@ -61,14 +62,18 @@ impl<'p> ProducerBatch<'p> {
         looks
     }
 
-    /// Publishes what was added since the last time; the batch can go on.
+    /// Publishes what was added since the last time; the batch can go on. The ticket is of the last event, and hence of
+    /// all; `None` if there is none. If the bus has changed its shards since the first push, the events move to the
+    /// session's shard of today, with times of today: another copy of each.
     ///
     /// # Errors
     /// As [`Producer::emit`]; then none of it was taken.
     #[inline]
-    pub fn publish(&mut self) -> IngestionResult<()> {
+    pub fn publish(&mut self) -> IngestionResult<Option<Ticket>> {
         self.followers = FOLLOWERS_MAX;
-        self.producer.publish(self.session.shard(), std::mem::take(&mut self.events))
+        let (session, ticket) = self.producer.publish(self.session, std::mem::take(&mut self.events))?;
+        self.session = session;
+        Ok(ticket)
     }
 }
 

@@ -1,7 +1,11 @@
 //! A producer's lane to one shard, and what of its losses is not told yet.
 
+use std::sync::Arc;
+
 use tapeline_storage::format::SessionId;
 
+use super::refusal;
+use crate::error::IngestionError;
 use crate::lane::{DropReason, LaneWriter, Overflow};
 use crate::note::DropNote;
 use crate::shard::ShardControl;
@@ -10,14 +14,15 @@ use crate::timestamp::TimestampGenerator;
 /// A lane and its untold losses.
 #[derive(Debug)]
 pub(super) struct Link {
+    pub(super) control: Arc<ShardControl>,
     pub(super) lane: LaneWriter,
     /// Events let go since the last note. `None` of evicting lanes: their shard knows best where something is missing.
     untold: Option<DropNote>,
 }
 
 impl Link {
-    pub(super) fn new(lane: LaneWriter) -> Self {
-        Self { lane, untold: None }
+    pub(super) fn new(control: Arc<ShardControl>, lane: LaneWriter) -> Self {
+        Self { control, lane, untold: None }
     }
 
     /// Counts an event that was let go, to be told in the lane where the next one finds room.
@@ -40,14 +45,19 @@ impl Link {
         self.untold.map_or(0, |note| note.events)
     }
 
-    /// Publishes a note of what was let go, if there is room for it; not in the midst of a batch.
+    /// Publishes a note of what was let go, if there is room for it; not in the midst of a batch, and not while the route
+    /// changes.
     #[cold]
-    pub(super) fn tell(&mut self, clock: &mut TimestampGenerator) {
+    pub(super) fn tell(&mut self, clock: &mut TimestampGenerator, is_current: impl FnOnce() -> bool) {
         let Some(note) = self.untold.filter(|_| !self.lane.is_unpublished()) else { return };
         // The length does not depend on the time.
         let bytes = note.record(0).bytes().len();
         let Ok(mut claim) = self.lane.claim_reserve(bytes) else { return };
-        claim.begin(clock.last() + 1);
+        claim.begin(clock.last() + 1, true);
+        if !is_current() {
+            claim.cancel();
+            return;
+        }
         claim.slot().copy_from_slice(note.record(clock.next()).bytes());
         let _ = claim.commit();
         if super::publish(&mut self.lane) {
@@ -59,8 +69,8 @@ impl Link {
 
     /// Counts an event that goes back to its producer.
     #[cold]
-    pub(super) fn refuse(&self, control: &ShardControl) -> crate::error::IngestionError {
+    pub(super) fn refuse(&self) -> IngestionError {
         self.lane.count_refused(1, 0);
-        super::refusal(control)
+        refusal(&self.control)
     }
 }

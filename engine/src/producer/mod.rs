@@ -19,7 +19,8 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 use rkyv::Serialize;
 use tapeline_storage::format::{
-    Kind, PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES, Record, archive_in_place, archive_into, archived_bytes,
+    Kind, PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES, Record, SessionId, archive_in_place, archive_into, archived_bytes,
+    restamp,
 };
 
 pub use batch::ProducerBatch;
@@ -31,11 +32,11 @@ use crate::event::{PayloadSerializer, TypedPayload, payload_bytes, write_payload
 use crate::lane::{Claim, LaneFull, LaneOptions, LaneWriter, lane};
 use crate::note;
 use crate::parts::BusParts;
-use crate::route::{IntoSession, shard_of};
+use crate::route::{IntoSession, Route};
 use crate::shard::{Barrier, Reach, ShardControl};
 use crate::timestamp::TimestampGenerator;
 use link::Link;
-use overflow::{Backpressure, Homeless};
+use overflow::{Backpressure, Homeless, wait_for_room};
 
 /// Ingests events from one thread at a time: `Send`, not `Sync`, not `Clone`. Make one for each thread.
 ///
@@ -51,8 +52,8 @@ pub struct Producer {
     lane_options: LaneOptions,
     backpressure: Backpressure,
     clock: TimestampGenerator,
-    /// Shard of events without a session.
-    home: u16,
+    /// The route that it goes by.
+    route: Route,
     payload_max: usize,
     /// Of the process that opened the bus.
     fork_generation: u32,
@@ -63,7 +64,6 @@ impl Producer {
     /// [`IngestionError::ShuttingDown`], [`IngestionError::Forked`], [`IngestionError::Options`].
     pub(crate) fn new(parts: Arc<BusParts>, options: ProducerOptions) -> IngestionResult<Self> {
         parts.check_open()?;
-        let shards = parts.shards().len();
         let id = parts.next_producer();
         let backpressure = Backpressure::new(parts.backpressure_mode(options)?, id);
         let lane_options = parts.lane_options(options, backpressure.overflow())?;
@@ -72,9 +72,8 @@ impl Producer {
         let half_lane = lane_options.capacity_bytes / 2;
         Ok(Self {
             id,
-            // Each in turn.
-            home: (id % shards.max(1) as u64) as u16,
-            links: (0..shards).map(|_| None).collect(),
+            route: parts.route().get(),
+            links: Vec::new(),
             lane_options,
             backpressure,
             clock,
@@ -91,12 +90,16 @@ impl Producer {
 
     /// The session's token: its id and its shard. Costs a hash for a name, nothing for an id.
     pub fn session(&self, session: impl IntoSession) -> Session {
-        let id = session.into_session();
-        let shard = match id {
-            crate::SessionId::NONE => self.home,
-            id => shard_of(id, self.links.len() as u16),
-        };
-        Session::new(id, shard)
+        self.place(session.into_session())
+    }
+
+    /// The session's token of today.
+    fn refresh(&self, session: Session) -> Session {
+        if session.route() == self.route { session } else { self.place(session.id()) }
+    }
+
+    fn place(&self, session: SessionId) -> Session {
+        Session::new(session, self.route.shard_of(session, self.id), self.route)
     }
 
     /// Begins a session by name: ingests an event of kind [`kinds::SESSION`](crate::kinds::SESSION) that carries the
@@ -178,12 +181,10 @@ impl Producer {
     /// As [`Producer::durable`].
     pub async fn flush(&self) -> AdapterResult<()> {
         self.parts.check_fork()?;
-        for (control, link) in self.parts.shards().iter().zip(&self.links) {
-            if let Some(link) = link {
-                let handle = link.lane.handle();
-                let published = handle.published();
-                control.reached(&Barrier::of(handle, published), Reach::Durable).await?;
-            }
+        for link in self.links.iter().flatten() {
+            let handle = link.lane.handle();
+            let published = handle.published();
+            link.control.reached(&Barrier::of(handle, published), Reach::Durable).await?;
         }
         Ok(())
     }
@@ -199,8 +200,7 @@ impl Producer {
         looks: bool,
         publishes: bool,
     ) -> IngestionResult<Ticket> {
-        self.write_with(session, kind, payload.len(), publishes, |claim, clock| {
-            claim.begin(clock.last() + 1);
+        self.write_with(session, kind, payload.len(), publishes, |session, claim, clock| {
             let timestamp = if looks { clock.next() } else { clock.follow() };
             archive_into(&Record { session: session.id(), timestamp, kind, payload }, claim.slot());
             Ok(timestamp)
@@ -220,10 +220,8 @@ impl Producer {
         T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
     {
         let payload = payload_bytes(value).map_err(IngestionError::Archive)?;
-        self.write_with(session, kind, payload, publishes, |claim, clock| {
-            // Before the clock is read: an error leaves nothing begun.
+        self.write_with(session, kind, payload, publishes, |session, claim, clock| {
             write_payload(value, &mut claim.slot()[..payload]).map_err(IngestionError::Archive)?;
-            claim.begin(clock.last() + 1);
             let timestamp = if looks { clock.next() } else { clock.follow() };
             archive_in_place(session.id(), timestamp, kind, payload, claim.slot());
             Ok(timestamp)
@@ -234,44 +232,120 @@ impl Producer {
     #[inline(always)]
     fn write_with(
         &mut self,
-        session: Session,
+        mut session: Session,
         kind: Kind,
         payload_bytes: usize,
         publishes: bool,
-        fill: impl FnOnce(&mut Claim<'_>, &mut TimestampGenerator) -> IngestionResult<u64>,
+        fill: impl FnOnce(Session, &mut Claim<'_>, &mut TimestampGenerator) -> IngestionResult<u64>,
     ) -> IngestionResult<Ticket> {
         if payload_bytes > self.payload_max || note::is_reserved(kind) || (publishes && self.is_forked()) {
             return Err(self.refuse_early(kind, payload_bytes));
         }
-        let (shard, bytes) = (session.shard(), archived_bytes(payload_bytes));
-        let link = match self.links.get_mut(usize::from(shard)) {
-            Some(Some(link)) => link,
-            _ => connect(&self.parts, &mut self.links, shard, self.lane_options, self.id)?,
-        };
-        let mut claim = match link.lane.claim(bytes) {
-            Ok(claim) => claim,
-            Err(LaneFull) => {
-                let control = &self.parts.shards()[usize::from(shard)];
-                let event = Homeless { session: session.id(), bytes };
-                self.backpressure.claim(control, link, &mut self.clock, event)?
+        let bytes = archived_bytes(payload_bytes);
+        loop {
+            let link = match self.links.get_mut(usize::from(session.shard())) {
+                Some(Some(link)) => link,
+                _ => connect(&self.parts, &mut self.links, session.shard(), &self.lane_options, self.route, self.id)?,
+            };
+            let mut claim = match link.lane.claim(bytes) {
+                Ok(claim) => claim,
+                Err(LaneFull) => {
+                    let event = Homeless { session: session.id(), bytes };
+                    let is_current = || self.parts.route().get() == self.route;
+                    self.backpressure.claim(link, &mut self.clock, event, is_current)?
+                }
+            };
+            claim.begin(self.clock.last() + 1, publishes);
+            // A batch looks when it is published.
+            if publishes && (self.parts.route().get() != self.route || session.route() != self.route) {
+                claim.cancel();
+                session = self.reroute(session);
+                continue;
             }
-        };
-        let timestamp = fill(&mut claim, &mut self.clock)?;
-        let ticket = Ticket::new(shard, claim.commit(), timestamp);
-        if publishes && !publish(&mut link.lane) {
-            self.settle(shard, 1)?;
+            let timestamp = match fill(session, &mut claim, &mut self.clock) {
+                Ok(timestamp) => timestamp,
+                Err(error) => {
+                    claim.cancel();
+                    return Err(error);
+                }
+            };
+            let ticket = Ticket::new(session.shard(), claim.commit(), timestamp);
+            if publishes && !publish(&mut link.lane) {
+                self.settle(session.shard(), 1)?;
+            }
+            return Ok(ticket);
         }
-        Ok(ticket)
     }
 
-    /// Publishes what was written to a shard: so many events.
+    /// Goes by the route in force, and finds the session's place there. Nothing may be begun.
+    #[cold]
+    fn reroute(&mut self, session: Session) -> Session {
+        let route = self.parts.route().get();
+        if route != self.route {
+            self.links.iter_mut().flatten().for_each(|link| link.lane.set_route(route.number()));
+            self.route = route;
+        }
+        self.place(session.id())
+    }
+
+    /// Publishes the `events` that a batch has written to the shard of its session, if they are any. Returns the place of
+    /// the session from now on, and the ticket of the last event.
     #[inline(always)]
-    fn publish(&mut self, shard: u16, events: u64) -> IngestionResult<()> {
+    fn publish(&mut self, session: Session, events: u64) -> IngestionResult<(Session, Option<Ticket>)> {
         if self.is_forked() {
             return Err(IngestionError::Forked);
         }
-        let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok(()) };
-        if publish(&mut link.lane) { Ok(()) } else { self.settle(shard, events) }
+        let shard = session.shard();
+        let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok((session, None)) };
+        link.lane.begin_publish();
+        if self.parts.route().get() != self.route || session.route() != self.route {
+            return self.publish_elsewhere(session, events);
+        }
+        let ticket = (events > 0).then(|| Ticket::new(shard, link.lane.position(), self.clock.last()));
+        if !publish(&mut link.lane) {
+            self.settle(shard, events)?;
+        }
+        Ok((session, ticket))
+    }
+
+    /// The route has changed since the batch was begun: its events move to the session's shard of today, with times of
+    /// today.
+    #[cold]
+    fn publish_elsewhere(&mut self, session: Session, events: u64) -> IngestionResult<(Session, Option<Ticket>)> {
+        let Some(Some(link)) = self.links.get_mut(usize::from(session.shard())) else { return Ok((session, None)) };
+        let (records, lengths) = link.lane.take_back();
+        let session = self.reroute(session);
+        let mut rest = &records[..];
+        for length in lengths {
+            let (record, behind) = rest.split_at(length);
+            rest = behind;
+            if let Err(error) = self.rewrite(session, record) {
+                self.discard(session.shard());
+                if let Some(Some(link)) = self.links.get(usize::from(session.shard())) {
+                    link.lane.count_refused(events, 0);
+                }
+                return Err(error);
+            }
+        }
+        // Should the route change again meanwhile, they move again.
+        self.publish(session, events)
+    }
+
+    /// Writes a record that was taken back to another lane, to be published.
+    fn rewrite(&mut self, session: Session, record: &[u8]) -> IngestionResult<()> {
+        let shard = session.shard();
+        let link = match self.links.get_mut(usize::from(shard)) {
+            Some(Some(link)) => link,
+            _ => connect(&self.parts, &mut self.links, shard, &self.lane_options, self.route, self.id)?,
+        };
+        if let Some(patience) = self.backpressure.patience() {
+            wait_for_room(&link.control, &mut link.lane, record.len(), patience);
+        }
+        let Ok(mut claim) = link.lane.claim_reserve(record.len()) else { return Err(refusal(&link.control)) };
+        claim.begin(self.clock.last() + 1, false);
+        restamp(record, self.clock.next(), claim.slot());
+        let _ = claim.commit();
+        Ok(())
     }
 
     /// Whether this process is a child of the one that opened the bus. Two loads.
@@ -300,14 +374,13 @@ impl Producer {
     /// it is known whether the shard still took them.
     #[cold]
     fn settle(&mut self, shard: u16, events: u64) -> IngestionResult<()> {
-        let control = &self.parts.shards()[usize::from(shard)];
         let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok(()) };
         let handle = link.lane.handle();
         let published = handle.published();
         let is_back = link.lane.discard();
-        if is_back || control.wait_reached(&Barrier::of(handle, published), Reach::Appended).is_err() {
+        if is_back || link.control.wait_reached(&Barrier::of(handle, published), Reach::Appended).is_err() {
             link.lane.count_refused(events, if is_back { 0 } else { events });
-            return Err(refusal(control));
+            return Err(refusal(&link.control));
         }
         Ok(())
     }
@@ -318,9 +391,8 @@ impl Producer {
 
     fn barrier(&self, ticket: Ticket) -> AdapterResult<(&ShardControl, Barrier)> {
         self.parts.check_fork()?;
-        let control = self.parts.shards().get(usize::from(ticket.shard));
-        match (control, self.lane_of(ticket)) {
-            (Some(control), Some(lane)) => Ok((control, Barrier::of(lane.handle(), ticket.entry()))),
+        match self.links.get(usize::from(ticket.shard)) {
+            Some(Some(link)) => Ok((&link.control, Barrier::of(link.lane.handle(), ticket.entry()))),
             _ => Err(AdapterError::Fatal {
                 shard: ticket.shard,
                 message: "the ticket is of another producer".to_owned(),
@@ -346,29 +418,33 @@ fn publish(lane: &mut LaneWriter) -> bool {
 #[cold]
 fn connect<'l>(
     parts: &BusParts,
-    links: &'l mut [Option<Link>],
+    links: &'l mut Vec<Option<Link>>,
     shard: u16,
-    options: LaneOptions,
+    options: &LaneOptions,
+    route: Route,
     producer: u64,
 ) -> IngestionResult<&'l mut Link> {
     parts.check_open()?;
-    let at = usize::from(shard);
     // A session of another bus may name a shard that this one does not have.
-    let (Some(control), Some(place)) = (parts.shards().get(at), links.get_mut(at)) else {
-        return Err(IngestionError::NoShard { shard });
-    };
+    let Some(control) = parts.shard(shard) else { return Err(IngestionError::NoShard { shard }) };
     if control.is_closing() || control.view().poison().is_some() {
-        return Err(refusal(control));
+        return Err(refusal(&control));
     }
     let bytes = options.memory_bytes();
     let budget = parts.memory();
     let memory =
         budget.take(bytes).map_err(|left| IngestionError::Budget { shard, bytes, left, budget: budget.bytes() })?;
-    let (writer, reader) = lane(options, producer, memory).map_err(|source| IngestionError::Lane { shard, source })?;
+    let (mut writer, reader) =
+        lane(*options, producer, memory).map_err(|source| IngestionError::Lane { shard, source })?;
+    writer.set_route(route.number());
     if control.connect(reader).is_err() {
-        return Err(refusal(control));
+        return Err(refusal(&control));
     }
-    Ok(place.insert(Link::new(writer)))
+    let at = usize::from(shard);
+    if links.len() <= at {
+        links.resize_with(at + 1, || None);
+    }
+    Ok(links[at].insert(Link::new(control, writer)))
 }
 
 /// Why a shard takes no event at present.

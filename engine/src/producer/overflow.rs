@@ -44,6 +44,14 @@ impl Backpressure {
         Self { mode, sampler, producer }
     }
 
+    /// How long a call may wait for room.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        match self.mode {
+            BackpressureMode::Block { deadline } => Some(deadline),
+            _ => None,
+        }
+    }
+
     /// What lanes of this mode do when they are nearly full.
     pub(super) fn overflow(&self) -> Overflow {
         match self.mode {
@@ -60,50 +68,57 @@ impl Backpressure {
     #[cold]
     pub(super) fn claim<'l>(
         &mut self,
-        control: &ShardControl,
         link: &'l mut Link,
         clock: &mut TimestampGenerator,
         event: Homeless,
+        is_current: impl Fn() -> bool,
     ) -> IngestionResult<Claim<'l>> {
-        control.wake();
+        link.control.wake();
         let has_room = match self.mode {
             BackpressureMode::Block { deadline } => {
-                wait_for_room(control, &mut link.lane, event.bytes, deadline);
+                wait_for_room(&link.control, &mut link.lane, event.bytes, deadline);
                 true
             }
             BackpressureMode::DropOldest => {
                 make_room(&mut link.lane, event.bytes);
                 true
             }
-            BackpressureMode::Sample { .. } => self.chooses(link, clock, event),
+            BackpressureMode::Sample { .. } => self.chooses(link, clock, event, is_current),
             BackpressureMode::FailProducer | BackpressureMode::DropNewest => {
-                link.tell(clock);
+                link.tell(clock, is_current);
                 true
             }
         };
-        if control.is_closing() || control.view().poison().is_some() {
-            return Err(link.refuse(control));
+        if link.control.is_closing() || link.control.view().poison().is_some() {
+            return Err(link.refuse());
         }
         // Twice, because the borrow of a claim that is returned cannot be given up again.
         if !has_room || link.lane.claim_reserve(event.bytes).is_err() {
-            return Err(self.let_go(control, link, event));
+            return Err(self.let_go(link, event));
         }
-        link.lane.claim_reserve(event.bytes).map_err(|_| IngestionError::Backpressure { shard: control.id() })
+        let shard = link.control.id();
+        link.lane.claim_reserve(event.bytes).map_err(|_| IngestionError::Backpressure { shard })
     }
 
     /// Whether a sampling producer keeps the event.
-    fn chooses(&mut self, link: &mut Link, clock: &mut TimestampGenerator, event: Homeless) -> bool {
+    fn chooses(
+        &mut self,
+        link: &mut Link,
+        clock: &mut TimestampGenerator,
+        event: Homeless,
+        is_current: impl Fn() -> bool,
+    ) -> bool {
         let pressed = link.lane.is_pressed(event.bytes);
         if !pressed || link.untold() >= SAMPLED_MAX {
-            link.tell(clock);
+            link.tell(clock, is_current);
         }
         !pressed || self.sampler.as_mut().is_none_or(|sampler| sampler.keeps(event.session))
     }
 
-    fn let_go(&self, control: &ShardControl, link: &mut Link, event: Homeless) -> IngestionError {
-        let shard = control.id();
+    fn let_go(&self, link: &mut Link, event: Homeless) -> IngestionError {
+        let shard = link.control.id();
         match self.mode {
-            BackpressureMode::FailProducer | BackpressureMode::Block { .. } => link.refuse(control),
+            BackpressureMode::FailProducer | BackpressureMode::Block { .. } => link.refuse(),
             BackpressureMode::DropNewest | BackpressureMode::DropOldest => {
                 link.let_go(self.producer, event.session, DropReason::Newest);
                 IngestionError::Dropped { shard }
@@ -127,8 +142,8 @@ fn make_room(lane: &mut LaneWriter, bytes: usize) {
     }
 }
 
-/// Waits until the lane has room, for `deadline` at most, or until the shard takes nothing more.
-fn wait_for_room(control: &ShardControl, lane: &mut LaneWriter, bytes: usize, deadline: Duration) {
+/// Sleeps until the lane has room, for `deadline` at most, or until the shard takes nothing more.
+pub(super) fn wait_for_room(control: &ShardControl, lane: &mut LaneWriter, bytes: usize, deadline: Duration) {
     // A deadline beyond what an instant can hold cannot be told from none.
     let deadline = Instant::now().checked_add(deadline);
     loop {

@@ -2,16 +2,25 @@
 
 use tapeline_storage::format::SessionId;
 
+use crate::route::Route;
+
 /// A session as a producer knows it: its id and its shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
     id: SessionId,
     shard: u16,
+    /// The route that the shard follows from.
+    route: Route,
 }
 
 impl Session {
-    pub(super) fn new(id: SessionId, shard: u16) -> Self {
-        Self { id, shard }
+    pub(super) fn new(id: SessionId, shard: u16, route: Route) -> Self {
+        Self { id, shard, route }
+    }
+
+    #[inline(always)]
+    pub(super) fn route(&self) -> Route {
+        self.route
     }
 
     /// The id.
@@ -19,7 +28,8 @@ impl Session {
         self.id
     }
 
-    /// The shard that holds the session.
+    /// The shard that held the session's new events when this token was made. After the bus has changed its shards an
+    /// older token works as before, for the price of another hash.
     pub fn shard(&self) -> u16 {
         self.shard
     }

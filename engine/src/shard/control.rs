@@ -11,10 +11,12 @@ use tapeline_storage::device::Doorbell;
 use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{Cut, LogView, Poison};
 
+use super::turnover::Turnover;
 use crate::budget::MemoryShare;
 use crate::error::{AdapterError, AdapterResult};
 use crate::feed::Follower;
 use crate::lane::{Drops, LaneHandle, LaneReader};
+use crate::route::Route;
 
 /// How a shard runs, and what it found when it started.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +88,7 @@ pub(crate) struct ShardControl {
     lanes: Mutex<Lanes>,
     /// How many wait for durability.
     awaiting: AtomicUsize,
+    turnover: Turnover,
     moved: Event,
     stop: AtomicBool,
     stopped: AtomicBool,
@@ -192,6 +195,7 @@ impl ShardControl {
             has_arrivals: AtomicBool::new(false),
             lanes: Mutex::default(),
             awaiting: AtomicUsize::new(0),
+            turnover: Turnover::default(),
             moved: Event::new(),
             stop: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -414,6 +418,17 @@ impl ShardControl {
         if self.doorbell.is_rung() {
             self.doorbell.answer();
         }
+    }
+
+    /// What is said of a change of the route.
+    pub(crate) fn turnover(&self) -> &Turnover {
+        &self.turnover
+    }
+
+    /// The route that the shard goes by, before it runs.
+    pub(crate) fn set_route(&self, route: Route) {
+        self.turnover.begin(route);
+        self.turnover.pass(route);
     }
 
     /// Asks the shard to end.

@@ -3,7 +3,7 @@
 //! Reading order: [`Shard::turn`] here, `slot` (a lane and what of it is acknowledged), `followers` (who is handed its
 //! blocks and woken), `control` (what others know of a
 //! shard and how they wait for it), `start` (how a shard comes to run), `host` (who steps it), `pace` (spinning and
-//! napping), `placement` (on which core).
+//! napping), `placement` (on which core), `turnover` (what happens when sessions move between shards).
 //!
 //! A shard owns no thread, no clock and no executor. Per event it makes no system call, takes no lock and allocates
 //! nothing; waiters and bookkeeping cost per turn or per block.
@@ -18,6 +18,7 @@ mod slot;
 mod start;
 #[cfg(test)]
 mod tests;
+mod turnover;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +30,10 @@ pub(crate) use control::{Barrier, Reach, ShardControl};
 pub use control::{LaneStats, ShardStats};
 pub(crate) use fence::all_threads as all_threads_fence;
 use followers::{Followers, Watermarks};
-pub(crate) use placement::place;
+pub(crate) use placement::place_one;
 use slot::LaneSlot;
+
+use crate::lane::LaneReader;
 pub(crate) use start::{ShardSpec, start};
 
 /// Bytes that one lane may give in one turn, so that lanes share the shard fairly: a block, which holds any record.
@@ -62,6 +65,8 @@ pub(crate) struct Shard<B> {
     followers: Followers,
     background: B,
     chore_runs: bool,
+    /// Number of the route that its lanes go by.
+    route: u64,
     /// Whether the last look found the log full or poisoned.
     was_refusing: bool,
 }
@@ -69,22 +74,24 @@ pub(crate) struct Shard<B> {
 impl<B: Background> Shard<B> {
     pub(crate) fn new(control: Arc<ShardControl>, log: Log, background: B) -> Self {
         let (slots, followers) = (Vec::new(), Followers::default());
-        Self { control, log, slots, followers, background, chore_runs: false, was_refusing: false }
+        Self { control, log, slots, followers, background, chore_runs: false, route: 0, was_refusing: false }
     }
 
     /// One turn at `now` (nanoseconds): drains the lanes up to a budget, commits what is due, reaps what has completed,
     /// acknowledges, wakes.
     pub(crate) fn turn(&mut self, now: u64) -> Turn {
         self.admit();
+        self.pass();
         let before = self.watermarks();
         let drained = self.drain(now);
+        let settled = self.settle();
         let worked = self.log.turn(now, self.control.is_awaited());
         let chored = self.do_chores(now);
         let advanced = self.watermarks() != before;
         if advanced || self.slots.iter().any(LaneSlot::is_served) {
             self.acknowledge();
         }
-        if self.tell_refusal() || advanced {
+        if self.tell_refusal() || advanced || settled {
             self.control.notify();
         }
         self.followers.ring(now, self.watermarks());
@@ -99,9 +106,30 @@ impl<B: Background> Shard<B> {
     fn admit(&mut self) {
         if self.control.has_arrivals() {
             let (lanes, followers) = self.control.take_arrivals();
-            self.slots.extend(lanes.into_iter().map(LaneSlot::new));
+            self.slots.extend(lanes.into_iter().map(|lane| LaneSlot::new(lane, self.route)));
             self.followers.admit(followers);
         }
+    }
+
+    /// Goes on with what goes by the present route.
+    fn pass(&mut self) {
+        let passed = self.control.turnover().passed();
+        if self.route != passed {
+            self.route = passed;
+            self.slots.iter_mut().for_each(|slot| slot.pass_to(passed));
+        }
+    }
+
+    /// Says where the present route begins, if that is asked and nothing is to come any more that goes by an earlier one.
+    fn settle(&mut self) -> bool {
+        let Some(wanted) = self.control.turnover().wanted() else { return false };
+        // Lanes that came since this turn began may hold what goes by the old route.
+        self.admit();
+        let is_settled = self.log.poison().is_some() || self.slots.iter().all(|slot| slot.has_passed_to(wanted));
+        if is_settled {
+            self.control.turnover().settle(wanted, self.log.next_sequence());
+        }
+        is_settled
     }
 
     fn drain(&mut self, now: u64) -> usize {
@@ -191,6 +219,9 @@ impl<B: Background> Shard<B> {
     /// The end: closes the lanes, takes what is in them, commits and seals. Blocks until the log is closed.
     pub(crate) fn finish(&mut self, mut clock: impl FnMut() -> u64) {
         self.control.refuse_arrivals();
+        // No route changes any more.
+        self.route = LaneReader::ANY_ROUTE;
+        self.slots.iter_mut().for_each(|slot| slot.pass_to(LaneReader::ANY_ROUTE));
         self.admit();
         self.slots.iter().for_each(LaneSlot::close);
         // From here on a producer either sees its lane closed after publishing, or has published before.

@@ -40,6 +40,11 @@ fn main_thread_cores() -> Vec<usize> {
     (0..libc::CPU_SETSIZE as usize).filter(|&core| unsafe { libc::CPU_ISSET(core, &set) }).collect()
 }
 
+/// A place for the shard of this number, beside those of lower numbers.
+pub(crate) fn place_one(shard: u16, placement: &crate::config::PlacementConfig) -> Place {
+    place(shard + 1, placement.cores.as_deref()).pop().unwrap_or(Place { core: None, notes: Vec::new() })
+}
+
 fn place_on(shards: u16, wanted: Option<&[usize]>, allowed: &[usize]) -> Vec<Place> {
     let cores: Vec<usize> = match wanted {
         Some(wanted) => wanted.to_vec(),

@@ -28,7 +28,9 @@ pub(super) struct LaneSlot {
 }
 
 impl LaneSlot {
-    pub(super) fn new(reader: LaneReader) -> Self {
+    /// The lane of a shard that goes by this route.
+    pub(super) fn new(mut reader: LaneReader, route: u64) -> Self {
+        reader.pass_to(route);
         Self { reader, is_released: true, marks: VecDeque::new(), told: Drops::default() }
     }
 
@@ -116,6 +118,16 @@ impl LaneSlot {
             Some(last) if last.block == mark.block => *last = mark,
             _ => self.marks.push_back(mark),
         }
+    }
+
+    /// Whether everything was drained that goes by an earlier route than this one, and no more of it can come.
+    pub(super) fn has_passed_to(&self, route: u64) -> bool {
+        self.reader.has_passed_to(route)
+    }
+
+    /// Goes on with what goes by this route.
+    pub(super) fn pass_to(&mut self, route: u64) {
+        self.reader.pass_to(route);
     }
 
     /// Gives the room of what was drained back to the producer.

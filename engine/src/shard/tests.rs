@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use tapeline_storage::device::Doorbell;
 use tapeline_storage::device::sim::{Faults, Random, SimDisk};
-use tapeline_storage::format::{Kind, LogId, Sequence};
+use tapeline_storage::format::{Eras, Kind, LogId, Sequence};
 use tapeline_storage::log::{Chore, ChoreDone, LogOptions, LogView, recover};
 use tapeline_storage::read::{LogReader, Step, open_shard};
 
 use super::control::ShardReport;
 use super::{Background, Shard, ShardControl};
-use crate::budget::{MemoryBudget, MemoryShare};
+use crate::budget::MemoryShare;
 use crate::config::EventBusConfig;
 use crate::error::IngestionError;
+use crate::foundry::Foundry;
 use crate::parts::BusParts;
 use crate::producer::{Producer, ProducerOptions, Ticket};
 
 mod books;
+mod moves;
 mod readers;
 
 const LOG: LogId = LogId([9; 16]);
@@ -64,6 +66,11 @@ fn options(shard: u16, seed: u64) -> LogOptions {
 
 impl Machine {
     fn start(disk: &SimDisk, seed: u64, shards: u16) -> Option<Self> {
+        Self::start_with(disk, seed, shards, shards)
+    }
+
+    /// A machine with so many shards, of which so many take events.
+    fn start_with(disk: &SimDisk, seed: u64, shards: u16, active: u16) -> Option<Self> {
         let start = |shard| {
             let recovered = recover(disk.directory(&directory_name(shard)), options(shard, seed), 1).ok()?;
             let log = recovered.start(Box::new(disk.device(4)));
@@ -78,9 +85,15 @@ impl Machine {
             Some(Shard::new(Arc::new(control), log, Inline::default()))
         };
         let shards: Vec<_> = (0..shards).map(start).collect::<Option<_>>()?;
-        let config = EventBusConfig { lane_bytes: 64 << 10, ring_buffer_capacity: 1024, ..EventBusConfig::default() };
+        let config = EventBusConfig {
+            num_shards: active,
+            lane_bytes: 64 << 10,
+            ring_buffer_capacity: 1024,
+            ..EventBusConfig::default()
+        };
         let controls = shards.iter().map(|shard| Arc::clone(&shard.control)).collect();
-        let parts = Arc::new(BusParts::new(LOG, controls, Vec::new(), &config, MemoryBudget::new(1 << 30), 0));
+        let foundry = Foundry::of_log(config, LOG);
+        let parts = Arc::new(BusParts::new(&foundry, controls, Vec::new(), Eras::default(), 0));
         let producers =
             (0..2).map(|_| Producer::new(Arc::clone(&parts), ProducerOptions::new()).expect("producer")).collect();
         Some(Self { disk: disk.clone(), parts, shards, producers, said: BTreeMap::new(), now: 1 })

@@ -8,6 +8,7 @@
 mod block;
 mod bytes;
 mod checksum;
+mod eras;
 mod footer;
 mod identity;
 mod meta;
@@ -22,13 +23,14 @@ pub use block::{
     BLOCK_HEADER_BYTES, BLOCK_MAGIC, BlockError, BlockHeader, BlockView, Records, block_bytes, column_bytes,
 };
 pub use checksum::{Checksum, crc32c};
+pub use eras::{ERAS_BYTES_MAX, ERAS_MAGIC, Era, Eras};
 pub use footer::{FOOTER_MAGIC, Footer};
 pub use identity::{Epoch, Kind, LogId, Sequence, SessionId};
 pub use meta::{META_BYTES, META_MAGIC, Meta};
 pub(crate) use record::timestamp_of;
 pub use record::{
     ArchivedPayload, ArchivedRecord, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RECORD_ROOT_BYTES, Record, RecordError,
-    RecordView, archive_in_place, archive_into, archived_bytes,
+    RecordView, archive_in_place, archive_into, archived_bytes, restamp,
 };
 pub use segment::{SEGMENT_MAGIC, SegmentHeader};
 

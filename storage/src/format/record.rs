@@ -132,6 +132,16 @@ pub const fn archived_bytes(payload_bytes: usize) -> usize {
     ((payload_bytes + RECORD_ALIGN - 1) & !(RECORD_ALIGN - 1)) + RECORD_ROOT_BYTES
 }
 
+/// Copies an archive into `slot`, which has its length, with another time.
+///
+/// # Panics
+/// If the lengths differ or are too short for a root: a bug of the caller.
+pub fn restamp(archive: &[u8], timestamp: u64, slot: &mut [u8]) {
+    slot.copy_from_slice(archive);
+    let at = slot.len() - RECORD_ROOT_BYTES + offset_of!(ArchivedRecord, timestamp);
+    super::bytes::put(slot, at, timestamp.to_le_bytes());
+}
+
 /// Serialises `record` into `slot`, which must have exactly [`archived_bytes`] bytes and start at a multiple of 16.
 ///
 /// # Panics

@@ -4,6 +4,7 @@
 //! <dir>/            0700
 //!   meta            identity, format, shard count
 //!   lock            held by the one process that writes
+//!   eras            where in each shard the log's eras begin, once sessions have moved between shards
 //!   cursors/        places of readers, by name
 //!   shard-0000/     the segments of shard 0, named by first sequence
 //! ```
@@ -15,10 +16,11 @@ use std::time::Duration;
 
 use crate::device::Directory;
 use crate::device::fs::{self, DirectoryLock, FsDirectory, WriteMode};
-use crate::format::{LogId, META_BYTES, Meta, PageError};
+use crate::format::{ERAS_BYTES_MAX, Eras, LogId, META_BYTES, Meta, PageError};
 
 const META: &str = "meta";
 const LOCK: &str = "lock";
+const ERAS: &str = "eras";
 
 /// How long to wait for the lock: a killed process's io_uring can hold it for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -53,6 +55,16 @@ pub enum DirectoryError {
     #[error("{path}: meta file: {source}; put back the file from a copy of this log")]
     Meta {
         /// The meta file.
+        path: PathBuf,
+        /// What is wrong.
+        source: PageError,
+    },
+    /// The file of the log's eras cannot be used.
+    #[error(
+        "{path}: {source}; put back the file from a copy of this log, or remove it: then sessions that moved between shards may be read out of order"
+    )]
+    Eras {
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         source: PageError,
@@ -138,6 +150,46 @@ impl LogDirectory {
     /// How segment files are written here.
     pub fn mode(&self) -> WriteMode {
         self.mode
+    }
+
+    /// Makes room for shards 0 to `shards - 1`.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Io`].
+    pub fn grow(&mut self, shards: u16) -> Result<(), DirectoryError> {
+        let meta = Meta { shards: self.meta.shards.max(shards), ..self.meta };
+        for shard in self.meta.shards..meta.shards {
+            let directory = shard_path(&self.path, shard);
+            fs::create_directory(&directory).map_err(DirectoryError::io("create", &directory))?;
+        }
+        if self.meta != meta {
+            fs::write_file_durably(&self.path, META, &meta.encode())
+                .map_err(DirectoryError::io("write", &self.path.join(META)))?;
+            self.meta = meta;
+        }
+        Ok(())
+    }
+
+    /// The eras of the log.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub fn eras(&self) -> Result<Eras, DirectoryError> {
+        let file = self.path.join(ERAS);
+        match fs::read_small_file(&self.path, ERAS, ERAS_BYTES_MAX) {
+            Ok(bytes) => Eras::decode(&bytes).map_err(|source| DirectoryError::Eras { path: file, source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Eras::default()),
+            Err(error) => Err(DirectoryError::io("read", &file)(error)),
+        }
+    }
+
+    /// Keeps the eras of the log, durably.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Io`]: the log has the eras that it had.
+    pub fn save_eras(&self, eras: &Eras) -> Result<(), DirectoryError> {
+        fs::write_file_durably(&self.path, ERAS, &eras.encode())
+            .map_err(DirectoryError::io("write", &self.path.join(ERAS)))
     }
 
     /// The directory of one shard.

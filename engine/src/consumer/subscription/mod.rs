@@ -18,11 +18,13 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use tapeline_storage::format::Sequence;
+use tapeline_storage::read::Visibility;
 
 pub use batch::{EventBatch, Events};
 pub use blocking::BlockingSubscription;
 
 use super::cursor::Cursor;
+use super::order;
 use super::page::{Found, copy_events};
 use super::poll::{place, source};
 use super::request::{SlowReader, SubscribeRequest};
@@ -48,8 +50,11 @@ pub struct Subscription {
     parts: Arc<BusParts>,
     selection: Arc<Selection>,
     slow_reader: SlowReader,
+    visibility: Visibility,
     bell: Arc<Bell>,
     readers: Vec<Reader>,
+    /// Shards that were there when it last looked for more.
+    shard_count: usize,
     /// The reader whose turn it is.
     turn: usize,
     ready: Ready,
@@ -96,23 +101,19 @@ impl Subscription {
             return Err(Cursor::refuse(super::CursorFault::OtherOrdering, log, &views));
         }
         let bell = Arc::new(Bell::new());
+        parts.readers().watch(&bell);
         let mut readers = Vec::new();
         for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
             let source = source(log, &views, view, cursor.as_ref(), &request.start, *visibility)?;
-            let source = match parts.shard(view.shard()) {
-                Some(shard) => {
-                    let (follower, feed) = feed(&bell, *visibility);
-                    shard.follow(follower);
-                    source.fed(feed)
-                }
-                None => source,
-            };
-            readers.push(Reader { source, was_live: false, has_failed: false });
+            readers.push(Reader::new(&parts, &bell, *visibility, source));
         }
         Ok(Self {
-            parts,
             selection: Arc::new(selection),
             slow_reader: request.slow_reader,
+            visibility: *visibility,
+            // Shards that came since the views were listed are taken in by the first look.
+            shard_count: 0,
+            parts,
             bell,
             readers,
             turn: 0,
@@ -210,10 +211,11 @@ impl Subscription {
         if let Err(error) = self.parts.check_fork() {
             return Some(Err(error.into()));
         }
+        self.adopt();
         for _ in 0..self.readers.len() {
             let at = self.turn;
             self.turn = (at + 1) % self.readers.len();
-            if let Some(next) = self.readers[at].step(self.slow_reader) {
+            if let Some(next) = self.step(at) {
                 if matches!(next, Err(ConsumerError::Lagged { .. })) {
                     self.has_lagged = true;
                     self.readers.iter_mut().for_each(|reader| reader.has_failed = true);
@@ -222,6 +224,36 @@ impl Subscription {
             }
         }
         None
+    }
+
+    /// The next block of one reader, unless another has to read first.
+    fn step(&mut self, at: usize) -> Option<ConsumerResult<tapeline_storage::read::Block>> {
+        let mut next = self.readers[at].step(self.slow_reader);
+        if let Some(Ok(block)) = &mut next {
+            // Read after the watermark that the block is below; and so are the shards.
+            let eras = self.parts.eras();
+            self.adopt();
+            let others = self.readers.iter().enumerate().filter(|(other, reader)| *other != at && !reader.has_failed);
+            let others = order::earliest(&eras, others.map(|(_, reader)| &reader.source));
+            if !order::admit(&eras, others, &mut self.readers[at].source, block) {
+                return None;
+            }
+        }
+        next
+    }
+
+    /// Takes in the shards that have come meanwhile. One load where there are none.
+    fn adopt(&mut self) {
+        let count = self.parts.shard_count();
+        if std::mem::replace(&mut self.shard_count, count) == count {
+            return;
+        }
+        for view in self.parts.views().filter(|view| self.selection.has_shard(view.shard())) {
+            if self.readers.iter().all(|reader| reader.source.shard_id() != view.shard()) {
+                let source = Source::at(&view, view.trimmed(), self.visibility);
+                self.readers.push(Reader::new(&self.parts, &self.bell, self.visibility, source));
+            }
+        }
     }
 
     /// Takes back what was copied and not handed out.
@@ -234,6 +266,19 @@ impl Subscription {
 }
 
 impl Reader {
+    /// A reader that is fed by its shard, if that runs.
+    fn new(parts: &BusParts, bell: &Arc<Bell>, visibility: Visibility, source: Source) -> Self {
+        let source = match parts.shard(source.shard_id()) {
+            Some(shard) => {
+                let (follower, feed) = feed(bell, visibility);
+                shard.follow(follower);
+                source.fed(feed)
+            }
+            None => source,
+        };
+        Self { source, was_live: false, has_failed: false }
+    }
+
     fn step(&mut self, slow_reader: SlowReader) -> Option<ConsumerResult<tapeline_storage::read::Block>> {
         if self.has_failed {
             return None;

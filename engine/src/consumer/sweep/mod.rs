@@ -108,6 +108,16 @@ impl Sweep {
         })
     }
 
+    /// Takes in the shards that have come since it was made. Before a read up to a horizon that knows of them.
+    pub(super) fn adopt(&mut self, views: impl Iterator<Item = Arc<LogView>>) {
+        for view in views.filter(|view| self.selection.has_shard(view.shard())) {
+            if self.shards.iter().all(|shard| shard.view.shard() != view.shard()) {
+                let begin = view.trimmed();
+                self.shards.push(Swept { view, queued_to: begin, seen: begin, has_failed: false });
+            }
+        }
+    }
+
     pub(super) fn selection(&self) -> &Selection {
         &self.selection
     }

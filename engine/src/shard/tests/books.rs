@@ -51,7 +51,7 @@ impl Bookkeeper {
             true => {
                 let mut batch = producer.batch(session);
                 let outcome = batch.push(Kind(who as u16), &payload).map(drop);
-                outcome.and_then(|()| batch.publish())
+                outcome.and_then(|()| batch.publish().map(drop))
             }
             false => producer.emit(session, Kind(who as u16), &payload).map(drop),
         };

@@ -1,0 +1,237 @@
+//! The foundry: where the shards of a bus are made, at its opening and later, and the threads they run on.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use tapeline_storage::format::{Eras, LogId};
+use tapeline_storage::log::{Durability, LogDirectory, LogOptions, LogView};
+use tapeline_storage::read::open_shard;
+
+use crate::budget::MemoryBudget;
+use crate::config::EventBusConfig;
+use crate::error::{AdapterError, AdapterResult};
+use crate::shard::{ShardControl, ShardSpec, place_one, start};
+use crate::timestamp::Clock;
+
+/// What every shard of a bus is made with.
+#[derive(Debug)]
+pub(crate) struct Foundry {
+    config: EventBusConfig,
+    log_id: LogId,
+    memory: Arc<MemoryBudget>,
+    /// Holds the directory's lock.
+    directory: Option<Mutex<LogDirectory>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Shards that run.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) shards: Vec<Arc<ShardControl>>,
+    /// The largest timestamp in their logs.
+    pub(crate) last_timestamp: u64,
+}
+
+impl Foundry {
+    /// Opens the log's directory, if it is to have one.
+    ///
+    /// # Errors
+    /// [`AdapterError`].
+    pub(crate) fn open(config: EventBusConfig) -> AdapterResult<Self> {
+        let directory = match &config.log.directory {
+            Some(path) => Some(open_directory(path, &config)?),
+            None => None,
+        };
+        let log_id = directory.as_ref().map_or_else(|| LogId(random()), |directory| directory.meta().log_id);
+        let memory = MemoryBudget::new(config.memory_budget);
+        Ok(Self { config, log_id, memory, directory: directory.map(Mutex::new), threads: Mutex::default() })
+    }
+
+    /// One that makes nothing, of a log in memory that has this identity.
+    #[cfg(test)]
+    pub(crate) fn of_log(config: EventBusConfig, log_id: LogId) -> Self {
+        let memory = MemoryBudget::new(config.memory_budget);
+        Self { config, log_id, memory, directory: None, threads: Mutex::default() }
+    }
+
+    pub(crate) fn config(&self) -> &EventBusConfig {
+        &self.config
+    }
+
+    pub(crate) fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    /// Memory of lanes and blocks.
+    pub(crate) fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.memory
+    }
+
+    /// Shards to start with: those that are to take events, and those that may later and have a log already.
+    pub(crate) fn shards_at_start(&self) -> u16 {
+        let known = self.directory.as_ref().map_or(0, |directory| lock(directory).meta().shards);
+        self.config.num_shards.max(known.min(self.config.max_shards()))
+    }
+
+    /// Makes the shards of these numbers, which follow those there are, and waits until their logs are open. All of
+    /// them, or none.
+    ///
+    /// # Errors
+    /// [`AdapterError`].
+    pub(crate) async fn make(&self, numbers: std::ops::Range<u16>) -> AdapterResult<Made> {
+        if let Some(directory) = &self.directory {
+            lock(directory).grow(numbers.end)?;
+        }
+        let mut making = Making::default();
+        let mut receivers = Vec::new();
+        for shard in numbers {
+            let (thread, receiver) = start(self.spec(shard)?)
+                .map_err(|error| AdapterError::Fatal { shard, message: format!("cannot start a thread: {error}") })?;
+            making.threads.push(thread);
+            receivers.push((shard, receiver));
+        }
+        let mut failure = None;
+        for (shard, receiver) in receivers {
+            match receiver.await {
+                Ok(Ok(started)) => {
+                    making.made.last_timestamp = making.made.last_timestamp.max(started.last_timestamp);
+                    making.made.shards.extend(started.take());
+                }
+                Ok(Err(error)) => failure = failure.or(Some(error)),
+                Err(_) => {
+                    let message = "its thread ended while it opened".to_owned();
+                    failure = failure.or(Some(AdapterError::Fatal { shard, message }));
+                }
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => {
+                lock(&self.threads).append(&mut making.threads);
+                Ok(std::mem::take(&mut making.made))
+            }
+        }
+    }
+
+    /// What the shard of this number is started with.
+    fn spec(&self, shard: u16) -> AdapterResult<ShardSpec> {
+        let Self { config, .. } = self;
+        let files = match &self.directory {
+            Some(directory) => {
+                let directory = lock(directory);
+                Some((directory.shard(shard)?, directory.mode()))
+            }
+            None => None,
+        };
+        let log = LogOptions {
+            segment_bytes: config.log.segment_bytes,
+            commit_interval_ns: u64::try_from(config.log.commit_interval.as_nanos()).unwrap_or(u64::MAX),
+            blocks: config.blocks(),
+            durability: config.log.durability,
+            ..LogOptions::new(self.log_id, shard, u64::from_le_bytes(random()))
+        };
+        let bytes = config.memory_bytes();
+        let memory = self.memory.take(bytes).map_err(|left| AdapterError::Fatal {
+            shard,
+            message: format!("its blocks take {bytes} bytes, {left} are left of memory_budget"),
+        })?;
+        let place = place_one(shard, &config.placement);
+        Ok(ShardSpec { log, place, host: config.placement.host, driver: config.placement.driver, files, memory })
+    }
+
+    /// The shards that the log has beyond this number: they take no events, and stay readable. Returned with the largest
+    /// timestamp in them.
+    ///
+    /// # Errors
+    /// [`AdapterError`].
+    pub(crate) fn open_archived(&self, from: u16) -> AdapterResult<(Vec<Arc<LogView>>, u64)> {
+        let (mut views, mut last_timestamp) = (Vec::new(), 0);
+        if let Some(directory) = &self.directory {
+            let directory = lock(directory);
+            for shard in from..directory.meta().shards {
+                let (view, last) = open_shard(&directory.shard(shard)?, self.log_id, shard)?;
+                views.push(view);
+                last_timestamp = last_timestamp.max(last);
+            }
+        }
+        Ok((views, last_timestamp))
+    }
+
+    /// The eras of the log so far.
+    ///
+    /// # Errors
+    /// [`AdapterError`].
+    pub(crate) fn eras(&self) -> AdapterResult<Eras> {
+        match &self.directory {
+            Some(directory) => Ok(lock(directory).eras()?),
+            None => Ok(Eras::default()),
+        }
+    }
+
+    /// Keeps the eras of the log as durably as the log.
+    ///
+    /// # Errors
+    /// [`AdapterError`]; the log has the eras that it had.
+    pub(crate) fn save_eras(&self, eras: &Eras) -> AdapterResult<()> {
+        match &self.directory {
+            Some(directory) => Ok(lock(directory).save_eras(eras)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the end of all threads. Shards that have not been told to end do not.
+    pub(crate) fn join(&self) {
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            // A shard that panicked has marked itself stopped; the panic has been printed.
+            let _ = thread.join();
+        }
+    }
+
+    /// In a forked child: the threads are the parent's.
+    pub(crate) fn forget_threads(&self) {
+        std::mem::take(&mut *lock(&self.threads)).into_iter().for_each(std::mem::forget);
+    }
+}
+
+/// Shards that are being made. If that fails or is abandoned they end.
+#[derive(Default)]
+struct Making {
+    threads: Vec<JoinHandle<()>>,
+    made: Made,
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.made.shards.iter().for_each(|shard| shard.stop());
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open_directory(path: &Path, config: &EventBusConfig) -> AdapterResult<LogDirectory> {
+    let page_cache = config.log.durability == Durability::PageCache;
+    Ok(LogDirectory::open(path, config.num_shards, LogId(random()), Clock::global().now(), page_cache)?)
+}
+
+/// Random bytes of the operating system; without them, of the clock and an address.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if getrandom::fill(&mut bytes).is_err() {
+        let mix = xxhash_rust::xxh3::xxh3_128_with_seed(
+            &Clock::global().now().to_le_bytes(),
+            (&raw const bytes).addr() as u64,
+        );
+        for (byte, mixed) in bytes.iter_mut().zip(mix.to_le_bytes()) {
+            *byte = mixed;
+        }
+    }
+    bytes
+}
+
+/// Locks; what is locked is whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

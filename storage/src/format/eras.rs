@@ -1,0 +1,182 @@
+//! The eras of a log: the stretches of its life between which sessions moved from shard to shard.
+//!
+//! Within an era a session lies in one shard. All events of an era come before those of the next, whatever their shard:
+//! with that a reader puts together a session that moved. An era begins, in each shard, at a sequence.
+
+use super::bytes::{get, get_u32, get_u64, put};
+use super::checksum::crc32c;
+use super::meta::check_page;
+use super::{FORMAT_VERSION, PageError, Sequence};
+
+/// First bytes of the file.
+pub const ERAS_MAGIC: [u8; 8] = *b"TAPEERA1";
+
+/// Most eras that a log remembers; the order between older ones is forgotten.
+const ERAS_MAX: usize = 1024;
+
+/// Largest file in bytes: room for eras of 8,000 shards each.
+pub const ERAS_BYTES_MAX: usize = 64 << 20;
+
+const CRC: usize = 8;
+const VERSION: usize = 12;
+const COUNT: usize = 16;
+const HEADER_BYTES: usize = 24;
+const ERA_BYTES: usize = 8;
+const SEQUENCE_BYTES: usize = 8;
+
+/// The beginning of an era.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Era {
+    /// Shards that take new events in it: 0 to `active - 1`.
+    pub active: u16,
+    /// For each shard there was, its first sequence in the era. Shards that came later begin at 0.
+    pub starts: Vec<Sequence>,
+}
+
+impl Era {
+    fn start(&self, shard: u16) -> Sequence {
+        self.starts.get(usize::from(shard)).copied().unwrap_or_default()
+    }
+}
+
+/// All eras but the first, which begins with the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Eras(Vec<Era>);
+
+impl Eras {
+    /// Whether the log never changed its shards.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The eras after the first, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Era> {
+        self.0.iter()
+    }
+
+    /// Number of the era that an event lies in: 0 for the first.
+    pub fn of(&self, shard: u16, sequence: Sequence) -> usize {
+        self.0.partition_point(|era| era.start(shard) <= sequence)
+    }
+
+    /// Where the era of this number ends in a shard, if it has ended.
+    pub fn end_of(&self, era: usize, shard: u16) -> Option<Sequence> {
+        self.0.get(era).map(|next| next.start(shard))
+    }
+
+    /// Begins another era. Earlier ones that would end later than this begins, because a crash took their events, end
+    /// here, too.
+    pub fn begin(&mut self, era: Era) {
+        for earlier in &mut self.0 {
+            for (shard, start) in (0..).zip(&mut earlier.starts) {
+                *start = era.start(shard).min(*start);
+            }
+        }
+        // An era without events is none.
+        self.0.retain(|earlier| earlier.starts.iter().zip(0..).any(|(start, shard)| *start < era.start(shard)));
+        let surplus = (self.0.len() + 1).saturating_sub(ERAS_MAX);
+        self.0.drain(..surplus);
+        self.0.push(era);
+    }
+
+    /// The file as it is written.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        for era in &self.0 {
+            bytes.extend(era.active.to_le_bytes());
+            // A shard's number is a u16, so their count fits.
+            bytes.extend((era.starts.len() as u16).to_le_bytes());
+            bytes.extend([0; 4]);
+            era.starts.iter().for_each(|start| bytes.extend(start.get().to_le_bytes()));
+        }
+        put(&mut bytes, 0, ERAS_MAGIC);
+        put(&mut bytes, VERSION, FORMAT_VERSION.to_le_bytes());
+        put(&mut bytes, COUNT, (self.0.len() as u64).to_le_bytes());
+        let crc = crc32c(&bytes[VERSION..]);
+        put(&mut bytes, CRC, crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// [`PageError`] naming what is wrong.
+    pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
+        check_page(bytes, bytes.len().max(HEADER_BYTES), ERAS_MAGIC)?;
+        let count = get_u32(bytes, COUNT);
+        let mut rest = &bytes[HEADER_BYTES..];
+        let mut eras = Vec::new();
+        for _ in 0..count {
+            let (head, behind) = rest.split_at_checked(ERA_BYTES).ok_or_else(|| short(bytes, ERA_BYTES))?;
+            let length = usize::from(u16::from_le_bytes(get(head, 2))) * SEQUENCE_BYTES;
+            let (starts, behind) = behind.split_at_checked(length).ok_or_else(|| short(bytes, length))?;
+            let starts = starts.chunks_exact(SEQUENCE_BYTES).map(|start| Sequence::new(get_u64(start, 0))).collect();
+            eras.push(Era { active: u16::from_le_bytes(get(head, 0)), starts });
+            rest = behind;
+        }
+        match rest.is_empty() {
+            true => Ok(Self(eras)),
+            false => Err(PageError::Field { field: "bytes behind the last era", found: rest.len() as u64 }),
+        }
+    }
+}
+
+fn short(bytes: &[u8], needed: usize) -> PageError {
+    PageError::Short { needed: bytes.len() + needed, found: bytes.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn era(active: u16, starts: &[u64]) -> Era {
+        Era { active, starts: starts.iter().copied().map(Sequence::new).collect() }
+    }
+
+    fn eras(all: &[(u16, &[u64])]) -> Eras {
+        let mut eras = Eras::default();
+        all.iter().for_each(|(active, starts)| eras.begin(era(*active, starts)));
+        eras
+    }
+
+    #[test]
+    fn events_lie_between_the_starts() {
+        let eras = eras(&[(2, &[10]), (1, &[15, 7])]);
+        let of = |shard, sequence| eras.of(shard, Sequence::new(sequence));
+        assert_eq!([of(0, 0), of(0, 9), of(0, 10), of(0, 14), of(0, 15)], [0, 0, 1, 1, 2]);
+        assert_eq!([of(1, 0), of(1, 6), of(1, 7)], [1, 1, 2], "a shard that came later has nothing in the first");
+        assert_eq!(
+            (eras.end_of(0, 0), eras.end_of(1, 1), eras.end_of(2, 0)),
+            (Some(Sequence::new(10)), Some(Sequence::new(7)), None)
+        );
+    }
+
+    #[test]
+    fn eras_that_a_crash_shortened_end_where_the_next_begins() {
+        let eras = eras(&[(2, &[10, 0]), (1, &[15, 70]), (2, &[15, 20])]);
+        assert_eq!(eras, Eras(vec![era(2, &[10, 0]), era(2, &[15, 20])]), "the second has no event left");
+        assert_eq!(eras.of(1, Sequence::new(20)), 2);
+    }
+
+    #[test]
+    fn files_are_read_back_and_every_damage_is_named() {
+        let eras = eras(&[(2, &[10, 0]), (3, &[15, 7, 0]), (1, &[15, 9, 4])]);
+        let bytes = eras.encode();
+        assert_eq!(Eras::decode(&bytes), Ok(eras));
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            assert!(Eras::decode(&damaged).is_err(), "byte {at}");
+            assert!(Eras::decode(&bytes[..at]).is_err(), "cut at {at}");
+        }
+        let more = [bytes, vec![0]].concat();
+        assert!(Eras::decode(&more).is_err());
+    }
+
+    #[test]
+    fn number_of_eras_is_bounded() {
+        let mut eras = Eras::default();
+        (1..3000).for_each(|start| eras.begin(era(1, &[start])));
+        assert_eq!((eras.iter().count(), eras.encode().len() < ERAS_BYTES_MAX), (ERAS_MAX, true));
+    }
+}
