@@ -18,6 +18,7 @@ use crate::foundry::{Foundry, Made};
 use crate::parts::BusParts;
 use crate::producer::{Producer, ProducerOptions, local};
 use crate::route::IntoSession;
+use crate::scaling::{Scaling, ScalingError, ShardMetrics};
 use crate::shard::{LaneStats, Reach, ShardControl, ShardStats};
 use crate::stats::EventBusStats;
 
@@ -29,6 +30,7 @@ use crate::stats::EventBusStats;
 pub struct EventBus {
     parts: Arc<BusParts>,
     foundry: Arc<Foundry>,
+    scaling: Option<Scaling>,
     is_shutdown_completed: AtomicBool,
 }
 
@@ -50,7 +52,13 @@ impl EventBus {
         let eras = open_eras(&foundry, &opening.0, &archived)?;
         let shards = std::mem::take(&mut opening.0);
         let parts = Arc::new(BusParts::new(&foundry, shards, archived, eras, floor));
-        Ok(Self { parts, foundry: Arc::new(foundry), is_shutdown_completed: AtomicBool::new(false) })
+        let foundry = Arc::new(foundry);
+        let mut bus = Self { parts, foundry, scaling: None, is_shutdown_completed: AtomicBool::new(false) };
+        if let Some(policy) = bus.foundry.config().scaling.clone() {
+            let scaling = Scaling::start(policy, Arc::clone(&bus.parts), Arc::clone(&bus.foundry));
+            bus.scaling = Some(scaling.map_err(|error| ScalingError::ShardCreationFailed(error.to_string()))?);
+        }
+        Ok(bus)
     }
 
     /// Ingests an event through a producer that is kept for the calling thread. Returns the shard and the timestamp.
@@ -213,6 +221,46 @@ impl EventBus {
         self.parts.shards().iter().map(|shard| shard.stats()).collect()
     }
 
+    /// How busy each shard was in the last window of the scaling policy; `None` without one. Changes nothing.
+    pub fn shard_metrics(&self) -> Option<Vec<ShardMetrics>> {
+        self.scaling.as_ref().map(Scaling::metrics)
+    }
+
+    /// Whether the number of shards may change.
+    pub fn is_dynamic_scaling_enabled(&self) -> bool {
+        self.scaling.is_some()
+    }
+
+    /// Has shards come and go by themselves, as they do from the start where the policy says
+    /// [`auto_scale`](crate::ScalingPolicy::auto_scale). Nothing without a policy.
+    pub fn start_scaling_monitor(&self) {
+        if let Some(scaling) = &self.scaling {
+            scaling.monitor();
+        }
+    }
+
+    /// Has up to `count` more shards take events, at once. Returns which. Events go on being taken meanwhile, and every
+    /// session stays in order.
+    ///
+    /// # Errors
+    /// [`AdapterError::Scaling`].
+    pub async fn manual_scale_up(&self, count: u16) -> AdapterResult<Vec<u16>> {
+        self.parts.check_fork()?;
+        let scaling = self.scaling.as_ref().ok_or(ScalingError::Disabled)?;
+        Ok(scaling.up(count).await.ok_or(AdapterError::Shutdown)??)
+    }
+
+    /// Has up to `count` shards take no new events, not before the policy's cooldown is over. Returns which. What they
+    /// have stays readable, and they are there at once when they are needed again.
+    ///
+    /// # Errors
+    /// [`AdapterError::Scaling`].
+    pub async fn manual_scale_down(&self, count: u16) -> AdapterResult<Vec<u16>> {
+        self.parts.check_fork()?;
+        let scaling = self.scaling.as_ref().ok_or(ScalingError::Disabled)?;
+        Ok(scaling.down(count).await.ok_or(AdapterError::Shutdown)??)
+    }
+
     /// Identity of the log.
     pub fn log_id(&self) -> LogId {
         self.parts.log_id()
@@ -261,6 +309,10 @@ impl EventBus {
 
     fn ask_to_end(&self) {
         self.parts.close();
+        // First, so that no shard comes while the others go. Waits for a change that is under way.
+        if let Some(scaling) = &self.scaling {
+            scaling.end();
+        }
         self.parts.shards().iter().for_each(|shard| shard.stop());
     }
 
@@ -274,6 +326,9 @@ impl Drop for EventBus {
     fn drop(&mut self) {
         if self.parts.is_forked() {
             self.foundry.forget_threads();
+            if let Some(scaling) = &self.scaling {
+                scaling.forget_thread();
+            }
             return;
         }
         self.ask_to_end();

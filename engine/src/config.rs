@@ -6,6 +6,7 @@ use std::time::Duration;
 use tapeline_storage::log::{Durability, LogOptions};
 
 use crate::error::ConfigError;
+use crate::scaling::ScalingPolicy;
 
 /// What happens to an event whose lane is full.
 ///
@@ -103,9 +104,9 @@ pub struct PlacementConfig {
 }
 
 /// Settings of an [`EventBus`](crate::EventBus). The default is a readable bus of one shard in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EventBusConfig {
-    /// Shards, each a pinned thread. Default 1, which takes tens of millions of events a second.
+    /// Shards at the start, each a pinned thread. Default 1, which takes tens of millions of events a second.
     pub num_shards: u16,
     /// Events that a lane holds: a power of two from 1024 to `lane_bytes / 16`. Default 65,536.
     pub ring_buffer_capacity: usize,
@@ -116,6 +117,8 @@ pub struct EventBusConfig {
     pub backpressure_mode: BackpressureMode,
     /// Most bytes of memory that the bus takes for lanes and blocks. Default 1 GiB. A lane beyond it is refused.
     pub memory_budget: usize,
+    /// When more or fewer shards take events. Default: never.
+    pub scaling: Option<ScalingPolicy>,
     /// Where events are kept.
     pub log: LogConfig,
     /// Where shards run.
@@ -130,6 +133,7 @@ impl Default for EventBusConfig {
             lane_bytes: 4 << 20,
             backpressure_mode: BackpressureMode::default(),
             memory_budget: 1 << 30,
+            scaling: None,
             log: LogConfig {
                 directory: None,
                 durability: Durability::Memory,
@@ -157,11 +161,18 @@ impl EventBusConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let events = self.ring_buffer_capacity;
         self.backpressure_mode.validate()?;
+        self.scaling.as_ref().map_or(Ok(()), ScalingPolicy::validate)?;
         let (lane, segment) = (self.lane_bytes, self.log.segment_bytes);
         let memory = self.memory_bytes();
-        let least = usize::from(self.num_shards).saturating_mul(memory).saturating_add(2 * lane);
+        let least = usize::from(self.max_shards()).saturating_mul(memory).saturating_add(2 * lane);
         let rules = [
             (self.num_shards > 0, "num_shards is 0; at least 1".to_owned()),
+            (
+                self.scaling
+                    .as_ref()
+                    .is_none_or(|policy| (policy.min_shards..=policy.max_shards).contains(&self.num_shards)),
+                format!("num_shards is {}; from min_shards to max_shards of the scaling policy", self.num_shards),
+            ),
             (
                 lane.is_power_of_two() && (64 << 10..=1 << 40).contains(&lane),
                 format!("lane_bytes is {lane}; a power of two from 64 KiB to 1 TiB"),
@@ -197,7 +208,7 @@ impl EventBusConfig {
 
     /// Most shards that there may be.
     pub(crate) fn max_shards(&self) -> u16 {
-        self.num_shards
+        self.scaling.as_ref().map_or(self.num_shards, |policy| policy.max_shards)
     }
 
     /// Memory for blocks per shard, in bytes.
@@ -244,6 +255,8 @@ impl EventBusConfigBuilder {
         backpressure_mode(mode: BackpressureMode) => config.backpressure_mode = mode;
         /// Sets [`EventBusConfig::memory_budget`].
         memory_budget(bytes: usize) => config.memory_budget = bytes;
+        /// Sets [`EventBusConfig::scaling`].
+        scaling(policy: ScalingPolicy) => config.scaling = Some(policy);
         /// Sets [`LogConfig::directory`]; the level is then `Durable` unless set.
         directory(path: impl Into<PathBuf>) => config.log.directory = Some(path.into());
         /// Sets [`LogConfig::durability`].
@@ -260,6 +273,19 @@ impl EventBusConfigBuilder {
         host(host: Host) => config.placement.host = host;
         /// Sets [`PlacementConfig::driver`].
         driver(driver: Driver) => config.placement.driver = driver;
+    }
+
+    /// Has shards come and go by the default policy, [`ScalingPolicy::default`].
+    #[must_use]
+    pub fn with_dynamic_scaling(self) -> Self {
+        self.scaling(ScalingPolicy::default())
+    }
+
+    /// Keeps the number of shards as it is, as is the default.
+    #[must_use]
+    pub fn without_scaling(mut self) -> Self {
+        self.config.scaling = None;
+        self
     }
 
     /// Checks and gives the configuration.

@@ -7,6 +7,7 @@ use tapeline_storage::log::{DirectoryError, OpenError, Poison};
 use tapeline_storage::read::ReadError;
 
 use crate::consumer::{CursorFault, Damage, FilterError, Gap};
+use crate::scaling::ScalingError;
 
 /// Why an event was not taken. The caller still has it.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +147,9 @@ pub enum AdapterError {
         /// The shard.
         shard: u16,
     },
+    /// The number of shards cannot be changed.
+    #[error(transparent)]
+    Scaling(#[from] ScalingError),
     /// A shard's thread cannot be started.
     #[error("shard {shard}: {message}")]
     Fatal {
@@ -165,12 +169,17 @@ pub enum AdapterError {
 impl AdapterError {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::StorageFull { .. } | Self::Directory(DirectoryError::Locked { .. }))
+        matches!(
+            self,
+            Self::StorageFull { .. }
+                | Self::Directory(DirectoryError::Locked { .. })
+                | Self::Scaling(ScalingError::InCooldown | ScalingError::ShardBlocked(_))
+        )
     }
 
     /// Whether the store takes nothing more until it is opened anew.
     pub fn is_fatal(&self) -> bool {
-        !self.is_retryable() && !self.is_shutdown() && !matches!(self, Self::Dropped { .. })
+        !self.is_retryable() && !self.is_shutdown() && !matches!(self, Self::Dropped { .. } | Self::Scaling(_))
     }
 
     /// Whether the bus is shut down.

@@ -12,6 +12,7 @@ mod horizon;
 pub mod kinds;
 mod lane;
 mod note;
+mod park;
 mod parts;
 mod producer;
 mod route;
@@ -40,6 +41,7 @@ pub use producer::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
 /// The version of rkyv that typed payloads are archived with.
 pub use rkyv;
 pub use route::{IntoSession, session_id};
+pub use scaling::{ScalingDecision, ScalingError, ScalingPolicy, ShardMetrics};
 pub use shard::{LaneStats, ShardStats};
 pub use stats::EventBusStats;
 pub use tapeline_storage::format::{FORMAT_VERSION, Kind, LogId, Sequence, SessionId};

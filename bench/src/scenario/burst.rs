@@ -146,7 +146,7 @@ impl Burst {
         while left > 0 {
             let events = left.min(BATCH);
             for payload in payloads.by_ref().take(events) {
-                let _ = batch.push(kinds::TOKEN, payload)?;
+                batch.push(kinds::TOKEN, payload)?;
             }
             batch.publish()?;
             left -= events;

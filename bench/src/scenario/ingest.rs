@@ -232,7 +232,7 @@ fn emit_batch(
             batch.publish()?;
         }
     }
-    batch.publish()
+    batch.publish().map(drop)
 }
 
 /// Goes on where room is all that is missing; in the mode that waits for it, that is an error.

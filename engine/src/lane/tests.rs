@@ -464,3 +464,66 @@ fn records_cross_threads_once_and_whole() {
     assert_eq!(count, RECORDS);
     assert_eq!(reader.handle().published(), reader.position());
 }
+
+#[test]
+fn reader_passes_to_a_route_once_it_has_all_of_the_one_before() {
+    let (mut writer, mut reader) = small();
+    publish(&mut writer, 0, 32).unwrap();
+    assert!(!reader.has_passed_to(1), "a record of the old route is not consumed");
+    assert_eq!(drain(&mut reader, 0), 1);
+    assert!(reader.has_passed_to(1), "an idle writer will see the new route");
+    let mut claim = writer.claim(32).unwrap();
+    claim.begin(7, true);
+    assert!(!reader.has_passed_to(1), "a writer about to publish may go by the old route");
+    claim.cancel();
+    assert!(reader.has_passed_to(1));
+    write(&mut writer, 1, 32, |writer, bytes| {
+        let mut claim = writer.claim(bytes)?;
+        claim.begin(8, false);
+        Ok(claim)
+    })
+    .unwrap();
+    assert!(reader.has_passed_to(1), "a batch looks at the route when it is published");
+    writer.begin_publish();
+    assert!(!reader.has_passed_to(1));
+    assert_eq!((writer.take_back().1, reader.has_passed_to(1)), (vec![32], true), "it moves elsewhere");
+}
+
+#[test]
+fn records_of_a_later_route_wait_for_the_reader() {
+    let (mut writer, mut reader) = small();
+    publish(&mut writer, 0, 32).unwrap();
+    writer.set_route(1);
+    publish(&mut writer, 1, 32).unwrap();
+    assert!(!reader.has_passed_to(1));
+    assert_eq!(drain(&mut reader, 0), 1, "the record of the old route alone");
+    assert!(reader.has_passed_to(1));
+    reader.pass_to(1);
+    assert_eq!(drain(&mut reader, 1), 1);
+    writer.set_route(2);
+    publish(&mut writer, 2, 32).unwrap();
+    reader.pass_to(LaneReader::ANY_ROUTE);
+    assert_eq!(drain(&mut reader, 2), 1, "the end of a shard takes all there is");
+}
+
+#[test]
+fn records_that_are_taken_back_are_whole() {
+    let (mut writer, mut reader) = small();
+    // The batch crosses the end of the ring.
+    for number in 0..600 {
+        publish(&mut writer, number, 96).unwrap();
+        if number % 100 == 99 {
+            drain(&mut reader, number - 99);
+        }
+    }
+    let sizes: Vec<usize> = (1..60).map(|units| units % 9 * UNIT_BYTES + 32).collect();
+    for (number, bytes) in sizes.iter().enumerate() {
+        write(&mut writer, number as u64, *bytes, LaneWriter::claim).unwrap();
+    }
+    let (records, lengths) = writer.take_back();
+    assert_eq!(lengths, sizes);
+    let units: Vec<u16> = lengths.iter().map(|bytes| (bytes / UNIT_BYTES) as u16).collect();
+    assert_eq!(check(Run { records: &records, lengths: &units }, 0), sizes.len());
+    publish(&mut writer, 600, 32).unwrap();
+    assert_eq!(drain(&mut reader, 600), 1, "nothing of the batch is left");
+}

@@ -75,6 +75,7 @@ impl Change {
     /// Lets the shards go on. Readers know of the era.
     pub(crate) fn end(self) {
         for shard in self.shards.iter() {
+            shard.set_active(shard.id() < self.route.active());
             shard.turnover().pass(self.route);
             shard.wake();
         }

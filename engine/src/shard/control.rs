@@ -17,6 +17,7 @@ use crate::error::{AdapterError, AdapterResult};
 use crate::feed::Follower;
 use crate::lane::{Drops, LaneHandle, LaneReader};
 use crate::route::Route;
+use crate::scaling::Reading;
 
 /// How a shard runs, and what it found when it started.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,8 @@ pub(crate) struct ShardReport {
 pub struct ShardStats {
     /// The shard.
     pub shard_id: u16,
+    /// Whether new events come to it: scaling may have others take them.
+    pub is_active: bool,
     /// Events in the log, since it was created.
     pub events_appended: u64,
     /// Events acknowledged at the log's level, since it was created.
@@ -89,6 +92,7 @@ pub(crate) struct ShardControl {
     /// How many wait for durability.
     awaiting: AtomicUsize,
     turnover: Turnover,
+    active: AtomicBool,
     moved: Event,
     stop: AtomicBool,
     stopped: AtomicBool,
@@ -196,6 +200,7 @@ impl ShardControl {
             lanes: Mutex::default(),
             awaiting: AtomicUsize::new(0),
             turnover: Turnover::default(),
+            active: AtomicBool::new(true),
             moved: Event::new(),
             stop: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -216,6 +221,7 @@ impl ShardControl {
         let ShardReport { host, device, core, notes, cuts } = self.report.clone();
         ShardStats {
             shard_id: self.id,
+            is_active: self.is_active(),
             events_appended: self.view.appended().get(),
             events_durable: self.view.durable().get(),
             is_full: self.view.is_full(),
@@ -322,6 +328,20 @@ impl ShardControl {
         self.notes.load(Ordering::Relaxed)
     }
 
+    /// How busy the shard is. A lock, and a dozen loads a lane.
+    pub(crate) fn reading(&self, at: u64) -> Reading {
+        let (events, _) = self.progress();
+        let (commits, commit_ns) = self.view.commits();
+        let mut reading = Reading { at, events, commits, commit_ns, ..Reading::default() };
+        for lane in &lock(&self.lanes).present {
+            let counts = lane.counts();
+            reading.pending += counts.records.saturating_sub(counts.taken + counts.drops.oldest);
+            let fill = counts.pending_bytes as f64 / lane.capacity_bytes() as f64;
+            reading.fill_ratio = reading.fill_ratio.max(fill.min(1.0));
+        }
+        reading
+    }
+
     /// Records appended and durable since the bus was opened.
     pub(crate) fn progress(&self) -> (u64, u64) {
         // Durable first: it never passes what is appended.
@@ -420,6 +440,15 @@ impl ShardControl {
         }
     }
 
+    /// Whether new events come to the shard.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_active(&self, active: bool) {
+        self.active.store(active, Ordering::Relaxed);
+    }
+
     /// What is said of a change of the route.
     pub(crate) fn turnover(&self) -> &Turnover {
         &self.turnover
@@ -427,6 +456,7 @@ impl ShardControl {
 
     /// The route that the shard goes by, before it runs.
     pub(crate) fn set_route(&self, route: Route) {
+        self.set_active(self.id < route.active());
         self.turnover.begin(route);
         self.turnover.pass(route);
     }

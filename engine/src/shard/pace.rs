@@ -45,6 +45,9 @@ const DOZE_AFTER_NS: u64 = 1_000_000_000;
 /// The longest nap there.
 const DOZE_MAX: Duration = Duration::from_millis(8);
 
+/// The longest nap of a shard that gets no events and is followed by nobody.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
 /// The longest nap while a chore runs elsewhere.
 const NAP_CHORE: Duration = Duration::from_micros(200);
 
@@ -66,6 +69,8 @@ pub(super) struct Needs {
     pub(super) chore: bool,
     /// Somebody follows the shard live.
     pub(super) followed: bool,
+    /// No new events come.
+    pub(super) retired: bool,
 }
 
 /// How long nothing has moved, or how fast events come.
@@ -90,7 +95,9 @@ impl Pacer {
         }
         let longest = match now.saturating_sub(since) {
             _ if needs.chore => NAP_CHORE,
-            idle if idle < DOZE_AFTER_NS || needs.followed => NAP_MAX,
+            idle if idle < DOZE_AFTER_NS => NAP_MAX,
+            _ if needs.retired && !needs.followed => SLEEP_MAX,
+            _ if needs.followed && !needs.retired => NAP_MAX,
             _ => DOZE_MAX,
         };
         self.nap = (self.nap * 2).clamp(NAP_MIN, longest);

@@ -11,6 +11,7 @@ mod kill;
 mod lifecycle;
 mod order;
 mod power;
+mod scaling;
 mod scratch;
 mod subscribe;
 mod typed;

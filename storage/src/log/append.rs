@@ -238,7 +238,7 @@ pub(super) struct OpenBlock {
     pub(super) writer: BlockWriter,
     pub(super) first_timestamp: u64,
     pub(super) last_timestamp: u64,
-    opened_at: u64,
+    pub(super) opened_at: u64,
     checksum: Option<Checksum>,
     /// Record bytes that the checksum covers.
     summed: usize,

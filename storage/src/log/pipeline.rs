@@ -20,7 +20,7 @@ enum Landing {
     /// A segment has its header, and may take its final name.
     Header(Sequence),
     /// A block has reached its segment.
-    Block { segment: Arc<Segment>, place: BlockPlace, data_end: u64, end: Sequence },
+    Block { segment: Arc<Segment>, place: BlockPlace, data_end: u64, end: Sequence, opened_at: u64 },
 }
 
 impl Landing {
@@ -115,7 +115,7 @@ impl Pipeline {
         }
         self.completions = completions;
         if any && view.poison().is_none() {
-            self.advance(view);
+            self.advance(view, now);
         }
         any
     }
@@ -143,14 +143,15 @@ impl Pipeline {
         }
     }
 
-    fn advance(&mut self, view: &LogView) {
+    fn advance(&mut self, view: &LogView, now: u64) {
         let mut durable = None;
         while self.flight.front().is_some_and(|first| first.completed) {
             let Some(InFlight { landing, .. }) = self.flight.pop_front() else { break };
             self.first_token += 1;
             match landing {
                 Landing::Header(base) => self.roller.header_landed(base),
-                Landing::Block { segment, place, data_end, end } => {
+                Landing::Block { segment, place, data_end, end, opened_at } => {
+                    view.add_commit(now.saturating_sub(opened_at));
                     segment.extend(place, data_end, end);
                     durable = Some(end);
                 }
@@ -237,6 +238,7 @@ impl Pipeline {
             place: BlockPlace::of(&header, offset),
             data_end: offset + block_bytes as u64,
             end: header.end_sequence(),
+            opened_at: block.opened_at,
         };
         self.send(Arc::clone(block.writer.memory()), block_bytes, offset, landing);
     }

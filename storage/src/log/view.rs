@@ -41,6 +41,8 @@ pub struct LogView {
     durable: AtomicU64,
     trimmed: AtomicU64,
     full: AtomicBool,
+    commits: AtomicU64,
+    commit_ns: AtomicU64,
     poison: OnceLock<Poison>,
     tail: Mutex<VecDeque<Arc<BlockMemory>>>,
     segments: Mutex<Vec<Arc<Segment>>>,
@@ -64,6 +66,8 @@ impl LogView {
             durable: AtomicU64::new(next.get()),
             trimmed: AtomicU64::new(trimmed.get()),
             full: AtomicBool::new(false),
+            commits: AtomicU64::new(0),
+            commit_ns: AtomicU64::new(0),
             poison: OnceLock::new(),
             tail: Mutex::new(VecDeque::new()),
             segments: Mutex::new(segments),
@@ -96,6 +100,18 @@ impl LogView {
     pub fn trimmed(&self) -> Sequence {
         // SYNC: pairs with the Release store in set_trimmed.
         Sequence::new(self.trimmed.load(Ordering::Acquire))
+    }
+
+    /// Blocks acknowledged since the log was opened, and the nanoseconds that they took from their first event on, all
+    /// together.
+    pub fn commits(&self) -> (u64, u64) {
+        (self.commits.load(Ordering::Relaxed), self.commit_ns.load(Ordering::Relaxed))
+    }
+
+    /// Counts a block that took so long.
+    pub(crate) fn add_commit(&self, nanos: u64) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.commit_ns.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// Whether the log waits for space on its disk.

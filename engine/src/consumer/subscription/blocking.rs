@@ -1,13 +1,13 @@
 //! A subscription for a plain thread.
 
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::{Context, Poll};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{EventBatch, Subscription};
 use crate::error::ConsumerResult;
 use crate::event::StoredEvent;
+use crate::park;
 
 /// A [`Subscription`] whose reading blocks the thread while there is nothing to read. Iterates over events until the
 /// subscription ends.
@@ -49,7 +49,7 @@ impl BlockingSubscription {
         if let Some(item) = look(&mut self.0) {
             return Some(item);
         }
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let waker = park::waker();
         let context = Context::from_waker(&waker);
         loop {
             if let Poll::Ready(item) = self.0.poll_with(&context, &mut look) {
@@ -69,14 +69,5 @@ impl Iterator for BlockingSubscription {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.wait(None, Subscription::try_next)
-    }
-}
-
-/// Wakes a thread that is parked.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
     }
 }

@@ -16,7 +16,9 @@ pub(in super::super) fn run(make: impl FnOnce(ThreadBackground) -> Shard<ThreadB
     while !shard.control().is_stopping() {
         let now = clock.now();
         let turn = shard.turn(now);
-        match pacer.after(turn, now, Needs { chore: shard.has_chore(), followed: shard.has_followers() }) {
+        let retired = !shard.control().is_active();
+        let needs = Needs { chore: shard.has_chore(), followed: shard.has_followers(), retired };
+        match pacer.after(turn, now, needs) {
             Pace::Spin => std::hint::spin_loop(),
             Pace::Gather(nanos) => shard.gather(|| clock.now(), now + nanos),
             Pace::Nap(longest) => shard.nap(now, longest),

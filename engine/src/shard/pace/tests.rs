@@ -3,8 +3,8 @@
 use super::*;
 
 const NOTHING: Turn = Turn { drained: 0, moved: false };
-const NO_NEEDS: Needs = Needs { chore: false, followed: false };
-const CHORE: Needs = Needs { chore: true, followed: false };
+const NO_NEEDS: Needs = Needs { chore: false, followed: false, retired: false };
+const CHORE: Needs = Needs { chore: true, followed: false, retired: false };
 
 /// Steps an idle shard from `now` until it has been idle for `idle_ns`. Returns its naps.
 fn naps(pacer: &mut Pacer, now: &mut u64, idle_ns: u64, needs: Needs) -> Vec<Duration> {

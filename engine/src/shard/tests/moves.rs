@@ -58,11 +58,11 @@ impl Mover {
 
     fn step(&mut self, random: &mut Random, context: &str) {
         match random.below(100) {
-            0..50 => self.machine.speak(random),
-            50..55 => self.speak_in_a_batch(random),
-            55..80 => self.machine.turn(random),
-            80..84 => self.begin_change(random),
-            84..96 => self.read_live(random, context),
+            0..65 => self.machine.speak(random),
+            65..72 => self.speak_in_a_batch(random),
+            72..84 => self.machine.turn(random),
+            84..88 => self.begin_change(random),
+            88..97 => self.read_live(random, context),
             _ => self.read_page(random, context),
         }
         self.end_change();
