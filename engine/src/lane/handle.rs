@@ -37,10 +37,6 @@ pub(super) struct WriterNumbers {
     pub(super) published_bytes: AtomicU64,
     /// Skips among the published entries. Statistics only.
     pub(super) published_skips: AtomicU64,
-    /// The route that the writer goes by.
-    pub(super) route: AtomicU64,
-    /// Entry index from which on it does.
-    pub(super) route_entry: AtomicU64,
 }
 
 /// Stored by the reader; the first two by the writer while it holds the beginning of an evicting lane.
@@ -76,10 +72,15 @@ pub(super) struct Losses {
     pub(super) withdrawn: AtomicU64,
 }
 
-/// Each is set once. On a line of their own: the producer looks at them without a miss.
+/// Set seldom, and looked at often. On a line of their own, which both ends have in their caches: the reader, who looks
+/// at the route whenever it looks at what is published, would take that line from the writer twice.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Ends {
+    /// The route that the writer goes by.
+    pub(super) route: AtomicU64,
+    /// Entry index from which on it does.
+    pub(super) route_entry: AtomicU64,
     /// The reader reads no more.
     pub(super) closed: AtomicBool,
     /// The writer is gone.
@@ -90,13 +91,7 @@ impl Numbers {
     pub(super) fn new(capacity_bytes: usize, producer: u64) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
-            writer: WriterNumbers {
-                published: zero(),
-                published_bytes: zero(),
-                published_skips: zero(),
-                route: zero(),
-                route_entry: zero(),
-            },
+            writer: WriterNumbers { published: zero(), published_bytes: zero(), published_skips: zero() },
             reader: ReaderNumbers {
                 freed: zero(),
                 freed_bytes: zero(),
@@ -115,7 +110,12 @@ impl Numbers {
                 withdrawn: zero(),
             },
             hold: Hold::new(),
-            ends: Ends { closed: AtomicBool::new(false), abandoned: AtomicBool::new(false) },
+            ends: Ends {
+                route: zero(),
+                route_entry: zero(),
+                closed: AtomicBool::new(false),
+                abandoned: AtomicBool::new(false),
+            },
             capacity_bytes,
             producer,
         }

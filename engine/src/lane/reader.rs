@@ -118,10 +118,10 @@ impl LaneReader {
     fn bound(&self) -> u64 {
         let published = self.published();
         // SYNC: pairs with LaneWriter::set_route: a route that records below `published` go by is seen.
-        let route = self.numbers.writer.route.load(Ordering::Acquire);
+        let route = self.numbers.ends.route.load(Ordering::Acquire);
         match route == self.route || self.route == Self::ANY_ROUTE {
             true => published,
-            false => self.numbers.writer.route_entry.load(Ordering::Relaxed),
+            false => self.numbers.ends.route_entry.load(Ordering::Relaxed),
         }
     }
 
@@ -133,8 +133,8 @@ impl LaneReader {
         let publishes = since != u64::MAX && since & 1 == 1;
         let published = self.published();
         // SYNC: as in bound().
-        match self.numbers.writer.route.load(Ordering::Acquire) == route {
-            true => self.index >= self.numbers.writer.route_entry.load(Ordering::Relaxed),
+        match self.numbers.ends.route.load(Ordering::Acquire) == route {
+            true => self.index >= self.numbers.ends.route_entry.load(Ordering::Relaxed),
             false => !publishes && self.index >= published,
         }
     }

@@ -182,9 +182,9 @@ impl LaneWriter {
     /// Goes by another route from the next record on. Nothing may be begun.
     pub(crate) fn set_route(&mut self, route: u64) {
         debug_assert_eq!(self.index, self.numbers.writer.published.load(Ordering::Relaxed));
-        self.numbers.writer.route_entry.store(self.index, Ordering::Relaxed);
+        self.numbers.ends.route_entry.store(self.index, Ordering::Relaxed);
         // SYNC: pairs with the load in LaneReader::bound: the entry above. Seen by whoever sees a later publish.
-        self.numbers.writer.route.store(route, Ordering::Release);
+        self.numbers.ends.route.store(route, Ordering::Release);
     }
 
     /// Takes the records back that were not published: their bytes, back to back, and the length of each.
@@ -354,9 +354,9 @@ impl Claim<'_> {
             self.writer.is_unpublished = true;
             let note = if publishes { odd(since) } else { since & !1 };
             self.writer.numbers.unpublished.since.store(note, Ordering::Relaxed);
+            // Whoever looks at it has all threads execute a fence before.
+            compiler_fence(Ordering::SeqCst);
         }
-        // Readers have all threads execute a fence before they look.
-        compiler_fence(Ordering::SeqCst);
     }
 
     /// Leaves nothing begun, unless something was before.

@@ -6,6 +6,7 @@
 //! Expected cost: about 10 ns for 64 bytes, half of it the time stamp and the record.
 
 mod batch;
+mod fill;
 pub(crate) mod fork;
 mod link;
 pub(crate) mod local;
@@ -18,23 +19,21 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use rkyv::Serialize;
-use tapeline_storage::format::{
-    Kind, PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES, Record, SessionId, archive_in_place, archive_into, archived_bytes,
-    restamp,
-};
+use tapeline_storage::format::{Kind, PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES, SessionId, archived_bytes, restamp};
 
 pub use batch::ProducerBatch;
 pub use options::ProducerOptions;
 pub use session::{Session, Ticket};
 
 use crate::error::{AdapterError, AdapterResult, IngestionError, IngestionResult};
-use crate::event::{PayloadSerializer, TypedPayload, payload_bytes, write_payload};
-use crate::lane::{Claim, LaneFull, LaneOptions, LaneWriter, lane};
+use crate::event::{PayloadSerializer, TypedPayload, payload_bytes};
+use crate::lane::{LaneFull, LaneOptions, LaneWriter, lane};
 use crate::note;
 use crate::parts::BusParts;
 use crate::route::{IntoSession, Route};
 use crate::shard::{Barrier, Reach, ShardControl};
 use crate::timestamp::TimestampGenerator;
+use fill::Fill;
 use link::Link;
 use overflow::{Backpressure, Homeless, wait_for_room};
 
@@ -200,11 +199,7 @@ impl Producer {
         looks: bool,
         publishes: bool,
     ) -> IngestionResult<Ticket> {
-        self.write_with(session, kind, payload.len(), publishes, |session, claim, clock| {
-            let timestamp = if looks { clock.next() } else { clock.follow() };
-            archive_into(&Record { session: session.id(), timestamp, kind, payload }, claim.slot());
-            Ok(timestamp)
-        })
+        self.write_with(session, kind, payload.len(), publishes, fill::Bytes { kind, payload, looks })
     }
 
     /// As [`Producer::write`], for a value.
@@ -219,62 +214,68 @@ impl Producer {
     where
         T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
     {
-        let payload = payload_bytes(value).map_err(IngestionError::Archive)?;
-        self.write_with(session, kind, payload, publishes, |session, claim, clock| {
-            write_payload(value, &mut claim.slot()[..payload]).map_err(IngestionError::Archive)?;
-            let timestamp = if looks { clock.next() } else { clock.follow() };
-            archive_in_place(session.id(), timestamp, kind, payload, claim.slot());
-            Ok(timestamp)
-        })
+        let bytes = payload_bytes(value).map_err(IngestionError::Archive)?;
+        self.write_with(session, kind, bytes, publishes, fill::Value { kind, value, bytes, looks })
     }
 
-    /// Finds room for an event, has it filled in, and publishes it if it is to be. `fill` returns the event's time.
+    /// Finds room for an event, has it filled in, and publishes it if it is to be.
     #[inline(always)]
     fn write_with(
         &mut self,
-        mut session: Session,
+        session: Session,
         kind: Kind,
         payload_bytes: usize,
         publishes: bool,
-        fill: impl FnOnce(Session, &mut Claim<'_>, &mut TimestampGenerator) -> IngestionResult<u64>,
+        event: impl Fill,
     ) -> IngestionResult<Ticket> {
         if payload_bytes > self.payload_max || note::is_reserved(kind) || (publishes && self.is_forked()) {
             return Err(self.refuse_early(kind, payload_bytes));
         }
-        let bytes = archived_bytes(payload_bytes);
-        loop {
-            let link = match self.links.get_mut(usize::from(session.shard())) {
-                Some(Some(link)) => link,
-                _ => connect(&self.parts, &mut self.links, session.shard(), &self.lane_options, self.route, self.id)?,
-            };
-            let mut claim = match link.lane.claim(bytes) {
-                Ok(claim) => claim,
-                Err(LaneFull) => {
-                    let event = Homeless { session: session.id(), bytes };
-                    let is_current = || self.parts.route().get() == self.route;
-                    self.backpressure.claim(link, &mut self.clock, event, is_current)?
-                }
-            };
-            claim.begin(self.clock.last() + 1, publishes);
-            // A batch looks when it is published.
-            if publishes && (self.parts.route().get() != self.route || session.route() != self.route) {
-                claim.cancel();
-                session = self.reroute(session);
-                continue;
+        let (shard, bytes) = (session.shard(), archived_bytes(payload_bytes));
+        let link = match self.links.get_mut(usize::from(shard)) {
+            Some(Some(link)) => link,
+            _ => connect(&self.parts, &mut self.links, shard, &self.lane_options, self.route, self.id)?,
+        };
+        let mut claim = match link.lane.claim(bytes) {
+            Ok(claim) => claim,
+            Err(LaneFull) => {
+                let homeless = Homeless { session: session.id(), bytes };
+                let is_current = || self.parts.route().get() == self.route;
+                self.backpressure.claim(link, &mut self.clock, homeless, is_current)?
             }
-            let timestamp = match fill(session, &mut claim, &mut self.clock) {
-                Ok(timestamp) => timestamp,
-                Err(error) => {
-                    claim.cancel();
-                    return Err(error);
-                }
-            };
-            let ticket = Ticket::new(session.shard(), claim.commit(), timestamp);
-            if publishes && !publish(&mut link.lane) {
-                self.settle(session.shard(), 1)?;
-            }
-            return Ok(ticket);
+        };
+        claim.begin(self.clock.last() + 1, publishes);
+        // A batch looks when it is published.
+        if publishes && (self.parts.route().get() != self.route || session.route() != self.route) {
+            claim.cancel();
+            return self.write_elsewhere(session, kind, payload_bytes, event);
         }
+        let timestamp = match event.fill(session.id(), &mut claim, &mut self.clock) {
+            Ok(timestamp) => timestamp,
+            Err(error) => {
+                claim.cancel();
+                return Err(error);
+            }
+        };
+        let ticket = Ticket::new(shard, claim.commit(), timestamp);
+        if publishes && !publish(&mut link.lane) {
+            self.settle(shard, 1)?;
+        }
+        Ok(ticket)
+    }
+
+    /// The route has changed: publishes an event by the one in force.
+    #[cold]
+    #[inline(never)]
+    fn write_elsewhere(
+        &mut self,
+        session: Session,
+        kind: Kind,
+        payload_bytes: usize,
+        event: impl Fill,
+    ) -> IngestionResult<Ticket> {
+        let session = self.reroute(session);
+        self.write_with(session, kind, payload_bytes, true, event)
     }
 
     /// Goes by the route in force, and finds the session's place there. Nothing may be begun.
