@@ -92,15 +92,46 @@ pub struct LogConfig {
     pub memory_bytes: Option<usize>,
 }
 
+/// What a shard does while there is nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum IdleMode {
+    /// It naps, up to a millisecond between bursts and up to 8 on a bus that nobody uses: about 1 % of a core. An event
+    /// may wait for a nap; who waits for events ends it.
+    #[default]
+    Doze,
+    /// It looks again at once, for ever: a whole core, and no event waits.
+    BusyPoll,
+}
+
 /// Where and how shards run.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacementConfig {
+    /// Whether each shard is pinned to a core. Otherwise the kernel moves it about. Default `true`.
+    pub pinned: bool,
     /// Cores to pin shards to, in order, over and over. `None`: the cores this process may use, from the last.
     pub cores: Option<Vec<usize>>,
+    /// Cores that no shard runs on: those of threads that feed GPUs, say.
+    pub excluded_cores: Vec<usize>,
+    /// What shards do while there is nothing to do.
+    pub idle: IdleMode,
     /// What steps the shards.
     pub host: Host,
     /// What writes their blocks.
     pub driver: Driver,
+}
+
+impl Default for PlacementConfig {
+    fn default() -> Self {
+        Self {
+            pinned: true,
+            cores: None,
+            excluded_cores: Vec::new(),
+            idle: IdleMode::default(),
+            host: Host::default(),
+            driver: Driver::default(),
+        }
+    }
 }
 
 /// Settings of an [`EventBus`](crate::EventBus). The default is a readable bus of one shard in memory.
@@ -164,6 +195,7 @@ impl EventBusConfig {
         self.scaling.as_ref().map_or(Ok(()), ScalingPolicy::validate)?;
         let (lane, segment) = (self.lane_bytes, self.log.segment_bytes);
         let memory = self.memory_bytes();
+        let cores = self.placement.cores.as_deref().unwrap_or_default();
         let least = usize::from(self.max_shards()).saturating_mul(memory).saturating_add(2 * lane);
         let rules = [
             (self.num_shards > 0, "num_shards is 0; at least 1".to_owned()),
@@ -198,6 +230,14 @@ impl EventBusConfig {
             (
                 self.placement.cores.as_ref().is_none_or(|cores| !cores.is_empty()),
                 "cores is empty; leave it out, or name a core".to_owned(),
+            ),
+            (
+                self.placement.pinned || self.placement.cores.is_none(),
+                "cores is set, but pinned is false; leave one of them out".to_owned(),
+            ),
+            (
+                !cores.iter().any(|core| self.placement.excluded_cores.contains(core)),
+                format!("cores is {cores:?}, of which excluded_cores has some: {:?}", self.placement.excluded_cores),
             ),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
@@ -269,6 +309,12 @@ impl EventBusConfigBuilder {
         memory_bytes(bytes: usize) => config.log.memory_bytes = Some(bytes);
         /// Sets [`PlacementConfig::cores`].
         cores(cores: Vec<usize>) => config.placement.cores = Some(cores);
+        /// Sets [`PlacementConfig::excluded_cores`].
+        excluded_cores(cores: Vec<usize>) => config.placement.excluded_cores = cores;
+        /// Sets [`PlacementConfig::pinned`].
+        pinned(pinned: bool) => config.placement.pinned = pinned;
+        /// Sets [`PlacementConfig::idle`].
+        idle(mode: IdleMode) => config.placement.idle = mode;
         /// Sets [`PlacementConfig::host`].
         host(host: Host) => config.placement.host = host;
         /// Sets [`PlacementConfig::driver`].

@@ -9,9 +9,9 @@ use tapeline_storage::log::{Durability, LogDirectory, LogOptions, LogView};
 use tapeline_storage::read::open_shard;
 
 use crate::budget::MemoryBudget;
-use crate::config::EventBusConfig;
+use crate::config::{EventBusConfig, PlacementConfig};
 use crate::error::{AdapterError, AdapterResult};
-use crate::shard::{ShardControl, ShardSpec, place_one, start};
+use crate::shard::{ShardControl, ShardSpec, place, start};
 use crate::timestamp::Clock;
 
 /// What every shard of a bus is made with.
@@ -136,8 +136,9 @@ impl Foundry {
             shard,
             message: format!("its blocks take {bytes} bytes, {left} are left of memory_budget"),
         })?;
-        let place = place_one(shard, &config.placement);
-        Ok(ShardSpec { log, place, host: config.placement.host, driver: config.placement.driver, files, memory })
+        let place = place(shard, &config.placement);
+        let PlacementConfig { host, driver, idle, .. } = config.placement;
+        Ok(ShardSpec { log, place, host, driver, idle, files, memory })
     }
 
     /// The shards that the log has beyond this number: they take no events, and stay readable. Returned with the largest

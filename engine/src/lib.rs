@@ -22,7 +22,9 @@ mod stats;
 mod timestamp;
 
 pub use bus::EventBus;
-pub use config::{BackpressureMode, Driver, EventBusConfig, EventBusConfigBuilder, Host, LogConfig, PlacementConfig};
+pub use config::{
+    BackpressureMode, Driver, EventBusConfig, EventBusConfigBuilder, Host, IdleMode, LogConfig, PlacementConfig,
+};
 pub use consumer::{
     BlockingSubscription, CompiledFilter, ConsumeRequest, ConsumeResponse, CursorFault, Damage, EventBatch, Events,
     Filter, FilterBuilder, FilterError, Gap, GapReason, LogFiles, NamedCursor, Ordering, PacedReplay, Pacer,

@@ -30,7 +30,7 @@ pub(crate) use control::{Barrier, Reach, ShardControl};
 pub use control::{LaneStats, ShardStats};
 pub(crate) use fence::all_threads as all_threads_fence;
 use followers::{Followers, Watermarks};
-pub(crate) use placement::place_one;
+pub(crate) use placement::place;
 use slot::LaneSlot;
 
 use crate::lane::LaneReader;

@@ -14,6 +14,7 @@
 use std::time::Duration;
 
 use super::Turn;
+use crate::config::IdleMode;
 
 /// How long a shard looks again at once before it naps, in nanoseconds.
 const SPIN_NS: u64 = 20_000;
@@ -76,6 +77,7 @@ pub(super) struct Needs {
 /// How long nothing has moved, or how fast events come.
 #[derive(Debug, Default)]
 pub(super) struct Pacer {
+    idle: IdleMode,
     idle_since: Option<u64>,
     nap: Duration,
     /// The last turn that drained something.
@@ -83,6 +85,10 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
+    pub(super) fn new(idle: IdleMode) -> Self {
+        Self { idle, ..Self::default() }
+    }
+
     /// After a turn at `now`.
     pub(super) fn after(&mut self, turn: Turn, now: u64, needs: Needs) -> Pace {
         if turn.moved {
@@ -90,7 +96,7 @@ impl Pacer {
             return self.after_drain(turn.drained, now);
         }
         let since = *self.idle_since.get_or_insert(now);
-        if now.saturating_sub(since) < SPIN_NS {
+        if now.saturating_sub(since) < SPIN_NS || (self.idle == IdleMode::BusyPoll && !needs.retired) {
             return Pace::Spin;
         }
         let longest = match now.saturating_sub(since) {

@@ -4,17 +4,43 @@
 
 use core_affinity::CoreId;
 
-/// Where shards are to run, and what stands against it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use crate::config::PlacementConfig;
+
+/// Where a shard is to run, and what stands against it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Place {
+    /// The core to pin it to.
     pub(crate) core: Option<usize>,
+    /// The cores to leave it to, where it is not pinned. Empty: as the thread was made.
+    pub(crate) among: Vec<usize>,
     pub(crate) notes: Vec<String>,
 }
 
-/// A place for each of `shards` shards: the `wanted` cores in order, else those of the process from the last, since
-/// the first ones serve interrupts.
-pub(crate) fn place(shards: u16, wanted: Option<&[usize]>) -> Vec<Place> {
-    place_on(shards, wanted, &allowed_cores())
+/// A place for the shard of this number: the chosen cores in order, else those of the process from the last, since the
+/// first ones serve interrupts; over and over.
+pub(crate) fn place(shard: u16, placement: &PlacementConfig) -> Place {
+    place_among(shard, placement, &allowed_cores())
+}
+
+fn place_among(shard: u16, placement: &PlacementConfig, allowed: &[usize]) -> Place {
+    let mut place = Place::default();
+    let free = || allowed.iter().copied().filter(|core| !placement.excluded_cores.contains(core));
+    if !placement.pinned {
+        place.among = free().collect();
+        return place;
+    }
+    let cores: Vec<usize> = match &placement.cores {
+        Some(wanted) => wanted.clone(),
+        None => free().rev().collect(),
+    };
+    if cores.is_empty() && !allowed.is_empty() {
+        place.notes.push(format!("excluded_cores leaves none of the cores {allowed:?}: not pinned"));
+    }
+    place.core = cores.get(usize::from(shard) % cores.len().max(1)).copied();
+    if !cores.is_empty() && usize::from(shard) >= cores.len() {
+        place.notes.push(format!("shard {shard} is beyond {} cores: the core is shared", cores.len()));
+    }
+    place
 }
 
 /// The cores that the process may use, in order: those of its main thread, and those of the caller. A caller that is
@@ -40,29 +66,11 @@ fn main_thread_cores() -> Vec<usize> {
     (0..libc::CPU_SETSIZE as usize).filter(|&core| unsafe { libc::CPU_ISSET(core, &set) }).collect()
 }
 
-/// A place for the shard of this number, beside those of lower numbers.
-pub(crate) fn place_one(shard: u16, placement: &crate::config::PlacementConfig) -> Place {
-    place(shard + 1, placement.cores.as_deref()).pop().unwrap_or(Place { core: None, notes: Vec::new() })
-}
-
-fn place_on(shards: u16, wanted: Option<&[usize]>, allowed: &[usize]) -> Vec<Place> {
-    let cores: Vec<usize> = match wanted {
-        Some(wanted) => wanted.to_vec(),
-        None => allowed.iter().rev().copied().collect(),
-    };
-    let one = |shard: u16| {
-        let mut notes = Vec::new();
-        let core = (!cores.is_empty()).then(|| cores[usize::from(shard) % cores.len()]);
-        if usize::from(shard) >= cores.len() && !cores.is_empty() {
-            notes.push(format!("{shards} shards on {} cores: the core is shared", cores.len()));
-        }
-        Place { core, notes }
-    };
-    (0..shards).map(one).collect()
-}
-
-/// Pins the calling thread. Notes where that fails: the kernel refuses cores outside of the cpuset.
+/// Pins the calling thread, or frees it. Notes where that fails: the kernel refuses cores outside of the cpuset.
 pub(super) fn pin(place: &mut Place) {
+    if !place.among.is_empty() && !leave_to(&place.among) {
+        place.notes.push(format!("cores {:?} cannot be had: on those of the thread that opened the bus", place.among));
+    }
     if let Some(core) = place.core
         // Beyond the set, core_affinity panics.
         && (core >= libc::CPU_SETSIZE as usize || !core_affinity::set_for_current(CoreId { id: core }))
@@ -72,28 +80,68 @@ pub(super) fn pin(place: &mut Place) {
     }
 }
 
+/// Lets the calling thread run on any of these cores: it was made with those of its maker.
+#[allow(unsafe_code)]
+fn leave_to(cores: &[usize]) -> bool {
+    // SAFETY: no bit set is a valid set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for core in cores.iter().filter(|core| **core < libc::CPU_SETSIZE as usize) {
+        // SAFETY: the index stays within the set.
+        unsafe { libc::CPU_SET(*core, &mut set) };
+    }
+    // SAFETY: a live set of the length given; 0 is the calling thread.
+    unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) == 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn cores(placement: &PlacementConfig, allowed: &[usize]) -> Vec<Option<usize>> {
+        (0..3).map(|shard| place_among(shard, placement, allowed).core).collect()
+    }
+
     #[test]
     fn cores_come_from_the_cpuset_and_are_shared_in_turn() {
-        let places = place_on(3, None, &[0, 1]);
-        assert_eq!(places.iter().map(|place| place.core).collect::<Vec<_>>(), [Some(1), Some(0), Some(1)]);
-        assert!(places[0].notes.is_empty());
-        assert_eq!(places[2].notes, ["3 shards on 2 cores: the core is shared"]);
+        let placement = PlacementConfig::default();
+        assert_eq!(cores(&placement, &[0, 1]), [Some(1), Some(0), Some(1)]);
+        assert!(place_among(1, &placement, &[0, 1]).notes.is_empty());
+        assert_eq!(place_among(2, &placement, &[0, 1]).notes, ["shard 2 is beyond 2 cores: the core is shared"]);
     }
 
     #[test]
     fn wanted_cores_are_taken_in_order() {
-        let places = place_on(2, Some(&[5, 1]), &[0, 1]);
-        assert_eq!(places.iter().map(|place| place.core).collect::<Vec<_>>(), [Some(5), Some(1)]);
+        let placement = PlacementConfig { cores: Some(vec![5, 1]), ..PlacementConfig::default() };
+        assert_eq!(cores(&placement, &[0, 1]), [Some(5), Some(1), Some(5)]);
+    }
+
+    #[test]
+    fn excluded_cores_are_left_alone() {
+        let placement = PlacementConfig { excluded_cores: vec![3, 0], ..PlacementConfig::default() };
+        assert_eq!(cores(&placement, &[0, 1, 2, 3]), [Some(2), Some(1), Some(2)]);
+        assert_eq!(cores(&placement, &[0, 3]), [None, None, None]);
+        assert!(place_among(0, &placement, &[0, 3]).notes[0].contains("excluded_cores"));
+        let unpinned = PlacementConfig { pinned: false, ..placement };
+        let place = place_among(0, &unpinned, &[0, 1, 2, 3]);
+        assert_eq!((place.core, place.among), (None, vec![1, 2]));
+    }
+
+    #[test]
+    fn shard_that_is_not_pinned_may_run_wherever_the_process_may() {
+        let all = allowed_cores();
+        let seen = std::thread::spawn(|| {
+            pin(&mut Place { core: allowed_cores().first().copied(), ..Place::default() });
+            let unpinned = PlacementConfig { pinned: false, ..PlacementConfig::default() };
+            pin(&mut place(0, &unpinned));
+            core_affinity::get_core_ids().map(|cores| cores.len())
+        });
+        assert_eq!(seen.join().expect("no panic"), Some(all.len()));
     }
 
     #[test]
     fn a_core_that_is_not_there_is_reported_and_left() {
         for core in [libc::CPU_SETSIZE as usize - 1, libc::CPU_SETSIZE as usize, usize::MAX] {
-            let mut place = Place { core: Some(core), notes: Vec::new() };
+            let mut place = Place { core: Some(core), ..Place::default() };
             pin(&mut place);
             assert_eq!(place.core, None);
             assert!(place.notes[0].contains("cannot be had"), "{:?}", place.notes);
@@ -104,7 +152,7 @@ mod tests {
     fn a_pinned_caller_leaves_the_other_cores_to_the_shards() {
         let all = allowed_cores();
         let pinned = std::thread::spawn(move || {
-            pin(&mut Place { core: all.first().copied(), notes: Vec::new() });
+            pin(&mut Place { core: all.first().copied(), ..Place::default() });
             (all, allowed_cores())
         });
         let (all, seen) = pinned.join().expect("no panic");
@@ -113,6 +161,6 @@ mod tests {
 
     #[test]
     fn without_any_core_shards_run_unpinned() {
-        assert_eq!(place_on(1, None, &[]), [Place { core: None, notes: Vec::new() }]);
+        assert_eq!(place_among(0, &PlacementConfig::default(), &[]), Place::default());
     }
 }

@@ -16,7 +16,7 @@ use super::host::{self, ChosenHost};
 use super::placement::{self, Place};
 use super::{Shard, ShardControl};
 use crate::budget::MemoryShare;
-use crate::config::{Driver, Host};
+use crate::config::{Driver, Host, IdleMode};
 use crate::error::{AdapterError, AdapterResult};
 use crate::timestamp::Clock;
 
@@ -27,6 +27,7 @@ pub(crate) struct ShardSpec {
     pub(crate) place: Place,
     pub(crate) host: Host,
     pub(crate) driver: Driver,
+    pub(crate) idle: IdleMode,
     /// The shard's directory, and how its files are written. `None`: in memory.
     pub(crate) files: Option<(Arc<dyn Directory>, WriteMode)>,
     /// Of its blocks.
@@ -78,6 +79,7 @@ impl Drop for StopMark {
 
 fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
     placement::pin(&mut spec.place);
+    let idle = spec.idle;
     let (control, log, host, last_timestamp) = match open(spec) {
         Ok(opened) => opened,
         Err(error) => {
@@ -91,15 +93,15 @@ fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
     let _ = started.send(Ok(Started { control: Some(Arc::clone(&control)), last_timestamp }));
     match host {
         ChosenHost::Glommio(executor) => {
-            host::glommio::run(&executor, |background| Shard::new(control, log, background))
+            host::glommio::run(&executor, idle, |background| Shard::new(control, log, background))
         }
-        ChosenHost::Thread => host::thread::run(|background| Shard::new(control, log, background)),
+        ChosenHost::Thread => host::thread::run(idle, |background| Shard::new(control, log, background)),
     }
     drop(mark);
 }
 
 fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, ChosenHost, u64)> {
-    let ShardSpec { log: options, place, host, driver, files, memory } = spec;
+    let ShardSpec { log: options, place, host, driver, idle: _, files, memory } = spec;
     let shard = options.shard;
     let mut notes = place.notes;
     let host = host::choose(host, &mut notes).map_err(|message| AdapterError::Fatal { shard, message })?;

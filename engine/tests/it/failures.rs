@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_lite::future::block_on;
 use tapeline::{
     AdapterError, BackpressureMode, ConfigError, Driver, Durability, EventBus, EventBusConfig, Host, IngestionError,
-    LogFiles, kinds,
+    LogFiles, ScalingPolicy, kinds,
 };
 
 use crate::scratch::{Scratch, open};
@@ -26,6 +26,12 @@ fn every_setting_out_of_range_is_named() {
         (builder().directory("x").durability(Durability::Memory), "durability"),
         (builder().commit_interval(Duration::ZERO), "commit_interval"),
         (builder().cores(Vec::new()), "cores"),
+        (builder().cores(vec![0]).pinned(false), "cores"),
+        (builder().cores(vec![0, 1]).excluded_cores(vec![1]), "cores"),
+        (builder().memory_budget(1 << 20), "memory_budget"),
+        (builder().backpressure_mode(BackpressureMode::Sample { rate: 0 }), "backpressure_mode"),
+        (builder().num_shards(3).scaling(ScalingPolicy::default_for_cpus(2)), "num_shards"),
+        (builder().scaling(ScalingPolicy { min_shards: 0, ..ScalingPolicy::default() }), "min_shards"),
     ];
     for (case, setting) in cases {
         let Err(ConfigError::InvalidValue(message)) = case.build() else { panic!("{setting} is accepted") };
@@ -117,4 +123,38 @@ fn full_lane_fails_or_blocks_as_it_was_told() {
     };
     assert!(flood(BackpressureMode::FailProducer) > 0);
     assert_eq!(flood(BackpressureMode::Block { deadline: Duration::from_secs(30) }), 0);
+}
+
+#[test]
+fn shards_run_where_and_how_they_are_told() {
+    let all = core_affinity();
+    let open = |builder: tapeline::EventBusConfigBuilder| {
+        let bus = block_on(EventBus::new(builder.build().expect("configuration"))).expect("opens");
+        bus.shard_stats()
+    };
+    let unpinned = open(EventBusConfig::builder().pinned(false));
+    assert_eq!((unpinned[0].core, unpinned[0].notes.len()), (None, open(EventBusConfig::builder())[0].notes.len()));
+    let (first, others) = all.split_first().expect("a core");
+    if !others.is_empty() {
+        let excluded = open(EventBusConfig::builder().excluded_cores(others.to_vec()).num_shards(2));
+        assert!(excluded.iter().all(|shard| shard.core == Some(*first)), "{excluded:?}");
+    }
+    let nowhere = open(EventBusConfig::builder().excluded_cores(all));
+    assert!(nowhere[0].core.is_none() && nowhere[0].notes.iter().any(|note| note.contains("excluded_cores")));
+    let busy = EventBusConfig::builder().idle(tapeline::IdleMode::BusyPoll).host(Host::Thread).build();
+    let bus = block_on(EventBus::new(busy.expect("configuration"))).expect("opens");
+    bus.ingest(&tapeline::Event::from_str("1").expect("JSON")).expect("taken");
+    block_on(bus.flush()).expect("flushes");
+    block_on(bus.shutdown()).expect("ends");
+}
+
+/// The cores that this process may use.
+fn core_affinity() -> Vec<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").expect("proc");
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("a list");
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        first.parse::<usize>().expect("a core")..=last.parse::<usize>().expect("a core")
+    };
+    list.trim().split(',').flat_map(range).collect()
 }

@@ -11,6 +11,7 @@ use glommio::{GlommioError, LocalExecutor, LocalExecutorBuilder, Placement, Pool
 
 use super::super::Shard;
 use super::thread::{self, ThreadBackground};
+use crate::config::IdleMode;
 
 /// Longer than any thread is kept from its core.
 const PREEMPT: Duration = Duration::from_secs(3600);
@@ -28,6 +29,10 @@ pub(super) fn executor() -> Result<LocalExecutor, GlommioError<()>> {
 }
 
 /// Runs a shard until it is stopped.
-pub(in super::super) fn run(executor: &LocalExecutor, make: impl FnOnce(ThreadBackground) -> Shard<ThreadBackground>) {
-    executor.run(async { thread::run(make) });
+pub(in super::super) fn run(
+    executor: &LocalExecutor,
+    idle: IdleMode,
+    make: impl FnOnce(ThreadBackground) -> Shard<ThreadBackground>,
+) {
+    executor.run(async { thread::run(idle, make) });
 }

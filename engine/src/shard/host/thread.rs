@@ -7,11 +7,12 @@ use tapeline_storage::log::{Chore, ChoreDone};
 use super::super::pace::{Needs, Pace, Pacer};
 use super::super::{Background, Shard};
 use super::HostClock;
+use crate::config::IdleMode;
 
 /// Runs a shard until it is stopped.
-pub(in super::super) fn run(make: impl FnOnce(ThreadBackground) -> Shard<ThreadBackground>) {
+pub(in super::super) fn run(idle: IdleMode, make: impl FnOnce(ThreadBackground) -> Shard<ThreadBackground>) {
     let mut shard = make(ThreadBackground::default());
-    let mut pacer = Pacer::default();
+    let mut pacer = Pacer::new(idle);
     let mut clock = HostClock::default();
     while !shard.control().is_stopping() {
         let now = clock.now();

@@ -56,6 +56,22 @@ fn a_shard_that_is_followed_does_not_doze() {
 }
 
 #[test]
+fn a_retired_shard_sleeps_unless_somebody_follows_it() {
+    let (mut pacer, mut now) = (Pacer::default(), 5);
+    let retired = Needs { retired: true, ..NO_NEEDS };
+    assert_eq!(naps(&mut pacer, &mut now, 5 * DOZE_AFTER_NS, retired).last(), Some(&SLEEP_MAX));
+    let followed = Needs { followed: true, ..retired };
+    assert_eq!(naps(&mut pacer, &mut now, DOZE_AFTER_NS, followed).last(), Some(&DOZE_MAX));
+}
+
+#[test]
+fn a_busy_polling_shard_never_naps_until_it_is_retired() {
+    let (mut pacer, mut now) = (Pacer::new(IdleMode::BusyPoll), 5);
+    assert!(naps(&mut pacer, &mut now, 1_000_000, NO_NEEDS).is_empty());
+    assert!(!naps(&mut pacer, &mut now, DOZE_AFTER_NS, Needs { retired: true, ..NO_NEEDS }).is_empty());
+}
+
+#[test]
 fn a_stream_is_gathered_a_flood_for_longer_and_a_backlog_not_at_all() {
     let mut pacer = Pacer::default();
     let mut now = 0;
