@@ -9,8 +9,8 @@ use tapeline_storage::log::LogView;
 
 use crate::config::EventBusConfig;
 use crate::consumer::{
-    ConsumeRequest, ConsumeResponse, NamedCursor, Replay, ReplayRequest, SubscribeRequest, Subscription, list_cursors,
-    poll, save_cursor,
+    Batches, ConsumeRequest, ConsumeResponse, NamedCursor, Replay, ReplayRequest, SubscribeRequest, Subscription,
+    list_cursors, poll, save_cursor,
 };
 use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionError, IngestionResult};
 use crate::event::{Event, RawEvent};
@@ -165,6 +165,14 @@ impl EventBus {
     pub async fn subscribe(&self, request: SubscribeRequest) -> ConsumerResult<Subscription> {
         self.parts.settle().await?;
         Subscription::new(Arc::clone(&self.parts), &request)
+    }
+
+    /// As [`EventBus::subscribe`], in batches as [`EventBusConfig::batch`] says: what an adapter is handed.
+    ///
+    /// # Errors
+    /// As [`EventBus::subscribe`].
+    pub async fn batches(&self, request: SubscribeRequest) -> ConsumerResult<Batches> {
+        self.subscribe(request).await?.batches(&self.foundry.config().batch)
     }
 
     /// Keeps a cursor under a name: in a log with a directory durably, else as long as the bus. Names have letters,

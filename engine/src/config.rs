@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tapeline_storage::log::{Durability, LogOptions};
 
+use crate::batch::BatchConfig;
 use crate::error::ConfigError;
 use crate::scaling::ScalingPolicy;
 
@@ -85,8 +86,6 @@ pub struct LogConfig {
     pub durability: Durability,
     /// Size of a segment file in bytes while it is written. Default 256 MiB; at least 2 MiB.
     pub segment_bytes: u64,
-    /// Age at which the oldest event not yet committed has its block written. Default 10 ms.
-    pub commit_interval: Duration,
     /// Memory for blocks per shard, in bytes: at level `Memory` all that is kept (default 64 MiB), else what is being
     /// written and the most recent blocks for readers (default 16 MiB). At least 4 MiB.
     pub memory_bytes: Option<usize>,
@@ -148,6 +147,8 @@ pub struct EventBusConfig {
     pub backpressure_mode: BackpressureMode,
     /// Most bytes of memory that the bus takes for lanes and blocks. Default 1 GiB. A lane beyond it is refused.
     pub memory_budget: usize,
+    /// How many events make a block of the log, and a batch for an adapter.
+    pub batch: BatchConfig,
     /// When more or fewer shards take events. Default: never.
     pub scaling: Option<ScalingPolicy>,
     /// Where events are kept.
@@ -164,12 +165,12 @@ impl Default for EventBusConfig {
             lane_bytes: 4 << 20,
             backpressure_mode: BackpressureMode::default(),
             memory_budget: 1 << 30,
+            batch: BatchConfig::default(),
             scaling: None,
             log: LogConfig {
                 directory: None,
                 durability: Durability::Memory,
                 segment_bytes: LogOptions::SEGMENT_BYTES,
-                commit_interval: Duration::from_nanos(LogOptions::COMMIT_INTERVAL_NS),
                 memory_bytes: None,
             },
             placement: PlacementConfig::default(),
@@ -192,6 +193,7 @@ impl EventBusConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let events = self.ring_buffer_capacity;
         self.backpressure_mode.validate()?;
+        self.batch.validate()?;
         self.scaling.as_ref().map_or(Ok(()), ScalingPolicy::validate)?;
         let (lane, segment) = (self.lane_bytes, self.log.segment_bytes);
         let memory = self.memory_bytes();
@@ -226,7 +228,6 @@ impl EventBusConfig {
                     self.memory_budget
                 ),
             ),
-            (!self.log.commit_interval.is_zero(), "commit_interval is 0; more than that".to_owned()),
             (
                 self.placement.cores.as_ref().is_none_or(|cores| !cores.is_empty()),
                 "cores is empty; leave it out, or name a core".to_owned(),
@@ -295,6 +296,8 @@ impl EventBusConfigBuilder {
         backpressure_mode(mode: BackpressureMode) => config.backpressure_mode = mode;
         /// Sets [`EventBusConfig::memory_budget`].
         memory_budget(bytes: usize) => config.memory_budget = bytes;
+        /// Sets [`EventBusConfig::batch`].
+        batch(batch: BatchConfig) => config.batch = batch;
         /// Sets [`EventBusConfig::scaling`].
         scaling(policy: ScalingPolicy) => config.scaling = Some(policy);
         /// Sets [`LogConfig::directory`]; the level is then `Durable` unless set.
@@ -303,8 +306,6 @@ impl EventBusConfigBuilder {
         durability(level: Durability) => durability = Some(level);
         /// Sets [`LogConfig::segment_bytes`].
         segment_bytes(bytes: u64) => config.log.segment_bytes = bytes;
-        /// Sets [`LogConfig::commit_interval`].
-        commit_interval(interval: Duration) => config.log.commit_interval = interval;
         /// Sets [`LogConfig::memory_bytes`].
         memory_bytes(bytes: usize) => config.log.memory_bytes = Some(bytes);
         /// Sets [`PlacementConfig::cores`].

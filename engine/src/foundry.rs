@@ -126,7 +126,7 @@ impl Foundry {
         };
         let log = LogOptions {
             segment_bytes: config.log.segment_bytes,
-            commit_interval_ns: u64::try_from(config.log.commit_interval.as_nanos()).unwrap_or(u64::MAX),
+            batch: config.batch.options(),
             blocks: config.blocks(),
             durability: config.log.durability,
             ..LogOptions::new(self.log_id, shard, u64::from_le_bytes(random()))

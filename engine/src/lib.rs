@@ -1,5 +1,6 @@
 #![doc = include_str!("../../README.md")]
 
+mod batch;
 mod budget;
 mod bus;
 mod config;
@@ -21,13 +22,14 @@ mod shard;
 mod stats;
 mod timestamp;
 
+pub use batch::{Batch, BatchConfig, MAX_BATCH_SIZE_LIMIT};
 pub use bus::EventBus;
 pub use config::{
     BackpressureMode, Driver, EventBusConfig, EventBusConfigBuilder, Host, IdleMode, LogConfig, PlacementConfig,
 };
 pub use consumer::{
-    BlockingSubscription, CompiledFilter, ConsumeRequest, ConsumeResponse, CursorFault, Damage, EventBatch, Events,
-    Filter, FilterBuilder, FilterError, Gap, GapReason, LogFiles, NamedCursor, Ordering, PacedReplay, Pacer,
+    Batches, BlockingSubscription, CompiledFilter, ConsumeRequest, ConsumeResponse, CursorFault, Damage, EventBatch,
+    Events, Filter, FilterBuilder, FilterError, Gap, GapReason, LogFiles, NamedCursor, Ordering, PacedReplay, Pacer,
     PacingError, ParseSpeedError, Replay, ReplayRequest, SegmentSummary, SessionSummary, ShardFailure, SlowReader,
     Speed, Start, SubscribeRequest, Subscription, Verification, json_path_get,
 };

@@ -37,4 +37,4 @@ pub(crate) use poll::poll;
 pub(crate) use readers::Readers;
 pub use replay::{Replay, ReplayRequest};
 pub use request::{ConsumeRequest, ConsumeResponse, Ordering, ShardFailure, SlowReader, Start, SubscribeRequest};
-pub use subscription::{BlockingSubscription, EventBatch, Events, Subscription};
+pub use subscription::{Batches, BlockingSubscription, EventBatch, Events, Subscription};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tapeline_storage::device::Doorbell;
 use tapeline_storage::device::sim::{Faults, Random, SimDisk};
 use tapeline_storage::format::{Eras, Kind, LogId, Sequence};
-use tapeline_storage::log::{Chore, ChoreDone, LogOptions, LogView, recover};
+use tapeline_storage::log::{BatchOptions, Chore, ChoreDone, LogOptions, LogView, recover};
 use tapeline_storage::read::{LogReader, Step, open_shard};
 
 use super::control::ShardReport;
@@ -61,7 +61,13 @@ fn directory_name(shard: u16) -> String {
 
 fn options(shard: u16, seed: u64) -> LogOptions {
     let small = LogOptions::new(LOG, shard, seed);
-    LogOptions { segment_bytes: 20 * 4096, block_bytes: 4 * 4096, blocks: 4, commit_interval_ns: 20_000, ..small }
+    LogOptions {
+        segment_bytes: 20 * 4096,
+        block_bytes: 4 * 4096,
+        blocks: 4,
+        batch: BatchOptions { delay_ns: 20_000, ..small.batch },
+        ..small
+    }
 }
 
 impl Machine {

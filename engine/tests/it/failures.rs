@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_lite::future::block_on;
 use tapeline::{
-    AdapterError, BackpressureMode, ConfigError, Driver, Durability, EventBus, EventBusConfig, Host, IngestionError,
-    LogFiles, ScalingPolicy, kinds,
+    AdapterError, BackpressureMode, BatchConfig, ConfigError, Driver, Durability, EventBus, EventBusConfig, Host,
+    IngestionError, LogFiles, ScalingPolicy, kinds,
 };
 
 use crate::scratch::{Scratch, open};
@@ -24,7 +24,11 @@ fn every_setting_out_of_range_is_named() {
         (builder().memory_bytes(1 << 20), "memory_bytes"),
         (builder().durability(Durability::Durable), "durability"),
         (builder().directory("x").durability(Durability::Memory), "durability"),
-        (builder().commit_interval(Duration::ZERO), "commit_interval"),
+        (builder().batch(BatchConfig { min_size: 0, ..BatchConfig::default() }), "min_size"),
+        (builder().batch(BatchConfig { max_size: 999, ..BatchConfig::default() }), "max_size"),
+        (builder().batch(BatchConfig { max_size: 1_000_001, ..BatchConfig::default() }), "max_size"),
+        (builder().batch(BatchConfig { max_delay: Duration::ZERO, ..BatchConfig::default() }), "max_delay"),
+        (builder().batch(BatchConfig { velocity_window: Duration::ZERO, ..BatchConfig::default() }), "velocity_window"),
         (builder().cores(Vec::new()), "cores"),
         (builder().cores(vec![0]).pinned(false), "cores"),
         (builder().cores(vec![0, 1]).excluded_cores(vec![1]), "cores"),
@@ -143,7 +147,7 @@ fn shards_run_where_and_how_they_are_told() {
     assert!(nowhere[0].core.is_none() && nowhere[0].notes.iter().any(|note| note.contains("excluded_cores")));
     let busy = EventBusConfig::builder().idle(tapeline::IdleMode::BusyPoll).host(Host::Thread).build();
     let bus = block_on(EventBus::new(busy.expect("configuration"))).expect("opens");
-    bus.ingest(&tapeline::Event::from_str("1").expect("JSON")).expect("taken");
+    bus.ingest(tapeline::Event::from_str("1").expect("JSON")).expect("taken");
     block_on(bus.flush()).expect("flushes");
     block_on(bus.shutdown()).expect("ends");
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_lite::future::block_on;
 use futures_lite::{Stream, StreamExt};
 use tapeline::{
-    ConsumeRequest, ConsumerError, Durability, EventBus, EventBusConfig, Filter, GapReason, Kind, SlowReader, Start,
-    SubscribeRequest, Subscription, Visibility, kinds,
+    BatchConfig, ConsumeRequest, ConsumerError, Durability, EventBus, EventBusConfig, Filter, GapReason, Kind,
+    SlowReader, Start, SubscribeRequest, Subscription, Visibility, kinds,
 };
 
 use crate::scratch::{Scratch, open};
@@ -195,7 +195,8 @@ fn start_may_be_a_time_or_a_sequence() {
 #[test]
 fn durable_visibility_sees_nothing_that_a_crash_may_take() {
     let scratch = Scratch::new("visibility");
-    let bus = open(scratch.config().commit_interval(Duration::from_secs(3600)));
+    let bus =
+        open(scratch.config().batch(BatchConfig { max_delay: Duration::from_secs(3600), ..BatchConfig::default() }));
     let mut appended = subscribe(&bus, SubscribeRequest::new());
     let mut durable = subscribe(&bus, SubscribeRequest::new().visibility(Visibility::Durable));
     ingest(&bus, "s", 0..10);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::pipeline::Pipeline;
 use super::pool::BlockPool;
-use super::{Chore, ChoreDone, LogOptions, LogView, Poison, Run};
+use super::{BatchTarget, Chore, ChoreDone, LogOptions, LogView, Poison, Run};
 use crate::device::{BlockMemory, BlockWriter, Doorbell};
 use crate::format::{Checksum, RECORD_ALIGN, Sequence, timestamp_of};
 
@@ -24,7 +24,7 @@ pub struct Log {
     /// Opened, and not yet in the view's tail.
     unlisted: VecDeque<Arc<BlockMemory>>,
     next: Sequence,
-    commit_interval_ns: u64,
+    batch: BatchTarget,
     block_bytes: usize,
     /// `None` at level `Memory`: the tail is the store.
     pipeline: Option<Pipeline>,
@@ -45,7 +45,7 @@ impl Log {
             open: None,
             unlisted: VecDeque::new(),
             next,
-            commit_interval_ns: options.commit_interval_ns,
+            batch: BatchTarget::new(options.batch),
             block_bytes: options.block_bytes.min(BlockMemory::BLOCK_BYTES),
             pipeline,
         }
@@ -89,11 +89,12 @@ impl Log {
     pub fn append(&mut self, records: &[u8], lengths: &[u16], now: u64) -> (usize, usize) {
         let (mut taken, mut bytes) = (0, 0);
         while taken < lengths.len() {
-            let block_bytes = self.block_bytes;
+            let (block_bytes, events_max) = (self.block_bytes, self.events_max());
             let Some(open) = self.open_block(now) else { break };
-            let (count, length) = open.writer.fitting(&lengths[taken..], block_bytes);
+            let most = lengths.len().min(taken.saturating_add(events_max.saturating_sub(open.writer.count())));
+            let (count, length) = open.writer.fitting(&lengths[taken..most], block_bytes);
             if count == 0 && open.writer.count() > 0 {
-                self.rotate();
+                self.rotate(now);
                 continue;
             }
             // Producers are held to records that fit an empty block.
@@ -136,7 +137,7 @@ impl Log {
         }
         let reaped = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.reap(&self.view, now));
         if self.is_due(now, wanted) {
-            self.rotate();
+            self.rotate(now);
         }
         let submitted = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.submit(&self.view, now));
         reaped || submitted
@@ -150,7 +151,7 @@ impl Log {
     /// When the open block is due, in the clock of `now`.
     pub fn commit_due(&self) -> Option<u64> {
         self.pipeline.as_ref()?;
-        self.open.as_ref().map(|open| open.opened_at.saturating_add(self.commit_interval_ns))
+        self.open.as_ref().map(|open| open.opened_at.saturating_add(self.batch.options().delay_ns))
     }
 
     /// Sleeps until the device or the doorbell has something, or `timeout` has passed.
@@ -202,8 +203,16 @@ impl Log {
 
     fn is_due(&self, now: u64, wanted: bool) -> bool {
         let Some(open) = &self.open else { return false };
-        let idle = self.pipeline.as_ref().is_some_and(Pipeline::is_idle);
-        (wanted && idle) || now.saturating_sub(open.opened_at) >= self.commit_interval_ns
+        let Some(pipeline) = &self.pipeline else { return false };
+        (wanted && pipeline.is_idle())
+            || now.saturating_sub(open.opened_at) >= self.batch.options().delay_ns
+            // A block that would have to wait for its turn may as well go on filling.
+            || (open.writer.count() >= self.batch.events() && pipeline.has_place())
+    }
+
+    /// Most events that a block holds. In memory, where none is committed, what fits.
+    fn events_max(&self) -> usize {
+        if self.pipeline.is_some() { self.batch.options().events_max } else { usize::MAX }
     }
 
     fn open_block(&mut self, now: u64) -> Option<&mut OpenBlock> {
@@ -223,8 +232,9 @@ impl Log {
     }
 
     /// The open block takes no more: it goes to the pipeline, or stays in the tail.
-    fn rotate(&mut self) {
+    fn rotate(&mut self, now: u64) {
         let Some(open) = self.open.take() else { return };
+        self.batch.note(now, self.next.get());
         open.writer.publish();
         if let Some(pipeline) = &mut self.pipeline {
             pipeline.enqueue(open);

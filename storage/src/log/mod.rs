@@ -9,6 +9,7 @@
 //! failed block, nothing is retried. A full disk alone is waited for.
 
 mod append;
+mod batching;
 mod chore;
 mod directory;
 mod options;
@@ -25,6 +26,7 @@ mod tests;
 mod view;
 
 pub use append::Log;
+pub use batching::{BatchOptions, BatchTarget};
 pub use chore::{Chore, ChoreDone};
 pub use directory::{DirectoryError, LogDirectory};
 pub use options::{Durability, LogOptions};

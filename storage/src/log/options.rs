@@ -1,5 +1,6 @@
 //! What a log is opened with.
 
+use super::BatchOptions;
 use crate::device::BlockMemory;
 use crate::format::{BLOCK_BYTES_MAX, LogId, PAGE_BYTES};
 
@@ -36,8 +37,8 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Largest block in bytes: a multiple of a page, at most [`BLOCK_BYTES_MAX`]. Bounds the largest record.
     pub block_bytes: usize,
-    /// Age at which the oldest event of the open block has the block committed.
-    pub commit_interval_ns: u64,
+    /// How many events a block gathers, and for how long: the oldest one has its block committed when its time is over.
+    pub batch: BatchOptions,
     /// Blocks of memory: those being filled and written, and the most recent ones for readers. At least 4. At level
     /// `Memory` they are all the log there is.
     pub blocks: usize,
@@ -51,9 +52,6 @@ pub struct LogOptions {
 impl LogOptions {
     /// Default size of a segment file.
     pub const SEGMENT_BYTES: u64 = 256 << 20;
-
-    /// Default commit interval: 10 ms.
-    pub const COMMIT_INTERVAL_NS: u64 = 10_000_000;
 
     /// How long after a full disk was met the next attempt is made: 100 ms.
     pub const FULL_RETRY_NS: u64 = 100_000_000;
@@ -76,7 +74,7 @@ impl LogOptions {
             shard,
             segment_bytes: Self::SEGMENT_BYTES,
             block_bytes: BLOCK_BYTES_MAX,
-            commit_interval_ns: Self::COMMIT_INTERVAL_NS,
+            batch: BatchOptions::default(),
             blocks: 16,
             seed,
             durability: Durability::Durable,

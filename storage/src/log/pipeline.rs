@@ -94,6 +94,11 @@ impl Pipeline {
         self.waiting.is_empty() && self.flight.is_empty()
     }
 
+    /// Whether a block would be submitted at once.
+    pub(super) fn has_place(&self) -> bool {
+        self.waiting.is_empty() && self.refused.is_empty() && self.flight.len() < self.device.depth()
+    }
+
     pub(super) fn enqueue(&mut self, block: OpenBlock) {
         self.waiting.push_back(block);
     }

@@ -1,5 +1,6 @@
 //! What a log promises, on a simulated machine.
 
+mod batching;
 mod crash;
 mod damage;
 mod depth;

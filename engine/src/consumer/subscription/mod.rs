@@ -8,6 +8,7 @@
 //! feed of each shard. It never slows a producer, nor another subscription.
 
 mod batch;
+mod batches;
 mod blocking;
 
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use tapeline_storage::format::Sequence;
 use tapeline_storage::read::Visibility;
 
 pub use batch::{EventBatch, Events};
+pub use batches::Batches;
 pub use blocking::BlockingSubscription;
 
 use super::cursor::Cursor;
@@ -167,10 +169,16 @@ impl Subscription {
 
     /// The cursor behind what was handed out. Costs a lock and some text a shard.
     pub fn cursor(&self) -> String {
+        self.cursor_before(|_| None)
+    }
+
+    /// The cursor behind what was handed out, in some shards before an event that was.
+    fn cursor_before(&self, first_kept: impl Fn(u16) -> Option<Sequence>) -> String {
         let mut cursor = self.cursor.clone();
         for (at, reader) in self.readers.iter().enumerate() {
             let ready = self.ready.next().filter(|_| at == self.ready.reader);
-            let next = ready.unwrap_or_else(|| reader.source.next_sequence());
+            let next = first_kept(reader.source.shard_id()).or(ready);
+            let next = next.unwrap_or_else(|| reader.source.next_sequence());
             cursor.places.insert(reader.source.shard_id(), reader.source.place(next));
         }
         cursor.encode(self.parts.log_id())
