@@ -19,6 +19,7 @@ mod producer;
 mod route;
 mod scaling;
 mod shard;
+mod shard_task;
 mod stats;
 mod timestamp;
 
@@ -47,6 +48,7 @@ pub use rkyv;
 pub use route::{IntoSession, session_id};
 pub use scaling::{ScalingDecision, ScalingError, ScalingPolicy, ShardMetrics};
 pub use shard::{LaneStats, ShardStats};
+pub use shard_task::{ShardContext, ShardSubscription, ShardTask, TaskError};
 pub use stats::EventBusStats;
 pub use tapeline_storage::format::{FORMAT_VERSION, Kind, LogId, Sequence, SessionId};
 pub use tapeline_storage::log::{Cut, Durability, LogView, Poison};

@@ -9,7 +9,7 @@ use super::sampler::Sampler;
 use crate::config::BackpressureMode;
 use crate::error::{IngestionError, IngestionResult};
 use crate::lane::{Claim, DropReason, LaneWriter, Overflow};
-use crate::shard::ShardControl;
+use crate::shard::{ShardControl, is_shard_thread};
 use crate::timestamp::TimestampGenerator;
 
 /// How often a producer looks again whether its shard has copied what it has begun to copy: some tens of microseconds.
@@ -75,6 +75,8 @@ impl Backpressure {
     ) -> IngestionResult<Claim<'l>> {
         link.control.wake();
         let has_room = match self.mode {
+            // The thread of a shard would wait for itself.
+            BackpressureMode::Block { .. } if is_shard_thread() => true,
             BackpressureMode::Block { deadline } => {
                 wait_for_room(&link.control, &mut link.lane, event.bytes, deadline);
                 true

@@ -11,6 +11,7 @@ use tapeline_storage::device::Doorbell;
 use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{Cut, LogView, Poison};
 
+use super::TaskSeed;
 use super::turnover::Turnover;
 use crate::budget::MemoryShare;
 use crate::error::{AdapterError, AdapterResult};
@@ -102,10 +103,12 @@ pub(crate) struct ShardControl {
     _memory: MemoryShare,
 }
 
+/// What has come to a shard since it looked.
 #[derive(Debug, Default)]
-struct Arrivals {
-    lanes: Vec<LaneReader>,
-    followers: Vec<Follower>,
+pub(super) struct Arrivals {
+    pub(super) lanes: Vec<LaneReader>,
+    pub(super) followers: Vec<Follower>,
+    pub(super) tasks: Vec<TaskSeed>,
     is_closed: bool,
 }
 
@@ -268,14 +271,33 @@ impl ShardControl {
         self.doorbell.ring();
     }
 
+    /// Hands the shard a task.
+    ///
+    /// # Errors
+    /// [`AdapterError::Shutdown`], if the shard has ended.
+    pub(crate) fn plant(&self, task: TaskSeed) -> AdapterResult<()> {
+        {
+            let mut arrivals = lock(&self.arrivals);
+            if arrivals.is_closed {
+                return Err(AdapterError::Shutdown);
+            }
+            arrivals.tasks.push(task);
+            // SYNC: pairs with the Acquire load in has_arrivals().
+            self.has_arrivals.store(true, Ordering::Release);
+        }
+        self.doorbell.ring();
+        Ok(())
+    }
+
     pub(super) fn has_arrivals(&self) -> bool {
         self.has_arrivals.load(Ordering::Acquire)
     }
 
-    pub(super) fn take_arrivals(&self) -> (Vec<LaneReader>, Vec<Follower>) {
+    pub(super) fn take_arrivals(&self) -> Arrivals {
         let mut arrivals = lock(&self.arrivals);
         self.has_arrivals.store(false, Ordering::Relaxed);
-        (std::mem::take(&mut arrivals.lanes), std::mem::take(&mut arrivals.followers))
+        let is_closed = arrivals.is_closed;
+        std::mem::replace(&mut arrivals, Arrivals { is_closed, ..Arrivals::default() })
     }
 
     /// No lane and no follower can be handed in any more.
@@ -377,8 +399,13 @@ impl ShardControl {
     }
 
     /// As [`ShardControl::reached`], blocking the thread.
+    /// A thread that steps a shard would wait for itself: there it is an error.
     pub(crate) fn wait_reached(&self, barrier: &Barrier, reach: Reach) -> AdapterResult<()> {
         use event_listener::Listener;
+        if super::is_shard_thread() {
+            let message = "a task on a shard cannot block its thread; use the async call".to_owned();
+            return Err(AdapterError::Fatal { shard: self.id, message });
+        }
         let _awaiting = Awaiting::new(self, reach);
         while let Some(listener) = self.look(barrier, reach)? {
             listener.wait();

@@ -1,7 +1,7 @@
 //! A shard: a state machine that moves events from its lanes to its log, stepped by a host.
 //!
 //! Reading order: [`Shard::turn`] here, `slot` (a lane and what of it is acknowledged), `followers` (who is handed its
-//! blocks and woken), `control` (what others know of a
+//! blocks and woken), `tasks` (what users run between its turns), `control` (what others know of a
 //! shard and how they wait for it), `start` (how a shard comes to run), `host` (who steps it), `pace` (spinning and
 //! napping), `placement` (on which core), `turnover` (what happens when sessions move between shards).
 //!
@@ -16,16 +16,19 @@ mod pace;
 mod placement;
 mod slot;
 mod start;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod turnover;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tapeline_storage::format::BLOCK_BYTES_MAX;
 use tapeline_storage::log::{Chore, ChoreDone, Log};
 
+use control::Arrivals;
 pub(crate) use control::{Barrier, Reach, ShardControl};
 pub use control::{LaneStats, ShardStats};
 pub(crate) use fence::all_threads as all_threads_fence;
@@ -35,9 +38,20 @@ use slot::LaneSlot;
 
 use crate::lane::LaneReader;
 pub(crate) use start::{ShardSpec, start};
+pub(crate) use tasks::TaskSeed;
+use tasks::Tasks;
 
 /// Bytes that one lane may give in one turn, so that lanes share the shard fairly: a block, which holds any record.
 const LANE_TURN_BYTES: usize = BLOCK_BYTES_MAX;
+
+thread_local! {
+    static IS_SHARD_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the calling thread steps a shard.
+pub(crate) fn is_shard_thread() -> bool {
+    IS_SHARD_THREAD.with(Cell::get)
+}
 
 /// Runs the chores of a log somewhere else.
 pub(crate) trait Background {
@@ -63,6 +77,7 @@ pub(crate) struct Shard<B> {
     log: Log,
     slots: Vec<LaneSlot>,
     followers: Followers,
+    tasks: Tasks,
     background: B,
     chore_runs: bool,
     /// Number of the route that its lanes go by.
@@ -73,8 +88,8 @@ pub(crate) struct Shard<B> {
 
 impl<B: Background> Shard<B> {
     pub(crate) fn new(control: Arc<ShardControl>, log: Log, background: B) -> Self {
-        let (slots, followers) = (Vec::new(), Followers::default());
-        Self { control, log, slots, followers, background, chore_runs: false, route: 0, was_refusing: false }
+        let (slots, followers, tasks) = (Vec::new(), Followers::default(), Tasks::default());
+        Self { control, log, slots, followers, tasks, background, chore_runs: false, route: 0, was_refusing: false }
     }
 
     /// One turn at `now` (nanoseconds): drains the lanes up to a budget, commits what is due, reaps what has completed,
@@ -105,9 +120,10 @@ impl<B: Background> Shard<B> {
     /// Takes in the lanes and followers that have been made since the last turn.
     fn admit(&mut self) {
         if self.control.has_arrivals() {
-            let (lanes, followers) = self.control.take_arrivals();
+            let Arrivals { lanes, followers, tasks, .. } = self.control.take_arrivals();
             self.slots.extend(lanes.into_iter().map(|lane| LaneSlot::new(lane, self.route)));
             self.followers.admit(followers);
+            tasks.into_iter().for_each(|task| self.tasks.admit(&self.control, task));
         }
     }
 
@@ -186,6 +202,12 @@ impl<B: Background> Shard<B> {
         std::mem::replace(&mut self.was_refusing, refusing) != refusing
     }
 
+    /// Polls the tasks of users, for their share of the time after a turn that drained so much. Returns how long until
+    /// one of them wants to be polled again.
+    pub(crate) fn run_tasks(&mut self, turn: Turn, clock: impl FnMut() -> u64) -> Option<Duration> {
+        self.tasks.run(turn.drained > 0, clock)
+    }
+
     /// Whether a chore is on its way: the host has to keep its background going.
     pub(crate) fn has_chore(&self) -> bool {
         self.chore_runs
@@ -219,6 +241,7 @@ impl<B: Background> Shard<B> {
     /// The end: closes the lanes, takes what is in them, commits and seals. Blocks until the log is closed.
     pub(crate) fn finish(&mut self, mut clock: impl FnMut() -> u64) {
         self.control.refuse_arrivals();
+        self.tasks.clear();
         // No route changes any more.
         self.route = LaneReader::ANY_ROUTE;
         self.slots.iter_mut().for_each(|slot| slot.pass_to(LaneReader::ANY_ROUTE));

@@ -15,4 +15,5 @@ mod power;
 mod scaling;
 mod scratch;
 mod subscribe;
+mod tasks;
 mod typed;

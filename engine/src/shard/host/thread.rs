@@ -11,6 +11,7 @@ use crate::config::IdleMode;
 
 /// Runs a shard until it is stopped.
 pub(in super::super) fn run(idle: IdleMode, make: impl FnOnce(ThreadBackground) -> Shard<ThreadBackground>) {
+    super::super::IS_SHARD_THREAD.with(|is_shard| is_shard.set(true));
     let mut shard = make(ThreadBackground::default());
     let mut pacer = Pacer::new(idle);
     let mut clock = HostClock::default();
@@ -19,10 +20,12 @@ pub(in super::super) fn run(idle: IdleMode, make: impl FnOnce(ThreadBackground) 
         let turn = shard.turn(now);
         let retired = !shard.control().is_active();
         let needs = Needs { chore: shard.has_chore(), followed: shard.has_followers(), retired };
+        let task = shard.run_tasks(turn, || clock.now());
         match pacer.after(turn, now, needs) {
             Pace::Spin => std::hint::spin_loop(),
+            _ if task.is_some_and(|wait| wait.is_zero()) => {}
             Pace::Gather(nanos) => shard.gather(|| clock.now(), now + nanos),
-            Pace::Nap(longest) => shard.nap(now, longest),
+            Pace::Nap(longest) => shard.nap(now, task.map_or(longest, |wait| longest.min(wait))),
         }
     }
     shard.finish(|| clock.now());
