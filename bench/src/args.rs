@@ -41,6 +41,10 @@ pub(crate) enum Scenario {
     Filter(FilterArgs),
     /// What live subscribers cost the shard and the producer
     Fanout(FanoutArgs),
+    /// What calls without room cost, what they do to others, and how much memory overload takes
+    Overload(OverloadArgs),
+    /// Producers by shards beside a model, the cost of watching, the time to another shard
+    Scale(ScaleArgs),
     /// Ingest and latency beside crate net-mesh, which stores nothing
     #[cfg(feature = "peers")]
     Peers(PeersArgs),
@@ -61,6 +65,8 @@ impl Scenario {
             Self::Recover(args) => args.common.dir.as_deref(),
             Self::Deliver(args) => args.common.dir.as_deref(),
             Self::Fanout(args) => args.common.dir.as_deref(),
+            Self::Overload(args) => args.common.dir.as_deref(),
+            Self::Scale(args) => args.common.dir.as_deref(),
             Self::Poll(_) | Self::Filter(_) => None,
             #[cfg(feature = "peers")]
             Self::Peers(args) => args.common.dir.as_deref(),
@@ -217,6 +223,35 @@ pub(crate) struct FanoutArgs {
     pub(crate) rate: f64,
     /// What an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Durable)]
+    pub(crate) durability: Level,
+}
+
+/// Options of `overload`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OverloadArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Seconds of a round, for each case
+    #[arg(long, default_value_t = 2.0, value_parser = positive)]
+    pub(crate) seconds: f64,
+}
+
+/// Options of `scale`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ScaleArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Seconds of a round, for each point
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    pub(crate) seconds: f64,
+    /// Numbers of producers
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4,8")]
+    pub(crate) producers: Vec<usize>,
+    /// Numbers of shards
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    pub(crate) shards: Vec<usize>,
+    /// What an acknowledged event survives
+    #[arg(long, value_enum, default_value_t = Level::Memory)]
     pub(crate) durability: Level,
 }
 

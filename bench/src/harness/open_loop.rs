@@ -37,7 +37,18 @@ impl Sample {
 }
 
 /// Makes `rate` calls a second for `seconds`, spinning between them. `call` gets the number of the call.
-pub(crate) fn run(clock: Clock, rate: f64, seconds: f64, mut call: impl FnMut(u64) -> Outcome<()>) -> Outcome<Sample> {
+pub(crate) fn run(clock: Clock, rate: f64, seconds: f64, call: impl FnMut(u64) -> Outcome<()>) -> Outcome<Sample> {
+    run_between(clock, rate, seconds, call, std::hint::spin_loop)
+}
+
+/// As [`run`], with something to do between the calls, over and over.
+pub(crate) fn run_between(
+    clock: Clock,
+    rate: f64,
+    seconds: f64,
+    mut call: impl FnMut(u64) -> Outcome<()>,
+    mut between: impl FnMut(),
+) -> Outcome<Sample> {
     let interval = clock.ticks_of(1e9 / rate);
     let warm_up = (WARM_UP.as_secs_f64() * rate) as u64;
     let calls = warm_up + ((seconds * rate) as u64).max(1);
@@ -52,7 +63,7 @@ pub(crate) fn run(clock: Clock, rate: f64, seconds: f64, mut call: impl FnMut(u6
         let due = start + (number as f64 * interval) as u64;
         let mut before = ticks();
         while before < due {
-            std::hint::spin_loop();
+            between();
             before = ticks();
         }
         call(number)?;

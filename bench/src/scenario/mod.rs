@@ -6,9 +6,11 @@ pub(crate) mod fanout;
 pub(crate) mod filter;
 pub(crate) mod ingest;
 pub(crate) mod latency;
+pub(crate) mod overload;
 #[cfg(feature = "peers")]
 pub(crate) mod peers;
 pub(crate) mod poll;
 pub(crate) mod recover;
 pub(crate) mod replay;
+pub(crate) mod scale;
 pub(crate) mod workload;

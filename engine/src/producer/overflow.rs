@@ -73,7 +73,7 @@ impl Backpressure {
         event: Homeless,
         is_current: impl Fn() -> bool,
     ) -> IngestionResult<Claim<'l>> {
-        link.control.wake();
+        link.control.nudge();
         let has_room = match self.mode {
             // The thread of a shard would wait for itself.
             BackpressureMode::Block { .. } if is_shard_thread() => true,

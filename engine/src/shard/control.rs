@@ -442,6 +442,14 @@ impl ShardControl {
         self.doorbell.ring();
     }
 
+    /// Ends the shard's nap, unless somebody has done so already: a load, most often. Promises nothing of what the caller
+    /// wrote before.
+    pub(crate) fn nudge(&self) {
+        if !self.doorbell.is_rung() {
+            self.doorbell.ring();
+        }
+    }
+
     /// Something to wait for that ends when the shard moves; the shard is woken.
     pub(crate) fn next_move(&self) -> EventListener {
         let listener = self.moved.listen();
