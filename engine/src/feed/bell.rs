@@ -42,11 +42,6 @@ impl Bell {
         self.armed.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the next ring wakes somebody.
-    pub(crate) fn is_armed(&self) -> bool {
-        self.armed.load(Ordering::Relaxed)
-    }
-
     /// Wakes the follower if it sleeps; returns whether it did. Comes behind a `SeqCst` fence.
     pub(crate) fn ring(&self) -> bool {
         // SYNC: AcqRel: the waker that was registered before arming is the one that is woken.

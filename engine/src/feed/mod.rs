@@ -35,7 +35,8 @@ pub(crate) struct Feed(Consumer<Arc<BlockMemory>>);
 pub(crate) struct Follower {
     blocks: Option<Producer<Arc<BlockMemory>>>,
     bell: Arc<Bell>,
-    visibility: Visibility,
+    /// What it is rung for. `None`: nothing.
+    visibility: Option<Visibility>,
     deadline: Option<u64>,
 }
 
@@ -43,7 +44,9 @@ pub(crate) struct Follower {
 pub(crate) fn feed(bell: &Arc<Bell>, visibility: Visibility) -> (Follower, Feed) {
     let (blocks, feed) = RingBuffer::new(FEED_BLOCKS);
     bell.join();
-    (Follower { blocks: Some(blocks), bell: Arc::clone(bell), visibility, deadline: None }, Feed(feed))
+    let follower =
+        Follower { blocks: Some(blocks), bell: Arc::clone(bell), visibility: Some(visibility), deadline: None };
+    (follower, Feed(feed))
 }
 
 impl Feed {
@@ -65,8 +68,15 @@ impl Feed {
 impl Follower {
     /// A follower without a feed, which is woken at `deadline` (nanoseconds) at the latest.
     pub(crate) fn waiting(bell: &Arc<Bell>, visibility: Visibility, deadline: u64) -> Self {
+        let mut follower = Self::timer(bell, deadline);
+        follower.visibility = Some(visibility);
+        follower
+    }
+
+    /// A follower who is woken at `deadline` (nanoseconds), and for nothing else.
+    pub(crate) fn timer(bell: &Arc<Bell>, deadline: u64) -> Self {
         bell.join();
-        Self { blocks: None, bell: Arc::clone(bell), visibility, deadline: Some(deadline) }
+        Self { blocks: None, bell: Arc::clone(bell), visibility: None, deadline: Some(deadline) }
     }
 
     /// Hands a new block over, unless the feed is full.
@@ -85,14 +95,15 @@ impl Follower {
     /// Whether the follower is to be woken when these watermarks have moved.
     pub(crate) fn wants(&self, appended: bool, durable: bool) -> bool {
         match self.visibility {
-            Visibility::Appended => appended,
-            Visibility::Durable => durable,
+            Some(Visibility::Appended) => appended,
+            Some(Visibility::Durable) => durable,
+            None => false,
         }
     }
 
-    /// Whether the follower waits no longer: dropped, it is woken.
-    pub(crate) fn is_due(&self, now: u64) -> bool {
-        self.deadline.is_some_and(|deadline| now >= deadline)
+    /// When the follower waits no longer, in nanoseconds: dropped then, it is woken.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.deadline
     }
 
     /// Whether the other side is gone.

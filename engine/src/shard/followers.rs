@@ -47,6 +47,11 @@ impl Followers {
         self.present.is_empty()
     }
 
+    /// The first time at which somebody waits no longer.
+    pub(super) fn first_deadline(&self) -> Option<u64> {
+        self.present.iter().filter_map(Follower::deadline).min()
+    }
+
     /// Hands on a block that was begun.
     pub(super) fn announce(&mut self, block: &Arc<BlockMemory>) {
         self.present.iter_mut().for_each(|follower| follower.announce(block));
@@ -62,7 +67,7 @@ impl Followers {
             let woken = self.ring_all(watermarks);
             self.quiet_until = now + (woken * QUIET_NS).min(QUIET_NS_MAX);
         }
-        self.present.retain(|follower| !follower.is_due(now));
+        self.present.retain(|follower| follower.deadline().is_none_or(|deadline| now < deadline));
     }
 
     /// As [`Followers::ring`], at once: the shard is going to sleep. Forgets those who are gone, so that a shard which

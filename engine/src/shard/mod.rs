@@ -230,11 +230,12 @@ impl<B: Background> Shard<B> {
         self.control.answer();
     }
 
-    /// Sleeps, at most for `longest` and until the open block is due. Ends early for a completion or the doorbell.
+    /// Sleeps, at most for `longest` and until the open block or a follower's patience is due. Ends early for a completion or the doorbell.
     pub(crate) fn nap(&mut self, now: u64, longest: Duration) {
         self.followers.ring_before_sleep(self.watermarks());
-        let due = self.log.commit_due().map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));
-        self.log.wait(self.control.doorbell(), longest.min(due));
+        let due = [self.log.commit_due(), self.followers.first_deadline()].into_iter().flatten().min();
+        let left = due.map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));
+        self.log.wait(self.control.doorbell(), longest.min(left));
         self.control.answer();
     }
 

@@ -61,13 +61,8 @@ fn directory_name(shard: u16) -> String {
 
 fn options(shard: u16, seed: u64) -> LogOptions {
     let small = LogOptions::new(LOG, shard, seed);
-    LogOptions {
-        segment_bytes: 20 * 4096,
-        block_bytes: 4 * 4096,
-        blocks: 4,
-        batch: BatchOptions { delay_ns: 20_000, ..small.batch },
-        ..small
-    }
+    let batch = BatchOptions { events_min: 2, events_max: 6, delay_ns: 20_000, window_ns: Some(50_000) };
+    LogOptions { segment_bytes: 20 * 4096, block_bytes: 4 * 4096, blocks: 4, batch, ..small }
 }
 
 impl Machine {

@@ -129,3 +129,37 @@ fn settings_out_of_range_are_refused() {
         preset.validate().expect("a preset");
     }
 }
+
+#[test]
+fn cursor_stands_before_a_gap_that_was_not_told() {
+    let bus = open(1);
+    let mut producer = bus.producer().expect("a producer");
+    let session = producer.session("flood");
+    let mut batch = producer.batch(session);
+    while batch.push(kinds::TOKEN, &[0; 60_000]).is_ok() {}
+    batch.publish().expect("published");
+    drop(batch);
+    block_on(bus.flush()).expect("flushes");
+    producer.emit(session, kinds::TOKEN, b"after").expect("taken");
+    block_on(bus.flush()).expect("flushes");
+    let mut batches = subscribe(&bus).batches(&exactly(1000)).expect("batches");
+    batches.blocking_next().expect("a batch").expect("events");
+    let request = SubscribeRequest::new().from(batches.cursor());
+    let again = block_on(bus.subscribe(request)).expect("a subscription").batches(&exactly(1000));
+    assert!(matches!(again.expect("batches").blocking_next(), Some(Err(ConsumerError::Gap(_)))));
+}
+
+#[test]
+fn batches_that_are_dropped_leave_nobody_to_be_woken() {
+    let bus = open(1);
+    let late = BatchConfig { max_delay: LATER, ..exactly(1000) };
+    for _ in 0..100 {
+        let mut batches = subscribe(&bus).batches(&late).expect("batches");
+        ingest(&bus, 0..1);
+        block_on(bus.flush()).expect("flushes");
+        assert!(batches.try_next().is_some(), "after a pause at once");
+        ingest(&bus, 0..1);
+        block_on(bus.flush()).expect("flushes");
+        assert!(batches.try_next().is_none() && batches.lag() > 0, "the next one waits");
+    }
+}

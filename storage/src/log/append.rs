@@ -210,9 +210,14 @@ impl Log {
             || (open.writer.count() >= self.batch.events() && pipeline.has_place())
     }
 
-    /// Most events that a block holds. In memory, where none is committed, what fits.
+    /// Most events that the open block is to hold: the target, or where it would have to wait for its turn all that it
+    /// may. In memory, where none is committed, what fits.
     fn events_max(&self) -> usize {
-        if self.pipeline.is_some() { self.batch.options().events_max } else { usize::MAX }
+        match &self.pipeline {
+            Some(pipeline) if pipeline.has_place() => self.batch.events(),
+            Some(_) => self.batch.options().events_max,
+            None => usize::MAX,
+        }
     }
 
     fn open_block(&mut self, now: u64) -> Option<&mut OpenBlock> {

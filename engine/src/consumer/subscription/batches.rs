@@ -1,56 +1,97 @@
-//! Events in batches, each of one shard, as a [`BatchConfig`] says.
+//! Events in batches, each of one shard: what an adapter is handed.
+//!
+//! No timer runs: where a batch waits for others, a shard keeps its deadline, as it does for long polls, and of each
+//! [`Batches`] one at a time.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tapeline_storage::log::BatchTarget;
+use tapeline_storage::log::{BatchOptions, BatchTarget};
 
 use super::Subscription;
 use crate::batch::{Batch, BatchConfig};
-use crate::error::{ConsumerError, ConsumerResult};
+use crate::error::{AdapterError, ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
-use crate::feed::Follower;
+use crate::feed::{Bell, Follower};
 use crate::park;
 use crate::timestamp::Clock;
 
-/// A subscription whose events come in batches.
+/// A [`Subscription`] whose events come in batches, each of one shard.
 ///
-/// An error, such as a gap, comes in its place: behind the events of its shard that come before it.
+/// A batch is handed out when it holds as many events as its [`BatchConfig`] wants, never more than
+/// [`max_size`](BatchConfig::max_size); when its first event was taken up [`max_delay`](BatchConfig::max_delay) ago; at
+/// once, where its shard has had none for that long; or when the subscription has ended.
+///
+/// A gap is told in its place: behind the batch of what comes before it in its shard. Before any other error all that was
+/// collected is handed out. Holds at most `max_size` events of each shard, beside what the subscription holds.
 #[derive(Debug)]
 pub struct Batches {
     subscription: Subscription,
-    target: BatchTarget,
-    gathered: BTreeMap<u16, Gathered>,
-    /// Behind the batches that were handed out.
-    errors: VecDeque<ConsumerError>,
-    /// Events that were gathered so far.
-    total: u64,
-    /// When the last batch was handed out.
-    handed_at: u64,
+    options: BatchOptions,
+    /// For each reader of the subscription that has had an event.
+    collected: Vec<Collected>,
+    /// Told when what comes before it has been handed out.
+    error: Option<ConsumerError>,
+    /// Rung by the shard that keeps a deadline; connected while one does.
+    timer: Arc<Bell>,
 }
 
-/// Events of one shard.
+/// Events of one shard that wait for others.
 #[derive(Debug)]
-struct Gathered {
+struct Collected {
     events: Vec<StoredEvent>,
-    /// When they are due, in nanoseconds.
-    due: u64,
+    /// When the first was taken up, in nanoseconds.
+    since: u64,
+    /// How long they wait for more once there is nothing to read.
+    patience: u64,
+    /// When the last batch was handed out.
+    handed_at: u64,
+    /// Events taken up so far.
+    total: u64,
+    target: BatchTarget,
+}
+
+impl Collected {
+    fn new(options: BatchOptions) -> Self {
+        Self { events: Vec::new(), since: 0, patience: 0, handed_at: 0, total: 0, target: BatchTarget::new(options) }
+    }
+
+    /// Takes an event up. Returns whether it completes a batch.
+    fn take(&mut self, event: StoredEvent) -> bool {
+        if self.events.is_empty() {
+            let (now, delay) = (Clock::global().now(), self.target.options().delay_ns);
+            self.target.note(now, self.total);
+            // After a pause there is nobody to wait for.
+            self.patience = if now.saturating_sub(self.handed_at) >= delay { 0 } else { delay };
+            self.since = now;
+        }
+        self.total += 1;
+        self.events.push(event);
+        self.events.len() >= self.target.events()
+    }
+}
+
+impl Subscription {
+    /// The same in batches. What was handed out before does not come again.
+    ///
+    /// # Errors
+    /// A setting out of range, as [`BatchConfig::validate`] finds it.
+    pub fn batches(self, config: &BatchConfig) -> ConsumerResult<Batches> {
+        config.validate().map_err(AdapterError::from)?;
+        Ok(Batches {
+            subscription: self,
+            options: config.options(),
+            collected: Vec::new(),
+            error: None,
+            timer: Arc::new(Bell::new()),
+        })
+    }
 }
 
 impl Batches {
-    pub(super) fn new(subscription: Subscription, config: &BatchConfig) -> Self {
-        Self {
-            subscription,
-            target: BatchTarget::new(config.options()),
-            gathered: BTreeMap::new(),
-            errors: VecDeque::new(),
-            total: 0,
-            handed_at: 0,
-        }
-    }
-
-    /// Waits for the next batch. `None`: the subscription has ended.
+    /// Waits for the next batch. `None`: the subscription has ended, and all was handed out. May be dropped while it
+    /// waits: what was collected stays.
     pub async fn next(&mut self) -> Option<ConsumerResult<Batch>> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -60,97 +101,129 @@ impl Batches {
         park::block_on(self.next())
     }
 
-    /// The cursor behind the batches that were handed out.
+    /// The next batch, if one is to be handed out now.
+    pub fn try_next(&mut self) -> Option<ConsumerResult<Batch>> {
+        loop {
+            if let Some(error) = self.error.take() {
+                let Some(at) = self.collected_before(&error) else { return Some(Err(error)) };
+                self.error = Some(error);
+                return Some(Ok(self.hand_out(at)));
+            }
+            // Between two blocks: the clock costs more than an event.
+            if self.subscription.ready.found.is_empty()
+                && let Some(at) = self.find_due(|collected| collected.target.options().delay_ns)
+            {
+                return Some(Ok(self.hand_out(at)));
+            }
+            match self.subscription.try_next() {
+                Some(Ok(event)) => {
+                    let at = self.subscription.ready.reader;
+                    if self.collected.len() <= at {
+                        self.collected.resize_with(at + 1, || Collected::new(self.options));
+                    }
+                    if self.collected[at].take(event) {
+                        return Some(Ok(self.hand_out(at)));
+                    }
+                }
+                Some(Err(error)) => self.error = Some(error),
+                None => {
+                    let has_ended = self.subscription.has_ended();
+                    let at = self.find_due(|collected| if has_ended { 0 } else { collected.patience })?;
+                    return Some(Ok(self.hand_out(at)));
+                }
+            }
+        }
+    }
+
+    /// The cursor behind the last batch, or gap, that was handed out: what is collected comes again to whoever goes on
+    /// from it. Costs a lock and some text a shard.
     pub fn cursor(&self) -> String {
-        self.subscription.cursor_before(|shard| Some(self.gathered.get(&shard)?.events.first()?.sequence))
+        self.subscription.cursor_before(|at, shard_id| {
+            let first = self.collected.get(at).and_then(|collected| collected.events.first());
+            first.map(|event| event.sequence).or(match &self.error {
+                Some(ConsumerError::Gap(gap)) if gap.shard_id == shard_id => Some(gap.from),
+                _ => None,
+            })
+        })
+    }
+
+    /// Events that can be read and were not handed out, those that the selection leaves out included.
+    pub fn lag(&self) -> u64 {
+        let collected: usize = self.collected.iter().map(|collected| collected.events.len()).sum();
+        self.subscription.lag() + collected as u64
+    }
+
+    /// Whether nothing more will come.
+    pub fn has_ended(&self) -> bool {
+        let is_empty = self.error.is_none() && self.collected.iter().all(|collected| collected.events.is_empty());
+        is_empty && self.subscription.has_ended()
     }
 
     fn poll_next(&mut self, context: &Context<'_>) -> Poll<Option<ConsumerResult<Batch>>> {
-        if let Some(item) = self.look() {
-            return Poll::Ready(Some(item));
+        if let Some(batch) = self.try_next() {
+            return Poll::Ready(Some(batch));
         }
-        loop {
-            // Something may have come between the look and this.
-            match self.subscription.poll_with(context, Subscription::try_next) {
-                Poll::Ready(Some(item)) => self.take(item),
-                // All that is left goes, whether it is due or not.
-                Poll::Ready(None) => return Poll::Ready(self.hand_out(|_| true)),
-                Poll::Pending => {}
-            }
-            match self.look() {
-                Some(item) => return Poll::Ready(Some(item)),
-                None if self.subscription.bell.is_armed() => return Poll::Pending,
-                None => {}
-            }
+        self.subscription.bell.arm(context.waker());
+        self.timer.arm(context.waker());
+        let batch = self.try_next();
+        if batch.is_none() && !self.has_ended() {
+            self.keep_time();
+            return Poll::Pending;
+        }
+        self.subscription.bell.disarm();
+        self.timer.disarm();
+        Poll::Ready(batch)
+    }
+
+    /// Has a shard ring the timer when the first of what is collected is due.
+    fn keep_time(&self) {
+        let Some((due, at)) = self.first_due(|collected| collected.patience) else { return };
+        // Delays are equal, so a deadline that is kept belongs to an earlier event: it comes first, and then this one is
+        // looked at.
+        if self.timer.is_connected() {
+            return;
+        }
+        let (parts, shard_id) = (&self.subscription.parts, self.subscription.readers[at].source.shard_id());
+        let others = parts.shards();
+        let mut shards = parts.shard(shard_id).into_iter().chain(others.iter().cloned());
+        // Where no shard runs, the subscription's own bell is rung for its end.
+        if let Some(shard) = shards.find(|shard| shard.is_active() && !shard.is_stopped()) {
+            shard.follow(Follower::timer(&self.timer, due));
         }
     }
 
-    /// What can be handed out now.
-    fn look(&mut self) -> Option<ConsumerResult<Batch>> {
-        loop {
-            if let Some(item) = self.hand_out(|_| false) {
-                return Some(item);
-            }
-            match self.subscription.try_next() {
-                Some(item) => self.take(item),
-                None => break,
-            }
-        }
-        let now = Clock::global().now();
-        self.target.note(now, self.total);
-        self.hand_out(|gathered| gathered.due <= now)
+    fn find_due(&self, patience: impl Fn(&Collected) -> u64) -> Option<usize> {
+        let (due, at) = self.first_due(patience)?;
+        (due <= Clock::global().now()).then_some(at)
     }
 
-    fn take(&mut self, item: ConsumerResult<StoredEvent>) {
-        match item {
-            Ok(event) => {
-                self.total += 1;
-                let shard = event.shard_id;
-                let gathered = self.gathered.entry(shard);
-                let gathered = gathered.or_insert_with(|| {
-                    let now = Clock::global().now();
-                    let delay = self.target.options().delay_ns;
-                    // After a pause there is nobody to wait for.
-                    let due = self.handed_at.saturating_add(delay).max(now).min(now.saturating_add(delay));
-                    self.subscription.wake_at(shard, due);
-                    Gathered { events: Vec::new(), due }
-                });
-                gathered.events.push(event);
-            }
-            Err(error) => self.errors.push_back(error),
-        }
+    /// The reader whose events are due first, behind the time.
+    fn first_due(&self, patience: impl Fn(&Collected) -> u64) -> Option<(u64, usize)> {
+        let waiting = self.collected.iter().enumerate().filter(|(_, collected)| !collected.events.is_empty());
+        waiting.map(|(at, collected)| (collected.since.saturating_add(patience(collected)), at)).min()
     }
 
-    /// The batch of a shard that has enough, or is due, or comes before an error; then the error.
-    fn hand_out(&mut self, is_due: impl Fn(&Gathered) -> bool) -> Option<ConsumerResult<Batch>> {
-        let enough = self.target.events().min(self.target.options().events_max);
-        let has_error = !self.errors.is_empty();
-        let found =
-            self.gathered.iter().find(|(_, gathered)| has_error || gathered.events.len() >= enough || is_due(gathered));
-        if let Some(shard) = found.map(|(shard, _)| *shard) {
-            let gathered = self.gathered.remove(&shard)?;
-            self.handed_at = Clock::global().now();
-            self.target.note(self.handed_at, self.total);
-            return Some(Ok(Batch::new(shard, gathered.events)));
-        }
-        self.errors.pop_front().map(Err)
+    /// A reader whose events come before the error.
+    fn collected_before(&self, error: &ConsumerError) -> Option<usize> {
+        let shard_id = match error {
+            ConsumerError::Gap(gap) => Some(gap.shard_id),
+            _ => None,
+        };
+        let mut readers = self.subscription.readers.iter().zip(&self.collected);
+        readers.position(|(reader, collected)| {
+            !collected.events.is_empty() && shard_id.is_none_or(|shard_id| shard_id == reader.source.shard_id())
+        })
+    }
+
+    fn hand_out(&mut self, at: usize) -> Batch {
+        let collected = &mut self.collected[at];
+        collected.handed_at = Clock::global().now();
+        Batch::new(self.subscription.readers[at].source.shard_id(), std::mem::take(&mut collected.events))
     }
 }
 
-impl Subscription {
-    /// The same events in batches.
-    ///
-    /// # Errors
-    /// A setting out of range.
-    pub fn batches(self, config: &BatchConfig) -> ConsumerResult<Batches> {
-        config.validate().map_err(crate::error::AdapterError::from)?;
-        Ok(Batches::new(self, config))
-    }
-
-    /// Has this subscription woken at a time, in nanoseconds, by a shard.
-    fn wake_at(&self, shard: u16, time: u64) {
-        if let Some(shard) = self.parts.shard(shard) {
-            shard.follow(Follower::waiting(&self.bell, self.visibility, time));
-        }
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.timer.silence();
     }
 }

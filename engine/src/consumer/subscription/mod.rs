@@ -169,15 +169,15 @@ impl Subscription {
 
     /// The cursor behind what was handed out. Costs a lock and some text a shard.
     pub fn cursor(&self) -> String {
-        self.cursor_before(|_| None)
+        self.cursor_before(|_, _| None)
     }
 
-    /// The cursor behind what was handed out, in some shards before an event that was.
-    fn cursor_before(&self, first_kept: impl Fn(u16) -> Option<Sequence>) -> String {
+    /// The cursor behind what was handed out, in some shards before an event that was: by reader and shard.
+    fn cursor_before(&self, first_kept: impl Fn(usize, u16) -> Option<Sequence>) -> String {
         let mut cursor = self.cursor.clone();
         for (at, reader) in self.readers.iter().enumerate() {
             let ready = self.ready.next().filter(|_| at == self.ready.reader);
-            let next = first_kept(reader.source.shard_id()).or(ready);
+            let next = first_kept(at, reader.source.shard_id()).or(ready);
             let next = next.unwrap_or_else(|| reader.source.next_sequence());
             cursor.places.insert(reader.source.shard_id(), reader.source.place(next));
         }

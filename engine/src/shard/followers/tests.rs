@@ -75,3 +75,21 @@ fn patience_that_is_over_is_told() {
     followers.ring(100, at(0, 0));
     assert!(followers.is_empty() && !bell.is_connected() && count.0.load(AtomicOrdering::Relaxed) > before);
 }
+
+#[test]
+fn timer_is_rung_when_it_is_due_and_for_nothing_else() {
+    let (bell, count) = (Arc::new(Bell::new()), Arc::new(Count::default()));
+    let woken = || count.0.load(AtomicOrdering::Relaxed);
+    let mut followers = Followers::default();
+    followers.admit([Follower::timer(&bell, 200), Follower::timer(&bell, 100)]);
+    bell.arm(&Waker::from(Arc::clone(&count)));
+    assert_eq!(followers.first_deadline(), Some(100));
+    followers.ring(1, at(1, 1));
+    followers.ring_before_sleep(at(2, 2));
+    assert_eq!(woken(), 0);
+    followers.ring(100, at(3, 3));
+    assert_eq!((woken(), followers.first_deadline()), (1, Some(200)));
+    bell.silence();
+    followers.ring_before_sleep(at(3, 3));
+    assert!(followers.is_empty(), "whoever is gone needs no timer");
+}

@@ -5,10 +5,12 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::*;
+use crate::batch::BatchConfig;
 use crate::consumer::{
-    ConsumeRequest, ConsumeResponse, Ordering, Replay, ReplayRequest, SubscribeRequest, Subscription, poll,
+    Batches, ConsumeRequest, ConsumeResponse, Ordering, Replay, ReplayRequest, SubscribeRequest, Subscription, poll,
 };
 use crate::error::ConsumerError;
 use crate::event::StoredEvent;
@@ -52,12 +54,14 @@ struct Reader {
     means: Means,
     visibility: Visibility,
     live: Option<Subscription>,
+    batches: Option<Batches>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Means {
     Pages(Ordering),
     Subscription,
+    Batches,
 }
 
 /// Lets the machine go on until the future is ready.
@@ -109,6 +113,33 @@ impl Reader {
                 }
                 self.cursor = Some(live.cursor());
             }
+            Means::Batches => {
+                let request = SubscribeRequest { from_id: self.cursor.clone(), ..SubscribeRequest::new() };
+                let request = request.visibility(self.visibility);
+                let batches = self.batches.get_or_insert_with(|| {
+                    // Due at once, or never.
+                    let max_delay = Duration::from_nanos(if random.chance(5000) { 1 } else { u64::MAX });
+                    let (min_size, max_size) = (1 + random.below(3) as usize, 3 + random.below(5) as usize);
+                    let config = BatchConfig { min_size, max_size, max_delay, ..BatchConfig::default() };
+                    Subscription::new(Arc::clone(&machine.parts), &request)
+                        .and_then(|subscription| subscription.batches(&config))
+                        .unwrap_or_else(|error| panic!("seed {seed}: {error}"))
+                });
+                for _ in 0..random.below(10) {
+                    match batches.try_next() {
+                        Some(Ok(batch)) => {
+                            assert!(!batch.is_empty() && batch.events[0].sequence == batch.sequence_start);
+                            assert!(batch.events.iter().all(|event| event.shard_id == batch.shard_id));
+                            batch.events.iter().for_each(|event| self.model.see(seed, event));
+                        }
+                        Some(Err(ConsumerError::Gap(gap))) => self.model.lose(seed, &gap),
+                        Some(Err(_)) if !machine.disk.is_on() => break,
+                        Some(Err(error)) => panic!("seed {seed}: {error}"),
+                        None => break,
+                    }
+                }
+                self.cursor = Some(batches.cursor());
+            }
         }
     }
 }
@@ -117,8 +148,12 @@ fn run(seed: u64) -> usize {
     let mut random = Random::new(seed);
     let shards = 1 + random.below(3) as u16;
     let mut disk = SimDisk::new(seed, Faults::default());
-    let means = [Means::Pages(Ordering::None), Means::Pages(Ordering::InsertionTs), Means::Subscription];
-    let reader = |(means, visibility)| Reader { model: Model::default(), cursor: None, means, visibility, live: None };
+    let means =
+        [Means::Pages(Ordering::None), Means::Pages(Ordering::InsertionTs), Means::Subscription, Means::Batches];
+    let reader = |(means, visibility)| {
+        let (model, cursor, live, batches) = (Model::default(), None, None, None);
+        Reader { model, cursor, means, visibility, live, batches }
+    };
     let mut readers: Vec<_> = means
         .into_iter()
         .flat_map(|means| [(means, Visibility::Appended), (means, Visibility::Durable)])
@@ -149,6 +184,8 @@ fn run(seed: u64) -> usize {
             machine.finish();
         }
         if is_last {
+            // Gone, they tell their followers that the log has ended: batches wait for nothing more.
+            machine.shards.clear();
             let mut quiet = 0;
             while quiet < 20 {
                 let before: usize = readers.iter().map(|reader| reader.model.order.len()).sum();
@@ -158,7 +195,9 @@ fn run(seed: u64) -> usize {
             }
             compare(seed, &machine, &readers);
         }
-        readers.iter_mut().for_each(|reader| reader.live = None);
+        for reader in &mut readers {
+            (reader.live, reader.batches) = (None, None);
+        }
     }
     readers.iter().map(|reader| reader.model.order.len()).sum()
 }
