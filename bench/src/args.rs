@@ -234,6 +234,9 @@ pub(crate) struct OverloadArgs {
     /// Seconds of a round, for each case
     #[arg(long, default_value_t = 2.0, value_parser = positive)]
     pub(crate) seconds: f64,
+    /// Seconds of the case that watches the memory of the process
+    #[arg(long, default_value_t = 5.0, value_parser = positive)]
+    pub(crate) memory_seconds: f64,
 }
 
 /// Options of `scale`.

@@ -7,7 +7,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use tapeline::{BackpressureMode, EventBus, IngestionError, ProducerOptions, kinds};
+use tapeline::{BackpressureMode, Driver, EventBus, IngestionError, ProducerOptions, kinds};
 
 use crate::args::OverloadArgs;
 use crate::harness::clock::{Clock, ticks};
@@ -165,9 +165,11 @@ fn memory(args: &OverloadArgs, output: &mut Output) -> Outcome<()> {
         .lane_bytes(LANE_BYTES)
         .ring_buffer_capacity(LANE_BYTES / 64)
         .memory_budget(budget)
+        // Slow enough to be overloaded ten times over.
+        .driver(Driver::Blocking)
         .backpressure_mode(BackpressureMode::DropOldest);
     let bus = bus::open(config)?;
-    let end = Instant::now() + Duration::from_secs_f64(args.seconds);
+    let end = Instant::now() + Duration::from_secs_f64(args.memory_seconds);
     let mut peak = 0;
     std::thread::scope(|scope| -> Outcome<()> {
         let workers: Vec<_> =
@@ -185,9 +187,10 @@ fn memory(args: &OverloadArgs, output: &mut Output) -> Outcome<()> {
     }
     bus::close(bus)?;
     let report = described("memory", args)
+        .param("memory_seconds", rounded(args.memory_seconds))
         .param("producers", PRODUCERS)
-        .figure("offered_per_second", stats.events_ingested as f64 / args.seconds)
-        .figure("stored_per_second", stats.events_durable as f64 / args.seconds)
+        .figure("offered_per_second", stats.events_ingested as f64 / args.memory_seconds)
+        .figure("stored_per_second", stats.events_durable as f64 / args.memory_seconds)
         .figure("overload", stats.events_ingested as f64 / stats.events_durable.max(1) as f64)
         .figure("memory_bytes", stats.memory_bytes as f64)
         .figure("resident_growth_bytes", peak.saturating_sub(before) as f64)

@@ -1,8 +1,8 @@
 //! The numbers of a lane: what its two ends tell each other and everybody else.
 
-use super::Drops;
 use super::hold::Hold;
 use super::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use super::{Drops, LaneOptions};
 
 /// What the two ends share beside the ring. Lives as long as the last [`LaneHandle`]; the ring's memory does not.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub(super) struct Numbers {
     pub(super) hold: Hold,
     pub(super) ends: Ends,
     capacity_bytes: usize,
+    capacity_events: usize,
     producer: u64,
 }
 
@@ -88,7 +89,7 @@ pub(super) struct Ends {
 }
 
 impl Numbers {
-    pub(super) fn new(capacity_bytes: usize, producer: u64) -> Self {
+    pub(super) fn new(options: LaneOptions, producer: u64) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
             writer: WriterNumbers { published: zero(), published_bytes: zero(), published_skips: zero() },
@@ -116,7 +117,8 @@ impl Numbers {
                 closed: AtomicBool::new(false),
                 abandoned: AtomicBool::new(false),
             },
-            capacity_bytes,
+            capacity_bytes: options.capacity_bytes,
+            capacity_events: options.capacity_events,
             producer,
         }
     }
@@ -226,6 +228,11 @@ impl LaneHandle {
     /// Size of the byte ring.
     pub(crate) fn capacity_bytes(&self) -> usize {
         self.numbers.capacity_bytes
+    }
+
+    /// Events that the lane holds.
+    pub(crate) fn capacity_events(&self) -> usize {
+        self.numbers.capacity_events
     }
 
     /// Whether both are views of one lane.

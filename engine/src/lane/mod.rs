@@ -69,6 +69,6 @@ pub(crate) const UNIT_BYTES: usize = tapeline_storage::format::RECORD_ALIGN;
 pub(crate) fn lane(options: LaneOptions, producer: u64, memory: MemoryShare) -> io::Result<(LaneWriter, LaneReader)> {
     options.validate()?;
     let ring = Arc::new(Ring::new(options, memory)?);
-    let numbers = Arc::new(Numbers::new(options.capacity_bytes, producer));
+    let numbers = Arc::new(Numbers::new(options, producer));
     Ok((LaneWriter::new(Arc::clone(&ring), Arc::clone(&numbers)), LaneReader::new(ring, numbers)))
 }

@@ -13,7 +13,7 @@ pub(super) const SAMPLES: u32 = 4;
 pub struct ShardMetrics {
     /// The shard.
     pub shard_id: u16,
-    /// How full its fullest lane was on average, from 0 to 1.
+    /// How full its fullest lane was on average, by bytes or by events, from 0 to 1.
     pub fill_ratio: f64,
     /// Events a second that it took.
     pub event_rate: f64,
@@ -23,8 +23,8 @@ pub struct ShardMetrics {
     pub avg_flush_latency_us: u64,
     /// Whether it gets no new events and has not taken all that it had.
     pub draining: bool,
-    /// How much of what it is good for it does: the largest of the above by its threshold. 0 is idle, above 1 is
-    /// overloaded.
+    /// How much of what it is good for it does: the largest of the above by its threshold, the two times only if it has
+    /// work at all. 0 is idle, above 1 is overloaded.
     pub weight: f64,
     /// When this was looked at.
     pub last_updated: Instant,
@@ -47,13 +47,14 @@ impl ShardMetrics {
 
     /// The [`weight`](Self::weight) by this policy.
     pub fn compute_weight(&self, policy: &ScalingPolicy) -> f64 {
-        let pressures = [
-            self.fill_ratio / policy.fill_ratio_threshold,
-            self.event_rate / policy.event_rate_threshold,
-            self.avg_push_latency_ns as f64 / policy.push_latency_threshold_ns as f64,
-            self.avg_flush_latency_us as f64 / policy.flush_latency_threshold_us as f64,
-        ];
-        pressures.into_iter().fold(0.0, f64::max)
+        let work = (self.fill_ratio / policy.fill_ratio_threshold).max(self.event_rate / policy.event_rate_threshold);
+        // The nap of an idle shard is longer than the thresholds, and another shard would not shorten it.
+        if self.fill_ratio < policy.underutilized_threshold && work < policy.underutilized_threshold {
+            return work;
+        }
+        let waiting = self.avg_push_latency_ns as f64 / policy.push_latency_threshold_ns as f64;
+        let committing = self.avg_flush_latency_us as f64 / policy.flush_latency_threshold_us as f64;
+        work.max(waiting).max(committing)
     }
 }
 

@@ -13,11 +13,16 @@ pub(super) struct Scaler {
     policy: ScalingPolicy,
     changed_at: Option<u64>,
     underutilized_since: Option<u64>,
+    /// When shards were overloaded last, and the events a second that each took then.
+    overload: Option<(u64, f64)>,
 }
+
+/// How long an overload is remembered, in times of `scale_down_delay`.
+const MEMORY: u32 = 10;
 
 impl Scaler {
     pub(super) fn new(policy: ScalingPolicy) -> Self {
-        Self { policy, changed_at: None, underutilized_since: None }
+        Self { policy, changed_at: None, underutilized_since: None, overload: None }
     }
 
     pub(super) fn policy(&self) -> &ScalingPolicy {
@@ -38,7 +43,11 @@ impl Scaler {
     pub(super) fn decide(&mut self, now: u64, metrics: &[ShardMetrics], active: u16) -> ScalingDecision {
         let policy = &self.policy;
         let overloaded = metrics.iter().filter(|shard| shard.compute_weight(policy) > 1.0).count() as u16;
-        let is_idle = self.is_underutilized(metrics, active);
+        if overloaded > active / 2 {
+            let rate: f64 = metrics.iter().map(|shard| shard.event_rate).sum();
+            self.overload = Some((now, rate / f64::from(active.max(1))));
+        }
+        let is_idle = self.is_underutilized(now, metrics, active);
         self.underutilized_since = if is_idle { self.underutilized_since.or(Some(now)) } else { None };
         if !policy.auto_scale || self.is_cooling(now) {
             return ScalingDecision::None;
@@ -58,7 +67,7 @@ impl Scaler {
     }
 
     /// Whether one shard fewer would do, with room to spare.
-    fn is_underutilized(&self, metrics: &[ShardMetrics], active: u16) -> bool {
+    fn is_underutilized(&self, now: u64, metrics: &[ShardMetrics], active: u16) -> bool {
         let policy = &self.policy;
         let rate: f64 = metrics.iter().map(|shard| shard.event_rate).sum();
         let rate_without_one = rate / f64::from(active.saturating_sub(1).max(1));
@@ -66,7 +75,19 @@ impl Scaler {
         active > policy.min_shards
             && metrics.iter().all(is_empty)
             && metrics.iter().all(|shard| shard.compute_weight(policy) <= 1.0)
-            && rate_without_one <= policy.event_rate_threshold / 2.0
+            && rate_without_one <= self.good_for(now) / 2.0
+    }
+
+    /// Events a second that a shard is good for: the threshold, or what it took when it was overloaded by something else,
+    /// such as the size of the events or the disk. Otherwise such a bus would give up, over and over, what it needs.
+    fn good_for(&self, now: u64) -> f64 {
+        let threshold = self.policy.event_rate_threshold;
+        match self.overload {
+            Some((at, rate)) if !has_passed(at, now, self.policy.scale_down_delay.saturating_mul(MEMORY)) => {
+                threshold.min(rate)
+            }
+            _ => threshold,
+        }
     }
 
     fn is_cooling(&self, now: u64) -> bool {

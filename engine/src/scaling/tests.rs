@@ -38,8 +38,8 @@ fn each_threshold_of_overload_adds_shards() {
     let up = ScalingDecision::ScaleUp(1);
     let busy: [fn(&mut ShardMetrics); 4] = [
         |m| m.fill_ratio = 0.8,
-        |m| m.avg_push_latency_ns = 6_000_000,
-        |m| m.avg_flush_latency_us = 60_000,
+        |m| (m.avg_push_latency_ns, m.event_rate) = (6_000_000, 1e6),
+        |m| (m.avg_flush_latency_us, m.fill_ratio) = (60_000, 0.2),
         |m| m.event_rate = 6e6,
     ];
     let lenient = [
@@ -52,6 +52,31 @@ fn each_threshold_of_overload_adds_shards() {
         assert_eq!(decide(policy(), shape), up);
         assert_eq!(decide(lenient, shape), ScalingDecision::None);
     }
+}
+
+#[test]
+fn naps_and_slow_commits_of_a_shard_without_work_are_no_overload() {
+    let idle = |m: &mut ShardMetrics| {
+        (m.event_rate, m.avg_push_latency_ns, m.avg_flush_latency_us) = (100.0, 8_000_000, 90_000);
+    };
+    assert_eq!(decide(policy(), idle), ScalingDecision::None);
+    assert!(idle_until(policy(), idle).is_some());
+}
+
+#[test]
+fn what_large_events_needed_is_not_given_up_at_the_same_rate() {
+    let mut scaler = Scaler::new(policy());
+    let full = |m: &mut ShardMetrics| (m.fill_ratio, m.event_rate) = (0.9, 10_000.0);
+    assert_eq!(scaler.decide(0, &window(1, full), 1), ScalingDecision::ScaleUp(1));
+    scaler.changed(0);
+    let relieved = |m: &mut ShardMetrics| m.event_rate = 5_000.0;
+    let given_up = (1..200_000).find(|now| scaler.decide(now * MS, &window(2, relieved), 2) != ScalingDecision::None);
+    assert_eq!(given_up, Some(110_000), "after ten times the delay it is forgotten, and the delay begins");
+    let slow = |m: &mut ShardMetrics| m.event_rate = 1_000.0;
+    let mut scaler = Scaler::new(policy());
+    assert_eq!(scaler.decide(0, &window(1, full), 1), ScalingDecision::ScaleUp(1));
+    let given_up = (1..200_000).find(|now| scaler.decide(now * MS, &window(2, slow), 2) != ScalingDecision::None);
+    assert_eq!(given_up, Some(10_001), "what is not needed goes after the delay");
 }
 
 #[test]

@@ -357,8 +357,10 @@ impl ShardControl {
         let mut reading = Reading { at, events, commits, commit_ns, ..Reading::default() };
         for lane in &lock(&self.lanes).present {
             let counts = lane.counts();
-            reading.pending += counts.records.saturating_sub(counts.taken + counts.drops.oldest);
-            let fill = counts.pending_bytes as f64 / lane.capacity_bytes() as f64;
+            let pending = counts.records.saturating_sub(counts.taken + counts.drops.oldest);
+            reading.pending += pending;
+            let bytes = counts.pending_bytes as f64 / lane.capacity_bytes() as f64;
+            let fill = bytes.max(pending as f64 / lane.capacity_events() as f64);
             reading.fill_ratio = reading.fill_ratio.max(fill.min(1.0));
         }
         reading

@@ -230,6 +230,13 @@ impl<B: Background> Shard<B> {
         self.control.answer();
     }
 
+    /// Does what a nap does, but for the sleep: whoever waits for what has moved is woken at once.
+    pub(crate) fn poll(&mut self) {
+        self.followers.ring_before_sleep(self.watermarks());
+        self.control.answer();
+        std::hint::spin_loop();
+    }
+
     /// Sleeps, at most for `longest` and until the open block or a follower's patience is due. Ends early for a completion or the doorbell.
     pub(crate) fn nap(&mut self, now: u64, longest: Duration) {
         self.followers.ring_before_sleep(self.watermarks());

@@ -57,6 +57,8 @@ const NAP_CHORE: Duration = Duration::from_micros(200);
 pub(super) enum Pace {
     /// Look again.
     Spin,
+    /// Look again, as if after a nap.
+    Poll,
     /// Look again in so many nanoseconds, or when somebody waits; do not give the core away.
     Gather(u64),
     /// Sleep for at most this long.
@@ -96,8 +98,11 @@ impl Pacer {
             return self.after_drain(turn.drained, now);
         }
         let since = *self.idle_since.get_or_insert(now);
-        if now.saturating_sub(since) < SPIN_NS || (self.idle == IdleMode::BusyPoll && !needs.retired) {
+        if now.saturating_sub(since) < SPIN_NS {
             return Pace::Spin;
+        }
+        if self.idle == IdleMode::BusyPoll && !needs.retired {
+            return Pace::Poll;
         }
         let longest = match now.saturating_sub(since) {
             _ if needs.chore => NAP_CHORE,

@@ -23,6 +23,7 @@ pub(in super::super) fn run(idle: IdleMode, make: impl FnOnce(ThreadBackground) 
         let task = shard.run_tasks(turn, || clock.now());
         match pacer.after(turn, now, needs) {
             Pace::Spin => std::hint::spin_loop(),
+            Pace::Poll => shard.poll(),
             _ if task.is_some_and(|wait| wait.is_zero()) => {}
             Pace::Gather(nanos) => shard.gather(|| clock.now(), now + nanos),
             Pace::Nap(longest) => shard.nap(now, task.map_or(longest, |wait| longest.min(wait))),

@@ -15,7 +15,7 @@ fn naps(pacer: &mut Pacer, now: &mut u64, idle_ns: u64, needs: Needs) -> Vec<Dur
                 *now += nap.as_nanos() as u64;
                 naps.push(nap);
             }
-            Pace::Spin => *now += 100,
+            Pace::Spin | Pace::Poll => *now += 100,
             Pace::Gather(_) => panic!("gathers where nothing comes"),
         }
     }
