@@ -65,7 +65,7 @@ fn round(args: &RecoverArgs, bytes: u64) -> Outcome<Recovery> {
     let start = Instant::now();
     let bus = bus::open(config)?;
     let seconds = start.elapsed().as_secs_f64();
-    let events = bus.stats().events_durable;
+    let events = bus.shard_stats().iter().map(|shard| shard.events_durable).sum();
     if events < acknowledged {
         return Err(format!("{acknowledged} events were acknowledged, {events} were recovered").into());
     }
