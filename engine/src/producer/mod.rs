@@ -12,6 +12,7 @@ mod link;
 pub(crate) mod local;
 mod options;
 mod overflow;
+mod reroute;
 mod sampler;
 mod session;
 
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use rkyv::Serialize;
-use tapeline_storage::format::{Kind, PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES, SessionId, archived_bytes, restamp};
+use tapeline_storage::format::{Kind, PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES, SessionId, archived_bytes};
 
 pub use batch::ProducerBatch;
 pub use options::ProducerOptions;
@@ -35,7 +36,7 @@ use crate::shard::{Barrier, Reach, ShardControl};
 use crate::timestamp::TimestampGenerator;
 use fill::Fill;
 use link::Link;
-use overflow::{Backpressure, Homeless, wait_for_room};
+use overflow::{Backpressure, Homeless};
 
 /// Ingests events from one thread at a time: `Send`, not `Sync`, not `Clone`. Make one for each thread.
 ///
@@ -264,31 +265,6 @@ impl Producer {
         Ok(ticket)
     }
 
-    /// The route has changed: publishes an event by the one in force.
-    #[cold]
-    #[inline(never)]
-    fn write_elsewhere(
-        &mut self,
-        session: Session,
-        kind: Kind,
-        payload_bytes: usize,
-        event: impl Fill,
-    ) -> IngestionResult<Ticket> {
-        let session = self.reroute(session);
-        self.write_with(session, kind, payload_bytes, true, event)
-    }
-
-    /// Goes by the route in force, and finds the session's place there. Nothing may be begun.
-    #[cold]
-    fn reroute(&mut self, session: Session) -> Session {
-        let route = self.parts.route().get();
-        if route != self.route {
-            self.links.iter_mut().flatten().for_each(|link| link.lane.set_route(route.number()));
-            self.route = route;
-        }
-        self.place(session.id())
-    }
-
     /// Publishes the `events` that a batch has written to the shard of its session, if they are any. Returns the place of
     /// the session from now on, and the ticket of the last event.
     #[inline(always)]
@@ -307,46 +283,6 @@ impl Producer {
             self.settle(shard, events)?;
         }
         Ok((session, ticket))
-    }
-
-    /// The route has changed since the batch was begun: its events move to the session's shard of today, with times of
-    /// today.
-    #[cold]
-    fn publish_elsewhere(&mut self, session: Session, events: u64) -> IngestionResult<(Session, Option<Ticket>)> {
-        let Some(Some(link)) = self.links.get_mut(usize::from(session.shard())) else { return Ok((session, None)) };
-        let (records, lengths) = link.lane.take_back();
-        let session = self.reroute(session);
-        let mut rest = &records[..];
-        for length in lengths {
-            let (record, behind) = rest.split_at(length);
-            rest = behind;
-            if let Err(error) = self.rewrite(session, record) {
-                self.discard(session.shard());
-                if let Some(Some(link)) = self.links.get(usize::from(session.shard())) {
-                    link.lane.count_refused(events, 0);
-                }
-                return Err(error);
-            }
-        }
-        // Should the route change again meanwhile, they move again.
-        self.publish(session, events)
-    }
-
-    /// Writes a record that was taken back to another lane, to be published.
-    fn rewrite(&mut self, session: Session, record: &[u8]) -> IngestionResult<()> {
-        let shard = session.shard();
-        let link = match self.links.get_mut(usize::from(shard)) {
-            Some(Some(link)) => link,
-            _ => connect(&self.parts, &mut self.links, shard, &self.lane_options, self.route, self.id)?,
-        };
-        if let Some(patience) = self.backpressure.patience() {
-            wait_for_room(&link.control, &mut link.lane, record.len(), patience);
-        }
-        let Ok(mut claim) = link.lane.claim_reserve(record.len()) else { return Err(refusal(&link.control)) };
-        claim.begin(self.clock.last() + 1, false);
-        restamp(record, self.clock.next(), claim.slot());
-        let _ = claim.commit();
-        Ok(())
     }
 
     /// Whether this process is a child of the one that opened the bus. Two loads.

@@ -5,20 +5,25 @@
 //!    for those that were about to publish, which have noted so.
 //! 3. Each shard takes what goes by the old route out of its lanes and says where that ends. What goes by the new one
 //!    waits in the lanes: producers do not notice.
-//! 4. These places begin an era, which is kept and made known to readers. Readers read all of an era before the next, so
+//! 4. Everything before these places is made durable: whatever a crash takes, a session that moves keeps a prefix.
+//! 5. The places begin an era, which is kept and made known to readers. Readers read all of an era before the next, so
 //!    that a session that moves stays in order.
-//! 5. The shards go on.
+//! 6. The shards go on.
 //!
 //! A shard that takes no new events any more stays, asleep: its events are read from it, and it is there at once when it
 //! is needed again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tapeline_storage::format::{Era, Sequence};
 
 use crate::parts::BusParts;
 use crate::route::Route;
 use crate::shard::{ShardControl, all_threads_fence};
+
+/// How often a change looks whether it is to be given up.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A change from step 2 on.
 #[derive(Debug)]
@@ -42,7 +47,8 @@ impl Change {
         Self { route, shards }
     }
 
-    /// The era that begins, once every shard has said where.
+    /// The era that begins, once every shard has said where, and has acknowledged what is before.
+    #[cfg(test)]
     pub(crate) fn era(&self) -> Option<Era> {
         let starts = self.shards.iter().map(|shard| self.start(shard)).collect::<Option<_>>()?;
         Some(Era { active: self.route.active(), starts })
@@ -51,25 +57,32 @@ impl Change {
     fn start(&self, shard: &ShardControl) -> Option<Sequence> {
         // Asked first: what a shard appended before it ended is seen by the look after this.
         let has_ended = shard.is_stopped();
-        shard.turnover().settled_at(self.route).or_else(|| has_ended.then(|| shard.view().appended()))
+        let view = shard.view();
+        let settled = shard.turnover().settled_at(self.route).or_else(|| has_ended.then(|| view.appended()))?;
+        let is_kept = view.durable() >= settled || has_ended || view.poison().is_some();
+        is_kept.then_some(settled)
     }
 
-    /// Waits for [`Change::era`], blocking the thread.
-    pub(crate) fn wait(&self) -> Era {
+    /// Waits, blocking the thread, for the era that begins, once every shard has said where, and has
+    /// acknowledged what is before. Where a disk is full that takes until there is space; unless the
+    /// bus ends, which leaves the shards where they are.
+    pub(crate) fn wait(&self, parts: &BusParts) -> Era {
         use event_listener::Listener;
-        loop {
-            for shard in self.shards.iter() {
-                while self.start(shard).is_none() {
-                    let listener = shard.next_move();
-                    if self.start(shard).is_none() {
-                        listener.wait();
-                    }
+        let gives_up = |shard: &ShardControl| parts.is_closed() && shard.view().is_full();
+        let mut starts = Vec::with_capacity(self.shards.len());
+        for shard in self.shards.iter() {
+            starts.push(loop {
+                let listener = shard.next_move();
+                if let Some(start) = self.start(shard) {
+                    break start;
                 }
-            }
-            if let Some(era) = self.era() {
-                return era;
-            }
+                if gives_up(shard) {
+                    break shard.view().appended();
+                }
+                let _ = listener.wait_timeout(LOOK);
+            });
         }
+        Era { active: self.route.active(), starts }
     }
 
     /// Lets the shards go on. Readers know of the era.

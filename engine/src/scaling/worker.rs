@@ -180,7 +180,7 @@ impl Worker {
         }
         let change = Change::begin(&self.parts, wanted);
         let mut eras = (*self.parts.eras()).clone();
-        eras.begin(change.wait());
+        eras.begin(change.wait(&self.parts));
         let kept = self.foundry.save_eras(&eras);
         self.parts.set_eras(eras);
         change.end();

@@ -12,11 +12,12 @@ use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{Cut, LogView, Poison};
 
 use super::TaskSeed;
+use super::lanes::{LaneStats, LaneTotals, Lanes};
 use super::turnover::Turnover;
 use crate::budget::MemoryShare;
 use crate::error::{AdapterError, AdapterResult};
 use crate::feed::Follower;
-use crate::lane::{Drops, LaneHandle, LaneReader};
+use crate::lane::{LaneHandle, LaneReader};
 use crate::route::Route;
 use crate::scaling::Reading;
 
@@ -58,26 +59,6 @@ pub struct ShardStats {
     pub cuts: Vec<Cut>,
 }
 
-/// Numbers of one lane, at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LaneStats {
-    /// The producer: [`Producer::id`](crate::Producer::id).
-    pub producer: u64,
-    /// The shard.
-    pub shard_id: u16,
-    /// Events taken over: those in the lane, those beyond it, those that were let go.
-    pub events_ingested: u64,
-    /// Events handed back to the producer.
-    pub events_refused: u64,
-    /// Events let go.
-    pub drops: Drops,
-    /// Bytes in the lane.
-    pub bytes_pending: u64,
-    /// Bytes that the lane holds.
-    pub capacity_bytes: u64,
-}
-
 /// What a shard and all others share.
 #[derive(Debug)]
 pub(crate) struct ShardControl {
@@ -110,48 +91,6 @@ pub(super) struct Arrivals {
     pub(super) followers: Vec<Follower>,
     pub(super) tasks: Vec<TaskSeed>,
     is_closed: bool,
-}
-
-/// Lanes there are, and the numbers of those that are gone.
-#[derive(Debug, Default)]
-struct Lanes {
-    present: Vec<LaneHandle>,
-    retired: LaneTotals,
-}
-
-/// Numbers of the lanes to one shard.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct LaneTotals {
-    pub(crate) lanes: u64,
-    /// Records taken over, notes included.
-    pub(crate) records: u64,
-    pub(crate) notes: u64,
-    /// Records that the shard has taken out of the lanes.
-    pub(crate) taken: u64,
-    pub(crate) drops: Drops,
-    pub(crate) refused: u64,
-    pub(crate) bytes_pending: u64,
-    pub(crate) capacity_bytes: u64,
-}
-
-impl LaneTotals {
-    /// Events taken over, those that were let go included.
-    pub(crate) fn events_ingested(&self) -> u64 {
-        self.records.saturating_sub(self.notes) + self.drops.newest + self.drops.sampled
-    }
-
-    fn add(&mut self, lane: &LaneHandle) {
-        let counts = lane.counts();
-        let gone = counts.taken + counts.drops.oldest;
-        self.lanes += 1;
-        self.records += counts.records.max(gone);
-        self.notes += counts.notes;
-        self.taken += counts.taken;
-        self.drops += counts.drops;
-        self.refused += counts.refused;
-        self.bytes_pending += counts.pending_bytes;
-        self.capacity_bytes += lane.capacity_bytes() as u64;
-    }
 }
 
 /// How far events are to have come.
@@ -306,38 +245,17 @@ impl ShardControl {
     }
 
     pub(super) fn retire(&self, lane: LaneHandle) {
-        let mut lanes = lock(&self.lanes);
-        let Lanes { present, retired } = &mut *lanes;
-        retired.add(&lane);
-        // Those that are gone are none of those there are.
-        (retired.lanes, retired.capacity_bytes) = (0, 0);
-        present.retain(|other| !other.is_same(&lane));
+        lock(&self.lanes).retire(&lane);
     }
 
     /// A lock, and a dozen loads for each lane.
     pub(crate) fn lane_totals(&self) -> LaneTotals {
-        let lanes = lock(&self.lanes);
-        let mut totals = lanes.retired;
-        lanes.present.iter().for_each(|lane| totals.add(lane));
-        totals
+        lock(&self.lanes).totals()
     }
 
     /// Numbers of each lane there is.
     pub(crate) fn lane_stats(&self) -> Vec<LaneStats> {
-        let one = |lane: &LaneHandle| {
-            let mut totals = LaneTotals::default();
-            totals.add(lane);
-            LaneStats {
-                producer: lane.producer(),
-                shard_id: self.id,
-                events_ingested: totals.events_ingested(),
-                events_refused: totals.refused,
-                drops: totals.drops,
-                bytes_pending: totals.bytes_pending,
-                capacity_bytes: totals.capacity_bytes,
-            }
-        };
-        lock(&self.lanes).present.iter().map(one).collect()
+        lock(&self.lanes).stats(self.id)
     }
 
     /// Counts a note that the shard has written.
@@ -354,16 +272,8 @@ impl ShardControl {
     pub(crate) fn reading(&self, at: u64) -> Reading {
         let (events, _) = self.progress();
         let (commits, commit_ns) = self.view.commits();
-        let mut reading = Reading { at, events, commits, commit_ns, ..Reading::default() };
-        for lane in &lock(&self.lanes).present {
-            let counts = lane.counts();
-            let pending = counts.records.saturating_sub(counts.taken + counts.drops.oldest);
-            reading.pending += pending;
-            let bytes = counts.pending_bytes as f64 / lane.capacity_bytes() as f64;
-            let fill = bytes.max(pending as f64 / lane.capacity_events() as f64);
-            reading.fill_ratio = reading.fill_ratio.max(fill.min(1.0));
-        }
-        reading
+        let (pending, fill_ratio) = lock(&self.lanes).pressure();
+        Reading { at, events, pending, fill_ratio, commits, commit_ns }
     }
 
     /// Records appended and durable since the bus was opened.

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`Shard::turn`] here, `slot` (a lane and what of it is acknowledged), `followers` (who is handed its
 //! blocks and woken), `tasks` (what users run between its turns), `control` (what others know of a
-//! shard and how they wait for it), `start` (how a shard comes to run), `host` (who steps it), `pace` (spinning and
+//! shard and how they wait for it), `lanes` (the numbers of its lanes), `start` (how a shard comes to run), `host` (who steps it), `pace` (spinning and
 //! napping), `placement` (on which core), `turnover` (what happens when sessions move between shards).
 //!
 //! A shard owns no thread, no clock and no executor. Per event it makes no system call, takes no lock and allocates
@@ -12,6 +12,7 @@ mod control;
 mod fence;
 mod followers;
 mod host;
+mod lanes;
 mod pace;
 mod placement;
 mod slot;
@@ -29,10 +30,11 @@ use tapeline_storage::format::BLOCK_BYTES_MAX;
 use tapeline_storage::log::{Chore, ChoreDone, Log};
 
 use control::Arrivals;
+pub use control::ShardStats;
 pub(crate) use control::{Barrier, Reach, ShardControl};
-pub use control::{LaneStats, ShardStats};
 pub(crate) use fence::all_threads as all_threads_fence;
 use followers::{Followers, Watermarks};
+pub use lanes::LaneStats;
 pub(crate) use placement::place;
 use slot::LaneSlot;
 
@@ -100,7 +102,8 @@ impl<B: Background> Shard<B> {
         let before = self.watermarks();
         let drained = self.drain(now);
         let settled = self.settle();
-        let worked = self.log.turn(now, self.control.is_awaited());
+        let is_awaited = self.control.is_awaited() || self.control.turnover().is_under_way();
+        let worked = self.log.turn(now, is_awaited);
         let chored = self.do_chores(now);
         let advanced = self.watermarks() != before;
         if advanced || self.slots.iter().any(LaneSlot::is_served) {

@@ -2,7 +2,8 @@
 //!
 //! First the route itself is changed, and a fence executed by every thread; then each shard is told (`begin`). A shard
 //! takes what goes by the old route out of its lanes, and nothing of the new one: so there is a sequence between the two
-//! (`settle`). When every shard has one, the era that begins there is made known to readers, and all go on (`pass`).
+//! (`settle`). When every shard has one, and what is before it is acknowledged, the era that begins there is made known to
+//! readers, and all go on (`pass`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,6 +46,11 @@ impl Turnover {
         // SYNC: pairs with the Release store in begin().
         let begun = self.begun.load(Ordering::Acquire);
         (self.settled.load(Ordering::Relaxed) != begun && self.passed.load(Ordering::Relaxed) != begun).then_some(begun)
+    }
+
+    /// Whether a change has begun and not ended: what is appended is waited for.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) != self.passed.load(Ordering::Relaxed)
     }
 
     /// The shard's answer.

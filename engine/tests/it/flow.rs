@@ -226,3 +226,16 @@ fn kinds_of_the_bus_are_refused() {
     let refused = producer.emit(session, kinds::GAP, b"{}");
     assert!(matches!(refused, Err(IngestionError::ReservedKind { kind: 0xfff0 })), "{refused:?}");
 }
+
+#[test]
+fn lane_holds_as_many_events_as_it_is_told_however_small() {
+    for events in [1024, 2048] {
+        let config = EventBusConfig::builder().lane_bytes(1 << 20).ring_buffer_capacity(events);
+        let bus = block_on(EventBus::new(config.build().expect("a configuration"))).expect("a bus");
+        let mut producer = bus.producer().expect("a producer");
+        let session = producer.session("small");
+        let mut batch = producer.batch(session);
+        let taken = (0..).take_while(|_: &usize| batch.push(kinds::TOKEN, b"").is_ok()).count();
+        assert_eq!(taken, events);
+    }
+}

@@ -180,6 +180,55 @@ fn subscribe(machine: &Machine) -> Subscription {
     Subscription::new(Arc::clone(&machine.parts), &SubscribeRequest::new()).expect("a subscription")
 }
 
+/// Runs a machine until its power fails while sessions move. What is left of each is a prefix, and all that was
+/// acknowledged. Returns how many changes there were.
+fn crash(seed: u64) -> usize {
+    let mut random = Random::new(seed);
+    let disk = SimDisk::new(seed, Faults::default());
+    let mut mover = Mover::start(&disk, seed, Past::default(), &mut random);
+    disk.set_faults(Faults { crash_at: Some(disk.steps() + 1 + random.below(300)), ..Faults::default() });
+    for _ in 0..2000 {
+        match random.below(100) {
+            0..60 => mover.machine.speak(&mut random),
+            60..70 => mover.speak_in_a_batch(&mut random),
+            70..95 => mover.machine.turn(&mut random),
+            _ => mover.begin_change(&mut random),
+        }
+        mover.end_change();
+        if !disk.is_on() {
+            break;
+        }
+    }
+    mover.machine.look();
+    let Mover { machine, mut eras, changes, .. } = mover;
+    let disk = disk.reboot(Faults::default());
+    let recovered = |shard| {
+        let directory = disk.directory(&directory_name(shard));
+        Arc::clone(recover(directory, options(shard, seed + 1), 1).expect("recovers").view())
+    };
+    let views: Vec<_> = (0..SHARDS).map(recovered).collect();
+    eras.begin(Era { active: 1, starts: views.iter().map(|view| view.appended()).collect() });
+    let mut found = Seen::default();
+    let replay = Replay::new(LOG, views, &ReplayRequest::new()).expect("a replay").with_eras(Arc::new(eras));
+    // Each number follows the one before: nothing is missing in the midst, whatever shard it was in.
+    replay.for_each(|event| found.see(&event.expect("an event"), &format!("seed {seed}")));
+    for (key, said) in &machine.said {
+        let found = found.0.get(key).copied().unwrap_or(0);
+        assert!(
+            said.acknowledged as u64 <= found,
+            "seed {seed}: {key:?}: {} acknowledged, {found} found",
+            said.acknowledged
+        );
+    }
+    changes
+}
+
+#[test]
+fn crashes_leave_a_prefix_of_sessions_that_move() {
+    let changes: usize = (0..400).map(crash).sum();
+    assert!(changes > 200, "{changes} changes");
+}
+
 #[test]
 fn sessions_stay_in_order_whatever_shards_they_move_to() {
     let mut changes = 0;
