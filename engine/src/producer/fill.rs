@@ -3,6 +3,7 @@
 use rkyv::Serialize;
 use tapeline_storage::format::{Kind, Record, SessionId, archive_in_place, archive_into};
 
+use super::{Producer, Ticket};
 use crate::error::{IngestionError, IngestionResult};
 use crate::event::{PayloadSerializer, TypedPayload, write_payload};
 use crate::lane::Claim;
@@ -12,6 +13,10 @@ use crate::timestamp::TimestampGenerator;
 pub(super) trait Fill {
     /// Serialises the event into the claim and returns its time. An error leaves the clock as it was.
     fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut TimestampGenerator) -> IngestionResult<u64>;
+
+    /// Has the event published by the route in force. In pieces, so that none of them has to lie in memory for the sake of
+    /// this rare case.
+    fn publish_elsewhere(self, producer: &mut Producer, session: SessionId) -> IngestionResult<Ticket>;
 }
 
 /// When an event was: read from the clock, or one nanosecond after the event before.
@@ -37,6 +42,11 @@ impl Fill for Bytes<'_> {
         archive_into(&Record { session, timestamp, kind, payload }, claim.slot());
         Ok(timestamp)
     }
+
+    #[inline(always)]
+    fn publish_elsewhere(self, producer: &mut Producer, session: SessionId) -> IngestionResult<Ticket> {
+        producer.emit_elsewhere(session, self.kind, self.payload)
+    }
 }
 
 /// A value whose archive takes so many bytes.
@@ -58,5 +68,10 @@ where
         let timestamp = time(clock, looks);
         archive_in_place(session, timestamp, kind, bytes, claim.slot());
         Ok(timestamp)
+    }
+
+    fn publish_elsewhere(self, producer: &mut Producer, session: SessionId) -> IngestionResult<Ticket> {
+        let session = producer.reroute(session);
+        producer.emit_archived(session, self.kind, self.value)
     }
 }

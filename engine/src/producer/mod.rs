@@ -249,7 +249,7 @@ impl Producer {
         // A batch looks when it is published.
         if publishes && (self.parts.route().get() != self.route || session.route() != self.route) {
             claim.cancel();
-            return self.write_elsewhere(session, kind, payload_bytes, event);
+            return event.publish_elsewhere(self, session.id());
         }
         let timestamp = match event.fill(session.id(), &mut claim, &mut self.clock) {
             Ok(timestamp) => timestamp,

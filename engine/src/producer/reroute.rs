@@ -1,8 +1,7 @@
 //! What a producer does when the shards that take events have changed since it looked.
 
-use tapeline_storage::format::{Kind, restamp};
+use tapeline_storage::format::{Kind, SessionId, restamp};
 
-use super::fill::Fill;
 use super::overflow::wait_for_room;
 use super::{Producer, Session, Ticket, connect, refusal};
 use crate::error::IngestionResult;
@@ -11,26 +10,20 @@ impl Producer {
     /// The route has changed: publishes an event by the one in force.
     #[cold]
     #[inline(never)]
-    pub(super) fn write_elsewhere(
-        &mut self,
-        session: Session,
-        kind: Kind,
-        payload_bytes: usize,
-        event: impl Fill,
-    ) -> IngestionResult<Ticket> {
+    pub(super) fn emit_elsewhere(&mut self, session: SessionId, kind: Kind, payload: &[u8]) -> IngestionResult<Ticket> {
         let session = self.reroute(session);
-        self.write_with(session, kind, payload_bytes, true, event)
+        self.emit(session, kind, payload)
     }
 
     /// Goes by the route in force, and finds the session's place there. Nothing may be begun.
     #[cold]
-    fn reroute(&mut self, session: Session) -> Session {
+    pub(super) fn reroute(&mut self, session: SessionId) -> Session {
         let route = self.parts.route().get();
         if route != self.route {
             self.links.iter_mut().flatten().for_each(|link| link.lane.set_route(route.number()));
             self.route = route;
         }
-        self.place(session.id())
+        self.place(session)
     }
 
     /// The route has changed since the batch was begun: its events move to the session's shard of today, with times of
@@ -43,7 +36,7 @@ impl Producer {
     ) -> IngestionResult<(Session, Option<Ticket>)> {
         let Some(Some(link)) = self.links.get_mut(usize::from(session.shard())) else { return Ok((session, None)) };
         let (records, lengths) = link.lane.take_back();
-        let session = self.reroute(session);
+        let session = self.reroute(session.id());
         let mut rest = &records[..];
         for length in lengths {
             let (record, behind) = rest.split_at(length);
