@@ -69,7 +69,9 @@ struct Flood {
 fn flood(args: &OverloadArgs, cores: &Cores, clock: Clock, mode: BackpressureMode) -> Outcome<Flood> {
     let scratch = Scratch::below(args.common.dir.as_deref())?;
     let config = bus::config(tapeline::Durability::Durable, scratch.path(), cores);
-    let bus = bus::open(config.lane_bytes(256 << 10).ring_buffer_capacity(2048).backpressure_mode(mode))?;
+    // Written by calls that block, the log is far slower than the producer: the lane is full at every moment.
+    let config = config.driver(Driver::Blocking).lane_bytes(256 << 10).ring_buffer_capacity(2048);
+    let bus = bus::open(config.backpressure_mode(mode))?;
     let payloads = Payloads::new(args.common.payload);
     let end = Instant::now() + Duration::from_secs_f64(args.seconds);
     let (latencies, calls) = on_core(cores.producer(), || {
