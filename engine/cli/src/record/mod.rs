@@ -1,5 +1,6 @@
 //! `tapeline record`: files or standard input into a log, acknowledged when durable.
 
+mod args;
 mod jsonl;
 mod raw;
 mod recorder;
@@ -15,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use tapeline::{BackpressureMode, Cut, Durability, EventBus, EventBusConfig, LogFiles};
 
+pub(crate) use self::args::RecordArgs;
+use self::args::{InputFormat, Level};
 use self::recorder::{Naming, Recorder, Stop};
 use self::source::Source;
 use self::summary::Summary;
-use crate::args::{InputFormat, Level, RecordArgs};
 use crate::exit::{Exit, Failure};
 use crate::progress::Progress;
 use crate::signal::Interrupt;

@@ -5,13 +5,13 @@ use std::io;
 
 use tapeline::{IngestionError, Producer, Session, kinds};
 
+use super::args::InputFormat;
 use super::jsonl::{self, Lines};
 use super::raw::Chunks;
 use super::source::{Input, Source};
 use super::split::{Cutter, Piece, SplitError, Splitter};
 use super::sse::Frames;
 use super::summary::Counts;
-use crate::args::InputFormat;
 use crate::exit::{Exit, Failure};
 use crate::progress::Progress;
 use crate::signal::Interrupt;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tapeline::{EventId, SessionId, StoredEvent, kinds};
 
-use crate::args::OutputFormat;
+use super::args::OutputFormat;
 use crate::output;
 
 /// An event as `jsonl` prints it. One of the three payload fields is there.

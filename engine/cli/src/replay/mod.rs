@@ -1,13 +1,14 @@
 //! `tapeline replay`: the events of a log or of a session, in order, at any pace.
 
+mod args;
 mod form;
 
 use std::io::{self, Write};
 
 use tapeline::{Pacer, Replay, SessionId, StoredEvent};
 
+pub(crate) use self::args::ReplayArgs;
 use self::form::Printer;
-use crate::args::ReplayArgs;
 use crate::exit::{Exit, Failure, open_log};
 use crate::output::Style;
 

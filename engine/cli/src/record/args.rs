@@ -1,0 +1,61 @@
+//! The command line of `tapeline record`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Arguments of `tapeline record`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+An event's payload is its bytes exactly as they stood, line ends included, so that `replay --format raw` prints the
+file again. The summary is printed when all that it counts is durable; a signal ends the recording, and what was read
+until then is made durable and counted.")]
+pub(crate) struct RecordArgs {
+    /// Directory of the log; created where it does not exist
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// What to record, one after the other; standard input for -, and without any
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Where an event ends
+    #[arg(long, value_enum)]
+    pub(crate) format: InputFormat,
+    /// Session of all events; without it, each file is a session named by its stem, standard input is "stdin"
+    #[arg(long, value_name = "NAME", conflicts_with = "session_field")]
+    pub(crate) session: Option<String>,
+    /// Field of each JSON line whose value, a string or a number, names the event's session
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) session_field: Option<String>,
+    /// Shards of a new log, each a pinned core and a file of its own [default: the log's own number, 1 for a new log]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) shards: Option<u16>,
+    /// What an event must survive before it counts as recorded
+    #[arg(long, value_enum, default_value_t = Level::Durable)]
+    pub(crate) durability: Level,
+    /// Size of new segment files [default: the engine's, 268435456]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) segment_bytes: Option<u64>,
+    /// Print the summary as one JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where an event ends in what is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// At the end of each line
+    Jsonl,
+    /// At the blank line after each server-sent-events frame
+    Sse,
+    /// Wherever 64 KiB or what is there ends
+    Raw,
+}
+
+/// Durability of what is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// Survives the loss of power
+    Durable,
+    /// Survives the end of the process, not of the machine
+    PageCache,
+}

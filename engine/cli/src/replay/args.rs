@@ -1,0 +1,34 @@
+//! The command line of `tapeline replay`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use tapeline::Speed;
+
+/// Arguments of `tapeline replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Directory of the log
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Only this session: its name, or its id as 32 hexadecimal digits
+    #[arg(long, value_name = "NAME")]
+    pub(crate) session: Option<String>,
+    /// What to print of an event
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub(crate) format: OutputFormat,
+    /// Pace: a factor of the recorded one, or max
+    #[arg(long, value_name = "FACTOR|max", default_value_t = Speed::Max)]
+    pub(crate) speed: Speed,
+}
+
+/// What is printed of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// The payload bytes as recorded, nothing else
+    Raw,
+    /// One JSON object a line, with all that is known of the event
+    Jsonl,
+    /// One line to read: time, session, kind, payload
+    Text,
+}
