@@ -26,3 +26,46 @@ pub const SESSION: Kind = Kind(9);
 pub const GAP: Kind = Kind(RESERVED.start);
 /// Kinds that the bus alone writes.
 pub const RESERVED: std::ops::RangeFrom<u16> = 0xfff0..;
+
+const NAMES: [(Kind, &str); 10] = [
+    (UNSPECIFIED, "unspecified"),
+    (TOKEN, "token"),
+    (AGENT_MESSAGE, "agent_message"),
+    (TOOL_CALL, "tool_call"),
+    (GUARDRAIL, "guardrail"),
+    (CONSENSUS, "consensus"),
+    (STRUCTURED_OUTPUT, "structured_output"),
+    (RETRY, "retry"),
+    (DRIFT, "drift"),
+    (SESSION, "session"),
+];
+
+/// The published name of a kind in lower case, if it has one.
+pub fn name(kind: Kind) -> Option<&'static str> {
+    NAMES.iter().find_map(|&(known, name)| (known == kind).then_some(name))
+}
+
+/// The kind that a person means: a published name in lower case, or a number.
+pub fn parse(text: &str) -> Option<Kind> {
+    let named = NAMES.iter().find_map(|&(kind, name)| (name == text).then_some(kind));
+    named.or_else(|| text.parse().ok().map(Kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_kinds_and_back() {
+        for (kind, name) in NAMES {
+            assert_eq!(
+                (super::name(kind), parse(name), parse(&kind.0.to_string())),
+                (Some(name), Some(kind), Some(kind))
+            );
+        }
+        assert_eq!(
+            (name(Kind(4711)), parse("4711"), parse("tokens"), parse("65536")),
+            (None, Some(Kind(4711)), None, None)
+        );
+    }
+}

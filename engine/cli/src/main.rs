@@ -10,8 +10,10 @@ mod output;
 mod progress;
 mod record;
 mod replay;
+mod select;
 mod signal;
 mod verify;
+mod when;
 
 use std::io;
 use std::process::ExitCode;

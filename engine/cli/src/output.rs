@@ -50,19 +50,7 @@ pub(crate) fn time(nanoseconds: u64) -> String {
 
 /// Name of a kind; its number where it has none.
 pub(crate) fn kind(kind: Kind) -> Cow<'static, str> {
-    Cow::Borrowed(match kind {
-        kinds::UNSPECIFIED => "unspecified",
-        kinds::TOKEN => "token",
-        kinds::AGENT_MESSAGE => "agent_message",
-        kinds::TOOL_CALL => "tool_call",
-        kinds::GUARDRAIL => "guardrail",
-        kinds::CONSENSUS => "consensus",
-        kinds::STRUCTURED_OUTPUT => "structured_output",
-        kinds::RETRY => "retry",
-        kinds::DRIFT => "drift",
-        kinds::SESSION => "session",
-        other => return Cow::Owned(other.to_string()),
-    })
+    kinds::name(kind).map_or_else(|| Cow::Owned(kind.to_string()), Cow::Borrowed)
 }
 
 /// What a person calls a session: its name, else its id, `-` for none.

@@ -5,21 +5,22 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use tapeline::Speed;
 
+use crate::select::Selection;
+
 /// Arguments of `tapeline replay`.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// Directory of the log
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// Only this session: its name, or its id as 32 hexadecimal digits
-    #[arg(long, value_name = "NAME")]
-    pub(crate) session: Option<String>,
     /// What to print of an event
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub(crate) format: OutputFormat,
     /// Pace: a factor of the recorded one, or max
     #[arg(long, value_name = "FACTOR|max", default_value_t = Speed::Max)]
     pub(crate) speed: Speed,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
 }
 
 /// What is printed of an event.

@@ -5,7 +5,7 @@ mod form;
 
 use std::io::{self, Write};
 
-use tapeline::{Pacer, Replay, SessionId, StoredEvent};
+use tapeline::{ConsumerResult, Pacer, StoredEvent};
 
 pub(crate) use self::args::ReplayArgs;
 use self::form::Printer;
@@ -26,31 +26,9 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         out: io::BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock()),
         exit: Exit::Done,
     };
-    match &args.session {
-        None => {
-            playing.play(log.replay_all()?)?;
-        }
-        Some(name) => {
-            let mut found = false;
-            for id in ids(name) {
-                found = found || playing.play(log.replay(id)?)?;
-            }
-            if !found {
-                return Err(Failure::new(
-                    Exit::NotFound,
-                    format_args!("no session {name:?}; `tapeline ls` lists them"),
-                ));
-            }
-        }
-    }
+    args.selection.replay(&log, |event| playing.play(event))?;
     playing.out.flush()?;
     Ok(playing.exit)
-}
-
-/// The ids that the words of a person may mean: those of a name, or the id itself.
-fn ids(name: &str) -> impl Iterator<Item = SessionId> {
-    let id = (name.len() == 32).then(|| u128::from_str_radix(name, 16).ok()).flatten();
-    [Some(tapeline::session_id(name)), id.map(SessionId)].into_iter().flatten()
 }
 
 /// A replay on its way to standard output.
@@ -63,23 +41,18 @@ struct Playing<'a> {
 }
 
 impl Playing<'_> {
-    /// Plays to the end. Whether there was anything.
-    fn play(&mut self, replay: Replay) -> Result<bool, Failure> {
-        let mut any = false;
-        for event in replay {
-            match event {
-                Ok(event) => self.print(&event)?,
-                Err(error) => {
-                    let failure = Failure::from(error);
-                    self.exit = self.exit.max(failure.exit);
-                    // The message stands where the hole is, should both streams go to one place.
-                    self.out.flush()?;
-                    eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
-                }
+    /// Plays an event, or says what is missing: the message stands where the hole is, should both streams go to one place.
+    fn play(&mut self, event: ConsumerResult<StoredEvent>) -> Result<(), Failure> {
+        match event {
+            Ok(event) => self.print(&event)?,
+            Err(error) => {
+                let failure = Failure::from(error);
+                self.exit = self.exit.max(failure.exit);
+                self.out.flush()?;
+                eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
             }
-            any = true;
         }
-        Ok(any)
+        Ok(())
     }
 
     fn print(&mut self, event: &StoredEvent) -> io::Result<()> {
