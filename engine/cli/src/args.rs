@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::latency::LatencyArgs;
 use crate::record::RecordArgs;
 use crate::replay::ReplayArgs;
 
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Ls(DirectoryArgs),
     /// Print the events of a log, in order
     Replay(ReplayArgs),
+    /// Measure time to first token, gaps between tokens, lengths and rates
+    Latency(LatencyArgs),
     /// Read and check every block of a log
     Verify(DirectoryArgs),
     /// Show what a log is made of, and what would write it here

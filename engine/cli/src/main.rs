@@ -5,6 +5,7 @@
 mod args;
 mod exit;
 mod info;
+mod latency;
 mod ls;
 mod output;
 mod progress;
@@ -48,6 +49,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Record(record) => record::run(record),
         Command::Ls(ls) => ls::run(ls),
         Command::Replay(replay) => replay::run(replay),
+        Command::Latency(latency) => latency::run(latency),
         Command::Verify(verify) => verify::run(verify),
         Command::Info(info) => info::run(info),
     }
