@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, and so do its helpers")]
 
 mod crash;
+mod latency;
 mod look;
 mod record;
 mod replay;
