@@ -10,15 +10,19 @@
 
 mod append;
 mod batching;
+mod blocks;
 mod chore;
 mod directory;
 mod options;
 mod pipeline;
 mod pool;
 mod recover;
+mod rewrite;
 mod roll;
 mod run;
 mod scan;
+mod seal;
+mod seek;
 mod segment;
 mod span;
 #[cfg(test)]
@@ -33,6 +37,7 @@ pub use options::{Durability, LogOptions};
 pub use recover::{Cut, Recovered, recover};
 pub use run::{Expired, Place, Run};
 pub use scan::{OpenError, Scan, scan};
+pub use seek::SessionSeek;
 pub use segment::{BlockPlace, Segment};
 pub use span::{Grain, Span};
 pub use view::{LogView, Poison};

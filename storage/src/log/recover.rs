@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use super::chore::write_footer;
 use super::pipeline::Pipeline;
 use super::pool::BlockPool;
 use super::roll::{ActiveSegment, Epochs, SPARE_NAME};
 use super::scan::{FoundSegment, OpenError, Scan, scan};
+use super::seal::write_ending;
 use super::{Log, LogOptions, LogView, Run, Segment};
 use crate::device::{Device, Directory};
 use crate::format::{PAGE_BYTES, SegmentHeader, Sequence};
@@ -59,6 +59,8 @@ impl Recovered {
         let mut pool = BlockPool::new(self.options.blocks);
         let mut pipeline = Pipeline::new(device, self.directory, self.active, &self.options);
         pipeline.register(&pool.allocate_all());
+        let is_bare = |segment: &Arc<Segment>| segment.footer().is_some_and(|footer| footer.index.is_none());
+        self.view.segments().into_iter().filter(is_bare).for_each(|segment| pipeline.tidy(segment));
         Log::with(&self.options, self.view, pool, Some(pipeline))
     }
 }
@@ -95,7 +97,9 @@ fn seal_all(directory: &Arc<dyn Directory>, found: Scan) -> Result<(Vec<Arc<Segm
             directory.rename(&name, &own_name).map_err(OpenError::io("rename", path(&name)))?;
         }
         if segment.footer().is_none() {
-            write_footer(&segment, totals).map_err(OpenError::io("seal", path(&own_name)))?;
+            let (footer, filter) = write_ending(&**segment.file(), segment.epoch(), totals, None)
+                .map_err(OpenError::io("seal", path(&own_name)))?;
+            segment.seal(footer, filter);
             if let Some(damage) = torn {
                 cuts.push(Cut {
                     segment: own_name,
@@ -134,6 +138,6 @@ fn begin(
     let file = directory.create(SPARE_NAME, length).map_err(OpenError::io("create", path.clone()))?;
     file.write_at(&page, 0).map_err(OpenError::io("write", path.clone()))?;
     directory.rename(SPARE_NAME, &name).map_err(OpenError::io("rename", path))?;
-    let segment = Segment::new(header, file, PAGE_BYTES as u64, base, Vec::new(), None);
+    let segment = Segment::new(header, file, PAGE_BYTES as u64, base, Vec::new());
     Ok(ActiveSegment::new(segment, crc, length))
 }

@@ -76,6 +76,9 @@ pub(super) struct Roller {
     retired: VecDeque<(Arc<Segment>, Footer)>,
     chores: VecDeque<Chore>,
     chore_runs: bool,
+    tidyings: VecDeque<Chore>,
+    tidying_runs: bool,
+    repack_saves_bytes: u64,
 }
 
 impl Roller {
@@ -93,6 +96,9 @@ impl Roller {
             retired: VecDeque::new(),
             chores: VecDeque::new(),
             chore_runs: false,
+            tidyings: VecDeque::new(),
+            tidying_runs: false,
+            repack_saves_bytes: options.repack_saves_bytes,
         }
     }
 
@@ -130,7 +136,7 @@ impl Roller {
         let crc = SegmentHeader::decode(&page).map_or(0, |(_, crc)| crc);
         let mut memory = BlockWriter::new();
         memory.fill_page(&page);
-        let segment = Segment::new(header, Arc::clone(file), PAGE_BYTES as u64, base, Vec::new(), None);
+        let segment = Segment::new(header, Arc::clone(file), PAGE_BYTES as u64, base, Vec::new());
         self.spare = Spare::Unnamed(Arc::clone(file));
         self.retired.push_back((Arc::clone(&active.segment), active.totals));
         Some((ActiveSegment::new(segment, crc, self.segment_bytes), memory))
@@ -165,8 +171,27 @@ impl Roller {
         Some(chore)
     }
 
+    /// What is to be done when there is time.
+    pub(super) fn next_tidying(&mut self) -> Option<Chore> {
+        if self.tidying_runs {
+            return None;
+        }
+        let chore = self.tidyings.pop_front()?;
+        self.tidying_runs = true;
+        Some(chore)
+    }
+
+    /// Wants an index for a segment that is sealed without one.
+    pub(super) fn tidy(&mut self, segment: Arc<Segment>) {
+        self.tidyings.push_back(Chore::tidy(&self.directory, segment, self.repack_saves_bytes));
+    }
+
     pub(super) fn chore_done(&mut self, view: &LogView, done: ChoreDone, now: u64) {
-        self.chore_runs = false;
+        let is_prepare = done.is_prepare();
+        match done.is_tidying() {
+            true => self.tidying_runs = false,
+            false => self.chore_runs = false,
+        }
         match done.result {
             Ok(Outcome::Prepared(file)) => {
                 self.spare = Spare::Ready(file);
@@ -175,8 +200,10 @@ impl Roller {
                 }
             }
             Ok(Outcome::Named) => self.spare = Spare::Absent,
-            Ok(Outcome::Sealed) => {}
-            Err(error) if done.is_prepare && error.kind() == io::ErrorKind::StorageFull => {
+            Ok(Outcome::Sealed(segment)) => self.tidy(segment),
+            Ok(Outcome::Tidied(Some(segment))) => view.replace_segment(segment),
+            Ok(Outcome::Tidied(None) | Outcome::Removed) => {}
+            Err(error) if is_prepare && error.kind() == io::ErrorKind::StorageFull => {
                 self.spare = Spare::Absent;
                 self.full_until = Some(now.saturating_add(LogOptions::FULL_RETRY_NS));
             }
@@ -184,8 +211,9 @@ impl Roller {
         }
     }
 
-    /// Runs what is left to run, seals the active segment, or removes it if it is empty, and removes the spare.
-    pub(super) fn close(&mut self, view: &LogView, active: &ActiveSegment) {
+    /// Runs what is left to run, seals the active segment, or removes it if it is empty, and removes the spare. Tidies for
+    /// [`LogOptions::CLOSE_TIDYING_NS`]; what is left of that is for the next opening.
+    pub(super) fn close(&mut self, view: &LogView, active: &ActiveSegment, mut clock: impl FnMut() -> u64) {
         while let Some(chore) = self.next_chore() {
             let done = chore.run();
             self.chore_done(view, done, 0);
@@ -204,6 +232,14 @@ impl Roller {
             self.chores.push_back(Chore::remove(&self.directory, SPARE_NAME.into()));
         }
         while let Some(chore) = self.next_chore() {
+            let done = chore.run();
+            self.chore_done(view, done, 0);
+        }
+        let until = clock().saturating_add(LogOptions::CLOSE_TIDYING_NS);
+        while view.poison().is_none()
+            && clock() < until
+            && let Some(chore) = self.next_tidying()
+        {
             let done = chore.run();
             self.chore_done(view, done, 0);
         }

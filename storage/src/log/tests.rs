@@ -7,3 +7,4 @@ mod depth;
 mod faults;
 mod harness;
 mod runs;
+mod sealing;

@@ -187,6 +187,13 @@ impl LogView {
         lock(&self.segments).push(segment);
     }
 
+    /// Puts a segment with the same events in the place of the one that readers had so far.
+    pub(crate) fn replace_segment(&self, segment: Arc<Segment>) {
+        if let Some(place) = lock(&self.segments).iter_mut().find(|listed| listed.base() == segment.base()) {
+            *place = segment;
+        }
+    }
+
     pub(crate) fn remove_segment(&self, base: Sequence) {
         lock(&self.segments).retain(|segment| segment.base() != base);
     }

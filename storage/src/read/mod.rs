@@ -6,6 +6,7 @@
 mod block;
 mod reader;
 
+pub(crate) use block::AlignedBytes;
 pub use block::Block;
 pub use reader::{Gap, LogReader, ReadError, Step, Visibility};
 
