@@ -29,12 +29,16 @@ impl SessionSeek {
     }
 
     /// The first sequence at or behind `from` that may be an event of one of the sessions, or the end of what is
-    /// readable. Notes of the bus, which concern all sessions, are not passed over. Where there is no index, nothing is.
+    /// readable. Notes of the bus, which concern all sessions, and gaps are not passed over. Where there is no index, nothing
+    /// is.
     ///
     /// Costs one look at a segment's filter, and where that does not rule it out one at its index.
     pub fn next(&mut self, view: &LogView, from: Sequence) -> Sequence {
-        let mut from = from.max(view.trimmed());
-        while let Some(known) = self.know(view, from) {
+        let mut from = from;
+        // What is gone is for the reader to tell.
+        while from >= view.trimmed()
+            && let Some(known) = self.know(view, from)
+        {
             let after = known.stretches.partition_point(|(_, end)| *end <= from);
             if let Some((start, _)) = known.stretches.get(after) {
                 return from.max(*start);

@@ -2,6 +2,7 @@
 //! pages, in order of time, or by subscription ends up with exactly what the log holds, and was told of every event that
 //! it saw and that a crash took.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -14,7 +15,7 @@ use crate::consumer::{
 };
 use crate::error::ConsumerError;
 use crate::event::StoredEvent;
-use crate::{Gap, GapReason, Visibility};
+use crate::{EventId, Gap, GapReason, SessionId, Visibility};
 
 /// What a reader has seen of each shard: payloads by sequence, holes as they were told.
 #[derive(Debug, Default)]
@@ -194,6 +195,7 @@ fn run(seed: u64) -> usize {
                 quiet = if before == after { quiet + 1 } else { 0 };
             }
             compare(seed, &machine, &readers);
+            compare_sessions(seed, &machine, &mut random);
         }
         for reader in &mut readers {
             (reader.live, reader.batches) = (None, None);
@@ -217,6 +219,32 @@ fn compare(seed: u64, machine: &Machine, readers: &[Reader]) {
         if reader.means == Means::Pages(Ordering::InsertionTs) {
             assert!(reader.model.order.is_sorted(), "seed {seed}: {:?}", reader.model.order);
         }
+    }
+}
+
+/// Whoever asks for some sessions gets what a look at every event finds: segments and blocks are passed over rightly.
+fn compare_sessions(seed: u64, machine: &Machine, random: &mut Random) {
+    let views: Vec<_> = machine.parts.views().collect();
+    let all: Vec<_> = Replay::new(LOG, views.clone(), &ReplayRequest::new()).expect("replays").flatten().collect();
+    let known: BTreeSet<_> = all.iter().map(|event| event.session).collect();
+    for _ in 0..5 {
+        let mut asked: Vec<_> = known.iter().copied().filter(|_| random.chance(3000)).collect();
+        asked.extend(random.chance(2000).then_some(SessionId(0xdead)));
+        // In each shard's own order: how shards are merged depends on what else there is.
+        let by_shard = |mut ids: Vec<EventId>| {
+            ids.sort_by_key(|id| id.shard);
+            ids
+        };
+        let expected = all.iter().filter(|event| asked.contains(&event.session)).map(|event| event.id).collect();
+        let expected = by_shard(expected);
+        let request = ReplayRequest { sessions: Some(asked.clone()), ..ReplayRequest::new() };
+        let replay = Replay::new(LOG, views.clone(), &request).expect("replays");
+        let replayed = by_shard(replay.map(|event| event.expect("event").id).collect());
+        assert_eq!(replayed, expected, "seed {seed}: replay of {asked:?}");
+        let request = SubscribeRequest { sessions: Some(asked.clone()), ..SubscribeRequest::new() };
+        let mut live = Subscription::new(Arc::clone(&machine.parts), &request).expect("subscribes");
+        let followed = std::iter::from_fn(|| live.try_next()).map(|event| event.expect("event").id).collect();
+        assert_eq!(by_shard(followed), expected, "seed {seed}: subscription to {asked:?}");
     }
 }
 
