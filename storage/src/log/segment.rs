@@ -182,7 +182,7 @@ impl Segment {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn with_index<T>(&self, look: impl FnOnce(&ArchivedSegmentIndex) -> T) -> io::Result<Option<T>> {
+    pub fn with_index<T>(&self, look: impl FnOnce(&ArchivedSegmentIndex) -> T) -> io::Result<Option<T>> {
         let Some(place) = self.footer().and_then(|footer| footer.index) else { return Ok(None) };
         let Some(sealed) = self.sealed_map()? else { return Ok(None) };
         let start = self.data_end() as usize;

@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::*;
 use crate::batch::BatchConfig;
 use crate::consumer::{
-    Batches, ConsumeRequest, ConsumeResponse, Ordering, Replay, ReplayRequest, SubscribeRequest, Subscription, poll,
+    Batches, ConsumeRequest, ConsumeResponse, Contents, Ordering, Replay, ReplayRequest, SubscribeRequest,
+    Subscription, poll,
 };
 use crate::error::ConsumerError;
 use crate::event::StoredEvent;
@@ -222,10 +223,27 @@ fn compare(seed: u64, machine: &Machine, readers: &[Reader]) {
     }
 }
 
+/// Sessions and kinds as indexes list them, and as they are.
+fn compare_contents(seed: u64, views: &[Arc<LogView>], all: &[StoredEvent]) {
+    let mut contents = Contents::default();
+    views.iter().for_each(|view| contents.add_shard(view).expect("reads"));
+    let mut expected: BTreeMap<_, (u64, u64, u64, u64)> = BTreeMap::new();
+    for event in all {
+        let (events, bytes, first, last) = expected.entry(event.session).or_insert((0, 0, u64::MAX, 0));
+        (*events, *bytes) = (*events + 1, *bytes + event.raw.len() as u64);
+        (*first, *last) = (event.insertion_ts.min(*first), event.insertion_ts.max(*last));
+    }
+    let found = contents.into_sessions();
+    assert!(found.is_sorted_by_key(|summary| summary.first_timestamp), "seed {seed}");
+    let found = found.into_iter().map(|it| (it.session, (it.events, it.bytes, it.first_timestamp, it.last_timestamp)));
+    assert_eq!(found.collect::<BTreeMap<_, _>>(), expected, "seed {seed}");
+}
+
 /// Whoever asks for some sessions gets what a look at every event finds: segments and blocks are passed over rightly.
 fn compare_sessions(seed: u64, machine: &Machine, random: &mut Random) {
     let views: Vec<_> = machine.parts.views().collect();
     let all: Vec<_> = Replay::new(LOG, views.clone(), &ReplayRequest::new()).expect("replays").flatten().collect();
+    compare_contents(seed, &views, &all);
     let known: BTreeSet<_> = all.iter().map(|event| event.session).collect();
     for _ in 0..5 {
         let mut asked: Vec<_> = known.iter().copied().filter(|_| random.chance(3000)).collect();
