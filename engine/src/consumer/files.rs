@@ -237,6 +237,7 @@ impl Damage {
             | OpenError::Renamed { path, .. }
             | OpenError::Missing { path, .. }
             | OpenError::Overlap { path, .. }
+            | OpenError::Gaps { path, .. }
             | OpenError::Io { path, .. } => Self { shard, segment: path.clone(), offset: 0, reason: error.to_string() },
             other => Self { shard, segment: String::new(), offset: 0, reason: other.to_string() },
         }

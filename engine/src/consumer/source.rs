@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tapeline_storage::format::{Eras, Sequence};
 use tapeline_storage::log::{Expired, Grain, LogView, Place, SessionSeek};
-use tapeline_storage::read::{Block, LogReader, ReadError, Step, Visibility};
+use tapeline_storage::read::{Block, GapCause, LogReader, ReadError, Step, Visibility};
 
 use super::gap::{Gap, GapReason};
 use super::request::Start;
@@ -153,7 +153,10 @@ impl Source {
         match self.reader.step() {
             Ok(Step::Block(block)) => Ok(Next::Block(block)),
             Ok(Step::End) => Ok(Next::End),
-            Ok(Step::Gap(gap)) => Ok(Next::Gap(self.gap_of(gap.from, gap.to, GapReason::Trimmed))),
+            Ok(Step::Gap(gap)) => {
+                let reason = if gap.cause == GapCause::Trimmed { GapReason::Trimmed } else { GapReason::Lost };
+                Ok(Next::Gap(self.gap_of(gap.from, gap.to, reason)))
+            }
             Err(error @ ReadError::Corrupt { .. }) => {
                 let gap = self.reader.pass_damage();
                 Ok(Next::Gap(self.gap_of(gap.from, gap.to, GapReason::Corrupt(error.to_string()))))

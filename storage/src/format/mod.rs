@@ -11,6 +11,7 @@ mod bytes;
 mod checksum;
 mod eras;
 mod footer;
+mod gaps;
 mod identity;
 mod index;
 mod meta;
@@ -27,6 +28,7 @@ pub use block::{
 pub use checksum::{Checksum, crc32c};
 pub use eras::{ERAS_BYTES_MAX, ERAS_MAGIC, Era, Eras};
 pub use footer::{FOOTER_MAGIC, Footer};
+pub use gaps::{GAPS_FILE_BYTES, GAPS_MAGIC, Gaps, LOST_MAX};
 pub use identity::{Epoch, Kind, LogId, Sequence, SessionId};
 pub(crate) use index::is_header as is_index_header;
 pub use index::{

@@ -162,6 +162,14 @@ impl Log {
         }
     }
 
+    /// Gives up the oldest events: those of the sealed segments that end at `to` or before. Readers are told of them by a gap
+    /// from now on; the files go when there is time. At level `Memory`, which lives in its budget, nothing.
+    pub fn trim(&mut self, to: Sequence) {
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.trim(&self.view, to);
+        }
+    }
+
     /// Work that blocks, to be run on another thread; one at a time, each to be answered by [`Log::chore_done`].
     pub fn next_chore(&mut self) -> Option<Chore> {
         self.pipeline.as_mut()?.next_chore()
@@ -171,6 +179,12 @@ impl Log {
     /// to be answered by [`Log::chore_done`].
     pub fn next_tidying(&mut self) -> Option<Chore> {
         self.pipeline.as_mut()?.next_tidying()
+    }
+
+    /// Whether there is no tidying to do, and none is under way.
+    #[cfg(test)]
+    pub(super) fn is_tidy(&self) -> bool {
+        self.pipeline.as_ref().is_none_or(Pipeline::is_tidy)
     }
 
     /// Takes the outcome of a chore.

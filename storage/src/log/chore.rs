@@ -4,12 +4,13 @@ use std::io;
 use std::sync::Arc;
 
 use super::roll::SPARE_NAME;
-use super::{Segment, seal};
+use super::{Segment, gaps, seal};
 use crate::device::{Directory, SegmentFile};
-use crate::format::{Footer, Sequence};
+use crate::format::{Footer, Gaps, LogId, Sequence};
 
 const PREPARE: &str = "prepare segment";
 const TIDY: &str = "index segment";
+const TRIM: &str = "trim";
 
 /// One piece of blocking work of a log.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ enum Work {
     Seal { segment: Arc<Segment>, footer: Footer, unsynced: Option<Arc<dyn SegmentFile>> },
     Tidy { directory: Arc<dyn Directory>, segment: Arc<Segment>, repack_saves_bytes: u64 },
     Remove { directory: Arc<dyn Directory>, name: String },
+    Trim { directory: Arc<dyn Directory>, log_id: LogId, shard: u16, gaps: Gaps, names: Vec<String> },
 }
 
 /// The outcome of a [`Chore`].
@@ -67,9 +69,20 @@ impl Chore {
         Self(Work::Tidy { directory: Arc::clone(directory), segment, repack_saves_bytes })
     }
 
+    /// Removes segments, the oldest first, once it is written down that they are gone.
+    pub(super) fn trim(
+        directory: &Arc<dyn Directory>,
+        log_id: LogId,
+        shard: u16,
+        gaps: Gaps,
+        names: Vec<String>,
+    ) -> Self {
+        Self(Work::Trim { directory: Arc::clone(directory), log_id, shard, gaps, names })
+    }
+
     /// Whether nothing waits for it: work for a thread that has time, beside the one that runs the rest.
     pub fn is_tidying(&self) -> bool {
-        matches!(self.0, Work::Tidy { .. })
+        matches!(self.0, Work::Tidy { .. } | Work::Trim { .. })
     }
 
     pub(super) fn remove(directory: &Arc<dyn Directory>, name: String) -> Self {
@@ -99,6 +112,16 @@ impl Chore {
                 let result = seal::tidy(&segment, &*directory, repack_saves_bytes).map(Outcome::Tidied);
                 ChoreDone::new(TIDY, &*directory, &Segment::file_name(segment.base()), result)
             }
+            Work::Trim { directory, log_id, shard, mut gaps, names } => {
+                let removed = gaps::write(&*directory, log_id, shard, &mut gaps)
+                    .and_then(|()| names.iter().try_for_each(|name| gaps::remove(&*directory, name)));
+                ChoreDone::new(
+                    TRIM,
+                    &*directory,
+                    names.first().map_or("", String::as_str),
+                    removed.map(|()| Outcome::Removed),
+                )
+            }
             Work::Remove { directory, name } => {
                 let result = directory.remove(&name).map(|()| Outcome::Removed);
                 ChoreDone::new("remove segment", &*directory, &name, result)
@@ -119,6 +142,6 @@ impl ChoreDone {
 
     /// Whether the chore was a tidying one.
     pub fn is_tidying(&self) -> bool {
-        self.operation == TIDY
+        [TIDY, TRIM].contains(&self.operation)
     }
 }

@@ -13,6 +13,7 @@ mod batching;
 mod blocks;
 mod chore;
 mod directory;
+mod gaps;
 mod options;
 mod pipeline;
 mod pool;

@@ -12,7 +12,7 @@ use super::append::OpenBlock;
 use super::roll::{ActiveSegment, Roller};
 use super::{BlockPlace, Chore, ChoreDone, Durability, LogOptions, LogView, Segment};
 use crate::device::{BlockMemory, Completion, Device, Directory, Doorbell, Write};
-use crate::format::Sequence;
+use crate::format::{Gaps, Sequence};
 
 /// What becomes true when a write has completed.
 #[derive(Debug)]
@@ -61,6 +61,7 @@ impl Pipeline {
         device: Box<dyn Device>,
         directory: Arc<dyn Directory>,
         active: ActiveSegment,
+        gaps: Gaps,
         options: &LogOptions,
     ) -> Self {
         Self {
@@ -72,7 +73,7 @@ impl Pipeline {
             refused: Vec::new(),
             retry_at: 0,
             active,
-            roller: Roller::new(directory, options),
+            roller: Roller::new(directory, gaps, options),
             durability: options.durability,
         }
     }
@@ -245,8 +246,18 @@ impl Pipeline {
         self.roller.next_chore()
     }
 
+    #[cfg(test)]
+    pub(super) fn is_tidy(&self) -> bool {
+        self.roller.is_tidy()
+    }
+
     pub(super) fn next_tidying(&mut self) -> Option<Chore> {
         self.roller.next_tidying()
+    }
+
+    /// Gives up the sealed segments that end at `to` or before.
+    pub(super) fn trim(&mut self, view: &LogView, to: Sequence) {
+        self.roller.trim(view, to);
     }
 
     /// Wants an index for a segment that was sealed before and has none.

@@ -10,9 +10,9 @@ use super::pool::BlockPool;
 use super::roll::{ActiveSegment, Epochs, SPARE_NAME};
 use super::scan::{FoundSegment, OpenError, Scan, scan};
 use super::seal::write_ending;
-use super::{Log, LogOptions, LogView, Run, Segment};
+use super::{Log, LogOptions, LogView, Run, Segment, gaps};
 use crate::device::{Device, Directory};
-use crate::format::{PAGE_BYTES, SegmentHeader, Sequence};
+use crate::format::{Gaps, PAGE_BYTES, SegmentHeader, Sequence};
 
 /// A torn tail that recovery cut off: bytes that were never acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub struct Recovered {
     directory: Arc<dyn Directory>,
     view: Arc<LogView>,
     active: ActiveSegment,
+    gaps: Gaps,
     cuts: Vec<Cut>,
     last_timestamp: u64,
 }
@@ -57,7 +58,7 @@ impl Recovered {
     /// The log, writing through `device`.
     pub fn start(self, device: Box<dyn Device>) -> Log {
         let mut pool = BlockPool::new(self.options.blocks);
-        let mut pipeline = Pipeline::new(device, self.directory, self.active, &self.options);
+        let mut pipeline = Pipeline::new(device, self.directory, self.active, self.gaps, &self.options);
         pipeline.register(&pool.allocate_all());
         let is_bare = |segment: &Arc<Segment>| segment.footer().is_some_and(|footer| footer.index.is_none());
         self.view.segments().into_iter().filter(is_bare).for_each(|segment| pipeline.tidy(segment));
@@ -72,11 +73,17 @@ impl Recovered {
 pub fn recover(directory: Arc<dyn Directory>, options: LogOptions, now: u64) -> Result<Recovered, OpenError> {
     let found = scan(&directory, options.log_id, options.shard, false)?;
     let (end, last_timestamp) = (found.end(), found.last_timestamp());
+    let gaps = found.gaps.clone();
     let (segments, cuts) = seal_all(&directory, found)?;
     let active = begin(&directory, &options, end, now)?;
+    match gaps::create(&*directory) {
+        // Then it is made when it is needed, if there is space by then.
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
+        created => created.map_err(OpenError::io("create", format!("{}/{}", directory.path(), gaps::GAPS_NAME)))?,
+    }
     let view = LogView::new(options.log_id, options.shard, end, segments, Some(Run::of(&active.segment)));
     view.add_segment(Arc::clone(&active.segment));
-    Ok(Recovered { options, directory, view, active, cuts, last_timestamp })
+    Ok(Recovered { options, directory, view, active, gaps, cuts, last_timestamp })
 }
 
 /// Removes leftovers, gives a used spare its name, seals what is unsealed, removes segments without events.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::chore::{Chore, ChoreDone, Outcome};
 use super::{Durability, LogOptions, LogView, Segment};
 use crate::device::{BlockWriter, Directory, SegmentFile};
-use crate::format::{BlockHeader, Epoch, Footer, LogId, PAGE_BYTES, SegmentHeader, Sequence};
+use crate::format::{BlockHeader, Epoch, Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader, Sequence};
 
 /// Name of the segment that is prepared and not yet in use.
 pub(super) const SPARE_NAME: &str = "spare.seg";
@@ -79,10 +79,11 @@ pub(super) struct Roller {
     tidyings: VecDeque<Chore>,
     tidying_runs: bool,
     repack_saves_bytes: u64,
+    gaps: Gaps,
 }
 
 impl Roller {
-    pub(super) fn new(directory: Arc<dyn Directory>, options: &LogOptions) -> Self {
+    pub(super) fn new(directory: Arc<dyn Directory>, gaps: Gaps, options: &LogOptions) -> Self {
         Self {
             directory,
             log_id: options.log_id,
@@ -99,6 +100,7 @@ impl Roller {
             tidyings: VecDeque::new(),
             tidying_runs: false,
             repack_saves_bytes: options.repack_saves_bytes,
+            gaps,
         }
     }
 
@@ -171,6 +173,11 @@ impl Roller {
         Some(chore)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_tidy(&self) -> bool {
+        self.tidyings.is_empty() && !self.tidying_runs
+    }
+
     /// What is to be done when there is time.
     pub(super) fn next_tidying(&mut self) -> Option<Chore> {
         if self.tidying_runs {
@@ -184,6 +191,19 @@ impl Roller {
     /// Wants an index for a segment that is sealed without one.
     pub(super) fn tidy(&mut self, segment: Arc<Segment>) {
         self.tidyings.push_back(Chore::tidy(&self.directory, segment, self.repack_saves_bytes));
+    }
+
+    /// Gives up the sealed segments that end at `to` or before, the oldest first; the active one stays.
+    pub(super) fn trim(&mut self, view: &LogView, to: Sequence) {
+        let ends = |segment: &Arc<Segment>| segment.footer().is_some() && segment.end_sequence() <= to;
+        let Some(last) = view.segments().into_iter().take_while(ends).last() else { return };
+        let to = last.end_sequence().min(view.durable());
+        let names = view.trim(to);
+        self.gaps.trim(to);
+        let gaps = self.gaps.clone();
+        // The next change is written to the other slot.
+        let _ = self.gaps.encode_next(self.log_id, self.shard);
+        self.tidyings.push_back(Chore::trim(&self.directory, self.log_id, self.shard, gaps, names));
     }
 
     pub(super) fn chore_done(&mut self, view: &LogView, done: ChoreDone, now: u64) {

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use super::roll::SPARE_NAME;
 use super::seal::REPACK_NAME;
-use super::{BlockPlace, Segment};
+use super::{BlockPlace, Segment, gaps};
 use crate::device::{Directory, SegmentFile};
 use crate::format::{
-    BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, LogId, PAGE_BYTES, PageError, SegmentHeader,
-    Sequence, SessionFilter, is_index_header,
+    BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, Gaps, LogId, PAGE_BYTES, PageError,
+    SegmentHeader, Sequence, SessionFilter, is_index_header,
 };
 
 const PAGE: u64 = PAGE_BYTES as u64;
@@ -66,6 +66,16 @@ pub enum OpenError {
         path: String,
         /// The base sequence that its header states.
         base: Sequence,
+    },
+    /// The file of the shard's gaps cannot be used.
+    #[error(
+        "{path}: {source}; put back the file from a copy of this log, or remove it: then what was trimmed counts as missing"
+    )]
+    Gaps {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: PageError,
     },
     /// Sequences between two segments, or before the first, are in no file.
     #[error("{path}: sequences {from} to {to} are missing; put the missing segment back")]
@@ -129,12 +139,15 @@ pub struct Scan {
     pub segments: Vec<FoundSegment>,
     /// Files that hold nothing acknowledged, and cannot be read on: a spare not yet in use, segments behind a torn tail.
     pub leftovers: Vec<String>,
+    /// What is known not to be there.
+    pub gaps: Gaps,
 }
 
 impl Scan {
-    /// Sequence after the last event.
+    /// Sequence after the last event, or after what is lost of those behind it.
     pub fn end(&self) -> Sequence {
-        self.segments.last().map_or(Sequence::ZERO, |last| last.totals.end_sequence)
+        let end = self.segments.last().map_or(self.gaps.trimmed(), |last| last.totals.end_sequence);
+        self.gaps.behind(end)
     }
 
     /// The largest timestamp, 0 for an empty log.
@@ -154,11 +167,19 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
     let scanner = Scanner { directory, log_id, shard, read_only };
     let mut files = scanner.open_all()?;
     files.sort_by_key(|file| file.header.base_sequence);
-    let mut scan = Scan::default();
+    let mut scan = Scan { gaps: gaps::read(&**directory, log_id, shard)?, ..Scan::default() };
     let mut files = files.into_iter().peekable();
-    let mut end = Sequence::ZERO;
+    let mut end = scan.gaps.trimmed();
     while let Some(file) = files.next() {
         let base = file.header.base_sequence;
+        if base < scan.gaps.trimmed() {
+            // Trimming was interrupted before it came to this one.
+            scan.leftovers.push(file.name);
+            continue;
+        }
+        if scan.gaps.is_lost(end, base) {
+            end = base;
+        }
         if base < end {
             return Err(OpenError::Overlap { path: scanner.path(&file.name), base, end });
         }

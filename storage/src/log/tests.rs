@@ -8,3 +8,4 @@ mod faults;
 mod harness;
 mod runs;
 mod sealing;
+mod trimming;

@@ -8,7 +8,7 @@ mod reader;
 
 pub(crate) use block::AlignedBytes;
 pub use block::Block;
-pub use reader::{Gap, LogReader, ReadError, Step, Visibility};
+pub use reader::{Gap, GapCause, LogReader, ReadError, Step, Visibility};
 
 use std::sync::Arc;
 
