@@ -96,6 +96,11 @@ impl LogFiles {
         self.directory.meta().log_id
     }
 
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// When the log was created: nanoseconds since the Unix epoch.
     pub fn created(&self) -> u64 {
         self.directory.meta().created

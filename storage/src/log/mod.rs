@@ -28,6 +28,7 @@ mod segment;
 mod span;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod view;
 
 pub use append::Log;
@@ -41,4 +42,5 @@ pub use scan::{OpenError, Scan, scan};
 pub use seek::SessionSeek;
 pub use segment::{BlockPlace, Segment};
 pub use span::{Grain, Span};
+pub use trim::trim_at_rest;
 pub use view::{LogView, Poison};

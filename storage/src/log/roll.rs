@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::chore::{Chore, ChoreDone, Outcome};
-use super::{Durability, LogOptions, LogView, Segment};
+use super::{Durability, LogOptions, LogView, Segment, trim};
 use crate::device::{BlockWriter, Directory, SegmentFile};
 use crate::format::{BlockHeader, Epoch, Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader, Sequence};
 
@@ -195,9 +195,7 @@ impl Roller {
 
     /// Gives up the sealed segments that end at `to` or before, the oldest first; the active one stays.
     pub(super) fn trim(&mut self, view: &LogView, to: Sequence) {
-        let ends = |segment: &Arc<Segment>| segment.footer().is_some() && segment.end_sequence() <= to;
-        let Some(last) = view.segments().into_iter().take_while(ends).last() else { return };
-        let to = last.end_sequence().min(view.durable());
+        let Some(to) = trim::cut(view, to) else { return };
         let names = view.trim(to);
         self.gaps.trim(to);
         let gaps = self.gaps.clone();
