@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::record::RecordArgs;
 use crate::replay::ReplayArgs;
+use crate::trim::TrimArgs;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Read and check every block of a log
     Verify(DirectoryArgs),
+    /// Remove the oldest segments of a log
+    Trim(TrimArgs),
     /// Show what a log is made of, and what would write it here
     Info(DirectoryArgs),
 }

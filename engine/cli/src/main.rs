@@ -12,6 +12,8 @@ mod record;
 mod replay;
 mod select;
 mod signal;
+mod size;
+mod trim;
 mod verify;
 mod when;
 
@@ -49,6 +51,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Ls(ls) => ls::run(ls),
         Command::Replay(replay) => replay::run(replay),
         Command::Verify(verify) => verify::run(verify),
+        Command::Trim(trim) => trim::run(trim),
         Command::Info(info) => info::run(info),
     }
 }

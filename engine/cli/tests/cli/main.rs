@@ -7,3 +7,4 @@ mod look;
 mod record;
 mod replay;
 mod run;
+mod trim;
