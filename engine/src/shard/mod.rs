@@ -218,7 +218,7 @@ impl<B: Background> Shard<B> {
             self.upkeep.chore_runs = true;
             self.background.run(chore);
         }
-        if let Some(chore) = self.log.next_tidying() {
+        if let Some(chore) = self.log.next_tidying(now) {
             self.upkeep.tidying_runs = true;
             self.background.run(chore);
         }
