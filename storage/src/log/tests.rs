@@ -5,5 +5,6 @@ mod crash;
 mod damage;
 mod depth;
 mod faults;
+mod follow;
 mod harness;
 mod runs;
