@@ -302,3 +302,20 @@ fn log_is_walked_backwards_block_by_block() {
         assert!(blocks > 5);
     }
 }
+
+#[test]
+fn places_are_of_the_run_that_wrote() {
+    let disk = whole_disk(8);
+    let mut first = Machine::start(&disk, 11).expect("opens");
+    first.write(0..5, LONGEST);
+    let mut follower = Follower::start(&disk);
+    let old = follower.shard.view().place(Sequence::new(5));
+    assert_eq!(old, first.view().place(Sequence::new(5)));
+    first.close();
+    let mut second = Machine::start(&disk, 12).expect("opens");
+    second.write(5..9, LONGEST);
+    follower.settle();
+    let new = follower.shard.view().place(Sequence::new(9));
+    assert_eq!(new, second.view().place(Sequence::new(9)));
+    assert_eq!(follower.shard.view().resume(old).map(Sequence::get), Ok(5));
+}
