@@ -116,6 +116,11 @@ impl LogFiles {
         self.directory.meta().log_id
     }
 
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// When the log was created: nanoseconds since the Unix epoch.
     pub fn created(&self) -> u64 {
         self.directory.meta().created
@@ -260,7 +265,7 @@ impl Verification {
 }
 
 impl Damage {
-    fn of_open(shard: u16, error: &OpenError) -> Self {
+    pub(super) fn of_open(shard: u16, error: &OpenError) -> Self {
         match error {
             OpenError::Corrupt { path, offset, .. } => {
                 Self { shard, segment: path.clone(), offset: *offset, reason: error.to_string() }

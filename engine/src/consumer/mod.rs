@@ -1,5 +1,5 @@
 //! Consumers: [`poll`] reads pages, [`Subscription`] follows live from any place, [`Replay`] gives what is there in
-//! order, [`LogFiles`] reads a directory without a bus.
+//! order, [`LogFiles`] reads a directory without a bus, and [`LogFollower`] goes on with what its writer adds.
 //!
 //! Reading order: `source` (one shard as blocks and gaps, on [`LogReader`](tapeline_storage::read::LogReader)),
 //! `selection` and `filter` (which events), `page` (events out of blocks), `request` (what can be asked for), `poll`,
@@ -11,6 +11,7 @@
 mod cursor;
 mod files;
 mod filter;
+mod follow;
 mod gap;
 mod named;
 mod order;
@@ -29,6 +30,7 @@ mod wait;
 pub use cursor::CursorFault;
 pub use files::{Damage, LogFiles, SegmentSummary, SessionSummary, Verification};
 pub use filter::{CompiledFilter, Filter, FilterBuilder, FilterError, json_path_get};
+pub use follow::{FollowStart, LogFollower};
 pub use gap::{Gap, GapReason};
 pub use named::NamedCursor;
 pub(crate) use named::{list as list_cursors, save as save_cursor};

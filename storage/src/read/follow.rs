@@ -80,19 +80,39 @@ impl FollowedShard {
         &self.view
     }
 
-    /// Looks for what has changed.
+    /// Looks for what has changed; every [`CLOSE_LOOK`]th time closely.
     ///
     /// # Errors
     /// [`OpenError`]: the view stays as it is, and so do the reasons for the error. The next look may have another answer;
     /// acknowledged data that is damaged is told once, and reading ends before it until the segment is sealed.
     pub fn look(&mut self) -> Result<Look, OpenError> {
         self.looks += 1;
+        if self.looks >= CLOSE_LOOK { self.look_closely() } else { self.go_on() }
+    }
+
+    /// Looks for what has changed, also at what changes seldom: names, footers, what stands behind the end. What was durable
+    /// when the look began is in the view when it ends.
+    ///
+    /// Costs a listing of the directory, some system calls, and more where something is amiss.
+    ///
+    /// # Errors
+    /// As [`FollowedShard::look`].
+    pub fn look_closely(&mut self) -> Result<Look, OpenError> {
+        self.looks = 0;
+        // Listed first: what is before a segment that has its name has landed.
+        let names = self.directory.list().map_err(OpenError::io("list", self.directory.path()))?;
+        let mut bases: Vec<_> = names.iter().filter_map(|name| Segment::base_of_name(name)).collect();
+        bases.sort_unstable();
         let mut look = self.go_on()?;
-        if self.looks >= CLOSE_LOOK {
-            self.looks = 0;
-            look = look.max(self.look_closely()?);
+        if names.iter().any(|name| name == SPARE_NAME) && self.needs_spare() {
+            look = look.max(self.enter(SPARE_NAME)?).max(self.go_on()?);
         }
-        Ok(look)
+        self.forget_removed(&bases);
+        self.unsealed.retain(|segment| !seal_if_ended(segment));
+        if self.is_lost || self.is_elsewhere(&bases)? {
+            return Ok(look.max(self.look_again()?));
+        }
+        Ok(look.max(self.look_behind()?))
     }
 
     /// Takes in blocks and segments for as long as there are any.
@@ -171,25 +191,6 @@ impl FollowedShard {
         let before = self.tail.replace(Tail::new(segment, totals, name));
         self.unsealed.extend(before.map(|tail| Arc::clone(tail.segment())));
         Ok(look)
-    }
-
-    /// Looks at what changes seldom: names, footers, what stands behind the end.
-    fn look_closely(&mut self) -> Result<Look, OpenError> {
-        let list = || self.directory.list().map_err(OpenError::io("list", self.directory.path()));
-        // Listed first: what is before a segment that has its name has landed.
-        let names = list()?;
-        let mut bases: Vec<_> = names.iter().filter_map(|name| Segment::base_of_name(name)).collect();
-        bases.sort_unstable();
-        let mut look = self.go_on()?;
-        if names.iter().any(|name| name == SPARE_NAME) && self.needs_spare() {
-            look = look.max(self.enter(SPARE_NAME)?).max(self.go_on()?);
-        }
-        self.forget_removed(&bases);
-        self.unsealed.retain(|segment| !seal_if_ended(segment));
-        if self.is_lost || self.is_elsewhere(&bases)? {
-            return Ok(look.max(self.look_again()?));
-        }
-        Ok(look.max(self.look_behind()?))
     }
 
     /// Whether a spare may be more than that: the writer may have died before it named it.
