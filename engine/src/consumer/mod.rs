@@ -8,6 +8,7 @@
 //!
 //! All of them read from memory, mappings and files, on the reader's own thread, and never touch a producer or a lane.
 
+mod contents;
 mod cursor;
 mod files;
 mod filter;
@@ -27,8 +28,11 @@ mod subscription;
 mod sweep;
 mod wait;
 
+#[cfg(test)]
+pub(crate) use contents::Contents;
+pub use contents::{KindSummary, SessionSummary};
 pub use cursor::CursorFault;
-pub use files::{Damage, LogFiles, SegmentSummary, SessionSummary, Verification};
+pub use files::{Damage, LogFiles, SegmentSummary, Verification};
 pub use filter::{CompiledFilter, Filter, FilterBuilder, FilterError, json_path_get};
 pub use follow::{FollowStart, LogFollower};
 pub use gap::{Gap, GapReason};

@@ -73,6 +73,13 @@ pub(crate) struct Turn {
     pub(crate) moved: bool,
 }
 
+/// What the background has been given and not given back.
+#[derive(Debug, Clone, Copy, Default)]
+struct Chores {
+    runs: bool,
+    tidying_runs: bool,
+}
+
 /// The state of one shard.
 pub(crate) struct Shard<B> {
     control: Arc<ShardControl>,
@@ -81,7 +88,7 @@ pub(crate) struct Shard<B> {
     followers: Followers,
     tasks: Tasks,
     background: B,
-    chore_runs: bool,
+    chores: Chores,
     /// Number of the route that its lanes go by.
     route: u64,
     /// Whether the last look found the log full or poisoned.
@@ -91,7 +98,17 @@ pub(crate) struct Shard<B> {
 impl<B: Background> Shard<B> {
     pub(crate) fn new(control: Arc<ShardControl>, log: Log, background: B) -> Self {
         let (slots, followers, tasks) = (Vec::new(), Followers::default(), Tasks::default());
-        Self { control, log, slots, followers, tasks, background, chore_runs: false, route: 0, was_refusing: false }
+        Self {
+            control,
+            log,
+            slots,
+            followers,
+            tasks,
+            background,
+            chores: Chores::default(),
+            route: 0,
+            was_refusing: false,
+        }
     }
 
     /// One turn at `now` (nanoseconds): drains the lanes up to a budget, commits what is due, reaps what has completed,
@@ -185,14 +202,25 @@ impl<B: Background> Shard<B> {
         let done = self.background.done();
         let any = done.is_some();
         if let Some(done) = done {
-            self.chore_runs = false;
-            self.log.chore_done(done, now);
+            self.take_done(done, now);
         }
         if let Some(chore) = self.log.next_chore() {
-            self.chore_runs = true;
+            self.chores.runs = true;
+            self.background.run(chore);
+        }
+        if let Some(chore) = self.log.next_tidying() {
+            self.chores.tidying_runs = true;
             self.background.run(chore);
         }
         any
+    }
+
+    fn take_done(&mut self, done: ChoreDone, now: u64) {
+        match done.is_tidying() {
+            true => self.chores.tidying_runs = false,
+            false => self.chores.runs = false,
+        }
+        self.log.chore_done(done, now);
     }
 
     /// Returns whether the log began or ceased to refuse events. A poisoned log closes its lanes.
@@ -211,9 +239,9 @@ impl<B: Background> Shard<B> {
         self.tasks.run(turn.drained > 0, clock)
     }
 
-    /// Whether a chore is on its way: the host has to keep its background going.
+    /// Whether a chore is on its way that the log may be waiting for.
     pub(crate) fn has_chore(&self) -> bool {
-        self.chore_runs
+        self.chores.runs
     }
 
     /// Whether anybody follows the shard live.
@@ -260,12 +288,9 @@ impl<B: Background> Shard<B> {
         self.slots.iter().for_each(LaneSlot::close);
         // From here on a producer either sees its lane closed after publishing, or has published before.
         fence::all_threads();
-        while self.chore_runs {
+        while self.chores.runs || self.chores.tidying_runs {
             match self.background.done() {
-                Some(done) => {
-                    self.chore_runs = false;
-                    self.log.chore_done(done, clock());
-                }
+                Some(done) => self.take_done(done, clock()),
                 None => self.log.wait(self.control.doorbell(), Duration::from_millis(1)),
             }
         }

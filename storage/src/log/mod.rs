@@ -10,15 +10,20 @@
 
 mod append;
 mod batching;
+mod blocks;
 mod chore;
 mod directory;
+mod gaps;
 mod options;
 mod pipeline;
 mod pool;
 mod recover;
+mod rewrite;
 mod roll;
 mod run;
 mod scan;
+mod seal;
+mod seek;
 mod segment;
 mod span;
 #[cfg(test)]
@@ -35,6 +40,7 @@ pub(crate) use roll::SPARE_NAME;
 pub use run::{Expired, Place, Run};
 pub use scan::{FoundSegment, OpenError, Scan, scan};
 pub(crate) use scan::{begin_segment, read_footer};
+pub use seek::SessionSeek;
 pub use segment::{BlockPlace, Segment};
 pub use span::{Grain, Span};
 pub use view::{LogView, Poison};

@@ -8,3 +8,5 @@ mod faults;
 mod follow;
 mod harness;
 mod runs;
+mod sealing;
+mod trimming;

@@ -14,11 +14,13 @@
 //! A look at a log where nothing happens costs two system calls: a read of the page where the next block would be, and an
 //! attempt to open the next segment, whose name is known. Every [`CLOSE_LOOK`]th look lists the directory besides.
 
+mod settling;
 mod suspicion;
 mod tail;
 
 use std::sync::Arc;
 
+use self::settling::Settling;
 use self::suspicion::Suspicion;
 use self::tail::Tail;
 use super::look_through;
@@ -49,8 +51,8 @@ pub struct FollowedShard {
     view: Arc<LogView>,
     /// Where blocks come; none where the last segment is sealed, or there is none.
     tail: Option<Tail>,
-    /// Segments before it whose footer has not been seen.
-    unsealed: Vec<Arc<Segment>>,
+    /// Segments before it that have not got their last form.
+    settling: Settling,
     suspicion: Suspicion,
     /// The files say otherwise than the view.
     is_lost: bool,
@@ -66,13 +68,17 @@ impl FollowedShard {
     pub fn open(directory: Arc<dyn Directory>, log_id: LogId, shard: u16) -> Result<Self, OpenError> {
         let scan = look_through(&directory, log_id, shard)?;
         let end = scan.end();
-        let mut unsealed = scan.segments.iter().filter(|found| found.segment.footer().is_none());
-        let tail = unsealed.next_back().map(Tail::of);
-        let unsealed = unsealed.map(|found| Arc::clone(&found.segment)).collect();
+        let tail = scan.segments.last().filter(|last| last.segment.footer().is_none()).map(Tail::of);
+        // Behind what a repair found to be lost at its end, nothing is written to a segment any more.
+        let tail = tail.filter(|tail| tail.segment().end_sequence() == end);
+        let mut settling = Settling::default();
+        let is_tail = |segment: &Arc<Segment>| tail.as_ref().is_some_and(|tail| Arc::ptr_eq(tail.segment(), segment));
+        let before = scan.segments.iter().map(|found| &found.segment).filter(|segment| !is_tail(segment));
+        before.filter(|segment| Settling::concerns(segment)).for_each(|segment| settling.add(segment));
         let segments = scan.segments.into_iter().map(|FoundSegment { segment, .. }| segment).collect();
         let view = LogView::new(log_id, shard, end, segments, None);
         let suspicion = Suspicion::default();
-        Ok(Self { directory, log_id, shard, view, tail, unsealed, suspicion, is_lost: false, looks: 0 })
+        Ok(Self { directory, log_id, shard, view, tail, settling, suspicion, is_lost: false, looks: 0 })
     }
 
     /// The view. It moves at each look, and another takes its place where a look says so.
@@ -108,7 +114,7 @@ impl FollowedShard {
             look = look.max(self.enter(SPARE_NAME)?).max(self.go_on()?);
         }
         self.forget_removed(&bases);
-        self.unsealed.retain(|segment| !seal_if_ended(segment));
+        self.settling.look(&self.view, |name| begin_segment(&self.directory, self.log_id, self.shard, name));
         if self.is_lost || self.is_elsewhere(&bases)? {
             return Ok(look.max(self.look_again()?));
         }
@@ -146,8 +152,9 @@ impl FollowedShard {
         let look = if grown { Look::Grown } else { Look::Same };
         match footer {
             None => Ok(look),
-            Some(footer) if tail.ends_as(&footer) => {
-                tail.segment().seal(footer);
+            Some((footer, filter)) if tail.ends_as(&footer) => {
+                tail.segment().seal(footer, filter);
+                self.settling.add(tail.segment());
                 self.tail = None;
                 Ok(look)
             }
@@ -189,7 +196,7 @@ impl FollowedShard {
             Look::Replaced
         };
         let before = self.tail.replace(Tail::new(segment, totals, name));
-        self.unsealed.extend(before.map(|tail| Arc::clone(tail.segment())));
+        before.iter().for_each(|tail| self.settling.add(tail.segment()));
         Ok(look)
     }
 
@@ -205,7 +212,7 @@ impl FollowedShard {
         for (gone, next) in segments.iter().zip(segments.iter().skip(1)).take_while(|(gone, _)| gone.base() < first) {
             self.view.set_trimmed(next.base());
             self.view.remove_segment(gone.base());
-            self.unsealed.retain(|segment| segment.base() != gone.base());
+            self.settling.forget(gone);
         }
     }
 
@@ -257,18 +264,6 @@ impl Look {
             Self::Replaced => 2,
         }
     }
-}
-
-/// Seals the segment if its file says so. One that cannot be read is read as it is.
-fn seal_if_ended(segment: &Arc<Segment>) -> bool {
-    let footer = segment
-        .file()
-        .length()
-        .and_then(|length| read_footer(segment.file(), segment.header(), length))
-        .ok()
-        .flatten()
-        .filter(|footer| footer.end_sequence == segment.end_sequence() && footer.data_end == segment.data_end());
-    footer.map(|footer| segment.seal(footer)).is_some()
 }
 
 fn path_of(directory: &dyn Directory, segment: &Segment) -> String {

@@ -51,10 +51,10 @@ fn verify_names_the_damaged_place() {
     let text = String::from_utf8(expect(run(&["verify", &log]), 5).stdout).expect("text");
     assert!(text.starts_with("damaged: shard 0, ") && text.contains("offset 4096"), "{text}");
 
-    for command in ["ls", "replay"] {
-        let output = expect(run(&[command, &log]), 5);
-        assert!(errors(&output).contains("4096"), "{}", errors(&output));
-    }
+    let output = expect(run(&["replay", &log]), 5);
+    assert!(errors(&output).contains("4096"), "{}", errors(&output));
+    // The index lists the session, whatever has become of its blocks.
+    expect(run(&["ls", &log]), 0);
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl LogFollower {
     fn catch_up(&mut self, mut has_moved: bool) {
         loop {
             for shard in &mut self.shards {
-                match shard.look(&self.eras) {
+                match shard.look(&self.eras, &self.selection) {
                     Ok(moved) => has_moved |= moved,
                     Err(error) => {
                         self.troubles.extend(self.told.damage(Damage::of_open(shard.id(), &error)));
@@ -214,7 +214,7 @@ impl LogFollower {
         let opened = FollowedShard::open(files, self.log_id(), shard);
         Ok(opened.map_err(|error| Damage::of_open(shard, &error)).map(|files| {
             let source = self.start.late_source(files.view(), &self.cursor, shard >= self.first_shards);
-            Followed::new(files, source)
+            Followed::new(files, source.seeking(&self.selection))
         }))
     }
 
@@ -234,7 +234,7 @@ impl LogFollower {
                     .collect::<ConsumerResult<Vec<_>>>()?
             }
         };
-        self.shards.iter_mut().zip(sources).for_each(|(shard, source)| shard.start(source));
+        self.shards.iter_mut().zip(sources).for_each(|(shard, source)| shard.start(source.seeking(&self.selection)));
         self.start = start;
         Ok(())
     }

@@ -49,32 +49,36 @@ impl Followed {
     ///
     /// An era that is known begins behind all that is durable before it: a shard that does not go that far yet is looked at
     /// closely, and what is not in it then is lost.
-    pub(super) fn look(&mut self, eras: &Eras) -> Result<bool, OpenError> {
+    pub(super) fn look(&mut self, eras: &Eras, selection: &Selection) -> Result<bool, OpenError> {
         let last = eras.iter().count().checked_sub(1).and_then(|before| eras.end_of(before, self.id()));
-        let has_come = self.take_in(FollowedShard::look)?;
+        let has_come = self.take_in(selection, FollowedShard::look)?;
         match last.is_some_and(|start| self.view().appended() < start) {
-            true => Ok(self.take_in(FollowedShard::look_closely)? || has_come),
+            true => Ok(self.take_in(selection, FollowedShard::look_closely)? || has_come),
             false => Ok(has_come),
         }
     }
 
-    fn take_in(&mut self, look: impl FnOnce(&mut FollowedShard) -> Result<Look, OpenError>) -> Result<bool, OpenError> {
+    fn take_in(
+        &mut self,
+        selection: &Selection,
+        look: impl FnOnce(&mut FollowedShard) -> Result<Look, OpenError>,
+    ) -> Result<bool, OpenError> {
         match look(&mut self.files)? {
             Look::Same => Ok(false),
             Look::Grown => Ok(true),
             Look::Replaced => {
-                self.go_on_in_new_view();
+                self.go_on_in_new_view(selection);
                 Ok(true)
             }
         }
     }
 
-    fn go_on_in_new_view(&mut self) {
+    fn go_on_in_new_view(&mut self, selection: &Selection) {
         self.has_failed = false;
         let place = self.source.place(self.source.next_sequence());
         let view = self.files.view();
         if let Ok(source) = Source::resume(view, place, Visibility::Appended) {
-            self.source = source;
+            self.source = source.seeking(selection);
             return;
         }
         // The run that was being read is gone. What is left of the log goes on where it was, or further on.
@@ -84,7 +88,7 @@ impl Followed {
         if from < to {
             self.ready.push_back(Err(Gap { shard_id: self.id(), from, to, reason }));
         }
-        self.source = Source::at(view, next, Visibility::Appended);
+        self.source = Source::at(view, next, Visibility::Appended).seeking(selection);
     }
 
     /// Whether there is anything to hand out, or to look at.

@@ -319,3 +319,26 @@ fn places_are_of_the_run_that_wrote() {
     assert_eq!(new, second.view().place(Sequence::new(9)));
     assert_eq!(follower.shard.view().resume(old).map(Sequence::get), Ok(5));
 }
+
+#[test]
+fn indexes_and_dense_copies_take_the_place_of_what_was_followed() {
+    let disk = whole_disk(9);
+    let mut machine = Machine::start(&disk, 13).expect("opens");
+    let mut shard = follow(&disk);
+    for number in 0..40 {
+        machine.write(number..number + 1, 1);
+        shard.look().expect("looks");
+    }
+    machine.close();
+    for _ in 0..16 * CLOSE_LOOK {
+        shard.look().expect("looks");
+    }
+    let forms = |view: &crate::log::LogView| {
+        view.segments().iter().map(|segment| (segment.base(), segment.data_end(), segment.footer().copied())).collect()
+    };
+    let (followed, found): (Vec<_>, Vec<_>) = (forms(shard.view()), forms(follow(&disk).view()));
+    assert_eq!(followed, found);
+    assert!(found.iter().all(|(_, _, footer)| footer.is_some_and(|footer| footer.index.is_some())));
+    assert!(found.len() > 2 && found[0].1 == 2 * 4096, "a dense copy");
+    assert_eq!(crate::log::tests::harness::check_all(shard.view(), 1), 40);
+}
