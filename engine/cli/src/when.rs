@@ -1,7 +1,7 @@
 //! Times as a person writes them: RFC 3339, a date, `now`, or a while ago (`-5m`).
 
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -45,6 +45,13 @@ impl FromStr for When {
     }
 }
 
+/// A length of time as a person writes it: 5s, 500ms, 1m30s.
+pub(crate) fn parse_length(text: &str) -> Result<Duration, String> {
+    let length: SignedDuration =
+        text.parse().map_err(|error| format!("{error}; a length of time is written 5s, 500ms, 1m"))?;
+    Duration::try_from(length).map_err(|_| "a length of time is not negative".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +69,14 @@ mod tests {
         assert_eq!(at("2023-11-14T23:13:20+01:00"), Ok(NOW));
         assert_eq!(at("2023-11-14T22:13:20.000000001"), Ok(NOW + 1));
         assert_eq!(at("2023-11-14"), Ok(NOW - (22 * 3600 + 13 * 60 + 20) * 1_000_000_000));
+    }
+
+    #[test]
+    fn lengths_of_time_have_units() {
+        assert_eq!(parse_length("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(parse_length("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_length("500ms"), Ok(Duration::from_millis(500)));
+        assert!(["5", "-5s", "soon", ""].iter().all(|text| parse_length(text).is_err()));
     }
 
     #[test]

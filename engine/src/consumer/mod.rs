@@ -8,6 +8,7 @@
 //!
 //! All of them read from memory, mappings and files, on the reader's own thread, and never touch a producer or a lane.
 
+mod activity;
 mod contents;
 mod cursor;
 mod files;

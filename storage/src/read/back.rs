@@ -7,7 +7,7 @@ use crate::log::LogView;
 
 impl LogView {
     /// Sequence of the first record of the block that holds the record before `end`: from there to `end` a reader gets one
-    /// block, or what is there of it. `None` if that record is gone.
+    /// block, or what is there of it, or a gap. `None` if that record is gone.
     ///
     /// Costs a search; for a segment that was sealed before this process opened it about 1 us for each of its blocks at
     /// the first call.
@@ -30,6 +30,10 @@ impl LogView {
                     None => segment.known_end()?.min(last),
                 };
                 return Ok(Some(first.max(self.trimmed())));
+            }
+            if self.hole_at(last).is_some() {
+                let before = self.segment_of(last).map_or(self.trimmed(), |segment| segment.end_sequence());
+                return Ok(Some(before.max(self.trimmed())));
             }
             if last >= self.appended() {
                 return Ok(None);
