@@ -31,9 +31,10 @@ pub use config::{
 };
 pub use consumer::{
     Batches, BlockingSubscription, CompiledFilter, ConsumeRequest, ConsumeResponse, CursorFault, Damage, EventBatch,
-    Events, Filter, FilterBuilder, FilterError, Gap, GapReason, KindSummary, LogFiles, NamedCursor, Ordering,
-    PacedReplay, Pacer, PacingError, ParseSpeedError, Replay, ReplayRequest, SegmentSummary, SessionSummary,
-    ShardFailure, SlowReader, Speed, Start, SubscribeRequest, Subscription, Verification, json_path_get,
+    Events, Filter, FilterBuilder, FilterError, FollowStart, Gap, GapReason, KindSummary, LogFiles, LogFollower,
+    NamedCursor, Ordering, PacedReplay, Pacer, PacingError, ParseSpeedError, Replay, ReplayRequest, SegmentSummary,
+    SessionSummary, ShardFailure, SlowReader, Speed, Start, SubscribeRequest, Subscription, Verification,
+    json_path_get,
 };
 pub use error::{
     AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, IngestionError, IngestionResult,

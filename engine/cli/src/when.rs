@@ -37,7 +37,7 @@ impl When {
 
 /// A length of time as a person writes it: `90s`, `5m`, `1h30m`, `7d`. A day has 24 hours.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let example = |error: jiff::Error| format!("{error}; a length of time is written 90s, 5m, 1h30m, 7d");
+    let example = |error: jiff::Error| format!("{error}; a length of time is written 500ms, 90s, 1h30m, 7d");
     let span: Span = text.parse().map_err(example)?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(example)?;
     Duration::try_from(duration).map_err(|_| "a length of time is not negative".to_owned())
@@ -70,6 +70,14 @@ mod tests {
         assert_eq!(at("2023-11-14T23:13:20+01:00"), Ok(NOW));
         assert_eq!(at("2023-11-14T22:13:20.000000001"), Ok(NOW + 1));
         assert_eq!(at("2023-11-14"), Ok(NOW - (22 * 3600 + 13 * 60 + 20) * 1_000_000_000));
+    }
+
+    #[test]
+    fn lengths_of_time_have_units() {
+        assert_eq!(parse_duration("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(["5", "-5s", "soon", ""].iter().all(|text| parse_duration(text).is_err()));
     }
 
     #[test]

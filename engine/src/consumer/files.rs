@@ -96,7 +96,7 @@ impl LogFiles {
         self.directory.meta().log_id
     }
 
-    /// The directory.
+    /// Its directory.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -231,7 +231,7 @@ impl Verification {
 }
 
 impl Damage {
-    fn of_open(shard: u16, error: &OpenError) -> Self {
+    pub(super) fn of_open(shard: u16, error: &OpenError) -> Self {
         match error {
             OpenError::Corrupt { path, offset, .. } => {
                 Self { shard, segment: path.clone(), offset: *offset, reason: error.to_string() }

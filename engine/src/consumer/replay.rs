@@ -69,7 +69,7 @@ impl ReplayRequest {
         self
     }
 
-    fn selection(&self) -> ConsumerResult<Selection> {
+    pub(super) fn selection(&self) -> ConsumerResult<Selection> {
         let range = match (self.since, self.until) {
             (None, None) => None,
             (since, until) => Some(Filter::time(since.unwrap_or(0)..until.unwrap_or(u64::MAX))),

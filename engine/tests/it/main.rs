@@ -7,6 +7,7 @@ mod contents;
 mod cursors;
 mod failures;
 mod flow;
+mod follow;
 mod gaps;
 mod kill;
 mod lifecycle;

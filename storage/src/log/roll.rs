@@ -15,7 +15,7 @@ use crate::device::{BlockWriter, Directory, SegmentFile};
 use crate::format::{BlockHeader, Epoch, Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader, Sequence};
 
 /// Name of the segment that is prepared and not yet in use.
-pub(super) const SPARE_NAME: &str = "spare.seg";
+pub(crate) const SPARE_NAME: &str = "spare.seg";
 
 /// The segment that blocks are written to.
 #[derive(Debug)]

@@ -113,7 +113,7 @@ pub enum OpenError {
 
 impl OpenError {
     /// A refusal of the file system.
-    pub(super) fn io(operation: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(operation: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { operation, path, source }
     }
@@ -206,6 +206,32 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
     Ok(scan)
 }
 
+/// Opens the segment `name` for reading, without looking at its blocks: what is returned ends behind its header, with the
+/// totals of that. `None` if there is no such file, or a spare that is not in use.
+///
+/// # Errors
+/// [`OpenError`].
+pub(crate) fn begin_segment(
+    directory: &Arc<dyn Directory>,
+    log_id: LogId,
+    shard: u16,
+    name: &str,
+) -> Result<Option<(Arc<Segment>, Footer)>, OpenError> {
+    let scanner = Scanner { directory, log_id, shard, read_only: true };
+    let opened = match name {
+        SPARE_NAME => scanner.open(name, false).map(|opened| scanner.used_spare(opened)),
+        name => scanner.open_segment(name.to_owned(), false).map(Some),
+    };
+    let found = match opened {
+        Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+        opened => opened?,
+    };
+    Ok(found.map(|OpenFile { file, header, header_crc, .. }| {
+        let totals = Footer::of_empty(header.epoch, header.base_sequence, header_crc);
+        (Segment::new(header, file, totals.data_end, totals.end_sequence, Vec::new()), totals)
+    }))
+}
+
 /// A file and its first page.
 struct Opened {
     file: Arc<dyn SegmentFile>,
@@ -284,6 +310,13 @@ impl Scanner<'_> {
                 Err(error) => Err(OpenError::io("read", path)(error)),
             },
         }
+    }
+
+    /// A spare whose header says that it is one of this log's segments.
+    fn used_spare(&self, Opened { file, page, length }: Opened) -> Option<OpenFile> {
+        let (header, header_crc) = SegmentHeader::decode(&page).ok()?;
+        let is_own = (header.log_id, header.shard) == (self.log_id, self.shard);
+        is_own.then(|| OpenFile { name: SPARE_NAME.into(), file, header, header_crc, length })
     }
 
     fn is_acknowledged_spare(&self, file: &Arc<dyn SegmentFile>, length: u64) -> io::Result<bool> {

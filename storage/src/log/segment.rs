@@ -235,6 +235,14 @@ impl Segment {
         self.with_places(sequence, |places, after| places.get(after).copied())
     }
 
+    /// Sequence after the last block whose place is known. Cost as [`Segment::place_of`].
+    ///
+    /// # Errors
+    /// As [`Segment::place_of`].
+    pub(crate) fn known_end(&self) -> io::Result<Sequence> {
+        self.with_places(self.base(), |places, _| places.last().map_or(self.base(), |last| last.end_sequence))
+    }
+
     /// Looks among the places, of which the first `after` start at `sequence` or before.
     fn with_places<T>(&self, sequence: Sequence, look: impl FnOnce(&[BlockPlace], usize) -> T) -> io::Result<T> {
         let mut places = lock(&self.places);

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod depth;
 mod faults;
+mod follow;
 mod harness;
 mod runs;
 mod sealing;

@@ -125,4 +125,9 @@ impl AlignedBytes {
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..self.start + self.length]
     }
+
+    /// Leaves out what is behind the first `length` bytes.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
+    }
 }

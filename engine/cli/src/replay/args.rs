@@ -9,6 +9,11 @@ use crate::select::Selection;
 
 /// Arguments of `tapeline replay`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tapeline replay log --session answer-17 --speed 1  at the pace it was recorded
+  tapeline replay log --session answer-17 --format raw | cmp - answers/answer-17.sse
+  tapeline replay log --since -1h --kind tool_call --format jsonl")]
 pub(crate) struct ReplayArgs {
     /// Directory of the log
     #[arg(value_name = "DIR")]

@@ -40,19 +40,19 @@ struct Opening {
 
 /// Prints events, and learns the names of sessions from the events that open them.
 #[derive(Debug)]
-pub(super) struct Printer {
+pub(crate) struct Printer {
     format: OutputFormat,
     names: HashMap<SessionId, String>,
 }
 
 impl Printer {
     /// A printer of one form.
-    pub(super) fn new(format: OutputFormat) -> Self {
+    pub(crate) fn new(format: OutputFormat) -> Self {
         Self { format, names: HashMap::new() }
     }
 
     /// Prints one event. Events about sessions, which the bus itself writes, are printed as `jsonl` only.
-    pub(super) fn print(&mut self, out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
+    pub(crate) fn print(&mut self, out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
         if event.kind == kinds::SESSION {
             self.learn(event);
             if self.format != OutputFormat::Jsonl {
@@ -66,7 +66,18 @@ impl Printer {
         }
     }
 
-    fn learn(&mut self, event: &StoredEvent) {
+    /// Whether the name of a session is known.
+    pub(crate) fn knows(&self, session: SessionId) -> bool {
+        self.names.contains_key(&session)
+    }
+
+    /// The session is called so.
+    pub(crate) fn name(&mut self, session: SessionId, name: String) {
+        self.names.insert(session, name);
+    }
+
+    /// Learns the name of a session from an event that opens it.
+    pub(crate) fn learn(&mut self, event: &StoredEvent) {
         // Any producer may write an event of this kind: one that names no session is none of this printer's business.
         if let Ok(Opening { name: Some(name) }) = serde_json::from_slice(&event.raw) {
             self.names.insert(event.session, name);

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 
 use tapeline::{ConsumerResult, Pacer, StoredEvent};
 
-pub(crate) use self::args::ReplayArgs;
-use self::form::Printer;
+pub(crate) use self::args::{OutputFormat, ReplayArgs};
+pub(crate) use self::form::Printer;
 use crate::exit::{Exit, Failure, open_log};
 use crate::output::Style;
 

