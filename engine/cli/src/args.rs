@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::completions::{CompletionsArgs, ManArgs};
 use crate::cursor::CursorArgs;
+use crate::latency::LatencyArgs;
 use crate::ls::LsArgs;
 use crate::record::RecordArgs;
 use crate::replay::ReplayArgs;
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Print the events of a log, in order
     Replay(ReplayArgs),
+    /// Measure time to first token, gaps between tokens, lengths and rates
+    Latency(LatencyArgs),
     /// Read and check every block of a log
     #[command(after_help = VERIFY_HELP)]
     Verify(DirectoryArgs),

@@ -8,6 +8,7 @@ mod cursor;
 mod exit;
 mod human;
 mod info;
+mod latency;
 mod ls;
 mod output;
 mod progress;
@@ -58,6 +59,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Ls(ls) => ls::run(ls),
         Command::Show(show) => show::run(show),
         Command::Replay(replay) => replay::run(replay),
+        Command::Latency(latency) => latency::run(latency),
         Command::Verify(verify) => verify::run(verify),
         Command::Trim(trim) => trim::run(trim),
         Command::Info(info) => info::run(info),
