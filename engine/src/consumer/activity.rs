@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn events_of_a_block_are_spread_over_its_time_and_none_is_lost() {
-        let span = |events, first_timestamp, last_timestamp| Span {
+        let span = |events: u64, first_timestamp, last_timestamp| Span {
             first: Sequence::new(7),
             end: Sequence::new(7 + events),
             first_timestamp,
