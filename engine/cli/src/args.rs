@@ -12,6 +12,7 @@ use crate::replay::ReplayArgs;
 use crate::show::ShowArgs;
 use crate::stats::StatsArgs;
 use crate::tail::TailArgs;
+use crate::trim::TrimArgs;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     /// Read and check every block of a log
     #[command(after_help = VERIFY_HELP)]
     Verify(DirectoryArgs),
+    /// Remove the oldest segments of a log
+    Trim(TrimArgs),
     /// Show what a log is made of, and what would write it here
     #[command(after_help = INFO_HELP)]
     Info(DirectoryArgs),

@@ -16,8 +16,10 @@ mod replay;
 mod select;
 mod show;
 mod signal;
+mod size;
 mod stats;
 mod tail;
+mod trim;
 mod verify;
 mod when;
 
@@ -57,6 +59,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Show(show) => show::run(show),
         Command::Replay(replay) => replay::run(replay),
         Command::Verify(verify) => verify::run(verify),
+        Command::Trim(trim) => trim::run(trim),
         Command::Info(info) => info::run(info),
         Command::Stats(stats) => stats::run(stats),
         Command::Cursor(cursor) => cursor::run(cursor),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{Span, SpanRelativeTo, Timestamp};
 
 /// A time: nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +18,7 @@ impl When {
             return Ok(Self(now));
         }
         if let Some(ago) = text.strip_prefix('-') {
-            let ago: SignedDuration =
-                ago.parse().map_err(|error| format!("{error}; a while ago is written -90s, -5m, -1h30m, -2d"))?;
+            let ago = parse_duration(ago).map_err(|error| format!("{error}, and with - in front for a while ago"))?;
             let ago = u64::try_from(ago.as_nanos()).map_err(|_| "longer ago than times go back".to_owned())?;
             return Ok(Self(now.saturating_sub(ago)));
         }
@@ -36,6 +35,14 @@ impl When {
     }
 }
 
+/// A length of time as a person writes it: `90s`, `5m`, `1h30m`, `7d`. A day has 24 hours.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let example = |error: jiff::Error| format!("{error}; a length of time is written 500ms, 90s, 1h30m, 7d");
+    let span: Span = text.parse().map_err(example)?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(example)?;
+    Duration::try_from(duration).map_err(|_| "a length of time is not negative".to_owned())
+}
+
 impl FromStr for When {
     type Err = String;
 
@@ -43,13 +50,6 @@ impl FromStr for When {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "this machine's clock is before 1970")?;
         Self::at(text, u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
     }
-}
-
-/// A length of time as a person writes it: 5s, 500ms, 1m30s.
-pub(crate) fn parse_length(text: &str) -> Result<Duration, String> {
-    let length: SignedDuration =
-        text.parse().map_err(|error| format!("{error}; a length of time is written 5s, 500ms, 1m"))?;
-    Duration::try_from(length).map_err(|_| "a length of time is not negative".to_owned())
 }
 
 #[cfg(test)]
@@ -65,6 +65,7 @@ mod tests {
         assert_eq!(at("-5m"), Ok(NOW - 300_000_000_000));
         assert_eq!(at("-1h30m"), Ok(NOW - 5_400_000_000_000));
         assert_eq!(at("-1.5s"), Ok(NOW - 1_500_000_000));
+        assert_eq!(at("-2d"), Ok(NOW - 172_800_000_000_000));
         assert_eq!(at("2023-11-14T22:13:20Z"), Ok(NOW));
         assert_eq!(at("2023-11-14T23:13:20+01:00"), Ok(NOW));
         assert_eq!(at("2023-11-14T22:13:20.000000001"), Ok(NOW + 1));
@@ -73,10 +74,10 @@ mod tests {
 
     #[test]
     fn lengths_of_time_have_units() {
-        assert_eq!(parse_length("5s"), Ok(Duration::from_secs(5)));
-        assert_eq!(parse_length("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_length("500ms"), Ok(Duration::from_millis(500)));
-        assert!(["5", "-5s", "soon", ""].iter().all(|text| parse_length(text).is_err()));
+        assert_eq!(parse_duration("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(["5", "-5s", "soon", ""].iter().all(|text| parse_duration(text).is_err()));
     }
 
     #[test]

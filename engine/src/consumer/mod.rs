@@ -38,7 +38,7 @@ pub use filter::{CompiledFilter, Filter, FilterBuilder, FilterError, json_path_g
 pub use follow::{FollowStart, LogFollower};
 pub use gap::{Gap, GapReason};
 pub use named::NamedCursor;
-pub(crate) use named::{list as list_cursors, save as save_cursor};
+pub(crate) use named::{CursorStore, list as list_cursors, pins, save as save_cursor};
 pub use pacing::{PacedReplay, Pacer, PacingError, ParseSpeedError, Speed};
 pub(crate) use poll::poll;
 pub(crate) use readers::Readers;

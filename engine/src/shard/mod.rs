@@ -26,7 +26,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tapeline_storage::format::BLOCK_BYTES_MAX;
+use tapeline_storage::format::{BLOCK_BYTES_MAX, Sequence};
 use tapeline_storage::log::{Chore, ChoreDone, Log};
 
 use control::Arrivals;
@@ -73,11 +73,15 @@ pub(crate) struct Turn {
     pub(crate) moved: bool,
 }
 
-/// What the background has been given and not given back.
+/// What is under way beside the turns.
 #[derive(Debug, Clone, Copy, Default)]
-struct Chores {
-    runs: bool,
+struct Upkeep {
+    /// The background has a chore.
+    chore_runs: bool,
+    /// The background has a tidying chore.
     tidying_runs: bool,
+    /// What the log was last asked to give up.
+    trimmed_to: Sequence,
 }
 
 /// The state of one shard.
@@ -88,7 +92,7 @@ pub(crate) struct Shard<B> {
     followers: Followers,
     tasks: Tasks,
     background: B,
-    chores: Chores,
+    upkeep: Upkeep,
     /// Number of the route that its lanes go by.
     route: u64,
     /// Whether the last look found the log full or poisoned.
@@ -105,7 +109,7 @@ impl<B: Background> Shard<B> {
             followers,
             tasks,
             background,
-            chores: Chores::default(),
+            upkeep: Upkeep::default(),
             route: 0,
             was_refusing: false,
         }
@@ -204,12 +208,18 @@ impl<B: Background> Shard<B> {
         if let Some(done) = done {
             self.take_done(done, now);
         }
+        let trim_to = self.control.trim_to();
+        if trim_to > self.upkeep.trimmed_to {
+            self.upkeep.trimmed_to = trim_to;
+            self.log.trim(trim_to);
+            self.control.notify();
+        }
         if let Some(chore) = self.log.next_chore() {
-            self.chores.runs = true;
+            self.upkeep.chore_runs = true;
             self.background.run(chore);
         }
-        if let Some(chore) = self.log.next_tidying() {
-            self.chores.tidying_runs = true;
+        if let Some(chore) = self.log.next_tidying(now) {
+            self.upkeep.tidying_runs = true;
             self.background.run(chore);
         }
         any
@@ -217,8 +227,8 @@ impl<B: Background> Shard<B> {
 
     fn take_done(&mut self, done: ChoreDone, now: u64) {
         match done.is_tidying() {
-            true => self.chores.tidying_runs = false,
-            false => self.chores.runs = false,
+            true => self.upkeep.tidying_runs = false,
+            false => self.upkeep.chore_runs = false,
         }
         self.log.chore_done(done, now);
     }
@@ -241,7 +251,7 @@ impl<B: Background> Shard<B> {
 
     /// Whether a chore is on its way that the log may be waiting for.
     pub(crate) fn has_chore(&self) -> bool {
-        self.chores.runs
+        self.upkeep.chore_runs
     }
 
     /// Whether anybody follows the shard live.
@@ -288,7 +298,7 @@ impl<B: Background> Shard<B> {
         self.slots.iter().for_each(LaneSlot::close);
         // From here on a producer either sees its lane closed after publishing, or has published before.
         fence::all_threads();
-        while self.chores.runs || self.chores.tidying_runs {
+        while self.upkeep.chore_runs || self.upkeep.tidying_runs {
             match self.background.done() {
                 Some(done) => self.take_done(done, clock()),
                 None => self.log.wait(self.control.doorbell(), Duration::from_millis(1)),

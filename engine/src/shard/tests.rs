@@ -21,6 +21,7 @@ use crate::producer::{Producer, ProducerOptions, Ticket};
 mod books;
 mod moves;
 mod readers;
+mod retention;
 
 const LOG: LogId = LogId([9; 16]);
 const SESSIONS: u64 = 4;

@@ -176,9 +176,10 @@ impl Log {
     }
 
     /// Work that blocks and that nothing waits for, to be run on a thread that has time; one at a time, beside a chore, each
-    /// to be answered by [`Log::chore_done`].
-    pub fn next_tidying(&mut self) -> Option<Chore> {
-        self.pipeline.as_mut()?.next_tidying()
+    /// to be answered by [`Log::chore_done`]. Indexes come once no block has had to wait for the device for
+    /// [`LogOptions::CALM_NS`].
+    pub fn next_tidying(&mut self, now: u64) -> Option<Chore> {
+        self.pipeline.as_mut()?.next_tidying(now)
     }
 
     /// Whether there is no tidying to do, and none is under way.

@@ -89,6 +89,15 @@ impl Chore {
         Self(Work::Remove { directory: Arc::clone(directory), name })
     }
 
+    pub(super) fn is_trimming(&self) -> bool {
+        matches!(self.0, Work::Trim { .. })
+    }
+
+    /// Whether it is for a segment that begins before `to`.
+    pub(super) fn is_tidying_below(&self, to: Sequence) -> bool {
+        matches!(&self.0, Work::Tidy { segment, .. } if segment.base() < to)
+    }
+
     /// Does the work. Blocks for as long as the file system takes.
     pub fn run(self) -> ChoreDone {
         match self.0 {

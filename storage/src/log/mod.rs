@@ -28,6 +28,7 @@ mod segment;
 mod span;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod view;
 
 pub use append::Log;
@@ -43,4 +44,5 @@ pub(crate) use scan::{begin_segment, read_footer};
 pub use seek::SessionSeek;
 pub use segment::{BlockPlace, Segment};
 pub use span::{Grain, Span};
+pub use trim::trim_at_rest;
 pub use view::{LogView, Poison};

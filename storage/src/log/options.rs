@@ -58,6 +58,9 @@ impl LogOptions {
     /// How long after a full disk was met the next attempt is made: 100 ms.
     pub const FULL_RETRY_NS: u64 = 100_000_000;
 
+    /// How long no block has had to wait for the device before segments get their indexes: 100 ms.
+    pub const CALM_NS: u64 = 100_000_000;
+
     /// How long a log that closes goes on giving segments their indexes, in nanoseconds.
     pub const CLOSE_TIDYING_NS: u64 = 2_000_000_000;
 

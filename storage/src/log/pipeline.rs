@@ -54,6 +54,8 @@ pub(super) struct Pipeline {
     active: ActiveSegment,
     roller: Roller,
     durability: Durability,
+    /// When a block last had to wait for its turn.
+    waited_at: Option<u64>,
 }
 
 impl Pipeline {
@@ -75,6 +77,7 @@ impl Pipeline {
             active,
             roller: Roller::new(directory, gaps, options),
             durability: options.durability,
+            waited_at: None,
         }
     }
 
@@ -186,6 +189,9 @@ impl Pipeline {
             }
             submitted = true;
         }
+        if !self.waiting.is_empty() {
+            self.waited_at = Some(now);
+        }
         retried || submitted
     }
 
@@ -251,8 +257,10 @@ impl Pipeline {
         self.roller.is_tidy()
     }
 
-    pub(super) fn next_tidying(&mut self) -> Option<Chore> {
-        self.roller.next_tidying()
+    /// What is to be done when there is time, if there is: tidying reads from the device that blocks are waiting for.
+    pub(super) fn next_tidying(&mut self, now: u64) -> Option<Chore> {
+        let is_calm = self.waited_at.is_none_or(|waited| now.saturating_sub(waited) >= LogOptions::CALM_NS);
+        self.roller.next_tidying(is_calm)
     }
 
     /// Gives up the sealed segments that end at `to` or before.

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::chore::{Chore, ChoreDone, Outcome};
-use super::{Durability, LogOptions, LogView, Segment};
+use super::{Durability, LogOptions, LogView, Segment, trim};
 use crate::device::{BlockWriter, Directory, SegmentFile};
 use crate::format::{BlockHeader, Epoch, Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader, Sequence};
 
@@ -178,12 +178,14 @@ impl Roller {
         self.tidyings.is_empty() && !self.tidying_runs
     }
 
-    /// What is to be done when there is time.
-    pub(super) fn next_tidying(&mut self) -> Option<Chore> {
+    /// What is to be done when there is time. Trimming comes first, and does not wait until it `is_calm`: the disk may be
+    /// filling up.
+    pub(super) fn next_tidying(&mut self, is_calm: bool) -> Option<Chore> {
         if self.tidying_runs {
             return None;
         }
-        let chore = self.tidyings.pop_front()?;
+        let trimming = self.tidyings.iter().position(Chore::is_trimming);
+        let chore = self.tidyings.remove(trimming.or(is_calm.then_some(0))?)?;
         self.tidying_runs = true;
         Some(chore)
     }
@@ -195,10 +197,10 @@ impl Roller {
 
     /// Gives up the sealed segments that end at `to` or before, the oldest first; the active one stays.
     pub(super) fn trim(&mut self, view: &LogView, to: Sequence) {
-        let ends = |segment: &Arc<Segment>| segment.footer().is_some() && segment.end_sequence() <= to;
-        let Some(last) = view.segments().into_iter().take_while(ends).last() else { return };
-        let to = last.end_sequence().min(view.durable());
+        let Some(to) = trim::cut(view, to) else { return };
         let names = view.trim(to);
+        // A copy would bring a removed segment back.
+        self.tidyings.retain(|chore| !chore.is_tidying_below(to));
         self.gaps.trim(to);
         let gaps = self.gaps.clone();
         // The next change is written to the other slot.
@@ -258,7 +260,7 @@ impl Roller {
         let until = clock().saturating_add(LogOptions::CLOSE_TIDYING_NS);
         while view.poison().is_none()
             && clock() < until
-            && let Some(chore) = self.next_tidying()
+            && let Some(chore) = self.next_tidying(true)
         {
             let done = chore.run();
             self.chore_done(view, done, 0);

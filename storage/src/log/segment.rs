@@ -154,6 +154,11 @@ impl Segment {
         self.ending.get().map(|ending| &ending.footer)
     }
 
+    /// Bytes of the file that hold something: of a sealed segment its length.
+    pub fn file_bytes(&self) -> u64 {
+        self.footer().map_or_else(|| self.data_end(), |footer| footer.offset() + PAGE_BYTES as u64)
+    }
+
     /// Whether events of the session may be in the segment: false is certain.
     pub(crate) fn may_hold(&self, session: SessionId) -> bool {
         self.ending.get().is_none_or(|ending| ending.filter.may_hold(session))

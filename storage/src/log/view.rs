@@ -167,6 +167,11 @@ impl LogView {
         segments.get(after.checked_sub(1)?).cloned()
     }
 
+    /// The segment behind the one that starts at `base`.
+    pub(crate) fn segment_after(&self, base: Sequence) -> Option<Arc<Segment>> {
+        lock(&self.segments).iter().find(|segment| segment.base() > base).cloned()
+    }
+
     /// The end of the hole that `sequence` lies in: sequences that a repair found to be lost, between a sealed segment and
     /// what follows.
     pub(crate) fn hole_at(&self, sequence: Sequence) -> Option<Sequence> {

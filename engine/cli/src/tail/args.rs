@@ -36,7 +36,7 @@ pub(crate) struct TailArgs {
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) events: Option<u64>,
     /// End when no selected event has come for so long: 5s, 500ms, 1m
-    #[arg(long, value_name = "TIME", value_parser = when::parse_length)]
+    #[arg(long, value_name = "TIME", value_parser = when::parse_duration)]
     pub(crate) exit_idle: Option<Duration>,
     #[command(flatten)]
     pub(crate) selection: Selection,

@@ -12,3 +12,4 @@ mod run;
 mod show;
 mod stats;
 mod tail;
+mod trim;

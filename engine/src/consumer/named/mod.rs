@@ -11,7 +11,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tapeline_storage::format::LogId;
+use tapeline_storage::format::{LogId, Sequence};
 use tapeline_storage::log::LogView;
 use tapeline_storage::read::{LogReader, Step};
 
@@ -20,6 +20,7 @@ pub(crate) use store::CursorStore;
 use super::cursor::Cursor;
 use crate::error::{ConsumerError, ConsumerResult};
 use crate::parts::BusParts;
+use crate::retention::Pin;
 use crate::timestamp::Clock;
 
 /// A named cursor, and how far it is behind what can be read.
@@ -69,14 +70,33 @@ fn list_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerR
     Ok(named)
 }
 
+/// Where each named cursor stands in each shard. One that cannot be used any more holds nothing.
+pub(crate) fn pins(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Vec<Pin>> {
+    let mut pins = Vec::new();
+    for name in store.names()? {
+        // One that was removed meanwhile is none.
+        let Some(cursor) = store.load(&name)?.and_then(|text| Cursor::decode(&text, log).ok()) else { continue };
+        for view in views {
+            let next = next_unread(&cursor, view).unwrap_or_default();
+            pins.push(Pin { cursor: name.clone(), shard: view.shard(), next });
+        }
+    }
+    Ok(pins)
+}
+
+/// The first event of a shard that was not read by whoever is at the cursor. `None` where the log cannot tell any more.
+fn next_unread(cursor: &Cursor, view: &LogView) -> Option<Sequence> {
+    let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
+    let unread = cursor.first_unread(view.shard()).unwrap_or_default();
+    view.resume(place).ok().map(|next| next.min(unread))
+}
+
 fn measure(log: LogId, views: &[Arc<LogView>], name: String, text: String) -> ConsumerResult<NamedCursor> {
     let mut named = NamedCursor { name, cursor: text, lag_events: 0, lag_bytes: 0, lag: Duration::ZERO };
     // What cannot be used any more is behind everything.
     let cursor = Cursor::decode(&named.cursor, log).unwrap_or_default();
     for view in views {
-        let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
-        let unread = cursor.first_unread(view.shard()).unwrap_or_default();
-        let next = view.resume(place).map_or(view.trimmed(), |next| next.min(unread)).max(view.trimmed());
+        let next = next_unread(&cursor, view).unwrap_or_default().max(view.trimmed());
         named.lag_events += view.appended().since(next);
         named.lag_bytes += view.bytes_since(next).map_err(|error| ConsumerError::CursorStore {
             name: named.name.clone(),

@@ -91,7 +91,7 @@ impl Machine {
         if let Some(chore) = self.log.next_chore() {
             self.log.chore_done(chore.run(), self.now);
         }
-        if let Some(chore) = self.log.next_tidying() {
+        if let Some(chore) = self.log.next_tidying(self.now) {
             self.log.chore_done(chore.run(), self.now);
         }
     }
