@@ -16,6 +16,11 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// A number of things: 1 event, 2 events.
+pub(crate) fn some(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// Bytes in the largest unit of which there is one: 999 B, 1.2 KiB, 34 GiB.
 pub(crate) fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -93,6 +98,7 @@ mod tests {
     #[test]
     fn numbers_have_the_form_that_fits_their_size() {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([some(1, "event"), some(1200, "event")], ["1 event", "1,200 events"]);
         assert_eq!(
             [0, 1023, 1024, 10_240, 1_048_575, 1 << 20, 34 << 30, u64::MAX].map(bytes),
             ["0 B", "1023 B", "1.0 KiB", "10 KiB", "1.0 MiB", "1.0 MiB", "34 GiB", "16 EiB"]

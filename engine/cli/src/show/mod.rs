@@ -80,7 +80,7 @@ impl Profile {
             ("last", self.last.clone()),
             ("duration", human::duration(self.duration_ns)),
             ("events", human::count(self.events)),
-            ("bytes", format!("{} ({})", human::count(self.bytes), human::bytes(self.bytes))),
+            ("bytes", human::bytes(self.bytes)),
             ("rate", human::rate(self.events, self.duration_ns)),
         ];
         for (name, value) in facts {

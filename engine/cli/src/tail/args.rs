@@ -20,14 +20,13 @@ Examples:
   tapeline tail log --from start --exit-idle 5s      all there is, until nothing has come for 5 s
   tapeline tail log --session answer-17 -n 1 --format raw
 
-It may be started before, while and after the log is written, and goes on when its writer is restarted. What is printed is
-durable. It ends with a signal, with status 130, or as --events, --exit-idle and --until say.")]
+It may be started while the log is written or after, and goes on when the writer is restarted. What it prints is durable.
+It ends with a signal, with status 130, or as --events, --exit-idle and --until say.")]
 pub(crate) struct TailArgs {
     /// Directory of the log
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// Where to begin: start, now, -N (the last N of the selected events), or a time (2026-01-31T12:00:00Z, -5m)
-    /// [default: --since, or now]
+    /// Where to begin: start, now, -N (the last N of what is selected), -5m, a time [default: --since, or now]
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub(crate) from: Option<From>,
     /// What to print of an event
