@@ -229,7 +229,7 @@ fn open_directory(path: &Path, config: &EventBusConfig) -> AdapterResult<LogDire
 }
 
 /// Random bytes of the operating system; without them, of the clock and an address.
-fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if getrandom::fill(&mut bytes).is_err() {
         let mix = xxhash_rust::xxh3::xxh3_128_with_seed(

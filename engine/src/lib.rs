@@ -16,6 +16,7 @@ mod note;
 mod park;
 mod parts;
 mod producer;
+mod restore;
 mod retention;
 mod route;
 mod scaling;
@@ -45,6 +46,7 @@ pub use event::{
 };
 pub use lane::{DropReason, Drops};
 pub use producer::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
+pub use restore::{LogRestore, RestoredEvent};
 pub use retention::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, TrimmedSegment, trim_log};
 /// The version of rkyv that typed payloads are archived with.
 pub use rkyv;

@@ -6,6 +6,7 @@ mod args;
 mod completions;
 mod cursor;
 mod exit;
+mod form;
 mod human;
 mod info;
 mod latency;

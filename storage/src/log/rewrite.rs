@@ -7,7 +7,13 @@ use super::append::OpenBlock;
 use super::seal::write_ending;
 use super::{BlockPlace, Segment};
 use crate::device::{BlockWriter, Directory, SegmentFile};
-use crate::format::{BLOCK_BYTES_MAX, BlockView, Footer, IndexBuilder, RECORD_ALIGN, SegmentHeader, Sequence};
+use crate::format::{
+    BLOCK_BYTES_MAX, BlockView, Footer, IndexBuilder, PAYLOAD_BYTES_MAX, RECORD_ALIGN, SegmentHeader, Sequence,
+    archived_bytes,
+};
+
+/// The largest archive that a block holds.
+const RECORD_BYTES_MAX: usize = archived_bytes(PAYLOAD_BYTES_MAX);
 
 /// A segment that is being written. Nobody else knows of it.
 #[derive(Debug)]
@@ -66,6 +72,21 @@ impl SegmentWriter {
             self.append_record(record, length)?;
         }
         Ok(())
+    }
+
+    /// Appends one archive, which follows those appended before.
+    ///
+    /// # Errors
+    /// The kernel's; `InvalidData` for one that no block holds.
+    pub(super) fn append_archive(&mut self, archive: &[u8]) -> io::Result<()> {
+        let length = u16::try_from(archive.len() / RECORD_ALIGN).ok().filter(|_| archive.len() <= RECORD_BYTES_MAX);
+        let too_long = || io::Error::new(io::ErrorKind::InvalidData, "a record that no block holds");
+        self.append_record(archive, length.ok_or_else(too_long)?)
+    }
+
+    /// Bytes of the file so far, those of the open block included.
+    pub(super) fn bytes(&self) -> u64 {
+        self.totals.data_end + self.open.as_ref().map_or(0, |open| open.block_bytes() as u64)
     }
 
     fn append_record(&mut self, record: &[u8], length: u16) -> io::Result<()> {

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tapeline::Speed;
 
+use crate::form::OutputFormat;
 use crate::select::Selection;
 
 /// Arguments of `tapeline replay`.
@@ -26,15 +27,4 @@ pub(crate) struct ReplayArgs {
     pub(crate) speed: Speed,
     #[command(flatten)]
     pub(crate) selection: Selection,
-}
-
-/// What is printed of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OutputFormat {
-    /// The payload bytes as recorded, nothing else
-    Raw,
-    /// One JSON object a line, with all that is known of the event
-    Jsonl,
-    /// One line to read: time, session, kind, payload
-    Text,
 }

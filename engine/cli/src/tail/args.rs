@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::from::From;
-use crate::replay::OutputFormat;
+use crate::form::OutputFormat;
 use crate::select::Selection;
 use crate::when;
 

@@ -13,8 +13,8 @@ use tapeline::{ConsumerResult, Filter, FollowStart, LogFollower, StoredEvent, ki
 pub(crate) use self::args::TailArgs;
 use self::names::Names;
 use crate::exit::{Exit, Failure};
+use crate::form::{OutputFormat, Printer};
 use crate::output::Style;
-use crate::replay::{OutputFormat, Printer};
 use crate::signal::{Interrupt, Wake, die_of_closed_pipe};
 
 /// How long it sleeps between two looks at the files: what is durable is printed so much later at most, and some

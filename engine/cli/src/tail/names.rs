@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tapeline::{LogFiles, SessionId};
 
-use crate::replay::Printer;
+use crate::form::Printer;
 
 /// Finds names, should they be needed.
 #[derive(Debug)]

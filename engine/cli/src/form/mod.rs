@@ -1,35 +1,30 @@
 //! The forms an event is printed in.
 
-use std::borrow::Cow;
+mod line;
+pub(crate) mod payload;
+mod sse;
+
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use tapeline::{EventId, SessionId, StoredEvent, kinds};
+use clap::ValueEnum;
+use serde::Deserialize;
+use tapeline::{SessionId, StoredEvent, kinds};
 
-use super::args::OutputFormat;
+use self::line::Lines;
 use crate::output;
 
-/// An event as `jsonl` prints it. One of the three payload fields is there.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    id: EventId,
-    shard: u16,
-    sequence: u64,
-    timestamp: u64,
-    time: String,
-    session: Option<&'a str>,
-    session_id: String,
-    kind: Cow<'static, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload_text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload_base64: Option<String>,
+/// What is printed of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// The payload bytes as recorded, nothing else
+    Raw,
+    /// One JSON object a line, with all that is known of the event
+    Jsonl,
+    /// Server-sent events; payloads that are some already stand as they are
+    Sse,
+    /// One line to read: time, session, kind, payload
+    Text,
 }
 
 /// What an event that opens a session says.
@@ -43,12 +38,13 @@ struct Opening {
 pub(crate) struct Printer {
     format: OutputFormat,
     names: HashMap<SessionId, String>,
+    lines: Lines,
 }
 
 impl Printer {
     /// A printer of one form.
     pub(crate) fn new(format: OutputFormat) -> Self {
-        Self { format, names: HashMap::new() }
+        Self { format, names: HashMap::new(), lines: Lines::new(true) }
     }
 
     /// Prints one event. Events about sessions, which the bus itself writes, are printed as `jsonl` only.
@@ -61,7 +57,8 @@ impl Printer {
         }
         match self.format {
             OutputFormat::Raw => out.write_all(&event.raw),
-            OutputFormat::Jsonl => self.jsonl(out, event),
+            OutputFormat::Jsonl => self.lines.write(out, event, self.names.get(&event.session).map(String::as_str)),
+            OutputFormat::Sse => sse::write(out, event),
             OutputFormat::Text => self.text(out, event),
         }
     }
@@ -95,32 +92,4 @@ impl Printer {
             output::printable(payload.trim_end_matches(['\r', '\n'])),
         )
     }
-
-    fn jsonl(&self, out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
-        let text = str::from_utf8(&event.raw).ok();
-        let flat = text.map(flattened);
-        let payload = flat.as_deref().and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
-        let payload_text = if payload.is_none() { text } else { None };
-        let payload_base64 = if text.is_none() { Some(STANDARD.encode(&event.raw[..])) } else { None };
-        let line = Line {
-            id: event.id,
-            shard: event.shard_id,
-            sequence: event.sequence.get(),
-            timestamp: event.insertion_ts,
-            time: output::time(event.insertion_ts),
-            session: self.names.get(&event.session).map(String::as_str),
-            session_id: event.session.to_string(),
-            kind: output::kind(event.kind),
-            payload,
-            payload_text,
-            payload_base64,
-        };
-        output::json(out, &line)
-    }
-}
-
-/// JSON on one line. Between the tokens of JSON a line end is as good as a space, and within them there is none.
-fn flattened(json: &str) -> Cow<'_, str> {
-    let json = json.trim_matches([' ', '\t', '\r', '\n']);
-    if json.contains(['\r', '\n']) { Cow::Owned(json.replace(['\r', '\n'], " ")) } else { Cow::Borrowed(json) }
 }
