@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_lite::future::block_on;
 use tapeline::{
     ConsumerError, EventBus, EventBusConfigBuilder, Filter, FollowStart, GapReason, Kind, LogFiles, LogFollower,
-    ReplayRequest, ScalingPolicy, StoredEvent, kinds,
+    ReplayRequest, RetentionPolicy, ScalingPolicy, StoredEvent, kinds,
 };
 
 use crate::kill;
@@ -91,12 +91,14 @@ fn emit(bus: &EventBus, numbers: &mut Numbers, random: &mut Random, count: u64) 
 }
 
 #[test]
-fn follower_sees_every_durable_event_once_beside_a_writer_that_restarts_and_scales() {
+fn follower_sees_every_durable_event_once_beside_a_writer_that_restarts_scales_and_trims() {
     let seed = std::env::var("TAPELINE_FOLLOW_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
     println!("TAPELINE_FOLLOW_SEED={seed}");
     let mut random = Random(seed);
     let scratch = Scratch::new("follow");
+    let trims = random.below(2) == 0;
+    let mut trimmed = 0;
     let mut shards = 1;
     let mut written = Numbers::default();
     let mut bus = open(config(&scratch, shards));
@@ -110,6 +112,12 @@ fn follower_sees_every_durable_event_once_beside_a_writer_that_restarts_and_scal
             }
             1 => drop(block_on(bus.manual_scale_up(1 + random.below(2) as u16))),
             2 => drop(block_on(bus.manual_scale_down(1))),
+            3 if trims => {
+                // What it has not read would be a gap.
+                seen.see(&settle(&mut first));
+                let policy = RetentionPolicy::new().max_segments(1 + random.below(6) as usize);
+                trimmed += block_on(bus.trim(&policy)).expect("trims").removed.len();
+            }
             3 => {
                 // Another that goes on where this one stands.
                 let cursor = first.cursor();
@@ -128,6 +136,10 @@ fn follower_sees_every_durable_event_once_beside_a_writer_that_restarts_and_scal
     assert_eq!(seen, written, "seed {seed}, beside the writer");
     block_on(bus.shutdown()).expect("ends");
     assert_eq!(settle(&mut first).len(), 0, "seed {seed}");
+    println!("{trimmed} segments trimmed");
+    if trimmed > 0 {
+        return;
+    }
     let mut late = Numbers::default();
     late.see(&settle(&mut follow(&scratch, FollowStart::Earliest)));
     assert_eq!(late, written, "seed {seed}, when all was written");
@@ -135,12 +147,16 @@ fn follower_sees_every_durable_event_once_beside_a_writer_that_restarts_and_scal
 
 #[test]
 fn follower_outlives_writers_that_are_killed() {
-    let scratch = Scratch::new("follow-kill");
+    outlive_killed_writers(&Scratch::new("follow-kill"), 5, false);
+    outlive_killed_writers(&Scratch::new("follow-kill-cached"), 2, true);
+}
+
+fn outlive_killed_writers(scratch: &Scratch, rounds: u64, page_cache: bool) {
     drop(open(scratch.config().num_shards(2)));
-    let mut follower = follow(&scratch, FollowStart::Latest);
+    let mut follower = follow(scratch, FollowStart::Latest);
     let mut found: BTreeMap<u128, u64> = BTreeMap::new();
-    for round in 0..5u64 {
-        let mut child = kill::start(scratch.path(), round, false);
+    for round in 0..rounds {
+        let mut child = kill::start(scratch.path(), round, page_cache);
         let lines = BufReader::new(child.stdout.take().expect("stdout")).lines().map_while(Result::ok);
         let reports = lines.filter_map(|line| line.strip_prefix("durable ").and_then(|text| text.parse::<u64>().ok()));
         let mut acknowledged = 0;

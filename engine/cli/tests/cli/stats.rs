@@ -41,6 +41,22 @@ fn totals_add_up_by_shard_kind_and_time() {
 }
 
 #[test]
+fn segments_add_up_as_info_lists_them() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let file = scratch.file("much", "some line of text\n".repeat(60_000));
+    record(&[&log, &file, "--format", "jsonl"]);
+    let info = json(&done(&["info", &log, "--json"])).remove(0);
+    let shard = json(&done(&["stats", &log, "--json"])).remove(1);
+    let segments = info["segments"].as_array().map(Vec::len);
+    assert!(segments > Some(1) && shard["segments"].as_u64().map(|count| count as usize) == segments, "{shard}");
+    assert_eq!(
+        (&shard["events"], &shard["bytes"], &shard["sealed"]),
+        (&info["events"], &info["bytes"], &shard["segments"])
+    );
+}
+
+#[test]
 fn a_log_without_events_and_one_that_is_written_have_stats() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
