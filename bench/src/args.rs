@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tapeline::Durability;
 
+use crate::scenario::sessions::{SessionsArgs, SessionsFinderArgs};
+
 /// Measures Tapeline against the limits of the machine it runs on.
 #[derive(Debug, Parser)]
 #[command(name = "tapeline-bench", version, about)]
@@ -35,6 +37,8 @@ pub(crate) enum Scenario {
     Replay(ReplayArgs),
     /// Time to open a log after kill -9, against the size of its active segment
     Recover(RecoverArgs),
+    /// One session found among very many, all of them listed, indexes built beside ingest
+    Sessions(SessionsArgs),
     /// From ingest to a live subscriber: under a stream, after a pause, catching up
     Deliver(DeliverArgs),
     /// Pages out of four shards, in both orders
@@ -53,6 +57,8 @@ pub(crate) enum Scenario {
     /// A load that looks like production, until the time is over or the process is killed
     Workload(WorkloadArgs),
     #[command(hide = true)]
+    SessionsFinder(SessionsFinderArgs),
+    #[command(hide = true)]
     RecoverWriter(RecoverWriterArgs),
 }
 
@@ -66,6 +72,8 @@ impl Scenario {
             Self::Histogram(args) => args.dir.as_deref(),
             Self::Replay(args) => args.common.dir.as_deref(),
             Self::Recover(args) => args.common.dir.as_deref(),
+            Self::Sessions(args) => args.common.dir.as_deref(),
+            Self::SessionsFinder(args) => Some(&args.dir),
             Self::Deliver(args) => args.common.dir.as_deref(),
             Self::Fanout(args) => args.common.dir.as_deref(),
             Self::Overload(args) => args.common.dir.as_deref(),

@@ -55,6 +55,8 @@ fn run(cli: &Cli) -> Outcome<()> {
         Scenario::Workload(args) => scenario::workload::run(args, &mut output),
         #[cfg(feature = "peers")]
         Scenario::Peers(args) => scenario::peers::run(args, &mut output),
+        Scenario::Sessions(args) => scenario::sessions::run(args, &mut output),
+        Scenario::SessionsFinder(args) => scenario::sessions::find_and_tell(args),
         Scenario::RecoverWriter(args) => scenario::recover::write_until_killed(args),
     }
 }

@@ -14,4 +14,5 @@ pub(crate) mod poll;
 pub(crate) mod recover;
 pub(crate) mod replay;
 pub(crate) mod scale;
+pub(crate) mod sessions;
 pub(crate) mod workload;

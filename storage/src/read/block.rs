@@ -101,7 +101,7 @@ impl Block {
 
 /// Bytes of a block that was read from a file, aligned for its records.
 #[derive(Debug)]
-pub(super) struct AlignedBytes {
+pub(crate) struct AlignedBytes {
     /// Over-allocated; the block starts at `start`.
     buffer: Vec<u8>,
     start: usize,
@@ -112,17 +112,22 @@ pub(super) struct AlignedBytes {
 impl AlignedBytes {
     const ALIGN: usize = crate::format::PAGE_BYTES;
 
-    pub(super) fn zeroed(length: usize, epoch: crate::format::Epoch) -> Self {
+    pub(crate) fn zeroed(length: usize, epoch: crate::format::Epoch) -> Self {
         let buffer = vec![0; length + Self::ALIGN];
         let start = buffer.as_ptr().align_offset(Self::ALIGN).min(Self::ALIGN);
         Self { buffer, start, length, epoch }
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         &self.buffer[self.start..self.start + self.length]
     }
 
-    pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..self.start + self.length]
+    }
+
+    /// Leaves out what is behind the first `length` bytes.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
     }
 }

@@ -2,13 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tapeline::Speed;
 
+use crate::form::OutputFormat;
 use crate::select::Selection;
 
 /// Arguments of `tapeline replay`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tapeline replay log --session answer-17 --speed 1  at the pace it was recorded
+  tapeline replay log --session answer-17 --format raw | cmp - answers/answer-17.sse
+  tapeline replay log --since -1h --kind tool_call --format jsonl")]
 pub(crate) struct ReplayArgs {
     /// Directory of the log
     #[arg(value_name = "DIR")]
@@ -21,15 +27,4 @@ pub(crate) struct ReplayArgs {
     pub(crate) speed: Speed,
     #[command(flatten)]
     pub(crate) selection: Selection,
-}
-
-/// What is printed of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OutputFormat {
-    /// The payload bytes as recorded, nothing else
-    Raw,
-    /// One JSON object a line, with all that is known of the event
-    Jsonl,
-    /// One line to read: time, session, kind, payload
-    Text,
 }

@@ -1,15 +1,14 @@
 //! `tapeline replay`: the events of a log or of a session, in order, at any pace.
 
 mod args;
-mod form;
 
 use std::io::{self, Write};
 
 use tapeline::{ConsumerResult, Pacer, StoredEvent};
 
 pub(crate) use self::args::ReplayArgs;
-use self::form::Printer;
 use crate::exit::{Exit, Failure, open_log};
+use crate::form::Printer;
 use crate::output::Style;
 
 /// Bytes collected before they are written, at the pace `max`.

@@ -3,8 +3,14 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, and so do its helpers")]
 
 mod crash;
+mod cursor;
+mod help;
 mod latency;
 mod look;
 mod record;
 mod replay;
 mod run;
+mod show;
+mod stats;
+mod tail;
+mod trim;
