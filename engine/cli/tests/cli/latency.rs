@@ -245,9 +245,12 @@ fn what_is_missing_is_told_and_the_rest_is_measured() {
     let mut producer = bus.producer().expect("a producer");
     let session = producer.open_session("holed").expect("room");
     // Not published, so that the lane fills whatever the shard does.
-    let mut batch = producer.batch(session);
-    let taken = (0..100).filter(|_| batch.push(kinds::TOKEN, &[7; 1000]).is_ok()).count() as u64;
-    batch.publish().expect("publishes");
+    let taken = {
+        let mut batch = producer.batch(session);
+        let taken = (0..100).filter(|_| batch.push(kinds::TOKEN, &[7; 1000]).is_ok()).count() as u64;
+        batch.publish().expect("publishes");
+        taken
+    };
     assert!((1..100).contains(&taken), "{taken}");
     pollster::block_on(bus.flush()).expect("flushes");
     let _ = producer.emit(session, kinds::TOKEN, b"after").expect("room again");
