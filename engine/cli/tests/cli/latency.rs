@@ -28,6 +28,10 @@ fn write_log(log: &str, has_tokens: bool) {
     ] {
         emit(session, kinds::SESSION, opening);
     }
+    // What would count as tokens if there were none.
+    for session in ["odd", "large", "odd", "quiet", "large"] {
+        emit(session, kinds::GUARDRAIL, "before the first token");
+    }
     for round in 0..400 {
         emit("small", token, "a token");
         if round % 3 == 0 {
@@ -119,8 +123,8 @@ fn the_whole_and_the_models_are_counted() {
     assert_eq!(count(&lines, "time-to-first-token"), 4);
     assert_eq!(count(&lines, "inter-token"), 399 + 133 + 57 + 57 + 9);
     assert_eq!(count(&lines, "time-per-output-token"), 5);
-    // All but those of one event.
-    assert_eq!(count(&lines, "session-length"), 5);
+    // All but that of one event.
+    assert_eq!(count(&lines, "session-length"), 6);
     let by_model = json(&done(&["latency", &log, "--by", "model", "--json"]));
     let gaps = |model: &str| {
         let found = by_model.iter().find(|line| line["slice"] == model && line["measure"] == "inter-token");
