@@ -43,6 +43,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Scenario::Ingest(args) => scenario::ingest::run(args, &mut output),
         Scenario::Burst(args) => scenario::burst::run(args, &mut output),
         Scenario::Latency(args) => scenario::latency::run(args, &mut output),
+        Scenario::Histogram(args) => scenario::histogram::run(args, &mut output),
         Scenario::Replay(args) => scenario::replay::run(args, &mut output),
         Scenario::Recover(args) => scenario::recover::run(args, &mut output),
         Scenario::Deliver(args) => scenario::deliver::run(args, &mut output),

@@ -4,6 +4,7 @@ pub(crate) mod burst;
 pub(crate) mod deliver;
 pub(crate) mod fanout;
 pub(crate) mod filter;
+pub(crate) mod histogram;
 pub(crate) mod ingest;
 pub(crate) mod latency;
 pub(crate) mod overload;

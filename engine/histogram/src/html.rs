@@ -17,8 +17,8 @@ h2{font-size:18px;margin:40px 0 8px}p,dt,caption,footer{color:var(--soft)}\
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:0 0 20px}dd{margin:0;overflow-wrap:anywhere}\
 figure{margin:16px 0;border:1px solid var(--rule);border-radius:6px;overflow:hidden}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
-caption{text-align:left;padding:4px 0}th,td{padding:4px 10px;text-align:right;white-space:nowrap;\
-border-bottom:1px solid var(--rule)}th:first-child,td:first-child{text-align:left;padding-left:0}\
+caption{text-align:left;padding:4px 0}th,td{padding:4px 8px;text-align:right;white-space:nowrap;\
+border-bottom:1px solid var(--rule)}th:first-child,td:first-child{text-align:left;padding-left:0;white-space:normal;min-width:9em;overflow-wrap:anywhere}\
 th{font-weight:600;color:var(--soft)}";
 
 /// The page.

@@ -5,6 +5,7 @@
 mod crash;
 mod cursor;
 mod help;
+mod latency;
 mod look;
 mod record;
 mod replay;

@@ -24,7 +24,8 @@ struct Line {
 /// A series and, where it has groups, the largest of them.
 pub(crate) fn percentiles(series: &Series) -> Picture {
     let counts = Counts::from(&series.histogram);
-    let mut groups: Vec<_> = series.groups.iter().filter(|group| group.counts.count() > 0).collect();
+    // A single value is no distribution.
+    let mut groups: Vec<_> = series.groups.iter().filter(|group| group.counts.count() > 1).collect();
     groups.sort_by_key(|group| std::cmp::Reverse(group.counts.count()));
     let groups = groups.iter().take(LINES - 1);
     let groups = groups.map(|group| Line { label: group.label.clone(), counts: group.counts.clone() });

@@ -41,6 +41,8 @@ fn given_windows_keep_their_length_and_the_empty_ones_between() {
     let all: Vec<_> = windows.all().map(|(start, part)| (start / MS, part.is_some())).collect();
     let expected = [(30, true), (40, false), (50, false), (60, false), (70, false), (80, false), (90, true)];
     assert_eq!(all, expected);
+    // The first is number 3.
+    assert!(windows.see(10 * MS * (COUNT_MAX + 2)).is_ok());
     assert!(windows.see(10 * MS * (COUNT_MAX + 3)).is_err());
     assert!(windows.see(u64::MAX).is_err());
 }
