@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tapeline::{Kind, SessionId, kinds};
 
@@ -18,7 +18,7 @@ pub(super) struct Line<'a> {
     session_id: Cow<'a, str>,
     #[serde(borrow)]
     kind: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     payload: Option<&'a RawValue>,
     #[serde(borrow)]
     payload_end: Option<Cow<'a, str>>,
@@ -26,6 +26,11 @@ pub(super) struct Line<'a> {
     payload_text: Option<Cow<'a, str>>,
     #[serde(borrow)]
     payload_base64: Option<Cow<'a, str>>,
+}
+
+/// A value that is there, which may be `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl<'a> Line<'a> {
