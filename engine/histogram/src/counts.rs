@@ -107,7 +107,7 @@ impl Counts {
     pub fn mean(&self) -> f64 {
         let middle = |lowest| (lowest + width(lowest) / 2) as f64;
         let weighed = |&(lowest, count): &(u64, u64)| middle(lowest) * count as f64 / self.count as f64;
-        self.buckets.iter().map(weighed).sum()
+        self.buckets.iter().map(weighed).fold(0.0, |sum, part| sum + part)
     }
 
     /// The numbers that reports give.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use jiff::SignedDuration;
 
 use crate::select::Selection;
+use crate::when::parse_duration;
 
 /// Arguments of `tapeline latency`.
 #[derive(Debug, Args)]
@@ -75,9 +75,7 @@ impl By {
 
 /// Nanoseconds, a millisecond at least.
 fn window(text: &str) -> Result<u64, String> {
-    let window: SignedDuration =
-        text.parse().map_err(|error| format!("{error}; a duration is written 500ms, 10s, 1m"))?;
-    match u64::try_from(window.as_nanos()) {
+    match u64::try_from(parse_duration(text)?.as_nanos()) {
         Ok(nanos) if nanos >= 1_000_000 => Ok(nanos),
         _ => Err("windows are a millisecond long, or longer".to_owned()),
     }

@@ -78,7 +78,13 @@ fn facts(args: &LatencyArgs, log: &LogFiles, measured: &Measured, exit: Exit) ->
         facts.push(("not measured", format!("{} events without a session", measured.without_session)));
     }
     facts.extend(args.selection.is_some().then(|| ("selected", "by sessions, kinds, times or a filter".to_owned())));
-    facts.extend((exit != Exit::Done).then(|| ("incomplete", "parts of the log are gone or damaged".to_owned())));
+    facts.extend((exit != Exit::Done).then(|| {
+        (
+            "incomplete",
+            "parts of the log are gone or damaged, and what spans them is measured as if nothing were missing"
+                .to_owned(),
+        )
+    }));
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use tapeline::{EventBus, EventBusConfig, Kind, kinds};
+use tapeline::{BackpressureMode, EventBus, EventBusConfig, Kind, kinds};
 
 use crate::run::{Scratch, done, errors, expect, json, record, run, run_with};
 
@@ -233,6 +233,47 @@ fn what_cannot_be_done_has_its_status() {
     let file = scratch.file("file", "");
     let output = expect(run(&["latency", &log, "--out", &file]), 1);
     assert!(errors(&output).contains(&file), "{}", errors(&output));
+}
+
+#[test]
+fn what_is_missing_is_told_and_the_rest_is_measured() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let config = EventBusConfig::builder().directory(&log).backpressure_mode(BackpressureMode::DropNewest);
+    let config = config.lane_bytes(64 << 10).ring_buffer_capacity(1024).segment_bytes(2 << 20).build();
+    let bus = pollster::block_on(EventBus::new(config.expect("a configuration"))).expect("a bus");
+    let mut producer = bus.producer().expect("a producer");
+    let session = producer.open_session("holed").expect("room");
+    // Not published, so that the lane fills whatever the shard does.
+    let taken = {
+        let mut batch = producer.batch(session);
+        let taken = (0..100).filter(|_| batch.push(kinds::TOKEN, &[7; 1000]).is_ok()).count() as u64;
+        batch.publish().expect("publishes");
+        taken
+    };
+    assert!((1..100).contains(&taken), "{taken}");
+    pollster::block_on(bus.flush()).expect("flushes");
+    let _ = producer.emit(session, kinds::TOKEN, b"after").expect("room again");
+    drop(producer);
+    pollster::block_on(bus.shutdown()).expect("the end");
+    let report = scratch.arg("report");
+    let output = expect(run(&["latency", &log, "--json", "--out", &report]), 4);
+    assert!(errors(&output).contains("tapeline: "), "{}", errors(&output));
+    assert_eq!(count(&json(&output.stdout), "inter-token"), taken);
+    let page = fs::read_to_string(scratch.path("report/index.html")).expect("a page");
+    assert!(page.contains("parts of the log are gone or damaged"));
+}
+
+#[test]
+fn a_session_without_its_beginning_has_no_time_to_the_first_token() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let file = scratch.file("a", "some line of text that fills segments\n".repeat(120_000));
+    record(&[&log, &file, "--format", "jsonl"]);
+    done(&["trim", &log, "--max-segments", "2"]);
+    let lines = whole(&log, &[]);
+    assert_eq!(count(&lines, "time-to-first-token"), 0);
+    assert!((1..119_999).contains(&count(&lines, "inter-token")), "{lines:?}");
 }
 
 #[test]
