@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::completions::{CompletionsArgs, ManArgs};
 use crate::cursor::CursorArgs;
+use crate::export::ExportArgs;
+use crate::import::ImportArgs;
 use crate::latency::LatencyArgs;
 use crate::ls::LsArgs;
 use crate::record::RecordArgs;
@@ -69,6 +71,10 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Measure time to first token, gaps between tokens, lengths and rates
     Latency(LatencyArgs),
+    /// Write events for other programs, and for import
+    Export(ExportArgs),
+    /// Make a log of what export wrote
+    Import(ImportArgs),
     /// Read and check every block of a log
     #[command(after_help = VERIFY_HELP)]
     Verify(DirectoryArgs),

@@ -6,8 +6,10 @@ mod args;
 mod completions;
 mod cursor;
 mod exit;
+mod export;
 mod form;
 mod human;
+mod import;
 mod info;
 mod latency;
 mod ls;
@@ -62,6 +64,8 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Replay(replay) => replay::run(replay),
         Command::Latency(latency) => latency::run(latency),
         Command::Verify(verify) => verify::run(verify),
+        Command::Export(export) => export::run(export),
+        Command::Import(import) => import::run(import),
         Command::Trim(trim) => trim::run(trim),
         Command::Info(info) => info::run(info),
         Command::Stats(stats) => stats::run(stats),

@@ -104,6 +104,8 @@ struct Replayed {
     source: Source,
     end: Sequence,
     ready: VecDeque<StoredEvent>,
+    /// Empty; its memory serves from block to block.
+    found: Vec<Found>,
     /// The era of what is ready.
     era: usize,
 }
@@ -121,6 +123,7 @@ impl Replay {
                     source: source.seeking(&selection),
                     end,
                     ready: VecDeque::new(),
+                    found: Vec::new(),
                     era: 0,
                 }),
                 Err(error) => errors.push_back(error.into()),
@@ -187,9 +190,8 @@ impl Replayed {
                     block.end_at(self.end);
                     order::admit(eras, None, &mut self.source, &mut block);
                     self.era = eras.of(shard, block.first_sequence());
-                    let mut found: Vec<Found> = Vec::new();
-                    copy_events(log, shard, &block, selection, usize::MAX, &mut found);
-                    for found in found {
+                    copy_events(log, shard, &block, selection, usize::MAX, &mut self.found);
+                    for found in self.found.drain(..) {
                         match found {
                             Ok(event) => self.ready.push_back(event),
                             Err(gap) => errors.push_back(ConsumerError::Gap(gap)),

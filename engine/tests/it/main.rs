@@ -13,6 +13,7 @@ mod kill;
 mod lifecycle;
 mod order;
 mod power;
+mod restore;
 mod retention;
 mod scaling;
 mod scratch;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::device::BlockMemory;
-use crate::format::{BlockView, Records, Sequence};
+use crate::format::{BlockView, RECORD_ROOT_BYTES, Records, Sequence};
 use crate::log::Segment;
 
 /// Records in order, and what keeps their bytes alive. Cheap to move and to clone; holding on to blocks holds on to
@@ -72,6 +72,11 @@ impl Block {
     /// Records in the block.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Bytes that the payloads of the records have at most, each with what pads it to 16.
+    pub fn payload_bytes_max(&self) -> usize {
+        self.records().bytes().saturating_sub(self.count * RECORD_ROOT_BYTES)
     }
 
     /// The records. Costs about 3 ns each.

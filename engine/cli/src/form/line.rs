@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::io::{self, Write};
 
-use tapeline::{SessionId, StoredEvent, kinds};
+use tapeline::{LogId, SessionId, StoredEvent, kinds};
 
 use super::payload::Form;
 use crate::output;
@@ -17,6 +17,7 @@ pub(super) struct Lines {
     /// Whether each line has the event's id, which names the log.
     has_id: bool,
     buffer: Vec<u8>,
+    log: Option<(LogId, String)>,
     /// A second since 1970, and its text up to the fraction.
     second: Option<(u64, String)>,
     session: Option<(SessionId, String)>,
@@ -24,7 +25,7 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(has_id: bool) -> Self {
-        Self { has_id, buffer: Vec::new(), second: None, session: None }
+        Self { has_id, buffer: Vec::new(), log: None, second: None, session: None }
     }
 
     /// Writes the event's line; `name` is that of its session.
@@ -32,7 +33,7 @@ impl Lines {
         self.buffer.clear();
         self.buffer.push(b'{');
         if self.has_id {
-            write!(self.buffer, "\"id\":\"{}\",", event.id)?;
+            self.id(event);
         }
         self.number(b"\"shard\":", event.shard_id);
         self.number(b",\"sequence\":", event.sequence.get());
@@ -43,6 +44,17 @@ impl Lines {
         self.payload(&event.raw)?;
         self.buffer.extend_from_slice(b"}\n");
         out.write_all(&self.buffer)
+    }
+
+    fn id(&mut self, event: &StoredEvent) {
+        let log = match &self.log {
+            Some((known, text)) if *known == event.id.log => text,
+            _ => &self.log.insert((event.id.log, format!("\"id\":\"{}-", event.id.log))).1,
+        };
+        self.buffer.extend_from_slice(log.as_bytes());
+        self.number(b"", event.shard_id);
+        self.number(b"-", event.sequence.get());
+        self.buffer.extend_from_slice(b"\",");
     }
 
     fn number(&mut self, name: &[u8], number: impl itoa::Integer) {
@@ -94,9 +106,13 @@ impl Lines {
             Form::Json { value, end } => {
                 self.buffer.extend_from_slice(b"\",\"payload\":");
                 self.buffer.extend_from_slice(value.as_bytes());
-                if !end.is_empty() {
-                    self.buffer.extend_from_slice(b",\"payload_end\":");
-                    serde_json::to_writer(&mut self.buffer, end)?;
+                match end {
+                    "" => {}
+                    "\n" => self.buffer.extend_from_slice(b",\"payload_end\":\"\\n\""),
+                    _ => {
+                        self.buffer.extend_from_slice(b",\"payload_end\":");
+                        serde_json::to_writer(&mut self.buffer, end)?;
+                    }
                 }
             }
             Form::Text(text) => {

@@ -63,6 +63,23 @@ impl Printer {
         }
     }
 
+    /// A printer of what is exported: lines do not name the log, so that a log put back is exported to the same lines.
+    pub(crate) fn for_export(format: OutputFormat) -> Self {
+        Self { lines: Lines::new(false), ..Self::new(format) }
+    }
+
+    /// Learns what there is to learn of an event that is not printed.
+    pub(crate) fn meet(&mut self, event: &StoredEvent) {
+        if event.kind == kinds::SESSION {
+            self.learn(event);
+        }
+    }
+
+    /// The name of a session, if it is known.
+    pub(crate) fn name_of(&self, session: SessionId) -> Option<&str> {
+        self.names.get(&session).map(String::as_str)
+    }
+
     /// Whether the name of a session is known.
     pub(crate) fn knows(&self, session: SessionId) -> bool {
         self.names.contains_key(&session)

@@ -1,12 +1,14 @@
 //! The command line of `tapeline replay`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use tapeline::Speed;
 
 use crate::form::OutputFormat;
 use crate::select::Selection;
+use crate::when::parse_duration;
 
 /// Arguments of `tapeline replay`.
 #[derive(Debug, Args)]
@@ -14,6 +16,7 @@ use crate::select::Selection;
 Examples:
   tapeline replay log --session answer-17 --speed 1  at the pace it was recorded
   tapeline replay log --session answer-17 --format raw | cmp - answers/answer-17.sse
+  tapeline replay log --format sse --speed 2 --limit-idle 1s
   tapeline replay log --since -1h --kind tool_call --format jsonl")]
 pub(crate) struct ReplayArgs {
     /// Directory of the log
@@ -25,6 +28,9 @@ pub(crate) struct ReplayArgs {
     /// Pace: a factor of the recorded one, or max
     #[arg(long, value_name = "FACTOR|max", default_value_t = Speed::Max)]
     pub(crate) speed: Speed,
+    /// No pause longer than this, whatever was recorded: 500ms, 1s
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) limit_idle: Option<Duration>,
     #[command(flatten)]
     pub(crate) selection: Selection,
 }

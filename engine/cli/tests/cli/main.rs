@@ -4,6 +4,7 @@
 
 mod crash;
 mod cursor;
+mod export;
 mod help;
 mod latency;
 mod look;
