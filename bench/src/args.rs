@@ -281,13 +281,17 @@ pub(crate) struct WorkloadArgs {
     /// Seconds to run
     #[arg(long, default_value_t = 20.0, value_parser = positive)]
     pub(crate) seconds: f64,
-    /// How many times faster than the trace time passes
-    #[arg(long, default_value_t = 500.0, value_parser = positive)]
+    /// Sessions to begin; the load ends when they have ended, if that is sooner [default: no end]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) sessions: Option<u64>,
+    /// How many times faster than in the trace time passes
+    #[arg(long, default_value_t = 100.0, value_parser = positive)]
     pub(crate) speed: f64,
-    /// Arrivals and lengths: a CSV file with the columns TIMESTAMP, ContextTokens, GeneratedTokens [default: a model]
+    /// Where sessions come from: agent sessions as JSON lines, or requests as CSV with the columns TIMESTAMP,
+    /// ContextTokens, GeneratedTokens [default: a model]
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
-    /// Seed of the model
+    /// Seed of all that is modelled
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// What an acknowledged event survives
