@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tapeline::Durability;
 
+use crate::page::PageArgs;
+
 /// Measures Tapeline against the limits of the machine it runs on.
 #[derive(Debug, Parser)]
 #[command(name = "tapeline-bench", version, about)]
@@ -50,6 +52,8 @@ pub(crate) enum Scenario {
     Peers(PeersArgs),
     /// A load that looks like production, until the time is over or the process is killed
     Workload(WorkloadArgs),
+    /// The results of all scenarios as one page of HTML
+    Page(PageArgs),
     #[command(hide = true)]
     RecoverWriter(RecoverWriterArgs),
 }
@@ -67,7 +71,7 @@ impl Scenario {
             Self::Fanout(args) => args.common.dir.as_deref(),
             Self::Overload(args) => args.common.dir.as_deref(),
             Self::Scale(args) => args.common.dir.as_deref(),
-            Self::Poll(_) | Self::Filter(_) => None,
+            Self::Poll(_) | Self::Filter(_) | Self::Page(_) => None,
             #[cfg(feature = "peers")]
             Self::Peers(args) => args.common.dir.as_deref(),
             Self::Workload(args) => args.dir.as_deref(),

@@ -7,6 +7,7 @@
 
 mod args;
 mod harness;
+mod page;
 mod scenario;
 
 use std::io;
@@ -54,6 +55,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Scenario::Workload(args) => scenario::workload::run(args, &mut output),
         #[cfg(feature = "peers")]
         Scenario::Peers(args) => scenario::peers::run(args, &mut output),
+        Scenario::Page(args) => page::run(args),
         Scenario::RecoverWriter(args) => scenario::recover::write_until_killed(args),
     }
 }

@@ -26,12 +26,13 @@ fn arrivals_count_from_the_first_and_go_on_when_the_trace_repeats() {
 fn columns_are_found_by_name_and_times_never_go_back() {
     let (_written, trace) = opened(
         "GeneratedTokens, TIMESTAMP,other,ContextTokens\r\n\
-         7,2024-01-01 00:00:02,x,600\r\n8,2024-01-01 00:00:01,x,1\r\n\r\n",
+         7,2024-01-01 00:00:02,x,600\r\n8,2024-01-01 00:00:04,x,1\r\n8,2024-01-01 00:00:03,x,1\r\n\r\n",
     );
     let mut trace = trace.unwrap();
-    let (one, other) = (trace.next().unwrap(), trace.next().unwrap());
-    assert_eq!((one.arrival, other.arrival), (Duration::ZERO, Duration::ZERO));
-    let request = &one.requests[0];
+    let plans: Vec<Plan> = (0..3).map(|_| trace.next().unwrap()).collect();
+    let arrivals: Vec<u64> = plans.iter().map(|plan| plan.arrival.as_secs()).collect();
+    assert_eq!(arrivals, [0, 2, 2]);
+    let request = &plans[0].requests[0];
     assert_eq!((request.generated_tokens, request.context_tokens), (7, 600));
     assert_eq!(request.first_token, prefill(600));
 }
