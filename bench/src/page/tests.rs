@@ -71,8 +71,8 @@ fn every_number_of_every_result_appears_in_its_section() {
         let section = section(&page, result["scenario"].as_str().unwrap());
         for part in ["figures", "limits", "ratios"] {
             for (name, value) in result[part].as_object().unwrap() {
-                let text = quantity(name, value);
-                let text = if value.to_string() == text { html::shown(value) } else { text };
+                let (text, bare) = (quantity(name, value), value.to_string());
+                let text = if text == bare { html::shown(value) } else { text };
                 assert!(section.contains(&format!("<td>{text}</td>")), "{name} {text} in {section}");
             }
         }

@@ -4,6 +4,7 @@
 
 mod crash;
 mod look;
+mod real_inputs;
 mod record;
 mod replay;
 mod run;
