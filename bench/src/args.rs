@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tapeline::Durability;
 
 use crate::page::PageArgs;
+use crate::scenario::sessions::{SessionsArgs, SessionsFinderArgs};
 
 /// Measures Tapeline against the limits of the machine it runs on.
 #[derive(Debug, Parser)]
@@ -31,10 +32,14 @@ pub(crate) enum Scenario {
     Burst(BurstArgs),
     /// Latency of the ingest call at fixed rates, while the log is written
     Latency(LatencyArgs),
+    /// Histograms of ingest, deliver and durable latencies under a chosen load, as files and a page
+    Histogram(HistogramArgs),
     /// Scan of sealed segments: mapped, freshly mapped, cold
     Replay(ReplayArgs),
     /// Time to open a log after kill -9, against the size of its active segment
     Recover(RecoverArgs),
+    /// One session found among very many, all of them listed, indexes built beside ingest
+    Sessions(SessionsArgs),
     /// From ingest to a live subscriber: under a stream, after a pause, catching up
     Deliver(DeliverArgs),
     /// Pages out of four shards, in both orders
@@ -55,6 +60,8 @@ pub(crate) enum Scenario {
     /// The results of all scenarios as one page of HTML
     Page(PageArgs),
     #[command(hide = true)]
+    SessionsFinder(SessionsFinderArgs),
+    #[command(hide = true)]
     RecoverWriter(RecoverWriterArgs),
 }
 
@@ -65,8 +72,11 @@ impl Scenario {
             Self::Ingest(args) => args.common.dir.as_deref(),
             Self::Burst(args) => args.common.dir.as_deref(),
             Self::Latency(args) => args.common.dir.as_deref(),
+            Self::Histogram(args) => args.dir.as_deref(),
             Self::Replay(args) => args.common.dir.as_deref(),
             Self::Recover(args) => args.common.dir.as_deref(),
+            Self::Sessions(args) => args.common.dir.as_deref(),
+            Self::SessionsFinder(args) => Some(&args.dir),
             Self::Deliver(args) => args.common.dir.as_deref(),
             Self::Fanout(args) => args.common.dir.as_deref(),
             Self::Overload(args) => args.common.dir.as_deref(),
@@ -143,6 +153,32 @@ pub(crate) struct LatencyArgs {
     /// Events a second; may be given several times [default: 0.1, 1 and 5 million]
     #[arg(long, value_parser = positive)]
     pub(crate) rate: Vec<f64>,
+    /// What an acknowledged event survives
+    #[arg(long, value_enum, default_value_t = Level::Durable)]
+    pub(crate) durability: Level,
+}
+
+/// Options of `histogram`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HistogramArgs {
+    /// Where the log is written; a directory is made in it and removed again [default: the directory for temporary files]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Where the files go, index.html among them
+    #[arg(long, value_name = "DIR", default_value = "target/latency-histogram", overrides_with = "out")]
+    pub(crate) out: PathBuf,
+    /// Events a second, of all producers
+    #[arg(long, default_value_t = 1e5, value_parser = positive)]
+    pub(crate) rate: f64,
+    /// Payload of an event in bytes
+    #[arg(long, default_value_t = 64, value_parser = payload)]
+    pub(crate) payload: usize,
+    /// Seconds that count, after a fifth of a second that does not
+    #[arg(long, default_value_t = 10.0, value_parser = positive)]
+    pub(crate) seconds: f64,
+    /// Producer threads; each wants a core
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) producers: u16,
     /// What an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Durable)]
     pub(crate) durability: Level,

@@ -44,6 +44,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Scenario::Ingest(args) => scenario::ingest::run(args, &mut output),
         Scenario::Burst(args) => scenario::burst::run(args, &mut output),
         Scenario::Latency(args) => scenario::latency::run(args, &mut output),
+        Scenario::Histogram(args) => scenario::histogram::run(args, &mut output),
         Scenario::Replay(args) => scenario::replay::run(args, &mut output),
         Scenario::Recover(args) => scenario::recover::run(args, &mut output),
         Scenario::Deliver(args) => scenario::deliver::run(args, &mut output),
@@ -56,6 +57,8 @@ fn run(cli: &Cli) -> Outcome<()> {
         #[cfg(feature = "peers")]
         Scenario::Peers(args) => scenario::peers::run(args, &mut output),
         Scenario::Page(args) => page::run(args),
+        Scenario::Sessions(args) => scenario::sessions::run(args, &mut output),
+        Scenario::SessionsFinder(args) => scenario::sessions::find_and_tell(args),
         Scenario::RecoverWriter(args) => scenario::recover::write_until_killed(args),
     }
 }

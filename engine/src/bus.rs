@@ -17,6 +17,7 @@ use crate::event::{Event, RawEvent};
 use crate::foundry::{Foundry, Made};
 use crate::parts::BusParts;
 use crate::producer::{Producer, ProducerOptions, local};
+use crate::retention::{Keeper, RetentionPolicy, TrimPlan, carried_out, carry_out, plan_for_bus};
 use crate::route::IntoSession;
 use crate::scaling::{Scaling, ScalingError, ShardMetrics};
 use crate::shard::{LaneStats, Reach, ShardControl, ShardStats};
@@ -32,6 +33,7 @@ pub struct EventBus {
     parts: Arc<BusParts>,
     foundry: Arc<Foundry>,
     scaling: Option<Scaling>,
+    keeper: Option<Keeper>,
     is_shutdown_completed: AtomicBool,
 }
 
@@ -54,10 +56,18 @@ impl EventBus {
         let shards = std::mem::take(&mut opening.0);
         let parts = Arc::new(BusParts::new(&foundry, shards, archived, eras, floor));
         let foundry = Arc::new(foundry);
-        let mut bus = Self { parts, foundry, scaling: None, is_shutdown_completed: AtomicBool::new(false) };
+        let mut bus =
+            Self { parts, foundry, scaling: None, keeper: None, is_shutdown_completed: AtomicBool::new(false) };
         if let Some(policy) = bus.foundry.config().scaling.clone() {
             let scaling = Scaling::start(policy, Arc::clone(&bus.parts), Arc::clone(&bus.foundry));
             bus.scaling = Some(scaling.map_err(|error| ScalingError::ShardCreationFailed(error.to_string()))?);
+        }
+        if let Some(policy) = bus.foundry.config().log.retention.clone() {
+            let keeper = Keeper::start(policy, Arc::clone(&bus.parts), Arc::clone(&bus.foundry));
+            bus.keeper = Some(keeper.map_err(|error| AdapterError::Fatal {
+                shard: 0,
+                message: format!("cannot start the thread of its retention: {error}"),
+            })?);
         }
         Ok(bus)
     }
@@ -227,6 +237,26 @@ impl EventBus {
         run_on(&self.parts, shard, work)
     }
 
+    /// What [`EventBus::trim`] would remove at present, and why. Changes nothing.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): a policy without limits, a named cursor that cannot be read.
+    pub fn plan_trim(&self, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
+        plan_for_bus(&self.parts, policy)
+    }
+
+    /// Removes what `policy` does not keep, whatever [`LogConfig::retention`](crate::LogConfig::retention) says. When it
+    /// returns, readers are told of it by a [`Gap`](crate::Gap); the files go shortly after. Returns what went.
+    ///
+    /// # Errors
+    /// As [`EventBus::plan_trim`]; [`AdapterError`], where a shard has ended.
+    pub async fn trim(&self, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
+        let plan = self.plan_trim(policy)?;
+        carry_out(&self.parts, &self.foundry, &plan)?;
+        carried_out(&self.parts, &plan).await?;
+        Ok(plan)
+    }
+
     /// Numbers of the bus. Disturbs nothing.
     pub fn stats(&self) -> EventBusStats {
         self.parts.stats()
@@ -337,6 +367,9 @@ impl EventBus {
         if let Some(scaling) = &self.scaling {
             scaling.end();
         }
+        if let Some(keeper) = &self.keeper {
+            keeper.end();
+        }
         self.parts.shards().iter().for_each(|shard| shard.stop());
     }
 
@@ -352,6 +385,9 @@ impl Drop for EventBus {
             self.foundry.forget_threads();
             if let Some(scaling) = &self.scaling {
                 scaling.forget_thread();
+            }
+            if let Some(keeper) = &self.keeper {
+                keeper.forget_thread();
             }
             return;
         }

@@ -7,6 +7,7 @@ use tapeline_storage::log::{Durability, LogOptions};
 
 use crate::batch::BatchConfig;
 use crate::error::ConfigError;
+use crate::retention::RetentionPolicy;
 use crate::scaling::ScalingPolicy;
 
 /// What happens to an event whose lane is full.
@@ -89,6 +90,9 @@ pub struct LogConfig {
     /// Memory for blocks per shard, in bytes: at level `Memory` all that is kept (default 64 MiB), else what is being
     /// written and the most recent blocks for readers (default 16 MiB). At least 4 MiB.
     pub memory_bytes: Option<usize>,
+    /// When the oldest segments go: looked after once a second, by a thread of its own. Default: never. A log in memory is
+    /// bounded by `memory_bytes` instead.
+    pub retention: Option<RetentionPolicy>,
 }
 
 /// What a shard does while there is nothing to do.
@@ -172,6 +176,7 @@ impl Default for EventBusConfig {
                 durability: Durability::Memory,
                 segment_bytes: LogOptions::SEGMENT_BYTES,
                 memory_bytes: None,
+                retention: None,
             },
             placement: PlacementConfig::default(),
         }
@@ -195,6 +200,7 @@ impl EventBusConfig {
         self.backpressure_mode.validate()?;
         self.batch.validate()?;
         self.scaling.as_ref().map_or(Ok(()), ScalingPolicy::validate)?;
+        self.log.retention.as_ref().map_or(Ok(()), RetentionPolicy::validate)?;
         let (lane, segment) = (self.lane_bytes, self.log.segment_bytes);
         let memory = self.memory_bytes();
         let cores = self.placement.cores.as_deref().unwrap_or_default();
@@ -220,6 +226,10 @@ impl EventBusConfig {
             (
                 (self.log.durability == Durability::Memory) == self.log.directory.is_none(),
                 format!("durability is {} but directory is {:?}", self.log.durability, self.log.directory),
+            ),
+            (
+                self.log.retention.is_none() || self.log.directory.is_some(),
+                "retention is set, but the log is in memory: memory_bytes bounds it".to_owned(),
             ),
             (
                 self.memory_budget >= least,
@@ -308,6 +318,8 @@ impl EventBusConfigBuilder {
         segment_bytes(bytes: u64) => config.log.segment_bytes = bytes;
         /// Sets [`LogConfig::memory_bytes`].
         memory_bytes(bytes: usize) => config.log.memory_bytes = Some(bytes);
+        /// Sets [`LogConfig::retention`].
+        retention(policy: RetentionPolicy) => config.log.retention = Some(policy);
         /// Sets [`PlacementConfig::cores`].
         cores(cores: Vec<usize>) => config.placement.cores = Some(cores);
         /// Sets [`PlacementConfig::excluded_cores`].

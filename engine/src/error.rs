@@ -3,7 +3,7 @@
 use std::io;
 
 use tapeline_storage::format::Sequence;
-use tapeline_storage::log::{DirectoryError, OpenError, Poison};
+use tapeline_storage::log::{DirectoryError, OpenError, Poison, RestoreError};
 use tapeline_storage::read::ReadError;
 
 use crate::consumer::{CursorFault, Damage, FilterError, Gap};
@@ -132,6 +132,14 @@ pub enum AdapterError {
     /// The log of a shard.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// An event that cannot be put back.
+    #[error("shard {shard}: {source}")]
+    Restore {
+        /// Its shard.
+        shard: u16,
+        /// Why.
+        source: RestoreError,
+    },
     /// A write failed; nothing after its watermark is acknowledged.
     #[error(transparent)]
     Poisoned(Box<Poison>),

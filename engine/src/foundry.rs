@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use tapeline_storage::format::{Eras, LogId};
-use tapeline_storage::log::{Durability, LogDirectory, LogOptions, LogView};
+use tapeline_storage::format::{Eras, LogId, Sequence};
+use tapeline_storage::log::{Durability, LogDirectory, LogOptions, LogView, trim_at_rest};
 use tapeline_storage::read::open_shard;
 
 use crate::budget::MemoryBudget;
@@ -159,6 +159,17 @@ impl Foundry {
         Ok((views, last_timestamp))
     }
 
+    /// Gives up what an archived shard has before `to`.
+    ///
+    /// # Errors
+    /// [`AdapterError`].
+    pub(crate) fn trim_archived(&self, view: &LogView, to: Sequence) -> AdapterResult<()> {
+        match &self.directory {
+            Some(directory) => Ok(trim_at_rest(&*lock(directory).shard(view.shard())?, view, to)?),
+            None => Ok(()),
+        }
+    }
+
     /// The eras of the log so far.
     ///
     /// # Errors
@@ -218,7 +229,7 @@ fn open_directory(path: &Path, config: &EventBusConfig) -> AdapterResult<LogDire
 }
 
 /// Random bytes of the operating system; without them, of the clock and an address.
-fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if getrandom::fill(&mut bytes).is_err() {
         let mix = xxhash_rust::xxh3::xxh3_128_with_seed(

@@ -21,11 +21,11 @@ pub const RETRY: Kind = Kind(7);
 /// A drift signal.
 pub const DRIFT: Kind = Kind(8);
 /// The life of a session: opened, closed. Its open event carries the session's name.
-pub const SESSION: Kind = Kind(9);
+pub const SESSION: Kind = Kind::SESSION;
 /// A note of the bus: events were let go here before they reached the log. Readers get a [`Gap`](crate::Gap) for it.
 pub const GAP: Kind = Kind(RESERVED.start);
 /// Kinds that the bus alone writes.
-pub const RESERVED: std::ops::RangeFrom<u16> = 0xfff0..;
+pub const RESERVED: std::ops::RangeFrom<u16> = Kind::RESERVED.0..;
 
 const NAMES: [(Kind, &str); 10] = [
     (UNSPECIFIED, "unspecified"),

@@ -16,6 +16,8 @@ mod note;
 mod park;
 mod parts;
 mod producer;
+mod restore;
+mod retention;
 mod route;
 mod scaling;
 mod shard;
@@ -30,9 +32,10 @@ pub use config::{
 };
 pub use consumer::{
     Batches, BlockingSubscription, CompiledFilter, ConsumeRequest, ConsumeResponse, CursorFault, Damage, EventBatch,
-    Events, Filter, FilterBuilder, FilterError, Gap, GapReason, LogFiles, NamedCursor, Ordering, PacedReplay, Pacer,
-    PacingError, ParseSpeedError, Replay, ReplayRequest, SegmentSummary, SessionSummary, ShardFailure, SlowReader,
-    Speed, Start, SubscribeRequest, Subscription, Verification, json_path_get,
+    Events, Filter, FilterBuilder, FilterError, FollowStart, Gap, GapReason, KindSummary, LogFiles, LogFollower,
+    NamedCursor, Ordering, PacedReplay, Pacer, PacingError, ParseSpeedError, Replay, ReplayRequest, SegmentSummary,
+    SessionSummary, ShardFailure, SlowReader, Speed, Start, SubscribeRequest, Subscription, Verification,
+    json_path_get,
 };
 pub use error::{
     AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, IngestionError, IngestionResult,
@@ -43,6 +46,8 @@ pub use event::{
 };
 pub use lane::{DropReason, Drops};
 pub use producer::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
+pub use restore::{LogRestore, RestoredEvent};
+pub use retention::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, TrimmedSegment, trim_log};
 /// The version of rkyv that typed payloads are archived with.
 pub use rkyv;
 pub use route::{IntoSession, session_id};

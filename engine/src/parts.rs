@@ -109,6 +109,11 @@ impl BusParts {
         shards.into_iter().chain(self.archived.iter().cloned())
     }
 
+    /// What readers see of shards of earlier configurations.
+    pub(crate) fn archived(&self) -> &[Arc<LogView>] {
+        &self.archived
+    }
+
     /// Which shards take events.
     #[inline(always)]
     pub(crate) fn route(&self) -> &RouteInForce {

@@ -93,6 +93,14 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Parameters and machine as names and values for people.
+    pub(crate) fn facts(&self, machine: &Fields) -> Vec<(String, String)> {
+        let fields = self.params.iter().chain(machine.iter());
+        fields.map(|(name, value)| (name.replace('_', " "), table::plain(value))).collect()
+    }
+}
+
 /// A number as it is written: whole from a thousand up, else with the four digits that a measurement has.
 pub(crate) fn rounded(value: f64) -> Value {
     let size = value.abs();
@@ -115,6 +123,16 @@ impl Output {
     /// To standard output, as JSON or as a table, and as JSON into `save`.
     pub(crate) fn new(json: bool, machine: Fields, save: Option<File>) -> Self {
         Self { json, machine, save }
+    }
+
+    /// The machine that results belong to.
+    pub(crate) fn machine(&self) -> &Fields {
+        &self.machine
+    }
+
+    /// Writes a text for people; nothing where results are JSON.
+    pub(crate) fn text(&mut self, text: &str) -> io::Result<()> {
+        if self.json { Ok(()) } else { writeln!(io::stdout(), "{text}") }
     }
 
     /// Writes one result and flushes it.

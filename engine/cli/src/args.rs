@@ -4,14 +4,26 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::completions::{CompletionsArgs, ManArgs};
+use crate::cursor::CursorArgs;
+use crate::export::ExportArgs;
+use crate::import::ImportArgs;
+use crate::latency::LatencyArgs;
+use crate::ls::LsArgs;
 use crate::record::RecordArgs;
 use crate::replay::ReplayArgs;
+use crate::show::ShowArgs;
+use crate::stats::StatsArgs;
+use crate::tail::TailArgs;
+use crate::trim::TrimArgs;
 
 const AFTER_HELP: &str = "\
 Examples:
   tapeline record log answers/*.sse --format sse     each file becomes a session named by its stem
   agent | tapeline record log --format jsonl --session-field conversation_id
-  tapeline ls log
+  tapeline tail log --from -20                       the last 20 events, then live
+  tapeline ls log --since -1h
+  tapeline show log answer-17                        how fast it was, and where it stalled
   tapeline replay log --session answer-17 --speed 1  at the pace it was recorded
   tapeline replay log --session answer-17 --format raw | cmp - answers/answer-17.sse
   tapeline verify log && echo sound
@@ -27,6 +39,16 @@ Exit status:
 
 Colours and progress bars are for terminals; NO_COLOR turns the colours off.";
 
+const VERIFY_HELP: &str = "\
+Examples:
+  tapeline verify log && echo sound
+  tapeline verify log --json | jq 'select(.type == \"damage\")'";
+
+const INFO_HELP: &str = "\
+Examples:
+  tapeline info log
+  tapeline info log --json | jq .backend.device";
+
 /// Records streams of events into a durable log, and plays them back.
 #[derive(Debug, Parser)]
 #[command(name = "tapeline", version, after_help = AFTER_HELP)]
@@ -39,14 +61,36 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Record files or standard input into a log
     Record(RecordArgs),
+    /// Print the events of a log as they come
+    Tail(TailArgs),
     /// List the sessions of a log
-    Ls(DirectoryArgs),
+    Ls(LsArgs),
+    /// Show one session: events, kinds, timing
+    Show(ShowArgs),
     /// Print the events of a log, in order
     Replay(ReplayArgs),
+    /// Measure time to first token, gaps between tokens, lengths and rates
+    Latency(LatencyArgs),
+    /// Write events for other programs, and for import
+    Export(ExportArgs),
+    /// Make a log of what export wrote
+    Import(ImportArgs),
     /// Read and check every block of a log
+    #[command(after_help = VERIFY_HELP)]
     Verify(DirectoryArgs),
+    /// Remove the oldest segments of a log
+    Trim(TrimArgs),
     /// Show what a log is made of, and what would write it here
+    #[command(after_help = INFO_HELP)]
     Info(DirectoryArgs),
+    /// Show what a log holds: by shard, by kind, over time
+    Stats(StatsArgs),
+    /// List, set and remove the named cursors of a log
+    Cursor(CursorArgs),
+    /// Print the script that completes command lines in a shell
+    Completions(CompletionsArgs),
+    /// Write the manual pages
+    Man(ManArgs),
 }
 
 /// Arguments of the commands that only look.

@@ -51,6 +51,18 @@ impl Failure {
         Self::new(Exit::Failed, message)
     }
 
+    /// Why the log at `path` cannot be opened.
+    pub(crate) fn of_log(path: &Path, error: ConsumerError) -> Self {
+        match (&error, kernel_error(&error)) {
+            (ConsumerError::Adapter(_), Some(cause)) if cause.kind() == io::ErrorKind::NotFound => {
+                Self::new(Exit::NotFound, format_args!("{}: no log here", path.display()))
+            }
+            (ConsumerError::Adapter(_), Some(_)) => Self::failed(error),
+            (ConsumerError::Adapter(_), None) => Self::new(Exit::Corrupt, error),
+            _ => error.into(),
+        }
+    }
+
     /// What the kernel said about a file.
     pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
         let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
@@ -89,13 +101,7 @@ impl From<ConsumerError> for Failure {
 /// # Errors
 /// [`Exit::NotFound`] where there is none, [`Exit::Corrupt`] where its meta file is damaged.
 pub(crate) fn open_log(path: &Path) -> Result<LogFiles, Failure> {
-    LogFiles::open(path).map_err(|error| match kernel_error(&error) {
-        Some(cause) if cause.kind() == io::ErrorKind::NotFound => {
-            Failure::new(Exit::NotFound, format_args!("{}: no log here", path.display()))
-        }
-        Some(_) => Failure::failed(error),
-        None => Failure::new(Exit::Corrupt, error),
-    })
+    LogFiles::open(path).map_err(|error| Failure::of_log(path, ConsumerError::Adapter(error)))
 }
 
 /// The kernel's part in an error.

@@ -1,17 +1,29 @@
-//! The `tapeline` program: records streams into a log, lists, replays and checks them.
+//! The `tapeline` program: records streams into a log, follows, lists, replays and checks them.
 //!
 //! It stands on the public interface of crate `tapeline` alone. docs/CLI.md is its manual.
 
 mod args;
+mod completions;
+mod cursor;
 mod exit;
+mod export;
+mod form;
+mod human;
+mod import;
 mod info;
+mod latency;
 mod ls;
 mod output;
 mod progress;
 mod record;
 mod replay;
 mod select;
+mod show;
 mod signal;
+mod size;
+mod stats;
+mod tail;
+mod trim;
 mod verify;
 mod when;
 
@@ -46,9 +58,19 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
         Command::Record(record) => record::run(record),
+        Command::Tail(tail) => tail::run(tail),
         Command::Ls(ls) => ls::run(ls),
+        Command::Show(show) => show::run(show),
         Command::Replay(replay) => replay::run(replay),
+        Command::Latency(latency) => latency::run(latency),
         Command::Verify(verify) => verify::run(verify),
+        Command::Export(export) => export::run(export),
+        Command::Import(import) => import::run(import),
+        Command::Trim(trim) => trim::run(trim),
         Command::Info(info) => info::run(info),
+        Command::Stats(stats) => stats::run(stats),
+        Command::Cursor(cursor) => cursor::run(cursor),
+        Command::Completions(args) => completions::completions(args),
+        Command::Man(args) => completions::man(args),
     }
 }

@@ -3,20 +3,31 @@
 use indicatif::{ProgressBar, ProgressStyle};
 
 const KNOWN: &str = "{bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+const EVENTS: &str = "{bar:32} {human_pos}/{human_len} events  {per_sec}  {eta} left";
 const UNKNOWN: &str = "{spinner} {bytes}  {bytes_per_sec}  {elapsed}";
+const UNKNOWN_EVENTS: &str = "{spinner} {human_pos} events  {per_sec}  {elapsed}";
 
-/// Bytes done, of a total where it is known. It is taken off the screen when dropped.
+/// Bytes or events done, of a total where it is known. It is taken off the screen when dropped.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// A bar at zero, on standard error.
+    /// A bar for bytes, at zero, on standard error.
     pub(crate) fn new(total_bytes: Option<u64>) -> Self {
-        let (bar, template) = match total_bytes {
-            Some(total) => (ProgressBar::new(total), KNOWN),
-            None => (ProgressBar::new_spinner(), UNKNOWN),
+        Self::drawn(total_bytes, KNOWN, UNKNOWN)
+    }
+
+    /// The same for events.
+    pub(crate) fn events(total: Option<u64>) -> Self {
+        Self::drawn(total, EVENTS, UNKNOWN_EVENTS)
+    }
+
+    fn drawn(total: Option<u64>, known: &str, unknown: &str) -> Self {
+        let (bar, template) = match total {
+            Some(total) => (ProgressBar::new(total), known),
+            None => (ProgressBar::new_spinner(), unknown),
         };
         // A template that does not parse leaves the library's own bar.
         let bar = match ProgressStyle::with_template(template) {
@@ -26,9 +37,9 @@ impl Progress {
         Self { bar }
     }
 
-    /// So many bytes more are done.
-    pub(crate) fn add(&self, bytes: u64) {
-        self.bar.inc(bytes);
+    /// So many more are done.
+    pub(crate) fn add(&self, number: u64) {
+        self.bar.inc(number);
     }
 }
 

@@ -28,6 +28,12 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    /// Whether it leaves anything out.
+    pub(crate) fn is_some(&self) -> bool {
+        let Self { session, kind, since, until, filter } = self;
+        !session.is_empty() || !kind.is_empty() || since.is_some() || until.is_some() || filter.is_some()
+    }
+
     /// The filter that all of it but the sessions and times amounts to.
     pub(crate) fn filter(&self) -> Option<Filter> {
         let kinds = (!self.kind.is_empty()).then(|| Filter::kinds(self.kind.iter().copied()));

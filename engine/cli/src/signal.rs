@@ -10,11 +10,20 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::time::Duration;
 
 /// Lets SIGPIPE end the process, as other programs of a pipeline do; Rust's runtime ignores it.
 pub(crate) fn end_quietly_on_closed_pipes() {
     // SAFETY: the default disposition runs no code of this process.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Ends the process as a write to a closed pipe does.
+pub(crate) fn die_of_closed_pipe() -> ! {
+    // SAFETY: no pointers are involved; the disposition is the default, which ends the process.
+    unsafe { libc::raise(libc::SIGPIPE) };
+    // Only if somebody holds the signal back.
+    std::process::abort()
 }
 
 /// SIGINT, SIGTERM and SIGHUP, held back from this thread and the threads it starts, and read as data.
@@ -33,6 +42,10 @@ pub(crate) enum Wake {
     Readable,
     /// A signal asks to end.
     Interrupted,
+    /// Nobody reads the output any more.
+    Closed,
+    /// Nothing happened.
+    TimedOut,
 }
 
 impl Interrupt {
@@ -52,14 +65,30 @@ impl Interrupt {
 
     /// Waits until `input` can be read without waiting, or a signal has come.
     pub(crate) fn wait(&self, input: BorrowedFd<'_>) -> io::Result<Wake> {
-        let [signal, _] = poll([self.signals.as_raw_fd(), input.as_raw_fd()], -1)?;
-        Ok(if signal { self.answer() } else { Wake::Readable })
+        let readable = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        let [signal, _] = poll([readable(self.signals.as_raw_fd()), readable(input.as_raw_fd())], -1)?;
+        Ok(if signal.revents != 0 { self.answer() } else { Wake::Readable })
+    }
+
+    /// Waits so long for a signal, or for the pipe that `output` is to be closed at its other end.
+    pub(crate) fn wait_for(&self, output: BorrowedFd<'_>, timeout: Duration) -> io::Result<Wake> {
+        let signals = libc::pollfd { fd: self.signals.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // Errors are reported without being asked for.
+        let output = libc::pollfd { fd: output.as_raw_fd(), events: 0, revents: 0 };
+        let timeout = libc::c_int::try_from(timeout.as_millis()).unwrap_or(libc::c_int::MAX);
+        let [signals, output] = poll([signals, output], timeout)?;
+        Ok(match (signals.revents != 0, output.revents & libc::POLLERR != 0) {
+            (true, _) => self.answer(),
+            (false, true) => Wake::Closed,
+            (false, false) => Wake::TimedOut,
+        })
     }
 
     /// Whether a signal has come.
     pub(crate) fn is_pending(&self) -> io::Result<bool> {
-        let [signal] = poll([self.signals.as_raw_fd()], 0)?;
-        Ok(signal && self.answer() == Wake::Interrupted)
+        let signals = libc::pollfd { fd: self.signals.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let [signals] = poll([signals], 0)?;
+        Ok(signals.revents != 0 && self.answer() == Wake::Interrupted)
     }
 
     /// Takes the signal, so that it does not end the process when this is dropped; a second one does.
@@ -109,13 +138,12 @@ impl SignalSet {
     }
 }
 
-/// Which of the descriptors have something to say, within `timeout` milliseconds (-1: whenever).
-fn poll<const N: usize>(descriptors: [i32; N], timeout: libc::c_int) -> io::Result<[bool; N]> {
-    let mut polled = descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+/// Waits until one of the descriptors has something to say, for `timeout` milliseconds at most (-1: for ever).
+fn poll<const N: usize>(mut polled: [libc::pollfd; N], timeout: libc::c_int) -> io::Result<[libc::pollfd; N]> {
     loop {
         // SAFETY: rule 1, for as many entries as the array has.
         if unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, timeout) } >= 0 {
-            return Ok(polled.map(|entry| entry.revents != 0));
+            return Ok(polled);
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {

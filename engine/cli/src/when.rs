@@ -1,11 +1,11 @@
 //! Times as a person writes them: RFC 3339, a date, `now`, or a while ago (`-5m`).
 
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{Span, SpanRelativeTo, Timestamp};
 
 /// A time: nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +18,7 @@ impl When {
             return Ok(Self(now));
         }
         if let Some(ago) = text.strip_prefix('-') {
-            let ago: SignedDuration =
-                ago.parse().map_err(|error| format!("{error}; a while ago is written -90s, -5m, -1h30m, -2d"))?;
+            let ago = parse_duration(ago).map_err(|error| format!("{error}, and with - in front for a while ago"))?;
             let ago = u64::try_from(ago.as_nanos()).map_err(|_| "longer ago than times go back".to_owned())?;
             return Ok(Self(now.saturating_sub(ago)));
         }
@@ -34,6 +33,14 @@ impl When {
         };
         u64::try_from(time.as_nanosecond()).map(Self).map_err(|_| "times begin with the year 1970".to_owned())
     }
+}
+
+/// A length of time as a person writes it: `90s`, `5m`, `1h30m`, `7d`. A day has 24 hours.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let example = |error: jiff::Error| format!("{error}; a length of time is written 500ms, 90s, 1h30m, 7d");
+    let span: Span = text.parse().map_err(example)?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(example)?;
+    Duration::try_from(duration).map_err(|_| "a length of time is not negative".to_owned())
 }
 
 impl FromStr for When {
@@ -58,10 +65,19 @@ mod tests {
         assert_eq!(at("-5m"), Ok(NOW - 300_000_000_000));
         assert_eq!(at("-1h30m"), Ok(NOW - 5_400_000_000_000));
         assert_eq!(at("-1.5s"), Ok(NOW - 1_500_000_000));
+        assert_eq!(at("-2d"), Ok(NOW - 172_800_000_000_000));
         assert_eq!(at("2023-11-14T22:13:20Z"), Ok(NOW));
         assert_eq!(at("2023-11-14T23:13:20+01:00"), Ok(NOW));
         assert_eq!(at("2023-11-14T22:13:20.000000001"), Ok(NOW + 1));
         assert_eq!(at("2023-11-14"), Ok(NOW - (22 * 3600 + 13 * 60 + 20) * 1_000_000_000));
+    }
+
+    #[test]
+    fn lengths_of_time_have_units() {
+        assert_eq!(parse_duration("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(["5", "-5s", "soon", ""].iter().all(|text| parse_duration(text).is_err()));
     }
 
     #[test]

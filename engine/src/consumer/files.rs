@@ -1,17 +1,15 @@
 //! A log's directory without a bus: while another process writes it, or after its writer was killed. Changes nothing.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use tapeline_storage::format::{Eras, LogId, RecordView, Sequence, SessionId};
+use tapeline_storage::format::{Eras, LogId, Sequence};
 use tapeline_storage::log::{LogDirectory, LogView, OpenError, Segment};
 use tapeline_storage::read::{self, LogReader, ReadError, Step};
 
-use super::{Replay, ReplayRequest};
+use super::contents::Contents;
+use super::{KindSummary, Replay, ReplayRequest, SessionSummary};
 use crate::error::{AdapterResult, ConsumerError, ConsumerResult};
-use crate::note;
 use crate::route::IntoSession;
 
 /// A log, open for reading, as it was at the time of the call.
@@ -21,24 +19,6 @@ pub struct LogFiles {
     shards: Vec<Arc<LogView>>,
     damage: Vec<Damage>,
     eras: Arc<Eras>,
-}
-
-/// What a log holds of one session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SessionSummary {
-    /// Its id.
-    pub session: SessionId,
-    /// Its name, if it was opened by name.
-    pub name: Option<String>,
-    /// Events, not counting those of kind [`kinds::SESSION`](crate::kinds::SESSION).
-    pub events: u64,
-    /// Bytes of their payloads.
-    pub bytes: u64,
-    /// Time of the first event of any kind: nanoseconds since the Unix epoch.
-    pub first_timestamp: u64,
-    /// Time of the last event of any kind.
-    pub last_timestamp: u64,
 }
 
 /// One segment file.
@@ -116,6 +96,11 @@ impl LogFiles {
         self.directory.meta().log_id
     }
 
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// When the log was created: nanoseconds since the Unix epoch.
     pub fn created(&self) -> u64 {
         self.directory.meta().created
@@ -157,43 +142,29 @@ impl LogFiles {
         Ok(replay.with_eras(Arc::clone(&self.eras)).with_errors(broken))
     }
 
-    /// The sessions there are, by time of their first event. One scan.
+    /// The sessions there are, by time of their first event. One look at each index, and at each block that no index covers.
     ///
     /// # Errors
     /// [`ConsumerError`] at the first block that cannot be read.
     pub fn sessions(&self) -> ConsumerResult<Vec<SessionSummary>> {
+        self.contents().map(Contents::into_sessions)
+    }
+
+    /// The kinds there are, by number. Cost and errors as [`LogFiles::sessions`].
+    ///
+    /// # Errors
+    /// As [`LogFiles::sessions`].
+    pub fn kinds(&self) -> ConsumerResult<Vec<KindSummary>> {
+        self.contents().map(Contents::into_kinds)
+    }
+
+    fn contents(&self) -> ConsumerResult<Contents> {
         if let Some(damage) = self.damage.first() {
             return Err(ConsumerError::Damaged(damage.clone()));
         }
-        let mut sessions = HashMap::new();
-        for view in &self.shards {
-            let mut reader = LogReader::new(Arc::clone(view), view.trimmed());
-            loop {
-                match reader.step()? {
-                    Step::End => break,
-                    Step::Gap(_) => {}
-                    Step::Block(block) => {
-                        for (at, record) in block.records().enumerate() {
-                            let record = record.map_err(|error| ConsumerError::Record {
-                                shard: view.shard(),
-                                sequence: block.first_sequence().plus(at as u64),
-                                message: error.to_string(),
-                            })?;
-                            if note::is_reserved(record.kind()) {
-                                continue;
-                            }
-                            sessions
-                                .entry(record.session())
-                                .or_insert_with(|| SessionSummary::begin(&record))
-                                .add(&record);
-                        }
-                    }
-                }
-            }
-        }
-        let mut sessions: Vec<_> = sessions.into_values().collect();
-        sessions.sort_by_key(|summary| (summary.first_timestamp, summary.session));
-        Ok(sessions)
+        let mut contents = Contents::default();
+        self.shards.iter().try_for_each(|view| contents.add_shard(view))?;
+        Ok(contents)
     }
 
     /// The segments of all shards, in order.
@@ -260,7 +231,7 @@ impl Verification {
 }
 
 impl Damage {
-    fn of_open(shard: u16, error: &OpenError) -> Self {
+    pub(super) fn of_open(shard: u16, error: &OpenError) -> Self {
         match error {
             OpenError::Corrupt { path, offset, .. } => {
                 Self { shard, segment: path.clone(), offset: *offset, reason: error.to_string() }
@@ -271,6 +242,7 @@ impl Damage {
             | OpenError::Renamed { path, .. }
             | OpenError::Missing { path, .. }
             | OpenError::Overlap { path, .. }
+            | OpenError::Gaps { path, .. }
             | OpenError::Io { path, .. } => Self { shard, segment: path.clone(), offset: 0, reason: error.to_string() },
             other => Self { shard, segment: String::new(), offset: 0, reason: other.to_string() },
         }
@@ -290,38 +262,5 @@ impl Damage {
 impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.reason)
-    }
-}
-
-/// The payload of a session's open event.
-#[derive(Deserialize)]
-struct SessionOpened<'a> {
-    #[serde(borrow)]
-    name: std::borrow::Cow<'a, str>,
-}
-
-impl SessionSummary {
-    fn begin(first: &RecordView<'_>) -> Self {
-        Self {
-            session: first.session(),
-            name: None,
-            events: 0,
-            bytes: 0,
-            first_timestamp: first.timestamp(),
-            last_timestamp: first.timestamp(),
-        }
-    }
-
-    fn add(&mut self, record: &RecordView<'_>) {
-        self.first_timestamp = self.first_timestamp.min(record.timestamp());
-        self.last_timestamp = self.last_timestamp.max(record.timestamp());
-        if record.kind() != crate::kinds::SESSION {
-            self.events += 1;
-            self.bytes += record.payload().len() as u64;
-        } else if self.name.is_none()
-            && let Ok(opened) = serde_json::from_slice::<SessionOpened<'_>>(record.payload())
-        {
-            self.name = Some(opened.name.into_owned());
-        }
     }
 }

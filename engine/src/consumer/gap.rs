@@ -27,6 +27,8 @@ pub struct Gap {
 pub enum GapReason {
     /// The log does not hold them any more.
     Trimmed,
+    /// A repair of the log found that its files do not hold them any more.
+    Lost,
     /// They never reached the log: their lane was full or filling up, and its mode was to let events go. `from..to` is the
     /// sequence of the note that tells so; what is missing has none. It was before what follows here, of this producer.
     Overflow {
@@ -78,6 +80,7 @@ impl fmt::Display for GapReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Trimmed => f.write_str("the log does not hold them any more"),
+            Self::Lost => f.write_str("lost from the log's files, as a repair found"),
             Self::Overflow { events, reason, producer } => {
                 write!(f, "{events} events of producer {producer} were let go before they were stored: {reason}")
             }

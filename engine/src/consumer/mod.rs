@@ -1,5 +1,5 @@
 //! Consumers: [`poll`] reads pages, [`Subscription`] follows live from any place, [`Replay`] gives what is there in
-//! order, [`LogFiles`] reads a directory without a bus.
+//! order, [`LogFiles`] reads a directory without a bus, and [`LogFollower`] goes on with what its writer adds.
 //!
 //! Reading order: `source` (one shard as blocks and gaps, on [`LogReader`](tapeline_storage::read::LogReader)),
 //! `selection` and `filter` (which events), `page` (events out of blocks), `request` (what can be asked for), `poll`,
@@ -8,9 +8,12 @@
 //!
 //! All of them read from memory, mappings and files, on the reader's own thread, and never touch a producer or a lane.
 
+mod activity;
+mod contents;
 mod cursor;
 mod files;
 mod filter;
+mod follow;
 mod gap;
 mod named;
 mod order;
@@ -26,12 +29,16 @@ mod subscription;
 mod sweep;
 mod wait;
 
+#[cfg(test)]
+pub(crate) use contents::Contents;
+pub use contents::{KindSummary, SessionSummary};
 pub use cursor::CursorFault;
-pub use files::{Damage, LogFiles, SegmentSummary, SessionSummary, Verification};
+pub use files::{Damage, LogFiles, SegmentSummary, Verification};
 pub use filter::{CompiledFilter, Filter, FilterBuilder, FilterError, json_path_get};
+pub use follow::{FollowStart, LogFollower};
 pub use gap::{Gap, GapReason};
 pub use named::NamedCursor;
-pub(crate) use named::{list as list_cursors, save as save_cursor};
+pub(crate) use named::{CursorStore, list as list_cursors, pins, save as save_cursor};
 pub use pacing::{PacedReplay, Pacer, PacingError, ParseSpeedError, Speed};
 pub(crate) use poll::poll;
 pub(crate) use readers::Readers;

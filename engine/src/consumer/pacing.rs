@@ -50,8 +50,20 @@ impl fmt::Display for Speed {
 #[derive(Debug)]
 pub struct Pacer {
     speed: Speed,
-    start: Option<(Instant, u64)>,
+    /// Longest pause.
+    idle_max: Option<Duration>,
+    start: Option<Start>,
     late: Option<Histogram<u64>>,
+}
+
+/// The first event, and how far the pace has come.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    at: Instant,
+    first: u64,
+    last: u64,
+    /// What was left out of pauses.
+    skipped: Duration,
 }
 
 /// How well a pace was kept: nanoseconds between when events were due and when they were handed out, within 0.1 %.
@@ -71,7 +83,14 @@ pub struct PacingError {
 impl Pacer {
     /// A pace whose first event is due at once.
     pub fn new(speed: Speed) -> Self {
-        Self { speed, start: None, late: Histogram::new(3).ok() }
+        Self { speed, idle_max: None, start: None, late: Histogram::new(3).ok() }
+    }
+
+    /// The same with no pause longer than `longest`, whatever was recorded.
+    #[must_use]
+    pub fn limit_idle(mut self, longest: Duration) -> Self {
+        self.idle_max = Some(longest);
+        self
     }
 
     /// How long to wait before the event with this timestamp, in nanoseconds, is due. `None`: it is. Counts the time
@@ -105,8 +124,16 @@ impl Pacer {
 
     fn due(&mut self, timestamp: u64) -> Option<Instant> {
         let Speed::Factor(factor) = self.speed else { return None };
-        let (start, first) = *self.start.get_or_insert_with(|| (Instant::now(), timestamp));
-        (factor > 0.0).then(|| start.checked_add(after(timestamp.saturating_sub(first), factor)))?
+        if factor.is_nan() || factor <= 0.0 {
+            return None;
+        }
+        let start = Start { at: Instant::now(), first: timestamp, last: timestamp, skipped: Duration::ZERO };
+        let start = self.start.get_or_insert(start);
+        if let Some(longest) = self.idle_max {
+            start.skipped += after(timestamp.saturating_sub(start.last), factor).saturating_sub(longest);
+        }
+        start.last = start.last.max(timestamp);
+        start.at.checked_add(after(timestamp.saturating_sub(start.first), factor).saturating_sub(start.skipped))
     }
 }
 
@@ -160,6 +187,19 @@ mod tests {
         assert_eq!(after(3_000_000_000, 2.0), Duration::from_millis(1500));
         assert_eq!(after(3_000_000_000, 0.5), Duration::from_secs(6));
         assert_eq!(after(u64::MAX, f64::MIN_POSITIVE), Duration::MAX);
+    }
+
+    #[test]
+    fn pauses_are_no_longer_than_asked_for() {
+        let second = 1_000_000_000;
+        let mut pacer = Pacer::new(Speed::Factor(2.0)).limit_idle(Duration::from_secs(1));
+        assert_eq!(pacer.wait(0), None);
+        // Half a second at this pace, then an hour that is cut to a second, then half a second again.
+        for (timestamp, least, most) in [(second, 400, 500), (7201 * second, 1400, 1500), (7202 * second, 1900, 2000)] {
+            let wait = pacer.wait(timestamp).map_or(0, |wait| wait.as_millis());
+            assert!((least..=most).contains(&wait), "{timestamp}: {wait}");
+            assert!(pacer.wait(timestamp).is_some(), "asked again, the same");
+        }
     }
 
     #[test]

@@ -35,8 +35,13 @@ pub(super) fn copy_events(
     found: &mut impl Extend<Found>,
 ) -> Looked {
     const RECORD_BYTES: usize = 32;
-    let mut payloads = AlignedVec::<PAYLOAD_ALIGN>::new();
-    let mut heads = Vec::new();
+    // Of a part of the events nobody knows how large it is.
+    let (bytes, events) = match selection.is_partial() || limit < block.count() {
+        true => (0, 0),
+        false => (block.payload_bytes_max(), block.count()),
+    };
+    let mut payloads = AlignedVec::<PAYLOAD_ALIGN>::with_capacity(bytes);
+    let mut heads = Vec::with_capacity(events);
     let mut looked = Looked::default();
     for record in block.records() {
         if heads.len() == limit {

@@ -133,7 +133,7 @@ impl<'p> Pager<'p> {
         let mut sources = Vec::new();
         for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
             match source(log, views, view, cursor.as_ref(), &request.start, request.visibility) {
-                Ok(source) => sources.push(source),
+                Ok(source) => sources.push(source.seeking(&selection)),
                 Err(ConsumerError::Read(error)) => {
                     page.failed_shards.push(ShardFailure { shard_id: view.shard(), message: error.to_string() });
                 }
@@ -152,7 +152,7 @@ impl<'p> Pager<'p> {
             let is_known = self.sources.iter().any(|source| source.shard_id() == shard)
                 || self.page.failed_shards.iter().any(|failure| failure.shard_id == shard);
             if !is_known {
-                self.sources.push(Source::at(&view, view.trimmed(), self.visibility));
+                self.sources.push(Source::at(&view, view.trimmed(), self.visibility).seeking(&self.selection));
             }
         }
     }

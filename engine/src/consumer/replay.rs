@@ -69,7 +69,7 @@ impl ReplayRequest {
         self
     }
 
-    fn selection(&self) -> ConsumerResult<Selection> {
+    pub(super) fn selection(&self) -> ConsumerResult<Selection> {
         let range = match (self.since, self.until) {
             (None, None) => None,
             (since, until) => Some(Filter::time(since.unwrap_or(0)..until.unwrap_or(u64::MAX))),
@@ -104,6 +104,8 @@ struct Replayed {
     source: Source,
     end: Sequence,
     ready: VecDeque<StoredEvent>,
+    /// Empty; its memory serves from block to block.
+    found: Vec<Found>,
     /// The era of what is ready.
     era: usize,
 }
@@ -111,16 +113,24 @@ struct Replayed {
 impl Replay {
     pub(crate) fn new(log: LogId, views: Vec<Arc<LogView>>, request: &ReplayRequest) -> ConsumerResult<Self> {
         let start = request.since.map_or(Start::Earliest, Start::Time);
+        let selection = request.selection()?;
         let (mut shards, mut errors) = (Vec::new(), VecDeque::new());
         for view in views {
             let end = view.appended();
             match Source::start(&view, &start, Visibility::Appended) {
-                Ok(source) => shards.push(Replayed { view, source, end, ready: VecDeque::new(), era: 0 }),
+                Ok(source) => shards.push(Replayed {
+                    view,
+                    source: source.seeking(&selection),
+                    end,
+                    ready: VecDeque::new(),
+                    found: Vec::new(),
+                    era: 0,
+                }),
                 Err(error) => errors.push_back(error.into()),
             }
         }
         let eras = Arc::default();
-        Ok(Self { log, selection: request.selection()?, until: request.until, shards, errors, eras })
+        Ok(Self { log, selection, until: request.until, shards, errors, eras })
     }
 
     /// The same, with all of an era before the next. The eras are read after the replay was made: it knows how far its
@@ -180,9 +190,8 @@ impl Replayed {
                     block.end_at(self.end);
                     order::admit(eras, None, &mut self.source, &mut block);
                     self.era = eras.of(shard, block.first_sequence());
-                    let mut found: Vec<Found> = Vec::new();
-                    copy_events(log, shard, &block, selection, usize::MAX, &mut found);
-                    for found in found {
+                    copy_events(log, shard, &block, selection, usize::MAX, &mut self.found);
+                    for found in self.found.drain(..) {
                         match found {
                             Ok(event) => self.ready.push_back(event),
                             Err(gap) => errors.push_back(ConsumerError::Gap(gap)),

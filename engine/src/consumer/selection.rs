@@ -35,6 +35,11 @@ impl Selection {
         Ok(Self { shards, sessions: known, filter: filter.as_ref().map(Filter::compile).transpose()? })
     }
 
+    /// The sessions that were asked for; `None`: all.
+    pub(super) fn sessions(&self) -> Option<&[SessionId]> {
+        self.sessions.as_deref()
+    }
+
     /// Whether something that is missing of this session, or of one that is not known, may have been asked for.
     pub(super) fn concerns(&self, session: SessionId) -> bool {
         session == SessionId::NONE || self.sessions.as_ref().is_none_or(|sessions| sessions.contains(&session))

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use tapeline_storage::format::{Eras, Sequence};
-use tapeline_storage::log::{Expired, Grain, LogView, Place};
-use tapeline_storage::read::{Block, LogReader, ReadError, Step, Visibility};
+use tapeline_storage::log::{Expired, Grain, LogView, Place, SessionSeek};
+use tapeline_storage::read::{Block, GapCause, LogReader, ReadError, Step, Visibility};
 
 use super::gap::{Gap, GapReason};
 use super::request::Start;
+use super::selection::Selection;
 use crate::feed::Feed;
 
 /// What comes next of a shard.
@@ -27,13 +28,15 @@ pub(super) struct Source {
     feed: Option<Feed>,
     /// To be told before anything else, and the place where it was found.
     lost: Option<(Gap, Place)>,
+    /// Passes over what holds none of the sessions that its reader asks for.
+    seek: Option<SessionSeek>,
 }
 
 impl Source {
     /// A reader that stands before `next`.
     pub(super) fn at(view: &Arc<LogView>, next: Sequence, visibility: Visibility) -> Self {
         let reader = LogReader::new(Arc::clone(view), next).with_visibility(visibility);
-        Self { reader, feed: None, lost: None }
+        Self { reader, feed: None, lost: None, seek: None }
     }
 
     /// A reader that goes on at `place`, perhaps behind a crash.
@@ -64,6 +67,12 @@ impl Source {
             }
         };
         Ok(Self::at(view, next, visibility))
+    }
+
+    /// The same, for a reader that wants these events alone: what is known to hold none of their sessions is passed over.
+    pub(super) fn seeking(mut self, selection: &Selection) -> Self {
+        self.seek = selection.sessions().map(|sessions| SessionSeek::new(sessions.to_vec()));
+        self
     }
 
     /// The same, fed with new blocks.
@@ -136,11 +145,18 @@ impl Source {
         if let Some(gap) = self.take_lost() {
             return Ok(Next::Gap(gap));
         }
+        if let Some(seek) = &mut self.seek {
+            let next = seek.next(self.reader.view(), self.reader.next_sequence()).min(self.reader.end());
+            self.reader.return_to(next.max(self.reader.next_sequence()));
+        }
         self.take_from_feed();
         match self.reader.step() {
             Ok(Step::Block(block)) => Ok(Next::Block(block)),
             Ok(Step::End) => Ok(Next::End),
-            Ok(Step::Gap(gap)) => Ok(Next::Gap(self.gap_of(gap.from, gap.to, GapReason::Trimmed))),
+            Ok(Step::Gap(gap)) => {
+                let reason = if gap.cause == GapCause::Trimmed { GapReason::Trimmed } else { GapReason::Lost };
+                Ok(Next::Gap(self.gap_of(gap.from, gap.to, reason)))
+            }
             Err(error @ ReadError::Corrupt { .. }) => {
                 let gap = self.reader.pass_damage();
                 Ok(Next::Gap(self.gap_of(gap.from, gap.to, GapReason::Corrupt(error.to_string()))))

@@ -74,6 +74,8 @@ pub(crate) struct ShardControl {
     /// How many wait for durability.
     awaiting: AtomicUsize,
     turnover: Turnover,
+    /// What is below may go.
+    trim_to: AtomicU64,
     active: AtomicBool,
     moved: Event,
     stop: AtomicBool,
@@ -142,6 +144,7 @@ impl ShardControl {
             lanes: Mutex::default(),
             awaiting: AtomicUsize::new(0),
             turnover: Turnover::default(),
+            trim_to: AtomicU64::new(0),
             active: AtomicBool::new(true),
             moved: Event::new(),
             stop: AtomicBool::new(false),
@@ -406,6 +409,39 @@ impl ShardControl {
         self.set_active(self.id < route.active());
         self.turnover.begin(route);
         self.turnover.pass(route);
+    }
+
+    /// Asks the shard to give up the sealed segments that end at `to` or before.
+    pub(crate) fn ask_to_trim(&self, to: Sequence) {
+        self.trim_to.fetch_max(to.get(), Ordering::Relaxed);
+        self.doorbell.ring();
+    }
+
+    /// Below what the shard was asked to give up its segments.
+    pub(super) fn trim_to(&self) -> Sequence {
+        Sequence::new(self.trim_to.load(Ordering::Relaxed))
+    }
+
+    /// Waits until readers are told of what lies below `to`.
+    ///
+    /// # Errors
+    /// The poison or the end of the shard, where that keeps it from being trimmed.
+    pub(crate) async fn trimmed(&self, to: Sequence) -> AdapterResult<()> {
+        while self.view.trimmed() < to {
+            let listener = self.moved.listen();
+            if self.view.trimmed() >= to {
+                break;
+            }
+            if let Some(poison) = self.view.poison() {
+                return Err(AdapterError::Poisoned(Box::new(poison.clone())));
+            }
+            if self.is_stopped() {
+                return Err(AdapterError::Shutdown);
+            }
+            self.doorbell.ring();
+            listener.await;
+        }
+        Ok(())
     }
 
     /// Asks the shard to end.

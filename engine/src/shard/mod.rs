@@ -26,7 +26,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tapeline_storage::format::BLOCK_BYTES_MAX;
+use tapeline_storage::format::{BLOCK_BYTES_MAX, Sequence};
 use tapeline_storage::log::{Chore, ChoreDone, Log};
 
 use control::Arrivals;
@@ -73,6 +73,17 @@ pub(crate) struct Turn {
     pub(crate) moved: bool,
 }
 
+/// What is under way beside the turns.
+#[derive(Debug, Clone, Copy, Default)]
+struct Upkeep {
+    /// The background has a chore.
+    chore_runs: bool,
+    /// The background has a tidying chore.
+    tidying_runs: bool,
+    /// What the log was last asked to give up.
+    trimmed_to: Sequence,
+}
+
 /// The state of one shard.
 pub(crate) struct Shard<B> {
     control: Arc<ShardControl>,
@@ -81,7 +92,7 @@ pub(crate) struct Shard<B> {
     followers: Followers,
     tasks: Tasks,
     background: B,
-    chore_runs: bool,
+    upkeep: Upkeep,
     /// Number of the route that its lanes go by.
     route: u64,
     /// Whether the last look found the log full or poisoned.
@@ -91,7 +102,17 @@ pub(crate) struct Shard<B> {
 impl<B: Background> Shard<B> {
     pub(crate) fn new(control: Arc<ShardControl>, log: Log, background: B) -> Self {
         let (slots, followers, tasks) = (Vec::new(), Followers::default(), Tasks::default());
-        Self { control, log, slots, followers, tasks, background, chore_runs: false, route: 0, was_refusing: false }
+        Self {
+            control,
+            log,
+            slots,
+            followers,
+            tasks,
+            background,
+            upkeep: Upkeep::default(),
+            route: 0,
+            was_refusing: false,
+        }
     }
 
     /// One turn at `now` (nanoseconds): drains the lanes up to a budget, commits what is due, reaps what has completed,
@@ -185,14 +206,31 @@ impl<B: Background> Shard<B> {
         let done = self.background.done();
         let any = done.is_some();
         if let Some(done) = done {
-            self.chore_runs = false;
-            self.log.chore_done(done, now);
+            self.take_done(done, now);
+        }
+        let trim_to = self.control.trim_to();
+        if trim_to > self.upkeep.trimmed_to {
+            self.upkeep.trimmed_to = trim_to;
+            self.log.trim(trim_to);
+            self.control.notify();
         }
         if let Some(chore) = self.log.next_chore() {
-            self.chore_runs = true;
+            self.upkeep.chore_runs = true;
+            self.background.run(chore);
+        }
+        if let Some(chore) = self.log.next_tidying(now) {
+            self.upkeep.tidying_runs = true;
             self.background.run(chore);
         }
         any
+    }
+
+    fn take_done(&mut self, done: ChoreDone, now: u64) {
+        match done.is_tidying() {
+            true => self.upkeep.tidying_runs = false,
+            false => self.upkeep.chore_runs = false,
+        }
+        self.log.chore_done(done, now);
     }
 
     /// Returns whether the log began or ceased to refuse events. A poisoned log closes its lanes.
@@ -211,9 +249,9 @@ impl<B: Background> Shard<B> {
         self.tasks.run(turn.drained > 0, clock)
     }
 
-    /// Whether a chore is on its way: the host has to keep its background going.
+    /// Whether a chore is on its way that the log may be waiting for.
     pub(crate) fn has_chore(&self) -> bool {
-        self.chore_runs
+        self.upkeep.chore_runs
     }
 
     /// Whether anybody follows the shard live.
@@ -260,12 +298,9 @@ impl<B: Background> Shard<B> {
         self.slots.iter().for_each(LaneSlot::close);
         // From here on a producer either sees its lane closed after publishing, or has published before.
         fence::all_threads();
-        while self.chore_runs {
+        while self.upkeep.chore_runs || self.upkeep.tidying_runs {
             match self.background.done() {
-                Some(done) => {
-                    self.chore_runs = false;
-                    self.log.chore_done(done, clock());
-                }
+                Some(done) => self.take_done(done, clock()),
                 None => self.log.wait(self.control.doorbell(), Duration::from_millis(1)),
             }
         }

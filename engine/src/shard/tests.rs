@@ -21,6 +21,7 @@ use crate::producer::{Producer, ProducerOptions, Ticket};
 mod books;
 mod moves;
 mod readers;
+mod retention;
 
 const LOG: LogId = LogId([9; 16]);
 const SESSIONS: u64 = 4;
@@ -62,7 +63,7 @@ fn directory_name(shard: u16) -> String {
 fn options(shard: u16, seed: u64) -> LogOptions {
     let small = LogOptions::new(LOG, shard, seed);
     let batch = BatchOptions { events_min: 2, events_max: 6, delay_ns: 20_000, window_ns: Some(50_000) };
-    LogOptions { segment_bytes: 20 * 4096, block_bytes: 4 * 4096, blocks: 4, batch, ..small }
+    LogOptions { segment_bytes: 20 * 4096, block_bytes: 4 * 4096, blocks: 4, batch, repack_saves_bytes: 4096, ..small }
 }
 
 impl Machine {

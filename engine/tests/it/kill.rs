@@ -1,7 +1,8 @@
 //! kill -9 of a real process: what it had acknowledged is there, in order, and nothing else.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use futures_lite::future::block_on;
 use tapeline::{Durability, LogFiles, kinds};
@@ -34,14 +35,19 @@ fn child() {
     }
 }
 
-fn kill_round(scratch: &Scratch, round: u64, page_cache: bool) {
+/// Starts [`child`], which says on its standard output what is durable.
+pub(crate) fn start(directory: &Path, round: u64, page_cache: bool) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("own path"));
     command.args(["--exact", "kill::child", "--nocapture", "--test-threads=1"]);
-    command.env(DIRECTORY, scratch.path()).env(ROUND, round.to_string());
+    command.env(DIRECTORY, directory).env(ROUND, round.to_string());
     if page_cache {
         command.env(LEVEL, "page-cache");
     }
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
+    command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts")
+}
+
+fn kill_round(scratch: &Scratch, round: u64, page_cache: bool) {
+    let mut child = start(scratch.path(), round, page_cache);
     let lines = BufReader::new(child.stdout.take().expect("stdout")).lines().map_while(Result::ok);
     let mut acknowledged = 0;
     // The kill comes after a number of acknowledgements that depends on the round, at whatever point the child is then.

@@ -114,6 +114,12 @@ pub trait Directory: Debug + Send + Sync {
     /// The kernel's.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Renames a file, in place of the one that has the name `to`, if there is one: whoever has that open keeps it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn replace(&self, from: &str, to: &str) -> io::Result<()>;
+
     /// Removes a file.
     ///
     /// # Errors
@@ -139,6 +145,15 @@ pub trait SegmentFile: Debug + Send + Sync {
     /// # Errors
     /// The kernel's.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// As [`SegmentFile::read_at`], for bytes that nobody writes any more: a reader may get them out of the page cache, which
+    /// is quicker.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn read_settled(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_at(buffer, offset)
+    }
 
     /// Writes all of `bytes` (whole pages) at `offset` (a multiple of a page), durably.
     ///

@@ -309,6 +309,11 @@ impl<'a> Records<'a> {
         self.column.len() / size_of::<u16>()
     }
 
+    /// Bytes of the records not yet handed out, and perhaps of some that were left out behind them.
+    pub fn bytes(&self) -> usize {
+        self.records.len()
+    }
+
     /// Passes over `count` records.
     pub fn skip_records(&mut self, count: usize) {
         let count = count.min(self.remaining());

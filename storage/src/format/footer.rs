@@ -1,11 +1,15 @@
-//! The last page of a sealed segment: its totals, and the places of its indexes.
+//! The last page of a sealed segment: its totals, and what to know of its index.
 
 use super::bytes::{get_u32, get_u64, put};
 use super::checksum::crc32c;
+use super::index::{FILTER_BYTES, IndexPlace, SessionFilter};
 use super::{BlockHeader, Epoch, FORMAT_VERSION, PAGE_BYTES, PageError, Sequence};
 
 /// First bytes of every footer.
 pub const FOOTER_MAGIC: [u8; 8] = *b"TAPEFTR1";
+
+/// Longest index: what a 32-bit relative pointer reaches.
+const INDEX_BYTES_MAX: u64 = 1 << 31;
 
 const CRC: usize = 8;
 const VERSION: usize = 12;
@@ -19,8 +23,11 @@ const FIRST_TIMESTAMP: usize = 64;
 const LAST_TIMESTAMP: usize = 72;
 const LAST_BLOCK_CRC: usize = 80;
 const RESERVED: usize = 84;
-/// Two places of 24 bytes (offset u64, length u64, CRC-32C u32, zero u32): time index, session index. Zero is absent.
-const INDEXES: usize = 88;
+/// Length u64, CRC-32C u32; all zero: there is no index.
+const INDEX_LENGTH: usize = 88;
+const INDEX_CRC: usize = 96;
+const RESERVED_TOO: usize = 100;
+const FILTER: usize = 128;
 
 /// Footer of a sealed segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +50,8 @@ pub struct Footer {
     pub last_timestamp: u64,
     /// Header checksum of the last block, or of the segment header.
     pub last_block_crc: u32,
+    /// The index between the last block and the footer, if there is one.
+    pub index: Option<IndexPlace>,
 }
 
 impl Footer {
@@ -58,6 +67,7 @@ impl Footer {
             first_timestamp: 0,
             last_timestamp: 0,
             last_block_crc: header_crc,
+            index: None,
         }
     }
 
@@ -75,8 +85,13 @@ impl Footer {
         self.last_block_crc = block.header_crc;
     }
 
-    /// The page as it is written.
-    pub fn encode(&self) -> [u8; PAGE_BYTES] {
+    /// Where the footer stands: behind the blocks and the index.
+    pub fn offset(&self) -> u64 {
+        self.data_end + self.index.map_or(0, |index| index.file_bytes())
+    }
+
+    /// The page as it is written, with the filter of the sessions that the index lists.
+    pub fn encode(&self, filter: &SessionFilter) -> [u8; PAGE_BYTES] {
         let mut page = [0; PAGE_BYTES];
         put(&mut page, 0, FOOTER_MAGIC);
         put(&mut page, VERSION, FORMAT_VERSION.to_le_bytes());
@@ -89,12 +104,25 @@ impl Footer {
         put(&mut page, FIRST_TIMESTAMP, self.first_timestamp.to_le_bytes());
         put(&mut page, LAST_TIMESTAMP, self.last_timestamp.to_le_bytes());
         put(&mut page, LAST_BLOCK_CRC, self.last_block_crc.to_le_bytes());
+        if let Some(index) = self.index {
+            put(&mut page, INDEX_LENGTH, index.length.to_le_bytes());
+            put(&mut page, INDEX_CRC, index.crc.to_le_bytes());
+            put(&mut page, FILTER, *filter.as_bytes());
+        }
         let crc = crc32c(&page[VERSION..]);
         put(&mut page, CRC, crc.to_le_bytes());
         page
     }
 
-    /// Reads and checks a page. Places of indexes are not looked at: an index is a hint that readers may do without.
+    /// The filter in a page that was decoded. Without an index any session may be in the segment.
+    pub fn filter_of(page: &[u8]) -> SessionFilter {
+        match get_u64(page, INDEX_LENGTH) {
+            0 => SessionFilter::all(),
+            _ => SessionFilter::from_bytes(page.get(FILTER..PAGE_BYTES).unwrap_or_default()),
+        }
+    }
+
+    /// Reads and checks a page. The index is not looked at: it is a hint that readers may do without.
     ///
     /// # Errors
     /// [`PageError`] naming what is wrong.
@@ -110,6 +138,10 @@ impl Footer {
             first_timestamp: get_u64(page, FIRST_TIMESTAMP),
             last_timestamp: get_u64(page, LAST_TIMESTAMP),
             last_block_crc: get_u32(page, LAST_BLOCK_CRC),
+            index: match get_u64(page, INDEX_LENGTH) {
+                0 => None,
+                length => Some(IndexPlace { length, crc: get_u32(page, INDEX_CRC) }),
+            },
         };
         let field = |field, found| Err(PageError::Field { field, found });
         if footer.end_sequence < footer.base_sequence {
@@ -118,11 +150,14 @@ impl Footer {
         if !footer.data_end.is_multiple_of(PAGE_BYTES as u64) || footer.data_end < PAGE_BYTES as u64 {
             return field("data_end", footer.data_end);
         }
-        if get_u32(page, RESERVED) != 0 {
+        if footer.index.is_some_and(|index| index.length > INDEX_BYTES_MAX) {
+            return field("index_length", get_u64(page, INDEX_LENGTH));
+        }
+        if get_u32(page, RESERVED) != 0 || page[RESERVED_TOO..FILTER].iter().any(|&byte| byte != 0) {
             return field("reserved", u64::from(get_u32(page, RESERVED)));
         }
         Ok(footer)
     }
 }
 
-const _: () = assert!(INDEXES + 2 * 24 <= PAGE_BYTES);
+const _: () = assert!(FILTER + FILTER_BYTES == PAGE_BYTES);

@@ -77,6 +77,9 @@ pub struct SessionId(pub u128);
 impl SessionId {
     /// The session of events that belong to none.
     pub const NONE: Self = Self(0);
+
+    /// What the filter of a segment lists if the segment holds notes of the bus.
+    pub(crate) const NOTES: Self = Self(u128::MAX);
 }
 
 impl fmt::Display for SessionId {
@@ -94,6 +97,19 @@ impl fmt::Debug for SessionId {
 /// What an event is about: an open number, 0 where the producer does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Kind(pub u16);
+
+impl Kind {
+    /// The life of a session: the payload of the event that opens it says what the session is called. Indexes repeat it.
+    pub const SESSION: Self = Self(9);
+
+    /// The kinds that the bus alone writes, from here on: notes to the readers of all sessions.
+    pub const RESERVED: Self = Self(0xfff0);
+
+    /// Whether the bus alone writes events of this kind.
+    pub const fn is_reserved(self) -> bool {
+        self.0 >= Self::RESERVED.0
+    }
+}
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

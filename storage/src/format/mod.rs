@@ -1,6 +1,7 @@
 //! The bytes of a log, without any I/O.
 //!
-//! A segment file is one [`SegmentHeader`] page, then blocks back to back, then, once sealed, one [`Footer`] page.
+//! A segment file is one [`SegmentHeader`] page, then blocks back to back, then, once sealed, a [`SegmentIndex`] and one
+//! [`Footer`] page.
 //! A block is one group commit: a [`BlockHeader`], the records, the length column, zero padding to a page.
 //! A record is one rkyv archive whose payload comes first and whose root comes last.
 //! docs/FORMAT.md is the byte-exact specification; its hexdump is parsed and compared by the tests of this module.
@@ -10,7 +11,9 @@ mod bytes;
 mod checksum;
 mod eras;
 mod footer;
+mod gaps;
 mod identity;
+mod index;
 mod meta;
 mod prefetch;
 mod record;
@@ -25,7 +28,14 @@ pub use block::{
 pub use checksum::{Checksum, crc32c};
 pub use eras::{ERAS_BYTES_MAX, ERAS_MAGIC, Era, Eras};
 pub use footer::{FOOTER_MAGIC, Footer};
+pub use gaps::{GAPS_FILE_BYTES, GAPS_MAGIC, Gaps, LOST_MAX};
 pub use identity::{Epoch, Kind, LogId, Sequence, SessionId};
+pub(crate) use index::is_header as is_index_header;
+pub use index::{
+    ArchivedIndexedBlock, ArchivedIndexedSession, ArchivedSegmentIndex, FILTER_BYTES, INDEX_HEADER_BYTES, INDEX_MAGIC,
+    IndexBuilder, IndexPlace, IndexedBlock, IndexedSession, KindTotal, OPENING_BYTES_MAX, Part, SegmentIndex,
+    SessionFilter,
+};
 pub use meta::{META_BYTES, META_MAGIC, Meta};
 pub(crate) use record::timestamp_of;
 pub use record::{

@@ -67,7 +67,7 @@ fn sample() -> Vec<u8> {
     let block = block(&records, 7, crc);
     let mut footer = Footer::of_empty(EPOCH, Sequence::new(7), crc);
     footer.add(&BlockHeader::decode(&block).expect("own block"));
-    [page.to_vec(), block, footer.encode().to_vec()].concat()
+    [page.to_vec(), block, footer.encode(&SessionFilter::all()).to_vec()].concat()
 }
 
 /// As `hexdump -C` prints it without the characters: a star for rows that repeat the one before.

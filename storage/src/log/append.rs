@@ -10,7 +10,7 @@ use super::pipeline::Pipeline;
 use super::pool::BlockPool;
 use super::{BatchTarget, Chore, ChoreDone, LogOptions, LogView, Poison, Run};
 use crate::device::{BlockMemory, BlockWriter, Doorbell};
-use crate::format::{Checksum, RECORD_ALIGN, Sequence, timestamp_of};
+use crate::format::{BlockHeader, Checksum, Epoch, RECORD_ALIGN, Sequence, timestamp_of};
 
 /// Bytes summed at a time: large enough to reach the checksum's speed, small enough to be still in the first cache.
 const SUM_BYTES: usize = 16 << 10;
@@ -162,9 +162,30 @@ impl Log {
         }
     }
 
+    /// Gives up the oldest events: those of the sealed segments that end at `to` or before. Readers are told of them by a gap
+    /// from now on; the files go when there is time. At level `Memory`, which lives in its budget, nothing.
+    pub fn trim(&mut self, to: Sequence) {
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.trim(&self.view, to);
+        }
+    }
+
     /// Work that blocks, to be run on another thread; one at a time, each to be answered by [`Log::chore_done`].
     pub fn next_chore(&mut self) -> Option<Chore> {
         self.pipeline.as_mut()?.next_chore()
+    }
+
+    /// Work that blocks and that nothing waits for, to be run on a thread that has time; one at a time, beside a chore, each
+    /// to be answered by [`Log::chore_done`]. Indexes come once no block has had to wait for the device for
+    /// [`LogOptions::CALM_NS`].
+    pub fn next_tidying(&mut self, now: u64) -> Option<Chore> {
+        self.pipeline.as_mut()?.next_tidying(now)
+    }
+
+    /// Whether there is no tidying to do, and none is under way.
+    #[cfg(test)]
+    pub(super) fn is_tidy(&self) -> bool {
+        self.pipeline.as_ref().is_none_or(Pipeline::is_tidy)
     }
 
     /// Takes the outcome of a chore.
@@ -174,7 +195,8 @@ impl Log {
         }
     }
 
-    /// Commits everything, waits for it, and seals the active segment. Blocks.
+    /// Commits everything, waits for it, seals the active segment, and gives segments their indexes for as long as
+    /// [`LogOptions::CLOSE_TIDYING_NS`]. Blocks.
     ///
     /// # Errors
     /// The poison, or an error in words if the disk is full: then what was not durable stays so, and recovery finds
@@ -196,7 +218,7 @@ impl Log {
             }
         }
         if let Some(pipeline) = &mut self.pipeline {
-            pipeline.close(&self.view);
+            pipeline.close(&self.view, clock);
         }
         self.poison().cloned().map_or(Ok(()), Err)
     }
@@ -260,12 +282,13 @@ pub(super) struct OpenBlock {
 }
 
 impl OpenBlock {
-    fn new(writer: BlockWriter, opened_at: u64, summing: bool) -> Self {
+    pub(super) fn new(writer: BlockWriter, opened_at: u64, summing: bool) -> Self {
         let checksum = summing.then(Checksum::default);
         Self { writer, first_timestamp: u64::MAX, last_timestamp: 0, opened_at, checksum, summed: 0 }
     }
 
-    fn append(&mut self, records: &[u8], lengths: &[u16]) {
+    /// Copies a run in, which fits.
+    pub(super) fn append(&mut self, records: &[u8], lengths: &[u16]) {
         // A run comes from one producer, whose timestamps rise: its ends are its extremes.
         let (Some(&first), Some(&last)) = (lengths.first(), lengths.last()) else { return };
         let first = &records[..usize::from(first) * RECORD_ALIGN];
@@ -292,12 +315,27 @@ impl OpenBlock {
         crate::format::block_bytes(self.writer.count(), self.writer.records_bytes())
     }
 
-    /// Closes the block and finishes its checksum. Returns the block's bytes and the body checksum.
-    pub(super) fn close(&mut self, epoch: crate::format::Epoch) -> (usize, u32) {
+    /// Closes the block and puts its header in front: behind the block of which `previous_crc` is the header's checksum,
+    /// when everything below `durable` was known to be durable.
+    pub(super) fn finish(&mut self, epoch: Epoch, previous_crc: u32, durable: Sequence) -> BlockHeader {
         self.sum();
-        let bytes = self.writer.close();
+        let block_bytes = self.writer.close();
         let mut checksum = self.checksum.take().unwrap_or_default();
-        checksum.update(self.writer.closed_tail(bytes));
-        (bytes, checksum.finish(epoch))
+        checksum.update(self.writer.closed_tail(block_bytes));
+        let header = BlockHeader {
+            header_crc: 0,
+            body_crc: checksum.finish(epoch),
+            epoch,
+            first_sequence: self.writer.memory().first_sequence(),
+            count: self.writer.count() as u32,
+            block_bytes: block_bytes as u32,
+            records_bytes: self.writer.records_bytes() as u32,
+            previous_crc,
+            first_timestamp: self.first_timestamp,
+            last_timestamp: self.last_timestamp,
+            durable_sequence: durable,
+        };
+        let header_crc = header.encode(self.writer.header_mut());
+        BlockHeader { header_crc, ..header }
     }
 }

@@ -51,6 +51,12 @@ pub enum DirectoryError {
         /// The directory.
         path: PathBuf,
     },
+    /// There is a log already where a new one is to be made.
+    #[error("{path}: a log already; choose another directory")]
+    Exists {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The meta file cannot be used.
     #[error("{path}: meta file: {source}; put back the file from a copy of this log")]
     Meta {
@@ -126,6 +132,18 @@ impl LogDirectory {
             false => WriteMode::BufferedSync,
         };
         Ok(Self { path: path.to_owned(), meta, mode, _lock: Some(lock) })
+    }
+
+    /// Makes a new log of one shard, with the identity `log_id`.
+    ///
+    /// # Errors
+    /// As [`LogDirectory::open`]; [`DirectoryError::Exists`].
+    pub fn create(path: &Path, log_id: LogId, now: u64) -> Result<Self, DirectoryError> {
+        let directory = Self::open(path, 1, log_id, now, false)?;
+        match directory.meta.log_id == log_id {
+            true => Ok(directory),
+            false => Err(DirectoryError::Exists { path: path.to_owned() }),
+        }
     }
 
     /// Opens a log for reading, also while another process writes it.

@@ -10,19 +10,26 @@
 
 mod append;
 mod batching;
+mod blocks;
 mod chore;
 mod directory;
+mod gaps;
 mod options;
 mod pipeline;
 mod pool;
 mod recover;
+mod restore;
+mod rewrite;
 mod roll;
 mod run;
 mod scan;
+mod seal;
+mod seek;
 mod segment;
 mod span;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod view;
 
 pub use append::Log;
@@ -31,8 +38,13 @@ pub use chore::{Chore, ChoreDone};
 pub use directory::{DirectoryError, LogDirectory};
 pub use options::{Durability, LogOptions};
 pub use recover::{Cut, Recovered, recover};
+pub use restore::{RestoreError, ShardRestore};
+pub(crate) use roll::SPARE_NAME;
 pub use run::{Expired, Place, Run};
-pub use scan::{OpenError, Scan, scan};
+pub use scan::{FoundSegment, OpenError, Scan, scan};
+pub(crate) use scan::{begin_segment, read_footer};
+pub use seek::SessionSeek;
 pub use segment::{BlockPlace, Segment};
 pub use span::{Grain, Span};
+pub use trim::trim_at_rest;
 pub use view::{LogView, Poison};

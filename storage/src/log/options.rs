@@ -47,6 +47,8 @@ pub struct LogOptions {
     /// What a write survives once the device driver has completed it: the level that the driver and the directory were
     /// opened for.
     pub durability: Durability,
+    /// A sealed segment is rewritten with full blocks if that saves so many bytes, and half of what it takes.
+    pub repack_saves_bytes: u64,
 }
 
 impl LogOptions {
@@ -55,6 +57,15 @@ impl LogOptions {
 
     /// How long after a full disk was met the next attempt is made: 100 ms.
     pub const FULL_RETRY_NS: u64 = 100_000_000;
+
+    /// How long no block has had to wait for the device before segments get their indexes: 100 ms.
+    pub const CALM_NS: u64 = 100_000_000;
+
+    /// How long a log that closes goes on giving segments their indexes, in nanoseconds.
+    pub const CLOSE_TIDYING_NS: u64 = 2_000_000_000;
+
+    /// What a rewritten segment saves at least: 64 KiB.
+    pub const REPACK_SAVES_BYTES: u64 = 64 << 10;
 
     /// Memory that `blocks` blocks take, in bytes.
     pub const fn memory_bytes(blocks: usize) -> usize {
@@ -78,6 +89,7 @@ impl LogOptions {
             blocks: 16,
             seed,
             durability: Durability::Durable,
+            repack_saves_bytes: Self::REPACK_SAVES_BYTES,
         }
     }
 }

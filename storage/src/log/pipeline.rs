@@ -12,7 +12,7 @@ use super::append::OpenBlock;
 use super::roll::{ActiveSegment, Roller};
 use super::{BlockPlace, Chore, ChoreDone, Durability, LogOptions, LogView, Segment};
 use crate::device::{BlockMemory, Completion, Device, Directory, Doorbell, Write};
-use crate::format::{BlockHeader, Sequence};
+use crate::format::{Gaps, Sequence};
 
 /// What becomes true when a write has completed.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub(super) struct Pipeline {
     active: ActiveSegment,
     roller: Roller,
     durability: Durability,
+    /// When a block last had to wait for its turn.
+    waited_at: Option<u64>,
 }
 
 impl Pipeline {
@@ -61,6 +63,7 @@ impl Pipeline {
         device: Box<dyn Device>,
         directory: Arc<dyn Directory>,
         active: ActiveSegment,
+        gaps: Gaps,
         options: &LogOptions,
     ) -> Self {
         Self {
@@ -72,8 +75,9 @@ impl Pipeline {
             refused: Vec::new(),
             retry_at: 0,
             active,
-            roller: Roller::new(directory, options),
+            roller: Roller::new(directory, gaps, options),
             durability: options.durability,
+            waited_at: None,
         }
     }
 
@@ -185,6 +189,9 @@ impl Pipeline {
             }
             submitted = true;
         }
+        if !self.waiting.is_empty() {
+            self.waited_at = Some(now);
+        }
         retried || submitted
     }
 
@@ -222,22 +229,9 @@ impl Pipeline {
 
     fn submit_block(&mut self, view: &LogView, mut block: OpenBlock) {
         let segment = Arc::clone(&self.active.segment);
-        let (block_bytes, body_crc) = block.close(segment.epoch());
-        let header = BlockHeader {
-            header_crc: 0,
-            body_crc,
-            epoch: segment.epoch(),
-            first_sequence: block.writer.memory().first_sequence(),
-            count: block.writer.count() as u32,
-            block_bytes: block_bytes as u32,
-            records_bytes: block.writer.records_bytes() as u32,
-            previous_crc: self.active.previous_crc(),
-            first_timestamp: block.first_timestamp,
-            last_timestamp: block.last_timestamp,
-            durable_sequence: self.known_durable(view),
-        };
-        let header_crc = header.encode(block.writer.header_mut());
-        let offset = self.active.take(&BlockHeader { header_crc, ..header });
+        let header = block.finish(segment.epoch(), self.active.previous_crc(), self.known_durable(view));
+        let block_bytes = header.block_bytes as usize;
+        let offset = self.active.take(&header);
         let landing = Landing::Block {
             segment,
             place: BlockPlace::of(&header, offset),
@@ -258,15 +252,36 @@ impl Pipeline {
         self.roller.next_chore()
     }
 
+    #[cfg(test)]
+    pub(super) fn is_tidy(&self) -> bool {
+        self.roller.is_tidy()
+    }
+
+    /// What is to be done when there is time, if there is: tidying reads from the device that blocks are waiting for.
+    pub(super) fn next_tidying(&mut self, now: u64) -> Option<Chore> {
+        let is_calm = self.waited_at.is_none_or(|waited| now.saturating_sub(waited) >= LogOptions::CALM_NS);
+        self.roller.next_tidying(is_calm)
+    }
+
+    /// Gives up the sealed segments that end at `to` or before.
+    pub(super) fn trim(&mut self, view: &LogView, to: Sequence) {
+        self.roller.trim(view, to);
+    }
+
+    /// Wants an index for a segment that was sealed before and has none.
+    pub(super) fn tidy(&mut self, segment: Arc<Segment>) {
+        self.roller.tidy(segment);
+    }
+
     pub(super) fn chore_done(&mut self, view: &LogView, done: ChoreDone, now: u64) {
         self.roller.chore_done(view, done, now);
     }
 
     /// Seals the active segment and clears the spare away. Nothing may wait or be in flight, unless the log is poisoned:
     /// then everything is left as it is for recovery.
-    pub(super) fn close(&mut self, view: &LogView) {
+    pub(super) fn close(&mut self, view: &LogView, clock: impl FnMut() -> u64) {
         if view.poison().is_none() {
-            self.roller.close(view, &self.active);
+            self.roller.close(view, &self.active, clock);
         }
     }
 }

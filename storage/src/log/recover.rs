@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use super::chore::write_footer;
 use super::pipeline::Pipeline;
 use super::pool::BlockPool;
 use super::roll::{ActiveSegment, Epochs, SPARE_NAME};
 use super::scan::{FoundSegment, OpenError, Scan, scan};
-use super::{Log, LogOptions, LogView, Run, Segment};
+use super::seal::write_ending;
+use super::{Log, LogOptions, LogView, Run, Segment, gaps};
 use crate::device::{Device, Directory};
-use crate::format::{PAGE_BYTES, SegmentHeader, Sequence};
+use crate::format::{Gaps, PAGE_BYTES, SegmentHeader, Sequence};
 
 /// A torn tail that recovery cut off: bytes that were never acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub struct Recovered {
     directory: Arc<dyn Directory>,
     view: Arc<LogView>,
     active: ActiveSegment,
+    gaps: Gaps,
     cuts: Vec<Cut>,
     last_timestamp: u64,
 }
@@ -57,8 +58,10 @@ impl Recovered {
     /// The log, writing through `device`.
     pub fn start(self, device: Box<dyn Device>) -> Log {
         let mut pool = BlockPool::new(self.options.blocks);
-        let mut pipeline = Pipeline::new(device, self.directory, self.active, &self.options);
+        let mut pipeline = Pipeline::new(device, self.directory, self.active, self.gaps, &self.options);
         pipeline.register(&pool.allocate_all());
+        let is_bare = |segment: &Arc<Segment>| segment.footer().is_some_and(|footer| footer.index.is_none());
+        self.view.segments().into_iter().filter(is_bare).for_each(|segment| pipeline.tidy(segment));
         Log::with(&self.options, self.view, pool, Some(pipeline))
     }
 }
@@ -70,11 +73,17 @@ impl Recovered {
 pub fn recover(directory: Arc<dyn Directory>, options: LogOptions, now: u64) -> Result<Recovered, OpenError> {
     let found = scan(&directory, options.log_id, options.shard, false)?;
     let (end, last_timestamp) = (found.end(), found.last_timestamp());
+    let gaps = found.gaps.clone();
     let (segments, cuts) = seal_all(&directory, found)?;
     let active = begin(&directory, &options, end, now)?;
+    match gaps::create(&*directory) {
+        // Then it is made when it is needed, if there is space by then.
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
+        created => created.map_err(OpenError::io("create", format!("{}/{}", directory.path(), gaps::GAPS_NAME)))?,
+    }
     let view = LogView::new(options.log_id, options.shard, end, segments, Some(Run::of(&active.segment)));
     view.add_segment(Arc::clone(&active.segment));
-    Ok(Recovered { options, directory, view, active, cuts, last_timestamp })
+    Ok(Recovered { options, directory, view, active, gaps, cuts, last_timestamp })
 }
 
 /// Removes leftovers, gives a used spare its name, seals what is unsealed, removes segments without events.
@@ -95,7 +104,9 @@ fn seal_all(directory: &Arc<dyn Directory>, found: Scan) -> Result<(Vec<Arc<Segm
             directory.rename(&name, &own_name).map_err(OpenError::io("rename", path(&name)))?;
         }
         if segment.footer().is_none() {
-            write_footer(&segment, totals).map_err(OpenError::io("seal", path(&own_name)))?;
+            let (footer, filter) = write_ending(&**segment.file(), segment.epoch(), totals, None)
+                .map_err(OpenError::io("seal", path(&own_name)))?;
+            segment.seal(footer, filter);
             if let Some(damage) = torn {
                 cuts.push(Cut {
                     segment: own_name,
@@ -134,6 +145,6 @@ fn begin(
     let file = directory.create(SPARE_NAME, length).map_err(OpenError::io("create", path.clone()))?;
     file.write_at(&page, 0).map_err(OpenError::io("write", path.clone()))?;
     directory.rename(SPARE_NAME, &name).map_err(OpenError::io("rename", path))?;
-    let segment = Segment::new(header, file, PAGE_BYTES as u64, base, Vec::new(), None);
+    let segment = Segment::new(header, file, PAGE_BYTES as u64, base, Vec::new());
     Ok(ActiveSegment::new(segment, crc, length))
 }

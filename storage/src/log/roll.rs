@@ -10,12 +10,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::chore::{Chore, ChoreDone, Outcome};
-use super::{Durability, LogOptions, LogView, Segment};
+use super::{Durability, LogOptions, LogView, Segment, trim};
 use crate::device::{BlockWriter, Directory, SegmentFile};
-use crate::format::{BlockHeader, Epoch, Footer, LogId, PAGE_BYTES, SegmentHeader, Sequence};
+use crate::format::{BlockHeader, Epoch, Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader, Sequence};
 
 /// Name of the segment that is prepared and not yet in use.
-pub(super) const SPARE_NAME: &str = "spare.seg";
+pub(crate) const SPARE_NAME: &str = "spare.seg";
 
 /// The segment that blocks are written to.
 #[derive(Debug)]
@@ -76,10 +76,14 @@ pub(super) struct Roller {
     retired: VecDeque<(Arc<Segment>, Footer)>,
     chores: VecDeque<Chore>,
     chore_runs: bool,
+    tidyings: VecDeque<Chore>,
+    tidying_runs: bool,
+    repack_saves_bytes: u64,
+    gaps: Gaps,
 }
 
 impl Roller {
-    pub(super) fn new(directory: Arc<dyn Directory>, options: &LogOptions) -> Self {
+    pub(super) fn new(directory: Arc<dyn Directory>, gaps: Gaps, options: &LogOptions) -> Self {
         Self {
             directory,
             log_id: options.log_id,
@@ -93,6 +97,10 @@ impl Roller {
             retired: VecDeque::new(),
             chores: VecDeque::new(),
             chore_runs: false,
+            tidyings: VecDeque::new(),
+            tidying_runs: false,
+            repack_saves_bytes: options.repack_saves_bytes,
+            gaps,
         }
     }
 
@@ -130,7 +138,7 @@ impl Roller {
         let crc = SegmentHeader::decode(&page).map_or(0, |(_, crc)| crc);
         let mut memory = BlockWriter::new();
         memory.fill_page(&page);
-        let segment = Segment::new(header, Arc::clone(file), PAGE_BYTES as u64, base, Vec::new(), None);
+        let segment = Segment::new(header, Arc::clone(file), PAGE_BYTES as u64, base, Vec::new());
         self.spare = Spare::Unnamed(Arc::clone(file));
         self.retired.push_back((Arc::clone(&active.segment), active.totals));
         Some((ActiveSegment::new(segment, crc, self.segment_bytes), memory))
@@ -165,8 +173,47 @@ impl Roller {
         Some(chore)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_tidy(&self) -> bool {
+        self.tidyings.is_empty() && !self.tidying_runs
+    }
+
+    /// What is to be done when there is time. Trimming comes first, and does not wait until it `is_calm`: the disk may be
+    /// filling up.
+    pub(super) fn next_tidying(&mut self, is_calm: bool) -> Option<Chore> {
+        if self.tidying_runs {
+            return None;
+        }
+        let trimming = self.tidyings.iter().position(Chore::is_trimming);
+        let chore = self.tidyings.remove(trimming.or(is_calm.then_some(0))?)?;
+        self.tidying_runs = true;
+        Some(chore)
+    }
+
+    /// Wants an index for a segment that is sealed without one.
+    pub(super) fn tidy(&mut self, segment: Arc<Segment>) {
+        self.tidyings.push_back(Chore::tidy(&self.directory, segment, self.repack_saves_bytes));
+    }
+
+    /// Gives up the sealed segments that end at `to` or before, the oldest first; the active one stays.
+    pub(super) fn trim(&mut self, view: &LogView, to: Sequence) {
+        let Some(to) = trim::cut(view, to) else { return };
+        let names = view.trim(to);
+        // A copy would bring a removed segment back.
+        self.tidyings.retain(|chore| !chore.is_tidying_below(to));
+        self.gaps.trim(to);
+        let gaps = self.gaps.clone();
+        // The next change is written to the other slot.
+        let _ = self.gaps.encode_next(self.log_id, self.shard);
+        self.tidyings.push_back(Chore::trim(&self.directory, self.log_id, self.shard, gaps, names));
+    }
+
     pub(super) fn chore_done(&mut self, view: &LogView, done: ChoreDone, now: u64) {
-        self.chore_runs = false;
+        let is_prepare = done.is_prepare();
+        match done.is_tidying() {
+            true => self.tidying_runs = false,
+            false => self.chore_runs = false,
+        }
         match done.result {
             Ok(Outcome::Prepared(file)) => {
                 self.spare = Spare::Ready(file);
@@ -175,8 +222,10 @@ impl Roller {
                 }
             }
             Ok(Outcome::Named) => self.spare = Spare::Absent,
-            Ok(Outcome::Sealed) => {}
-            Err(error) if done.is_prepare && error.kind() == io::ErrorKind::StorageFull => {
+            Ok(Outcome::Sealed(segment)) => self.tidy(segment),
+            Ok(Outcome::Tidied(Some(segment))) => view.replace_segment(segment),
+            Ok(Outcome::Tidied(None) | Outcome::Removed) => {}
+            Err(error) if is_prepare && error.kind() == io::ErrorKind::StorageFull => {
                 self.spare = Spare::Absent;
                 self.full_until = Some(now.saturating_add(LogOptions::FULL_RETRY_NS));
             }
@@ -184,8 +233,9 @@ impl Roller {
         }
     }
 
-    /// Runs what is left to run, seals the active segment, or removes it if it is empty, and removes the spare.
-    pub(super) fn close(&mut self, view: &LogView, active: &ActiveSegment) {
+    /// Runs what is left to run, seals the active segment, or removes it if it is empty, and removes the spare. Tidies for
+    /// [`LogOptions::CLOSE_TIDYING_NS`]; what is left of that is for the next opening.
+    pub(super) fn close(&mut self, view: &LogView, active: &ActiveSegment, mut clock: impl FnMut() -> u64) {
         while let Some(chore) = self.next_chore() {
             let done = chore.run();
             self.chore_done(view, done, 0);
@@ -204,6 +254,14 @@ impl Roller {
             self.chores.push_back(Chore::remove(&self.directory, SPARE_NAME.into()));
         }
         while let Some(chore) = self.next_chore() {
+            let done = chore.run();
+            self.chore_done(view, done, 0);
+        }
+        let until = clock().saturating_add(LogOptions::CLOSE_TIDYING_NS);
+        while view.poison().is_none()
+            && clock() < until
+            && let Some(chore) = self.next_tidying(true)
+        {
             let done = chore.run();
             self.chore_done(view, done, 0);
         }

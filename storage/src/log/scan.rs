@@ -8,11 +8,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::roll::SPARE_NAME;
-use super::{BlockPlace, Segment};
+use super::seal::REPACK_NAME;
+use super::{BlockPlace, Segment, gaps};
 use crate::device::{Directory, SegmentFile};
 use crate::format::{
-    BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, LogId, PAGE_BYTES, PageError, SegmentHeader,
-    Sequence,
+    BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, Gaps, LogId, PAGE_BYTES, PageError,
+    SegmentHeader, Sequence, SessionFilter, is_index_header,
 };
 
 const PAGE: u64 = PAGE_BYTES as u64;
@@ -66,6 +67,16 @@ pub enum OpenError {
         /// The base sequence that its header states.
         base: Sequence,
     },
+    /// The file of the shard's gaps cannot be used.
+    #[error(
+        "{path}: {source}; put back the file from a copy of this log, or remove it: then what was trimmed counts as missing"
+    )]
+    Gaps {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: PageError,
+    },
     /// Sequences between two segments, or before the first, are in no file.
     #[error("{path}: sequences {from} to {to} are missing; put the missing segment back")]
     Missing {
@@ -102,7 +113,7 @@ pub enum OpenError {
 
 impl OpenError {
     /// A refusal of the file system.
-    pub(super) fn io(operation: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(operation: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { operation, path, source }
     }
@@ -128,12 +139,15 @@ pub struct Scan {
     pub segments: Vec<FoundSegment>,
     /// Files that hold nothing acknowledged, and cannot be read on: a spare not yet in use, segments behind a torn tail.
     pub leftovers: Vec<String>,
+    /// What is known not to be there.
+    pub gaps: Gaps,
 }
 
 impl Scan {
-    /// Sequence after the last event.
+    /// Sequence after the last event, or after what is lost of those behind it.
     pub fn end(&self) -> Sequence {
-        self.segments.last().map_or(Sequence::ZERO, |last| last.totals.end_sequence)
+        let end = self.segments.last().map_or(self.gaps.trimmed(), |last| last.totals.end_sequence);
+        self.gaps.behind(end)
     }
 
     /// The largest timestamp, 0 for an empty log.
@@ -153,11 +167,19 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
     let scanner = Scanner { directory, log_id, shard, read_only };
     let mut files = scanner.open_all()?;
     files.sort_by_key(|file| file.header.base_sequence);
-    let mut scan = Scan::default();
+    let mut scan = Scan { gaps: gaps::read(&**directory, log_id, shard)?, ..Scan::default() };
     let mut files = files.into_iter().peekable();
-    let mut end = Sequence::ZERO;
+    let mut end = scan.gaps.trimmed();
     while let Some(file) = files.next() {
         let base = file.header.base_sequence;
+        if base < scan.gaps.trimmed() {
+            // Trimming was interrupted before it came to this one.
+            scan.leftovers.push(file.name);
+            continue;
+        }
+        if scan.gaps.is_lost(end, base) {
+            end = base;
+        }
         if base < end {
             return Err(OpenError::Overlap { path: scanner.path(&file.name), base, end });
         }
@@ -176,13 +198,38 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
         end = found.totals.end_sequence;
         scan.segments.push(found);
     }
-    if let Some(spare) = scanner.unused_spare()?
-        && !scan.segments.iter().any(|found| found.name == spare)
-        && !scan.leftovers.contains(&spare)
-    {
-        scan.leftovers.push(spare);
+    for name in scanner.beside_segments()? {
+        if !scan.segments.iter().any(|found| found.name == name) && !scan.leftovers.contains(&name) {
+            scan.leftovers.push(name);
+        }
     }
     Ok(scan)
+}
+
+/// Opens the segment `name` for reading, without looking at its blocks: what is returned ends behind its header, with the
+/// totals of that. `None` if there is no such file, or a spare that is not in use.
+///
+/// # Errors
+/// [`OpenError`].
+pub(crate) fn begin_segment(
+    directory: &Arc<dyn Directory>,
+    log_id: LogId,
+    shard: u16,
+    name: &str,
+) -> Result<Option<(Arc<Segment>, Footer)>, OpenError> {
+    let scanner = Scanner { directory, log_id, shard, read_only: true };
+    let opened = match name {
+        SPARE_NAME => scanner.open(name, false).map(|opened| scanner.used_spare(opened)),
+        name => scanner.open_segment(name.to_owned(), false).map(Some),
+    };
+    let found = match opened {
+        Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+        opened => opened?,
+    };
+    Ok(found.map(|OpenFile { file, header, header_crc, .. }| {
+        let totals = Footer::of_empty(header.epoch, header.base_sequence, header_crc);
+        (Segment::new(header, file, totals.data_end, totals.end_sequence, Vec::new()), totals)
+    }))
 }
 
 /// A file and its first page.
@@ -217,21 +264,24 @@ impl Scanner<'_> {
     fn open_all(&self) -> Result<Vec<OpenFile>, OpenError> {
         let names = self.directory.list().map_err(OpenError::io("list", self.directory.path()))?;
         let mut files = Vec::new();
+        // The one that is written, if any is: the rest has come to rest.
+        let last = names.iter().filter(|name| Segment::base_of_name(name).is_some()).max().cloned();
         for name in names {
             if name == SPARE_NAME {
                 files.extend(self.open_spare()?);
             } else if name.ends_with(".seg") {
-                files.push(self.open_segment(name)?);
+                let is_settled = last.as_ref() != Some(&name);
+                files.push(self.open_segment(name, is_settled)?);
             }
         }
         Ok(files)
     }
 
-    fn open_segment(&self, name: String) -> Result<OpenFile, OpenError> {
+    fn open_segment(&self, name: String, is_settled: bool) -> Result<OpenFile, OpenError> {
         let Some(base) = Segment::base_of_name(&name) else {
             return Err(OpenError::ForeignName { path: self.path(&name) });
         };
-        let Opened { file, page, length } = self.open(&name)?;
+        let Opened { file, page, length } = self.open(&name, is_settled)?;
         let path = self.path(&name);
         let (header, header_crc) =
             SegmentHeader::decode(&page).map_err(|source| OpenError::Header { path: path.clone(), source })?;
@@ -246,7 +296,7 @@ impl Scanner<'_> {
 
     /// A spare counts as a segment if its header says so: the crash came between its header and its name.
     fn open_spare(&self) -> Result<Option<OpenFile>, OpenError> {
-        let Opened { file, page, length } = self.open(SPARE_NAME)?;
+        let Opened { file, page, length } = self.open(SPARE_NAME, false)?;
         let path = self.path(SPARE_NAME);
         match SegmentHeader::decode(&page) {
             Ok((header, header_crc)) if (header.log_id, header.shard) == (self.log_id, self.shard) => {
@@ -262,6 +312,13 @@ impl Scanner<'_> {
         }
     }
 
+    /// A spare whose header says that it is one of this log's segments.
+    fn used_spare(&self, Opened { file, page, length }: Opened) -> Option<OpenFile> {
+        let (header, header_crc) = SegmentHeader::decode(&page).ok()?;
+        let is_own = (header.log_id, header.shard) == (self.log_id, self.shard);
+        is_own.then(|| OpenFile { name: SPARE_NAME.into(), file, header, header_crc, length })
+    }
+
     fn is_acknowledged_spare(&self, file: &Arc<dyn SegmentFile>, length: u64) -> io::Result<bool> {
         let window = Window::of(file, PAGE, length)?;
         match BlockHeader::decode(window.bytes(PAGE)) {
@@ -270,18 +327,21 @@ impl Scanner<'_> {
         }
     }
 
-    fn open(&self, name: &str) -> Result<Opened, OpenError> {
+    fn open(&self, name: &str, is_settled: bool) -> Result<Opened, OpenError> {
         let file = self.directory.open(name, self.read_only).map_err(OpenError::io("open", self.path(name)))?;
         let length = file.length().map_err(OpenError::io("look at", self.path(name)))?;
         let mut page = vec![0; PAGE_BYTES];
-        let read = file.read_at(&mut page, 0).map_err(OpenError::io("read", self.path(name)))?;
+        let read = if is_settled { file.read_settled(&mut page, 0) } else { file.read_at(&mut page, 0) };
+        let read = read.map_err(OpenError::io("read", self.path(name)))?;
         page.truncate(read);
         Ok(Opened { file, page, length })
     }
 
-    fn unused_spare(&self) -> Result<Option<String>, OpenError> {
-        let names = self.directory.list().map_err(OpenError::io("list", self.directory.path()))?;
-        Ok(names.into_iter().find(|name| name == SPARE_NAME))
+    /// Files that are to become segments.
+    fn beside_segments(&self) -> Result<Vec<String>, OpenError> {
+        let mut names = self.directory.list().map_err(OpenError::io("list", self.directory.path()))?;
+        names.retain(|name| [SPARE_NAME, REPACK_NAME].contains(&name.as_str()));
+        Ok(names)
     }
 
     /// Finds the end of a segment: from its footer, or by walking its blocks.
@@ -289,7 +349,9 @@ impl Scanner<'_> {
         let OpenFile { name, file, header, header_crc, length } = found;
         let path = self.path(&name);
         if let Some(footer) = read_footer(&file, &header, length).map_err(OpenError::io("read", path.clone()))? {
-            let segment = Segment::new(header, file, footer.data_end, footer.end_sequence, Vec::new(), Some(footer));
+            let (footer, filter) = footer;
+            let segment = Segment::new(header, file, footer.data_end, footer.end_sequence, Vec::new());
+            segment.seal(footer, filter);
             return Ok(FoundSegment { segment, name, totals: footer, torn: None });
         }
         // The blocks may be in the page cache alone, or the cache may hold what the disk refused.
@@ -314,7 +376,7 @@ impl Scanner<'_> {
             }
         }
         let torn = stop.filter(|stop| !stop.is_blank).map(|stop| stop.damage);
-        let segment = Segment::new(header, file, totals.data_end, totals.end_sequence, places, None);
+        let segment = Segment::new(header, file, totals.data_end, totals.end_sequence, places);
         Ok(FoundSegment { segment, name, totals, torn })
     }
 
@@ -347,15 +409,20 @@ impl Scanner<'_> {
 }
 
 /// The footer, if the file ends with one that belongs to it.
-fn read_footer(file: &Arc<dyn SegmentFile>, header: &SegmentHeader, length: u64) -> io::Result<Option<Footer>> {
+pub(crate) fn read_footer(
+    file: &Arc<dyn SegmentFile>,
+    header: &SegmentHeader,
+    length: u64,
+) -> io::Result<Option<(Footer, SessionFilter)>> {
     if length < 2 * PAGE || !length.is_multiple_of(PAGE) {
         return Ok(None);
     }
     let mut page = vec![0; PAGE_BYTES];
-    file.read_at(&mut page, length - PAGE)?;
-    Ok(Footer::decode(&page).ok().filter(|footer| {
-        footer.epoch == header.epoch && footer.base_sequence == header.base_sequence && footer.data_end + PAGE == length
-    }))
+    file.read_settled(&mut page, length - PAGE)?;
+    let footer = Footer::decode(&page).ok().filter(|footer| {
+        footer.epoch == header.epoch && footer.base_sequence == header.base_sequence && footer.offset() + PAGE == length
+    });
+    Ok(footer.map(|footer| (footer, Footer::filter_of(&page))))
 }
 
 /// Where a walk ended.
@@ -375,7 +442,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Goes as far as blocks check and follow each other. Returns what stopped it, `None` if that was the end of the
-    /// file or a footer (sealing was interrupted).
+    /// file or of the blocks (sealing was interrupted).
     fn run(&mut self) -> io::Result<Option<Stop>> {
         let mut window = Window::of(self.file, PAGE, self.length)?;
         loop {
@@ -397,15 +464,16 @@ impl Walk<'_> {
                 }
                 Err(damage) => {
                     let is_blank = bytes.iter().take(PAGE_BYTES).all(|&byte| byte == 0);
-                    return Ok((!self.is_own_footer(bytes)).then_some(Stop { damage, is_blank }));
+                    return Ok((!self.is_own_ending(bytes)).then_some(Stop { damage, is_blank }));
                 }
             }
         }
     }
 
-    fn is_own_footer(&self, bytes: &[u8]) -> bool {
+    /// Whether sealing had come this far: an index, or a footer without one.
+    fn is_own_ending(&self, bytes: &[u8]) -> bool {
         let footer = bytes.get(..PAGE_BYTES).map(Footer::decode);
-        matches!(footer, Some(Ok(footer)) if footer == self.totals)
+        is_index_header(bytes, self.totals.epoch) || matches!(footer, Some(Ok(footer)) if footer == self.totals)
     }
 }
 

@@ -1,12 +1,15 @@
 //! One segment file as its writer and its readers share it.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::view::lock;
 use crate::device::{Mapping, SegmentFile};
-use crate::format::{BlockHeader, Epoch, Footer, PAGE_BYTES, SegmentHeader, Sequence};
+use crate::format::{
+    ArchivedIndexedBlock, ArchivedSegmentIndex, BlockHeader, Epoch, Footer, PAGE_BYTES, SegmentHeader, Sequence,
+    SessionFilter, SessionId,
+};
 
 /// Where a block starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +48,15 @@ pub struct Segment {
     data_end: AtomicU64,
     end_sequence: AtomicU64,
     places: Mutex<Vec<BlockPlace>>,
-    footer: OnceLock<Footer>,
+    ending: OnceLock<Ending>,
     sealed: OnceLock<SealedMap>,
+}
+
+/// What the last page of a sealed segment says.
+#[derive(Debug)]
+struct Ending {
+    footer: Footer,
+    filter: SessionFilter,
 }
 
 /// The mapping of a sealed segment, with a bit for each page where a checked block starts.
@@ -54,12 +64,15 @@ pub struct Segment {
 pub(crate) struct SealedMap {
     pub(crate) mapping: Box<dyn Mapping>,
     checked: Vec<AtomicU64>,
+    /// Whether the index has been found to match its checksum.
+    index_summed: AtomicBool,
 }
 
 impl SealedMap {
     fn new(mapping: Box<dyn Mapping>) -> Self {
         let pages = mapping.bytes().len().div_ceil(PAGE_BYTES);
-        Self { mapping, checked: (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect() }
+        let checked = (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Self { mapping, checked, index_summed: AtomicBool::new(false) }
     }
 
     pub(crate) fn is_checked(&self, offset: u64) -> bool {
@@ -76,28 +89,31 @@ impl SealedMap {
 }
 
 impl Segment {
-    /// A segment with these blocks; sealed if it has a footer.
+    /// A segment with these blocks, not sealed.
     pub(crate) fn new(
         header: SegmentHeader,
         file: Arc<dyn SegmentFile>,
         data_end: u64,
         end_sequence: Sequence,
         places: Vec<BlockPlace>,
-        footer: Option<Footer>,
     ) -> Arc<Self> {
-        let segment = Self {
+        Arc::new(Self {
             header,
             file,
             data_end: AtomicU64::new(data_end),
             end_sequence: AtomicU64::new(end_sequence.get()),
             places: Mutex::new(places),
-            footer: OnceLock::new(),
+            ending: OnceLock::new(),
             sealed: OnceLock::new(),
-        };
-        if let Some(footer) = footer {
-            segment.seal(footer);
-        }
-        Arc::new(segment)
+        })
+    }
+
+    /// The same segment with another ending.
+    pub(crate) fn sealed_again(&self, footer: Footer, filter: SessionFilter) -> Arc<Self> {
+        let places = lock(&self.places).clone();
+        let segment = Self::new(self.header, Arc::clone(&self.file), footer.data_end, footer.end_sequence, places);
+        segment.seal(footer, filter);
+        segment
     }
 
     /// File name of the segment that starts at `base`.
@@ -135,7 +151,17 @@ impl Segment {
 
     /// The footer, once the segment is sealed.
     pub fn footer(&self) -> Option<&Footer> {
-        self.footer.get()
+        self.ending.get().map(|ending| &ending.footer)
+    }
+
+    /// Bytes of the file that hold something: of a sealed segment its length.
+    pub fn file_bytes(&self) -> u64 {
+        self.footer().map_or_else(|| self.data_end(), |footer| footer.offset() + PAGE_BYTES as u64)
+    }
+
+    /// Whether events of the session may be in the segment: false is certain.
+    pub(crate) fn may_hold(&self, session: SessionId) -> bool {
+        self.ending.get().is_none_or(|ending| ending.filter.may_hold(session))
     }
 
     pub(crate) fn file(&self) -> &Arc<dyn SegmentFile> {
@@ -151,13 +177,36 @@ impl Segment {
     }
 
     /// The segment has its footer and will not change any more.
-    pub(crate) fn seal(&self, footer: Footer) {
-        let _ = self.footer.set(footer);
+    pub(crate) fn seal(&self, footer: Footer, filter: SessionFilter) {
+        let _ = self.ending.set(Ending { footer, filter });
+    }
+
+    /// Looks into the index. `None` where there is none, or one that does not check: the blocks have to do.
+    ///
+    /// Costs the reading of the index and a checksum pass at the first call, and a look at each element at every one.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn with_index<T>(&self, look: impl FnOnce(&ArchivedSegmentIndex) -> T) -> io::Result<Option<T>> {
+        let Some(place) = self.footer().and_then(|footer| footer.index) else { return Ok(None) };
+        let Some(sealed) = self.sealed_map()? else { return Ok(None) };
+        let start = self.data_end() as usize;
+        let Some(range) = start.checked_add(place.length as usize).map(|end| start..end) else { return Ok(None) };
+        if range.end > sealed.mapping.bytes().len() {
+            return Ok(None);
+        }
+        sealed.mapping.populate(range.clone())?;
+        let is_summed = sealed.index_summed.load(Ordering::Relaxed);
+        let index = ArchivedSegmentIndex::decode(&sealed.mapping.bytes()[range], place, self.epoch(), is_summed);
+        if index.is_some() && !is_summed {
+            sealed.index_summed.store(true, Ordering::Relaxed);
+        }
+        Ok(index.map(look))
     }
 
     /// The mapping of a sealed segment, made at the first call. `None` while the segment is not sealed.
     pub(crate) fn sealed_map(&self) -> io::Result<Option<&SealedMap>> {
-        if self.footer.get().is_none() {
+        if self.footer().is_none() {
             return Ok(None);
         }
         if let Some(sealed) = self.sealed.get() {
@@ -169,8 +218,8 @@ impl Segment {
 
     /// The place of the block that holds `sequence`.
     ///
-    /// A segment that was sealed before this process opened it has its places read from the block headers at the first
-    /// call: about 1 us a block.
+    /// A segment that was sealed before this process opened it has its places read at the first call: from its index, or
+    /// from the block headers, about 1 us a block.
     ///
     /// # Errors
     /// The kernel's, where headers cannot be read.
@@ -186,18 +235,45 @@ impl Segment {
         self.with_places(sequence, |places, after| places.get(after).copied())
     }
 
+    /// Sequence after the last block whose place is known. Cost as [`Segment::place_of`].
+    ///
+    /// # Errors
+    /// As [`Segment::place_of`].
+    pub(crate) fn known_end(&self) -> io::Result<Sequence> {
+        self.with_places(self.base(), |places, _| places.last().map_or(self.base(), |last| last.end_sequence))
+    }
+
     /// Looks among the places, of which the first `after` start at `sequence` or before.
     fn with_places<T>(&self, sequence: Sequence, look: impl FnOnce(&[BlockPlace], usize) -> T) -> io::Result<T> {
         let mut places = lock(&self.places);
-        if places.is_empty() && self.footer.get().is_some() {
+        if places.is_empty() && self.footer().is_some() {
             *places = self.read_places()?;
         }
         let after = places.partition_point(|place| place.first_sequence <= sequence);
         Ok(look(&places, after))
     }
 
-    /// Hops from header to header as far as they chain; a reader meets what is behind with its own checks.
     fn read_places(&self) -> io::Result<Vec<BlockPlace>> {
+        match self.with_index(|index| self.indexed_places(index))? {
+            Some(places) => Ok(places),
+            None => self.walk_places(),
+        }
+    }
+
+    fn indexed_places(&self, index: &ArchivedSegmentIndex) -> Vec<BlockPlace> {
+        let ends = index.blocks.iter().skip(1).map(|block| Sequence::new(block.first_sequence.to_native()));
+        let place = |(block, end_sequence): (&ArchivedIndexedBlock, Sequence)| BlockPlace {
+            first_sequence: Sequence::new(block.first_sequence.to_native()),
+            end_sequence,
+            offset: block.offset.to_native(),
+            first_timestamp: block.first_timestamp.to_native(),
+            last_timestamp: block.last_timestamp.to_native(),
+        };
+        index.blocks.iter().zip(ends.chain([self.end_sequence()])).map(place).collect()
+    }
+
+    /// Hops from header to header as far as they chain; a reader meets what is behind with its own checks.
+    fn walk_places(&self) -> io::Result<Vec<BlockPlace>> {
         let Some(sealed) = self.sealed_map()? else { return Ok(Vec::new()) };
         let (mut offset, end) = (PAGE_BYTES as u64, self.data_end());
         let mut places = Vec::new();

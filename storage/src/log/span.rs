@@ -41,7 +41,7 @@ impl LogView {
         while self.trimmed() <= from && from < to {
             let span = match self.span_in_memory(from) {
                 Some(span) => Some(span),
-                None => self.span_in_segment(from, grain)?,
+                None => self.span_in_segment(from, grain)?.or_else(|| self.span_of_hole(from)),
             };
             // Not found: the log moved on between two looks, so look again.
             if let Some(span) = span {
@@ -81,6 +81,12 @@ impl LogView {
         let end = block.first_sequence().plus(block.visible().0 as u64);
         let (first_timestamp, last_timestamp) = block.times();
         (from < end).then_some(Span { first: from, end, first_timestamp, last_timestamp, is_block: true })
+    }
+
+    /// Nothing is known of the times of what is lost: whoever looks there is told that it is.
+    fn span_of_hole(&self, from: Sequence) -> Option<Span> {
+        let end = self.hole_at(from)?;
+        Some(Span { first: from, end, first_timestamp: 0, last_timestamp: u64::MAX, is_block: true })
     }
 
     fn span_in_segment(&self, from: Sequence, grain: Grain) -> io::Result<Option<Span>> {

@@ -5,5 +5,8 @@ mod crash;
 mod damage;
 mod depth;
 mod faults;
+mod follow;
 mod harness;
 mod runs;
+mod sealing;
+mod trimming;

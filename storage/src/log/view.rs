@@ -167,6 +167,22 @@ impl LogView {
         segments.get(after.checked_sub(1)?).cloned()
     }
 
+    /// The segment behind the one that starts at `base`.
+    pub(crate) fn segment_after(&self, base: Sequence) -> Option<Arc<Segment>> {
+        lock(&self.segments).iter().find(|segment| segment.base() > base).cloned()
+    }
+
+    /// The end of the hole that `sequence` lies in: sequences that a repair found to be lost, between a sealed segment and
+    /// what follows.
+    pub(crate) fn hole_at(&self, sequence: Sequence) -> Option<Sequence> {
+        let segments = lock(&self.segments);
+        let after = segments.partition_point(|segment| segment.base() <= sequence);
+        let ended = |segment: &Arc<Segment>| segment.footer().is_some() && segment.end_sequence() <= sequence;
+        let is_hole = after.checked_sub(1).and_then(|at| segments.get(at)).is_none_or(ended);
+        let end = segments.get(after).map_or_else(|| self.appended(), |next| next.base());
+        (is_hole && sequence < end && !segments.is_empty()).then_some(end)
+    }
+
     /// The block in memory that holds `sequence`, if one does.
     pub(crate) fn tail_block(&self, sequence: Sequence) -> Option<Arc<BlockMemory>> {
         let tail = lock(&self.tail);
@@ -187,6 +203,13 @@ impl LogView {
         lock(&self.segments).push(segment);
     }
 
+    /// Puts a segment with the same events in the place of the one that readers had so far.
+    pub(crate) fn replace_segment(&self, segment: Arc<Segment>) {
+        if let Some(place) = lock(&self.segments).iter_mut().find(|listed| listed.base() == segment.base()) {
+            *place = segment;
+        }
+    }
+
     pub(crate) fn remove_segment(&self, base: Sequence) {
         lock(&self.segments).retain(|segment| segment.base() != base);
     }
@@ -202,6 +225,14 @@ impl LogView {
         debug_assert!(durable.get() >= self.durable.load(Ordering::Relaxed));
         // SYNC: pairs with the Acquire load in durable().
         self.durable.store(durable.get(), Ordering::Release);
+    }
+
+    /// Nothing below `to`, where a segment begins, is read any more. Returns the names of the files that may go.
+    pub(crate) fn trim(&self, to: Sequence) -> Vec<String> {
+        self.set_trimmed(to);
+        let mut segments = lock(&self.segments);
+        let kept = segments.partition_point(|segment| segment.base() < to);
+        segments.drain(..kept).map(|segment| Segment::file_name(segment.base())).collect()
     }
 
     pub(crate) fn set_trimmed(&self, trimmed: Sequence) {

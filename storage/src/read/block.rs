@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::device::BlockMemory;
-use crate::format::{BlockView, Records, Sequence};
+use crate::format::{BlockView, RECORD_ROOT_BYTES, Records, Sequence};
 use crate::log::Segment;
 
 /// Records in order, and what keeps their bytes alive. Cheap to move and to clone; holding on to blocks holds on to
@@ -74,6 +74,11 @@ impl Block {
         self.count
     }
 
+    /// Bytes that the payloads of the records have at most, each with what pads it to 16.
+    pub fn payload_bytes_max(&self) -> usize {
+        self.records().bytes().saturating_sub(self.count * RECORD_ROOT_BYTES)
+    }
+
     /// The records. Costs about 3 ns each.
     pub fn records(&self) -> Records<'_> {
         match &self.source {
@@ -101,7 +106,7 @@ impl Block {
 
 /// Bytes of a block that was read from a file, aligned for its records.
 #[derive(Debug)]
-pub(super) struct AlignedBytes {
+pub(crate) struct AlignedBytes {
     /// Over-allocated; the block starts at `start`.
     buffer: Vec<u8>,
     start: usize,
@@ -112,17 +117,22 @@ pub(super) struct AlignedBytes {
 impl AlignedBytes {
     const ALIGN: usize = crate::format::PAGE_BYTES;
 
-    pub(super) fn zeroed(length: usize, epoch: crate::format::Epoch) -> Self {
+    pub(crate) fn zeroed(length: usize, epoch: crate::format::Epoch) -> Self {
         let buffer = vec![0; length + Self::ALIGN];
         let start = buffer.as_ptr().align_offset(Self::ALIGN).min(Self::ALIGN);
         Self { buffer, start, length, epoch }
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         &self.buffer[self.start..self.start + self.length]
     }
 
-    pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..self.start + self.length]
+    }
+
+    /// Leaves out what is behind the first `length` bytes.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
     }
 }

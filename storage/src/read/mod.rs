@@ -1,19 +1,24 @@
 //! Reading a log: blocks in memory, mapped segments, and the file of the active segment.
 //!
 //! A [`LogReader`] walks one shard in order. It hands out [`Block`]s, which hold on to what they show, and whose records
-//! are borrowed views. Nothing is skipped silently: what is gone is a [`Gap`], what is damaged an error.
+//! are borrowed views. Nothing is skipped silently: what is gone is a [`Gap`], what is damaged an error. A [`FollowedShard`]
+//! is the log of another process, as it grows.
 
+mod back;
 mod block;
+mod follow;
 mod reader;
 
+pub(crate) use block::AlignedBytes;
 pub use block::Block;
-pub use reader::{Gap, LogReader, ReadError, Step, Visibility};
+pub use follow::{CLOSE_LOOK, FollowedShard, Look};
+pub use reader::{Gap, GapCause, LogReader, ReadError, Step, Visibility};
 
 use std::sync::Arc;
 
 use crate::device::Directory;
 use crate::format::LogId;
-use crate::log::{LogView, OpenError, scan};
+use crate::log::{LogView, OpenError, Scan, scan};
 
 /// How often a look at a directory is repeated that another process changes meanwhile.
 const LOOKS: usize = 8;
@@ -24,17 +29,20 @@ const LOOKS: usize = 8;
 /// # Errors
 /// [`OpenError`], as recovery would give it.
 pub fn open_shard(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16) -> Result<(Arc<LogView>, u64), OpenError> {
+    let found = look_through(directory, log_id, shard)?;
+    let (end, last_timestamp) = (found.end(), found.last_timestamp());
+    let segments = found.segments.into_iter().map(|found| found.segment).collect();
+    Ok((LogView::new(log_id, shard, end, segments, None), last_timestamp))
+}
+
+/// What is in a shard's directory that another process may be changing.
+fn look_through(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16) -> Result<Scan, OpenError> {
     let mut look = 1;
     loop {
         // A writer seals, renames and fills segments under our eyes; what was a contradiction is none a moment later.
         match scan(directory, log_id, shard, true) {
-            Ok(found) => {
-                let (end, last_timestamp) = (found.end(), found.last_timestamp());
-                let segments = found.segments.into_iter().map(|found| found.segment).collect();
-                return Ok((LogView::new(log_id, shard, end, segments, None), last_timestamp));
-            }
-            Err(error) if look == LOOKS => return Err(error),
-            Err(_) => look += 1,
+            Err(_) if look < LOOKS => look += 1,
+            found => return found,
         }
     }
 }

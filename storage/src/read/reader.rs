@@ -19,6 +19,19 @@ pub struct Gap {
     pub from: Sequence,
     /// Sequence after the last one that is gone.
     pub to: Sequence,
+    /// Why.
+    pub cause: GapCause,
+}
+
+/// Why sequences are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapCause {
+    /// They were trimmed.
+    Trimmed,
+    /// A repair of the log found them to be lost.
+    Lost,
+    /// Their block does not check.
+    Damaged,
 }
 
 /// What comes next for a reader.
@@ -153,7 +166,7 @@ impl LogReader {
         });
         let to = behind.unwrap_or_else(|| self.view.appended());
         self.move_to(to, Place::Unknown);
-        Gap { from, to }
+        Gap { from, to, cause: GapCause::Damaged }
     }
 
     /// Moves to `next`.
@@ -182,12 +195,17 @@ impl LogReader {
             }
             let trimmed = self.view.trimmed();
             if self.next < trimmed {
-                let gap = Gap { from: self.next, to: trimmed };
+                let gap = Gap { from: self.next, to: trimmed, cause: GapCause::Trimmed };
                 self.move_to(trimmed, Place::Unknown);
                 return Ok(Step::Gap(gap));
             }
             let step = match std::mem::replace(&mut self.place, Place::Unknown) {
                 Place::Unknown => {
+                    if let Some(to) = self.view.hole_at(self.next) {
+                        let gap = Gap { from: self.next, to: to.min(end), cause: GapCause::Lost };
+                        self.next = gap.to;
+                        return Ok(Step::Gap(gap));
+                    }
                     // Not found: the log moved on between two looks, so look again.
                     self.place = self.locate()?;
                     None

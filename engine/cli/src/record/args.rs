@@ -7,6 +7,11 @@ use clap::{Args, ValueEnum};
 /// Arguments of `tapeline record`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
+  tapeline record log answers/*.sse --format sse
+  curl -sN $URL -d @request.json | tapeline record log --format sse --session answer-17
+  agent | tapeline record log --format jsonl --session-field conversation_id
+
 An event's payload is its bytes exactly as they stood, line ends included, so that `replay --format raw` prints the
 file again. The summary is printed when all that it counts is durable; a signal ends the recording, and what was read
 until then is made durable and counted.")]

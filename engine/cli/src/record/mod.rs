@@ -19,7 +19,7 @@ use tapeline::{BackpressureMode, Cut, Durability, EventBus, EventBusConfig, LogF
 pub(crate) use self::args::RecordArgs;
 use self::args::{InputFormat, Level};
 use self::recorder::{Naming, Recorder, Stop};
-use self::source::Source;
+pub(crate) use self::source::{Input, Source};
 use self::summary::Summary;
 use crate::exit::{Exit, Failure};
 use crate::progress::Progress;

@@ -11,7 +11,7 @@ use crate::signal::{Interrupt, Wake};
 
 /// A file, or standard input.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// Standard input.
     Standard,
     /// A file, by path.
@@ -23,7 +23,7 @@ impl Source {
     ///
     /// # Errors
     /// A file that is not there, or is a directory.
-    pub(super) fn all(paths: &[PathBuf]) -> Result<(Vec<Self>, Option<u64>), Failure> {
+    pub(crate) fn all(paths: &[PathBuf]) -> Result<(Vec<Self>, Option<u64>), Failure> {
         if paths.is_empty() {
             return Ok((vec![Self::Standard], None));
         }
@@ -41,7 +41,7 @@ impl Source {
     }
 
     /// Its place in messages.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Standard => "standard input".to_owned(),
             Self::File(path) => path.display().to_string(),
@@ -49,7 +49,7 @@ impl Source {
     }
 
     /// The session it is, where nothing else names one.
-    pub(super) fn stem(&self) -> String {
+    pub(crate) fn stem(&self) -> String {
         match self {
             Self::Standard => "stdin".to_owned(),
             Self::File(path) => {
@@ -63,7 +63,7 @@ impl Source {
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn open(&self) -> Result<File, Failure> {
+    pub(crate) fn open(&self) -> Result<File, Failure> {
         match self {
             Self::Standard => {
                 let own = io::stdin().as_fd().try_clone_to_owned();
@@ -80,7 +80,7 @@ fn is_standard(path: &Path) -> bool {
 
 /// A file being read: it moves the progress bar, and a signal ends a wait for more.
 #[derive(Debug)]
-pub(super) struct Input<'a> {
+pub(crate) struct Input<'a> {
     file: File,
     interrupt: &'a Interrupt,
     progress: &'a Progress,
@@ -88,7 +88,7 @@ pub(super) struct Input<'a> {
 
 impl<'a> Input<'a> {
     /// Reads `file`.
-    pub(super) fn new(file: File, interrupt: &'a Interrupt, progress: &'a Progress) -> Self {
+    pub(crate) fn new(file: File, interrupt: &'a Interrupt, progress: &'a Progress) -> Self {
         Self { file, interrupt, progress }
     }
 }

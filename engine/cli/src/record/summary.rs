@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::exit::Failure;
+use crate::human;
 use crate::output;
 
 /// Counts of a recording.
@@ -49,13 +50,13 @@ impl Summary {
             return Ok(out.flush()?);
         }
         eprintln!(
-            "{}recorded {} events, {} bytes, {} sessions in {:.3} s ({} events/s), {}",
+            "{}recorded {}, {}, {} in {:.3} s ({} events/s), {}",
             if self.interrupted { "interrupted; " } else { "" },
-            self.events,
-            self.bytes,
-            self.sessions,
+            human::some(self.events, "event"),
+            human::some(self.bytes, "byte"),
+            human::some(self.sessions, "session"),
             self.seconds,
-            self.events_per_second,
+            human::count(self.events_per_second as u64),
             self.durability,
         );
         Ok(())

@@ -1,34 +1,66 @@
 //! `tapeline replay`: the events of a log or of a session, in order, at any pace.
 
 mod args;
-mod form;
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
-use tapeline::{ConsumerResult, Pacer, StoredEvent};
+use tapeline::{ConsumerResult, Pacer, PacingError, Speed, StoredEvent};
 
 pub(crate) use self::args::ReplayArgs;
-use self::form::Printer;
 use crate::exit::{Exit, Failure, open_log};
+use crate::form::Printer;
+use crate::human;
 use crate::output::Style;
+use crate::signal::{Interrupt, Wake, die_of_closed_pipe};
 
 /// Bytes collected before they are written, at the pace `max`.
 const OUTPUT_BYTES: usize = 256 << 10;
+
+/// Events printed between two looks for a signal, where nothing is waited for.
+const LOOK_EVENTS: u64 = 10_000;
+
+/// A wait this long or longer is ended by a signal; shorter ones are slept through, which is more exact.
+const LONG: Duration = Duration::from_millis(5);
 
 /// Prints what the command line asks for.
 ///
 /// What is gone or cannot be read is told on standard error and in the exit status; the replay goes on behind it.
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
+    let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
+    let pacer = Pacer::new(args.speed);
     let mut playing = Playing {
         printer: Printer::new(args.format),
-        pacer: Pacer::new(args.speed),
+        pacer: args.limit_idle.map_or(pacer, |longest| Pacer::new(args.speed).limit_idle(longest)),
         out: io::BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock()),
+        interrupt,
+        printed: 0,
         exit: Exit::Done,
     };
-    args.selection.replay(&log, |event| playing.play(event))?;
+    let outcome = args.selection.replay(&log, |event| playing.play(event));
     playing.out.flush()?;
-    Ok(playing.exit)
+    if args.speed != Speed::Max {
+        tell_error(playing.pacer.error());
+    }
+    match outcome {
+        Err(failure) if failure.exit == Exit::Interrupted => Ok(Exit::Interrupted),
+        outcome => outcome.map(|()| playing.exit),
+    }
+}
+
+/// Says how well the pace was kept.
+fn tell_error(error: PacingError) {
+    let PacingError { events, p50_ns, p99_ns, max_ns, .. } = error;
+    let text = format!(
+        "{} events, each within {} of its time (p50), {} (p99), {} (max)",
+        human::count(events),
+        human::duration(p50_ns),
+        human::duration(p99_ns),
+        human::duration(max_ns)
+    );
+    eprintln!("{} {text}", Style::of(&io::stderr()).strong("paced"));
 }
 
 /// A replay on its way to standard output.
@@ -36,6 +68,8 @@ struct Playing<'a> {
     printer: Printer,
     pacer: Pacer,
     out: io::BufWriter<io::StdoutLock<'a>>,
+    interrupt: Interrupt,
+    printed: u64,
     /// The worst that was met.
     exit: Exit,
 }
@@ -55,12 +89,31 @@ impl Playing<'_> {
         Ok(())
     }
 
-    fn print(&mut self, event: &StoredEvent) -> io::Result<()> {
-        if let Some(wait) = self.pacer.wait(event.insertion_ts) {
-            self.out.flush()?;
-            std::thread::sleep(wait);
+    fn print(&mut self, event: &StoredEvent) -> Result<(), Failure> {
+        self.printed += 1;
+        if self.printed.is_multiple_of(LOOK_EVENTS) {
+            self.look(Duration::ZERO)?;
+        }
+        let mut is_flushed = false;
+        while let Some(wait) = self.pacer.wait(event.insertion_ts) {
+            if !std::mem::replace(&mut is_flushed, true) {
+                self.out.flush()?;
+            } else if wait < LONG {
+                std::thread::sleep(wait);
+            } else {
+                self.look(wait - LONG / 2)?;
+            }
         }
         self.pacer.played(event.insertion_ts);
-        self.printer.print(&mut self.out, event)
+        Ok(self.printer.print(&mut self.out, event)?)
+    }
+
+    /// Waits so long, or until a signal says to end.
+    fn look(&mut self, wait: Duration) -> Result<(), Failure> {
+        match self.interrupt.wait_for(io::stdout().as_fd(), wait)? {
+            Wake::Interrupted => Err(Failure::new(Exit::Interrupted, "interrupted")),
+            Wake::Closed => die_of_closed_pipe(),
+            Wake::Readable | Wake::TimedOut => Ok(()),
+        }
     }
 }

@@ -3,8 +3,16 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, and so do its helpers")]
 
 mod crash;
+mod cursor;
+mod export;
+mod help;
+mod latency;
 mod look;
 mod real_inputs;
 mod record;
 mod replay;
 mod run;
+mod show;
+mod stats;
+mod tail;
+mod trim;

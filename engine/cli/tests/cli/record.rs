@@ -95,7 +95,7 @@ fn the_summary_is_text_on_standard_error_unless_asked_for() {
     let log = scratch.arg("log");
     let output = expect(run_with(&["record", &log, "--format", "jsonl", "--durability", "page-cache"], b"1\n"), 0);
     assert!(output.stdout.is_empty());
-    assert!(errors(&output).starts_with("recorded 1 events, 2 bytes, 1 sessions in "), "{}", errors(&output));
+    assert!(errors(&output).starts_with("recorded 1 event, 2 bytes, 1 session in "), "{}", errors(&output));
     assert!(errors(&output).trim_end().ends_with("page-cache"), "{}", errors(&output));
 }
 

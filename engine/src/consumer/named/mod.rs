@@ -3,12 +3,16 @@
 //! In a log with a directory each is a file below `cursors/`, replaced as a whole, so that a crash leaves the place
 //! before or the place after. Without a directory they live as long as the bus.
 
+mod files;
 mod store;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tapeline_storage::format::{LogId, Sequence};
+use tapeline_storage::log::LogView;
 use tapeline_storage::read::{LogReader, Step};
 
 pub(crate) use store::CursorStore;
@@ -16,6 +20,7 @@ pub(crate) use store::CursorStore;
 use super::cursor::Cursor;
 use crate::error::{ConsumerError, ConsumerResult};
 use crate::parts::BusParts;
+use crate::retention::Pin;
 use crate::timestamp::Clock;
 
 /// A named cursor, and how far it is behind what can be read.
@@ -38,39 +43,67 @@ pub struct NamedCursor {
 pub(crate) fn save(parts: &BusParts, name: &str, cursor: &str) -> ConsumerResult<()> {
     parts.check_fork()?;
     let views: Vec<_> = parts.views().collect();
-    Cursor::decode(cursor, parts.log_id()).map_err(|fault| Cursor::refuse(fault, parts.log_id(), &views))?;
-    parts.readers().cursors.save(name, cursor)
+    save_in(&parts.readers().cursors, parts.log_id(), &views, name, cursor)
 }
 
 /// All named cursors, by name.
 pub(crate) fn list(parts: &BusParts) -> ConsumerResult<Vec<NamedCursor>> {
     parts.check_fork()?;
-    let names = parts.readers().cursors.names()?;
+    let views: Vec<_> = parts.views().collect();
+    list_in(&parts.readers().cursors, parts.log_id(), &views)
+}
+
+fn save_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>], name: &str, cursor: &str) -> ConsumerResult<()> {
+    Cursor::decode(cursor, log).map_err(|fault| Cursor::refuse(fault, log, views))?;
+    store.save(name, cursor)
+}
+
+fn list_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Vec<NamedCursor>> {
+    let names = store.names()?;
     let mut named = Vec::with_capacity(names.len());
     for name in names {
         // One that was removed meanwhile is none.
-        if let Some(cursor) = parts.readers().cursors.load(&name)? {
-            named.push(measure(parts, name, cursor)?);
+        if let Some(cursor) = store.load(&name)? {
+            named.push(measure(log, views, name, cursor)?);
         }
     }
     Ok(named)
 }
 
-fn measure(parts: &BusParts, name: String, text: String) -> ConsumerResult<NamedCursor> {
+/// Where each named cursor stands in each shard. One that cannot be used any more holds nothing.
+pub(crate) fn pins(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Vec<Pin>> {
+    let mut pins = Vec::new();
+    for name in store.names()? {
+        // One that was removed meanwhile is none.
+        let Some(cursor) = store.load(&name)?.and_then(|text| Cursor::decode(&text, log).ok()) else { continue };
+        for view in views {
+            let next = next_unread(&cursor, view).unwrap_or_default();
+            pins.push(Pin { cursor: name.clone(), shard: view.shard(), next });
+        }
+    }
+    Ok(pins)
+}
+
+/// The first event of a shard that was not read by whoever is at the cursor. `None` where the log cannot tell any more.
+fn next_unread(cursor: &Cursor, view: &LogView) -> Option<Sequence> {
+    let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
+    let unread = cursor.first_unread(view.shard()).unwrap_or_default();
+    view.resume(place).ok().map(|next| next.min(unread))
+}
+
+fn measure(log: LogId, views: &[Arc<LogView>], name: String, text: String) -> ConsumerResult<NamedCursor> {
     let mut named = NamedCursor { name, cursor: text, lag_events: 0, lag_bytes: 0, lag: Duration::ZERO };
     // What cannot be used any more is behind everything.
-    let cursor = Cursor::decode(&named.cursor, parts.log_id()).unwrap_or_default();
-    for view in parts.views() {
-        let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
-        let unread = cursor.first_unread(view.shard()).unwrap_or_default();
-        let next = view.resume(place).map_or(view.trimmed(), |next| next.min(unread)).max(view.trimmed());
+    let cursor = Cursor::decode(&named.cursor, log).unwrap_or_default();
+    for view in views {
+        let next = next_unread(&cursor, view).unwrap_or_default().max(view.trimmed());
         named.lag_events += view.appended().since(next);
         named.lag_bytes += view.bytes_since(next).map_err(|error| ConsumerError::CursorStore {
             name: named.name.clone(),
             operation: "measure the lag of",
             source: error,
         })?;
-        if let Ok(Step::Block(block)) = LogReader::new(view, next).step()
+        if let Ok(Step::Block(block)) = LogReader::new(Arc::clone(view), next).step()
             && let Some(Ok(record)) = block.records().next()
         {
             let age = Clock::global().now().saturating_sub(record.timestamp());

@@ -107,7 +107,7 @@ impl Subscription {
         let mut readers = Vec::new();
         for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
             let source = source(log, &views, view, cursor.as_ref(), &request.start, *visibility)?;
-            readers.push(Reader::new(&parts, &bell, *visibility, source));
+            readers.push(Reader::new(&parts, &bell, *visibility, source.seeking(&selection)));
         }
         Ok(Self {
             selection: Arc::new(selection),
@@ -258,7 +258,7 @@ impl Subscription {
         }
         for view in self.parts.views().filter(|view| self.selection.has_shard(view.shard())) {
             if self.readers.iter().all(|reader| reader.source.shard_id() != view.shard()) {
-                let source = Source::at(&view, view.trimmed(), self.visibility);
+                let source = Source::at(&view, view.trimmed(), self.visibility).seeking(&self.selection);
                 self.readers.push(Reader::new(&self.parts, &self.bell, self.visibility, source));
             }
         }

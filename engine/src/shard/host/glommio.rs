@@ -3,14 +3,15 @@
 //! The task never yields. glommio 0.9 parks an executor for good if its thread was off its core for longer than the
 //! preempt timer between setting that timer and running its queues, although a task is ready; neither a timer of its own
 //! nor a wake from another thread ends that reliably. So the executor runs its queues once, with a timer that does not
-//! fire, and chores run on a thread of their own.
+//! fire, and chores run on threads of their own.
 
 use std::time::Duration;
 
 use glommio::{GlommioError, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 
 use super::super::Shard;
-use super::thread::{self, ThreadBackground};
+use super::background::ThreadBackground;
+use super::thread;
 use crate::config::IdleMode;
 
 /// Longer than any thread is kept from its core.

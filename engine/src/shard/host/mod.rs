@@ -1,5 +1,6 @@
 //! Who steps a shard. All hosts run the same [`Shard`](super::Shard).
 
+mod background;
 pub(super) mod glommio;
 pub(super) mod thread;
 

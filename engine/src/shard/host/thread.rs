@@ -1,12 +1,9 @@
-//! The thread host: a plain pinned thread steps the shard, a second thread runs what blocks.
+//! The thread host: a plain pinned thread steps the shard, threads of its own run what blocks.
 
-use std::sync::mpsc::{self, Receiver, Sender};
-
-use tapeline_storage::log::{Chore, ChoreDone};
-
+use super::super::Shard;
 use super::super::pace::{Needs, Pace, Pacer};
-use super::super::{Background, Shard};
 use super::HostClock;
+use super::background::ThreadBackground;
 use crate::config::IdleMode;
 
 /// Runs a shard until it is stopped.
@@ -30,45 +27,4 @@ pub(in super::super) fn run(idle: IdleMode, make: impl FnOnce(ThreadBackground) 
         }
     }
     shard.finish(|| clock.now());
-}
-
-/// Chores, run by a thread that is made for the first one.
-#[derive(Debug, Default)]
-pub(in super::super) struct ThreadBackground {
-    worker: Option<(Sender<Chore>, Receiver<ChoreDone>)>,
-    /// Done on the shard's own thread, because no other could be had.
-    done_here: Option<ChoreDone>,
-}
-
-impl ThreadBackground {
-    fn spawn() -> Option<(Sender<Chore>, Receiver<ChoreDone>)> {
-        let (chores, queue) = mpsc::channel::<Chore>();
-        let (finished, done) = mpsc::channel();
-        let work = move || {
-            for chore in queue {
-                if finished.send(chore.run()).is_err() {
-                    return;
-                }
-            }
-        };
-        std::thread::Builder::new().name("tapeline-chores".into()).spawn(work).ok()?;
-        Some((chores, done))
-    }
-}
-
-impl Background for ThreadBackground {
-    fn run(&mut self, chore: Chore) {
-        if self.worker.is_none() {
-            self.worker = Self::spawn();
-        }
-        let refused = match &self.worker {
-            Some((chores, _)) => chores.send(chore).err().map(|error| error.0),
-            None => Some(chore),
-        };
-        self.done_here = refused.map(Chore::run);
-    }
-
-    fn done(&mut self) -> Option<ChoreDone> {
-        self.done_here.take().or_else(|| self.worker.as_ref()?.1.try_recv().ok())
-    }
 }

@@ -112,12 +112,14 @@ pub(super) fn try_lock(file: &File) -> io::Result<()> {
     check(|| unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
 }
 
-/// Takes `O_DIRECT` off an open file.
-pub(super) fn clear_direct(file: &File) -> io::Result<()> {
+/// Puts `O_DIRECT` on an open file, or takes it off.
+pub(super) fn set_direct(file: &File, direct: bool) -> io::Result<()> {
     // SAFETY: no pointers are involved.
     let flags = check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) })?;
+    let others = flags & !libc::O_DIRECT;
+    let flags = if direct { others | libc::O_DIRECT } else { others };
     // SAFETY: no pointers are involved.
-    check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags & !libc::O_DIRECT) }).map(drop)
+    check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
 /// Reads directory entries as the kernel lays them out (`linux_dirent64`); 0 at the end.

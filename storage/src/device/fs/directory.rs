@@ -77,6 +77,11 @@ impl Directory for FsDirectory {
         sync_directory(&self.directory)
     }
 
+    fn replace(&self, from: &str, to: &str) -> io::Result<()> {
+        call::rename_at(&self.directory, &call::plain_name(from)?, &call::plain_name(to)?, 0)?;
+        sync_directory(&self.directory)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         call::unlink_at(&self.directory, &call::plain_name(name)?)?;
         sync_directory(&self.directory)

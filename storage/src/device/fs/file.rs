@@ -22,8 +22,11 @@ pub(super) struct FsFile {
     read_only: bool,
     /// Opened with O_DSYNC.
     synced: bool,
-    /// Opened with O_DIRECT. Cleared once if the file system accepts that, and then refuses direct reads.
+    /// Whether the descriptor reads and writes directly. A reader's does from the first bytes on that may still change.
+    /// Cleared if the file system accepts that, and then refuses direct reads.
     direct: AtomicBool,
+    /// A reader that is to read directly, and does not yet.
+    to_be_direct: AtomicBool,
 }
 
 impl FsFile {
@@ -37,12 +40,9 @@ impl FsFile {
         if !read_only {
             return Self::open_with(directory, name, mode, libc::O_RDWR);
         }
-        match Self::open_with(directory, name, mode, libc::O_RDONLY) {
-            Err(error) if mode == WriteMode::Direct && error.raw_os_error() == Some(libc::EINVAL) => {
-                Self::open_with(directory, name, WriteMode::Buffered, libc::O_RDONLY)
-            }
-            opened => opened,
-        }
+        let mut file = Self::open_with(directory, name, WriteMode::Buffered, libc::O_RDONLY)?;
+        file.to_be_direct = AtomicBool::new(mode == WriteMode::Direct);
+        Ok(file)
     }
 
     fn open_with(directory: &File, name: &CStr, mode: WriteMode, access: libc::c_int) -> io::Result<Self> {
@@ -56,6 +56,7 @@ impl FsFile {
             read_only: access & libc::O_ACCMODE == libc::O_RDONLY,
             synced: mode != WriteMode::Buffered,
             direct: AtomicBool::new(mode == WriteMode::Direct),
+            to_be_direct: AtomicBool::new(false),
         })
     }
 
@@ -146,16 +147,31 @@ impl SegmentFile for FsFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        // Where the file system refuses, the page cache has to do.
+        if self.to_be_direct.swap(false, Ordering::Relaxed) && call::set_direct(&self.file, true).is_ok() {
+            self.direct.store(true, Ordering::Relaxed);
+        }
         if !self.is_direct() {
             return self.read_pages(buffer, offset);
         }
         match self.read_direct(buffer, offset) {
             // Accepted at the open and refused now. A reader can do without O_DIRECT; a writer was probed.
             Err(error) if self.read_only && error.raw_os_error() == Some(libc::EINVAL) => {
-                call::clear_direct(&self.file)?;
+                call::set_direct(&self.file, false)?;
                 self.direct.store(false, Ordering::Relaxed);
                 self.read_pages(buffer, offset)
             }
+            read => read,
+        }
+    }
+
+    fn read_settled(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.is_direct() {
+            return self.read_at(buffer, offset);
+        }
+        match self.read_pages(buffer, offset) {
+            // Another thread has made it direct meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.read_at(buffer, offset),
             read => read,
         }
     }

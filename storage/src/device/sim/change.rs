@@ -12,6 +12,7 @@ use crate::format::PAGE_BYTES;
 pub(super) enum Change<'a> {
     Create { directory: &'a str, name: &'a str, length: u64 },
     Rename { directory: &'a str, from: &'a str, to: &'a str },
+    Replace { directory: &'a str, from: &'a str, to: &'a str },
     Remove { directory: &'a str, name: &'a str },
     Write { file: FileId, bytes: &'a [u8], offset: u64 },
     Truncate { file: FileId, length: u64 },
@@ -22,7 +23,9 @@ impl Change<'_> {
     pub(super) fn check(&self) -> io::Result<()> {
         match *self {
             Self::Create { name, .. } => check_plain(name),
-            Self::Rename { from, to, .. } => check_plain(from).and_then(|()| check_plain(to)),
+            Self::Rename { from, to, .. } | Self::Replace { from, to, .. } => {
+                check_plain(from).and_then(|()| check_plain(to))
+            }
             Self::Remove { name, .. } => check_plain(name),
             Self::Write { bytes, offset, .. } => check_whole_pages(offset, bytes.len()),
             Self::Truncate { .. } => Ok(()),
@@ -34,6 +37,7 @@ impl Change<'_> {
         match *self {
             Self::Create { directory, name, length } => return image.create(directory, name, length).map(Some),
             Self::Rename { directory, from, to } => image.rename(directory, from, to)?,
+            Self::Replace { directory, from, to } => image.replace(directory, from, to)?,
             Self::Remove { directory, name } => image.remove(directory, name)?,
             Self::Write { file, bytes, offset } => image.write(file, bytes, offset)?,
             Self::Truncate { file, length } => image.truncate(file, length)?,
@@ -58,7 +62,7 @@ impl Change<'_> {
                     let _ = image.write(file, &bytes[part.clone()], offset + part.start as u64);
                 }
             }
-            Self::Rename { .. } | Self::Remove { .. } | Self::Truncate { .. } => {
+            Self::Rename { .. } | Self::Replace { .. } | Self::Remove { .. } | Self::Truncate { .. } => {
                 if random.chance(5000) {
                     let _ = self.apply(image);
                 }

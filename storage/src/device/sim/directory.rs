@@ -57,6 +57,10 @@ impl Directory for SimDirectory {
         self.change(Change::Rename { directory: &self.name, from, to }).map(drop)
     }
 
+    fn replace(&self, from: &str, to: &str) -> io::Result<()> {
+        self.change(Change::Replace { directory: &self.name, from, to }).map(drop)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         self.change(Change::Remove { directory: &self.name, name }).map(drop)
     }

@@ -80,6 +80,11 @@ impl Image {
 
     pub(super) fn rename(&mut self, directory: &str, from: &str, to: &str) -> io::Result<()> {
         self.check_absent(directory, to)?;
+        self.replace(directory, from, to)
+    }
+
+    /// As a rename; what has the name already loses it.
+    pub(super) fn replace(&mut self, directory: &str, from: &str, to: &str) -> io::Result<()> {
         let entries = self.entries_mut(directory)?;
         let id = entries.remove(from).ok_or_else(|| errno(libc::ENOENT))?;
         entries.insert(to.to_owned(), id);

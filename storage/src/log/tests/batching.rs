@@ -2,17 +2,14 @@
 
 use super::harness::*;
 use crate::format::Sequence;
-use crate::log::{BatchOptions, BatchTarget, Grain, LogOptions, recover};
+use crate::log::{BatchOptions, BatchTarget, Grain, LogOptions};
 
 const MS: u64 = 1_000_000;
 
 const SLOW: BatchOptions = BatchOptions { events_min: 1_000, events_max: 10_000, delay_ns: u64::MAX, window_ns: None };
 
 fn machine(batch: BatchOptions) -> Machine {
-    let disk = whole_disk(1);
-    let log = recover(directory(&disk), LogOptions { batch, ..options(1) }, 1).expect("opens");
-    let log = log.start(Box::new(disk.device(4)));
-    Machine { disk, log, now: 1, doorbell: crate::device::Doorbell::new().expect("doorbell") }
+    Machine::without_repacking(&whole_disk(1), LogOptions { batch, ..options(1) })
 }
 
 /// Events of each block that was written.

@@ -139,7 +139,7 @@ fn reader_beside_a_writer_sees_a_growing_prefix() {
 
 #[test]
 fn memory_log_keeps_what_its_budget_holds_and_says_what_is_gone() {
-    use crate::read::{Gap, LogReader, Step};
+    use crate::read::{Gap, GapCause, LogReader, Step};
     let mut log = crate::log::Log::in_memory(&options(1));
     let longest = 20_000;
     for number in 0..200u64 {
@@ -152,7 +152,7 @@ fn memory_log_keeps_what_its_budget_holds_and_says_what_is_gone() {
     assert!(trimmed > Sequence::ZERO && trimmed < Sequence::new(200));
     let mut reader = LogReader::new(Arc::clone(log.view()), Sequence::ZERO);
     match reader.step().expect("reads") {
-        Step::Gap(gap) => assert_eq!(gap, Gap { from: Sequence::ZERO, to: trimmed }),
+        Step::Gap(gap) => assert_eq!(gap, Gap { from: Sequence::ZERO, to: trimmed, cause: GapCause::Trimmed }),
         other => panic!("{other:?}"),
     }
     let mut number = trimmed.get();

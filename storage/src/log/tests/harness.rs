@@ -14,7 +14,13 @@ pub(super) const DIRECTORY: &str = "shard-0000";
 
 /// Small segments, so that a run rolls often.
 pub(super) fn options(seed: u64) -> LogOptions {
-    LogOptions { segment_bytes: 16 * 4096, block_bytes: 8 * 4096, blocks: 6, ..LogOptions::new(LOG, 0, seed) }
+    LogOptions {
+        segment_bytes: 16 * 4096,
+        block_bytes: 8 * 4096,
+        blocks: 6,
+        repack_saves_bytes: 4096,
+        ..LogOptions::new(LOG, 0, seed)
+    }
 }
 
 /// Payload of event `number`: its number, then as many bytes as it determines.
@@ -27,17 +33,16 @@ pub(super) fn payload(number: u64, longest: u64) -> Vec<u8> {
 
 /// Events `numbers` as a run: archives back to back, and their lengths.
 pub(super) fn run_of(numbers: std::ops::Range<u64>, longest: u64) -> (Vec<u8>, Vec<u16>) {
+    run_in(numbers, longest, |number| SessionId(u128::from(number % 3)))
+}
+
+fn run_in(numbers: std::ops::Range<u64>, longest: u64, session: impl Fn(u64) -> SessionId) -> (Vec<u8>, Vec<u16>) {
     let (mut records, mut lengths) = (Vec::new(), Vec::new());
     for number in numbers {
         let payload = payload(number, longest);
         let start = records.len();
         records.resize(start + archived_bytes(payload.len()), 0);
-        let record = Record {
-            session: SessionId(u128::from(number % 3)),
-            timestamp: 1000 + number,
-            kind: Kind(1),
-            payload: &payload,
-        };
+        let record = Record { session: session(number), timestamp: 1000 + number, kind: Kind(1), payload: &payload };
         archive_into(&record, &mut records[start..]);
         lengths.push(((records.len() - start) / RECORD_ALIGN) as u16);
     }
@@ -61,6 +66,13 @@ impl Machine {
         Self::with_depth(disk, seed, 4)
     }
 
+    /// A machine that leaves its blocks as they were committed.
+    pub(super) fn without_repacking(disk: &SimDisk, options: LogOptions) -> Self {
+        let options = LogOptions { repack_saves_bytes: u64::MAX, ..options };
+        let log = recover(directory(disk), options, 1).expect("opens").start(Box::new(disk.device(4)));
+        Self { disk: disk.clone(), log, now: 1, doorbell: Doorbell::new().expect("doorbell") }
+    }
+
     /// A machine whose device takes `depth` writes at a time, and panics at one more.
     pub(super) fn with_depth(disk: &SimDisk, seed: u64, depth: usize) -> Result<Self, OpenError> {
         let log = open(disk, seed)?.start(Box::new(disk.device(depth)));
@@ -79,6 +91,9 @@ impl Machine {
         if let Some(chore) = self.log.next_chore() {
             self.log.chore_done(chore.run(), self.now);
         }
+        if let Some(chore) = self.log.next_tidying(self.now) {
+            self.log.chore_done(chore.run(), self.now);
+        }
     }
 
     /// Appends events as far as there is memory; returns how many.
@@ -92,6 +107,18 @@ impl Machine {
         let mut next = numbers.start;
         while next < numbers.end {
             next += self.append(next..numbers.end, longest);
+            self.turn(false);
+        }
+        self.settle();
+    }
+
+    /// Appends events of one session, and makes them durable.
+    pub(super) fn write_session(&mut self, numbers: std::ops::Range<u64>, session: u64) {
+        let (records, lengths) = run_in(numbers, 400, |_| SessionId(u128::from(session) + 1));
+        let (mut taken, mut bytes) = (0, 0);
+        while taken < lengths.len() {
+            let (more, more_bytes) = self.log.append(&records[bytes..], &lengths[taken..], self.now);
+            (taken, bytes) = (taken + more, bytes + more_bytes);
             self.turn(false);
         }
         self.settle();

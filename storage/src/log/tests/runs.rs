@@ -65,7 +65,7 @@ fn durable_reader_ends_where_the_watermark_is() {
 #[test]
 fn reader_goes_on_behind_a_damaged_block() {
     let disk = whole_disk(5);
-    let mut machine = Machine::start(&disk, 1).expect("opens");
+    let mut machine = Machine::without_repacking(&disk, super::harness::options(1));
     for number in 0..8 {
         machine.write(number..number + 1, 100);
     }

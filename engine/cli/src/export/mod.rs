@@ -1,0 +1,134 @@
+//! `tapeline export`: events for other programs, and for `tapeline import`.
+
+mod args;
+mod chunks;
+mod parquet;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use tapeline::{ConsumerResult, LogFiles, StoredEvent};
+
+pub(crate) use self::args::ExportArgs;
+use self::args::ExportFormat;
+use self::chunks::Chunks;
+use self::parquet::Table;
+use crate::exit::{Exit, Failure, open_log};
+use crate::form::{OutputFormat, Printer};
+use crate::output::Style;
+use crate::progress::Progress;
+
+/// Bytes collected before they are written.
+const OUTPUT_BYTES: usize = 256 << 10;
+
+/// What takes the events.
+trait Sink {
+    fn take(&mut self, event: &StoredEvent, names: &mut Printer) -> Result<(), Failure>;
+
+    fn finish(self: Box<Self>) -> Result<(), Failure>;
+}
+
+/// Exports what the command line asks for.
+///
+/// What is gone or cannot be read is told on standard error and in the exit status; the export goes on behind it.
+pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
+    let log = open_log(&args.directory)?;
+    let mut names =
+        Printer::for_export(if args.format == ExportFormat::Sse { OutputFormat::Sse } else { OutputFormat::Jsonl });
+    if is_partial(args) {
+        learn_names(&log, &mut names)?;
+    }
+    let mut sink = sink(args)?;
+    let progress = Progress::new(None);
+    let mut worst = Exit::Done;
+    args.selection.replay(&log, |event| export(event, &mut *sink, &mut names, &progress, &mut worst))?;
+    drop(progress);
+    sink.finish()?;
+    Ok(worst)
+}
+
+fn export(
+    event: ConsumerResult<StoredEvent>,
+    sink: &mut dyn Sink,
+    names: &mut Printer,
+    progress: &Progress,
+    worst: &mut Exit,
+) -> Result<(), Failure> {
+    match event {
+        Ok(event) => {
+            progress.add(event.raw.len() as u64);
+            names.meet(&event);
+            sink.take(&event, names)?;
+        }
+        Err(error) => {
+            let failure = Failure::from(error);
+            *worst = (*worst).max(failure.exit);
+            eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the events that open sessions may be left out.
+fn is_partial(args: &ExportArgs) -> bool {
+    args.selection.filter().is_some() || args.selection.since.is_some()
+}
+
+fn learn_names(log: &LogFiles, names: &mut Printer) -> Result<(), Failure> {
+    for summary in log.sessions()? {
+        if let Some(name) = summary.name {
+            names.name(summary.session, name);
+        }
+    }
+    Ok(())
+}
+
+fn sink(args: &ExportArgs) -> Result<Box<dyn Sink>, Failure> {
+    Ok(match (args.format, &args.out) {
+        (ExportFormat::OpenaiChunks, Some(directory)) => Box::new(Chunks::into_files(directory)?),
+        (ExportFormat::OpenaiChunks, None) => Box::new(Chunks::to_standard_output(&args.selection)?),
+        (ExportFormat::Parquet, Some(path)) => Box::new(Table::create(path)?),
+        (ExportFormat::Parquet, None) => {
+            return Err(Failure::new(
+                Exit::Usage,
+                "a Parquet file is not for a terminal or a pipe: name it with --out",
+            ));
+        }
+        (ExportFormat::Jsonl | ExportFormat::Sse, out) => Box::new(Text::new(out.as_deref())?),
+    })
+}
+
+/// Lines, or frames.
+struct Text {
+    out: Box<dyn Write>,
+    /// What is written to, for messages.
+    place: String,
+}
+
+impl Text {
+    fn new(path: Option<&Path>) -> Result<Self, Failure> {
+        let (out, place): (Box<dyn Write>, _) = match path {
+            Some(path) => {
+                let file = File::create(path).map_err(|error| Failure::file(path, &error))?;
+                (Box::new(BufWriter::with_capacity(OUTPUT_BYTES, file)), path.display().to_string())
+            }
+            None => (Box::new(BufWriter::with_capacity(OUTPUT_BYTES, io::stdout())), "standard output".to_owned()),
+        };
+        Ok(Self { out, place })
+    }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        Failure::failed(format_args!("{}: {error}", self.place))
+    }
+}
+
+impl Sink for Text {
+    fn take(&mut self, event: &StoredEvent, names: &mut Printer) -> Result<(), Failure> {
+        names.print(&mut self.out, event).map_err(|error| self.failed(&error))
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), Failure> {
+        self.out.flush().map_err(|error| self.failed(&error))
+    }
+}

@@ -1,0 +1,112 @@
+//! The forms an event is printed in.
+
+mod line;
+pub(crate) mod payload;
+mod sse;
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use serde::Deserialize;
+use tapeline::{SessionId, StoredEvent, kinds};
+
+use self::line::Lines;
+use crate::output;
+
+/// What is printed of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// The payload bytes as recorded, nothing else
+    Raw,
+    /// One JSON object a line, with all that is known of the event
+    Jsonl,
+    /// Server-sent events; payloads that are some already stand as they are
+    Sse,
+    /// One line to read: time, session, kind, payload
+    Text,
+}
+
+/// What an event that opens a session says.
+#[derive(Debug, Deserialize)]
+struct Opening {
+    name: Option<String>,
+}
+
+/// Prints events, and learns the names of sessions from the events that open them.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    format: OutputFormat,
+    names: HashMap<SessionId, String>,
+    lines: Lines,
+}
+
+impl Printer {
+    /// A printer of one form.
+    pub(crate) fn new(format: OutputFormat) -> Self {
+        Self { format, names: HashMap::new(), lines: Lines::new(true) }
+    }
+
+    /// Prints one event. Events about sessions, which the bus itself writes, are printed as `jsonl` only.
+    pub(crate) fn print(&mut self, out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
+        if event.kind == kinds::SESSION {
+            self.learn(event);
+            if self.format != OutputFormat::Jsonl {
+                return Ok(());
+            }
+        }
+        match self.format {
+            OutputFormat::Raw => out.write_all(&event.raw),
+            OutputFormat::Jsonl => self.lines.write(out, event, self.names.get(&event.session).map(String::as_str)),
+            OutputFormat::Sse => sse::write(out, event),
+            OutputFormat::Text => self.text(out, event),
+        }
+    }
+
+    /// A printer of what is exported: lines do not name the log, so that a log put back is exported to the same lines.
+    pub(crate) fn for_export(format: OutputFormat) -> Self {
+        Self { lines: Lines::new(false), ..Self::new(format) }
+    }
+
+    /// Learns what there is to learn of an event that is not printed.
+    pub(crate) fn meet(&mut self, event: &StoredEvent) {
+        if event.kind == kinds::SESSION {
+            self.learn(event);
+        }
+    }
+
+    /// The name of a session, if it is known.
+    pub(crate) fn name_of(&self, session: SessionId) -> Option<&str> {
+        self.names.get(&session).map(String::as_str)
+    }
+
+    /// Whether the name of a session is known.
+    pub(crate) fn knows(&self, session: SessionId) -> bool {
+        self.names.contains_key(&session)
+    }
+
+    /// The session is called so.
+    pub(crate) fn name(&mut self, session: SessionId, name: String) {
+        self.names.insert(session, name);
+    }
+
+    /// Learns the name of a session from an event that opens it.
+    pub(crate) fn learn(&mut self, event: &StoredEvent) {
+        // Any producer may write an event of this kind: one that names no session is none of this printer's business.
+        if let Ok(Opening { name: Some(name) }) = serde_json::from_slice(&event.raw) {
+            self.names.insert(event.session, name);
+        }
+    }
+
+    fn text(&self, out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
+        let payload = String::from_utf8_lossy(&event.raw);
+        writeln!(
+            out,
+            "{}  {}  {}  {}",
+            output::time(event.insertion_ts),
+            output::session(self.names.get(&event.session).map(String::as_str), event.session),
+            output::kind(event.kind),
+            output::printable(payload.trim_end_matches(['\r', '\n'])),
+        )
+    }
+}

@@ -1,0 +1,33 @@
+//! The command line of `tapeline import`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Arguments of `tapeline import`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Events keep their shard, sequence, time, session, kind and payload. What is left out between two sequences of a shard counts
+as lost in the new log, and readers are told so; --renumber closes such holes. To add JSON lines of any other form to a log,
+use `tapeline record --format jsonl`.
+
+Examples:
+  tapeline import copy log.jsonl
+  tapeline export log --session answer-17 | tapeline import one --renumber")]
+pub(crate) struct ImportArgs {
+    /// Directory of the new log
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// What `tapeline export --format jsonl` wrote, one file after the other; standard input for -, and without any
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Number the events of each shard anew, from 0
+    #[arg(long)]
+    pub(crate) renumber: bool,
+    /// Size of segment files [default: the engine's, 268435456]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(2 << 20..=1 << 40))]
+    pub(crate) segment_bytes: Option<u64>,
+    /// Print the summary as one JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,103 @@
+//! A line that `tapeline export` wrote, read back.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use tapeline::{Kind, SessionId, kinds};
+
+/// The line as it stands. What else it says of the event (its name, the time in words) follows from these.
+#[derive(Debug, Deserialize)]
+pub(super) struct Line<'a> {
+    pub(super) shard: u16,
+    pub(super) sequence: u64,
+    pub(super) timestamp: u64,
+    #[serde(borrow)]
+    session_id: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    payload: Option<&'a RawValue>,
+    #[serde(borrow)]
+    payload_end: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    payload_text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    payload_base64: Option<Cow<'a, str>>,
+}
+
+/// A value that is there, which may be `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl<'a> Line<'a> {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(super) fn parse(line: &'a str) -> Result<Self, String> {
+        serde_json::from_str(line).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn session(&self) -> Result<SessionId, String> {
+        let id = (self.session_id.len() == 32).then(|| u128::from_str_radix(&self.session_id, 16).ok()).flatten();
+        id.map(SessionId).ok_or_else(|| format!("session_id {:?} is not 32 hexadecimal digits", self.session_id))
+    }
+
+    pub(super) fn kind(&self) -> Result<Kind, String> {
+        kinds::parse(&self.kind).ok_or_else(|| format!("kind {:?} is neither a name nor a number", self.kind))
+    }
+
+    /// The payload's bytes, exactly as they were.
+    pub(super) fn payload(&self) -> Result<Cow<'_, [u8]>, String> {
+        match (self.payload, &self.payload_text, &self.payload_base64) {
+            (Some(json), None, None) => Ok(match &self.payload_end {
+                None => Cow::Borrowed(json.get().as_bytes()),
+                Some(end) => Cow::Owned([json.get().as_bytes(), end.as_bytes()].concat()),
+            }),
+            (None, Some(text), None) => Ok(Cow::Borrowed(text.as_bytes())),
+            (None, None, Some(base64)) => {
+                STANDARD.decode(base64.as_bytes()).map(Cow::Owned).map_err(|error| format!("payload_base64: {error}"))
+            }
+            _ => Err("one of payload, payload_text and payload_base64 is needed".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(rest: &str) -> String {
+        format!(
+            "{{\"shard\":1,\"sequence\":2,\"timestamp\":3,\"session_id\":\"{}\",\"kind\":\"token\"{rest}}}",
+            "0a".repeat(16)
+        )
+    }
+
+    #[test]
+    fn payloads_come_back_exactly() {
+        for (rest, payload) in [
+            (r#","payload":{"a": 1.50}"#, &b"{\"a\": 1.50}"[..]),
+            (r#","payload":null,"payload_end":"\r\n""#, b"null\r\n"),
+            (r#","payload_text":"a\n\u0000b""#, b"a\n\0b"),
+            (r#","payload_base64":"/wo=""#, b"\xff\n"),
+        ] {
+            let line = line(rest);
+            let line = Line::parse(&line).expect("a line");
+            assert_eq!(line.payload().as_deref(), Ok(payload), "{rest}");
+            assert_eq!((line.kind(), line.session()), (Ok(kinds::TOKEN), Ok(SessionId(u128::from_be_bytes([10; 16])))));
+        }
+    }
+
+    #[test]
+    fn lines_of_other_forms_are_refused_in_words() {
+        assert!(Line::parse("{\"text\":\"hello\"}").expect_err("no line").contains("shard"));
+        assert!(Line::parse(&line("")).expect("a line").payload().is_err());
+        assert!(Line::parse(&line(r#","payload":1,"payload_text":"1""#)).expect("a line").payload().is_err());
+        assert!(Line::parse(&line(r#","payload_base64":"*""#)).expect("a line").payload().is_err());
+    }
+}

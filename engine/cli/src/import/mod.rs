@@ -1,0 +1,130 @@
+//! `tapeline import`: a new log of what `tapeline export` wrote.
+
+mod args;
+mod line;
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Read};
+
+use serde::Serialize;
+use tapeline::{LogRestore, RestoredEvent, Sequence};
+
+pub(crate) use self::args::ImportArgs;
+use self::line::Line;
+use crate::exit::{Exit, Failure};
+use crate::human;
+use crate::output::{self, Style};
+use crate::progress::Progress;
+use crate::record::{Input, Source};
+use crate::signal::Interrupt;
+
+/// The longest line: that of the largest payload, each byte of it escaped.
+const LINE_BYTES_MAX: u64 = 8 << 20;
+
+/// What was imported, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Summary {
+    events: u64,
+    bytes: u64,
+    log: String,
+    interrupted: bool,
+}
+
+/// Why an import ends before its files do.
+enum Stop {
+    Interrupted,
+    Failed(Failure),
+}
+
+/// Imports what the command line names. Whatever ends it, what was imported until then is made durable and counted.
+pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
+    let (sources, bytes) = Source::all(&args.files)?;
+    let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
+    let restore = LogRestore::create(&args.directory, args.segment_bytes)?;
+    let log = restore.log_id().to_string();
+    let mut importer = Importer { restore, numbers: args.renumber.then(HashMap::new), events: 0, bytes: 0 };
+    let progress = Progress::new(bytes);
+    let outcome = sources.iter().try_for_each(|source| importer.import(source, &interrupt, &progress));
+    drop(progress);
+    let Importer { restore, events, bytes, .. } = importer;
+    restore.finish()?;
+    let interrupted = matches!(outcome, Err(Stop::Interrupted));
+    tell(&Summary { events, bytes, log, interrupted }, args.json)?;
+    match outcome {
+        Ok(()) => Ok(Exit::Done),
+        Err(Stop::Interrupted) => Ok(Exit::Interrupted),
+        Err(Stop::Failed(failure)) => Err(failure),
+    }
+}
+
+fn tell(summary: &Summary, json: bool) -> io::Result<()> {
+    if json {
+        return output::json(&mut io::stdout(), summary);
+    }
+    let style = Style::of(&io::stderr());
+    let (events, bytes) = (human::some(summary.events, "event"), human::bytes(summary.bytes));
+    eprintln!("{} {events}, {bytes}, durable", style.good("imported"));
+    Ok(())
+}
+
+struct Importer {
+    restore: LogRestore,
+    /// The next sequence of each shard, where events are numbered anew.
+    numbers: Option<HashMap<u16, u64>>,
+    events: u64,
+    bytes: u64,
+}
+
+impl Importer {
+    fn import(&mut self, source: &Source, interrupt: &Interrupt, progress: &Progress) -> Result<(), Stop> {
+        let mut input = BufReader::with_capacity(1 << 20, Input::new(source.open()?, interrupt, progress));
+        let mut line = String::new();
+        for number in 1.. {
+            line.clear();
+            match input.by_ref().take(LINE_BYTES_MAX).read_line(&mut line) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(Stop::Interrupted),
+                Err(error) => return Err(at(source, number, error)),
+            }
+            if !line.trim_ascii().is_empty() {
+                self.take(&line).map_err(|error| at(source, number, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, line: &str) -> Result<(), String> {
+        let line = Line::parse(line)?;
+        let payload = line.payload()?;
+        let sequence = match &mut self.numbers {
+            None => line.sequence,
+            Some(numbers) => {
+                let next = numbers.entry(line.shard).or_insert(0);
+                *next += 1;
+                *next - 1
+            }
+        };
+        let event = RestoredEvent {
+            shard: line.shard,
+            sequence: Sequence::new(sequence),
+            timestamp: line.timestamp,
+            session: line.session()?,
+            kind: line.kind()?,
+            payload: &payload,
+        };
+        self.restore.append(&event).map_err(|error| error.to_string())?;
+        (self.events, self.bytes) = (self.events + 1, self.bytes + payload.len() as u64);
+        Ok(())
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+fn at(source: &Source, line: u64, error: impl std::fmt::Display) -> Stop {
+    Stop::Failed(Failure::new(Exit::Failed, format_args!("{}:{line}: {error}", source.name())))
+}

@@ -1,0 +1,141 @@
+//! The one pass over the events: what is known of each session, and what has been measured.
+
+use std::collections::HashMap;
+
+use tapeline::{SessionId, StoredEvent, kinds};
+use tapeline_histogram::Histogram;
+
+use super::args::By;
+use super::groups::{Group, Groups, Opening};
+use super::measure::{Measure, Sample};
+use super::track::Track;
+use super::windows::Windows;
+use crate::exit::Failure;
+
+/// Which events count as tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tokens {
+    /// Those of kind token.
+    OfKindToken,
+    /// All but those of kind session: as long as no event of kind token has been met.
+    All,
+}
+
+/// Measures events, one after the other.
+#[derive(Debug)]
+pub(super) struct Meter {
+    tokens: Tokens,
+    sessions: HashMap<SessionId, Session>,
+    totals: [Histogram<u64>; Measure::ALL.len()],
+    windows: Windows,
+    groups: Groups,
+    /// First and last time that was met.
+    span: Option<(u64, u64)>,
+    without_session: u64,
+}
+
+/// A session.
+#[derive(Debug)]
+struct Session {
+    track: Track,
+    group: usize,
+}
+
+/// What was measured.
+#[derive(Debug)]
+pub(super) struct Measured {
+    /// What counted as a token.
+    pub(super) tokens: Tokens,
+    /// How many did.
+    pub(super) token_count: u64,
+    /// Sessions that were met.
+    pub(super) sessions: u64,
+    /// Events that belong to no session. They were not measured.
+    pub(super) without_session: u64,
+    /// First and last time that was met.
+    pub(super) span: Option<(u64, u64)>,
+    /// By measure.
+    pub(super) totals: [Histogram<u64>; Measure::ALL.len()],
+    pub(super) windows: Windows,
+    pub(super) groups: Vec<Group>,
+}
+
+impl Meter {
+    /// A meter that has met nothing.
+    pub(super) fn new(by: Option<By>, window: Option<u64>) -> Self {
+        Self {
+            tokens: Tokens::All,
+            sessions: HashMap::new(),
+            totals: std::array::from_fn(|_| tapeline_histogram::histogram()),
+            windows: Windows::new(window),
+            groups: Groups::new(by),
+            span: None,
+            without_session: 0,
+        }
+    }
+
+    /// Measures an event. Those of a session come in its order.
+    ///
+    /// # Errors
+    /// As [`Windows::see`].
+    pub(super) fn event(&mut self, event: &StoredEvent) -> Result<(), Failure> {
+        if event.session == SessionId::NONE {
+            self.without_session += 1;
+            return Ok(());
+        }
+        let time = event.insertion_ts;
+        let (first, last) = self.span.unwrap_or((time, time));
+        self.span = Some((first.min(time), last.max(time)));
+        self.windows.see(time)?;
+        if event.kind == kinds::TOKEN && self.tokens == Tokens::All {
+            self.forget_tokens();
+        }
+        let session = self
+            .sessions
+            .entry(event.session)
+            .or_insert_with(|| Session { track: Track::begun(time, 0), group: self.groups.of_session(event.session) });
+        if event.kind == kinds::SESSION {
+            session.group = self.groups.opened(session.group, Opening::of(event));
+            session.track.event(time);
+            return Ok(());
+        }
+        self.groups.event(event, &session.track);
+        if event.kind != kinds::TOKEN && self.tokens == Tokens::OfKindToken {
+            session.track.event(time);
+            return Ok(());
+        }
+        let (sample, group) = (session.track.token(time), session.group);
+        self.windows.token(time);
+        self.groups.token(group);
+        if let Some(sample) = sample {
+            self.record(group, sample);
+        }
+        Ok(())
+    }
+
+    /// There is an event of kind token: only these count, and what was counted before them does not. Happens once.
+    fn forget_tokens(&mut self) {
+        self.tokens = Tokens::OfKindToken;
+        self.sessions.values_mut().for_each(|session| session.track.forget_tokens());
+        self.totals.iter_mut().for_each(Histogram::reset);
+        self.windows.clear();
+        self.groups.forget_tokens();
+    }
+
+    fn record(&mut self, group: usize, sample: Sample) {
+        self.totals[sample.measure as usize].saturating_record(sample.value);
+        self.windows.record(sample);
+        self.groups.record(group, sample);
+    }
+
+    /// What was measured, sessions taken to be over.
+    pub(super) fn ended(mut self) -> Measured {
+        let (mut token_count, sessions) = (0, self.sessions.len() as u64);
+        for Session { track, group } in std::mem::take(&mut self.sessions).into_values() {
+            token_count += track.tokens();
+            track.ended().for_each(|sample| self.record(group, sample));
+        }
+        let Self { tokens, totals, windows, groups, span, without_session, .. } = self;
+        Measured { tokens, token_count, sessions, without_session, span, totals, windows, groups: groups.ended() }
+    }
+}

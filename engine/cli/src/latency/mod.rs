@@ -1,0 +1,101 @@
+//! `tapeline latency`: how long it took, from the timestamps that the log has stored.
+//!
+//! The measures are stated in the command's help and in docs/HISTOGRAMS.md; `track` is where they are made. One pass over
+//! the events; what is kept of each session is a [`track::Track`]. All distributions have the buckets of
+//! `tapeline-histogram`: 1 ns to 13 days, three significant digits.
+
+mod args;
+mod groups;
+mod measure;
+mod meter;
+mod print;
+mod report;
+mod track;
+mod windows;
+
+use std::io::{self, Write};
+
+use tapeline::{ConsumerResult, Filter, StoredEvent, kinds};
+
+pub(crate) use self::args::LatencyArgs;
+use self::meter::{Measured, Meter};
+use crate::exit::{Exit, Failure, open_log};
+use crate::output::Style;
+use crate::progress::Progress;
+use crate::select::Selection;
+
+/// Events after which the bar moves: it reads a clock each time.
+const STEP: u64 = 4096;
+
+/// Measures what the command line selects.
+///
+/// What is gone or cannot be read is told on standard error and in the exit status; what is behind it is measured.
+pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
+    let log = open_log(&args.directory)?;
+    let events = log.segments().iter().map(|segment| segment.end.get().saturating_sub(segment.base.get())).sum();
+    let mut measuring = Measuring {
+        meter: Meter::new(args.by, args.window),
+        // How many events are selected is not known.
+        progress: Progress::events((!args.selection.is_some()).then_some(events)),
+        pending: 0,
+        exit: Exit::Done,
+    };
+    with_openings(&args.selection).replay(&log, |event| measuring.measure(event))?;
+    let Measuring { meter, progress, exit, .. } = measuring;
+    let measured = meter.ended();
+    drop(progress);
+    if let Some(directory) = &args.out {
+        let report = report::report(args, &log, &measured, exit);
+        let written = report.write_to(directory).map_err(|error| Failure::file(directory, &error))?;
+        if let Some(page) = written.last() {
+            eprintln!("{} files; look at {}", written.len(), page.display());
+        }
+    }
+    print(args, &measured)?;
+    Ok(exit)
+}
+
+fn print(args: &LatencyArgs, measured: &Measured) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match args.json {
+        true => print::json(&mut out, args.by, measured)?,
+        false => print::text(&mut out, args.by, measured, Style::of(&io::stdout()))?,
+    }
+    out.flush()
+}
+
+/// The selection, with the events that open its sessions: times count from them, and they name models.
+fn with_openings(selection: &Selection) -> Selection {
+    let filter = selection.filter().map(|filter| Filter::or([Filter::kind(kinds::SESSION), filter]));
+    Selection { kind: Vec::new(), filter, ..selection.clone() }
+}
+
+/// The pass over the log.
+struct Measuring {
+    meter: Meter,
+    progress: Progress,
+    /// Events that the bar has not been told of.
+    pending: u64,
+    /// The worst that was met.
+    exit: Exit,
+}
+
+impl Measuring {
+    fn measure(&mut self, event: ConsumerResult<StoredEvent>) -> Result<(), Failure> {
+        match event {
+            Ok(event) => {
+                self.pending += 1;
+                if self.pending == STEP {
+                    self.progress.add(std::mem::take(&mut self.pending));
+                }
+                self.meter.event(&event)?;
+            }
+            Err(error) => {
+                let failure = Failure::from(error);
+                self.exit = self.exit.max(failure.exit);
+                eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! The measures of single streams, by hand.
+
+use super::*;
+
+/// A stream of tokens, and of other events where the time is negative.
+fn measured(events: &[i64]) -> Vec<(Measure, u64)> {
+    let mut track = Track::begun(events[0].unsigned_abs(), 0);
+    let mut samples = Vec::new();
+    for &event in events {
+        match event {
+            0.. => samples.extend(track.token(event.unsigned_abs())),
+            _ => track.event(event.unsigned_abs()),
+        }
+    }
+    samples.extend(track.ended());
+    samples.into_iter().map(|sample| (sample.measure, sample.value)).collect()
+}
+
+#[test]
+fn a_session_is_measured_from_its_opening() {
+    use Measure::*;
+    let expected = [
+        (TimeToFirstToken, 300),
+        (InterToken, 50),
+        (InterToken, 60),
+        (TimePerOutputToken, 55),
+        (SessionLength, 1900),
+        (SessionRate, 3 * 1_000_000_000_000 / 410),
+    ];
+    // Opened, something else, three tokens, closed.
+    assert_eq!(measured(&[-100, -250, 400, 450, 510, -2000]), expected);
+}
+
+#[test]
+fn what_cannot_be_measured_has_no_value() {
+    use Measure::*;
+    assert_eq!(measured(&[500]), []);
+    assert_eq!(measured(&[-500]), []);
+    assert_eq!(measured(&[-500, -700]), [(SessionLength, 200)]);
+    let rate = (SessionRate, 2 * 1_000_000_000_000 / 100);
+    assert_eq!(measured(&[500, 600]), [(InterToken, 100), (TimePerOutputToken, 100), (SessionLength, 100), rate]);
+    // Two at a time, and one from before: no rate where no time passed.
+    assert_eq!(measured(&[500, 500]), [(InterToken, 0), (TimePerOutputToken, 0), (SessionLength, 0)]);
+    assert_eq!(measured(&[500, 400]), [(InterToken, 0), (TimePerOutputToken, 0), (SessionLength, 0)]);
+}

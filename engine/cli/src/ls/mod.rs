@@ -1,0 +1,116 @@
+//! `tapeline ls`: the sessions of a log.
+
+mod args;
+
+use std::cmp::Ordering;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use tapeline::SessionSummary;
+
+pub(crate) use self::args::LsArgs;
+use self::args::Sort;
+use crate::exit::{Exit, Failure, open_log};
+use crate::human;
+use crate::output::{self, Align, Style, Table};
+
+/// A session as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    session: Option<&'a str>,
+    session_id: String,
+    events: u64,
+    bytes: u64,
+    first: String,
+    last: String,
+    first_timestamp: u64,
+    last_timestamp: u64,
+    duration_ns: u64,
+    events_per_second: Option<f64>,
+}
+
+impl<'a> From<&'a SessionSummary> for Line<'a> {
+    fn from(summary: &'a SessionSummary) -> Self {
+        Self {
+            session: summary.name.as_deref(),
+            session_id: summary.session.to_string(),
+            events: summary.events,
+            bytes: summary.bytes,
+            first: output::time(summary.first_timestamp),
+            last: output::time(summary.last_timestamp),
+            first_timestamp: summary.first_timestamp,
+            last_timestamp: summary.last_timestamp,
+            duration_ns: length(summary),
+            events_per_second: human::per_second(summary.events, length(summary)),
+        }
+    }
+}
+
+/// Lists the sessions that are asked for.
+pub(crate) fn run(args: &LsArgs) -> Result<Exit, Failure> {
+    let mut sessions = open_log(&args.directory)?.sessions()?;
+    sessions.retain(|session| is_wanted(session, args));
+    sessions.sort_by(|first, second| compare(first, second, args.sort));
+    if args.reverse {
+        sessions.reverse();
+    }
+    sessions.truncate(args.limit.unwrap_or(usize::MAX));
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if args.json {
+        sessions.iter().try_for_each(|session| output::json(&mut out, &Line::from(session)))?;
+    } else {
+        table(&sessions).print(&mut out, Style::of(&io::stdout()))?;
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn is_wanted(session: &SessionSummary, args: &LsArgs) -> bool {
+    let is_named = |prefix: &String| {
+        session.name.as_ref().is_some_and(|name| name.starts_with(prefix))
+            || session.session.to_string().starts_with(prefix)
+    };
+    args.session.as_ref().is_none_or(is_named)
+        && args.since.is_none_or(|since| session.last_timestamp >= since.0)
+        && args.until.is_none_or(|until| session.first_timestamp < until.0)
+        && session.events >= args.min_events
+}
+
+/// Ties go to the session that began first.
+fn compare(first: &SessionSummary, second: &SessionSummary, sort: Sort) -> Ordering {
+    let by = match sort {
+        Sort::First => Ordering::Equal,
+        Sort::Last => first.last_timestamp.cmp(&second.last_timestamp),
+        Sort::Events => first.events.cmp(&second.events),
+        Sort::Bytes => first.bytes.cmp(&second.bytes),
+        Sort::Name => first.name.cmp(&second.name),
+    };
+    by.then_with(|| (first.first_timestamp, first.session).cmp(&(second.first_timestamp, second.session)))
+}
+
+/// Nanoseconds from the first event to the last.
+fn length(session: &SessionSummary) -> u64 {
+    session.last_timestamp.saturating_sub(session.first_timestamp)
+}
+
+fn table(sessions: &[SessionSummary]) -> Table<6> {
+    let mut table = Table::new([
+        ("SESSION", Align::Left),
+        ("EVENTS", Align::Right),
+        ("BYTES", Align::Right),
+        ("FIRST", Align::Left),
+        ("DURATION", Align::Right),
+        ("RATE", Align::Right),
+    ]);
+    for session in sessions {
+        table.row([
+            output::session(session.name.as_deref(), session.session),
+            human::count(session.events),
+            human::bytes(session.bytes),
+            human::time(session.first_timestamp),
+            human::duration(length(session)),
+            human::rate(session.events, length(session)),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,166 @@
+//! `tapeline trim`: removes the oldest segments of a log that nobody has open.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use tapeline::{KeptSegment, RetentionPolicy, TrimPlan, TrimmedSegment, trim_log};
+
+use crate::exit::{Exit, Failure, open_log};
+use crate::output::{self, Align, Style, Table};
+use crate::size::parse_size;
+use crate::when::parse_duration;
+
+/// Arguments of `tapeline trim`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Only whole sealed segments go, the oldest of the whole log first, as soon as one of the limits says so. Readers that stood in
+them are told of a gap. A log that a bus has open is trimmed by that bus: by its retention setting, or by EventBus::trim.
+
+Examples:
+  tapeline trim log --max-age 7d --dry-run           what would go, and why
+  tapeline trim log --max-bytes 100G --keep-cursors  but nothing that a named cursor has not passed")]
+pub(crate) struct TrimArgs {
+    /// Directory of the log
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    #[command(flatten)]
+    limits: Limits,
+    /// Keep what a named cursor has not passed
+    #[arg(long)]
+    keep_cursors: bool,
+    /// Say what would go, and leave it
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is kept.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+struct Limits {
+    /// Segments whose last event is older go: 12h, 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    max_age: Option<Duration>,
+    /// Segments go until the log has at most so many bytes: 512M, 100G
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_bytes: Option<u64>,
+    /// Segments go until the log has at most so many
+    #[arg(long, value_name = "N")]
+    max_segments: Option<usize>,
+}
+
+/// A line of `--json`.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line<'a> {
+    /// A segment that goes.
+    Removed(Segment<'a>),
+    /// A segment that stays for a cursor.
+    Kept { cursor: &'a str, segment: Segment<'a> },
+    /// The last line.
+    Summary { removed: usize, bytes: u64, segments_left: usize, bytes_left: u64, dry_run: bool },
+}
+
+#[derive(Debug, Serialize)]
+struct Segment<'a> {
+    shard: u16,
+    file: &'a str,
+    first_sequence: u64,
+    end_sequence: u64,
+    bytes: u64,
+    first: String,
+    last: String,
+    reason: String,
+}
+
+impl<'a> From<&'a TrimmedSegment> for Segment<'a> {
+    fn from(segment: &'a TrimmedSegment) -> Self {
+        Self {
+            shard: segment.shard,
+            file: &segment.file,
+            first_sequence: segment.base.get(),
+            end_sequence: segment.end.get(),
+            bytes: segment.bytes,
+            first: output::time(segment.first_timestamp),
+            last: output::time(segment.last_timestamp),
+            reason: segment.reason.to_string(),
+        }
+    }
+}
+
+/// Trims, or says what would go.
+pub(crate) fn run(args: &TrimArgs) -> Result<Exit, Failure> {
+    let policy = RetentionPolicy {
+        max_age: args.limits.max_age,
+        max_bytes: args.limits.max_bytes,
+        max_segments: args.limits.max_segments,
+        keep_for_cursors: args.keep_cursors,
+    };
+    // Tells a log that is missing from one that cannot be trimmed.
+    let log = open_log(&args.directory)?;
+    let plan = if args.dry_run { log.plan_trim(&policy)? } else { trim_log(&args.directory, &policy)? };
+    let mut out = io::stdout().lock();
+    if args.json {
+        print_json(&mut out, &plan, args.dry_run)?
+    } else {
+        print_text(&mut out, &plan, args.dry_run)?
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn print_json(out: &mut impl Write, plan: &TrimPlan, dry_run: bool) -> io::Result<()> {
+    plan.removed.iter().try_for_each(|segment| output::json(out, &Line::Removed(segment.into())))?;
+    for KeptSegment { segment, cursor, .. } in &plan.kept {
+        output::json(out, &Line::Kept { cursor, segment: segment.into() })?;
+    }
+    let (removed, bytes) = (plan.removed.len(), removed_bytes(plan));
+    let TrimPlan { segments_left, bytes_left, .. } = *plan;
+    output::json(out, &Line::Summary { removed, bytes, segments_left, bytes_left, dry_run })
+}
+
+fn print_text(out: &mut impl Write, plan: &TrimPlan, dry_run: bool) -> io::Result<()> {
+    let style = Style::of(&io::stdout());
+    if !(plan.removed.is_empty() && plan.kept.is_empty()) {
+        table(plan).print(out, style)?;
+    }
+    let verb = if dry_run { "would remove" } else { "removed" };
+    let (removed, bytes) = (plan.removed.len(), removed_bytes(plan));
+    let TrimPlan { segments_left, bytes_left, .. } = plan;
+    writeln!(out, "{verb} {removed} segments, {bytes} bytes; {segments_left} segments, {bytes_left} bytes left")
+}
+
+fn removed_bytes(plan: &TrimPlan) -> u64 {
+    plan.removed.iter().map(|segment| segment.bytes).sum()
+}
+
+fn table(plan: &TrimPlan) -> Table<6> {
+    let mut table = Table::new([
+        ("SHARD", Align::Right),
+        ("SEGMENT", Align::Left),
+        ("EVENTS", Align::Right),
+        ("BYTES", Align::Right),
+        ("LAST", Align::Left),
+        ("WHY", Align::Left),
+    ]);
+    let mut row = |segment: &TrimmedSegment, why: String| {
+        table.row([
+            segment.shard.to_string(),
+            segment.file.clone(),
+            format!("{}..{}", segment.base, segment.end),
+            segment.bytes.to_string(),
+            output::time(segment.last_timestamp),
+            why,
+        ]);
+    };
+    plan.removed.iter().for_each(|segment| row(segment, segment.reason.to_string()));
+    for KeptSegment { segment, cursor, .. } in &plan.kept {
+        row(segment, format!("stays for cursor {cursor}"));
+    }
+    table
+}

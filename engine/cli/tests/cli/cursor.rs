@@ -1,0 +1,58 @@
+//! `tapeline cursor`: named cursors of a log.
+
+use crate::run::{Recording, Scratch, done, errors, expect, json, record, run, until};
+
+fn lags(log: &str) -> Vec<(String, u64)> {
+    let entry = |cursor: &serde_json::Value| {
+        (cursor["name"].as_str().expect("text").to_owned(), cursor["lag_events"].as_u64().expect("a number"))
+    };
+    json(&done(&["cursor", "ls", log, "--json"])).iter().map(entry).collect()
+}
+
+#[test]
+fn cursors_are_set_listed_and_removed() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let file = scratch.file("a", "1\n2\n3\n");
+    record(&[&log, &file, "--format", "jsonl", "--shards", "2"]);
+    assert!(lags(&log).is_empty());
+    let set = |name: &str, place: &str| expect(run(&["cursor", "set", &log, name, place]), 0);
+    set("all", "earliest");
+    set("none", "latest");
+    set("hour", "-1h");
+    set("now", "now");
+    // The event that opens the session is one more.
+    let expected = [("all", 4), ("hour", 4), ("none", 0), ("now", 0)].map(|(name, lag)| (name.to_owned(), lag));
+    assert_eq!(lags(&log), expected);
+    let text = json(&done(&["cursor", "ls", &log, "--json"]))[0]["cursor"].as_str().expect("text").to_owned();
+    set("copy", &text);
+    assert_eq!(lags(&log)[1], ("copy".to_owned(), 4));
+    let table = String::from_utf8(done(&["cursor", "ls", &log])).expect("text");
+    assert!(table.starts_with("CURSOR  EVENTS BEHIND ") && table.lines().count() == 6, "{table}");
+    expect(run(&["cursor", "rm", &log, "all"]), 0);
+    expect(run(&["cursor", "rm", &log, "all"]), 3);
+    assert_eq!(lags(&log).len(), 4);
+    for refused in [["../meta", "latest"], ["a", "soon"], ["a", &text.replace('0', "1")]] {
+        expect(run(&["cursor", "set", &log, refused[0], refused[1]]), 2);
+    }
+    expect(run(&["cursor", "ls", &scratch.arg("none")]), 3);
+    expect(run(&["cursor"]), 2);
+    let foreign = scratch.arg("foreign");
+    record(&[&foreign, &file, "--format", "jsonl"]);
+    let output = expect(run(&["cursor", "set", &foreign, "a", &text]), 2);
+    assert!(errors(&output).contains("another one"), "{}", errors(&output));
+}
+
+#[test]
+fn a_log_that_is_being_written_has_cursors_too() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let mut recording = Recording::start(&[&log, "--format", "jsonl"]);
+    recording.write(b"1\n2\n");
+    until("the events", || Recording::seen(&log, "stdin").filter(|&events| events == 2));
+    done(&["cursor", "set", &log, "reader", "latest"]);
+    assert_eq!(lags(&log), [("reader".to_owned(), 0)]);
+    recording.write(b"3\n");
+    until("the event", || Recording::seen(&log, "stdin").filter(|&events| events == 3));
+    assert_eq!(lags(&log), [("reader".to_owned(), 1)]);
+}

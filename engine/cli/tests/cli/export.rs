@@ -1,0 +1,208 @@
+//! Exports are read by the programs they are meant for, and an import of one is the same log.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::run::{Scratch, done, errors, expect, json, record, run, run_with};
+
+/// What scripts/check-exports finds in a file, where the environment for it is there.
+fn checked(args: &[&str]) -> Option<serde_json::Value> {
+    let Some(python) = std::env::var_os("TAPELINE_PYTHON") else {
+        eprintln!("not checked: TAPELINE_PYTHON is not set; scripts/python-env prints what it is to be");
+        return None;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/check-exports");
+    let output = Command::new(python).arg(script).args(args).output().expect("python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(serde_json::from_slice(&output.stdout).expect("one JSON object"))
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ mixed >> 31) % end
+    }
+
+    /// Text, JSON, almost JSON, any bytes; sometimes nothing, sometimes a lot.
+    fn payload(&mut self) -> Vec<u8> {
+        let pieces: &[&[u8]] = &[
+            b"{\"a\": 1.50}",
+            b"[1,\n2]",
+            b" null",
+            b"\"\\ud800\"",
+            b"\r\n",
+            b"\n",
+            b"data: x\n\n",
+            b"\xff\xfe",
+            b"\0",
+            "grün".as_bytes(),
+            b"\"",
+            b"{",
+            b"}",
+            b"12",
+            b"-0",
+            b"\t",
+            b"\\",
+            b"true",
+        ];
+        let mut payload = Vec::new();
+        for _ in 0..self.below(5) {
+            payload.extend_from_slice(pieces[self.below(pieces.len() as u64) as usize]);
+        }
+        if self.below(40) == 0 {
+            payload.resize(self.below(1_000_000) as usize, b'"');
+        }
+        payload
+    }
+}
+
+#[test]
+fn import_of_an_export_is_the_same_log() {
+    let seed = 7;
+    println!("seed {seed}");
+    let mut random = Random(seed);
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    for number in 0..80 {
+        let file = scratch.file("payload", random.payload());
+        let session = format!("session {}", random.below(5));
+        record(&[&log, &file, "--format", "raw", "--session", &session, "--shards", "2"]);
+        if number == 40 {
+            // Some of it in segments that are sealed, each recording being an opening of its own.
+            done(&["verify", &log]);
+        }
+    }
+    let (first, again, copy) = (scratch.arg("first.jsonl"), scratch.arg("again.jsonl"), scratch.arg("copy"));
+    done(&["export", &log, "--out", &first]);
+    let imported = json(&done(&["import", &copy, &first, "--json"])).remove(0);
+    done(&["export", &copy, "--out", &again]);
+    let (before, after) = (std::fs::read(&first).expect("file"), std::fs::read(&again).expect("file"));
+    assert!(before == after, "the copy is exported to other bytes");
+    let lines = before.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    assert_eq!(imported["events"], lines);
+    done(&["verify", &copy]);
+    for session in 0..5 {
+        let name = format!("session {session}");
+        let raw = |log: &str| done(&["replay", log, "--session", &name, "--format", "raw"]);
+        assert!(raw(&log) == raw(&copy), "{name}");
+    }
+    // A bus goes on in the copy where the export ended.
+    expect(run_with(&["record", &copy, "--format", "jsonl", "--session", "more"], b"1\n"), 0);
+    done(&["verify", &copy]);
+    checked(&["jsonl", &first]);
+}
+
+#[test]
+fn a_part_is_imported_with_its_holes_or_numbered_anew() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let (a, b) = (scratch.file("a", "1\n2\n"), scratch.file("b", "3\n"));
+    record(&[&log, &a, &b, &a, "--format", "jsonl", "--session", "x"]);
+    record(&[&log, &b, "--format", "jsonl"]);
+    record(&[&log, &a, "--format", "jsonl", "--session", "x"]);
+    let part = done(&["export", &log, "--session", "x"]);
+    let (holes, dense) = (scratch.arg("holes"), scratch.arg("dense"));
+    expect(run_with(&["import", &holes], &part), 0);
+    let lost = expect(run(&["export", &holes]), 4);
+    assert!(errors(&lost).contains("lost"), "{}", errors(&lost));
+    assert_eq!(lost.stdout, part);
+    expect(run_with(&["import", &dense, "--renumber"], &part), 0);
+    let numbered = json(&done(&["export", &dense]));
+    assert!(numbered.iter().enumerate().all(|(at, event)| event["sequence"] == at), "{numbered:?}");
+}
+
+#[test]
+fn imports_that_cannot_be_say_where_and_why() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let file = scratch.file("a", "1\n2\n3\n");
+    record(&[&log, &file, "--format", "jsonl"]);
+    let lines = String::from_utf8(done(&["export", &log])).expect("text");
+    let bad = scratch.file("bad.jsonl", lines.clone() + "{\"text\":\"none of ours\"}\n");
+    let copy = scratch.arg("copy");
+    let refused = expect(run(&["import", &copy, &bad]), 1);
+    assert!(
+        errors(&refused).contains("bad.jsonl:5: ") && errors(&refused).contains("4 events"),
+        "{}",
+        errors(&refused)
+    );
+    assert_eq!(String::from_utf8(done(&["export", &copy])).expect("text"), lines, "what came before is kept");
+    assert!(errors(&expect(run(&["import", &copy, &bad]), 1)).contains("a log already"));
+    let backwards: String = lines.lines().rev().map(|line| format!("{line}\n")).collect();
+    let backwards = scratch.file("backwards.jsonl", backwards);
+    assert!(errors(&expect(run(&["import", &scratch.arg("b"), &backwards]), 1)).contains("backwards.jsonl:2: "));
+    expect(run(&["import", &scratch.arg("c"), &scratch.arg("none.jsonl")]), 3);
+    expect(run(&["export", &log, "--format", "parquet"]), 2);
+    expect(run(&["export", &log, "--format", "openai-chunks"]), 2);
+    expect(run(&["export", &log, "--session", "nobody"]), 3);
+}
+
+#[test]
+fn parquet_holds_the_same_events() {
+    let scratch = Scratch::new();
+    let (log, lines, table) = (scratch.arg("log"), scratch.arg("lines"), scratch.arg("table.parquet"));
+    let mut random = Random(3);
+    for number in 0..20 {
+        let file = scratch.file("payload", random.payload());
+        record(&[&log, &file, "--format", "raw", "--session", &format!("s{}", number % 3)]);
+    }
+    done(&["export", &log, "--out", &lines]);
+    done(&["export", &log, "--format", "parquet", "--out", &table]);
+    if let Some(found) = checked(&["parquet", &table, &lines]) {
+        assert_eq!(
+            found["columns"],
+            serde_json::json!(["shard", "sequence", "timestamp", "session_id", "session", "kind", "payload"])
+        );
+    }
+}
+
+#[test]
+fn streams_of_chunks_are_openais() {
+    let scratch = Scratch::new();
+    let (log, out) = (scratch.arg("log"), scratch.arg("streams"));
+    let text = scratch.file("text", "Hello\n{\"content\":\" world\"}\n");
+    record(&[&log, &text, "--format", "jsonl"]);
+    let chunk = |content: &str| {
+        format!(
+            "data: {{\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\
+             \"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}},\"finish_reason\":null}}]}}\n\n"
+        )
+    };
+    let recorded = scratch.file("recorded", format!("{}{}data: [DONE]\n\n", chunk("a"), chunk("b")));
+    record(&[&log, &recorded, "--format", "sse"]);
+    done(&["export", &log, "--format", "openai-chunks", "--out", &out]);
+    let stream = |name: &str| std::fs::read_to_string(format!("{out}/{name}.sse")).expect("a file for each session");
+    assert_eq!(stream("recorded"), format!("{}{}data: [DONE]\n\n", chunk("a"), chunk("b")));
+    assert!(stream("text").ends_with("data: [DONE]\n\n"));
+    assert_eq!(done(&["export", &log, "--format", "openai-chunks", "--session", "text"]), stream("text").into_bytes());
+    if let Some(found) = checked(&["openai-chunks", &format!("{out}/text.sse")]) {
+        assert_eq!((&found["content"], &found["finish"]), (&"Hello\n world".into(), &serde_json::json!(["stop"])));
+    }
+    if let Some(found) = checked(&["openai-chunks", &format!("{out}/recorded.sse")]) {
+        assert_eq!((&found["content"], &found["chunks"]), (&"ab".into(), &2.into()));
+    }
+}
+
+#[test]
+fn events_are_sent_as_the_standard_has_it() {
+    let scratch = Scratch::new();
+    let (log, out) = (scratch.arg("log"), scratch.arg("stream.sse"));
+    let lines = scratch.file("lines", b"one\n{\"two\": 2}\n\xff\n");
+    record(&[&log, &lines, "--format", "jsonl"]);
+    done(&["export", &log, "--format", "sse", "--out", &out]);
+    let text = std::fs::read_to_string(&out).expect("text");
+    assert_eq!(
+        text,
+        "id: 0-1\nevent: unspecified\ndata: one\ndata: \n\nid: 0-2\nevent: unspecified\ndata: {\"two\": 2}\ndata: \n\n\
+         id: 0-3\nevent: unspecified\n: base64\ndata: /wo=\n\n"
+    );
+    assert_eq!(done(&["replay", &log, "--format", "sse"]), text.into_bytes());
+    if let Some(found) = checked(&["sse", &out]) {
+        assert_eq!(found["events"], 3);
+    }
+}

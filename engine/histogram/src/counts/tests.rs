@@ -1,0 +1,67 @@
+//! Sparse counts are what the dense histograms of the library are.
+
+use super::*;
+
+/// A small generator (splitmix64): the tests need variety, not quality.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// As many values of one length in bits as of another.
+    fn value(&mut self) -> u64 {
+        let bits = self.next() % 64;
+        self.next() >> bits
+    }
+}
+
+#[test]
+fn counts_are_what_the_library_counts() {
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    let mut random = Random(seed);
+    let (mut dense, mut sparse) = (histogram(), Counts::new());
+    let edges = [0, 1, 2047, 2048, 2049, 4095, 4096, HIGHEST - 1, HIGHEST, HIGHEST + 1, u64::MAX];
+    let drawn: Vec<u64> = (0..20_000).map(|_| random.value()).collect();
+    for value in edges.into_iter().chain(drawn) {
+        dense.saturating_record(value);
+        sparse.record(value);
+        assert_eq!(sparse.count(), dense.len());
+    }
+    assert_eq!(Counts::from(&dense), sparse);
+    assert_eq!(sparse.to_histogram(), dense);
+    assert_eq!((sparse.min(), sparse.max()), (dense.min(), dense.max()));
+    for quantile in [0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 1.0] {
+        assert_eq!(sparse.value_at(quantile), dense.value_at_quantile(quantile), "at {quantile}");
+    }
+    assert!((sparse.mean() / dense.mean() - 1.0).abs() < 1e-9, "{} {}", sparse.mean(), dense.mean());
+}
+
+#[test]
+fn nothing_recorded_is_all_zero() {
+    assert_eq!(Counts::new().summary(), Summary::default());
+    assert_eq!(Counts::from(&histogram()), Counts::new());
+    let mut none = Counts::new();
+    none.record_n(7, 0);
+    assert_eq!(none, Counts::new());
+}
+
+#[test]
+fn adding_is_recording_again() {
+    let (mut one, mut other, mut both) = (Counts::new(), Counts::new(), Counts::new());
+    for value in [0, 5, 5, 100_000, 1 << 40] {
+        one.record(value);
+        both.record(value);
+    }
+    for value in [5, 99_999, 1 << 41] {
+        other.record(value);
+        both.record(value);
+    }
+    one.add(&other);
+    assert_eq!(one, both);
+}

@@ -1,0 +1,182 @@
+//! What a log holds, by session and by kind: out of the indexes of sealed segments, and by reading where there is none.
+
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Kind, RecordView, Sequence, SessionId};
+use tapeline_storage::log::{LogView, Segment};
+use tapeline_storage::read::{Block, LogReader, Step};
+
+use crate::error::{ConsumerError, ConsumerResult};
+
+/// What a log holds of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionSummary {
+    /// Its id.
+    pub session: SessionId,
+    /// Its name, if it was opened by name.
+    pub name: Option<String>,
+    /// Events, not counting those of kind [`kinds::SESSION`](crate::kinds::SESSION).
+    pub events: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Time of the first event of any kind: nanoseconds since the Unix epoch.
+    pub first_timestamp: u64,
+    /// Time of the last event of any kind.
+    pub last_timestamp: u64,
+}
+
+/// What a log holds of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KindSummary {
+    /// The kind. Those from [`kinds::RESERVED`](crate::kinds::RESERVED) on are notes of the bus.
+    pub kind: Kind,
+    /// Events.
+    pub events: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+}
+
+/// Sessions and kinds of some shards.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    sessions: HashMap<SessionId, SessionSummary>,
+    kinds: BTreeMap<Kind, KindSummary>,
+}
+
+impl Contents {
+    /// Adds all that is readable of a shard. Gaps are passed over.
+    pub(crate) fn add_shard(&mut self, view: &Arc<LogView>) -> ConsumerResult<()> {
+        let segments = view.segments();
+        let mut reader = LogReader::new(Arc::clone(view), view.trimmed());
+        loop {
+            if let Some(segment) = indexed_at(&segments, reader.next_sequence())
+                && segment.with_index(|index| self.add_index(index)).is_ok_and(|indexed| indexed.is_some())
+            {
+                reader.return_to(segment.end_sequence());
+                continue;
+            }
+            match reader.step()? {
+                Step::End => return Ok(()),
+                Step::Gap(_) => {}
+                Step::Block(block) => self.add_block(view.shard(), &block)?,
+            }
+        }
+    }
+
+    fn add_index(&mut self, index: &ArchivedSegmentIndex) {
+        for entry in index.sessions.iter() {
+            let found = SessionSummary::of_entry(entry);
+            // Most sessions are in one segment, and names are parsed once.
+            let summary = match self.sessions.entry(found.session) {
+                Entry::Occupied(known) => known.into_mut().merge(&found),
+                Entry::Vacant(new) => new.insert(found),
+            };
+            if summary.name.is_none() {
+                summary.name = index.opening_of(entry).and_then(opened_name);
+            }
+        }
+        for total in index.kinds.iter() {
+            self.count(Kind(total.kind.to_native()), total.events.to_native(), total.bytes.to_native());
+        }
+    }
+
+    fn add_block(&mut self, shard: u16, block: &Block) -> ConsumerResult<()> {
+        for (at, record) in block.records().enumerate() {
+            let record = record.map_err(|error| ConsumerError::Record {
+                shard,
+                sequence: block.first_sequence().plus(at as u64),
+                message: error.to_string(),
+            })?;
+            self.count(record.kind(), 1, record.payload().len() as u64);
+            if !record.kind().is_reserved() {
+                let summary = self.sessions.entry(record.session());
+                summary.or_insert_with(|| SessionSummary::begin(&record)).add(&record);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, kind: Kind, events: u64, bytes: u64) {
+        let total = self.kinds.entry(kind).or_insert(KindSummary { kind, events: 0, bytes: 0 });
+        (total.events, total.bytes) = (total.events + events, total.bytes + bytes);
+    }
+
+    /// The sessions, by time of their first event.
+    pub(crate) fn into_sessions(self) -> Vec<SessionSummary> {
+        let mut sessions: Vec<_> = self.sessions.into_values().collect();
+        sessions.sort_by_key(|summary| (summary.first_timestamp, summary.session));
+        sessions
+    }
+
+    /// The kinds, by number.
+    pub(crate) fn into_kinds(self) -> Vec<KindSummary> {
+        self.kinds.into_values().collect()
+    }
+}
+
+/// The sealed segment that begins with `next`.
+fn indexed_at(segments: &[Arc<Segment>], next: Sequence) -> Option<&Arc<Segment>> {
+    let at = segments.binary_search_by_key(&next, |segment| segment.base()).ok()?;
+    segments.get(at).filter(|segment| segment.footer().is_some())
+}
+
+/// The payload of a session's open event.
+#[derive(Deserialize)]
+struct SessionOpened<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+}
+
+/// The name that an open event gives its session, if it gives one.
+fn opened_name(payload: &[u8]) -> Option<String> {
+    serde_json::from_slice::<SessionOpened<'_>>(payload).ok().map(|opened| opened.name.into_owned())
+}
+
+impl SessionSummary {
+    fn begin(first: &RecordView<'_>) -> Self {
+        Self {
+            session: first.session(),
+            name: None,
+            events: 0,
+            bytes: 0,
+            first_timestamp: first.timestamp(),
+            last_timestamp: first.timestamp(),
+        }
+    }
+
+    fn of_entry(entry: &ArchivedIndexedSession) -> Self {
+        Self {
+            session: SessionId(entry.session.to_native()),
+            name: None,
+            events: entry.events.to_native(),
+            bytes: entry.bytes.to_native(),
+            first_timestamp: entry.first_timestamp.to_native(),
+            last_timestamp: entry.last_timestamp.to_native(),
+        }
+    }
+
+    fn merge(&mut self, more: &Self) -> &mut Self {
+        self.events += more.events;
+        self.bytes += more.bytes;
+        self.first_timestamp = self.first_timestamp.min(more.first_timestamp);
+        self.last_timestamp = self.last_timestamp.max(more.last_timestamp);
+        self
+    }
+
+    fn add(&mut self, record: &RecordView<'_>) {
+        self.first_timestamp = self.first_timestamp.min(record.timestamp());
+        self.last_timestamp = self.last_timestamp.max(record.timestamp());
+        if record.kind() != Kind::SESSION {
+            self.events += 1;
+            self.bytes += record.payload().len() as u64;
+        } else if self.name.is_none() {
+            self.name = opened_name(record.payload());
+        }
+    }
+}

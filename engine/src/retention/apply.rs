@@ -1,0 +1,86 @@
+//! Retention carried out: on a bus, whose shards trim their own logs, and on a log that nobody has open.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tapeline_storage::log::{LogDirectory, LogView, trim_at_rest};
+
+use super::{RetentionPolicy, TrimPlan, plan};
+use crate::consumer::{CursorStore, LogFiles, pins};
+use crate::error::{AdapterError, ConsumerError, ConsumerResult};
+use crate::foundry::Foundry;
+use crate::parts::BusParts;
+use crate::timestamp::Clock;
+
+/// What the policy would have go of a bus's log at present.
+pub(crate) fn plan_for_bus(parts: &BusParts, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
+    parts.check_fork()?;
+    let views: Vec<_> = parts.views().collect();
+    plan_now(&views, policy, &parts.readers().cursors)
+}
+
+fn plan_now(views: &[Arc<LogView>], policy: &RetentionPolicy, cursors: &CursorStore) -> ConsumerResult<TrimPlan> {
+    policy.validate().map_err(AdapterError::from)?;
+    let pins = match (policy.keep_for_cursors, views.first()) {
+        (true, Some(view)) => pins(cursors, view.log_id(), views)?,
+        _ => Vec::new(),
+    };
+    Ok(plan(views, policy, &pins, Clock::global().now()))
+}
+
+/// Has the plan carried out: shards that run trim their own logs, the rest is done here.
+pub(crate) fn carry_out(parts: &BusParts, foundry: &Foundry, plan: &TrimPlan) -> ConsumerResult<()> {
+    let archived: Vec<_> = parts.archived().iter().map(|view| (view.shard(), Arc::clone(view))).collect();
+    for (shard, to) in plan.cuts() {
+        if let Some(control) = parts.shard(shard) {
+            control.ask_to_trim(to);
+        } else if let Some((_, view)) = archived.iter().find(|(archived, _)| *archived == shard) {
+            foundry.trim_archived(view, to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until readers are told of what the plan has removed. The files go when the shards have time.
+pub(crate) async fn carried_out(parts: &BusParts, plan: &TrimPlan) -> ConsumerResult<()> {
+    for (shard, to) in plan.cuts() {
+        if let Some(control) = parts.shard(shard) {
+            control.trimmed(to).await?;
+        }
+    }
+    Ok(())
+}
+
+impl LogFiles {
+    /// What [`trim_log`] would remove at present. Changes nothing, and may be asked while another process writes the log.
+    ///
+    /// # Errors
+    /// [`ConsumerError`]: a policy without limits, a cursor that cannot be read.
+    pub fn plan_trim(&self, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
+        plan_now(self.shards(), policy, &CursorStore::new(Some(self.path())))
+    }
+}
+
+/// Removes from the log at `path`, which nobody has open for writing, what `policy` does not keep. Returns what went.
+///
+/// # Errors
+/// [`ConsumerError`]: no log, one that is open elsewhere or damaged, a policy without limits, a file that cannot be removed.
+pub fn trim_log(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
+    let shards = LogDirectory::open_read_only(path).map_err(AdapterError::from)?.meta().shards;
+    let log = LogFiles::open(path)?;
+    let directory = LogDirectory::open(path, shards, log.log_id(), log.created(), false).map_err(AdapterError::from)?;
+    // Nobody changes it any more.
+    let log = LogFiles::open(path)?;
+    if let Some(damage) = log.damage().first() {
+        return Err(ConsumerError::Damaged(damage.clone()));
+    }
+    let plan = log.plan_trim(policy)?;
+    let cuts = plan.cuts();
+    for view in log.shards() {
+        if let Some(to) = cuts.get(&view.shard()) {
+            let files = directory.shard(view.shard()).map_err(AdapterError::from)?;
+            trim_at_rest(&*files, view, *to).map_err(AdapterError::from)?;
+        }
+    }
+    Ok(plan)
+}

@@ -1,0 +1,16 @@
+//! Retention: how long a log keeps its events.
+//!
+//! Reading order: [`RetentionPolicy`] (what is to be kept), `plan` (which segments go, and why), `apply` (how they go), `keeper` (the thread that
+//! looks once a second).
+
+mod apply;
+mod keeper;
+mod plan;
+mod policy;
+
+pub use apply::trim_log;
+pub(crate) use apply::{carried_out, carry_out, plan_for_bus};
+pub(crate) use keeper::Keeper;
+pub use plan::{KeptSegment, TrimPlan, TrimReason, TrimmedSegment};
+pub(crate) use plan::{Pin, plan};
+pub use policy::RetentionPolicy;

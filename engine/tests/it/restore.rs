@@ -1,0 +1,106 @@
+//! A log that is put back is the log that it was, and a bus goes on in it.
+
+use futures_lite::future::block_on;
+use tapeline::{
+    AdapterError, ConsumerError, EventBus, Gap, GapReason, Kind, LogFiles, LogRestore, RestoredEvent, Sequence,
+    SessionId, kinds,
+};
+
+use crate::scratch::{Scratch, open};
+
+fn event(shard: u16, sequence: u64, payload: &[u8]) -> RestoredEvent<'_> {
+    RestoredEvent {
+        shard,
+        sequence: Sequence::new(sequence),
+        timestamp: 1_000_000 + sequence * 10,
+        session: SessionId(u128::from(shard) + 1),
+        kind: kinds::TOKEN,
+        payload,
+    }
+}
+
+#[test]
+fn events_keep_their_places_and_times_over_many_segments() {
+    let scratch = Scratch::new("restore");
+    let mut restore = LogRestore::create(scratch.path(), Some(2 << 20)).expect("creates");
+    let payload = vec![7; 10_000];
+    for sequence in 0..1000 {
+        restore.append(&event((sequence % 2) as u16, sequence / 2, &payload)).expect("appends");
+    }
+    restore.finish().expect("durable");
+    let files = LogFiles::open(scratch.path()).expect("opens");
+    assert!(files.segments().len() >= 4 && files.segments().iter().all(|segment| segment.sealed));
+    assert_eq!(files.verify(|_| {}).damage, []);
+    let events: Vec<_> = files.replay_all().expect("replays").map(|event| event.expect("event")).collect();
+    assert_eq!(events.len(), 1000);
+    for found in &events {
+        let expected = event(found.shard_id, found.sequence.get(), &payload);
+        assert_eq!(
+            (found.insertion_ts, found.session, found.kind),
+            (expected.timestamp, expected.session, expected.kind)
+        );
+        assert_eq!(&found.raw[..], &payload[..]);
+    }
+    let bus: EventBus = open(scratch.config());
+    let (_, timestamp) = bus.ingest_raw(tapeline::RawEvent::from_str("more")).expect("ingests");
+    assert!(timestamp > 1_000_000 + 5000);
+    block_on(bus.shutdown()).expect("ends");
+    assert_eq!(LogFiles::open(scratch.path()).expect("opens").replay_all().expect("replays").count(), 1001);
+}
+
+#[test]
+fn what_is_left_out_is_told() {
+    let scratch = Scratch::new("holes");
+    let mut restore = LogRestore::create(scratch.path(), None).expect("creates");
+    for sequence in [5, 6, 9, 10, 20] {
+        restore.append(&event(0, sequence, b"x")).expect("appends");
+    }
+    restore.finish().expect("durable");
+    let files = LogFiles::open(scratch.path()).expect("opens");
+    let mut gaps = Vec::new();
+    let mut found = Vec::new();
+    for event in files.replay_all().expect("replays") {
+        match event {
+            Ok(event) => found.push(event.sequence.get()),
+            Err(ConsumerError::Gap(Gap { from, to, reason: GapReason::Lost, .. })) => gaps.push((from.get(), to.get())),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    // What lies before the first counts as trimmed: a reader from the earliest begins behind it.
+    assert_eq!((found, gaps), (vec![5, 6, 9, 10, 20], vec![(7, 9), (11, 20)]));
+}
+
+#[test]
+fn what_cannot_be_put_back_is_refused_and_the_rest_goes_on() {
+    let scratch = Scratch::new("refused");
+    let mut restore = LogRestore::create(scratch.path(), None).expect("creates");
+    restore.append(&event(0, 3, b"x")).expect("appends");
+    let refused = restore.append(&event(0, 3, b"x")).expect_err("again");
+    assert!(matches!(refused, AdapterError::Restore { shard: 0, .. }), "{refused}");
+    assert!(restore.append(&event(0, 4, &vec![0; 2 << 20])).is_err(), "too large");
+    assert!(restore.append(&RestoredEvent { kind: Kind(0xfff0), ..event(0, 4, b"x") }).is_err(), "a note of the bus");
+    for hole in 0..252 {
+        restore.append(&event(0, 10 + hole * 2, b"x")).expect("a hole before it");
+    }
+    let refused = restore.append(&event(0, 10_000, b"x")).expect_err("one hole too many");
+    assert!(refused.to_string().contains("holes"), "{refused}");
+    restore.append(&event(0, 513, b"x")).expect("no hole before it");
+    restore.finish().expect("durable");
+    let exists = LogRestore::create(scratch.path(), None).expect_err("a log already");
+    assert!(exists.to_string().contains("a log already"), "{exists}");
+    drop(open(scratch.config()));
+}
+
+#[test]
+fn abandoned_halfway_it_is_the_log_of_what_was_sealed() {
+    let scratch = Scratch::new("abandoned");
+    let mut restore = LogRestore::create(scratch.path(), Some(2 << 20)).expect("creates");
+    for sequence in 0..500 {
+        restore.append(&event(0, sequence, &[1; 10_000])).expect("appends");
+    }
+    drop(restore);
+    let files = LogFiles::open(scratch.path()).expect("opens");
+    let events = files.replay_all().expect("replays").inspect(|event| assert!(event.is_ok())).count();
+    assert!((100..500).contains(&events), "{events}");
+    drop(open(scratch.config()));
+}

@@ -1,0 +1,55 @@
+//! The blocks of a segment that nobody writes any more, read in large steps from the device.
+
+use std::io;
+
+use super::Segment;
+use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, PAGE_BYTES};
+use crate::read::AlignedBytes;
+
+/// Bytes read at a time.
+const STEP_BYTES: usize = 4 * BLOCK_BYTES_MAX;
+
+/// Hands each block up to `end` with its offset to `each`, checked, in order.
+///
+/// # Errors
+/// The kernel's; `InvalidData` with the offset for a block that does not check; those of `each`.
+pub(super) fn for_each(
+    segment: &Segment,
+    end: u64,
+    mut each: impl FnMut(u64, &BlockView<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = AlignedBytes::zeroed(STEP_BYTES, segment.epoch());
+    let (mut offset, mut sequence) = (PAGE_BYTES as u64, segment.base());
+    while offset < end {
+        let step = (end - offset).min(STEP_BYTES as u64) as usize;
+        let read = segment.file().read_at(&mut buffer.as_mut_slice()[..step], offset)?;
+        let bytes = &buffer.as_slice()[..read];
+        let mut at = 0;
+        // A block that is cut off by the end of the step is read again with the next.
+        while at < read && (at == 0 || offset + at as u64 + whole_block(&bytes[at..]) <= offset + read as u64) {
+            let view = BlockView::check(&bytes[at..], segment.epoch())
+                .and_then(|view| in_order(&view, sequence).map(|()| view))
+                .map_err(|error| invalid(offset + at as u64, &error))?;
+            each(offset + at as u64, &view)?;
+            sequence = view.header().end_sequence();
+            at += view.header().block_bytes as usize;
+        }
+        offset += at as u64;
+    }
+    Ok(())
+}
+
+/// Bytes of the block that begins here; 0 for one whose header is cut off or does not check, which its own check tells.
+fn whole_block(bytes: &[u8]) -> u64 {
+    BlockHeader::decode(bytes)
+        .map_or(if bytes.len() < PAGE_BYTES { u64::MAX >> 1 } else { 0 }, |header| u64::from(header.block_bytes))
+}
+
+fn in_order(view: &BlockView<'_>, expected: crate::format::Sequence) -> Result<(), BlockError> {
+    let found = view.header().first_sequence;
+    if found == expected { Ok(()) } else { Err(BlockError::Sequence { expected, found }) }
+}
+
+fn invalid(offset: u64, error: &BlockError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("offset {offset}: {error}"))
+}

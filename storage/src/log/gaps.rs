@@ -1,0 +1,48 @@
+//! The file of a shard's gaps.
+
+use std::io;
+
+use super::OpenError;
+use crate::device::Directory;
+use crate::format::{GAPS_FILE_BYTES, Gaps, LogId};
+
+/// Name of the file.
+pub(super) const GAPS_NAME: &str = "gaps";
+
+/// The gaps of a shard; none where there is no file.
+pub(super) fn read(directory: &dyn Directory, log_id: LogId, shard: u16) -> Result<Gaps, OpenError> {
+    let path = || format!("{}/{GAPS_NAME}", directory.path());
+    let file = match directory.open(GAPS_NAME, true) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Gaps::default()),
+        opened => opened.map_err(OpenError::io("open", path()))?,
+    };
+    let mut bytes = vec![0; GAPS_FILE_BYTES];
+    let read = file.read_at(&mut bytes, 0).map_err(OpenError::io("read", path()))?;
+    Gaps::decode(&bytes[..read], log_id, shard).map_err(|source| OpenError::Gaps { path: path(), source })
+}
+
+/// Makes the file where there is none: a full disk must not be in the way of trimming.
+pub(super) fn create(directory: &dyn Directory) -> io::Result<()> {
+    match directory.create(GAPS_NAME, GAPS_FILE_BYTES as u64) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        created => created.map(drop),
+    }
+}
+
+/// Writes the gaps down. They hold when this returns.
+pub(super) fn write(directory: &dyn Directory, log_id: LogId, shard: u16, gaps: &mut Gaps) -> io::Result<()> {
+    let file = match directory.open(GAPS_NAME, false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => directory.create(GAPS_NAME, GAPS_FILE_BYTES as u64)?,
+        opened => opened?,
+    };
+    let (page, offset) = gaps.encode_next(log_id, shard);
+    file.write_at(&page, offset)
+}
+
+/// Removes a segment that the gaps tell of; one that is gone already is no error.
+pub(super) fn remove(directory: &dyn Directory, name: &str) -> io::Result<()> {
+    match directory.remove(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}

@@ -1,0 +1,139 @@
+//! Writes a whole segment from records that are there already, with full blocks, and seals it.
+
+use std::io;
+use std::sync::Arc;
+
+use super::append::OpenBlock;
+use super::seal::write_ending;
+use super::{BlockPlace, Segment};
+use crate::device::{BlockWriter, Directory, SegmentFile};
+use crate::format::{
+    BLOCK_BYTES_MAX, BlockView, Footer, IndexBuilder, PAYLOAD_BYTES_MAX, RECORD_ALIGN, SegmentHeader, Sequence,
+    archived_bytes,
+};
+
+/// The largest archive that a block holds.
+const RECORD_BYTES_MAX: usize = archived_bytes(PAYLOAD_BYTES_MAX);
+
+/// A segment that is being written. Nobody else knows of it.
+#[derive(Debug)]
+pub(super) struct SegmentWriter {
+    file: Arc<dyn SegmentFile>,
+    header: SegmentHeader,
+    /// What the blocks say was durable when they were written.
+    durable: Sequence,
+    open: Option<OpenBlock>,
+    totals: Footer,
+    places: Vec<BlockPlace>,
+    index: IndexBuilder,
+    next: Sequence,
+}
+
+impl SegmentWriter {
+    /// Creates the file `name` of `length` bytes, with `header`. All events below `durable` are known to be durable.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn create(
+        directory: &dyn Directory,
+        name: &str,
+        header: SegmentHeader,
+        durable: Sequence,
+        length: u64,
+    ) -> io::Result<Self> {
+        let page = header.encode();
+        let crc = SegmentHeader::decode(&page).map_or(0, |(_, crc)| crc);
+        let file = directory.create(name, length)?;
+        file.write_at(&page, 0)?;
+        Ok(Self {
+            file,
+            header,
+            durable,
+            open: None,
+            totals: Footer::of_empty(header.epoch, header.base_sequence, crc),
+            places: Vec::new(),
+            index: IndexBuilder::new(header.epoch),
+            next: header.base_sequence,
+        })
+    }
+
+    /// Appends the records of a block, which follow those appended before.
+    ///
+    /// # Errors
+    /// The kernel's; `InvalidData` where lengths and records do not belong together.
+    pub(super) fn append(&mut self, block: &BlockView<'_>) -> io::Result<()> {
+        let mut records = block.record_bytes();
+        for unit in block.column().chunks_exact(size_of::<u16>()) {
+            let length = u16::from_le_bytes([unit[0], unit[1]]);
+            let Some((record, rest)) = records.split_at_checked(usize::from(length) * RECORD_ALIGN) else {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a length column beyond its records"));
+            };
+            records = rest;
+            self.append_record(record, length)?;
+        }
+        Ok(())
+    }
+
+    /// Appends one archive, which follows those appended before.
+    ///
+    /// # Errors
+    /// The kernel's; `InvalidData` for one that no block holds.
+    pub(super) fn append_archive(&mut self, archive: &[u8]) -> io::Result<()> {
+        let length = u16::try_from(archive.len() / RECORD_ALIGN).ok().filter(|_| archive.len() <= RECORD_BYTES_MAX);
+        let too_long = || io::Error::new(io::ErrorKind::InvalidData, "a record that no block holds");
+        self.append_record(archive, length.ok_or_else(too_long)?)
+    }
+
+    /// Bytes of the file so far, those of the open block included.
+    pub(super) fn bytes(&self) -> u64 {
+        self.totals.data_end + self.open.as_ref().map_or(0, |open| open.block_bytes() as u64)
+    }
+
+    fn append_record(&mut self, record: &[u8], length: u16) -> io::Result<()> {
+        let is_full = |open: &OpenBlock| open.writer.fitting(&[length], BLOCK_BYTES_MAX).0 == 0;
+        if self.open.as_ref().is_some_and(is_full) {
+            self.write_open()?;
+        }
+        let next = self.next;
+        self.open.get_or_insert_with(|| OpenBlock::begin(next)).append(record, &[length]);
+        self.next = self.next.plus(1);
+        Ok(())
+    }
+
+    fn write_open(&mut self) -> io::Result<()> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let header = open.finish(self.header.epoch, self.totals.last_block_crc, self.durable);
+        let bytes = open.writer.memory().closed_bytes(header.block_bytes as usize);
+        let offset = self.totals.data_end;
+        self.file.write_at(bytes, offset)?;
+        let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
+        let view = BlockView::of_checked(bytes, self.header.epoch).map_err(|error| invalid(error.to_string()))?;
+        self.index.add(offset, &view).map_err(|error| invalid(error.to_string()))?;
+        self.places.push(BlockPlace::of(&header, offset));
+        self.totals.add(&header);
+        Ok(())
+    }
+
+    /// Writes what is left, the index and the footer. The segment, sealed; its name is the caller's.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn finish(mut self) -> io::Result<Arc<Segment>> {
+        self.write_open()?;
+        let index = self.index.finish();
+        let (footer, filter) = write_ending(&*self.file, self.header.epoch, self.totals, Some(&index))?;
+        let Self { file, header, places, .. } = self;
+        let segment = Segment::new(header, file, footer.data_end, footer.end_sequence, places);
+        segment.seal(footer, filter);
+        Ok(segment)
+    }
+}
+
+impl OpenBlock {
+    /// A block in memory of its own that starts at `first`.
+    fn begin(first: Sequence) -> Self {
+        let mut writer = BlockWriter::new();
+        writer.start(first);
+        Self::new(writer, 0, true)
+    }
+}

@@ -1,0 +1,87 @@
+//! Where the events of some sessions can be: segments and blocks that hold none are passed over.
+
+use std::io;
+
+use super::{LogView, Segment};
+use crate::format::{Sequence, SessionId};
+
+/// Passes over what cannot hold events of its sessions. For one shard, going forward.
+#[derive(Debug, Clone)]
+pub struct SessionSeek {
+    sessions: Vec<SessionId>,
+    /// The sealed segment that was looked at last.
+    known: Option<Known>,
+}
+
+/// What is known of one sealed segment.
+#[derive(Debug, Clone)]
+struct Known {
+    base: Sequence,
+    end: Sequence,
+    /// Ranges of sequences that can hold events of the sessions, ascending.
+    stretches: Vec<(Sequence, Sequence)>,
+}
+
+impl SessionSeek {
+    /// For these sessions.
+    pub fn new(sessions: Vec<SessionId>) -> Self {
+        Self { sessions, known: None }
+    }
+
+    /// The first sequence at or behind `from` that may be an event of one of the sessions, or the end of what is
+    /// readable. Notes of the bus, which concern all sessions, and gaps are not passed over. Where there is no index, nothing
+    /// is.
+    ///
+    /// Costs one look at a segment's filter, and where that does not rule it out one at its index.
+    pub fn next(&mut self, view: &LogView, from: Sequence) -> Sequence {
+        let mut from = from;
+        // What is gone is for the reader to tell.
+        while from >= view.trimmed()
+            && let Some(known) = self.know(view, from)
+        {
+            let after = known.stretches.partition_point(|(_, end)| *end <= from);
+            if let Some((start, _)) = known.stretches.get(after) {
+                return from.max(*start);
+            }
+            from = known.end;
+        }
+        from
+    }
+
+    /// What is known of the segment that holds `from`. `None` if it is not sealed, or cannot be looked into.
+    fn know(&mut self, view: &LogView, from: Sequence) -> Option<&Known> {
+        let holds = |known: &Known| (known.base..known.end).contains(&from);
+        if !self.known.as_ref().is_some_and(holds) {
+            let segment = view.segment_of(from).filter(|segment| from < segment.end_sequence())?;
+            self.known = Known::look(&segment, &self.sessions).ok().flatten();
+        }
+        self.known.as_ref()
+    }
+}
+
+impl Known {
+    fn look(segment: &Segment, sessions: &[SessionId]) -> io::Result<Option<Self>> {
+        let Some(footer) = segment.footer() else { return Ok(None) };
+        let known = |stretches| Self { base: segment.base(), end: footer.end_sequence, stretches };
+        // The index alone knows of notes; a filter is only there with an index, and leaves room for a session of notes.
+        let may_hold = |session: &SessionId| segment.may_hold(*session);
+        if !sessions.iter().any(may_hold) && !segment.may_hold(SessionId::NOTES) {
+            return Ok(Some(known(Vec::new())));
+        }
+        segment.with_index(|index| {
+            let of_session =
+                |session: &SessionId| index.session(*session).into_iter().flat_map(|it| index.blocks_of(it));
+            let notes = index.notes.iter().map(|block| block.to_native());
+            let mut blocks: Vec<u32> = sessions.iter().flat_map(of_session).chain(notes).collect();
+            blocks.sort_unstable();
+            blocks.dedup();
+            let start =
+                |block: usize| index.blocks.get(block).map(|block| Sequence::new(block.first_sequence.to_native()));
+            let stretch = |block: u32| {
+                let end = start(block as usize + 1).unwrap_or(footer.end_sequence);
+                Some((start(block as usize)?, end))
+            };
+            known(blocks.into_iter().filter_map(stretch).collect())
+        })
+    }
+}

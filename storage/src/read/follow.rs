@@ -1,0 +1,271 @@
+//! Following: one shard's log that another process writes, looked at again and again, and the view that grows with it.
+//!
+//! A [`FollowedShard`] owns a [`LogView`] and moves it on at each [`FollowedShard::look`]: over blocks that have landed
+//! behind the known end, into segments that have begun, past segments that are gone. What it promises:
+//!
+//! * the view holds whole blocks that follow each other; a block that does not check is the present end of the log, until
+//!   something behind it proves that it was acknowledged;
+//! * a block that was durable when a look began is in the view when it ends, unless its segment has not got its name yet, or
+//!   the segment before it has been removed: then it is in within [`CLOSE_LOOK`] looks;
+//! * after a crash of the writer, what the next one kept is in the view, and what it cut off is not. A view never takes
+//!   back what it showed: where that would be needed, or where a new run begins, there is another view
+//!   ([`Look::Replaced`]), and readers go on in it by [`LogView::place`] and [`LogView::resume`].
+//!
+//! A look at a log where nothing happens costs two system calls: a read of the page where the next block would be, and an
+//! attempt to open the next segment, whose name is known. Every [`CLOSE_LOOK`]th look lists the directory besides.
+
+mod settling;
+mod suspicion;
+mod tail;
+
+use std::sync::Arc;
+
+use self::settling::Settling;
+use self::suspicion::Suspicion;
+use self::tail::Tail;
+use super::look_through;
+use crate::device::Directory;
+use crate::format::{LogId, Sequence};
+use crate::log::{FoundSegment, LogView, OpenError, Run, SPARE_NAME, Segment, begin_segment, read_footer};
+
+/// After so many looks at the latest a look is a close one.
+pub const CLOSE_LOOK: u32 = 16;
+
+/// What a look came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing new to read.
+    Same,
+    /// The view goes further.
+    Grown,
+    /// There is another view, of which readers know nothing.
+    Replaced,
+}
+
+/// One shard's log, followed from file to file.
+#[derive(Debug)]
+pub struct FollowedShard {
+    directory: Arc<dyn Directory>,
+    log_id: LogId,
+    shard: u16,
+    view: Arc<LogView>,
+    /// Where blocks come; none where the last segment is sealed, or there is none.
+    tail: Option<Tail>,
+    /// Segments before it that have not got their last form.
+    settling: Settling,
+    suspicion: Suspicion,
+    /// The files say otherwise than the view.
+    is_lost: bool,
+    /// Since the last close one.
+    looks: u32,
+}
+
+impl FollowedShard {
+    /// Opens a shard, and shows what is in it. Changes nothing, now or later.
+    ///
+    /// # Errors
+    /// [`OpenError`], as recovery would give it.
+    pub fn open(directory: Arc<dyn Directory>, log_id: LogId, shard: u16) -> Result<Self, OpenError> {
+        let scan = look_through(&directory, log_id, shard)?;
+        let end = scan.end();
+        let tail = scan.segments.last().filter(|last| last.segment.footer().is_none()).map(Tail::of);
+        // Behind what a repair found to be lost at its end, nothing is written to a segment any more.
+        let tail = tail.filter(|tail| tail.segment().end_sequence() == end);
+        let mut settling = Settling::default();
+        let is_tail = |segment: &Arc<Segment>| tail.as_ref().is_some_and(|tail| Arc::ptr_eq(tail.segment(), segment));
+        let before = scan.segments.iter().map(|found| &found.segment).filter(|segment| !is_tail(segment));
+        before.filter(|segment| Settling::concerns(segment)).for_each(|segment| settling.add(segment));
+        let segments = scan.segments.into_iter().map(|FoundSegment { segment, .. }| segment).collect();
+        let view = LogView::new(log_id, shard, end, segments, None);
+        let suspicion = Suspicion::default();
+        Ok(Self { directory, log_id, shard, view, tail, settling, suspicion, is_lost: false, looks: 0 })
+    }
+
+    /// The view. It moves at each look, and another takes its place where a look says so.
+    pub fn view(&self) -> &Arc<LogView> {
+        &self.view
+    }
+
+    /// Looks for what has changed; every [`CLOSE_LOOK`]th time closely.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the view stays as it is, and so do the reasons for the error. The next look may have another answer;
+    /// acknowledged data that is damaged is told once, and reading ends before it until the segment is sealed.
+    pub fn look(&mut self) -> Result<Look, OpenError> {
+        self.looks += 1;
+        if self.looks >= CLOSE_LOOK { self.look_closely() } else { self.go_on() }
+    }
+
+    /// Looks for what has changed, also at what changes seldom: names, footers, what stands behind the end. What was durable
+    /// when the look began is in the view when it ends.
+    ///
+    /// Costs a listing of the directory, some system calls, and more where something is amiss.
+    ///
+    /// # Errors
+    /// As [`FollowedShard::look`].
+    pub fn look_closely(&mut self) -> Result<Look, OpenError> {
+        self.looks = 0;
+        // Listed first: what is before a segment that has its name has landed.
+        let names = self.directory.list().map_err(OpenError::io("list", self.directory.path()))?;
+        let mut bases: Vec<_> = names.iter().filter_map(|name| Segment::base_of_name(name)).collect();
+        bases.sort_unstable();
+        let mut look = self.go_on()?;
+        if names.iter().any(|name| name == SPARE_NAME) && self.needs_spare() {
+            look = look.max(self.enter(SPARE_NAME)?).max(self.go_on()?);
+        }
+        self.forget_removed(&bases);
+        self.settling.look(&self.view, |name| begin_segment(&self.directory, self.log_id, self.shard, name));
+        if self.is_lost || self.is_elsewhere(&bases)? {
+            return Ok(look.max(self.look_again()?));
+        }
+        Ok(look.max(self.look_behind()?))
+    }
+
+    /// Takes in blocks and segments for as long as there are any.
+    fn go_on(&mut self) -> Result<Look, OpenError> {
+        let mut look = Look::Same;
+        loop {
+            let next = self.advance()?.max(self.enter_next()?);
+            look = look.max(next);
+            if next == Look::Same {
+                return Ok(look);
+            }
+        }
+    }
+
+    /// Takes in the blocks that have landed in the last segment, and its end.
+    fn advance(&mut self) -> Result<Look, OpenError> {
+        let Some(tail) = &mut self.tail else { return Ok(Look::Same) };
+        let failed = OpenError::io("read", path_of(&*self.directory, tail.segment()));
+        let advance = |tail: &mut Tail| {
+            let mut grown = tail.advance(&self.view)?;
+            let mut footer = None;
+            if tail.may_be_sealed() {
+                let segment = tail.segment();
+                footer = read_footer(segment.file(), segment.header(), segment.file().length()?)?;
+                // All blocks had landed before the footer was written.
+                grown |= footer.is_some() && tail.advance(&self.view)?;
+            }
+            Ok((grown, footer))
+        };
+        let (grown, footer) = advance(tail).map_err(failed)?;
+        let look = if grown { Look::Grown } else { Look::Same };
+        match footer {
+            None => Ok(look),
+            Some((footer, filter)) if tail.ends_as(&footer) => {
+                tail.segment().seal(footer, filter);
+                self.settling.add(tail.segment());
+                self.tail = None;
+                Ok(look)
+            }
+            Some(_) => {
+                // Blocks were cut off that had been seen, or there are some that do not check.
+                self.is_lost = true;
+                Ok(look)
+            }
+        }
+    }
+
+    /// Goes on in the segment that begins at the end of the last, if it is there.
+    fn enter_next(&mut self) -> Result<Look, OpenError> {
+        let end = self.view.appended();
+        // An empty segment's own name is the next one's.
+        if self.tail.as_ref().is_some_and(|tail| tail.segment().base() == end) {
+            return Ok(Look::Same);
+        }
+        self.enter(&Segment::file_name(end))
+    }
+
+    fn enter(&mut self, name: &str) -> Result<Look, OpenError> {
+        let end = self.view.appended();
+        let Some((segment, totals)) = begin_segment(&self.directory, self.log_id, self.shard, name)? else {
+            return Ok(Look::Same);
+        };
+        if segment.base() != end {
+            return Ok(Look::Same);
+        }
+        let mut segments = self.view.segments();
+        let before = segments.last().map(|last| last.header().run);
+        let look = if before.is_none_or(|run| run == segment.header().run) {
+            self.view.add_segment(Arc::clone(&segment));
+            Look::Grown
+        } else {
+            // Places tell one run from another by their view's.
+            segments.push(Arc::clone(&segment));
+            self.view = LogView::new(self.log_id, self.shard, end, segments, Some(Run::of(&segment)));
+            Look::Replaced
+        };
+        let before = self.tail.replace(Tail::new(segment, totals, name));
+        before.iter().for_each(|tail| self.settling.add(tail.segment()));
+        Ok(look)
+    }
+
+    /// Whether a spare may be more than that: the writer may have died before it named it.
+    fn needs_spare(&self) -> bool {
+        self.tail.as_ref().is_none_or(|tail| !tail.is_spare() && tail.segment().base() < self.view.appended())
+    }
+
+    /// Segments that are not there any more are gone for readers, too, and their files are let go.
+    fn forget_removed(&mut self, bases: &[Sequence]) {
+        let Some(&first) = bases.first() else { return };
+        let segments = self.view.segments();
+        for (gone, next) in segments.iter().zip(segments.iter().skip(1)).take_while(|(gone, _)| gone.base() < first) {
+            self.view.set_trimmed(next.base());
+            self.view.remove_segment(gone.base());
+            self.settling.forget(gone);
+        }
+    }
+
+    /// Whether the directory holds something else than what the view shows.
+    fn is_elsewhere(&mut self, bases: &[Sequence]) -> Result<bool, OpenError> {
+        if bases.iter().any(|base| *base > self.view.appended()) {
+            return Ok(true);
+        }
+        let Some(last) = self.view.segments().pop() else { return Ok(false) };
+        if let Some(tail) = self.tail.as_mut().filter(|tail| tail.is_spare()) {
+            if bases.binary_search(&last.base()).is_err() {
+                return Ok(false);
+            }
+            tail.set_named();
+        }
+        // The name may stand for another file by now: an empty segment is removed by the next writer.
+        let named = begin_segment(&self.directory, self.log_id, self.shard, &Segment::file_name(last.base()))?;
+        Ok(named.is_none_or(|(named, _)| named.epoch() != last.epoch()))
+    }
+
+    /// Finds out whether what stands at the end for longer than a write takes is damage.
+    fn look_behind(&mut self) -> Result<Look, OpenError> {
+        let stray = self.tail.as_ref().and_then(Tail::stray);
+        if !self.suspicion.is_confirmed(stray) {
+            return Ok(Look::Same);
+        }
+        let found = look_through(&self.directory, self.log_id, self.shard)?;
+        if found.end() > self.view.appended() { self.look_again() } else { Ok(Look::Same) }
+    }
+
+    /// Begins anew with what is there now.
+    fn look_again(&mut self) -> Result<Look, OpenError> {
+        let suspicion = std::mem::take(&mut self.suspicion);
+        *self = Self { suspicion, ..Self::open(Arc::clone(&self.directory), self.log_id, self.shard)? };
+        Ok(Look::Replaced)
+    }
+}
+
+impl Look {
+    /// The one that says more.
+    fn max(self, other: Self) -> Self {
+        if self.weight() >= other.weight() { self } else { other }
+    }
+
+    fn weight(self) -> u8 {
+        match self {
+            Self::Same => 0,
+            Self::Grown => 1,
+            Self::Replaced => 2,
+        }
+    }
+}
+
+fn path_of(directory: &dyn Directory, segment: &Segment) -> String {
+    format!("{}/{}", directory.path(), Segment::file_name(segment.base()))
+}

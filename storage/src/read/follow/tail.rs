@@ -1,0 +1,134 @@
+//! The end of the segment that is being written, as a follower knows it.
+
+use std::io;
+use std::sync::Arc;
+
+use super::super::block::AlignedBytes;
+use crate::format::{BLOCK_BYTES_MAX, BlockHeader, BlockView, Footer, PAGE_BYTES, Sequence, crc32c};
+use crate::log::{BlockPlace, FoundSegment, LogView, SPARE_NAME, Segment};
+
+/// Where the next block comes.
+#[derive(Debug)]
+pub(super) struct Tail {
+    segment: Arc<Segment>,
+    /// What the footer would say.
+    totals: Footer,
+    /// Whether its file had the spare's name when it was last looked at.
+    is_spare: bool,
+    at_end: AtEnd,
+}
+
+/// What stands where the next block would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    /// Nothing was ever written there.
+    Blank,
+    /// Bytes that are no block that follows, with this checksum: a block in parts, a torn one, a footer.
+    Stray(u32),
+    /// The file ends.
+    Nothing,
+}
+
+impl Tail {
+    /// The end of a segment as a scan has found it.
+    pub(super) fn of(found: &FoundSegment) -> Self {
+        Self::new(Arc::clone(&found.segment), found.totals, &found.name)
+    }
+
+    /// The end of a segment that was found under `name`; `totals` are those of its blocks so far.
+    pub(super) fn new(segment: Arc<Segment>, totals: Footer, name: &str) -> Self {
+        Self { segment, totals, is_spare: name == SPARE_NAME, at_end: AtEnd::Blank }
+    }
+
+    pub(super) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    pub(super) fn is_spare(&self) -> bool {
+        self.is_spare
+    }
+
+    pub(super) fn set_named(&mut self) {
+        self.is_spare = false;
+    }
+
+    /// Whether what stands at the end can be that of a sealed segment.
+    pub(super) fn may_be_sealed(&self) -> bool {
+        self.at_end != AtEnd::Blank
+    }
+
+    /// Where bytes stand that are no block, and their checksum.
+    pub(super) fn stray(&self) -> Option<(Sequence, u32)> {
+        match self.at_end {
+            AtEnd::Stray(crc) => Some((self.totals.end_sequence, crc)),
+            AtEnd::Blank | AtEnd::Nothing => None,
+        }
+    }
+
+    /// Whether the blocks end as the footer says.
+    pub(super) fn ends_as(&self, footer: &Footer) -> bool {
+        (footer.end_sequence, footer.data_end) == (self.totals.end_sequence, self.totals.data_end)
+    }
+
+    /// Takes in the blocks that have landed, in windows that double from a page on. Returns whether there were any.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn advance(&mut self, view: &LogView) -> io::Result<bool> {
+        let start = self.totals.data_end;
+        let mut window_bytes = PAGE_BYTES;
+        loop {
+            let window = self.read(window_bytes)?;
+            if self.take(&window) {
+                view.set_appended(self.totals.end_sequence);
+                view.set_durable(self.totals.end_sequence);
+                window_bytes = (2 * window_bytes).min(BLOCK_BYTES_MAX);
+                continue;
+            }
+            let needed = BlockHeader::decode(window.as_slice()).map_or(0, |header| header.block_bytes as usize);
+            if needed <= window_bytes {
+                self.at_end = AtEnd::of(window.as_slice());
+                return Ok(self.totals.data_end > start);
+            }
+            window_bytes = needed;
+        }
+    }
+
+    /// Takes in the whole blocks that a window begins with. Returns whether there was one.
+    fn take(&mut self, window: &AlignedBytes) -> bool {
+        let mut bytes = window.as_slice();
+        let start = self.totals.data_end;
+        while let Some(header) = self.next_block(bytes) {
+            let offset = self.totals.data_end;
+            self.totals.add(&header);
+            self.segment.extend(BlockPlace::of(&header, offset), self.totals.data_end, self.totals.end_sequence);
+            bytes = bytes.get(header.block_bytes as usize..).unwrap_or_default();
+        }
+        self.totals.data_end > start
+    }
+
+    /// The header of the block that `bytes` start with, if it is whole and follows.
+    fn next_block(&self, bytes: &[u8]) -> Option<BlockHeader> {
+        let view = BlockView::check(bytes, self.totals.epoch).ok()?;
+        view.follows(self.totals.end_sequence, self.totals.last_block_crc).ok()?;
+        Some(*view.header())
+    }
+
+    /// Reads up to so many bytes from the end on.
+    fn read(&self, bytes: usize) -> io::Result<AlignedBytes> {
+        let mut window = AlignedBytes::zeroed(bytes, self.totals.epoch);
+        let read = self.segment.file().read_at(window.as_mut_slice(), self.totals.data_end)?;
+        window.truncate(read);
+        Ok(window)
+    }
+}
+
+impl AtEnd {
+    fn of(window: &[u8]) -> Self {
+        match &window[..window.len().min(PAGE_BYTES)] {
+            [] => Self::Nothing,
+            page if page.iter().all(|&byte| byte == 0) => Self::Blank,
+            page => Self::Stray(crc32c(page)),
+        }
+    }
+}
