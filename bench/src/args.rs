@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tapeline::Durability;
 
+use crate::page::PageArgs;
 use crate::scenario::sessions::{SessionsArgs, SessionsFinderArgs};
 
 /// Measures Tapeline against the limits of the machine it runs on.
@@ -56,6 +57,8 @@ pub(crate) enum Scenario {
     Peers(PeersArgs),
     /// A load that looks like production, until the time is over or the process is killed
     Workload(WorkloadArgs),
+    /// The results of all scenarios as one page of HTML
+    Page(PageArgs),
     #[command(hide = true)]
     SessionsFinder(SessionsFinderArgs),
     #[command(hide = true)]
@@ -78,7 +81,7 @@ impl Scenario {
             Self::Fanout(args) => args.common.dir.as_deref(),
             Self::Overload(args) => args.common.dir.as_deref(),
             Self::Scale(args) => args.common.dir.as_deref(),
-            Self::Poll(_) | Self::Filter(_) => None,
+            Self::Poll(_) | Self::Filter(_) | Self::Page(_) => None,
             #[cfg(feature = "peers")]
             Self::Peers(args) => args.common.dir.as_deref(),
             Self::Workload(args) => args.dir.as_deref(),
@@ -318,13 +321,17 @@ pub(crate) struct WorkloadArgs {
     /// Seconds to run
     #[arg(long, default_value_t = 20.0, value_parser = positive)]
     pub(crate) seconds: f64,
-    /// How many times faster than the trace time passes
-    #[arg(long, default_value_t = 500.0, value_parser = positive)]
+    /// Sessions to begin; the load ends when they have ended, if that is sooner [default: no end]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) sessions: Option<u64>,
+    /// How many times faster than in the trace time passes
+    #[arg(long, default_value_t = 100.0, value_parser = positive)]
     pub(crate) speed: f64,
-    /// Arrivals and lengths: a CSV file with the columns TIMESTAMP, ContextTokens, GeneratedTokens [default: a model]
+    /// Where sessions come from: agent sessions as JSON lines, or requests as CSV with the columns TIMESTAMP,
+    /// ContextTokens, GeneratedTokens [default: a model]
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
-    /// Seed of the model
+    /// Seed of all that is modelled
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// What an acknowledged event survives

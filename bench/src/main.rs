@@ -7,6 +7,7 @@
 
 mod args;
 mod harness;
+mod page;
 mod scenario;
 
 use std::io;
@@ -55,6 +56,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Scenario::Workload(args) => scenario::workload::run(args, &mut output),
         #[cfg(feature = "peers")]
         Scenario::Peers(args) => scenario::peers::run(args, &mut output),
+        Scenario::Page(args) => page::run(args),
         Scenario::Sessions(args) => scenario::sessions::run(args, &mut output),
         Scenario::SessionsFinder(args) => scenario::sessions::find_and_tell(args),
         Scenario::RecoverWriter(args) => scenario::recover::write_until_killed(args),

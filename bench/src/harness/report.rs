@@ -15,13 +15,18 @@ use serde_json::Value;
 use super::table;
 
 /// Named values in the order in which they were set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Fields(Vec<(String, Value)>);
 
 impl Fields {
     /// Adds a value.
     pub(crate) fn set(&mut self, name: impl Into<String>, value: impl Into<Value>) {
         self.0.push((name.into(), value.into()));
+    }
+
+    /// The value of a name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.iter().find_map(|(found, value)| (found == name).then_some(value))
     }
 
     /// All of them.

@@ -18,7 +18,10 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let short: Vec<String> = short.into_iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
     writeln!(out, "{}  {}", report.scenario, short.join(" "))?;
     for (name, value) in long {
-        writeln!(out, "  {name}: {}", plain(value))?;
+        match value.as_array() {
+            Some(items) => items.iter().try_for_each(|item| writeln!(out, "  {name}: {}", plain(item)))?,
+            None => writeln!(out, "  {name}: {}", plain(value))?,
+        }
     }
     let parts: [(&str, &Fields); 3] = [("", &report.figures), ("limit  ", &report.limits), ("ratio  ", &report.ratios)];
     for (label, fields) in parts {
@@ -29,12 +32,17 @@ pub(crate) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     writeln!(out)
 }
 
-pub(super) fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// A value as text.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "nothing".to_owned(),
+        value => value.to_string(),
+    }
 }
 
 /// A number with the unit that its name ends with.
-fn quantity(name: &str, value: &Value) -> String {
+pub(crate) fn quantity(name: &str, value: &Value) -> String {
     let Some(number) = value.as_f64() else { return plain(value) };
     let unit = |unit: &str| scaled(number, 1000.0, unit);
     match name {

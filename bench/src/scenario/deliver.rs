@@ -114,7 +114,10 @@ fn catch_up(args: &DeliverArgs, cores: &Cores, output: &mut Output) -> Outcome<(
     let scratch = Scratch::below(args.common.dir.as_deref())?;
     let config = bus::config(args.durability.into(), scratch.path(), cores);
     // In memory the log has to hold it all; on disk it is read from mappings, and the rest from the active segment.
-    let config = if args.durability == Level::Memory { config.memory_bytes(1 << 30) } else { config };
+    let config = match args.durability {
+        Level::Memory => config.memory_bytes(1 << 30).memory_budget(2 << 30),
+        _ => config,
+    };
     let bus = bus::open(config)?;
     let events = (512u64 << 20) / bus::logged_bytes(args.common.payload) as u64;
     on_core(cores.producer(), || {

@@ -26,7 +26,8 @@ const SESSIONS: u64 = 64;
 pub(crate) fn run(args: &PollArgs, output: &mut Output) -> Outcome<()> {
     let cores = Cores::plan(1, SHARDS)?;
     let scratch = Scratch::below(None)?;
-    let bus = bus::open(bus::config(Durability::Memory, scratch.path(), &cores).memory_bytes(256 << 20))?;
+    let config = bus::config(Durability::Memory, scratch.path(), &cores).memory_bytes(256 << 20);
+    let bus = bus::open(config.memory_budget(2 << 30))?;
     on_core(cores.producer(), || fill(&bus, args.payload))?;
     for (name, ordering) in [("none", Ordering::None), ("insertion-ts", Ordering::InsertionTs)] {
         let rates = on_core(cores.producer(), || {

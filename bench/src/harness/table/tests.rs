@@ -9,3 +9,14 @@ fn quantities_are_shown_in_the_unit_of_their_name() {
     assert_eq!(shown("seconds", 0.25), "250.00 ms");
     assert_eq!(shown("to_device", 0.9), "0.9");
 }
+
+#[test]
+fn lists_are_a_line_for_each_item() {
+    let (one, other) = ("first of two that are too long for the heading", "second");
+    let report = Report::new("workload").param("real", Vec::<String>::new()).param("modelled", vec![one, other]);
+    let mut out = Vec::new();
+    write(&mut out, &report).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.starts_with("workload  real=nothing\n"), "{text}");
+    assert!(text.contains(&format!("\n  modelled: {one}\n  modelled: {other}\n")), "{text}");
+}

@@ -1,154 +1,183 @@
-//! A model of an inference engine with continuous batching: in every step each running sequence gets one token, and all
-//! tokens of a step are emitted together.
+//! A model of an inference engine with continuous batching: in every step each running answer gets one token, and all
+//! tokens of a step are emitted together. Steps are gamma-distributed.
 //!
-//! A request waits for a place among the running sequences, then for the steps its prompt takes, then streams. Each
-//! request is a session: its open event, the request, its tokens, its end.
+//! A session pauses before each of its requests. A request waits for a place among the running answers, then for its
+//! first token, then streams. Time is the engine's own: nothing here waits for it to pass. Memory is bounded: while
+//! [`LIVE_MAX`] sessions are open, those that would begin do so later.
 
-use std::collections::VecDeque;
-use std::io::Write;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use tapeline::{Kind, Session, kinds};
+use tapeline::Kind;
 
-use super::request::{Request, Requests};
+use super::conversation::Conversation;
+use super::plan::{Plan, STEP};
+use super::random::Random;
+use super::source::Source;
 use crate::harness::Outcome;
 
-/// Time of one step.
-pub(super) const STEP: Duration = Duration::from_millis(25);
+/// Shape of the steps' gamma distribution: their standard deviation is a quarter of their mean.
+pub(super) const STEP_SHAPE: f64 = 16.0;
 
-/// Sequences that run at once.
-const RUNNING_MAX: usize = 256;
+/// Answers that run at once.
+pub(super) const RUNNING_MAX: usize = 256;
 
-/// Prompt tokens that one step takes in for each sequence.
-const PREFILL_TOKENS: u32 = 512;
-
-/// What tokens are made of.
-const WORDS: [&str; 32] = [
-    "the", "model", "streams", "a", "token", "at", "each", "step", "and", "every", "answer", "is", "kept", "in",
-    "order", "so", "that", "what", "was", "said", "can", "be", "heard", "again", "from", "its", "first", "word", "to",
-    "the", "last", "one",
-];
+/// Sessions that are open at once.
+pub(super) const LIVE_MAX: usize = 1024;
 
 /// Takes the events.
 pub(super) trait Sink {
-    /// Begins a session.
-    fn open(&mut self, name: &str) -> Outcome<Session>;
+    /// A session as the sink knows it.
+    type Session: Copy;
 
-    /// Takes an event.
-    fn emit(&mut self, session: Session, kind: Kind, payload: &[u8]) -> Outcome<()>;
+    /// The session of a name.
+    fn session(&mut self, name: &str) -> Self::Session;
+
+    /// Takes an event, whose payload `write` leaves in an empty buffer.
+    fn emit(&mut self, session: Self::Session, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Outcome<()>;
 }
 
-/// A running sequence.
+/// The engine, and the sessions that use it.
 #[derive(Debug)]
-struct Sequence {
-    session: Session,
-    /// Steps until the first token.
-    prefill_steps: u32,
-    tokens: u32,
-    generated_tokens: u32,
-    /// Where in the list of words the answer begins.
-    first_word: usize,
+pub(super) struct Engine<S> {
+    source: Source,
+    /// The session that begins next, and how many may come after it.
+    upcoming: Option<Plan>,
+    left: u64,
+    /// Sessions that pause, by the time when they go on and a number that makes it unique.
+    pausing: BTreeMap<(Duration, u64), Conversation<S>>,
+    paused: u64,
+    /// Requests without a place.
+    waiting: VecDeque<Conversation<S>>,
+    running: Vec<Conversation<S>>,
+    now: Duration,
+    random: Random,
+    opened: u64,
 }
 
-/// The engine and the requests that come to it.
-#[derive(Debug)]
-pub(super) struct Engine {
-    requests: Requests,
-    upcoming: Request,
-    waiting: VecDeque<Request>,
-    running: Vec<Sequence>,
-    steps: u32,
-    sessions: u64,
-    payload: Vec<u8>,
-}
-
-impl Engine {
-    /// An idle engine.
-    pub(super) fn new(mut requests: Requests) -> Self {
-        let upcoming = requests.next();
-        Self {
-            requests,
-            upcoming,
+impl<S: Copy> Engine<S> {
+    /// An idle engine, and at most `sessions` that come to it.
+    pub(super) fn new(source: Source, seed: u64, sessions: u64) -> Outcome<Self> {
+        let mut engine = Self {
+            source,
+            upcoming: None,
+            left: sessions,
+            pausing: BTreeMap::new(),
+            paused: 0,
             waiting: VecDeque::new(),
             running: Vec::with_capacity(RUNNING_MAX),
-            steps: 0,
-            sessions: 0,
-            payload: Vec::with_capacity(256),
-        }
+            now: Duration::ZERO,
+            random: Random::new(seed),
+            opened: 0,
+        };
+        engine.fetch()?;
+        Ok(engine)
     }
 
     /// The engine's time at the next step.
     pub(super) fn now(&self) -> Duration {
-        STEP * self.steps
+        self.now
     }
 
     /// Sessions that have begun.
     pub(super) fn sessions(&self) -> u64 {
-        self.sessions
+        self.opened
     }
 
-    /// One step: new requests begin, every running sequence gets a token, those that are done end.
-    pub(super) fn step(&mut self, sink: &mut impl Sink) -> Outcome<()> {
-        self.arrive();
-        self.admit(sink)?;
-        let payload = &mut self.payload;
-        for sequence in &mut self.running {
-            sequence.step(payload, sink)?;
-        }
-        self.running.retain(|sequence| sequence.tokens < sequence.generated_tokens);
-        self.steps = self.steps.saturating_add(1);
+    /// Sessions that are open.
+    pub(super) fn live(&self) -> usize {
+        self.pausing.len() + self.waiting.len() + self.running.len()
+    }
+
+    /// Whether all sessions have ended, and none will come.
+    pub(super) fn is_over(&self) -> bool {
+        self.live() == 0 && self.upcoming.is_none()
+    }
+
+    /// One step: sessions begin and go on, running answers get a token each, those that are done end.
+    pub(super) fn step<K: Sink<Session = S>>(&mut self, sink: &mut K) -> Outcome<()> {
+        self.arrive(sink)?;
+        self.go_on(sink)?;
+        self.admit();
+        self.stream(sink)?;
+        self.advance();
         Ok(())
     }
 
-    fn arrive(&mut self) {
-        while self.upcoming.arrival <= self.now() {
-            self.waiting.push_back(self.upcoming);
-            self.upcoming = self.requests.next();
-        }
+    fn fetch(&mut self) -> Outcome<()> {
+        self.upcoming = match self.left {
+            0 => None,
+            _ => Some(self.source.next()?),
+        };
+        self.left = self.left.saturating_sub(1);
+        Ok(())
     }
 
-    fn admit(&mut self, sink: &mut impl Sink) -> Outcome<()> {
-        while self.running.len() < RUNNING_MAX
-            && let Some(request) = self.waiting.pop_front()
+    fn arrive<K: Sink<Session = S>>(&mut self, sink: &mut K) -> Outcome<()> {
+        while self.live() < LIVE_MAX
+            && let Some(plan) = self.upcoming.take_if(|plan| plan.arrival <= self.now)
         {
-            let session = sink.open(&format!("request-{:07}", self.sessions))?;
-            self.payload.clear();
-            write!(
-                self.payload,
-                r#"{{"type":"request","context_tokens":{},"max_tokens":{}}}"#,
-                request.context_tokens, request.generated_tokens
-            )?;
-            sink.emit(session, kinds::AGENT_MESSAGE, &self.payload)?;
-            self.running.push(Sequence {
-                session,
-                prefill_steps: request.context_tokens.div_ceil(PREFILL_TOKENS),
-                tokens: 0,
-                generated_tokens: request.generated_tokens,
-                first_word: self.sessions as usize,
-            });
-            self.sessions += 1;
+            let conversation = Conversation::open(plan, self.opened, sink)?;
+            self.opened += 1;
+            self.pause_or_close(conversation, sink)?;
+            self.fetch()?;
         }
         Ok(())
     }
-}
 
-impl Sequence {
-    fn step(&mut self, payload: &mut Vec<u8>, sink: &mut impl Sink) -> Outcome<()> {
-        if self.prefill_steps > 0 {
-            self.prefill_steps -= 1;
-            return Ok(());
-        }
-        let word = WORDS[(self.first_word + self.tokens as usize) % WORDS.len()];
-        let space = if self.tokens == 0 { "" } else { " " };
-        payload.clear();
-        write!(payload, r#"{{"token":"{space}{word}","index":{}}}"#, self.tokens)?;
-        sink.emit(self.session, kinds::TOKEN, payload)?;
-        self.tokens += 1;
-        if self.tokens == self.generated_tokens {
-            payload.clear();
-            write!(payload, r#"{{"type":"session.close","reason":"stop","tokens":{}}}"#, self.tokens)?;
-            sink.emit(self.session, kinds::SESSION, payload)?;
+    fn go_on<K: Sink<Session = S>>(&mut self, sink: &mut K) -> Outcome<()> {
+        while let Some(first) = self.pausing.first_entry()
+            && first.key().0 <= self.now
+        {
+            let mut conversation = first.remove();
+            conversation.ask(sink)?;
+            self.waiting.push_back(conversation);
         }
         Ok(())
+    }
+
+    fn admit(&mut self) {
+        while self.running.len() < RUNNING_MAX
+            && let Some(mut conversation) = self.waiting.pop_front()
+        {
+            conversation.admitted(self.now);
+            self.running.push(conversation);
+        }
+    }
+
+    fn stream<K: Sink<Session = S>>(&mut self, sink: &mut K) -> Outcome<()> {
+        let mut at = 0;
+        while let Some(conversation) = self.running.get_mut(at) {
+            match conversation.step(self.now, sink)? {
+                false => at += 1,
+                true => {
+                    let conversation = self.running.swap_remove(at);
+                    self.pause_or_close(conversation, sink)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pause_or_close<K: Sink<Session = S>>(&mut self, conversation: Conversation<S>, sink: &mut K) -> Outcome<()> {
+        let Some(pause) = conversation.pause() else { return conversation.close(sink) };
+        self.paused += 1;
+        self.pausing.insert((self.now.saturating_add(pause), self.paused), conversation);
+        Ok(())
+    }
+
+    /// To the next step; an engine without work sleeps until there is some.
+    fn advance(&mut self) {
+        let step = self.now.saturating_add(STEP.mul_f64(self.random.gamma(STEP_SHAPE)));
+        let is_idle = self.running.is_empty() && self.waiting.is_empty();
+        let goes_on = self.pausing.first_key_value().map(|(&(time, _), _)| time);
+        let begins = self.upcoming.as_ref().map(|plan| plan.arrival);
+        self.now = match goes_on.into_iter().chain(begins).min() {
+            Some(next) if is_idle => step.max(next),
+            _ => step,
+        };
     }
 }

@@ -1,17 +1,25 @@
-//! A load that looks like production: requests arrive at an inference engine, which streams their tokens.
+//! A load that looks like production: sessions send requests to an inference engine, which streams their tokens.
 //!
-//! Arrivals and lengths come from a CSV trace (`--trace`, the columns of the Azure LLM inference traces), else from a
-//! model ([`model`]). The timing of tokens is a model in both cases ([`engine`]). `--speed` compresses time; what
-//! counts for the bus, several streams emitting together at every engine step, stays.
+//! Sessions come from a trace (`--trace`; [`source`] finds out which), else from a model ([`model`]). The timing of tokens
+//! is a model in all cases ([`engine`]). What is real and what is modelled is the first thing that is said, and is in the
+//! result. `--speed` compresses time; what counts for the bus, several streams emitting together at every step, stays.
 //!
 //! One result a second tells how much is accepted and how much of it is acknowledged, so that whoever kills the process
 //! can compare what is found afterwards.
 
+mod agents;
+mod azure;
+mod conversation;
 mod engine;
+mod lines;
 mod model;
+mod payload;
+mod plan;
 mod progress;
-mod request;
-mod trace;
+mod random;
+mod source;
+#[cfg(test)]
+mod testing;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,31 +37,52 @@ use crate::harness::{Outcome, bus};
 
 use engine::{Engine, Sink};
 use progress::Progress;
-use request::Requests;
+use source::Source;
 
 /// How long before a step is due the thread stops sleeping and spins: the kernel wakes it that late at worst.
 const SPIN: Duration = Duration::from_micros(100);
 
-/// Runs the load for `--seconds`.
+/// Runs the load for `--seconds`, or until the last of `--sessions` has ended.
 pub(crate) fn run(args: &WorkloadArgs, output: &mut Output) -> Outcome<()> {
-    let requests = Requests::open(args.trace.as_deref(), args.seed)?;
+    let source = Source::open(args.trace.as_deref(), args.seed)?;
     let cores = Cores::plan(1, usize::from(args.shards))?;
     let scratch = match &args.dir {
         Some(_) => None,
         None => Some(Scratch::below(None)?),
     };
     let bus = open(args, &cores, scratch.as_ref().map(Scratch::path))?;
-    let report = Report::new("workload")
-        .param("source", requests.source())
-        .param("speed", rounded(args.speed))
-        .param("seconds", rounded(args.seconds))
-        .param("durability", Durability::from(args.durability).to_string())
-        .param("shards", args.shards)
-        .param("step_ms", rounded(engine::STEP.as_secs_f64() * 1e3));
+    let report = describe(args, &source);
+    output.progress(&report, &statement(args, &source))?;
     let report = bus::describe(report, &bus);
-    let report = on_core(cores.producer(), || stream(args, &bus, requests, report, output))?;
+    let report = on_core(cores.producer(), || stream(args, &bus, source, report, output))?;
     output.emit(&report)?;
     bus::close(bus)
+}
+
+/// What the load is, before it has begun.
+fn describe(args: &WorkloadArgs, source: &Source) -> Report {
+    let report = Report::new("workload")
+        .param("source", source.name())
+        .param("seed", args.seed)
+        .param("speed", rounded(args.speed))
+        .param("durability", Durability::from(args.durability).to_string())
+        .param("shards", args.shards)
+        .param("seconds_max", rounded(args.seconds));
+    let report = match args.sessions {
+        Some(sessions) => report.param("sessions_max", sessions),
+        None => report,
+    };
+    report.param("real", source.real()).param("modelled", source.modelled())
+}
+
+/// The same for people.
+fn statement(args: &WorkloadArgs, source: &Source) -> String {
+    let mut text = format!("{}; seed {}; time passes {} times faster\n", source.name(), args.seed, args.speed);
+    for (title, items) in [("real", source.real()), ("modelled", source.modelled())] {
+        let items: String = items.iter().map(|item| format!("\n  - {item}")).collect();
+        text += &format!("{title}:{}\n", if items.is_empty() { " nothing" } else { &items });
+    }
+    text
 }
 
 /// A bus over `--dir` itself, or below `scratch`.
@@ -67,31 +96,25 @@ fn open(args: &WorkloadArgs, cores: &Cores, scratch: Option<&Path>) -> Outcome<E
     })
 }
 
-fn stream(
-    args: &WorkloadArgs,
-    bus: &EventBus,
-    requests: Requests,
-    report: Report,
-    output: &mut Output,
-) -> Outcome<Report> {
-    let mut engine = Engine::new(requests);
-    let mut emitter = Emitter { producer: bus.producer()?, latencies: Latencies::new()?, bytes: 0 };
+fn stream(args: &WorkloadArgs, bus: &EventBus, source: Source, report: Report, output: &mut Output) -> Outcome<Report> {
+    let mut engine = Engine::new(source, args.seed, args.sessions.unwrap_or(u64::MAX))?;
+    let mut emitter = Emitter::new(bus.producer()?)?;
     let mut progress = Progress::new(bus, Clock::calibrate(), report);
     let start = Instant::now();
-    let end = start + Duration::from_secs_f64(args.seconds);
+    let end = Duration::try_from_secs_f64(args.seconds).unwrap_or(Duration::MAX);
     let mut late = Duration::ZERO;
-    loop {
-        let due = start + engine.now().div_f64(args.speed);
-        if due >= end {
-            break;
-        }
-        late = sleep_until(due);
-        engine.step(&mut emitter)?;
-        if let Some((report, text)) = progress.second(start.elapsed(), &emitter, engine.sessions()) {
+    while !engine.is_over() {
+        let due = Duration::try_from_secs_f64(engine.now().as_secs_f64() / args.speed).unwrap_or(Duration::MAX);
+        late = sleep_until(start, due.min(end).min(progress.due()));
+        let elapsed = start.elapsed();
+        if let Some((report, text)) = progress.second(elapsed, &emitter, engine.sessions()) {
             output.progress(&report, &text)?;
         }
-        if Instant::now() >= end {
+        if elapsed >= end {
             break;
+        }
+        if elapsed >= due {
+            engine.step(&mut emitter)?;
         }
     }
     block_on(bus.flush())?;
@@ -99,12 +122,12 @@ fn stream(
     Ok(report.figure("late_seconds", late.as_secs_f64()))
 }
 
-/// Waits for `due`; returns how late it is.
-fn sleep_until(due: Instant) -> Duration {
+/// Waits until `due` has passed since `start`; returns how late it is.
+fn sleep_until(start: Instant, due: Duration) -> Duration {
     loop {
-        let now = Instant::now();
-        match due.checked_duration_since(now) {
-            None => return now - due,
+        let elapsed = start.elapsed();
+        match due.checked_sub(elapsed) {
+            None | Some(Duration::ZERO) => return elapsed - due,
             Some(rest) if rest > SPIN => std::thread::sleep(rest - SPIN),
             Some(_) => std::hint::spin_loop(),
         }
@@ -115,20 +138,31 @@ fn sleep_until(due: Instant) -> Duration {
 struct Emitter {
     producer: Producer,
     latencies: Latencies,
+    payload: Vec<u8>,
     /// Payload bytes handed in.
     bytes: u64,
 }
 
+impl Emitter {
+    fn new(producer: Producer) -> Outcome<Self> {
+        Ok(Self { producer, latencies: Latencies::new()?, payload: Vec::with_capacity(512), bytes: 0 })
+    }
+}
+
 impl Sink for Emitter {
-    fn open(&mut self, name: &str) -> Outcome<Session> {
-        Ok(self.producer.open_session(name)?)
+    type Session = Session;
+
+    fn session(&mut self, name: &str) -> Session {
+        self.producer.session(name)
     }
 
-    fn emit(&mut self, session: Session, kind: Kind, payload: &[u8]) -> Outcome<()> {
+    fn emit(&mut self, session: Session, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Outcome<()> {
+        self.payload.clear();
+        write(&mut self.payload);
         let before = ticks();
-        let _ = self.producer.emit(session, kind, payload)?;
+        let _ = self.producer.emit(session, kind, &self.payload)?;
         self.latencies.record(ticks().saturating_sub(before));
-        self.bytes += payload.len() as u64;
+        self.bytes += self.payload.len() as u64;
         Ok(())
     }
 }

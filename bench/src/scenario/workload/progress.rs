@@ -38,6 +38,11 @@ impl<'a> Progress<'a> {
         }
     }
 
+    /// When the next second is over.
+    pub(super) fn due(&self) -> Duration {
+        Duration::from_secs(self.seconds + 1)
+    }
+
     /// A result and a line of text, when another second has passed. `acknowledged_events` was read before this returns,
     /// so what a reader of it finds in the log later is never less.
     pub(super) fn second(&mut self, elapsed: Duration, emitter: &Emitter, sessions: u64) -> Option<(Report, String)> {

@@ -8,6 +8,7 @@ mod export;
 mod help;
 mod latency;
 mod look;
+mod real_inputs;
 mod record;
 mod replay;
 mod run;

@@ -1,7 +1,5 @@
 //! `tapeline record`: what comes in comes back, byte for byte.
 
-use std::fs;
-use std::path::Path;
 use std::process::Stdio;
 
 use crate::run::{Recording, Scratch, done, errors, expect, json, listed, record, run, run_with, tapeline, until};
@@ -41,28 +39,6 @@ fn files_come_back_as_they_were_in_every_format() {
         }
         let all: Vec<u8> = odd_files().into_iter().flat_map(|(_, bytes)| bytes).collect();
         assert!(done(&["replay", &log, "--format", "raw"]) == all, "all of {format}");
-    }
-}
-
-#[test]
-fn recorded_provider_streams_come_back_as_they_were() {
-    let streams = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/sse");
-    let Ok(entries) = fs::read_dir(&streams) else {
-        eprintln!("skipped: no {}", streams.display());
-        return;
-    };
-    let files: Vec<_> = entries.map(|entry| entry.expect("entry").path()).collect();
-    let scratch = Scratch::new();
-    let log = scratch.arg("log");
-    let mut args = vec![log.as_str(), "--format", "sse"];
-    args.extend(files.iter().map(|path| path.to_str().expect("UTF-8 path")));
-    let summary = record(&args);
-    assert_eq!(summary["sessions"], files.len());
-    assert_eq!(listed(&log).iter().map(|(_, events)| events).sum::<u64>(), summary["events"]);
-    for path in files {
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("UTF-8 stem");
-        let replayed = done(&["replay", &log, "--session", stem, "--format", "raw"]);
-        assert!(replayed == fs::read(&path).expect("readable"), "{stem}");
     }
 }
 
