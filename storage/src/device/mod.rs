@@ -120,6 +120,12 @@ pub trait Directory: Debug + Send + Sync {
     /// The kernel's.
     fn replace(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Gives a file a second name, which no file has.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn link(&self, from: &str, to: &str) -> io::Result<()>;
+
     /// Removes a file.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! The blocks of a segment that nobody writes any more, read in large steps from the device.
 
 use std::io;
+use std::ops::Range;
 
 use super::Segment;
-use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, PAGE_BYTES};
+use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, PAGE_BYTES, Sequence};
 use crate::read::AlignedBytes;
 
 /// Bytes read at a time.
@@ -16,12 +17,25 @@ const STEP_BYTES: usize = 4 * BLOCK_BYTES_MAX;
 pub(super) fn for_each(
     segment: &Segment,
     end: u64,
+    each: impl FnMut(u64, &BlockView<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    for_each_between(segment, PAGE_BYTES as u64..end, segment.base(), each)
+}
+
+/// As [`for_each`], of the blocks in a part of the file, of which the first begins with `sequence`.
+///
+/// # Errors
+/// As [`for_each`].
+pub(super) fn for_each_between(
+    segment: &Segment,
+    part: Range<u64>,
+    mut sequence: Sequence,
     mut each: impl FnMut(u64, &BlockView<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut buffer = AlignedBytes::zeroed(STEP_BYTES, segment.epoch());
-    let (mut offset, mut sequence) = (PAGE_BYTES as u64, segment.base());
-    while offset < end {
-        let step = (end - offset).min(STEP_BYTES as u64) as usize;
+    let mut offset = part.start;
+    while offset < part.end {
+        let step = (part.end - offset).min(STEP_BYTES as u64) as usize;
         let read = segment.file().read_at(&mut buffer.as_mut_slice()[..step], offset)?;
         let bytes = &buffer.as_slice()[..read];
         let mut at = 0;
@@ -45,7 +59,7 @@ fn whole_block(bytes: &[u8]) -> u64 {
         .map_or(if bytes.len() < PAGE_BYTES { u64::MAX >> 1 } else { 0 }, |header| u64::from(header.block_bytes))
 }
 
-fn in_order(view: &BlockView<'_>, expected: crate::format::Sequence) -> Result<(), BlockError> {
+fn in_order(view: &BlockView<'_>, expected: Sequence) -> Result<(), BlockError> {
     let found = view.header().first_sequence;
     if found == expected { Ok(()) } else { Err(BlockError::Sequence { expected, found }) }
 }

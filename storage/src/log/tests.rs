@@ -7,6 +7,7 @@ mod depth;
 mod faults;
 mod follow;
 mod harness;
+mod repair;
 mod runs;
 mod sealing;
 mod trimming;

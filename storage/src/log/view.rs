@@ -172,15 +172,16 @@ impl LogView {
         lock(&self.segments).iter().find(|segment| segment.base() > base).cloned()
     }
 
-    /// The end of the hole that `sequence` lies in: sequences that a repair found to be lost, between a sealed segment and
-    /// what follows.
+    /// The end of the hole that `sequence` lies in, if it does: sequences that a repair found to be lost, behind a segment.
+    /// To be asked only after the tail was found not to hold it: what left the tail is described by its segment.
     pub(crate) fn hole_at(&self, sequence: Sequence) -> Option<Sequence> {
         let segments = lock(&self.segments);
         let after = segments.partition_point(|segment| segment.base() <= sequence);
-        let ended = |segment: &Arc<Segment>| segment.footer().is_some() && segment.end_sequence() <= sequence;
+        let ended = |segment: &Arc<Segment>| segment.end_sequence() <= sequence;
         let is_hole = after.checked_sub(1).and_then(|at| segments.get(at)).is_none_or(ended);
         let end = segments.get(after).map_or_else(|| self.appended(), |next| next.base());
-        (is_hole && sequence < end && !segments.is_empty()).then_some(end)
+        let is_trimmed = sequence < self.trimmed();
+        (is_hole && !is_trimmed && sequence < end && !segments.is_empty()).then_some(end)
     }
 
     /// The block in memory that holds `sequence`, if one does.

@@ -201,13 +201,15 @@ impl LogReader {
             }
             let step = match std::mem::replace(&mut self.place, Place::Unknown) {
                 Place::Unknown => {
-                    if let Some(to) = self.view.hole_at(self.next) {
+                    // Not found: lost, or the log moved on between two looks, so look again.
+                    self.place = self.locate()?;
+                    if matches!(self.place, Place::Unknown)
+                        && let Some(to) = self.view.hole_at(self.next)
+                    {
                         let gap = Gap { from: self.next, to: to.min(end), cause: GapCause::Lost };
                         self.next = gap.to;
                         return Ok(Step::Gap(gap));
                     }
-                    // Not found: the log moved on between two looks, so look again.
-                    self.place = self.locate()?;
                     None
                 }
                 Place::Tail { memory, count, bytes } => self.tail_step(memory, count, bytes),

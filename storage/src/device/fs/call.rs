@@ -90,6 +90,13 @@ pub(super) fn rename_at(directory: &File, from: &CStr, to: &CStr, flags: c_uint)
     check(|| unsafe { libc::renameat2(directory, from.as_ptr(), directory, to.as_ptr(), flags) }).map(drop)
 }
 
+/// Gives a file of a directory a second name in it.
+pub(super) fn link_at(directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
+    let directory = directory.as_raw_fd();
+    // SAFETY: the rule of this module.
+    check(|| unsafe { libc::linkat(directory, from.as_ptr(), directory, to.as_ptr(), 0) }).map(drop)
+}
+
 /// Allocates the file's first `length` bytes, which then read as zeros.
 pub(super) fn allocate(file: &File, length: u64) -> io::Result<()> {
     let length = libc::off_t::try_from(length).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;

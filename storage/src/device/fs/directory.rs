@@ -82,6 +82,11 @@ impl Directory for FsDirectory {
         sync_directory(&self.directory)
     }
 
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        call::link_at(&self.directory, &call::plain_name(from)?, &call::plain_name(to)?)?;
+        sync_directory(&self.directory)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         call::unlink_at(&self.directory, &call::plain_name(name)?)?;
         sync_directory(&self.directory)

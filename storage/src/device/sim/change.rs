@@ -13,6 +13,7 @@ pub(super) enum Change<'a> {
     Create { directory: &'a str, name: &'a str, length: u64 },
     Rename { directory: &'a str, from: &'a str, to: &'a str },
     Replace { directory: &'a str, from: &'a str, to: &'a str },
+    Link { directory: &'a str, from: &'a str, to: &'a str },
     Remove { directory: &'a str, name: &'a str },
     Write { file: FileId, bytes: &'a [u8], offset: u64 },
     Truncate { file: FileId, length: u64 },
@@ -23,7 +24,7 @@ impl Change<'_> {
     pub(super) fn check(&self) -> io::Result<()> {
         match *self {
             Self::Create { name, .. } => check_plain(name),
-            Self::Rename { from, to, .. } | Self::Replace { from, to, .. } => {
+            Self::Rename { from, to, .. } | Self::Replace { from, to, .. } | Self::Link { from, to, .. } => {
                 check_plain(from).and_then(|()| check_plain(to))
             }
             Self::Remove { name, .. } => check_plain(name),
@@ -38,6 +39,7 @@ impl Change<'_> {
             Self::Create { directory, name, length } => return image.create(directory, name, length).map(Some),
             Self::Rename { directory, from, to } => image.rename(directory, from, to)?,
             Self::Replace { directory, from, to } => image.replace(directory, from, to)?,
+            Self::Link { directory, from, to } => image.link(directory, from, to)?,
             Self::Remove { directory, name } => image.remove(directory, name)?,
             Self::Write { file, bytes, offset } => image.write(file, bytes, offset)?,
             Self::Truncate { file, length } => image.truncate(file, length)?,
@@ -62,7 +64,11 @@ impl Change<'_> {
                     let _ = image.write(file, &bytes[part.clone()], offset + part.start as u64);
                 }
             }
-            Self::Rename { .. } | Self::Replace { .. } | Self::Remove { .. } | Self::Truncate { .. } => {
+            Self::Rename { .. }
+            | Self::Replace { .. }
+            | Self::Link { .. }
+            | Self::Remove { .. }
+            | Self::Truncate { .. } => {
                 if random.chance(5000) {
                     let _ = self.apply(image);
                 }

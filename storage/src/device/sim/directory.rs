@@ -61,6 +61,10 @@ impl Directory for SimDirectory {
         self.change(Change::Replace { directory: &self.name, from, to }).map(drop)
     }
 
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.change(Change::Link { directory: &self.name, from, to }).map(drop)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         self.change(Change::Remove { directory: &self.name, name }).map(drop)
     }

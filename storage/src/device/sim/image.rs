@@ -91,6 +91,14 @@ impl Image {
         Ok(())
     }
 
+    pub(super) fn link(&mut self, directory: &str, from: &str, to: &str) -> io::Result<()> {
+        self.check_absent(directory, to)?;
+        let entries = self.entries_mut(directory)?;
+        let id = *entries.get(from).ok_or_else(|| errno(libc::ENOENT))?;
+        entries.insert(to.to_owned(), id);
+        Ok(())
+    }
+
     /// Takes the name away; the space is free at once, the bytes stay for those who have the file open.
     pub(super) fn remove(&mut self, directory: &str, name: &str) -> io::Result<()> {
         self.entries_mut(directory)?.remove(name).map(drop).ok_or_else(|| errno(libc::ENOENT))

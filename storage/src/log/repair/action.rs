@@ -1,0 +1,202 @@
+//! What follows from a survey. Looks at nothing else.
+
+use std::fmt;
+
+use super::super::Segment;
+use super::super::roll::SPARE_NAME;
+use super::super::survey::Stretch;
+use super::survey::{Content, FileSurvey, FoundBlocks, ShardSurvey};
+use crate::format::{Gaps, Sequence};
+
+/// One step of a repair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RepairAction {
+    /// A file is given the name `<name>.aside`: it is no segment of this shard, or a copy of one.
+    SetAside {
+        /// The file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// A segment is given its own name again.
+    Rename {
+        /// The name that it has.
+        file: String,
+        /// The name that it had.
+        to: String,
+    },
+    /// A segment is set aside, and its intact blocks are written to new segments.
+    Rewrite {
+        /// The file.
+        file: String,
+        /// What is intact.
+        kept: Vec<Stretch>,
+        /// What is wrong with the rest.
+        reason: String,
+    },
+    /// Sequences are written down as lost: no file holds them.
+    Lose {
+        /// The first.
+        from: Sequence,
+        /// The one after the last.
+        to: Sequence,
+    },
+    /// The file of the gaps is set aside and made anew.
+    ReplaceGaps {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A segment gets a new index.
+    Reindex {
+        /// The file.
+        file: String,
+    },
+}
+
+impl fmt::Display for RepairAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetAside { file, reason } => write!(f, "set {file} aside: {reason}"),
+            Self::Rename { file, to } => write!(f, "rename {file} to {to}, as its header says"),
+            Self::Rewrite { file, kept, reason } => {
+                write!(f, "set {file} aside and write its intact events (")?;
+                for (at, Stretch { first, end, .. }) in kept.iter().enumerate() {
+                    write!(f, "{}{first} to {end}", if at == 0 { "" } else { ", " })?;
+                }
+                write!(f, "{}) to new segments: {reason}", if kept.is_empty() { "none" } else { "" })
+            }
+            Self::Lose { from, to } => {
+                write!(f, "write down that sequences {from} to {to} are lost: no file holds them")
+            }
+            Self::ReplaceGaps { reason } => write!(f, "set the file gaps aside and make it anew: {reason}"),
+            Self::Reindex { file } => write!(f, "write the index of {file} anew: it does not check"),
+        }
+    }
+}
+
+/// What is to be done, in order.
+pub(super) fn plan(survey: &ShardSurvey) -> Vec<RepairAction> {
+    let mut actions = Vec::new();
+    let gaps = match &survey.gaps {
+        Ok(gaps) => gaps.clone(),
+        Err(reason) => {
+            actions.push(RepairAction::ReplaceGaps { reason: reason.clone() });
+            Gaps::default()
+        }
+    };
+    let mut segments = Vec::new();
+    for FileSurvey { name, content } in &survey.files {
+        match content {
+            Content::Segment(found) => segments.push((name.as_str(), &**found)),
+            Content::Foreign(reason) => {
+                actions.push(RepairAction::SetAside { file: name.clone(), reason: reason.clone() });
+            }
+            Content::Spare => {}
+        }
+    }
+    // Of several with the same base the one under its own name counts.
+    segments.sort_by_key(|(name, found)| (found.header.base_sequence, !has_own_name(name, found)));
+    Planning { gaps, durable: durable_of(&segments), actions }.run(&segments)
+}
+
+fn has_own_name(name: &str, found: &FoundBlocks) -> bool {
+    name == Segment::file_name(found.header.base_sequence)
+}
+
+/// Everything below was acknowledged, as any block or footer says.
+fn durable_of(segments: &[(&str, &FoundBlocks)]) -> Sequence {
+    let known = |(_, found): &(&str, &FoundBlocks)| {
+        found.blocks.durable.max(found.footer.map_or(Sequence::ZERO, |footer| footer.end_sequence))
+    };
+    segments.iter().map(known).max().unwrap_or_default()
+}
+
+struct Planning {
+    gaps: Gaps,
+    durable: Sequence,
+    actions: Vec<RepairAction>,
+}
+
+impl Planning {
+    fn run(mut self, segments: &[(&str, &FoundBlocks)]) -> Vec<RepairAction> {
+        let mut end = self.gaps.trimmed();
+        for (name, found) in segments {
+            let base = found.header.base_sequence;
+            if base < self.gaps.trimmed() {
+                // Trimming was interrupted; opening the log removes it.
+                continue;
+            }
+            if base < end {
+                let reason = format!("starts at sequence {base}, but the segment before it ends at {end}");
+                self.actions.push(RepairAction::SetAside { file: (*name).to_owned(), reason });
+                continue;
+            }
+            if base > end && !self.gaps.is_lost(end, base) {
+                if end > Sequence::ZERO && self.durable <= end {
+                    // Nothing behind a torn end was acknowledged; opening the log removes it.
+                    break;
+                }
+                self.lose(end, base);
+            }
+            end = self.segment(name, found);
+        }
+        // Sequences that were acknowledged are not given again.
+        if self.durable > end && !self.gaps.is_lost(end, self.durable) {
+            self.lose(end, self.durable);
+        }
+        self.actions
+    }
+
+    fn lose(&mut self, from: Sequence, to: Sequence) {
+        self.actions.push(RepairAction::Lose { from, to });
+    }
+
+    /// Returns where the segment ends.
+    fn segment(&mut self, name: &str, found: &FoundBlocks) -> Sequence {
+        let file = name.to_owned();
+        let base = found.header.base_sequence;
+        let intact = found.blocks.stretches.first().filter(|first| first.first == base).map_or(base, |first| first.end);
+        let is_acknowledged = found.footer.is_some() || self.durable > intact;
+        if !found.blocks.damage.is_empty()
+            && is_acknowledged
+            && intact < found.end().max(self.durable)
+            && self.is_hurt(found)
+        {
+            return self.rewrite(file, found);
+        }
+        if name != SPARE_NAME && !has_own_name(name, found) {
+            self.actions.push(RepairAction::Rename { file, to: Segment::file_name(base) });
+        } else if found.has_bad_index {
+            self.actions.push(RepairAction::Reindex { file });
+        }
+        // Without a footer what is intact ends at the first damage: opening the log cuts it there.
+        found.footer.map_or(intact, |footer| footer.end_sequence)
+    }
+
+    /// Whether damage took something, and is not only the blank or torn rest of a segment that is written.
+    fn is_hurt(&self, found: &FoundBlocks) -> bool {
+        found.footer.is_some()
+            || found.blocks.stretches.len() > 1
+            || found.blocks.stretches.first().is_none_or(|first| first.first > found.header.base_sequence)
+    }
+
+    fn rewrite(&mut self, file: String, found: &FoundBlocks) -> Sequence {
+        let place = found.blocks.damage.first();
+        let reason = place.map_or_else(String::new, |place| format!("offset {}: {}", place.offset, place.reason));
+        // Unless it is sealed, what lies behind the last acknowledged event stays as uncertain as it was.
+        let kept: Vec<_> = found.blocks.stretches.clone();
+        self.actions.push(RepairAction::Rewrite { file, kept: kept.clone(), reason });
+        let mut end = found.header.base_sequence;
+        for stretch in kept {
+            if stretch.first > end {
+                self.lose(end, stretch.first);
+            }
+            end = stretch.end;
+        }
+        if found.end() > end {
+            self.lose(end, found.end());
+        }
+        found.end()
+    }
+}

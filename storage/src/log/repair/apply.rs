@@ -1,0 +1,146 @@
+//! Doing what a plan says. A repair that is interrupted is begun again: nothing intact has been removed by then.
+
+use std::io;
+use std::sync::Arc;
+
+use super::super::rewrite::SegmentWriter;
+use super::super::roll::Epochs;
+use super::super::scan::read_footer;
+use super::super::seal::{index_of, write_ending};
+use super::super::survey::Stretch;
+use super::super::{OpenError, Segment, blocks, gaps};
+use super::RepairAction;
+use crate::device::Directory;
+use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader, Sequence};
+
+/// Name of a new segment until it is complete.
+const REPAIR_NAME: &str = "repair.tmp";
+
+/// Does what a plan of this directory says. `seed` is for the epochs of new segments.
+///
+/// # Errors
+/// [`OpenError`]: the file system refused; the repair may be begun again.
+pub fn repair_shard(
+    directory: &dyn Directory,
+    log_id: LogId,
+    shard: u16,
+    actions: &[RepairAction],
+    seed: u64,
+) -> Result<(), OpenError> {
+    let mut repair = Repair { directory, epochs: Epochs::new(seed) };
+    // A repair that was interrupted has left it.
+    repair.remove(REPAIR_NAME)?;
+    for action in actions {
+        if let RepairAction::ReplaceGaps { .. } = action {
+            repair.aside(gaps::GAPS_NAME)?;
+        }
+    }
+    // Losses first: what takes the place of a segment may have holes.
+    let mut known = gaps::read(directory, log_id, shard)?;
+    if repair.lose(&mut known, actions)? {
+        gaps::write(directory, log_id, shard, &mut known).map_err(repair.failed("write", gaps::GAPS_NAME))?;
+    }
+    for action in actions {
+        repair.act(action)?;
+    }
+    Ok(())
+}
+
+struct Repair<'a> {
+    directory: &'a dyn Directory,
+    epochs: Epochs,
+}
+
+impl Repair<'_> {
+    fn failed(&self, operation: &'static str, name: &str) -> impl FnOnce(io::Error) -> OpenError + use<> {
+        OpenError::io(operation, format!("{}/{name}", self.directory.path()))
+    }
+
+    fn act(&mut self, action: &RepairAction) -> Result<(), OpenError> {
+        match action {
+            RepairAction::SetAside { file, .. } => self.aside(file),
+            RepairAction::Rename { file, to } => self.directory.rename(file, to).map_err(self.failed("rename", file)),
+            RepairAction::Rewrite { file, kept, .. } => self.rewrite(file, kept),
+            RepairAction::Reindex { file } => self.reindex(file),
+            RepairAction::Lose { .. } | RepairAction::ReplaceGaps { .. } => Ok(()),
+        }
+    }
+
+    /// Writes down what is lost. Whether there was anything.
+    fn lose(&self, gaps: &mut Gaps, actions: &[RepairAction]) -> Result<bool, OpenError> {
+        let mut any = false;
+        for action in actions {
+            if let RepairAction::Lose { from, to } = action {
+                let too_many = || io::Error::new(io::ErrorKind::StorageFull, "more lost ranges than a log remembers");
+                if !gaps.lose(*from..*to) {
+                    return Err(self.failed("write", gaps::GAPS_NAME)(too_many()));
+                }
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    /// A name for a file that is set aside, which no file has.
+    fn free_name(&self, name: &str) -> Result<String, OpenError> {
+        let names = self.directory.list().map_err(self.failed("list", ""))?;
+        let numbered = (2..).map(|number| format!("{name}.aside-{number}"));
+        let mut candidates = std::iter::once(format!("{name}.aside")).chain(numbered);
+        let free = candidates.find(|candidate| !names.contains(candidate)).unwrap_or_default();
+        Ok(free)
+    }
+
+    fn aside(&self, name: &str) -> Result<(), OpenError> {
+        let free = self.free_name(name)?;
+        self.directory.rename(name, &free).map_err(self.failed("set aside", name))
+    }
+
+    /// The later stretches first, and the one that takes the file's own name last: until then the file is there.
+    fn rewrite(&mut self, file: &str, kept: &[Stretch]) -> Result<(), OpenError> {
+        let free = self.free_name(file)?;
+        self.directory.link(file, &free).map_err(self.failed("set aside", file))?;
+        let source = self.open(file)?;
+        for stretch in kept.iter().rev() {
+            let name = Segment::file_name(stretch.first);
+            self.write(&source, stretch).map_err(self.failed("write", &name))?;
+            self.directory.replace(REPAIR_NAME, &name).map_err(self.failed("name", &name))?;
+        }
+        match kept.first().is_some_and(|first| Segment::file_name(first.first) == file) {
+            true => Ok(()),
+            false => self.remove(file),
+        }
+    }
+
+    fn write(&mut self, source: &Segment, stretch: &Stretch) -> io::Result<()> {
+        // The run is the one that wrote the events, wherever they lie.
+        let header = SegmentHeader { epoch: self.epochs.draw(), base_sequence: stretch.first, ..*source.header() };
+        let mut writer = SegmentWriter::create(self.directory, REPAIR_NAME, header, stretch.end, PAGE_BYTES as u64)?;
+        blocks::for_each_between(source, stretch.from..stretch.to, stretch.first, |_, block| writer.append(block))?;
+        writer.finish().map(drop)
+    }
+
+    fn reindex(&self, file: &str) -> Result<(), OpenError> {
+        let segment = self.open(file)?;
+        let length = segment.file().length().map_err(self.failed("look at", file))?;
+        let footer = read_footer(segment.file(), segment.header(), length).map_err(self.failed("read", file))?;
+        let Some((footer, _)) = footer else { return Ok(()) };
+        let index = index_of(&segment, footer.data_end);
+        let totals = Footer { index: None, ..footer };
+        write_ending(&**segment.file(), segment.epoch(), totals, index.as_ref())
+            .map(drop)
+            .map_err(self.failed("write the index of", file))
+    }
+
+    fn open(&self, file: &str) -> Result<Arc<Segment>, OpenError> {
+        let opened = self.directory.open(file, false).map_err(self.failed("open", file))?;
+        let mut page = vec![0; PAGE_BYTES];
+        opened.read_at(&mut page, 0).map_err(self.failed("read", file))?;
+        let path = format!("{}/{file}", self.directory.path());
+        let (header, _) = SegmentHeader::decode(&page).map_err(|source| OpenError::Header { path, source })?;
+        Ok(Segment::new(header, opened, PAGE_BYTES as u64, Sequence::ZERO, Vec::new()))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), OpenError> {
+        gaps::remove(self.directory, name).map_err(self.failed("remove", name))
+    }
+}

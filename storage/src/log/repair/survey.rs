@@ -1,0 +1,103 @@
+//! What is in a shard's directory, file by file.
+
+use super::super::roll::SPARE_NAME;
+use super::super::scan::read_footer;
+use super::super::survey::{SegmentSurvey, Survey};
+use super::super::{OpenError, Segment, gaps};
+use crate::device::Directory;
+use crate::format::{ArchivedSegmentIndex, Footer, Gaps, LogId, PAGE_BYTES, PageError, SegmentHeader, Sequence};
+
+/// A shard's directory.
+#[derive(Debug)]
+pub(super) struct ShardSurvey {
+    /// `Err` if its file does not decode.
+    pub(super) gaps: Result<Gaps, String>,
+    pub(super) files: Vec<FileSurvey>,
+}
+
+/// A file that is like a segment.
+#[derive(Debug)]
+pub(super) struct FileSurvey {
+    pub(super) name: String,
+    pub(super) content: Content,
+}
+
+/// What is in a file.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// A segment of this shard.
+    Segment(Box<FoundBlocks>),
+    /// No segment of this shard, and why.
+    Foreign(String),
+    /// A spare that nothing was written to.
+    Spare,
+}
+
+/// A segment and its blocks.
+#[derive(Debug)]
+pub(super) struct FoundBlocks {
+    pub(super) header: SegmentHeader,
+    pub(super) footer: Option<Footer>,
+    pub(super) blocks: SegmentSurvey,
+    /// An index that does not check.
+    pub(super) has_bad_index: bool,
+}
+
+impl FoundBlocks {
+    /// Sequence after the last event that it should hold.
+    pub(super) fn end(&self) -> Sequence {
+        let found = self.blocks.end().unwrap_or(self.header.base_sequence);
+        self.footer.map_or(found, |footer| footer.end_sequence)
+    }
+}
+
+/// Looks at every file.
+pub(super) fn survey(directory: &dyn Directory, log_id: LogId, shard: u16) -> Result<ShardSurvey, OpenError> {
+    let mut names = directory.list().map_err(OpenError::io("list", directory.path()))?;
+    names.retain(|name| name.ends_with(".seg"));
+    names.sort_unstable();
+    let gaps = match gaps::read(directory, log_id, shard) {
+        Err(OpenError::Gaps { source, .. }) => Err(source.to_string()),
+        read => Ok(read?),
+    };
+    let mut files = Vec::new();
+    for name in names {
+        let content = content(directory, &name, log_id, shard)?;
+        files.push(FileSurvey { name, content });
+    }
+    Ok(ShardSurvey { gaps, files })
+}
+
+fn content(directory: &dyn Directory, name: &str, log_id: LogId, shard: u16) -> Result<Content, OpenError> {
+    let path = || format!("{}/{name}", directory.path());
+    let file = directory.open(name, true).map_err(OpenError::io("open", path()))?;
+    let length = file.length().map_err(OpenError::io("look at", path()))?;
+    let mut page = vec![0; PAGE_BYTES];
+    let read = file.read_at(&mut page, 0).map_err(OpenError::io("read", path()))?;
+    let header = match SegmentHeader::decode(&page[..read]) {
+        Ok((header, _)) => header,
+        Err(_) if name == SPARE_NAME && page.iter().all(|&byte| byte == 0) => return Ok(Content::Spare),
+        Err(PageError::Version { found }) => return Ok(Content::Foreign(format!("format version {found}"))),
+        Err(error) => return Ok(Content::Foreign(format!("segment header: {error}"))),
+    };
+    if (header.log_id, header.shard) != (log_id, shard) {
+        return Ok(Content::Foreign(format!("belongs to log {}, shard {}", header.log_id, header.shard)));
+    }
+    if name != SPARE_NAME && Segment::base_of_name(name).is_none() {
+        return Ok(Content::Foreign(format!("not a segment name; holds sequences from {}", header.base_sequence)));
+    }
+    let footer = read_footer(&file, &header, length).map_err(OpenError::io("read", path()))?.map(|(footer, _)| footer);
+    let end = footer.map_or(length, |footer| footer.data_end);
+    let mut survey = Survey::new(&*file, header.epoch, header.base_sequence, end);
+    survey.run(&mut |_| {}).map_err(OpenError::io("read", path()))?;
+    let has_bad_index = match footer.and_then(|footer| Some((footer, footer.index?))) {
+        None => false,
+        Some((footer, place)) => {
+            let mut bytes = crate::read::AlignedBytes::zeroed(place.file_bytes() as usize, header.epoch);
+            let read = file.read_at(bytes.as_mut_slice(), footer.data_end).map_err(OpenError::io("read", path()))?;
+            let bytes = &bytes.as_slice()[..read];
+            ArchivedSegmentIndex::decode(bytes, place, header.epoch, false).is_none()
+        }
+    };
+    Ok(Content::Segment(Box::new(FoundBlocks { header, footer, blocks: survey.found, has_bad_index })))
+}

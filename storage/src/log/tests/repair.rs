@@ -1,0 +1,212 @@
+//! After a repair a log opens, everything that is intact is read, and everything else is told as a gap.
+
+use std::collections::BTreeSet;
+
+use super::harness::*;
+use crate::device::sim::{Faults, Random, SimDisk};
+use crate::format::{BlockHeader, PAGE_BYTES, Sequence};
+use crate::log::{LogView, RepairAction, plan_repair, repair_shard};
+use crate::read::{LogReader, Step, open_shard};
+
+const LONGEST: u64 = 3000;
+const EVENTS: u64 = 60;
+
+/// A log of several segments: closed, or as a crash leaves it.
+fn log(seed: u64, closed: bool) -> SimDisk {
+    let disk = whole_disk(seed);
+    let mut machine = Machine::start(&disk, seed).expect("opens");
+    (0..EVENTS).for_each(|number| machine.write(number..number + 1, LONGEST));
+    match closed {
+        true => machine.close(),
+        false => disk.crash(),
+    }
+    disk.reboot(Faults::default())
+}
+
+fn segments(disk: &SimDisk) -> Vec<String> {
+    disk.files(DIRECTORY).into_iter().filter(|name| name.starts_with('0') && name.ends_with(".seg")).collect()
+}
+
+/// A block of the log before it was damaged.
+struct Block {
+    file: String,
+    bytes: std::ops::Range<u64>,
+    events: std::ops::Range<u64>,
+}
+
+fn blocks(disk: &SimDisk) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for file in segments(disk) {
+        let bytes = disk.read_file(DIRECTORY, &file);
+        let mut at = PAGE_BYTES;
+        while let Some(Ok(header)) = bytes.get(at..).map(BlockHeader::decode) {
+            let end = at + header.block_bytes as usize;
+            let events = header.first_sequence.get()..header.end_sequence().get();
+            blocks.push(Block { file: file.clone(), bytes: at as u64..end as u64, events });
+            at = end;
+        }
+    }
+    blocks
+}
+
+/// Does harm, and returns the events that were in what was harmed, and whether there are copies, which may hold them.
+fn harm(disk: &SimDisk, random: &mut Random) -> (BTreeSet<u64>, bool) {
+    let blocks = blocks(disk);
+    let (mut lost, mut has_copies) = (BTreeSet::new(), false);
+    for _ in 0..1 + random.below(4) {
+        let names = segments(disk);
+        let Some(name) = names.get(random.below(names.len().max(1) as u64) as usize) else { break };
+        let in_file = |lost: &mut BTreeSet<u64>, harmed: &dyn Fn(&Block) -> bool| {
+            blocks
+                .iter()
+                .filter(|block| block.file == *name && harmed(block))
+                .for_each(|block| lost.extend(block.events.clone()));
+        };
+        let harm = random.below(6);
+        has_copies |= [2, 3].contains(&harm);
+        match harm {
+            0 => {
+                disk.remove_file(DIRECTORY, name);
+                in_file(&mut lost, &|_| true);
+            }
+            1 => {
+                disk.corrupt(DIRECTORY, name, random.below(PAGE_BYTES as u64), |byte| byte ^ 1);
+                in_file(&mut lost, &|_| true);
+            }
+            2 => disk.copy_file(DIRECTORY, name, &format!("{:020}.seg", 900_000 + random.below(1000))),
+            3 => disk.copy_file(DIRECTORY, name, &format!("copy {}.seg", random.below(1000))),
+            _ => {
+                let length = disk.read_file(DIRECTORY, name).len() as u64;
+                let at = PAGE_BYTES as u64 + random.below(length - PAGE_BYTES as u64);
+                disk.corrupt(DIRECTORY, name, at, |byte| byte ^ 0x10);
+                in_file(&mut lost, &|block| block.bytes.contains(&at));
+            }
+        }
+    }
+    (lost, has_copies)
+}
+
+/// Plans and repairs until there is nothing to do; that takes one time.
+fn repair(disk: &SimDisk, seed: u64) -> Vec<RepairAction> {
+    let directory = directory(disk);
+    let actions = plan_repair(&*directory, LOG, 0).expect("plans");
+    repair_shard(&*directory, LOG, 0, &actions, seed).expect("repairs");
+    let rest = plan_repair(&*directory, LOG, 0).expect("plans");
+    assert!(rest.is_empty(), "seed {seed}: after {actions:?}\nthere is still {rest:?}");
+    actions
+}
+
+/// Every event that is read is its own; returns those that are told to be missing.
+fn read(view: &std::sync::Arc<LogView>, seed: u64) -> BTreeSet<u64> {
+    let mut reader = LogReader::new(view.clone(), Sequence::ZERO);
+    let (mut next, mut missing) = (0, BTreeSet::new());
+    loop {
+        match reader.step().unwrap_or_else(|error| panic!("seed {seed}: {error}")) {
+            Step::End => return missing,
+            Step::Gap(gap) => {
+                assert_eq!(gap.from.get(), next, "seed {seed}");
+                missing.extend(gap.from.get()..gap.to.get());
+                next = gap.to.get();
+            }
+            Step::Block(block) => {
+                assert_eq!(block.first_sequence().get(), next, "seed {seed}");
+                for record in block.records() {
+                    assert_eq!(record.expect("record").payload(), payload(next, LONGEST), "seed {seed}: event {next}");
+                    next += 1;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_intact_is_read_after_a_repair_and_the_rest_is_told() {
+    let mut repaired = 0;
+    for seed in 0..300 {
+        let mut random = Random::new(seed);
+        let disk = log(seed, true);
+        let (lost, has_copies) = harm(&disk, &mut random);
+        repaired += repair(&disk, seed).len();
+        let (view, _) = open_shard(&directory(&disk), LOG, 0).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let missing = read(&view, seed);
+        let trailing: BTreeSet<_> = (view.appended().get()..EVENTS).collect();
+        let gone: BTreeSet<_> = missing.union(&trailing).copied().collect();
+        assert!(gone == lost || (has_copies && gone.is_subset(&lost)), "seed {seed}: {gone:?}, harmed: {lost:?}");
+        // A log that is repaired goes on, and nothing of it is lost by that.
+        let mut machine = Machine::start(&disk, seed + 1).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let end = machine.log.next_sequence().get();
+        assert!(end >= view.appended().get(), "seed {seed}");
+        machine.write(end..end + 5, LONGEST);
+        machine.close();
+        let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+        assert_eq!(read(&view, seed), missing, "seed {seed}");
+    }
+    assert!(repaired > 300, "there is something to repair: {repaired}");
+}
+
+#[test]
+fn log_that_a_crash_left_opens_after_a_repair() {
+    for seed in 0..200 {
+        let mut random = Random::new(seed);
+        let disk = log(seed, false);
+        let harmless = plan_repair(&*directory(&disk), LOG, 0).expect("plans");
+        assert_eq!(harmless, [], "seed {seed}: what a crash leaves needs no repair");
+        let (lost, _) = harm(&disk, &mut random);
+        repair(&disk, seed);
+        let machine = Machine::start(&disk, seed + 1).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let missing = read(machine.view(), seed);
+        assert!(missing.is_subset(&lost), "seed {seed}: {missing:?} were missing, {lost:?} were harmed");
+    }
+}
+
+#[test]
+fn repair_that_is_interrupted_is_begun_again_and_loses_nothing() {
+    for seed in 0..12 {
+        let damaged = |faults| {
+            let disk = log(seed, true);
+            let (lost, _) = harm(&disk, &mut Random::new(seed));
+            (disk.reboot(faults), lost)
+        };
+        let (disk, _) = damaged(Faults::default());
+        let before = disk.steps();
+        repair(&disk, seed);
+        for step in before + 1..=disk.steps() {
+            let (disk, lost) = damaged(Faults { crash_at: Some(step), ..Faults::default() });
+            let directory_now = directory(&disk);
+            if let Ok(actions) = plan_repair(&*directory_now, LOG, 0) {
+                let _ = repair_shard(&*directory_now, LOG, 0, &actions, seed);
+            }
+            let disk = disk.reboot(Faults::default());
+            repair(&disk, seed + 1);
+            let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+            let trailing: BTreeSet<_> = (view.appended().get()..EVENTS).collect();
+            let gone: BTreeSet<_> = read(&view, seed).union(&trailing).copied().collect();
+            assert!(gone.is_subset(&lost), "seed {seed} step {step}: {gone:?}, harmed: {lost:?}");
+        }
+    }
+}
+
+#[test]
+fn damaged_gaps_and_indexes_are_made_anew() {
+    let disk = log(5, true);
+    let mut machine = Machine::start(&disk, 6).expect("opens");
+    let cut = machine.view().segments()[1].base();
+    machine.log.trim(cut);
+    machine.settle();
+    machine.close();
+    for at in [20, 4096 + 20] {
+        disk.corrupt(DIRECTORY, "gaps", at, |byte| byte ^ 1);
+    }
+    let (name, data_end) = {
+        let name = segments(&disk).pop().expect("a segment");
+        let bytes = disk.read_file(DIRECTORY, &name);
+        (name, crate::format::Footer::decode(&bytes[bytes.len() - PAGE_BYTES..]).expect("footer").data_end)
+    };
+    disk.corrupt(DIRECTORY, &name, data_end + 100, |byte| byte ^ 1);
+    let actions = repair(&disk, 5);
+    assert!(actions.iter().any(|action| matches!(action, RepairAction::ReplaceGaps { .. })), "{actions:?}");
+    assert!(actions.contains(&RepairAction::Reindex { file: name }), "{actions:?}");
+    let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+    assert_eq!(view.trimmed(), cut, "what was trimmed is not taken for the beginning");
+    assert!(disk.files(DIRECTORY).iter().any(|name| name == "gaps.aside"));
+}
