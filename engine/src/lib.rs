@@ -16,6 +16,7 @@ mod note;
 mod park;
 mod parts;
 mod producer;
+mod repair;
 mod restore;
 mod retention;
 mod route;
@@ -46,6 +47,7 @@ pub use event::{
 };
 pub use lane::{DropReason, Drops};
 pub use producer::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
+pub use repair::{RepairStep, plan_repair, repair_log};
 pub use restore::{LogRestore, RestoredEvent};
 pub use retention::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, TrimmedSegment, trim_log};
 /// The version of rkyv that typed payloads are archived with.
@@ -56,6 +58,6 @@ pub use shard::{LaneStats, ShardStats};
 pub use shard_task::{ShardContext, ShardSubscription, ShardTask, TaskError};
 pub use stats::EventBusStats;
 pub use tapeline_storage::format::{FORMAT_VERSION, Kind, LogId, Sequence, SessionId};
-pub use tapeline_storage::log::{Cut, Durability, LogView, Poison};
+pub use tapeline_storage::log::{Cut, Durability, LogView, Poison, RepairAction, Stretch};
 pub use tapeline_storage::read::Visibility;
 pub use timestamp::TimestampGenerator;

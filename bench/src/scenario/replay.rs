@@ -2,7 +2,8 @@
 //!
 //! States: `cold`, the page cache dropped and the log opened anew; `mapped`, the same mappings once more; `fresh`, the
 //! log opened anew with the page cache warm. A block is checksummed once in the life of a mapping: `checksum` says
-//! whether that happened in the pass or is remembered from the one before. Limits: memory read, the device read.
+//! whether that happened in the pass or is remembered from the one before. Limits: memory read, the device read. And
+//! `verify`, which reads from the device past the page cache.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -72,6 +73,29 @@ pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Outcome<()> {
             .param("rounds", args.common.rounds);
         output.emit(&with_figures(report, args.common.payload, passes, memory, device))?;
     }
+    verify(args, &log, output)
+}
+
+/// Every block read from the device and checked, as `tapeline verify` does it, beside the device in the same round.
+fn verify(args: &ReplayArgs, log: &Path, output: &mut Output) -> Outcome<()> {
+    let (mut rates, mut ratios, mut events) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..args.common.rounds {
+        let device = device_rate(log)?;
+        drop_caches(log)?;
+        let opened = open(log)?;
+        let start = Instant::now();
+        let verification = opened.verify(|_| {});
+        let rate = verification.bytes as f64 / start.elapsed().as_secs_f64();
+        if let Some(damage) = verification.damage.first() {
+            return Err(damage.to_string().into());
+        }
+        events = verification.events;
+        rates.push(rate);
+        ratios.push(rate / device);
+    }
+    let report = Report::new("verify").param("mib", args.mib).param("rounds", args.common.rounds);
+    let report = report.figure("log_bytes_per_second", median(&rates)).figure("events", events as f64);
+    output.emit(&report.ratio("to_device", median(&ratios)))?;
     Ok(())
 }
 

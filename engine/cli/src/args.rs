@@ -11,6 +11,7 @@ use crate::import::ImportArgs;
 use crate::latency::LatencyArgs;
 use crate::ls::LsArgs;
 use crate::record::RecordArgs;
+use crate::repair::RepairArgs;
 use crate::replay::ReplayArgs;
 use crate::show::ShowArgs;
 use crate::stats::StatsArgs;
@@ -78,6 +79,8 @@ pub(crate) enum Command {
     /// Read and check every block of a log
     #[command(after_help = VERIFY_HELP)]
     Verify(DirectoryArgs),
+    /// Make a damaged log open again, and keep everything in it that is intact
+    Repair(RepairArgs),
     /// Remove the oldest segments of a log
     Trim(TrimArgs),
     /// Show what a log is made of, and what would write it here

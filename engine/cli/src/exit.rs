@@ -58,7 +58,7 @@ impl Failure {
                 Self::new(Exit::NotFound, format_args!("{}: no log here", path.display()))
             }
             (ConsumerError::Adapter(_), Some(_)) => Self::failed(error),
-            (ConsumerError::Adapter(_), None) => Self::new(Exit::Corrupt, error),
+            (ConsumerError::Adapter(adapter), None) if !adapter.is_retryable() => Self::new(Exit::Corrupt, error),
             _ => error.into(),
         }
     }

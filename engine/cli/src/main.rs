@@ -16,6 +16,7 @@ mod ls;
 mod output;
 mod progress;
 mod record;
+mod repair;
 mod replay;
 mod select;
 mod show;
@@ -66,6 +67,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Verify(verify) => verify::run(verify),
         Command::Export(export) => export::run(export),
         Command::Import(import) => import::run(import),
+        Command::Repair(repair) => repair::run(repair),
         Command::Trim(trim) => trim::run(trim),
         Command::Info(info) => info::run(info),
         Command::Stats(stats) => stats::run(stats),

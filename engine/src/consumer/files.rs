@@ -4,8 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tapeline_storage::format::{Eras, LogId, Sequence};
-use tapeline_storage::log::{LogDirectory, LogView, OpenError, Segment};
-use tapeline_storage::read::{self, LogReader, ReadError, Step};
+use tapeline_storage::log::{
+    DamagedPlace, DirectoryError, LogDirectory, LogView, OpenError, Segment, SegmentSurvey, SurveyedFile, Surveyor,
+    survey_shard,
+};
+use tapeline_storage::read;
 
 use super::contents::Contents;
 use super::{KindSummary, Replay, ReplayRequest, SessionSummary};
@@ -61,11 +64,11 @@ pub struct Damage {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Verification {
-    /// Reads that gave records: for files, blocks.
+    /// Blocks that check.
     pub blocks: u64,
     /// Records that check.
     pub events: u64,
-    /// Bytes of the segments looked at.
+    /// Bytes looked at.
     pub bytes: u64,
     /// What does not check.
     pub damage: Vec<Damage>,
@@ -80,10 +83,10 @@ impl LogFiles {
         let directory = LogDirectory::open_read_only(path)?;
         let (mut shards, mut damage) = (Vec::new(), Vec::new());
         for shard in 0..directory.meta().shards {
-            let files = directory.shard(shard)?;
-            match read::open_shard(&files, directory.meta().log_id, shard) {
-                Ok((view, _)) => shards.push(view),
-                Err(error) => damage.push(Damage::of_open(shard, &error)),
+            match directory.shard(shard).map(|files| read::open_shard(&files, directory.meta().log_id, shard)) {
+                Ok(Ok((view, _))) => shards.push(view),
+                Ok(Err(error)) => damage.push(Damage::of_open(shard, &error)),
+                Err(error) => damage.push(Damage::of_directory(shard, &error)),
             }
         }
         // After the shards: what they hold is of no later era.
@@ -185,47 +188,50 @@ impl LogFiles {
             .collect()
     }
 
-    /// Reads and checks every block of every shard, going on behind damage at the next segment. `on_block` gets the
-    /// bytes of each step, for a progress bar.
-    pub fn verify(&self, mut on_block: impl FnMut(u64)) -> Verification {
-        let mut outcome = Verification { damage: self.damage.clone(), ..Verification::default() };
+    /// Reads and checks every block of every shard, and the indexes, going on behind damage at the next block that
+    /// checks. `progress` gets the bytes of each step.
+    pub fn verify(&self, mut progress: impl FnMut(u64)) -> Verification {
+        let (mut outcome, mut surveyor) = (Verification::default(), Surveyor::default());
         for view in &self.shards {
             for segment in view.segments() {
-                outcome.verify_segment(view, &segment);
-                outcome.bytes += segment.data_end();
-                on_block(segment.data_end());
+                let survey = surveyor.segment(&segment, &mut progress).map_err(|error| error.to_string());
+                outcome.add(view.shard(), &Segment::file_name(segment.base()), survey);
             }
         }
+        for damage in &self.damage {
+            self.verify_broken(damage, &mut outcome, &mut progress);
+        }
         outcome
+    }
+
+    /// A shard that could not be opened: its files by themselves.
+    fn verify_broken(&self, damage: &Damage, outcome: &mut Verification, progress: &mut impl FnMut(u64)) {
+        let known = outcome.damage.len();
+        let log_id = self.directory.meta().log_id;
+        let files = self.directory.shard(damage.shard).map_err(|_| ());
+        let files = files.and_then(|files| survey_shard(&*files, log_id, damage.shard, progress).map_err(|_| ()));
+        for SurveyedFile { name, found } in files.unwrap_or_default() {
+            outcome.add(damage.shard, &name, found);
+        }
+        // Why it could not be opened, unless that is one of the places found.
+        let is_same = |found: &Damage| found.offset == damage.offset && damage.segment.ends_with(&found.segment);
+        if !outcome.damage[known..].iter().any(is_same) {
+            outcome.damage.insert(known, damage.clone());
+        }
     }
 }
 
 impl Verification {
-    fn verify_segment(&mut self, view: &Arc<LogView>, segment: &Arc<Segment>) {
-        let mut reader = LogReader::new(Arc::clone(view), segment.base());
-        while reader.next_sequence() < segment.end_sequence() {
-            match reader.step() {
-                Ok(Step::Block(block)) => {
-                    self.blocks += 1;
-                    for record in block.records() {
-                        match record {
-                            Ok(_) => self.events += 1,
-                            Err(error) => self.damage.push(Damage {
-                                shard: view.shard(),
-                                segment: Segment::file_name(segment.base()),
-                                offset: 0,
-                                reason: error.to_string(),
-                            }),
-                        }
-                    }
-                }
-                Ok(Step::Gap(_)) => {}
-                Ok(Step::End) => return,
-                Err(error) => {
-                    self.damage.push(Damage::of_read(error));
-                    return;
-                }
+    fn add(&mut self, shard: u16, segment: &str, survey: Result<SegmentSurvey, String>) {
+        let damage = |offset, reason| Damage { shard, segment: segment.to_owned(), offset, reason };
+        match survey {
+            Ok(SegmentSurvey { damage: places, blocks, events, bytes, .. }) => {
+                self.blocks += blocks;
+                self.events += events;
+                self.bytes += bytes;
+                self.damage.extend(places.into_iter().map(|DamagedPlace { offset, reason }| damage(offset, reason)));
             }
+            Err(reason) => self.damage.push(damage(0, reason)),
         }
     }
 }
@@ -248,14 +254,8 @@ impl Damage {
         }
     }
 
-    fn of_read(error: ReadError) -> Self {
-        let reason = error.to_string();
-        match error {
-            ReadError::Io { shard, segment, offset, .. } | ReadError::Corrupt { shard, segment, offset, .. } => {
-                Self { shard, segment, offset, reason }
-            }
-            _ => Self { shard: 0, segment: String::new(), offset: 0, reason },
-        }
+    fn of_directory(shard: u16, error: &DirectoryError) -> Self {
+        Self { shard, segment: format!("shard-{shard:04}"), offset: 0, reason: error.to_string() }
     }
 }
 

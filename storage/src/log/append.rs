@@ -33,7 +33,13 @@ pub struct Log {
 impl Log {
     /// A log without files: its blocks are the store, and the oldest goes when the budget is used up.
     pub fn in_memory(options: &LogOptions) -> Self {
-        let view = LogView::new(options.log_id, options.shard, Sequence::ZERO, Vec::new(), Some(Run::default()));
+        let view = LogView::new(
+            options.log_id,
+            options.shard,
+            Sequence::ZERO..Sequence::ZERO,
+            Vec::new(),
+            Some(Run::default()),
+        );
         Self::with(options, view, BlockPool::new(options.blocks), None)
     }
 

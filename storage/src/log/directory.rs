@@ -18,9 +18,9 @@ use crate::device::Directory;
 use crate::device::fs::{self, DirectoryLock, FsDirectory, WriteMode};
 use crate::format::{ERAS_BYTES_MAX, Eras, LogId, META_BYTES, Meta, PageError};
 
-const META: &str = "meta";
+pub(super) const META: &str = "meta";
 const LOCK: &str = "lock";
-const ERAS: &str = "eras";
+pub(super) const ERAS: &str = "eras";
 
 /// How long to wait for the lock: a killed process's io_uring can hold it for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ pub enum DirectoryError {
         path: PathBuf,
     },
     /// The meta file cannot be used.
-    #[error("{path}: meta file: {source}; put back the file from a copy of this log")]
+    #[error("{path}: meta file: {source}; put back the file from a copy of this log, or repair the log")]
     Meta {
         /// The meta file.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum DirectoryError {
 }
 
 impl DirectoryError {
-    fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { operation, path, source }
     }
@@ -89,8 +89,9 @@ impl DirectoryError {
 pub struct LogDirectory {
     path: PathBuf,
     meta: Meta,
-    mode: WriteMode,
-    _lock: Option<DirectoryLock>,
+    pub(super) mode: WriteMode,
+    /// Held, not looked at.
+    pub(super) lock: Option<DirectoryLock>,
 }
 
 impl LogDirectory {
@@ -103,10 +104,7 @@ impl LogDirectory {
     /// [`DirectoryError`].
     pub fn open(path: &Path, shards: u16, log_id: LogId, now: u64, page_cache: bool) -> Result<Self, DirectoryError> {
         fs::create_directory(path).map_err(DirectoryError::io("create", path))?;
-        let lock = fs::lock_exclusive(path, LOCK, LOCK_PATIENCE).map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => DirectoryError::Locked { path: path.to_owned() },
-            _ => DirectoryError::io("lock", path)(source),
-        })?;
+        let lock = lock(path)?;
         let known = match read_meta(path) {
             Ok(meta) => Some(meta),
             Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
@@ -123,15 +121,10 @@ impl LogDirectory {
         }
         // The meta file comes after the directories it promises.
         if known != Some(meta) {
-            fs::write_file_durably(path, META, &meta.encode())
-                .map_err(DirectoryError::io("write", &path.join(META)))?;
+            write_meta(path, &meta)?;
         }
-        let mode = match page_cache {
-            true => WriteMode::Buffered,
-            false if fs::probe_direct(path).map_err(DirectoryError::io("probe", path))? => WriteMode::Direct,
-            false => WriteMode::BufferedSync,
-        };
-        Ok(Self { path: path.to_owned(), meta, mode, _lock: Some(lock) })
+        let mode = if page_cache { WriteMode::Buffered } else { durable_mode(path)? };
+        Ok(Self { path: path.to_owned(), meta, mode, lock: Some(lock) })
     }
 
     /// Makes a new log of one shard, with the identity `log_id`.
@@ -151,8 +144,11 @@ impl LogDirectory {
     /// # Errors
     /// [`DirectoryError`].
     pub fn open_read_only(path: &Path) -> Result<Self, DirectoryError> {
-        let meta = read_meta(path)?;
-        Ok(Self { path: path.to_owned(), meta, mode: WriteMode::Direct, _lock: None })
+        Ok(Self::at_rest(path, read_meta(path)?))
+    }
+
+    pub(super) fn at_rest(path: &Path, meta: Meta) -> Self {
+        Self { path: path.to_owned(), meta, mode: WriteMode::Direct, lock: None }
     }
 
     /// What the log says of itself.
@@ -181,8 +177,7 @@ impl LogDirectory {
             fs::create_directory(&directory).map_err(DirectoryError::io("create", &directory))?;
         }
         if self.meta != meta {
-            fs::write_file_durably(&self.path, META, &meta.encode())
-                .map_err(DirectoryError::io("write", &self.path.join(META)))?;
+            write_meta(&self.path, &meta)?;
             self.meta = meta;
         }
         Ok(())
@@ -221,11 +216,28 @@ impl LogDirectory {
     }
 }
 
-fn shard_path(path: &Path, shard: u16) -> PathBuf {
+pub(super) fn shard_path(path: &Path, shard: u16) -> PathBuf {
     path.join(format!("shard-{shard:04}"))
 }
 
-fn read_meta(path: &Path) -> Result<Meta, DirectoryError> {
+/// How files are written here so that they are durable at once.
+pub(super) fn durable_mode(path: &Path) -> Result<WriteMode, DirectoryError> {
+    let direct = fs::probe_direct(path).map_err(DirectoryError::io("probe", path))?;
+    Ok(if direct { WriteMode::Direct } else { WriteMode::BufferedSync })
+}
+
+pub(super) fn lock(path: &Path) -> Result<DirectoryLock, DirectoryError> {
+    fs::lock_exclusive(path, LOCK, LOCK_PATIENCE).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => DirectoryError::Locked { path: path.to_owned() },
+        _ => DirectoryError::io("lock", path)(source),
+    })
+}
+
+pub(super) fn write_meta(path: &Path, meta: &Meta) -> Result<(), DirectoryError> {
+    fs::write_file_durably(path, META, &meta.encode()).map_err(DirectoryError::io("write", &path.join(META)))
+}
+
+pub(super) fn read_meta(path: &Path) -> Result<Meta, DirectoryError> {
     let file = path.join(META);
     let bytes = fs::read_small_file(path, META, 2 * META_BYTES).map_err(DirectoryError::io("read", &file))?;
     Meta::decode(&bytes).map_err(|source| DirectoryError::Meta { path: file, source })

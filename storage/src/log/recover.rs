@@ -81,7 +81,8 @@ pub fn recover(directory: Arc<dyn Directory>, options: LogOptions, now: u64) -> 
         Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
         created => created.map_err(OpenError::io("create", format!("{}/{}", directory.path(), gaps::GAPS_NAME)))?,
     }
-    let view = LogView::new(options.log_id, options.shard, end, segments, Some(Run::of(&active.segment)));
+    let view =
+        LogView::new(options.log_id, options.shard, gaps.trimmed()..end, segments, Some(Run::of(&active.segment)));
     view.add_segment(Arc::clone(&active.segment));
     Ok(Recovered { options, directory, view, active, gaps, cuts, last_timestamp })
 }

@@ -1,16 +1,16 @@
 //! A look at every block of a segment file, whatever is damaged between them.
 
+mod ahead;
+
 use std::io;
 
+use self::ahead::ReadAhead;
 use super::Segment;
 use crate::device::SegmentFile;
-use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, PAGE_BYTES, RecordError, Sequence};
+use crate::format::{
+    ArchivedSegmentIndex, BlockError, BlockHeader, BlockView, Epoch, Footer, PAGE_BYTES, RecordError, Sequence,
+};
 use crate::read::AlignedBytes;
-
-/// Bytes read at a time.
-const STEP_BYTES: usize = 8 * BLOCK_BYTES_MAX;
-
-const PAGE: u64 = PAGE_BYTES as u64;
 
 /// What is in a segment file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,102 +58,138 @@ impl SegmentSurvey {
     }
 }
 
-/// Looks at the blocks of a segment up to the end that is known of it. `progress` gets the bytes of each step.
+/// Looks at segments, one after the other.
+#[derive(Debug, Default)]
+pub struct Surveyor {
+    ahead: ReadAhead,
+}
+
+impl Surveyor {
+    /// Looks at the blocks of a segment up to the end that is known of it, and at its index. `progress` gets the bytes of each
+    /// step.
+    ///
+    /// # Errors
+    /// The kernel's, where threads cannot be had. What the device does not give counts as damaged.
+    pub fn segment(&mut self, segment: &Segment, progress: &mut dyn FnMut(u64)) -> io::Result<SegmentSurvey> {
+        let file = &**segment.file();
+        let mut found = self.blocks(file, segment.epoch(), segment.base(), segment.data_end(), progress)?;
+        // What is missing at the end shows in no block.
+        let end = found.end().unwrap_or(segment.base());
+        if found.damage.is_empty() && end != segment.end_sequence() {
+            let source = BlockError::Sequence { expected: segment.end_sequence(), found: end };
+            found.damage.push(DamagedPlace { offset: segment.data_end(), reason: source.to_string() });
+        }
+        match segment.footer().map(|footer| check_index(file, footer)) {
+            Some(Err(error)) => {
+                found.damage.push(DamagedPlace { offset: segment.data_end(), reason: format!("index: {error}") });
+            }
+            Some(Ok(damage)) => found.damage.extend(damage),
+            None => {}
+        }
+        Ok(found)
+    }
+
+    /// Looks at the blocks before `end`, an offset, the first of which begins with `base`.
+    ///
+    /// # Errors
+    /// As [`Surveyor::segment`].
+    pub(super) fn blocks(
+        &mut self,
+        file: &dyn SegmentFile,
+        epoch: Epoch,
+        base: Sequence,
+        end: u64,
+        progress: &mut dyn FnMut(u64),
+    ) -> io::Result<SegmentSurvey> {
+        let mut survey = Survey::new(epoch, base);
+        let (mut rest, mut fault) = (Vec::new(), None);
+        self.ahead.read(file, survey.offset..end, |chunk| {
+            let before = survey.offset + rest.len() as u64;
+            chunk.put_before(&rest);
+            // A block may lie across two chunks, and the fault in either.
+            fault = chunk.fault.take().or_else(|| fault.take().filter(|_| !rest.is_empty()));
+            let mut bytes = chunk.bytes();
+            while let Some(behind) = survey.step(bytes, fault.as_ref()) {
+                bytes = behind;
+            }
+            rest.clear();
+            rest.extend_from_slice(bytes);
+            progress((survey.offset + bytes.len() as u64).saturating_sub(before));
+        })?;
+        // A block that the file ends in.
+        let mut bytes = &rest[..];
+        while !bytes.is_empty() {
+            survey.take_damage(&short(bytes));
+            bytes = bytes.get(PAGE_BYTES..).unwrap_or_default();
+        }
+        Ok(SegmentSurvey { bytes: end, ..survey.found })
+    }
+}
+
+/// What is wrong with the index that a footer tells of, if anything.
 ///
 /// # Errors
 /// The kernel's.
-pub fn survey_segment(segment: &Segment, mut progress: impl FnMut(u64)) -> io::Result<SegmentSurvey> {
-    let mut survey = Survey::new(&**segment.file(), segment.epoch(), segment.base(), segment.data_end());
-    survey.run(&mut progress)?;
-    let mut found = survey.found;
-    // What is missing at the end shows in no block.
-    let end = found.end().unwrap_or(segment.base());
-    if found.damage.is_empty() && end != segment.end_sequence() {
-        let source = BlockError::Sequence { expected: segment.end_sequence(), found: end };
-        found.damage.push(DamagedPlace { offset: segment.data_end(), reason: source.to_string() });
-    }
-    Ok(found)
+pub(super) fn check_index(file: &dyn SegmentFile, footer: &Footer) -> io::Result<Option<DamagedPlace>> {
+    let Some(place) = footer.index else { return Ok(None) };
+    let mut bytes = AlignedBytes::zeroed(place.file_bytes() as usize, footer.epoch);
+    let read = file.read_at(bytes.as_mut_slice(), footer.data_end)?;
+    let index = ArchivedSegmentIndex::decode(&bytes.as_slice()[..read], place, footer.epoch, false);
+    let damage = || DamagedPlace { offset: footer.data_end, reason: "the index does not check".into() };
+    Ok(index.is_none().then(damage))
 }
 
-/// A survey under way.
-pub(super) struct Survey<'a> {
-    file: &'a dyn SegmentFile,
+/// A segment that is looked at.
+struct Survey {
     epoch: Epoch,
     /// What the next block begins with.
     next: Sequence,
     offset: u64,
-    end: u64,
-    buffer: AlignedBytes,
-    /// The part of the file in the buffer.
-    held: std::ops::Range<u64>,
     is_damaged_here: bool,
-    pub(super) found: SegmentSurvey,
+    found: SegmentSurvey,
 }
 
-impl<'a> Survey<'a> {
-    /// Of the blocks before `end`, an offset.
-    pub(super) fn new(file: &'a dyn SegmentFile, epoch: Epoch, base: Sequence, end: u64) -> Self {
-        Self {
-            file,
-            epoch,
-            next: base,
-            offset: PAGE,
-            end,
-            buffer: AlignedBytes::zeroed(STEP_BYTES, epoch),
-            held: 0..0,
-            is_damaged_here: false,
-            found: SegmentSurvey::default(),
-        }
+impl Survey {
+    fn new(epoch: Epoch, base: Sequence) -> Self {
+        let (offset, found) = (PAGE_BYTES as u64, SegmentSurvey::default());
+        Self { epoch, next: base, offset, is_damaged_here: false, found }
     }
 
-    pub(super) fn run(&mut self, progress: &mut impl FnMut(u64)) -> io::Result<()> {
-        while self.offset < self.end {
-            self.hold(progress)?;
-            if self.held.end <= self.offset {
-                break;
-            }
-            self.step();
+    /// Looks at the block that `bytes` begin with, and returns what is behind it; behind damage, at the next page. `None` if
+    /// the block is not there to its end.
+    fn step<'b>(&mut self, bytes: &'b [u8], fault: Option<&io::Error>) -> Option<&'b [u8]> {
+        if bytes.len() < whole_block(bytes) {
+            return None;
         }
-        self.found.bytes = self.end;
-        Ok(())
-    }
-
-    /// Brings in the largest block that can be at the offset.
-    fn hold(&mut self, progress: &mut impl FnMut(u64)) -> io::Result<()> {
-        let wanted = self.end.min(self.offset + BLOCK_BYTES_MAX as u64);
-        if self.held.start <= self.offset && wanted <= self.held.end {
-            return Ok(());
-        }
-        let length = (self.end - self.offset).min(STEP_BYTES as u64).next_multiple_of(PAGE) as usize;
-        let read = self.file.read_at(&mut self.buffer.as_mut_slice()[..length], self.offset)?;
-        let held = self.offset..self.offset + read as u64;
-        progress(held.end.saturating_sub(self.held.end.max(self.offset)));
-        self.held = held;
-        Ok(())
-    }
-
-    fn step(&mut self) {
-        let at = (self.offset - self.held.start) as usize;
-        let bytes = &self.buffer.as_slice()[at..(self.held.end - self.held.start) as usize];
         let checked = BlockView::check(bytes, self.epoch).and_then(|view| {
             let found = view.header().first_sequence;
             // Behind damage there is a hole.
             let fits = found == self.next || (self.is_damaged_here && found > self.next);
             if fits { Ok(view) } else { Err(BlockError::Sequence { expected: self.next, found }) }
         });
-        match checked {
+        let taken = match checked {
             Ok(view) => {
                 let header = *view.header();
                 let records = view.records().try_fold(0, |count, record| record.map(|_| count + 1));
                 self.take(&header, records);
+                header.block_bytes as usize
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.is_damaged_here, true) {
-                    self.found.damage.push(DamagedPlace { offset: self.offset, reason: error.to_string() });
+                match fault {
+                    Some(fault) => self.take_damage(fault),
+                    None => self.take_damage(&error),
                 }
-                self.offset += PAGE;
+                PAGE_BYTES
             }
+        };
+        bytes.get(taken..)
+    }
+
+    fn take_damage(&mut self, reason: &dyn std::fmt::Display) {
+        if !std::mem::replace(&mut self.is_damaged_here, true) {
+            self.found.damage.push(DamagedPlace { offset: self.offset, reason: reason.to_string() });
         }
+        self.offset += PAGE_BYTES as u64;
     }
 
     fn take(&mut self, header: &BlockHeader, records: Result<u64, RecordError>) {
@@ -175,4 +211,16 @@ impl<'a> Survey<'a> {
         self.next = header.end_sequence();
         self.offset = to;
     }
+}
+
+/// Bytes that the block at the start of `bytes` has; a page, if that is no block.
+fn whole_block(bytes: &[u8]) -> usize {
+    match BlockHeader::decode(bytes) {
+        Ok(header) => (header.block_bytes as usize).max(PAGE_BYTES),
+        Err(_) => PAGE_BYTES,
+    }
+}
+
+fn short(bytes: &[u8]) -> BlockError {
+    BlockError::Short { needed: whole_block(bytes), found: bytes.len() }
 }

@@ -10,4 +10,5 @@ mod harness;
 mod repair;
 mod runs;
 mod sealing;
+mod survey;
 mod trimming;

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -49,15 +50,15 @@ pub struct LogView {
 }
 
 impl LogView {
-    /// A view of a log whose next event is `next`, standing in `segments`. `run`: the one that writes, if any does.
+    /// A view of a log of which `sequences` are not trimmed, standing in `segments`. `run`: the one that writes, if any does.
     pub(crate) fn new(
         log_id: LogId,
         shard: u16,
-        next: Sequence,
+        sequences: Range<Sequence>,
         segments: Vec<Arc<Segment>>,
         run: Option<Run>,
     ) -> Arc<Self> {
-        let trimmed = segments.first().map_or(next, |segment| segment.base());
+        let Range { start: trimmed, end: next } = sequences;
         Arc::new(Self {
             log_id,
             shard,
@@ -172,7 +173,7 @@ impl LogView {
         lock(&self.segments).iter().find(|segment| segment.base() > base).cloned()
     }
 
-    /// The end of the hole that `sequence` lies in, if it does: sequences that a repair found to be lost, behind a segment.
+    /// The end of the hole that `sequence` lies in, if it does: sequences that a repair found to be lost.
     /// To be asked only after the tail was found not to hold it: what left the tail is described by its segment.
     pub(crate) fn hole_at(&self, sequence: Sequence) -> Option<Sequence> {
         let segments = lock(&self.segments);
@@ -180,8 +181,9 @@ impl LogView {
         let ended = |segment: &Arc<Segment>| segment.end_sequence() <= sequence;
         let is_hole = after.checked_sub(1).and_then(|at| segments.get(at)).is_none_or(ended);
         let end = segments.get(after).map_or_else(|| self.appended(), |next| next.base());
-        let is_trimmed = sequence < self.trimmed();
-        (is_hole && !is_trimmed && sequence < end && !segments.is_empty()).then_some(end)
+        // A log in memory has no segments, and a tail that never ends.
+        let is_in_memory = segments.is_empty() && !lock(&self.tail).is_empty();
+        (is_hole && !is_in_memory && (self.trimmed()..end).contains(&sequence)).then_some(end)
     }
 
     /// The block in memory that holds `sequence`, if one does.

@@ -76,7 +76,7 @@ impl FollowedShard {
         let before = scan.segments.iter().map(|found| &found.segment).filter(|segment| !is_tail(segment));
         before.filter(|segment| Settling::concerns(segment)).for_each(|segment| settling.add(segment));
         let segments = scan.segments.into_iter().map(|FoundSegment { segment, .. }| segment).collect();
-        let view = LogView::new(log_id, shard, end, segments, None);
+        let view = LogView::new(log_id, shard, scan.gaps.trimmed()..end, segments, None);
         let suspicion = Suspicion::default();
         Ok(Self { directory, log_id, shard, view, tail, settling, suspicion, is_lost: false, looks: 0 })
     }
@@ -192,7 +192,8 @@ impl FollowedShard {
         } else {
             // Places tell one run from another by their view's.
             segments.push(Arc::clone(&segment));
-            self.view = LogView::new(self.log_id, self.shard, end, segments, Some(Run::of(&segment)));
+            self.view =
+                LogView::new(self.log_id, self.shard, self.view.trimmed()..end, segments, Some(Run::of(&segment)));
             Look::Replaced
         };
         let before = self.tail.replace(Tail::new(segment, totals, name));

@@ -30,9 +30,9 @@ const LOOKS: usize = 8;
 /// [`OpenError`], as recovery would give it.
 pub fn open_shard(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16) -> Result<(Arc<LogView>, u64), OpenError> {
     let found = look_through(directory, log_id, shard)?;
-    let (end, last_timestamp) = (found.end(), found.last_timestamp());
+    let (sequences, last_timestamp) = (found.gaps.trimmed()..found.end(), found.last_timestamp());
     let segments = found.segments.into_iter().map(|found| found.segment).collect();
-    Ok((LogView::new(log_id, shard, end, segments, None), last_timestamp))
+    Ok((LogView::new(log_id, shard, sequences, segments, None), last_timestamp))
 }
 
 /// What is in a shard's directory that another process may be changing.

@@ -10,6 +10,7 @@ mod latency;
 mod look;
 mod real_inputs;
 mod record;
+mod repair;
 mod replay;
 mod run;
 mod show;

@@ -6,12 +6,26 @@ use super::super::Segment;
 use super::super::roll::SPARE_NAME;
 use super::super::survey::Stretch;
 use super::survey::{Content, FileSurvey, FoundBlocks, ShardSurvey};
-use crate::format::{Gaps, Sequence};
+use crate::format::{Gaps, LogId, Sequence};
 
 /// One step of a repair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RepairAction {
+    /// The log's meta file is set aside, if it is there, and made anew.
+    ReplaceMeta {
+        /// What is wrong with it.
+        reason: String,
+        /// Identity of the log, as most segments state it.
+        log_id: LogId,
+        /// Shards that there are directories of.
+        shards: u16,
+    },
+    /// The directory of a shard is made. What was in it is gone without a trace.
+    MakeDirectory {
+        /// The shard.
+        shard: u16,
+    },
     /// A file is given the name `<name>.aside`: it is no segment of this shard, or a copy of one.
     SetAside {
         /// The file.
@@ -54,9 +68,29 @@ pub enum RepairAction {
     },
 }
 
+impl RepairAction {
+    /// What it is, in one word: a name for scripts.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ReplaceMeta { .. } => "replace_meta",
+            Self::MakeDirectory { .. } => "make_directory",
+            Self::SetAside { .. } => "set_aside",
+            Self::Rename { .. } => "rename",
+            Self::Rewrite { .. } => "rewrite",
+            Self::Lose { .. } => "lose",
+            Self::ReplaceGaps { .. } => "replace_gaps",
+            Self::Reindex { .. } => "reindex",
+        }
+    }
+}
+
 impl fmt::Display for RepairAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ReplaceMeta { reason, log_id, shards } => {
+                write!(f, "make the meta file anew, for log {log_id} of {shards} shards as the segments say: {reason}")
+            }
+            Self::MakeDirectory { shard } => write!(f, "make a directory for shard {shard}: it is missing"),
             Self::SetAside { file, reason } => write!(f, "set {file} aside: {reason}"),
             Self::Rename { file, to } => write!(f, "rename {file} to {to}, as its header says"),
             Self::Rewrite { file, kept, reason } => {

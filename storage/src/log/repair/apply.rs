@@ -9,7 +9,7 @@ use super::super::scan::read_footer;
 use super::super::seal::{index_of, write_ending};
 use super::super::survey::Stretch;
 use super::super::{OpenError, Segment, blocks, gaps};
-use super::RepairAction;
+use super::{RepairAction, name_aside, set_aside};
 use crate::device::Directory;
 use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader, Sequence};
 
@@ -62,7 +62,8 @@ impl Repair<'_> {
             RepairAction::Rename { file, to } => self.directory.rename(file, to).map_err(self.failed("rename", file)),
             RepairAction::Rewrite { file, kept, .. } => self.rewrite(file, kept),
             RepairAction::Reindex { file } => self.reindex(file),
-            RepairAction::Lose { .. } | RepairAction::ReplaceGaps { .. } => Ok(()),
+            // Done before, or not a shard's.
+            _ => Ok(()),
         }
     }
 
@@ -81,24 +82,15 @@ impl Repair<'_> {
         Ok(any)
     }
 
-    /// A name for a file that is set aside, which no file has.
-    fn free_name(&self, name: &str) -> Result<String, OpenError> {
-        let names = self.directory.list().map_err(self.failed("list", ""))?;
-        let numbered = (2..).map(|number| format!("{name}.aside-{number}"));
-        let mut candidates = std::iter::once(format!("{name}.aside")).chain(numbered);
-        let free = candidates.find(|candidate| !names.contains(candidate)).unwrap_or_default();
-        Ok(free)
-    }
-
     fn aside(&self, name: &str) -> Result<(), OpenError> {
-        let free = self.free_name(name)?;
-        self.directory.rename(name, &free).map_err(self.failed("set aside", name))
+        set_aside(self.directory, name).map_err(self.failed("set aside", name))
     }
 
     /// The later stretches first, and the one that takes the file's own name last: until then the file is there.
     fn rewrite(&mut self, file: &str, kept: &[Stretch]) -> Result<(), OpenError> {
-        let free = self.free_name(file)?;
-        self.directory.link(file, &free).map_err(self.failed("set aside", file))?;
+        name_aside(self.directory, file)
+            .and_then(|aside| self.directory.link(file, &aside))
+            .map_err(self.failed("set aside", file))?;
         let source = self.open(file)?;
         for stretch in kept.iter().rev() {
             let name = Segment::file_name(stretch.first);

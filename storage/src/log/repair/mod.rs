@@ -1,23 +1,69 @@
 //! Repair: what a damaged directory of a shard needs so that it opens again, and what is intact in it can be read.
 //!
 //! Nothing that is intact is destroyed: files are set aside under another name, `<name>.aside`, before anything takes their
-//! place. Reading order: `survey` (what is there), [`RepairAction`] (what follows from it), `apply` (doing that).
+//! place. Reading order: `survey` (what is there), [`RepairAction`] (what follows from it), `apply` (doing that); `directory` (the same
+//! for what lies beside the shards).
 
 mod action;
 mod apply;
+mod directory;
 mod survey;
 
 pub use action::RepairAction;
 pub use apply::repair_shard;
 
-use super::OpenError;
+use std::io;
+
+use super::{OpenError, SegmentSurvey};
 use crate::device::Directory;
 use crate::format::LogId;
 
-/// What a repair of a shard's directory would do, in order. Changes nothing. Reads every block.
+/// What a repair of a shard's directory would do, in order. Changes nothing. Reads every block; `progress` gets the bytes of
+/// each step.
 ///
 /// # Errors
 /// [`OpenError::Io`].
-pub fn plan_repair(directory: &dyn Directory, log_id: LogId, shard: u16) -> Result<Vec<RepairAction>, OpenError> {
-    Ok(action::plan(&survey::survey(directory, log_id, shard)?))
+pub fn plan_shard_repair(
+    directory: &dyn Directory,
+    log_id: LogId,
+    shard: u16,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Vec<RepairAction>, OpenError> {
+    Ok(action::plan(&survey::survey(directory, log_id, shard, progress)?))
+}
+
+/// A file of a shard's directory that is like a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SurveyedFile {
+    /// Its name.
+    pub name: String,
+    /// What is in it, or why it is no segment of the shard.
+    pub found: Result<SegmentSurvey, String>,
+}
+
+/// What is in the segment files of a shard, by name: for a shard that does not open. Blank or torn bytes behind the last block of a segment that is not sealed are not listed.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn survey_shard(
+    directory: &dyn Directory,
+    log_id: LogId,
+    shard: u16,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Vec<SurveyedFile>, OpenError> {
+    let files = survey::survey(directory, log_id, shard, progress)?.files.into_iter();
+    Ok(files.filter_map(|file| Some(SurveyedFile { name: file.name, found: file.content.into_segment()? })).collect())
+}
+
+/// Renames a file to `<name>.aside`, or to `<name>.aside-2` and so on where that is taken.
+fn set_aside(directory: &dyn Directory, name: &str) -> io::Result<()> {
+    directory.rename(name, &name_aside(directory, name)?)
+}
+
+/// A name for a file that is set aside, which no file has.
+fn name_aside(directory: &dyn Directory, name: &str) -> io::Result<String> {
+    let names = directory.list()?;
+    let numbered = (2..).map(|number| format!("{name}.aside-{number}"));
+    let mut candidates = std::iter::once(format!("{name}.aside")).chain(numbered);
+    Ok(candidates.find(|candidate| !names.contains(candidate)).unwrap_or_default())
 }

@@ -2,10 +2,10 @@
 
 use super::super::roll::SPARE_NAME;
 use super::super::scan::read_footer;
-use super::super::survey::{SegmentSurvey, Survey};
+use super::super::survey::{SegmentSurvey, Surveyor, check_index};
 use super::super::{OpenError, Segment, gaps};
 use crate::device::Directory;
-use crate::format::{ArchivedSegmentIndex, Footer, Gaps, LogId, PAGE_BYTES, PageError, SegmentHeader, Sequence};
+use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, PageError, SegmentHeader, Sequence};
 
 /// A shard's directory.
 #[derive(Debug)]
@@ -33,6 +33,17 @@ pub(super) enum Content {
     Spare,
 }
 
+impl Content {
+    /// Its blocks, or why there are none; `None` for a spare.
+    pub(super) fn into_segment(self) -> Option<Result<SegmentSurvey, String>> {
+        match self {
+            Self::Spare => None,
+            Self::Foreign(reason) => Some(Err(reason)),
+            Self::Segment(found) => Some(Ok(found.into_blocks())),
+        }
+    }
+}
+
 /// A segment and its blocks.
 #[derive(Debug)]
 pub(super) struct FoundBlocks {
@@ -49,10 +60,25 @@ impl FoundBlocks {
         let found = self.blocks.end().unwrap_or(self.header.base_sequence);
         self.footer.map_or(found, |footer| footer.end_sequence)
     }
+
+    /// Without what lies behind the last block of a segment that is not sealed: nothing was promised there.
+    fn into_blocks(self) -> SegmentSurvey {
+        let mut blocks = self.blocks;
+        let end = blocks.stretches.last().map_or(PAGE_BYTES as u64, |last| last.to);
+        if self.footer.is_none() {
+            blocks.damage.retain(|place| place.offset < end);
+        }
+        blocks
+    }
 }
 
 /// Looks at every file.
-pub(super) fn survey(directory: &dyn Directory, log_id: LogId, shard: u16) -> Result<ShardSurvey, OpenError> {
+pub(super) fn survey(
+    directory: &dyn Directory,
+    log_id: LogId,
+    shard: u16,
+    progress: &mut dyn FnMut(u64),
+) -> Result<ShardSurvey, OpenError> {
     let mut names = directory.list().map_err(OpenError::io("list", directory.path()))?;
     names.retain(|name| name.ends_with(".seg"));
     names.sort_unstable();
@@ -60,15 +86,21 @@ pub(super) fn survey(directory: &dyn Directory, log_id: LogId, shard: u16) -> Re
         Err(OpenError::Gaps { source, .. }) => Err(source.to_string()),
         read => Ok(read?),
     };
-    let mut files = Vec::new();
+    let (mut files, mut surveyor) = (Vec::new(), Surveyor::default());
     for name in names {
-        let content = content(directory, &name, log_id, shard)?;
+        let content = content(directory, &name, (log_id, shard), &mut surveyor, progress)?;
         files.push(FileSurvey { name, content });
     }
     Ok(ShardSurvey { gaps, files })
 }
 
-fn content(directory: &dyn Directory, name: &str, log_id: LogId, shard: u16) -> Result<Content, OpenError> {
+fn content(
+    directory: &dyn Directory,
+    name: &str,
+    owner: (LogId, u16),
+    surveyor: &mut Surveyor,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Content, OpenError> {
     let path = || format!("{}/{name}", directory.path());
     let file = directory.open(name, true).map_err(OpenError::io("open", path()))?;
     let length = file.length().map_err(OpenError::io("look at", path()))?;
@@ -80,7 +112,7 @@ fn content(directory: &dyn Directory, name: &str, log_id: LogId, shard: u16) -> 
         Err(PageError::Version { found }) => return Ok(Content::Foreign(format!("format version {found}"))),
         Err(error) => return Ok(Content::Foreign(format!("segment header: {error}"))),
     };
-    if (header.log_id, header.shard) != (log_id, shard) {
+    if (header.log_id, header.shard) != owner {
         return Ok(Content::Foreign(format!("belongs to log {}, shard {}", header.log_id, header.shard)));
     }
     if name != SPARE_NAME && Segment::base_of_name(name).is_none() {
@@ -88,16 +120,11 @@ fn content(directory: &dyn Directory, name: &str, log_id: LogId, shard: u16) -> 
     }
     let footer = read_footer(&file, &header, length).map_err(OpenError::io("read", path()))?.map(|(footer, _)| footer);
     let end = footer.map_or(length, |footer| footer.data_end);
-    let mut survey = Survey::new(&*file, header.epoch, header.base_sequence, end);
-    survey.run(&mut |_| {}).map_err(OpenError::io("read", path()))?;
-    let has_bad_index = match footer.and_then(|footer| Some((footer, footer.index?))) {
+    let blocks = surveyor.blocks(&*file, header.epoch, header.base_sequence, end, progress);
+    let blocks = blocks.map_err(OpenError::io("read", path()))?;
+    let has_bad_index = match footer {
         None => false,
-        Some((footer, place)) => {
-            let mut bytes = crate::read::AlignedBytes::zeroed(place.file_bytes() as usize, header.epoch);
-            let read = file.read_at(bytes.as_mut_slice(), footer.data_end).map_err(OpenError::io("read", path()))?;
-            let bytes = &bytes.as_slice()[..read];
-            ArchivedSegmentIndex::decode(bytes, place, header.epoch, false).is_none()
-        }
+        Some(footer) => check_index(&*file, &footer).map_err(OpenError::io("read", path()))?.is_some(),
     };
-    Ok(Content::Segment(Box::new(FoundBlocks { header, footer, blocks: survey.found, has_bad_index })))
+    Ok(Content::Segment(Box::new(FoundBlocks { header, footer, blocks, has_bad_index })))
 }

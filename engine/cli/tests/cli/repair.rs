@@ -1,0 +1,146 @@
+//! Repair: says what it would do, does that and no more, and the log opens with everything that was intact.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::run::{Scratch, done, errors, expect, json, record, run};
+
+const LINES: usize = 200_000;
+
+/// A log of several segments, and their files in order.
+fn log(scratch: &Scratch) -> (String, Vec<PathBuf>) {
+    let lines: String = (0..LINES).map(|number| format!("{{\"n\":{}}}\n", number + 1_000_000)).collect();
+    let (log, file) = (scratch.arg("log"), scratch.file("big", lines));
+    record(&[&log, &file, "--format", "jsonl"]);
+    let info = json(&done(&["info", &log, "--json"])).remove(0);
+    let segments = info["segments"].as_array().expect("segments").iter();
+    let path = |segment: &Value| scratch.path("log/shard-0000").join(segment["file"].as_str().expect("file"));
+    (log.clone(), segments.map(path).collect())
+}
+
+fn harm(file: &PathBuf, offset: usize) {
+    let mut bytes = fs::read(file).expect("file");
+    bytes[offset] ^= 1;
+    fs::write(file, bytes).expect("file");
+}
+
+/// Numbers of the events of the session, in order, and how many sequences are told to be missing.
+fn numbers(log: &str) -> (Vec<u64>, u64) {
+    let replay = run(&["replay", log, "--format", "jsonl"]);
+    assert!([Some(0), Some(4)].contains(&replay.status.code()), "{}", errors(&replay));
+    let numbers = json(&replay.stdout).iter().filter_map(|line| line["payload"]["n"].as_u64()).collect();
+    let missing = errors(&replay).lines().filter_map(missing_in).sum();
+    (numbers, missing)
+}
+
+/// Sequences that a message of a gap tells of.
+fn missing_in(message: &str) -> Option<u64> {
+    let (from, rest) = message.split_once(": sequences ")?.1.split_once(" to ")?;
+    let to = rest.split_once(':')?.0;
+    Some(to.parse::<u64>().ok()? - from.parse::<u64>().ok()?)
+}
+
+#[test]
+fn sound_log_needs_nothing() {
+    let scratch = Scratch::new();
+    let (log, _) = log(&scratch);
+    assert_eq!(String::from_utf8_lossy(&done(&["repair", &log])), "sound: nothing to repair\n");
+    let summary = json(&done(&["repair", &log, "--apply", "--json"]));
+    assert_eq!(summary, [serde_json::json!({"type": "summary", "steps": 0, "lost": 0, "applied": true})]);
+}
+
+#[test]
+fn everything_intact_is_there_after_a_repair_and_the_rest_is_told() {
+    let scratch = Scratch::new();
+    let (log, segments) = log(&scratch);
+    harm(&segments[0], 4096 + 1000);
+    fs::remove_file(&segments[1]).expect("removed");
+    fs::copy(&segments[2], scratch.path("log/shard-0000").join("copy.seg")).expect("copied");
+    expect(run(&["replay", &log]), 5);
+
+    let planned = expect(run(&["repair", &log, "--json"]), 5);
+    let planned = json(&planned.stdout);
+    let again = json(&expect(run(&["repair", &log, "--json"]), 5).stdout);
+    assert_eq!(planned, again, "nothing has changed");
+    let actions: Vec<_> = planned.iter().filter_map(|line| line["action"].as_str()).collect();
+    assert_eq!(actions, ["set_aside", "rewrite", "lose", "lose"]);
+    let text = String::from_utf8(expect(run(&["repair", &log]), 5).stdout).expect("text");
+    assert!(text.contains("set copy.seg aside") && text.contains("to be repaired with --apply"), "{text}");
+
+    let applied = json(&done(&["repair", &log, "--apply", "--json"]));
+    let (summary, steps) = applied.split_last().expect("lines");
+    assert_eq!(steps, planned.split_last().expect("lines").1, "what was said is done");
+    assert_eq!(String::from_utf8_lossy(&done(&["repair", &log])), "sound: nothing to repair\n");
+    done(&["verify", &log]);
+
+    let (numbers, missing) = numbers(&log);
+    assert!(numbers.is_sorted() && numbers.len() > LINES / 4, "{}", numbers.len());
+    assert_eq!(summary["lost"].as_u64(), Some(missing));
+    // The event that opens the session is among what is lost.
+    assert_eq!(numbers.len() as u64 + missing, LINES as u64 + 1);
+    let aside = scratch.path("log/shard-0000/copy.seg.aside");
+    assert!(aside.exists() && segments[0].with_extension("seg.aside").exists());
+
+    // It can be written to again.
+    let more = scratch.file("more", "{\"n\":0}\n");
+    record(&[&log, &more, "--format", "jsonl"]);
+}
+
+#[test]
+fn meta_file_and_eras_are_made_anew() {
+    let scratch = Scratch::new();
+    let (log, _) = log(&scratch);
+    let before = json(&done(&["info", &log, "--json"])).remove(0);
+    harm(&scratch.path("log/meta"), 20);
+    fs::write(scratch.path("log/eras"), "no eras").expect("written");
+    expect(run(&["ls", &log]), 5);
+    let planned = String::from_utf8(expect(run(&["repair", &log]), 5).stdout).expect("text");
+    assert!(planned.starts_with("log: make the meta file anew, for log ") && planned.contains("set eras aside"));
+    done(&["repair", &log, "--apply"]);
+    assert!(scratch.path("log/meta.aside").exists() && scratch.path("log/eras.aside").exists());
+    let after = json(&done(&["info", &log, "--json"])).remove(0);
+    assert_eq!((&before["log"], &before["events"]), (&after["log"], &after["events"]));
+    // Missing altogether, and the directory of a shard as well.
+    fs::remove_file(scratch.path("log/meta")).expect("removed");
+    done(&["repair", &log, "--apply"]);
+    assert_eq!(json(&done(&["info", &log, "--json"])).remove(0)["log"], before["log"]);
+}
+
+#[test]
+fn log_in_use_or_missing_is_refused() {
+    let scratch = Scratch::new();
+    expect(run(&["repair", &scratch.arg("none"), "--apply"]), 3);
+    assert!(!scratch.path("none").exists());
+    fs::create_dir(scratch.path("empty")).expect("made");
+    expect(run(&["repair", &scratch.arg("empty"), "--apply"]), 3);
+    assert_eq!(fs::read_dir(scratch.path("empty")).expect("listed").count(), 0);
+    let (log, segments) = log(&scratch);
+    harm(&segments[0], 4096 + 1000);
+    let lock = fs::File::options().write(true).open(scratch.path("log/lock")).expect("lock");
+    lock.lock().expect("locked");
+    let refused = expect(run(&["repair", &log, "--apply"]), 1);
+    assert!(errors(&refused).contains("open in another process"), "{}", errors(&refused));
+    assert!(!segments[0].with_extension("seg.aside").exists());
+}
+
+#[test]
+fn verify_tells_of_every_damaged_place() {
+    let scratch = Scratch::new();
+    let (log, segments) = log(&scratch);
+    let end = fs::metadata(&segments[0]).expect("file").len() as usize;
+    harm(&segments[0], 4096 + 1000);
+    harm(&segments[0], end / 2);
+    harm(&segments[1], 4096 + 1000);
+    let damaged = json(&expect(run(&["verify", &log, "--json"]), 5).stdout);
+    let (summary, damaged) = damaged.split_last().expect("lines");
+    assert_eq!(damaged.len(), 3, "{damaged:?}");
+    assert_eq!(summary["damaged"], 3);
+    assert!(summary["events"].as_u64() > Some(LINES as u64 / 4));
+    // Also where the shard does not open.
+    harm(&segments[2], 100);
+    let broken = json(&expect(run(&["verify", &log, "--json"]), 5).stdout);
+    assert_eq!(broken.len(), 5, "{broken:?}");
+    assert!(broken.iter().any(|line| line["reason"].as_str().is_some_and(|reason| reason.contains("header"))));
+}

@@ -1,0 +1,72 @@
+//! Repair of a log that does not open, or not to its end, and that nobody has open for writing.
+
+use std::io;
+use std::path::Path;
+
+use tapeline_storage::log::{DirectoryError, LogDirectory, RepairAction, plan_shard_repair, repair_shard};
+
+use crate::error::AdapterResult;
+use crate::foundry::random;
+
+/// One step of a repair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RepairStep {
+    /// The shard that it concerns; `None` for the log's own files.
+    pub shard: Option<u16>,
+    /// What is done.
+    pub action: RepairAction,
+}
+
+/// What [`repair_log`] would do to the log at `path` at present, in order; nothing where the log is sound. Changes nothing.
+/// Reads every block; `progress` gets the bytes of each step.
+///
+/// What a crash leaves needs no repair: opening the log sees to it.
+///
+/// # Errors
+/// [`AdapterError`](crate::AdapterError): no log, one of a newer format, a file that cannot be read.
+pub fn plan_repair(path: &Path, mut progress: impl FnMut(u64)) -> AdapterResult<Vec<RepairStep>> {
+    let (directory, actions) = LogDirectory::survey(path)?;
+    let mut steps = steps(None, actions);
+    for shard in 0..directory.meta().shards {
+        steps.extend(plan_of(&directory, shard, &mut progress)?);
+    }
+    Ok(steps)
+}
+
+/// Makes the log at `path` open again and everything intact in it readable. What is lost is told to readers as a gap
+/// ([`GapReason::Lost`](crate::GapReason)).
+///
+/// Nothing is destroyed: a file that something else takes the place of is kept as `<name>.aside`. A repair that is
+/// interrupted may be begun again. Costs a read of the log, and a write of the segments that are damaged, which need their
+/// space a second time. Returns what was done.
+///
+/// # Errors
+/// As [`plan_repair`]; the log is open in another process or bus; a file that cannot be written.
+pub fn repair_log(path: &Path, mut progress: impl FnMut(u64)) -> AdapterResult<Vec<RepairStep>> {
+    let (directory, actions) = LogDirectory::repair(path)?;
+    let log_id = directory.meta().log_id;
+    let mut done = steps(None, actions);
+    for shard in 0..directory.meta().shards {
+        let steps = plan_of(&directory, shard, &mut progress)?;
+        let actions: Vec<_> = steps.iter().map(|step| step.action.clone()).collect();
+        if !actions.is_empty() {
+            repair_shard(&*directory.shard(shard)?, log_id, shard, &actions, u64::from_le_bytes(random()))?;
+        }
+        done.extend(steps);
+    }
+    Ok(done)
+}
+
+fn plan_of(directory: &LogDirectory, shard: u16, progress: &mut impl FnMut(u64)) -> AdapterResult<Vec<RepairStep>> {
+    let files = match directory.shard(shard) {
+        // A step of the log's own makes it.
+        Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        files => files?,
+    };
+    Ok(steps(Some(shard), plan_shard_repair(&*files, directory.meta().log_id, shard, progress)?))
+}
+
+fn steps(shard: Option<u16>, actions: Vec<RepairAction>) -> Vec<RepairStep> {
+    actions.into_iter().map(|action| RepairStep { shard, action }).collect()
+}

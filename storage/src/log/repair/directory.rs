@@ -1,0 +1,127 @@
+//! Repair of what a log's directory holds beside the shards: the meta file, the eras, the shards' directories.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use super::super::directory::{ERAS, LogDirectory, META, durable_mode, lock, read_meta, shard_path, write_meta};
+use super::{RepairAction, set_aside};
+use crate::device::Directory;
+use crate::device::fs::{self, FsDirectory, WriteMode};
+use crate::format::{LogId, Meta, PAGE_BYTES, PageError, SegmentHeader};
+use crate::log::DirectoryError;
+
+impl LogDirectory {
+    /// Opens a log whose own files may be missing or damaged, and says what is to be done about them. The meta file's words
+    /// are then taken from the headers of the segments. Changes nothing.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]: no log, a newer format, or a meta file that cannot be used where no segment tells what it said.
+    pub fn survey(path: &Path) -> Result<(Self, Vec<RepairAction>), DirectoryError> {
+        let mut actions = Vec::new();
+        let meta = match read_meta(path) {
+            Ok(meta) => meta,
+            Err(error) => {
+                let Some(reason) = reason_to_replace(&error) else { return Err(error) };
+                let Some(meta) = meta_of_segments(path)? else { return Err(error) };
+                actions.push(RepairAction::ReplaceMeta { reason, log_id: meta.log_id, shards: meta.shards });
+                meta
+            }
+        };
+        let directory = Self::at_rest(path, meta);
+        if let Err(DirectoryError::Eras { source, .. }) = directory.eras() {
+            if let PageError::Version { .. } = source {
+                return Err(DirectoryError::Eras { path: path.join(ERAS), source });
+            }
+            actions.push(RepairAction::SetAside { file: ERAS.into(), reason: source.to_string() });
+        }
+        for shard in 0..meta.shards {
+            if !shard_path(path, shard).exists() {
+                actions.push(RepairAction::MakeDirectory { shard });
+            }
+        }
+        Ok((directory, actions))
+    }
+
+    /// As [`LogDirectory::survey`], holding the log's lock, and does what is to be done.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; the repair may be begun again.
+    pub fn repair(path: &Path) -> Result<(Self, Vec<RepairAction>), DirectoryError> {
+        // Says that there is no log before it makes a lock in what is none.
+        Self::survey(path)?;
+        let lock = lock(path)?;
+        let (mut directory, actions) = Self::survey(path)?;
+        let files = FsDirectory::open(path, WriteMode::BufferedSync).map_err(DirectoryError::io("open", path))?;
+        for action in &actions {
+            match action {
+                RepairAction::MakeDirectory { shard } => {
+                    let path = shard_path(path, *shard);
+                    fs::create_directory(&path).map_err(DirectoryError::io("create", &path))?;
+                }
+                RepairAction::ReplaceMeta { .. } => directory.replace_meta(&files)?,
+                _ => set_aside(&files, ERAS).map_err(DirectoryError::io("set aside", &path.join(ERAS)))?,
+            }
+        }
+        (directory.mode, directory.lock) = (durable_mode(path)?, Some(lock));
+        Ok((directory, actions))
+    }
+
+    fn replace_meta(&self, files: &FsDirectory) -> Result<(), DirectoryError> {
+        match set_aside(files, META) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(DirectoryError::io("set aside", &self.path().join(META))(error))
+            }
+            _ => write_meta(self.path(), self.meta()),
+        }
+    }
+}
+
+/// Why a meta file is to be replaced; `None` if it is not.
+fn reason_to_replace(error: &DirectoryError) -> Option<String> {
+    match error {
+        DirectoryError::Meta { source: PageError::Version { .. }, .. } => None,
+        DirectoryError::Meta { source, .. } => Some(source.to_string()),
+        DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Some("it is missing".into()),
+        DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::InvalidData => Some(source.to_string()),
+        _ => None,
+    }
+}
+
+/// What the segments say of their log: the one that most of them belong to.
+fn meta_of_segments(path: &Path) -> Result<Option<Meta>, DirectoryError> {
+    let mut logs: BTreeMap<LogId, (u64, u64)> = BTreeMap::new();
+    let mut shards = 0;
+    for shard in shards_of(path)? {
+        shards = shards.max(shard.saturating_add(1));
+        let path = shard_path(path, shard);
+        for header in headers(&path).map_err(DirectoryError::io("read", &path))? {
+            let (segments, created) = logs.entry(header.log_id).or_insert((0, u64::MAX));
+            *segments += 1;
+            *created = header.created.min(*created);
+        }
+    }
+    let most = logs.into_iter().max_by_key(|(_, (segments, _))| *segments);
+    Ok(most.map(|(log_id, (_, created))| Meta { log_id, shards, created }))
+}
+
+fn shards_of(path: &Path) -> Result<Vec<u16>, DirectoryError> {
+    let mut shards = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(DirectoryError::io("list", path))? {
+        let name = entry.map_err(DirectoryError::io("list", path))?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("shard-")).and_then(|number| number.parse().ok());
+        shards.extend(number.filter(|&number| shard_path(path, number).file_name() == Some(&*name)));
+    }
+    Ok(shards)
+}
+
+fn headers(path: &Path) -> io::Result<Vec<SegmentHeader>> {
+    let directory = FsDirectory::open(path, WriteMode::Direct)?;
+    let mut headers = Vec::new();
+    for name in directory.list()?.into_iter().filter(|name| name.ends_with(".seg")) {
+        let mut page = [0; PAGE_BYTES];
+        let read = directory.open(&name, true)?.read_at(&mut page, 0)?;
+        headers.extend(SegmentHeader::decode(&page[..read]).map(|(header, _)| header));
+    }
+    Ok(headers)
+}

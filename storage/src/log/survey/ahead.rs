@@ -1,0 +1,166 @@
+//! A file read ahead of what looks at it, by several threads: one read at a time does not keep a device busy.
+
+use std::io;
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+
+use crate::device::SegmentFile;
+use crate::format::{BLOCK_BYTES_MAX, Epoch, PAGE_BYTES};
+use crate::read::AlignedBytes;
+
+/// Bytes read at a time.
+const CHUNK_BYTES: usize = BLOCK_BYTES_MAX;
+
+/// Reads in flight; as many chunks again wait to be looked at.
+const READERS: usize = 6;
+
+/// A piece of a file, and before it room for what was left of the piece before.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    bytes: AlignedBytes,
+    /// Of the bytes that count.
+    held: Range<usize>,
+    /// Why some of its pages are zeros: the device did not give them.
+    pub(super) fault: Option<io::Error>,
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        let bytes = AlignedBytes::zeroed(BLOCK_BYTES_MAX + CHUNK_BYTES, Epoch::default());
+        Self { bytes, held: 0..0, fault: None }
+    }
+}
+
+impl Chunk {
+    /// What is there, from what was put before it on.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes.as_slice()[self.held.clone()]
+    }
+
+    /// Puts what was left of the chunk before, less than a block, in front.
+    pub(super) fn put_before(&mut self, rest: &[u8]) {
+        let start = BLOCK_BYTES_MAX.saturating_sub(rest.len());
+        self.bytes.as_mut_slice()[start..BLOCK_BYTES_MAX].copy_from_slice(&rest[..BLOCK_BYTES_MAX - start]);
+        self.held.start = start;
+    }
+
+    fn fill(&mut self, file: &dyn SegmentFile, part: Range<u64>) {
+        let length = (part.end - part.start) as usize;
+        let target = &mut self.bytes.as_mut_slice()[BLOCK_BYTES_MAX..][..length.next_multiple_of(PAGE_BYTES)];
+        self.fault = None;
+        let read = match file.read_at(target, part.start) {
+            Ok(read) => read,
+            Err(error) => {
+                self.fault = Some(error);
+                read_pages(file, target, part.start)
+            }
+        };
+        self.held = BLOCK_BYTES_MAX..BLOCK_BYTES_MAX + read.min(length);
+    }
+}
+
+/// Page by page: those that cannot be read are zeros. Returns what there was up to the end of the file.
+fn read_pages(file: &dyn SegmentFile, target: &mut [u8], offset: u64) -> usize {
+    let mut done = 0;
+    for page in target.chunks_mut(PAGE_BYTES) {
+        done += file.read_at(page, offset + done as u64).unwrap_or_else(|_| {
+            page.fill(0);
+            page.len()
+        });
+        if !done.is_multiple_of(PAGE_BYTES) {
+            break;
+        }
+    }
+    done
+}
+
+/// Reads files ahead. Keeps its memory, 24 MiB once a file is larger than a chunk, from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct ReadAhead {
+    chunks: Vec<Chunk>,
+}
+
+impl ReadAhead {
+    /// Hands `part` of a file to `each`, piece by piece and in order. What the device does not give is zeros.
+    ///
+    /// # Errors
+    /// The kernel's, where threads cannot be had.
+    pub(super) fn read(
+        &mut self,
+        file: &dyn SegmentFile,
+        part: Range<u64>,
+        mut each: impl FnMut(&mut Chunk),
+    ) -> io::Result<()> {
+        let chunks = part.end.saturating_sub(part.start).div_ceil(CHUNK_BYTES as u64);
+        let part_of = move |number: u64| {
+            let from = part.start + number * CHUNK_BYTES as u64;
+            from..part.end.min(from + CHUNK_BYTES as u64)
+        };
+        if chunks <= 1 {
+            let mut chunk = self.chunks.pop().unwrap_or_default();
+            (0..chunks).for_each(|number| {
+                chunk.fill(file, part_of(number));
+                each(&mut chunk);
+            });
+            self.chunks.push(chunk);
+            return Ok(());
+        }
+        thread::scope(|scope| {
+            let mut lines = Vec::new();
+            for first in 0..READERS as u64 {
+                let (line, ends) = Line::new([(); 2].map(|()| self.chunks.pop().unwrap_or_default()));
+                let part_of = &part_of;
+                let work = move || {
+                    let numbers = (first..chunks).step_by(READERS);
+                    numbers.map(part_of).try_for_each(|part| ends.fill(file, part));
+                    ends.empty
+                };
+                let reader = thread::Builder::new().name("tapeline-ahead".into()).spawn_scoped(scope, work)?;
+                lines.push((line, reader));
+            }
+            for (_, (line, _)) in (0..chunks).zip(lines.iter().cycle()) {
+                let Ok(mut chunk) = line.filled.recv() else { break };
+                each(&mut chunk);
+                let _ = line.empty.send(chunk);
+            }
+            for (line, reader) in lines {
+                drop(line);
+                self.chunks.extend(reader.join().iter().flat_map(|empty| empty.try_iter()));
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The chunks of one reader: two, of which it fills one while the other is looked at.
+struct Line {
+    filled: Receiver<Chunk>,
+    empty: Sender<Chunk>,
+}
+
+/// The reader's ends.
+struct Ends {
+    filled: SyncSender<Chunk>,
+    empty: Receiver<Chunk>,
+}
+
+impl Line {
+    fn new(chunks: [Chunk; 2]) -> (Self, Ends) {
+        let (to_empty, empty) = channel();
+        let (to_filled, filled) = sync_channel(1);
+        for chunk in chunks {
+            let _ = to_empty.send(chunk);
+        }
+        (Self { filled, empty: to_empty }, Ends { filled: to_filled, empty })
+    }
+}
+
+impl Ends {
+    /// `None` once nobody looks any more.
+    fn fill(&self, file: &dyn SegmentFile, part: Range<u64>) -> Option<()> {
+        let mut chunk = self.empty.recv().ok()?;
+        chunk.fill(file, part);
+        self.filled.send(chunk).ok()
+    }
+}
