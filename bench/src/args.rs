@@ -34,7 +34,7 @@ pub(crate) enum Scenario {
     Latency(LatencyArgs),
     /// Histograms of ingest, deliver and durable latencies under a chosen load, as files and a page
     Histogram(HistogramArgs),
-    /// Scan of sealed segments: mapped, freshly mapped, cold
+    /// Scan of sealed segments: mapped, freshly mapped, cold, verified
     Replay(ReplayArgs),
     /// Time to open a log after kill -9, against the size of its active segment
     Recover(RecoverArgs),

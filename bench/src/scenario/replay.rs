@@ -2,14 +2,14 @@
 //!
 //! States: `cold`, the page cache dropped and the log opened anew; `mapped`, the same mappings once more; `fresh`, the
 //! log opened anew with the page cache warm. A block is checksummed once in the life of a mapping: `checksum` says
-//! whether that happened in the pass or is remembered from the one before. Limits: memory read, the device read. And
-//! `verify`, which reads from the device past the page cache.
+//! whether that happened in the pass or is remembered from the one before; `verify`, everything checked, read from the
+//! device past the page cache by several threads. Limits: memory read, the device read.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tapeline::{Durability, LogFiles, LogView, Sequence, kinds};
+use tapeline::{Durability, LogFiles, LogView, Sequence, Verification, kinds};
 use tapeline_storage::read::{LogReader, Step};
 
 use crate::args::ReplayArgs;
@@ -78,24 +78,30 @@ pub(crate) fn run(args: &ReplayArgs, output: &mut Output) -> Outcome<()> {
 
 /// Every block read from the device and checked, as `tapeline verify` does it, beside the device in the same round.
 fn verify(args: &ReplayArgs, log: &Path, output: &mut Output) -> Outcome<()> {
-    let (mut rates, mut ratios, mut events) = (Vec::new(), Vec::new(), 0);
+    let (mut passes, mut ratios) = (Vec::new(), Vec::new());
     for _ in 0..args.common.rounds {
         let device = device_rate(log)?;
         drop_caches(log)?;
         let opened = open(log)?;
         let start = Instant::now();
-        let verification = opened.verify(|_| {});
-        let rate = verification.bytes as f64 / start.elapsed().as_secs_f64();
-        if let Some(damage) = verification.damage.first() {
+        let Verification { events, bytes, damage, .. } = opened.verify(|_| {});
+        let seconds = start.elapsed().as_secs_f64();
+        if let Some(damage) = damage.first() {
             return Err(damage.to_string().into());
         }
-        events = verification.events;
-        rates.push(rate);
-        ratios.push(rate / device);
+        passes.push((events as f64 / seconds, bytes as f64 / seconds));
+        ratios.push(bytes as f64 / seconds / device);
     }
-    let report = Report::new("verify").param("mib", args.mib).param("rounds", args.common.rounds);
-    let report = report.figure("log_bytes_per_second", median(&rates)).figure("events", events as f64);
-    output.emit(&report.ratio("to_device", median(&ratios)))?;
+    let report = Report::new("replay")
+        .param("state", "verify")
+        .param("checksum", "computed")
+        .param("payload", args.common.payload)
+        .param("mib", args.mib)
+        .param("rounds", args.common.rounds)
+        .figure("events_per_second", median_of(&passes, |pass| pass.0))
+        .figure("log_bytes_per_second", median_of(&passes, |pass| pass.1))
+        .ratio("to_device", median(&ratios));
+    output.emit(&report)?;
     Ok(())
 }
 

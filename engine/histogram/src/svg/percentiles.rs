@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::axis::{Scale, Tick};
-use super::picture::{LEFT, Picture, Place, RIGHT, TOP, cut};
+use super::picture::{CHARACTER, LEFT, Picture, Place, RIGHT, TOP, cut};
 use super::style::LINES;
 use crate::counts::Counts;
 use crate::report::{Report, Series};
@@ -11,9 +11,6 @@ use crate::unit::{Unit, grouped};
 
 /// A point nearer than this to the last is left out.
 const NEAR: f64 = 0.4;
-
-/// Width of a character of a label, about.
-const CHARACTER: f64 = 6.6;
 
 /// One line.
 struct Line {

@@ -14,6 +14,9 @@ pub(super) const RIGHT: f64 = WIDTH - 24.0;
 pub(super) const TOP: f64 = 74.0;
 pub(super) const BOTTOM: f64 = HEIGHT - 50.0;
 
+/// Width of a character of a label, about.
+pub(super) const CHARACTER: f64 = 6.6;
+
 /// A picture.
 #[derive(Debug)]
 pub(crate) struct Picture {
@@ -56,7 +59,9 @@ impl Picture {
     pub(super) fn axes(&mut self, x: &[Tick], x_says: &str, y: &Scale, y_says: &str) {
         for Tick { at, label } in x {
             self.put(format_args!("<path class=\"rule\" d=\"M{at:.1} {TOP}V{BOTTOM}\"/>"));
-            self.text(Place::middle(*at, BOTTOM + 17.0), "", label);
+            // A label stays within the picture.
+            let last = WIDTH - label.chars().count() as f64 * CHARACTER / 2.0;
+            self.text(Place::middle(at.min(last), BOTTOM + 17.0), "", label);
         }
         for Tick { at, label } in y.ticks() {
             self.put(format_args!("<path class=\"rule\" d=\"M{LEFT} {at:.1}H{RIGHT}\"/>"));

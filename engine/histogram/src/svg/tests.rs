@@ -2,7 +2,7 @@
 
 use super::axis::Scale;
 use super::percentiles::percentiles;
-use super::picture::{BOTTOM, LEFT, RIGHT, TOP};
+use super::picture::{BOTTOM, CHARACTER, LEFT, RIGHT, TOP, WIDTH};
 use super::{compared, heat_map};
 use crate::report::{Group, Report, Series, Slice};
 use crate::{Counts, Unit, histogram};
@@ -61,6 +61,16 @@ fn durations_are_compared_where_there_are_two() {
     let report = |series: &[Series]| Report { series: series.to_vec(), ..Report::default() };
     assert!(compared(&report(&[series(&[1]), series(&[])])).is_none());
     assert_well_formed(&compared(&report(&[series(&[1]), series(&[5000])])).expect("two").inline());
+}
+
+#[test]
+fn labels_below_stay_within_the_picture() {
+    let many: Vec<u64> = (0..1_000_000).collect();
+    let picture = percentiles(&series(&many)).inline();
+    let (before, _) = picture.split_once("99.9999%</text>").expect("the last label");
+    let (_, text) = before.rsplit_once("<text x=\"").expect("its place");
+    let middle: f64 = text.split('"').next().and_then(|x| x.parse().ok()).expect("a number");
+    assert!(middle + 3.9 * CHARACTER <= WIDTH, "{middle}");
 }
 
 #[test]
