@@ -31,7 +31,7 @@ pub fn plot(counts: &Counts, unit: Unit, width: usize) -> String {
         let at = steps.partition_point(|step| *step <= highest_of(value) as f64);
         rows[at.saturating_sub(1)] += count;
     }
-    let names: Vec<String> = steps.iter().map(|step| unit.text(*step)).collect();
+    let names = unit.texts(&steps);
     let numbers: Vec<String> = rows.iter().map(|count| grouped(*count)).collect();
     let name_width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let number_width = numbers.iter().map(String::len).max().unwrap_or(0);

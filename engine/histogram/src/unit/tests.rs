@@ -32,3 +32,11 @@ fn values_have_three_digits_and_a_unit_of_their_size() {
 fn counts_are_grouped_by_thousands() {
     assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
 }
+
+#[test]
+fn values_that_are_near_have_the_digits_that_tell_them_apart() {
+    let texts = |values: &[f64]| Unit::Nanoseconds.texts(values);
+    assert_eq!(texts(&[150.2e6, 150.4e6, 151e6]), ["150.2 ms", "150.4 ms", "151 ms"]);
+    assert_eq!(texts(&[1e6, 2e6]), ["1 ms", "2 ms"]);
+    assert_eq!(texts(&[5.0, 5.0]), ["5 ns", "5 ns"]);
+}
