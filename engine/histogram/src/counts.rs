@@ -7,6 +7,7 @@
 mod tests;
 
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
 /// Smallest value that differs from 0.
 pub const LOWEST: u64 = 1;
@@ -152,7 +153,7 @@ impl From<&Histogram<u64>> for Counts {
 }
 
 /// The numbers that reports give of a distribution, in its unit. All 0 where nothing was recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Summary {
     /// Values.
     pub count: u64,
@@ -167,8 +168,10 @@ pub struct Summary {
     /// 99 of 100.
     pub p99: u64,
     /// 999 of 1,000.
+    #[serde(rename = "p99.9")]
     pub p99_9: u64,
     /// 9,999 of 10,000.
+    #[serde(rename = "p99.99")]
     pub p99_99: u64,
     /// The largest.
     pub max: u64,

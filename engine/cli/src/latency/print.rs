@@ -25,17 +25,8 @@ struct Line<'a> {
     end_ns: Option<u64>,
     measure: &'static str,
     unit: &'static str,
-    count: u64,
-    min: u64,
-    mean: f64,
-    p50: u64,
-    p90: u64,
-    p99: u64,
-    #[serde(rename = "p99.9")]
-    p99_9: u64,
-    #[serde(rename = "p99.99")]
-    p99_99: u64,
-    max: u64,
+    #[serde(flatten)]
+    summary: Summary,
 }
 
 /// What a slice is called, and when it is.
@@ -73,10 +64,9 @@ fn part(out: &mut impl Write, place: Place<'_>, part: &Part) -> io::Result<()> {
 
 fn line(out: &mut impl Write, place: Place<'_>, measure: &'static str, unit: Unit, counts: &Counts) -> io::Result<()> {
     let Place { by, label: slice, window } = place;
-    let Summary { count, min, mean, p50, p90, p99, p99_9, p99_99, max } = counts.summary();
     let (start_ns, end_ns) = window.unzip();
     let (by, unit) = (by.map(By::name), unit.name());
-    let line = Line { by, slice, start_ns, end_ns, measure, unit, count, min, mean, p50, p90, p99, p99_9, p99_99, max };
+    let line = Line { by, slice, start_ns, end_ns, measure, unit, summary: counts.summary() };
     output::json(out, &line)
 }
 

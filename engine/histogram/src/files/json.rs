@@ -53,24 +53,14 @@ struct Group<'a> {
 /// The numbers of a distribution, and its buckets.
 #[derive(Debug, Serialize)]
 struct Values {
-    count: u64,
-    min: u64,
-    mean: f64,
-    p50: u64,
-    p90: u64,
-    p99: u64,
-    #[serde(rename = "p99.9")]
-    p99_9: u64,
-    #[serde(rename = "p99.99")]
-    p99_99: u64,
-    max: u64,
+    #[serde(flatten)]
+    summary: Summary,
     buckets: Vec<(u64, u64)>,
 }
 
 impl From<&Counts> for Values {
     fn from(counts: &Counts) -> Self {
-        let Summary { count, min, mean, p50, p90, p99, p99_9, p99_99, max } = counts.summary();
-        Self { count, min, mean, p50, p90, p99, p99_9, p99_99, max, buckets: counts.buckets().to_vec() }
+        Self { summary: counts.summary(), buckets: counts.buckets().to_vec() }
     }
 }
 
