@@ -161,6 +161,9 @@ pub trait SegmentFile: Debug + Send + Sync {
         self.read_at(buffer, offset)
     }
 
+    /// Says that `part` will be read with [`SegmentFile::read_settled`], so that it is fetched meanwhile. Waits for nothing.
+    fn expect_settled(&self, _part: Range<u64>) {}
+
     /// Writes all of `bytes` (whole pages) at `offset` (a multiple of a page), durably.
     ///
     /// # Errors

@@ -500,6 +500,17 @@ pub(in crate::device) fn files_are_read_up_to_their_end(harness: Harness) {
     assert_eq!(read(&*file, 3 * PAGE, 4 * PAGE_BYTES).len(), 2 * PAGE_BYTES);
     assert_eq!(read(&*file, 5 * PAGE, PAGE_BYTES), []);
     assert_eq!(read(&*file, 50 * PAGE, PAGE_BYTES), []);
+    let settled = |file: &dyn SegmentFile, offset| {
+        let mut buffer = vec![1; PAGE_BYTES];
+        let read = file.read_settled(&mut buffer, offset).unwrap();
+        buffer[..read].to_vec()
+    };
+    let reader = harness.directory.open("file", true).unwrap();
+    // Also what is not there may be expected.
+    for expected in [0..PAGE, 4 * PAGE..5 * PAGE, 4 * PAGE..90 * PAGE, 70 * PAGE..71 * PAGE, 0..0] {
+        reader.expect_settled(expected);
+        assert_eq!((settled(&*reader, 4 * PAGE), settled(&*reader, 5 * PAGE)), (vec![0; PAGE_BYTES], vec![]));
+    }
 }
 
 pub(in crate::device) fn files_are_written_and_read_in_unaligned_memory(harness: Harness) {

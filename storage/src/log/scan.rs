@@ -219,8 +219,8 @@ pub(crate) fn begin_segment(
 ) -> Result<Option<(Arc<Segment>, Footer)>, OpenError> {
     let scanner = Scanner { directory, log_id, shard, read_only: true };
     let opened = match name {
-        SPARE_NAME => scanner.open(name, false).map(|opened| scanner.used_spare(opened)),
-        name => scanner.open_segment(name.to_owned(), false).map(Some),
+        SPARE_NAME => scanner.open(name, false).and_then(|file| scanner.used_spare(file)),
+        name => scanner.open(name, false).and_then(|file| scanner.open_segment(name.to_owned(), file).map(Some)),
     };
     let found = match opened {
         Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
@@ -230,6 +230,23 @@ pub(crate) fn begin_segment(
         let totals = Footer::of_empty(header.epoch, header.base_sequence, header_crc);
         (Segment::new(header, file, totals.data_end, totals.end_sequence, Vec::new()), totals)
     }))
+}
+
+/// A file whose first page has not been read.
+struct Unread {
+    file: Arc<dyn SegmentFile>,
+    length: u64,
+    is_settled: bool,
+}
+
+impl Unread {
+    fn read(self) -> io::Result<Opened> {
+        let Self { file, length, is_settled } = self;
+        let mut page = vec![0; PAGE_BYTES];
+        let read = if is_settled { file.read_settled(&mut page, 0)? } else { file.read_at(&mut page, 0)? };
+        page.truncate(read);
+        Ok(Opened { file, page, length })
+    }
 }
 
 /// A file and its first page.
@@ -266,22 +283,27 @@ impl Scanner<'_> {
         let mut files = Vec::new();
         // The one that is written, if any is: the rest has come to rest.
         let last = names.iter().filter(|name| Segment::base_of_name(name).is_some()).max().cloned();
-        for name in names {
-            if name == SPARE_NAME {
-                files.extend(self.open_spare()?);
-            } else if name.ends_with(".seg") {
-                let is_settled = last.as_ref() != Some(&name);
-                files.push(self.open_segment(name, is_settled)?);
+        // All are opened before the first is read, so that the device gets what they are asked for together.
+        let mut opened = Vec::new();
+        for name in names.into_iter().filter(|name| name.ends_with(".seg")) {
+            let is_settled = name != SPARE_NAME && last.as_ref() != Some(&name);
+            let file = self.open(&name, is_settled)?;
+            opened.push((name, file));
+        }
+        for (name, file) in opened {
+            match name == SPARE_NAME {
+                true => files.extend(self.open_spare(file.read().map_err(OpenError::io("read", self.path(&name)))?)?),
+                false => files.push(self.open_segment(name, file)?),
             }
         }
         Ok(files)
     }
 
-    fn open_segment(&self, name: String, is_settled: bool) -> Result<OpenFile, OpenError> {
+    fn open_segment(&self, name: String, file: Unread) -> Result<OpenFile, OpenError> {
         let Some(base) = Segment::base_of_name(&name) else {
             return Err(OpenError::ForeignName { path: self.path(&name) });
         };
-        let Opened { file, page, length } = self.open(&name, is_settled)?;
+        let Opened { file, page, length } = file.read().map_err(OpenError::io("read", self.path(&name)))?;
         let path = self.path(&name);
         let (header, header_crc) =
             SegmentHeader::decode(&page).map_err(|source| OpenError::Header { path: path.clone(), source })?;
@@ -295,8 +317,7 @@ impl Scanner<'_> {
     }
 
     /// A spare counts as a segment if its header says so: the crash came between its header and its name.
-    fn open_spare(&self) -> Result<Option<OpenFile>, OpenError> {
-        let Opened { file, page, length } = self.open(SPARE_NAME, false)?;
+    fn open_spare(&self, Opened { file, page, length }: Opened) -> Result<Option<OpenFile>, OpenError> {
         let path = self.path(SPARE_NAME);
         match SegmentHeader::decode(&page) {
             Ok((header, header_crc)) if (header.log_id, header.shard) == (self.log_id, self.shard) => {
@@ -313,10 +334,11 @@ impl Scanner<'_> {
     }
 
     /// A spare whose header says that it is one of this log's segments.
-    fn used_spare(&self, Opened { file, page, length }: Opened) -> Option<OpenFile> {
-        let (header, header_crc) = SegmentHeader::decode(&page).ok()?;
+    fn used_spare(&self, file: Unread) -> Result<Option<OpenFile>, OpenError> {
+        let Opened { file, page, length } = file.read().map_err(OpenError::io("read", self.path(SPARE_NAME)))?;
+        let Ok((header, header_crc)) = SegmentHeader::decode(&page) else { return Ok(None) };
         let is_own = (header.log_id, header.shard) == (self.log_id, self.shard);
-        is_own.then(|| OpenFile { name: SPARE_NAME.into(), file, header, header_crc, length })
+        Ok(is_own.then(|| OpenFile { name: SPARE_NAME.into(), file, header, header_crc, length }))
     }
 
     fn is_acknowledged_spare(&self, file: &Arc<dyn SegmentFile>, length: u64) -> io::Result<bool> {
@@ -327,14 +349,15 @@ impl Scanner<'_> {
         }
     }
 
-    fn open(&self, name: &str, is_settled: bool) -> Result<Opened, OpenError> {
+    /// Opens a file. What is settled may come out of the page cache, and is asked for ahead.
+    fn open(&self, name: &str, is_settled: bool) -> Result<Unread, OpenError> {
         let file = self.directory.open(name, self.read_only).map_err(OpenError::io("open", self.path(name)))?;
         let length = file.length().map_err(OpenError::io("look at", self.path(name)))?;
-        let mut page = vec![0; PAGE_BYTES];
-        let read = if is_settled { file.read_settled(&mut page, 0) } else { file.read_at(&mut page, 0) };
-        let read = read.map_err(OpenError::io("read", self.path(name)))?;
-        page.truncate(read);
-        Ok(Opened { file, page, length })
+        if is_settled {
+            file.expect_settled(0..PAGE);
+            file.expect_settled(length.saturating_sub(PAGE)..length);
+        }
+        Ok(Unread { file, length, is_settled })
     }
 
     /// Files that are to become segments.

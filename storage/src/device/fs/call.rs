@@ -7,6 +7,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr;
 
@@ -106,8 +107,20 @@ pub(super) fn allocate(file: &File, length: u64) -> io::Result<()> {
 
 /// Drops the file's clean pages from the page cache.
 pub(super) fn drop_cache(file: &File) -> io::Result<()> {
+    advise(file, 0, 0, libc::POSIX_FADV_DONTNEED)
+}
+
+/// Begins to bring a part of the file into the page cache.
+pub(super) fn fetch(file: &File, part: Range<u64>) -> io::Result<()> {
+    let too_far = |_| io::Error::from_raw_os_error(libc::EFBIG);
+    let (from, length) =
+        (part.start.try_into().map_err(too_far)?, (part.end - part.start).try_into().map_err(too_far)?);
+    advise(file, from, length, libc::POSIX_FADV_WILLNEED)
+}
+
+fn advise(file: &File, from: libc::off_t, length: libc::off_t, advice: c_int) -> io::Result<()> {
     // SAFETY: no pointers are involved.
-    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), from, length, advice) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }

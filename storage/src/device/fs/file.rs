@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -173,6 +174,13 @@ impl SegmentFile for FsFile {
             // Another thread has made it direct meanwhile.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.read_at(buffer, offset),
             read => read,
+        }
+    }
+
+    fn expect_settled(&self, part: Range<u64>) {
+        if !self.is_direct() {
+            // Without it the reading takes longer.
+            let _ = call::fetch(&self.file, part);
         }
     }
 

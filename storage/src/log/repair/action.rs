@@ -218,11 +218,10 @@ impl Planning {
     fn rewrite(&mut self, file: String, found: &FoundBlocks) -> Sequence {
         let place = found.blocks.damage.first();
         let reason = place.map_or_else(String::new, |place| format!("offset {}: {}", place.offset, place.reason));
-        // Unless it is sealed, what lies behind the last acknowledged event stays as uncertain as it was.
-        let kept: Vec<_> = found.blocks.stretches.clone();
-        self.actions.push(RepairAction::Rewrite { file, kept: kept.clone(), reason });
+        let kept = found.blocks.stretches.clone();
+        self.actions.push(RepairAction::Rewrite { file, kept, reason });
         let mut end = found.header.base_sequence;
-        for stretch in kept {
+        for stretch in &found.blocks.stretches {
             if stretch.first > end {
                 self.lose(end, stretch.first);
             }
