@@ -66,6 +66,12 @@ pub enum PageError {
         /// Bytes that were there.
         found: usize,
     },
+    /// More bytes than such a file has.
+    #[error("more than {most} bytes")]
+    Long {
+        /// Bytes that it has at most.
+        most: usize,
+    },
     /// Not a page of this kind.
     #[error("magic is {found:02x?}, expected {expected:02x?}")]
     Magic {

@@ -188,11 +188,13 @@ impl LogDirectory {
     /// # Errors
     /// [`DirectoryError`].
     pub fn eras(&self) -> Result<Eras, DirectoryError> {
-        let file = self.path.join(ERAS);
-        match fs::read_small_file(&self.path, ERAS, ERAS_BYTES_MAX) {
-            Ok(bytes) => Eras::decode(&bytes).map_err(|source| DirectoryError::Eras { path: file, source }),
+        match read_page(&self.path, ERAS, ERAS_BYTES_MAX, Eras::decode) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Eras::default()),
-            Err(error) => Err(DirectoryError::io("read", &file)(error)),
+            read => {
+                let path = self.path.join(ERAS);
+                let read = read.map_err(DirectoryError::io("read", &path))?;
+                read.map_err(|source| DirectoryError::Eras { path, source })
+            }
         }
     }
 
@@ -239,8 +241,21 @@ pub(super) fn write_meta(path: &Path, meta: &Meta) -> Result<(), DirectoryError>
 
 pub(super) fn read_meta(path: &Path) -> Result<Meta, DirectoryError> {
     let file = path.join(META);
-    let bytes = fs::read_small_file(path, META, 2 * META_BYTES).map_err(DirectoryError::io("read", &file))?;
-    Meta::decode(&bytes).map_err(|source| DirectoryError::Meta { path: file, source })
+    let read = read_page(path, META, 2 * META_BYTES, Meta::decode).map_err(DirectoryError::io("read", &file))?;
+    read.map_err(|source| DirectoryError::Meta { path: file, source })
+}
+
+/// Reads a file of at most so many bytes, and what they say.
+fn read_page<T>(
+    path: &Path,
+    name: &str,
+    most: usize,
+    decode: impl FnOnce(&[u8]) -> Result<T, PageError>,
+) -> io::Result<Result<T, PageError>> {
+    match fs::read_small_file(path, name, most) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Err(PageError::Long { most })),
+        read => read.map(|bytes| decode(&bytes)),
+    }
 }
 
 /// A log begins in an empty directory, or in one where its own creation was interrupted.

@@ -1,5 +1,6 @@
 //! What follows from a survey. Looks at nothing else.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use super::super::Segment;
@@ -129,8 +130,11 @@ pub(super) fn plan(survey: &ShardSurvey) -> Vec<RepairAction> {
             Content::Spare => {}
         }
     }
-    // Of several with the same base the one under its own name counts.
-    segments.sort_by_key(|(name, found)| (found.header.base_sequence, !has_own_name(name, found)));
+    // Of several with the same base the one that holds most counts, and of copies the one under its own name.
+    segments.sort_by_key(|(name, found)| {
+        let held = (found.blocks.events, found.footer.is_some(), has_own_name(name, found));
+        (found.header.base_sequence, Reverse(held))
+    });
     Planning { gaps, durable: durable_of(&segments), actions }.run(&segments)
 }
 
@@ -155,8 +159,15 @@ struct Planning {
 impl Planning {
     fn run(mut self, segments: &[(&str, &FoundBlocks)]) -> Vec<RepairAction> {
         let mut end = self.gaps.trimmed();
+        let mut before: Option<(&str, Sequence)> = None;
         for (name, found) in segments {
             let base = found.header.base_sequence;
+            if let Some((kept, _)) = before.filter(|(_, of_kept)| *of_kept == base) {
+                let reason = format!("starts at sequence {base} like {kept}, which holds as much or more");
+                self.actions.push(RepairAction::SetAside { file: (*name).to_owned(), reason });
+                continue;
+            }
+            before = Some((name, base));
             if base < self.gaps.trimmed() {
                 // Trimming was interrupted; opening the log removes it.
                 continue;
@@ -192,6 +203,10 @@ impl Planning {
         let base = found.header.base_sequence;
         let intact = found.blocks.stretches.first().filter(|first| first.first == base).map_or(base, |first| first.end);
         let is_acknowledged = found.footer.is_some() || self.durable > intact;
+        let file = match name == SPARE_NAME || has_own_name(name, found) {
+            true => file,
+            false => self.rename(file, base),
+        };
         if !found.blocks.damage.is_empty()
             && is_acknowledged
             && intact < found.end().max(self.durable)
@@ -199,13 +214,18 @@ impl Planning {
         {
             return self.rewrite(file, found);
         }
-        if name != SPARE_NAME && !has_own_name(name, found) {
-            self.actions.push(RepairAction::Rename { file, to: Segment::file_name(base) });
-        } else if found.has_bad_index {
+        if found.has_bad_index {
             self.actions.push(RepairAction::Reindex { file });
         }
         // Without a footer what is intact ends at the first damage: opening the log cuts it there.
         found.footer.map_or(intact, |footer| footer.end_sequence)
+    }
+
+    /// Returns the name that the segment has then.
+    fn rename(&mut self, file: String, base: Sequence) -> String {
+        let to = Segment::file_name(base);
+        self.actions.push(RepairAction::Rename { file, to: to.clone() });
+        to
     }
 
     /// Whether damage took something, and is not only the blank or torn rest of a segment that is written.

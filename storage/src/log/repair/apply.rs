@@ -40,8 +40,20 @@ pub fn repair_shard(
     if repair.lose(&mut known, actions)? {
         gaps::write(directory, log_id, shard, &mut known).map_err(repair.failed("write", gaps::GAPS_NAME))?;
     }
+    // Files that go first: their names may be what others are to have.
     for action in actions {
-        repair.act(action)?;
+        if let RepairAction::SetAside { file, .. } = action {
+            repair.aside(file)?;
+        }
+    }
+    repair.rename(actions)?;
+    for action in actions {
+        match action {
+            RepairAction::Rewrite { file, kept, .. } => repair.rewrite(file, kept)?,
+            RepairAction::Reindex { file } => repair.reindex(file)?,
+            // Done before, or not a shard's.
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -56,13 +68,29 @@ impl Repair<'_> {
         OpenError::io(operation, format!("{}/{name}", self.directory.path()))
     }
 
-    fn act(&mut self, action: &RepairAction) -> Result<(), OpenError> {
-        match action {
-            RepairAction::SetAside { file, .. } => self.aside(file),
-            RepairAction::Rename { file, to } => self.directory.rename(file, to).map_err(self.failed("rename", file)),
-            RepairAction::Rewrite { file, kept, .. } => self.rewrite(file, kept),
-            RepairAction::Reindex { file } => self.reindex(file),
-            // Done before, or not a shard's.
+    /// By way of names that no segment has: two may have each other's. An interrupted repair has left such
+    /// names; their headers say what they are.
+    fn rename(&self, actions: &[RepairAction]) -> Result<(), OpenError> {
+        let renamed = || {
+            actions.iter().filter_map(|action| match action {
+                RepairAction::Rename { file, to } => Some((file, to, format!("renamed-{to}"))),
+                _ => None,
+            })
+        };
+        for (file, _, between) in renamed().filter(|(file, _, between)| *file != between) {
+            self.directory.rename(file, &between).map_err(self.failed("rename", file))?;
+        }
+        for (_, to, between) in renamed() {
+            self.vacate(to)?;
+            self.directory.rename(&between, to).map_err(self.failed("rename", &between))?;
+        }
+        Ok(())
+    }
+
+    /// Sets aside the file of this name, if there is one.
+    fn vacate(&self, name: &str) -> Result<(), OpenError> {
+        match set_aside(self.directory, name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed("set aside", name)(error)),
             _ => Ok(()),
         }
     }
@@ -95,6 +123,9 @@ impl Repair<'_> {
         for stretch in kept.iter().rev() {
             let name = Segment::file_name(stretch.first);
             self.write(&source, stretch).map_err(self.failed("write", &name))?;
+            if name != file {
+                self.vacate(&name)?;
+            }
             self.directory.replace(REPAIR_NAME, &name).map_err(self.failed("name", &name))?;
         }
         match kept.first().is_some_and(|first| Segment::file_name(first.first) == file) {

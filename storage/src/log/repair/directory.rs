@@ -83,7 +83,6 @@ fn reason_to_replace(error: &DirectoryError) -> Option<String> {
         DirectoryError::Meta { source: PageError::Version { .. }, .. } => None,
         DirectoryError::Meta { source, .. } => Some(source.to_string()),
         DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Some("it is missing".into()),
-        DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::InvalidData => Some(source.to_string()),
         _ => None,
     }
 }

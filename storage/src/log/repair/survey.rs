@@ -3,7 +3,7 @@
 use super::super::roll::SPARE_NAME;
 use super::super::scan::read_footer;
 use super::super::survey::{SegmentSurvey, Surveyor, check_index};
-use super::super::{OpenError, Segment, gaps};
+use super::super::{OpenError, gaps};
 use crate::device::Directory;
 use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, PageError, SegmentHeader, Sequence};
 
@@ -114,9 +114,6 @@ fn content(
     };
     if (header.log_id, header.shard) != owner {
         return Ok(Content::Foreign(format!("belongs to log {}, shard {}", header.log_id, header.shard)));
-    }
-    if name != SPARE_NAME && Segment::base_of_name(name).is_none() {
-        return Ok(Content::Foreign(format!("not a segment name; holds sequences from {}", header.base_sequence)));
     }
     let footer = read_footer(&file, &header, length).map_err(OpenError::io("read", path()))?.map(|(footer, _)| footer);
     let end = footer.map_or(length, |footer| footer.data_end);

@@ -49,8 +49,25 @@ fn blocks(disk: &SimDisk) -> Vec<Block> {
     blocks
 }
 
+/// Gives two files each other's names.
+fn swap(disk: &SimDisk, one: &str, other: &str) {
+    if one != other {
+        disk.copy_file(DIRECTORY, one, "between");
+        disk.remove_file(DIRECTORY, one);
+        disk.copy_file(DIRECTORY, other, one);
+        disk.remove_file(DIRECTORY, other);
+        disk.copy_file(DIRECTORY, "between", other);
+        disk.remove_file(DIRECTORY, "between");
+    }
+}
+
 /// Does harm, and returns the events that were in what was harmed, and whether there are copies, which may hold them.
 fn harm(disk: &SimDisk, random: &mut Random) -> (BTreeSet<u64>, bool) {
+    if random.chance(3000) {
+        let names = segments(disk);
+        let mut any = || names[random.below(names.len() as u64) as usize].clone();
+        swap(disk, &any(), &any());
+    }
     let blocks = blocks(disk);
     let (mut lost, mut has_copies) = (BTreeSet::new(), false);
     for _ in 0..1 + random.below(4) {
