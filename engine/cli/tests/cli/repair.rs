@@ -102,7 +102,10 @@ fn meta_file_and_eras_are_made_anew() {
     assert!(scratch.path("log/meta.aside").exists() && scratch.path("log/eras.aside").exists());
     let after = json(&done(&["info", &log, "--json"])).remove(0);
     assert_eq!((&before["log"], &before["events"]), (&after["log"], &after["events"]));
-    // Missing altogether, and the directory of a shard as well.
+    // A version that no segment has.
+    harm(&scratch.path("log/meta"), 13);
+    done(&["repair", &log, "--apply"]);
+    // Missing altogether.
     fs::remove_file(scratch.path("log/meta")).expect("removed");
     done(&["repair", &log, "--apply"]);
     assert_eq!(json(&done(&["info", &log, "--json"])).remove(0)["log"], before["log"]);

@@ -135,7 +135,15 @@ pub(super) fn plan(survey: &ShardSurvey) -> Vec<RepairAction> {
         let held = (found.blocks.events, found.footer.is_some(), has_own_name(name, found));
         (found.header.base_sequence, Reverse(held))
     });
-    Planning { gaps, durable: durable_of(&segments), actions }.run(&segments)
+    let mut actions = Planning { gaps, durable: durable_of(&segments), actions }.run(&segments);
+    // As they are done: what is set aside makes room for names.
+    actions.sort_by_key(|action| match action {
+        RepairAction::ReplaceGaps { .. } => 0,
+        RepairAction::SetAside { .. } => 1,
+        RepairAction::Rename { .. } => 2,
+        _ => 3,
+    });
+    actions
 }
 
 fn has_own_name(name: &str, found: &FoundBlocks) -> bool {

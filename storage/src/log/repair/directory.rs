@@ -23,7 +23,7 @@ impl LogDirectory {
             Ok(meta) => meta,
             Err(error) => {
                 let Some(reason) = reason_to_replace(&error) else { return Err(error) };
-                let Some(meta) = meta_of_segments(path)? else { return Err(error) };
+                let Told { meta: Some(meta), is_newer: false } = meta_of_segments(path)? else { return Err(error) };
                 actions.push(RepairAction::ReplaceMeta { reason, log_id: meta.log_id, shards: meta.shards });
                 meta
             }
@@ -80,28 +80,36 @@ impl LogDirectory {
 /// Why a meta file is to be replaced; `None` if it is not.
 fn reason_to_replace(error: &DirectoryError) -> Option<String> {
     match error {
-        DirectoryError::Meta { source: PageError::Version { .. }, .. } => None,
         DirectoryError::Meta { source, .. } => Some(source.to_string()),
         DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Some("it is missing".into()),
         _ => None,
     }
 }
 
-/// What the segments say of their log: the one that most of them belong to.
-fn meta_of_segments(path: &Path) -> Result<Option<Meta>, DirectoryError> {
+/// What the segments say of their log.
+struct Told {
+    /// Of the log that most of them belong to.
+    meta: Option<Meta>,
+    /// One of them has a newer format.
+    is_newer: bool,
+}
+
+fn meta_of_segments(path: &Path) -> Result<Told, DirectoryError> {
     let mut logs: BTreeMap<LogId, (u64, u64)> = BTreeMap::new();
-    let mut shards = 0;
+    let (mut shards, mut is_newer) = (0, false);
     for shard in shards_of(path)? {
         shards = shards.max(shard.saturating_add(1));
         let path = shard_path(path, shard);
         for header in headers(&path).map_err(DirectoryError::io("read", &path))? {
+            is_newer |= matches!(header, Err(PageError::Version { .. }));
+            let Ok(header) = header else { continue };
             let (segments, created) = logs.entry(header.log_id).or_insert((0, u64::MAX));
             *segments += 1;
             *created = header.created.min(*created);
         }
     }
     let most = logs.into_iter().max_by_key(|(_, (segments, _))| *segments);
-    Ok(most.map(|(log_id, (_, created))| Meta { log_id, shards, created }))
+    Ok(Told { meta: most.map(|(log_id, (_, created))| Meta { log_id, shards, created }), is_newer })
 }
 
 fn shards_of(path: &Path) -> Result<Vec<u16>, DirectoryError> {
@@ -114,13 +122,13 @@ fn shards_of(path: &Path) -> Result<Vec<u16>, DirectoryError> {
     Ok(shards)
 }
 
-fn headers(path: &Path) -> io::Result<Vec<SegmentHeader>> {
+fn headers(path: &Path) -> io::Result<Vec<Result<SegmentHeader, PageError>>> {
     let directory = FsDirectory::open(path, WriteMode::Direct)?;
     let mut headers = Vec::new();
     for name in directory.list()?.into_iter().filter(|name| name.ends_with(".seg")) {
         let mut page = [0; PAGE_BYTES];
         let read = directory.open(&name, true)?.read_at(&mut page, 0)?;
-        headers.extend(SegmentHeader::decode(&page[..read]).map(|(header, _)| header));
+        headers.push(SegmentHeader::decode(&page[..read]).map(|(header, _)| header));
     }
     Ok(headers)
 }
