@@ -177,7 +177,8 @@ impl Planning {
             }
             before = Some((name, base));
             if base < self.gaps.trimmed() {
-                // Trimming was interrupted; opening the log removes it.
+                // Trimming was interrupted.
+                self.leave(name, found);
                 continue;
             }
             if base < end {
@@ -187,8 +188,9 @@ impl Planning {
             }
             if base > end && !self.gaps.is_lost(end, base) {
                 if end > Sequence::ZERO && self.durable <= end {
-                    // Nothing behind a torn end was acknowledged; opening the log removes it.
-                    break;
+                    // Nothing behind a torn end was acknowledged.
+                    self.leave(name, found);
+                    continue;
                 }
                 self.lose(end, base);
             }
@@ -199,6 +201,14 @@ impl Planning {
             self.lose(end, self.durable);
         }
         self.actions
+    }
+
+    /// Opening the log removes the file, but for one whose name it does not know as its own.
+    fn leave(&mut self, name: &str, found: &FoundBlocks) {
+        if name != SPARE_NAME && !has_own_name(name, found) {
+            let reason = format!("holds sequences from {}, of which the log needs none", found.header.base_sequence);
+            self.actions.push(RepairAction::SetAside { file: name.to_owned(), reason });
+        }
     }
 
     fn lose(&mut self, from: Sequence, to: Sequence) {

@@ -204,6 +204,23 @@ fn repair_that_is_interrupted_is_begun_again_and_loses_nothing() {
 }
 
 #[test]
+fn copy_of_what_was_trimmed_is_set_aside() {
+    let disk = log(3, true);
+    let names = segments(&disk);
+    disk.copy_file(DIRECTORY, &names[0], "kept");
+    let mut machine = Machine::start(&disk, 4).expect("opens");
+    let cut = machine.view().segments()[1].base();
+    machine.log.trim(cut);
+    machine.settle();
+    machine.close();
+    // Somebody puts back a copy of what was trimmed.
+    disk.rename_file(DIRECTORY, "kept", "backup.seg");
+    let actions = repair(&disk, 5);
+    assert!(matches!(&actions[..], [RepairAction::SetAside { file, .. }] if file == "backup.seg"), "{actions:?}");
+    Machine::start(&disk, 6).expect("opens").close();
+}
+
+#[test]
 fn damaged_gaps_and_indexes_are_made_anew() {
     let disk = log(5, true);
     let mut machine = Machine::start(&disk, 6).expect("opens");
