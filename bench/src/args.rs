@@ -36,6 +36,8 @@ pub(crate) enum Scenario {
     Histogram(HistogramArgs),
     /// Scan of sealed segments: mapped, freshly mapped, cold, verified
     Replay(ReplayArgs),
+    /// Replay as its users have it: the program's JSON lines, and events at their pace
+    Play(PlayArgs),
     /// Time to open a log after kill -9, against the size of its active segment
     Recover(RecoverArgs),
     /// One session found among very many, all of them listed, indexes built beside ingest
@@ -74,6 +76,7 @@ impl Scenario {
             Self::Latency(args) => args.common.dir.as_deref(),
             Self::Histogram(args) => args.dir.as_deref(),
             Self::Replay(args) => args.common.dir.as_deref(),
+            Self::Play(args) => args.common.dir.as_deref(),
             Self::Recover(args) => args.common.dir.as_deref(),
             Self::Sessions(args) => args.common.dir.as_deref(),
             Self::SessionsFinder(args) => Some(&args.dir),
@@ -226,6 +229,19 @@ pub(crate) struct DeliverArgs {
     /// What an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Durable)]
     pub(crate) durability: Level,
+}
+
+/// Options of `play`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PlayArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Events that are written as JSON lines
+    #[arg(long, default_value_t = 1_500_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) events: u64,
+    /// Seconds of the stream that is replayed at its pace
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
 }
 
 /// Options of `poll`.

@@ -48,6 +48,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Scenario::Replay(args) => scenario::replay::run(args, &mut output),
         Scenario::Recover(args) => scenario::recover::run(args, &mut output),
         Scenario::Deliver(args) => scenario::deliver::run(args, &mut output),
+        Scenario::Play(args) => scenario::play::run(args, &mut output),
         Scenario::Poll(args) => scenario::poll::run(args, &mut output),
         Scenario::Filter(args) => scenario::filter::run(args, &mut output),
         Scenario::Fanout(args) => scenario::fanout::run(args, &mut output),

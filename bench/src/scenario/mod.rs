@@ -10,6 +10,7 @@ pub(crate) mod latency;
 pub(crate) mod overload;
 #[cfg(feature = "peers")]
 pub(crate) mod peers;
+pub(crate) mod play;
 pub(crate) mod poll;
 pub(crate) mod recover;
 pub(crate) mod replay;

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use tapeline::{LogId, SessionId, StoredEvent, kinds};
@@ -10,6 +11,9 @@ use super::payload::Form;
 use crate::output;
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+/// Sessions whose text is remembered.
+const SESSIONS_MAX: usize = 4096;
 
 /// Writes lines. What they have in common from one to the next is written once.
 #[derive(Debug)]
@@ -20,12 +24,13 @@ pub(super) struct Lines {
     log: Option<(LogId, String)>,
     /// A second since 1970, and its text up to the fraction.
     second: Option<(u64, String)>,
-    session: Option<(SessionId, String)>,
+    /// Whether a session had a name, and what its lines say of it.
+    sessions: HashMap<SessionId, (bool, String)>,
 }
 
 impl Lines {
     pub(super) fn new(has_id: bool) -> Self {
-        Self { has_id, buffer: Vec::new(), log: None, second: None, session: None }
+        Self { has_id, buffer: Vec::new(), log: None, second: None, sessions: HashMap::new() }
     }
 
     /// Writes the event's line; `name` is that of its session.
@@ -83,14 +88,16 @@ impl Lines {
     }
 
     fn session(&mut self, session: SessionId, name: Option<&str>) -> io::Result<()> {
-        let known = self.session.as_ref().filter(|(known, _)| *known == session && name.is_some());
-        if known.is_none() {
-            let name = serde_json::to_string(&name)?;
-            self.session = Some((session, format!("\",\"session\":{name},\"session_id\":\"{session}\",\"kind\":\"")));
-        }
-        if let Some((_, text)) = &self.session {
+        if let Some((_, text)) = self.sessions.get(&session).filter(|(is_named, _)| *is_named == name.is_some()) {
             self.buffer.extend_from_slice(text.as_bytes());
+            return Ok(());
         }
+        let text = format!("\",\"session\":{},\"session_id\":\"{session}\",\"kind\":\"", serde_json::to_string(&name)?);
+        self.buffer.extend_from_slice(text.as_bytes());
+        if self.sessions.len() >= SESSIONS_MAX {
+            self.sessions.clear();
+        }
+        self.sessions.insert(session, (name.is_some(), text));
         Ok(())
     }
 
