@@ -1,7 +1,7 @@
 //! Retention: how long a log keeps its events.
 //!
-//! Reading order: [`RetentionPolicy`] (what is to be kept), `plan` (which segments go, and why), `apply` (how they go), `keeper` (the thread that
-//! looks once a second).
+//! Reading order: [`RetentionPolicy`] (what is to be kept), `plan` (which segments go, and why), `apply` (how they go),
+//! `keeper` (the thread that looks once a second).
 
 mod apply;
 mod keeper;
