@@ -24,6 +24,8 @@ mod scaling;
 mod shard;
 mod shard_task;
 mod stats;
+#[cfg(test)]
+mod testing;
 mod timestamp;
 
 pub use batch::{Batch, BatchConfig, MAX_BATCH_SIZE_LIMIT};

@@ -1,7 +1,5 @@
 //! A lane that gives up its oldest records keeps its newest, counts what goes, and mixes nothing.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::tests::{Random, check, write};
 use super::*;
 
@@ -95,9 +93,7 @@ fn a_batch_that_is_not_published_is_not_given_up() {
 
 #[test]
 fn random_sizes_and_paces_lose_nothing_uncounted() {
-    let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    println!("seed {seed}");
-    let mut random = Random(seed);
+    let mut random = Random(crate::testing::seed());
     for _ in 0..20 {
         let (mut writer, mut reader) = evicting();
         let (mut written, mut read, mut next) = (0u64, 0u64, 0u64);

@@ -1,7 +1,6 @@
 //! A lane loses nothing, repeats nothing, mixes nothing, and stays within its memory.
 
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::reader::Run;
 use super::writer::LaneFull;
@@ -18,11 +17,8 @@ fn small() -> (LaneWriter, LaneReader) {
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    /// Seeded by the clock; prints the seed.
     fn new() -> Self {
-        let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        println!("seed {seed}");
-        Self(seed)
+        Self(crate::testing::seed())
     }
 
     pub(super) fn below(&mut self, limit: usize) -> usize {

@@ -1,6 +1,6 @@
 //! Every setting of a policy changes a decision, and noise around a threshold changes nothing twice.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::metrics::{Meter, Reading, SAMPLES};
 use super::scaler::Scaler;
@@ -139,9 +139,7 @@ fn nothing_changes_in_the_cooldown() {
 
 #[test]
 fn noise_around_the_thresholds_does_not_make_it_flap() {
-    let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
-    println!("seed {seed}");
-    let mut state = seed;
+    let mut state = crate::testing::seed();
     let mut noise = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f64 / (1u64 << 24) as f64

@@ -49,7 +49,7 @@ fn cut_power(is_cached: bool) {
     let rounds = number("TAPELINE_POWER_CUTS").unwrap_or(5);
     let now = || SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64;
     let mut random = Random { seed: number("TAPELINE_SEED").unwrap_or_else(now), drawn: 0 };
-    println!("seed {}", random.seed);
+    println!("TAPELINE_SEED={}", random.seed);
     let mut disk = Disk::new();
     let mut ledger = Ledger::default();
     for round in 0..rounds {

@@ -1,7 +1,5 @@
 //! Typed payloads: what was put in is read where it lies, and nothing else passes for it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use futures_lite::future::block_on;
 use rkyv::{Archive, Serialize};
 use tapeline::{
@@ -9,7 +7,7 @@ use tapeline::{
     kinds, rkyv,
 };
 
-use crate::scratch::{Scratch, open};
+use crate::scratch::{Scratch, open, seed};
 
 #[derive(Archive, Serialize, Clone)]
 #[rkyv(crate = rkyv)]
@@ -116,9 +114,7 @@ fn another_type_and_no_type_are_refused() {
 
 #[test]
 fn forged_payloads_are_errors_and_never_more() {
-    let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_nanos() as u64;
-    println!("seed {seed}");
-    let mut state = seed;
+    let mut state = seed();
     let mut random = move |below: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below

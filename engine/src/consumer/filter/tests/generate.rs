@@ -1,18 +1,13 @@
 //! Random values, payloads and filters.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::*;
 
 /// SplitMix64.
 pub(super) struct Random(u64);
 
 impl Random {
-    /// Seeded by the clock; prints the seed.
     pub(super) fn new() -> Self {
-        let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        println!("seed {seed}");
-        Self(seed)
+        Self(crate::testing::seed())
     }
 
     pub(super) fn below(&mut self, limit: usize) -> usize {
@@ -47,6 +42,9 @@ pub(super) fn numbers() -> Vec<Value> {
         json!(1e19),
         json!(9_007_199_254_740_993u64),
         json!(9_007_199_254_740_992.0),
+        json!(1e-19),
+        json!(-5e-324),
+        json!(1e300),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! Any filter says of any payload what the plain meaning of its terms says of the parsed value.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use super::generate::{Random, filter, numbers, spell, value};
@@ -59,7 +60,7 @@ fn field_expected(test: &Test, found: Option<&Value>) -> bool {
         Test::Order(relation, value) => {
             let order = match (found, value) {
                 (Some(Value::String(found)), Value::String(value)) => Some(found.cmp(value)),
-                (Some(Value::Number(found)), Value::Number(value)) => Some(halves(found).cmp(&halves(value))),
+                (Some(Value::Number(found)), Value::Number(value)) => Some(compared(found, value)),
                 _ => None,
             };
             order.is_some_and(|order| match relation {
@@ -72,9 +73,22 @@ fn field_expected(test: &Test, found: Option<&Value>) -> bool {
     }
 }
 
-/// Twice the number: whole for all numbers used here.
-fn halves(number: &serde_json::Number) -> i128 {
-    number.as_i128().map_or_else(|| (number.as_f64().unwrap() * 2.0) as i128, |whole| whole * 2)
+/// The order of two numbers as they stand, without rounding.
+fn compared(one: &serde_json::Number, other: &serde_json::Number) -> Ordering {
+    let fraction = |number: &serde_json::Number| number.as_f64().unwrap();
+    match (one.as_i128(), other.as_i128()) {
+        (Some(one), Some(other)) => one.cmp(&other),
+        (Some(one), None) => compared_to_whole(fraction(other), one).reverse(),
+        (None, Some(other)) => compared_to_whole(fraction(one), other),
+        (None, None) => fraction(one).partial_cmp(&fraction(other)).unwrap(),
+    }
+}
+
+/// The order of a number and a whole one. The cast is exact below 2^127, far above the whole numbers of JSON, and saturates
+/// beyond.
+fn compared_to_whole(number: f64, whole: i128) -> Ordering {
+    let floor = number.floor();
+    (floor as i128).cmp(&whole).then((number - floor).partial_cmp(&0.0).unwrap())
 }
 
 /// Bytes that may be JSON or not.
