@@ -1,4 +1,4 @@
-//! Batches: what an adapter is handed, and how large they become.
+//! Batches: events of one shard that are handed out together, and how many make one.
 
 use std::time::Duration;
 

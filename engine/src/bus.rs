@@ -178,7 +178,7 @@ impl EventBus {
         Subscription::new(Arc::clone(&self.parts), &request)
     }
 
-    /// As [`EventBus::subscribe`], in batches as [`EventBusConfig::batch`] says: what an adapter is handed.
+    /// As [`EventBus::subscribe`], in batches as [`EventBusConfig::batch`] says.
     ///
     /// # Errors
     /// As [`EventBus::subscribe`].

@@ -74,7 +74,7 @@ pub enum Driver {
     Auto,
     /// A ring per shard; opening fails where it cannot run.
     Uring,
-    /// `pwritev2` on the shard's thread.
+    /// `pwrite` or `pwritev2` on the shard's thread.
     Blocking,
 }
 
@@ -151,7 +151,7 @@ pub struct EventBusConfig {
     pub backpressure_mode: BackpressureMode,
     /// Most bytes of memory that the bus takes for lanes and blocks. Default 1 GiB. A lane beyond it is refused.
     pub memory_budget: usize,
-    /// How many events make a block of the log, and a batch for an adapter.
+    /// How many events make a block of the log, and a batch of [`EventBus::batches`](crate::EventBus::batches).
     pub batch: BatchConfig,
     /// When more or fewer shards take events. Default: never.
     pub scaling: Option<ScalingPolicy>,

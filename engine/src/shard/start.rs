@@ -133,7 +133,7 @@ fn device(driver: Driver, mode: WriteMode, notes: &mut Vec<String>) -> Result<Bo
             Err(error) => format!("io_uring: {error}"),
         },
         // Buffered writes through a ring go to worker threads and reach a tenth of the speed.
-        (WriteMode::Buffered, _) => "level page-cache writes through pwritev2".to_owned(),
+        (WriteMode::Buffered, _) => "level page-cache writes through pwrite".to_owned(),
         (WriteMode::BufferedSync, _) => "the file system refuses O_DIRECT: pwritev2 with RWF_DSYNC".to_owned(),
     };
     if driver == Driver::Uring {

@@ -1,6 +1,7 @@
 //! The bell that ends a shard's nap: an eventfd.
 //!
-//! Rung by those who wait for a shard (poll, flush, subscribe), never by ingest.
+//! Rung by threads that wait for a shard (poll, flush, subscribe), and by a producer when it first meets the shard or finds
+//! its lane full; never by an event that has room.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
