@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use event_listener::{Event, EventListener};
 use tapeline_storage::device::Doorbell;
 use tapeline_storage::format::Sequence;
-use tapeline_storage::log::{Cut, LogView, Poison};
+use tapeline_storage::log::{Cut, LogView, Poison, Watermarks};
 
 use super::TaskSeed;
 use super::lanes::{LaneStats, LaneTotals, Lanes};
@@ -164,11 +164,12 @@ impl ShardControl {
 
     pub(crate) fn stats(&self) -> ShardStats {
         let ShardReport { host, device, core, notes, cuts } = self.report.clone();
+        let Watermarks { durable, appended, .. } = self.view.watermarks();
         ShardStats {
             shard_id: self.id,
             is_active: self.is_active(),
-            events_appended: self.view.appended().get(),
-            events_durable: self.view.durable().get(),
+            events_appended: appended.get(),
+            events_durable: durable.get(),
             is_full: self.view.is_full(),
             poison: self.view.poison().cloned(),
             host,
@@ -281,9 +282,8 @@ impl ShardControl {
 
     /// Records appended and durable since the bus was opened.
     pub(crate) fn progress(&self) -> (u64, u64) {
-        // Durable first: it never passes what is appended.
-        let durable = self.view.durable().since(self.opened_at);
-        (self.view.appended().since(self.opened_at), durable)
+        let Watermarks { durable, appended, .. } = self.view.watermarks();
+        (appended.since(self.opened_at), durable.since(self.opened_at))
     }
 
     /// The barrier behind everything published to this shard before the call.

@@ -181,11 +181,15 @@ impl<B: Background> Shard<B> {
             }
         }
         self.log.publish(|block| self.followers.announce(block));
-        // What readers cannot see yet is still the lane's.
-        if self.log.view().appended() == self.log.next_sequence() {
+        self.release();
+        drained
+    }
+
+    /// Gives the room of what was taken back to the producers. What readers cannot see yet is still the lane's.
+    fn release(&mut self) {
+        if self.log.is_published() {
             self.slots.iter_mut().for_each(LaneSlot::release);
         }
-        drained
     }
 
     /// Tells each lane how far its events are durable, and drops lanes whose producers are gone and served.
@@ -324,6 +328,8 @@ impl<B: Background> Shard<B> {
         }
         // The outcome is in the view, where those who wait look.
         let _ = self.log.close(self.control.doorbell(), &mut clock);
+        // What was published at the very end is readable to those who wait for that, whatever became of its durability.
+        self.release();
         self.acknowledge();
     }
 }

@@ -20,3 +20,4 @@ mod scratch;
 mod subscribe;
 mod tasks;
 mod typed;
+mod watermarks;

@@ -31,6 +31,10 @@ pub struct Log {
 }
 
 impl Log {
+    /// Naps of a millisecond that a closing log waits for a reader that has the tail locked. Readers have it for less than
+    /// a microsecond, unless their thread loses its core meanwhile.
+    const UNLISTED_NAPS_MAX: u32 = 5_000;
+
     /// A log without files: its blocks are the store, and the oldest goes when the budget is used up.
     pub fn in_memory(options: &LogOptions) -> Self {
         let view = LogView::new(
@@ -94,6 +98,9 @@ impl Log {
     /// A poisoned log takes nothing.
     pub fn append(&mut self, records: &[u8], lengths: &[u16], now: u64) -> (usize, usize) {
         let (mut taken, mut bytes) = (0, 0);
+        if self.poison().is_some() {
+            return (taken, bytes);
+        }
         while taken < lengths.len() {
             let (block_bytes, events_max) = (self.block_bytes, self.events_max());
             let Some(open) = self.open_block(now) else { break };
@@ -114,34 +121,47 @@ impl Log {
 
     /// Lets readers see what was appended. `announce` is given each block that was begun since the last time, before
     /// anything in it can be seen to be there.
-    pub fn publish(&mut self, mut announce: impl FnMut(&Arc<BlockMemory>)) {
+    ///
+    /// While a reader has the tail locked, blocks that the tail does not list yet stay invisible until the next call.
+    pub fn publish(&mut self, announce: impl FnMut(&Arc<BlockMemory>)) {
         if self.view.appended() == self.next {
             return;
         }
         if let Some(open) = &self.open {
             open.writer.publish();
         }
-        if !self.unlisted.is_empty() {
-            // A reader has the tail locked: what is appended becomes visible a turn later.
-            let Some(mut tail) = self.view.try_tail() else { return };
-            for block in self.unlisted.drain(..) {
-                announce(&block);
-                tail.push_back(block);
-            }
-        }
-        self.view.set_appended(self.next);
+        self.list(announce);
+        let listed = self.unlisted.front().map_or(self.next, |block| block.first_sequence());
+        self.view.set_appended(listed);
         if self.pipeline.is_none() {
-            self.view.set_durable(self.next);
+            self.view.set_durable(listed);
         }
     }
 
-    /// Commits what is due, submits, reaps, and moves the durable watermark. `wanted`: somebody waits for durability.
-    /// Returns whether anything moved.
+    /// Lists the blocks that were begun in the view's tail, unless a reader has it locked at this moment.
+    fn list(&mut self, mut announce: impl FnMut(&Arc<BlockMemory>)) {
+        if self.unlisted.is_empty() {
+            return;
+        }
+        let Some(mut tail) = self.view.try_tail() else { return };
+        for block in self.unlisted.drain(..) {
+            announce(&block);
+            tail.push_back(block);
+        }
+    }
+
+    /// Whether readers see everything that was appended.
+    pub fn is_published(&self) -> bool {
+        self.view.appended() == self.next
+    }
+
+    /// Commits what is due and published, submits, reaps, and moves the durable watermark. `wanted`: somebody waits for
+    /// durability. Returns whether anything moved.
     pub fn turn(&mut self, now: u64, wanted: bool) -> bool {
-        if self.pipeline.is_none() || self.poison().is_some() {
+        let reaped = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.reap(&self.view, now));
+        if self.poison().is_some() {
             return false;
         }
-        let reaped = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.reap(&self.view, now));
         if self.is_due(now, wanted) {
             self.rotate(now);
         }
@@ -149,14 +169,15 @@ impl Log {
         reaped || submitted
     }
 
-    /// Whether everything appended is durable and nothing is on its way.
+    /// Whether everything appended is readable and durable, and nothing is on its way.
     pub fn is_idle(&self) -> bool {
-        self.view.durable() == self.next && self.pipeline.as_ref().is_none_or(Pipeline::is_idle)
+        self.is_published() && self.view.durable() == self.next && self.pipeline.as_ref().is_none_or(Pipeline::is_idle)
     }
 
-    /// When the open block is due, in the clock of `now`.
+    /// When the open block is due, in the clock of `now`. `None` also where none will be committed: a poisoned log must not
+    /// keep its shard awake.
     pub fn commit_due(&self) -> Option<u64> {
-        self.pipeline.as_ref()?;
+        self.pipeline.as_ref().filter(|_| self.poison().is_none())?;
         self.open.as_ref().map(|open| open.opened_at.saturating_add(self.batch.options().delay_ns))
     }
 
@@ -201,32 +222,45 @@ impl Log {
         }
     }
 
-    /// Commits everything, waits for it, seals the active segment, and gives segments their indexes for as long as
-    /// [`LogOptions::CLOSE_TIDYING_NS`]. Blocks.
+    /// Publishes and commits everything, waits for it, seals the active segment, and gives segments their indexes for as
+    /// long as [`LogOptions::CLOSE_TIDYING_NS`]. Blocks.
     ///
     /// # Errors
     /// The poison, or an error in words if the disk is full: then what was not durable stays so, and recovery finds
     /// what reached the disk.
     pub fn close(&mut self, doorbell: &Doorbell, mut clock: impl FnMut() -> u64) -> Result<(), Poison> {
+        let mut unlisted_naps = 0;
         self.publish(|_| {});
-        while !self.is_idle() && self.poison().is_none() {
+        while !self.is_idle() && (self.poison().is_none() || !self.is_published()) {
             let now = clock();
             self.publish(|_| {});
             let moved = self.turn(now, true);
             match self.next_chore() {
                 Some(chore) => self.chore_done(chore.run(), now),
                 None if moved => {}
-                None => self.wait(doorbell, Duration::from_millis(1)),
+                None => {
+                    self.wait(doorbell, Duration::from_millis(1));
+                    unlisted_naps += u32::from(!self.is_published());
+                }
             }
             if self.view.is_full() {
-                let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-                self.view.set_poison("close", "the end of the log".into(), &full);
+                self.end("close", &std::io::ErrorKind::StorageFull.into());
+            }
+            if unlisted_naps > Self::UNLISTED_NAPS_MAX {
+                let stuck = "a reader does not let go of the list of recent blocks";
+                self.end("close", &std::io::Error::new(std::io::ErrorKind::TimedOut, stuck));
+                break;
             }
         }
         if let Some(pipeline) = &mut self.pipeline {
             pipeline.close(&self.view, clock);
         }
         self.poison().cloned().map_or(Ok(()), Err)
+    }
+
+    /// Ends the log with an error that is no segment's.
+    fn end(&self, operation: &'static str, error: &std::io::Error) {
+        self.view.set_poison(operation, "the end of the log".into(), error);
     }
 
     fn is_due(&self, now: u64, wanted: bool) -> bool {
@@ -250,9 +284,6 @@ impl Log {
 
     fn open_block(&mut self, now: u64) -> Option<&mut OpenBlock> {
         if self.open.is_none() {
-            if self.poison().is_some() {
-                return None;
-            }
             let (mut writer, tail_start) = self.pool.acquire(&self.view, self.view.durable())?;
             if let (Some(start), None) = (tail_start, &self.pipeline) {
                 self.view.set_trimmed(start);
@@ -314,6 +345,11 @@ impl OpenBlock {
             checksum.update(self.writer.appended(self.summed, self.writer.records_bytes()));
             self.summed = self.writer.records_bytes();
         }
+    }
+
+    /// Sequence after the last record.
+    pub(super) fn end_sequence(&self) -> Sequence {
+        self.writer.memory().first_sequence().plus(self.writer.count() as u64)
     }
 
     /// Bytes that the block takes on disk.

@@ -51,4 +51,4 @@ pub use segment::{BlockPlace, Segment};
 pub use span::{Grain, Span};
 pub use survey::{DamagedPlace, SegmentSurvey, Stretch, Surveyor};
 pub use trim::trim_at_rest;
-pub use view::{LogView, Poison};
+pub use view::{LogView, Poison, Watermarks};

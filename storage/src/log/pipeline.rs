@@ -112,6 +112,8 @@ impl Pipeline {
     }
 
     /// Takes completions and advances the watermark over the completed prefix. Returns whether anything completed.
+    ///
+    /// Completions of a poisoned log are taken and change nothing: a device that has any to hand out does not sleep.
     pub(super) fn reap(&mut self, view: &LogView, now: u64) -> bool {
         if self.flight.is_empty() {
             return false;
@@ -132,6 +134,7 @@ impl Pipeline {
     fn land(&mut self, view: &LogView, completion: Completion, now: u64) {
         let Completion { write, result } = completion;
         match result {
+            _ if view.poison().is_some() => {}
             Ok(()) => {
                 let at = (write.token - self.first_token) as usize;
                 if let Some(entry) = self.flight.get_mut(at) {
@@ -178,7 +181,10 @@ impl Pipeline {
         let mut submitted = false;
         self.roller.look_ahead(&self.active, now);
         while self.flight.len() < self.device.depth() && self.refused.is_empty() {
-            let Some(bytes) = self.waiting.front().map(OpenBlock::block_bytes) else { break };
+            // Readers find below `appended` whatever is durable: what they cannot see yet is not written.
+            let is_readable = |block: &&OpenBlock| block.end_sequence() <= view.appended();
+            let Some(block) = self.waiting.front().filter(is_readable) else { break };
+            let bytes = block.block_bytes();
             if self.active.room() < bytes as u64 {
                 // The header of the new segment takes a place of its own.
                 if !self.roll(view, now) {

@@ -12,3 +12,4 @@ mod runs;
 mod sealing;
 mod survey;
 mod trimming;
+mod watermarks;

@@ -32,6 +32,17 @@ pub struct Poison {
     pub durable: Sequence,
 }
 
+/// How far a log has come: exclusive upper sequences, of which none passes the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Watermarks {
+    /// Gone up to here.
+    pub trimmed: Sequence,
+    /// Acknowledged at the log's level up to here.
+    pub durable: Sequence,
+    /// Readable up to here.
+    pub appended: Sequence,
+}
+
 /// Shared, read-only face of one shard's log.
 #[derive(Debug)]
 pub struct LogView {
@@ -101,6 +112,13 @@ impl LogView {
     pub fn trimmed(&self) -> Sequence {
         // SYNC: pairs with the Release store in set_trimmed.
         Sequence::new(self.trimmed.load(Ordering::Acquire))
+    }
+
+    /// The watermarks of one moment: trimmed <= durable <= appended.
+    pub fn watermarks(&self) -> Watermarks {
+        // Each rises, and the later one is raised first: looked at in this order, none is seen to pass the next.
+        let (trimmed, durable) = (self.trimmed(), self.durable());
+        Watermarks { trimmed, durable, appended: self.appended() }
     }
 
     /// Blocks acknowledged since the log was opened, and the nanoseconds that they took from their first event on, all
@@ -218,14 +236,14 @@ impl LogView {
     }
 
     pub(crate) fn set_appended(&self, appended: Sequence) {
-        debug_assert!(appended.get() >= self.durable.load(Ordering::Relaxed));
+        assert!(appended.get() >= self.durable.load(Ordering::Relaxed), "what is durable is readable");
         // SYNC: pairs with the Acquire load in appended().
         self.appended.store(appended.get(), Ordering::Release);
     }
 
     pub(crate) fn set_durable(&self, durable: Sequence) {
-        debug_assert!(durable.get() <= self.appended.load(Ordering::Relaxed));
-        debug_assert!(durable.get() >= self.durable.load(Ordering::Relaxed));
+        assert!(durable.get() <= self.appended.load(Ordering::Relaxed), "what is durable is readable");
+        assert!(durable.get() >= self.durable.load(Ordering::Relaxed), "what is durable stays so");
         // SYNC: pairs with the Acquire load in durable().
         self.durable.store(durable.get(), Ordering::Release);
     }
@@ -239,7 +257,7 @@ impl LogView {
     }
 
     pub(crate) fn set_trimmed(&self, trimmed: Sequence) {
-        debug_assert!(trimmed.get() <= self.durable.load(Ordering::Relaxed));
+        assert!(trimmed.get() <= self.durable.load(Ordering::Relaxed), "what is trimmed was durable");
         // SYNC: pairs with the Acquire load in trimmed().
         self.trimmed.store(trimmed.get(), Ordering::Release);
     }

@@ -211,7 +211,7 @@ impl FollowedShard {
         let Some(&first) = bases.first() else { return };
         let segments = self.view.segments();
         for (gone, next) in segments.iter().zip(segments.iter().skip(1)).take_while(|(gone, _)| gone.base() < first) {
-            self.view.set_trimmed(next.base());
+            self.view.set_trimmed(next.base().min(self.view.durable()));
             self.view.remove_segment(gone.base());
             self.settling.forget(gone);
         }
