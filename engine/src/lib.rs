@@ -5,6 +5,8 @@ mod budget;
 mod bus;
 mod config;
 mod consumer;
+#[cfg(test)]
+mod documentation;
 mod error;
 mod event;
 mod feed;
