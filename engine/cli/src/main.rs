@@ -22,6 +22,7 @@ mod select;
 mod show;
 mod signal;
 mod size;
+mod sse;
 mod stats;
 mod tail;
 mod trim;

@@ -21,6 +21,7 @@ use super::Sink;
 use crate::exit::{Exit, Failure};
 use crate::form::Printer;
 use crate::select::Selection;
+use crate::sse;
 
 /// The open streams. One file each, for as long as the export lasts.
 pub(super) struct Chunks {
@@ -101,13 +102,11 @@ impl Stream {
     }
 
     fn take(&mut self, event: &StoredEvent) -> io::Result<()> {
-        if let Some(data) = chunk_in(&event.raw) {
-            self.is_done |= data == Data::Done;
-            return match data {
-                Data::Chunk(chunk) => self.send(chunk),
-                // All that are there are written as one, at the end.
-                Data::Done => Ok(()),
-            };
+        if let Some(mut frames) = sse::frames_of_payload(&event.raw) {
+            return frames.try_for_each(|frame| frame.data.map_or(Ok(()), |data| self.pass(&data).map(drop)));
+        }
+        if str::from_utf8(&event.raw).is_ok_and(|text| chunk_in(text).is_some()) {
+            return self.pass(&String::from_utf8_lossy(&event.raw)).map(drop);
         }
         let text = String::from_utf8_lossy(&event.raw);
         let object = serde_json::from_str::<Value>(&text).ok().filter(Value::is_object);
@@ -152,6 +151,17 @@ impl Stream {
         }
     }
 
+    /// Passes on what is a chunk already. Whether it was one.
+    fn pass(&mut self, data: &str) -> io::Result<bool> {
+        match chunk_in(data) {
+            Some(Data::Chunk(chunk)) => self.send(chunk)?,
+            // All that are there are written as one, at the end.
+            Some(Data::Done) => self.is_done = true,
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
     /// Sends a chunk of this delta; the first says whose words these are.
     fn make(&mut self, event: &StoredEvent, delta: &Value) -> io::Result<()> {
         if !std::mem::replace(&mut self.is_made, true) {
@@ -192,14 +202,9 @@ enum Data<'a> {
     Done,
 }
 
-/// The chunk in a payload: the payload itself, or the data of the one server-sent event that it is.
-fn chunk_in(payload: &[u8]) -> Option<Data<'_>> {
-    let text = str::from_utf8(payload).ok()?.trim();
-    let data = match text.strip_prefix("data:") {
-        Some(data) if !data.contains(['\n', '\r']) => data.trim(),
-        Some(_) => return None,
-        None => text,
-    };
+/// The chunk in the data of a frame, or in a payload that is no frame.
+fn chunk_in(data: &str) -> Option<Data<'_>> {
+    let data = data.trim();
     if data == "[DONE]" {
         return Some(Data::Done);
     }

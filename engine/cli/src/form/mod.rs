@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tapeline::{SessionId, StoredEvent, kinds};
 
 use self::line::Lines;
+use self::sse::Frames;
 use crate::output;
 
 /// What is printed of an event.
@@ -21,7 +22,7 @@ pub(crate) enum OutputFormat {
     Raw,
     /// One JSON object a line, with all that is known of the event
     Jsonl,
-    /// Server-sent events; payloads that are some already stand as they are
+    /// Server-sent events; those that were recorded as such stand as they are
     Sse,
     /// One line to read: time, session, kind, payload
     Text,
@@ -31,7 +32,13 @@ pub(crate) enum OutputFormat {
 #[derive(Debug, Deserialize)]
 struct Opening {
     name: Option<String>,
+    /// What its events are cut from, where it matters to readers.
+    #[serde(default)]
+    format: Option<String>,
 }
+
+/// The `format` of a session that is a stream of server-sent events, as it came.
+pub(crate) const RECORDED_SSE: &str = "sse";
 
 /// Prints events, and learns the names of sessions from the events that open them.
 #[derive(Debug)]
@@ -39,12 +46,13 @@ pub(crate) struct Printer {
     format: OutputFormat,
     names: HashMap<SessionId, String>,
     lines: Lines,
+    frames: Frames,
 }
 
 impl Printer {
     /// A printer of one form.
     pub(crate) fn new(format: OutputFormat) -> Self {
-        Self { format, names: HashMap::new(), lines: Lines::new(true) }
+        Self { format, names: HashMap::new(), lines: Lines::new(true), frames: Frames::default() }
     }
 
     /// Prints one event. Events about sessions, which the bus itself writes, are printed as `jsonl` only.
@@ -58,7 +66,7 @@ impl Printer {
         match self.format {
             OutputFormat::Raw => out.write_all(&event.raw),
             OutputFormat::Jsonl => self.lines.write(out, event, self.names.get(&event.session).map(String::as_str)),
-            OutputFormat::Sse => sse::write(out, event),
+            OutputFormat::Sse => self.frames.write(out, event),
             OutputFormat::Text => self.text(out, event),
         }
     }
@@ -93,8 +101,9 @@ impl Printer {
     /// Learns the name of a session from an event that opens it.
     pub(crate) fn learn(&mut self, event: &StoredEvent) {
         // Any producer may write an event of this kind: one that names no session is none of this printer's business.
-        if let Ok(Opening { name: Some(name) }) = serde_json::from_slice(&event.raw) {
+        if let Ok(Opening { name: Some(name), format }) = serde_json::from_slice(&event.raw) {
             self.names.insert(event.session, name);
+            self.frames.open(event.session, format.as_deref() == Some(RECORDED_SSE));
         }
     }
 

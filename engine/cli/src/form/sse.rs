@@ -1,44 +1,58 @@
 //! An event as server-sent events have it.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tapeline::{StoredEvent, kinds};
+use tapeline::{SessionId, StoredEvent, kinds};
+
+use crate::sse::{self, Stream};
+
+/// Writes events as frames.
+///
+/// What `record --format sse` stored stands as it was recorded, so that a client gets the same events of it. A frame
+/// that was stored in parts is put together again; one that was broken off is left out, as clients drop it. Of other
+/// events, one that looks like whole frames stands as it is.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    /// The streams that were recorded as server-sent events, by session.
+    recorded: HashMap<SessionId, Stream>,
+}
+
+impl Frames {
+    /// What follows in the session is the beginning of such a stream, or of something else.
+    pub(super) fn open(&mut self, session: SessionId, is_recorded: bool) {
+        match is_recorded {
+            true => drop(self.recorded.insert(session, Stream::default())),
+            false => drop(self.recorded.remove(&session)),
+        }
+    }
+
+    /// Writes an event.
+    pub(super) fn write(&mut self, out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
+        match self.recorded.get_mut(&event.session) {
+            Some(stream) if event.kind == kinds::UNSPECIFIED => stream.push(&event.raw, |frame| out.write_all(frame)),
+            _ if sse::is_frames(&event.raw) => out.write_all(&event.raw),
+            _ => wrap(out, event),
+        }
+    }
+}
 
 /// Writes the event as a frame: its shard and sequence as `id`, its kind as `event`, each line of its payload as `data`.
-///
-/// A payload that is a frame already, as `record --format sse` stores them, stands as it is. One that is no UTF-8 is encoded
-/// in base64, behind a comment that says so.
-pub(super) fn write(out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
-    let text = str::from_utf8(&event.raw).ok();
-    if text.is_some_and(is_frame) {
-        return out.write_all(&event.raw);
-    }
+/// A payload that is no UTF-8 is encoded in base64, after a comment that says so.
+fn wrap(out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
     write!(out, "id: {}-{}\nevent: ", event.shard_id, event.sequence)?;
     match kinds::name(event.kind) {
         Some(name) => out.write_all(name.as_bytes())?,
         None => write!(out, "{}", event.kind)?,
     }
     out.write_all(b"\n")?;
-    match text {
-        Some(text) => lines(text).try_for_each(|line| writeln!(out, "data: {line}"))?,
-        None => write!(out, ": base64\ndata: {}\n", STANDARD.encode(&event.raw[..]))?,
+    match str::from_utf8(&event.raw) {
+        Ok(text) => lines(text).try_for_each(|line| writeln!(out, "data: {line}"))?,
+        Err(_) => write!(out, ": base64\ndata: {}\n", STANDARD.encode(&event.raw[..]))?,
     }
     out.write_all(b"\n")
-}
-
-/// Whether the text is whole frames: lines of known fields or comments, the last one blank.
-fn is_frame(text: &str) -> bool {
-    let is_known = |line: &str| {
-        let field = line.split(':').next().unwrap_or_default();
-        line.starts_with(':') || (line.contains(':') && ["data", "event", "id", "retry"].contains(&field))
-    };
-    let lines: Vec<_> = lines(text).collect();
-    // Behind the last line end there is nothing, and before it a blank line.
-    matches!(lines[..], [.., "", ""])
-        && lines.iter().any(|line| !line.is_empty())
-        && lines.iter().all(|line| line.is_empty() || is_known(line))
 }
 
 /// Lines as server-sent events end them: by `\n`, `\r\n` or `\r`. What follows the last line end is a line.
@@ -65,16 +79,5 @@ mod tests {
         assert_eq!(lines("a\nb\r\nc\rd").collect::<Vec<_>>(), ["a", "b", "c", "d"]);
         assert_eq!(lines("a\n\n").collect::<Vec<_>>(), ["a", "", ""]);
         assert_eq!(lines("").collect::<Vec<_>>(), [""]);
-    }
-
-    #[test]
-    fn recorded_frames_are_known() {
-        for frame in ["data: x\n\n", "event: a\r\ndata: x\r\n\r\n", ": ping\n\n", "data:\n\n", "data: a\n\ndata: b\n\n"]
-        {
-            assert!(is_frame(frame), "{frame:?}");
-        }
-        for other in ["", "\n\n", "data: x\n", "data: x", "hello: x\n\n", "data\n\n", "text\ndata: x\n\n"] {
-            assert!(!is_frame(other), "{other:?}");
-        }
     }
 }

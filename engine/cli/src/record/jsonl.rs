@@ -5,7 +5,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::split::{Cutter, End};
+use super::split::Cutter;
+use crate::sse::End;
 
 /// Cuts after each line feed.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use tapeline::{BackpressureMode, Cut, Durability, EventBus, EventBusConfig, LogF
 
 pub(crate) use self::args::RecordArgs;
 use self::args::{InputFormat, Level};
-use self::recorder::{Naming, Recorder, Stop};
+use self::recorder::{Naming, Plan, Recorder, Stop};
 pub(crate) use self::source::{Input, Source};
 use self::summary::Summary;
 use crate::exit::{Exit, Failure};
@@ -45,8 +45,9 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     tell_cuts(&bus);
     let start = Instant::now();
     let progress = Progress::new(bytes);
-    let mut recorder = Recorder::new(bus.producer().map_err(Failure::failed)?, naming, &interrupt, &progress);
-    let outcome = sources.iter().try_for_each(|source| recorder.record(source, args.format));
+    let plan = Plan { format: args.format, naming };
+    let mut recorder = Recorder::new(bus.producer().map_err(Failure::failed)?, plan, &interrupt, &progress);
+    let outcome = sources.iter().try_for_each(|source| recorder.record(source));
     let counts = recorder.counts();
     drop(recorder);
     drop(progress);

@@ -1,6 +1,7 @@
 //! Bytes without events in them: cut wherever 64 KiB, or what is there, ends.
 
-use super::split::{Cutter, End};
+use super::split::Cutter;
+use crate::sse::End;
 
 /// Cuts what has been read into chunks.
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 
+use serde_json::json;
 use tapeline::{IngestionError, Producer, Session, kinds};
 
 use super::args::InputFormat;
@@ -10,11 +11,12 @@ use super::jsonl::{self, Lines};
 use super::raw::Chunks;
 use super::source::{Input, Source};
 use super::split::{Cutter, Piece, SplitError, Splitter};
-use super::sse::Frames;
 use super::summary::Counts;
 use crate::exit::{Exit, Failure};
+use crate::form::RECORDED_SSE;
 use crate::progress::Progress;
 use crate::signal::Interrupt;
+use crate::sse::FrameEnds;
 
 /// No log takes a larger payload. The bus knows the exact limit, just below this, and says so.
 const EVENT_BYTES_MAX: usize = 1 << 20;
@@ -28,6 +30,15 @@ pub(super) enum Naming {
     Field(String),
     /// The stem of the file.
     Stem,
+}
+
+/// What becomes of the bytes of a source.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// What is one event.
+    pub(super) format: InputFormat,
+    /// The session that it belongs to.
+    pub(super) naming: Naming,
 }
 
 /// Why a recording ends before its sources do.
@@ -49,7 +60,7 @@ impl From<Failure> for Stop {
 #[derive(Debug)]
 pub(super) struct Recorder<'a> {
     producer: Producer,
-    naming: Naming,
+    plan: Plan,
     /// Sessions opened by this recording. One entry each, for as long as it lasts.
     sessions: HashMap<String, Session>,
     interrupt: &'a Interrupt,
@@ -59,8 +70,8 @@ pub(super) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     /// A recorder that has recorded nothing.
-    pub(super) fn new(producer: Producer, naming: Naming, interrupt: &'a Interrupt, progress: &'a Progress) -> Self {
-        Self { producer, naming, sessions: HashMap::new(), interrupt, progress, counts: Counts::default() }
+    pub(super) fn new(producer: Producer, plan: Plan, interrupt: &'a Interrupt, progress: &'a Progress) -> Self {
+        Self { producer, plan, sessions: HashMap::new(), interrupt, progress, counts: Counts::default() }
     }
 
     /// What the bus has accepted so far.
@@ -72,17 +83,17 @@ impl<'a> Recorder<'a> {
     ///
     /// # Errors
     /// [`Stop`]; what was recorded before stays recorded and counted.
-    pub(super) fn record(&mut self, source: &Source, format: InputFormat) -> Result<(), Stop> {
-        match format {
+    pub(super) fn record(&mut self, source: &Source) -> Result<(), Stop> {
+        match self.plan.format {
             InputFormat::Jsonl => self.record_cut(source, Lines::default()),
-            InputFormat::Sse => self.record_cut(source, Frames::default()),
+            InputFormat::Sse => self.record_cut(source, FrameEnds::default()),
             InputFormat::Raw => self.record_cut(source, Chunks),
         }
     }
 
     fn record_cut(&mut self, source: &Source, cut: impl Cutter) -> Result<(), Stop> {
         // A source that names its session opens it even when it turns out to hold no event.
-        let whole = match &self.naming {
+        let whole = match &self.plan.naming {
             Naming::Fixed(name) => Some(name.clone()),
             Naming::Stem => Some(source.stem()),
             Naming::Field(_) => None,
@@ -101,7 +112,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn session_of(&mut self, piece: Piece<'_>, source: &Source) -> Result<Session, Stop> {
-        let Naming::Field(field) = &self.naming else {
+        let Naming::Field(field) = &self.plan.naming else {
             return self.session(source.stem());
         };
         let name = jsonl::session_name(piece.bytes, field);
@@ -113,16 +124,27 @@ impl<'a> Recorder<'a> {
         if let Some(&session) = self.sessions.get(&name) {
             return Ok(session);
         }
-        let session = loop {
-            match self.producer.open_session(&name) {
-                Ok(session) => break session,
+        let session = self.producer.session(name.as_str());
+        let opening = self.opening(&name);
+        loop {
+            match self.producer.emit(session, kinds::SESSION, opening.as_bytes()) {
+                Ok(_ticket) => break,
                 Err(IngestionError::Backpressure { .. }) => self.check_interrupt()?,
                 Err(error) => return Err(Failure::failed(format_args!("session {name:?}: {error}")).into()),
             }
-        };
+        }
         self.counts.sessions += 1;
         self.sessions.insert(name, session);
         Ok(session)
+    }
+
+    /// The event that opens a session. Readers must know frames as such: a payload alone does not always say so.
+    fn opening(&self, name: &str) -> String {
+        let mut opening = json!({ "type": "session.open", "name": name });
+        if self.plan.format == InputFormat::Sse {
+            opening["format"] = RECORDED_SSE.into();
+        }
+        opening.to_string()
     }
 
     /// Puts an event into the bus, waiting for as long as the disk takes to make space.

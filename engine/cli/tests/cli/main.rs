@@ -5,6 +5,7 @@
 mod crash;
 mod cursor;
 mod export;
+mod frames;
 mod help;
 mod latency;
 mod look;

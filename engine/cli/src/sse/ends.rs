@@ -1,0 +1,73 @@
+//! Where a frame ends.
+
+/// The end of an event within a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Bytes of the event.
+    pub(crate) bytes: usize,
+    /// Line ends among them; 0 where the format has no lines.
+    pub(crate) lines: u64,
+}
+
+/// Finds the blank line that ends each frame, in bytes that come a few at a time.
+///
+/// A line ends with `\n`, `\r\n` or `\r`. Blank lines before a frame belong to it, so that each frame has a line that
+/// says something. A `\r` that is the last byte there is waits for the next, which may belong to it, with two exceptions:
+/// nothing is waited for where the bytes are said to have ended; and a frame whose last line ends with a `\r` alone ends
+/// with the next `\r`, so that a stream of such lines is cut as it comes. A `\n` that follows after all belongs to what
+/// comes next, and counts as no line.
+#[derive(Debug, Default)]
+pub(crate) struct FrameEnds {
+    /// No line ends before here, from `line_start` on.
+    looked: usize,
+    line_start: usize,
+    /// Whether a line before this one says something.
+    has_lines: bool,
+    lines: u64,
+    /// The last line end was a `\r`, to which a `\n` may belong.
+    is_after_return: bool,
+}
+
+impl FrameEnds {
+    /// Looks for the end of the frame that starts at `bytes[0]`. Called again with the same bytes and more where there was
+    /// none: it goes on where it stopped. `ended` says that no more bytes are waited for.
+    pub(crate) fn end(&mut self, bytes: &[u8], ended: bool) -> Option<End> {
+        loop {
+            if self.is_after_return {
+                self.looked += usize::from(*bytes.get(self.looked)? == b'\n');
+                self.line_start = self.looked;
+                self.is_after_return = false;
+            }
+            let Some(more) = memchr::memchr2(b'\n', b'\r', &bytes[self.looked..]) else {
+                self.looked = bytes.len();
+                return None;
+            };
+            let line_end = self.looked + more;
+            let is_blank = line_end == self.line_start;
+            let is_last = is_blank && self.has_lines;
+            self.looked = line_end;
+            let next_line = line_end + self.ending(bytes, is_last, ended)?;
+            self.is_after_return = bytes[next_line - 1] == b'\r';
+            self.lines += 1;
+            if is_last {
+                let lines = self.lines;
+                *self = Self { is_after_return: self.is_after_return, ..Self::default() };
+                return Some(End { bytes: next_line, lines });
+            }
+            self.has_lines |= !is_blank;
+            self.line_start = next_line;
+            self.looked = next_line;
+        }
+    }
+
+    /// How many bytes of the line end at `looked` belong to it; `None` where that is to be seen.
+    fn ending(&self, bytes: &[u8], is_last: bool, ended: bool) -> Option<usize> {
+        let ends_as_before = is_last && bytes[..self.looked].ends_with(b"\r");
+        match &bytes[self.looked..] {
+            [b'\r', ..] if ends_as_before => Some(1),
+            [b'\r', b'\n', ..] => Some(2),
+            [b'\r'] if !ended => None,
+            _ => Some(1),
+        }
+    }
+}

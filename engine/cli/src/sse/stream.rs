@@ -1,0 +1,53 @@
+//! A stream that comes in pieces.
+
+use super::{BOM, FrameEnds};
+
+/// The frames of a stream whose bytes come in pieces, cut wherever. It keeps only the bytes of an unfinished frame.
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    ends: FrameEnds,
+    /// The beginning of a frame.
+    bytes: Vec<u8>,
+    has_begun: bool,
+}
+
+impl Stream {
+    /// Takes the next bytes of the stream, and hands out each frame that is whole now. The byte order mark at the
+    /// stream's beginning is left out.
+    ///
+    /// # Errors
+    /// Those of `each`, which ends it.
+    pub(crate) fn push<E>(&mut self, bytes: &[u8], each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut waiting = std::mem::take(&mut self.bytes);
+        if waiting.is_empty() {
+            let used = self.cut(bytes, each)?;
+            waiting.extend_from_slice(&bytes[used..]);
+        } else {
+            waiting.extend_from_slice(bytes);
+            let used = self.cut(&waiting, each)?;
+            waiting.drain(..used);
+        }
+        if !waiting.is_empty() {
+            self.bytes = waiting;
+        }
+        Ok(())
+    }
+
+    /// Hands out the whole frames of `bytes`, and returns how many bytes they and the mark have.
+    fn cut<E>(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<usize, E> {
+        let mut used = 0;
+        if !self.has_begun {
+            // No frame is shorter than the mark.
+            if bytes.len() < BOM.len() {
+                return Ok(0);
+            }
+            self.has_begun = true;
+            used = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
+        }
+        while let Some(end) = self.ends.end(&bytes[used..], true) {
+            each(&bytes[used..used + end.bytes])?;
+            used += end.bytes;
+        }
+        Ok(used)
+    }
+}
