@@ -12,6 +12,7 @@ use crate::consumer::{
     Batches, ConsumeRequest, ConsumeResponse, NamedCursor, Replay, ReplayRequest, SubscribeRequest, Subscription,
     list_cursors, poll, save_cursor,
 };
+use crate::ending::Ending;
 use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionError, IngestionResult};
 use crate::event::{Event, RawEvent};
 use crate::foundry::{Foundry, Made};
@@ -20,20 +21,20 @@ use crate::producer::{Producer, ProducerOptions, local};
 use crate::retention::{Keeper, RetentionPolicy, TrimPlan, carried_out, carry_out, plan_for_bus};
 use crate::route::IntoSession;
 use crate::scaling::{Scaling, ScalingError, ShardMetrics};
-use crate::shard::{LaneStats, Reach, ShardControl, ShardStats};
+use crate::shard::{LaneStats, Reach, ShardControl, ShardStats, check_may_block};
 use crate::shard_task::{ShardContext, ShardTask, run_on};
 use crate::stats::EventBusStats;
 
 /// An event bus: shards on pinned threads, fed by producers, read by consumers.
 ///
 /// Any number of threads may use one bus. Dropping it without [`EventBus::shutdown`] does the same as shutting down, and
-/// blocks meanwhile. In a forked child every call fails with an error that says so.
+/// blocks meanwhile, but on the thread of a shard, which leaves the waiting to another thread. In a forked child every call fails with an error that says so.
 #[derive(Debug)]
 pub struct EventBus {
     parts: Arc<BusParts>,
     foundry: Arc<Foundry>,
-    scaling: Option<Scaling>,
-    keeper: Option<Keeper>,
+    scaling: Option<Arc<Scaling>>,
+    keeper: Option<Arc<Keeper>>,
     is_shutdown_completed: AtomicBool,
 }
 
@@ -49,25 +50,28 @@ impl EventBus {
         let foundry = Foundry::open(config)?;
         let started = foundry.shards_at_start();
         let Made { shards, last_timestamp } = foundry.make(0..started).await?;
-        let mut opening = Opening(shards);
+        let mut opening = Opening { foundry: &foundry, shards };
         let (archived, last) = foundry.open_archived(started)?;
         let floor = last_timestamp.max(last) + 1;
-        let eras = open_eras(&foundry, &opening.0, &archived)?;
-        let shards = std::mem::take(&mut opening.0);
+        let eras = open_eras(&foundry, &opening.shards, &archived)?;
+        let shards = std::mem::take(&mut opening.shards);
+        drop(opening);
         let parts = Arc::new(BusParts::new(&foundry, shards, archived, eras, floor));
         let foundry = Arc::new(foundry);
         let mut bus =
             Self { parts, foundry, scaling: None, keeper: None, is_shutdown_completed: AtomicBool::new(false) };
         if let Some(policy) = bus.foundry.config().scaling.clone() {
             let scaling = Scaling::start(policy, Arc::clone(&bus.parts), Arc::clone(&bus.foundry));
-            bus.scaling = Some(scaling.map_err(|error| ScalingError::ShardCreationFailed(error.to_string()))?);
+            let scaling = scaling.map_err(|error| ScalingError::ShardCreationFailed(error.to_string()))?;
+            bus.scaling = Some(Arc::new(scaling));
         }
         if let Some(policy) = bus.foundry.config().log.retention.clone() {
             let keeper = Keeper::start(policy, Arc::clone(&bus.parts), Arc::clone(&bus.foundry));
-            bus.keeper = Some(keeper.map_err(|error| AdapterError::Fatal {
+            let keeper = keeper.map_err(|error| AdapterError::Fatal {
                 shard: 0,
                 message: format!("cannot start the thread of its retention: {error}"),
-            })?);
+            })?;
+            bus.keeper = Some(Arc::new(keeper));
         }
         Ok(bus)
     }
@@ -277,7 +281,7 @@ impl EventBus {
 
     /// How busy each shard was in the last window of the scaling policy; `None` without one. Changes nothing.
     pub fn shard_metrics(&self) -> Option<Vec<ShardMetrics>> {
-        self.scaling.as_ref().map(Scaling::metrics)
+        self.scaling.as_ref().map(|scaling| scaling.metrics())
     }
 
     /// Whether the number of shards may change.
@@ -347,35 +351,33 @@ impl EventBus {
     /// end like the first.
     ///
     /// # Errors
-    /// As [`EventBus::shutdown`].
+    /// As [`EventBus::shutdown`]. [`AdapterError::OnShard`] from a task on a shard, which would wait for itself.
     pub async fn shutdown_via_ref(&self) -> AdapterResult<()> {
         self.parts.check_fork()?;
-        self.ask_to_end();
+        check_may_block("shutdown")?;
+        let ending = self.ending();
+        ending.ask();
         for shard in self.parts.shards().iter() {
             shard.stopped().await;
         }
-        self.join();
-        match self.parts.shards().iter().find_map(|shard| shard.view().poison().cloned()) {
-            Some(poison) => Err(AdapterError::Poisoned(Box::new(poison))),
+        let panic = ending.join();
+        self.is_shutdown_completed.store(true, Ordering::Release);
+        if let Some(poison) = self.parts.shards().iter().find_map(|shard| shard.view().poison().cloned()) {
+            return Err(AdapterError::Poisoned(Box::new(poison)));
+        }
+        match panic {
+            Some(panic) => Err(AdapterError::Fatal { shard: 0, message: format!("a thread panicked: {panic}") }),
             None => Ok(()),
         }
     }
 
-    fn ask_to_end(&self) {
-        self.parts.close();
-        // First, so that no shard comes while the others go. Waits for a change that is under way.
-        if let Some(scaling) = &self.scaling {
-            scaling.end();
+    fn ending(&self) -> Ending {
+        Ending {
+            parts: Arc::clone(&self.parts),
+            foundry: Arc::clone(&self.foundry),
+            scaling: self.scaling.clone(),
+            keeper: self.keeper.clone(),
         }
-        if let Some(keeper) = &self.keeper {
-            keeper.end();
-        }
-        self.parts.shards().iter().for_each(|shard| shard.stop());
-    }
-
-    fn join(&self) {
-        self.foundry.join();
-        self.is_shutdown_completed.store(true, Ordering::Release);
     }
 }
 
@@ -391,17 +393,23 @@ impl Drop for EventBus {
             }
             return;
         }
-        self.ask_to_end();
-        self.join();
+        self.ending().carry_out();
     }
 }
 
-/// Shards of a bus that is being opened. If the opening fails they end.
-struct Opening(Vec<Arc<ShardControl>>);
+/// Shards of a bus that is being opened. If the opening fails, they have ended before the caller hears of it.
+struct Opening<'f> {
+    foundry: &'f Foundry,
+    shards: Vec<Arc<ShardControl>>,
+}
 
-impl Drop for Opening {
+impl Drop for Opening<'_> {
     fn drop(&mut self) {
-        self.0.iter().for_each(|shard| shard.stop());
+        if !self.shards.is_empty() {
+            self.shards.iter().for_each(|shard| shard.stop());
+            // Why it failed is known by now.
+            let _ = self.foundry.join();
+        }
     }
 }
 
@@ -418,3 +426,6 @@ fn open_eras(foundry: &Foundry, shards: &[Arc<ShardControl>], archived: &[Arc<Lo
     }
     Ok(eras)
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,6 +166,12 @@ pub enum AdapterError {
         /// What failed.
         message: String,
     },
+    /// A task on a shard made a call that blocks its thread until a shard moves, which may be that one.
+    #[error("{call} would block the thread of a shard; call it on another thread, or await its async form")]
+    OnShard {
+        /// What was called.
+        call: &'static str,
+    },
     /// The bus is shut down.
     #[error("the bus is shut down")]
     Shutdown,

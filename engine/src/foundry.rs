@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread;
 
 use tapeline_storage::format::{Eras, LogId, Sequence};
 use tapeline_storage::log::{Durability, LogDirectory, LogOptions, LogView, trim_at_rest};
@@ -11,7 +11,8 @@ use tapeline_storage::read::open_shard;
 use crate::budget::MemoryBudget;
 use crate::config::{EventBusConfig, PlacementConfig};
 use crate::error::{AdapterError, AdapterResult};
-use crate::shard::{ShardControl, ShardSpec, place, start};
+use crate::seam::{self, Step};
+use crate::shard::{ShardControl, ShardSpec, ShardThread, place, start};
 use crate::timestamp::Clock;
 
 /// What every shard of a bus is made with.
@@ -20,9 +21,9 @@ pub(crate) struct Foundry {
     config: EventBusConfig,
     log_id: LogId,
     memory: Arc<MemoryBudget>,
-    /// Holds the directory's lock.
+    /// Holds the directory's lock, as does each thread.
     directory: Option<Mutex<LogDirectory>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<ShardThread>>,
 }
 
 /// Shards that run.
@@ -86,7 +87,9 @@ impl Foundry {
         let mut making = Making::default();
         let mut receivers = Vec::new();
         for shard in numbers {
-            let (thread, receiver) = start(self.spec(shard)?)
+            let spec = self.spec(shard)?;
+            let (thread, receiver) = seam::pass(self.log_id, Step::Spawn(shard))
+                .and_then(|()| start(spec))
                 .map_err(|error| AdapterError::Fatal { shard, message: format!("cannot start a thread: {error}") })?;
             making.threads.push(thread);
             receivers.push((shard, receiver));
@@ -117,12 +120,12 @@ impl Foundry {
     /// What the shard of this number is started with.
     fn spec(&self, shard: u16) -> AdapterResult<ShardSpec> {
         let Self { config, .. } = self;
-        let files = match &self.directory {
+        let (files, hold) = match &self.directory {
             Some(directory) => {
                 let directory = lock(directory);
-                Some((directory.shard(shard)?, directory.mode()))
+                (Some((directory.shard(shard)?, directory.mode())), directory.hold())
             }
-            None => None,
+            None => (None, None),
         };
         let log = LogOptions {
             segment_bytes: config.log.segment_bytes,
@@ -138,7 +141,7 @@ impl Foundry {
         })?;
         let place = place(shard, &config.placement);
         let PlacementConfig { host, driver, idle, .. } = config.placement;
-        Ok(ShardSpec { log, place, host, driver, idle, files, memory })
+        Ok(ShardSpec { log, place, host, driver, idle, files, hold, memory })
     }
 
     /// The shards that the log has beyond this number: they take no events, and stay readable. Returned with the largest
@@ -147,6 +150,7 @@ impl Foundry {
     /// # Errors
     /// [`AdapterError`].
     pub(crate) fn open_archived(&self, from: u16) -> AdapterResult<(Vec<Arc<LogView>>, u64)> {
+        self.pass(Step::Archived)?;
         let (mut views, mut last_timestamp) = (Vec::new(), 0);
         if let Some(directory) = &self.directory {
             let directory = lock(directory);
@@ -175,6 +179,7 @@ impl Foundry {
     /// # Errors
     /// [`AdapterError`].
     pub(crate) fn eras(&self) -> AdapterResult<Eras> {
+        self.pass(Step::ReadEras)?;
         match &self.directory {
             Some(directory) => Ok(lock(directory).eras()?),
             None => Ok(Eras::default()),
@@ -186,19 +191,23 @@ impl Foundry {
     /// # Errors
     /// [`AdapterError`]; the log has the eras that it had.
     pub(crate) fn save_eras(&self, eras: &Eras) -> AdapterResult<()> {
+        self.pass(Step::SaveEras)?;
         match &self.directory {
             Some(directory) => Ok(lock(directory).save_eras(eras)?),
             None => Ok(()),
         }
     }
 
-    /// Waits for the end of all threads. Shards that have not been told to end do not.
-    pub(crate) fn join(&self) {
+    fn pass(&self, step: Step) -> AdapterResult<()> {
+        seam::pass(self.log_id, step)
+            .map_err(|error| AdapterError::Fatal { shard: 0, message: format!("{step:?}: {error}") })
+    }
+
+    /// Waits for the end of all threads but the calling one. Shards that have not been told to end do not. The message of
+    /// the first that panicked.
+    pub(crate) fn join(&self) -> Option<String> {
         let threads = std::mem::take(&mut *lock(&self.threads));
-        for thread in threads {
-            // A shard that panicked has marked itself stopped; the panic has been printed.
-            let _ = thread.join();
-        }
+        join(threads)
     }
 
     /// In a forked child: the threads are the parent's.
@@ -210,17 +219,25 @@ impl Foundry {
 /// Shards that are being made. If that fails or is abandoned they end.
 #[derive(Default)]
 struct Making {
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<ShardThread>,
     made: Made,
 }
 
 impl Drop for Making {
     fn drop(&mut self) {
         self.made.shards.iter().for_each(|shard| shard.stop());
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        // Why it failed is known by now.
+        let _ = join(self.threads.drain(..));
     }
+}
+
+/// Waits for the end of these threads, but never for the calling one's. The message of the first that panicked.
+fn join(threads: impl IntoIterator<Item = ShardThread>) -> Option<String> {
+    let own = thread::current().id();
+    let others = threads.into_iter().filter(|thread| thread.thread().id() != own);
+    // All of them, whatever the first says. A panic has no payload here: it was caught on its thread.
+    let outcomes: Vec<_> = others.map(|thread| thread.join().unwrap_or_else(|_| Err(String::new()))).collect();
+    outcomes.into_iter().find_map(Result::err)
 }
 
 fn open_directory(path: &Path, config: &EventBusConfig) -> AdapterResult<LogDirectory> {

@@ -7,8 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{RetentionPolicy, carry_out, plan_for_bus};
+use crate::foreign;
 use crate::foundry::Foundry;
 use crate::parts::BusParts;
+use crate::seam::{self, Step};
 
 /// How often the log is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -27,6 +29,7 @@ impl Keeper {
     /// # Errors
     /// The kernel's.
     pub(crate) fn start(policy: RetentionPolicy, parts: Arc<BusParts>, foundry: Arc<Foundry>) -> io::Result<Self> {
+        seam::pass(parts.log_id(), Step::Keeper)?;
         let (end, ended) = mpsc::channel();
         let work = move || {
             while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
@@ -43,7 +46,7 @@ impl Keeper {
         drop(lock(&self.end).take());
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
-            let _ = thread.join();
+            foreign::discard(thread.join());
         }
     }
 

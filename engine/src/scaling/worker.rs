@@ -3,16 +3,18 @@
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use futures_channel::oneshot;
 
 use super::metrics::{Meter, SAMPLES};
 use super::scaler::Scaler;
 use super::{Change, ScalingDecision, ScalingError, ScalingPolicy, ShardMetrics};
+use crate::foreign;
 use crate::foundry::Foundry;
 use crate::park::block_on;
 use crate::parts::BusParts;
+use crate::seam::{self, Step};
 use crate::timestamp::Clock;
 
 /// Shards that came or went.
@@ -38,12 +40,13 @@ impl Scaling {
     /// # Errors
     /// The kernel's.
     pub(crate) fn start(policy: ScalingPolicy, parts: Arc<BusParts>, foundry: Arc<Foundry>) -> io::Result<Self> {
+        seam::pass(parts.log_id(), Step::Scaling)?;
         let (orders, queue) = mpsc::channel();
         let metrics = Arc::new(Mutex::new(Vec::new()));
         let shown = Arc::clone(&metrics);
         let mut worker = Worker { parts, foundry, scaler: Scaler::new(policy), meters: Vec::new(), ticks: 0, shown };
         worker.look();
-        let thread = std::thread::Builder::new().name("tapeline-scaling".into()).spawn(move || worker.run(&queue))?;
+        let thread = thread::Builder::new().name("tapeline-scaling".into()).spawn(move || worker.run(&queue))?;
         Ok(Self { orders: Mutex::new(Some(orders)), thread: Mutex::new(Some(thread)), metrics })
     }
 
@@ -82,8 +85,9 @@ impl Scaling {
     pub(crate) fn end(&self) {
         drop(lock(&self.orders).take());
         let thread = lock(&self.thread).take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
+        // A waker that this thread calls may drop the bus.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            foreign::discard(thread.join());
         }
     }
 
@@ -175,7 +179,11 @@ impl Worker {
             let made = made.map_err(|error| ScalingError::ShardCreationFailed(error.to_string()))?;
             for shard in made.shards {
                 shard.set_route(self.parts.route().get());
-                self.parts.add_shard(shard);
+                self.parts.add_shard(Arc::clone(&shard));
+                // The bus is ending, and may not have seen it.
+                if self.parts.is_closed() {
+                    shard.stop();
+                }
             }
         }
         let change = Change::begin(&self.parts, wanted);

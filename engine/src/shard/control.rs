@@ -317,10 +317,7 @@ impl ShardControl {
     /// A thread that steps a shard would wait for itself: there it is an error.
     pub(crate) fn wait_reached(&self, barrier: &Barrier, reach: Reach) -> AdapterResult<()> {
         use event_listener::Listener;
-        if super::is_shard_thread() {
-            let message = "a task on a shard cannot block its thread; use the async call".to_owned();
-            return Err(AdapterError::Fatal { shard: self.id, message });
-        }
+        super::check_may_block("waiting for durability")?;
         let _awaiting = Awaiting::new(self, reach);
         while let Some(listener) = self.look(barrier, reach)? {
             listener.wait();

@@ -38,8 +38,9 @@ pub use lanes::LaneStats;
 pub(crate) use placement::place;
 use slot::LaneSlot;
 
+use crate::error::{AdapterError, AdapterResult};
 use crate::lane::LaneReader;
-pub(crate) use start::{ShardSpec, start};
+pub(crate) use start::{ShardSpec, ShardThread, start};
 pub(crate) use tasks::TaskSeed;
 use tasks::Tasks;
 
@@ -53,6 +54,14 @@ thread_local! {
 /// Whether the calling thread steps a shard.
 pub(crate) fn is_shard_thread() -> bool {
     IS_SHARD_THREAD.with(Cell::get)
+}
+
+/// Refuses a call that would block the thread of a shard.
+///
+/// # Errors
+/// [`AdapterError::OnShard`].
+pub(crate) fn check_may_block(call: &'static str) -> AdapterResult<()> {
+    if is_shard_thread() { Err(AdapterError::OnShard { call }) } else { Ok(()) }
 }
 
 /// Runs the chores of a log somewhere else.

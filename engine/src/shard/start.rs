@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use futures_channel::oneshot;
 use tapeline_storage::device::blocking::BlockingDevice;
-use tapeline_storage::device::fs::WriteMode;
+use tapeline_storage::device::fs::{DirectoryLock, WriteMode};
 use tapeline_storage::device::uring::{UringDevice, UringOptions};
 use tapeline_storage::device::{Device, Directory, Doorbell, probe};
 use tapeline_storage::log::{Log, LogOptions, recover};
@@ -18,6 +18,8 @@ use super::{Shard, ShardControl};
 use crate::budget::MemoryShare;
 use crate::config::{Driver, Host, IdleMode};
 use crate::error::{AdapterError, AdapterResult};
+use crate::foreign;
+use crate::seam::{self, Step};
 use crate::timestamp::Clock;
 
 /// What one shard is started with.
@@ -30,9 +32,14 @@ pub(crate) struct ShardSpec {
     pub(crate) idle: IdleMode,
     /// The shard's directory, and how its files are written. `None`: in memory.
     pub(crate) files: Option<(Arc<dyn Directory>, WriteMode)>,
+    /// The lock of the log's directory, if it has one: the shard's threads hold it for their lives.
+    pub(crate) hold: Option<Arc<DirectoryLock>>,
     /// Of its blocks.
     pub(crate) memory: MemoryShare,
 }
+
+/// A shard's thread. Ends with the message of its panic, if it panicked.
+pub(crate) type ShardThread = JoinHandle<Result<(), String>>;
 
 /// A shard that runs; it ends if nobody takes it over.
 #[derive(Debug)]
@@ -61,10 +68,19 @@ impl Drop for Started {
 ///
 /// # Errors
 /// The kernel's, where no thread can be made.
-pub(crate) fn start(spec: ShardSpec) -> io::Result<(JoinHandle<()>, oneshot::Receiver<AdapterResult<Started>>)> {
+pub(crate) fn start(spec: ShardSpec) -> io::Result<(ShardThread, oneshot::Receiver<AdapterResult<Started>>)> {
     let (sender, receiver) = oneshot::channel();
     let name = format!("tapeline-{}", spec.log.shard);
-    let thread = std::thread::Builder::new().name(name).spawn(move || run(spec, sender))?;
+    let work = move || {
+        // Outlives all that may touch the directory, also when it panics.
+        let hold = spec.hold.clone();
+        let log = spec.log.log_id;
+        let outcome = foreign::contain(|| run(spec, sender));
+        let _ = seam::pass(log, Step::ShardEnd);
+        drop(hold);
+        outcome
+    };
+    let thread = std::thread::Builder::new().name(name).spawn(work)?;
     Ok((thread, receiver))
 }
 
@@ -79,7 +95,7 @@ impl Drop for StopMark {
 
 fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
     placement::pin(&mut spec.place);
-    let idle = spec.idle;
+    let (idle, hold) = (spec.idle, spec.hold.take());
     let (control, log, host, last_timestamp) = match open(spec) {
         Ok(opened) => opened,
         Err(error) => {
@@ -93,15 +109,15 @@ fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
     let _ = started.send(Ok(Started { control: Some(Arc::clone(&control)), last_timestamp }));
     match host {
         ChosenHost::Glommio(executor) => {
-            host::glommio::run(&executor, idle, |background| Shard::new(control, log, background))
+            host::glommio::run(&executor, idle, hold, |background| Shard::new(control, log, background))
         }
-        ChosenHost::Thread => host::thread::run(idle, |background| Shard::new(control, log, background)),
+        ChosenHost::Thread => host::thread::run(idle, hold, |background| Shard::new(control, log, background)),
     }
     drop(mark);
 }
 
 fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, ChosenHost, u64)> {
-    let ShardSpec { log: options, place, host, driver, idle: _, files, memory } = spec;
+    let ShardSpec { log: options, place, host, driver, idle: _, files, hold: _, memory } = spec;
     let shard = options.shard;
     let mut notes = place.notes;
     let host = host::choose(host, &mut notes).map_err(|message| AdapterError::Fatal { shard, message })?;

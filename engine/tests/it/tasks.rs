@@ -81,7 +81,7 @@ fn what_would_block_the_shard_is_an_error_there() {
         let session = context.session(1);
         let ticket = context.emit(session, ASKED, b"x").expect("taken");
         let blocking = context.producer().wait_durable(ticket);
-        let refused = matches!(blocking, Err(AdapterError::Fatal { .. }));
+        let refused = matches!(blocking, Err(AdapterError::OnShard { .. }));
         let awaited = context.producer().durable(ticket).await;
         (refused, awaited.is_ok())
     });

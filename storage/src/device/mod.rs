@@ -132,6 +132,12 @@ pub trait Directory: Debug + Send + Sync {
     /// The kernel's.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Removes a file, if the name is still that of `own`: another writer may have given it to a file of its own.
+    ///
+    /// # Errors
+    /// The kernel's; `AlreadyExists` where the name is another file's, which stays.
+    fn remove_own(&self, name: &str, own: &dyn SegmentFile) -> io::Result<()>;
+
     /// Where the directory is, for messages.
     fn path(&self) -> String;
 }
@@ -196,6 +202,12 @@ pub trait SegmentFile: Debug + Send + Sync {
     fn simulated(&self) -> Option<&sim::SimFile> {
         None
     }
+}
+
+/// The error of a name that has become another file's.
+fn another_file(name: &str) -> io::Error {
+    let message = format!("{name} is another file now: something else has written to the directory");
+    io::Error::new(io::ErrorKind::AlreadyExists, message)
 }
 
 /// A file mapped for reading.

@@ -22,7 +22,7 @@ enum Work {
     Name { directory: Arc<dyn Directory>, base: Sequence, unsynced: Option<Arc<dyn SegmentFile>> },
     Seal { segment: Arc<Segment>, footer: Footer, unsynced: Option<Arc<dyn SegmentFile>> },
     Tidy { directory: Arc<dyn Directory>, segment: Arc<Segment>, repack_saves_bytes: u64 },
-    Remove { directory: Arc<dyn Directory>, name: String },
+    Remove { directory: Arc<dyn Directory>, name: String, file: Arc<dyn SegmentFile> },
     Trim { directory: Arc<dyn Directory>, log_id: LogId, shard: u16, gaps: Gaps, names: Vec<String> },
 }
 
@@ -85,8 +85,9 @@ impl Chore {
         matches!(self.0, Work::Tidy { .. } | Work::Trim { .. })
     }
 
-    pub(super) fn remove(directory: &Arc<dyn Directory>, name: String) -> Self {
-        Self(Work::Remove { directory: Arc::clone(directory), name })
+    /// Removes the file from under the name, if it still has it.
+    pub(super) fn remove(directory: &Arc<dyn Directory>, name: String, file: &Arc<dyn SegmentFile>) -> Self {
+        Self(Work::Remove { directory: Arc::clone(directory), name, file: Arc::clone(file) })
     }
 
     pub(super) fn is_trimming(&self) -> bool {
@@ -131,8 +132,8 @@ impl Chore {
                     removed.map(|()| Outcome::Removed),
                 )
             }
-            Work::Remove { directory, name } => {
-                let result = directory.remove(&name).map(|()| Outcome::Removed);
+            Work::Remove { directory, name, file } => {
+                let result = directory.remove_own(&name, &*file).map(|()| Outcome::Removed);
                 ChoreDone::new("remove segment", &*directory, &name, result)
             }
         }

@@ -84,14 +84,13 @@ impl DirectoryError {
     }
 }
 
-/// An open log directory. The lock is held for as long as it lives.
+/// An open log directory. The lock is held for as long as it lives, or a [`LogDirectory::hold`] of it.
 #[derive(Debug)]
 pub struct LogDirectory {
     path: PathBuf,
     meta: Meta,
     pub(super) mode: WriteMode,
-    /// Held, not looked at.
-    pub(super) lock: Option<DirectoryLock>,
+    pub(super) lock: Option<Arc<DirectoryLock>>,
 }
 
 impl LogDirectory {
@@ -124,7 +123,7 @@ impl LogDirectory {
             write_meta(path, &meta)?;
         }
         let mode = if page_cache { WriteMode::Buffered } else { durable_mode(path)? };
-        Ok(Self { path: path.to_owned(), meta, mode, lock: Some(lock) })
+        Ok(Self { path: path.to_owned(), meta, mode, lock: Some(Arc::new(lock)) })
     }
 
     /// Makes a new log of one shard, with the identity `log_id`.
@@ -164,6 +163,12 @@ impl LogDirectory {
     /// How segment files are written here.
     pub fn mode(&self) -> WriteMode {
         self.mode
+    }
+
+    /// The lock of a directory that is open for writing. A thread that may change the directory holds it for its life:
+    /// so the lock is free only when no such thread is left. Readers need none.
+    pub fn hold(&self) -> Option<Arc<DirectoryLock>> {
+        self.lock.clone()
     }
 
     /// Makes room for shards 0 to `shards - 1`.

@@ -245,13 +245,13 @@ impl Roller {
         }
         let last = if active.totals.blocks == 0 {
             view.remove_segment(active.segment.base());
-            Chore::remove(&self.directory, Segment::file_name(active.segment.base()))
+            Chore::remove(&self.directory, Segment::file_name(active.segment.base()), active.segment.file())
         } else {
             Chore::seal(Arc::clone(&active.segment), active.totals, self.unsynced(active.segment.file()))
         };
         self.chores.push_back(last);
-        if matches!(self.spare, Spare::Ready(_)) {
-            self.chores.push_back(Chore::remove(&self.directory, SPARE_NAME.into()));
+        if let Spare::Ready(file) = &self.spare {
+            self.chores.push_back(Chore::remove(&self.directory, SPARE_NAME.into(), file));
         }
         while let Some(chore) = self.next_chore() {
             let done = chore.run();

@@ -8,8 +8,8 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, FromRawFd};
-use std::ptr;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::{mem, ptr};
 
 use libc::{c_int, c_uint};
 
@@ -127,9 +127,28 @@ fn advise(file: &File, from: libc::off_t, length: libc::off_t, advice: c_int) ->
 }
 
 /// Takes the exclusive `flock` of the open file; `WouldBlock` if another open file holds it.
-pub(super) fn try_lock(file: &File) -> io::Result<()> {
+pub(super) fn try_lock(descriptor: RawFd) -> io::Result<()> {
     // SAFETY: no pointers are involved.
-    check(|| unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
+    check(|| unsafe { libc::flock(descriptor, libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
+}
+
+/// Closes a descriptor that the caller owns. May be called in a forked child.
+pub(super) fn close(descriptor: RawFd) {
+    // SAFETY: no pointers are involved. An error leaves the descriptor closed, too.
+    unsafe { libc::close(descriptor) };
+}
+
+/// Whether the name in the directory is that of the open file. A symbolic link is not.
+pub(super) fn is_name_of(directory: &File, name: &CStr, descriptor: RawFd) -> io::Result<bool> {
+    // SAFETY: zeros are a valid value of the structure.
+    let zeroed: libc::stat = unsafe { mem::zeroed() };
+    let (mut named, mut open) = (zeroed, zeroed);
+    let no_link = libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the rule of this module.
+    check(|| unsafe { libc::fstatat(directory.as_raw_fd(), name.as_ptr(), &raw mut named, no_link) })?;
+    // SAFETY: the rule of this module.
+    check(|| unsafe { libc::fstat(descriptor, &raw mut open) })?;
+    Ok((named.st_dev, named.st_ino) == (open.st_dev, open.st_ino))
 }
 
 /// Puts `O_DIRECT` on an open file, or takes it off.

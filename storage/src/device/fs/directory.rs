@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::file::FsFile;
 use super::{WriteMode, call, listing};
-use crate::device::{Directory, SegmentFile};
+use crate::device::{Directory, SegmentFile, another_file};
 
 const DIRECTORY_MODE: u32 = 0o700;
 
@@ -90,6 +90,16 @@ impl Directory for FsDirectory {
     fn remove(&self, name: &str) -> io::Result<()> {
         call::unlink_at(&self.directory, &call::plain_name(name)?)?;
         sync_directory(&self.directory)
+    }
+
+    /// The log's lock keeps others from changing the name between the look and the removal.
+    fn remove_own(&self, name: &str, own: &dyn SegmentFile) -> io::Result<()> {
+        let plain = call::plain_name(name)?;
+        let descriptor = own.descriptor().ok_or(io::ErrorKind::InvalidInput)?;
+        match call::is_name_of(&self.directory, &plain, descriptor)? {
+            true => self.remove(name),
+            false => Err(another_file(name)),
+        }
     }
 
     fn path(&self) -> String {

@@ -266,6 +266,72 @@ fn lock_is_held_against_another_process_until_it_dies() {
     lock_exclusive(scratch.path(), "lock", LONG).unwrap();
 }
 
+/// Forks a child that ends with 0 if it finds that all `holds`.
+#[allow(unsafe_code, reason = "fork")]
+fn fork(holds: impl FnOnce() -> bool) -> libc::pid_t {
+    // SAFETY: the child does what is tested and ends without the parent's exit handlers.
+    match unsafe { libc::fork() } {
+        // SAFETY: as above.
+        0 => unsafe { libc::_exit(i32::from(!holds())) },
+        child => child,
+    }
+}
+
+#[allow(unsafe_code, reason = "wait")]
+fn holds_in(child: libc::pid_t) -> bool {
+    let mut status = -1;
+    // SAFETY: a live integer.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    status == 0
+}
+
+#[test]
+fn forked_child_does_not_keep_the_lock() {
+    let scratch = Scratch::new();
+    let lock = lock_exclusive(scratch.path(), "lock", Duration::ZERO).unwrap();
+    let (mut end, writer) = io::pipe().unwrap();
+    // The grandchild and the child live until the parent closes its end of the pipe.
+    let child = fork(|| {
+        let grandchild = fork(|| io::Read::read(&mut end, &mut [0]).is_ok());
+        holds_in(grandchild)
+    });
+    drop(lock);
+    let again = lock_exclusive(scratch.path(), "lock", Duration::from_secs(5));
+    io::Write::write_all(&mut &writer, b"x").unwrap();
+    assert!(holds_in(child));
+    again.unwrap();
+}
+
+#[test]
+fn lock_dropped_in_a_forked_child_closes_nothing_of_the_childs() {
+    let scratch = Scratch::new();
+    let lock = lock_exclusive(scratch.path(), "lock", Duration::ZERO).unwrap();
+    let mut copy = Some(lock);
+    let child = fork(|| {
+        // One of these takes the number that the lock's descriptor had.
+        let files: Vec<_> = (0..8).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        copy.take();
+        let is_locked = lock_exclusive(scratch.path(), "lock", Duration::ZERO).is_err();
+        is_locked && files.iter().all(|file| file.metadata().is_ok())
+    });
+    assert!(holds_in(child));
+}
+
+#[test]
+fn name_is_removed_only_while_it_is_the_files_own() {
+    let scratch = Scratch::new();
+    let directory = directory(&scratch);
+    let own = directory.create("own", 4096).unwrap();
+    directory.rename("own", "moved").unwrap();
+    let other = directory.create("own", 4096).unwrap();
+    let error = directory.remove_own("own", &*own).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    directory.remove_own("moved", &*own).unwrap();
+    assert_eq!(directory.list().unwrap(), ["own"]);
+    directory.remove_own("own", &*other).unwrap();
+    assert_eq!(directory.remove_own("own", &*other).unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
 #[test]
 fn small_file_is_replaced_whole() {
     let scratch = Scratch::new();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::change::{Change, check_plain};
 use super::image::{FileId, Image};
 use super::{Random, SimDisk, SimFile};
-use crate::device::{Directory, SegmentFile};
+use crate::device::{Directory, SegmentFile, another_file};
 
 /// A [`Directory`] of a [`SimDisk`].
 #[derive(Debug)]
@@ -67,6 +67,14 @@ impl Directory for SimDirectory {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.change(Change::Remove { directory: &self.name, name }).map(drop)
+    }
+
+    fn remove_own(&self, name: &str, own: &dyn SegmentFile) -> io::Result<()> {
+        let id = self.look(|image, _| check_plain(name).and_then(|()| image.find(&self.name, name)))?;
+        match own.simulated().is_some_and(|file| file.id() == id) {
+            true => self.remove(name),
+            false => Err(another_file(name)),
+        }
     }
 
     fn path(&self) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::super::directory::{ERAS, LogDirectory, META, durable_mode, lock, read_meta, shard_path, write_meta};
 use super::{RepairAction, set_aside};
@@ -63,7 +64,7 @@ impl LogDirectory {
                 _ => set_aside(&files, ERAS).map_err(DirectoryError::io("set aside", &path.join(ERAS)))?,
             }
         }
-        (directory.mode, directory.lock) = (durable_mode(path)?, Some(lock));
+        (directory.mode, directory.lock) = (durable_mode(path)?, Some(Arc::new(lock)));
         Ok((directory, actions))
     }
 

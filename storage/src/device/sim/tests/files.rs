@@ -18,7 +18,9 @@ fn directory_keeps_to_its_trait() {
     assert_eq!(errno_of(directory.rename("a", "b")), Some(libc::EEXIST));
     directory.rename("a", "c").expect("renames");
     assert_eq!((disk.files("d"), format!("{file:?}").as_str()), (vec!["b".into(), "c".into()], "sim:d/c"));
-    directory.remove("c").expect("removes");
+    let other = directory.open("b", false).expect("opens");
+    assert_eq!(directory.remove_own("c", &*other).expect_err("another file").kind(), io::ErrorKind::AlreadyExists);
+    directory.remove_own("c", &*file).expect("removes");
     assert_eq!(file.length().expect("still open"), 2 * PAGE);
     assert_eq!(format!("{file:?}"), "sim:d, file 0");
     for name in ["", ".", "..", "a/b", "a\0"] {
