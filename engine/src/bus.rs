@@ -255,8 +255,8 @@ impl EventBus {
     /// # Errors
     /// As [`EventBus::plan_trim`]; [`AdapterError`], where a shard has ended.
     pub async fn trim(&self, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
-        let plan = self.plan_trim(policy)?;
-        carry_out(&self.parts, &self.foundry, &plan)?;
+        let mut plan = self.plan_trim(policy)?;
+        carry_out(&self.parts, &self.foundry, &mut plan)?;
         carried_out(&self.parts, &plan).await?;
         Ok(plan)
     }

@@ -5,8 +5,10 @@ use std::path::Path;
 use tapeline_storage::format::{Kind, LogId, Record, Sequence, SessionId};
 use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
 
+use crate::consumer::Openings;
 use crate::error::{AdapterError, AdapterResult};
 use crate::foundry::random;
+use crate::retention::save_names;
 use crate::timestamp::Clock;
 
 /// An event with its place and its time.
@@ -36,6 +38,7 @@ pub struct LogRestore {
     directory: LogDirectory,
     segment_bytes: u64,
     shards: Vec<ShardRestore>,
+    names: Openings,
     now: u64,
 }
 
@@ -49,7 +52,7 @@ impl LogRestore {
         let now = Clock::global().now();
         let directory = LogDirectory::create(path, LogId(random()), now)?;
         let segment_bytes = segment_bytes.unwrap_or(LogOptions::SEGMENT_BYTES);
-        Ok(Self { directory, segment_bytes, shards: Vec::new(), now })
+        Ok(Self { directory, segment_bytes, shards: Vec::new(), names: Openings::default(), now })
     }
 
     /// Identity of the log.
@@ -69,6 +72,12 @@ impl LogRestore {
         }
         let record = Record { session, timestamp, kind, payload };
         self.shard(shard)?.append(sequence, &record).map_err(|source| AdapterError::Restore { shard, source })
+    }
+
+    /// Has the log remember what a session is called that none of its events names, as those after a trim. The first name
+    /// counts. Where the names take more than 16 MiB, some are forgotten.
+    pub fn name_session(&mut self, session: SessionId, name: &str) {
+        self.names.name(session, name.to_owned());
     }
 
     fn shard(&mut self, shard: u16) -> AdapterResult<&mut ShardRestore> {
@@ -93,6 +102,7 @@ impl LogRestore {
     /// # Errors
     /// [`AdapterError`]; the segments that were full are there.
     pub fn finish(self) -> AdapterResult<()> {
+        save_names(&self.directory, self.names)?;
         for shard in self.shards {
             shard.finish()?;
         }

@@ -13,6 +13,7 @@ mod import;
 mod info;
 mod latency;
 mod ls;
+mod names;
 mod output;
 mod progress;
 mod record;

@@ -104,6 +104,10 @@ pub(crate) fn run(args: &TrimArgs) -> Result<Exit, Failure> {
     // Tells a log that is missing from one that cannot be trimmed.
     let log = open_log(&args.directory)?;
     let plan = if args.dry_run { log.plan_trim(&policy)? } else { trim_log(&args.directory, &policy)? };
+    if let Some(why) = &plan.names_lost {
+        let text = "the names of sessions that were opened in what went are lost";
+        eprintln!("{} {text}: {why}", Style::of(&io::stderr()).bad("tapeline:"));
+    }
     let mut out = io::stdout().lock();
     if args.json {
         print_json(&mut out, &plan, args.dry_run)?

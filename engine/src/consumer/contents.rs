@@ -1,15 +1,15 @@
 //! What a log holds, by session and by kind: out of the indexes of sealed segments, and by reading where there is none.
 
-use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde::Deserialize;
 use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Kind, RecordView, Sequence, SessionId};
-use tapeline_storage::log::{LogView, Segment};
-use tapeline_storage::read::{Block, LogReader, Step};
+use tapeline_storage::log::LogView;
+use tapeline_storage::read::Block;
 
+use super::names::{self, opened_name};
+use super::walk::{Passage, Walk};
 use crate::error::{ConsumerError, ConsumerResult};
 
 /// What a log holds of one session.
@@ -52,24 +52,23 @@ pub(crate) struct Contents {
 impl Contents {
     /// Adds all that is readable of a shard. Gaps are passed over.
     pub(crate) fn add_shard(&mut self, view: &Arc<LogView>) -> ConsumerResult<()> {
-        let segments = view.segments();
-        let mut reader = LogReader::new(Arc::clone(view), view.trimmed());
+        let mut walk = Walk::new(view, view.trimmed()..Sequence::new(u64::MAX));
         loop {
-            if let Some(segment) = indexed_at(&segments, reader.next_sequence())
-                && segment.with_index(|index| self.add_index(index)).is_ok_and(|indexed| indexed.is_some())
-            {
-                reader.return_to(segment.end_sequence());
-                continue;
-            }
-            match reader.step()? {
-                Step::End => return Ok(()),
-                Step::Gap(_) => {}
-                Step::Block(block) => self.add_block(view.shard(), &block)?,
+            match walk.step()? {
+                Passage::End => return Ok(()),
+                Passage::Segment(segment) => {
+                    // An index that cannot be read now is none: the blocks are read.
+                    match segment.with_index(|index| self.add_index(view, index)) {
+                        Ok(Some(())) => {}
+                        _ => walk.enter(&segment),
+                    }
+                }
+                Passage::Block(block) => self.add_block(view.shard(), &block)?,
             }
         }
     }
 
-    fn add_index(&mut self, index: &ArchivedSegmentIndex) {
+    fn add_index(&mut self, view: &Arc<LogView>, index: &ArchivedSegmentIndex) {
         for entry in index.sessions.iter() {
             let found = SessionSummary::of_entry(entry);
             // Most sessions are in one segment, and names are parsed once.
@@ -81,6 +80,7 @@ impl Contents {
                 summary.name = index.opening_of(entry).and_then(opened_name);
             }
         }
+        names::of_long_openings(view, index, |session, name| self.name(session, name));
         for total in index.kinds.iter() {
             self.count(Kind(total.kind.to_native()), total.events.to_native(), total.bytes.to_native());
         }
@@ -107,6 +107,15 @@ impl Contents {
         (total.events, total.bytes) = (total.events + events, total.bytes + bytes);
     }
 
+    /// The session is called so, if it is there and has no name yet.
+    pub(crate) fn name(&mut self, session: SessionId, name: String) {
+        if let Some(summary) = self.sessions.get_mut(&session)
+            && summary.name.is_none()
+        {
+            summary.name = Some(name);
+        }
+    }
+
     /// The sessions, by time of their first event.
     pub(crate) fn into_sessions(self) -> Vec<SessionSummary> {
         let mut sessions: Vec<_> = self.sessions.into_values().collect();
@@ -118,24 +127,6 @@ impl Contents {
     pub(crate) fn into_kinds(self) -> Vec<KindSummary> {
         self.kinds.into_values().collect()
     }
-}
-
-/// The sealed segment that begins with `next`.
-fn indexed_at(segments: &[Arc<Segment>], next: Sequence) -> Option<&Arc<Segment>> {
-    let at = segments.binary_search_by_key(&next, |segment| segment.base()).ok()?;
-    segments.get(at).filter(|segment| segment.footer().is_some())
-}
-
-/// The payload of a session's open event.
-#[derive(Deserialize)]
-struct SessionOpened<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-}
-
-/// The name that an open event gives its session, if it gives one.
-fn opened_name(payload: &[u8]) -> Option<String> {
-    serde_json::from_slice::<SessionOpened<'_>>(payload).ok().map(|opened| opened.name.into_owned())
 }
 
 impl SessionSummary {

@@ -1,9 +1,10 @@
 //! A log's directory without a bus: while another process writes it, or after its writer was killed. Changes nothing.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use tapeline_storage::format::{Eras, LogId, Sequence};
+use tapeline_storage::format::{Eras, LogId, Sequence, SessionId, SessionNames};
 use tapeline_storage::log::{
     DamagedPlace, DirectoryError, LogDirectory, LogView, OpenError, Segment, SegmentSurvey, SurveyedFile, Surveyor,
     survey_shard,
@@ -11,6 +12,7 @@ use tapeline_storage::log::{
 use tapeline_storage::read;
 
 use super::contents::Contents;
+use super::names::Openings;
 use super::{KindSummary, Replay, ReplayRequest, SessionSummary};
 use crate::error::{AdapterResult, ConsumerError, ConsumerResult};
 use crate::route::IntoSession;
@@ -22,6 +24,8 @@ pub struct LogFiles {
     shards: Vec<Arc<LogView>>,
     damage: Vec<Damage>,
     eras: Arc<Eras>,
+    /// Names that were kept when the events that gave them were trimmed. Read when first needed.
+    kept_names: OnceLock<Result<SessionNames, String>>,
 }
 
 /// One segment file.
@@ -91,7 +95,7 @@ impl LogFiles {
         }
         // After the shards: what they hold is of no later era.
         let eras = Arc::new(directory.eras()?);
-        Ok(Self { directory, shards, damage, eras })
+        Ok(Self { directory, shards, damage, eras, kept_names: OnceLock::new() })
     }
 
     /// Identity of the log.
@@ -150,7 +154,32 @@ impl LogFiles {
     /// # Errors
     /// [`ConsumerError`] at the first block that cannot be read.
     pub fn sessions(&self) -> ConsumerResult<Vec<SessionSummary>> {
-        self.contents().map(Contents::into_sessions)
+        let mut contents = self.contents()?;
+        self.kept_names().into_iter().for_each(|(session, name)| contents.name(session, name.to_owned()));
+        Ok(contents.into_sessions())
+    }
+
+    /// The names of all sessions that have one, also of those whose opening event was trimmed. What cannot be read gives
+    /// none. Cost as [`LogFiles::sessions`].
+    pub fn session_names(&self) -> HashMap<SessionId, String> {
+        let mut openings = Openings::default();
+        self.shards.iter().for_each(|view| openings.add(view, view.trimmed()..view.appended()));
+        self.kept_names().into_iter().for_each(|(session, name)| openings.name(session, name.to_owned()));
+        openings.into_names()
+    }
+
+    /// Why the file cannot be used in which the log keeps the names of sessions whose opening event was trimmed; `None` if
+    /// it can, or there is none. Without it such sessions have no name.
+    pub fn names_damage(&self) -> Option<&str> {
+        self.read_names().as_ref().err().map(String::as_str)
+    }
+
+    fn read_names(&self) -> &Result<SessionNames, String> {
+        self.kept_names.get_or_init(|| self.directory.names().map_err(|error| error.to_string()))
+    }
+
+    fn kept_names(&self) -> impl IntoIterator<Item = (SessionId, &str)> {
+        self.read_names().iter().flat_map(SessionNames::iter)
     }
 
     /// The kinds there are, by number. Cost and errors as [`LogFiles::sessions`].

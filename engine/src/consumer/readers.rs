@@ -8,6 +8,7 @@ use super::named::CursorStore;
 use super::sweep::Parked;
 use crate::feed::Bell;
 use crate::horizon::Horizon;
+use crate::retention::NameStore;
 
 /// Shared by the consumers of a bus.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Readers {
     pub(crate) parked: Parked,
     /// Places with a name.
     pub(crate) cursors: CursorStore,
+    /// Names of sessions whose opening is trimmed.
+    pub(crate) names: NameStore,
     /// Those who have to know when a shard comes.
     bells: Mutex<Vec<Weak<Bell>>>,
 }
@@ -29,6 +32,7 @@ impl Readers {
             horizon: Horizon::default(),
             parked: Parked::default(),
             cursors: CursorStore::new(path),
+            names: NameStore::new(path),
             bells: Mutex::default(),
         }
     }

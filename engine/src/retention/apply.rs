@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tapeline_storage::log::{LogDirectory, LogView, trim_at_rest};
 
+use super::names::NameStore;
 use super::{RetentionPolicy, TrimPlan, plan};
 use crate::consumer::{CursorStore, LogFiles, pins};
 use crate::error::{AdapterError, ConsumerError, ConsumerResult};
@@ -29,7 +30,9 @@ fn plan_now(views: &[Arc<LogView>], policy: &RetentionPolicy, cursors: &CursorSt
 }
 
 /// Has the plan carried out: shards that run trim their own logs, the rest is done here.
-pub(crate) fn carry_out(parts: &BusParts, foundry: &Foundry, plan: &TrimPlan) -> ConsumerResult<()> {
+pub(crate) fn carry_out(parts: &BusParts, foundry: &Foundry, plan: &mut TrimPlan) -> ConsumerResult<()> {
+    let views: Vec<_> = parts.views().collect();
+    plan.keep_names(&parts.readers().names, &views);
     let archived: Vec<_> = parts.archived().iter().map(|view| (view.shard(), Arc::clone(view))).collect();
     for (shard, to) in plan.cuts() {
         if let Some(control) = parts.shard(shard) {
@@ -49,6 +52,13 @@ pub(crate) async fn carried_out(parts: &BusParts, plan: &TrimPlan) -> ConsumerRe
         }
     }
     Ok(())
+}
+
+impl TrimPlan {
+    /// Keeps the names that are given in what goes, before it goes.
+    fn keep_names(&mut self, names: &NameStore, views: &[Arc<LogView>]) {
+        self.names_lost = names.keep(views, self).err().map(|error| error.to_string());
+    }
 }
 
 impl LogFiles {
@@ -74,7 +84,8 @@ pub fn trim_log(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPla
     if let Some(damage) = log.damage().first() {
         return Err(ConsumerError::Damaged(damage.clone()));
     }
-    let plan = log.plan_trim(policy)?;
+    let mut plan = log.plan_trim(policy)?;
+    plan.keep_names(&NameStore::at_rest(path), log.shards());
     let cuts = plan.cuts();
     for view in log.shards() {
         if let Some(to) = cuts.get(&view.shard()) {

@@ -34,7 +34,7 @@ impl Keeper {
         let work = move || {
             while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
                 // What cannot be done now is tried again: nothing depends on it but space.
-                let _ = plan_for_bus(&parts, &policy).and_then(|plan| carry_out(&parts, &foundry, &plan));
+                let _ = plan_for_bus(&parts, &policy).and_then(|mut plan| carry_out(&parts, &foundry, &mut plan));
             }
         };
         let thread = std::thread::Builder::new().name("tapeline-keeper".into()).spawn(work)?;

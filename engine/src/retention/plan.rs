@@ -21,6 +21,9 @@ pub struct TrimPlan {
     pub segments_left: usize,
     /// Bytes of their files.
     pub bytes_left: u64,
+    /// Once it is carried out: why the names of sessions that were opened in what goes could not be kept. Segments go all
+    /// the same, as the space may be what is missing.
+    pub names_lost: Option<String>,
 }
 
 /// A segment that goes.

@@ -134,3 +134,92 @@ fn policies_that_say_nothing_are_refused() {
     let memory = tapeline::EventBusConfig::builder().retention(RetentionPolicy::new().max_bytes(1)).build();
     assert!(matches!(memory, Err(ConfigError::InvalidValue(_))));
 }
+
+/// One session over several segments of 2 MiB, and a short one in the first.
+fn fill_long_session(bus: &EventBus, name: &str) {
+    let mut producer = bus.producer().expect("producer");
+    let (long, short) = (producer.open_session(name), producer.open_session("short"));
+    let (long, short) = (long.expect("opens"), short.expect("opens"));
+    producer.emit(short, kinds::TOKEN, b"once").expect("emits");
+    for number in 0..40u8 {
+        producer.emit(long, kinds::TOKEN, &[number; 250_000]).expect("emits");
+        block_on(bus.flush()).expect("durable");
+    }
+}
+
+fn names(path: &std::path::Path) -> Vec<Option<String>> {
+    LogFiles::open(path).expect("opens").sessions().expect("lists").into_iter().map(|session| session.name).collect()
+}
+
+#[test]
+fn names_outlive_the_segments_that_gave_them() {
+    // An index repeats short openings; the others are looked for in the blocks.
+    for (name, by_bus) in [("chat".to_owned(), true), ("chat".to_owned(), false), ("größer ".repeat(100), false)] {
+        let scratch = Scratch::new("names");
+        let bus = open(scratch.config().segment_bytes(2 << 20));
+        fill_long_session(&bus, &name);
+        let policy = RetentionPolicy::new().max_segments(2);
+        if by_bus {
+            assert_eq!(block_on(bus.trim(&policy)).expect("trims").names_lost, None);
+        }
+        block_on(bus.shutdown()).expect("ends");
+        if !by_bus {
+            let plan = trim_log(scratch.path(), &policy).expect("trims");
+            assert!(!plan.removed.is_empty() && plan.names_lost.is_none(), "{plan:?}");
+        }
+        assert_eq!(names(scratch.path()), [Some(name.clone())], "by the bus: {by_bus}");
+        // A second trim, and a reopening, change nothing.
+        trim_log(scratch.path(), &RetentionPolicy::new().max_segments(1)).expect("trims");
+        block_on(open(scratch.config()).shutdown()).expect("ends");
+        let files = LogFiles::open(scratch.path()).expect("opens");
+        assert_eq!(files.session_names().into_iter().collect::<Vec<_>>(), [(tapeline::session_id(&name), name)]);
+    }
+}
+
+#[test]
+fn names_go_with_the_last_event_of_their_session() {
+    let scratch = Scratch::new("names-go");
+    let bus = open(scratch.config().segment_bytes(2 << 20));
+    (0..4).for_each(|number| fill_long_session(&bus, &format!("session {number}")));
+    block_on(bus.shutdown()).expect("ends");
+    let before = names(scratch.path()).len();
+    trim_log(scratch.path(), &RetentionPolicy::new().max_segments(2)).expect("trims");
+    let files = LogFiles::open(scratch.path()).expect("opens");
+    let (sessions, named) = (files.sessions().expect("lists"), files.session_names());
+    assert!(sessions.len() < before && sessions.iter().all(|session| session.name.is_some()), "{sessions:?}");
+    assert!(sessions.iter().all(|session| named.contains_key(&session.session)) && named.len() == sessions.len());
+}
+
+#[test]
+fn names_that_do_not_check_are_told_and_the_log_is_used_without() {
+    let scratch = Scratch::new("names-damaged");
+    let bus = open(scratch.config().segment_bytes(2 << 20));
+    fill_long_session(&bus, "chat");
+    block_on(bus.shutdown()).expect("ends");
+    trim_log(scratch.path(), &RetentionPolicy::new().max_segments(2)).expect("trims");
+    let file = scratch.path().join("names");
+    let whole = std::fs::read(&file).expect("there");
+    for damaged in [whole[..whole.len() - 1].to_vec(), Vec::new(), vec![0; 17 << 20]] {
+        std::fs::write(&file, damaged).expect("writes");
+        let files = LogFiles::open(scratch.path()).expect("opens");
+        assert!(files.names_damage().is_some_and(|what| what.contains("names")), "{:?}", files.names_damage());
+        assert_eq!(names(scratch.path()), [None]);
+        block_on(open(scratch.config()).shutdown()).expect("a bus does not look at it");
+    }
+    // The next trim replaces it.
+    trim_log(scratch.path(), &RetentionPolicy::new().max_segments(1)).expect("trims");
+    assert_eq!(LogFiles::open(scratch.path()).expect("opens").names_damage(), None);
+}
+
+#[test]
+fn names_that_cannot_be_kept_hold_no_space() {
+    let scratch = Scratch::new("names-refused");
+    let bus = open(scratch.config().segment_bytes(2 << 20));
+    fill_long_session(&bus, "chat");
+    // No file can take the name of a directory that holds something.
+    std::fs::create_dir_all(scratch.path().join("names").join("in the way")).expect("creates");
+    let plan = block_on(bus.trim(&RetentionPolicy::new().max_segments(2))).expect("trims");
+    assert!(plan.names_lost.as_ref().is_some_and(|why| why.contains("names")), "{:?}", plan.names_lost);
+    block_on(bus.shutdown()).expect("ends");
+    assert!(LogFiles::open(scratch.path()).expect("opens").segments().len() <= 3);
+}

@@ -15,6 +15,7 @@ mod gaps;
 mod identity;
 mod index;
 mod meta;
+mod names;
 mod prefetch;
 mod record;
 mod segment;
@@ -37,6 +38,7 @@ pub use index::{
     SessionFilter,
 };
 pub use meta::{META_BYTES, META_MAGIC, Meta};
+pub use names::{NAMES_BYTES_MAX, NAMES_MAGIC, SessionNames};
 pub(crate) use record::timestamp_of;
 pub use record::{
     ArchivedPayload, ArchivedRecord, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RECORD_ROOT_BYTES, Record, RecordError,

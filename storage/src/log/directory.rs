@@ -5,6 +5,7 @@
 //!   meta            identity, format, shard count
 //!   lock            held by the one process that writes
 //!   eras            where in each shard the log's eras begin, once sessions have moved between shards
+//!   names           names of sessions whose opening was trimmed
 //!   cursors/        places of readers, by name
 //!   shard-0000/     the segments of shard 0, named by first sequence
 //! ```
@@ -16,11 +17,12 @@ use std::time::Duration;
 
 use crate::device::Directory;
 use crate::device::fs::{self, DirectoryLock, FsDirectory, WriteMode};
-use crate::format::{ERAS_BYTES_MAX, Eras, LogId, META_BYTES, Meta, PageError};
+use crate::format::{ERAS_BYTES_MAX, Eras, LogId, META_BYTES, Meta, NAMES_BYTES_MAX, PageError, SessionNames};
 
 pub(super) const META: &str = "meta";
 const LOCK: &str = "lock";
 pub(super) const ERAS: &str = "eras";
+const NAMES: &str = "names";
 
 /// How long to wait for the lock: a killed process's io_uring can hold it for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -70,6 +72,16 @@ pub enum DirectoryError {
         "{path}: {source}; put back the file from a copy of this log, or remove it: then sessions that moved between shards may be read out of order"
     )]
     Eras {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: PageError,
+    },
+    /// The file of names cannot be used.
+    #[error(
+        "{path}: {source}; sessions whose opening event was trimmed are called by their ids; the file may be removed"
+    )]
+    Names {
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -210,6 +222,30 @@ impl LogDirectory {
     pub fn save_eras(&self, eras: &Eras) -> Result<(), DirectoryError> {
         fs::write_file_durably(&self.path, ERAS, &eras.encode())
             .map_err(DirectoryError::io("write", &self.path.join(ERAS)))
+    }
+
+    /// The names of sessions whose opening events were trimmed.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; the log can be used without them.
+    pub fn names(&self) -> Result<SessionNames, DirectoryError> {
+        match read_page(&self.path, NAMES, NAMES_BYTES_MAX, SessionNames::decode) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(SessionNames::default()),
+            read => {
+                let path = self.path.join(NAMES);
+                let read = read.map_err(DirectoryError::io("read", &path))?;
+                read.map_err(|source| DirectoryError::Names { path, source })
+            }
+        }
+    }
+
+    /// Keeps names of sessions durably, in place of those that were kept.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Io`]: the log has the names that it had.
+    pub fn save_names(&self, names: &SessionNames) -> Result<(), DirectoryError> {
+        fs::write_file_durably(&self.path, NAMES, &names.encode())
+            .map_err(DirectoryError::io("write", &self.path.join(NAMES)))
     }
 
     /// The directory of one shard.

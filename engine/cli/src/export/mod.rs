@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use tapeline::{ConsumerResult, LogFiles, StoredEvent};
+use tapeline::{ConsumerResult, StoredEvent, kinds};
 
 pub(crate) use self::args::ExportArgs;
 use self::args::ExportFormat;
@@ -16,6 +16,7 @@ use self::chunks::Chunks;
 use self::parquet::Table;
 use crate::exit::{Exit, Failure, open_log};
 use crate::form::{OutputFormat, Printer};
+use crate::names::Names;
 use crate::output::Style;
 use crate::progress::Progress;
 
@@ -36,13 +37,19 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
     let mut names =
         Printer::for_export(if args.format == ExportFormat::Sse { OutputFormat::Sse } else { OutputFormat::Jsonl });
-    if is_partial(args) {
-        learn_names(&log, &mut names)?;
-    }
+    let mut known = Names::of(&args.directory, &args.selection.session, &mut names);
     let mut sink = sink(args)?;
     let progress = Progress::new(None);
     let mut worst = Exit::Done;
-    args.selection.replay(&log, |event| export(event, &mut *sink, &mut names, &progress, &mut worst))?;
+    args.selection.replay(&log, |event| {
+        if let Ok(event) = &event
+            && event.kind != kinds::SESSION
+            && args.format != ExportFormat::Sse
+        {
+            known.find(event.session, &mut names);
+        }
+        export(event, &mut *sink, &mut names, &progress, &mut worst)
+    })?;
     drop(progress);
     sink.finish()?;
     Ok(worst)
@@ -65,20 +72,6 @@ fn export(
             let failure = Failure::from(error);
             *worst = (*worst).max(failure.exit);
             eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
-        }
-    }
-    Ok(())
-}
-
-/// Whether the events that open sessions may be left out.
-fn is_partial(args: &ExportArgs) -> bool {
-    args.selection.filter().is_some() || args.selection.since.is_some()
-}
-
-fn learn_names(log: &LogFiles, names: &mut Printer) -> Result<(), Failure> {
-    for summary in log.sessions()? {
-        if let Some(name) = summary.name {
-            names.name(summary.session, name);
         }
     }
     Ok(())

@@ -28,6 +28,13 @@ pub(crate) enum OutputFormat {
     Text,
 }
 
+impl OutputFormat {
+    /// Whether what is printed says what sessions are called.
+    pub(crate) fn has_names(self) -> bool {
+        matches!(self, Self::Jsonl | Self::Text)
+    }
+}
+
 /// What an event that opens a session says.
 #[derive(Debug, Deserialize)]
 struct Opening {
@@ -39,6 +46,11 @@ struct Opening {
 
 /// The `format` of a session that is a stream of server-sent events, as it came.
 pub(crate) const RECORDED_SSE: &str = "sse";
+
+/// The name in an event that opens a session. Any producer may write an event of this kind: one without is no error.
+pub(crate) fn opened_name(payload: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Opening>(payload).ok()?.name
+}
 
 /// Prints events, and learns the names of sessions from the events that open them.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tapeline::{Kind, SessionId, kinds};
 
-/// The line as it stands. What else it says of the event (its name, the time in words) follows from these.
+/// The line as it stands. What else it says of the event (its id, the time in words) follows from these.
 #[derive(Debug, Deserialize)]
 pub(super) struct Line<'a> {
     pub(super) shard: u16,
@@ -16,6 +16,9 @@ pub(super) struct Line<'a> {
     pub(super) timestamp: u64,
     #[serde(borrow)]
     session_id: Cow<'a, str>,
+    /// The session's name.
+    #[serde(borrow, rename = "session")]
+    pub(super) name: Option<Cow<'a, str>>,
     #[serde(borrow)]
     kind: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "present")]

@@ -3,15 +3,16 @@
 mod args;
 mod line;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Read};
 
 use serde::Serialize;
-use tapeline::{LogRestore, RestoredEvent, Sequence};
+use tapeline::{LogRestore, RestoredEvent, Sequence, SessionId, kinds};
 
 pub(crate) use self::args::ImportArgs;
 use self::line::Line;
 use crate::exit::{Exit, Failure};
+use crate::form::opened_name;
 use crate::human;
 use crate::output::{self, Style};
 use crate::progress::Progress;
@@ -42,7 +43,8 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
     let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
     let restore = LogRestore::create(&args.directory, args.segment_bytes)?;
     let log = restore.log_id().to_string();
-    let mut importer = Importer { restore, numbers: args.renumber.then(HashMap::new), events: 0, bytes: 0 };
+    let mut importer =
+        Importer { restore, numbers: args.renumber.then(HashMap::new), named: HashSet::new(), events: 0, bytes: 0 };
     let progress = Progress::new(bytes);
     let outcome = sources.iter().try_for_each(|source| importer.import(source, &interrupt, &progress));
     drop(progress);
@@ -71,6 +73,8 @@ struct Importer {
     restore: LogRestore,
     /// The next sequence of each shard, where events are numbered anew.
     numbers: Option<HashMap<u16, u64>>,
+    /// Sessions whose names are known to the log: 16 bytes each.
+    named: HashSet<SessionId>,
     events: u64,
     bytes: u64,
 }
@@ -114,6 +118,14 @@ impl Importer {
             payload: &payload,
         };
         self.restore.append(&event).map_err(|error| error.to_string())?;
+        let names_itself = event.kind == kinds::SESSION && opened_name(&payload).is_some();
+        if let Some(name) = &line.name
+            && self.named.insert(event.session)
+            && !names_itself
+        {
+            // The event that did was trimmed, or not exported.
+            self.restore.name_session(event.session, name);
+        }
         (self.events, self.bytes) = (self.events + 1, self.bytes + payload.len() as u64);
         Ok(())
     }

@@ -33,6 +33,8 @@ impl Opening {
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) label: String,
+    /// The session, as long as the label is its id.
+    pub(super) unnamed: Option<SessionId>,
     pub(super) part: Part,
 }
 
@@ -56,7 +58,11 @@ impl Groups {
     /// The group that a new session belongs to as long as nothing names another. 0 where sessions do not decide.
     pub(super) fn of_session(&mut self, session: SessionId) -> usize {
         match self.by {
-            Some(By::Session) => self.add(output::session(None, session)),
+            Some(By::Session) => {
+                let group = self.add(output::session(None, session));
+                self.all[group].unnamed = Some(session);
+                group
+            }
             Some(By::Model) => self.named(Cow::Borrowed(UNNAMED)),
             Some(By::Kind | By::Time) | None => 0,
         }
@@ -69,6 +75,7 @@ impl Groups {
             Some(By::Session) => {
                 if let Some(Value::String(name)) = opening.name {
                     self.all[group].label = output::printable(&name);
+                    self.all[group].unnamed = None;
                 }
                 group
             }
@@ -146,7 +153,7 @@ impl Groups {
     }
 
     fn add(&mut self, label: String) -> usize {
-        self.all.push(Group { label, part: Part::default() });
+        self.all.push(Group { label, unnamed: None, part: Part::default() });
         self.all.len() - 1
     }
 }

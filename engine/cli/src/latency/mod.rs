@@ -15,12 +15,13 @@ mod windows;
 
 use std::io::{self, Write};
 
-use tapeline::{ConsumerResult, Filter, StoredEvent, kinds};
+use tapeline::{ConsumerResult, Filter, LogFiles, StoredEvent, kinds};
 
 pub(crate) use self::args::LatencyArgs;
 use self::meter::{Measured, Meter};
 use crate::exit::{Exit, Failure, open_log};
-use crate::output::Style;
+use crate::names;
+use crate::output::{self, Style};
 use crate::progress::Progress;
 use crate::select::Selection;
 
@@ -42,8 +43,9 @@ pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
     };
     with_openings(&args.selection).replay(&log, |event| measuring.measure(event))?;
     let Measuring { meter, progress, exit, .. } = measuring;
-    let measured = meter.ended();
+    let mut measured = meter.ended();
     drop(progress);
+    name_groups(&log, &mut measured);
     if let Some(directory) = &args.out {
         let report = report::report(args, &log, &measured, exit);
         let written = report.write_to(directory).map_err(|error| Failure::file(directory, &error))?;
@@ -53,6 +55,20 @@ pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
     }
     print(args, &measured)?;
     Ok(exit)
+}
+
+/// Names the sessions that no event of the selection names.
+fn name_groups(log: &LogFiles, measured: &mut Measured) {
+    if measured.groups.iter().all(|group| group.unnamed.is_none()) {
+        return;
+    }
+    let mut names = log.session_names();
+    names::tell_damage(log);
+    for group in &mut measured.groups {
+        if let Some(name) = group.unnamed.and_then(|session| names.remove(&session)) {
+            group.label = output::printable(&name);
+        }
+    }
 }
 
 fn print(args: &LatencyArgs, measured: &Measured) -> io::Result<()> {

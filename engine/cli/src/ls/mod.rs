@@ -11,8 +11,8 @@ use tapeline::SessionSummary;
 pub(crate) use self::args::LsArgs;
 use self::args::Sort;
 use crate::exit::{Exit, Failure, open_log};
-use crate::human;
 use crate::output::{self, Align, Style, Table};
+use crate::{human, names};
 
 /// A session as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -48,7 +48,9 @@ impl<'a> From<&'a SessionSummary> for Line<'a> {
 
 /// Lists the sessions that are asked for.
 pub(crate) fn run(args: &LsArgs) -> Result<Exit, Failure> {
-    let mut sessions = open_log(&args.directory)?.sessions()?;
+    let log = open_log(&args.directory)?;
+    let mut sessions = log.sessions()?;
+    names::tell_damage(&log);
     sessions.retain(|session| is_wanted(session, args));
     sessions.sort_by(|first, second| compare(first, second, args.sort));
     if args.reverse {

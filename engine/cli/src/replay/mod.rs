@@ -6,12 +6,13 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use tapeline::{ConsumerResult, Pacer, PacingError, Speed, StoredEvent};
+use tapeline::{ConsumerResult, Pacer, PacingError, Speed, StoredEvent, kinds};
 
 pub(crate) use self::args::ReplayArgs;
 use crate::exit::{Exit, Failure, open_log};
-use crate::form::Printer;
+use crate::form::{OutputFormat, Printer};
 use crate::human;
+use crate::names::Names;
 use crate::output::Style;
 use crate::signal::{Interrupt, Wake, die_of_closed_pipe};
 
@@ -31,8 +32,12 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
     let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
     let pacer = Pacer::new(args.speed);
+    let mut printer = Printer::new(args.format);
+    let names = Names::of(&args.directory, &args.selection.session, &mut printer);
     let mut playing = Playing {
-        printer: Printer::new(args.format),
+        format: args.format,
+        printer,
+        names,
         pacer: args.limit_idle.map_or(pacer, |longest| Pacer::new(args.speed).limit_idle(longest)),
         out: io::BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock()),
         interrupt,
@@ -65,7 +70,9 @@ fn tell_error(error: PacingError) {
 
 /// A replay on its way to standard output.
 struct Playing<'a> {
+    format: OutputFormat,
     printer: Printer,
+    names: Names,
     pacer: Pacer,
     out: io::BufWriter<io::StdoutLock<'a>>,
     interrupt: Interrupt,
@@ -105,6 +112,9 @@ impl Playing<'_> {
             }
         }
         self.pacer.played(event.insertion_ts);
+        if self.format.has_names() && event.kind != kinds::SESSION {
+            self.names.find(event.session, &mut self.printer);
+        }
         Ok(self.printer.print(&mut self.out, event)?)
     }
 

@@ -11,9 +11,9 @@ use tapeline::{LogFiles, StoredEvent};
 pub(crate) use self::args::ShowArgs;
 use self::profile::{Profile, Profiler};
 use crate::exit::{Exit, Failure, open_log};
-use crate::human;
 use crate::output::{self, Align, Style, Table};
 use crate::select::Selection;
+use crate::{human, names};
 
 /// Most characters of a payload in the table of events.
 const PAYLOAD_CHARS: usize = 60;
@@ -51,6 +51,10 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, Failure> {
         }
         Ok(())
     })?;
+    if let Some(session) = profiler.unnamed() {
+        profiler.name(log.session_names().remove(&session));
+        names::tell_damage(&log);
+    }
     let Some(profile) = profiler.finish() else {
         let message = format!("nothing of session {:?} can be read", args.session);
         return Err(Failure::new(exit.max(Exit::NotFound), message));

@@ -121,6 +121,16 @@ impl Profiler {
         }
     }
 
+    /// The session, if none of its events says what it is called.
+    pub(super) fn unnamed(&self) -> Option<SessionId> {
+        self.id.filter(|id| self.name.is_none() && *id != SessionId::NONE)
+    }
+
+    /// The session is called so.
+    pub(super) fn name(&mut self, name: Option<String>) {
+        self.name = name;
+    }
+
     /// Takes what is missing.
     pub(super) fn add_gap(&mut self, what: String) {
         self.gaps.push(what);

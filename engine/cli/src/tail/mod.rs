@@ -2,7 +2,6 @@
 
 mod args;
 mod from;
-mod names;
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -11,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tapeline::{ConsumerResult, Filter, FollowStart, LogFollower, StoredEvent, kinds};
 
 pub(crate) use self::args::TailArgs;
-use self::names::Names;
 use crate::exit::{Exit, Failure};
-use crate::form::{OutputFormat, Printer};
+use crate::form::Printer;
+use crate::names::Names;
 use crate::output::Style;
 use crate::signal::{Interrupt, Wake, die_of_closed_pipe};
 
@@ -88,7 +87,7 @@ struct Tail<'a> {
 impl<'a> Tail<'a> {
     fn new(args: &'a TailArgs) -> Self {
         let mut printer = Printer::new(args.format);
-        let names = Names::new(args.directory.clone(), &args.selection.session, &mut printer);
+        let names = Names::of(&args.directory, &args.selection.session, &mut printer);
         Self {
             args,
             printer,
@@ -117,7 +116,7 @@ impl<'a> Tail<'a> {
             self.printer.learn(&event);
             return Ok(());
         }
-        if self.args.format != OutputFormat::Raw && event.kind != kinds::SESSION {
+        if self.args.format.has_names() && event.kind != kinds::SESSION {
             self.names.find(event.session, &mut self.printer);
         }
         self.printer.print(&mut self.out, &event)?;

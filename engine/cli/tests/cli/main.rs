@@ -9,6 +9,7 @@ mod frames;
 mod help;
 mod latency;
 mod look;
+mod names;
 mod real_inputs;
 mod record;
 mod repair;

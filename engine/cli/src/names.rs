@@ -1,0 +1,47 @@
+//! What sessions are called, whatever part of a log a command prints.
+//!
+//! A printer learns names from the events that open sessions. A command that does not meet them (they are not selected, lie
+//! before its beginning, or were trimmed) looks all names up, once, when it meets the first session that it cannot name.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tapeline::{LogFiles, SessionId};
+
+use crate::form::Printer;
+use crate::output::Style;
+
+/// Finds names, should they be needed.
+#[derive(Debug)]
+pub(crate) struct Names {
+    directory: PathBuf,
+    has_looked: bool,
+}
+
+impl Names {
+    /// Those of the log in `directory`, of which the printer knows those that were `asked_for`: an id follows from a name.
+    pub(crate) fn of(directory: &Path, asked_for: &[String], printer: &mut Printer) -> Self {
+        asked_for.iter().for_each(|name| printer.name(tapeline::session_id(name), name.clone()));
+        Self { directory: directory.to_owned(), has_looked: false }
+    }
+
+    /// Sees to it that the printer knows the name of a session, if it had one when the first was asked for. Sessions that
+    /// are opened later say it themselves. Costs one look at each index, and at the blocks without one, once.
+    pub(crate) fn find(&mut self, session: SessionId, printer: &mut Printer) {
+        if self.has_looked || session == SessionId::NONE || printer.knows(session) {
+            return;
+        }
+        self.has_looked = true;
+        // Where the log cannot be opened any more the ids have to do; what is wrong is told by what reads it.
+        let Ok(log) = LogFiles::open(&self.directory) else { return };
+        log.session_names().into_iter().for_each(|(session, name)| printer.name(session, name));
+        tell_damage(&log);
+    }
+}
+
+/// Says that names may be missing, if they are.
+pub(crate) fn tell_damage(log: &LogFiles) {
+    if let Some(damage) = log.names_damage() {
+        eprintln!("{} {damage}", Style::of(&io::stderr()).bad("tapeline:"));
+    }
+}

@@ -1,0 +1,96 @@
+//! Sessions keep their names under every selection, after a trim, and through export and import.
+
+use serde_json::Value;
+
+use crate::run::{Scratch, done, errors, expect, json, listed, record, run};
+
+/// A log of three segments and more of session `chat`, and one event of session `short` in the first.
+fn long(scratch: &Scratch) -> String {
+    let log = scratch.arg("log");
+    let line = |number| format!("{{\"n\":{number},\"p\":\"{}\"}}\n", "x".repeat(3000));
+    record(&[&log, &scratch.file("short", "{\"s\":1}\n"), "--format", "jsonl"]);
+    let lines: String = (0..3000).map(line).collect();
+    record(&[&log, &scratch.file("long", lines), "--format", "jsonl", "--session", "chat"]);
+    log
+}
+
+fn named(lines: &[u8]) -> Vec<Value> {
+    let mut names: Vec<_> = json(lines).iter().map(|line| line["session"].clone()).collect();
+    names.dedup();
+    names
+}
+
+#[test]
+fn every_selection_and_command_knows_the_names() {
+    let scratch = Scratch::new();
+    let log = long(&scratch);
+    let times: Vec<_> = json(&done(&["replay", &log, "--session", "chat", "--format", "jsonl"]));
+    let middle = times[1500]["time"].as_str().expect("a time").to_owned();
+    for command in ["replay", "export", "tail"] {
+        for selection in [
+            vec!["--kind", "unspecified", "--session", "chat"],
+            vec!["--since", &middle],
+            vec!["--filter", r#"{"path":"n","value":2999}"#],
+            vec!["--session", &tapeline_id("chat"), "--kind", "unspecified"],
+        ] {
+            let mut args = [&[command, &log, "--format", "jsonl"], &selection[..]].concat();
+            if command == "tail" {
+                args.extend(["--from", "start", "--exit-idle", "1ms"]);
+            }
+            assert_eq!(named(&done(&args)), ["chat"], "{args:?}");
+        }
+    }
+    let text = String::from_utf8(done(&["replay", &log, "--since", &middle])).expect("text");
+    assert!(text.lines().all(|line| line.contains("  chat  ")));
+}
+
+/// The id of a session by its name.
+fn tapeline_id(name: &str) -> String {
+    tapeline::session_id(name).to_string()
+}
+
+#[test]
+fn names_survive_trim_export_and_import() {
+    let scratch = Scratch::new();
+    let log = long(&scratch);
+    done(&["trim", &log, "--max-segments", "1"]);
+    let copy = scratch.arg("copy");
+    let export = scratch.arg("export.jsonl");
+    let exported = done(&["export", &log, "--out", &export]);
+    assert!(exported.is_empty());
+    done(&["import", &copy, &export]);
+    for log in [&log, &copy] {
+        assert_eq!(listed(log).iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["chat"]);
+        for command in ["replay", "export", "tail"] {
+            let tail = ["--from", "start", "--exit-idle", "1ms"];
+            let more: &[&str] = if command == "tail" { &tail } else { &[] };
+            assert_eq!(named(&done(&[&[command, log, "--format", "jsonl"], more].concat())), ["chat"], "{command}");
+        }
+        assert_eq!(json(&done(&["show", log, "chat", "--json"]))[0]["session"], "chat");
+        let by_session = done(&["latency", log, "--by", "session", "--json"]);
+        assert!(json(&by_session).iter().all(|line| line["slice"].is_null() || line["slice"] == "chat"));
+    }
+    assert_eq!(done(&["export", &copy]), std::fs::read(&export).expect("written"));
+}
+
+#[test]
+fn parts_of_a_log_that_are_imported_keep_the_names() {
+    let scratch = Scratch::new();
+    let log = long(&scratch);
+    let part = scratch.file("part", done(&["export", &log, "--kind", "unspecified"]));
+    let copy = scratch.arg("copy");
+    done(&["import", &copy, &part]);
+    assert_eq!(listed(&copy), listed(&log));
+}
+
+#[test]
+fn a_file_of_names_that_does_not_check_is_told() {
+    let scratch = Scratch::new();
+    let log = long(&scratch);
+    done(&["trim", &log, "--max-segments", "1"]);
+    scratch.file("log/names", "nothing of the kind");
+    for args in [vec!["ls", &log], vec!["replay", &log], vec!["show", &log, "chat"], vec!["export", &log]] {
+        let output = expect(run(&args), 0);
+        assert!(errors(&output).contains("names"), "{args:?}: {}", errors(&output));
+    }
+}
