@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tapeline_storage::format::{BLOCK_BYTES_MAX, Sequence};
-use tapeline_storage::log::{Chore, ChoreDone, Log};
+use tapeline_storage::log::{Chore, ChoreDone, Log, LogOptions};
 
 use control::Arrivals;
 pub use control::ShardStats;
@@ -46,6 +46,9 @@ use tasks::Tasks;
 
 /// Bytes that one lane may give in one turn, so that lanes share the shard fairly: a block, which holds any record.
 const LANE_TURN_BYTES: usize = BLOCK_BYTES_MAX;
+
+/// How long a shard that ends waits for space on its disk, while it holds events: two attempts.
+const FULL_PATIENCE_NS: u64 = 2 * LogOptions::FULL_RETRY_NS;
 
 thread_local! {
     static IS_SHARD_THREAD: Cell<bool> = const { Cell::new(false) };
@@ -311,12 +314,8 @@ impl<B: Background> Shard<B> {
         self.slots.iter().for_each(LaneSlot::close);
         // From here on a producer either sees its lane closed after publishing, or has published before.
         fence::all_threads();
-        while self.upkeep.chore_runs || self.upkeep.tidying_runs {
-            match self.background.done() {
-                Some(done) => self.take_done(done, clock()),
-                None => self.log.wait(self.control.doorbell(), Duration::from_millis(1)),
-            }
-        }
+        self.take_chores_back(&mut clock);
+        let mut full_since = None;
         loop {
             let now = clock();
             let mut drained = self.drain(now);
@@ -328,7 +327,12 @@ impl<B: Background> Shard<B> {
             while let Some(chore) = self.log.next_chore() {
                 self.log.chore_done(chore.run(), now);
             }
-            if !pending || self.log.poison().is_some() || self.log.view().is_full() {
+            if !pending || self.log.poison().is_some() {
+                break;
+            }
+            full_since = full_since.filter(|_| self.log.view().is_full()).or(self.log.view().is_full().then_some(now));
+            if full_since.is_some_and(|since| now.saturating_sub(since) >= FULL_PATIENCE_NS) {
+                self.log.give_up_for_want_of_space();
                 break;
             }
             if drained == 0 && !worked {
@@ -340,6 +344,21 @@ impl<B: Background> Shard<B> {
         // What was published at the very end is readable to those who wait for that, whatever became of its durability.
         self.release();
         self.acknowledge();
+    }
+}
+
+impl<B: Background> Shard<B> {
+    /// Waits for the chores that are out. A tidying one is told to end, and is left to its thread if that gets no core: the
+    /// next opening does what it leaves undone.
+    fn take_chores_back(&mut self, mut clock: impl FnMut() -> u64) {
+        self.log.abandon_tidying();
+        let until = clock().saturating_add(LogOptions::CLOSE_TIDYING_NS);
+        while self.upkeep.chore_runs || (self.upkeep.tidying_runs && clock() < until) {
+            match self.background.done() {
+                Some(done) => self.take_done(done, clock()),
+                None => self.log.wait(self.control.doorbell(), Duration::from_millis(1)),
+            }
+        }
     }
 }
 

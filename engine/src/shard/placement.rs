@@ -13,6 +13,8 @@ pub(crate) struct Place {
     pub(crate) core: Option<usize>,
     /// The cores to leave it to, where it is not pinned. Empty: as the thread was made.
     pub(crate) among: Vec<usize>,
+    /// The cores for what has no hurry: all that the process may use, but for the excluded ones.
+    pub(crate) free: Vec<usize>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -23,15 +25,15 @@ pub(crate) fn place(shard: u16, placement: &PlacementConfig) -> Place {
 }
 
 fn place_among(shard: u16, placement: &PlacementConfig, allowed: &[usize]) -> Place {
-    let mut place = Place::default();
-    let free = || allowed.iter().copied().filter(|core| !placement.excluded_cores.contains(core));
+    let free: Vec<usize> = allowed.iter().copied().filter(|core| !placement.excluded_cores.contains(core)).collect();
+    let mut place = Place { free: free.clone(), ..Place::default() };
     if !placement.pinned {
-        place.among = free().collect();
+        place.among = free;
         return place;
     }
     let cores: Vec<usize> = match &placement.cores {
         Some(wanted) => wanted.clone(),
-        None => free().rev().collect(),
+        None => free.into_iter().rev().collect(),
     };
     if cores.is_empty() && !allowed.is_empty() {
         place.notes.push(format!("excluded_cores leaves none of the cores {allowed:?}: not pinned"));
@@ -82,7 +84,7 @@ pub(super) fn pin(place: &mut Place) {
 
 /// Lets the calling thread run on any of these cores: it was made with those of its maker.
 #[allow(unsafe_code)]
-fn leave_to(cores: &[usize]) -> bool {
+pub(super) fn leave_to(cores: &[usize]) -> bool {
     // SAFETY: no bit set is a valid set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     for core in cores.iter().filter(|core| **core < libc::CPU_SETSIZE as usize) {

@@ -12,7 +12,7 @@ use tapeline_storage::device::{Device, Directory, Doorbell, probe};
 use tapeline_storage::log::{Log, LogOptions, recover};
 
 use super::control::ShardReport;
-use super::host::{self, ChosenHost};
+use super::host::{self, ChosenHost, ThreadBackground};
 use super::placement::{self, Place};
 use super::{Shard, ShardControl};
 use crate::budget::MemoryShare;
@@ -95,7 +95,8 @@ impl Drop for StopMark {
 
 fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
     placement::pin(&mut spec.place);
-    let (idle, hold) = (spec.idle, spec.hold.take());
+    let idle = spec.idle;
+    let background = ThreadBackground::new(spec.hold.take(), std::mem::take(&mut spec.place.free));
     let (control, log, host, last_timestamp) = match open(spec) {
         Ok(opened) => opened,
         Err(error) => {
@@ -109,9 +110,9 @@ fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
     let _ = started.send(Ok(Started { control: Some(Arc::clone(&control)), last_timestamp }));
     match host {
         ChosenHost::Glommio(executor) => {
-            host::glommio::run(&executor, idle, hold, |background| Shard::new(control, log, background))
+            host::glommio::run(&executor, idle, background, |background| Shard::new(control, log, background))
         }
-        ChosenHost::Thread => host::thread::run(idle, hold, |background| Shard::new(control, log, background)),
+        ChosenHost::Thread => host::thread::run(idle, background, |background| Shard::new(control, log, background)),
     }
     drop(mark);
 }

@@ -19,6 +19,7 @@ use crate::parts::BusParts;
 use crate::producer::{Producer, ProducerOptions, Ticket};
 
 mod books;
+mod closing;
 mod moves;
 mod readers;
 mod retention;

@@ -209,6 +209,13 @@ impl Log {
         self.pipeline.as_mut()?.next_tidying(now)
     }
 
+    /// Has the tidying chore that runs end early, if one does, as a log that is about to close wants it.
+    pub fn abandon_tidying(&self) {
+        if let Some(pipeline) = &self.pipeline {
+            pipeline.abandon_tidying();
+        }
+    }
+
     /// Whether there is no tidying to do, and none is under way.
     #[cfg(test)]
     pub(super) fn is_tidy(&self) -> bool {
@@ -261,6 +268,11 @@ impl Log {
     /// Ends the log with an error that is no segment's.
     fn end(&self, operation: &'static str, error: &std::io::Error) {
         self.view.set_poison(operation, "the end of the log".into(), error);
+    }
+
+    /// Ends a log whose disk has no space for events that were taken.
+    pub fn give_up_for_want_of_space(&self) {
+        self.end("close", &std::io::ErrorKind::StorageFull.into());
     }
 
     fn is_due(&self, now: u64, wanted: bool) -> bool {

@@ -1,8 +1,11 @@
 //! What a log needs done that blocks: it describes the work, the host runs it on another thread and brings the outcome.
 
+use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::permit::Permit;
 use super::roll::SPARE_NAME;
 use super::{Segment, gaps, seal};
 use crate::device::{Directory, SegmentFile};
@@ -10,7 +13,6 @@ use crate::format::{Footer, Gaps, LogId, Sequence};
 
 const PREPARE: &str = "prepare segment";
 const TIDY: &str = "index segment";
-const TRIM: &str = "trim";
 
 /// One piece of blocking work of a log.
 #[derive(Debug)]
@@ -21,9 +23,57 @@ enum Work {
     Prepare { directory: Arc<dyn Directory>, bytes: u64 },
     Name { directory: Arc<dyn Directory>, base: Sequence, unsynced: Option<Arc<dyn SegmentFile>> },
     Seal { segment: Arc<Segment>, footer: Footer, unsynced: Option<Arc<dyn SegmentFile>> },
-    Tidy { directory: Arc<dyn Directory>, segment: Arc<Segment>, repack_saves_bytes: u64 },
+    Tidy(Tidying),
     Remove { directory: Arc<dyn Directory>, name: String, file: Arc<dyn SegmentFile> },
-    Trim { directory: Arc<dyn Directory>, log_id: LogId, shard: u16, gaps: Gaps, names: Vec<String> },
+    Trim(Trimming),
+}
+
+/// A sealed segment that is to get an index, or a dense copy in its place.
+#[derive(Debug)]
+pub(super) struct Tidying {
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) segment: Arc<Segment>,
+    pub(super) repack_saves_bytes: u64,
+    pub(super) permit: Arc<Permit>,
+}
+
+/// Segments that are to go, the oldest first: one file for each chore, so that what the log waits for comes between.
+#[derive(Debug)]
+pub(super) struct Trimming {
+    pub(super) directory: Arc<dyn Directory>,
+    /// Log, shard and gaps that are to be written down first; `None` once they are.
+    pub(super) gaps: Option<(LogId, u16, Gaps)>,
+    pub(super) names: VecDeque<String>,
+    pub(super) permit: Arc<Permit>,
+}
+
+impl Trimming {
+    /// Returns what is left to do.
+    fn step(mut self) -> io::Result<Option<Self>> {
+        if let Some((log_id, shard, mut gaps)) = self.gaps.take() {
+            gaps::write(&*self.directory, log_id, shard, &mut gaps)?;
+            self.permit.raise_floor(gaps.trimmed());
+        }
+        if let Some(name) = self.names.pop_front() {
+            gaps::remove(&*self.directory, &name)?;
+        }
+        Ok((!self.names.is_empty()).then_some(self))
+    }
+}
+
+/// What a chore does, in words for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChoreLabel {
+    pub(super) operation: &'static str,
+    place: String,
+}
+
+impl ChoreLabel {
+    /// The outcome of a chore whose thread ended without one.
+    pub fn lost(self) -> ChoreDone {
+        let lost = io::Error::other("the thread that did it has ended");
+        ChoreDone { operation: self.operation, place: self.place, result: Err(lost) }
+    }
 }
 
 /// The outcome of a [`Chore`].
@@ -39,9 +89,13 @@ pub(super) enum Outcome {
     Prepared(Arc<dyn SegmentFile>),
     Named,
     Removed,
+    /// This is left to be removed.
+    Trimmed(Option<Trimming>),
     Sealed(Arc<Segment>),
     /// This segment, if any, takes the place of the one with its base.
     Tidied(Option<Arc<Segment>>),
+    /// The segment is as it was, because the log ends.
+    Abandoned(Arc<Segment>),
 }
 
 impl Chore {
@@ -65,24 +119,13 @@ impl Chore {
     }
 
     /// Gives a sealed segment its index, or a dense copy in its place.
-    pub(super) fn tidy(directory: &Arc<dyn Directory>, segment: Arc<Segment>, repack_saves_bytes: u64) -> Self {
-        Self(Work::Tidy { directory: Arc::clone(directory), segment, repack_saves_bytes })
+    pub(super) fn tidy(tidying: Tidying) -> Self {
+        Self(Work::Tidy(tidying))
     }
 
-    /// Removes segments, the oldest first, once it is written down that they are gone.
-    pub(super) fn trim(
-        directory: &Arc<dyn Directory>,
-        log_id: LogId,
-        shard: u16,
-        gaps: Gaps,
-        names: Vec<String>,
-    ) -> Self {
-        Self(Work::Trim { directory: Arc::clone(directory), log_id, shard, gaps, names })
-    }
-
-    /// Whether nothing waits for it: work for a thread that has time, beside the one that runs the rest.
-    pub fn is_tidying(&self) -> bool {
-        matches!(self.0, Work::Tidy { .. } | Work::Trim { .. })
+    /// Removes segments once it is written down that they are gone.
+    pub(super) fn trim(trimming: Trimming) -> Self {
+        Self(Work::Trim(trimming))
     }
 
     /// Removes the file from under the name, if it still has it.
@@ -90,68 +133,80 @@ impl Chore {
         Self(Work::Remove { directory: Arc::clone(directory), name, file: Arc::clone(file) })
     }
 
-    pub(super) fn is_trimming(&self) -> bool {
-        matches!(self.0, Work::Trim { .. })
+    /// Whether nothing waits for it: work for a thread that has time, beside the one that runs the rest.
+    pub fn is_tidying(&self) -> bool {
+        matches!(self.0, Work::Tidy { .. })
+    }
+
+    /// Whether the next opening of the log does it just as well.
+    pub(super) fn may_be_left(&self) -> bool {
+        matches!(&self.0, Work::Trim(trimming) if trimming.gaps.is_none())
     }
 
     /// Whether it is for a segment that begins before `to`.
     pub(super) fn is_tidying_below(&self, to: Sequence) -> bool {
-        matches!(&self.0, Work::Tidy { segment, .. } if segment.base() < to)
+        matches!(&self.0, Work::Tidy(tidying) if tidying.segment.base() < to)
     }
 
-    /// Does the work. Blocks for as long as the file system takes.
-    pub fn run(self) -> ChoreDone {
-        match self.0 {
-            Work::Prepare { directory, bytes } => {
-                let result = directory.create(SPARE_NAME, bytes).map(Outcome::Prepared);
-                ChoreDone::new(PREPARE, &*directory, SPARE_NAME, result)
+    /// What it does, for [`ChoreLabel::lost`].
+    pub fn label(&self) -> ChoreLabel {
+        let within = |directory: &Arc<dyn Directory>, name: &str| format!("{}/{name}", directory.path());
+        let (operation, place) = match &self.0 {
+            Work::Prepare { directory, .. } => (PREPARE, within(directory, SPARE_NAME)),
+            Work::Name { directory, base, .. } => ("name segment", within(directory, &Segment::file_name(*base))),
+            Work::Seal { segment, .. } => ("seal segment", Segment::file_name(segment.base())),
+            Work::Tidy(Tidying { directory, segment, .. }) => {
+                (TIDY, within(directory, &Segment::file_name(segment.base())))
             }
+            Work::Trim(Trimming { directory, names, .. }) => {
+                ("trim", within(directory, names.front().map_or("", String::as_str)))
+            }
+            Work::Remove { directory, name, .. } => ("remove segment", within(directory, name)),
+        };
+        ChoreLabel { operation, place }
+    }
+
+    /// Does the work. Blocks for as long as the file system takes. A panic is an error of the outcome.
+    pub fn run(self) -> ChoreDone {
+        self.run_while(|| true)
+    }
+
+    /// As [`Chore::run`]; a tidying chore ends early once `goes_on` is false, which it asks for each block.
+    pub fn run_while(self, mut goes_on: impl FnMut() -> bool) -> ChoreDone {
+        let ChoreLabel { operation, place } = self.label();
+        let result = catch_unwind(AssertUnwindSafe(|| self.work(&mut goes_on))).unwrap_or_else(|panic| {
+            let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(io::Error::other(format!("panicked: {message}")))
+        });
+        ChoreDone { operation, place, result }
+    }
+
+    fn work(self, goes_on: &mut dyn FnMut() -> bool) -> io::Result<Outcome> {
+        match self.0 {
+            Work::Prepare { directory, bytes } => directory.create(SPARE_NAME, bytes).map(Outcome::Prepared),
             Work::Name { directory, base, unsynced } => {
-                let name = Segment::file_name(base);
-                let synced = unsynced.map_or(Ok(()), |file| file.distrust_cache());
-                let result = synced.and_then(|()| directory.rename(SPARE_NAME, &name)).map(|()| Outcome::Named);
-                ChoreDone::new("name segment", &*directory, &name, result)
+                unsynced.map_or(Ok(()), |file| file.distrust_cache())?;
+                directory.rename(SPARE_NAME, &Segment::file_name(base)).map(|()| Outcome::Named)
             }
             Work::Seal { segment, footer, unsynced } => {
-                let synced = unsynced.map_or(Ok(()), |file| file.distrust_cache());
-                let result = synced.and_then(|()| seal::seal(&segment, footer));
-                let place = Segment::file_name(segment.base());
-                ChoreDone { operation: "seal segment", place, result: result.map(|()| Outcome::Sealed(segment)) }
+                unsynced.map_or(Ok(()), |file| file.distrust_cache())?;
+                seal::seal(&segment, footer).map(|()| Outcome::Sealed(segment))
             }
-            Work::Tidy { directory, segment, repack_saves_bytes } => {
-                let result = seal::tidy(&segment, &*directory, repack_saves_bytes).map(Outcome::Tidied);
-                ChoreDone::new(TIDY, &*directory, &Segment::file_name(segment.base()), result)
-            }
-            Work::Trim { directory, log_id, shard, mut gaps, names } => {
-                let removed = gaps::write(&*directory, log_id, shard, &mut gaps)
-                    .and_then(|()| names.iter().try_for_each(|name| gaps::remove(&*directory, name)));
-                ChoreDone::new(
-                    TRIM,
-                    &*directory,
-                    names.first().map_or("", String::as_str),
-                    removed.map(|()| Outcome::Removed),
-                )
-            }
-            Work::Remove { directory, name, file } => {
-                let result = directory.remove_own(&name, &*file).map(|()| Outcome::Removed);
-                ChoreDone::new("remove segment", &*directory, &name, result)
-            }
+            Work::Tidy(tidying) => seal::tidy(&tidying, goes_on),
+            Work::Trim(trimming) => trimming.step().map(Outcome::Trimmed),
+            Work::Remove { directory, name, file } => directory.remove_own(&name, &*file).map(|()| Outcome::Removed),
         }
     }
 }
 
 impl ChoreDone {
-    fn new(operation: &'static str, directory: &dyn Directory, name: &str, result: io::Result<Outcome>) -> Self {
-        let place = format!("{}/{name}", directory.path());
-        Self { operation, place, result }
-    }
-
     pub(super) fn is_prepare(&self) -> bool {
         self.operation == PREPARE
     }
 
     /// Whether the chore was a tidying one.
     pub fn is_tidying(&self) -> bool {
-        [TIDY, TRIM].contains(&self.operation)
+        self.operation == TIDY
     }
 }

@@ -15,6 +15,7 @@ mod chore;
 mod directory;
 mod gaps;
 mod options;
+mod permit;
 mod pipeline;
 mod pool;
 mod recover;
@@ -36,7 +37,7 @@ mod view;
 
 pub use append::Log;
 pub use batching::{BatchOptions, BatchTarget};
-pub use chore::{Chore, ChoreDone};
+pub use chore::{Chore, ChoreDone, ChoreLabel};
 pub use directory::{DirectoryError, LogDirectory};
 pub use options::{Durability, LogOptions};
 pub use recover::{Cut, Recovered, recover};

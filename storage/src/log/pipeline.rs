@@ -266,7 +266,12 @@ impl Pipeline {
     /// What is to be done when there is time, if there is: tidying reads from the device that blocks are waiting for.
     pub(super) fn next_tidying(&mut self, now: u64) -> Option<Chore> {
         let is_calm = self.waited_at.is_none_or(|waited| now.saturating_sub(waited) >= LogOptions::CALM_NS);
-        self.roller.next_tidying(is_calm)
+        if is_calm { self.roller.next_tidying() } else { None }
+    }
+
+    /// Has the tidying chore that runs end early, if one does.
+    pub(super) fn abandon_tidying(&self) {
+        self.roller.abandon_tidying();
     }
 
     /// Gives up the sealed segments that end at `to` or before.

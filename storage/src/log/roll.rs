@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use super::chore::{Chore, ChoreDone, Outcome};
+use super::chore::{Chore, ChoreDone, Outcome, Tidying, Trimming};
+use super::permit::Permit;
 use super::{Durability, LogOptions, LogView, Segment, trim};
 use crate::device::{BlockWriter, Directory, SegmentFile};
 use crate::format::{BlockHeader, Epoch, Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader, Sequence};
@@ -76,8 +77,11 @@ pub(super) struct Roller {
     retired: VecDeque<(Arc<Segment>, Footer)>,
     chores: VecDeque<Chore>,
     chore_runs: bool,
+    /// Behind the chores: what is gone for readers already.
+    trims: VecDeque<Chore>,
     tidyings: VecDeque<Chore>,
     tidying_runs: bool,
+    permit: Arc<Permit>,
     repack_saves_bytes: u64,
     gaps: Gaps,
 }
@@ -97,8 +101,10 @@ impl Roller {
             retired: VecDeque::new(),
             chores: VecDeque::new(),
             chore_runs: false,
+            trims: VecDeque::new(),
             tidyings: VecDeque::new(),
             tidying_runs: false,
+            permit: Arc::default(),
             repack_saves_bytes: options.repack_saves_bytes,
             gaps,
         }
@@ -168,44 +174,52 @@ impl Roller {
         if self.chore_runs {
             return None;
         }
-        let chore = self.chores.pop_front()?;
+        let chore = self.chores.pop_front().or_else(|| self.trims.pop_front())?;
         self.chore_runs = true;
         Some(chore)
     }
 
     #[cfg(test)]
     pub(super) fn is_tidy(&self) -> bool {
-        self.tidyings.is_empty() && !self.tidying_runs
+        self.tidyings.is_empty() && !self.tidying_runs && self.trims.is_empty() && !self.chore_runs
     }
 
-    /// What is to be done when there is time. Trimming comes first, and does not wait until it `is_calm`: the disk may be
-    /// filling up.
-    pub(super) fn next_tidying(&mut self, is_calm: bool) -> Option<Chore> {
+    /// What is to be done when there is time.
+    pub(super) fn next_tidying(&mut self) -> Option<Chore> {
         if self.tidying_runs {
             return None;
         }
-        let trimming = self.tidyings.iter().position(Chore::is_trimming);
-        let chore = self.tidyings.remove(trimming.or(is_calm.then_some(0))?)?;
+        let chore = self.tidyings.pop_front()?;
         self.tidying_runs = true;
         Some(chore)
     }
 
+    /// Has the tidying chore that runs end early, if one does.
+    pub(super) fn abandon_tidying(&self) {
+        self.permit.withdraw();
+    }
+
     /// Wants an index for a segment that is sealed without one.
     pub(super) fn tidy(&mut self, segment: Arc<Segment>) {
-        self.tidyings.push_back(Chore::tidy(&self.directory, segment, self.repack_saves_bytes));
+        self.tidyings.push_back(Chore::tidy(Tidying {
+            directory: Arc::clone(&self.directory),
+            segment,
+            repack_saves_bytes: self.repack_saves_bytes,
+            permit: Arc::clone(&self.permit),
+        }));
     }
 
     /// Gives up the sealed segments that end at `to` or before, the oldest first; the active one stays.
     pub(super) fn trim(&mut self, view: &LogView, to: Sequence) {
         let Some(to) = trim::cut(view, to) else { return };
-        let names = view.trim(to);
-        // A copy would bring a removed segment back.
+        let names = view.trim(to).into();
         self.tidyings.retain(|chore| !chore.is_tidying_below(to));
         self.gaps.trim(to);
-        let gaps = self.gaps.clone();
+        let gaps = Some((self.log_id, self.shard, self.gaps.clone()));
         // The next change is written to the other slot.
         let _ = self.gaps.encode_next(self.log_id, self.shard);
-        self.tidyings.push_back(Chore::trim(&self.directory, self.log_id, self.shard, gaps, names));
+        let (directory, permit) = (Arc::clone(&self.directory), Arc::clone(&self.permit));
+        self.trims.push_back(Chore::trim(Trimming { directory, gaps, names, permit }));
     }
 
     pub(super) fn chore_done(&mut self, view: &LogView, done: ChoreDone, now: u64) {
@@ -222,9 +236,13 @@ impl Roller {
                 }
             }
             Ok(Outcome::Named) => self.spare = Spare::Absent,
-            Ok(Outcome::Sealed(segment)) => self.tidy(segment),
+            // Sealed by the chore's thread, it may have been trimmed by now.
+            Ok(Outcome::Sealed(segment) | Outcome::Abandoned(segment)) if segment.base() >= view.trimmed() => {
+                self.tidy(segment);
+            }
             Ok(Outcome::Tidied(Some(segment))) => view.replace_segment(segment),
-            Ok(Outcome::Tidied(None) | Outcome::Removed) => {}
+            Ok(Outcome::Trimmed(Some(rest))) => self.trims.push_front(Chore::trim(rest)),
+            Ok(_) => {}
             Err(error) if is_prepare && error.kind() == io::ErrorKind::StorageFull => {
                 self.spare = Spare::Absent;
                 self.full_until = Some(now.saturating_add(LogOptions::FULL_RETRY_NS));
@@ -233,13 +251,12 @@ impl Roller {
         }
     }
 
-    /// Runs what is left to run, seals the active segment, or removes it if it is empty, and removes the spare. Tidies for
-    /// [`LogOptions::CLOSE_TIDYING_NS`]; what is left of that is for the next opening.
+    /// Runs what is left to run, seals the active segment, or removes it if it is empty, and removes the spare. Tidies and
+    /// removes trimmed segments for [`LogOptions::CLOSE_TIDYING_NS`]; what is left of that is for the next opening.
     pub(super) fn close(&mut self, view: &LogView, active: &ActiveSegment, mut clock: impl FnMut() -> u64) {
-        while let Some(chore) = self.next_chore() {
-            let done = chore.run();
-            self.chore_done(view, done, 0);
-        }
+        let until = clock().saturating_add(LogOptions::CLOSE_TIDYING_NS);
+        let mut has_time = || clock() < until;
+        self.run_chores(view, &mut has_time);
         if view.poison().is_some() {
             return;
         }
@@ -253,15 +270,26 @@ impl Roller {
         if let Spare::Ready(file) = &self.spare {
             self.chores.push_back(Chore::remove(&self.directory, SPARE_NAME.into(), file));
         }
-        while let Some(chore) = self.next_chore() {
-            let done = chore.run();
+        self.run_chores(view, &mut has_time);
+        // A chore that has not come back stays abandoned, and is the last.
+        if !self.tidying_runs {
+            self.permit.renew();
+        }
+        while view.poison().is_none()
+            && has_time()
+            && let Some(chore) = self.next_tidying()
+        {
+            let done = chore.run_while(&mut has_time);
             self.chore_done(view, done, 0);
         }
-        let until = clock().saturating_add(LogOptions::CLOSE_TIDYING_NS);
-        while view.poison().is_none()
-            && clock() < until
-            && let Some(chore) = self.next_tidying(true)
-        {
+    }
+
+    fn run_chores(&mut self, view: &LogView, has_time: &mut impl FnMut() -> bool) {
+        while let Some(chore) = self.next_chore() {
+            if chore.may_be_left() && !has_time() {
+                self.chore_runs = false;
+                continue;
+            }
             let done = chore.run();
             self.chore_done(view, done, 0);
         }

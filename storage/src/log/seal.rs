@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::chore::{Outcome, Tidying};
 use super::rewrite::SegmentWriter;
 use super::{Segment, blocks};
 use crate::device::{Directory, SegmentFile};
@@ -28,26 +29,32 @@ pub(super) fn seal(segment: &Segment, footer: Footer) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a segment that is sealed without an index one, or puts a dense copy in its place. Returns what readers are to
-/// have in its place from now on. Where there is no space for an index, or a block does not check, all stays as it is.
+/// Gives a segment that is sealed without an index one, or puts a dense copy in its place. Where there is no space for an
+/// index, or a block does not check, all stays as it is.
 ///
 /// # Errors
 /// The kernel's; recovery then has to seal the segment again.
-pub(super) fn tidy(
-    segment: &Arc<Segment>,
-    directory: &dyn Directory,
-    repack_saves_bytes: u64,
-) -> io::Result<Option<Arc<Segment>>> {
-    let Some(&footer) = segment.footer() else { return Ok(None) };
-    if is_padded(&footer, repack_saves_bytes)
-        && let Some(dense) = repack(segment, &footer, directory)
+pub(super) fn tidy(tidying: &Tidying, goes_on: &mut dyn FnMut() -> bool) -> io::Result<Outcome> {
+    let Tidying { segment, repack_saves_bytes, permit, .. } = tidying;
+    let Some(&footer) = segment.footer() else { return Ok(Outcome::Tidied(None)) };
+    let mut is_abandoned = false;
+    let mut check = || {
+        is_abandoned = is_abandoned || permit.is_withdrawn() || !goes_on();
+        if is_abandoned { Err(io::Error::other("the log ends")) } else { Ok(()) }
+    };
+    if is_padded(&footer, *repack_saves_bytes)
+        && let Some(dense) = repack(tidying, &footer, &mut check)
     {
-        return Ok(Some(dense));
+        return Ok(Outcome::Tidied(Some(dense)));
     }
     if footer.index.is_some() {
-        return Ok(None);
+        return Ok(Outcome::Tidied(None));
     }
-    let Some(index) = index_of(segment, footer.data_end) else { return Ok(None) };
+    let index = index_of(segment, footer.data_end, &mut check);
+    if is_abandoned {
+        return Ok(Outcome::Abandoned(Arc::clone(segment)));
+    }
+    let Some(index) = index else { return Ok(Outcome::Tidied(None)) };
     let written = match write_ending(&**segment.file(), segment.epoch(), footer, Some(&index)) {
         // The space for the footer was set aside with the blocks'.
         Err(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -55,13 +62,14 @@ pub(super) fn tidy(
         }
         written => written,
     };
-    written.map(|(footer, filter)| Some(segment.sealed_again(footer, filter)))
+    written.map(|(footer, filter)| Outcome::Tidied(Some(segment.sealed_again(footer, filter))))
 }
 
-/// The index of the blocks up to `end`, if they can be read and check.
-pub(super) fn index_of(segment: &Segment, end: u64) -> Option<SegmentIndex> {
+/// The index of the blocks up to `end`, if they can be read and check, and as long as `check` has nothing against it.
+pub(super) fn index_of(segment: &Segment, end: u64, mut check: impl FnMut() -> io::Result<()>) -> Option<SegmentIndex> {
     let mut builder = IndexBuilder::new(segment.epoch());
     let built = blocks::for_each(segment, end, |offset, block| {
+        check()?;
         builder.add(offset, block).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     });
     built.ok().map(|()| builder.finish())
@@ -102,21 +110,30 @@ fn is_padded(totals: &Footer, repack_saves_bytes: u64) -> bool {
     totals.blocks > 1 && taken >= PADDED_TIMES * dense && taken - dense >= repack_saves_bytes
 }
 
-/// Puts a dense copy in the segment's place. `None` if that fails: the segment is as it was.
-fn repack(segment: &Arc<Segment>, totals: &Footer, directory: &dyn Directory) -> Option<Arc<Segment>> {
-    let outcome = copy_densely(segment, totals, directory)
-        .and_then(|dense| directory.replace(REPACK_NAME, &Segment::file_name(segment.base())).map(|()| dense));
-    if outcome.is_err() {
+/// Puts a dense copy in the segment's place. `None` if that fails, or the segment is being removed: it is as it was.
+fn repack(tidying: &Tidying, totals: &Footer, check: &mut dyn FnMut() -> io::Result<()>) -> Option<Arc<Segment>> {
+    let Tidying { directory, segment, permit, .. } = tidying;
+    let name = Segment::file_name(segment.base());
+    let outcome = copy_densely(segment, totals, &**directory, check).and_then(|dense| {
+        let is_replaced = permit.replace(segment.base(), || directory.replace(REPACK_NAME, &name))?;
+        Ok(is_replaced.then_some(dense))
+    });
+    if !matches!(outcome, Ok(Some(_))) {
         // What is left of it is not in the way of anything but the next copy, and recovery removes it, too.
         let _ = directory.remove(REPACK_NAME);
     }
-    outcome.ok()
+    outcome.ok().flatten()
 }
 
-fn copy_densely(segment: &Arc<Segment>, totals: &Footer, directory: &dyn Directory) -> io::Result<Arc<Segment>> {
+fn copy_densely(
+    segment: &Arc<Segment>,
+    totals: &Footer,
+    directory: &dyn Directory,
+    check: &mut dyn FnMut() -> io::Result<()>,
+) -> io::Result<Arc<Segment>> {
     let length = PAGE_BYTES as u64 + dense_bytes(totals);
     let mut writer = SegmentWriter::create(directory, REPACK_NAME, *segment.header(), totals.end_sequence, length)?;
-    blocks::for_each(segment, totals.data_end, |_, block| writer.append(block))?;
+    blocks::for_each(segment, totals.data_end, |_, block| check().and_then(|()| writer.append(block)))?;
     let dense = writer.finish()?;
     match dense.end_sequence() == totals.end_sequence {
         true => Ok(dense),

@@ -5,11 +5,9 @@
 //! nor a wake from another thread ends that reliably. So the executor runs its queues once, with a timer that does not
 //! fire, and chores run on threads of their own.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use glommio::{GlommioError, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
-use tapeline_storage::device::fs::DirectoryLock;
 
 use super::super::Shard;
 use super::background::ThreadBackground;
@@ -35,8 +33,8 @@ pub(super) fn executor() -> Result<LocalExecutor, GlommioError<()>> {
 pub(in super::super) fn run(
     executor: &LocalExecutor,
     idle: IdleMode,
-    hold: Option<Arc<DirectoryLock>>,
+    background: ThreadBackground,
     make: impl FnOnce(ThreadBackground) -> Shard<ThreadBackground>,
 ) {
-    executor.run(async { thread::run(idle, hold, make) });
+    executor.run(async { thread::run(idle, background, make) });
 }

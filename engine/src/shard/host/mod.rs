@@ -7,6 +7,8 @@ pub(super) mod thread;
 use ::glommio::LocalExecutor;
 use tapeline_storage::device::probe;
 
+pub(super) use background::ThreadBackground;
+
 use crate::config::Host;
 use crate::timestamp::Clock;
 

@@ -1,9 +1,5 @@
 //! The thread host: a plain pinned thread steps the shard, threads of its own run what blocks.
 
-use std::sync::Arc;
-
-use tapeline_storage::device::fs::DirectoryLock;
-
 use super::super::Shard;
 use super::super::pace::{Needs, Pace, Pacer};
 use super::HostClock;
@@ -13,11 +9,11 @@ use crate::config::IdleMode;
 /// Runs a shard until it is stopped.
 pub(in super::super) fn run(
     idle: IdleMode,
-    hold: Option<Arc<DirectoryLock>>,
+    background: ThreadBackground,
     make: impl FnOnce(ThreadBackground) -> Shard<ThreadBackground>,
 ) {
     super::super::IS_SHARD_THREAD.with(|is_shard| is_shard.set(true));
-    let mut shard = make(ThreadBackground::new(hold));
+    let mut shard = make(background);
     let mut pacer = Pacer::new(idle);
     let mut clock = HostClock::default();
     while !shard.control().is_stopping() {

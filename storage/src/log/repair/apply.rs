@@ -147,7 +147,7 @@ impl Repair<'_> {
         let length = segment.file().length().map_err(self.failed("look at", file))?;
         let footer = read_footer(segment.file(), segment.header(), length).map_err(self.failed("read", file))?;
         let Some((footer, _)) = footer else { return Ok(()) };
-        let index = index_of(&segment, footer.data_end);
+        let index = index_of(&segment, footer.data_end, || Ok(()));
         let totals = Footer { index: None, ..footer };
         write_ending(&**segment.file(), segment.epoch(), totals, index.as_ref())
             .map(drop)

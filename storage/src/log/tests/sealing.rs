@@ -193,3 +193,50 @@ fn seeking_touches_the_blocks_it_has_to_alone() {
     assert!(first.get() <= 1400 && first.get() > 1300, "{first}");
     assert_eq!(seek.next(&view, Sequence::new(1420 + 100)), Sequence::new(2000));
 }
+
+#[test]
+fn abandoned_tidying_ends_early_and_is_done_by_the_next_opening() {
+    for repacks in [false, true] {
+        let disk = whole_disk(11);
+        let mut machine = Machine::without_repacking(&disk, options(11));
+        (0..30).for_each(|number| machine.write(number..number + 1, LONGEST));
+        disk.crash();
+        let disk = disk.reboot(Faults::default());
+        let mut machine = match repacks {
+            true => Machine::start(&disk, 12).expect("opens"),
+            false => Machine::without_repacking(&disk, options(12)),
+        };
+        let chore = machine.log.next_tidying(u64::MAX).expect("a segment without an index");
+        let mut looks = 0;
+        let done = chore.run_while(|| {
+            looks += 1;
+            looks < 2
+        });
+        assert_eq!(looks, 2, "asked for each block, and not once more");
+        machine.log.chore_done(done, machine.now);
+        let waiting = machine.log.next_tidying(u64::MAX).expect("it is wanted still");
+        machine.log.abandon_tidying();
+        machine.log.chore_done(waiting.run(), machine.now);
+        assert!(!machine.log.is_tidy(), "a chore that runs when the log ends is abandoned");
+        assert!(!disk.files(DIRECTORY).contains(&"repack.tmp".to_owned()));
+        machine.close();
+        let view = reopened(&disk);
+        assert!(view.segments().iter().all(|segment| segment.footer().is_some_and(|footer| footer.index.is_some())));
+        assert_eq!(check_all(&view, LONGEST), 30);
+    }
+}
+
+#[test]
+fn chore_that_panics_is_answered_with_an_error() {
+    let disk = whole_disk(12);
+    let mut machine = Machine::without_repacking(&disk, options(11));
+    machine.write(0..3, LONGEST);
+    disk.crash();
+    let disk = disk.reboot(Faults::default());
+    let mut machine = Machine::start(&disk, 12).expect("opens");
+    let chore = machine.log.next_tidying(u64::MAX).expect("a segment without an index");
+    let done = chore.run_while(|| panic!("on purpose"));
+    assert!(done.is_tidying());
+    let error = done.result.expect_err("no outcome").to_string();
+    assert_eq!((done.operation, &*error), ("index segment", "panicked: on purpose"));
+}

@@ -144,3 +144,81 @@ fn every_step_of_a_trimming_workload_is_a_safe_crash_point() {
     }
     assert!(trimmed > 20, "some log is trimmed: {trimmed}");
 }
+
+/// A machine whose first segments are padded, full and sealed.
+fn padded_machine(disk: &SimDisk) -> Machine {
+    let mut machine = Machine::start(disk, 1).expect("opens");
+    machine.append(0..1, 200);
+    machine
+}
+
+#[test]
+fn segment_that_is_trimmed_before_its_sealing_is_reported_does_not_come_back() {
+    let disk = whole_disk(5);
+    let mut machine = padded_machine(&disk);
+    let mut number = 1;
+    // The chore that seals the first segment is done, and its outcome is on its way.
+    let sealed = loop {
+        machine.now += 1_000_000;
+        machine.log.publish(|_| {});
+        machine.log.turn(machine.now, true);
+        if let Some(chore) = machine.log.next_chore() {
+            let seals = chore.label().operation == "seal segment";
+            let done = chore.run();
+            if seals {
+                break done;
+            }
+            machine.log.chore_done(done, machine.now);
+        }
+        machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
+        number += machine.append(number..number + 1, 200);
+    };
+    let cut = machine.view().segments()[1].base();
+    machine.log.trim(cut);
+    machine.log.chore_done(sealed, machine.now);
+    (0..20).for_each(|_| machine.turn(false));
+    assert!(machine.log.is_tidy());
+    assert_eq!(segment_files(&disk)[0], crate::log::Segment::file_name(cut));
+}
+
+#[test]
+fn dense_copy_of_a_segment_that_is_trimmed_meanwhile_is_dropped() {
+    let disk = whole_disk(6);
+    let mut machine = padded_machine(&disk);
+    let mut number = 1;
+    while machine.view().segments().len() < 2 || machine.view().segments()[0].footer().is_none() {
+        machine.now += 1_000_000;
+        machine.log.publish(|_| {});
+        machine.log.turn(machine.now, true);
+        if let Some(chore) = machine.log.next_chore() {
+            machine.log.chore_done(chore.run(), machine.now);
+        }
+        machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
+        number += machine.append(number..number + 1, 200);
+    }
+    let copying = machine.log.next_tidying(u64::MAX).expect("a copy is wanted");
+    let cut = machine.view().segments()[1].base();
+    machine.log.trim(cut);
+    while let Some(chore) = machine.log.next_chore() {
+        machine.log.chore_done(chore.run(), machine.now);
+    }
+    machine.log.chore_done(copying.run(), machine.now);
+    assert_eq!(segment_files(&disk)[0], crate::log::Segment::file_name(cut));
+    assert!(!disk.files(DIRECTORY).contains(&"repack.tmp".to_owned()));
+    machine.settle();
+    assert!(machine.log.poison().is_none());
+}
+
+#[test]
+fn trimming_lets_what_the_log_waits_for_come_between() {
+    let disk = whole_disk(7);
+    let mut machine = Machine::start(&disk, 1).expect("opens");
+    machine.write(0..200, LONGEST);
+    (0..20).for_each(|_| machine.turn(false));
+    let cut = machine.view().segments()[4].base();
+    let before = segment_files(&disk).len();
+    machine.log.trim(cut);
+    let first = machine.log.next_chore().expect("trims");
+    machine.log.chore_done(first.run(), machine.now);
+    assert_eq!(segment_files(&disk).len(), before - 1, "one file for each chore");
+}
