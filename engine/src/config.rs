@@ -8,7 +8,7 @@ use tapeline_storage::log::{Durability, LogOptions};
 use crate::batch::BatchConfig;
 use crate::error::ConfigError;
 use crate::retention::RetentionPolicy;
-use crate::scaling::ScalingPolicy;
+use crate::scaling::{ScalingPolicy, available_cores};
 
 /// What happens to an event whose lane is full.
 ///
@@ -17,7 +17,8 @@ use crate::scaling::ScalingPolicy;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum BackpressureMode {
-    /// The caller gets an error and keeps the event: [`Backpressure`](crate::IngestionError::Backpressure).
+    /// The caller gets an error and keeps the event: [`Backpressure`](crate::IngestionError::Backpressure). Of a batch it
+    /// gets back what was not taken: [`EventBus::try_ingest_batch`](crate::EventBus::try_ingest_batch).
     #[default]
     FailProducer,
     /// The caller's thread sleeps until there is room, at most for `deadline`; then as `FailProducer`.
@@ -140,17 +141,21 @@ impl Default for PlacementConfig {
 /// Settings of an [`EventBus`](crate::EventBus). The default is a readable bus of one shard in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventBusConfig {
-    /// Shards at the start, each a pinned thread. Default 1, which takes tens of millions of events a second.
+    /// Shards at the start, each a pinned thread. Default 1, which takes tens of millions of events a second; the builder's
+    /// default is `min_shards` of a scaling policy, where there is one.
     pub num_shards: u16,
-    /// Events that a lane holds: a power of two from 1024 to `lane_bytes / 16`. Default 65,536.
+    /// Events that a lane may grow to hold: a power of two from 1024 to `lane_bytes / 16`. Default 262,144; the builder's
+    /// default is one for each 64 bytes of `lane_bytes`.
     pub ring_buffer_capacity: usize,
-    /// Bytes that a lane holds: a power of two, at least 64 KiB. Default 4 MiB. Each producer has a lane to each shard
-    /// it writes to.
+    /// Bytes that a lane may grow to hold: a power of two, at least 64 KiB. Default 16 MiB. Each producer has a lane to each
+    /// shard it writes to, which begins with 4 KiB and grows when it is full or carries a stream.
     pub lane_bytes: usize,
     /// What happens when a lane is full.
     pub backpressure_mode: BackpressureMode,
-    /// Most bytes of memory that the bus takes for lanes and blocks. Default 1 GiB. A lane beyond it is refused.
-    pub memory_budget: usize,
+    /// Most bytes of memory that the bus takes for lanes and blocks. Default: `memory_bytes` for each shard that there may
+    /// be, and 960 MiB for lanes, which is 1 GiB for a shard in memory. A lane beyond it is refused, and a lane does not
+    /// grow beyond it.
+    pub memory_budget: Option<usize>,
     /// How many events make a block of the log, and a batch of [`EventBus::batches`](crate::EventBus::batches).
     pub batch: BatchConfig,
     /// When more or fewer shards take events. Default: never.
@@ -165,10 +170,10 @@ impl Default for EventBusConfig {
     fn default() -> Self {
         Self {
             num_shards: 1,
-            ring_buffer_capacity: 1 << 16,
-            lane_bytes: 4 << 20,
+            ring_buffer_capacity: LANE_BYTES / LANE_BYTES_PER_EVENT,
+            lane_bytes: LANE_BYTES,
             backpressure_mode: BackpressureMode::default(),
-            memory_budget: 1 << 30,
+            memory_budget: None,
             batch: BatchConfig::default(),
             scaling: None,
             log: LogConfig {
@@ -185,10 +190,28 @@ impl Default for EventBusConfig {
 
 const BLOCK_BYTES: usize = LogOptions::memory_bytes(1);
 
+/// Default of `lane_bytes`.
+const LANE_BYTES: usize = 16 << 20;
+
+/// Bytes of a lane for each event that it holds, by default.
+const LANE_BYTES_PER_EVENT: usize = 64;
+
+/// Bytes of the default budget that are for lanes.
+const LANES_BYTES: usize = 960 << 20;
+
+/// Bytes of a ring that takes the longest event, about: what a budget has for lanes at least.
+const LONGEST_EVENT_LANE_BYTES: usize = 4 << 20;
+
 impl EventBusConfig {
     /// A builder that starts from the default.
     pub fn builder() -> EventBusConfigBuilder {
-        EventBusConfigBuilder { config: Self::default(), durability: None }
+        EventBusConfigBuilder {
+            config: Self::default(),
+            durability: None,
+            num_shards: None,
+            lane_events: None,
+            is_dynamic: false,
+        }
     }
 
     /// Checks every setting.
@@ -204,14 +227,20 @@ impl EventBusConfig {
         let (lane, segment) = (self.lane_bytes, self.log.segment_bytes);
         let memory = self.memory_bytes();
         let cores = self.placement.cores.as_deref().unwrap_or_default();
-        let least = usize::from(self.max_shards()).saturating_mul(memory).saturating_add(2 * lane);
+        let least = self.blocks_bytes().saturating_add(lane.saturating_mul(2).min(LONGEST_EVENT_LANE_BYTES));
+        let budget = self.memory_budget();
         let rules = [
             (self.num_shards > 0, "num_shards is 0; at least 1".to_owned()),
             (
                 self.scaling
                     .as_ref()
                     .is_none_or(|policy| (policy.min_shards..=policy.max_shards).contains(&self.num_shards)),
-                format!("num_shards is {}; from min_shards to max_shards of the scaling policy", self.num_shards),
+                format!(
+                    "num_shards is {}; from min_shards to max_shards of the scaling policy, {} to {}",
+                    self.num_shards,
+                    self.scaling.as_ref().map_or(1, |policy| policy.min_shards),
+                    self.max_shards()
+                ),
             ),
             (
                 lane.is_power_of_two() && (64 << 10..=1 << 40).contains(&lane),
@@ -232,11 +261,8 @@ impl EventBusConfig {
                 "retention is set, but the log is in memory: memory_bytes bounds it".to_owned(),
             ),
             (
-                self.memory_budget >= least,
-                format!(
-                    "memory_budget is {}; at least {least}: memory_bytes of every shard, and a lane",
-                    self.memory_budget
-                ),
+                budget >= least,
+                format!("memory_budget is {budget}; at least {least}: memory_bytes of every shard, and a lane"),
             ),
             (
                 self.placement.cores.as_ref().is_none_or(|cores| !cores.is_empty()),
@@ -262,6 +288,16 @@ impl EventBusConfig {
         self.scaling.as_ref().map_or(self.num_shards, |policy| policy.max_shards)
     }
 
+    /// Most bytes of memory for lanes and blocks.
+    pub(crate) fn memory_budget(&self) -> usize {
+        self.memory_budget.unwrap_or_else(|| self.blocks_bytes().saturating_add(LANES_BYTES))
+    }
+
+    /// Memory for the blocks of all shards that there may be, in bytes.
+    fn blocks_bytes(&self) -> usize {
+        usize::from(self.max_shards()).saturating_mul(self.memory_bytes())
+    }
+
     /// Memory for blocks per shard, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let default = if self.log.directory.is_none() { 64 } else { 16 };
@@ -279,6 +315,10 @@ impl EventBusConfig {
 pub struct EventBusConfigBuilder {
     config: EventBusConfig,
     durability: Option<Durability>,
+    num_shards: Option<u16>,
+    lane_events: Option<usize>,
+    /// The scaling policy is to be the default for the cores there are.
+    is_dynamic: bool,
 }
 
 macro_rules! setters {
@@ -297,19 +337,17 @@ macro_rules! setters {
 impl EventBusConfigBuilder {
     setters! {
         /// Sets [`EventBusConfig::num_shards`].
-        num_shards(shards: u16) => config.num_shards = shards;
+        num_shards(shards: u16) => num_shards = Some(shards);
         /// Sets [`EventBusConfig::ring_buffer_capacity`].
-        ring_buffer_capacity(events: usize) => config.ring_buffer_capacity = events;
+        ring_buffer_capacity(events: usize) => lane_events = Some(events);
         /// Sets [`EventBusConfig::lane_bytes`].
         lane_bytes(bytes: usize) => config.lane_bytes = bytes;
         /// Sets [`EventBusConfig::backpressure_mode`].
         backpressure_mode(mode: BackpressureMode) => config.backpressure_mode = mode;
         /// Sets [`EventBusConfig::memory_budget`].
-        memory_budget(bytes: usize) => config.memory_budget = bytes;
+        memory_budget(bytes: usize) => config.memory_budget = Some(bytes);
         /// Sets [`EventBusConfig::batch`].
         batch(batch: BatchConfig) => config.batch = batch;
-        /// Sets [`EventBusConfig::scaling`].
-        scaling(policy: ScalingPolicy) => config.scaling = Some(policy);
         /// Sets [`LogConfig::directory`]; the level is then `Durable` unless set.
         directory(path: impl Into<PathBuf>) => config.log.directory = Some(path.into());
         /// Sets [`LogConfig::durability`].
@@ -334,16 +372,25 @@ impl EventBusConfigBuilder {
         driver(driver: Driver) => config.placement.driver = driver;
     }
 
-    /// Has shards come and go by the default policy, [`ScalingPolicy::default`].
+    /// Sets [`EventBusConfig::scaling`].
     #[must_use]
-    pub fn with_dynamic_scaling(self) -> Self {
-        self.scaling(ScalingPolicy::default())
+    pub fn scaling(mut self, policy: ScalingPolicy) -> Self {
+        (self.config.scaling, self.is_dynamic) = (Some(policy), false);
+        self
+    }
+
+    /// Has shards come and go by the default policy, [`ScalingPolicy::default`], with `max_shards` not below the
+    /// `num_shards` that are set.
+    #[must_use]
+    pub fn with_dynamic_scaling(mut self) -> Self {
+        (self.config.scaling, self.is_dynamic) = (None, true);
+        self
     }
 
     /// Keeps the number of shards as it is, as is the default.
     #[must_use]
     pub fn without_scaling(mut self) -> Self {
-        self.config.scaling = None;
+        (self.config.scaling, self.is_dynamic) = (None, false);
         self
     }
 
@@ -351,7 +398,19 @@ impl EventBusConfigBuilder {
     ///
     /// # Errors
     /// As [`EventBusConfig::validate`].
-    pub fn build(mut self) -> Result<EventBusConfig, ConfigError> {
+    pub fn build(self) -> Result<EventBusConfig, ConfigError> {
+        self.build_for(available_cores())
+    }
+
+    /// As [`EventBusConfigBuilder::build`], on a machine of so many cores.
+    fn build_for(mut self, cores: u16) -> Result<EventBusConfig, ConfigError> {
+        if self.is_dynamic {
+            let shards = self.num_shards.unwrap_or(1);
+            self.config.scaling = Some(ScalingPolicy::default_for_cpus(cores.max(shards)));
+        }
+        let least = self.config.scaling.as_ref().map_or(self.config.num_shards, |policy| policy.min_shards);
+        self.config.num_shards = self.num_shards.unwrap_or(least);
+        self.config.ring_buffer_capacity = self.lane_events.unwrap_or(self.config.lane_bytes / LANE_BYTES_PER_EVENT);
         let unset = match self.config.log.directory {
             Some(_) => Durability::Durable,
             None => Durability::Memory,
@@ -359,5 +418,66 @@ impl EventBusConfigBuilder {
         self.config.log.durability = self.durability.unwrap_or(unset);
         self.config.validate()?;
         Ok(self.config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNTS: std::ops::RangeInclusive<u16> = 1..=256;
+
+    /// A builder in memory, and one with a directory, which nothing opens.
+    fn builders() -> [EventBusConfigBuilder; 2] {
+        [EventBusConfig::builder(), EventBusConfig::builder().directory("somewhere")]
+    }
+
+    #[test]
+    fn every_number_of_shards_builds_on_every_machine() {
+        for (cores, builder) in COUNTS.flat_map(|cores| builders().map(|builder| (cores, builder))) {
+            let config = builder.clone().num_shards(cores).build_for(1).expect("fixed");
+            assert_eq!((config.num_shards, config.scaling), (cores, None));
+            let config = builder.clone().num_shards(cores).with_dynamic_scaling().build_for(2).expect("dynamic");
+            assert_eq!((config.num_shards, config.max_shards()), (cores, cores.max(2)));
+            let config = builder.with_dynamic_scaling().build_for(cores).expect("dynamic");
+            assert_eq!((config.num_shards, config.max_shards()), (1, cores));
+        }
+    }
+
+    #[test]
+    fn every_preset_builds_for_every_number_of_cores() {
+        let presets = [ScalingPolicy::default_for_cpus, ScalingPolicy::high_throughput, ScalingPolicy::conservative];
+        let batches = [BatchConfig::default(), BatchConfig::high_throughput(), BatchConfig::low_latency()];
+        for (cores, preset) in COUNTS.flat_map(|cores| presets.map(|preset| (cores, preset))) {
+            for (builder, batch) in
+                builders().into_iter().flat_map(|builder| batches.map(|batch| (builder.clone(), batch)))
+            {
+                let builder = builder.batch(batch).scaling(preset(cores));
+                let config = builder.clone().build_for(cores).expect("a preset");
+                assert_eq!(config.num_shards, preset(cores).min_shards);
+                let config = builder.num_shards(cores).build_for(1).expect("a preset with all its shards");
+                assert!(config.memory_budget() > usize::from(cores) * config.memory_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn last_word_on_scaling_counts() {
+        let policy = ScalingPolicy::conservative(3);
+        let builder = EventBusConfig::builder().with_dynamic_scaling();
+        assert_eq!(builder.clone().without_scaling().build_for(8).expect("none").scaling, None);
+        assert_eq!(builder.scaling(policy.clone()).build_for(8).expect("a policy").scaling, Some(policy.clone()));
+        let dynamic = EventBusConfig::builder().scaling(policy).with_dynamic_scaling().build_for(8);
+        assert_eq!(dynamic.expect("the default").scaling, Some(ScalingPolicy::default_for_cpus(8)));
+    }
+
+    #[test]
+    fn budget_that_is_set_counts_and_has_to_suffice() {
+        let builder = EventBusConfig::builder().num_shards(16);
+        assert_eq!(builder.clone().build().expect("the default").memory_budget(), (16 * 64 + 960) << 20);
+        assert_eq!(EventBusConfig::default().memory_budget(), 1 << 30);
+        let broken = builder.clone().memory_budget(1 << 30).build().expect_err("too little").to_string();
+        assert!(broken.contains("memory_budget is 1073741824; at least 1077936128"), "{broken}");
+        assert_eq!(builder.memory_budget(2 << 30).build().expect("enough").memory_budget(), 2 << 30);
     }
 }

@@ -45,14 +45,14 @@ impl Foundry {
             None => None,
         };
         let log_id = directory.as_ref().map_or_else(|| LogId(random()), |directory| directory.meta().log_id);
-        let memory = MemoryBudget::new(config.memory_budget);
+        let memory = MemoryBudget::new(config.memory_budget());
         Ok(Self { config, log_id, memory, directory: directory.map(Mutex::new), threads: Mutex::default() })
     }
 
     /// One that makes nothing, of a log in memory that has this identity.
     #[cfg(test)]
     pub(crate) fn of_log(config: EventBusConfig, log_id: LogId) -> Self {
-        let memory = MemoryBudget::new(config.memory_budget);
+        let memory = MemoryBudget::new(config.memory_budget());
         Self { config, log_id, memory, directory: None, threads: Mutex::default() }
     }
 

@@ -14,5 +14,6 @@ mod worker;
 pub(crate) use change::Change;
 pub(crate) use metrics::Reading;
 pub use metrics::ShardMetrics;
+pub(crate) use policy::available_cores;
 pub use policy::{ScalingDecision, ScalingError, ScalingPolicy};
 pub(crate) use worker::Scaling;

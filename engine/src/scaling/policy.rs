@@ -37,8 +37,14 @@ pub struct ScalingPolicy {
 
 impl Default for ScalingPolicy {
     fn default() -> Self {
-        Self::default_for_cpus(std::thread::available_parallelism().map_or(1, |cores| cores.get() as u16))
+        Self::default_for_cpus(available_cores())
     }
+}
+
+/// Cores that the process may use.
+pub(crate) fn available_cores() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u16::try_from(cores).unwrap_or(u16::MAX)
 }
 
 impl ScalingPolicy {

@@ -71,7 +71,7 @@ impl Scaler {
         let policy = &self.policy;
         let rate: f64 = metrics.iter().map(|shard| shard.event_rate).sum();
         let rate_without_one = rate / f64::from(active.saturating_sub(1).max(1));
-        let is_empty = |shard: &ShardMetrics| shard.fill_ratio <= policy.underutilized_threshold;
+        let is_empty = |shard: &ShardMetrics| shard.fill_ratio < policy.underutilized_threshold;
         active > policy.min_shards
             && metrics.iter().all(is_empty)
             && metrics.iter().all(|shard| shard.compute_weight(policy) <= 1.0)

@@ -111,6 +111,8 @@ fn shards_go_after_the_delay_if_the_rest_can_take_their_events() {
     let half_full = |m: &mut ShardMetrics| m.fill_ratio = 0.2;
     assert_eq!(idle_until(policy(), half_full), None);
     assert!(idle_until(ScalingPolicy { underutilized_threshold: 0.3, ..policy() }, half_full).is_some());
+    let never = ScalingPolicy { underutilized_threshold: 0.0, ..policy() };
+    assert_eq!(idle_until(never, |_| {}), None, "a threshold of 0 keeps every shard");
     assert_eq!(idle_until(ScalingPolicy { auto_scale: false, ..policy() }, |_| {}), None);
 }
 

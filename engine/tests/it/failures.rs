@@ -17,7 +17,7 @@ fn every_setting_out_of_range_is_named() {
         (builder().num_shards(0), "num_shards"),
         (builder().ring_buffer_capacity(1000), "ring_buffer_capacity"),
         (builder().ring_buffer_capacity(512), "ring_buffer_capacity"),
-        (builder().ring_buffer_capacity(1 << 20), "ring_buffer_capacity"),
+        (builder().ring_buffer_capacity(1 << 21), "ring_buffer_capacity"),
         (builder().lane_bytes(1 << 15), "lane_bytes"),
         (builder().lane_bytes((1 << 20) + 1), "lane_bytes"),
         (builder().segment_bytes(4096), "segment_bytes"),
