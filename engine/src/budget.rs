@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// One part in so many of a budget is kept for lanes that begin.
+const BEGINNERS_PART: usize = 32;
+
 /// A number of bytes, of which shares are taken.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
@@ -25,12 +28,34 @@ impl MemoryBudget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Bytes that are left.
+    pub(crate) fn left(&self) -> usize {
+        self.bytes.saturating_sub(self.used())
+    }
+
     /// Takes a share.
     ///
     /// # Errors
     /// The bytes that are left, where they are fewer.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Result<MemoryShare, usize> {
-        let take = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.bytes);
+        self.take_up_to(bytes, self.bytes)
+    }
+
+    /// Takes a share for a lane that grows: half of what is left at most, and nothing of the last [`BEGINNERS_PART`] of
+    /// the whole, so that new lanes find room however others have grown.
+    ///
+    /// # Errors
+    /// The bytes that are left, where that is not enough.
+    pub(crate) fn take_to_grow(self: &Arc<Self>, bytes: usize) -> Result<MemoryShare, usize> {
+        let limit = self.bytes - (self.bytes / BEGINNERS_PART).max(bytes).min(self.bytes);
+        match self.used().checked_add(bytes).is_some_and(|used| used <= limit) {
+            true => self.take_up_to(bytes, limit),
+            false => Err(self.left()),
+        }
+    }
+
+    fn take_up_to(self: &Arc<Self>, bytes: usize, limit: usize) -> Result<MemoryShare, usize> {
+        let take = |used: usize| used.checked_add(bytes).filter(|used| *used <= limit);
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             Ok(_) => Ok(MemoryShare { budget: Some(Arc::clone(self)), bytes }),
             Err(used) => Err(self.bytes.saturating_sub(used)),

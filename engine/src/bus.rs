@@ -13,7 +13,7 @@ use crate::consumer::{
     list_cursors, poll, save_cursor,
 };
 use crate::ending::Ending;
-use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionError, IngestionResult};
+use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionResult, RejectedBatch};
 use crate::event::{Event, RawEvent};
 use crate::foundry::{Foundry, Made};
 use crate::parts::BusParts;
@@ -98,21 +98,45 @@ impl EventBus {
         })
     }
 
-    /// Ingests events in order until one is handed back; returns how many are in the bus. Events that are let go, as the
-    /// mode has it, are left out and end nothing.
+    /// Ingests events in order until the bus does not take one; returns how many are in the bus. That event and those
+    /// after it are dropped with the vector: [`EventBus::try_ingest_batch`] hands them back. Events that are let go, as
+    /// the mode has it, are left out and end nothing.
     pub fn ingest_batch(&self, events: Vec<Event>) -> usize {
-        self.ingest_all(events.iter().map(Event::as_raw))
+        self.try_ingest_batch(events).unwrap_or_else(|rejected| rejected.taken)
     }
 
-    /// As [`EventBus::ingest_batch`], for bytes.
+    /// As [`EventBus::ingest_batch`], for bytes; [`EventBus::try_ingest_raw_batch`] hands back what was not taken.
     pub fn ingest_raw_batch(&self, events: Vec<RawEvent>) -> usize {
-        self.ingest_all(events.iter())
+        self.try_ingest_raw_batch(events).unwrap_or_else(|rejected| rejected.taken)
     }
 
-    fn ingest_all<'e>(&self, events: impl Iterator<Item = &'e RawEvent>) -> usize {
-        let outcomes = events.map(|event| self.ingest_raw(event));
-        let goes_on = |outcome: &IngestionResult<_>| outcome.as_ref().err().is_none_or(IngestionError::is_drop);
-        outcomes.take_while(goes_on).filter(Result::is_ok).count()
+    /// Ingests events in order until the bus does not take one; returns how many are in the bus. Events that are let go,
+    /// as the mode has it, are left out and end nothing.
+    ///
+    /// # Errors
+    /// [`RejectedBatch`]: the event that was not taken and all after it, why, and how many are in the bus.
+    pub fn try_ingest_batch(&self, events: Vec<Event>) -> Result<usize, RejectedBatch<Event>> {
+        self.ingest_all(events, Event::as_raw)
+    }
+
+    /// As [`EventBus::try_ingest_batch`], for bytes.
+    ///
+    /// # Errors
+    /// As [`EventBus::try_ingest_batch`].
+    pub fn try_ingest_raw_batch(&self, events: Vec<RawEvent>) -> Result<usize, RejectedBatch<RawEvent>> {
+        self.ingest_all(events, |event| event)
+    }
+
+    fn ingest_all<E>(&self, mut events: Vec<E>, raw: impl Fn(&E) -> &RawEvent) -> Result<usize, RejectedBatch<E>> {
+        let mut taken = 0;
+        for at in 0..events.len() {
+            match self.ingest_raw(raw(&events[at])) {
+                Ok(_) => taken += 1,
+                Err(error) if error.is_drop() => {}
+                Err(error) => return Err(RejectedBatch { taken, rest: events.split_off(at), error }),
+            }
+        }
+        Ok(taken)
     }
 
     /// A producer for one thread: the fast path.

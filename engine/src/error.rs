@@ -9,7 +9,8 @@ use tapeline_storage::read::ReadError;
 use crate::consumer::{CursorFault, Damage, FilterError, Gap};
 use crate::scaling::ScalingError;
 
-/// Why an event was not taken. The caller still has it.
+/// Why an event was not taken. It was lent to the call, so the caller still has it. Where [`IngestionError::is_drop`] holds it
+/// counts as let go; otherwise it may be ingested again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IngestionError {
@@ -60,14 +61,14 @@ pub enum IngestionError {
     /// A setting of the producer is out of range.
     #[error(transparent)]
     Options(#[from] ConfigError),
-    /// A lane more would be beyond the memory of the bus.
+    /// A lane more would be beyond the memory of the bus; or a larger lane, which the event would need.
     #[error(
-        "a lane to shard {shard} takes {bytes} bytes, {left} are left of the bus's memory_budget of {budget}; raise it, make lane_bytes smaller, or drop producers"
+        "a lane to shard {shard} takes {bytes} bytes, {left} are left of the bus's memory_budget of {budget}; raise it, or drop producers"
     )]
     Budget {
         /// The shard.
         shard: u16,
-        /// Bytes of the lane.
+        /// Bytes of the lane, or of what it would have to grow by.
         bytes: usize,
         /// Bytes left.
         left: usize,
@@ -105,6 +106,19 @@ impl IngestionError {
     pub fn is_drop(&self) -> bool {
         matches!(self, Self::Dropped { .. } | Self::Sampled { .. })
     }
+}
+
+/// A batch of which the bus did not take all.
+#[derive(Debug, thiserror::Error)]
+#[error("{taken} events of a batch were taken, {} were not: {error}", rest.len())]
+pub struct RejectedBatch<E> {
+    /// Events that are in the bus.
+    pub taken: usize,
+    /// The event that was not taken, and all after it, in order.
+    pub rest: Vec<E>,
+    /// Why the first of them was not taken.
+    #[source]
+    pub error: IngestionError,
 }
 
 /// Result of taking an event.

@@ -36,6 +36,8 @@ pub(crate) struct BusParts {
     fork_generation: u32,
     readers: Readers,
     producers: AtomicU64,
+    /// Events handed back for want of a lane, in which they would count.
+    refused: AtomicU64,
     is_closed: AtomicBool,
 }
 
@@ -69,6 +71,7 @@ impl BusParts {
             fork_generation: fork::generation(),
             readers: Readers::new(config.log.directory.as_deref()),
             producers: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -199,6 +202,16 @@ impl BusParts {
     /// Number of the next producer.
     pub(crate) fn next_producer(&self) -> u64 {
         self.producers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts events that were handed back for want of a lane.
+    pub(crate) fn count_refused(&self, events: u64) {
+        self.refused.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Events that were handed back for want of a lane.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Ends ingestion. Returns whether it was open before.

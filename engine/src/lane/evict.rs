@@ -50,10 +50,11 @@ impl LaneWriter {
         while index < published
             && (position + capacity_bytes < bytes_wanted || index + capacity_events < entries_wanted)
         {
-            // SAFETY: rule 6: below `published`, so written and not written again; rule 4: one entry.
-            let units = unsafe { self.ring.lengths(self.ring.slot(index), 1) };
+            let ring = self.growth.older_ring(index).unwrap_or(&self.ring);
+            // SAFETY: rule 6: below `published`, so written in this ring and not written again; rule 4: one entry.
+            let units = unsafe { ring.lengths(ring.slot(index), 1) };
             match units {
-                [0] | [] => position += self.ring.bytes_to_end(position) as u64,
+                [0] | [] => position += ring.bytes_to_end(position) as u64,
                 [units, ..] => {
                     position += u64::from(*units) * UNIT_BYTES as u64;
                     events += 1;

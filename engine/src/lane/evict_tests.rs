@@ -7,7 +7,7 @@ const EVICTING: LaneOptions =
     LaneOptions { capacity_bytes: LaneOptions::CAPACITY_BYTES_MIN, capacity_events: 1024, overflow: Overflow::Evict };
 
 fn evicting() -> (LaneWriter, LaneReader) {
-    lane(EVICTING, 0, MemoryShare::default()).unwrap()
+    fixed(EVICTING).unwrap()
 }
 
 /// Writes a record, giving up others for it. Returns whether it found room.

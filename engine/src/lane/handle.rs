@@ -13,9 +13,31 @@ pub(super) struct Numbers {
     pub(super) losses: Losses,
     pub(super) hold: Hold,
     pub(super) ends: Ends,
-    capacity_bytes: usize,
-    capacity_events: usize,
+    pub(super) size: Size,
     producer: u64,
+}
+
+/// Stored by the writer when the lane grows, or cannot. Statistics only.
+#[derive(Debug)]
+pub(super) struct Size {
+    /// Of the last ring.
+    capacity_bytes: AtomicU64,
+    /// How large the lane can become.
+    room_bytes: AtomicU64,
+    room_events: AtomicU64,
+}
+
+impl Size {
+    /// The last ring is of this size from now on.
+    pub(super) fn set_capacity(&self, ring: LaneOptions) {
+        self.capacity_bytes.store(ring.capacity_bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The lane can become as large as this and no larger.
+    pub(super) fn set_room(&self, largest: LaneOptions) {
+        self.room_bytes.store(largest.capacity_bytes as u64, Ordering::Relaxed);
+        self.room_events.store(largest.capacity_events as u64, Ordering::Relaxed);
+    }
 }
 
 /// Stored by the writer, read by whoever wants to know what is still to come. On a line of its own: no reader of the
@@ -89,8 +111,10 @@ pub(super) struct Ends {
 }
 
 impl Numbers {
-    pub(super) fn new(options: LaneOptions, producer: u64) -> Self {
+    /// Of a lane that begins with a ring of this size and may become as large as `most`.
+    pub(super) fn new(first: LaneOptions, most: LaneOptions, producer: u64) -> Self {
         let zero = || AtomicU64::new(0);
+        let number = |number: usize| AtomicU64::new(number as u64);
         Self {
             writer: WriterNumbers { published: zero(), published_bytes: zero(), published_skips: zero() },
             reader: ReaderNumbers {
@@ -117,8 +141,11 @@ impl Numbers {
                 closed: AtomicBool::new(false),
                 abandoned: AtomicBool::new(false),
             },
-            capacity_bytes: options.capacity_bytes,
-            capacity_events: options.capacity_events,
+            size: Size {
+                capacity_bytes: number(first.capacity_bytes),
+                room_bytes: number(most.capacity_bytes),
+                room_events: number(most.capacity_events),
+            },
             producer,
         }
     }
@@ -225,14 +252,19 @@ impl LaneHandle {
         self.numbers.producer
     }
 
-    /// Size of the byte ring.
-    pub(crate) fn capacity_bytes(&self) -> usize {
-        self.numbers.capacity_bytes
+    /// Bytes that the lane holds at present.
+    pub(crate) fn capacity_bytes(&self) -> u64 {
+        self.numbers.size.capacity_bytes.load(Ordering::Relaxed)
     }
 
-    /// Events that the lane holds.
-    pub(crate) fn capacity_events(&self) -> usize {
-        self.numbers.capacity_events
+    /// Bytes that the lane can hold: as large as it may become, or as it is if there is no memory for more.
+    pub(crate) fn room_bytes(&self) -> u64 {
+        self.numbers.size.room_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Events that the lane can hold.
+    pub(crate) fn room_events(&self) -> u64 {
+        self.numbers.size.room_events.load(Ordering::Relaxed)
     }
 
     /// Whether both are views of one lane.

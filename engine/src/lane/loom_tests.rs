@@ -10,8 +10,15 @@ use super::*;
 /// A lane of four units and two or four entries; its longest record has two units.
 fn tiny(capacity_events: usize) -> (LaneWriter, LaneReader) {
     let capacity_bytes = LaneOptions::CAPACITY_BYTES_MIN;
-    lane(LaneOptions { capacity_bytes, capacity_events, overflow: Overflow::Refuse }, 0, MemoryShare::default())
-        .unwrap()
+    fixed(LaneOptions { capacity_bytes, capacity_events, overflow: Overflow::Refuse }).unwrap()
+}
+
+/// A lane that begins with four units and may grow to so many times that.
+fn growing(times: usize, overflow: Overflow) -> (LaneWriter, LaneReader) {
+    let capacity_bytes = times * LaneOptions::CAPACITY_BYTES_MIN;
+    let most = LaneOptions { capacity_bytes, capacity_events: 4 * times, overflow };
+    let memory = LaneMemory { first: MemoryShare::default(), budget: MemoryBudget::new(1 << 20) };
+    lane(most, 0, memory).unwrap()
 }
 
 fn write(writer: &mut LaneWriter, number: u8, units: usize) -> Result<u64, LaneFull> {
@@ -61,17 +68,95 @@ fn relay(capacity_events: usize, units: &'static [usize]) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(4);
     model.check(move || {
-        let (mut writer, mut reader) = tiny(capacity_events);
+        relay_in(tiny(capacity_events), units);
+    });
+}
+
+/// One such relay.
+fn relay_in((mut writer, mut reader): (LaneWriter, LaneReader), units: &'static [usize]) {
+    let producer = thread::spawn(move || {
+        for (number, &units) in units.iter().enumerate() {
+            write_waiting(&mut writer, number as u8, units);
+            writer.publish();
+        }
+    });
+    read_all(&mut reader, units.len());
+    producer.join().unwrap();
+    assert!(reader.is_drained());
+    assert_eq!(reader.handle().counts().pending_bytes, 0);
+}
+
+#[test]
+fn reader_follows_into_the_next_ring_without_a_race() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| relay_in(growing(2, Overflow::Refuse), &[2, 2, 1, 2]));
+}
+
+#[test]
+fn reader_follows_over_two_rings() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let (mut writer, mut reader) = growing(4, Overflow::Refuse);
+        (0..3).for_each(|number| assert!(write(&mut writer, number, 1).is_ok()));
+        writer.publish();
         let producer = thread::spawn(move || {
-            for (number, &units) in units.iter().enumerate() {
-                write_waiting(&mut writer, number as u8, units);
+            for number in 3..10 {
+                write_waiting(&mut writer, number, 1);
                 writer.publish();
             }
         });
-        read_all(&mut reader, units.len());
+        let mut seen = read(&mut reader, 0);
+        seen += read(&mut reader, seen as u8);
         producer.join().unwrap();
+        while let entries @ 1.. = read(&mut reader, seen as u8) {
+            seen += entries;
+        }
+        assert_eq!(seen, 10);
         assert!(reader.is_drained());
-        assert_eq!(reader.handle().counts().pending_bytes, 0);
+    });
+}
+
+#[test]
+fn batch_that_outgrows_its_ring_is_seen_whole_or_not_at_all() {
+    loom::model(|| {
+        let (mut writer, mut reader) = growing(2, Overflow::Refuse);
+        let producer = thread::spawn(move || {
+            write(&mut writer, 0, 2).unwrap();
+            writer.publish();
+            write(&mut writer, 1, 1).unwrap();
+            write(&mut writer, 2, 2).unwrap();
+            writer.publish();
+        });
+        let mut seen = read(&mut reader, 0);
+        assert!(matches!(seen, 0 | 1), "the first ring has the first record alone: {seen}");
+        producer.join().unwrap();
+        while let entries @ 1.. = read(&mut reader, seen as u8) {
+            seen += entries;
+        }
+        assert_eq!(seen, 3);
+    });
+}
+
+#[test]
+fn evictions_pass_over_rings_and_count_what_they_give_up() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let (mut writer, mut reader) = growing(2, Overflow::Evict);
+        let before = (1..=6).filter(|number| force(&mut writer, *number)).count();
+        let producer = thread::spawn(move || (7..=9).filter(|number| force(&mut writer, *number)).count());
+        let (mut last, mut taken) = (0, 0);
+        for _ in 0..2 {
+            let (newest, entries) = take(&mut reader, last);
+            (last, taken) = (newest, taken + entries);
+        }
+        let written = before + producer.join().unwrap();
+        while let (newest, entries @ 1..) = take(&mut reader, last) {
+            (last, taken) = (newest, taken + entries);
+        }
+        assert_eq!(taken + reader.drops().oldest as usize, written);
     });
 }
 
@@ -206,7 +291,7 @@ fn evicted_records_are_counted_and_the_others_whole_and_in_order() {
             capacity_events: 4,
             overflow: Overflow::Evict,
         };
-        let (mut writer, mut reader) = lane(options, 0, MemoryShare::default()).unwrap();
+        let (mut writer, mut reader) = fixed(options).unwrap();
         // The lane is nearly full before the race begins.
         let before = (1..=3).filter(|number| force(&mut writer, *number)).count();
         let producer = thread::spawn(move || (4..=6).filter(|number| force(&mut writer, *number)).count());

@@ -1,6 +1,7 @@
-//! The lane: an SPSC byte ring from one producer to one shard, or from one shard to another.
+//! The lane: an SPSC queue of records from one producer to one shard, or from one shard to another: a chain of rings, of
+//! which most often there is one.
 //!
-//! Two rings of one memory: `bytes` holds the records, back to back and each contiguous; `lengths` holds one `u16`
+//! A ring is two rings of one memory: `bytes` holds the records, back to back and each contiguous; `lengths` holds one `u16`
 //! entry per record, its length in units of 16 bytes. A record that does not fit before the end of the byte ring starts
 //! at its beginning; an entry of length 0, a *skip*, tells the reader so. Lengths stand apart from the records so that
 //! a shard moves a run of records without touching them one by one.
@@ -15,8 +16,26 @@
 //! | [`LaneReader::peek`] | shard | one cache miss per run, about 0.5 ns per entry |
 //! | [`LaneReader::consume`], [`LaneReader::free`], [`LaneReader::release`] | shard | some stores per run |
 //!
-//! Neither side ever waits, allocates or makes a system call; a full lane is an answer, not a wait. Each side keeps its
-//! own copy of the other side's index and looks at the real one only when the copy says "full" or "empty".
+//! Neither side ever waits; a full lane is an answer, not a wait. Neither allocates or makes a system call, but where the
+//! lane grows. Each side keeps its own copy of the other side's index and looks at the real one only when the copy says
+//! "full" or "empty".
+//!
+//! A lane begins with a ring of [`LaneOptions::FIRST_BYTES`] and grows ([`growth`]): where its writer finds it full, or
+//! goes round it in less than 100 ms, it goes on in a ring four times as large, up to the size that the lane was made
+//! with, as far as the memory budget has it to spare. It never shrinks. The rules:
+//!
+//! 1. Entry indices and byte positions run on from ring to ring; each ring reckons its offsets from them by its own
+//!    size. So watermarks, tickets, marks and statistics know nothing of rings.
+//! 2. A ring ends at an entry index, which is `published` at the moment when the writer goes on: what is published is in
+//!    the rings before, what is not yet published is copied into the new one. So whatever a writer takes back or repeats
+//!    is in its last ring.
+//! 3. The writer stores the next ring, then the end, then publishes; the reader loads `published`, then the end. So a
+//!    reader that knows of an entry knows in which ring it is. It follows when its index has come to the end; the ring
+//!    that it leaves is freed by whichever side lets go of it last.
+//! 4. A lane never holds more than `capacity_bytes` and `capacity_events` of its last ring, earlier rings included: the
+//!    writer's limits are `freed` plus these, as if there were one ring.
+//! 5. The writer of an evicting lane keeps the rings before its last until they are freed, and walks over their records
+//!    when it gives them up; the reader, when it takes the hold, goes on in the ring that has the entry `freed`.
 //!
 //! An *evicting* lane lets its writer give up the oldest records that the reader is not copying (`evict`, `hold`): then
 //! durable, released and freed pass over entries that never reached the log, and whoever holds a ticket asks the writer.
@@ -32,6 +51,10 @@ mod evict;
 #[cfg(test)]
 #[cfg(not(tapeline_loom))]
 mod evict_tests;
+mod growth;
+#[cfg(test)]
+#[cfg(not(tapeline_loom))]
+mod growth_tests;
 mod handle;
 mod hold;
 #[cfg(test)]
@@ -47,14 +70,17 @@ mod tests;
 mod writer;
 
 use std::io;
+use std::sync::Arc as StdArc;
 
 pub use drops::{DropReason, Drops};
+pub(crate) use growth::RingNeeded;
 pub(crate) use handle::LaneHandle;
 pub(crate) use options::{LaneOptions, Overflow};
 pub(crate) use reader::LaneReader;
 pub(crate) use writer::{Claim, LaneFull, LaneWriter};
 
-use crate::budget::MemoryShare;
+use crate::budget::{MemoryBudget, MemoryShare};
+use growth::Growth;
 use handle::Numbers;
 use ring::Ring;
 use sync::Arc;
@@ -62,13 +88,41 @@ use sync::Arc;
 /// Bytes of one unit of a record's length, and the alignment of every record.
 pub(crate) const UNIT_BYTES: usize = tapeline_storage::format::RECORD_ALIGN;
 
-/// Makes a lane of the producer of this number, which gives `memory` back when both ends are gone. Maps and touches its memory, so that ingest meets no page fault: about 1 ms per MiB.
+/// The memory of a lane.
+#[derive(Debug)]
+pub(crate) struct LaneMemory {
+    /// For its first ring.
+    pub(crate) first: MemoryShare,
+    /// Of which its later rings take shares.
+    pub(crate) budget: StdArc<MemoryBudget>,
+}
+
+/// Makes a lane of the producer of this number that may grow to `most`, and begins with a ring of the size of
+/// [`LaneOptions::first`]. Some microseconds.
 ///
 /// # Errors
-/// `InvalidInput` for [`LaneOptions`] that are out of range, else the kernel's, when it has no memory.
-pub(crate) fn lane(options: LaneOptions, producer: u64, memory: MemoryShare) -> io::Result<(LaneWriter, LaneReader)> {
+/// `InvalidInput` for [`LaneOptions`] that are out of range, `OutOfMemory`.
+pub(crate) fn lane(most: LaneOptions, producer: u64, memory: LaneMemory) -> io::Result<(LaneWriter, LaneReader)> {
+    most.validate()?;
+    begin(most.first(), most, producer, memory)
+}
+
+/// Makes a lane that begins with a ring of the size of `first`.
+fn begin(
+    first: LaneOptions,
+    most: LaneOptions,
+    producer: u64,
+    memory: LaneMemory,
+) -> io::Result<(LaneWriter, LaneReader)> {
+    let ring = Arc::new(Ring::new(first, memory.first)?);
+    let numbers = Arc::new(Numbers::new(first, most, producer));
+    let growth = Growth::new(first, most, memory.budget);
+    Ok((LaneWriter::new(Arc::clone(&ring), Arc::clone(&numbers), growth), LaneReader::new(ring, numbers)))
+}
+
+/// A lane of one ring.
+#[cfg(test)]
+fn fixed(options: LaneOptions) -> io::Result<(LaneWriter, LaneReader)> {
     options.validate()?;
-    let ring = Arc::new(Ring::new(options, memory)?);
-    let numbers = Arc::new(Numbers::new(options, producer));
-    Ok((LaneWriter::new(Arc::clone(&ring), Arc::clone(&numbers)), LaneReader::new(ring, numbers)))
+    begin(options, options, 0, LaneMemory { first: MemoryShare::default(), budget: MemoryBudget::new(0) })
 }

@@ -1,4 +1,4 @@
-//! How large a lane is, and what may happen when it is nearly full.
+//! How large a lane may become and its rings are, and what may happen when it is nearly full.
 
 use std::io;
 
@@ -19,7 +19,8 @@ pub(crate) enum Overflow {
     Evict,
 }
 
-/// Size of a lane. Its memory is `capacity_bytes + 2 * capacity_events`, all of it resident.
+/// Size of a ring, or of the largest ring that a lane may grow to. Its memory is `capacity_bytes + 2 * capacity_events`,
+/// all of it resident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaneOptions {
     /// Bytes of records: a power of two, at least [`LaneOptions::CAPACITY_BYTES_MIN`]. Half of it is the longest
@@ -35,6 +36,12 @@ impl LaneOptions {
     /// Smallest `capacity_bytes`.
     // The models of loom explore every interleaving, so their lanes are a few records long.
     pub(crate) const CAPACITY_BYTES_MIN: usize = if cfg!(tapeline_loom) { 64 } else { 64 << 10 };
+
+    /// Bytes of the first ring: some tens of events.
+    pub(crate) const FIRST_BYTES: usize = if cfg!(tapeline_loom) { 64 } else { 4 << 10 };
+
+    /// How many times larger the next ring is.
+    const STEP: usize = if cfg!(tapeline_loom) { 2 } else { 4 };
 
     /// Longest record in bytes: half a lane, so that a record fits an empty lane at whatever offset it stands, and no
     /// more than a length entry can say.
@@ -52,6 +59,28 @@ impl LaneOptions {
             Overflow::Choose => (bytes / 2, events / 2),
             Overflow::Evict => (bytes / 8, events / 8),
         }
+    }
+
+    /// The ring that a lane of this size begins with.
+    pub(crate) fn first(self) -> Self {
+        self.sized(Self::FIRST_BYTES)
+    }
+
+    /// The ring after `ring` in a lane of this size: four times as large, and such that a record of `record_bytes` fits
+    /// it empty. `None` where there is none larger.
+    pub(super) fn after(self, ring: Self, record_bytes: usize) -> Option<Self> {
+        let bytes = (ring.capacity_bytes * Self::STEP).max((2 * record_bytes).next_power_of_two());
+        let next = self.sized(bytes);
+        (next.capacity_bytes > ring.capacity_bytes).then_some(next)
+    }
+
+    /// A ring of so many bytes, at most those of a lane of this size, which holds as many events for each byte as such
+    /// a lane, or one for 64 bytes where those are more.
+    fn sized(self, bytes: usize) -> Self {
+        let capacity_bytes = bytes.min(self.capacity_bytes);
+        let in_proportion = capacity_bytes / (self.capacity_bytes / self.capacity_events);
+        let capacity_events = in_proportion.max(capacity_bytes / 64).clamp(2, self.capacity_events);
+        Self { capacity_bytes, capacity_events, ..self }
     }
 
     /// Bytes of both rings.

@@ -36,6 +36,7 @@ impl Run<'_> {
 /// The one reader of a lane. Dropping it closes the lane.
 #[derive(Debug)]
 pub(crate) struct LaneReader {
+    /// The ring that has the next record.
     ring: Arc<Ring>,
     numbers: Arc<Numbers>,
     /// Entry index of the next record, or of the skip before it.
@@ -43,6 +44,8 @@ pub(crate) struct LaneReader {
     /// Its byte position.
     byte_position: u64,
     /// Entry index up to which the writer is known to have published.
+    known: u64,
+    /// The same, or the end of the ring that comes first.
     index_limit: u64,
     /// Entries and bytes of the last peeked run that are not consumed.
     peeked_entries: usize,
@@ -66,6 +69,7 @@ impl LaneReader {
             numbers,
             index: 0,
             byte_position: 0,
+            known: 0,
             index_limit: 0,
             peeked_entries: 0,
             peeked_bytes: 0,
@@ -87,7 +91,7 @@ impl LaneReader {
             return Run::default();
         }
         if self.index == self.index_limit {
-            self.index_limit = self.bound().max(self.index);
+            self.look();
         }
         if self.unread_lengths().first() == Some(&0) {
             self.skip();
@@ -108,9 +112,26 @@ impl LaneReader {
             // SYNC: the hold orders these two. They are our own, unless the writer has moved on.
             self.index = self.numbers.reader.freed.load(Ordering::Relaxed);
             self.byte_position = self.numbers.reader.freed_bytes.load(Ordering::Relaxed);
-            self.index_limit = self.index_limit.max(self.index);
+            // The next record may be in a later ring, too.
+            (self.known, self.index_limit) = (self.known.max(self.index), self.index);
         }
         self.holds
+    }
+
+    /// Looks how far it may read: at the writer only where everything known is consumed.
+    #[inline]
+    fn look(&mut self) {
+        if self.index == self.known {
+            self.known = self.bound().max(self.index);
+        }
+        // After the look at what is published: a ring that ends below that is seen to.
+        let mut end = self.ring.end();
+        while self.index >= end {
+            let Some(next) = self.ring.next() else { break };
+            self.ring = next;
+            end = self.ring.end();
+        }
+        self.index_limit = self.known.min(end);
     }
 
     /// Entry index up to which the records go by this reader's route.
@@ -266,7 +287,7 @@ impl LaneReader {
     /// publishes in away from it.
     #[inline]
     pub(crate) fn knows_more(&self) -> bool {
-        self.index != self.index_limit
+        self.index != self.known
     }
 
     /// Whether something is published that is not consumed.

@@ -1,13 +1,14 @@
-//! The memory of a lane: the ring of bytes, and behind it the ring of lengths.
+//! The memory of a lane, or of a part of its life: the ring of bytes, and after it the ring of lengths.
 //!
 //! Rules of the unsafe code of this module, of the writer and of the reader:
-//! 1. [`lane`](super::lane) makes one writer and one reader per ring, and neither can be cloned.
+//! 1. [`lane`](super::lane) makes one writer and one reader per lane, and neither can be cloned.
 //! 2. The writer writes only bytes from its own position up to `freed_bytes + capacity_bytes`, and length entries
-//!    from its own index up to `freed + capacity_events`, both as loaded with Acquire.
+//!    from its own index up to `freed + capacity_events`, both as loaded with Acquire, and only in the last ring.
 //! 3. The reader reads only entries from its own index up to `published`, loaded with Acquire, and the bytes they
-//!    cover. What it hands out borrows it, so it cannot free what is still looked at.
+//!    cover, each in the ring that it was written in. What it hands out borrows it, so it cannot free what is still
+//!    looked at.
 //! 4. A range of bytes or entries never crosses the end of its ring: the writer skips, the reader stops there.
-//! 5. The kernel hands the memory out zeroed, so all of it is initialised.
+//! 5. The memory is handed out zeroed, so all of it is initialised.
 //! 6. The writer reads length entries below `published`, too: nobody writes them before they are freed. It moves `freed`
 //!    of an evicting lane while it has the hold; the reader reads there while it has it.
 //!
@@ -15,23 +16,34 @@
 
 #![allow(unsafe_code)]
 
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
 use std::ptr::{self, NonNull};
 
-use super::sync::Watch;
+use super::sync::{Arc, AtomicU64, Mutex, Ordering, Watch};
 use super::{LaneOptions, UNIT_BYTES};
 use crate::budget::MemoryShare;
 
 const PAGE_BYTES: usize = 4096;
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
-/// Both rings, in one private anonymous mapping that is resident from the start.
+/// Rings from this size on have a mapping of their own; smaller ones are the allocator's, because thousands of mappings
+/// are more than the kernel lets a process have.
+const MAPPED_BYTES: usize = 128 << 10;
+
+/// What the prefetcher of x86 takes at a time: what a ring shares with its neighbours would be the other side's.
+const LINE_BYTES: usize = 128;
+
+/// Both rings, in one piece of memory that is resident from the start.
 #[derive(Debug)]
 pub(super) struct Ring {
     start: NonNull<u8>,
     /// Where the lengths begin.
     lengths: NonNull<u16>,
     options: LaneOptions,
+    /// Entry index at which it ends: the records from there on are in the next ring. `u64::MAX` while it is the last.
+    end: AtomicU64,
+    next: Mutex<Option<Arc<Ring>>>,
     units: Watch,
     entries: Watch,
     _memory: MemoryShare,
@@ -46,14 +58,32 @@ impl Ring {
     /// # Errors
     /// The kernel's.
     pub(super) fn new(options: LaneOptions, memory: MemoryShare) -> io::Result<Self> {
-        let start = map(options.memory_bytes())?;
+        let start = take(options.memory_bytes())?;
         let units = Watch::new(options.capacity_bytes / UNIT_BYTES);
         // SAFETY: the lengths follow the bytes in the mapping; `capacity_bytes` is even, so they are aligned.
         let lengths = unsafe { start.add(options.capacity_bytes) }.cast();
         let entries = Watch::new(options.capacity_events);
-        let ring = Self { start, lengths, options, units, entries, _memory: memory };
-        populate(start, options.memory_bytes())?;
-        Ok(ring)
+        let (end, next) = (AtomicU64::new(u64::MAX), Mutex::new(None));
+        Ok(Self { start, lengths, options, end, next, units, entries, _memory: memory })
+    }
+
+    /// Ends the ring at this entry index, from which on records are in `next`.
+    pub(super) fn end_at(&self, end: u64, next: Arc<Self>) {
+        *self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(next);
+        // SYNC: pairs with the Acquire load in end(): the next ring.
+        self.end.store(end, Ordering::Release);
+    }
+
+    /// Entry index at which the ring ends. Read after `published`, it is known to whoever sees an entry beyond it.
+    #[inline]
+    pub(super) fn end(&self) -> u64 {
+        // SYNC: pairs with the Release store in end_at().
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// The ring after this one, once there is one.
+    pub(super) fn next(&self) -> Option<Arc<Self>> {
+        self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     pub(super) fn options(&self) -> LaneOptions {
@@ -148,10 +178,35 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: mapped in `new` with this length; both ends are gone, and slices borrow them. Unmapping a whole
-        // private mapping cannot fail in a way that there is an answer to.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.options.memory_bytes()) };
+        give_back(self.start, self.options.memory_bytes());
     }
+}
+
+/// Fresh zeroed memory, resident.
+fn take(length: usize) -> io::Result<NonNull<u8>> {
+    if length >= MAPPED_BYTES {
+        let start = map(length)?;
+        return populate(start, length).map(|()| start).inspect_err(|_| give_back(start, length));
+    }
+    let layout = layout(length)?;
+    // SAFETY: the layout is not empty: a lane has bytes. Memory that is so aligned is zeroed by writing to it.
+    NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
+/// Gives back what [`take`] has given for this length, which nothing uses any more.
+fn give_back(start: NonNull<u8>, length: usize) {
+    if length >= MAPPED_BYTES {
+        // SAFETY: mapped in `take` with this length. Unmapping a whole private mapping cannot fail in a way that there is
+        // an answer to.
+        unsafe { libc::munmap(start.as_ptr().cast(), length) };
+    } else if let Ok(layout) = layout(length) {
+        // SAFETY: allocated in `take` with this layout.
+        unsafe { dealloc(start.as_ptr(), layout) };
+    }
+}
+
+fn layout(length: usize) -> io::Result<Layout> {
+    Layout::from_size_align(length, LINE_BYTES).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
 /// Fresh zeroed memory, page-aligned; at the start of a huge page where it is long enough to have one, so that a record

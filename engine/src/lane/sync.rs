@@ -1,19 +1,24 @@
 //! The primitives that loom replaces, so that its models run the shipped lane.
 
 #[cfg(not(tapeline_loom))]
-pub(super) use std::sync::Arc;
-#[cfg(not(tapeline_loom))]
 pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
+#[cfg(not(tapeline_loom))]
+pub(super) use std::sync::{Arc, Mutex};
 
 #[cfg(tapeline_loom)]
-pub(super) use loom::sync::Arc;
-#[cfg(tapeline_loom)]
 pub(super) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(tapeline_loom)]
+pub(super) use loom::sync::{Arc, Mutex};
 /// What binds the compiler alone; loom has none.
 #[cfg(tapeline_loom)]
 pub(super) use std::sync::atomic::compiler_fence;
 
 use std::ops::Range;
+
+/// Nanoseconds; loom's models have no time.
+pub(super) fn now() -> u64 {
+    if cfg!(tapeline_loom) { 0 } else { crate::timestamp::Clock::global().now() }
+}
 
 /// Tells loom who touches which piece of plain memory, so that it finds a race; nothing at all without loom.
 #[derive(Debug)]

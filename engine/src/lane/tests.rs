@@ -10,7 +10,7 @@ const SMALL: LaneOptions =
     LaneOptions { capacity_bytes: LaneOptions::CAPACITY_BYTES_MIN, capacity_events: 1024, overflow: Overflow::Refuse };
 
 fn small() -> (LaneWriter, LaneReader) {
-    lane(SMALL, 0, MemoryShare::default()).unwrap()
+    fixed(SMALL).unwrap()
 }
 
 /// SplitMix64: seeded sizes for the randomised tests.
@@ -54,7 +54,7 @@ fn claim_noise(writer: &mut LaneWriter, bytes: usize) {
     writer.claim(bytes).unwrap().slot().fill(0xff);
 }
 
-fn publish(writer: &mut LaneWriter, number: u64, bytes: usize) -> Result<u64, LaneFull> {
+pub(super) fn publish(writer: &mut LaneWriter, number: u64, bytes: usize) -> Result<u64, LaneFull> {
     let index = write(writer, number, bytes, LaneWriter::claim)?;
     writer.publish();
     Ok(index)
@@ -77,7 +77,7 @@ pub(super) fn check(run: Run<'_>, first: u64) -> usize {
 }
 
 /// Consumes and releases all that is published. Returns how many records that was.
-fn drain(reader: &mut LaneReader, first: u64) -> u64 {
+pub(super) fn drain(reader: &mut LaneReader, first: u64) -> u64 {
     let mut count = 0;
     loop {
         let entries = check(reader.peek(usize::MAX), first + count);
@@ -93,8 +93,7 @@ fn drain(reader: &mut LaneReader, first: u64) -> u64 {
 #[test]
 fn options_out_of_range_are_refused() {
     let refused = |capacity_bytes, capacity_events| {
-        let error =
-            lane(LaneOptions { capacity_bytes, capacity_events, ..SMALL }, 0, MemoryShare::default()).unwrap_err();
+        let error = fixed(LaneOptions { capacity_bytes, capacity_events, ..SMALL }).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
     };
     refused(0, 1024);
@@ -109,15 +108,14 @@ fn options_out_of_range_are_refused() {
 
 #[test]
 fn memory_that_the_kernel_does_not_have_is_an_error() {
-    let error = lane(LaneOptions { capacity_bytes: 1 << 55, capacity_events: 2, ..SMALL }, 0, MemoryShare::default())
-        .unwrap_err();
+    let error = fixed(LaneOptions { capacity_bytes: 1 << 55, capacity_events: 2, ..SMALL }).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::OutOfMemory, "{error}");
 }
 
 #[test]
 fn huge_lanes_work_in_all_their_memory() {
     let options = LaneOptions { capacity_bytes: 8 << 20, capacity_events: 1 << 16, ..SMALL };
-    let (mut writer, mut reader) = lane(options, 0, MemoryShare::default()).unwrap();
+    let (mut writer, mut reader) = fixed(options).unwrap();
     let largest = writer.largest_record();
     assert_eq!(largest, usize::from(u16::MAX) * UNIT_BYTES, "what a length entry can say");
     let mut number = 0;
@@ -192,8 +190,7 @@ fn a_run_ends_before_a_skip_and_at_the_end_of_either_ring() {
     reader.consume(1);
     reader.release();
 
-    let (mut writer, mut reader) =
-        lane(LaneOptions { capacity_events: 4, ..SMALL }, 0, MemoryShare::default()).unwrap();
+    let (mut writer, mut reader) = fixed(LaneOptions { capacity_events: 4, ..SMALL }).unwrap();
     (0..3).for_each(|number| _ = publish(&mut writer, number, 32).unwrap());
     assert_eq!(drain(&mut reader, 0), 3);
     (3..6).for_each(|number| _ = publish(&mut writer, number, 32).unwrap());
@@ -265,8 +262,7 @@ fn a_lane_takes_its_events_and_not_one_more() {
 
 #[test]
 fn a_skip_waits_for_its_entry() {
-    let (mut writer, mut reader) =
-        lane(LaneOptions { capacity_events: 2, ..SMALL }, 0, MemoryShare::default()).unwrap();
+    let (mut writer, mut reader) = fixed(LaneOptions { capacity_events: 2, ..SMALL }).unwrap();
     let half = writer.largest_record();
     publish(&mut writer, 0, half).unwrap();
     assert_eq!(drain(&mut reader, 0), 1);

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 
 use super::evict::Evicted;
+use super::growth::Growth;
 use super::handle::{LaneHandle, Numbers, add};
 use super::ring::Ring;
 use super::sync::{Arc, Ordering, compiler_fence};
@@ -22,8 +23,10 @@ pub(crate) struct LaneFull;
 /// The one writer of a lane. Dropping it abandons the lane: records that were not published are gone.
 #[derive(Debug)]
 pub(crate) struct LaneWriter {
+    /// The last ring of the lane.
     pub(super) ring: Arc<Ring>,
     pub(super) numbers: Arc<Numbers>,
+    pub(super) growth: Box<Growth>,
     pub(super) evicted: Evicted,
     /// Entry index after the last commit.
     pub(super) index: u64,
@@ -45,13 +48,14 @@ pub(crate) struct LaneWriter {
 }
 
 impl LaneWriter {
-    pub(super) fn new(ring: Arc<Ring>, numbers: Arc<Numbers>) -> Self {
+    pub(super) fn new(ring: Arc<Ring>, numbers: Arc<Numbers>, growth: Growth) -> Self {
         let LaneOptions { capacity_bytes, capacity_events, .. } = ring.options();
         let (reserve_bytes, reserve_events) = ring.options().reserve();
         let byte_position_limit = capacity_bytes as u64 - reserve_bytes;
         Self {
             ring,
             numbers,
+            growth: Box::new(growth),
             evicted: Evicted::default(),
             index: 0,
             byte_position: 0,
@@ -68,11 +72,11 @@ impl LaneWriter {
     /// Memory for one record of `bytes`: not 0, a multiple of 16, at most [`LaneWriter::largest_record`]. About 1 ns.
     ///
     /// # Errors
-    /// [`LaneFull`] while the reader has not freed enough beside the reserve; costs a cache miss.
+    /// [`LaneFull`] while the reader has not freed enough beside the reserve, and the lane cannot grow; costs a cache miss.
     #[inline(always)]
     pub(crate) fn claim(&mut self, bytes: usize) -> Result<Claim<'_>, LaneFull> {
         debug_assert!(bytes > 0 && bytes.is_multiple_of(UNIT_BYTES), "a record has whole units");
-        debug_assert!(bytes <= self.largest_record(), "a record fits half a lane");
+        debug_assert!(bytes <= self.largest_record(), "a record fits half of the largest ring");
         let mut start = self.byte_position;
         if start + bytes as u64 > self.straight_limit || self.index >= self.index_limit {
             start = self.look_ahead(bytes)?;
@@ -82,7 +86,21 @@ impl LaneWriter {
 
     #[cold]
     fn look_ahead(&mut self, bytes: usize) -> Result<u64, LaneFull> {
-        if self.is_held_back { Err(LaneFull) } else { self.look_around(bytes, (0, 0)) }
+        if self.is_held_back {
+            return Err(LaneFull);
+        }
+        if self.byte_position + bytes as u64 > self.growth.lap_end() {
+            self.end_lap(bytes);
+        }
+        self.look_or_grow(bytes, (0, 0))
+    }
+
+    /// As [`LaneWriter::look_around`], in a larger ring if need be.
+    fn look_or_grow(&mut self, bytes: usize, reserve: (u64, u64)) -> Result<u64, LaneFull> {
+        match self.look_around(bytes, reserve) {
+            Err(LaneFull) if self.grow(bytes) => self.look_around(bytes, reserve),
+            outcome => outcome,
+        }
     }
 
     /// As [`LaneWriter::claim`], from the reserve if need be, and held back or not.
@@ -91,14 +109,14 @@ impl LaneWriter {
     /// [`LaneFull`].
     #[cold]
     pub(crate) fn claim_reserve(&mut self, bytes: usize) -> Result<Claim<'_>, LaneFull> {
-        let start = self.look_around(bytes, self.ring.options().reserve())?;
+        let start = self.look_or_grow(bytes, self.ring.options().reserve())?;
         Ok(Claim { writer: self, start, bytes })
     }
 
-    /// Whether a record of `bytes` would have to take from the reserve, or find none.
+    /// Whether a record of `bytes` would have to take from the reserve, or find none, however the lane grows.
     #[cold]
     pub(crate) fn is_pressed(&mut self, bytes: usize) -> bool {
-        self.look_around(bytes, (0, 0)).is_err()
+        self.look_or_grow(bytes, (0, 0)).is_err()
     }
 
     /// Has every [`LaneWriter::claim`] refused from now on, or no more: something has to be written first.
@@ -109,7 +127,7 @@ impl LaneWriter {
 
     /// Finds out where a record can start, behind a skip if need be, with so many bytes and entries of the reserve.
     #[cold]
-    fn look_around(&mut self, bytes: usize, reserve: (u64, u64)) -> Result<u64, LaneFull> {
+    pub(super) fn look_around(&mut self, bytes: usize, reserve: (u64, u64)) -> Result<u64, LaneFull> {
         let to_end = self.ring.bytes_to_end(self.byte_position);
         let skipped = if bytes > to_end { to_end } else { 0 };
         let start = self.byte_position + skipped as u64;
@@ -126,16 +144,18 @@ impl LaneWriter {
         index_end <= self.index_limit + entries && position_end <= self.byte_position_limit + bytes
     }
 
-    fn look_for_room(&mut self) {
+    pub(super) fn look_for_room(&mut self) {
         let LaneOptions { capacity_bytes, capacity_events, .. } = self.ring.options();
         let (reserve_bytes, reserve_events) = self.ring.options().reserve();
         let reader = &self.numbers.reader;
         // SYNC: both pair with the Release stores in LaneReader::free: what is freed is read no more.
-        self.index_limit = reader.freed.load(Ordering::Acquire) + capacity_events as u64 - reserve_events;
+        let freed = reader.freed.load(Ordering::Acquire);
+        self.index_limit = freed + capacity_events as u64 - reserve_events;
         self.byte_position_limit = reader.freed_bytes.load(Ordering::Acquire) + capacity_bytes as u64 - reserve_bytes;
+        self.growth.forget_below(freed);
     }
 
-    fn limit_to_straight(&mut self) {
+    pub(super) fn limit_to_straight(&mut self) {
         let end = self.byte_position + self.ring.bytes_to_end(self.byte_position) as u64;
         self.straight_limit = if self.is_held_back { 0 } else { end.min(self.byte_position_limit) };
     }
@@ -190,6 +210,13 @@ impl LaneWriter {
     /// Takes the records back that were not published: their bytes, back to back, and the length of each.
     #[cold]
     pub(crate) fn take_back(&mut self) -> (Vec<u8>, Vec<usize>) {
+        let taken = self.unpublished();
+        let _ = self.discard();
+        taken
+    }
+
+    /// Copies the records that are not published: all of them are in the last ring.
+    pub(super) fn unpublished(&self) -> (Vec<u8>, Vec<usize>) {
         let (mut index, mut position) = {
             let writer = &self.numbers.writer;
             (writer.published.load(Ordering::Relaxed), writer.published_bytes.load(Ordering::Relaxed))
@@ -209,7 +236,6 @@ impl LaneWriter {
             }
             index += 1;
         }
-        let _ = self.discard();
         (records, lengths)
     }
 
@@ -223,14 +249,19 @@ impl LaneWriter {
 
     /// Takes back what was committed and not published. Returns whether there was anything.
     pub(crate) fn discard(&mut self) -> bool {
-        // The writer's own numbers: no order is needed.
-        let published = self.numbers.writer.published.load(Ordering::Relaxed);
-        let any = std::mem::replace(&mut self.index, published) != published;
-        self.byte_position = self.numbers.writer.published_bytes.load(Ordering::Relaxed);
-        self.skips = self.numbers.writer.published_skips.load(Ordering::Relaxed);
+        let any = self.step_back();
         self.limit_to_straight();
         self.rest();
         any
+    }
+
+    /// Goes back to the last published record. Returns whether there was anything after it.
+    pub(super) fn step_back(&mut self) -> bool {
+        // The writer's own numbers: no order is needed.
+        let published = self.numbers.writer.published.load(Ordering::Relaxed);
+        self.byte_position = self.numbers.writer.published_bytes.load(Ordering::Relaxed);
+        self.skips = self.numbers.writer.published_skips.load(Ordering::Relaxed);
+        std::mem::replace(&mut self.index, published) != published
     }
 
     /// Entry index after the last commit.
@@ -304,7 +335,7 @@ impl LaneWriter {
     /// Longest record that [`LaneWriter::claim`] takes, in bytes.
     #[inline]
     pub(crate) fn largest_record(&self) -> usize {
-        self.ring.options().largest_record()
+        self.growth.most().largest_record()
     }
 
     /// Whether the reader will take no more. One load that hits the cache.
@@ -335,7 +366,12 @@ pub(crate) struct Claim<'w> {
     bytes: usize,
 }
 
-impl Claim<'_> {
+impl<'w> Claim<'w> {
+    /// Of memory at `start` that rules 2 and 4 give the writer.
+    pub(super) fn new(writer: &'w mut LaneWriter, start: u64, bytes: usize) -> Self {
+        Self { writer, start, bytes }
+    }
+
     /// The memory, aligned to 16, holding whatever was there before.
     #[inline(always)]
     pub(crate) fn slot(&mut self) -> &mut [u8] {

@@ -6,7 +6,7 @@ use tapeline_storage::format::SessionId;
 
 use super::refusal;
 use crate::error::IngestionError;
-use crate::lane::{DropReason, LaneWriter, Overflow};
+use crate::lane::{DropReason, LaneWriter, Overflow, RingNeeded};
 use crate::note::DropNote;
 use crate::shard::ShardControl;
 use crate::timestamp::TimestampGenerator;
@@ -67,10 +67,15 @@ impl Link {
         self.lane.hold_back(false);
     }
 
-    /// Counts an event that goes back to its producer.
+    /// Counts an event that goes back to its producer, whose record has so many bytes.
     #[cold]
-    pub(super) fn refuse(&self) -> IngestionError {
+    pub(super) fn refuse(&self, bytes: usize) -> IngestionError {
         self.lane.count_refused(1, 0);
-        refusal(&self.control)
+        match (refusal(&self.control), self.lane.ring_needed(bytes)) {
+            (IngestionError::Backpressure { shard }, Some(RingNeeded { bytes, left, budget })) => {
+                IngestionError::Budget { shard, bytes, left, budget }
+            }
+            (refusal, _) => refusal,
+        }
     }
 }

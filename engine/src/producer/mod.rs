@@ -28,7 +28,7 @@ pub use session::{Session, Ticket};
 
 use crate::error::{AdapterError, AdapterResult, IngestionError, IngestionResult};
 use crate::event::{PayloadSerializer, TypedPayload, payload_bytes};
-use crate::lane::{LaneFull, LaneOptions, LaneWriter, lane};
+use crate::lane::{LaneFull, LaneMemory, LaneOptions, LaneWriter, lane};
 use crate::note;
 use crate::parts::BusParts;
 use crate::route::{IntoSession, Route};
@@ -235,7 +235,8 @@ impl Producer {
         let (shard, bytes) = (session.shard(), archived_bytes(payload_bytes));
         let link = match self.links.get_mut(usize::from(shard)) {
             Some(Some(link)) => link,
-            _ => connect(&self.parts, &mut self.links, shard, &self.lane_options, self.route, self.id)?,
+            _ => connect(&self.parts, &mut self.links, shard, &self.lane_options, self.route, self.id)
+                .inspect_err(|_| self.parts.count_refused(1))?,
         };
         let mut claim = match link.lane.claim(bytes) {
             Ok(claim) => claim,
@@ -367,10 +368,11 @@ fn connect<'l>(
     if control.is_closing() || control.view().poison().is_some() {
         return Err(refusal(&control));
     }
-    let bytes = options.memory_bytes();
+    let bytes = options.first().memory_bytes();
     let budget = parts.memory();
-    let memory =
+    let first =
         budget.take(bytes).map_err(|left| IngestionError::Budget { shard, bytes, left, budget: budget.bytes() })?;
+    let memory = LaneMemory { first, budget: Arc::clone(budget) };
     let (mut writer, reader) =
         lane(*options, producer, memory).map_err(|source| IngestionError::Lane { shard, source })?;
     writer.set_route(route.number());

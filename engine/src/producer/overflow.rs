@@ -92,7 +92,7 @@ impl Backpressure {
             }
         };
         if link.control.is_closing() || link.control.view().poison().is_some() {
-            return Err(link.refuse());
+            return Err(link.refuse(0));
         }
         // Twice, because the borrow of a claim that is returned cannot be given up again.
         if !has_room || link.lane.claim_reserve(event.bytes).is_err() {
@@ -120,7 +120,7 @@ impl Backpressure {
     fn let_go(&self, link: &mut Link, event: Homeless) -> IngestionError {
         let shard = link.control.id();
         match self.mode {
-            BackpressureMode::FailProducer | BackpressureMode::Block { .. } => link.refuse(),
+            BackpressureMode::FailProducer | BackpressureMode::Block { .. } => link.refuse(event.bytes),
             BackpressureMode::DropNewest | BackpressureMode::DropOldest => {
                 link.let_go(self.producer, event.session, DropReason::Newest);
                 IngestionError::Dropped { shard }
@@ -136,6 +136,10 @@ impl Backpressure {
 /// Gives up the oldest events of the lane. Where its shard copies them at this moment, the reserve has to do; where that
 /// is used up, too, waits for the copy.
 fn make_room(lane: &mut LaneWriter, bytes: usize) {
+    if lane.ring_needed(bytes).is_some() {
+        // However many events it gave up, there would be no room.
+        return;
+    }
     for _ in 0..LOOKS {
         if lane.evict(bytes).is_some() || lane.claim_reserve(bytes).is_ok() {
             return;

@@ -43,8 +43,9 @@ impl Producer {
             rest = behind;
             if let Err(error) = self.rewrite(session, record) {
                 self.discard(session.shard());
-                if let Some(Some(link)) = self.links.get(usize::from(session.shard())) {
-                    link.lane.count_refused(events, 0);
+                match self.links.get(usize::from(session.shard())) {
+                    Some(Some(link)) => link.lane.count_refused(events, 0),
+                    _ => self.parts.count_refused(events),
                 }
                 return Err(error);
             }

@@ -180,7 +180,7 @@ impl ShardControl {
         }
     }
 
-    /// Hands the shard a new lane.
+    /// Hands the shard a new lane. Rings no bell: the shard takes it in at its next turn, as it does an event.
     ///
     /// # Errors
     /// The lane, if the shard takes no more.
@@ -196,7 +196,6 @@ impl ShardControl {
             // SYNC: pairs with the Acquire load in has_arrivals().
             self.has_arrivals.store(true, Ordering::Release);
         }
-        self.doorbell.ring();
         Ok(())
     }
 

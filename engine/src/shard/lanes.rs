@@ -18,7 +18,8 @@ pub struct LaneStats {
     pub drops: Drops,
     /// Bytes in the lane.
     pub bytes_pending: u64,
-    /// Bytes that the lane holds.
+    /// Bytes that the lane holds at present. It grows up to
+    /// [`EventBusConfig::lane_bytes`](crate::EventBusConfig::lane_bytes).
     pub capacity_bytes: u64,
 }
 
@@ -60,7 +61,7 @@ impl LaneTotals {
         self.drops += counts.drops;
         self.refused += counts.refused;
         self.bytes_pending += counts.pending_bytes;
-        self.capacity_bytes += lane.capacity_bytes() as u64;
+        self.capacity_bytes += lane.capacity_bytes();
     }
 }
 
@@ -98,15 +99,15 @@ impl Lanes {
         self.present.iter().map(one).collect()
     }
 
-    /// Events in lanes, and how full the fullest lane is, by bytes or by events.
+    /// Events in lanes, and how full the fullest lane is, by bytes or by events, of what it can grow to.
     pub(super) fn pressure(&self) -> (u64, f64) {
         let (mut events, mut fullest) = (0, 0.0_f64);
         for lane in &self.present {
             let counts = lane.counts();
             let pending = counts.records.saturating_sub(counts.taken + counts.drops.oldest);
             events += pending;
-            let bytes = counts.pending_bytes as f64 / lane.capacity_bytes() as f64;
-            fullest = fullest.max(bytes.max(pending as f64 / lane.capacity_events() as f64).min(1.0));
+            let bytes = counts.pending_bytes as f64 / lane.room_bytes() as f64;
+            fullest = fullest.max(bytes.max(pending as f64 / lane.room_events() as f64).min(1.0));
         }
         (events, fullest)
     }

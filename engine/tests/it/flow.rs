@@ -1,11 +1,13 @@
 //! What happens to events that find no room: each mode does what its name says, and nothing is lost untold.
 
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_lite::future::block_on;
 use tapeline::{
-    AdapterError, BackpressureMode, ConsumeRequest, ConsumeResponse, DropReason, EventBus, EventBusConfig, Gap,
-    GapReason, IngestionError, Kind, Producer, ProducerOptions, kinds,
+    AdapterError, BackpressureMode, ConsumeRequest, ConsumeResponse, DropReason, Event, EventBus, EventBusConfig, Gap,
+    GapReason, IngestionError, Kind, Producer, ProducerOptions, RawEvent, SessionId, kinds,
 };
 
 const PAYLOAD: [u8; 1000] = [7; 1000];
@@ -189,7 +191,8 @@ fn producer_has_a_mode_and_lanes_of_its_own() {
 
 #[test]
 fn memory_stays_within_the_budget_and_comes_back() {
-    let lane = (64 << 10) + 2 * 1024;
+    // The first ring of a lane.
+    let lane = (4 << 10) + 2 * 64;
     let config = EventBusConfig::builder().lane_bytes(64 << 10).ring_buffer_capacity(1024).memory_bytes(4 << 20);
     let budget = (5 << 20) + 2 * lane;
     let bus = block_on(EventBus::new(config.memory_budget(budget).build().expect("a configuration"))).expect("a bus");
@@ -216,6 +219,98 @@ fn memory_stays_within_the_budget_and_comes_back() {
     }
     let broken = EventBusConfig::builder().memory_budget(1 << 20).build().expect_err("too little");
     assert!(broken.to_string().contains("memory_budget"), "{broken}");
+}
+
+/// Ingests from so many threads at the same time, into `sessions` sessions each; all of them keep their lanes meanwhile.
+fn ingest_from(bus: &EventBus, threads: usize, sessions: u128) -> usize {
+    let (all_are_done, refused) = (&Barrier::new(threads), &AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..threads as u128 {
+            let work = move || {
+                for session in 0..sessions {
+                    let event = RawEvent::from_str("x").with_session(SessionId(thread * sessions + session));
+                    refused.fetch_add(usize::from(bus.ingest_raw(&event).is_err()), Ordering::Relaxed);
+                }
+                let _ = all_are_done.wait();
+            };
+            let thread = std::thread::Builder::new().stack_size(256 << 10);
+            thread.spawn_scoped(scope, work).expect("a thread");
+        }
+    });
+    refused.load(Ordering::Relaxed)
+}
+
+#[test]
+fn any_number_of_threads_ingests_on_the_default_budget() {
+    for (shards, threads, sessions) in [(1, 512, 1), (1, 2_000, 1), (8, 512, 32), (64, 512, 4)] {
+        let config = EventBusConfig::builder().num_shards(shards).pinned(false);
+        let bus = block_on(EventBus::new(config.build().expect("a configuration"))).expect("a bus");
+        assert_eq!(ingest_from(&bus, threads, sessions), 0, "of {threads} threads, {shards} shards");
+        block_on(bus.flush()).expect("flushes");
+        let stats = bus.stats();
+        assert_eq!(stats.events_durable, threads as u64 * sessions as u64);
+        assert!(stats.is_balanced() && stats.memory_bytes <= stats.memory_budget, "{stats:?}");
+    }
+}
+
+#[test]
+fn event_that_needs_a_larger_lane_than_there_is_memory_for_is_refused_by_name() {
+    let config = EventBusConfig::builder().memory_bytes(4 << 20).memory_budget(8 << 20);
+    let bus = block_on(EventBus::new(config.build().expect("a configuration"))).expect("a bus");
+    let big = vec![0; 200_000];
+    let mut producers: Vec<_> = (0..40).map(|_| bus.producer().expect("a producer")).collect();
+    let refused = producers.iter_mut().find_map(|producer| {
+        let session = producer.session(1);
+        let refused = producer.emit(session, Kind(1), &big).err()?;
+        assert!(producer.emit(session, Kind(1), b"small").is_ok(), "its lane takes what fits");
+        Some(refused)
+    });
+    let Some(IngestionError::Budget { shard: 0, bytes, left, budget }) = refused else { panic!("{refused:?}") };
+    assert!(bytes > big.len() && left < bytes && budget == 8 << 20);
+    assert_eq!(bus.stats().events_refused, 1);
+}
+
+#[test]
+fn batch_hands_back_what_it_did_not_take() {
+    let bus = open(BackpressureMode::FailProducer);
+    let events =
+        || (0..200).map(|n| RawEvent::from_bytes(vec![n; 1000]).with_session(SessionId(1))).collect::<Vec<_>>();
+    let rejected = loop {
+        if let Err(rejected) = bus.try_ingest_raw_batch(events()) {
+            break rejected;
+        }
+    };
+    assert!(matches!(rejected.error, IngestionError::Backpressure { shard: 0 }), "{rejected}");
+    assert_eq!(rejected.taken + rejected.rest.len(), 200);
+    assert_eq!(rejected.rest, events()[rejected.taken..]);
+    assert_eq!(bus.stats().events_refused, 1, "those after it were not tried");
+    block_on(bus.shutdown()).expect("shuts down");
+}
+
+#[test]
+fn batch_hands_everything_back_after_the_end() {
+    let bus = open(BackpressureMode::DropNewest);
+    block_on(bus.shutdown_via_ref()).expect("shuts down");
+    let events = vec![Event::from_str("1").expect("JSON"), Event::from_str("2").expect("JSON")];
+    let rejected = bus.try_ingest_batch(events.clone()).expect_err("shut down");
+    assert!(matches!(rejected.error, IngestionError::ShuttingDown), "{rejected}");
+    assert_eq!((rejected.taken, rejected.rest), (0, events.clone()));
+    assert_eq!(bus.ingest_batch(events), 0);
+}
+
+#[test]
+fn events_that_find_no_memory_for_a_lane_count_as_refused() {
+    let config = EventBusConfig::builder().memory_bytes(4 << 20).lane_bytes(64 << 10).ring_buffer_capacity(1024);
+    let bus = block_on(EventBus::new(config.memory_budget((4 << 20) + (128 << 10)).build().expect("a configuration")));
+    let bus = bus.expect("a bus");
+    let mut producers: Vec<_> = (0..100).map(|_| bus.producer().expect("a producer")).collect();
+    let refused = producers.iter_mut().filter_map(|producer| {
+        let session = producer.session(1);
+        producer.emit(session, Kind(1), b"x").err()
+    });
+    let refused = refused.filter(|error| matches!(error, IngestionError::Budget { .. })).count();
+    let stats = bus.stats();
+    assert!(refused > 0 && stats.events_refused == refused as u64, "{refused}: {stats:?}");
 }
 
 #[test]
