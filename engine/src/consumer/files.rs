@@ -223,7 +223,7 @@ impl LogFiles {
         let (mut outcome, mut surveyor) = (Verification::default(), Surveyor::default());
         for view in &self.shards {
             for segment in view.segments() {
-                let survey = surveyor.segment(&segment, &mut progress).map_err(|error| error.to_string());
+                let survey = surveyor.segment(view, &segment, &mut progress).map_err(|error| error.to_string());
                 outcome.add(view.shard(), &Segment::file_name(segment.base()), survey);
             }
         }

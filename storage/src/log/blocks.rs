@@ -3,45 +3,61 @@
 use std::io;
 use std::ops::Range;
 
-use super::Segment;
-use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, PAGE_BYTES, Sequence};
+use crate::device::SegmentFile;
+use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, PAGE_BYTES, Sequence};
 use crate::read::AlignedBytes;
 
 /// Bytes read at a time.
 const STEP_BYTES: usize = 4 * BLOCK_BYTES_MAX;
 
-/// Hands each block up to `end` with its offset to `each`, checked, in order.
+/// Hands each block that `totals` tell of with its offset to `each`, checked, in order.
 ///
 /// # Errors
-/// The kernel's; `InvalidData` with the offset for a block that does not check; those of `each`.
+/// The kernel's; `InvalidData` with the offset for a block that does not check; `UnexpectedEof` where the file ends before
+/// them; those of `each`.
 pub(super) fn for_each(
-    segment: &Segment,
-    end: u64,
+    file: &dyn SegmentFile,
+    totals: &Footer,
     each: impl FnMut(u64, &BlockView<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
-    for_each_between(segment, PAGE_BYTES as u64..end, segment.base(), each)
+    let part = Part { offsets: PAGE_BYTES as u64..totals.data_end, first: totals.base_sequence };
+    for_each_in(file, totals.epoch, part, each)
 }
 
-/// As [`for_each`], of the blocks in a part of the file, of which the first begins with `sequence`.
+/// A part of a file that holds whole blocks.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    /// Its offsets.
+    pub(super) offsets: Range<u64>,
+    /// Sequence that the first block begins with.
+    pub(super) first: Sequence,
+}
+
+/// As [`for_each`], of the blocks in a part of the file.
 ///
 /// # Errors
 /// As [`for_each`].
-pub(super) fn for_each_between(
-    segment: &Segment,
-    part: Range<u64>,
-    mut sequence: Sequence,
+pub(super) fn for_each_in(
+    file: &dyn SegmentFile,
+    epoch: Epoch,
+    part: Part,
     mut each: impl FnMut(u64, &BlockView<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut buffer = AlignedBytes::zeroed(STEP_BYTES, segment.epoch());
-    let mut offset = part.start;
-    while offset < part.end {
-        let step = (part.end - offset).min(STEP_BYTES as u64) as usize;
-        let read = segment.file().read_at(&mut buffer.as_mut_slice()[..step], offset)?;
+    let Part { offsets, first: mut sequence } = part;
+    let mut buffer = AlignedBytes::zeroed(STEP_BYTES, epoch);
+    let mut offset = offsets.start;
+    while offset < offsets.end {
+        let step = (offsets.end - offset).min(STEP_BYTES as u64) as usize;
+        let read = file.read_at(&mut buffer.as_mut_slice()[..step], offset)?;
+        if read == 0 {
+            let reason = format!("offset {offset}: the file ends before its last block");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
+        }
         let bytes = &buffer.as_slice()[..read];
         let mut at = 0;
-        // A block that is cut off by the end of the step is read again with the next.
+        // A block that is cut off by the end of the step is read again with the next, where it comes first.
         while at < read && (at == 0 || offset + at as u64 + whole_block(&bytes[at..]) <= offset + read as u64) {
-            let view = BlockView::check(&bytes[at..], segment.epoch())
+            let view = BlockView::check(&bytes[at..], epoch)
                 .and_then(|view| in_order(&view, sequence).map(|()| view))
                 .map_err(|error| invalid(offset + at as u64, &error))?;
             each(offset + at as u64, &view)?;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::append::OpenBlock;
+use super::files::SegmentFiles;
 use super::roll::{ActiveSegment, Roller};
 use super::{BlockPlace, Chore, ChoreDone, Durability, LogOptions, LogView, Segment};
-use crate::device::{BlockMemory, Completion, Device, Directory, Doorbell, Write};
+use crate::device::{BlockMemory, Completion, Device, Doorbell, Write};
 use crate::format::{Gaps, Sequence};
 
 /// What becomes true when a write has completed.
@@ -61,7 +62,7 @@ pub(super) struct Pipeline {
 impl Pipeline {
     pub(super) fn new(
         device: Box<dyn Device>,
-        directory: Arc<dyn Directory>,
+        files: Arc<SegmentFiles>,
         active: ActiveSegment,
         gaps: Gaps,
         options: &LogOptions,
@@ -75,7 +76,7 @@ impl Pipeline {
             refused: Vec::new(),
             retry_at: 0,
             active,
-            roller: Roller::new(directory, gaps, options),
+            roller: Roller::new(files, gaps, options),
             durability: options.durability,
             waited_at: None,
         }
@@ -251,7 +252,7 @@ impl Pipeline {
     fn send(&mut self, memory: Arc<BlockMemory>, length: usize, offset: u64, landing: Landing) {
         let token = self.first_token + self.flight.len() as u64;
         self.flight.push_back(InFlight { landing, completed: false });
-        self.device.submit(Write { token, file: Arc::clone(self.active.segment.file()), memory, length, offset });
+        self.device.submit(Write { token, file: Arc::clone(&self.active.file), memory, length, offset });
     }
 
     pub(super) fn next_chore(&mut self) -> Option<Chore> {

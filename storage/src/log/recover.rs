@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::files::SegmentFiles;
 use super::pipeline::Pipeline;
 use super::pool::BlockPool;
 use super::roll::{ActiveSegment, Epochs, SPARE_NAME};
@@ -12,7 +13,7 @@ use super::scan::{FoundSegment, OpenError, Scan, scan};
 use super::seal::write_ending;
 use super::{Log, LogOptions, LogView, Run, Segment, gaps};
 use crate::device::{Device, Directory};
-use crate::format::{Gaps, PAGE_BYTES, SegmentHeader, Sequence};
+use crate::format::{Gaps, SegmentHeader, Sequence};
 
 /// A torn tail that recovery cut off: bytes that were never acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct Cut {
 #[derive(Debug)]
 pub struct Recovered {
     options: LogOptions,
-    directory: Arc<dyn Directory>,
+    files: Arc<SegmentFiles>,
     view: Arc<LogView>,
     active: ActiveSegment,
     gaps: Gaps,
@@ -58,7 +59,7 @@ impl Recovered {
     /// The log, writing through `device`.
     pub fn start(self, device: Box<dyn Device>) -> Log {
         let mut pool = BlockPool::new(self.options.blocks);
-        let mut pipeline = Pipeline::new(device, self.directory, self.active, self.gaps, &self.options);
+        let mut pipeline = Pipeline::new(device, self.files, self.active, self.gaps, &self.options);
         pipeline.register(&pool.allocate_all());
         let is_bare = |segment: &Arc<Segment>| segment.footer().is_some_and(|footer| footer.index.is_none());
         self.view.segments().into_iter().filter(is_bare).for_each(|segment| pipeline.tidy(segment));
@@ -74,8 +75,9 @@ pub fn recover(directory: Arc<dyn Directory>, options: LogOptions, now: u64) -> 
     let found = scan(&directory, options.log_id, options.shard, false)?;
     let (end, last_timestamp) = (found.end(), found.last_timestamp());
     let gaps = found.gaps.clone();
+    let files = Arc::clone(&found.files);
     let (segments, cuts) = seal_all(&directory, found)?;
-    let active = begin(&directory, &options, end, now)?;
+    let active = begin(&files, &options, end, now)?;
     match gaps::create(&*directory) {
         // Then it is made when it is needed, if there is space by then.
         Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
@@ -84,7 +86,7 @@ pub fn recover(directory: Arc<dyn Directory>, options: LogOptions, now: u64) -> 
     let view =
         LogView::new(options.log_id, options.shard, gaps.trimmed()..end, segments, Some(Run::of(&active.segment)));
     view.add_segment(Arc::clone(&active.segment));
-    Ok(Recovered { options, directory, view, active, gaps, cuts, last_timestamp })
+    Ok(Recovered { options, files, view, active, gaps, cuts, last_timestamp })
 }
 
 /// Removes leftovers, gives a used spare its name, seals what is unsealed, removes segments without events.
@@ -95,7 +97,9 @@ fn seal_all(directory: &Arc<dyn Directory>, found: Scan) -> Result<(Vec<Arc<Segm
         directory.remove(name).map_err(OpenError::io("remove", path(name)))?;
     }
     let (mut segments, mut cuts) = (Vec::new(), Vec::new());
-    for FoundSegment { segment, name, totals, torn } in found.segments {
+    for found in found.segments {
+        let name = found.name();
+        let FoundSegment { segment, totals, torn, .. } = found;
         if totals.blocks == 0 {
             directory.remove(&name).map_err(OpenError::io("remove", path(&name)))?;
             continue;
@@ -105,8 +109,9 @@ fn seal_all(directory: &Arc<dyn Directory>, found: Scan) -> Result<(Vec<Arc<Segm
             directory.rename(&name, &own_name).map_err(OpenError::io("rename", path(&name)))?;
         }
         if segment.footer().is_none() {
-            let (footer, filter) = write_ending(&**segment.file(), segment.epoch(), totals, None)
-                .map_err(OpenError::io("seal", path(&own_name)))?;
+            let file = segment.file_to_write().map_err(OpenError::io("open", path(&own_name)))?;
+            let (footer, filter) =
+                write_ending(&*file, segment.epoch(), totals, None).map_err(OpenError::io("seal", path(&own_name)))?;
             segment.seal(footer, filter);
             if let Some(damage) = torn {
                 cuts.push(Cut {
@@ -124,12 +129,12 @@ fn seal_all(directory: &Arc<dyn Directory>, found: Scan) -> Result<(Vec<Arc<Segm
 
 /// Begins the segment at `base`. Until its header is durable it has the spare's name, so that a crash leaves a spare.
 fn begin(
-    directory: &Arc<dyn Directory>,
+    files: &Arc<SegmentFiles>,
     options: &LogOptions,
     base: Sequence,
     now: u64,
 ) -> Result<ActiveSegment, OpenError> {
-    let name = Segment::file_name(base);
+    let (name, directory) = (Segment::file_name(base), files.directory());
     let path = format!("{}/{name}", directory.path());
     let length = options.segment_length();
     let epoch = Epochs::new(options.seed).draw();
@@ -146,6 +151,6 @@ fn begin(
     let file = directory.create(SPARE_NAME, length).map_err(OpenError::io("create", path.clone()))?;
     file.write_at(&page, 0).map_err(OpenError::io("write", path.clone()))?;
     directory.rename(SPARE_NAME, &name).map_err(OpenError::io("rename", path))?;
-    let segment = Segment::new(header, file, PAGE_BYTES as u64, base, Vec::new());
-    Ok(ActiveSegment::new(segment, crc, length))
+    let segment = Segment::begin(header, files, Arc::clone(&file));
+    Ok(ActiveSegment::new(segment, file, crc, length))
 }

@@ -152,8 +152,10 @@ impl ShardRestore {
     fn seal(&mut self) -> Result<(), OpenError> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         let path = path_of(&*self.directory, RESTORE_NAME);
-        let segment = writer.finish().map_err(OpenError::io("seal", path.clone()))?;
-        self.directory.rename(RESTORE_NAME, &Segment::file_name(segment.base())).map_err(OpenError::io("name", path))
+        let (footer, _) = writer.finish().map_err(OpenError::io("seal", path.clone()))?;
+        self.directory
+            .rename(RESTORE_NAME, &Segment::file_name(footer.base_sequence))
+            .map_err(OpenError::io("name", path))
     }
 }
 

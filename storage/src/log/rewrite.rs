@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use super::append::OpenBlock;
 use super::seal::write_ending;
-use super::{BlockPlace, Segment};
 use crate::device::{BlockWriter, Directory, SegmentFile};
 use crate::format::{
     BLOCK_BYTES_MAX, BlockView, Footer, IndexBuilder, PAYLOAD_BYTES_MAX, RECORD_ALIGN, SegmentHeader, Sequence,
-    archived_bytes,
+    SessionFilter, archived_bytes,
 };
 
 /// The largest archive that a block holds.
@@ -24,7 +23,6 @@ pub(super) struct SegmentWriter {
     durable: Sequence,
     open: Option<OpenBlock>,
     totals: Footer,
-    places: Vec<BlockPlace>,
     index: IndexBuilder,
     next: Sequence,
 }
@@ -51,7 +49,6 @@ impl SegmentWriter {
             durable,
             open: None,
             totals: Footer::of_empty(header.epoch, header.base_sequence, crc),
-            places: Vec::new(),
             index: IndexBuilder::new(header.epoch),
             next: header.base_sequence,
         })
@@ -109,23 +106,18 @@ impl SegmentWriter {
         let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
         let view = BlockView::of_checked(bytes, self.header.epoch).map_err(|error| invalid(error.to_string()))?;
         self.index.add(offset, &view).map_err(|error| invalid(error.to_string()))?;
-        self.places.push(BlockPlace::of(&header, offset));
         self.totals.add(&header);
         Ok(())
     }
 
-    /// Writes what is left, the index and the footer. The segment, sealed; its name is the caller's.
+    /// Writes what is left, the index and the footer, and returns the footer. The file's name is the caller's.
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn finish(mut self) -> io::Result<Arc<Segment>> {
+    pub(super) fn finish(mut self) -> io::Result<(Footer, SessionFilter)> {
         self.write_open()?;
         let index = self.index.finish();
-        let (footer, filter) = write_ending(&*self.file, self.header.epoch, self.totals, Some(&index))?;
-        let Self { file, header, places, .. } = self;
-        let segment = Segment::new(header, file, footer.data_end, footer.end_sequence, places);
-        segment.seal(footer, filter);
-        Ok(segment)
+        write_ending(&*self.file, self.header.epoch, self.totals, Some(&index))
     }
 }
 

@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::chore::{Chore, ChoreDone, Outcome, Tidying, Trimming};
+use super::files::SegmentFiles;
 use super::permit::Permit;
 use super::{Durability, LogOptions, LogView, Segment, trim};
 use crate::device::{BlockWriter, Directory, SegmentFile};
@@ -22,6 +23,7 @@ pub(crate) const SPARE_NAME: &str = "spare.seg";
 #[derive(Debug)]
 pub(super) struct ActiveSegment {
     pub(super) segment: Arc<Segment>,
+    pub(super) file: Arc<dyn SegmentFile>,
     /// File length, in bytes.
     length: u64,
     /// What the footer would say now.
@@ -29,9 +31,9 @@ pub(super) struct ActiveSegment {
 }
 
 impl ActiveSegment {
-    pub(super) fn new(segment: Arc<Segment>, header_crc: u32, length: u64) -> Self {
+    pub(super) fn new(segment: Arc<Segment>, file: Arc<dyn SegmentFile>, header_crc: u32, length: u64) -> Self {
         let totals = Footer::of_empty(segment.epoch(), segment.base(), header_crc);
-        Self { segment, length, totals }
+        Self { segment, file, length, totals }
     }
 
     /// Bytes left for blocks; the footer's page is kept free.
@@ -65,6 +67,7 @@ enum Spare {
 #[derive(Debug)]
 pub(super) struct Roller {
     directory: Arc<dyn Directory>,
+    files: Arc<SegmentFiles>,
     log_id: LogId,
     shard: u16,
     segment_bytes: u64,
@@ -87,9 +90,10 @@ pub(super) struct Roller {
 }
 
 impl Roller {
-    pub(super) fn new(directory: Arc<dyn Directory>, gaps: Gaps, options: &LogOptions) -> Self {
+    pub(super) fn new(files: Arc<SegmentFiles>, gaps: Gaps, options: &LogOptions) -> Self {
         Self {
-            directory,
+            directory: Arc::clone(files.directory()),
+            files,
             log_id: options.log_id,
             shard: options.shard,
             segment_bytes: options.segment_length(),
@@ -144,10 +148,11 @@ impl Roller {
         let crc = SegmentHeader::decode(&page).map_or(0, |(_, crc)| crc);
         let mut memory = BlockWriter::new();
         memory.fill_page(&page);
-        let segment = Segment::new(header, Arc::clone(file), PAGE_BYTES as u64, base, Vec::new());
-        self.spare = Spare::Unnamed(Arc::clone(file));
+        let file = Arc::clone(file);
+        let segment = Segment::begin(header, &self.files, Arc::clone(&file));
+        self.spare = Spare::Unnamed(Arc::clone(&file));
         self.retired.push_back((Arc::clone(&active.segment), active.totals));
-        Some((ActiveSegment::new(segment, crc, self.segment_bytes), memory))
+        Some((ActiveSegment::new(segment, file, crc, self.segment_bytes), memory))
     }
 
     pub(super) fn header_landed(&mut self, base: Sequence) {
@@ -160,7 +165,7 @@ impl Roller {
 
     pub(super) fn durable_moved(&mut self, durable: Sequence) {
         while let Some((segment, footer)) = self.retired.pop_front_if(|(_, footer)| footer.end_sequence <= durable) {
-            let unsynced = self.unsynced(segment.file());
+            let unsynced = segment.open_file().and_then(|file| self.unsynced(&file));
             self.chores.push_back(Chore::seal(segment, footer, unsynced));
         }
     }
@@ -262,9 +267,9 @@ impl Roller {
         }
         let last = if active.totals.blocks == 0 {
             view.remove_segment(active.segment.base());
-            Chore::remove(&self.directory, Segment::file_name(active.segment.base()), active.segment.file())
+            Chore::remove(&self.directory, Segment::file_name(active.segment.base()), &active.file)
         } else {
-            Chore::seal(Arc::clone(&active.segment), active.totals, self.unsynced(active.segment.file()))
+            Chore::seal(Arc::clone(&active.segment), active.totals, self.unsynced(&active.file))
         };
         self.chores.push_back(last);
         if let Spare::Ready(file) = &self.spare {

@@ -24,7 +24,7 @@ const PADDED_TIMES: u64 = 2;
 /// # Errors
 /// The kernel's.
 pub(super) fn seal(segment: &Segment, footer: Footer) -> io::Result<()> {
-    let (footer, filter) = write_ending(&**segment.file(), segment.epoch(), footer, None)?;
+    let (footer, filter) = write_ending(&*segment.file_to_write()?, segment.epoch(), footer, None)?;
     segment.seal(footer, filter);
     Ok(())
 }
@@ -37,38 +37,46 @@ pub(super) fn seal(segment: &Segment, footer: Footer) -> io::Result<()> {
 pub(super) fn tidy(tidying: &Tidying, goes_on: &mut dyn FnMut() -> bool) -> io::Result<Outcome> {
     let Tidying { segment, repack_saves_bytes, permit, .. } = tidying;
     let Some(&footer) = segment.footer() else { return Ok(Outcome::Tidied(None)) };
+    let file = match segment.file_to_write() {
+        // It was trimmed meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Tidied(None)),
+        opened => opened?,
+    };
     let mut is_abandoned = false;
     let mut check = || {
         is_abandoned = is_abandoned || permit.is_withdrawn() || !goes_on();
         if is_abandoned { Err(io::Error::other("the log ends")) } else { Ok(()) }
     };
     if is_padded(&footer, *repack_saves_bytes)
-        && let Some(dense) = repack(tidying, &footer, &mut check)
+        && let Some(dense) = repack(tidying, &*file, &mut check)
     {
         return Ok(Outcome::Tidied(Some(dense)));
     }
     if footer.index.is_some() {
         return Ok(Outcome::Tidied(None));
     }
-    let index = index_of(segment, footer.data_end, &mut check);
+    let index = index_of(&*file, &footer, &mut check);
     if is_abandoned {
         return Ok(Outcome::Abandoned(Arc::clone(segment)));
     }
     let Some(index) = index else { return Ok(Outcome::Tidied(None)) };
-    let written = match write_ending(&**segment.file(), segment.epoch(), footer, Some(&index)) {
+    let written = match write_ending(&*file, segment.epoch(), footer, Some(&index)) {
         // The space for the footer was set aside with the blocks'.
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-            write_ending(&**segment.file(), segment.epoch(), footer, None)
-        }
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => write_ending(&*file, segment.epoch(), footer, None),
         written => written,
     };
     written.map(|(footer, filter)| Outcome::Tidied(Some(segment.sealed_again(footer, filter))))
 }
 
-/// The index of the blocks up to `end`, if they can be read and check, and as long as `check` has nothing against it.
-pub(super) fn index_of(segment: &Segment, end: u64, mut check: impl FnMut() -> io::Result<()>) -> Option<SegmentIndex> {
-    let mut builder = IndexBuilder::new(segment.epoch());
-    let built = blocks::for_each(segment, end, |offset, block| {
+/// The index of the blocks that `totals` tell of, if they can be read and check, and as long as `check` has nothing against
+/// it.
+pub(super) fn index_of(
+    file: &dyn SegmentFile,
+    totals: &Footer,
+    mut check: impl FnMut() -> io::Result<()>,
+) -> Option<SegmentIndex> {
+    let mut builder = IndexBuilder::new(totals.epoch);
+    let built = blocks::for_each(file, totals, |offset, block| {
         check()?;
         builder.add(offset, block).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     });
@@ -111,10 +119,14 @@ fn is_padded(totals: &Footer, repack_saves_bytes: u64) -> bool {
 }
 
 /// Puts a dense copy in the segment's place. `None` if that fails, or the segment is being removed: it is as it was.
-fn repack(tidying: &Tidying, totals: &Footer, check: &mut dyn FnMut() -> io::Result<()>) -> Option<Arc<Segment>> {
+fn repack(
+    tidying: &Tidying,
+    file: &dyn SegmentFile,
+    check: &mut dyn FnMut() -> io::Result<()>,
+) -> Option<Arc<Segment>> {
     let Tidying { directory, segment, permit, .. } = tidying;
     let name = Segment::file_name(segment.base());
-    let outcome = copy_densely(segment, totals, &**directory, check).and_then(|dense| {
+    let outcome = copy_densely(segment, file, &**directory, check).and_then(|dense| {
         let is_replaced = permit.replace(segment.base(), || directory.replace(REPACK_NAME, &name))?;
         Ok(is_replaced.then_some(dense))
     });
@@ -127,16 +139,17 @@ fn repack(tidying: &Tidying, totals: &Footer, check: &mut dyn FnMut() -> io::Res
 
 fn copy_densely(
     segment: &Arc<Segment>,
-    totals: &Footer,
+    file: &dyn SegmentFile,
     directory: &dyn Directory,
     check: &mut dyn FnMut() -> io::Result<()>,
 ) -> io::Result<Arc<Segment>> {
+    let totals = segment.footer().ok_or(io::ErrorKind::InvalidInput)?;
     let length = PAGE_BYTES as u64 + dense_bytes(totals);
     let mut writer = SegmentWriter::create(directory, REPACK_NAME, *segment.header(), totals.end_sequence, length)?;
-    blocks::for_each(segment, totals.data_end, |_, block| check().and_then(|()| writer.append(block)))?;
-    let dense = writer.finish()?;
-    match dense.end_sequence() == totals.end_sequence {
-        true => Ok(dense),
+    blocks::for_each(file, totals, |_, block| check().and_then(|()| writer.append(block)))?;
+    let (footer, filter) = writer.finish()?;
+    match footer.end_sequence == totals.end_sequence {
+        true => Ok(segment.sealed_again(footer, filter)),
         false => Err(io::Error::new(io::ErrorKind::InvalidData, "the copy holds other events than the segment")),
     }
 }

@@ -24,7 +24,9 @@ struct Known {
 
 impl SessionSeek {
     /// For these sessions.
-    pub fn new(sessions: Vec<SessionId>) -> Self {
+    pub fn new(mut sessions: Vec<SessionId>) -> Self {
+        // Notes concern the readers of all sessions. Filters list them as one.
+        sessions.push(SessionId::NOTES);
         Self { sessions, known: None }
     }
 
@@ -63,9 +65,7 @@ impl Known {
     fn look(segment: &Segment, sessions: &[SessionId]) -> io::Result<Option<Self>> {
         let Some(footer) = segment.footer() else { return Ok(None) };
         let known = |stretches| Self { base: segment.base(), end: footer.end_sequence, stretches };
-        // The index alone knows of notes; a filter is only there with an index, and leaves room for a session of notes.
-        let may_hold = |session: &SessionId| segment.may_hold(*session);
-        if !sessions.iter().any(may_hold) && !segment.may_hold(SessionId::NOTES) {
+        if !segment.may_hold_any(sessions) {
             return Ok(Some(known(Vec::new())));
         }
         segment.with_index(|index| {

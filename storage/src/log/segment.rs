@@ -1,14 +1,17 @@
 //! One segment file as its writer and its readers share it.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use super::files::SegmentFiles;
+use super::places::{Around, Places};
+use super::scan::UnsealedBlocks;
+use super::sealed::SealedMap;
 use super::view::lock;
-use crate::device::{Mapping, SegmentFile};
+use crate::device::SegmentFile;
 use crate::format::{
-    ArchivedIndexedBlock, ArchivedSegmentIndex, BlockHeader, Epoch, Footer, PAGE_BYTES, SegmentHeader, Sequence,
-    SessionFilter, SessionId,
+    ArchivedSegmentIndex, BlockHeader, Epoch, Footer, PAGE_BYTES, SegmentHeader, Sequence, SessionFilter, SessionId,
 };
 
 /// Where a block starts.
@@ -40,80 +43,63 @@ impl BlockPlace {
 }
 
 /// A segment: a header, and blocks up to an end that grows until the segment is sealed.
+///
+/// Some hundred bytes once it is sealed: its file is then opened by name when it is read ([`SegmentFiles`]), and readers hold
+/// on to what they have mapped of it.
 #[derive(Debug)]
 pub struct Segment {
     header: SegmentHeader,
-    file: Arc<dyn SegmentFile>,
+    files: Arc<SegmentFiles>,
     /// End of the contiguous completed blocks, in bytes.
     data_end: AtomicU64,
     end_sequence: AtomicU64,
-    places: Mutex<Vec<BlockPlace>>,
-    ending: OnceLock<Ending>,
-    sealed: OnceLock<SealedMap>,
+    /// `None` once it is sealed.
+    open: Mutex<Option<Box<OpenEnd>>>,
+    footer: OnceLock<Footer>,
 }
 
-/// What the last page of a sealed segment says.
-#[derive(Debug)]
-struct Ending {
-    footer: Footer,
-    filter: SessionFilter,
-}
-
-/// The mapping of a sealed segment, with a bit for each page where a checked block starts.
-#[derive(Debug)]
-pub(crate) struct SealedMap {
-    pub(crate) mapping: Box<dyn Mapping>,
-    checked: Vec<AtomicU64>,
-    /// Whether the index has been found to match its checksum.
-    index_summed: AtomicBool,
-}
-
-impl SealedMap {
-    fn new(mapping: Box<dyn Mapping>) -> Self {
-        let pages = mapping.bytes().len().div_ceil(PAGE_BYTES);
-        let checked = (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Self { mapping, checked, index_summed: AtomicBool::new(false) }
-    }
-
-    pub(crate) fn is_checked(&self, offset: u64) -> bool {
-        let page = offset as usize / PAGE_BYTES;
-        self.checked.get(page / 64).is_some_and(|bits| bits.load(Ordering::Relaxed) >> (page % 64) & 1 == 1)
-    }
-
-    pub(crate) fn set_checked(&self, offset: u64) {
-        let page = offset as usize / PAGE_BYTES;
-        if let Some(bits) = self.checked.get(page / 64) {
-            bits.fetch_or(1 << (page % 64), Ordering::Relaxed);
-        }
-    }
+/// What a segment has for as long as it is not sealed.
+#[derive(Debug, Default)]
+struct OpenEnd {
+    /// Of the segment that blocks come to, or of one that may not have got its name.
+    file: Option<Arc<dyn SegmentFile>>,
+    places: Places,
 }
 
 impl Segment {
-    /// A segment with these blocks, not sealed.
-    pub(crate) fn new(
-        header: SegmentHeader,
-        file: Arc<dyn SegmentFile>,
-        data_end: u64,
-        end_sequence: Sequence,
-        places: Vec<BlockPlace>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    /// A segment without blocks, in this file.
+    pub(crate) fn begin(header: SegmentHeader, files: &Arc<SegmentFiles>, file: Arc<dyn SegmentFile>) -> Arc<Self> {
+        let open = OpenEnd { file: Some(file), places: Places::default() };
+        let totals = Footer::of_empty(header.epoch, header.base_sequence, 0);
+        Arc::new(Self::with(header, files, &totals, Some(open)))
+    }
+
+    /// A segment that was found to have these blocks, and no footer.
+    pub(super) fn unsealed(header: SegmentHeader, files: &Arc<SegmentFiles>, blocks: UnsealedBlocks) -> Arc<Self> {
+        let UnsealedBlocks { file, totals, places } = blocks;
+        Arc::new(Self::with(header, files, &totals, Some(OpenEnd { file, places })))
+    }
+
+    /// A sealed segment.
+    pub(crate) fn sealed(header: SegmentHeader, files: &Arc<SegmentFiles>, footer: Footer) -> Arc<Self> {
+        Arc::new(Self { footer: OnceLock::from(footer), ..Self::with(header, files, &footer, None) })
+    }
+
+    fn with(header: SegmentHeader, files: &Arc<SegmentFiles>, totals: &Footer, open: Option<OpenEnd>) -> Self {
+        Self {
             header,
-            file,
-            data_end: AtomicU64::new(data_end),
-            end_sequence: AtomicU64::new(end_sequence.get()),
-            places: Mutex::new(places),
-            ending: OnceLock::new(),
-            sealed: OnceLock::new(),
-        })
+            files: Arc::clone(files),
+            data_end: AtomicU64::new(totals.data_end),
+            end_sequence: AtomicU64::new(totals.end_sequence.get()),
+            open: Mutex::new(open.map(Box::new)),
+            footer: OnceLock::new(),
+        }
     }
 
     /// The same segment with another ending.
     pub(crate) fn sealed_again(&self, footer: Footer, filter: SessionFilter) -> Arc<Self> {
-        let places = lock(&self.places).clone();
-        let segment = Self::new(self.header, Arc::clone(&self.file), footer.data_end, footer.end_sequence, places);
-        segment.seal(footer, filter);
-        segment
+        self.files.keep_filter(&footer, filter);
+        Self::sealed(self.header, &self.files, footer)
     }
 
     /// File name of the segment that starts at `base`.
@@ -151,7 +137,7 @@ impl Segment {
 
     /// The footer, once the segment is sealed.
     pub fn footer(&self) -> Option<&Footer> {
-        self.ending.get().map(|ending| &ending.footer)
+        self.footer.get()
     }
 
     /// Bytes of the file that hold something: of a sealed segment its length.
@@ -159,133 +145,143 @@ impl Segment {
         self.footer().map_or_else(|| self.data_end(), |footer| footer.offset() + PAGE_BYTES as u64)
     }
 
-    /// Whether events of the session may be in the segment: false is certain.
-    pub(crate) fn may_hold(&self, session: SessionId) -> bool {
-        self.ending.get().is_none_or(|ending| ending.filter.may_hold(session))
+    /// Whether events of any of the sessions may be in the segment: false is certain.
+    ///
+    /// Costs the opening of the file where its filter is not kept.
+    pub(crate) fn may_hold_any(&self, sessions: &[SessionId]) -> bool {
+        match self.footer() {
+            Some(footer) if footer.index.is_some() => {
+                let any = |filter: &SessionFilter| sessions.iter().any(|session| filter.may_hold(*session));
+                self.files.ask_filter(self, any).unwrap_or(true)
+            }
+            _ => true,
+        }
     }
 
-    pub(crate) fn file(&self) -> &Arc<dyn SegmentFile> {
-        &self.file
+    /// The files of its shard.
+    pub(crate) fn files(&self) -> &Arc<SegmentFiles> {
+        &self.files
+    }
+
+    /// The open file of a segment that is not sealed, if it has one.
+    pub(crate) fn open_file(&self) -> Option<Arc<dyn SegmentFile>> {
+        lock(&self.open).as_ref()?.file.clone()
+    }
+
+    /// Its file for reading: that of [`Segment::open_file`], or opened by name.
+    ///
+    /// # Errors
+    /// The kernel's; `InvalidData` for a file of another segment.
+    pub(crate) fn file(&self) -> io::Result<Arc<dyn SegmentFile>> {
+        self.open_file().map_or_else(|| self.files.open(&self.header, true), Ok)
+    }
+
+    /// Its file for writing, by a process that has the log open for that.
+    ///
+    /// # Errors
+    /// As [`Segment::file`].
+    pub(crate) fn file_to_write(&self) -> io::Result<Arc<dyn SegmentFile>> {
+        self.open_file().map_or_else(|| self.files.open(&self.header, false), Ok)
     }
 
     /// A block has reached the file behind the others.
     pub(crate) fn extend(&self, place: BlockPlace, data_end: u64, end_sequence: Sequence) {
-        lock(&self.places).push(place);
+        if let Some(open) = &mut *lock(&self.open) {
+            open.places.push(place);
+        }
         self.data_end.store(data_end, Ordering::Release);
         // SYNC: pairs with the Acquire load in end_sequence().
         self.end_sequence.store(end_sequence.get(), Ordering::Release);
     }
 
-    /// The segment has its footer and will not change any more.
+    /// The segment has its footer and will not change any more: its descriptor and its places are let go.
     pub(crate) fn seal(&self, footer: Footer, filter: SessionFilter) {
-        let _ = self.ending.set(Ending { footer, filter });
+        self.files.keep_filter(&footer, filter);
+        let _ = self.footer.set(footer);
+        let open = lock(&self.open).take();
+        drop(open);
     }
 
     /// Looks into the index. `None` where there is none, or one that does not check: the blocks have to do.
     ///
-    /// Costs the reading of the index and a checksum pass at the first call, and a look at each element at every one.
+    /// Costs the reading of the index and a checksum pass where the segment was not mapped before.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's; `NotFound` where the segment was trimmed meanwhile.
     pub fn with_index<T>(&self, look: impl FnOnce(&ArchivedSegmentIndex) -> T) -> io::Result<Option<T>> {
-        let Some(place) = self.footer().and_then(|footer| footer.index) else { return Ok(None) };
-        let Some(sealed) = self.sealed_map()? else { return Ok(None) };
-        let start = self.data_end() as usize;
-        let Some(range) = start.checked_add(place.length as usize).map(|end| start..end) else { return Ok(None) };
-        if range.end > sealed.mapping.bytes().len() {
-            return Ok(None);
+        match self.footer().and_then(|footer| footer.index) {
+            Some(_) => self.files.map(self)?.with_index(look),
+            None => Ok(None),
         }
-        sealed.mapping.populate(range.clone())?;
-        let is_summed = sealed.index_summed.load(Ordering::Relaxed);
-        let index = ArchivedSegmentIndex::decode(&sealed.mapping.bytes()[range], place, self.epoch(), is_summed);
-        if index.is_some() && !is_summed {
-            sealed.index_summed.store(true, Ordering::Relaxed);
-        }
-        Ok(index.map(look))
     }
 
-    /// The mapping of a sealed segment, made at the first call. `None` while the segment is not sealed.
-    pub(crate) fn sealed_map(&self) -> io::Result<Option<&SealedMap>> {
-        if self.footer().is_none() {
-            return Ok(None);
-        }
-        if let Some(sealed) = self.sealed.get() {
-            return Ok(Some(sealed));
-        }
-        let map = SealedMap::new(self.file.map()?);
-        Ok(Some(self.sealed.get_or_init(|| map)))
-    }
-
-    /// The place of the block that holds `sequence`.
+    /// The mapping of a sealed segment. `None` while the segment is not sealed.
     ///
-    /// A segment that was sealed before this process opened it has its places read at the first call: from its index, or
-    /// from the block headers, about 1 us a block.
+    /// # Errors
+    /// The kernel's; `NotFound` where the segment was trimmed meanwhile.
+    pub(crate) fn sealed_map(&self) -> io::Result<Option<Arc<SealedMap>>> {
+        self.footer().map(|_| self.files.map(self)).transpose()
+    }
+
+    /// The blocks around `sequence`. Cost as [`SealedMap::around`] where the segment was not mapped before.
     ///
     /// # Errors
     /// The kernel's, where headers cannot be read.
+    pub(crate) fn around(&self, sequence: Sequence) -> io::Result<Around> {
+        loop {
+            if let Some(map) = self.sealed_map()? {
+                return map.around(sequence);
+            }
+            // Headers are read without the lock: the shard never waits for a reader.
+            let near = lock(&self.open).as_ref().map(|open| open.places.near(sequence));
+            if let Some(near) = near {
+                return near.walk(sequence, |before| self.open_block_after(before));
+            }
+            // Sealed between the two looks.
+        }
+    }
+
+    /// The place of the block that holds `sequence`: the last that starts there or before.
+    ///
+    /// # Errors
+    /// As [`Segment::around`].
     pub(crate) fn place_of(&self, sequence: Sequence) -> io::Result<Option<BlockPlace>> {
-        self.with_places(sequence, |places, after| places.get(after.checked_sub(1)?).copied())
+        self.around(sequence).map(|around| around.at)
     }
 
-    /// The place of the block behind the one that holds `sequence`, if it is known. Cost as [`Segment::place_of`].
+    /// The place of the block behind the one that holds `sequence`, if it is known.
     ///
     /// # Errors
-    /// As [`Segment::place_of`].
+    /// As [`Segment::around`].
     pub(crate) fn place_after(&self, sequence: Sequence) -> io::Result<Option<BlockPlace>> {
-        self.with_places(sequence, |places, after| places.get(after).copied())
+        self.around(sequence).map(|around| around.after)
     }
 
-    /// Sequence after the last block whose place is known. Cost as [`Segment::place_of`].
+    /// Sequence after the last block whose place is known.
     ///
     /// # Errors
-    /// As [`Segment::place_of`].
+    /// As [`Segment::around`].
     pub(crate) fn known_end(&self) -> io::Result<Sequence> {
-        self.with_places(self.base(), |places, _| places.last().map_or(self.base(), |last| last.end_sequence))
-    }
-
-    /// Looks among the places, of which the first `after` start at `sequence` or before.
-    fn with_places<T>(&self, sequence: Sequence, look: impl FnOnce(&[BlockPlace], usize) -> T) -> io::Result<T> {
-        let mut places = lock(&self.places);
-        if places.is_empty() && self.footer().is_some() {
-            *places = self.read_places()?;
-        }
-        let after = places.partition_point(|place| place.first_sequence <= sequence);
-        Ok(look(&places, after))
-    }
-
-    fn read_places(&self) -> io::Result<Vec<BlockPlace>> {
-        match self.with_index(|index| self.indexed_places(index))? {
-            Some(places) => Ok(places),
-            None => self.walk_places(),
-        }
-    }
-
-    fn indexed_places(&self, index: &ArchivedSegmentIndex) -> Vec<BlockPlace> {
-        let ends = index.blocks.iter().skip(1).map(|block| Sequence::new(block.first_sequence.to_native()));
-        let place = |(block, end_sequence): (&ArchivedIndexedBlock, Sequence)| BlockPlace {
-            first_sequence: Sequence::new(block.first_sequence.to_native()),
-            end_sequence,
-            offset: block.offset.to_native(),
-            first_timestamp: block.first_timestamp.to_native(),
-            last_timestamp: block.last_timestamp.to_native(),
+        let last = match self.sealed_map()? {
+            Some(map) => map.last_place()?,
+            None => lock(&self.open).as_ref().and_then(|open| open.places.last()),
         };
-        index.blocks.iter().zip(ends.chain([self.end_sequence()])).map(place).collect()
+        Ok(last.map_or(self.base(), |last| last.end_sequence))
     }
 
-    /// Hops from header to header as far as they chain; a reader meets what is behind with its own checks.
-    fn walk_places(&self) -> io::Result<Vec<BlockPlace>> {
-        let Some(sealed) = self.sealed_map()? else { return Ok(Vec::new()) };
-        let (mut offset, end) = (PAGE_BYTES as u64, self.data_end());
-        let mut places = Vec::new();
-        while offset < end {
-            let at = offset as usize;
-            sealed.mapping.populate(at..at + PAGE_BYTES)?;
-            let page = sealed.mapping.bytes().get(at..at + PAGE_BYTES).unwrap_or_default();
-            let Ok(header) = BlockHeader::decode(page) else { break };
-            places.push(BlockPlace::of(&header, offset));
-            offset += u64::from(header.block_bytes);
-        }
-        Ok(places)
+    fn open_block_after(&self, before: &BlockPlace) -> io::Result<Option<BlockPlace>> {
+        let file = self.file()?;
+        let mut page = vec![0; PAGE_BYTES];
+        let mut header_at = |offset: u64| -> io::Result<Option<BlockHeader>> {
+            if offset >= self.data_end() {
+                return Ok(None);
+            }
+            file.read_at(&mut page, offset)?;
+            Ok(BlockHeader::decode(&page).ok().filter(|header| header.epoch == self.epoch()))
+        };
+        let Some(header) = header_at(before.offset)? else { return Ok(None) };
+        let offset = before.offset + u64::from(header.block_bytes);
+        Ok(header_at(offset)?.map(|header| BlockPlace::of(&header, offset)))
     }
 
     pub(crate) fn epoch(&self) -> Epoch {

@@ -41,7 +41,7 @@ impl LogView {
         while self.trimmed() <= from && from < to {
             let span = match self.span_in_memory(from) {
                 Some(span) => Some(span),
-                None => self.span_in_segment(from, grain)?.or_else(|| self.span_of_hole(from)),
+                None => self.span_on_disk(from, grain)?,
             };
             // Not found: the log moved on between two looks, so look again.
             if let Some(span) = span {
@@ -58,9 +58,7 @@ impl LogView {
     pub fn bytes_since(&self, from: Sequence) -> io::Result<u64> {
         let (mut bytes, mut next) = (0, from);
         for segment in self.segments().into_iter().filter(|segment| segment.end_sequence() > from) {
-            let place = segment.place_of(from)?;
-            let offset = place.map_or(PAGE_BYTES as u64, |place| place.offset);
-            bytes += segment.data_end().saturating_sub(offset);
+            bytes += segment.data_end().saturating_sub(self.offset_from(&segment, from)?);
             next = segment.end_sequence();
         }
         while let Some(block) = self.tail_block(next).filter(|_| next < self.appended()) {
@@ -74,6 +72,19 @@ impl LogView {
             next = end;
         }
         Ok(bytes)
+    }
+
+    /// Where the block that holds `from` starts in a segment, or its first block that is behind.
+    fn offset_from(&self, segment: &Segment, from: Sequence) -> io::Result<u64> {
+        if from <= segment.base() {
+            return Ok(PAGE_BYTES as u64);
+        }
+        match segment.place_of(from) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.was_trimmed(segment) => {
+                Ok(segment.data_end())
+            }
+            place => Ok(place?.map_or(PAGE_BYTES as u64, |place| place.offset)),
+        }
     }
 
     fn span_in_memory(&self, from: Sequence) -> Option<Span> {
@@ -102,6 +113,19 @@ impl LogView {
                 is_block: false,
             })),
             _ => block_span(&segment, from).map(Some),
+        }
+    }
+
+    /// `None` where the log has moved on.
+    fn span_on_disk(&self, from: Sequence, grain: Grain) -> io::Result<Option<Span>> {
+        match self.span_in_segment(from, grain) {
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && self.segment_of(from).is_none_or(|segment| self.was_trimmed(&segment)) =>
+            {
+                Ok(None)
+            }
+            span => Ok(span?.or_else(|| self.span_of_hole(from))),
         }
     }
 }

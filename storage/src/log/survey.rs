@@ -3,9 +3,10 @@
 mod ahead;
 
 use std::io;
+use std::sync::Arc;
 
 use self::ahead::ReadAhead;
-use super::Segment;
+use super::{LogView, SealedFile, Segment};
 use crate::device::SegmentFile;
 use crate::format::{
     ArchivedSegmentIndex, BlockError, BlockHeader, BlockView, Epoch, Footer, PAGE_BYTES, RecordError, Sequence,
@@ -65,23 +66,37 @@ pub struct Surveyor {
 }
 
 impl Surveyor {
-    /// Looks at the blocks of a segment up to the end that is known of it, and at its index. `progress` gets the bytes of each
-    /// step.
+    /// Looks at the blocks of a segment of `view` up to the end that is known of it, and at its index. `progress` gets the
+    /// bytes of each step. Of a segment that was trimmed meanwhile nothing is found.
     ///
     /// # Errors
-    /// The kernel's, where threads cannot be had. What the device does not give counts as damaged.
-    pub fn segment(&mut self, segment: &Segment, progress: &mut dyn FnMut(u64)) -> io::Result<SegmentSurvey> {
-        let file = &**segment.file();
-        let mut found = self.blocks(file, segment.epoch(), segment.base(), segment.data_end(), progress)?;
+    /// The kernel's, where the file or threads cannot be had. What the device does not give counts as damaged.
+    pub fn segment(
+        &mut self,
+        view: &LogView,
+        segment: &Segment,
+        progress: &mut dyn FnMut(u64),
+    ) -> io::Result<SegmentSurvey> {
+        let (file, footer) = match open(segment) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && view.was_trimmed(segment) => {
+                return Ok(SegmentSurvey::default());
+            }
+            opened => opened?,
+        };
+        let file = &*file;
+        let data_end = footer.map_or_else(|| segment.data_end(), |footer| footer.data_end);
+        let epoch = footer.map_or_else(|| segment.epoch(), |footer| footer.epoch);
+        let expected = footer.map_or_else(|| segment.end_sequence(), |footer| footer.end_sequence);
+        let mut found = self.blocks(file, epoch, segment.base(), data_end, progress)?;
         // What is missing at the end shows in no block.
         let end = found.end().unwrap_or(segment.base());
-        if found.damage.is_empty() && end != segment.end_sequence() {
-            let source = BlockError::Sequence { expected: segment.end_sequence(), found: end };
-            found.damage.push(DamagedPlace { offset: segment.data_end(), reason: source.to_string() });
+        if found.damage.is_empty() && end != expected {
+            let source = BlockError::Sequence { expected, found: end };
+            found.damage.push(DamagedPlace { offset: data_end, reason: source.to_string() });
         }
-        match segment.footer().map(|footer| check_index(file, footer)) {
+        match footer.map(|footer| check_index(file, &footer)) {
             Some(Err(error)) => {
-                found.damage.push(DamagedPlace { offset: segment.data_end(), reason: format!("index: {error}") });
+                found.damage.push(DamagedPlace { offset: data_end, reason: format!("index: {error}") });
             }
             Some(Ok(damage)) => found.damage.extend(damage),
             None => {}
@@ -123,6 +138,14 @@ impl Surveyor {
             bytes = bytes.get(PAGE_BYTES..).unwrap_or_default();
         }
         Ok(SegmentSurvey { bytes: end, ..survey.found })
+    }
+}
+
+/// The file of a segment, and what it says of itself if it is sealed.
+fn open(segment: &Segment) -> io::Result<(Arc<dyn SegmentFile>, Option<Footer>)> {
+    match segment.footer() {
+        Some(_) => segment.files().open_sealed(segment).map(|SealedFile { file, footer }| (file, Some(footer))),
+        None => Ok((segment.file()?, None)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a log promises, on a simulated machine.
 
 mod batching;
+mod bounds;
 mod crash;
 mod damage;
 mod depth;

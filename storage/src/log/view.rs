@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::{Expired, Place, Run, Segment};
+use super::{Expired, Place, Run, Segment, gaps};
 use crate::device::BlockMemory;
 use crate::format::{LogId, Sequence};
 
@@ -188,7 +188,8 @@ impl LogView {
 
     /// The segment behind the one that starts at `base`.
     pub(crate) fn segment_after(&self, base: Sequence) -> Option<Arc<Segment>> {
-        lock(&self.segments).iter().find(|segment| segment.base() > base).cloned()
+        let segments = lock(&self.segments);
+        segments.get(segments.partition_point(|segment| segment.base() <= base)).cloned()
     }
 
     /// The end of the hole that `sequence` lies in, if it does: sequences that a repair found to be lost.
@@ -226,13 +227,21 @@ impl LogView {
 
     /// Puts a segment with the same events in the place of the one that readers had so far.
     pub(crate) fn replace_segment(&self, segment: Arc<Segment>) {
-        if let Some(place) = lock(&self.segments).iter_mut().find(|listed| listed.base() == segment.base()) {
-            *place = segment;
+        segment.files().forget_map(segment.base());
+        let mut segments = lock(&self.segments);
+        if let Ok(at) = segments.binary_search_by_key(&segment.base(), |listed| listed.base()) {
+            segments[at] = segment;
         }
     }
 
     pub(crate) fn remove_segment(&self, base: Sequence) {
-        lock(&self.segments).retain(|segment| segment.base() != base);
+        let removed = {
+            let mut segments = lock(&self.segments);
+            segments.binary_search_by_key(&base, |listed| listed.base()).ok().map(|at| segments.remove(at))
+        };
+        if let Some(removed) = removed {
+            removed.files().forget(base);
+        }
     }
 
     pub(crate) fn set_appended(&self, appended: Sequence) {
@@ -251,15 +260,41 @@ impl LogView {
     /// Nothing below `to`, where a segment begins, is read any more. Returns the names of the files that may go.
     pub(crate) fn trim(&self, to: Sequence) -> Vec<String> {
         self.set_trimmed(to);
-        let mut segments = lock(&self.segments);
-        let kept = segments.partition_point(|segment| segment.base() < to);
-        segments.drain(..kept).map(|segment| Segment::file_name(segment.base())).collect()
+        let gone = self.take_segments(|segment| segment.base() < to);
+        gone.iter().map(|segment| Segment::file_name(segment.base())).collect()
+    }
+
+    /// Whether a segment whose file is not there was trimmed, be it by another process, which has written that down before
+    /// it removed the file. Readers of this view are then told so, too.
+    pub(crate) fn was_trimmed(&self, segment: &Segment) -> bool {
+        if segment.base() < self.trimmed() {
+            return true;
+        }
+        let Ok(gaps) = gaps::read(&**segment.files().directory(), self.log_id, self.shard) else { return false };
+        let to = gaps.trimmed().min(self.durable());
+        if to <= segment.base() {
+            return false;
+        }
+        self.set_trimmed(to);
+        self.take_segments(|segment| segment.end_sequence() <= to);
+        true
+    }
+
+    /// Takes the first segments, those that are `gone`, out of the list.
+    fn take_segments(&self, gone: impl Fn(&Segment) -> bool) -> Vec<Arc<Segment>> {
+        let taken: Vec<_> = {
+            let mut segments = lock(&self.segments);
+            let kept = segments.partition_point(|segment| gone(segment));
+            segments.drain(..kept).collect()
+        };
+        taken.iter().for_each(|segment| segment.files().forget(segment.base()));
+        taken
     }
 
     pub(crate) fn set_trimmed(&self, trimmed: Sequence) {
         assert!(trimmed.get() <= self.durable.load(Ordering::Relaxed), "what is trimmed was durable");
-        // SYNC: pairs with the Acquire load in trimmed().
-        self.trimmed.store(trimmed.get(), Ordering::Release);
+        // SYNC: pairs with the Acquire load in trimmed(). The maximum: readers find out of trimming on their own.
+        self.trimmed.fetch_max(trimmed.get(), Ordering::Release);
     }
 
     pub(crate) fn set_full(&self, full: bool) {

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::format::Sequence;
-use crate::log::LogView;
+use crate::log::{LogView, Segment};
 
 impl LogView {
     /// Sequence of the first record of the block that holds the record before `end`: from there to `end` a reader gets one
@@ -23,13 +23,10 @@ impl LogView {
                 return Ok(Some(block.first_sequence().max(self.trimmed())));
             }
             if let Some(segment) = self.segment_of(last).filter(|segment| last < segment.end_sequence()) {
-                let place = segment.place_of(last)?.filter(|place| last < place.end_sequence);
-                // Where headers cannot be read, what is left of the segment is one piece.
-                let first = match place {
-                    Some(place) => place.first_sequence,
-                    None => segment.known_end()?.min(last),
-                };
-                return Ok(Some(first.max(self.trimmed())));
+                match first_before(&segment, last) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && self.was_trimmed(&segment) => continue,
+                    first => return Ok(Some(first?.max(self.trimmed()))),
+                }
             }
             if self.hole_at(last).is_some() {
                 let before = self.segment_of(last).map_or(self.trimmed(), |segment| segment.end_sequence());
@@ -40,5 +37,13 @@ impl LogView {
             }
         }
         Ok(None)
+    }
+}
+
+/// Where the block that holds `last` begins. Where headers cannot be read, what is left of the segment is one piece.
+fn first_before(segment: &Segment, last: Sequence) -> io::Result<Sequence> {
+    match segment.place_of(last)?.filter(|place| last < place.end_sequence) {
+        Some(place) => Ok(place.first_sequence),
+        None => Ok(segment.known_end()?.min(last)),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::device::BlockMemory;
 use crate::format::{BlockView, RECORD_ROOT_BYTES, Records, Sequence};
-use crate::log::Segment;
+use crate::log::SealedMap;
 
 /// Records in order, and what keeps their bytes alive. Cheap to move and to clone; holding on to blocks holds on to
 /// their memory.
@@ -25,7 +25,7 @@ enum Source {
     },
     /// Checked, and populated when it was handed out.
     Mapped {
-        segment: Arc<Segment>,
+        map: Arc<SealedMap>,
         at: usize,
         skip: usize,
     },
@@ -42,11 +42,11 @@ impl Block {
         Self { first_sequence, count: to - from, source: Source::Memory { memory, from, offset, end } }
     }
 
-    pub(super) fn mapped(segment: Arc<Segment>, at: usize, view: &BlockView<'_>, skip: usize) -> Self {
+    pub(super) fn mapped(map: Arc<SealedMap>, at: usize, view: &BlockView<'_>, skip: usize) -> Self {
         Self {
             first_sequence: view.header().first_sequence.plus(skip as u64),
             count: view.header().count as usize - skip,
-            source: Source::Mapped { segment, at, skip },
+            source: Source::Mapped { map, at, skip },
         }
     }
 
@@ -83,10 +83,9 @@ impl Block {
     pub fn records(&self) -> Records<'_> {
         match &self.source {
             Source::Memory { memory, from, offset, end } => memory.records(*from, *from + self.count, *offset, *end),
-            Source::Mapped { segment, at, skip } => {
-                let mapped = segment.sealed_map().ok().flatten();
-                let bytes = mapped.and_then(|sealed| sealed.mapping.bytes().get(*at..)).unwrap_or_default();
-                Self::records_of(bytes, segment.epoch(), *skip, self.count)
+            Source::Mapped { map, at, skip } => {
+                let bytes = map.mapping().bytes().get(*at..).unwrap_or_default();
+                Self::records_of(bytes, map.epoch(), *skip, self.count)
             }
             Source::Read { bytes, skip } => Self::records_of(bytes.as_slice(), bytes.epoch, *skip, self.count),
         }

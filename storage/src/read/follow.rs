@@ -26,7 +26,9 @@ use self::tail::Tail;
 use super::look_through;
 use crate::device::Directory;
 use crate::format::{LogId, Sequence};
-use crate::log::{FoundSegment, LogView, OpenError, Run, SPARE_NAME, Segment, begin_segment, read_footer};
+use crate::log::{
+    FoundSegment, LogView, OpenError, Run, SPARE_NAME, Segment, SegmentFiles, begin_segment, read_footer,
+};
 
 /// After so many looks at the latest a look is a close one.
 pub const CLOSE_LOOK: u32 = 16;
@@ -45,7 +47,7 @@ pub enum Look {
 /// One shard's log, followed from file to file.
 #[derive(Debug)]
 pub struct FollowedShard {
-    directory: Arc<dyn Directory>,
+    files: Arc<SegmentFiles>,
     log_id: LogId,
     shard: u16,
     view: Arc<LogView>,
@@ -67,7 +69,7 @@ impl FollowedShard {
     /// [`OpenError`], as recovery would give it.
     pub fn open(directory: Arc<dyn Directory>, log_id: LogId, shard: u16) -> Result<Self, OpenError> {
         let scan = look_through(&directory, log_id, shard)?;
-        let end = scan.end();
+        let (end, files) = (scan.end(), Arc::clone(&scan.files));
         let tail = scan.segments.last().filter(|last| last.segment.footer().is_none()).map(Tail::of);
         // Behind what a repair found to be lost at its end, nothing is written to a segment any more.
         let tail = tail.filter(|tail| tail.segment().end_sequence() == end);
@@ -78,7 +80,7 @@ impl FollowedShard {
         let segments = scan.segments.into_iter().map(|FoundSegment { segment, .. }| segment).collect();
         let view = LogView::new(log_id, shard, scan.gaps.trimmed()..end, segments, None);
         let suspicion = Suspicion::default();
-        Ok(Self { directory, log_id, shard, view, tail, settling, suspicion, is_lost: false, looks: 0 })
+        Ok(Self { files, log_id, shard, view, tail, settling, suspicion, is_lost: false, looks: 0 })
     }
 
     /// The view. It moves at each look, and another takes its place where a look says so.
@@ -106,7 +108,8 @@ impl FollowedShard {
     pub fn look_closely(&mut self) -> Result<Look, OpenError> {
         self.looks = 0;
         // Listed first: what is before a segment that has its name has landed.
-        let names = self.directory.list().map_err(OpenError::io("list", self.directory.path()))?;
+        let directory = self.files.directory();
+        let names = directory.list().map_err(OpenError::io("list", directory.path()))?;
         let mut bases: Vec<_> = names.iter().filter_map(|name| Segment::base_of_name(name)).collect();
         bases.sort_unstable();
         let mut look = self.go_on()?;
@@ -114,7 +117,7 @@ impl FollowedShard {
             look = look.max(self.enter(SPARE_NAME)?).max(self.go_on()?);
         }
         self.forget_removed(&bases);
-        self.settling.look(&self.view, |name| begin_segment(&self.directory, self.log_id, self.shard, name));
+        self.settling.look(&self.view, |name| begin_segment(&self.files, self.log_id, self.shard, name));
         if self.is_lost || self.is_elsewhere(&bases)? {
             return Ok(look.max(self.look_again()?));
         }
@@ -136,13 +139,14 @@ impl FollowedShard {
     /// Takes in the blocks that have landed in the last segment, and its end.
     fn advance(&mut self) -> Result<Look, OpenError> {
         let Some(tail) = &mut self.tail else { return Ok(Look::Same) };
-        let failed = OpenError::io("read", path_of(&*self.directory, tail.segment()));
+        let failed = OpenError::io("read", path_of(&**self.files.directory(), tail.segment()));
         let advance = |tail: &mut Tail| {
             let mut grown = tail.advance(&self.view)?;
             let mut footer = None;
             if tail.may_be_sealed() {
                 let segment = tail.segment();
-                footer = read_footer(segment.file(), segment.header(), segment.file().length()?)?;
+                let file = segment.file()?;
+                footer = read_footer(&file, segment.header(), file.length()?)?;
                 // All blocks had landed before the footer was written.
                 grown |= footer.is_some() && tail.advance(&self.view)?;
             }
@@ -178,7 +182,7 @@ impl FollowedShard {
 
     fn enter(&mut self, name: &str) -> Result<Look, OpenError> {
         let end = self.view.appended();
-        let Some((segment, totals)) = begin_segment(&self.directory, self.log_id, self.shard, name)? else {
+        let Some((segment, totals)) = begin_segment(&self.files, self.log_id, self.shard, name)? else {
             return Ok(Look::Same);
         };
         if segment.base() != end {
@@ -230,7 +234,7 @@ impl FollowedShard {
             tail.set_named();
         }
         // The name may stand for another file by now: an empty segment is removed by the next writer.
-        let named = begin_segment(&self.directory, self.log_id, self.shard, &Segment::file_name(last.base()))?;
+        let named = begin_segment(&self.files, self.log_id, self.shard, &Segment::file_name(last.base()))?;
         Ok(named.is_none_or(|(named, _)| named.epoch() != last.epoch()))
     }
 
@@ -240,14 +244,14 @@ impl FollowedShard {
         if !self.suspicion.is_confirmed(stray) {
             return Ok(Look::Same);
         }
-        let found = look_through(&self.directory, self.log_id, self.shard)?;
+        let found = look_through(self.files.directory(), self.log_id, self.shard)?;
         if found.end() > self.view.appended() { self.look_again() } else { Ok(Look::Same) }
     }
 
     /// Begins anew with what is there now.
     fn look_again(&mut self) -> Result<Look, OpenError> {
         let suspicion = std::mem::take(&mut self.suspicion);
-        *self = Self { suspicion, ..Self::open(Arc::clone(&self.directory), self.log_id, self.shard)? };
+        *self = Self { suspicion, ..Self::open(Arc::clone(self.files.directory()), self.log_id, self.shard)? };
         Ok(Look::Replaced)
     }
 }

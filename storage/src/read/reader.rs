@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::block::{AlignedBytes, Block};
-use crate::device::BlockMemory;
-use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, PAGE_BYTES, Sequence};
-use crate::log::{LogView, Segment};
+use crate::device::{BlockMemory, SegmentFile};
+use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, PAGE_BYTES, Sequence};
+use crate::log::{BlockPlace, LogView, SealedMap, Segment};
 
 /// Bytes of a mapping that are populated at a time: two largest blocks.
 const POPULATE_BYTES: usize = 2 * BLOCK_BYTES_MAX;
@@ -104,12 +104,23 @@ enum Place {
         count: usize,
         bytes: usize,
     },
-    /// Offset of the block that starts with `next`, and the part of the mapping that is populated.
-    Segment {
+    /// Offset of the block that starts with `next`, in a segment that was not sealed.
+    Open {
         segment: Arc<Segment>,
         offset: u64,
-        populated: Range<usize>,
     },
+    Sealed(MappedPlace),
+}
+
+/// A place in a sealed segment.
+#[derive(Debug)]
+struct MappedPlace {
+    segment: Arc<Segment>,
+    map: Arc<SealedMap>,
+    /// Of the block that holds `next`.
+    offset: u64,
+    /// The part of the mapping that is populated.
+    populated: Range<usize>,
 }
 
 impl LogReader {
@@ -143,7 +154,7 @@ impl LogReader {
         match &self.place {
             Place::Unknown => true,
             Place::Tail { memory, count, .. } => *count == memory.visible().0,
-            Place::Segment { .. } => false,
+            Place::Open { .. } | Place::Sealed(_) => false,
         }
     }
 
@@ -162,7 +173,7 @@ impl LogReader {
         let from = self.next;
         let behind = self.view.segment_of(from).and_then(|segment| {
             let next = segment.place_after(from).ok().flatten().map(|place| place.first_sequence);
-            next.or_else(|| Some(segment.end_sequence()).filter(|end| *end > from))
+            next.or_else(|| Some(segment.end_sequence())).filter(|next| *next > from)
         });
         let to = behind.unwrap_or_else(|| self.view.appended());
         self.move_to(to, Place::Unknown);
@@ -213,7 +224,8 @@ impl LogReader {
                     None
                 }
                 Place::Tail { memory, count, bytes } => self.tail_step(memory, count, bytes),
-                Place::Segment { segment, offset, populated } => self.segment_step(segment, offset, populated)?,
+                Place::Open { segment, offset } => self.open_step(segment, offset)?,
+                Place::Sealed(place) => self.sealed_step(place)?,
             };
             if let Some(mut block) = step {
                 if block.end_sequence() > end && self.visibility == Visibility::Durable {
@@ -242,11 +254,27 @@ impl LogReader {
         if self.next >= segment.end_sequence() {
             return Ok(Place::Unknown);
         }
-        let place = segment.place_of(self.next).map_err(|source| self.io(&segment, 0, source))?;
-        Ok(match place {
-            Some(place) => Place::Segment { segment, offset: place.offset, populated: 0..0 },
-            None => Place::Segment { segment, offset: PAGE_BYTES as u64, populated: 0..0 },
-        })
+        match self.locate_in(&segment) {
+            // Its file went with what was trimmed: look again, and find the gap.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.view.was_trimmed(&segment) => {
+                Ok(Place::Unknown)
+            }
+            located => located.map_err(|source| self.io(&segment, 0, source)),
+        }
+    }
+
+    fn locate_in(&self, segment: &Arc<Segment>) -> io::Result<Place> {
+        let offset_of = |place: Option<BlockPlace>| place.map_or(PAGE_BYTES as u64, |place| place.offset);
+        match segment.sealed_map()? {
+            Some(map) => {
+                let offset = offset_of(map.around(self.next)?.at);
+                Ok(Place::Sealed(MappedPlace { segment: Arc::clone(segment), map, offset, populated: 0..0 }))
+            }
+            None => {
+                let offset = offset_of(segment.place_of(self.next)?);
+                Ok(Place::Open { segment: Arc::clone(segment), offset })
+            }
+        }
     }
 
     fn tail_step(&mut self, memory: Arc<BlockMemory>, count: usize, bytes: usize) -> Option<Block> {
@@ -260,74 +288,72 @@ impl LogReader {
         Some(block)
     }
 
-    fn segment_step(
-        &mut self,
-        segment: Arc<Segment>,
-        offset: u64,
-        populated: Range<usize>,
-    ) -> Result<Option<Block>, ReadError> {
-        if offset >= segment.data_end() {
+    /// `None` at the end of what the segment has, or where it has been sealed meanwhile.
+    fn open_step(&mut self, segment: Arc<Segment>, offset: u64) -> Result<Option<Block>, ReadError> {
+        if offset >= segment.data_end() || segment.footer().is_some() {
             return Ok(None);
         }
-        let (block, block_bytes, populated) = match segment.sealed_map() {
-            Err(source) => return Err(self.io(&segment, offset, source)),
-            Ok(Some(_)) => self.mapped_block(&segment, offset, populated)?,
-            Ok(None) => self.read_block(&segment, offset)?,
-        };
-        let offset = offset + block_bytes as u64;
-        self.move_to(block.end_sequence(), Place::Segment { segment, offset, populated });
+        let io = |source| self.io(&segment, offset, source);
+        let file = segment.file().map_err(io)?;
+        let (bytes, header) = read_block(&*file, segment.epoch(), offset).map_err(io)?;
+        let header = header.map_err(|source| self.corrupt(&segment, offset, source))?;
+        let block = self.block_read(&segment, offset, bytes, &header)?;
+        let offset = offset + u64::from(header.block_bytes);
+        self.move_to(block.end_sequence(), Place::Open { segment, offset });
         Ok(Some(block))
     }
 
-    fn mapped_block(
-        &self,
-        segment: &Arc<Segment>,
-        offset: u64,
-        mut populated: Range<usize>,
-    ) -> Result<(Block, usize, Range<usize>), ReadError> {
-        let io = |source| self.io(segment, offset, source);
-        let Some(sealed) = segment.sealed_map().map_err(io)? else {
-            return Err(io(io::ErrorKind::NotFound.into()));
-        };
-        let (at, end) = (offset as usize, segment.data_end() as usize);
-        if sealed.mapping.bytes().len() < end {
-            return Err(io(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the segment is shorter than its footer says",
-            )));
+    /// `None` at the end of the segment.
+    fn sealed_step(&mut self, place: MappedPlace) -> Result<Option<Block>, ReadError> {
+        let MappedPlace { segment, map, offset, mut populated } = place;
+        if offset >= map.data_end() {
+            // Sequences that its footer counts and its blocks do not hold.
+            let is_missing = segment.base() <= self.next && self.next < segment.end_sequence();
+            let missing = BlockError::Sequence { expected: self.next, found: segment.end_sequence() };
+            return if is_missing { Err(self.corrupt(&segment, offset, missing)) } else { Ok(None) };
         }
+        let (at, end) = (offset as usize, map.data_end() as usize);
         // The window holds the largest block there can be, so the header is read once it is in.
         if !populated.contains(&at) || populated.end < end.min(at + BLOCK_BYTES_MAX) {
             populated = at..end.min(at + POPULATE_BYTES);
-            sealed.mapping.populate(populated.clone()).map_err(io)?;
+            map.mapping().populate(populated.clone()).map_err(|source| self.io(&segment, offset, source))?;
         }
-        let bytes = &sealed.mapping.bytes()[at..populated.end];
-        let checked = match sealed.is_checked(offset) {
-            true => BlockView::of_checked(bytes, segment.epoch()),
-            false => BlockView::check(bytes, segment.epoch()),
+        let bytes = &map.mapping().bytes()[at..populated.end];
+        let checked = match map.is_checked(offset) {
+            true => BlockView::of_checked(bytes, map.epoch()),
+            false => BlockView::check(bytes, map.epoch()),
         };
-        let view = checked.map_err(|source| self.corrupt(segment, offset, source))?;
-        sealed.set_checked(offset);
-        let skip = self.skip_in(view.header(), segment, offset)?;
-        let block = Block::mapped(Arc::clone(segment), at, &view, skip);
-        Ok((block, view.header().block_bytes as usize, populated))
+        let (block, block_bytes) = match checked {
+            Ok(view) => {
+                map.set_checked(offset);
+                let skip = self.skip_in(view.header(), &segment, offset)?;
+                (Block::mapped(Arc::clone(&map), at, &view, skip), view.header().block_bytes)
+            }
+            Err(damage) => self.read_again(&segment, offset, damage)?,
+        };
+        let offset = offset + u64::from(block_bytes);
+        self.move_to(block.end_sequence(), Place::Sealed(MappedPlace { segment, map, offset, populated }));
+        Ok(Some(block))
     }
 
-    fn read_block(&self, segment: &Arc<Segment>, offset: u64) -> Result<(Block, usize, Range<usize>), ReadError> {
-        let io = |source| self.io(segment, offset, source);
-        let corrupt = |source| self.corrupt(segment, offset, source);
-        let mut head = AlignedBytes::zeroed(PAGE_BYTES, segment.epoch());
-        segment.file().read_at(head.as_mut_slice(), offset).map_err(io)?;
-        let length =
-            BlockHeader::decode(head.as_slice()).map_err(|source| corrupt(source.into()))?.block_bytes as usize;
-        if length > PAGE_BYTES {
-            head = AlignedBytes::zeroed(length, segment.epoch());
-            segment.file().read_at(head.as_mut_slice(), offset).map_err(io)?;
-        }
-        let header = *BlockView::check(head.as_slice(), segment.epoch()).map_err(corrupt)?.header();
-        let skip = self.skip_in(&header, segment, offset)?;
-        let block = Block::read(Arc::new(head), header.first_sequence, header.count as usize, skip);
-        Ok((block, length, 0..0))
+    /// Reads a block that does not check in the mapping from the device: pages of the cache can be older than what was
+    /// written past it. `damage` where that does not check either.
+    fn read_again(&self, segment: &Segment, offset: u64, damage: BlockError) -> Result<(Block, u32), ReadError> {
+        let opened = segment.files().open_sealed(segment).ok();
+        let read = opened.and_then(|opened| read_block(&*opened.file, opened.footer.epoch, offset).ok());
+        let Some((bytes, Ok(header))) = read else { return Err(self.corrupt(segment, offset, damage)) };
+        Ok((self.block_read(segment, offset, bytes, &header)?, header.block_bytes))
+    }
+
+    fn block_read(
+        &self,
+        segment: &Segment,
+        offset: u64,
+        bytes: AlignedBytes,
+        header: &BlockHeader,
+    ) -> Result<Block, ReadError> {
+        let skip = self.skip_in(header, segment, offset)?;
+        Ok(Block::read(Arc::new(bytes), header.first_sequence, header.count as usize, skip))
     }
 
     /// Records of the block that lie before the reader's place. The block must hold that place.
@@ -346,4 +372,24 @@ impl LogReader {
     fn corrupt(&self, segment: &Segment, offset: u64, source: BlockError) -> ReadError {
         ReadError::Corrupt { shard: self.view.shard(), segment: Segment::file_name(segment.base()), offset, source }
     }
+}
+
+/// Reads the block at `offset` of a file, past the page cache where there is a way, and checks it.
+fn read_block(
+    file: &dyn SegmentFile,
+    epoch: Epoch,
+    offset: u64,
+) -> io::Result<(AlignedBytes, Result<BlockHeader, BlockError>)> {
+    let mut bytes = AlignedBytes::zeroed(PAGE_BYTES, epoch);
+    file.read_at(bytes.as_mut_slice(), offset)?;
+    let length = match BlockHeader::decode(bytes.as_slice()) {
+        Ok(header) => header.block_bytes as usize,
+        Err(error) => return Ok((bytes, Err(error.into()))),
+    };
+    if length > PAGE_BYTES {
+        bytes = AlignedBytes::zeroed(length, epoch);
+        file.read_at(bytes.as_mut_slice(), offset)?;
+    }
+    let header = BlockView::check(bytes.as_slice(), epoch).map(|view| *view.header());
+    Ok((bytes, header))
 }

@@ -1,6 +1,7 @@
 //! The machine as a test holds it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directory::SimDirectory;
@@ -15,13 +16,31 @@ use crate::device::Directory;
 #[derive(Clone)]
 pub struct SimDisk {
     machine: Arc<Mutex<Machine>>,
+    open_files: Arc<OpenFiles>,
     boot: u64,
+}
+
+/// How many files are open: as many descriptors as a process would hold.
+#[derive(Default)]
+pub(super) struct OpenFiles {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl OpenFiles {
+    pub(super) fn add(&self) {
+        self.most.fetch_max(self.now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self) {
+        self.now.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl SimDisk {
     /// A machine with an empty disk.
     pub fn new(seed: u64, faults: Faults) -> Self {
-        Self { machine: Arc::new(Mutex::new(Machine::new(seed, faults))), boot: 0 }
+        Self { machine: Arc::new(Mutex::new(Machine::new(seed, faults))), open_files: Arc::default(), boot: 0 }
     }
 
     /// A directory on the disk; made if it is not there.
@@ -54,6 +73,20 @@ impl SimDisk {
         self.lock().calls()
     }
 
+    /// Files that are open now, over all boots.
+    pub fn open_files(&self) -> usize {
+        self.open_files.now.load(Ordering::Relaxed)
+    }
+
+    /// Most files that were open at a time since the last call.
+    pub fn most_open_files(&self) -> usize {
+        self.open_files.most.swap(self.open_files(), Ordering::Relaxed)
+    }
+
+    pub(super) fn count_of_open_files(&self) -> &OpenFiles {
+        &self.open_files
+    }
+
     /// Whether this boot has power. A host that waits for completions asks, because without power none will come.
     pub fn is_on(&self) -> bool {
         self.lock().is_on(self.boot)
@@ -72,7 +105,7 @@ impl SimDisk {
     #[must_use]
     pub fn reboot(&self, faults: Faults) -> Self {
         let boot = self.lock().reboot(faults);
-        Self { machine: Arc::clone(&self.machine), boot }
+        Self { machine: Arc::clone(&self.machine), open_files: Arc::clone(&self.open_files), boot }
     }
 
     /// Changes what goes wrong from here on.

@@ -25,6 +25,7 @@ pub struct SimFile {
 
 impl SimFile {
     pub(super) fn new(disk: SimDisk, directory: Arc<str>, id: FileId, read_only: bool) -> Self {
+        disk.count_of_open_files().add();
         Self { disk, directory, id, read_only }
     }
 
@@ -87,6 +88,12 @@ impl SegmentFile for SimFile {
 
     fn simulated(&self) -> Option<&SimFile> {
         Some(self)
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.disk.count_of_open_files().remove();
     }
 }
 

@@ -10,8 +10,8 @@ use super::super::seal::{index_of, write_ending};
 use super::super::survey::Stretch;
 use super::super::{OpenError, Segment, blocks, gaps};
 use super::{RepairAction, name_aside, set_aside};
-use crate::device::Directory;
-use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader, Sequence};
+use crate::device::{Directory, SegmentFile};
+use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader};
 
 /// Name of a new segment until it is complete.
 const REPAIR_NAME: &str = "repair.tmp";
@@ -119,10 +119,10 @@ impl Repair<'_> {
         name_aside(self.directory, file)
             .and_then(|aside| self.directory.link(file, &aside))
             .map_err(self.failed("set aside", file))?;
-        let source = self.open(file)?;
+        let (source, header) = self.open(file)?;
         for stretch in kept.iter().rev() {
             let name = Segment::file_name(stretch.first);
-            self.write(&source, stretch).map_err(self.failed("write", &name))?;
+            self.write(&*source, &header, stretch).map_err(self.failed("write", &name))?;
             if name != file {
                 self.vacate(&name)?;
             }
@@ -134,33 +134,34 @@ impl Repair<'_> {
         }
     }
 
-    fn write(&mut self, source: &Segment, stretch: &Stretch) -> io::Result<()> {
+    fn write(&mut self, source: &dyn SegmentFile, from: &SegmentHeader, stretch: &Stretch) -> io::Result<()> {
         // The run is the one that wrote the events, wherever they lie.
-        let header = SegmentHeader { epoch: self.epochs.draw(), base_sequence: stretch.first, ..*source.header() };
+        let header = SegmentHeader { epoch: self.epochs.draw(), base_sequence: stretch.first, ..*from };
         let mut writer = SegmentWriter::create(self.directory, REPAIR_NAME, header, stretch.end, PAGE_BYTES as u64)?;
-        blocks::for_each_between(source, stretch.from..stretch.to, stretch.first, |_, block| writer.append(block))?;
+        let part = blocks::Part { offsets: stretch.from..stretch.to, first: stretch.first };
+        blocks::for_each_in(source, from.epoch, part, |_, block| writer.append(block))?;
         writer.finish().map(drop)
     }
 
     fn reindex(&self, file: &str) -> Result<(), OpenError> {
-        let segment = self.open(file)?;
-        let length = segment.file().length().map_err(self.failed("look at", file))?;
-        let footer = read_footer(segment.file(), segment.header(), length).map_err(self.failed("read", file))?;
+        let (opened, header) = self.open(file)?;
+        let length = opened.length().map_err(self.failed("look at", file))?;
+        let footer = read_footer(&opened, &header, length).map_err(self.failed("read", file))?;
         let Some((footer, _)) = footer else { return Ok(()) };
-        let index = index_of(&segment, footer.data_end, || Ok(()));
+        let index = index_of(&*opened, &footer, || Ok(()));
         let totals = Footer { index: None, ..footer };
-        write_ending(&**segment.file(), segment.epoch(), totals, index.as_ref())
+        write_ending(&*opened, header.epoch, totals, index.as_ref())
             .map(drop)
             .map_err(self.failed("write the index of", file))
     }
 
-    fn open(&self, file: &str) -> Result<Arc<Segment>, OpenError> {
+    fn open(&self, file: &str) -> Result<(Arc<dyn SegmentFile>, SegmentHeader), OpenError> {
         let opened = self.directory.open(file, false).map_err(self.failed("open", file))?;
         let mut page = vec![0; PAGE_BYTES];
         opened.read_at(&mut page, 0).map_err(self.failed("read", file))?;
         let path = format!("{}/{file}", self.directory.path());
         let (header, _) = SegmentHeader::decode(&page).map_err(|source| OpenError::Header { path, source })?;
-        Ok(Segment::new(header, opened, PAGE_BYTES as u64, Sequence::ZERO, Vec::new()))
+        Ok((opened, header))
     }
 
     fn remove(&self, name: &str) -> Result<(), OpenError> {

@@ -103,14 +103,14 @@ fn flipped_bit_below_the_durable_mark_is_corruption_and_nothing_is_cut() {
         let proven =
             last.segment.place_of(Sequence::new(last.totals.end_sequence.get() - 2)).expect("reads").expect("a block");
         let at = PAGE_BYTES as u64 + random.below(proven.offset - PAGE_BYTES as u64);
-        let byte = disk.read_file(DIRECTORY, &last.name)[at as usize];
-        disk.overwrite(DIRECTORY, &last.name, at, &[byte ^ 1 << random.below(8)]);
-        let before = disk.read_file(DIRECTORY, &last.name);
+        let byte = disk.read_file(DIRECTORY, &last.name())[at as usize];
+        disk.overwrite(DIRECTORY, &last.name(), at, &[byte ^ 1 << random.below(8)]);
+        let before = disk.read_file(DIRECTORY, &last.name());
         match open(&disk, 1) {
             Err(OpenError::Corrupt { offset, .. }) => assert!(offset <= at && at < offset + 8192, "round {round}"),
             other => panic!("round {round}, byte {at}: {other:?}"),
         }
-        assert!(disk.read_file(DIRECTORY, &last.name) == before, "nothing is cut");
+        assert!(disk.read_file(DIRECTORY, &last.name()) == before, "nothing is cut");
     }
 }
 
@@ -119,11 +119,11 @@ fn damage_in_the_last_block_is_a_torn_tail_and_reported() {
     let disk = disk_with_log(false);
     let found = scan(&directory(&disk), LOG, 0, true).expect("whole");
     let last = found.segments.last().expect("a segment");
-    disk.overwrite(DIRECTORY, &last.name, last.totals.data_end - 4096 + 100, &[0xff; 8]);
+    disk.overwrite(DIRECTORY, &last.name(), last.totals.data_end - 4096 + 100, &[0xff; 8]);
     let recovered = open(&disk, 1).expect("recovers");
     assert_eq!(check_all(recovered.view(), 3000), 59);
     let cut = &recovered.cuts()[0];
-    assert_eq!((cut.segment.as_str(), cut.sequence), (last.name.as_str(), Sequence::new(59)));
+    assert_eq!((cut.segment.as_str(), cut.sequence), (last.name().as_str(), Sequence::new(59)));
     assert!(cut.reason.contains("checksum"), "{}", cut.reason);
 }
 

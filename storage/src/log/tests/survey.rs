@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::harness::*;
 use crate::device::sim::{Random, SimDisk};
 use crate::format::{BlockHeader, PAGE_BYTES};
-use crate::log::{LogOptions, Segment, Stretch, Surveyor};
+use crate::log::{LogOptions, LogView, Segment, Stretch, Surveyor};
 use crate::read::open_shard;
 
 /// A segment of many reads, most blocks of which lie across two of them.
-fn segment(disk: &SimDisk) -> Arc<Segment> {
+fn segment(disk: &SimDisk) -> (Arc<LogView>, Arc<Segment>) {
     let options = LogOptions { segment_bytes: 24 << 20, block_bytes: 1 << 20, ..options(9) };
     let mut machine = Machine::without_repacking(disk, options);
     let mut random = Random::new(9);
@@ -23,15 +23,17 @@ fn segment(disk: &SimDisk) -> Arc<Segment> {
     machine.close();
     let (view, _) = open_shard(&directory(disk), LOG, 0).expect("opens");
     assert_eq!(view.segments().len(), 1);
-    view.segments().remove(0)
+    let segment = view.segments().remove(0);
+    (view, segment)
 }
 
 /// Blocks as they are written: their pages and how many events they hold.
 fn blocks(segment: &Segment) -> Vec<(std::ops::Range<u64>, u64)> {
     let (mut blocks, mut offset) = (Vec::new(), PAGE_BYTES as u64);
+    let file = segment.file().expect("opens");
     while offset < segment.data_end() {
         let mut page = vec![0; PAGE_BYTES];
-        segment.file().read_at(&mut page, offset).expect("reads");
+        file.read_at(&mut page, offset).expect("reads");
         let header = BlockHeader::decode(&page).expect("block");
         let end = offset + u64::from(header.block_bytes);
         blocks.push((offset / PAGE_BYTES as u64..end / PAGE_BYTES as u64, u64::from(header.count)));
@@ -43,7 +45,7 @@ fn blocks(segment: &Segment) -> Vec<(std::ops::Range<u64>, u64)> {
 #[test]
 fn every_intact_block_is_found_between_pages_that_cannot_be_read() {
     let disk = whole_disk(9);
-    let segment = segment(&disk);
+    let (view, segment) = segment(&disk);
     let (name, blocks) = (Segment::file_name(segment.base()), blocks(&segment));
     assert!(blocks.len() > 20 && segment.data_end() > 10 << 20, "{} blocks", blocks.len());
     let (mut random, mut surveyor, mut pages) = (Random::new(1), Surveyor::default(), BTreeSet::new());
@@ -54,7 +56,7 @@ fn every_intact_block_is_found_between_pages_that_cannot_be_read() {
             pages.insert(page);
         }
         let mut progress = 0;
-        let found = surveyor.segment(&segment, &mut |bytes| progress += bytes).expect("surveys");
+        let found = surveyor.segment(&view, &segment, &mut |bytes| progress += bytes).expect("surveys");
         let is_bad = |block: &std::ops::Range<u64>| pages.range(block.clone()).next().is_some();
         let intact: Vec<_> = blocks.iter().filter(|(block, _)| !is_bad(block)).collect();
         assert_eq!(found.blocks, intact.len() as u64, "{pages:?}");

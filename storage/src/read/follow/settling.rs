@@ -53,8 +53,8 @@ impl Settling {
 
 /// The segment as its file is sealed, if it is, and holds the same events as `known`.
 fn sealed(named: &Arc<Segment>, known: &Segment) -> Option<Arc<Segment>> {
-    let length = named.file().length().ok()?;
-    let (footer, filter) = read_footer(named.file(), named.header(), length).ok().flatten()?;
+    let file = named.file().ok()?;
+    let (footer, filter) = read_footer(&file, named.header(), file.length().ok()?).ok().flatten()?;
     let is_same = named.epoch() == known.epoch() && footer.end_sequence == known.end_sequence();
     let is_news = known.footer() != Some(&footer);
     (is_same && is_news).then(|| named.sealed_again(footer, filter))

@@ -32,7 +32,7 @@ enum AtEnd {
 impl Tail {
     /// The end of a segment as a scan has found it.
     pub(super) fn of(found: &FoundSegment) -> Self {
-        Self::new(Arc::clone(&found.segment), found.totals, &found.name)
+        Self::new(Arc::clone(&found.segment), found.totals, &found.name())
     }
 
     /// The end of a segment that was found under `name`; `totals` are those of its blocks so far.
@@ -117,7 +117,7 @@ impl Tail {
     /// Reads up to so many bytes from the end on.
     fn read(&self, bytes: usize) -> io::Result<AlignedBytes> {
         let mut window = AlignedBytes::zeroed(bytes, self.totals.epoch);
-        let read = self.segment.file().read_at(window.as_mut_slice(), self.totals.data_end)?;
+        let read = self.segment.file()?.read_at(window.as_mut_slice(), self.totals.data_end)?;
         window.truncate(read);
         Ok(window)
     }
