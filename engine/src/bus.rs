@@ -28,7 +28,10 @@ use crate::stats::EventBusStats;
 /// An event bus: shards on pinned threads, fed by producers, read by consumers.
 ///
 /// Any number of threads may use one bus. Dropping it without [`EventBus::shutdown`] does the same as shutting down, and
-/// blocks meanwhile, but on the thread of a shard, which leaves the waiting to another thread. In a forked child every call fails with an error that says so.
+/// blocks meanwhile, but on the thread of a shard, which leaves the waiting to another thread.
+///
+/// In a forked child every call that can fail does so with an error that says so; statistics are empty, and identity,
+/// route and flags are what they were at the fork. No call waits for a lock that a thread of the parent held.
 #[derive(Debug)]
 pub struct EventBus {
     parts: Arc<BusParts>,
@@ -300,12 +303,16 @@ impl EventBus {
 
     /// Numbers of each shard, and how it runs.
     pub fn shard_stats(&self) -> Vec<ShardStats> {
-        self.parts.shards().iter().map(|shard| shard.stats()).collect()
+        match self.parts.is_forked() {
+            true => Vec::new(),
+            false => self.parts.shards().iter().map(|shard| shard.stats()).collect(),
+        }
     }
 
     /// How busy each shard was in the last window of the scaling policy; `None` without one. Changes nothing.
     pub fn shard_metrics(&self) -> Option<Vec<ShardMetrics>> {
-        self.scaling.as_ref().map(|scaling| scaling.metrics())
+        let scaling = self.scaling.as_ref()?;
+        Some(if self.parts.is_forked() { Vec::new() } else { scaling.metrics() })
     }
 
     /// Whether the number of shards may change.
@@ -316,7 +323,7 @@ impl EventBus {
     /// Has shards come and go by themselves, as they do from the start where the policy says
     /// [`auto_scale`](crate::ScalingPolicy::auto_scale). Nothing without a policy.
     pub fn start_scaling_monitor(&self) {
-        if let Some(scaling) = &self.scaling {
+        if let Some(scaling) = self.scaling.as_ref().filter(|_| !self.parts.is_forked()) {
             scaling.monitor();
         }
     }

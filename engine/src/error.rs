@@ -180,6 +180,12 @@ pub enum AdapterError {
         /// What failed.
         message: String,
     },
+    /// The ticket was given by another producer, of this bus or another: only that one can answer.
+    #[error("the ticket of an event in shard {shard} was given by another producer; ask that one")]
+    ForeignTicket {
+        /// The shard that the ticket names.
+        shard: u16,
+    },
     /// A task on a shard made a call that blocks its thread until a shard moves, which may be that one.
     #[error("{call} would block the thread of a shard; call it on another thread, or await its async form")]
     OnShard {

@@ -11,6 +11,7 @@ use tapeline_storage::read::open_shard;
 use crate::budget::MemoryBudget;
 use crate::config::{EventBusConfig, PlacementConfig};
 use crate::error::{AdapterError, AdapterResult};
+use crate::foreign;
 use crate::seam::{self, Step};
 use crate::shard::{ShardControl, ShardSpec, ShardThread, place, start};
 use crate::timestamp::Clock;
@@ -96,7 +97,7 @@ impl Foundry {
         }
         let mut failure = None;
         for (shard, receiver) in receivers {
-            match receiver.await {
+            match foreign::awaited(receiver).await {
                 Ok(Ok(started)) => {
                     making.made.last_timestamp = making.made.last_timestamp.max(started.last_timestamp);
                     making.made.shards.extend(started.take());
@@ -210,9 +211,12 @@ impl Foundry {
         join(threads)
     }
 
-    /// In a forked child: the threads are the parent's.
-    pub(crate) fn forget_threads(&self) {
-        std::mem::take(&mut *lock(&self.threads)).into_iter().for_each(std::mem::forget);
+    /// In a forked child: the threads are the parent's, and so may be the lock of their list.
+    pub(crate) fn forget_threads(self: &Arc<Self>) {
+        match self.threads.try_lock() {
+            Ok(mut threads) => std::mem::take(&mut *threads).into_iter().for_each(std::mem::forget),
+            Err(_) => std::mem::forget(Arc::clone(self)),
+        }
     }
 }
 

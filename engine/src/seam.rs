@@ -19,6 +19,8 @@ pub(crate) enum Step {
     Scaling,
     /// The thread of the retention is made.
     Keeper,
+    /// A shard makes a turn.
+    Turn,
     /// A shard's thread has done its work, and goes on to end.
     ShardEnd,
 }

@@ -1,7 +1,6 @@
 //! Work on a shard's own core: [`EventBus::run_on_shard`](crate::EventBus::run_on_shard).
 
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,11 +11,12 @@ use tapeline_storage::format::Kind;
 use crate::config::BackpressureMode;
 use crate::consumer::{EventBatch, SubscribeRequest, Subscription};
 use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionResult};
+use crate::foreign;
 use crate::park;
 use crate::parts::BusParts;
 use crate::producer::{Producer, ProducerOptions, Session, Ticket};
 use crate::route::IntoSession;
-use crate::shard::{ShardControl, TaskSeed};
+use crate::shard::{ShardControl, TaskSeed, check_may_block};
 
 /// What a task on a shard has: the events of its shard, and a producer to all.
 ///
@@ -104,9 +104,12 @@ pub enum TaskError {
     /// It panicked.
     #[error("the task panicked: {0}")]
     Panicked(String),
-    /// The bus ended before the task did.
+    /// The bus ended before the task did, or the shard died.
     #[error("the bus is shut down")]
     Shutdown,
+    /// The call would have blocked the thread of a shard.
+    #[error("joining a task would block the thread of a shard; await the task")]
+    OnShard,
 }
 
 /// A task on a shard. Dropping it leaves the task to itself.
@@ -117,8 +120,9 @@ impl<T> ShardTask<T> {
     /// Waits for the task's end, blocking the thread.
     ///
     /// # Errors
-    /// [`TaskError`].
+    /// [`TaskError`]; the task goes on after [`TaskError::OnShard`].
     pub fn join(self) -> Result<T, TaskError> {
+        check_may_block("joining a task").map_err(|_| TaskError::OnShard)?;
         park::block_on(self)
     }
 }
@@ -127,7 +131,11 @@ impl<T> Future for ShardTask<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|outcome| outcome.unwrap_or(Err(TaskError::Shutdown)))
+        // The shard wakes it.
+        let waker = foreign::contained(context.waker());
+        Pin::new(&mut self.0)
+            .poll(&mut Context::from_waker(&waker))
+            .map(|outcome| outcome.unwrap_or(Err(TaskError::Shutdown)))
     }
 }
 
@@ -164,18 +172,12 @@ async fn contain<T, F: Future<Output = T>>(
     work: impl FnOnce(ShardContext) -> F,
     context: ShardContext,
 ) -> Result<T, TaskError> {
-    let made = catch_unwind(AssertUnwindSafe(|| Box::pin(work(context))));
-    let mut future = made.map_err(|panic| panicked(&*panic))?;
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+    let mut future = foreign::contain(|| Box::pin(work(context))).map_err(TaskError::Panicked)?;
+    poll_fn(|context| match foreign::contain(|| future.as_mut().poll(context)) {
         Ok(outcome) => outcome.map(Ok),
-        Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+        Err(panic) => Poll::Ready(Err(TaskError::Panicked(panic))),
     })
     .await
-}
-
-fn panicked(panic: &(dyn std::any::Any + Send)) -> TaskError {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    TaskError::Panicked(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default())
 }
 
 /// Has whoever polls poll once more.

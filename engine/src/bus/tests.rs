@@ -140,3 +140,110 @@ fn bus_dropped_on_a_shards_thread_is_ended_by_another() {
     drop(again);
     assert_eq!(count(&scratch.0), 1, "what the task ingested is there");
 }
+
+/// A bus whose one shard panics before it takes what is in its lanes.
+fn die(scratch: &Scratch) -> (EventBus, Producer, crate::Ticket) {
+    let bus = block_on(EventBus::new(scratch.config().num_shards(1).build().expect("valid"))).expect("opens");
+    let (arrives, at_the_turn) = mpsc::channel::<()>();
+    let (leave, may_leave) = mpsc::channel::<()>();
+    plan(bus.log_id(), Step::Turn, move || {
+        let _ = arrives.send(());
+        let _ = may_leave.recv();
+        std::panic::panic_any(NastyPayload)
+    });
+    at_the_turn.recv().expect("the shard turns");
+    let mut producer = bus.producer().expect("a producer");
+    let session = producer.session("s");
+    let tickets: Vec<_> =
+        (0..100).map(|_| producer.emit(session, crate::kinds::TOKEN, b"taken").expect("taken")).collect();
+    drop(leave);
+    (bus, producer, tickets[99])
+}
+
+/// What was panicked with panics when it is dropped.
+struct NastyPayload;
+
+impl Drop for NastyPayload {
+    fn drop(&mut self) {
+        panic!("the payload of a panic panics");
+    }
+}
+
+#[test]
+fn death_of_a_shard_is_reported_to_every_waiter_and_acknowledges_nothing() {
+    use crate::consumer::{ConsumeRequest, SubscribeRequest};
+    use crate::error::{ConsumerError, IngestionError};
+    let scratch = Scratch::new();
+    let (bus, mut producer, ticket) = die(&scratch);
+    let poisoned = |outcome: AdapterResult<()>| {
+        assert!(
+            matches!(&outcome, Err(AdapterError::Poisoned(poison)) if poison.message == "it panicked"),
+            "{outcome:?}"
+        );
+    };
+    poisoned(block_on(bus.flush()));
+    poisoned(block_on(producer.flush()));
+    poisoned(block_on(producer.durable(ticket)));
+    poisoned(producer.wait_durable(ticket));
+    assert!(!producer.is_durable(ticket));
+    let session = producer.session("s");
+    let refused = producer.emit(session, crate::kinds::TOKEN, b"late");
+    assert!(matches!(refused, Err(IngestionError::Poisoned(_))), "{refused:?}");
+    let page = block_on(bus.poll(ConsumeRequest::new(10).wait(Duration::from_secs(3600)))).expect("a page");
+    assert_eq!((page.events.len(), page.failed_shards.len()), (0, 1));
+    let mut events = block_on(bus.subscribe(SubscribeRequest::new())).expect("a subscription");
+    let told = block_on(events.next());
+    assert!(matches!(told, Some(Err(ConsumerError::Adapter(AdapterError::Poisoned(_))))), "{told:?}");
+    assert!(block_on(events.next()).is_none());
+    let mut batches = block_on(bus.batches(SubscribeRequest::new())).expect("batches");
+    assert!(matches!(batches.blocking_next(), Some(Err(ConsumerError::Adapter(AdapterError::Poisoned(_))))));
+    assert!(matches!(bus.run_on_shard(0, |_| async {}), Err(AdapterError::Shutdown)));
+    poisoned(block_on(bus.shutdown_via_ref()));
+    drop((producer, bus));
+    assert_eq!(count(&scratch.0), 0);
+    assert!(!is_locked(&scratch.0));
+}
+
+/// A waker of which one call panics.
+fn cursed_waker(which: &'static str) -> std::task::Waker {
+    struct Cursed(&'static str);
+    impl std::task::Wake for Cursed {
+        fn wake(self: Arc<Self>) {
+            assert_ne!(self.0, "wake", "a waker panics");
+        }
+    }
+    impl Drop for Cursed {
+        fn drop(&mut self) {
+            assert_ne!(self.0, "drop", "a waker panics when it is dropped");
+        }
+    }
+    std::task::Waker::from(Arc::new(Cursed(which)))
+}
+
+#[test]
+fn panicking_wakers_harm_no_other_reader_and_no_shard() {
+    use crate::consumer::SubscribeRequest;
+    use std::pin::pin;
+    use std::task::{Context, Poll};
+    for which in ["wake", "drop"] {
+        let scratch = Scratch::new();
+        let bus = scratch.open();
+        let mut cursed = block_on(bus.subscribe(SubscribeRequest::live())).expect("a subscription");
+        let mut blessed = block_on(bus.subscribe(SubscribeRequest::live())).expect("a subscription").blocking();
+        let mut next = pin!(cursed.next());
+        let mut flush = pin!(bus.flush());
+        {
+            let waker = cursed_waker(which);
+            let mut context = Context::from_waker(&waker);
+            assert!(matches!(next.as_mut().poll(&mut context), Poll::Pending));
+            bus.ingest(Event::from_str("1").expect("JSON")).expect("taken");
+            let _ = flush.as_mut().poll(&mut context);
+            // The futures hold the last clones, which are dropped where they are woken.
+            drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(waker))));
+        }
+        assert!(blessed.next().expect("goes on").is_ok());
+        block_on(bus.flush()).expect("durable");
+        assert!(bus.shard_stats().iter().all(|shard| shard.poison.is_none()), "{which}");
+        block_on(bus.shutdown_via_ref()).expect("ends");
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tapeline_storage::format::LogId;
-use tapeline_storage::log::LogView;
+use tapeline_storage::log::{LogView, Poison};
 use tapeline_storage::read::Visibility;
 
 use super::cursor::{Cursor, CursorFault};
@@ -96,6 +96,7 @@ async fn in_time_order(
             }
         }
     }
+    sweep.report_poison(&mut page);
     let cursor = sweep.cursor();
     (page.has_more, page.next_id) = (sweep.has_more(), Some(cursor.clone()));
     parts.readers().parked.put(request, cursor, sweep);
@@ -254,6 +255,12 @@ impl<'p> Pager<'p> {
 
     pub(super) fn finish(mut self) -> ConsumeResponse {
         self.page.has_more = self.has_more();
+        let mut poisoned = Vec::new();
+        for source in self.sources.iter().filter(|source| !self.has_failed(source)) {
+            let failure = |poison: &Poison| ShardFailure { shard_id: source.shard_id(), message: poison.to_string() };
+            poisoned.extend(source.poison().map(failure));
+        }
+        self.page.failed_shards.append(&mut poisoned);
         for source in &self.sources {
             self.cursor.places.insert(source.shard_id(), source.place(source.next_sequence()));
         }

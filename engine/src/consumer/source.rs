@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tapeline_storage::format::{Eras, Sequence};
-use tapeline_storage::log::{Expired, Grain, LogView, Place, SessionSeek};
+use tapeline_storage::log::{Expired, Grain, LogView, Place, Poison, SessionSeek};
 use tapeline_storage::read::{Block, GapCause, LogReader, ReadError, Step, Visibility};
 
 use super::gap::{Gap, GapReason};
@@ -110,7 +110,13 @@ impl Source {
 
     /// Whether its shard will never have more than was read: nobody has to wait for it.
     pub(super) fn is_over(&self) -> bool {
-        self.reader.view().poison().is_some() && !self.has_more()
+        self.poison().is_some()
+    }
+
+    /// The error that ended the shard's log, once all that it left has been read.
+    pub(super) fn poison(&self) -> Option<&Poison> {
+        // Asked first: what was appended before is seen by the look after this.
+        self.reader.view().poison().filter(|_| !self.has_more())
     }
 
     /// Whether there is something to hand out.

@@ -7,6 +7,7 @@
 use std::task::Waker;
 
 use super::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering, fence};
+use crate::foreign;
 
 /// The bell of one follower.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl Bell {
 
     /// Has the next ring wake `waker`. The caller looks once more before it sleeps.
     pub(crate) fn arm(&self, waker: &Waker) {
-        self.waker.register(waker);
+        self.waker.register(&foreign::contained(waker));
         self.armed.store(true, Ordering::Relaxed);
         // SYNC: pairs with the fence that shards execute between publishing and ring().
         fence(Ordering::SeqCst);

@@ -3,8 +3,7 @@
 //! A forked child has the memory of the lanes, but not the shards' threads: what it ingested would go nowhere. Asking
 //! for the process id is a system call; a counter that the child raises is one load.
 
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
@@ -17,13 +16,15 @@ pub(crate) fn generation() -> u32 {
 /// Has every later fork counted.
 #[allow(unsafe_code)]
 pub(crate) fn watch() {
-    static WATCH: Once = Once::new();
+    // No `Once`: a child that was forked in its midst would wait for ever.
+    static WATCHES: AtomicBool = AtomicBool::new(false);
     extern "C" fn count() {
         FORKS.fetch_add(1, Ordering::Relaxed);
     }
+    if WATCHES.swap(true, Ordering::Relaxed) {
+        return;
+    }
     // SAFETY: the handler is a function of this program that only adds to an atomic, which is allowed in a forked child.
     // It can fail only for want of memory; forks then go unnoticed, as they would without it.
-    WATCH.call_once(|| unsafe {
-        libc::pthread_atfork(None, None, Some(count));
-    });
+    unsafe { libc::pthread_atfork(None, None, Some(count)) };
 }

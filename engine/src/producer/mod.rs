@@ -17,7 +17,8 @@ mod sampler;
 mod session;
 
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, compiler_fence};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
 use rkyv::Serialize;
 use tapeline_storage::format::{Kind, PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES, SessionId, archived_bytes};
@@ -38,6 +39,9 @@ use fill::Fill;
 use link::Link;
 use overflow::{Backpressure, Homeless};
 
+/// Numbers of the producers of this process.
+static SERIALS: AtomicU32 = AtomicU32::new(0);
+
 /// Ingests events from one thread at a time: `Send`, not `Sync`, not `Clone`. Make one for each thread.
 ///
 /// Events of one session through one producer are read in the order they were ingested. Dropping it loses nothing that
@@ -47,6 +51,8 @@ pub struct Producer {
     parts: Arc<BusParts>,
     /// Its number on the bus.
     id: u64,
+    /// Its number in the process, for its tickets.
+    serial: u32,
     /// One lane to each shard, made when it is first used.
     links: Vec<Option<Link>>,
     lane_options: LaneOptions,
@@ -72,6 +78,7 @@ impl Producer {
         let half_lane = lane_options.capacity_bytes / 2;
         Ok(Self {
             id,
+            serial: SERIALS.fetch_add(1, Relaxed),
             route: parts.route().get(),
             links: Vec::new(),
             lane_options,
@@ -140,7 +147,7 @@ impl Producer {
         ProducerBatch::new(self, session)
     }
 
-    /// Whether the event has reached the bus's durability level. Costs one load. An event that was dropped as the oldest
+    /// Whether the event has reached the bus's durability level; `false` of another producer's. Costs one load. An event that was dropped as the oldest
     /// of its lane never has; nor, as far as is remembered, one before the last 4,096 such drops.
     pub fn is_durable(&self, ticket: Ticket) -> bool {
         self.lane_of(ticket).is_some_and(|lane| lane.is_durable(ticket.entry()))
@@ -259,7 +266,7 @@ impl Producer {
                 return Err(error);
             }
         };
-        let ticket = Ticket::new(shard, claim.commit(), timestamp);
+        let ticket = Ticket::new(self.serial, shard, claim.commit(), timestamp);
         if publishes && !publish(&mut link.lane) {
             self.settle(shard, 1)?;
         }
@@ -279,7 +286,7 @@ impl Producer {
         if self.parts.route().get() != self.route || session.route() != self.route {
             return self.publish_elsewhere(session, events);
         }
-        let ticket = (events > 0).then(|| Ticket::new(shard, link.lane.position(), self.clock.last()));
+        let ticket = (events > 0).then(|| Ticket::new(self.serial, shard, link.lane.position(), self.clock.last()));
         if !publish(&mut link.lane) {
             self.settle(shard, events)?;
         }
@@ -324,17 +331,19 @@ impl Producer {
     }
 
     fn lane_of(&self, ticket: Ticket) -> Option<&LaneWriter> {
+        if !ticket.is_of(self.serial) {
+            return None;
+        }
         self.links.get(usize::from(ticket.shard))?.as_ref().map(|link| &link.lane)
     }
 
     fn barrier(&self, ticket: Ticket) -> AdapterResult<(&ShardControl, Barrier)> {
         self.parts.check_fork()?;
         match self.links.get(usize::from(ticket.shard)) {
-            Some(Some(link)) => Ok((&link.control, Barrier::of(link.lane.handle(), ticket.entry()))),
-            _ => Err(AdapterError::Fatal {
-                shard: ticket.shard,
-                message: "the ticket is of another producer".to_owned(),
-            }),
+            Some(Some(link)) if ticket.is_of(self.serial) => {
+                Ok((&link.control, Barrier::of(link.lane.handle(), ticket.entry())))
+            }
+            _ => Err(AdapterError::ForeignTicket { shard: ticket.shard }),
         }
     }
 }

@@ -36,11 +36,13 @@ impl Session {
 }
 
 /// Receipt of an event: proof that it was taken, and the way to learn that it is durable. Only the producer that gave
-/// it can answer.
+/// it can answer; to any other it is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     /// The shard that got the event.
     pub shard: u16,
+    /// The producer that gave it, of all producers of the process.
+    producer: u32,
     /// The event's time: nanoseconds since the Unix epoch, strictly rising within a producer.
     pub timestamp: u64,
     /// Lane entry that must be durable.
@@ -48,8 +50,13 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    pub(super) fn new(shard: u16, entry: u64, timestamp: u64) -> Self {
-        Self { shard, timestamp, entry }
+    #[inline(always)]
+    pub(super) fn new(producer: u32, shard: u16, entry: u64, timestamp: u64) -> Self {
+        Self { shard, producer, timestamp, entry }
+    }
+
+    pub(super) fn is_of(self, producer: u32) -> bool {
+        self.producer == producer
     }
 
     pub(super) fn entry(self) -> u64 {

@@ -50,9 +50,12 @@ impl Keeper {
         }
     }
 
-    /// In a forked child: the thread is the parent's.
-    pub(crate) fn forget_thread(&self) {
-        std::mem::forget(lock(&self.thread).take());
+    /// In a forked child: the thread is the parent's, and so may be the lock of its handle.
+    pub(crate) fn forget_thread(self: &Arc<Self>) {
+        match self.thread.try_lock() {
+            Ok(mut thread) => std::mem::forget(thread.take()),
+            Err(_) => std::mem::forget(Arc::clone(self)),
+        }
     }
 }
 

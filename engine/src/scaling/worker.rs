@@ -64,14 +64,14 @@ impl Scaling {
     pub(crate) async fn up(&self, count: u16) -> Option<Outcome> {
         let (sender, outcome) = oneshot::channel();
         self.send(Order::Up(count, sender));
-        outcome.await.ok()
+        foreign::awaited(outcome).await.ok()
     }
 
     /// Takes shards away.
     pub(crate) async fn down(&self, count: u16) -> Option<Outcome> {
         let (sender, outcome) = oneshot::channel();
         self.send(Order::Down(count, sender));
-        outcome.await.ok()
+        foreign::awaited(outcome).await.ok()
     }
 
     fn send(&self, order: Order) {
@@ -91,9 +91,12 @@ impl Scaling {
         }
     }
 
-    /// In a forked child: the thread is the parent's.
-    pub(crate) fn forget_thread(&self) {
-        std::mem::forget(lock(&self.thread).take());
+    /// In a forked child: the thread is the parent's, and so may be the lock of its handle.
+    pub(crate) fn forget_thread(self: &Arc<Self>) {
+        match self.thread.try_lock() {
+            Ok(mut thread) => std::mem::forget(thread.take()),
+            Err(_) => std::mem::forget(Arc::clone(self)),
+        }
     }
 }
 

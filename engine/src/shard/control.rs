@@ -17,6 +17,7 @@ use super::turnover::Turnover;
 use crate::budget::MemoryShare;
 use crate::error::{AdapterError, AdapterResult};
 use crate::feed::Follower;
+use crate::foreign;
 use crate::lane::{LaneHandle, LaneReader};
 use crate::route::Route;
 use crate::scaling::Reading;
@@ -287,8 +288,9 @@ impl ShardControl {
 
     /// The barrier behind everything published to this shard before the call.
     pub(crate) fn barrier(&self) -> Barrier {
-        // A shard that has stopped has taken what it has released; what came later was refused.
-        let stopped = self.is_stopped();
+        // A shard that has ended in order has taken what it has released; what came later was refused. Of one that died,
+        // or whose log did, what it had not taken is lost.
+        let stopped = self.is_stopped() && self.view.poison().is_none();
         let end = |lane: &LaneHandle| if stopped { lane.released() } else { lane.published() };
         Barrier(lock(&self.lanes).present.iter().map(|lane| (lane.clone(), end(lane))).collect())
     }
@@ -307,7 +309,7 @@ impl ShardControl {
     pub(crate) async fn reached(&self, barrier: &Barrier, reach: Reach) -> AdapterResult<()> {
         let _awaiting = Awaiting::new(self, reach);
         while let Some(listener) = self.look(barrier, reach)? {
-            listener.await;
+            foreign::awaited(listener).await;
         }
         Ok(())
     }
@@ -435,7 +437,7 @@ impl ShardControl {
                 return Err(AdapterError::Shutdown);
             }
             self.doorbell.ring();
-            listener.await;
+            foreign::awaited(listener).await;
         }
         Ok(())
     }
@@ -455,7 +457,9 @@ impl ShardControl {
         self.stopped.store(true, Ordering::Release);
         self.refuse_arrivals();
         // Those that the shard has not taken in are told that it has ended.
-        drop(self.take_arrivals());
+        let Arrivals { lanes, followers, tasks, .. } = self.take_arrivals();
+        drop((lanes, followers));
+        tasks.into_iter().for_each(foreign::discard);
         self.notify();
     }
 
@@ -464,7 +468,7 @@ impl ShardControl {
         while !self.is_stopped() {
             let listener = self.moved.listen();
             if !self.is_stopped() {
-                listener.await;
+                foreign::awaited(listener).await;
             }
         }
     }

@@ -39,6 +39,11 @@ impl Followers {
     pub(super) fn admit(&mut self, arrivals: impl IntoIterator<Item = Follower>) {
         self.present.extend(arrivals);
         // Whoever came looked before it was known here.
+        self.report_all();
+    }
+
+    /// Has everyone woken at the next ring: the shard will have nothing more.
+    pub(super) fn report_all(&mut self) {
         self.rung_at = None;
         self.quiet_until = 0;
     }

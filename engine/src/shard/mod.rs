@@ -109,6 +109,7 @@ pub(crate) struct Shard<B> {
     route: u64,
     /// Whether the last look found the log full or poisoned.
     was_refusing: bool,
+    was_poisoned: bool,
 }
 
 impl<B: Background> Shard<B> {
@@ -124,6 +125,7 @@ impl<B: Background> Shard<B> {
             upkeep: Upkeep::default(),
             route: 0,
             was_refusing: false,
+            was_poisoned: false,
         }
     }
 
@@ -255,6 +257,9 @@ impl<B: Background> Shard<B> {
         let refusing = poisoned || self.log.view().is_full();
         if poisoned {
             self.slots.iter().for_each(LaneSlot::close);
+            if !std::mem::replace(&mut self.was_poisoned, true) {
+                self.followers.report_all();
+            }
         }
         std::mem::replace(&mut self.was_refusing, refusing) != refusing
     }

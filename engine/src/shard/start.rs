@@ -84,7 +84,8 @@ pub(crate) fn start(spec: ShardSpec) -> io::Result<(ShardThread, oneshot::Receiv
     Ok((thread, receiver))
 }
 
-/// Marks the shard as stopped however its thread ends, so that nobody waits for it for ever.
+/// Marks the shard as stopped however its thread ends, so that nobody waits for it for ever. Where it ended before its
+/// time, its log is poisoned by then (see `host`).
 struct StopMark(Arc<ShardControl>);
 
 impl Drop for StopMark {

@@ -7,7 +7,6 @@
 //! A task that panics ends, and whoever waits for it is told. The shard goes on.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::ShardControl;
+use crate::foreign;
 
 /// Turns' time for each unit of tasks' time, while events stream in.
 const TURNS_PER_TASK: u64 = 9;
@@ -74,7 +74,7 @@ impl Wake for Alarm {
 impl Tasks {
     /// Makes a task on this thread.
     pub(super) fn admit(&mut self, control: &Arc<ShardControl>, seed: TaskSeed) {
-        let Ok(future) = catch_unwind(AssertUnwindSafe(seed.0)) else { return };
+        let Ok(future) = foreign::contain(seed.0) else { return };
         let alarm = Arc::new(Alarm { is_set: AtomicBool::new(true), control: Arc::clone(control) });
         let waker = Waker::from(Arc::clone(&alarm));
         self.present.push(Task { future, alarm, waker });
@@ -99,7 +99,7 @@ impl Tasks {
                     let begun = std::mem::replace(&mut now, clock());
                     self.resumes_at = now.saturating_add(now.saturating_sub(begun).saturating_mul(TURNS_PER_TASK));
                     if is_done {
-                        drop(self.present.swap_remove(self.next));
+                        foreign::discard(self.present.swap_remove(self.next));
                     }
                 }
             }
@@ -111,10 +111,14 @@ impl Tasks {
 
     /// Ends all tasks.
     pub(super) fn clear(&mut self) {
-        for task in self.present.drain(..) {
-            // What a task drops may panic, too.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(task)));
-        }
+        self.present.drain(..).for_each(foreign::discard);
+    }
+}
+
+/// Also where the shard panics: what a task drops may do so, too.
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -125,7 +129,7 @@ impl Task {
             return None;
         }
         let mut context = Context::from_waker(&self.waker);
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(&mut context)));
+        let outcome = foreign::contain(|| self.future.as_mut().poll(&mut context));
         Some(!matches!(outcome, Ok(Poll::Pending)))
     }
 }

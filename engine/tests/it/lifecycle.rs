@@ -164,6 +164,25 @@ fn stats_add_up_and_lanes_of_ended_threads_go_away() {
 }
 
 #[test]
+fn a_ticket_is_answered_by_its_own_producer_alone() {
+    let (bus, other) = (open(EventBusConfig::builder()), open(EventBusConfig::builder()));
+    let mut owner = bus.producer().expect("producer");
+    let session = owner.session("s");
+    let ticket = owner.emit(session, kinds::TOKEN, b"x").expect("emits");
+    owner.wait_durable(ticket).expect("durable");
+    for bus in [&bus, &other] {
+        let mut stranger = bus.producer().expect("producer");
+        let session = stranger.session("s");
+        let own = stranger.emit(session, kinds::TOKEN, b"y").expect("emits");
+        stranger.wait_durable(own).expect("durable");
+        assert!(!stranger.is_durable(ticket));
+        assert!(matches!(stranger.wait_durable(ticket), Err(AdapterError::ForeignTicket { shard: 0 })));
+        assert!(matches!(block_on(stranger.durable(ticket)), Err(AdapterError::ForeignTicket { shard: 0 })));
+    }
+    assert!(owner.is_durable(ticket));
+}
+
+#[test]
 #[allow(unsafe_code, reason = "fork")]
 fn forked_child_is_refused_and_the_parent_goes_on() {
     let scratch = Scratch::new("fork");
@@ -178,7 +197,12 @@ fn forked_child_is_refused_and_the_parent_goes_on() {
         let refused = matches!(bus.ingest_raw(RawEvent::from_str("child")), Err(IngestionError::Forked))
             && matches!(producer.emit(session, kinds::TOKEN, b"child"), Err(IngestionError::Forked))
             && matches!(block_on(bus.flush()), Err(AdapterError::Forked))
-            && matches!(bus.producer(), Err(IngestionError::Forked));
+            && matches!(bus.producer(), Err(IngestionError::Forked))
+            && bus.shard_stats().is_empty()
+            && bus.lane_stats().is_empty()
+            && bus.shard_metrics().is_none()
+            && bus.stats() == tapeline::EventBusStats::default()
+            && bus.num_shards() == 1;
         drop(producer);
         drop(bus);
         // SAFETY: ends the child without running the parent's exit handlers.

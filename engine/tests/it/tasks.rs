@@ -89,6 +89,50 @@ fn what_would_block_the_shard_is_an_error_there() {
 }
 
 #[test]
+fn blocking_calls_on_a_shard_fail_and_the_shard_goes_on() {
+    let bus = std::sync::Arc::new(open(Host::Auto));
+    let inner = std::sync::Arc::clone(&bus);
+    let outcome = bus.run_on_shard(0, move |_| async move {
+        let other = inner.run_on_shard(0, |_| async { 5 }).expect("runs");
+        let joined = other.join();
+        let subscription = inner.subscribe(SubscribeRequest::live()).await.expect("a subscription");
+        let read = subscription.blocking().next().map(|event| event.is_err());
+        let mut batches = inner.batches(SubscribeRequest::live()).await.expect("batches");
+        let batch = batches.blocking_next().map(|batch| batch.is_err());
+        let ended = inner.shutdown_via_ref().await;
+        (joined, read, batch, matches!(ended, Err(AdapterError::OnShard { .. })), inner.is_shutdown())
+    });
+    let outcome = outcome.expect("runs").join();
+    assert_eq!(outcome, Ok((Err(TaskError::OnShard), Some(true), Some(true), true, false)));
+    bus.ingest(tapeline::Event::from_str("1").expect("JSON")).expect("taken");
+    block_on(bus.flush()).expect("flushes");
+}
+
+#[test]
+fn a_task_may_leave_anything_behind_that_panics() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let bus = open(Host::Auto);
+    let payload = bus.run_on_shard(0, |_| async { std::panic::panic_any(Bomb) });
+    assert_eq!(payload.expect("runs").join(), Err::<(), _>(TaskError::Panicked(String::new())));
+    let bomb = Bomb;
+    let dropped = bus.run_on_shard(0, move |context| async move {
+        let _bomb = bomb;
+        loop {
+            context.yield_now().await;
+        }
+    });
+    let dropped: tapeline::ShardTask<()> = dropped.expect("runs");
+    assert_eq!(bus.run_on_shard(0, |_| async { 5 }).expect("runs").join(), Ok(5), "the shard goes on");
+    block_on(bus.shutdown_via_ref()).expect("ends");
+    assert_eq!(dropped.join(), Err(TaskError::Shutdown));
+}
+
+#[test]
 fn tasks_end_with_the_bus_and_need_a_shard() {
     let bus = open(Host::Auto);
     let endless = bus.run_on_shard(0, |context| async move {

@@ -301,6 +301,11 @@ impl LogView {
         self.full.store(full, Ordering::Relaxed);
     }
 
+    /// The thread that wrote the log has ended before its time: nothing more is acknowledged. Called by its host.
+    pub fn set_dead(&self, thread: &str, message: &str) {
+        self.set_poison("run", format!("thread {thread}"), &io::Error::other(message));
+    }
+
     /// Keeps the first error only.
     pub(crate) fn set_poison(&self, operation: &'static str, place: String, error: &io::Error) {
         let _ = self.poison.set(Poison {

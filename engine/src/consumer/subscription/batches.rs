@@ -15,6 +15,7 @@ use crate::error::{AdapterError, ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
 use crate::feed::{Bell, Follower};
 use crate::park;
+use crate::shard::check_may_block;
 use crate::timestamp::Clock;
 
 /// A [`Subscription`] whose events come in batches, each of one shard.
@@ -96,8 +97,11 @@ impl Batches {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// As [`Batches::next`], blocking the thread.
+    /// As [`Batches::next`], blocking the thread; on the thread of a shard, [`AdapterError::OnShard`] instead.
     pub fn blocking_next(&mut self) -> Option<ConsumerResult<Batch>> {
+        if let Err(error) = check_may_block("waiting for a batch") {
+            return self.try_next().or_else(|| (!self.has_ended()).then(|| Err(error.into())));
+        }
         park::block_on(self.next())
     }
 

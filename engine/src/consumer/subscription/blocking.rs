@@ -8,9 +8,11 @@ use super::{EventBatch, Subscription};
 use crate::error::ConsumerResult;
 use crate::event::StoredEvent;
 use crate::park;
+use crate::shard::check_may_block;
 
 /// A [`Subscription`] whose reading blocks the thread while there is nothing to read. Iterates over events until the
-/// subscription ends.
+/// subscription ends. On the thread of a shard, where there is nothing to read,
+/// [`AdapterError::OnShard`](crate::AdapterError::OnShard) instead.
 #[derive(Debug)]
 pub struct BlockingSubscription(Subscription);
 
@@ -44,10 +46,13 @@ impl BlockingSubscription {
     fn wait<T>(
         &mut self,
         deadline: Option<Instant>,
-        mut look: impl FnMut(&mut Subscription) -> Option<T>,
-    ) -> Option<T> {
+        mut look: impl FnMut(&mut Subscription) -> Option<ConsumerResult<T>>,
+    ) -> Option<ConsumerResult<T>> {
         if let Some(item) = look(&mut self.0) {
             return Some(item);
+        }
+        if let Err(error) = check_may_block("waiting for an event") {
+            return (!self.0.has_ended()).then(|| Err(error.into()));
         }
         let waker = park::waker();
         let context = Context::from_waker(&waker);

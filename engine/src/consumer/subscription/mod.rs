@@ -32,7 +32,7 @@ use super::poll::{place, source};
 use super::request::{SlowReader, SubscribeRequest};
 use super::selection::Selection;
 use super::source::{Next, Source};
-use crate::error::{ConsumerError, ConsumerResult};
+use crate::error::{AdapterError, ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
 use crate::feed::{Bell, feed};
 use crate::parts::BusParts;
@@ -46,7 +46,8 @@ use crate::parts::BusParts;
 /// turns.
 ///
 /// [`ConsumerError::Gap`] is told in its place and does not end the subscription. After any other error its shard is
-/// left out, and the rest goes on.
+/// left out, and the rest goes on: [`AdapterError::Poisoned`] comes behind the last event of a shard that died or whose
+/// writing failed.
 #[derive(Debug)]
 pub struct Subscription {
     parts: Arc<BusParts>,
@@ -194,7 +195,7 @@ impl Subscription {
         // Asked first: what a shard published before it ended is seen by the look after this.
         let is_over = !self.bell.is_connected();
         let mut present = self.readers.iter().filter(|reader| !reader.has_failed);
-        let has_more = !self.ready.found.is_empty() || present.any(|reader| reader.source.has_more());
+        let has_more = !self.ready.found.is_empty() || present.any(Reader::has_more);
         !has_more && (is_over || self.has_lagged)
     }
 
@@ -299,13 +300,20 @@ impl Reader {
             Ok(Next::Gap(gap)) => Some(Err(ConsumerError::Gap(gap))),
             Ok(Next::End) => {
                 self.was_live = true;
-                None
+                let poison = self.source.poison()?.clone();
+                self.has_failed = true;
+                Some(Err(AdapterError::Poisoned(Box::new(poison)).into()))
             }
             Err(error) => {
                 self.has_failed = true;
                 Some(Err(error.into()))
             }
         }
+    }
+
+    /// Whether there is something to hand out, or to report.
+    fn has_more(&self) -> bool {
+        self.source.has_more() || self.source.is_over()
     }
 
     /// # Errors

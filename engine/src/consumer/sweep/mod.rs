@@ -262,6 +262,17 @@ impl Sweep {
         page.failed_shards.push(ShardFailure { shard_id, message });
     }
 
+    /// Lists the shards of which all was read, and no more comes.
+    pub(super) fn report_poison(&self, page: &mut ConsumeResponse) {
+        for (at, shard) in self.shards.iter().enumerate().filter(|(_, shard)| !shard.has_failed) {
+            if let Some(poison) = shard.view.poison()
+                && self.lowest(at) == shard.end(self.visibility)
+            {
+                page.failed_shards.push(ShardFailure { shard_id: poison.shard, message: poison.to_string() });
+            }
+        }
+    }
+
     /// The first sequence of a shard that has not been handed out.
     fn lowest(&self, at: usize) -> Sequence {
         let shard = &self.shards[at];

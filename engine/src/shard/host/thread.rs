@@ -1,10 +1,13 @@
 //! The thread host: a plain pinned thread steps the shard, threads of its own run what blocks.
 
-use super::super::Shard;
+use std::sync::Arc;
+
 use super::super::pace::{Needs, Pace, Pacer};
+use super::super::{Shard, ShardControl};
 use super::HostClock;
 use super::background::ThreadBackground;
 use crate::config::IdleMode;
+use crate::seam::{self, Step};
 
 /// Runs a shard until it is stopped.
 pub(in super::super) fn run(
@@ -14,10 +17,14 @@ pub(in super::super) fn run(
 ) {
     super::super::IS_SHARD_THREAD.with(|is_shard| is_shard.set(true));
     let mut shard = make(background);
+    // Dropped before the shard, whose end its readers learn of by its drop.
+    let mut life = Life(Some(Arc::clone(&shard.control)));
+    let log = shard.control().view().log_id();
     let mut pacer = Pacer::new(idle);
     let mut clock = HostClock::default();
     while !shard.control().is_stopping() {
         let now = clock.now();
+        let _ = seam::pass(log, Step::Turn);
         let turn = shard.turn(now);
         let retired = !shard.control().is_active();
         let needs = Needs { chore: shard.has_chore(), followed: shard.has_followers(), retired };
@@ -31,4 +38,17 @@ pub(in super::super) fn run(
         }
     }
     shard.finish(|| clock.now());
+    life.0 = None;
+}
+
+/// Poisons the log of a shard that ends otherwise than by [`Shard::finish`].
+struct Life(Option<Arc<ShardControl>>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Some(control) = &self.0 {
+            let thread = std::thread::current();
+            control.view().set_dead(thread.name().unwrap_or_default(), "it panicked");
+        }
+    }
 }
