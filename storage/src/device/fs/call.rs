@@ -50,11 +50,19 @@ pub(super) fn plain_name(name: &str) -> io::Result<CString> {
 /// Opens a regular file. Symbolic links are refused with `ELOOP`.
 pub(super) fn open_at(directory: &File, name: &CStr, flags: c_int) -> io::Result<File> {
     let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    let file = open_any(directory, name, flags)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    // The open of a named pipe would wait for the other end. The flag goes again: io_uring would not wait for the disk.
+    let file = open_any(directory, name, flags | libc::O_NONBLOCK)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
+    set_flags(&file, flags)?;
+    Ok(file)
+}
+
+/// Sets the flags of an open file that can change.
+fn set_flags(file: &File, flags: c_int) -> io::Result<()> {
+    // SAFETY: no pointers are involved.
+    check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
 /// Opens the directory once more, with a position of its own.
@@ -156,9 +164,7 @@ pub(super) fn set_direct(file: &File, direct: bool) -> io::Result<()> {
     // SAFETY: no pointers are involved.
     let flags = check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) })?;
     let others = flags & !libc::O_DIRECT;
-    let flags = if direct { others | libc::O_DIRECT } else { others };
-    // SAFETY: no pointers are involved.
-    check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
+    set_flags(file, if direct { others | libc::O_DIRECT } else { others })
 }
 
 /// Reads directory entries as the kernel lays them out (`linux_dirent64`); 0 at the end.

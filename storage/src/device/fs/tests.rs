@@ -85,6 +85,13 @@ fn only_regular_files_are_opened() {
     let scratch = Scratch::new();
     create_directory(&scratch.path().join("sub")).unwrap();
     assert_eq!(directory(&scratch).open("sub", true).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    // The open of a named pipe waits for the other end.
+    assert!(Command::new("mkfifo").arg(scratch.path().join("pipe")).status().unwrap().success());
+    for read_only in [true, false] {
+        let error = directory(&scratch).open("pipe", read_only).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+    assert_eq!(read_small_file(scratch.path(), "pipe", 9000).unwrap_err().kind(), io::ErrorKind::InvalidInput);
 }
 
 #[test]
