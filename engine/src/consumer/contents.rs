@@ -104,7 +104,8 @@ impl Contents {
 
     fn count(&mut self, kind: Kind, events: u64, bytes: u64) {
         let total = self.kinds.entry(kind).or_insert(KindSummary { kind, events: 0, bytes: 0 });
-        (total.events, total.bytes) = (total.events + events, total.bytes + bytes);
+        // The numbers of an index are the file's word.
+        (total.events, total.bytes) = (total.events.saturating_add(events), total.bytes.saturating_add(bytes));
     }
 
     /// The session is called so, if it is there and has no name yet.
@@ -153,8 +154,8 @@ impl SessionSummary {
     }
 
     fn merge(&mut self, more: &Self) -> &mut Self {
-        self.events += more.events;
-        self.bytes += more.bytes;
+        self.events = self.events.saturating_add(more.events);
+        self.bytes = self.bytes.saturating_add(more.bytes);
         self.first_timestamp = self.first_timestamp.min(more.first_timestamp);
         self.last_timestamp = self.last_timestamp.max(more.last_timestamp);
         self
@@ -164,10 +165,30 @@ impl SessionSummary {
         self.first_timestamp = self.first_timestamp.min(record.timestamp());
         self.last_timestamp = self.last_timestamp.max(record.timestamp());
         if record.kind() != Kind::SESSION {
-            self.events += 1;
-            self.bytes += record.payload().len() as u64;
+            self.events = self.events.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(record.payload().len() as u64);
         } else if self.name.is_none() {
             self.name = opened_name(record.payload());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_that_files_state_do_not_overflow() {
+        let most = SessionSummary {
+            session: SessionId(1),
+            name: None,
+            events: u64::MAX,
+            bytes: u64::MAX,
+            first_timestamp: 1,
+            last_timestamp: 2,
+        };
+        let mut sum = most.clone();
+        sum.merge(&most);
+        assert_eq!(sum, most);
     }
 }
