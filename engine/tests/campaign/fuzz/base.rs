@@ -1,0 +1,116 @@
+//! The sound logs that are harmed: the same bytes in every process.
+
+use std::path::Path;
+
+use tapeline::{LogFiles, Start, kinds};
+use tapeline_storage::format::{Era, Eras, Kind, LogId, PAGE_BYTES, Record, Sequence, SessionId, SessionNames};
+use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
+
+use super::image::Image;
+use super::layout::Layout;
+
+const LOG: LogId = LogId([7; 16]);
+/// 2020.
+const BEGIN: u64 = 1_577_836_800_000_000_000;
+
+/// Sessions of the events.
+pub(crate) const SESSIONS: u64 = 5;
+
+/// The logs: one that was closed; one whose process died; one with all that a log may have beside segments.
+pub(crate) fn logs(scratch: &Path) -> Vec<Image> {
+    let closed = Plan { events: &[(0, 400)], lost: 0..0, eras: false }.make(scratch);
+    let crashed = crash(Plan { events: &[(0, 300)], lost: 0..0, eras: false }.make(scratch));
+    let rich = Plan { events: &[(100, 500), (0, 300)], lost: 300..320, eras: true }.make(scratch);
+    let rich_crashed = crash(rich.clone());
+    vec![closed, crashed, rich, rich_crashed]
+}
+
+struct Plan<'a> {
+    /// First and end of the sequences of each shard.
+    events: &'a [(u64, u64)],
+    /// Those of the first shard that are missing.
+    lost: std::ops::Range<u64>,
+    eras: bool,
+}
+
+impl Plan<'_> {
+    fn make(&self, scratch: &Path) -> Image {
+        let _ = std::fs::remove_dir_all(scratch);
+        let mut directory = LogDirectory::create(scratch, LOG, BEGIN).expect("a log");
+        for (shard, &(first, end)) in (0..).zip(self.events) {
+            directory.grow(shard + 1).expect("grows");
+            let options =
+                LogOptions { segment_bytes: 24 << 10, block_bytes: 2 * PAGE_BYTES, ..LogOptions::new(LOG, shard, 3) };
+            let mut restore = ShardRestore::new(directory.shard(shard).expect("a directory"), options, BEGIN);
+            for sequence in (first..end).filter(|sequence| shard > 0 || !self.lost.contains(sequence)) {
+                append(&mut restore, shard, sequence);
+            }
+            restore.finish().expect("sealed");
+        }
+        if self.eras {
+            let starts = |numbers: [u64; 2]| numbers.map(Sequence::new).to_vec();
+            let mut eras = Eras::default();
+            eras.begin(Era { active: 1, starts: starts([150, 0]) });
+            eras.begin(Era { active: 2, starts: starts([250, 120]) });
+            directory.save_eras(&eras).expect("saved");
+            let mut names = SessionNames::default();
+            names.extend((0..SESSIONS).map(|id| (SessionId(u128::from(id)), format!("session {id}"))));
+            directory.save_names(&names).expect("saved");
+        }
+        drop(directory);
+        save_cursors(scratch);
+        Image::load(scratch)
+    }
+}
+
+fn append(restore: &mut ShardRestore, shard: u16, sequence: u64) {
+    let opens = sequence % 97 == 3;
+    let payload = match opens {
+        true => b"{\"session\":\"a name\"}".to_vec(),
+        false => {
+            format!("{{\"n\":{sequence},\"text\":\"{}\"}}", "x".repeat((sequence * 37 % 300) as usize)).into_bytes()
+        }
+    };
+    let record = Record {
+        session: SessionId(u128::from(sequence % SESSIONS)),
+        timestamp: BEGIN + sequence * 1000 + u64::from(shard),
+        kind: if opens { kinds::SESSION } else { Kind(1 + (sequence % 4) as u16) },
+        payload: &payload,
+    };
+    restore.append(Sequence::new(sequence), &record).expect("appended");
+}
+
+fn save_cursors(log: &Path) {
+    let files = LogFiles::open(log).expect("opens");
+    let middle = Start::Sequences(files.shards().iter().map(|view| (view.shard(), Sequence::new(200))).collect());
+    for (name, start) in [("relay", middle), ("latest", Start::Latest)] {
+        files.save_cursor(name, &files.cursor_at(&start).expect("a place")).expect("saved");
+    }
+}
+
+/// The log as it lies when its process died: the last segment of each shard is not sealed and has room. In the first
+/// shard the next one is prepared; in the others the last was begun and does not have its name yet.
+fn crash(mut image: Image) -> Image {
+    for shard in 0.. {
+        let within = format!("shard-{shard:04}/");
+        let Some(last) = image.segments().into_iter().rfind(|name| name.starts_with(&within)) else { break };
+        let mut bytes = image.bytes(&last).to_vec();
+        let layout = Layout::of(&bytes);
+        // Each block was written when those before it were on the device.
+        for block in &layout.blocks {
+            bytes.copy_within(block.start + 24..block.start + 32, block.start + 64);
+        }
+        layout.sum(&mut bytes, true);
+        bytes.truncate(layout.data_end());
+        bytes.resize(bytes.len() + 12 * PAGE_BYTES, 0);
+        let spare = format!("{within}spare.seg");
+        if shard == 0 {
+            image.put(&spare, vec![0; bytes.len()]);
+            image.put(&last, bytes);
+        } else {
+            image.0.remove(&last);
+            image.put(&spare, bytes);
+        }
+    }
+    image
+}

@@ -1,0 +1,110 @@
+//! Where the structures of a log's files lie, and their checksums (docs/FORMAT.md).
+
+use std::ops::Range;
+
+use tapeline_storage::format::{
+    BLOCK_HEADER_BYTES, BLOCK_MAGIC, Checksum, ERAS_MAGIC, Epoch, FOOTER_MAGIC, GAPS_MAGIC, META_BYTES, META_MAGIC,
+    NAMES_MAGIC, PAGE_BYTES, SEGMENT_MAGIC, crc32c,
+};
+
+/// Offsets that all pages and blocks share.
+const CRC: usize = 8;
+const VERSION: usize = 12;
+
+/// The structures of a segment file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layout {
+    pub(crate) blocks: Vec<Range<usize>>,
+    pub(crate) index: Option<Range<usize>>,
+    pub(crate) footer: Option<Range<usize>>,
+}
+
+impl Layout {
+    /// Of a sound file.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let mut layout = Self::default();
+        let mut at = PAGE_BYTES;
+        while bytes.get(at..at + 8) == Some(&BLOCK_MAGIC) {
+            let end = at + u32_at(bytes, at + 36) as usize;
+            layout.blocks.push(at..end);
+            at = end;
+        }
+        let last = bytes.len().saturating_sub(PAGE_BYTES);
+        if bytes.get(last..last + 8) == Some(&FOOTER_MAGIC) {
+            layout.footer = Some(last..last + PAGE_BYTES);
+            let length = u64_at(bytes, last + 88) as usize;
+            layout.index = (length > 0).then_some(at..at + length);
+        }
+        layout
+    }
+
+    /// End of the blocks.
+    pub(crate) fn data_end(&self) -> usize {
+        self.blocks.last().map_or(PAGE_BYTES, |block| block.end)
+    }
+
+    /// Makes every checksum right, and with `chained` what each structure says of the one before.
+    pub(crate) fn sum(&self, bytes: &mut [u8], chained: bool) {
+        if bytes.get(..8) == Some(&SEGMENT_MAGIC) && bytes.len() >= PAGE_BYTES {
+            sum_page(&mut bytes[..PAGE_BYTES]);
+        }
+        let mut before = u32_at(bytes, CRC);
+        for block in &self.blocks {
+            let Some(rest) = bytes.get_mut(block.start..) else { break };
+            before = sum_block(rest, block.len(), chained.then_some(before)).unwrap_or(before);
+        }
+        let Some(footer) = self.footer.clone().filter(|footer| footer.end <= bytes.len()) else { return };
+        if chained {
+            bytes[footer.start + 80..][..4].copy_from_slice(&before.to_le_bytes());
+            if let Some(index) = &self.index {
+                let length = (u64_at(bytes, footer.start + 88) as usize).min(bytes.len().saturating_sub(index.start));
+                let crc = crc32c(bytes.get(index.start..index.start + length).unwrap_or_default());
+                bytes[footer.start + 96..][..4].copy_from_slice(&crc.to_le_bytes());
+            }
+        }
+        sum_page(&mut bytes[footer]);
+    }
+}
+
+/// Sums the block at the beginning of `bytes`, as long as it says, else as it was. Returns its header's checksum.
+fn sum_block(bytes: &mut [u8], was: usize, before: Option<u32>) -> Option<u32> {
+    let says = bytes.get(36..40).map(|_| u32_at(bytes, 36) as usize)?;
+    let length = if (BLOCK_HEADER_BYTES..=bytes.len()).contains(&says) { says } else { was.min(bytes.len()) };
+    let block = bytes.get_mut(..length).filter(|block| block.len() >= BLOCK_HEADER_BYTES)?;
+    if let Some(before) = before {
+        block[44..48].copy_from_slice(&before.to_le_bytes());
+    }
+    let mut body = Checksum::default();
+    body.update(&block[BLOCK_HEADER_BYTES..]);
+    let body = body.finish(Epoch::new(u64_at(block, 16)));
+    block[12..16].copy_from_slice(&body.to_le_bytes());
+    let header = crc32c(&block[VERSION..BLOCK_HEADER_BYTES]);
+    block[CRC..VERSION].copy_from_slice(&header.to_le_bytes());
+    Some(header)
+}
+
+fn sum_page(page: &mut [u8]) {
+    let crc = crc32c(&page[VERSION..]);
+    page[CRC..VERSION].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Makes the checksums of a file that is no segment right.
+pub(crate) fn sum_small(bytes: &mut [u8]) {
+    let Some(magic) = bytes.first_chunk::<8>().copied() else { return };
+    if magic == META_MAGIC && bytes.len() >= META_BYTES {
+        sum_page(&mut bytes[..META_BYTES]);
+    } else if [ERAS_MAGIC, NAMES_MAGIC].contains(&magic) && bytes.len() > VERSION {
+        sum_page(bytes);
+    } else {
+        let slots = bytes.chunks_exact_mut(PAGE_BYTES);
+        slots.filter(|slot| slot.starts_with(&GAPS_MAGIC)).for_each(sum_page);
+    }
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).map_or(0, |bytes| u32::from_le_bytes(bytes.try_into().expect("4 bytes")))
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().expect("8 bytes")))
+}

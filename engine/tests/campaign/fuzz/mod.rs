@@ -1,0 +1,63 @@
+//! Harmed logs: whatever the files hold, every way to use a log ends, within bounds of time and memory, without a panic.
+//!
+//! Each case harms a sound log (`base`) in ways that its seed draws (`harm`), checksums made right again (`layout`), and then
+//! reads, follows, verifies, plans, repairs and writes it (`uses`).
+
+mod base;
+mod harm;
+mod image;
+mod layout;
+mod uses;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tapeline::plan_repair;
+use tapeline_storage::device::sim::Random;
+
+use crate::runner::{Campaign, child, note};
+
+#[test]
+#[ignore = "a campaign: scripts/fuzz runs it"]
+fn harmed_logs_are_refused_or_read_within_bounds() {
+    let campaign = Campaign {
+        child: "fuzz::case",
+        repeat: "scripts/fuzz 1",
+        cases_per_process: 50,
+        patience: Duration::from_secs(15),
+        cases: ("TAPELINE_FUZZ_CASES", 100),
+    };
+    campaign.run();
+}
+
+#[test]
+fn sound_logs_are_sound() {
+    let scratch = directory().join("sound");
+    for log in base::logs(&scratch.join("base")) {
+        log.store(&scratch);
+        assert_eq!(plan_repair(&scratch, |_| {}).expect("a plan"), []);
+        uses::try_all(&log, &scratch, &mut Random::new(1)).expect("sound");
+    }
+    let _ = std::fs::remove_dir_all(&scratch);
+}
+
+#[test]
+fn case() {
+    let scratch = directory();
+    let bases = std::sync::LazyLock::new(|| base::logs(&scratch.join("base")));
+    child(|seed| {
+        let mut random = Random::new(seed);
+        let mut log = bases[random.below(bases.len() as u64) as usize].clone();
+        note(&harm::harm(&mut log, &mut random));
+        let outcome = uses::try_all(&log, &scratch.join("log"), &mut random);
+        let _ = std::fs::remove_dir_all(&scratch);
+        outcome
+    });
+}
+
+/// In memory where there is such a file system.
+fn directory() -> PathBuf {
+    let root = Path::new("/dev/shm");
+    let root = if root.is_dir() { root } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
+    root.join(format!("tapeline-fuzz-{}", std::process::id()))
+}

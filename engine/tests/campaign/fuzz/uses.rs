@@ -1,0 +1,225 @@
+//! Everything that can be done with a log.
+
+use std::path::Path;
+
+use futures_lite::future::block_on;
+use tapeline::{
+    ConsumeRequest, EventBus, EventBusConfig, FollowStart, Host, LogFiles, LogFollower, RawEvent, ReplayRequest,
+    RetentionPolicy, SessionId, Start, SubscribeRequest, plan_repair, repair_log, trim_log,
+};
+use tapeline_storage::device::sim::Random;
+
+use super::base::SESSIONS;
+use super::image::Image;
+use crate::runner::step;
+
+/// More than any reader of such a log is handed out, gaps and errors included.
+const MOST: usize = 20_000;
+/// Most memory that one use of such a log takes beside what there was, in KiB.
+const MEMORY_KIB: u64 = 192 << 10;
+
+type Outcome = Result<(), String>;
+type Use = fn(&Path, &mut Random) -> Outcome;
+
+/// Uses the log in every way. What writes has a copy of its own.
+pub(crate) fn try_all(image: &Image, path: &Path, random: &mut Random) -> Outcome {
+    image.store(path);
+    let reading: [(&str, Use); 5] =
+        [("read", read), ("verify", verify), ("follow", follow), ("plan", plan), ("cursors", cursors)];
+    let writing: [(&str, Use); 3] = [("write", write), ("trim", trim), ("repair", repair)];
+    for (name, work) in reading {
+        measured(name, || work(path, random))?;
+    }
+    for (name, work) in writing {
+        image.store(path);
+        measured(name, || work(path, random))?;
+    }
+    Ok(())
+}
+
+fn measured(name: &str, work: impl FnOnce() -> Outcome) -> Outcome {
+    step(name);
+    let before = memory_kib(true);
+    work()?;
+    let taken = memory_kib(false).saturating_sub(before);
+    if taken > MEMORY_KIB { Err(format!("{name} took {taken} KiB of memory")) } else { Ok(()) }
+}
+
+/// The most memory that the process had since this was asked with `begin`.
+fn memory_kib(begin: bool) -> u64 {
+    if begin {
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+    }
+    let status = std::fs::read_to_string("/proc/self/status").expect("proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Takes all that there is, errors included.
+fn drain<T>(what: &str, items: impl Iterator<Item = T>) -> Outcome {
+    match items.take(MOST).count() {
+        MOST => Err(format!("{what} does not end")),
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path, random: &mut Random) -> Outcome {
+    let Ok(files) = LogFiles::open(path) else { return Ok(()) };
+    step("list");
+    drain("segments", files.segments().iter())?;
+    let _ = files.sessions();
+    let _ = files.kinds();
+    step("replay");
+    if let Ok(events) = files.replay_all() {
+        drain("a replay", events)?;
+    }
+    step("replay of a session");
+    if let Ok(events) = files.replay(SessionId(u128::from(random.below(SESSIONS)))) {
+        drain("a replay of a session", events)?;
+    }
+    step("replay of a time");
+    let middle = 1_577_836_800_000_200_000;
+    if let Ok(events) = files.replay_with(&ReplayRequest::new().since(middle).until(middle + 90_000)) {
+        drain("a replay of a time", events)?;
+    }
+    Ok(())
+}
+
+fn verify(path: &Path, _: &mut Random) -> Outcome {
+    let Ok(files) = LogFiles::open(path) else { return Ok(()) };
+    let mut steps = 0u32;
+    let verification = files.verify(|_| steps += 1);
+    drain("damage", verification.damage.iter())
+}
+
+fn follow(path: &Path, random: &mut Random) -> Outcome {
+    let starts = [FollowStart::Earliest, FollowStart::Last(random.below(50) as usize), FollowStart::Latest];
+    for start in starts {
+        step(&format!("follow {start:?}"));
+        let Ok(mut follower) = LogFollower::open(path, start, &ReplayRequest::new()) else { continue };
+        for _ in 0..3 {
+            follower.look();
+            drain("a follower", std::iter::from_fn(|| follower.try_next()))?;
+        }
+    }
+    Ok(())
+}
+
+fn plan(path: &Path, random: &mut Random) -> Outcome {
+    let _ = plan_repair(path, |_| {});
+    let Ok(files) = LogFiles::open(path) else { return Ok(()) };
+    let _ = files.plan_trim(&policy(random).keep_for_cursors(true));
+    Ok(())
+}
+
+fn policy(random: &mut Random) -> RetentionPolicy {
+    match random.below(3) {
+        0 => RetentionPolicy::new().max_segments(1 + random.below(4) as usize),
+        1 => RetentionPolicy::new().max_bytes(random.below(1 << 17)),
+        _ => RetentionPolicy::new().max_age(std::time::Duration::from_secs(1 << random.below(30))),
+    }
+}
+
+fn cursors(path: &Path, _: &mut Random) -> Outcome {
+    let Ok(files) = LogFiles::open(path) else { return Ok(()) };
+    let _ = files.cursors();
+    for name in ["relay", "latest", "none"] {
+        let Ok(Some(cursor)) = files.load_cursor(name) else { continue };
+        step(&format!("follow cursor {name}"));
+        let Ok(mut follower) = LogFollower::open(path, FollowStart::Cursor(cursor), &ReplayRequest::new()) else {
+            continue;
+        };
+        drain("a follower from a cursor", std::iter::from_fn(|| follower.try_next()))?;
+        let _ = files.save_cursor(name, &follower.cursor());
+    }
+    Ok(())
+}
+
+fn open(path: &Path, shards: u16) -> Result<EventBus, String> {
+    let config = EventBusConfig::builder().directory(path).num_shards(shards);
+    let config = config.host(Host::Thread).segment_bytes(2 << 20).memory_bytes(4 << 20).lane_bytes(64 << 10);
+    let config = config.ring_buffer_capacity(1024).build().expect("valid");
+    block_on(EventBus::new(config)).map_err(|error| error.to_string())
+}
+
+/// A log that opens keeps what is acknowledged.
+fn write(path: &Path, random: &mut Random) -> Outcome {
+    let Ok(bus) = open(path, 1 + random.below(2) as u16) else { return Ok(()) };
+    step("poll");
+    poll_all(&bus)?;
+    step("ingest");
+    const SESSION: SessionId = SessionId(0xfeed);
+    let taken =
+        (0..3u8).filter(|number| bus.ingest_raw(RawEvent::from_bytes(vec![*number]).with_session(SESSION)).is_ok());
+    let taken = taken.count();
+    let is_durable = block_on(bus.flush()).is_ok();
+    step("trim");
+    let policy = RetentionPolicy::new().max_segments(2 + random.below(3) as usize);
+    let _ = block_on(bus.trim(&policy));
+    step("shut down");
+    let outcome = block_on(bus.shutdown());
+    if is_durable && taken > 0 {
+        step("open again");
+        outcome.map_err(|error| format!("flushed, and then not ended: {error}"))?;
+        let files = LogFiles::open(path).map_err(|error| format!("written, and does not open: {error}"))?;
+        let found = files.replay(SESSION).map_err(|error| error.to_string())?;
+        let found = found.take(MOST).filter(|event| event.is_ok()).count();
+        if found != taken {
+            return Err(format!("{taken} events acknowledged, {found} found"));
+        }
+    }
+    Ok(())
+}
+
+fn poll_all(bus: &EventBus) -> Outcome {
+    for ordering in [tapeline::Ordering::None, tapeline::Ordering::InsertionTs] {
+        let mut request = ConsumeRequest::new(200).ordering(ordering);
+        let mut pages = 0;
+        while let Ok(page) = block_on(bus.poll(request.clone())) {
+            let Some(next) = page.next_id.filter(|_| page.has_more) else { break };
+            request = request.from(next);
+            pages += 1;
+            if pages > MOST {
+                return Err(format!("pages in order {ordering:?} do not end"));
+            }
+        }
+    }
+    if let Ok(mut events) = block_on(bus.subscribe(SubscribeRequest::new().start(Start::Earliest))) {
+        // What there is now; then the subscription waits.
+        for _ in 0..MOST {
+            match block_on(futures_lite::future::poll_once(events.next())) {
+                Some(Some(_)) => {}
+                _ => return Ok(()),
+            }
+        }
+        return Err("a subscription does not end".into());
+    }
+    Ok(())
+}
+
+fn trim(path: &Path, random: &mut Random) -> Outcome {
+    let _ = trim_log(path, &policy(random));
+    Ok(())
+}
+
+/// A log that was repaired opens, needs no other repair, and has no damage.
+fn repair(path: &Path, _: &mut Random) -> Outcome {
+    if repair_log(path, |_| {}).is_err() {
+        return Ok(());
+    }
+    step("plan again");
+    let again = plan_repair(path, |_| {}).map_err(|error| format!("repaired, and then: {error}"))?;
+    if !again.is_empty() {
+        return Err(format!("repaired, and then to be repaired: {again:?}"));
+    }
+    // What a crash leaves is put right by an opening.
+    step("write what was repaired");
+    let bus = open(path, 1).map_err(|error| format!("repaired, and does not open for writing: {error}"))?;
+    block_on(bus.shutdown()).map_err(|error| format!("repaired, and then not ended: {error}"))?;
+    step("verify what was repaired");
+    let files = LogFiles::open(path).map_err(|error| format!("repaired, and does not open: {error}"))?;
+    match &files.verify(|_| {}).damage[..] {
+        [] => Ok(()),
+        damage => Err(format!("repaired, and damaged: {damage:?}")),
+    }
+}

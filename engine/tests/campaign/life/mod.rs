@@ -1,0 +1,36 @@
+//! The life of a process that has a bus, and its end.
+//!
+//! Each seed is a schedule of openings that succeed and openings that fail, ingest, flushes, tickets, panics, forks, limits of
+//! the process, ends of all kinds in any order and on any thread, and kills, beside threads that take the shards' cores.
+//! What must hold whatever happens: everything that was acknowledged is there after it, in order; the books add up; every
+//! call ends; and once all is dropped, no thread, no descriptor, no lock and no memory of the bus is left.
+
+mod drops;
+pub(crate) mod ledger;
+mod openings;
+mod producers;
+mod schedule;
+pub(crate) mod surroundings;
+mod victim;
+
+use std::time::Duration;
+
+use crate::runner::{Campaign, child};
+
+#[test]
+#[ignore = "a campaign: scripts/crash life runs it"]
+fn nothing_acknowledged_is_lost_and_nothing_is_left() {
+    let campaign = Campaign {
+        child: "life::case",
+        repeat: "scripts/crash life 1",
+        cases_per_process: 1,
+        patience: Duration::from_secs(60),
+        cases: ("TAPELINE_LIVES", 30),
+    };
+    campaign.run();
+}
+
+#[test]
+fn case() {
+    child(schedule::run);
+}

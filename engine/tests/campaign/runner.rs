@@ -1,0 +1,261 @@
+//! Runs the cases of a campaign in processes of their own, and tells which failed, where and why.
+//!
+//! The test is the parent: it starts this binary again for some seeds at a time, listens to what the child says, and ends
+//! a child that says nothing for too long. The child says each case that it begins, each step of it, and its outcome. A
+//! case fails by its own word, by a panic anywhere in its process, and by the end of the process.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use crate::scratch::Scratch;
+
+/// Seeds that a child runs: first and how many.
+const CHILD: &str = "TAPELINE_CAMPAIGN_CHILD";
+/// Most failures; then the campaign ends.
+const FAILURES_MAX: usize = 100;
+/// How a panic begins that a case means.
+pub(crate) const ON_PURPOSE: &str = "on purpose";
+
+/// Panics of this process that no case meant.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// A campaign.
+pub(crate) struct Campaign {
+    /// Path of the test that is its child.
+    pub(crate) child: &'static str,
+    /// How a person repeats the case of one seed, without the seed.
+    pub(crate) repeat: &'static str,
+    /// Cases that a process runs one after the other.
+    pub(crate) cases_per_process: u64,
+    /// Longest that a child may say nothing.
+    pub(crate) patience: Duration,
+    /// The environment variable with the number of cases, and the number without it.
+    pub(crate) cases: (&'static str, u64),
+}
+
+#[derive(Default)]
+struct Failure {
+    seed: u64,
+    /// What the case does.
+    note: String,
+    step: String,
+    reason: String,
+    output: String,
+}
+
+impl Failure {
+    /// Equal for failures that look alike: step and reason without numbers.
+    fn kind(&self) -> String {
+        let reason = self.reason.lines().next().unwrap_or_default();
+        let plain = |text: &str| text.chars().filter(|letter| !letter.is_ascii_digit()).take(120).collect::<String>();
+        format!("{}: {}", plain(&self.step), plain(reason))
+    }
+}
+
+impl Campaign {
+    /// Runs all cases, from the seed in `TAPELINE_SEED`, else from 0; begins none after `TAPELINE_SECONDS`.
+    pub(crate) fn run(&self) {
+        let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+        let cases = number(self.cases.0).unwrap_or(self.cases.1);
+        let first = number("TAPELINE_SEED").unwrap_or(0);
+        let seconds = number("TAPELINE_SECONDS").map(Duration::from_secs);
+        println!("{cases} cases, the first of seed {first}");
+        let (begun, ran) = (Instant::now(), AtomicU64::new(0));
+        let next = AtomicU64::new(0);
+        let failures = Mutex::new(Vec::new());
+        let processes = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for _ in 0..processes {
+                scope.spawn(|| {
+                    loop {
+                        let at = next.fetch_add(self.cases_per_process, Ordering::Relaxed);
+                        let count = self.cases_per_process.min(cases.saturating_sub(at));
+                        let is_late = seconds.is_some_and(|seconds| begun.elapsed() > seconds);
+                        if count == 0 || is_late || lock(&failures).len() >= FAILURES_MAX {
+                            return;
+                        }
+                        self.run_some(first.wrapping_add(at), count, &failures);
+                        ran.fetch_add(count, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        println!("{} cases in {:?}", ran.into_inner(), begun.elapsed());
+        self.tell(&failures.into_inner().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Tells of the first failure of each kind all there is, of the others the seed.
+    fn tell(&self, failures: &[Failure]) {
+        let mut kinds: BTreeMap<String, Vec<&Failure>> = BTreeMap::new();
+        failures.iter().for_each(|failure| kinds.entry(failure.kind()).or_default().push(failure));
+        for alike in kinds.values() {
+            let seeds: Vec<_> = alike.iter().map(|failure| failure.seed).collect();
+            let Failure { seed, note, step, reason, output } = alike[0];
+            println!("\nseed {seed} FAILED: {note}\n  at {step}: {reason}\n{output}");
+            println!("  repeat: TAPELINE_SEED={seed} {}; {} like it: {seeds:?}", self.repeat, alike.len());
+        }
+        assert!(failures.is_empty(), "{} cases failed in {} ways", failures.len(), kinds.len());
+    }
+
+    /// Runs the cases of some seeds, with another process behind each that ends before its time.
+    fn run_some(&self, first: u64, count: u64, failures: &Mutex<Vec<Failure>>) {
+        let end = first.wrapping_add(count);
+        let mut seed = first;
+        while seed != end {
+            let Some(failure) = self.run_process(seed, end.wrapping_sub(seed)) else { return };
+            seed = failure.seed.wrapping_add(1);
+            println!(
+                "seed {} fails at {}: {}",
+                failure.seed,
+                failure.step,
+                failure.reason.lines().next().unwrap_or("")
+            );
+            lock(failures).push(failure);
+        }
+    }
+
+    /// Runs one process; returns how it failed, if it did.
+    fn run_process(&self, first: u64, count: u64) -> Option<Failure> {
+        let scratch = Scratch::new("campaign");
+        std::fs::create_dir_all(scratch.path()).expect("a directory");
+        let errors = scratch.path().join("errors");
+        let mut child = start(self.child, &format!("{first},{count}"), &errors);
+        let said = listen(&mut child);
+        let mut failure = Failure { seed: first, step: "its start".into(), ..Failure::default() };
+        let mut is_over = false;
+        loop {
+            match said.recv_timeout(self.patience) {
+                Ok(line) => match line.split_once(' ').unwrap_or((&line, "")) {
+                    ("case", seed) => {
+                        failure = Failure { seed: seed.parse().expect("a seed"), ..Failure::default() };
+                    }
+                    ("note", note) => note.clone_into(&mut failure.note),
+                    ("step", step) => step.clone_into(&mut failure.step),
+                    ("failed", reason) => failure.reason = reason.replace('\t', "\n"),
+                    ("over", _) => is_over = true,
+                    _ => {}
+                },
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    failure.reason = format!("nothing came of it in {:?}:\n{}", self.patience, threads_of(child.id()));
+                    break;
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if !failure.reason.is_empty() {
+            // It may be about to end by itself.
+            let _ = child.kill();
+        }
+        let status = child.wait().expect("ends");
+        if failure.reason.is_empty() {
+            if is_over && status.success() {
+                return None;
+            }
+            failure.reason = format!("the process ended: {}", how(status));
+        }
+        failure.output = last_lines(&errors);
+        Some(failure)
+    }
+}
+
+/// Runs the cases that the parent asks for, if it is a parent that runs this test. Ends the process at the first that
+/// fails, and after the last.
+pub(crate) fn child(case: impl Fn(u64) -> Result<(), String>) {
+    let Ok(orders) = std::env::var(CHILD) else { return };
+    let (first, count) = orders.split_once(',').expect("two numbers");
+    let (first, count): (u64, u64) = (first.parse().expect("a seed"), count.parse().expect("a number"));
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("a panic");
+        if !message.starts_with(ON_PURPOSE) {
+            let thread = std::thread::current();
+            let text = format!("thread {:?} panicked: {panic}", thread.name().unwrap_or_default());
+            eprintln!("{text}\n{}", std::backtrace::Backtrace::force_capture());
+            lock(&PANICS).push(text);
+        }
+    }));
+    for seed in (0..count).map(|at| first.wrapping_add(at)) {
+        say(&format!("case {seed}"));
+        let outcome = catch_unwind(AssertUnwindSafe(|| case(seed))).unwrap_or_else(|_| Err("the case panicked".into()));
+        let panics = std::mem::take(&mut *lock(&PANICS));
+        let reasons: Vec<_> = outcome.err().into_iter().chain(panics).collect();
+        if !reasons.is_empty() {
+            say(&format!("failed {}", reasons.join("\n").replace('\n', "\t")));
+            end(1);
+        }
+    }
+    say("over");
+    end(0);
+}
+
+/// Ends the process without what it would do at its end.
+#[allow(unsafe_code, reason = "_exit")]
+fn end(status: i32) -> ! {
+    // SAFETY: no pointers; nothing runs after it.
+    unsafe { libc::_exit(status) }
+}
+
+/// Says to the parent what the case is.
+pub(crate) fn note(what: &str) {
+    say(&format!("note {what}"));
+}
+
+/// Says to the parent what the case does now. The patience begins anew.
+pub(crate) fn step(what: &str) {
+    say(&format!("step {what}"));
+}
+
+fn say(line: &str) {
+    let mut output = std::io::stdout().lock();
+    // A parent that is gone is no concern of the case.
+    let _ = writeln!(output, "{line}").and_then(|()| output.flush());
+}
+
+fn start(test: &str, orders: &str, errors: &Path) -> Child {
+    let mut command = Command::new(std::env::current_exe().expect("own path"));
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(CHILD, orders);
+    let errors = std::fs::File::create(errors).expect("a file");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn().expect("starts")
+}
+
+/// The lines that a child prints, as they come.
+fn listen(child: &mut Child) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    let lines = BufReader::new(child.stdout.take().expect("stdout")).lines().map_while(Result::ok);
+    std::thread::spawn(move || lines.take_while(|line| sender.send(line.clone()).is_ok()).for_each(drop));
+    receiver
+}
+
+fn how(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(signal) => format!("signal {signal}"),
+        None => status.to_string(),
+    }
+}
+
+/// Each thread of a process: its name, its state, and where in the kernel it waits.
+fn threads_of(process: u32) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let describe = |task: std::fs::DirEntry| {
+        let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default().trim().to_owned();
+        let state = read("status").lines().find_map(|line| line.strip_prefix("State:").map(str::to_owned));
+        format!("  {}:{} {}\n", read("comm"), state.unwrap_or_default(), read("wchan"))
+    };
+    tasks.map(describe).collect()
+}
+
+fn last_lines(file: &Path) -> String {
+    let text = std::fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
