@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tapeline_storage::format::{Era, Eras, LogId, Sequence};
+use tapeline_storage::format::{Era, Eras, LogId};
 use tapeline_storage::log::LogView;
 
 use crate::config::EventBusConfig;
@@ -444,19 +444,21 @@ impl Drop for Opening<'_> {
     }
 }
 
-/// The eras of the log, the one that begins now included: what this process ingests comes after everything else, though
-/// its sessions may lie in other shards than before.
+/// The eras of the log, with one that begins now if this process sends sessions by another route than the one before did.
 fn open_eras(foundry: &Foundry, shards: &[Arc<ShardControl>], archived: &[Arc<LogView>]) -> AdapterResult<Eras> {
     let mut eras = foundry.eras()?;
     let views = shards.iter().map(|shard| shard.view()).chain(archived);
-    let starts: Vec<_> = views.map(|view| view.appended()).collect();
-    let has_moved = starts.len() > 1 && starts.iter().any(|start| *start > Sequence::ZERO);
-    if has_moved || !eras.is_empty() {
-        eras.begin(Era { active: foundry.config().num_shards, starts });
+    let ends: Vec<_> = views.map(|view| view.appended()).collect();
+    let is_shortened = eras.shorten(&ends);
+    let active = foundry.config().num_shards;
+    // Until the first change all shards take events.
+    let before = eras.active().or_else(|| foundry.shards_before());
+    let is_moved = before.is_some_and(|before| before != active);
+    if is_moved {
+        eras.begin(Era { active, starts: ends });
+    }
+    if is_shortened || is_moved {
         foundry.save_eras(&eras)?;
     }
     Ok(eras)
 }
-
-#[cfg(test)]
-mod tests;

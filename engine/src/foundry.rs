@@ -175,6 +175,11 @@ impl Foundry {
         }
     }
 
+    /// Shards that the log had before this process opened it; `None` for a new log.
+    pub(crate) fn shards_before(&self) -> Option<u16> {
+        self.directory.as_ref().and_then(|directory| lock(directory).shards_before())
+    }
+
     /// The eras of the log so far.
     ///
     /// # Errors

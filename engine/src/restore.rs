@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tapeline_storage::format::{Kind, LogId, Record, Sequence, SessionId};
+use tapeline_storage::format::{Eras, Kind, LogId, Record, Sequence, SessionId};
 use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
 
 use crate::consumer::Openings;
@@ -103,8 +103,13 @@ impl LogRestore {
     /// [`AdapterError`]; the segments that were full are there.
     pub fn finish(self) -> AdapterResult<()> {
         save_names(&self.directory, self.names)?;
+        let has_several = self.shards.len() > 1;
         for shard in self.shards {
             shard.finish()?;
+        }
+        // Sessions may lie elsewhere than a bus would send them.
+        if has_several {
+            self.directory.save_eras(&Eras::of_unknown_route())?;
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ const SEQUENCE_BYTES: usize = 8;
 /// The beginning of an era.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Era {
-    /// Shards that take new events in it: 0 to `active - 1`.
+    /// Shards that take new events in it: 0 to `active - 1`. 0: by what route its events came is not known.
     pub active: u16,
     /// For each shard there was, its first sequence in the era. Shards that came later begin at 0.
     pub starts: Vec<Sequence>,
@@ -49,6 +49,16 @@ impl Eras {
         self.0.is_empty()
     }
 
+    /// Those of a log of whose events it is not known by what route they came.
+    pub fn of_unknown_route() -> Self {
+        Self(vec![Era { active: 0, starts: Vec::new() }])
+    }
+
+    /// Shards that took new events last, as far as it is written down.
+    pub fn active(&self) -> Option<u16> {
+        self.0.last().map(|era| era.active)
+    }
+
     /// The eras after the first, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Era> {
         self.0.iter()
@@ -62,6 +72,18 @@ impl Eras {
     /// Where the era of this number ends in a shard, if it has ended.
     pub fn end_of(&self, era: usize, shard: u16) -> Option<Sequence> {
         self.0.get(era).map(|next| next.start(shard))
+    }
+
+    /// Has every era begin at the latest where the log ends, shard by shard: a crash has taken the events before it.
+    /// Returns whether one began later.
+    pub fn shorten(&mut self, ends: &[Sequence]) -> bool {
+        let mut is_shortened = false;
+        for start in self.0.iter_mut().flat_map(|era| era.starts.iter_mut().zip(ends)) {
+            let (start, end) = start;
+            is_shortened |= *start > *end;
+            *start = (*start).min(*end);
+        }
+        is_shortened
     }
 
     /// Begins another era. Earlier ones that would end later than this begins, because a crash took their events, end
@@ -156,6 +178,23 @@ mod tests {
         let eras = eras(&[(2, &[10, 0]), (1, &[15, 70]), (2, &[15, 20])]);
         assert_eq!(eras, Eras(vec![era(2, &[10, 0]), era(2, &[15, 20])]), "the second has no event left");
         assert_eq!(eras.of(1, Sequence::new(20)), 2);
+    }
+
+    #[test]
+    fn eras_begin_within_the_log() {
+        let mut eras = eras(&[(2, &[10, 0]), (3, &[15, 70, 0])]);
+        assert!(!eras.shorten(&[15, 90, 0].map(Sequence::new)));
+        assert!(eras.shorten(&[12, 90, 0].map(Sequence::new)));
+        assert_eq!(eras, Eras(vec![era(2, &[10, 0]), era(3, &[12, 70, 0])]));
+    }
+
+    #[test]
+    fn unknown_route_is_one_era_of_everything() {
+        let mut eras = Eras::of_unknown_route();
+        assert_eq!((eras.of(3, Sequence::ZERO), eras.of(0, Sequence::new(9)), eras.active()), (1, 1, Some(0)));
+        assert_eq!(Eras::decode(&eras.encode()), Ok(eras.clone()));
+        eras.begin(era(2, &[10, 4]));
+        assert_eq!(eras, Eras(vec![era(2, &[10, 4])]));
     }
 
     #[test]

@@ -101,6 +101,8 @@ impl DirectoryError {
 pub struct LogDirectory {
     path: PathBuf,
     meta: Meta,
+    /// Shards that it had before it was opened for writing; `None` for a new log.
+    shards_before: Option<u16>,
     pub(super) mode: WriteMode,
     pub(super) lock: Option<Arc<DirectoryLock>>,
 }
@@ -130,12 +132,16 @@ impl LogDirectory {
             let directory = shard_path(path, shard);
             fs::create_directory(&directory).map_err(DirectoryError::io("create", &directory))?;
         }
+        for leftover in [META, ERAS, NAMES].map(|name| format!("{name}{LEFTOVER}")) {
+            remove_leftover(path, &leftover)?;
+        }
         // The meta file comes after the directories it promises.
         if known != Some(meta) {
             write_meta(path, &meta)?;
         }
         let mode = if page_cache { WriteMode::Buffered } else { durable_mode(path)? };
-        Ok(Self { path: path.to_owned(), meta, mode, lock: Some(Arc::new(lock)) })
+        let shards_before = known.map(|known| known.shards);
+        Ok(Self { path: path.to_owned(), meta, shards_before, mode, lock: Some(Arc::new(lock)) })
     }
 
     /// Makes a new log of one shard, with the identity `log_id`.
@@ -159,12 +165,18 @@ impl LogDirectory {
     }
 
     pub(super) fn at_rest(path: &Path, meta: Meta) -> Self {
-        Self { path: path.to_owned(), meta, mode: WriteMode::Direct, lock: None }
+        let shards_before = Some(meta.shards);
+        Self { path: path.to_owned(), meta, shards_before, mode: WriteMode::Direct, lock: None }
     }
 
     /// What the log says of itself.
     pub fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    /// Shards that the log had before it was opened for writing. `None` for one that was new.
+    pub fn shards_before(&self) -> Option<u16> {
+        self.shards_before
     }
 
     /// The path it was opened by.
@@ -305,13 +317,30 @@ fn refuse_foreign(path: &Path) -> Result<(), DirectoryError> {
     for entry in entries {
         let name = entry.map_err(DirectoryError::io("list", path))?.file_name();
         let name = name.to_string_lossy();
-        let own =
-            name == LOCK || name.starts_with(META) || (name.starts_with("shard-") && is_empty(&path.join(&*name)));
+        let is_leftover = name.strip_suffix(LEFTOVER) == Some(META);
+        let own = name == LOCK || is_leftover || (is_shard_name(&name) && is_empty(&path.join(&*name)));
         if !own {
             return Err(DirectoryError::NotALog { path: path.to_owned() });
         }
     }
     Ok(())
+}
+
+/// What a small file's name ends with until it is complete.
+const LEFTOVER: &str = ".tmp";
+
+/// Removes what a crash left of a small file.
+fn remove_leftover(path: &Path, name: &str) -> Result<(), DirectoryError> {
+    let file = path.join(name);
+    match file.symlink_metadata() {
+        Err(_) => Ok(()),
+        Ok(_) => fs::remove_file_durably(path, name).map_err(DirectoryError::io("remove", &file)),
+    }
+}
+
+fn is_shard_name(name: &str) -> bool {
+    let number = name.strip_prefix("shard-").and_then(|digits| digits.parse().ok());
+    number.is_some_and(|number| shard_path(Path::new(""), number) == Path::new(name))
 }
 
 fn is_empty(path: &Path) -> bool {

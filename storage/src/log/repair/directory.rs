@@ -9,7 +9,7 @@ use super::super::directory::{ERAS, LogDirectory, META, durable_mode, lock, read
 use super::{RepairAction, set_aside};
 use crate::device::Directory;
 use crate::device::fs::{self, FsDirectory, WriteMode};
-use crate::format::{LogId, Meta, PAGE_BYTES, PageError, SegmentHeader};
+use crate::format::{Eras, LogId, Meta, PAGE_BYTES, PageError, SegmentHeader};
 use crate::log::DirectoryError;
 
 impl LogDirectory {
@@ -61,7 +61,10 @@ impl LogDirectory {
                     fs::create_directory(&path).map_err(DirectoryError::io("create", &path))?;
                 }
                 RepairAction::ReplaceMeta { .. } => directory.replace_meta(&files)?,
-                _ => set_aside(&files, ERAS).map_err(DirectoryError::io("set aside", &path.join(ERAS)))?,
+                _ => {
+                    set_aside(&files, ERAS).map_err(DirectoryError::io("set aside", &path.join(ERAS)))?;
+                    directory.save_eras(&Eras::of_unknown_route())?;
+                }
             }
         }
         (directory.mode, directory.lock) = (durable_mode(path)?, Some(Arc::new(lock)));
