@@ -462,3 +462,6 @@ fn open_eras(foundry: &Foundry, shards: &[Arc<ShardControl>], archived: &[Arc<Lo
     }
     Ok(eras)
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,6 @@ use crate::config::{Driver, Host, IdleMode};
 use crate::error::{AdapterError, AdapterResult};
 use crate::foreign;
 use crate::seam::{self, Step};
-use crate::timestamp::Clock;
 
 /// What one shard is started with.
 #[derive(Debug)]
@@ -126,7 +125,7 @@ fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, ChosenHost, u
     let (log, cuts, last_timestamp) = match files {
         None => (Log::in_memory(&options), Vec::new(), 0),
         Some((directory, mode)) => {
-            let recovered = recover(directory, options, Clock::global().now())?;
+            let recovered = recover(directory, options)?;
             let (cuts, last) = (recovered.cuts().to_vec(), recovered.last_timestamp());
             let device = device(driver, mode, &mut notes).map_err(|message| AdapterError::Fatal { shard, message })?;
             (recovered.start(device), cuts, last)

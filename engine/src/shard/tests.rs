@@ -75,7 +75,7 @@ impl Machine {
     /// A machine with so many shards, of which so many take events.
     fn start_with(disk: &SimDisk, seed: u64, shards: u16, active: u16) -> Option<Self> {
         let start = |shard| {
-            let recovered = recover(disk.directory(&directory_name(shard)), options(shard, seed), 1).ok()?;
+            let recovered = recover(disk.directory(&directory_name(shard)), options(shard, seed)).ok()?;
             let log = recovered.start(Box::new(disk.device(4)));
             let doorbell = Doorbell::new().expect("doorbell");
             let control = ShardControl::new(
@@ -199,7 +199,7 @@ fn crash(seed: u64) -> usize {
             true => open_shard(&disk.directory(&directory_name(shard)), LOG, shard).expect("reads").0,
             false => {
                 let directory = disk.directory(&directory_name(shard));
-                Arc::clone(recover(directory, options(shard, seed + 1), 1).expect("recovers").view())
+                Arc::clone(recover(directory, options(shard, seed + 1)).expect("recovers").view())
             }
         })
         .collect();

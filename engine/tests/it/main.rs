@@ -11,6 +11,7 @@ mod follow;
 mod gaps;
 mod kill;
 mod lifecycle;
+mod openings;
 mod order;
 mod power;
 mod restore;

@@ -88,6 +88,31 @@ pub trait Device: Debug {
     }
 }
 
+/// Space of the file system that a directory lies in, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// What this process may still write.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+impl Space {
+    /// Of a file system that does not say.
+    pub const UNKNOWN: Self = Self { free: u64::MAX, total: 0 };
+
+    /// Most that a log leaves to its neighbours: 256 MiB.
+    const MARGIN_BYTES_MAX: u64 = 256 << 20;
+
+    /// A log leaves one in so many bytes to its neighbours.
+    const MARGIN_PART: u64 = 32;
+
+    /// What a log may still take.
+    pub fn available(&self) -> u64 {
+        self.free.saturating_sub((self.total / Self::MARGIN_PART).min(Self::MARGIN_BYTES_MAX))
+    }
+}
+
 /// A directory with the segment files of one shard. Every call blocks; its effect is durable when it returns.
 pub trait Directory: Debug + Send + Sync {
     /// File names, in no order.
@@ -137,6 +162,12 @@ pub trait Directory: Debug + Send + Sync {
     /// # Errors
     /// The kernel's; `AlreadyExists` where the name is another file's, which stays.
     fn remove_own(&self, name: &str, own: &dyn SegmentFile) -> io::Result<()>;
+
+    /// The space there is. A quota may leave less.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn space(&self) -> io::Result<Space>;
 
     /// Where the directory is, for messages.
     fn path(&self) -> String;

@@ -44,7 +44,7 @@ pub use record::{
     ArchivedPayload, ArchivedRecord, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RECORD_ROOT_BYTES, Record, RecordError,
     RecordView, archive_in_place, archive_into, archived_bytes, restamp,
 };
-pub use segment::{SEGMENT_MAGIC, SegmentHeader};
+pub use segment::{RunStart, SEGMENT_MAGIC, SEGMENT_RUNS_MAX, SegmentHeader};
 
 /// Format version that this crate writes and reads.
 pub const FORMAT_VERSION: u32 = 1;

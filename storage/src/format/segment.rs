@@ -24,7 +24,26 @@ const EPOCH: usize = 48;
 const BASE_SEQUENCE: usize = 56;
 const CREATED: usize = 64;
 const RUN: usize = 72;
-const RESERVED: usize = 80;
+const LATER_RUNS: usize = 80;
+const FLAGS: usize = 84;
+const RESERVED: usize = 88;
+const RUNS: usize = 96;
+const RUN_BYTES: usize = 16;
+
+/// The segment holds what was in several.
+const MERGED: u32 = 1;
+
+/// Most runs that the events of one segment can come from.
+pub const SEGMENT_RUNS_MAX: usize = 1 + (PAGE_BYTES - RUNS) / RUN_BYTES;
+
+/// Where the events of a run begin in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunStart {
+    /// First sequence.
+    pub first: Sequence,
+    /// The run, as in [`SegmentHeader::run`].
+    pub run: Epoch,
+}
 
 /// Header of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +61,19 @@ pub struct SegmentHeader {
     /// Epoch of the first segment of the same run: of the same opening for writing. Sequences above the durable watermark
     /// that one run lost in a crash are given again by the next.
     pub run: Epoch,
+    /// Whether it holds what was in several segments. Files of those that began within it are no part of the log any more.
+    pub is_merged: bool,
 }
 
 impl SegmentHeader {
-    /// The page as it is written. The checksum in it links the first block.
+    /// The page as it is written, of a segment whose events come from one run.
     pub fn encode(&self) -> [u8; PAGE_BYTES] {
+        self.encode_with_runs(&[])
+    }
+
+    /// The page as it is written. The checksum in it links the first block. `later`: where runs begin after the first, in
+    /// order; at most [`SEGMENT_RUNS_MAX`] less that one.
+    pub fn encode_with_runs(&self, later: &[RunStart]) -> [u8; PAGE_BYTES] {
         let mut page = [0; PAGE_BYTES];
         put(&mut page, 0, SEGMENT_MAGIC);
         put(&mut page, VERSION, FORMAT_VERSION.to_le_bytes());
@@ -58,6 +85,12 @@ impl SegmentHeader {
         put(&mut page, BASE_SEQUENCE, self.base_sequence.get().to_le_bytes());
         put(&mut page, CREATED, self.created.to_le_bytes());
         put(&mut page, RUN, self.run.get().to_le_bytes());
+        put(&mut page, LATER_RUNS, (later.len().min(SEGMENT_RUNS_MAX - 1) as u32).to_le_bytes());
+        put(&mut page, FLAGS, if self.is_merged { MERGED } else { 0 }.to_le_bytes());
+        for (start, entry) in later.iter().zip(page[RUNS..].chunks_exact_mut(RUN_BYTES)) {
+            put(entry, 0, start.first.get().to_le_bytes());
+            put(entry, 8, start.run.get().to_le_bytes());
+        }
         let crc = crc32c(&page[VERSION..]);
         put(&mut page, CRC, crc.to_le_bytes());
         page
@@ -78,8 +111,22 @@ impl SegmentHeader {
         if get_u64(page, SCHEMA) != SCHEMA_HASH {
             return field("schema_hash", get_u64(page, SCHEMA));
         }
-        if page[RESERVED..PAGE_BYTES].iter().any(|&byte| byte != 0) {
+        let (later_runs, flags) = (get_u32(page, LATER_RUNS), get_u32(page, FLAGS));
+        let runs_end = RUNS + (later_runs as usize).min(SEGMENT_RUNS_MAX) * RUN_BYTES;
+        if later_runs as usize >= SEGMENT_RUNS_MAX {
+            return field("runs", u64::from(later_runs));
+        }
+        if flags & !MERGED != 0 {
+            return field("flags", u64::from(flags));
+        }
+        if page[RESERVED..RUNS].iter().chain(&page[runs_end..PAGE_BYTES]).any(|&byte| byte != 0) {
             return field("reserved", 1);
+        }
+        let base = get_u64(page, BASE_SEQUENCE);
+        let starts = Self::later_runs(page);
+        let rises = |before: u64, start: &RunStart| (start.first.get() > before).then_some(start.first.get());
+        if starts.iter().try_fold(base, rises).is_none() {
+            return field("runs", u64::from(later_runs));
         }
         let header = Self {
             log_id: LogId(get(page, LOG_ID)),
@@ -88,8 +135,18 @@ impl SegmentHeader {
             base_sequence: Sequence::new(get_u64(page, BASE_SEQUENCE)),
             created: get_u64(page, CREATED),
             run: Epoch::new(get_u64(page, RUN)),
+            is_merged: flags & MERGED != 0,
         };
         Ok((header, crc))
+    }
+
+    /// Where runs begin in the segment after the first, as a page says that was decoded.
+    pub fn later_runs(page: &[u8]) -> Vec<RunStart> {
+        let count = (get_u32(page, LATER_RUNS) as usize).min(SEGMENT_RUNS_MAX - 1);
+        let entries = page.get(RUNS..PAGE_BYTES).unwrap_or_default().chunks_exact(RUN_BYTES).take(count);
+        let start =
+            |entry: &[u8]| RunStart { first: Sequence::new(get_u64(entry, 0)), run: Epoch::new(get_u64(entry, 8)) };
+        entries.map(start).collect()
     }
 }
 

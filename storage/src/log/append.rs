@@ -206,13 +206,21 @@ impl Log {
     /// to be answered by [`Log::chore_done`]. Indexes come once no block has had to wait for the device for
     /// [`LogOptions::CALM_NS`].
     pub fn next_tidying(&mut self, now: u64) -> Option<Chore> {
-        self.pipeline.as_mut()?.next_tidying(now)
+        self.pipeline.as_mut()?.next_tidying(&self.view, now)
     }
 
     /// Has the tidying chore that runs end early, if one does, as a log that is about to close wants it.
     pub fn abandon_tidying(&self) {
         if let Some(pipeline) = &self.pipeline {
             pipeline.abandon_tidying();
+        }
+    }
+
+    /// Has small segments merged without anything having been sealed.
+    #[cfg(test)]
+    pub(super) fn want_merging(&mut self) {
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.want_merging();
         }
     }
 
@@ -299,6 +307,9 @@ impl Log {
             let (mut writer, tail_start) = self.pool.acquire(&self.view, self.view.durable())?;
             if let (Some(start), None) = (tail_start, &self.pipeline) {
                 self.view.set_trimmed(start);
+            }
+            if let Some(pipeline) = &mut self.pipeline {
+                pipeline.expect_block();
             }
             writer.start(self.next);
             self.unlisted.push_back(Arc::clone(writer.memory()));

@@ -2,17 +2,21 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::merge::Merging;
 use super::permit::Permit;
 use super::roll::SPARE_NAME;
 use super::{Segment, gaps, seal};
 use crate::device::{Directory, SegmentFile};
-use crate::format::{Footer, Gaps, LogId, Sequence};
+use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, Sequence};
 
 const PREPARE: &str = "prepare segment";
 const TIDY: &str = "index segment";
+const MERGE: &str = "merge segments";
+const FORGET: &str = "remove merged segments";
 
 /// One piece of blocking work of a log.
 #[derive(Debug)]
@@ -20,10 +24,12 @@ pub struct Chore(Work);
 
 #[derive(Debug)]
 enum Work {
-    Prepare { directory: Arc<dyn Directory>, bytes: u64 },
+    Prepare { directory: Arc<dyn Directory>, bytes: RangeInclusive<u64> },
     Name { directory: Arc<dyn Directory>, base: Sequence, unsynced: Option<Arc<dyn SegmentFile>> },
     Seal { segment: Arc<Segment>, footer: Footer, unsynced: Option<Arc<dyn SegmentFile>> },
     Tidy(Tidying),
+    Merge(Merging),
+    Forget { directory: Arc<dyn Directory>, names: Vec<String>, permit: Arc<Permit> },
     Remove { directory: Arc<dyn Directory>, name: String, file: Arc<dyn SegmentFile> },
     Trim(Trimming),
 }
@@ -86,7 +92,8 @@ pub struct ChoreDone {
 
 #[derive(Debug)]
 pub(super) enum Outcome {
-    Prepared(Arc<dyn SegmentFile>),
+    /// A file, and its length in bytes.
+    Prepared(Arc<dyn SegmentFile>, u64),
     Named,
     Removed,
     /// This is left to be removed.
@@ -96,10 +103,17 @@ pub(super) enum Outcome {
     Tidied(Option<Arc<Segment>>),
     /// The segment is as it was, because the log ends.
     Abandoned(Arc<Segment>),
+    /// The segment holds what was in several; the files of these names are no part of the log any more.
+    Merged(Arc<Segment>, Vec<String>),
+    /// Segments up to this sequence are not to be merged, since that failed.
+    NotMerged(Sequence),
+    /// Segments were not merged, because the log ends.
+    MergeAbandoned,
 }
 
 impl Chore {
-    pub(super) fn prepare(directory: &Arc<dyn Directory>, bytes: u64) -> Self {
+    /// Makes a spare of so many bytes: fewer where space is short.
+    pub(super) fn prepare(directory: &Arc<dyn Directory>, bytes: RangeInclusive<u64>) -> Self {
         Self(Work::Prepare { directory: Arc::clone(directory), bytes })
     }
 
@@ -123,6 +137,16 @@ impl Chore {
         Self(Work::Tidy(tidying))
     }
 
+    /// Makes one segment of several.
+    pub(super) fn merge(merging: Merging) -> Self {
+        Self(Work::Merge(merging))
+    }
+
+    /// Removes the files of segments that were merged. One that stays is removed by the next opening.
+    pub(super) fn forget(directory: &Arc<dyn Directory>, names: Vec<String>, permit: &Arc<Permit>) -> Self {
+        Self(Work::Forget { directory: Arc::clone(directory), names, permit: Arc::clone(permit) })
+    }
+
     /// Removes segments once it is written down that they are gone.
     pub(super) fn trim(trimming: Trimming) -> Self {
         Self(Work::Trim(trimming))
@@ -135,7 +159,7 @@ impl Chore {
 
     /// Whether nothing waits for it: work for a thread that has time, beside the one that runs the rest.
     pub fn is_tidying(&self) -> bool {
-        matches!(self.0, Work::Tidy { .. })
+        matches!(self.0, Work::Tidy(_) | Work::Merge(_) | Work::Forget { .. })
     }
 
     /// Whether the next opening of the log does it just as well.
@@ -157,6 +181,10 @@ impl Chore {
             Work::Seal { segment, .. } => ("seal segment", Segment::file_name(segment.base())),
             Work::Tidy(Tidying { directory, segment, .. }) => {
                 (TIDY, within(directory, &Segment::file_name(segment.base())))
+            }
+            Work::Merge(merging) => (MERGE, within(merging.files.directory(), &merging.name())),
+            Work::Forget { directory, names, .. } => {
+                (FORGET, within(directory, names.first().map_or("", String::as_str)))
             }
             Work::Trim(Trimming { directory, names, .. }) => {
                 ("trim", within(directory, names.front().map_or("", String::as_str)))
@@ -184,7 +212,7 @@ impl Chore {
 
     fn work(self, goes_on: &mut dyn FnMut() -> bool) -> io::Result<Outcome> {
         match self.0 {
-            Work::Prepare { directory, bytes } => directory.create(SPARE_NAME, bytes).map(Outcome::Prepared),
+            Work::Prepare { directory, bytes } => prepare(&*directory, &bytes),
             Work::Name { directory, base, unsynced } => {
                 unsynced.map_or(Ok(()), |file| file.distrust_cache())?;
                 directory.rename(SPARE_NAME, &Segment::file_name(base)).map(|()| Outcome::Named)
@@ -194,10 +222,41 @@ impl Chore {
                 seal::seal(&segment, footer).map(|()| Outcome::Sealed(segment))
             }
             Work::Tidy(tidying) => seal::tidy(&tidying, goes_on),
+            Work::Merge(merging) => merging.run(goes_on),
+            Work::Forget { directory, names, permit } => {
+                let wanted = names.iter().take_while(|_| !permit.is_withdrawn() && goes_on());
+                wanted.for_each(|name| drop(gaps::remove(&*directory, name)));
+                Ok(Outcome::Removed)
+            }
             Work::Trim(trimming) => trimming.step().map(Outcome::Trimmed),
             Work::Remove { directory, name, file } => directory.remove_own(&name, &*file).map(|()| Outcome::Removed),
         }
     }
+}
+
+/// Makes a spare. Where space is short it takes a quarter of what there is, so that a log on a small volume has several
+/// segments, of which the oldest can be trimmed; nothing is allocated to find out how much that is.
+fn prepare(directory: &dyn Directory, bytes: &RangeInclusive<u64>) -> io::Result<Outcome> {
+    let (least, most) = (*bytes.start(), *bytes.end());
+    let available = directory.space()?.available();
+    if available < least {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    let whole = |length: u64| (length / PAGE_BYTES as u64 * PAGE_BYTES as u64).clamp(least, most);
+    let mut length = whole(available / 4);
+    let file = loop {
+        match directory.create(SPARE_NAME, length) {
+            // A quota leaves less than there is.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && length > least => length = whole(length / 2),
+            created => break created?,
+        }
+    };
+    match gaps::create(directory) {
+        // Then it is made when it is needed, if there is space by then.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+        created => created?,
+    }
+    Ok(Outcome::Prepared(file, length))
 }
 
 impl ChoreDone {
@@ -207,6 +266,6 @@ impl ChoreDone {
 
     /// Whether the chore was a tidying one.
     pub fn is_tidying(&self) -> bool {
-        self.operation == TIDY
+        [TIDY, MERGE, FORGET].contains(&self.operation)
     }
 }

@@ -77,7 +77,12 @@ impl SegmentFiles {
     /// As [`SegmentFiles::open`]; `UnexpectedEof` where it is shorter than it was.
     pub(crate) fn open_sealed(&self, segment: &Segment) -> io::Result<SealedFile> {
         let known = segment.footer().ok_or_else(|| invalid("the segment is not sealed"))?;
-        let (file, header) = self.open_any(segment.header(), true)?;
+        let (file, header) = match self.open_any(segment.header(), true) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.open_merged(segment.base(), known.end_sequence)?.ok_or(error)?
+            }
+            opened => opened?,
+        };
         let length = file.length()?;
         if let Some((footer, filter)) = read_footer(&file, &header, length)? {
             if footer.end_sequence < known.end_sequence {
@@ -106,6 +111,20 @@ impl SegmentFiles {
             true => Ok((file, header)),
             false => Err(invalid("the file of this name is another segment's")),
         }
+    }
+
+    /// Opens the merged segment that holds the sequences from `base` to `end`, if there is one.
+    fn open_merged(&self, base: Sequence, end: Sequence) -> io::Result<Option<(Arc<dyn SegmentFile>, SegmentHeader)>> {
+        let names = self.directory.list()?;
+        let bases = names.iter().filter_map(|name| Segment::base_of_name(name));
+        let Some(before) = bases.filter(|before| *before < base).max() else { return Ok(None) };
+        let file = self.directory.open(&Segment::file_name(before), true)?;
+        let mut page = vec![0; PAGE_BYTES];
+        let read = file.read_settled(&mut page, 0)?;
+        let Ok((header, _)) = SegmentHeader::decode(&page[..read]) else { return Ok(None) };
+        let footer = read_footer(&file, &header, file.length()?)?;
+        let holds = header.is_merged && footer.is_some_and(|(footer, _)| footer.end_sequence >= end);
+        Ok(holds.then_some((file, header)))
     }
 
     /// The mapping of a sealed segment, made where it is not kept.

@@ -15,6 +15,7 @@ mod chore;
 mod directory;
 mod files;
 mod gaps;
+mod merge;
 mod options;
 mod permit;
 mod pipeline;

@@ -72,10 +72,14 @@ impl LogOptions {
         blocks * BlockMemory::BLOCK_BYTES
     }
 
-    /// Length of a new segment file: header, at least one block, footer.
+    /// Length of a new segment file.
     pub(super) fn segment_length(&self) -> u64 {
-        let least = (self.block_bytes + 2 * PAGE_BYTES) as u64;
-        self.segment_bytes.max(least).next_multiple_of(PAGE_BYTES as u64)
+        self.segment_bytes.max(self.segment_length_min()).next_multiple_of(PAGE_BYTES as u64)
+    }
+
+    /// The least that it can be: header, one block, footer.
+    pub(super) fn segment_length_min(&self) -> u64 {
+        (self.block_bytes.next_multiple_of(PAGE_BYTES) + 2 * PAGE_BYTES) as u64
     }
 
     /// Settings with the defaults.

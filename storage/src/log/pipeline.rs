@@ -13,7 +13,7 @@ use super::files::SegmentFiles;
 use super::roll::{ActiveSegment, Roller};
 use super::{BlockPlace, Chore, ChoreDone, Durability, LogOptions, LogView, Segment};
 use crate::device::{BlockMemory, Completion, Device, Doorbell, Write};
-use crate::format::{Gaps, Sequence};
+use crate::format::{Gaps, PAGE_BYTES, Sequence};
 
 /// What becomes true when a write has completed.
 #[derive(Debug)]
@@ -52,7 +52,10 @@ pub(super) struct Pipeline {
     /// Writes that met a full disk, and when to try them again.
     refused: Vec<Write>,
     retry_at: u64,
-    active: ActiveSegment,
+    /// None until there is something to write.
+    active: Option<ActiveSegment>,
+    /// Whether there has been anything to write.
+    is_wanted: bool,
     roller: Roller,
     durability: Durability,
     /// When a block last had to wait for its turn.
@@ -60,13 +63,7 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(
-        device: Box<dyn Device>,
-        files: Arc<SegmentFiles>,
-        active: ActiveSegment,
-        gaps: Gaps,
-        options: &LogOptions,
-    ) -> Self {
+    pub(super) fn new(device: Box<dyn Device>, files: Arc<SegmentFiles>, gaps: Gaps, options: &LogOptions) -> Self {
         Self {
             device,
             waiting: VecDeque::new(),
@@ -75,7 +72,8 @@ impl Pipeline {
             completions: Vec::new(),
             refused: Vec::new(),
             retry_at: 0,
-            active,
+            active: None,
+            is_wanted: false,
             roller: Roller::new(files, gaps, options),
             durability: options.durability,
             waited_at: None,
@@ -102,6 +100,11 @@ impl Pipeline {
     /// Whether a block would be submitted at once.
     pub(super) fn has_place(&self) -> bool {
         self.waiting.is_empty() && self.refused.is_empty() && self.flight.len() < self.device.depth()
+    }
+
+    /// Something will be written before long: the first segment is prepared meanwhile.
+    pub(super) fn expect_block(&mut self) {
+        self.is_wanted = true;
     }
 
     pub(super) fn enqueue(&mut self, block: OpenBlock) {
@@ -149,7 +152,7 @@ impl Pipeline {
             }
             Err(error) => {
                 let at = (write.token - self.first_token) as usize;
-                let base = self.flight.get(at).map_or(self.active.segment.base(), |entry| entry.landing.segment_base());
+                let base = self.flight.get(at).map_or(view.durable(), |entry| entry.landing.segment_base());
                 let place = format!("{}, offset {}", Segment::file_name(base), write.offset);
                 view.set_poison("write", place, &error);
             }
@@ -180,13 +183,15 @@ impl Pipeline {
     pub(super) fn submit(&mut self, view: &LogView, now: u64) -> bool {
         let retried = self.retry_refused(view, now);
         let mut submitted = false;
-        self.roller.look_ahead(&self.active, now);
+        if self.is_wanted {
+            self.roller.look_ahead(self.active.as_ref(), now);
+        }
         while self.flight.len() < self.device.depth() && self.refused.is_empty() {
             // Readers find below `appended` whatever is durable: what they cannot see yet is not written.
             let is_readable = |block: &&OpenBlock| block.end_sequence() <= view.appended();
             let Some(block) = self.waiting.front().filter(is_readable) else { break };
             let bytes = block.block_bytes();
-            if self.active.room() < bytes as u64 {
+            if self.active.as_ref().is_none_or(|active| active.room() < bytes as u64) {
                 // The header of the new segment takes a place of its own.
                 if !self.roll(view, now) {
                     break;
@@ -219,10 +224,12 @@ impl Pipeline {
             return false;
         };
         view.set_full(self.roller.is_full());
-        let Some((active, header)) = self.roller.roll(&mut self.active, first, now) else { return false };
+        let Some((active, header)) = self.roller.roll(self.active.as_ref(), first, now) else { return false };
         view.add_segment(Arc::clone(&active.segment));
-        self.active = active;
-        self.send(header.memory().clone(), crate::format::PAGE_BYTES, 0, Landing::Header(first));
+        let file = Arc::clone(&active.file);
+        self.active = Some(active);
+        let memory = Arc::clone(header.memory());
+        self.send(Landing::Header(first), |token| Write { token, file, memory, length: PAGE_BYTES, offset: 0 });
         true
     }
 
@@ -235,10 +242,13 @@ impl Pipeline {
     }
 
     fn submit_block(&mut self, view: &LogView, mut block: OpenBlock) {
-        let segment = Arc::clone(&self.active.segment);
-        let header = block.finish(segment.epoch(), self.active.previous_crc(), self.known_durable(view));
+        let durable = self.known_durable(view);
+        let Some(active) = &mut self.active else { return };
+        let segment = Arc::clone(&active.segment);
+        let header = block.finish(segment.epoch(), active.previous_crc(), durable);
         let block_bytes = header.block_bytes as usize;
-        let offset = self.active.take(&header);
+        let offset = active.take(&header);
+        let file = Arc::clone(&active.file);
         let landing = Landing::Block {
             segment,
             place: BlockPlace::of(&header, offset),
@@ -246,13 +256,15 @@ impl Pipeline {
             end: header.end_sequence(),
             opened_at: block.opened_at,
         };
-        self.send(Arc::clone(block.writer.memory()), block_bytes, offset, landing);
+        let memory = Arc::clone(block.writer.memory());
+        self.send(landing, |token| Write { token, file, memory, length: block_bytes, offset });
     }
 
-    fn send(&mut self, memory: Arc<BlockMemory>, length: usize, offset: u64, landing: Landing) {
+    /// Submits a write whose token is its place in flight.
+    fn send(&mut self, landing: Landing, write: impl FnOnce(u64) -> Write) {
         let token = self.first_token + self.flight.len() as u64;
         self.flight.push_back(InFlight { landing, completed: false });
-        self.device.submit(Write { token, file: Arc::clone(&self.active.file), memory, length, offset });
+        self.device.submit(write(token));
     }
 
     pub(super) fn next_chore(&mut self) -> Option<Chore> {
@@ -265,9 +277,14 @@ impl Pipeline {
     }
 
     /// What is to be done when there is time, if there is: tidying reads from the device that blocks are waiting for.
-    pub(super) fn next_tidying(&mut self, now: u64) -> Option<Chore> {
+    pub(super) fn next_tidying(&mut self, view: &LogView, now: u64) -> Option<Chore> {
         let is_calm = self.waited_at.is_none_or(|waited| now.saturating_sub(waited) >= LogOptions::CALM_NS);
-        if is_calm { self.roller.next_tidying() } else { None }
+        if is_calm { self.roller.next_tidying(view, now) } else { None }
+    }
+
+    #[cfg(test)]
+    pub(super) fn want_merging(&mut self) {
+        self.roller.want_merging();
     }
 
     /// Has the tidying chore that runs end early, if one does.
@@ -293,7 +310,7 @@ impl Pipeline {
     /// then everything is left as it is for recovery.
     pub(super) fn close(&mut self, view: &LogView, clock: impl FnMut() -> u64) {
         if view.poison().is_none() {
-            self.roller.close(view, &self.active, clock);
+            self.roller.close(view, self.active.as_ref(), clock);
         }
     }
 }

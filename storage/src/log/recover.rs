@@ -1,19 +1,19 @@
 //! Recovery: makes a shard's directory whole again after any stop, and opens it for appending.
 //!
-//! Every segment that was found is sealed where its intact blocks end, and appending goes on in a new one, so no byte
-//! that was written is ever written again. Each step leaves a directory that recovery can start over from.
+//! Every segment that was found is sealed where its intact blocks end, and appending goes on in a new one, which is begun with
+//! the first block, so no byte that was written is ever written again. Each step leaves a directory that recovery can start over from.
 
 use std::sync::Arc;
 
 use super::files::SegmentFiles;
 use super::pipeline::Pipeline;
 use super::pool::BlockPool;
-use super::roll::{ActiveSegment, Epochs, SPARE_NAME};
+use super::roll::Epochs;
 use super::scan::{FoundSegment, OpenError, Scan, scan};
 use super::seal::write_ending;
-use super::{Log, LogOptions, LogView, Run, Segment, gaps};
+use super::{Log, LogOptions, LogView, Run, Segment};
 use crate::device::{Device, Directory};
-use crate::format::{Gaps, SegmentHeader, Sequence};
+use crate::format::{Gaps, Sequence};
 
 /// A torn tail that recovery cut off: bytes that were never acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,6 @@ pub struct Recovered {
     options: LogOptions,
     files: Arc<SegmentFiles>,
     view: Arc<LogView>,
-    active: ActiveSegment,
     gaps: Gaps,
     cuts: Vec<Cut>,
     last_timestamp: u64,
@@ -59,7 +58,7 @@ impl Recovered {
     /// The log, writing through `device`.
     pub fn start(self, device: Box<dyn Device>) -> Log {
         let mut pool = BlockPool::new(self.options.blocks);
-        let mut pipeline = Pipeline::new(device, self.files, self.active, self.gaps, &self.options);
+        let mut pipeline = Pipeline::new(device, self.files, self.gaps, &self.options);
         pipeline.register(&pool.allocate_all());
         let is_bare = |segment: &Arc<Segment>| segment.footer().is_some_and(|footer| footer.index.is_none());
         self.view.segments().into_iter().filter(is_bare).for_each(|segment| pipeline.tidy(segment));
@@ -67,26 +66,20 @@ impl Recovered {
     }
 }
 
-/// Recovers what is in `directory` and begins a new segment. `now` is nanoseconds since the Unix epoch.
+/// Recovers what is in `directory`. Where nothing is to be mended it changes nothing: the first segment is begun when there
+/// is something to write.
 ///
 /// # Errors
 /// [`OpenError`]; the directory is then as it was, or further on the way to recovery.
-pub fn recover(directory: Arc<dyn Directory>, options: LogOptions, now: u64) -> Result<Recovered, OpenError> {
+pub fn recover(directory: Arc<dyn Directory>, options: LogOptions) -> Result<Recovered, OpenError> {
     let found = scan(&directory, options.log_id, options.shard, false)?;
     let (end, last_timestamp) = (found.end(), found.last_timestamp());
     let gaps = found.gaps.clone();
     let files = Arc::clone(&found.files);
     let (segments, cuts) = seal_all(&directory, found)?;
-    let active = begin(&files, &options, end, now)?;
-    match gaps::create(&*directory) {
-        // Then it is made when it is needed, if there is space by then.
-        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
-        created => created.map_err(OpenError::io("create", format!("{}/{}", directory.path(), gaps::GAPS_NAME)))?,
-    }
-    let view =
-        LogView::new(options.log_id, options.shard, gaps.trimmed()..end, segments, Some(Run::of(&active.segment)));
-    view.add_segment(Arc::clone(&active.segment));
-    Ok(Recovered { options, files, view, active, gaps, cuts, last_timestamp })
+    let run = Run { epoch: Epochs::new(options.seed).draw(), base: end };
+    let view = LogView::new(options.log_id, options.shard, gaps.trimmed()..end, segments, Some(run));
+    Ok(Recovered { options, files, view, gaps, cuts, last_timestamp })
 }
 
 /// Removes leftovers, gives a used spare its name, seals what is unsealed, removes segments without events.
@@ -125,32 +118,4 @@ fn seal_all(directory: &Arc<dyn Directory>, found: Scan) -> Result<(Vec<Arc<Segm
         segments.push(segment);
     }
     Ok((segments, cuts))
-}
-
-/// Begins the segment at `base`. Until its header is durable it has the spare's name, so that a crash leaves a spare.
-fn begin(
-    files: &Arc<SegmentFiles>,
-    options: &LogOptions,
-    base: Sequence,
-    now: u64,
-) -> Result<ActiveSegment, OpenError> {
-    let (name, directory) = (Segment::file_name(base), files.directory());
-    let path = format!("{}/{name}", directory.path());
-    let length = options.segment_length();
-    let epoch = Epochs::new(options.seed).draw();
-    let header = SegmentHeader {
-        log_id: options.log_id,
-        shard: options.shard,
-        epoch,
-        base_sequence: base,
-        created: now,
-        run: epoch,
-    };
-    let page = header.encode();
-    let crc = SegmentHeader::decode(&page).map_or(0, |(_, crc)| crc);
-    let file = directory.create(SPARE_NAME, length).map_err(OpenError::io("create", path.clone()))?;
-    file.write_at(&page, 0).map_err(OpenError::io("write", path.clone()))?;
-    directory.rename(SPARE_NAME, &name).map_err(OpenError::io("rename", path))?;
-    let segment = Segment::begin(header, files, Arc::clone(&file));
-    Ok(ActiveSegment::new(segment, file, crc, length))
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::rewrite::SegmentWriter;
+use super::rewrite::{NewSegment, SegmentWriter};
 use super::roll::Epochs;
 use super::{LogOptions, OpenError, Segment, gaps};
 use crate::device::Directory;
@@ -13,7 +13,7 @@ use crate::format::{
 use rkyv::util::AlignedVec;
 
 /// Name of a segment until it is complete.
-const RESTORE_NAME: &str = "restore.tmp";
+pub(super) const RESTORE_NAME: &str = "restore.tmp";
 
 /// Why an event cannot be restored.
 #[derive(Debug, thiserror::Error)]
@@ -143,9 +143,11 @@ impl ShardRestore {
             base_sequence: self.next,
             created: self.now,
             run: *self.run.get_or_insert(epoch),
+            is_merged: false,
         };
         // All of it is durable by the time that it can be read.
-        SegmentWriter::create(&*self.directory, RESTORE_NAME, header, Sequence::ZERO, PAGE_BYTES as u64)
+        let (later_runs, durable, length) = (Vec::new(), Sequence::ZERO, PAGE_BYTES as u64);
+        SegmentWriter::create(&*self.directory, RESTORE_NAME, NewSegment { header, later_runs, durable, length })
             .map_err(OpenError::io("create", path_of(&*self.directory, RESTORE_NAME)))
     }
 

@@ -7,12 +7,24 @@ use super::append::OpenBlock;
 use super::seal::write_ending;
 use crate::device::{BlockWriter, Directory, SegmentFile};
 use crate::format::{
-    BLOCK_BYTES_MAX, BlockView, Footer, IndexBuilder, PAYLOAD_BYTES_MAX, RECORD_ALIGN, SegmentHeader, Sequence,
-    SessionFilter, archived_bytes,
+    BLOCK_BYTES_MAX, BlockView, Footer, IndexBuilder, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RunStart, SegmentHeader,
+    Sequence, SessionFilter, archived_bytes,
 };
 
 /// The largest archive that a block holds.
 const RECORD_BYTES_MAX: usize = archived_bytes(PAYLOAD_BYTES_MAX);
+
+/// What a segment is written with.
+#[derive(Debug)]
+pub(super) struct NewSegment {
+    pub(super) header: SegmentHeader,
+    /// Where runs begin in it after the first.
+    pub(super) later_runs: Vec<RunStart>,
+    /// All events below are known to be durable.
+    pub(super) durable: Sequence,
+    /// Bytes to set aside for it.
+    pub(super) length: u64,
+}
 
 /// A segment that is being written. Nobody else knows of it.
 #[derive(Debug)]
@@ -28,18 +40,13 @@ pub(super) struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// Creates the file `name` of `length` bytes, with `header`. All events below `durable` are known to be durable.
+    /// Creates the file `name` for it.
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn create(
-        directory: &dyn Directory,
-        name: &str,
-        header: SegmentHeader,
-        durable: Sequence,
-        length: u64,
-    ) -> io::Result<Self> {
-        let page = header.encode();
+    pub(super) fn create(directory: &dyn Directory, name: &str, new: NewSegment) -> io::Result<Self> {
+        let NewSegment { header, later_runs, durable, length } = new;
+        let page = header.encode_with_runs(&later_runs);
         let crc = SegmentHeader::decode(&page).map_or(0, |(_, crc)| crc);
         let file = directory.create(name, length)?;
         file.write_at(&page, 0)?;

@@ -7,10 +7,12 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::chore::{Chore, ChoreDone, Outcome, Tidying, Trimming};
 use super::files::SegmentFiles;
+use super::merge::{self, Limits, Merging, Part};
 use super::permit::Permit;
 use super::{Durability, LogOptions, LogView, Segment, trim};
 use crate::device::{BlockWriter, Directory, SegmentFile};
@@ -36,6 +38,11 @@ impl ActiveSegment {
         Self { segment, file, length, totals }
     }
 
+    /// Whether half of it is full.
+    fn is_half_full(&self) -> bool {
+        self.room() < self.length / 2
+    }
+
     /// Bytes left for blocks; the footer's page is kept free.
     pub(super) fn room(&self) -> u64 {
         self.length.saturating_sub(self.totals.data_end + PAGE_BYTES as u64)
@@ -58,7 +65,8 @@ impl ActiveSegment {
 enum Spare {
     Absent,
     Requested,
-    Ready(Arc<dyn SegmentFile>),
+    /// A file, and its length in bytes.
+    Ready(Arc<dyn SegmentFile>, u64),
     /// Rolled into; still under the spare's name.
     Unnamed(Arc<dyn SegmentFile>),
 }
@@ -70,7 +78,10 @@ pub(super) struct Roller {
     files: Arc<SegmentFiles>,
     log_id: LogId,
     shard: u16,
-    segment_bytes: u64,
+    /// Epoch of the first segment.
+    run: Epoch,
+    /// Lengths that a new segment may have.
+    segment_bytes: RangeInclusive<u64>,
     durability: Durability,
     epochs: Epochs,
     spare: Spare,
@@ -84,6 +95,8 @@ pub(super) struct Roller {
     trims: VecDeque<Chore>,
     tidyings: VecDeque<Chore>,
     tidying_runs: bool,
+    /// Segments from here on may be merged; `None`: there is nothing to merge.
+    merge_from: Option<Sequence>,
     permit: Arc<Permit>,
     repack_saves_bytes: u64,
     gaps: Gaps,
@@ -96,10 +109,10 @@ impl Roller {
             files,
             log_id: options.log_id,
             shard: options.shard,
-            segment_bytes: options.segment_length(),
+            run: Epochs::new(options.seed).draw(),
+            segment_bytes: options.segment_length_min()..=options.segment_length(),
             durability: options.durability,
-            // The first epoch of the stream went to the segment that recovery created.
-            epochs: Epochs::new(options.seed).skip_one(),
+            epochs: Epochs::new(options.seed),
             spare: Spare::Absent,
             full_until: None,
             retired: VecDeque::new(),
@@ -108,18 +121,19 @@ impl Roller {
             trims: VecDeque::new(),
             tidyings: VecDeque::new(),
             tidying_runs: false,
+            merge_from: None,
             permit: Arc::default(),
             repack_saves_bytes: options.repack_saves_bytes,
             gaps,
         }
     }
 
-    /// Asks for a spare once the active segment is half full.
-    pub(super) fn look_ahead(&mut self, active: &ActiveSegment, now: u64) {
-        let due = active.room() < self.segment_bytes / 2 && self.full_until.is_none_or(|until| now >= until);
+    /// Asks for a spare once the active segment is half full; for the first segment, once there is something to write.
+    pub(super) fn look_ahead(&mut self, active: Option<&ActiveSegment>, now: u64) {
+        let due = active.is_none_or(ActiveSegment::is_half_full) && self.full_until.is_none_or(|until| now >= until);
         if due && matches!(self.spare, Spare::Absent) {
             self.spare = Spare::Requested;
-            self.chores.push_back(Chore::prepare(&self.directory, self.segment_bytes));
+            self.chores.push_back(Chore::prepare(&self.directory, self.segment_bytes.clone()));
         }
     }
 
@@ -128,21 +142,23 @@ impl Roller {
         self.full_until.is_some()
     }
 
-    /// Makes the spare the active segment, starting at `base`; the old one retires. Returns it with its header page.
+    /// Makes the spare the active segment, starting at `base`; the old one, if any, retires. Returns it with its header page.
     pub(super) fn roll(
         &mut self,
-        active: &mut ActiveSegment,
+        active: Option<&ActiveSegment>,
         base: Sequence,
         now: u64,
     ) -> Option<(ActiveSegment, BlockWriter)> {
-        let Spare::Ready(file) = &self.spare else { return None };
+        let Spare::Ready(file, length) = &self.spare else { return None };
+        let length = *length;
         let header = SegmentHeader {
             log_id: self.log_id,
             shard: self.shard,
             epoch: self.epochs.draw(),
             base_sequence: base,
             created: now,
-            run: active.segment.header().run,
+            run: self.run,
+            is_merged: false,
         };
         let page = header.encode();
         let crc = SegmentHeader::decode(&page).map_or(0, |(_, crc)| crc);
@@ -151,8 +167,8 @@ impl Roller {
         let file = Arc::clone(file);
         let segment = Segment::begin(header, &self.files, Arc::clone(&file));
         self.spare = Spare::Unnamed(Arc::clone(&file));
-        self.retired.push_back((Arc::clone(&active.segment), active.totals));
-        Some((ActiveSegment::new(segment, file, crc, self.segment_bytes), memory))
+        self.retired.extend(active.map(|active| (Arc::clone(&active.segment), active.totals)));
+        Some((ActiveSegment::new(segment, file, crc, length), memory))
     }
 
     pub(super) fn header_landed(&mut self, base: Sequence) {
@@ -190,13 +206,36 @@ impl Roller {
     }
 
     /// What is to be done when there is time.
-    pub(super) fn next_tidying(&mut self) -> Option<Chore> {
+    pub(super) fn next_tidying(&mut self, view: &LogView, now: u64) -> Option<Chore> {
         if self.tidying_runs {
             return None;
         }
-        let chore = self.tidyings.pop_front()?;
+        let chore = match self.tidyings.pop_front() {
+            Some(chore) => chore,
+            None => self.next_merge(view, now)?,
+        };
         self.tidying_runs = true;
         Some(chore)
+    }
+
+    #[cfg(test)]
+    pub(super) fn want_merging(&mut self) {
+        self.merge_from = Some(Sequence::ZERO);
+    }
+
+    /// What is to be merged, if anything is. Looked for once something was sealed: an opening that writes nothing changes
+    /// nothing.
+    fn next_merge(&mut self, view: &LogView, now: u64) -> Option<Chore> {
+        let from = self.merge_from?;
+        let mut segments: Vec<_> = view.segments().into_iter().skip_while(|segment| segment.base() < from).collect();
+        let parts: Vec<_> = segments.iter().map_while(Part::of).collect();
+        let Some(range) = merge::choose(&parts, &Limits::new(*self.segment_bytes.end(), now)) else {
+            self.merge_from = None;
+            return None;
+        };
+        let segments = segments.drain(range).collect();
+        let (files, permit) = (Arc::clone(&self.files), Arc::clone(&self.permit));
+        Some(Chore::merge(Merging { files, segments, epoch: self.epochs.draw(), permit }))
     }
 
     /// Has the tidying chore that runs end early, if one does.
@@ -234,17 +273,25 @@ impl Roller {
             false => self.chore_runs = false,
         }
         match done.result {
-            Ok(Outcome::Prepared(file)) => {
-                self.spare = Spare::Ready(file);
+            Ok(Outcome::Prepared(file, length)) => {
+                self.spare = Spare::Ready(file, length);
                 if self.full_until.take().is_some() {
                     view.set_full(false);
                 }
             }
             Ok(Outcome::Named) => self.spare = Spare::Absent,
             // Sealed by the chore's thread, it may have been trimmed by now.
-            Ok(Outcome::Sealed(segment) | Outcome::Abandoned(segment)) if segment.base() >= view.trimmed() => {
+            Ok(Outcome::Sealed(segment)) if segment.base() >= view.trimmed() => {
+                self.merge_from = Some(Sequence::ZERO);
                 self.tidy(segment);
             }
+            Ok(Outcome::Abandoned(segment)) if segment.base() >= view.trimmed() => self.tidy(segment),
+            // Where its first part was trimmed meanwhile, the others are there still, and it is not.
+            Ok(Outcome::Merged(merged, names)) if merged.base() >= view.trimmed() => {
+                view.merge_segments(merged);
+                self.tidyings.push_front(Chore::forget(&self.directory, names, &self.permit));
+            }
+            Ok(Outcome::NotMerged(end)) => self.merge_from = Some(end),
             Ok(Outcome::Tidied(Some(segment))) => view.replace_segment(segment),
             Ok(Outcome::Trimmed(Some(rest))) => self.trims.push_front(Chore::trim(rest)),
             Ok(_) => {}
@@ -256,23 +303,18 @@ impl Roller {
         }
     }
 
-    /// Runs what is left to run, seals the active segment, or removes it if it is empty, and removes the spare. Tidies and
-    /// removes trimmed segments for [`LogOptions::CLOSE_TIDYING_NS`]; what is left of that is for the next opening.
-    pub(super) fn close(&mut self, view: &LogView, active: &ActiveSegment, mut clock: impl FnMut() -> u64) {
+    /// Runs what is left to run, seals the active segment, if there is one, and removes the spare. Tidies and removes trimmed segments for [`LogOptions::CLOSE_TIDYING_NS`]; what is left of that is for the next opening.
+    pub(super) fn close(&mut self, view: &LogView, active: Option<&ActiveSegment>, mut clock: impl FnMut() -> u64) {
         let until = clock().saturating_add(LogOptions::CLOSE_TIDYING_NS);
         let mut has_time = || clock() < until;
         self.run_chores(view, &mut has_time);
         if view.poison().is_some() {
             return;
         }
-        let last = if active.totals.blocks == 0 {
-            view.remove_segment(active.segment.base());
-            Chore::remove(&self.directory, Segment::file_name(active.segment.base()), &active.file)
-        } else {
-            Chore::seal(Arc::clone(&active.segment), active.totals, self.unsynced(&active.file))
-        };
-        self.chores.push_back(last);
-        if let Spare::Ready(file) = &self.spare {
+        self.chores.extend(
+            active.map(|active| Chore::seal(Arc::clone(&active.segment), active.totals, self.unsynced(&active.file))),
+        );
+        if let Spare::Ready(file, _) = &self.spare {
             self.chores.push_back(Chore::remove(&self.directory, SPARE_NAME.into(), file));
         }
         self.run_chores(view, &mut has_time);
@@ -282,7 +324,7 @@ impl Roller {
         }
         while view.poison().is_none()
             && has_time()
-            && let Some(chore) = self.next_tidying()
+            && let Some(chore) = self.next_tidying(view, until)
         {
             let done = chore.run_while(&mut has_time);
             self.chore_done(view, done, 0);
@@ -308,11 +350,6 @@ pub(super) struct Epochs(u64);
 impl Epochs {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
-    }
-
-    fn skip_one(mut self) -> Self {
-        self.draw();
-        self
     }
 
     pub(super) fn draw(&mut self) -> Epoch {

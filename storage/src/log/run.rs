@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Segment;
-use crate::format::{Epoch, Sequence};
+use crate::format::{Epoch, RunStart, Sequence};
 
 /// One opening for writing. The default is the beginning of the log, before any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,29 +36,48 @@ impl Run {
         Self { epoch: segment.header().run, base: segment.base() }
     }
 
-    /// The run of the last segment.
+    /// The run of the last event.
     pub(crate) fn last_of(segments: &[Arc<Segment>]) -> Option<Self> {
-        Some(Self::begun_by(segments, segments.len().checked_sub(1)?))
+        let last = segments.last()?.run_starts().next_back()?;
+        Some(Self::begun_by(segments, segments.len() - 1, last))
     }
 
     /// The run that wrote `sequence`; the default if that is gone, and so was durable.
     pub(crate) fn at(segments: &[Arc<Segment>], sequence: Sequence) -> Self {
         let after = segments.partition_point(|segment| segment.base() <= sequence);
-        after.checked_sub(1).map(|at| Self::begun_by(segments, at)).unwrap_or_default()
+        let found = after.checked_sub(1).and_then(|at| {
+            let start = segments[at].run_starts().rfind(|start| start.first <= sequence)?;
+            Some(Self::begun_by(segments, at, start))
+        });
+        found.unwrap_or_default()
     }
 
-    /// The run of `segments[at]`, from the first of its segments that is left.
-    fn begun_by(segments: &[Arc<Segment>], at: usize) -> Self {
-        let epoch = segments[at].header().run;
-        let first =
-            segments[..at].iter().rposition(|segment| segment.header().run != epoch).map_or(0, |before| before + 1);
-        Self { epoch, base: segments[first].base() }
+    /// The run that `segments[at]` says to begin or go on at `start`, from the first of its events that is left.
+    fn begun_by(segments: &[Arc<Segment>], at: usize, start: RunStart) -> Self {
+        let mut base = start.first;
+        // It may have begun in a segment before, if it goes on from the beginning of this one.
+        for at in (1..=at).rev() {
+            let before = segments[at - 1].run_starts().next_back();
+            match before.filter(|before| before.run == start.run && segments[at].base() == base) {
+                Some(before) => base = before.first,
+                None => break,
+            }
+        }
+        Self { epoch: start.run, base }
     }
 
-    /// Sequence after the last that this run made durable, if any segment of it is left.
+    /// Sequence after the last that this run made durable, if any event of it is left.
     pub(crate) fn end_in(&self, segments: &[Arc<Segment>]) -> Option<Sequence> {
-        let last = segments.iter().rposition(|segment| segment.header().run == self.epoch)?;
         // The next run begins where recovery found this one to end.
-        Some(segments.get(last + 1).map_or_else(|| segments[last].end_sequence(), |next| next.base()))
+        let mut next = None;
+        for segment in segments.iter().rev() {
+            for start in segment.run_starts().rev() {
+                if start.run == self.epoch {
+                    return Some(next.unwrap_or_else(|| segment.end_sequence()));
+                }
+                next = Some(start.first);
+            }
+        }
+        None
     }
 }

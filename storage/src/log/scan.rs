@@ -10,14 +10,19 @@ use std::sync::Arc;
 
 use super::files::SegmentFiles;
 use super::places::Places;
+use super::repair::REPAIR_NAME;
+use super::restore::RESTORE_NAME;
 use super::roll::SPARE_NAME;
 use super::seal::REPACK_NAME;
 use super::{BlockPlace, Segment, gaps};
 use crate::device::{Directory, SegmentFile};
 use crate::format::{
-    BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, Gaps, LogId, PAGE_BYTES, PageError,
+    BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, Gaps, LogId, PAGE_BYTES, PageError, RunStart,
     SegmentHeader, Sequence, SessionFilter, is_index_header,
 };
+
+/// Names that files have until they are segments.
+const UNFINISHED: [&str; 4] = [SPARE_NAME, REPACK_NAME, REPAIR_NAME, RESTORE_NAME];
 
 const PAGE: u64 = PAGE_BYTES as u64;
 
@@ -158,6 +163,8 @@ pub(super) struct UnsealedBlocks {
     /// What the footer would say.
     pub(super) totals: Footer,
     pub(super) places: Places,
+    /// Where runs begin in it after the first.
+    pub(super) later_runs: Vec<RunStart>,
 }
 
 /// What was found in a shard's directory.
@@ -178,6 +185,16 @@ impl Scan {
     pub fn end(&self) -> Sequence {
         let end = self.segments.last().map_or(self.gaps.trimmed(), |last| last.totals.end_sequence);
         self.gaps.behind(end)
+    }
+
+    /// Whether the last segment so far is a merged one that holds what is in the file.
+    fn is_merged_away(&self, file: &LookedFile) -> bool {
+        let end = file.footer.map(|footer| footer.end_sequence);
+        let holds = |last: &FoundSegment| {
+            let is_whole = last.segment.header().is_merged && last.torn.is_none();
+            is_whole && end.is_some_and(|end| end <= last.totals.end_sequence)
+        };
+        self.segments.last().is_some_and(holds)
     }
 
     /// The largest timestamp, 0 for an empty log.
@@ -212,6 +229,10 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
         }
         if scan.gaps.is_lost(end, base) {
             end = base;
+        }
+        if base < end && scan.is_merged_away(&file) {
+            scan.leftovers.push(file.name());
+            continue;
         }
         if base < end {
             return Err(OpenError::Overlap { path: scanner.path(&file.name()), base, end });
@@ -298,6 +319,7 @@ struct LookedFile {
     file: Option<Arc<dyn SegmentFile>>,
     header: SegmentHeader,
     header_crc: u32,
+    later_runs: Vec<RunStart>,
     /// Of a sealed segment.
     footer: Option<Footer>,
 }
@@ -380,12 +402,13 @@ impl Scanner<'_> {
     /// Reads the footer. A footer repeats what the blocks say, so it may come out of the page cache: blocks are checked when
     /// they are read.
     fn look_at_end(&self, is_spare: bool, opened: Opened, header: (SegmentHeader, u32)) -> io::Result<LookedFile> {
-        let (Opened { file, length, is_settled, .. }, (header, header_crc)) = (opened, header);
+        let (Opened { file, page, length, is_settled }, (header, header_crc)) = (opened, header);
+        let later_runs = SegmentHeader::later_runs(&page);
         let footer = read_footer(&file, &header, length)?.map(|(footer, filter)| {
             self.files.keep_filter(&footer, filter);
             footer
         });
-        Ok(LookedFile { is_spare, file: (!is_settled).then_some(file), header, header_crc, footer })
+        Ok(LookedFile { is_spare, file: (!is_settled).then_some(file), header, header_crc, later_runs, footer })
     }
 
     /// A spare counts as a segment if its header says so: the crash came between its header and its name.
@@ -424,7 +447,7 @@ impl Scanner<'_> {
     /// Files that are to become segments.
     fn beside_segments(&self) -> Result<Vec<String>, OpenError> {
         let mut names = self.list()?;
-        names.retain(|name| [SPARE_NAME, REPACK_NAME].contains(&name.as_str()));
+        names.retain(|name| UNFINISHED.contains(&name.as_str()));
         Ok(names)
     }
 
@@ -443,7 +466,7 @@ impl Scanner<'_> {
     fn measure(&self, looked: LookedFile, next_base: Option<Sequence>) -> Result<FoundSegment, OpenError> {
         let (header, is_spare) = (looked.header, looked.is_spare);
         if let Some(totals) = looked.footer {
-            let segment = Segment::sealed(header, self.files, totals);
+            let segment = Segment::sealed(header, self.files, totals, &looked.later_runs);
             return Ok(FoundSegment { segment, is_spare, totals, torn: None });
         }
         let path = self.path(&looked.name());
@@ -472,7 +495,8 @@ impl Scanner<'_> {
         }
         let torn = stop.filter(|stop| !stop.is_blank).map(|stop| stop.damage);
         let file = (next_base.is_none() || is_spare).then_some(file);
-        let segment = Segment::unsealed(header, self.files, UnsealedBlocks { file, totals, places });
+        let blocks = UnsealedBlocks { file, totals, places, later_runs: looked.later_runs };
+        let segment = Segment::unsealed(header, self.files, blocks);
         Ok(FoundSegment { segment, is_spare, totals, torn })
     }
 

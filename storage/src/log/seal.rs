@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::chore::{Outcome, Tidying};
-use super::rewrite::SegmentWriter;
+use super::rewrite::{NewSegment, SegmentWriter};
 use super::{Segment, blocks};
 use crate::device::{Directory, SegmentFile};
 use crate::format::{Epoch, Footer, IndexBuilder, PAGE_BYTES, SegmentIndex, SessionFilter, block_bytes};
@@ -108,7 +108,7 @@ pub(super) fn write_ending(
 }
 
 /// Bytes that the segment's blocks would take if they were full.
-fn dense_bytes(totals: &Footer) -> u64 {
+pub(super) fn dense_bytes(totals: &Footer) -> u64 {
     let records = totals.end_sequence.since(totals.base_sequence);
     block_bytes(records as usize, totals.records_bytes as usize) as u64
 }
@@ -145,7 +145,12 @@ fn copy_densely(
 ) -> io::Result<Arc<Segment>> {
     let totals = segment.footer().ok_or(io::ErrorKind::InvalidInput)?;
     let length = PAGE_BYTES as u64 + dense_bytes(totals);
-    let mut writer = SegmentWriter::create(directory, REPACK_NAME, *segment.header(), totals.end_sequence, length)?;
+    if directory.space()?.available() < length {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    let (header, later_runs) = (*segment.header(), segment.later_runs().to_vec());
+    let new = NewSegment { header, later_runs, durable: totals.end_sequence, length };
+    let mut writer = SegmentWriter::create(directory, REPACK_NAME, new)?;
     blocks::for_each(file, totals, |_, block| check().and_then(|()| writer.append(block)))?;
     let (footer, filter) = writer.finish()?;
     match footer.end_sequence == totals.end_sequence {

@@ -11,7 +11,8 @@ use super::sealed::SealedMap;
 use super::view::lock;
 use crate::device::SegmentFile;
 use crate::format::{
-    ArchivedSegmentIndex, BlockHeader, Epoch, Footer, PAGE_BYTES, SegmentHeader, Sequence, SessionFilter, SessionId,
+    ArchivedSegmentIndex, BlockHeader, Epoch, Footer, PAGE_BYTES, RunStart, SegmentHeader, Sequence, SessionFilter,
+    SessionId,
 };
 
 /// Where a block starts.
@@ -49,6 +50,8 @@ impl BlockPlace {
 #[derive(Debug)]
 pub struct Segment {
     header: SegmentHeader,
+    /// Where runs begin in it after the first.
+    later_runs: Box<[RunStart]>,
     files: Arc<SegmentFiles>,
     /// End of the contiguous completed blocks, in bytes.
     data_end: AtomicU64,
@@ -76,18 +79,26 @@ impl Segment {
 
     /// A segment that was found to have these blocks, and no footer.
     pub(super) fn unsealed(header: SegmentHeader, files: &Arc<SegmentFiles>, blocks: UnsealedBlocks) -> Arc<Self> {
-        let UnsealedBlocks { file, totals, places } = blocks;
-        Arc::new(Self::with(header, files, &totals, Some(OpenEnd { file, places })))
+        let UnsealedBlocks { file, totals, places, later_runs } = blocks;
+        let open = Some(OpenEnd { file, places });
+        Arc::new(Self { later_runs: later_runs.into(), ..Self::with(header, files, &totals, open) })
     }
 
-    /// A sealed segment.
-    pub(crate) fn sealed(header: SegmentHeader, files: &Arc<SegmentFiles>, footer: Footer) -> Arc<Self> {
-        Arc::new(Self { footer: OnceLock::from(footer), ..Self::with(header, files, &footer, None) })
+    /// A sealed segment in which runs begin at `later_runs`.
+    pub(crate) fn sealed(
+        header: SegmentHeader,
+        files: &Arc<SegmentFiles>,
+        footer: Footer,
+        later_runs: &[RunStart],
+    ) -> Arc<Self> {
+        let (later_runs, footer_cell) = (later_runs.into(), OnceLock::from(footer));
+        Arc::new(Self { later_runs, footer: footer_cell, ..Self::with(header, files, &footer, None) })
     }
 
     fn with(header: SegmentHeader, files: &Arc<SegmentFiles>, totals: &Footer, open: Option<OpenEnd>) -> Self {
         Self {
             header,
+            later_runs: Box::default(),
             files: Arc::clone(files),
             data_end: AtomicU64::new(totals.data_end),
             end_sequence: AtomicU64::new(totals.end_sequence.get()),
@@ -99,7 +110,7 @@ impl Segment {
     /// The same segment with another ending.
     pub(crate) fn sealed_again(&self, footer: Footer, filter: SessionFilter) -> Arc<Self> {
         self.files.keep_filter(&footer, filter);
-        Self::sealed(self.header, &self.files, footer)
+        Self::sealed(self.header, &self.files, footer, &self.later_runs)
     }
 
     /// File name of the segment that starts at `base`.
@@ -117,6 +128,17 @@ impl Segment {
     /// The header.
     pub fn header(&self) -> &SegmentHeader {
         &self.header
+    }
+
+    /// Where runs begin in it after the first, whose [`SegmentHeader::run`] says.
+    pub(crate) fn later_runs(&self) -> &[RunStart] {
+        &self.later_runs
+    }
+
+    /// Where runs begin in it.
+    pub(crate) fn run_starts(&self) -> impl DoubleEndedIterator<Item = RunStart> + '_ {
+        let first = RunStart { first: self.base(), run: self.header.run };
+        std::iter::once(first).chain(self.later_runs.iter().copied())
     }
 
     /// Sequence of the first record.

@@ -87,9 +87,11 @@ impl Surveyor {
         let data_end = footer.map_or_else(|| segment.data_end(), |footer| footer.data_end);
         let epoch = footer.map_or_else(|| segment.epoch(), |footer| footer.epoch);
         let expected = footer.map_or_else(|| segment.end_sequence(), |footer| footer.end_sequence);
-        let mut found = self.blocks(file, epoch, segment.base(), data_end, progress)?;
+        // Of a segment that was merged meanwhile it is all that the merged one holds.
+        let base = footer.map_or_else(|| segment.base(), |footer| footer.base_sequence);
+        let mut found = self.blocks(file, epoch, base, data_end, progress)?;
         // What is missing at the end shows in no block.
-        let end = found.end().unwrap_or(segment.base());
+        let end = found.end().unwrap_or(base);
         if found.damage.is_empty() && end != expected {
             let source = BlockError::Sequence { expected, found: end };
             found.damage.push(DamagedPlace { offset: data_end, reason: source.to_string() });

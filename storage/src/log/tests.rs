@@ -8,6 +8,7 @@ mod depth;
 mod faults;
 mod follow;
 mod harness;
+mod merging;
 mod repair;
 mod runs;
 mod sealing;

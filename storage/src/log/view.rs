@@ -165,6 +165,9 @@ impl LogView {
         }
         let segments = lock(&self.segments);
         if let Some(end) = place.run.end_in(&segments) {
+            // The present run begins where recovery found the log to end, and may have no segment yet.
+            let is_last = segments.last().is_some_and(|last| last.end_sequence() == end);
+            let end = if is_last { end.max(self.run.base) } else { end };
             return Ok(place.next.min(end));
         }
         // A run that left no segment made nothing durable.
@@ -199,9 +202,11 @@ impl LogView {
         let after = segments.partition_point(|segment| segment.base() <= sequence);
         let ended = |segment: &Arc<Segment>| segment.end_sequence() <= sequence;
         let is_hole = after.checked_sub(1).and_then(|at| segments.get(at)).is_none_or(ended);
-        let end = segments.get(after).map_or_else(|| self.appended(), |next| next.base());
+        // What the present run has written and no segment describes yet is in the tail.
+        let last_end = || if self.run.base > sequence { self.run.base } else { self.appended() };
+        let end = segments.get(after).map_or_else(last_end, |next| next.base());
         // A log in memory has no segments, and a tail that never ends.
-        let is_in_memory = segments.is_empty() && !lock(&self.tail).is_empty();
+        let is_in_memory = segments.is_empty() && self.run == Run::default() && !lock(&self.tail).is_empty();
         (is_hole && !is_in_memory && (self.trimmed()..end).contains(&sequence)).then_some(end)
     }
 
@@ -232,6 +237,19 @@ impl LogView {
         if let Ok(at) = segments.binary_search_by_key(&segment.base(), |listed| listed.base()) {
             segments[at] = segment;
         }
+    }
+
+    /// Puts a segment in the place of those that it holds the events of.
+    pub(crate) fn merge_segments(&self, merged: Arc<Segment>) {
+        let (base, end) = (merged.base(), merged.end_sequence());
+        merged.files().forget_map(base);
+        let gone: Vec<_> = {
+            let mut segments = lock(&self.segments);
+            let from = segments.partition_point(|listed| listed.base() < base);
+            let to = segments.partition_point(|listed| listed.base() < end);
+            segments.splice(from..to, [merged]).collect()
+        };
+        gone.iter().filter(|gone| gone.base() > base).for_each(|gone| gone.files().forget(gone.base()));
     }
 
     pub(crate) fn remove_segment(&self, base: Sequence) {

@@ -188,9 +188,13 @@ impl FollowedShard {
         if segment.base() != end {
             return Ok(Look::Same);
         }
+        if segment.header().is_merged {
+            // It comes from several runs, and has come to rest.
+            return self.look_again();
+        }
         let mut segments = self.view.segments();
-        let before = segments.last().map(|last| last.header().run);
-        let look = if before.is_none_or(|run| run == segment.header().run) {
+        let before = segments.last().and_then(|last| last.run_starts().next_back()).map(|start| start.run);
+        let look = if before == Some(segment.header().run) {
             self.view.add_segment(Arc::clone(&segment));
             Look::Grown
         } else {
@@ -226,7 +230,14 @@ impl FollowedShard {
         if bases.iter().any(|base| *base > self.view.appended()) {
             return Ok(true);
         }
-        let Some(last) = self.view.segments().pop() else { return Ok(false) };
+        let segments = self.view.segments();
+        // Sealed segments whose names are gone, between others, were merged.
+        let listed = segments.iter().filter(|segment| bases.last().is_some_and(|last| segment.base() < *last));
+        let mut sealed = listed.filter(|segment| segment.footer().is_some());
+        if sealed.any(|segment| bases.binary_search(&segment.base()).is_err()) {
+            return Ok(true);
+        }
+        let Some(last) = segments.last() else { return Ok(false) };
         if let Some(tail) = self.tail.as_mut().filter(|tail| tail.is_spare()) {
             if bases.binary_search(&last.base()).is_err() {
                 return Ok(false);

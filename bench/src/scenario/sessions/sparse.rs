@@ -93,8 +93,15 @@ impl SparseLog {
         let events = BLOCKS * events_of_block();
         let base = Sequence::new(number * events);
         let epoch = Epoch::new(number + 1);
-        let header =
-            SegmentHeader { log_id: LOG, shard: 0, epoch, base_sequence: base, created: 1, run: Epoch::new(1) };
+        let header = SegmentHeader {
+            log_id: LOG,
+            shard: 0,
+            epoch,
+            base_sequence: base,
+            created: 1,
+            run: Epoch::new(1),
+            is_merged: false,
+        };
         let name = tapeline_storage::log::Segment::file_name(base);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(shard.join(name))?;
         file.write_all_at(&header.encode(), 0)?;

@@ -179,7 +179,7 @@ mod tests {
     fn a_chore() -> Chore {
         let disk = SimDisk::new(1, Faults::default());
         let options = LogOptions { segment_bytes: 1, ..LogOptions::new(LogId([1; 16]), 0, 1) };
-        let recovered = recover(disk.directory("shard-0000"), options, 1).expect("opens");
+        let recovered = recover(disk.directory("shard-0000"), options).expect("opens");
         let mut log = recovered.start(Box::new(disk.device(1)));
         let record = vec![0; 700_000];
         log.append(&record, &[(record.len() / 16) as u16], 1);

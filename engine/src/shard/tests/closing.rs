@@ -31,7 +31,7 @@ fn shard_ends_though_its_tidying_thread_does_not() {
     // What a crash left has no index yet.
     disk.crash();
     let disk = disk.reboot(Faults::default());
-    let recovered = recover(disk.directory(&directory_name(0)), options(0, 4), 1).expect("recovers");
+    let recovered = recover(disk.directory(&directory_name(0)), options(0, 4)).expect("recovers");
     let log = recovered.start(Box::new(disk.device(4)));
     let doorbell = Doorbell::new().expect("doorbell");
     let (view, report) = (Arc::clone(log.view()), ShardReport::default());

@@ -204,7 +204,7 @@ fn crash(seed: u64) -> usize {
     let disk = disk.reboot(Faults::default());
     let recovered = |shard| {
         let directory = disk.directory(&directory_name(shard));
-        Arc::clone(recover(directory, options(shard, seed + 1), 1).expect("recovers").view())
+        Arc::clone(recover(directory, options(shard, seed + 1)).expect("recovers").view())
     };
     let views: Vec<_> = (0..SHARDS).map(recovered).collect();
     eras.begin(Era { active: 1, starts: views.iter().map(|view| view.appended()).collect() });

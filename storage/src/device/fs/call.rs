@@ -13,6 +13,8 @@ use std::{mem, ptr};
 
 use libc::{c_int, c_uint};
 
+use crate::device::Space;
+
 /// Mode of the files of a log.
 pub(super) const FILE_MODE: libc::mode_t = 0o600;
 
@@ -111,6 +113,20 @@ pub(super) fn allocate(file: &File, length: u64) -> io::Result<()> {
     let length = libc::off_t::try_from(length).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
     // SAFETY: no pointers are involved.
     check(|| unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, length) }).map(drop)
+}
+
+/// Space of the file system that the file lies in.
+pub(super) fn space(file: &File) -> io::Result<Space> {
+    // SAFETY: zeros are a valid value of plain numbers.
+    let mut found: libc::statvfs = unsafe { mem::zeroed() };
+    // SAFETY: the rule of this module.
+    check(|| unsafe { libc::fstatvfs(file.as_raw_fd(), &raw mut found) })?;
+    let unit = found.f_frsize;
+    match found.f_blocks {
+        // Some file systems do not say.
+        0 => Ok(Space::UNKNOWN),
+        blocks => Ok(Space { free: found.f_bavail.saturating_mul(unit), total: blocks.saturating_mul(unit) }),
+    }
 }
 
 /// Drops the file's clean pages from the page cache.

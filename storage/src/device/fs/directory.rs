@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::file::FsFile;
 use super::{WriteMode, call, listing};
-use crate::device::{Directory, SegmentFile, another_file};
+use crate::device::{Directory, SegmentFile, Space, another_file};
 
 const DIRECTORY_MODE: u32 = 0o700;
 
@@ -100,6 +100,10 @@ impl Directory for FsDirectory {
             true => self.remove(name),
             false => Err(another_file(name)),
         }
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        call::space(&self.directory)
     }
 
     fn path(&self) -> String {

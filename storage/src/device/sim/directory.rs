@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::change::{Change, check_plain};
 use super::image::{FileId, Image};
 use super::{Random, SimDisk, SimFile};
-use crate::device::{Directory, SegmentFile, another_file};
+use crate::device::{Directory, SegmentFile, Space, another_file};
 
 /// A [`Directory`] of a [`SimDisk`].
 #[derive(Debug)]
@@ -75,6 +75,10 @@ impl Directory for SimDirectory {
             true => self.remove(name),
             false => Err(another_file(name)),
         }
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        self.look(|image, _| Ok(image.space()))
     }
 
     fn path(&self) -> String {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::sparse::SparseFile;
+use crate::device::Space;
 use crate::format::PAGE_BYTES;
 
 /// Largest file, as for the kernel.
@@ -146,6 +147,13 @@ impl Image {
             return Err(errno(libc::ENOSPC));
         }
         Ok(())
+    }
+
+    pub(super) fn space(&self) -> Space {
+        match self.capacity {
+            u64::MAX => Space::UNKNOWN,
+            total => Space { free: total.saturating_sub(self.used()), total },
+        }
     }
 
     fn used(&self) -> u64 {

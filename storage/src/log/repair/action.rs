@@ -168,6 +168,8 @@ impl Planning {
     fn run(mut self, segments: &[(&str, &FoundBlocks)]) -> Vec<RepairAction> {
         let mut end = self.gaps.trimmed();
         let mut before: Option<(&str, Sequence)> = None;
+        // The last segment, if it is an intact one that holds what was in several.
+        let mut merged: Option<&FoundBlocks> = None;
         for (name, found) in segments {
             let base = found.header.base_sequence;
             if let Some((kept, _)) = before.filter(|(_, of_kept)| *of_kept == base) {
@@ -178,6 +180,11 @@ impl Planning {
             before = Some((name, base));
             if base < self.gaps.trimmed() {
                 // Trimming was interrupted.
+                self.leave(name, found);
+                continue;
+            }
+            if base < end && merged.is_some_and(|merged: &FoundBlocks| found.end() <= merged.end()) {
+                // Merging was interrupted.
                 self.leave(name, found);
                 continue;
             }
@@ -194,6 +201,8 @@ impl Planning {
                 }
                 self.lose(end, base);
             }
+            let is_whole = found.header.is_merged && found.footer.is_some() && found.blocks.damage.is_empty();
+            merged = is_whole.then_some(*found);
             end = self.segment(name, found);
         }
         // Sequences that were acknowledged are not given again.

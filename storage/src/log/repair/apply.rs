@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::super::rewrite::SegmentWriter;
+use super::super::rewrite::{NewSegment, SegmentWriter};
 use super::super::roll::Epochs;
 use super::super::scan::read_footer;
 use super::super::seal::{index_of, write_ending};
@@ -14,7 +14,7 @@ use crate::device::{Directory, SegmentFile};
 use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader};
 
 /// Name of a new segment until it is complete.
-const REPAIR_NAME: &str = "repair.tmp";
+pub(in super::super) const REPAIR_NAME: &str = "repair.tmp";
 
 /// Does what a plan of this directory says. `seed` is for the epochs of new segments.
 ///
@@ -136,8 +136,15 @@ impl Repair<'_> {
 
     fn write(&mut self, source: &dyn SegmentFile, from: &SegmentHeader, stretch: &Stretch) -> io::Result<()> {
         // The run is the one that wrote the events, wherever they lie.
-        let header = SegmentHeader { epoch: self.epochs.draw(), base_sequence: stretch.first, ..*from };
-        let mut writer = SegmentWriter::create(self.directory, REPAIR_NAME, header, stretch.end, PAGE_BYTES as u64)?;
+        let mut page = vec![0; PAGE_BYTES];
+        source.read_at(&mut page, 0)?;
+        let mut later_runs = SegmentHeader::later_runs(&page);
+        let run = later_runs.iter().rfind(|start| start.first <= stretch.first).map_or(from.run, |start| start.run);
+        later_runs.retain(|start| stretch.first < start.first && start.first < stretch.end);
+        let (epoch, base_sequence) = (self.epochs.draw(), stretch.first);
+        let header = SegmentHeader { epoch, base_sequence, run, is_merged: false, ..*from };
+        let new = NewSegment { header, later_runs, durable: stretch.end, length: PAGE_BYTES as u64 };
+        let mut writer = SegmentWriter::create(self.directory, REPAIR_NAME, new)?;
         let part = blocks::Part { offsets: stretch.from..stretch.to, first: stretch.first };
         blocks::for_each_in(source, from.epoch, part, |_, block| writer.append(block))?;
         writer.finish().map(drop)

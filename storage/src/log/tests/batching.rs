@@ -82,11 +82,13 @@ fn blocks_grow_with_the_rate_between_the_least_and_the_most() {
 #[test]
 fn first_event_after_idle_is_written_at_once_for_whoever_waits() {
     let mut machine = machine(SLOW);
-    machine.append(0..1, 1);
+    // The segment is there, and the delay is far away.
+    machine.write(0..1, 1);
+    machine.append(1..2, 1);
     machine.turn(true);
     machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
     machine.turn(true);
-    assert_eq!(blocks(&machine), [1]);
+    assert_eq!(blocks(&machine), [1, 1]);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn crash_at(seed: u64, step: u64) {
     let mut disk = disk;
     for step in 1.. {
         disk = disk.reboot(Faults { crash_at: Some(disk.steps() + step), ..Faults::default() });
-        let recovered = recover(directory(&disk), options(seed + step), 1);
+        let recovered = recover(directory(&disk), options(seed + step));
         if disk.is_on() {
             disk.set_faults(Faults::default());
             assert_eq!(check_all(recovered.expect("recovers").view(), LONGEST), found, "seed {seed}");

@@ -63,6 +63,7 @@ fn overlapping_segment_is_named() {
         base_sequence: Sequence::new(1),
         created: 0,
         run: Epoch::new(1),
+        is_merged: false,
     };
     let name = "00000000000000000001.seg";
     disk.copy_file(DIRECTORY, FIRST, name);
@@ -148,7 +149,7 @@ fn stale_blocks_of_a_reused_file_do_not_come_back() {
     reused.crash();
     let reused = reused.reboot(Faults::default());
     reused.overwrite(DIRECTORY, FIRST, end, &first[end as usize..]);
-    let recovered = recover(directory(&reused), options(13), 1).expect("recovers");
+    let recovered = recover(directory(&reused), options(13)).expect("recovers");
     assert_eq!(check_all(recovered.view(), 100), 2);
 }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::harness::{DIRECTORY, Machine, check_all, open, whole_disk};
-use crate::device::sim::{Faults, SimDisk};
+use super::harness::{DIRECTORY, Machine, check_all, directory, open, options, whole_disk};
+use crate::device::Doorbell;
+use crate::device::sim::{Failure, Faults, SimDisk};
 use crate::format::Sequence;
-use crate::log::OpenError;
+use crate::log::{LogOptions, OpenError, recover};
 use crate::read::{LogReader, ReadError, Step};
 
 #[test]
@@ -31,7 +32,7 @@ fn failed_write_is_final_and_says_so() {
             machine.turn(true);
         }
         assert_eq!(machine.view().durable(), durable);
-        let doorbell = crate::device::Doorbell::new().expect("doorbell");
+        let doorbell = Doorbell::new().expect("doorbell");
         assert_eq!(machine.log.close(&doorbell, || 1).expect_err("poisoned").to_string(), poison.to_string());
         // A new opener finds what was acknowledged.
         let disk = failing.reboot(Faults::default());
@@ -83,16 +84,18 @@ fn full_disk_is_waited_for_and_nothing_is_lost() {
 }
 
 #[test]
-fn opening_on_a_full_disk_names_the_file() {
+fn log_on_a_full_disk_opens_and_writes_when_there_is_space() {
     let disk = whole_disk(8);
     disk.set_capacity(4096);
-    match open(&disk, 1).expect_err("full") {
-        OpenError::Io { operation: "create", path, source } => {
-            assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
-            assert_eq!(path, format!("sim:{DIRECTORY}/00000000000000000000.seg"));
-        }
-        other => panic!("{other}"),
-    }
+    let mut machine = Machine::start(&disk, 1).expect("opens");
+    machine.append(0..1, 100);
+    (0..300).for_each(|_| machine.turn(true));
+    assert!(machine.view().is_full() && machine.log.poison().is_none());
+    assert_eq!(disk.files(DIRECTORY), Vec::<String>::new());
+    disk.set_capacity(u64::MAX);
+    machine.settle();
+    assert!(!machine.view().is_full());
+    assert_eq!(check_all(machine.view(), 100), 1);
 }
 
 #[test]
@@ -156,4 +159,48 @@ fn two_drives_from_one_seed_end_alike() {
         disk.files(DIRECTORY).iter().map(|name| disk.read_file(DIRECTORY, name)).collect::<Vec<_>>()
     };
     assert!(run(77) == run(77));
+}
+
+#[test]
+fn small_volume_holds_several_segments_and_all_its_space_is_used() {
+    let disk = whole_disk(21);
+    // Smaller than a segment, and it leaves a 32nd of it to others.
+    let (capacity, margin) = (40 * 4096, 40 * 4096 / 32);
+    disk.set_capacity(capacity);
+    let options = LogOptions { segment_bytes: 1 << 30, block_bytes: 2 * 4096, ..options(21) };
+    let log = recover(directory(&disk), options).expect("opens").start(Box::new(disk.device(4)));
+    let mut machine = Machine { disk: disk.clone(), log, now: 1, doorbell: Doorbell::new().expect("doorbell") };
+    let mut next = 0;
+    for _ in 0..400 {
+        next += machine.append(next..next + 1, 100);
+        machine.turn(true);
+        machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
+        let free = directory(&disk).space().expect("looks").free;
+        assert!(free >= margin, "{free} bytes left");
+    }
+    assert!(machine.view().is_full() && machine.log.poison().is_none());
+    let segments = machine.view().segments();
+    assert!(segments.len() >= 4, "{} segments", segments.len());
+    let written: u64 = segments.iter().map(|segment| segment.file_bytes()).sum();
+    assert!(written >= capacity / 2, "{written} bytes written");
+    // What retention gives back is used again.
+    machine.log.trim(segments[2].base());
+    let durable = machine.view().durable();
+    (0..300).for_each(|_| machine.turn(true));
+    assert!(machine.view().durable() > durable);
+}
+
+#[test]
+fn quota_below_the_space_that_the_volume_shows_is_found_by_smaller_segments() {
+    let disk = whole_disk(22);
+    let mut machine = Machine::start(&disk, 22).expect("opens");
+    // The first attempt is refused, whatever the volume says.
+    let next_call = disk.calls() + 2;
+    disk.set_faults(Faults {
+        failing_call: Some(Failure { nth: next_call, errno: libc::ENOSPC }),
+        ..Faults::default()
+    });
+    machine.write(0..5, 100);
+    assert!(machine.log.poison().is_none());
+    assert_eq!(check_all(machine.view(), 100), 5);
 }

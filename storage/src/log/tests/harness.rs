@@ -58,7 +58,7 @@ pub(super) struct Machine {
 }
 
 pub(super) fn open(disk: &SimDisk, seed: u64) -> Result<Recovered, OpenError> {
-    recover(disk.directory(DIRECTORY), options(seed), 1)
+    recover(disk.directory(DIRECTORY), options(seed))
 }
 
 impl Machine {
@@ -69,7 +69,7 @@ impl Machine {
     /// A machine that leaves its blocks as they were committed.
     pub(super) fn without_repacking(disk: &SimDisk, options: LogOptions) -> Self {
         let options = LogOptions { repack_saves_bytes: u64::MAX, ..options };
-        let log = recover(directory(disk), options, 1).expect("opens").start(Box::new(disk.device(4)));
+        let log = recover(directory(disk), options).expect("opens").start(Box::new(disk.device(4)));
         Self { disk: disk.clone(), log, now: 1, doorbell: Doorbell::new().expect("doorbell") }
     }
 

@@ -51,7 +51,7 @@ fn watched(seed: u64) -> (Machine, Receiver<()>, Arc<AtomicUsize>) {
     let (waits, waited) = mpsc::sync_channel(0);
     let held = Arc::new(AtomicUsize::new(0));
     let device = Watched { device: disk.device(4), held: Arc::clone(&held), waits };
-    let log = recover(directory(&disk), options(seed), 1).expect("opens").start(Box::new(device));
+    let log = recover(directory(&disk), options(seed)).expect("opens").start(Box::new(device));
     let doorbell = Doorbell::new().expect("doorbell");
     (Machine { disk, log, now: 1, doorbell }, waited, held)
 }

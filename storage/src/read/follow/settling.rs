@@ -57,5 +57,5 @@ fn sealed(named: &Arc<Segment>, known: &Segment) -> Option<Arc<Segment>> {
     let (footer, filter) = read_footer(&file, named.header(), file.length().ok()?).ok().flatten()?;
     let is_same = named.epoch() == known.epoch() && footer.end_sequence == known.end_sequence();
     let is_news = known.footer() != Some(&footer);
-    (is_same && is_news).then(|| named.sealed_again(footer, filter))
+    (is_same && is_news).then(|| known.sealed_again(footer, filter))
 }
