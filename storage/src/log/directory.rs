@@ -117,15 +117,10 @@ impl LogDirectory {
     /// [`DirectoryError`].
     pub fn open(path: &Path, shards: u16, log_id: LogId, now: u64, page_cache: bool) -> Result<Self, DirectoryError> {
         fs::create_directory(path).map_err(DirectoryError::io("create", path))?;
+        // A directory that is refused is left as it was: without a lock file.
+        known_meta(path)?;
         let lock = lock(path)?;
-        let known = match read_meta(path) {
-            Ok(meta) => Some(meta),
-            Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        if known.is_none() {
-            refuse_foreign(path)?;
-        }
+        let known = known_meta(path)?;
         let before = known.unwrap_or(Meta { log_id, shards, created: now });
         let meta = Meta { shards: before.shards.max(shards), ..before };
         for shard in 0..meta.shards {
@@ -149,6 +144,9 @@ impl LogDirectory {
     /// # Errors
     /// As [`LogDirectory::open`]; [`DirectoryError::Exists`].
     pub fn create(path: &Path, log_id: LogId, now: u64) -> Result<Self, DirectoryError> {
+        if path.exists() && known_meta(path)?.is_some() {
+            return Err(DirectoryError::Exists { path: path.to_owned() });
+        }
         let directory = Self::open(path, 1, log_id, now, false)?;
         match directory.meta.log_id == log_id {
             true => Ok(directory),
@@ -296,6 +294,16 @@ pub(super) fn read_meta(path: &Path) -> Result<Meta, DirectoryError> {
     let file = path.join(META);
     let read = read_page(path, META, 2 * META_BYTES, Meta::decode).map_err(DirectoryError::io("read", &file))?;
     read.map_err(|source| DirectoryError::Meta { path: file, source })
+}
+
+/// The meta file of the log that is there; `None` where one may begin.
+fn known_meta(path: &Path) -> Result<Option<Meta>, DirectoryError> {
+    match read_meta(path) {
+        Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            refuse_foreign(path).map(|()| None)
+        }
+        read => read.map(Some),
+    }
 }
 
 /// Reads a file of at most so many bytes, and what they say.

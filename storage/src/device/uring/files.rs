@@ -73,6 +73,15 @@ impl FileTable {
         }
     }
 
+    /// Lets all files go. The kernel frees a ring some time after it was closed, and would keep them open, and their file
+    /// system mounted, until then.
+    pub(super) fn unregister(&self, submitter: &Submitter<'_>) {
+        if self.refused.is_none() {
+            // Where it is refused, the files are let go with the ring.
+            let _ = submitter.unregister_files();
+        }
+    }
+
     fn find(&self, file: &Arc<dyn SegmentFile>) -> Option<usize> {
         let same = |held: &Arc<dyn SegmentFile>| Arc::as_ptr(held).addr() == Arc::as_ptr(file).addr();
         self.slots.iter().position(|slot| slot.file.as_ref().is_some_and(same))

@@ -282,6 +282,7 @@ impl Drop for UringDevice {
                 self.reap();
             }
         }
+        self.files.unregister(&self.ring.submitter());
     }
 }
 
