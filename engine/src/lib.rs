@@ -65,7 +65,7 @@ pub use scaling::{ScalingDecision, ScalingError, ScalingPolicy, ShardMetrics};
 pub use shard::{LaneStats, ShardStats};
 pub use shard_task::{ShardContext, ShardSubscription, ShardTask, TaskError};
 pub use stats::EventBusStats;
-pub use tapeline_storage::format::{FORMAT_VERSION, Kind, LogId, Sequence, SessionId};
+pub use tapeline_storage::format::{FORMAT_VERSION, Kind, LogId, PAYLOAD_BYTES_MAX, Sequence, SessionId};
 pub use tapeline_storage::log::{Cut, Durability, LogView, Poison, RepairAction, Stretch};
 pub use tapeline_storage::read::Visibility;
 pub use timestamp::TimestampGenerator;

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use tapeline::{AdapterError, ConsumerError, Gap, GapReason, LogFiles};
 
+use crate::output;
+
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
@@ -43,7 +45,9 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with a status of its own.
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, message: message.to_string() }
+        // Names in it come from anywhere.
+        let lines: Vec<_> = message.to_string().lines().map(output::printable).collect();
+        Self { exit, message: lines.join("\n") }
     }
 
     /// A failure without one.
@@ -105,7 +109,7 @@ pub(crate) fn open_log(path: &Path) -> Result<LogFiles, Failure> {
 }
 
 /// The kernel's part in an error.
-fn kernel_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+pub(crate) fn kernel_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
 }
 

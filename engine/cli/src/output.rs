@@ -62,7 +62,8 @@ pub(crate) fn session(name: Option<&str>, id: SessionId) -> String {
     }
 }
 
-/// Text for one line of a terminal: line ends and other control characters are escaped.
+/// Text for one line of a terminal: line ends and other control characters are escaped, and so are characters that are not
+/// seen and change what is: marks of direction, of zero width, and the separators of lines and paragraphs.
 pub(crate) fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
@@ -70,7 +71,7 @@ pub(crate) fn printable(text: &str) -> String {
             '\n' => line.push_str("\\n"),
             '\r' => line.push_str("\\r"),
             '\t' => line.push_str("\\t"),
-            control if control.is_control() => {
+            control if control.is_control() || is_unseen(control) => {
                 // Writing to a string does not fail.
                 let _ = write!(line, "\\u{{{:x}}}", u32::from(control));
             }
@@ -78,6 +79,15 @@ pub(crate) fn printable(text: &str) -> String {
         }
     }
     line
+}
+
+/// Whether a character shows nothing of itself. A joiner within text is one, too: emoji of several parts are shown apart.
+fn is_unseen(character: char) -> bool {
+    matches!(character,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+        | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Prints one JSON object on a line of its own.
@@ -152,6 +162,8 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(printable("data: é\r\n\t\x1b[31m\u{9b}"), "data: é\\r\\n\\t\\u{1b}[31m\\u{9b}");
+        assert_eq!(printable("a\u{202e}b\u{2066}c\u{200b}d\u{2028}"), "a\\u{202e}b\\u{2066}c\\u{200b}d\\u{2028}");
+        assert_eq!(printable("\u{feff}\u{e0041}שלום नमस्ते"), "\\u{feff}\\u{e0041}שלום नमस्ते");
     }
 
     #[test]

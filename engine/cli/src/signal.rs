@@ -1,4 +1,5 @@
 //! Signals: a closed pipe ends the program without a word, and an interrupted recording still acknowledges what it read.
+//! A signal that was ignored when the program started stays ignored, as `nohup` and background jobs of a shell have it.
 //!
 //! The only unsafe code of the program. Its rules:
 //! 1. A pointer handed to the kernel points to a live, initialised value of the type that the call takes.
@@ -26,7 +27,7 @@ pub(crate) fn die_of_closed_pipe() -> ! {
     std::process::abort()
 }
 
-/// SIGINT, SIGTERM and SIGHUP, held back from this thread and the threads it starts, and read as data.
+/// Those of SIGINT, SIGTERM and SIGHUP that are not ignored, held back from this thread and the threads it starts, and read as data.
 ///
 /// Dropped, the signals act as usual again; one that came and was not seen ends the process then.
 #[derive(Debug)]
@@ -40,8 +41,8 @@ pub(crate) struct Interrupt {
 pub(crate) enum Wake {
     /// There is something to read, or the end of it.
     Readable,
-    /// A signal asks to end.
-    Interrupted,
+    /// A signal asks to end: this one.
+    Interrupted(i32),
     /// Nobody reads the output any more.
     Closed,
     /// Nothing happened.
@@ -51,7 +52,9 @@ pub(crate) enum Wake {
 impl Interrupt {
     /// Holds the signals back. Called before other threads are started, so that these hold them back as well.
     pub(crate) fn catch() -> io::Result<Self> {
-        let set = SignalSet::of(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]);
+        let set = SignalSet::of(
+            [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].into_iter().filter(|&signal| !is_ignored(signal)),
+        );
         set.apply(libc::SIG_BLOCK)?;
         // SAFETY: rule 1 for the set.
         let signals = unsafe { libc::signalfd(-1, &raw const set.0, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
@@ -63,11 +66,17 @@ impl Interrupt {
         Ok(Self { signals, set })
     }
 
-    /// Waits until `input` can be read without waiting, or a signal has come.
-    pub(crate) fn wait(&self, input: BorrowedFd<'_>) -> io::Result<Wake> {
+    /// Waits until `input` can be read without waiting, or a signal has come; so long at most, if `timeout` is given.
+    pub(crate) fn wait(&self, input: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<Wake> {
         let readable = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let [signal, _] = poll([readable(self.signals.as_raw_fd()), readable(input.as_raw_fd())], -1)?;
-        Ok(if signal.revents != 0 { self.answer() } else { Wake::Readable })
+        // Rounded up, so that a wait that ends early is not begun anew without end.
+        let timeout = timeout.map_or(-1, |timeout| milliseconds(timeout + Duration::from_micros(999)));
+        let [signal, input] = poll([readable(self.signals.as_raw_fd()), readable(input.as_raw_fd())], timeout)?;
+        Ok(match (self.taken(signal), input.revents != 0) {
+            (Some(signal), _) => Wake::Interrupted(signal),
+            (None, true) => Wake::Readable,
+            (None, false) => Wake::TimedOut,
+        })
     }
 
     /// Waits so long for a signal, or for the pipe that `output` is to be closed at its other end.
@@ -75,28 +84,31 @@ impl Interrupt {
         let signals = libc::pollfd { fd: self.signals.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // Errors are reported without being asked for.
         let output = libc::pollfd { fd: output.as_raw_fd(), events: 0, revents: 0 };
-        let timeout = libc::c_int::try_from(timeout.as_millis()).unwrap_or(libc::c_int::MAX);
-        let [signals, output] = poll([signals, output], timeout)?;
-        Ok(match (signals.revents != 0, output.revents & libc::POLLERR != 0) {
-            (true, _) => self.answer(),
-            (false, true) => Wake::Closed,
-            (false, false) => Wake::TimedOut,
+        let [signals, output] = poll([signals, output], milliseconds(timeout))?;
+        Ok(match (self.taken(signals), output.revents & libc::POLLERR != 0) {
+            (Some(signal), _) => Wake::Interrupted(signal),
+            (None, true) => Wake::Closed,
+            (None, false) => Wake::TimedOut,
         })
     }
 
-    /// Whether a signal has come.
-    pub(crate) fn is_pending(&self) -> io::Result<bool> {
+    /// The signal that has come, if one has.
+    pub(crate) fn pending(&self) -> io::Result<Option<i32>> {
         let signals = libc::pollfd { fd: self.signals.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let [signals] = poll([signals], 0)?;
-        Ok(signals.revents != 0 && self.answer() == Wake::Interrupted)
+        Ok(self.taken(signals))
     }
 
-    /// Takes the signal, so that it does not end the process when this is dropped; a second one does.
-    fn answer(&self) -> Wake {
-        let mut taken = MaybeUninit::<libc::signalfd_siginfo>::uninit();
-        // SAFETY: rule 1, as many bytes as the value has; nothing reads them. The descriptor does not block.
-        unsafe { libc::read(self.signals.as_raw_fd(), taken.as_mut_ptr().cast(), size_of_val(&taken)) };
-        Wake::Interrupted
+    /// Takes the signal that is there, so that it does not end the process when this is dropped; a second one does.
+    fn taken(&self, polled: libc::pollfd) -> Option<i32> {
+        if polled.revents == 0 {
+            return None;
+        }
+        let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
+        // SAFETY: rule 1, as many bytes as the array has. The descriptor does not block.
+        let read = unsafe { libc::read(self.signals.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) };
+        // The number leads; what was not read whole was not there.
+        (read == info.len().cast_signed()).then(|| i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))
     }
 }
 
@@ -116,13 +128,13 @@ impl std::fmt::Debug for SignalSet {
 }
 
 impl SignalSet {
-    fn of(numbers: &[libc::c_int]) -> Self {
+    fn of(numbers: impl IntoIterator<Item = libc::c_int>) -> Self {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: rule 1; the call initialises the set and cannot fail.
         unsafe { libc::sigemptyset(set.as_mut_ptr()) };
         // SAFETY: rule 3.
         let mut set = unsafe { set.assume_init() };
-        for &number in numbers {
+        for number in numbers {
             // SAFETY: rule 1. The numbers are signals, so that the call cannot fail.
             unsafe { libc::sigaddset(&raw mut set, number) };
         }
@@ -136,6 +148,20 @@ impl SignalSet {
             error => Err(io::Error::from_raw_os_error(error)),
         }
     }
+}
+
+/// Whether a signal was ignored when this process was started.
+fn is_ignored(signal: libc::c_int) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: rule 1; a null pointer changes nothing.
+    let asked = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: all zeros are a value of the type, should the call not have written one.
+    let action = unsafe { action.assume_init() };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+fn milliseconds(timeout: Duration) -> libc::c_int {
+    libc::c_int::try_from(timeout.as_millis()).unwrap_or(libc::c_int::MAX)
 }
 
 /// Waits until one of the descriptors has something to say, for `timeout` milliseconds at most (-1: for ever).

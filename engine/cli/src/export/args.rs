@@ -23,7 +23,8 @@ pub(crate) struct ExportArgs {
     /// What to make of the events
     #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
     pub(crate) format: ExportFormat,
-    /// The file to write, for openai-chunks a directory; standard output without
+    /// The file to write, for openai-chunks a directory; what is there by the same name is replaced. Standard output
+    /// without, and for -
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]

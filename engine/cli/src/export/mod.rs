@@ -1,11 +1,15 @@
 //! `tapeline export`: events for other programs, and for `tapeline import`.
 
 mod args;
+mod calls;
 mod chunks;
+mod names;
 mod parquet;
+mod stream;
+mod words;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use tapeline::{ConsumerResult, StoredEvent, kinds};
@@ -78,17 +82,21 @@ fn export(
 }
 
 fn sink(args: &ExportArgs) -> Result<Box<dyn Sink>, Failure> {
-    Ok(match (args.format, &args.out) {
+    let out = args.out.as_deref().filter(|path| *path != Path::new("-"));
+    Ok(match (args.format, out) {
         (ExportFormat::OpenaiChunks, Some(directory)) => Box::new(Chunks::into_files(directory)?),
         (ExportFormat::OpenaiChunks, None) => Box::new(Chunks::to_standard_output(&args.selection)?),
         (ExportFormat::Parquet, Some(path)) => Box::new(Table::create(path)?),
+        (ExportFormat::Parquet, None) if args.out.is_some() && !io::stdout().is_terminal() => {
+            Box::new(Table::to_standard_output()?)
+        }
         (ExportFormat::Parquet, None) => {
             return Err(Failure::new(
                 Exit::Usage,
-                "a Parquet file is not for a terminal or a pipe: name it with --out",
+                "a Parquet file is not for a terminal: name it with --out, or pipe it with --out -",
             ));
         }
-        (ExportFormat::Jsonl | ExportFormat::Sse, out) => Box::new(Text::new(out.as_deref())?),
+        (ExportFormat::Jsonl | ExportFormat::Sse, out) => Box::new(Text::new(out)?),
     })
 }
 

@@ -1,7 +1,8 @@
 //! An Apache Parquet file: a row for each event, in groups of bounded size.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::Compression;
@@ -51,24 +52,36 @@ struct Rows {
 
 /// A file being written. It is whole once [`Sink::finish`] has returned.
 pub(super) struct Table {
-    writer: SerializedFileWriter<File>,
+    writer: SerializedFileWriter<Target>,
     rows: Rows,
-    path: PathBuf,
+    /// What is written to, for messages.
+    place: String,
 }
+
+/// A file, or standard output.
+type Target = Box<dyn Write + Send>;
 
 impl Table {
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
         let file = File::create(path).map_err(|error| Failure::file(path, &error))?;
-        let failed = |error: ParquetError| Failure::failed(format_args!("{}: {error}", path.display()));
+        Self::new(Box::new(file), path.display().to_string())
+    }
+
+    pub(super) fn to_standard_output() -> Result<Self, Failure> {
+        Self::new(Box::new(io::stdout()), "standard output".to_owned())
+    }
+
+    fn new(target: Target, place: String) -> Result<Self, Failure> {
+        let failed = |error: ParquetError| Failure::failed(format_args!("{place}: {error}"));
         let schema = parse_message_type(SCHEMA).map_err(failed)?;
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-        let writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties)).map_err(failed)?;
-        Ok(Self { writer, rows: Rows::default(), path: path.to_owned() })
+        let writer = SerializedFileWriter::new(target, Arc::new(schema), Arc::new(properties)).map_err(failed)?;
+        Ok(Self { writer, rows: Rows::default(), place })
     }
 
     fn write_group(&mut self) -> Result<(), Failure> {
         let rows = std::mem::take(&mut self.rows);
-        let write = |writer: &mut SerializedFileWriter<File>| {
+        let write = |writer: &mut SerializedFileWriter<Target>| {
             let mut group = writer.next_row_group()?;
             column::<Int32Type>(&mut group, &rows.shard, None)?;
             column::<Int64Type>(&mut group, &rows.sequence, None)?;
@@ -83,17 +96,18 @@ impl Table {
     }
 
     fn failed(&self, error: &ParquetError) -> Failure {
-        Failure::failed(format_args!("{}: {error}", self.path.display()))
+        Failure::failed(format_args!("{}: {error}", self.place))
     }
 }
 
 impl Sink for Table {
     fn take(&mut self, event: &StoredEvent, names: &mut Printer) -> Result<(), Failure> {
+        let timestamp = i64::try_from(event.insertion_ts).map_err(|_| too_late(event))?;
         let rows = &mut self.rows;
         rows.shard.push(i32::from(event.shard_id));
         // Unsigned numbers keep their bits, as the column's type says.
         rows.sequence.push(event.sequence.get() as i64);
-        rows.timestamp.push(event.insertion_ts as i64);
+        rows.timestamp.push(timestamp);
         rows.session_id.push(event.session.to_string().into_bytes().into());
         let name = names.name_of(event.session);
         rows.is_named.push(i16::from(name.is_some()));
@@ -111,13 +125,23 @@ impl Sink for Table {
         if !self.rows.shard.is_empty() {
             self.write_group()?;
         }
-        let path = self.path.clone();
-        self.writer.close().map(drop).map_err(|error| Failure::failed(format_args!("{}: {error}", path.display())))
+        let place = std::mem::take(&mut self.place);
+        self.writer.close().map(drop).map_err(|error| Failure::failed(format_args!("{place}: {error}")))
     }
 }
 
+/// Nanoseconds since 1970 are 64 bits with a sign in a Parquet file.
+fn too_late(event: &StoredEvent) -> Failure {
+    Failure::failed(format_args!(
+        "event {} of shard {} is of {}; a Parquet file holds times up to April 2262: leave it out with --until 2262-04-11",
+        event.sequence,
+        event.shard_id,
+        output::time(event.insertion_ts)
+    ))
+}
+
 fn column<T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, File>,
+    group: &mut SerializedRowGroupWriter<'_, Target>,
     values: &[T::T],
     levels: Option<&[i16]>,
 ) -> Result<(), ParquetError> {

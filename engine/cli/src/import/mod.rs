@@ -16,11 +16,13 @@ use crate::form::opened_name;
 use crate::human;
 use crate::output::{self, Style};
 use crate::progress::Progress;
-use crate::record::{Input, Source};
-use crate::signal::Interrupt;
+use crate::record::{Ending, Input, Source};
 
 /// The longest line: that of the largest payload, each byte of it escaped.
 const LINE_BYTES_MAX: u64 = 8 << 20;
+
+/// Most shards of a log that is imported. Each takes a directory, whatever one line says.
+const SHARDS_MAX: u16 = 512;
 
 /// What was imported, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -40,13 +42,13 @@ enum Stop {
 /// Imports what the command line names. Whatever ends it, what was imported until then is made durable and counted.
 pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
     let (sources, bytes) = Source::all(&args.files)?;
-    let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
+    let ending = Ending::catch()?;
     let restore = LogRestore::create(&args.directory, args.segment_bytes)?;
     let log = restore.log_id().to_string();
     let mut importer =
         Importer { restore, numbers: args.renumber.then(HashMap::new), named: HashSet::new(), events: 0, bytes: 0 };
     let progress = Progress::new(bytes);
-    let outcome = sources.iter().try_for_each(|source| importer.import(source, &interrupt, &progress));
+    let outcome = sources.iter().try_for_each(|source| importer.import(source, &ending, &progress));
     drop(progress);
     let Importer { restore, events, bytes, .. } = importer;
     restore.finish()?;
@@ -80,8 +82,8 @@ struct Importer {
 }
 
 impl Importer {
-    fn import(&mut self, source: &Source, interrupt: &Interrupt, progress: &Progress) -> Result<(), Stop> {
-        let mut input = BufReader::with_capacity(1 << 20, Input::new(source.open()?, interrupt, progress));
+    fn import(&mut self, source: &Source, ending: &Ending, progress: &Progress) -> Result<(), Stop> {
+        let mut input = BufReader::with_capacity(1 << 20, Input::new(source.open()?, ending, progress));
         let mut line = String::new();
         for number in 1.. {
             line.clear();
@@ -100,6 +102,9 @@ impl Importer {
 
     fn take(&mut self, line: &str) -> Result<(), String> {
         let line = Line::parse(line)?;
+        if line.shard >= SHARDS_MAX {
+            return Err(format!("shard {}: a log that is imported has shards 0 to {}", line.shard, SHARDS_MAX - 1));
+        }
         let payload = line.payload()?;
         let sequence = match &mut self.numbers {
             None => line.sequence,

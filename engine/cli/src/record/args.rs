@@ -13,8 +13,9 @@ Examples:
   agent | tapeline record log --format jsonl --session-field conversation_id
 
 An event's payload is its bytes exactly as they stood, line ends included, so that `replay --format raw` prints the
-file again. The summary is printed when all that it counts is durable; a signal ends the recording, and what was read
-until then is made durable and counted.")]
+file again. With --on-bad keep, an event over 1048448 bytes is recorded in parts, and a line that names no session goes
+to that of its file; the summary counts both. It is printed when all that it counts is durable; after a signal, what is
+in the pipe is recorded first.")]
 pub(crate) struct RecordArgs {
     /// Directory of the log; created where it does not exist
     #[arg(value_name = "DIR")]
@@ -31,7 +32,10 @@ pub(crate) struct RecordArgs {
     /// Field of each JSON line whose value, a string or a number, names the event's session
     #[arg(long, value_name = "FIELD")]
     pub(crate) session_field: Option<String>,
-    /// Shards of a new log, each a pinned core and a file of its own [default: the log's own number, 1 for a new log]
+    /// What becomes of an event that is too long, and of a line that names no session
+    #[arg(long, value_enum, default_value_t = OnBad::Keep)]
+    pub(crate) on_bad: OnBad,
+    /// Shards that take events, each a pinned core and files of its own [default: the log's own number, 1 for a new log]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) shards: Option<u16>,
     /// What an event must survive before it counts as recorded
@@ -63,4 +67,15 @@ pub(crate) enum Level {
     Durable,
     /// Survives the end of the process, not of the machine
     PageCache,
+}
+
+/// What becomes of input that cannot be recorded as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnBad {
+    /// It is recorded all the same: too long in parts, a line without a session in that of its file
+    Keep,
+    /// It is left out, and counted
+    Skip,
+    /// The recording ends before it, with status 1
+    Stop,
 }

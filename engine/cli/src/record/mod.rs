@@ -1,32 +1,46 @@
 //! `tapeline record`: files or standard input into a log, acknowledged when durable.
 
 mod args;
+mod ending;
+mod field;
 mod jsonl;
+mod ledger;
 mod raw;
 mod recorder;
 mod source;
 mod split;
 mod sse;
 mod summary;
+mod tally;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tapeline::{BackpressureMode, Cut, Durability, EventBus, EventBusConfig, LogFiles};
+use tapeline::{AdapterError, BackpressureMode, Cut, Durability, EventBus, EventBusConfig, LogFiles};
 
 pub(crate) use self::args::RecordArgs;
 use self::args::{InputFormat, Level};
+pub(crate) use self::ending::Ending;
 use self::recorder::{Naming, Plan, Recorder, Stop};
 pub(crate) use self::source::{Input, Source};
-use self::summary::Summary;
-use crate::exit::{Exit, Failure};
+use self::summary::{Outcome, Summary};
+use crate::exit::{Exit, Failure, kernel_error, open_log};
+use crate::human;
 use crate::progress::Progress;
-use crate::signal::Interrupt;
 
 /// How long one event waits for a full lane before the recorder looks for a signal and goes on waiting.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// The memory budget of the bus: as much as its default, and enough for the blocks of each shard and a lane to it.
+const MEMORY_BYTES: usize = 1 << 30;
+const SHARD_MEMORY_BYTES: usize = 32 << 20;
+
+/// Sizes of segments that are tried where there is no room for one of the engine's.
+const SMALLER_SEGMENTS: [u64; 3] = [32 << 20, 8 << 20, 2 << 20];
 
 /// Records what the command line names.
 ///
@@ -38,31 +52,69 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     if matches!(naming, Naming::Stem) {
         refuse_equal_stems(&sources)?;
     }
-    let config = config(args)?;
+    config(args, args.segment_bytes)?;
     // Before the bus starts its threads: they inherit what this holds back.
-    let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
-    let bus = pollster::block_on(EventBus::new(config))?;
+    let ending = Ending::catch()?;
+    let bus = open_bus(args)?;
     tell_cuts(&bus);
+    let before = ends(bus.shard_stats().iter().map(|shard| (shard.shard_id, shard.events_appended)));
     let start = Instant::now();
     let progress = Progress::new(bytes);
-    let plan = Plan { format: args.format, naming };
-    let mut recorder = Recorder::new(bus.producer().map_err(Failure::failed)?, plan, &interrupt, &progress);
-    let outcome = sources.iter().try_for_each(|source| recorder.record(source));
-    let counts = recorder.counts();
+    let plan = Plan { format: args.format, naming, on_bad: args.on_bad };
+    let mut recorder = Recorder::new(bus.producer().map_err(Failure::failed)?, plan, &ending, &progress);
+    let outcome = sources.iter().enumerate().try_for_each(|(number, source)| recorder.record(number, source));
+    let flushed = pollster::block_on(bus.flush());
+    let shut = match &flushed {
+        Ok(()) => None,
+        // What the disk had no room for stays unwritten from here on, so that it can be told what was written.
+        Err(_) => Some(pollster::block_on(bus.shutdown_via_ref())),
+    };
+    let (counts, lost) = match &flushed {
+        Ok(()) => (recorder.counts(), None),
+        Err(_) => recorder.stored(&added(&args.directory, &before)?, &sources),
+    };
+    let tally = recorder.tally();
     drop(recorder);
     drop(progress);
-    // From here on a signal ends the program at once: nothing has been acknowledged.
-    drop(interrupt);
-    let log = bus.log_id().to_string();
-    pollster::block_on(bus.flush())?;
     let interrupted = matches!(outcome, Err(Stop::Interrupted));
-    let level = level(args.durability);
-    Summary::new(counts, start.elapsed(), level.to_string(), log, interrupted).print(args.json)?;
-    pollster::block_on(bus.shutdown())?;
+    let said = Outcome { counts, tally, taken: start.elapsed(), interrupted };
+    Summary::new(said, level(args.durability).to_string(), bus.log_id().to_string()).print(args.json)?;
+    if let Err(error) = flushed {
+        return Err(cut_short(Failure::from(error), lost));
+    }
+    // From here on a signal ends the program at once: all that was read is acknowledged.
+    drop(ending);
+    shut.unwrap_or_else(|| pollster::block_on(bus.shutdown()))?;
     match outcome {
         Ok(()) => Ok(Exit::Done),
         Err(Stop::Interrupted) => Ok(Exit::Interrupted),
         Err(Stop::Failed(failure)) => Err(failure),
+    }
+}
+
+/// The highest end of each shard.
+fn ends(ends: impl Iterator<Item = (u16, u64)>) -> HashMap<u16, u64> {
+    let mut highest: HashMap<u16, u64> = HashMap::new();
+    for (shard, end) in ends {
+        let known = highest.entry(shard).or_default();
+        *known = end.max(*known);
+    }
+    highest
+}
+
+/// Records that each shard of the log at rest has beyond those that it had `before`.
+fn added(directory: &Path, before: &HashMap<u16, u64>) -> Result<HashMap<u16, u64>, Failure> {
+    let log = open_log(directory)?;
+    let now = ends(log.segments().iter().map(|segment| (segment.shard, segment.end.get())));
+    let added = |(shard, end): (u16, u64)| (shard, end.saturating_sub(before.get(&shard).copied().unwrap_or(0)));
+    Ok(now.into_iter().map(added).collect())
+}
+
+/// Not all of what was accepted could be written: says where to go on.
+fn cut_short(failure: Failure, lost: Option<String>) -> Failure {
+    match lost {
+        Some(place) => Failure::new(failure.exit, format_args!("{failure}; go on from {place}")),
+        None => failure,
     }
 }
 
@@ -78,15 +130,43 @@ fn tell_cuts(bus: &EventBus) {
     }
 }
 
-fn config(args: &RecordArgs) -> Result<EventBusConfig, Failure> {
+/// Opens the bus, on a small volume with segments that it has room for, where no size was asked for.
+fn open_bus(args: &RecordArgs) -> Result<EventBus, Failure> {
+    let mut sizes = [args.segment_bytes].into_iter().chain(SMALLER_SEGMENTS.map(Some)).peekable();
+    while let Some(size) = sizes.next() {
+        match pollster::block_on(EventBus::new(config(args, size)?)) {
+            Ok(bus) => return Ok(bus),
+            Err(error) if is_full(&error) => {
+                match sizes.peek().copied().flatten().filter(|_| args.segment_bytes.is_none()) {
+                    Some(smaller) => eprintln!("{error}; trying segments of {}", human::bytes(smaller)),
+                    None => {
+                        return Err(Failure::failed(format_args!(
+                            "{error}; a smaller --segment-bytes takes less room"
+                        )));
+                    }
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Failure::failed("no size of segments was tried"))
+}
+
+fn is_full(error: &AdapterError) -> bool {
+    kernel_error(error).is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
+}
+
+fn config(args: &RecordArgs, segment_bytes: Option<u64>) -> Result<EventBusConfig, Failure> {
     // A log that cannot be read is refused by the bus, in better words.
     let known = || LogFiles::open(&args.directory).ok().and_then(|log| u16::try_from(log.shards().len()).ok());
+    let shards = args.shards.or_else(known).unwrap_or(1);
     let mut builder = EventBusConfig::builder()
         .directory(&args.directory)
         .durability(level(args.durability))
-        .num_shards(args.shards.or_else(known).unwrap_or(1))
+        .num_shards(shards)
+        .memory_budget(MEMORY_BYTES.max(usize::from(shards) * SHARD_MEMORY_BYTES))
         .backpressure_mode(BackpressureMode::Block { deadline: PATIENCE });
-    if let Some(bytes) = args.segment_bytes {
+    if let Some(bytes) = segment_bytes {
         builder = builder.segment_bytes(bytes);
     }
     builder.build().map_err(|error| Failure::new(Exit::Usage, error))

@@ -4,22 +4,23 @@ use std::collections::HashMap;
 use std::io;
 
 use serde_json::json;
-use tapeline::{IngestionError, Producer, Session, kinds};
+use tapeline::{IngestionError, Kind, PAYLOAD_BYTES_MAX, Producer, Session, Ticket, kinds};
 
-use super::args::InputFormat;
-use super::jsonl::{self, Lines};
+use super::args::{InputFormat, OnBad};
+use super::ending::Ending;
+use super::field;
+use super::jsonl::Lines;
+use super::ledger::{Entry, Ledger, What};
 use super::raw::Chunks;
-use super::source::{Input, Source};
-use super::split::{Cutter, Piece, SplitError, Splitter};
+use super::source::{self, Input, Source};
+use super::split::{Cutter, Extent, Limit, Piece, SplitError, Splitter};
 use super::summary::Counts;
+use super::tally::{Oddity, Tally};
 use crate::exit::{Exit, Failure};
 use crate::form::RECORDED_SSE;
+use crate::output;
 use crate::progress::Progress;
-use crate::signal::Interrupt;
 use crate::sse::FrameEnds;
-
-/// No log takes a larger payload. The bus knows the exact limit, just below this, and says so.
-const EVENT_BYTES_MAX: usize = 1 << 20;
 
 /// What names the session of an event.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(super) struct Plan {
     pub(super) format: InputFormat,
     /// The session that it belongs to.
     pub(super) naming: Naming,
+    /// What becomes of what cannot be recorded as it should be.
+    pub(super) on_bad: OnBad,
 }
 
 /// Why a recording ends before its sources do.
@@ -63,27 +66,42 @@ pub(super) struct Recorder<'a> {
     plan: Plan,
     /// Sessions opened by this recording. One entry each, for as long as it lasts.
     sessions: HashMap<String, Session>,
-    interrupt: &'a Interrupt,
+    ending: &'a Ending,
     progress: &'a Progress,
-    counts: Counts,
+    ledger: Ledger,
+    tally: Tally,
 }
 
 impl<'a> Recorder<'a> {
     /// A recorder that has recorded nothing.
-    pub(super) fn new(producer: Producer, plan: Plan, interrupt: &'a Interrupt, progress: &'a Progress) -> Self {
-        Self { producer, plan, sessions: HashMap::new(), interrupt, progress, counts: Counts::default() }
+    pub(super) fn new(producer: Producer, plan: Plan, ending: &'a Ending, progress: &'a Progress) -> Self {
+        let (sessions, ledger, tally) = (HashMap::new(), Ledger::default(), Tally::default());
+        Self { producer, plan, sessions, ending, progress, ledger, tally }
     }
 
-    /// What the bus has accepted so far.
+    /// What the bus has accepted, all of which is durable.
     pub(super) fn counts(&self) -> Counts {
-        self.counts
+        self.ledger.accepted()
     }
 
-    /// Records a source to its end.
+    /// What of it is in the log, where each shard has so many records of this recording; and the place of the first event
+    /// that is not, `FILE:LINE`.
+    pub(super) fn stored(&self, records: &HashMap<u16, u64>, sources: &[Source]) -> (Counts, Option<String>) {
+        let (counts, lost) = self.ledger.stored(records);
+        (counts, lost.and_then(|(source, line)| Some(format!("{}:{line}", sources.get(source)?.name()))))
+    }
+
+    /// What it met.
+    pub(super) fn tally(&self) -> Tally {
+        self.tally.clone()
+    }
+
+    /// Records a source, which has this number among all, to its end.
     ///
     /// # Errors
     /// [`Stop`]; what was recorded before stays recorded and counted.
-    pub(super) fn record(&mut self, source: &Source) -> Result<(), Stop> {
+    pub(super) fn record(&mut self, number: usize, source: &Source) -> Result<(), Stop> {
+        self.ledger.begin(number);
         match self.plan.format {
             InputFormat::Jsonl => self.record_cut(source, Lines::default()),
             InputFormat::Sse => self.record_cut(source, FrameEnds::default()),
@@ -98,42 +116,70 @@ impl<'a> Recorder<'a> {
             Naming::Stem => Some(source.stem()),
             Naming::Field(_) => None,
         };
-        let whole = whole.map(|name| self.session(name)).transpose()?;
-        let input = Input::new(source.open()?, self.interrupt, self.progress);
-        let mut pieces = Splitter::new(input, cut, EVENT_BYTES_MAX);
+        let mut session = whole.map(|name| self.session(name)).transpose()?;
+        let is_fixed = session.is_some();
+        let file = source.open()?;
+        self.ending.drain(source::is_pipe(&file));
+        let input = Input::new(file, self.ending, self.progress);
+        let limit = Limit { bytes_max: PAYLOAD_BYTES_MAX, on_bad: self.plan.on_bad };
+        let mut pieces = Splitter::new(input, cut, limit);
         while let Some(piece) = pieces.next().map_err(|error| stopped_by(error, source))? {
-            let session = match whole {
-                Some(session) => session,
-                None => self.session_of(piece, source)?,
-            };
-            self.emit(session, piece, source)?;
+            match piece.extent {
+                Extent::Whole | Extent::Later => {}
+                Extent::First => self.tally.count(Oddity::KeptInParts, || place(source, piece.line, &too_long())),
+                Extent::Skipped => {
+                    self.tally.count(Oddity::Skipped, || place(source, piece.line, &too_long()));
+                    continue;
+                }
+            }
+            // The parts of an event are of the session of the first.
+            if !is_fixed && piece.extent != Extent::Later {
+                session = self.session_of(piece, source)?;
+            }
+            if let Some(session) = session {
+                self.emit(session, piece, source)?;
+            }
         }
-        Ok(())
+        if self.ending.is_asked() { Err(Stop::Interrupted) } else { Ok(()) }
     }
 
-    fn session_of(&mut self, piece: Piece<'_>, source: &Source) -> Result<Session, Stop> {
-        let Naming::Field(field) = &self.plan.naming else {
-            return self.session(source.stem());
+    /// The session of a line, by the field that names it; `None`: the line is left out.
+    fn session_of(&mut self, piece: Piece<'_>, source: &Source) -> Result<Option<Session>, Stop> {
+        let Naming::Field(name) = &self.plan.naming else { return Ok(None) };
+        let named = match piece.extent {
+            Extent::First => field::session_name_of_beginning(piece.bytes, name)
+                .ok_or_else(|| format!("its beginning has no field {name:?}")),
+            _ if field::is_blank(piece.bytes) => {
+                self.tally.blank_line();
+                return Ok(None);
+            }
+            _ => field::session_name(piece.bytes, name),
         };
-        let name = jsonl::session_name(piece.bytes, field);
-        self.session(name.map_err(|error| at(source, piece.line, error))?)
+        match (named, self.plan.on_bad) {
+            (Ok(name), _) => self.session(name).map(Some),
+            (Err(why), OnBad::Keep) => {
+                self.tally.count(Oddity::KeptWithoutSession, || place(source, piece.line, &why));
+                self.session(source.stem()).map(Some)
+            }
+            (Err(why), OnBad::Skip) => {
+                self.tally.count(Oddity::Skipped, || place(source, piece.line, &why));
+                Ok(None)
+            }
+            (Err(why), OnBad::Stop) => Err(refused(source, piece.line, &why)),
+        }
     }
 
-    /// The session of a name, opened in the log the first time it is met.
+    /// The session of a name, opened in the log the first time it is met, and for each stream of frames.
     fn session(&mut self, name: String) -> Result<Session, Stop> {
-        if let Some(&session) = self.sessions.get(&name) {
+        let known = self.sessions.get(&name).copied();
+        if let Some(session) = known.filter(|_| self.plan.format != InputFormat::Sse) {
             return Ok(session);
         }
         let session = self.producer.session(name.as_str());
         let opening = self.opening(&name);
-        loop {
-            match self.producer.emit(session, kinds::SESSION, opening.as_bytes()) {
-                Ok(_ticket) => break,
-                Err(IngestionError::Backpressure { .. }) => self.check_interrupt()?,
-                Err(error) => return Err(Failure::failed(format_args!("session {name:?}: {error}")).into()),
-            }
-        }
-        self.counts.sessions += 1;
+        let opened = self.ingest(session, kinds::SESSION, opening.as_bytes());
+        let ticket = opened?.map_err(|error| Failure::failed(format_args!("session {name:?}: {error}")))?;
+        self.ledger.add(Entry { ticket, what: What::Opening { is_new: known.is_none() } }, &self.producer);
         self.sessions.insert(name, session);
         Ok(session)
     }
@@ -147,39 +193,47 @@ impl<'a> Recorder<'a> {
         opening.to_string()
     }
 
-    /// Puts an event into the bus, waiting for as long as the disk takes to make space.
     fn emit(&mut self, session: Session, piece: Piece<'_>, source: &Source) -> Result<(), Stop> {
-        loop {
-            match self.producer.emit(session, kinds::UNSPECIFIED, piece.bytes) {
-                Ok(_ticket) => break,
-                Err(IngestionError::Backpressure { .. }) => self.check_interrupt()?,
-                Err(error) => return Err(at(source, piece.line, error).into()),
-            }
-        }
-        self.counts.events += 1;
-        self.counts.bytes += piece.bytes.len() as u64;
+        let ingested = self.ingest(session, kinds::UNSPECIFIED, piece.bytes)?;
+        let ticket = ingested.map_err(|error| at(source, piece.line, error))?;
+        let what = What::Event { line: piece.line, bytes: piece.bytes.len() };
+        self.ledger.add(Entry { ticket, what }, &self.producer);
         Ok(())
     }
 
-    fn check_interrupt(&self) -> Result<(), Stop> {
-        match self.interrupt.is_pending() {
-            Ok(false) => Ok(()),
-            Ok(true) => Err(Stop::Interrupted),
-            Err(error) => Err(Failure::failed(format_args!("waiting for signals: {error}")).into()),
+    /// Puts an event into the bus, waiting for as long as the disk takes to make space.
+    fn ingest(&mut self, session: Session, kind: Kind, payload: &[u8]) -> Result<Result<Ticket, IngestionError>, Stop> {
+        loop {
+            match self.producer.emit(session, kind, payload) {
+                Err(IngestionError::Backpressure { .. }) if self.ending.is_due()? => return Err(Stop::Interrupted),
+                Err(IngestionError::Backpressure { .. }) => {}
+                ingested => return Ok(ingested),
+            }
         }
     }
+}
+
+fn too_long() -> String {
+    format!("longer than {PAYLOAD_BYTES_MAX} bytes, the most that an event has")
 }
 
 fn stopped_by(error: SplitError, source: &Source) -> Stop {
     match error {
         SplitError::Read(error) if error.kind() == io::ErrorKind::Interrupted => Stop::Interrupted,
         SplitError::Read(error) => Failure::failed(format_args!("{}: {error}", source.name())).into(),
-        SplitError::TooLong { line } => {
-            at(source, line, format_args!("the event that starts here is longer than {EVENT_BYTES_MAX} bytes")).into()
-        }
+        SplitError::TooLong { line } => refused(source, line, &too_long()),
     }
+}
+
+/// An event that only `--on-bad` lets pass.
+fn refused(source: &Source, line: u64, why: &str) -> Stop {
+    at(source, line, format_args!("{why}; --on-bad keep or skip goes on")).into()
 }
 
 fn at(source: &Source, line: u64, error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Failed, format_args!("{}:{line}: {error}", source.name()))
+}
+
+fn place(source: &Source, line: u64, why: &str) -> String {
+    output::printable(&format!("{}:{line}: {why}", source.name()))
 }

@@ -3,11 +3,12 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use super::ending::Ending;
 use crate::exit::{Exit, Failure};
 use crate::progress::Progress;
-use crate::signal::{Interrupt, Wake};
 
 /// A file, or standard input.
 #[derive(Debug)]
@@ -78,28 +79,31 @@ fn is_standard(path: &Path) -> bool {
     path == Path::new("-")
 }
 
+/// Whether bytes come from another process, which ends the stream when it ends.
+pub(super) fn is_pipe(file: &File) -> bool {
+    file.metadata().is_ok_and(|file| file.file_type().is_fifo() || file.file_type().is_socket())
+}
+
 /// A file being read: it moves the progress bar, and a signal ends a wait for more.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
     file: File,
-    interrupt: &'a Interrupt,
+    ending: &'a Ending,
     progress: &'a Progress,
 }
 
 impl<'a> Input<'a> {
     /// Reads `file`.
-    pub(crate) fn new(file: File, interrupt: &'a Interrupt, progress: &'a Progress) -> Self {
-        Self { file, interrupt, progress }
+    pub(crate) fn new(file: File, ending: &'a Ending, progress: &'a Progress) -> Self {
+        Self { file, ending, progress }
     }
 }
 
 impl Read for Input<'_> {
-    /// As the file's, but [`io::ErrorKind::Interrupted`] means that a signal asks to end.
+    /// As the file's, but [`io::ErrorKind::Interrupted`] means that a signal asks to end now.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            if self.interrupt.wait(self.file.as_fd())? == Wake::Interrupted {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
+            self.ending.wait(self.file.as_fd())?;
             match self.file.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => {

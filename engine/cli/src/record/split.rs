@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use super::args::OnBad;
 use crate::sse::End;
 
 /// Where events end: one format.
@@ -10,15 +11,31 @@ pub(super) trait Cutter {
     /// was none; remembers how far it has looked, and forgets when it returns an end. `ended` says that no more bytes
     /// follow. What is left without an end then is an event as it is, and the last.
     fn end(&mut self, bytes: &[u8], ended: bool) -> Option<End>;
+
+    /// The first `bytes` of those it has looked at are taken away: the event's rest starts at `bytes[0]` from now on.
+    fn pass(&mut self, bytes: usize);
 }
 
-/// One event, and where it starts.
+/// One event or a part of one, and where the event starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece<'a> {
     /// Its bytes, as they stood.
     pub(super) bytes: &'a [u8],
     /// The line it starts on, from 1.
     pub(super) line: u64,
+    pub(super) extent: Extent,
+}
+
+/// How much of an event a piece is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    Whole,
+    /// The first part of an event that is too long.
+    First,
+    /// One of its other parts.
+    Later,
+    /// All of it was too long, and is left out. The piece has the bytes that were read last.
+    Skipped,
 }
 
 /// Why there is no next event.
@@ -35,47 +52,100 @@ pub(super) enum SplitError {
 pub(super) struct Splitter<R, C> {
     input: R,
     cut: C,
+    limit: Limit,
     buffer: Vec<u8>,
     /// `buffer[start..end]` has been read and not handed out.
     start: usize,
     end: usize,
     ended: bool,
     line: u64,
-    bytes_max: usize,
+    /// The end of the event, once it is found.
+    found: Option<End>,
+    /// Whether a part of the event has been taken away, because it is too long.
+    is_within: bool,
+}
+
+/// The longest event, and what becomes of longer ones.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) bytes_max: usize,
+    pub(super) on_bad: OnBad,
+}
+
+/// What comes next.
+enum Step {
+    /// More has to be read.
+    Read,
+    /// A part of an event that is too long, of so many bytes.
+    Part(usize),
+    /// An event, or its last part.
+    Last(End),
+    /// Nothing.
+    Over,
 }
 
 impl<R: Read, C: Cutter> Splitter<R, C> {
     /// Bytes read at once. A multiple of what `raw` cuts, so that a file is cut the same each time.
     const READ_BYTES: usize = 256 << 10;
 
-    /// The events of `input`, of which the longest may have `bytes_max` bytes.
-    pub(super) fn new(input: R, cut: C, bytes_max: usize) -> Self {
+    /// The events of `input`.
+    pub(super) fn new(input: R, cut: C, limit: Limit) -> Self {
         let buffer = vec![0; Self::READ_BYTES];
-        Self { input, cut, buffer, start: 0, end: 0, ended: false, line: 1, bytes_max }
+        Self { input, cut, limit, buffer, start: 0, end: 0, ended: false, line: 1, found: None, is_within: false }
     }
 
-    /// The next event; `None` at the end.
+    /// The next event or part of one; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Piece<'_>>, SplitError> {
         let line = self.line;
-        let end = loop {
-            let waiting = &self.buffer[self.start..self.end];
-            if waiting.is_empty() && self.ended {
-                return Ok(None);
-            }
-            match self.cut.end(waiting, self.ended) {
-                Some(end) => break end,
-                None if waiting.len() > self.bytes_max => return Err(SplitError::TooLong { line }),
-                None if !self.ended => self.read()?,
-                None => break End { bytes: waiting.len(), lines: 0 },
-            }
-        };
-        if end.bytes > self.bytes_max {
-            return Err(SplitError::TooLong { line });
+        loop {
+            let (end, is_last) = match self.step() {
+                Step::Over => return Ok(None),
+                Step::Read => {
+                    self.read()?;
+                    continue;
+                }
+                Step::Part(_) if self.limit.on_bad == OnBad::Stop => return Err(SplitError::TooLong { line }),
+                Step::Part(bytes) => (End { bytes, lines: 0 }, false),
+                Step::Last(end) => (end, true),
+            };
+            self.start += end.bytes;
+            self.line += end.lines;
+            let was_within = std::mem::replace(&mut self.is_within, !is_last);
+            let extent = match (was_within, is_last, self.limit.on_bad) {
+                (false, true, _) => Extent::Whole,
+                (_, false, OnBad::Skip) => continue,
+                (true, true, OnBad::Skip) => Extent::Skipped,
+                (false, false, _) => Extent::First,
+                (true, _, _) => Extent::Later,
+            };
+            return Ok(Some(Piece { bytes: &self.buffer[self.start - end.bytes..self.start], line, extent }));
         }
-        let bytes = &self.buffer[self.start..self.start + end.bytes];
-        self.start += end.bytes;
-        self.line += end.lines;
-        Ok(Some(Piece { bytes, line }))
+    }
+
+    fn step(&mut self) -> Step {
+        let waiting = &self.buffer[self.start..self.end];
+        if waiting.is_empty() && self.ended {
+            return Step::Over;
+        }
+        self.found = self.found.or_else(|| self.cut.end(waiting, self.ended));
+        match self.found {
+            Some(end) if end.bytes <= self.limit.bytes_max => {
+                self.found = None;
+                Step::Last(end)
+            }
+            None if waiting.len() <= self.limit.bytes_max && self.ended => {
+                Step::Last(End { bytes: waiting.len(), lines: 0 })
+            }
+            None if waiting.len() <= self.limit.bytes_max => Step::Read,
+            _ => {
+                let part = part_bytes(waiting, self.limit.bytes_max);
+                match &mut self.found {
+                    Some(end) => end.bytes -= part,
+                    None => self.cut.pass(part),
+                }
+                Step::Part(part)
+            }
+        }
     }
 
     /// Reads what is there, waiting for the first byte of it.
@@ -94,4 +164,11 @@ impl<R: Read, C: Cutter> Splitter<R, C> {
         }
         Ok(())
     }
+}
+
+/// Bytes of the next part of an event of which more than `bytes_max` are there. Characters stay whole.
+fn part_bytes(bytes: &[u8], bytes_max: usize) -> usize {
+    let is_within_character = |at: usize| bytes[at] & 0xc0 == 0x80;
+    let whole = (bytes_max.saturating_sub(3)..=bytes_max).rev().find(|&at| at > 0 && !is_within_character(at));
+    whole.unwrap_or(bytes_max)
 }

@@ -9,4 +9,8 @@ impl Cutter for FrameEnds {
     fn end(&mut self, bytes: &[u8], ended: bool) -> Option<End> {
         Self::end(self, bytes, ended)
     }
+
+    fn pass(&mut self, bytes: usize) {
+        Self::pass(self, bytes);
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::tally::Tally;
 use crate::exit::Failure;
 use crate::human;
 use crate::output;
@@ -20,6 +21,16 @@ pub(super) struct Counts {
     pub(super) sessions: u64,
 }
 
+/// How a recording went.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) counts: Counts,
+    pub(super) tally: Tally,
+    pub(super) taken: Duration,
+    /// Whether a signal ended it.
+    pub(super) interrupted: bool,
+}
+
 /// The acknowledgement of a recording.
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
@@ -31,19 +42,22 @@ pub(super) struct Summary {
     durability: String,
     log: String,
     interrupted: bool,
+    #[serde(flatten)]
+    tally: Tally,
 }
 
 impl Summary {
-    /// What is said of `counts`, all of which survive what `durability` names, `taken` after the start.
-    pub(super) fn new(counts: Counts, taken: Duration, durability: String, log: String, interrupted: bool) -> Self {
+    /// What is said of a recording into `log`, all of which survives what `durability` names.
+    pub(super) fn new(outcome: Outcome, durability: String, log: String) -> Self {
+        let Outcome { counts: Counts { events, bytes, sessions }, tally, taken, interrupted } = outcome;
         let seconds = taken.as_secs_f64();
-        let events_per_second = if seconds > 0.0 { (counts.events as f64 / seconds).round() } else { 0.0 };
-        let Counts { events, bytes, sessions } = counts;
-        Self { events, bytes, sessions, seconds, events_per_second, durability, log, interrupted }
+        let events_per_second = if seconds > 0.0 { (events as f64 / seconds).round() } else { 0.0 };
+        Self { events, bytes, sessions, seconds, events_per_second, durability, log, interrupted, tally }
     }
 
-    /// Prints it: as JSON to standard output, or as text to standard error.
+    /// Prints it: as JSON to standard output, or as text to standard error. What was odd is told there in any case.
     pub(super) fn print(&self, as_json: bool) -> Result<(), Failure> {
+        eprint!("{}", self.tally);
         if as_json {
             let mut out = io::stdout().lock();
             output::json(&mut out, self)?;

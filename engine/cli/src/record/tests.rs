@@ -2,9 +2,13 @@
 
 use std::io::{self, Read};
 
-use super::jsonl::{self, Lines};
+use serde_json::Value;
+
+use super::args::OnBad;
+use super::field;
+use super::jsonl::Lines;
 use super::raw::Chunks;
-use super::split::{Cutter, SplitError, Splitter};
+use super::split::{Cutter, Extent, Limit, SplitError, Splitter};
 use crate::sse::FrameEnds as Frames;
 
 /// A stream that gives at most so many bytes at once.
@@ -21,7 +25,7 @@ impl Read for Dribble<'_> {
 
 /// The events of `bytes`, with the lines they start on.
 fn cut_at<C: Cutter>(bytes: &[u8], step: usize, cut: C) -> Vec<(u64, Vec<u8>)> {
-    let mut splitter = Splitter::new(Dribble(bytes, step), cut, 1 << 20);
+    let mut splitter = Splitter::new(Dribble(bytes, step), cut, Limit { bytes_max: 1 << 20, on_bad: OnBad::Stop });
     let mut pieces = Vec::new();
     while let Some(piece) = splitter.next().expect("readable") {
         pieces.push((piece.line, piece.bytes.to_vec()));
@@ -113,9 +117,63 @@ fn a_file_is_cut_into_full_chunks() {
 #[test]
 fn an_event_is_refused_where_it_is_too_long() {
     for step in [1, 7, usize::MAX] {
-        let mut lines = Splitter::new(Dribble(b"12345\n1234567890", step), Lines::default(), 8);
+        let limit = Limit { bytes_max: 8, on_bad: OnBad::Stop };
+        let mut lines = Splitter::new(Dribble(b"12345\n1234567890", step), Lines::default(), limit);
         assert_eq!(lines.next().expect("short").expect("line").bytes, b"12345\n");
         assert!(matches!(lines.next(), Err(SplitError::TooLong { line: 2 })), "{step} bytes at once");
+    }
+}
+
+/// What comes of a stream of which events may have `bytes_max` bytes: lines, extents and bytes.
+fn limited<C: Cutter + Default>(bytes: &[u8], step: usize, limit: Limit) -> Vec<(u64, Extent, Vec<u8>)> {
+    let mut splitter = Splitter::new(Dribble(bytes, step), C::default(), limit);
+    let mut pieces = Vec::new();
+    while let Some(piece) = splitter.next().expect("readable") {
+        pieces.push((piece.line, piece.extent, piece.bytes.to_vec()));
+    }
+    pieces
+}
+
+#[test]
+fn what_is_too_long_comes_in_parts_or_is_passed_over_and_the_rest_as_it_is() {
+    let text = b"one\n123456789\n\n12345678\n1234567\ngr\xc3\xbcn gr\xc3\xbcn";
+    for step in [1, 3, 7, usize::MAX] {
+        let parts = limited::<Lines>(text, step, Limit { bytes_max: 8, on_bad: OnBad::Keep });
+        let expected: [(u64, Extent, &[u8]); 9] = [
+            (1, Extent::Whole, b"one\n"),
+            (2, Extent::First, b"12345678"),
+            (2, Extent::Later, b"9\n"),
+            (3, Extent::Whole, b"\n"),
+            (4, Extent::First, b"12345678"),
+            (4, Extent::Later, b"\n"),
+            (5, Extent::Whole, b"1234567\n"),
+            (6, Extent::First, b"gr\xc3\xbcn gr"),
+            (6, Extent::Later, b"\xc3\xbcn"),
+        ];
+        assert_eq!(parts, expected.map(|(line, extent, bytes)| (line, extent, bytes.to_vec())), "{step} bytes at once");
+        let left = limited::<Lines>(text, step, Limit { bytes_max: 8, on_bad: OnBad::Skip });
+        let left: Vec<_> = left.into_iter().map(|(line, extent, _)| (line, extent)).collect();
+        let (whole, skipped) = (Extent::Whole, Extent::Skipped);
+        assert_eq!(left, [(1, whole), (2, skipped), (3, whole), (4, skipped), (5, whole), (6, skipped)]);
+    }
+}
+
+#[test]
+fn parts_of_frames_end_where_the_frames_do() {
+    for seed in 0..500 {
+        let mut random = Random(seed);
+        let alphabet = b"\n\r\na:a";
+        let bytes: Vec<u8> = (0..random.below(200)).map(|_| alphabet[random.below(alphabet.len())]).collect();
+        let limit = Limit { bytes_max: 4 + random.below(8), on_bad: OnBad::Keep };
+        let mut whole: Vec<(u64, Vec<u8>)> = Vec::new();
+        for (line, extent, part) in limited::<Frames>(&bytes, 1 + random.below(20), limit) {
+            assert!(part.len() <= limit.bytes_max && !part.is_empty(), "seed {seed}");
+            match (extent, whole.last_mut()) {
+                (Extent::Later, Some((_, bytes))) => bytes.extend(part),
+                _ => whole.push((line, part)),
+            }
+        }
+        assert_eq!(joined(whole), bytes, "seed {seed}");
     }
 }
 
@@ -130,26 +188,64 @@ fn long_events_come_back_whole() {
 
 #[test]
 fn a_line_names_its_session() {
-    let name = |line: &str| jsonl::session_name(line.as_bytes(), "id");
-    assert_eq!(name("{\"a\": [1, {\"id\": 2}], \"id\": \"x\"}\r\n"), Ok("x".to_owned()));
-    assert_eq!(name(r#"{"i\u0064": 17}"#), Ok("17".to_owned()));
-    assert_eq!(name(r#"{"id": 18446744073709551615}"#), Ok("18446744073709551615".to_owned()));
-    assert_eq!(name(r#"{"id": "a", "id": "b"}"#), Ok("b".to_owned()));
+    let name = |line: &str| field::session_name(line.as_bytes(), "id");
+    for (line, expected) in [
+        ("{\"a\": [1, {\"id\": 2}], \"id\": \"x\"}\r\n", "x"),
+        (r#"{"i\u0064": 17}"#, "17"),
+        (r#"{"id": 18446744073709551615}"#, "18446744073709551615"),
+        (r#"{"id": 20000000000000000001}"#, "20000000000000000001"),
+        (r#"{"id":1.0,"b":"}"}"#, "1.0"),
+        (r#"{"id":-1e+3}"#, "-1e+3"),
+        (r#"{"id": "a", "id": "b"}"#, "b"),
+        (r#"{"id": "a\"\u00e9\ud83d\ude00"}"#, "a\"\u{e9}\u{1f600}"),
+        ("\u{feff}{\"id\": \"x\"}", "x"),
+        (r#"{"loss": NaN, "high": [Infinity, -Infinity], "id": "x"}"#, "x"),
+        (r#"{"a": {"b": "]}"}, "id": "x", "c": null}"#, "x"),
+    ] {
+        assert_eq!(name(line).as_deref(), Ok(expected), "{line}");
+    }
     for (refused, why) in [
         ("", "not a JSON object"),
         ("\n", "not a JSON object"),
         ("[1]", "not a JSON object"),
         ("{\"id\": \"x\"", "not a JSON object"),
         ("{\"id\": \"x\"} {}", "not a JSON object"),
-        ("\u{feff}{\"id\": \"x\"}", "not a JSON object"),
+        ("{\"id\":}", "not a JSON object (from its column 7 on)"),
+        ("Traceback (most recent call last):", "not a JSON object"),
         ("{\"idx\": 1}", "no field \"id\""),
         ("{\"id\": null}", "neither a string nor a number"),
+        ("{\"id\": [1]}", "is an array, neither"),
+        ("{\"id\": NaN}", "is NaN, neither"),
+        ("{\"id\": 01}", "is 01, neither"),
         ("{\"id\": \"\"}", "is empty"),
+        ("{\"id\": \"\\ud800\"}", "no valid string"),
     ] {
         let error = name(refused).expect_err(refused);
         assert!(error.contains(why), "{refused:?}: {error}");
     }
-    assert!(jsonl::session_name(b"{\"id\": \"\xff\"}", "id").is_err());
+    assert!(field::session_name(b"{\"id\": \"\xff\"}", "id").is_err());
+    assert_eq!(field::session_name(b"{\"text\": \"\xff\", \"id\": 1}", "id").as_deref(), Ok("1"));
+    let long = format!("{{\"id\": \"{}\"}}", "x".repeat(1 << 17));
+    assert!(name(&long).expect_err("too long").contains("131072 bytes"));
+    let beginning = |line: &[u8]| field::session_name_of_beginning(line, "id");
+    assert_eq!(beginning(b"{\"id\": 17, \"text\": \"abc").as_deref(), Some("17"));
+    assert_eq!(beginning(b"{\"text\": \"abc\", \"id\": 17"), None, "more digits may follow");
+    assert!(field::is_blank(b"\xef\xbb\xbf \r\n") && !field::is_blank(b"x\n"));
+}
+
+#[test]
+fn the_session_of_any_line_is_looked_for() {
+    let words = ["{", "}", "[", "]", "\"", "\\", ":", ",", "\"id\"", "1", " ", "\u{feff}", "NaN", "\"x\""];
+    for seed in 0..5000 {
+        let mut random = Random(seed);
+        let line: String = (0..random.below(12)).map(|_| words[random.below(words.len())]).collect();
+        let ours = field::session_name(line.as_bytes(), "id");
+        // Whatever is an object with a string of that name has that session.
+        let value: Option<Value> = serde_json::from_str(&line).ok();
+        if let Some(name) = value.as_ref().and_then(|value| value.get("id")?.as_str()).filter(|name| !name.is_empty()) {
+            assert_eq!(ours.as_deref(), Ok(name), "seed {seed}: {line}");
+        }
+    }
 }
 
 fn joined(pieces: Vec<(u64, Vec<u8>)>) -> Vec<u8> {

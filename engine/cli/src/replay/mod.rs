@@ -121,7 +121,7 @@ impl Playing<'_> {
     /// Waits so long, or until a signal says to end.
     fn look(&mut self, wait: Duration) -> Result<(), Failure> {
         match self.interrupt.wait_for(io::stdout().as_fd(), wait)? {
-            Wake::Interrupted => Err(Failure::new(Exit::Interrupted, "interrupted")),
+            Wake::Interrupted(_) => Err(Failure::new(Exit::Interrupted, "interrupted")),
             Wake::Closed => die_of_closed_pipe(),
             Wake::Readable | Wake::TimedOut => Ok(()),
         }

@@ -9,6 +9,9 @@ pub(crate) struct End {
     pub(crate) lines: u64,
 }
 
+/// The start of a line that began before the bytes that are there.
+const WITHIN_LINE: usize = usize::MAX;
+
 /// Finds the blank line that ends each frame, in bytes that come a few at a time.
 ///
 /// A line ends with `\n`, `\r\n` or `\r`. Blank lines before a frame belong to it, so that each frame has a line that
@@ -58,6 +61,12 @@ impl FrameEnds {
             self.line_start = next_line;
             self.looked = next_line;
         }
+    }
+
+    /// The first `bytes` of those it has looked at are taken away: the frame's rest starts at `bytes[0]` from now on.
+    pub(crate) fn pass(&mut self, bytes: usize) {
+        self.looked -= bytes;
+        self.line_start = self.line_start.checked_sub(bytes).unwrap_or(WITHIN_LINE);
     }
 
     /// How many bytes of the line end at `looked` belong to it; `None` where that is to be seen.

@@ -2,6 +2,9 @@
 
 use super::{BOM, FrameEnds};
 
+/// Bytes of a frame that are kept while the rest of it has not come. A longer frame is left out.
+const WAITING_MAX: usize = 64 << 20;
+
 /// The frames of a stream whose bytes come in pieces, cut wherever. It keeps only the bytes of an unfinished frame.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
@@ -9,6 +12,8 @@ pub(crate) struct Stream {
     /// The beginning of a frame.
     bytes: Vec<u8>,
     has_begun: bool,
+    /// The beginning of the frame was too long to be kept.
+    is_dropping: bool,
 }
 
 impl Stream {
@@ -27,7 +32,10 @@ impl Stream {
             let used = self.cut(&waiting, each)?;
             waiting.drain(..used);
         }
-        if !waiting.is_empty() {
+        if waiting.len() > WAITING_MAX {
+            self.ends.pass(waiting.len());
+            self.is_dropping = true;
+        } else if !waiting.is_empty() {
             self.bytes = waiting;
         }
         Ok(())
@@ -45,8 +53,11 @@ impl Stream {
             used = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
         }
         while let Some(end) = self.ends.end(&bytes[used..], true) {
-            each(&bytes[used..used + end.bytes])?;
+            let frame = &bytes[used..used + end.bytes];
             used += end.bytes;
+            if !std::mem::take(&mut self.is_dropping) {
+                each(frame)?;
+            }
         }
         Ok(used)
     }

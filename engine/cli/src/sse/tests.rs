@@ -128,6 +128,12 @@ fn frames_do_not_depend_on_how_the_bytes_come() {
 }
 
 #[test]
+fn a_frame_without_end_is_not_kept_for_ever() {
+    let bytes = [b"data: a\n\ndata: ".to_vec(), vec![b'x'; 70 << 20], b"\n\ndata: b\n\n".to_vec()].concat();
+    assert_eq!(dribbled(&bytes, || 1 << 20), [message("a"), message("b")]);
+}
+
+#[test]
 fn any_bytes_are_parsed() {
     for seed in 0..3000 {
         let mut random = Random(seed);

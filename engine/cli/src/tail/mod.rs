@@ -47,7 +47,7 @@ pub(crate) fn run(args: &TailArgs) -> Result<Exit, Failure> {
         }
         // Where events are left out by the selection it does not sleep, but looks for a signal.
         match interrupt.wait_for(io::stdout().as_fd(), if is_behind { Duration::ZERO } else { LOOK })? {
-            Wake::Interrupted => {
+            Wake::Interrupted(_) => {
                 tail.out.flush()?;
                 return Ok(Exit::Interrupted);
             }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, and so do its helpers")]
 
+mod chunks;
 mod crash;
 mod cursor;
 mod export;
@@ -19,3 +20,4 @@ mod show;
 mod stats;
 mod tail;
 mod trim;
+mod volume;

@@ -1,7 +1,11 @@
 //! `tapeline record`: what comes in comes back, byte for byte.
 
+use std::io::Read;
 use std::process::Stdio;
 
+use serde_json::Value;
+
+use crate::frames::events;
 use crate::run::{Recording, Scratch, done, errors, expect, json, listed, record, run, run_with, tapeline, until};
 
 /// Files that a careless reader would change.
@@ -55,28 +59,96 @@ fn lines_go_to_the_sessions_they_name() {
     assert_eq!(replayed, b"{\"id\":\"a\",\"n\":1}\n{\"n\":3,\"id\":\"a\"}");
 }
 
+/// Lines of which four are not as they should be, and one that is too long.
+fn odd_lines() -> Vec<u8> {
+    let long = format!("{{\"id\":\"a\",\"image\":\"{}\"}}\n", "x".repeat(2 << 20));
+    let lines = [
+        "\u{feff}{\"id\":\"a\",\"loss\":NaN}\n",
+        "\n",
+        "Traceback (most recent call last):\n",
+        &long,
+        "{\"id\":20000000000000000001}\n",
+        "{\"id\":20000000000000000002}\n",
+        "{\"text\":\"no session\"}\n",
+        "{\"id\":\"a\",\"last\":true}\n",
+    ];
+    lines.concat().into_bytes()
+}
+
 #[test]
-fn what_came_before_a_bad_line_is_recorded_and_acknowledged() {
+fn a_stream_is_recorded_whatever_stands_in_it() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let file = scratch.file("odd.jsonl", odd_lines());
+    let output = expect(run(&["record", &log, &file, "--format", "jsonl", "--session-field", "id", "--json"]), 0);
+    let summary = &json(&output.stdout)[0];
+    assert_eq!((&summary["kept_in_parts"], &summary["kept_without_session"]), (&1.into(), &2.into()));
+    assert_eq!((&summary["skipped"], &summary["blank_lines"]), (&0.into(), &1.into()));
+    let said = errors(&output);
+    assert!(said.contains(&format!("the first at {file}:3: not a JSON object")), "{said}");
+    assert!(said.contains(&format!("the first at {file}:4: longer than 1048448 bytes")), "{said}");
+    let sessions: Vec<String> = listed(&log).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(sessions, ["a", "odd", "20000000000000000001", "20000000000000000002"]);
+    let all = String::from_utf8(odd_lines()).expect("text").replacen("\n\n", "\n", 1).into_bytes();
+    assert!(done(&["replay", &log, "--format", "raw"]) == all, "all but the blank line comes back");
+    let of_a = done(&["replay", &log, "--session", "a", "--format", "raw"]);
+    assert!(of_a.len() > 2 << 20 && of_a.ends_with(b"{\"id\":\"a\",\"last\":true}\n"), "parts stay together");
+}
+
+#[test]
+fn what_is_bad_is_skipped_and_counted_where_that_is_asked_for() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let file = scratch.file("odd.jsonl", odd_lines());
+    let args = ["record", &log, &file, "--format", "jsonl", "--session-field", "id", "--on-bad", "skip", "--json"];
+    let output = expect(run(&args), 0);
+    let summary = &json(&output.stdout)[0];
+    assert_eq!((&summary["events"], &summary["skipped"], &summary["kept_in_parts"]), (&4.into(), &3.into(), &0.into()));
+    assert!(errors(&output).contains(&format!("3 events: skipped; the first at {file}:3: ")), "{}", errors(&output));
+}
+
+#[test]
+fn a_recording_stops_before_what_is_bad_where_that_is_asked_for() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
     let file = scratch.file("in.jsonl", "{\"id\":\"a\"}\n{\"id\":\"b\"}\n{\"id\":}\n{\"id\":\"c\"}\n");
-    let args = ["record", &log, &file, "--format", "jsonl", "--session-field", "id", "--json"];
+    let args = ["record", &log, &file, "--format", "jsonl", "--session-field", "id", "--json", "--on-bad", "stop"];
     let output = expect(run(&args), 1);
     assert!(errors(&output).contains(&format!("{file}:3: not a JSON object")), "{}", errors(&output));
+    assert!(errors(&output).contains("--on-bad"), "{}", errors(&output));
     assert_eq!(json(&output.stdout)[0]["events"], 2);
     assert_eq!(listed(&log), [("a".to_owned(), 1), ("b".to_owned(), 1)]);
 }
 
 #[test]
-fn an_event_that_is_too_long_is_named_by_its_place() {
+fn an_event_that_is_too_long_is_recorded_in_parts_and_named_by_its_place() {
+    let scratch = Scratch::new();
+    for (number, length) in [1_048_447, 1_048_448, (1 << 20) - 1, 1 << 20, 3 << 20].into_iter().enumerate() {
+        let text = [b"short\n".to_vec(), vec![b'x'; length], b"\nshort\n".to_vec()].concat();
+        let (log, file) = (scratch.arg(&format!("log{number}")), scratch.file("in", &text));
+        let output = expect(run(&["record", &log, &file, "--format", "jsonl"]), 0);
+        let is_too_long = length + 1 > 1_048_448;
+        assert_eq!(
+            errors(&output).contains(&format!("{file}:2: longer than 1048448")),
+            is_too_long,
+            "{}",
+            errors(&output)
+        );
+        assert!(done(&["replay", &log, "--format", "raw"]) == text, "{length}");
+        let stopped = run(&["record", &log, &file, "--format", "jsonl", "--on-bad", "stop"]);
+        assert_eq!(stopped.status.code(), Some(i32::from(is_too_long)));
+    }
+}
+
+#[test]
+fn a_frame_that_was_recorded_in_parts_is_one_to_a_client() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
-    for length in [(1 << 20) - 1, 1 << 20, 3 << 20] {
-        let line = [b"short\n".to_vec(), vec![b'x'; length], b"\nshort\n".to_vec()].concat();
-        let file = scratch.file("in", line);
-        let output = expect(run(&["record", &log, &file, "--format", "jsonl"]), 1);
-        assert!(errors(&output).contains(&format!("{file}:2: ")), "{}", errors(&output));
-    }
+    let stream = format!("data: one\n\n: note\ndata: {}\r\ndata: end\r\n\r\ndata: after\n\n", "\u{e9}".repeat(1 << 20));
+    let file = scratch.file("big.sse", &stream);
+    assert_eq!(record(&[&log, &file, "--format", "sse"])["kept_in_parts"], 1);
+    assert!(done(&["replay", &log, "--format", "raw"]) == stream.as_bytes());
+    assert!(events(&done(&["replay", &log, "--format", "sse"])) == events(stream.as_bytes()));
 }
 
 #[test]
@@ -141,23 +213,101 @@ fn a_second_writer_is_refused() {
     expect(run_with(&["record", &log, "--format", "jsonl"], b""), 1);
 }
 
+fn signal(recording: &Recording, signal: &str) {
+    let pid = recording.0.id().to_string();
+    let sent = std::process::Command::new("kill").args([signal, &pid]).status().expect("kill");
+    assert!(sent.success());
+}
+
+/// A recording of three lines that has been sent a signal, and has said what it does then.
+fn interrupted(log: &str, name: &str) -> Recording {
+    let mut recording = Recording::start(&[log, "--format", "jsonl"]);
+    recording.write(b"1\n2\n3\n");
+    until("the events", || Recording::seen(log, "stdin").filter(|&events| events == 3));
+    signal(&recording, name);
+    let mut said = [0; 16];
+    recording.0.stderr.as_mut().expect("a pipe").read_exact(&mut said).expect("it says so");
+    assert_eq!(&said, b"recording to the");
+    recording
+}
+
+/// Its status and its summary.
+fn ended(mut recording: Recording) -> (Option<i32>, Value) {
+    let status = recording.0.wait().expect("it ends");
+    let mut summary = String::new();
+    recording.0.stdout.take().expect("a pipe").read_to_string(&mut summary).expect("text");
+    (status.code(), json(summary.as_bytes()).remove(0))
+}
+
 #[test]
-fn a_signal_ends_the_recording_with_an_acknowledgement() {
+fn the_first_signal_lets_the_pipe_come_to_its_end() {
+    for name in ["-INT", "-TERM", "-HUP"] {
+        let scratch = Scratch::new();
+        let log = scratch.arg("log");
+        let mut recording = interrupted(&log, name);
+        recording.write(b"last words\n");
+        drop(recording.0.stdin.take());
+        let (status, summary) = ended(recording);
+        assert_eq!(status, Some(130), "{name}");
+        assert_eq!((&summary["events"], &summary["interrupted"]), (&4.into(), &true.into()));
+        assert_eq!(listed(&log), [("stdin".to_owned(), 4)]);
+    }
+}
+
+#[test]
+fn the_second_signal_ends_the_recording_with_an_acknowledgement() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
-    let mut recording = Recording::start(&[&log, "--format", "jsonl"]);
-    recording.write(b"1\n2\n3\n");
-    until("the events", || Recording::seen(&log, "stdin").filter(|&events| events == 3));
-    let pid = recording.0.id().to_string();
-    let sent = std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill");
-    assert!(sent.success());
-    assert_eq!(recording.0.wait().expect("it ends").code(), Some(130));
-    let mut summary = String::new();
-    let mut out = recording.0.stdout.take().expect("a pipe");
-    std::io::Read::read_to_string(&mut out, &mut summary).expect("text");
-    let summary = &json(summary.as_bytes())[0];
+    let recording = interrupted(&log, "-INT");
+    signal(&recording, "-INT");
+    let (status, summary) = ended(recording);
+    assert_eq!(status, Some(130));
     assert_eq!((&summary["events"], &summary["interrupted"]), (&3.into(), &true.into()));
     assert_eq!(listed(&log), [("stdin".to_owned(), 3)]);
+}
+
+#[test]
+fn signals_that_were_ignored_stay_ignored() {
+    for (ignored, sent) in [("HUP", "-HUP"), ("INT", "-INT"), ("INT TERM HUP", "-TERM")] {
+        let scratch = Scratch::new();
+        let log = scratch.arg("log");
+        let script =
+            format!("trap '' {ignored}; exec \"$0\" record \"$1\" --format jsonl --json --segment-bytes 2097152");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_tapeline"), &log]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut recording = Recording(command.spawn().expect("sh"));
+        recording.write(b"1\n");
+        until("the event", || Recording::seen(&log, "stdin").filter(|&events| events == 1));
+        signal(&recording, sent);
+        recording.write(b"2\n");
+        until("the next event", || Recording::seen(&log, "stdin").filter(|&events| events == 2));
+        drop(recording.0.stdin.take());
+        let (status, summary) = ended(recording);
+        assert_eq!((status, &summary["interrupted"]), (Some(0), &false.into()), "{ignored}");
+    }
+}
+
+#[test]
+fn a_refused_directory_is_left_as_it_was() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.path("project")).expect("a directory");
+    let (project, file) = (scratch.arg("project"), scratch.file("project/README", "text"));
+    for args in [["record", &project, &file, "--format", "raw"].as_slice(), &["import", &project, &file]] {
+        let refused = expect(run(args), 1);
+        assert!(errors(&refused).contains("not a log"), "{}", errors(&refused));
+        let there: Vec<_> =
+            std::fs::read_dir(&project).expect("readable").map(|entry| entry.expect("entry").file_name()).collect();
+        assert_eq!(there, ["README"]);
+    }
+}
+
+#[test]
+fn many_shards_need_no_other_setting() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    expect(run_with(&["record", &log, "--format", "jsonl", "--shards", "64", "--segment-bytes", "2097152"], b"1\n"), 0);
+    assert_eq!(json(&done(&["info", &log, "--json"]))[0]["shards"], 64);
 }
 
 #[test]

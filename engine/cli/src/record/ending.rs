@@ -1,0 +1,105 @@
+//! When a recording ends because a signal asks for it.
+//!
+//! The first signal lets a pipe come to its end, so that what its writer says last is recorded: on a terminal the signal
+//! reaches the writer as well. SIGTERM is sent by those who kill soon, so that a pipe has [`TERM_PATIENCE`] then. The
+//! second signal ends the recording at once, and so does the first where no pipe is read.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use super::recorder::Stop;
+use crate::exit::Failure;
+use crate::signal::{Interrupt, Wake};
+
+/// How long a pipe may take to end after SIGTERM.
+const TERM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What signals have asked for.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    interrupt: Interrupt,
+    state: Cell<State>,
+    /// Whether what is read comes to an end by itself once it is asked to.
+    drains: Cell<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No signal has come.
+    Unasked,
+    /// What is in the pipe is waited for; until this time.
+    Draining(Option<Instant>),
+    /// It is to end at once.
+    Due,
+}
+
+impl Ending {
+    /// Holds the signals back, as [`Interrupt::catch`] does.
+    pub(crate) fn catch() -> Result<Self, Failure> {
+        let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
+        Ok(Self { interrupt, state: Cell::new(State::Unasked), drains: Cell::new(false) })
+    }
+
+    /// What is read from now on is a pipe that is let come to its end, or is not.
+    pub(super) fn drain(&self, drains: bool) {
+        self.drains.set(drains);
+    }
+
+    /// Whether a signal has come.
+    pub(super) fn is_asked(&self) -> bool {
+        self.state.get() != State::Unasked
+    }
+
+    /// Looks whether the recording is to end now.
+    pub(super) fn is_due(&self) -> Result<bool, Stop> {
+        let failed = |error: io::Error| Failure::failed(format_args!("waiting for signals: {error}"));
+        if let Some(signal) = self.interrupt.pending().map_err(failed)? {
+            self.answer(signal);
+        }
+        Ok(self.is_over())
+    }
+
+    /// Waits until `input` can be read without waiting.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Interrupted`]: the recording is to end now; the kernel's.
+    pub(super) fn wait(&self, input: BorrowedFd<'_>) -> io::Result<()> {
+        loop {
+            let patience = match self.state.get() {
+                State::Draining(Some(until)) => Some(until.saturating_duration_since(Instant::now())),
+                _ => None,
+            };
+            let wake = self.interrupt.wait(input, patience)?;
+            if let Wake::Interrupted(signal) = wake {
+                self.answer(signal);
+            }
+            if self.is_over() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            if wake == Wake::Readable {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self.state.get() {
+            State::Unasked | State::Draining(None) => false,
+            State::Draining(Some(until)) => Instant::now() >= until,
+            State::Due => true,
+        }
+    }
+
+    fn answer(&self, signal: i32) {
+        let state = match (self.state.get(), self.drains.get()) {
+            (State::Unasked, true) => {
+                eprintln!("recording to the end of the pipe; a second signal ends it now");
+                State::Draining((signal == libc::SIGTERM).then(|| Instant::now() + TERM_PATIENCE))
+            }
+            _ => State::Due,
+        };
+        self.state.set(state);
+    }
+}
