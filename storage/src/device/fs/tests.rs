@@ -10,7 +10,7 @@ use super::directory::{open_directory, rename_checked};
 use super::mapping::FsMapping;
 use super::*;
 use crate::device::tests::{Scratch, pattern};
-use crate::device::{Directory, Mapping, SegmentFile};
+use crate::device::{Directory, Mapping, SegmentFile, Space};
 use crate::format::PAGE_BYTES;
 
 const PAGE: u64 = PAGE_BYTES as u64;
@@ -375,4 +375,20 @@ fn errors_and_stuck_writes_are_final() {
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     let stuck = std::iter::repeat_with(|| progress.step(Ok(0))).take(1000).find_map(Result::err);
     assert_eq!(stuck.unwrap().kind(), io::ErrorKind::WriteZero);
+}
+
+#[test]
+fn space_is_that_of_the_directorys_file_system() {
+    for scratch in [Some(Scratch::new()), Scratch::in_tmpfs()].into_iter().flatten() {
+        let directory = directory(&scratch);
+        let before = directory.space().unwrap();
+        assert!(before == Space::UNKNOWN || before.free <= before.total, "{before:?}");
+        // What is left to others counts from the whole volume, and is never more than 256 MiB.
+        assert!(before.available() <= before.free && before.free - before.available() <= 256 << 20, "{before:?}");
+    }
+    let space = |free, total| Space { free, total }.available();
+    assert_eq!(
+        [space(64 << 20, 64 << 20), space(1 << 20, 64 << 20), space(1 << 40, 1 << 42)],
+        [62 << 20, 0, (1 << 40) - (256 << 20)]
+    );
 }
