@@ -73,13 +73,16 @@ impl Bookkeeper {
         assert_eq!((stats.drops.newest, stats.drops.sampled), (newest, sampled), "seed {seed}");
         assert_eq!(stats.events_refused, sum(|c| c.refused), "seed {seed}");
         let lanes: Vec<_> = self.machine.parts.shards().iter().flat_map(|shard| shard.lane_stats()).collect();
+        let has_failed = self.machine.parts.views().any(|view| view.poison().is_some());
         for (producer, calls) in self.machine.producers.iter().zip(&self.calls) {
             let own = lanes.iter().filter(|lane| lane.producer == producer.id());
             let (ingested, refused) = own.fold((0, 0), |(ingested, refused), lane| {
                 (ingested + lane.events_ingested, refused + lane.events_refused)
             });
             assert_eq!(ingested, calls.kept + calls.drops.newest + calls.drops.sampled, "seed {seed}");
-            assert_eq!(refused, calls.refused, "seed {seed}");
+            // A producer has no lane to a shard that failed before its first event there.
+            let is_lane_missing = has_failed && refused < calls.refused;
+            assert!(refused == calls.refused || is_lane_missing, "seed {seed}: {refused} of {}", calls.refused);
         }
     }
 }
