@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tapeline_storage::format::{Era, Eras, LogId};
 use tapeline_storage::log::LogView;
@@ -24,6 +25,7 @@ use crate::scaling::{Scaling, ScalingError, ShardMetrics};
 use crate::shard::{LaneStats, Reach, ShardControl, ShardStats, check_may_block};
 use crate::shard_task::{ShardContext, ShardTask, run_on};
 use crate::stats::EventBusStats;
+use crate::timestamp::{Clock, Floor};
 
 /// An event bus: shards on pinned threads, fed by producers, read by consumers.
 ///
@@ -38,6 +40,7 @@ pub struct EventBus {
     foundry: Arc<Foundry>,
     scaling: Option<Arc<Scaling>>,
     keeper: Option<Arc<Keeper>>,
+    log_ahead: Option<Duration>,
     is_shutdown_completed: AtomicBool,
 }
 
@@ -55,14 +58,24 @@ impl EventBus {
         let Made { shards, last_timestamp } = foundry.make(0..started).await?;
         let mut opening = Opening { foundry: &foundry, shards };
         let (archived, last) = foundry.open_archived(started)?;
-        let floor = last_timestamp.max(last) + 1;
+        let floor = Floor::of(last_timestamp.max(last), Clock::global().now());
         let eras = open_eras(&foundry, &opening.shards, &archived)?;
         let shards = std::mem::take(&mut opening.shards);
         drop(opening);
-        let parts = Arc::new(BusParts::new(&foundry, shards, archived, eras, floor));
+        let parts = Arc::new(BusParts::new(&foundry, shards, archived, eras, floor.timestamp));
+        if let Some(ahead) = floor.ahead {
+            parts.shards().iter().for_each(|shard| shard.note_ahead(ahead.to_string()));
+        }
+        let log_ahead = floor.ahead.map(|ahead| ahead.0);
         let foundry = Arc::new(foundry);
-        let mut bus =
-            Self { parts, foundry, scaling: None, keeper: None, is_shutdown_completed: AtomicBool::new(false) };
+        let mut bus = Self {
+            parts,
+            foundry,
+            scaling: None,
+            keeper: None,
+            log_ahead,
+            is_shutdown_completed: AtomicBool::new(false),
+        };
         if let Some(policy) = bus.foundry.config().scaling.clone() {
             let scaling = Scaling::start(policy, Arc::clone(&bus.parts), Arc::clone(&bus.foundry));
             let scaling = scaling.map_err(|error| ScalingError::ShardCreationFailed(error.to_string()))?;
@@ -353,6 +366,12 @@ impl EventBus {
     /// Identity of the log.
     pub fn log_id(&self) -> LogId {
         self.parts.log_id()
+    }
+
+    /// By how much the log's last event was ahead of the clock when the bus was opened, if it was by more than a second: by
+    /// an import, or a clock that was wrong. New events get times of the clock then, earlier than that event's.
+    pub fn log_ahead(&self) -> Option<Duration> {
+        self.log_ahead
     }
 
     /// Shards that take events.

@@ -47,7 +47,8 @@ impl BusParts {
     pub(crate) async fn look_at_horizon(&self, visibility: Visibility) -> AdapterResult<u64> {
         self.check_fork()?;
         // What an earlier process wrote is complete.
-        let mut horizon = Clock::global().now().saturating_sub(CLOCK_SKEW_NS).max(self.timestamp_floor());
+        let mut horizon =
+            Clock::global().now().saturating_sub(CLOCK_SKEW_NS).max(self.timestamp_floor().saturating_add(1));
         all_threads_fence();
         let mut barriers = Vec::new();
         let shards = self.shards();

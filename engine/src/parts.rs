@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tapeline_storage::format::{Eras, LogId};
+use tapeline_storage::format::{Eras, LogId, Sequence};
 use tapeline_storage::log::LogView;
 
 use crate::budget::MemoryBudget;
@@ -31,7 +31,7 @@ pub(crate) struct BusParts {
     lane_options: LaneOptions,
     backpressure_mode: BackpressureMode,
     memory: Arc<MemoryBudget>,
-    /// Timestamps go on above what is in the log already.
+    /// Timestamps go on above this: what is in the log already, unless that was ahead of the clock.
     timestamp_floor: u64,
     fork_generation: u32,
     readers: Readers,
@@ -110,6 +110,11 @@ impl BusParts {
     pub(crate) fn views(&self) -> impl Iterator<Item = Arc<LogView>> {
         let shards: Vec<_> = self.shards().iter().map(|shard| Arc::clone(shard.view())).collect();
         shards.into_iter().chain(self.archived.iter().cloned())
+    }
+
+    /// The first sequence of a shard that this process writes: what is before is complete.
+    pub(crate) fn run_start(&self, shard: u16) -> Sequence {
+        self.shard(shard).map_or(Sequence::new(u64::MAX), |shard| shard.opened_at())
     }
 
     /// What readers see of shards of earlier configurations.

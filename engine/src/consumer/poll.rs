@@ -77,11 +77,11 @@ async fn in_time_order(
     let (limit, visibility) = (request.limit, request.visibility);
     let known = parts.readers().horizon.known(visibility);
     // Later than the horizon, which is not ahead of a shard that it does not know of.
-    sweep.adopt(parts.views());
+    sweep.adopt(parts);
     sweep.read(known, limit, &mut page);
     if !(sweep.is_full(&page, limit) && sweep.has_more()) {
         let horizon = parts.look_at_horizon(visibility).await?;
-        sweep.adopt(parts.views());
+        sweep.adopt(parts);
         sweep.read(horizon, limit, &mut page);
     }
     if is_empty(&page) && limit > 0 && !request.wait.is_zero() {
@@ -89,7 +89,7 @@ async fn in_time_order(
         loop {
             patience.look(sweep.selection());
             let horizon = parts.look_at_horizon(visibility).await?;
-            sweep.adopt(parts.views());
+            sweep.adopt(parts);
             sweep.read(horizon, limit, &mut page);
             if !is_empty(&page) || sweep.is_full(&page, limit) || !patience.wait().await {
                 break;

@@ -98,7 +98,7 @@ pub(crate) struct Pin {
 
 /// What `policy` has go at the time `now` (nanoseconds since the Unix epoch), where `pins` are what cursors have not read.
 pub(crate) fn plan(views: &[Arc<LogView>], policy: &RetentionPolicy, pins: &[Pin], now: u64) -> TrimPlan {
-    let mut shards: Vec<_> = views.iter().map(|view| Shard::of(view)).collect();
+    let mut shards: Vec<_> = views.iter().map(|view| Shard::of(view, now)).collect();
     let mut plan = TrimPlan {
         segments_left: shards.iter().map(|shard| shard.segments).sum(),
         bytes_left: shards.iter().map(|shard| shard.bytes).sum(),
@@ -107,7 +107,7 @@ pub(crate) fn plan(views: &[Arc<LogView>], policy: &RetentionPolicy, pins: &[Pin
     let (mut segments, mut bytes) = (plan.segments_left, plan.bytes_left);
     let oldest_event = policy.max_age.map(|age| now.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)));
     loop {
-        let next = shards.iter_mut().filter_map(|shard| Some((shard.sealed.front()?.last_timestamp, shard)));
+        let next = shards.iter_mut().filter_map(|shard| Some((shard.sealed.front()?.0, shard)));
         let Some((last_timestamp, shard)) = next.min_by_key(|(time, shard)| (*time, shard.number)) else { break };
         let reason = match policy {
             _ if oldest_event.is_some_and(|oldest| last_timestamp < oldest) => TrimReason::Age,
@@ -116,7 +116,7 @@ pub(crate) fn plan(views: &[Arc<LogView>], policy: &RetentionPolicy, pins: &[Pin
             // Everything else is younger.
             _ => break,
         };
-        let Some(mut segment) = shard.sealed.pop_front() else { break };
+        let Some((_, mut segment)) = shard.sealed.pop_front() else { break };
         segment.reason = reason;
         // As if it went, also where it stays: what is younger does not go in its place.
         (segments, bytes) = (segments - 1, bytes.saturating_sub(segment.bytes));
@@ -138,16 +138,17 @@ struct Shard {
     number: u16,
     segments: usize,
     bytes: u64,
-    /// Those that may go, in order.
-    sealed: VecDeque<TrimmedSegment>,
+    /// Those that may go, in order, each with the time that it is as old as.
+    sealed: VecDeque<(u64, TrimmedSegment)>,
     /// The cursor that holds what is left.
     pinned: Option<String>,
 }
 
 impl Shard {
-    fn of(view: &LogView) -> Self {
+    fn of(view: &LogView, now: u64) -> Self {
         let segments = view.segments();
-        let sealed = segments.iter().map_while(|segment| candidate(view.shard(), segment)).collect();
+        let candidates = segments.iter().map_while(|segment| candidate(view.shard(), segment));
+        let sealed = ages(&segments, now).into_iter().zip(candidates).collect();
         Self {
             number: view.shard(),
             segments: segments.len(),
@@ -156,6 +157,23 @@ impl Shard {
             pinned: None,
         }
     }
+}
+
+/// For each segment the time that it is as old as: that of its last event. A time that is ahead of the clock says nothing:
+/// such a segment is as old as the first event behind it whose time is not.
+fn ages(segments: &[Arc<Segment>], now: u64) -> Vec<u64> {
+    let mut behind = u64::MAX;
+    let age = |segment: &Arc<Segment>| {
+        let created = segment.header().created;
+        let (first, last) =
+            segment.footer().map_or((created, created), |footer| (footer.first_timestamp, footer.last_timestamp));
+        let age = if last > now { last.min(behind) } else { last };
+        behind = if first <= now { behind.min(first) } else { behind };
+        age
+    };
+    let mut ages: Vec<_> = segments.iter().rev().map(age).collect();
+    ages.reverse();
+    ages
 }
 
 /// The segment, if it is sealed, with a reason that is not known yet.

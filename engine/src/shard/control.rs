@@ -4,7 +4,7 @@
 //! and wishes to be woken.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use event_listener::{Event, EventListener};
 use tapeline_storage::device::Doorbell;
@@ -68,6 +68,8 @@ pub(crate) struct ShardControl {
     /// First sequence since the bus was opened.
     opened_at: Sequence,
     report: ShardReport,
+    /// That the log was ahead of the clock.
+    ahead: OnceLock<String>,
     doorbell: Doorbell,
     arrivals: Mutex<Arrivals>,
     has_arrivals: AtomicBool,
@@ -139,6 +141,7 @@ impl ShardControl {
             opened_at: view.appended(),
             view,
             report,
+            ahead: OnceLock::new(),
             doorbell,
             arrivals: Mutex::default(),
             has_arrivals: AtomicBool::new(false),
@@ -164,7 +167,8 @@ impl ShardControl {
     }
 
     pub(crate) fn stats(&self) -> ShardStats {
-        let ShardReport { host, device, core, notes, cuts } = self.report.clone();
+        let ShardReport { host, device, core, mut notes, cuts } = self.report.clone();
+        notes.extend(self.ahead.get().cloned());
         let Watermarks { durable, appended, .. } = self.view.watermarks();
         ShardStats {
             shard_id: self.id,
@@ -179,6 +183,16 @@ impl ShardControl {
             notes,
             cuts,
         }
+    }
+
+    /// Has the statistics say that the log was ahead of the clock.
+    pub(crate) fn note_ahead(&self, note: String) {
+        let _ = self.ahead.set(note);
+    }
+
+    /// First sequence since the bus was opened.
+    pub(crate) fn opened_at(&self) -> Sequence {
+        self.opened_at
     }
 
     /// Hands the shard a new lane. Rings no bell: the shard takes it in at its next turn, as it does an event.

@@ -1,11 +1,15 @@
 //! The clock that all timestamps of a process come from.
 //!
-//! Set to the wall once, then run with `CLOCK_MONOTONIC`. Where the kernel keeps time by the TSC, the clock reads the
-//! TSC itself, calibrated at the start and steered once a second; elsewhere it asks the vDSO. The kernel has checked
-//! what a program cannot: that the TSC is invariant, does not stop, and agrees between the cores.
+//! Set to the wall once, then run with the machine's uptime, suspended time included. Where the kernel keeps time by the
+//! TSC, the clock reads the TSC itself, calibrated at the start and steered once a second; elsewhere it asks the vDSO. The
+//! kernel has checked what a program cannot: that the TSC is invariant, does not stop, and agrees between the cores.
+//!
+//! A suspend, a hibernation or a migration may set the TSC to any value and change its rate. A rate that was measured
+//! over such an event says nothing: it is refused, and measured anew. The clock then steps to the time where it is
+//! behind. Where it is ahead, it goes on at the right rate, less 500 ppm: it never stands and never goes back.
 
-use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, OnceLock, TryLockError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::scale::{KeptScale, Scale, ScaleCell};
 
@@ -18,6 +22,12 @@ const DISCIPLINE_MIN_NS: u64 = 100_000_000;
 /// Shortest time in which an error is steered away.
 const HORIZON_MIN_NS: u64 = 1_000_000_000;
 
+/// Largest part, as one in so many, by which a counter's rate changes by itself: 1,000 ppm.
+const RATE_DRIFT_PART: u64 = 1_000;
+
+/// A change of the error within [`DISCIPLINE_MIN_NS`] that no drift explains, in nanoseconds.
+const JUMP_NS: u64 = 10_000_000;
+
 /// Tries to read counter and clock at one moment; the closest one counts.
 const SIMULTANEOUS_TRIES: usize = 8;
 
@@ -26,28 +36,43 @@ const SIMULTANEOUS_TRIES: usize = 8;
 enum Counter {
     #[cfg(target_arch = "x86_64")]
     Tsc,
-    Monotonic,
+    Uptime,
+    /// One that tests set.
+    #[cfg(test)]
+    Set(&'static super::tests::SetCounter),
 }
 
-/// A clock that starts at the wall's time, never stops and never is set.
+/// A clock that starts at the wall's time, never stops and never goes back, but for the time between an event that sets
+/// the counter back and the next steering.
 #[derive(Debug)]
 pub struct Clock {
     counter: Counter,
     scale: ScaleCell,
-    /// Zero of the raw counter where it is `CLOCK_MONOTONIC`, and of the steering.
-    start: Instant,
+    uptime: Uptime,
+    /// Zero of the raw counter where it is the uptime, and of the steering.
+    start: u64,
     /// Nanoseconds since the Unix epoch at `start`.
     start_wall: u64,
     /// The last steering; locked by whoever steers.
-    steering: Mutex<Moment>,
+    steering: Mutex<Steering>,
 }
 
 /// Counter and time at one moment.
 #[derive(Debug, Clone, Copy)]
 struct Moment {
     raw: u64,
-    /// Nanoseconds since the Unix epoch, by `CLOCK_MONOTONIC`.
+    /// Nanoseconds since the Unix epoch, by the uptime.
     nanos: u64,
+}
+
+/// A steering.
+#[derive(Debug, Clone, Copy)]
+struct Steering {
+    at: Moment,
+    /// The counter's measured rate.
+    rate: u64,
+    /// How far the clock was ahead afterwards.
+    ahead: i64,
 }
 
 impl Clock {
@@ -59,6 +84,12 @@ impl Clock {
 
     /// A clock on the best counter of the machine.
     fn new() -> Self {
+        #[cfg(test)]
+        if std::env::var_os(super::tests::OF_PROCESS_IS_SET).is_some()
+            && let Some(clock) = Self::set_by(&super::tests::OF_PROCESS)
+        {
+            return clock;
+        }
         #[cfg(target_arch = "x86_64")]
         if kernel_trusts_tsc()
             && let Some(clock) = Self::tsc()
@@ -68,27 +99,57 @@ impl Clock {
         Self::monotonic()
     }
 
-    /// A clock on `CLOCK_MONOTONIC`, through the vDSO.
+    /// A clock on the uptime, through the vDSO.
     pub fn monotonic() -> Self {
-        let (start, start_wall) = set_to_wall();
+        let uptime = Uptime::new();
+        let (start, start_wall) = set_to_wall(uptime);
         let scale = ScaleCell::new(Scale { tick: 0, nanos: start_wall, rate: Scale::RATE_ONE });
-        let steering = Mutex::new(Moment { raw: 0, nanos: start_wall });
-        Self { counter: Counter::Monotonic, scale, start, start_wall, steering }
+        let at = Moment { raw: 0, nanos: start_wall };
+        let steering = Mutex::new(Steering { at, rate: Scale::RATE_ONE, ahead: 0 });
+        Self { counter: Counter::Uptime, scale, uptime, start, start_wall, steering }
     }
 
     /// A clock on the TSC, or `None` if its rate cannot be found out. Spins for [`CALIBRATION`].
     #[cfg(target_arch = "x86_64")]
     fn tsc() -> Option<Self> {
-        let mut clock = Self { counter: Counter::Tsc, ..Self::monotonic() };
-        let first = clock.moment();
-        while clock.start.elapsed() < CALIBRATION {
-            std::hint::spin_loop();
-        }
-        let last = clock.moment();
-        let rate = Scale::rate_of(last.raw.wrapping_sub(first.raw), last.nanos - first.nanos)?;
-        clock.scale = ScaleCell::new(Scale { tick: last.raw, nanos: last.nanos, rate });
-        clock.steering = Mutex::new(last);
+        Self::on(Counter::Tsc)
+    }
+
+    /// A clock on a counter that tests set.
+    #[cfg(test)]
+    pub(super) fn set_by(counter: &'static super::tests::SetCounter) -> Option<Self> {
+        Self::on(Counter::Set(counter))
+    }
+
+    #[cfg(any(target_arch = "x86_64", test))]
+    fn on(counter: Counter) -> Option<Self> {
+        let mut clock = Self { counter, ..Self::monotonic() };
+        let rate = clock.calibrate()?;
+        let at = clock.moment();
+        clock.scale = ScaleCell::new(Scale { tick: at.raw, nanos: at.nanos, rate });
+        clock.steering = Mutex::new(Steering { at, rate, ahead: 0 });
         Some(clock)
+    }
+
+    /// As if the first calibration had been 1 % off.
+    #[cfg(test)]
+    pub(super) fn misjudge_rate(&self) {
+        let mut steering = self.steering.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        steering.rate += steering.rate / 100;
+        self.scale.replace(Scale { rate: steering.rate, ..self.scale.read(|scale| *scale) });
+    }
+
+    /// The rate of the counter at present. Spins for [`CALIBRATION`].
+    fn calibrate(&self) -> Option<u64> {
+        let first = self.moment();
+        let until = first.nanos + CALIBRATION.as_nanos() as u64;
+        let last = loop {
+            let now = self.moment();
+            if now.nanos >= until {
+                break now;
+            }
+        };
+        Scale::rate_of(last.raw.wrapping_sub(first.raw), last.nanos - first.nanos)
     }
 
     /// Nanoseconds since the Unix epoch. Does not go back on one thread but for 1 us.
@@ -113,7 +174,7 @@ impl Clock {
 
     /// Whether the clock reads the TSC, for statistics.
     pub fn is_tsc(&self) -> bool {
-        self.counter != Counter::Monotonic
+        self.counter != Counter::Uptime
     }
 
     /// The counter.
@@ -122,8 +183,15 @@ impl Clock {
         match self.counter {
             #[cfg(target_arch = "x86_64")]
             Counter::Tsc => tsc(),
-            Counter::Monotonic => self.start.elapsed().as_nanos() as u64,
+            Counter::Uptime => self.since_start(),
+            #[cfg(test)]
+            Counter::Set(counter) => counter.read(self.since_start()),
         }
+    }
+
+    #[inline]
+    fn since_start(&self) -> u64 {
+        self.uptime.now().saturating_sub(self.start)
     }
 
     /// The time of a reading of the counter.
@@ -138,28 +206,47 @@ impl Clock {
         self.scale.read(|scale| scale.span(end.saturating_sub(start)))
     }
 
-    /// Steers the clock to `CLOCK_MONOTONIC`, without letting it go back. Shards call it about once a second, from any
-    /// thread; calls that come too soon, or while another thread steers, do nothing. Some 2 us.
+    /// Steers the clock to the uptime. Shards call it about once a second, from any thread; calls that come too soon, or
+    /// while another thread steers, do nothing. Some 2 us; 5 ms after an event that set the counter or changed its rate.
     pub fn discipline(&self) {
-        if self.counter == Counter::Monotonic {
+        if self.counter == Counter::Uptime {
             return;
         }
-        let Ok(mut steering) = self.steering.try_lock() else { return };
-        let moment = self.moment();
-        let nanos = moment.nanos - steering.nanos;
-        if nanos < DISCIPLINE_MIN_NS {
+        let mut steering = match self.steering.try_lock() {
+            Ok(steering) => steering,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let now = self.moment();
+        let nanos = now.nanos.saturating_sub(steering.at.nanos);
+        let is_soon = nanos < DISCIPLINE_MIN_NS;
+        if is_soon && self.ahead(now).abs_diff(steering.ahead) < JUMP_NS {
             return;
         }
-        let measured = Scale::rate_of(moment.raw.wrapping_sub(steering.raw), nanos);
+        let measured = Scale::rate_of(now.raw.wrapping_sub(steering.at.raw), nanos);
+        let (now, rate) = match measured {
+            Some(rate) if !is_soon && is_near(rate, steering.rate) => (now, rate),
+            _ => {
+                let rate = self.rate_anew(measured, steering.rate);
+                (self.moment(), rate)
+            }
+        };
         // The next call is expected after as long as this one. Sooner would steer too far, and further each time.
         let horizon = nanos.max(HORIZON_MIN_NS);
-        let scale = self.scale.read(|scale| {
-            // A counter that was set back (a restored virtual machine) tells no rate; the time is put right all the
-            // same.
-            scale.steered(moment.raw, moment.nanos, measured.unwrap_or(scale.rate), horizon)
-        });
-        self.scale.replace(scale);
-        *steering = moment;
+        self.scale.replace(self.scale.read(|scale| scale.steered(now.raw, now.nanos, rate, horizon)));
+        *steering = Steering { at: now, rate, ahead: self.ahead(now) };
+    }
+
+    /// How far the clock was ahead at a moment.
+    fn ahead(&self, moment: Moment) -> i64 {
+        self.nanos_at(moment.raw).wrapping_sub(moment.nanos) as i64
+    }
+
+    /// The rate after one was measured, if one was, that the counter had no reason for: the present one decides, which
+    /// is measured over a shorter time.
+    fn rate_anew(&self, measured: Option<u64>, before: u64) -> u64 {
+        let Some(present) = self.calibrate() else { return before };
+        [measured, Some(before)].into_iter().flatten().find(|rate| is_near(*rate, present)).unwrap_or(present)
     }
 
     /// Counter and time at one moment, to some 20 ns: of several tries the one whose two readings of the counter are
@@ -167,7 +254,7 @@ impl Clock {
     fn moment(&self) -> Moment {
         let once = || {
             let before = self.raw();
-            let nanos = self.start_wall + self.start.elapsed().as_nanos() as u64;
+            let nanos = self.start_wall + self.since_start();
             let width = self.raw().wrapping_sub(before);
             (width, Moment { raw: before.wrapping_add(width / 2), nanos })
         };
@@ -176,12 +263,43 @@ impl Clock {
     }
 }
 
-/// A moment of `CLOCK_MONOTONIC` and its nanoseconds since the Unix epoch; a wall before 1970 counts as 1970.
-fn set_to_wall() -> (Instant, u64) {
+/// Whether a counter may have changed from one rate to the other by itself.
+fn is_near(rate: u64, other: u64) -> bool {
+    rate.abs_diff(other) <= other / RATE_DRIFT_PART
+}
+
+/// How long the machine has been up, suspended time included.
+#[derive(Debug, Clone, Copy)]
+struct Uptime(libc::clockid_t);
+
+impl Uptime {
+    fn new() -> Self {
+        let works = |clock: &libc::clockid_t| Self(*clock).read().is_some();
+        Self([libc::CLOCK_BOOTTIME].into_iter().find(works).unwrap_or(libc::CLOCK_MONOTONIC))
+    }
+
+    /// Nanoseconds.
+    #[inline]
+    fn now(self) -> u64 {
+        self.read().unwrap_or(0)
+    }
+
+    #[inline]
+    #[allow(unsafe_code)]
+    fn read(self) -> Option<u64> {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: a live structure, which the call fills in.
+        let failed = unsafe { libc::clock_gettime(self.0, &raw mut now) } != 0;
+        (!failed).then(|| now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+    }
+}
+
+/// A moment of the uptime and its nanoseconds since the Unix epoch; a wall before 1970 counts as 1970.
+fn set_to_wall(uptime: Uptime) -> (u64, u64) {
     let once = || {
-        let before = Instant::now();
+        let before = uptime.now();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let width = before.elapsed();
+        let width = uptime.now().saturating_sub(before);
         (width, before + width / 2, wall.as_nanos() as u64)
     };
     let tries = (1..SIMULTANEOUS_TRIES).map(|_| once());

@@ -4,18 +4,23 @@
 //! * one generator's timestamps strictly increase, whatever the clocks do;
 //! * all generators of a process read one [`Clock`], so stamps of different threads compare: one drawn after another,
 //!   by happens-before, is at most 1 us smaller;
-//! * the clock is set to the wall once, when the process first asks, and runs with `CLOCK_MONOTONIC` from there. A wall
-//!   clock that is stepped later (settimeofday, a leap second) is not followed until the process restarts.
+//! * the clock is set to the wall once, when the process first asks, and runs with `CLOCK_BOOTTIME` from there: with real
+//!   time, also over a suspend. A wall clock that is stepped later (settimeofday, a leap second) is not followed until the
+//!   process restarts;
+//! * an event that sets the counter or changes its rate (suspend, hibernation, migration) is mended within about a second:
+//!   the clock steps forward at once, and where it is ahead runs on at the right rate, less 500 ppm. It never stands.
 //!
 //! [`TimestampGenerator::next`] costs about 10 ns where the kernel itself keeps time by the TSC, most of it the
 //! instruction, and about 30 ns through the vDSO elsewhere.
 
 mod clock;
+mod floor;
 mod scale;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use clock::Clock;
+pub(crate) use floor::Floor;
 
 use scale::KeptScale;
 
@@ -73,7 +78,7 @@ impl TimestampGenerator {
         self.last = self.last.max(floor);
     }
 
-    /// The counter under the clock: ticks of the TSC, or nanoseconds of `CLOCK_MONOTONIC` from an arbitrary zero. The
+    /// The counter under the clock: ticks of the TSC, or nanoseconds of `CLOCK_BOOTTIME` from an arbitrary zero. The
     /// cheapest way to mark a moment; draws no timestamp.
     #[inline]
     pub fn now_raw(&self) -> u64 {

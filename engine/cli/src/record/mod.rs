@@ -56,6 +56,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     // Before the bus starts its threads: they inherit what this holds back.
     let ending = Ending::catch()?;
     let bus = open_bus(args)?;
+    warn_of_ahead(&bus);
     tell_cuts(&bus);
     let before = ends(bus.shard_stats().iter().map(|shard| (shard.shard_id, shard.events_appended)));
     let start = Instant::now();
@@ -115,6 +116,17 @@ fn cut_short(failure: Failure, lost: Option<String>) -> Failure {
     match lost {
         Some(place) => Failure::new(failure.exit, format_args!("{failure}; go on from {place}")),
         None => failure,
+    }
+}
+
+/// Warns of a log that is ahead of the clock: what is recorded now seems to be older.
+fn warn_of_ahead(bus: &EventBus) {
+    if let Some(ahead) = bus.log_ahead() {
+        let days = ahead.as_secs() / (24 * 3600);
+        let ahead = if days > 0 { format!("{days} days") } else { format!("{} s", ahead.as_secs()) };
+        eprintln!(
+            "tapeline: warning: the log's last event is {ahead} ahead of the clock; what is recorded now has times of the clock"
+        );
     }
 }
 

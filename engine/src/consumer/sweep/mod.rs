@@ -6,7 +6,9 @@
 //! come, and what is handed out is the earliest there is.
 //!
 //! Nothing is handed out from the horizon on: the time below which every event is readable (see `horizon`). So no event
-//! can turn up that belongs into an earlier page.
+//! can turn up that belongs into an earlier page. What earlier runs of the log's writer left is complete: it comes first,
+//! also where its times are ahead of the clock. Should a time turn up all the same that lies before what was handed out
+//! (a counter was set back, see `timestamp`), its event is handed out late: an event that was not read is never passed over.
 //!
 //! The cursor between two pages is the last event handed out, and for each shard the first that was not. A page that
 //! goes on where the one before ended finds the queue [`Parked`]; without it, the queue is made again from the cursor.
@@ -23,7 +25,7 @@ use tapeline_storage::log::{Grain, LogView};
 use tapeline_storage::read::Visibility;
 
 pub(crate) use parked::Parked;
-use stretch::{Run, ShardSpan, Stretch};
+use stretch::{Age, Key, Run, ShardSpan, Stretch};
 
 use super::cursor::{Cursor, Frontier, SweepPlace};
 use super::gap::{Gap, GapReason};
@@ -33,6 +35,8 @@ use super::request::{ConsumeRequest, ConsumeResponse, ShardFailure};
 use super::selection::Selection;
 use super::source::{Next, Source};
 use crate::error::{ConsumerError, ConsumerResult};
+use crate::event::StoredEvent;
+use crate::parts::BusParts;
 
 /// A page in order of time, in the making, and the state between two pages.
 #[derive(Debug)]
@@ -56,6 +60,8 @@ struct Swept {
     queued_to: Sequence,
     /// Behind every event that was handed out.
     seen: Sequence,
+    /// What is before was written by earlier runs.
+    run_start: Sequence,
     has_failed: bool,
 }
 
@@ -65,6 +71,10 @@ impl Swept {
             Visibility::Appended => self.view.appended(),
             Visibility::Durable => self.view.durable(),
         }
+    }
+
+    fn age(&self, sequence: Sequence) -> Age {
+        if sequence < self.run_start { Age::Earlier } else { Age::Present }
     }
 }
 
@@ -93,7 +103,8 @@ impl Sweep {
             }
             let unread = cursor.as_ref().and_then(|cursor| cursor.first_unread(view.shard()));
             let queued_to = unread.map_or(seen, |unread| unread.min(seen));
-            shards.push(Swept { view: Arc::clone(view), queued_to, seen, has_failed });
+            let run_start = Sequence::ZERO;
+            shards.push(Swept { view: Arc::clone(view), queued_to, seen, run_start, has_failed });
         }
         let frontier = cursor.as_ref().and_then(|cursor| Some(cursor.sweep.as_ref()?.frontier));
         Ok(Self {
@@ -109,11 +120,15 @@ impl Sweep {
     }
 
     /// Takes in the shards that have come since it was made. Before a read up to a horizon that knows of them.
-    pub(super) fn adopt(&mut self, views: impl Iterator<Item = Arc<LogView>>) {
-        for view in views.filter(|view| self.selection.has_shard(view.shard())) {
-            if self.shards.iter().all(|shard| shard.view.shard() != view.shard()) {
-                let begin = view.trimmed();
-                self.shards.push(Swept { view, queued_to: begin, seen: begin, has_failed: false });
+    pub(super) fn adopt(&mut self, parts: &BusParts) {
+        for view in parts.views().filter(|view| self.selection.has_shard(view.shard())) {
+            let run_start = parts.run_start(view.shard());
+            match self.shards.iter_mut().find(|shard| shard.view.shard() == view.shard()) {
+                Some(shard) => shard.run_start = run_start,
+                None => {
+                    let begin = view.trimmed();
+                    self.shards.push(Swept { view, queued_to: begin, seen: begin, run_start, has_failed: false });
+                }
             }
         }
     }
@@ -148,7 +163,7 @@ impl Sweep {
         }
         while !self.is_full(page, limit) {
             let Some(first) = self.queue.peek_mut() else { return };
-            if first.earliest().timestamp >= horizon {
+            if !first.earliest().is_due(horizon) {
                 return;
             }
             match PeekMut::pop(first) {
@@ -179,19 +194,21 @@ impl Sweep {
                 shard.view.span(shard.queued_to, end, Grain::Segment).map_err(|error| error.to_string())?
         {
             shard.queued_to = span.end;
-            self.queue.push(Stretch::Span { at, span: ShardSpan::new(shard.view.shard(), span) });
+            self.queue
+                .push(Stretch::Span { at, span: ShardSpan::new(shard.view.shard(), span, shard.age(span.first)) });
         }
         Ok(())
     }
 
     /// A segment's turn has come: its blocks take its place.
     fn split(&mut self, at: usize, first: Sequence, end: Sequence) -> Result<(), String> {
-        let view = &self.shards[at].view;
+        let shard = &self.shards[at];
+        let view = &shard.view;
         let mut next = first;
         let mut blocks = Vec::new();
         while let Some(span) = view.span(next, end, Grain::Block).map_err(|error| error.to_string())? {
             next = span.end;
-            blocks.push(Stretch::Span { at, span: ShardSpan::new(view.shard(), span) });
+            blocks.push(Stretch::Span { at, span: ShardSpan::new(view.shard(), span, shard.age(span.first)) });
         }
         if next < end {
             // Gone meanwhile: whoever opens it is told.
@@ -223,21 +240,36 @@ impl Sweep {
                 }
             }
         }
-        let mut events = Vec::with_capacity(found.len());
+        let (mut earlier, mut present) = (Vec::new(), Vec::with_capacity(found.len()));
         for found in found {
             match found {
-                Ok(event) if self.frontier.is_none_or(|frontier| Frontier::of(&event) > frontier) => events.push(event),
-                Ok(_) => {}
+                Ok(event) if self.was_handed_out(at, &event) => {}
+                Ok(event) if self.shards[at].age(event.sequence) == Age::Earlier => earlier.push(event),
+                Ok(event) => present.push(event),
                 Err(gap) => page.gaps.push(gap),
             }
         }
-        self.queue.extend(Run::new(at, events).map(Stretch::Run));
+        self.queue.extend(Run::new(at, Age::Earlier, earlier).map(Stretch::Run));
+        self.queue.extend(Run::new(at, Age::Present, present).map(Stretch::Run));
+    }
+
+    /// Whether a page before had the event: it is not behind the last one of its shard, nor of them all.
+    fn was_handed_out(&self, at: usize, event: &StoredEvent) -> bool {
+        let Some(frontier) = self.frontier else { return false };
+        let shard = &self.shards[at];
+        let last = self.shards.iter().find(|shard| shard.view.shard() == frontier.shard);
+        let last = Key { age: last.map_or(Age::Earlier, |shard| shard.age(frontier.sequence)), place: frontier };
+        event.sequence < shard.seen && Key { age: shard.age(event.sequence), place: Frontier::of(event) } <= last
     }
 
     /// Hands out the events of a run that come before everything else in the queue.
     fn hand_out(&mut self, mut run: Run, horizon: u64, limit: usize, page: &mut ConsumeResponse) {
         let bound = self.queue.peek().map(Stretch::earliest);
-        let is_next = |key: Frontier| key.timestamp < horizon && bound.is_none_or(|bound| key < bound);
+        let age = run.age;
+        let is_next = |place: Frontier| {
+            let key = Key { age, place };
+            key.is_due(horizon) && bound.is_none_or(|bound| key < bound)
+        };
         while page.events.len() < limit
             && let Some(event) = run.next_if(is_next)
         {

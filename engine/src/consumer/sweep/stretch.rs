@@ -8,6 +8,28 @@ use tapeline_storage::log::Span;
 use super::super::cursor::Frontier;
 use crate::event::StoredEvent;
 
+/// Which run of the log's writer an event is of. What earlier runs wrote is complete and comes first, whatever its times:
+/// the clock may have been set back since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Age {
+    Earlier,
+    Present,
+}
+
+/// Place in the order in which a sweep hands out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) age: Age,
+    pub(super) place: Frontier,
+}
+
+impl Key {
+    /// Whether nothing before it can turn up any more, where that is certain below `horizon`.
+    pub(super) fn is_due(&self, horizon: u64) -> bool {
+        self.age == Age::Earlier || self.place.timestamp < horizon
+    }
+}
+
 /// A part of a shard. The one with the earliest event is the greatest, as a heap wants it.
 #[derive(Debug)]
 pub(super) enum Stretch {
@@ -25,28 +47,29 @@ pub(super) struct ShardSpan {
     pub(super) end: Sequence,
     pub(super) first_timestamp: u64,
     pub(super) is_block: bool,
+    pub(super) age: Age,
 }
 
 impl ShardSpan {
-    pub(super) fn new(shard: u16, span: Span) -> Self {
+    pub(super) fn new(shard: u16, span: Span, age: Age) -> Self {
         let Span { first, end, first_timestamp, is_block, .. } = span;
-        Self { shard, first, end, first_timestamp, is_block }
+        Self { shard, first, end, first_timestamp, is_block, age }
     }
 }
 
 impl Stretch {
     /// A part that is opened at once, because nothing is known of its times.
     pub(super) fn unknown(at: usize, shard: u16, first: Sequence, end: Sequence) -> Self {
-        Self::Span { at, span: ShardSpan { shard, first, end, first_timestamp: 0, is_block: true } }
+        Self::Span { at, span: ShardSpan { shard, first, end, first_timestamp: 0, is_block: true, age: Age::Earlier } }
     }
 
     /// Nothing in it comes before this.
-    pub(super) fn earliest(&self) -> Frontier {
+    pub(super) fn earliest(&self) -> Key {
         match self {
-            Self::Span { span, .. } => {
-                Frontier { timestamp: span.first_timestamp, shard: span.shard, sequence: span.first }
+            Self::Span { span: ShardSpan { shard, first, first_timestamp, age, .. }, .. } => {
+                Key { age: *age, place: Frontier { timestamp: *first_timestamp, shard: *shard, sequence: *first } }
             }
-            Self::Run(run) => run.earliest(),
+            Self::Run(run) => Key { age: run.age, place: run.earliest() },
         }
     }
 
@@ -91,14 +114,15 @@ impl Eq for Stretch {}
 pub(super) struct Run {
     /// Reader number.
     pub(super) at: usize,
+    pub(super) age: Age,
     events: Vec<StoredEvent>,
     /// For each event, the lowest sequence of it and those behind it in time.
     lowest: Vec<Sequence>,
 }
 
 impl Run {
-    /// Puts events of one shard in order of time. `None`, if there are none.
-    pub(super) fn new(at: usize, mut events: Vec<StoredEvent>) -> Option<Self> {
+    /// Puts events of one shard and age in order of time. `None`, if there are none.
+    pub(super) fn new(at: usize, age: Age, mut events: Vec<StoredEvent>) -> Option<Self> {
         events.reverse();
         let descending = |first: &StoredEvent, second: &StoredEvent| Frontier::of(first) >= Frontier::of(second);
         if !events.is_sorted_by(descending) {
@@ -110,7 +134,7 @@ impl Run {
             least = least.min(event.sequence);
             lowest.push(least);
         }
-        Some(Self { at, events, lowest })
+        Some(Self { at, age, events, lowest })
     }
 
     pub(super) fn is_empty(&self) -> bool {

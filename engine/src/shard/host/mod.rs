@@ -4,6 +4,8 @@ mod background;
 pub(super) mod glommio;
 pub(super) mod thread;
 
+use std::time::Instant;
+
 use ::glommio::LocalExecutor;
 use tapeline_storage::device::probe;
 
@@ -16,19 +18,44 @@ use crate::timestamp::Clock;
 #[derive(Debug, Default)]
 struct HostClock {
     steered: u64,
+    /// When it was steered last, by a clock that no suspend puts out of step.
+    steered_at: Option<Instant>,
+    /// Readings since the last look at that clock.
+    readings: u32,
 }
 
 impl HostClock {
     /// Nanoseconds since the Unix epoch.
     fn now(&mut self) -> u64 {
         let now = Clock::global().now();
-        if now.saturating_sub(self.steered) > STEER_NS {
-            Clock::global().discipline();
-            self.steered = now;
+        self.readings += 1;
+        if now.abs_diff(self.steered) > STEER_NS {
+            return self.steer();
+        }
+        if self.readings >= READINGS {
+            self.look();
         }
         now
     }
+
+    /// Steers the clock if it is time, whatever the clock itself says: it may stand, or crawl.
+    fn look(&mut self) {
+        self.readings = 0;
+        if self.steered_at.is_none_or(|at| at.elapsed().as_nanos() > u128::from(STEER_NS)) {
+            self.steer();
+        }
+    }
+
+    fn steer(&mut self) -> u64 {
+        Clock::global().discipline();
+        self.steered_at = Some(Instant::now());
+        self.steered = Clock::global().now();
+        self.steered
+    }
 }
+
+/// Readings of the clock after which another one is asked whether it is time to steer.
+const READINGS: u32 = 4_096;
 
 /// How often the clock is steered, in nanoseconds.
 const STEER_NS: u64 = 1_000_000_000;

@@ -34,7 +34,10 @@ pub(in super::super) fn run(
             Pace::Poll => shard.poll(),
             _ if task.is_some_and(|wait| wait.is_zero()) => {}
             Pace::Gather(nanos) => shard.gather(|| clock.now(), now + nanos),
-            Pace::Nap(longest) => shard.nap(now, task.map_or(longest, |wait| longest.min(wait))),
+            Pace::Nap(longest) => {
+                shard.nap(now, task.map_or(longest, |wait| longest.min(wait)));
+                clock.look();
+            }
         }
     }
     shard.finish(|| clock.now());
