@@ -36,9 +36,12 @@ impl Ending {
         self.parts.shards().iter().for_each(|shard| shard.stop());
     }
 
-    /// Waits for the end of the shards' threads. The message of the first that panicked.
+    /// Waits for the end of the shards' threads, and takes from other threads what they keep of the bus. The message of the
+    /// first that panicked.
     pub(crate) fn join(&self) -> Option<String> {
-        self.foundry.join()
+        let panic = self.foundry.join();
+        self.parts.locals().withdraw();
+        panic
     }
 
     /// Asks and waits. A thread of a shard would wait for itself: there another thread does both. The log's lock is held

@@ -13,6 +13,7 @@ use crate::consumer::Readers;
 use crate::error::{AdapterError, AdapterResult, ConfigError, IngestionError, IngestionResult};
 use crate::foundry::Foundry;
 use crate::lane::{LaneOptions, Overflow};
+use crate::producer::local::Locals;
 use crate::producer::{ProducerOptions, fork};
 use crate::route::{Route, RouteInForce};
 use crate::shard::{Reach, ShardControl};
@@ -38,6 +39,7 @@ pub(crate) struct BusParts {
     producers: AtomicU64,
     /// Events handed back for want of a lane, in which they would count.
     refused: AtomicU64,
+    locals: Locals,
     is_closed: AtomicBool,
 }
 
@@ -72,6 +74,7 @@ impl BusParts {
             readers: Readers::new(config.log.directory.as_deref()),
             producers: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            locals: Locals::default(),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -202,6 +205,11 @@ impl BusParts {
     #[inline]
     pub(crate) fn fork_generation(&self) -> u32 {
         self.fork_generation
+    }
+
+    /// Producers that threads have.
+    pub(crate) fn locals(&self) -> &Locals {
+        &self.locals
     }
 
     /// Number of the next producer.

@@ -250,3 +250,59 @@ fn panicking_wakers_harm_no_other_reader_and_no_shard() {
         block_on(bus.shutdown_via_ref()).expect("ends");
     }
 }
+
+#[test]
+fn threads_keep_nothing_of_a_bus_that_has_ended() {
+    let scratch = Scratch::new();
+    let bus = scratch.open();
+    let (parts, memory) = (Arc::downgrade(&bus.parts), Arc::clone(bus.foundry.memory()));
+    let (end, ended) = mpsc::channel::<()>();
+    let (ingested, arrives) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let bus_of_thread = &bus;
+        let idle = scope.spawn(move || {
+            bus_of_thread.ingest(Event::from_str("1").expect("JSON")).expect("taken");
+            ingested.send(()).expect("is awaited");
+            // Ingests no more, and does not end.
+            let _ = ended.recv();
+        });
+        arrives.recv().expect("ingests");
+        block_on(bus.shutdown_via_ref()).expect("ends");
+        assert_eq!(memory.used(), bus.foundry.config().memory_bytes() * 2, "blocks alone are left");
+        assert!(matches!(bus.ingest(Event::from_str("1").expect("JSON")), Err(crate::IngestionError::ShuttingDown)));
+        drop(end);
+        idle.join().expect("no panic");
+    });
+    drop(bus);
+    assert_eq!((parts.strong_count(), memory.used()), (0, 0));
+
+    // The same with the thread alive while the bus is dropped, and threads that ingest all the while.
+    for _ in 0..20 {
+        let scratch = Scratch::new();
+        let bus = Arc::new(scratch.open());
+        let (parts, memory) = (Arc::downgrade(&bus.parts), Arc::clone(bus.foundry.memory()));
+        let (end, ended) = mpsc::channel::<()>();
+        let (done, all_done) = mpsc::channel();
+        let ended = Arc::new(std::sync::Mutex::new(ended));
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let (bus, done, ended) = (Arc::clone(&bus), done.clone(), Arc::clone(&ended));
+                std::thread::spawn(move || {
+                    while !matches!(
+                        bus.ingest(Event::from_str("1").expect("JSON")),
+                        Err(crate::IngestionError::ShuttingDown)
+                    ) {}
+                    drop(bus);
+                    done.send(()).expect("is awaited");
+                    let _ = ended.lock().map(|ended| ended.recv());
+                })
+            })
+            .collect();
+        block_on(bus.shutdown_via_ref()).expect("ends");
+        (0..3).for_each(|_| all_done.recv().expect("each"));
+        drop(bus);
+        assert_eq!((parts.strong_count(), memory.used()), (0, 0));
+        drop(end);
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    }
+}
