@@ -20,6 +20,8 @@ use crate::scratch::Scratch;
 const CHILD: &str = "TAPELINE_CAMPAIGN_CHILD";
 /// Most failures; then the campaign ends.
 const FAILURES_MAX: usize = 100;
+/// Room that the logs of all processes need by far.
+const FREE_BYTES: u64 = 1 << 30;
 /// How a panic begins that a case means.
 pub(crate) const ON_PURPOSE: &str = "on purpose";
 
@@ -230,6 +232,22 @@ fn listen(child: &mut Child) -> mpsc::Receiver<String> {
     let lines = BufReader::new(child.stdout.take().expect("stdout")).lines().map_while(Result::ok);
     std::thread::spawn(move || lines.take_while(|line| sender.send(line.clone()).is_ok()).for_each(drop));
     receiver
+}
+
+/// Where logs lie: in memory, if there is such a file system with room, where that is asked for; else on a disk.
+pub(crate) fn root(in_memory: bool) -> &'static Path {
+    let memory = Path::new("/dev/shm");
+    if in_memory && free_bytes(memory) > FREE_BYTES { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) }
+}
+
+#[allow(unsafe_code, reason = "statvfs")]
+fn free_bytes(path: &Path) -> u64 {
+    let name = std::ffi::CString::new(path.to_str().expect("text")).expect("no zeros");
+    // SAFETY: plain numbers.
+    let mut space: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: pointers to a live string and a live structure. Where it fails there is no room.
+    unsafe { libc::statvfs(name.as_ptr(), &raw mut space) };
+    space.f_bavail.saturating_mul(space.f_bsize)
 }
 
 fn how(status: ExitStatus) -> String {

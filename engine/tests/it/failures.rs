@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_lite::future::block_on;
 use tapeline::{
     AdapterError, BackpressureMode, BatchConfig, ConfigError, Driver, Durability, EventBus, EventBusConfig, Host,
-    IngestionError, LogFiles, ScalingPolicy, kinds,
+    IngestionError, LogFiles, RawEvent, ScalingPolicy, kinds, plan_repair, repair_log,
 };
 
 use crate::scratch::{Scratch, open};
@@ -52,6 +52,26 @@ fn directory_that_holds_something_else_is_left_alone() {
     assert!(error.to_string().contains("not a log, and not empty"), "{error}");
     let error = LogFiles::open(scratch.path()).expect_err("no log");
     assert!(error.to_string().contains("meta"), "{error}");
+}
+
+#[test]
+fn repair_sets_aside_what_is_no_file() {
+    let scratch = Scratch::new("no-file");
+    let bus = open(scratch.config());
+    bus.ingest_raw(RawEvent::from_str("kept")).expect("taken");
+    block_on(bus.shutdown()).expect("ends");
+    let in_log = |name: &str| scratch.path().join(name);
+    for name in ["eras", "shard-0000/gaps", "shard-0000/repack.tmp", "shard-0000/00000000000000000777.seg"] {
+        let _ = std::fs::remove_file(in_log(name));
+        std::fs::create_dir(in_log(name)).expect("made");
+    }
+    std::os::unix::fs::symlink("/dev/zero", in_log("shard-0000/00000000000000000888.seg")).expect("linked");
+    assert!(block_on(EventBus::new(scratch.config().build().expect("configuration"))).is_err());
+    repair_log(scratch.path(), |_| {}).expect("repaired");
+    assert_eq!(plan_repair(scratch.path(), |_| {}).expect("a plan"), []);
+    drop(open(scratch.config()));
+    let events = LogFiles::open(scratch.path()).expect("opens").replay_all().expect("replays");
+    assert_eq!(events.filter(|event| event.is_ok()).count(), 1);
 }
 
 #[test]

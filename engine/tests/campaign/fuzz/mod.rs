@@ -9,13 +9,13 @@ mod image;
 mod layout;
 mod uses;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tapeline::plan_repair;
 use tapeline_storage::device::sim::Random;
 
-use crate::runner::{Campaign, child, note};
+use crate::runner::{Campaign, child, note, root};
 
 #[test]
 #[ignore = "a campaign: scripts/fuzz runs it"]
@@ -55,9 +55,6 @@ fn case() {
     });
 }
 
-/// In memory where there is such a file system.
 fn directory() -> PathBuf {
-    let root = Path::new("/dev/shm");
-    let root = if root.is_dir() { root } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
-    root.join(format!("tapeline-fuzz-{}", std::process::id()))
+    root(true).join(format!("tapeline-fuzz-{}", std::process::id()))
 }

@@ -16,7 +16,7 @@ use super::ledger::{Expect, Ledger, Reader, Stream, payload};
 use super::producers::{self, Trouble};
 use super::surroundings::{Belongings, Busy, Fork, Limit, settled};
 use super::{openings, victim};
-use crate::runner::{ON_PURPOSE, note, step};
+use crate::runner::{ON_PURPOSE, note, root, step};
 
 type Outcome = Result<(), String>;
 
@@ -32,12 +32,8 @@ pub(crate) fn run(seed: u64) -> Outcome {
     outcome
 }
 
-/// On a disk, or in memory where there is such a file system.
 fn directory(random: &mut Random) -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let in_memory = memory.is_dir() && random.below(2) == 0;
-    let root = if in_memory { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
-    root.join(format!("tapeline-life-{}", std::process::id()))
+    root(random.below(2) == 0).join(format!("tapeline-life-{}", std::process::id()))
 }
 
 /// The host of all buses of a schedule.

@@ -67,6 +67,11 @@ fn set_flags(file: &File, flags: c_int) -> io::Result<()> {
     check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
+/// Whether a name was not opened because it is not that of a regular file, but of a directory, a pipe or a link.
+pub(crate) fn is_no_file(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput || error.raw_os_error() == Some(libc::ELOOP)
+}
+
 /// Opens the directory once more, with a position of its own.
 pub(super) fn reopen_directory(directory: &File) -> io::Result<File> {
     open_any(directory, c".", libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)

@@ -20,6 +20,7 @@ mod small_file;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use call::is_no_file;
 pub use direct::probe_direct;
 pub use directory::{FsDirectory, create_directory};
 pub use lock::{DirectoryLock, lock_exclusive};

@@ -30,11 +30,15 @@ impl LogDirectory {
             }
         };
         let directory = Self::at_rest(path, meta);
-        if let Err(DirectoryError::Eras { source, .. }) = directory.eras() {
-            if let PageError::Version { .. } = source {
-                return Err(DirectoryError::Eras { path: path.join(ERAS), source });
+        match directory.eras() {
+            Err(DirectoryError::Eras { source, .. }) if !matches!(source, PageError::Version { .. }) => {
+                actions.push(RepairAction::SetAside { file: ERAS.into(), reason: source.to_string() });
             }
-            actions.push(RepairAction::SetAside { file: ERAS.into(), reason: source.to_string() });
+            Err(DirectoryError::Io { source, .. }) if fs::is_no_file(&source) => {
+                actions.push(RepairAction::SetAside { file: ERAS.into(), reason: source.to_string() });
+            }
+            Err(error @ DirectoryError::Eras { .. }) => return Err(error),
+            _ => {}
         }
         for shard in 0..meta.shards {
             if !shard_path(path, shard).exists() {
@@ -86,6 +90,7 @@ fn reason_to_replace(error: &DirectoryError) -> Option<String> {
     match error {
         DirectoryError::Meta { source, .. } => Some(source.to_string()),
         DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Some("it is missing".into()),
+        DirectoryError::Io { source, .. } if fs::is_no_file(source) => Some(source.to_string()),
         _ => None,
     }
 }

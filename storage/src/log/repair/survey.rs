@@ -2,9 +2,11 @@
 
 use super::super::roll::SPARE_NAME;
 use super::super::scan::read_footer;
+use super::super::seal::REPACK_NAME;
 use super::super::survey::{SegmentSurvey, Surveyor, check_index};
 use super::super::{OpenError, gaps};
 use crate::device::Directory;
+use crate::device::fs::is_no_file;
 use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, PageError, SegmentHeader, Sequence};
 
 /// A shard's directory.
@@ -80,15 +82,21 @@ pub(super) fn survey(
     progress: &mut dyn FnMut(u64),
 ) -> Result<ShardSurvey, OpenError> {
     let mut names = directory.list().map_err(OpenError::io("list", directory.path()))?;
-    names.retain(|name| name.ends_with(".seg"));
+    names.retain(|name| name.ends_with(".seg") || name == REPACK_NAME);
     names.sort_unstable();
     let gaps = match gaps::read(directory, log_id, shard) {
         Err(OpenError::Gaps { source, .. }) => Err(source.to_string()),
+        Err(OpenError::Io { source, .. }) if is_no_file(&source) => Err(source.to_string()),
         read => Ok(read?),
     };
     let (mut files, mut surveyor) = (Vec::new(), Surveyor::default());
     for name in names {
-        let content = content(directory, &name, (log_id, shard), &mut surveyor, progress)?;
+        let content = match directory.open(&name, true) {
+            Err(error) if is_no_file(&error) => Content::Foreign(error.to_string()),
+            // An opening removes it.
+            Ok(_) if name == REPACK_NAME => continue,
+            _ => content(directory, &name, (log_id, shard), &mut surveyor, progress)?,
+        };
         files.push(FileSurvey { name, content });
     }
     Ok(ShardSurvey { gaps, files })
