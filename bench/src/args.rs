@@ -140,6 +140,9 @@ pub(crate) struct BurstArgs {
     /// Bursts of a round; the median counts
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) bursts: u32,
+    /// Producer threads, each with a burst into a lane of its own at the same time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) producers: u16,
     /// What an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Memory)]
     pub(crate) durability: Level,

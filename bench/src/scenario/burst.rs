@@ -1,15 +1,17 @@
-//! Microbursts: how fast one thread gets a burst into a lane that takes it whole.
+//! Microbursts: how fast threads get a burst each into lanes that take it whole.
 //!
-//! The shard drains meanwhile, as it does in life, and has drained everything before the next burst. Limit: memory
+//! Several producers begin together; the rate is that of all their events from the first beginning to the last end. The
+//! shard drains meanwhile, as it does in life, and has drained everything before the next burst. Limit: memory
 //! copied, the same payload bytes in one piece, walking through a target as large as the lane. The distance of the two
 //! cores is measured after each burst; where bursts met both kinds, they are also reported apart.
 
+use std::sync::Barrier;
 use std::time::Instant;
 
 use tapeline::{EventBus, IngestionError, Producer, ProducerBatch, Session, kinds};
 
 use crate::args::BurstArgs;
-use crate::harness::cores::{Cores, on_core};
+use crate::harness::cores::{Cores, on_core, pin};
 use crate::harness::payloads::Payloads;
 use crate::harness::report::{Output, Report};
 use crate::harness::scratch::Scratch;
@@ -39,7 +41,7 @@ pub(crate) fn run(args: &BurstArgs, output: &mut Output) -> Outcome<()> {
 }
 
 fn measure(args: &BurstArgs, events: usize, publish: Publish) -> Outcome<Report> {
-    let cores = Cores::plan(1, 1)?;
+    let cores = Cores::plan(usize::from(args.producers), 1)?;
     let payload = args.common.payload;
     let level = args.durability.into();
     let burst_bytes = events * bus::logged_bytes(payload);
@@ -53,25 +55,17 @@ fn measure(args: &BurstArgs, events: usize, publish: Publish) -> Outcome<Report>
         .param("events", events)
         .param("durability", level.to_string())
         .param("payload", payload)
+        .param("producers", args.producers)
         .param("lane_bytes", lane_bytes)
         .param("bursts", args.bursts)
         .param("rounds", args.common.rounds);
     let report = bus::describe(report, &bus);
-    // The lane's pages are touched once before anything counts.
+    // The lane grows, and its memory is touched once, before anything counts.
     let warm_up = (lane_bytes / burst_bytes).max(1) + 1;
-    let bursts = args.bursts as usize * args.common.rounds as usize;
-    let (bursts, limit) = on_core(cores.producer(), || {
-        let mut burst = Burst::new(&bus, payload, events)?;
-        let mut measured = Vec::new();
-        for number in 0..warm_up + bursts {
-            let seconds = burst.run(publish)?;
-            block_on(bus.flush())?;
-            if number >= warm_up {
-                measured.push(Measured { rate: events as f64 / seconds, trip: limits::round_trip_ns(&cores)? });
-            }
-        }
-        Ok((measured, limits::copy_rate((events * payload).max(1), lane_bytes)))
-    })?;
+    let rounds = warm_up + args.bursts as usize * args.common.rounds as usize;
+    let team = Team { bus: &bus, cores: &cores, payload, events, publish, rounds };
+    let bursts = team.run()?.split_off(warm_up);
+    let limit = on_core(cores.producer(), || Ok(limits::copy_rate((events * payload).max(1), lane_bytes)))?;
     bus::close(bus)?;
     let rate = median_of(&bursts, |burst| burst.rate);
     let payload_rate = rate * payload as f64;
@@ -81,6 +75,77 @@ fn measure(args: &BurstArgs, events: usize, publish: Publish) -> Outcome<Report>
         .figure("seconds", events as f64 / rate)
         .limit("memcpy_bytes_per_second", limit)
         .ratio("to_memcpy", payload_rate / limit))
+}
+
+/// Producers that send a burst each, round by round.
+struct Team<'a> {
+    bus: &'a EventBus,
+    cores: &'a Cores,
+    payload: usize,
+    /// Of each burst.
+    events: usize,
+    publish: Publish,
+    rounds: usize,
+}
+
+/// What one producer did in one round.
+struct Span {
+    start: Instant,
+    end: Instant,
+    /// Nanoseconds between the cores and back, after the round.
+    trip: Option<f64>,
+}
+
+impl Team<'_> {
+    /// What each round measured.
+    fn run(&self) -> Outcome<Vec<Measured>> {
+        let barrier = Barrier::new(self.cores.producers.len());
+        let members: Vec<Vec<Span>> = std::thread::scope(|scope| {
+            let barrier = &barrier;
+            let member = |number| scope.spawn(move || self.member(number, barrier));
+            let threads: Vec<_> = (0..self.cores.producers.len()).map(member).collect();
+            threads.into_iter().map(|thread| thread.join().map_err(|_| "a measuring thread panicked")?).collect()
+        })?;
+        let of_round = |round: usize| members.iter().filter_map(move |spans| spans.get(round));
+        let measured = (0..self.rounds).filter_map(|round| {
+            let start = of_round(round).map(|span| span.start).min()?;
+            let end = of_round(round).map(|span| span.end).max()?;
+            let events = (self.events * members.len()) as f64;
+            let trip = of_round(round).find_map(|span| span.trip);
+            Some(Measured { rate: events / (end - start).as_secs_f64(), trip })
+        });
+        Ok(measured.collect())
+    }
+
+    /// Sends the bursts of the producer of this number. One that fails goes on to meet the others, who would wait for it.
+    fn member(&self, number: usize, barrier: &Barrier) -> Outcome<Vec<Span>> {
+        let core = self.cores.producers[number];
+        let mut burst = pin(core).and_then(|()| Burst::new(self.bus, self.payload, self.events));
+        let mut spans = Ok(Vec::new());
+        for _ in 0..self.rounds {
+            let _ = barrier.wait();
+            let span = burst.as_mut().map_err(|error| error.to_string().into()).and_then(|burst| self.round(burst));
+            let _ = barrier.wait();
+            let span = span.and_then(|span| if number == 0 { self.rest(span) } else { Ok(span) });
+            spans = spans.and_then(|mut spans: Vec<Span>| {
+                spans.push(span?);
+                Ok(spans)
+            });
+        }
+        spans
+    }
+
+    fn round(&self, burst: &mut Burst) -> Outcome<Span> {
+        let start = Instant::now();
+        burst.run(self.publish)?;
+        Ok(Span { start, end: Instant::now(), trip: None })
+    }
+
+    /// Has the shard take what was sent, and measures how far the cores are apart.
+    fn rest(&self, span: Span) -> Outcome<Span> {
+        block_on(self.bus.flush())?;
+        Ok(Span { trip: limits::round_trip_ns(self.cores)?, ..span })
+    }
 }
 
 /// One burst.
@@ -122,14 +187,12 @@ impl Burst {
         Ok(Self { producer, session, payloads: Payloads::new(payload), events })
     }
 
-    /// Sends a burst; returns the seconds it took to hand in all of it.
-    fn run(&mut self, publish: Publish) -> Outcome<f64> {
-        let start = Instant::now();
+    /// Sends a burst.
+    fn run(&mut self, publish: Publish) -> Result<(), IngestionError> {
         match publish {
-            Publish::Each => self.each()?,
-            Publish::Batch => self.batches()?,
+            Publish::Each => self.each(),
+            Publish::Batch => self.batches(),
         }
-        Ok(start.elapsed().as_secs_f64())
     }
 
     fn each(&mut self) -> Result<(), IngestionError> {
