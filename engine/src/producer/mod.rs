@@ -2,7 +2,8 @@
 //!
 //! [`Producer::emit`] is the hot path: it claims room in the lane to the session's shard, serialises the record there
 //! with rkyv in its on-disk form, and publishes it with one store. It makes no system call, takes no lock, allocates
-//! nothing, and does not wait (but in mode [`Block`](crate::BackpressureMode::Block), when the lane is full).
+//! nothing, and does not wait (but in mode [`Block`](crate::BackpressureMode::Block), when the lane is full). The exceptions are
+//! a producer's first event to a shard, which makes its lane, and the half a dozen events in its life that make it grow.
 //! Expected cost: about 10 ns for 64 bytes, half of it the time stamp and the record.
 
 mod batch;
