@@ -100,7 +100,7 @@ impl Team<'_> {
     /// What each round measured.
     fn run(&self) -> Outcome<Vec<Measured>> {
         let barrier = Barrier::new(self.cores.producers.len());
-        let members: Vec<Vec<Span>> = std::thread::scope(|scope| {
+        let members = std::thread::scope(|scope| -> Outcome<Vec<Vec<Span>>> {
             let barrier = &barrier;
             let member = |number| scope.spawn(move || self.member(number, barrier));
             let threads: Vec<_> = (0..self.cores.producers.len()).map(member).collect();
@@ -121,13 +121,13 @@ impl Team<'_> {
     fn member(&self, number: usize, barrier: &Barrier) -> Outcome<Vec<Span>> {
         let core = self.cores.producers[number];
         let mut burst = pin(core).and_then(|()| Burst::new(self.bus, self.payload, self.events));
-        let mut spans = Ok(Vec::new());
+        let mut spans: Outcome<Vec<Span>> = Ok(Vec::new());
         for _ in 0..self.rounds {
             let _ = barrier.wait();
             let span = burst.as_mut().map_err(|error| error.to_string().into()).and_then(|burst| self.round(burst));
             let _ = barrier.wait();
             let span = span.and_then(|span| if number == 0 { self.rest(span) } else { Ok(span) });
-            spans = spans.and_then(|mut spans: Vec<Span>| {
+            spans = spans.and_then(|mut spans| {
                 spans.push(span?);
                 Ok(spans)
             });
