@@ -41,9 +41,9 @@ pub use config::{
 pub use consumer::{
     Batches, BlockingSubscription, CompiledFilter, ConsumeRequest, ConsumeResponse, CursorFault, Damage, EventBatch,
     Events, Filter, FilterBuilder, FilterError, FollowStart, Gap, GapReason, KindSummary, LogFiles, LogFollower,
-    NamedCursor, Ordering, PacedReplay, Pacer, PacingError, ParseSpeedError, Replay, ReplayRequest, SegmentSummary,
-    SessionSummary, ShardFailure, SlowReader, Speed, Start, SubscribeRequest, Subscription, Verification,
-    json_path_get,
+    LostLog, NamedCursor, Ordering, PacedReplay, Pacer, PacingError, ParseSpeedError, Replay, ReplayRequest,
+    SegmentSummary, SessionSummary, ShardFailure, SlowReader, Speed, Start, SubscribeRequest, Subscription,
+    Verification, is_filterable, json_path_get,
 };
 pub use error::{
     AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, IngestionError, IngestionResult,

@@ -58,12 +58,27 @@ impl Failure {
     /// Why the log at `path` cannot be opened.
     pub(crate) fn of_log(path: &Path, error: ConsumerError) -> Self {
         match (&error, kernel_error(&error)) {
-            (ConsumerError::Adapter(_), Some(cause)) if cause.kind() == io::ErrorKind::NotFound => {
-                Self::new(Exit::NotFound, format_args!("{}: no log here", path.display()))
-            }
+            (ConsumerError::Adapter(_), Some(cause)) if cause.kind() == io::ErrorKind::NotFound => Self::no_log(path),
             (ConsumerError::Adapter(_), Some(_)) => Self::failed(error),
             (ConsumerError::Adapter(adapter), None) if !adapter.is_retryable() => Self::new(Exit::Corrupt, error),
             _ => error.into(),
+        }
+    }
+
+    /// That the directory has no meta file: there is no log, or one whose meta file is gone.
+    fn no_log(path: &Path) -> Self {
+        let place = path.display();
+        // A log that is being made has empty directories before it has its meta file.
+        let has_segments = std::fs::read_dir(path.join("shard-0000")).is_ok_and(|mut files| files.next().is_some());
+        match has_segments {
+            true => Self::new(
+                Exit::Corrupt,
+                format_args!(
+                    "{place}: the log's file meta is missing; `tapeline repair {place}` says how it comes back"
+                ),
+            ),
+            false if path.exists() => Self::new(Exit::NotFound, format_args!("{place}: no log here")),
+            false => Self::new(Exit::NotFound, format_args!("{place}: no log here, and no such directory")),
         }
     }
 

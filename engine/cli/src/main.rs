@@ -5,6 +5,7 @@
 mod args;
 mod completions;
 mod cursor;
+mod empty;
 mod exit;
 mod export;
 mod form;

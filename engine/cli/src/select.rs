@@ -1,10 +1,14 @@
 //! Which events a command is about: sessions, kinds, times, a filter.
 
+use std::io;
+
 use clap::Args;
-use tapeline::{Filter, Kind, LogFiles, Replay, ReplayRequest, SessionId, kinds};
+use tapeline::{Filter, Kind, LogFiles, Replay, ReplayRequest, SessionId, StoredEvent, kinds};
 
 use crate::exit::{Exit, Failure};
+use crate::output::Style;
 use crate::when::When;
+use crate::{empty, names};
 
 /// Options that select events. What several of them say must all hold.
 #[derive(Debug, Clone, Default, Args)]
@@ -16,14 +20,23 @@ pub(crate) struct Selection {
     /// Only this kind: its name (token, tool_call, ...) or number; may be repeated
     #[arg(long, value_name = "KIND", value_parser = parse_kind)]
     pub(crate) kind: Vec<Kind>,
-    /// Only from this time on: 2026-01-31T12:00:00Z, 2026-01-31, -5m
+    /// Only from this time on: 2026-01-31T12:00:00Z, 2026-01-31, 1700000000, -5m
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) since: Option<When>,
     /// Only before this time
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) until: Option<When>,
-    /// Only events that this filter lets through: JSON, the grammar of docs/CONSUMERS.md
-    #[arg(long, value_name = "JSON", value_parser = parse_filter)]
+    /// Only events that this filter lets through: JSON
+    ///
+    /// {"path":"model","value":"x"}                     the payload has a field model that is "x"
+    /// {"$gt":{"path":"usage.total_tokens","value":9}}  likewise $gte, $lt, $lte, $ne, $prefix, $contains
+    /// {"$in":{"path":"model","values":["x","y"]}}      one of them
+    /// {"$exists":{"path":"usage"}}                     it is there
+    /// {"$session":"a"}, {"$kind":1}, {"$size":{"gte":9}}, {"$time":{"gte":1700000000000000000}}
+    /// {"$and":[F, ..]}, {"$or":[F, ..]}, {"$not":F}    of other filters
+    ///
+    /// It looks into JSON, and into server-sent events whose data is JSON. docs/CONSUMERS.md has all of it.
+    #[arg(long, value_name = "JSON", value_parser = parse_filter, verbatim_doc_comment)]
     pub(crate) filter: Option<Filter>,
 }
 
@@ -59,27 +72,76 @@ impl Selection {
         request
     }
 
-    /// Replays the selected events. `each` gets them in order, and what is in place of those that cannot be read.
+    /// Replays the selected events. `each` gets them in order, and what is in place of those that cannot be read. Where
+    /// nothing is selected it says why. Returns [`Exit::NotFound`] where a session was asked for that the log has not got,
+    /// beside others that it has.
     ///
     /// # Errors
-    /// Those of `each`; [`Exit::NotFound`] where a session was asked for and nothing was selected.
+    /// Those of `each`; [`Exit::NotFound`] where none of the sessions is there that were asked for.
     pub(crate) fn replay(
         &self,
         log: &LogFiles,
         mut each: impl FnMut(<Replay as Iterator>::Item) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Exit, Failure> {
+        let Found { selection, exit } = self.found_in(log)?;
+        let is_wanted = |event: &StoredEvent| event.kind != kinds::SESSION || self.kind.contains(&kinds::SESSION);
         let mut any = false;
-        for event in log.replay_with(&self.request())? {
-            any = true;
+        for event in log.replay_with(&selection.request())? {
+            any |= event.as_ref().map_or(true, is_wanted);
             each(event)?;
         }
-        match self.session.as_slice() {
-            _ if any => Ok(()),
-            [] => Ok(()),
-            [name] => Err(Failure::new(Exit::NotFound, format_args!("no session {name:?}; `tapeline ls` lists them"))),
-            names => Err(Failure::new(Exit::NotFound, format_args!("none of the sessions {names:?}"))),
+        if !any {
+            empty::explain(log, &selection);
         }
+        Ok(exit)
     }
+
+    /// The same selection with the ids of sessions that are not named after them, as far as they are in the log.
+    ///
+    /// # Errors
+    /// [`Exit::NotFound`] where none of the sessions is there. Of some that are missing it tells the person.
+    pub(crate) fn found_in(&self, log: &LogFiles) -> Result<Found, Failure> {
+        let mut found = Found { selection: self.clone(), exit: Exit::Done };
+        let missing: Vec<_> = self.session.iter().filter(|name| !may_have(log, name)).collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        // A session may have any id, and be called what its opening event says.
+        let names = log.session_names();
+        names::tell_damage(log);
+        let mut unknown = Vec::new();
+        for name in missing {
+            let ids: Vec<_> = names.iter().filter(|(_, known)| *known == name).map(|(id, _)| id.to_string()).collect();
+            if ids.is_empty() {
+                unknown.push(name.as_str());
+            }
+            found.selection.session.extend(ids);
+        }
+        if !unknown.is_empty() {
+            let failure = empty::no_sessions(log, &unknown);
+            if unknown.len() == self.session.len() {
+                return Err(failure);
+            }
+            found.exit = failure.exit;
+            eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+        }
+        Ok(found)
+    }
+}
+
+/// A selection whose sessions were looked up.
+pub(crate) struct Found {
+    pub(crate) selection: Selection,
+    /// [`Exit::NotFound`] where some are missing.
+    pub(crate) exit: Exit,
+}
+
+/// Whether the log has events of the session of this name or id, or cannot tell because parts of it cannot be read. Looks
+/// for the first.
+fn may_have(log: &LogFiles, name: &str) -> bool {
+    let mut request = ReplayRequest::new();
+    request.sessions = Some(ids(name).collect());
+    log.replay_with(&request).is_ok_and(|mut events| events.next().is_some())
 }
 
 /// The ids that the words of a person may mean: those of a name, or the id itself.

@@ -7,6 +7,7 @@ use tapeline::{Damage, Verification};
 
 use crate::args::DirectoryArgs;
 use crate::exit::{Exit, Failure, open_log};
+use crate::names;
 use crate::output::{self, Style};
 use crate::progress::Progress;
 
@@ -26,6 +27,7 @@ pub(crate) fn run(args: &DirectoryArgs) -> Result<Exit, Failure> {
     let progress = Progress::new(Some(log.segments().iter().map(|segment| segment.bytes).sum()));
     let verification = log.verify(|bytes| progress.add(bytes));
     drop(progress);
+    names::tell_damage(&log);
     let mut out = io::stdout().lock();
     if args.json {
         print_json(&mut out, &verification)?

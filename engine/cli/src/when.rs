@@ -1,11 +1,26 @@
-//! Times as a person writes them: RFC 3339, a date, `now`, or a while ago (`-5m`).
+//! Times as a person writes them: RFC 3339, with a zone in brackets if need be, a date, a number of seconds since 1970,
+//! `now`, or a while ago (`-5m`).
 
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
+use jiff::fmt::temporal::DateTimeParser;
+use jiff::tz::{Disambiguation, TimeZone};
 use jiff::{Span, SpanRelativeTo, Timestamp};
+
+/// How times are written, for messages.
+const EXAMPLES: &str = "a time is written 2026-01-31T12:00:00Z, 2026-01-31T12:00:00-05:00, 2026-01-31 (midnight in UTC), \
+                        1700000000 (seconds since 1970), -5m (five minutes ago) or now";
+
+/// How numbers are read, for messages.
+const NUMBERS: &str = "a number is a time since 1970: seconds if it has 9 or 10 digits, milliseconds with 12 or 13, \
+                       microseconds with 15 or 16, nanoseconds with 18 or 19; any seconds after @";
+
+/// How lengths of time are written, for messages.
+const LENGTHS: &str = "a length of time is written 500ms, 90s, 5m, 1h30m, 7d, 2w";
+
+const SECOND: u64 = 1_000_000_000;
 
 /// A time: nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,32 +29,128 @@ pub(crate) struct When(pub(crate) u64);
 impl When {
     /// What `text` means at the time `now`.
     fn at(text: &str, now: u64) -> Result<Self, String> {
+        let text = text.trim();
         if text == "now" {
             return Ok(Self(now));
         }
-        if let Some(ago) = text.strip_prefix('-') {
-            let ago = parse_duration(ago).map_err(|error| format!("{error}, and with - in front for a while ago"))?;
-            let ago = u64::try_from(ago.as_nanos()).map_err(|_| "longer ago than times go back".to_owned())?;
-            return Ok(Self(now.saturating_sub(ago)));
+        if let Some(length) = text.strip_prefix('-') {
+            return ago(length, now).map(Self);
         }
-        let zoned = text.parse::<Timestamp>();
-        // Without an offset it is UTC, which is what this program prints.
-        let civil = || text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(Into::into)).ok();
-        let time = match (zoned, civil) {
-            (Ok(time), _) => time,
-            (Err(error), civil) => civil()
-                .and_then(|civil| TimeZone::UTC.to_timestamp(civil).ok())
-                .ok_or_else(|| format!("{error}; a time is written 2026-01-31T12:00:00Z, 2026-01-31, -5m or now"))?,
-        };
-        u64::try_from(time.as_nanosecond()).map(Self).map_err(|_| "times begin with the year 1970".to_owned())
+        if let Some(seconds) = text.strip_prefix('@') {
+            return number(seconds, SECOND).map(Self).ok_or_else(|| NUMBERS.to_owned());
+        }
+        if let Some(time) = number_by_its_digits(text) {
+            return time.map(Self);
+        }
+        if !text.contains(':') && text.parse::<Span>().is_ok() {
+            return Err(format!("{text} is a length of time; for so long ago write -{text}"));
+        }
+        let time = if text.contains('[') { zoned(text)? } else { civil(text)? };
+        if time < Timestamp::UNIX_EPOCH {
+            return Err("times begin with the year 1970".to_owned());
+        }
+        u64::try_from(time.as_nanosecond()).map(Self).map_err(|_| "times end with July 2554".to_owned())
     }
+}
+
+/// The time that a number means by how many digits it has. `None` where it is no number, or a date without hyphens.
+fn number_by_its_digits(text: &str) -> Option<Result<u64, String>> {
+    let whole = text.split('.').next().unwrap_or_default();
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    let is_number = !whole.is_empty() && [whole, fraction].concat().bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number || (text.len() == 8 && text.parse::<Date>().is_ok()) {
+        return None;
+    }
+    let unit = match whole.len() {
+        1 if whole == "0" => Some(SECOND),
+        9 | 10 => Some(SECOND),
+        12 | 13 => Some(1_000_000),
+        15 | 16 => Some(1_000),
+        18 | 19 => Some(1),
+        _ => None,
+    };
+    Some(unit.and_then(|unit| number(text, unit)).ok_or_else(|| NUMBERS.to_owned()))
+}
+
+/// A number of units of so many nanoseconds, which may have a fraction.
+fn number(text: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits = |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(fraction) {
+        return None;
+    }
+    let nanos = whole.parse::<u64>().ok()?.checked_mul(unit)?;
+    let mut part = 0;
+    let mut worth = unit;
+    for digit in fraction.bytes() {
+        worth /= 10;
+        part += u64::from(digit - b'0') * worth;
+    }
+    nanos.checked_add(part)
+}
+
+/// So long ago. Months and years are those of the calendar.
+fn ago(length: &str, now: u64) -> Result<u64, String> {
+    let words = |_| format!("with - in front a time is a while ago: -30s, -5m, -1h30m, -7d, -1mo, -1y; {EXAMPLES}");
+    if length.starts_with(['-', '+']) {
+        return Err(format!("one - is enough: -{}", length.trim_start_matches(['-', '+'])));
+    }
+    if !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!(
+            "of what unit? -{length}s are seconds, -{length}m minutes, -{length}h hours, -{length}d days"
+        ));
+    }
+    let span: Span = length.parse().map_err(words)?;
+    if span.is_negative() {
+        return Err("a while ago is not negative".to_owned());
+    }
+    let now = Timestamp::from_nanosecond(i128::from(now)).map_err(words)?.to_zoned(TimeZone::UTC);
+    // What would be before 1970 is all there is.
+    let then = now.saturating_sub(span).timestamp().as_nanosecond();
+    Ok(u64::try_from(then).unwrap_or(0))
+}
+
+/// A time with a zone in brackets.
+fn zoned(text: &str) -> Result<Timestamp, String> {
+    let zone = text.split(['[', ']']).nth(1).unwrap_or_default().trim_start_matches('!');
+    let parser = DateTimeParser::new().disambiguation(Disambiguation::Reject);
+    parser.parse_zoned(text).map(|zoned| zoned.timestamp()).map_err(|_| {
+        let offset = "write it with its offset: 2026-01-31T12:00:00-05:00";
+        if !zone.is_empty() && !zone.contains('=') && TimeZone::get(zone).is_err() {
+            return format!("this machine knows no time zone {zone} (looked for in /usr/share/zoneinfo); {offset}");
+        }
+        // Whether it is the zone that does not fit.
+        match text.split('[').next().is_some_and(|local| civil(local).is_ok()) {
+            true => format!(
+                "in {zone} there is no such time, or there are two (when clocks are changed), or its offset is another; {offset}"
+            ),
+            false => EXAMPLES.to_owned(),
+        }
+    })
+}
+
+/// A time with an offset, or without: then it is UTC, which is what this program prints.
+fn civil(text: &str) -> Result<Timestamp, String> {
+    let local = || text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(Into::into));
+    text.parse::<Timestamp>()
+        .or_else(|_| local().and_then(|local| TimeZone::UTC.to_timestamp(local)))
+        .map_err(|_| EXAMPLES.to_owned())
 }
 
 /// A length of time as a person writes it: `90s`, `5m`, `1h30m`, `7d`. A day has 24 hours.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let example = |error: jiff::Error| format!("{error}; a length of time is written 500ms, 90s, 1h30m, 7d");
-    let span: Span = text.parse().map_err(example)?;
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(example)?;
+    let span: Span =
+        text.parse().map_err(|_| match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+            true => format!("of what unit? {LENGTHS}"),
+            false => LENGTHS.to_owned(),
+        })?;
+    if span.is_negative() {
+        return Err("a length of time is not negative".to_owned());
+    }
+    if span.get_months() != 0 || span.get_years() != 0 {
+        return Err(format!("months and years differ in length: write 30d, 365d; {LENGTHS}"));
+    }
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| LENGTHS.to_owned())?;
     Duration::try_from(duration).map_err(|_| "a length of time is not negative".to_owned())
 }
 
@@ -57,19 +168,75 @@ mod tests {
     use super::*;
 
     const NOW: u64 = 1_700_000_000_000_000_000;
+    const DAY: u64 = 86_400 * SECOND;
+
+    fn at(text: &str) -> Result<u64, String> {
+        When::at(text, NOW).map(|when| when.0)
+    }
 
     #[test]
     fn times_are_absolute_or_a_while_ago() {
-        let at = |text| When::at(text, NOW).map(|when| when.0);
         assert_eq!(at("now"), Ok(NOW));
         assert_eq!(at("-5m"), Ok(NOW - 300_000_000_000));
         assert_eq!(at("-1h30m"), Ok(NOW - 5_400_000_000_000));
         assert_eq!(at("-1.5s"), Ok(NOW - 1_500_000_000));
-        assert_eq!(at("-2d"), Ok(NOW - 172_800_000_000_000));
+        assert_eq!(at("-2d"), Ok(NOW - 2 * DAY));
         assert_eq!(at("2023-11-14T22:13:20Z"), Ok(NOW));
         assert_eq!(at("2023-11-14T23:13:20+01:00"), Ok(NOW));
         assert_eq!(at("2023-11-14T22:13:20.000000001"), Ok(NOW + 1));
-        assert_eq!(at("2023-11-14"), Ok(NOW - (22 * 3600 + 13 * 60 + 20) * 1_000_000_000));
+        assert_eq!(at("2023-11-14"), Ok(NOW - (22 * 3600 + 13 * 60 + 20) * SECOND));
+        assert_eq!(at("20231114"), at("2023-11-14"));
+    }
+
+    #[test]
+    fn months_and_years_ago_are_those_of_the_calendar() {
+        assert_eq!(at("-1mo"), at("2023-10-14T22:13:20Z"));
+        assert_eq!(at("-1y"), at("2022-11-14T22:13:20Z"));
+        assert_eq!(at("-1y2mo3d"), at("2022-09-11T22:13:20Z"));
+        assert_eq!(at("-2w"), Ok(NOW - 14 * DAY));
+        // Before the first time there is.
+        assert_eq!(at("-100y"), Ok(0));
+        assert_eq!(at("-9000y"), Ok(0));
+    }
+
+    #[test]
+    fn numbers_are_times_since_1970_by_how_many_digits_they_have() {
+        for text in ["1700000000", "1700000000000", "1700000000000000", "1700000000000000000", "@1700000000"] {
+            assert_eq!(at(text), Ok(NOW), "{text}");
+        }
+        assert_eq!(at("1700000000.25"), Ok(NOW + SECOND / 4));
+        assert_eq!(at("1700000000.0000000019"), Ok(NOW + 1));
+        assert_eq!(at("1700000000000.5"), Ok(NOW + 500_000));
+        assert_eq!(at("999999999"), Ok(999_999_999 * SECOND));
+        assert_eq!((at("0"), at("@7")), (Ok(0), Ok(7 * SECOND)));
+        for text in ["5", "17", "20269999", "17000000000", "20260131120000", "99999999999999999999", "@", "@x", "17.5"]
+        {
+            assert!(at(text).is_err_and(|error| error.contains("seconds if it has")), "{text}");
+        }
+    }
+
+    #[test]
+    fn zones_in_brackets_are_used_or_refused() {
+        // The machine may have no zone data.
+        if TimeZone::get("America/New_York").is_ok() {
+            assert_eq!(at("2026-01-31T12:00:00[America/New_York]"), at("2026-01-31T17:00:00Z"));
+            assert_eq!(at("2026-07-31T12:00[America/New_York]"), at("2026-07-31T16:00:00Z"));
+            assert_eq!(at("2026-01-31T12:00:00-05:00[America/New_York]"), at("2026-01-31T17:00:00Z"));
+            assert_eq!(at("2026-01-31T17:00:00Z[America/New_York]"), at("2026-01-31T17:00:00Z"));
+            // Clocks go forward at two, and back at two; and an offset that the zone has not.
+            for text in [
+                "2026-03-08T02:30:00[America/New_York]",
+                "2026-11-01T01:30:00[America/New_York]",
+                "2026-01-31T12:00:00+03:00[America/New_York]",
+            ] {
+                assert!(at(text).is_err_and(|error| error.contains("offset")), "{text}: {:?}", at(text));
+            }
+        }
+        assert!(at("2026-01-31T12:00:00[Mars/Olympus]").is_err_and(|error| error.contains("Mars/Olympus")));
+        assert_eq!(at("2026-01-31T12:00:00[UTC]"), at("2026-01-31T12:00:00Z"));
+        for text in ["soon[UTC]", "[", "[]", "2026-01-31T12:00:00[", "2026-01-31T12:00:00[]"] {
+            assert!(at(text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -77,14 +244,28 @@ mod tests {
         assert_eq!(parse_duration("5s"), Ok(Duration::from_secs(5)));
         assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert!(["5", "-5s", "soon", ""].iter().all(|text| parse_duration(text).is_err()));
+        assert_eq!(parse_duration("2w"), Ok(Duration::from_secs(14 * 86_400)));
+        for text in ["5", "-5s", "soon", "", "1mo", "2y", "99999999999999999999d"] {
+            let error = parse_duration(text).expect_err(text);
+            assert!(!error.contains("parse") && !error.contains("days are assumed"), "{text}: {error}");
+        }
     }
 
     #[test]
     fn what_is_no_time_is_refused_with_an_example() {
-        for text in ["", "yesterday", "-", "-5", "2023-13-01", "1969-12-31T00:00:00Z", "12:00"] {
-            assert!(When::at(text, NOW).is_err(), "{text:?}");
+        for text in ["", "yesterday", "2023-13-01", "2026-02-30", "12:00", "31.1.2026", "1.2.3", "2026-01-31T25:00:00Z"]
+        {
+            assert!(at(text).is_err_and(|error| error.contains("2026-01-31T12:00:00Z")), "{text}");
         }
-        assert!(When::at("soon", NOW).unwrap_err().contains("-5m"));
+        assert!(at("5m").is_err_and(|error| error.contains("-5m")));
+        assert!(at("PT5M").is_err_and(|error| error.contains("-PT5M")));
+        assert!(at("-5").is_err_and(|error| error.contains("-5m")));
+        assert!(at("--5m").is_err_and(|error| error.contains("-5m")));
+        assert!(at("-").is_err() && at("-soon").is_err() && at("-99999999999999999999y").is_err());
+        assert!(at("1969-12-31T00:00:00Z").is_err_and(|error| error.contains("1970")));
+        assert!(at("2555-01-01T00:00:00Z").is_err_and(|error| error.contains("2554")));
+        // Later than a signed number of nanoseconds goes, and a second that UTC had once.
+        assert_eq!(at("2263-01-01T00:00:00Z"), Ok(9_246_182_400 * SECOND));
+        assert_eq!(at("2016-12-31T23:59:60Z"), at("2016-12-31T23:59:59Z"));
     }
 }

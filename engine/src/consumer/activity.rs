@@ -1,13 +1,13 @@
-//! When a log was written to: how many events of its blocks lie in which stretch of time.
+//! When a log was written to: how many events lie in which stretch of time.
 //!
-//! Out of the times that blocks and segments say of themselves, so that no event is read.
+//! Out of the times that blocks and segments say of themselves. Only a block that reaches over more than one stretch is read.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use tapeline_storage::log::{Grain, LogView, Span};
-use tapeline_storage::read::ReadError;
+use tapeline_storage::read::{LogReader, ReadError, Step};
 
 use super::files::LogFiles;
 use crate::error::ConsumerResult;
@@ -20,7 +20,7 @@ impl LogFiles {
     /// [`ConsumerError::Read`](crate::ConsumerError::Read) where block headers cannot be read.
     pub fn time_range(&self) -> ConsumerResult<Option<Range<u64>>> {
         let mut range: Option<Range<u64>> = None;
-        self.for_each_span(Grain::Segment, |span| {
+        self.for_each_span(Grain::Segment, |_, span| {
             let (start, end) = (span.first_timestamp, span.last_timestamp.saturating_add(1));
             range = Some(match &range {
                 Some(range) => range.start.min(start)..range.end.max(end),
@@ -31,19 +31,23 @@ impl LogFiles {
     }
 
     /// How many events there are in each stretch of `width` nanoseconds (at least 1), by its start, which is a multiple of
-    /// the width; stretches without events are left out. The events of a block count as spread evenly over the time that
-    /// it covers: as a block is written some milliseconds after its first event, or holds up to 1 MiB where it was packed
-    /// densely later, that is how exact the counts are. Costs about 1 us a block.
+    /// the width; stretches without events are left out. Costs about 1 us a block that lies within one stretch, and for one
+    /// that does not, as those of a segment that was rewritten densely often do not, the reading of its events. Where these
+    /// cannot be read they count as spread evenly over the block's time.
     ///
     /// # Errors
     /// [`ConsumerError::Read`](crate::ConsumerError::Read) where block headers cannot be read.
     pub fn activity(&self, width: u64) -> ConsumerResult<BTreeMap<u64, u64>> {
-        let mut counts = BTreeMap::new();
-        self.for_each_span(Grain::Block, |span| spread(span, width.max(1), &mut counts))?;
+        let (mut counts, width) = (BTreeMap::new(), width.max(1));
+        self.for_each_span(Grain::Block, |view, span| {
+            if span.first_timestamp / width == span.last_timestamp / width || !count(view, span, width, &mut counts) {
+                spread(span, width, &mut counts);
+            }
+        })?;
         Ok(counts)
     }
 
-    fn for_each_span(&self, grain: Grain, mut each: impl FnMut(&Span)) -> ConsumerResult<()> {
+    fn for_each_span(&self, grain: Grain, mut each: impl FnMut(&Arc<LogView>, &Span)) -> ConsumerResult<()> {
         for view in self.shards() {
             let mut next = view.trimmed();
             while next < view.appended() {
@@ -51,7 +55,7 @@ impl LogFiles {
                     // A stretch whose headers do not check has no times; reading tells what is wrong with it.
                     Some(span) if span.last_timestamp == u64::MAX => next = span.end,
                     Some(span) => {
-                        each(&span);
+                        each(view, &span);
                         next = span.end;
                     }
                     None => break,
@@ -59,6 +63,34 @@ impl LogFiles {
             }
         }
         Ok(())
+    }
+}
+
+/// Adds the events of a span that is one block, each at its time. Returns whether they could be read; if not, none is added.
+fn count(view: &Arc<LogView>, span: &Span, width: u64, counts: &mut BTreeMap<u64, u64>) -> bool {
+    let Ok(Step::Block(block)) = LogReader::new(Arc::clone(view), span.first).step() else { return false };
+    let events = span.end.since(span.first);
+    let times: Vec<_> =
+        block.records().take(events as usize).map_while(|record| Some(record.ok()?.timestamp())).collect();
+    if block.first_sequence() != span.first || times.len() as u64 != events {
+        return false;
+    }
+    // Most follow one in the same stretch.
+    let mut run = (0, 0);
+    for start in times.into_iter().map(|time| time / width * width) {
+        if start != run.0 {
+            add(run, counts);
+            run = (start, 0);
+        }
+        run.1 += 1;
+    }
+    add(run, counts);
+    true
+}
+
+fn add((start, events): (u64, u64), counts: &mut BTreeMap<u64, u64>) {
+    if events > 0 {
+        *counts.entry(start).or_insert(0) += events;
     }
 }
 
@@ -72,9 +104,7 @@ fn spread(span: &Span, width: u64, counts: &mut BTreeMap<u64, u64>) {
     while at < end {
         let next = at.saturating_add(width);
         let count = until(next.min(end)) - until(at.max(start));
-        if count > 0 {
-            *counts.entry(at).or_insert(0) += count;
-        }
+        add((at, count), counts);
         at = next;
     }
 }

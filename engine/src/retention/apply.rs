@@ -1,7 +1,9 @@
 //! Retention carried out: on a bus, whose shards trim their own logs, and on a log that nobody has open.
 
+use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use std::{io, iter};
 
 use tapeline_storage::log::{LogDirectory, LogView, trim_at_rest};
 
@@ -32,7 +34,7 @@ fn plan_now(views: &[Arc<LogView>], policy: &RetentionPolicy, cursors: &CursorSt
 /// Has the plan carried out: shards that run trim their own logs, the rest is done here.
 pub(crate) fn carry_out(parts: &BusParts, foundry: &Foundry, plan: &mut TrimPlan) -> ConsumerResult<()> {
     let views: Vec<_> = parts.views().collect();
-    plan.keep_names(&parts.readers().names, &views);
+    plan.keep_names(&parts.readers().names, &views)?;
     let archived: Vec<_> = parts.archived().iter().map(|view| (view.shard(), Arc::clone(view))).collect();
     for (shard, to) in plan.cuts() {
         if let Some(control) = parts.shard(shard) {
@@ -56,9 +58,30 @@ pub(crate) async fn carried_out(parts: &BusParts, plan: &TrimPlan) -> ConsumerRe
 
 impl TrimPlan {
     /// Keeps the names that are given in what goes, before it goes.
-    fn keep_names(&mut self, names: &NameStore, views: &[Arc<LogView>]) {
-        self.names_lost = names.keep(views, self).err().map(|error| error.to_string());
+    ///
+    /// # Errors
+    /// What passes, as a lack of descriptors does: then nothing is to go yet. A file that cannot be written for another
+    /// reason, such as a full disk, holds no space.
+    fn keep_names(&mut self, names: &NameStore, views: &[Arc<LogView>]) -> ConsumerResult<()> {
+        match names.keep(views, self) {
+            Ok(()) => Ok(()),
+            Err(error) if is_passing(&error) => Err(error.into()),
+            Err(error) => {
+                self.names_lost = Some(error.to_string());
+                Ok(())
+            }
+        }
     }
+}
+
+/// Whether the same may succeed in a moment.
+fn is_passing(error: &AdapterError) -> bool {
+    let kernel = iter::successors(Some(error as &(dyn Error + 'static)), |&error| error.source())
+        .find_map(|error| error.downcast_ref::<io::Error>());
+    matches!(
+        kernel.and_then(io::Error::raw_os_error),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EINTR | libc::EAGAIN)
+    )
 }
 
 impl LogFiles {
@@ -85,7 +108,7 @@ pub fn trim_log(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPla
         return Err(ConsumerError::Damaged(damage.clone()));
     }
     let mut plan = log.plan_trim(policy)?;
-    plan.keep_names(&NameStore::at_rest(path), log.shards());
+    plan.keep_names(&NameStore::at_rest(path), log.shards())?;
     let cuts = plan.cuts();
     for view in log.shards() {
         if let Some(to) = cuts.get(&view.shard()) {
@@ -94,4 +117,21 @@ pub fn trim_log(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPla
         }
     }
     Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use tapeline_storage::log::DirectoryError;
+
+    use super::*;
+
+    #[test]
+    fn a_lack_of_descriptors_passes_and_a_full_disk_does_not() {
+        let refused = |code| {
+            let source = io::Error::from_raw_os_error(code);
+            is_passing(&DirectoryError::Io { operation: "write", path: "names".into(), source }.into())
+        };
+        assert!([libc::EMFILE, libc::ENFILE, libc::ENOMEM].into_iter().all(refused));
+        assert!(![libc::ENOSPC, libc::EDQUOT, libc::EROFS, libc::EIO].into_iter().any(refused));
+    }
 }

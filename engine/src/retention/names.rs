@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tapeline_storage::format::{Sequence, SessionId, SessionNames};
-use tapeline_storage::log::{LogDirectory, LogView};
+use tapeline_storage::log::{DirectoryError, LogDirectory, LogView};
 
 use super::TrimPlan;
 use crate::consumer::{Openings, find_sessions};
@@ -40,7 +40,7 @@ impl NameStore {
     /// events.
     ///
     /// # Errors
-    /// [`AdapterError`](crate::AdapterError), where the file cannot be written: the log has the names that it had.
+    /// [`AdapterError`](crate::AdapterError), where the file cannot be read or written: the log has the names that it had.
     pub(crate) fn keep(&self, views: &[Arc<LogView>], plan: &TrimPlan) -> AdapterResult<()> {
         let Some(path) = self.path.as_deref().filter(|_| !plan.removed.is_empty()) else { return Ok(()) };
         let mut most = self.most.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,8 +52,11 @@ impl NameStore {
             }
         }
         let directory = LogDirectory::open_read_only(path)?;
-        // A file that does not check is replaced: what it said is lost already.
-        let known = directory.names().ok();
+        let known = match directory.names() {
+            // A file that does not check is replaced: what it said is lost already.
+            Err(DirectoryError::Names { .. }) => None,
+            known => Some(known?),
+        };
         let mut names = known.clone().unwrap_or_default();
         names.extend(openings.into_names());
         if names.len() > *most {

@@ -82,6 +82,7 @@ fn file_that_is_no_cursor_is_named_and_behind_everything() {
     std::fs::write(scratch.path().join("cursors/two.tmp"), "half").expect("writes");
     let named = bus.cursors().expect("lists");
     assert_eq!((named.len(), named[0].lag_events), (1, 10));
+    assert!(named[0].fault.as_ref().is_some_and(|fault| fault.contains("damaged")), "{named:?}");
     let broken = bus.load_cursor("one").expect("loads").expect("is there");
     let refused = block_on(bus.poll(ConsumeRequest::default().from(broken)));
     assert!(matches!(refused, Err(ConsumerError::InvalidCursor { .. })));

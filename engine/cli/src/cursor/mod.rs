@@ -25,6 +25,8 @@ struct Line<'a> {
     lag_bytes: u64,
     lag_ns: u64,
     cursor: &'a str,
+    /// Why it cannot be used.
+    fault: Option<&'a str>,
 }
 
 /// Does what is asked for.
@@ -40,9 +42,10 @@ fn list(args: &ListArgs) -> Result<Exit, Failure> {
     let cursors = open_log(&args.directory)?.cursors()?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
-        for NamedCursor { name, cursor, lag_events, lag_bytes, lag, .. } in &cursors {
+        for NamedCursor { name, cursor, lag_events, lag_bytes, lag, fault, .. } in &cursors {
             let lag_ns = u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX);
-            let line = Line { name, lag_events: *lag_events, lag_bytes: *lag_bytes, lag_ns, cursor };
+            let (lag_events, lag_bytes, fault) = (*lag_events, *lag_bytes, fault.as_deref());
+            let line = Line { name, lag_events, lag_bytes, lag_ns, cursor, fault };
             output::json(&mut out, &line)?;
         }
     } else {
@@ -52,16 +55,22 @@ fn list(args: &ListArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn table(cursors: &[NamedCursor]) -> Table<4> {
+fn table(cursors: &[NamedCursor]) -> Table<5> {
     let mut table = Table::new([
         ("CURSOR", Align::Left),
         ("EVENTS BEHIND", Align::Right),
         ("BYTES", Align::Right),
         ("FOR", Align::Right),
+        ("", Align::Left),
     ]);
     for cursor in cursors {
         let lag = if cursor.lag.is_zero() { "-".to_owned() } else { human::ago(cursor.lag) };
-        table.row([cursor.name.clone(), human::count(cursor.lag_events), human::bytes(cursor.lag_bytes), lag]);
+        let cells = match &cursor.fault {
+            None => [human::count(cursor.lag_events), human::bytes(cursor.lag_bytes), lag, String::new()],
+            Some(fault) => ["-".to_owned(), "-".to_owned(), "-".to_owned(), output::printable(fault)],
+        };
+        let [events, bytes, lag, fault] = cells;
+        table.row([cursor.name.clone(), events, bytes, lag, fault]);
     }
     table
 }

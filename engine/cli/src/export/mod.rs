@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let mut sink = sink(args)?;
     let progress = Progress::new(None);
     let mut worst = Exit::Done;
-    args.selection.replay(&log, |event| {
+    let found = args.selection.replay(&log, |event| {
         if let Ok(event) = &event
             && event.kind != kinds::SESSION
             && args.format != ExportFormat::Sse
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     })?;
     drop(progress);
     sink.finish()?;
-    Ok(worst)
+    Ok(worst.max(found))
 }
 
 fn export(

@@ -18,7 +18,8 @@ Measures, from the timestamps that the log has stored:
   session-rate           tokens a second of a session, from its first event to its last token
   throughput             tokens a second of all sessions, a value for each window of time
 
-Tokens are events of kind token. Where none of the selected events is one, every event counts that is not of kind session.
+Tokens are events of kind token. Where none of the selected events is one, as in what record wrote, every event counts that brings
+content: not comments, nor chunks with a role, a reason to finish, usage or [DONE] alone. docs/HISTOGRAMS.md has the rules.
 
 Examples:
   tapeline latency log
@@ -26,8 +27,9 @@ Examples:
   tapeline latency log --since -1h --by time --window 1m
   tapeline latency log --session answer-17 --json
 
-One pass over the log. Memory: about 100 bytes a session; with --by session the distributions of every session besides,
-16 bytes for each different gap of it. Times from 1 ns to 13 days are kept to three digits; longer ones count as 13 days.")]
+One pass over the log. Memory: about 100 bytes a session; with --by the distributions of each group besides, 16 bytes for each
+different gap. The first 10,000 groups stand by themselves, what comes later is one group together.
+Times from 1 ns to 13 days are kept to three digits; longer ones count as 13 days.")]
 pub(crate) struct LatencyArgs {
     /// Directory of the log
     #[arg(value_name = "DIR")]
@@ -53,9 +55,9 @@ pub(crate) struct LatencyArgs {
 pub(crate) enum By {
     /// Each session
     Session,
-    /// Each kind of event, as if events of this kind alone were tokens
+    /// Each kind of event, as if events of this kind alone were tokens; events without a kind by what they call themselves
     Kind,
-    /// What the event that opens a session names in its JSON field "model"; - where it names none
+    /// What the event that opens a session, or else the first chunk, names as its model; - where none does
     Model,
     /// Windows of time
     Time,

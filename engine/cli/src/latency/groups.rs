@@ -5,27 +5,40 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tapeline::{Kind, SessionId, StoredEvent};
+use tapeline::{Kind, SessionId, StoredEvent, kinds};
 
 use super::args::By;
 use super::measure::{Part, Sample};
 use super::track::Track;
+use crate::form::RECORDED_SSE;
 use crate::output;
 
 /// What stands for a model that no event names.
 const UNNAMED: &str = "-";
+
+/// Most groups that stand by themselves. Those that come later are one together.
+pub(super) const GROUPS_MAX: usize = 10_000;
+
+/// What that one is called.
+pub(super) const OTHERS: &str = "others";
 
 /// What an event that opens a session says.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Opening {
     name: Option<Value>,
     model: Option<Value>,
+    format: Option<Value>,
 }
 
 impl Opening {
     /// Reads the payload of an event of kind session. Any producer may write one: what says nothing is no error.
     pub(super) fn of(event: &StoredEvent) -> Self {
         serde_json::from_slice(&event.raw).unwrap_or_default()
+    }
+
+    /// Whether the session is a stream of server-sent events, as it came.
+    pub(super) fn is_stream(&self) -> bool {
+        self.format.as_ref().is_some_and(|format| format == RECORDED_SSE)
     }
 }
 
@@ -45,14 +58,18 @@ pub(super) struct Groups {
     all: Vec<Group>,
     /// Group of a model, or of a kind, by its name.
     named: HashMap<Cow<'static, str>, usize>,
-    /// Streams of the events of one kind, and their groups; only where it is grouped by kind.
-    kinds: HashMap<(SessionId, Kind), (Track, usize)>,
+    /// Streams of the events of one group in a session; only where it is grouped by kind.
+    kinds: HashMap<(SessionId, usize), Track>,
+    /// The group of all that came when there were [`GROUPS_MAX`].
+    others: Option<usize>,
+    /// How many sessions, kinds or models it stands for, those that came again counted again.
+    lumped: u64,
 }
 
 impl Groups {
     /// No groups yet.
     pub(super) fn new(by: Option<By>) -> Self {
-        Self { by, all: Vec::new(), named: HashMap::new(), kinds: HashMap::new() }
+        Self { by, all: Vec::new(), named: HashMap::new(), kinds: HashMap::new(), others: None, lumped: 0 }
     }
 
     /// The group that a new session belongs to as long as nothing names another. 0 where sessions do not decide.
@@ -60,7 +77,9 @@ impl Groups {
         match self.by {
             Some(By::Session) => {
                 let group = self.add(output::session(None, session));
-                self.all[group].unnamed = Some(session);
+                if self.others != Some(group) {
+                    self.all[group].unnamed = Some(session);
+                }
                 group
             }
             Some(By::Model) => self.named(Cow::Borrowed(UNNAMED)),
@@ -68,23 +87,38 @@ impl Groups {
         }
     }
 
-    /// A session's group, once an event has opened it. The first event that names a model decides; what came before it
-    /// stays where it is.
+    /// A session's group, once an event has opened it.
     pub(super) fn opened(&mut self, group: usize, opening: Opening) -> usize {
-        match self.by {
-            Some(By::Session) => {
-                if let Some(Value::String(name)) = opening.name {
-                    self.all[group].label = output::printable(&name);
-                    self.all[group].unnamed = None;
-                }
+        match (self.by, opening.name) {
+            (Some(By::Session), Some(Value::String(name))) if self.others != Some(group) => {
+                self.all[group].label = output::printable(&name);
+                self.all[group].unnamed = None;
                 group
             }
-            Some(By::Model) if self.all[group].label == UNNAMED => match opening.model {
-                Some(Value::String(model)) => self.named(Cow::Owned(output::printable(&model))),
+            _ => match opening.model {
+                Some(Value::String(model)) => self.of_model(group, &model),
                 _ => group,
             },
-            Some(By::Model | By::Kind | By::Time) | None => group,
         }
+    }
+
+    /// A session's group, once an event has named a model. The first that does decides; what came before it stays where it
+    /// is.
+    pub(super) fn of_model(&mut self, group: usize, model: &str) -> usize {
+        match self.asks_for_model(group) {
+            true => self.named(Cow::Owned(output::printable(model))),
+            false => group,
+        }
+    }
+
+    /// Whether the model of this group's session is not known, and of interest.
+    pub(super) fn asks_for_model(&self, group: usize) -> bool {
+        self.by == Some(By::Model) && self.all[group].label == UNNAMED
+    }
+
+    /// Whether events of this kind are told apart by what they say: by kind, where they have none.
+    pub(super) fn asks_for_what(&self, kind: Kind) -> bool {
+        self.by == Some(By::Kind) && kind == kinds::UNSPECIFIED
     }
 
     /// Counts a token of a session's group.
@@ -101,23 +135,22 @@ impl Groups {
         }
     }
 
-    /// An event of a kind other than session, where it is grouped by kind. `session` has not counted it yet.
-    pub(super) fn event(&mut self, event: &StoredEvent, session: &Track) {
+    /// An event of a kind other than session, where it is grouped by kind; `what` it says of itself, if it was asked.
+    /// `session` has not counted it yet.
+    pub(super) fn event(&mut self, event: &StoredEvent, what: Option<&str>, session: &Track) {
         if self.by != Some(By::Kind) {
             return;
         }
-        let key = (event.session, event.kind);
-        if !self.kinds.contains_key(&key) {
+        let label = what.map_or_else(|| output::kind(event.kind), |what| Cow::Owned(output::printable(what)));
+        let group = self.named(label);
+        let track = self.kinds.entry((event.session, group)).or_insert_with(|| {
             let (begun, events) = session.beginning();
-            let group = self.named(output::kind(event.kind));
-            self.kinds.insert(key, (Track::begun(begun, events), group));
-        }
-        if let Some((track, group)) = self.kinds.get_mut(&key) {
-            let part = &mut self.all[*group].part;
-            part.tokens += 1;
-            if let Some(sample) = track.token(event.insertion_ts) {
-                part.record(sample);
-            }
+            Track::begun(begun, events)
+        });
+        let part = &mut self.all[group].part;
+        part.tokens += 1;
+        if let Some(sample) = track.token(event.insertion_ts) {
+            part.record(sample);
         }
     }
 
@@ -128,10 +161,10 @@ impl Groups {
         }
     }
 
-    /// All groups: sessions in the order in which they began, others by their tokens, the most first. Those without any
+    /// All groups, and how many are in the one of all others: sessions in the order in which they began, others by their tokens, the most first. Those without any
     /// sample or token are left out, except sessions.
-    pub(super) fn ended(mut self) -> Vec<Group> {
-        for (track, group) in self.kinds.values() {
+    pub(super) fn ended(mut self) -> (Vec<Group>, u64) {
+        for ((_, group), track) in &self.kinds {
             track.ended().for_each(|sample| self.all[*group].part.record(sample));
         }
         if self.by != Some(By::Session) {
@@ -140,7 +173,7 @@ impl Groups {
                 other.part.tokens.cmp(&one.part.tokens).then_with(|| one.label.cmp(&other.label))
             });
         }
-        self.all
+        (self.all, self.lumped)
     }
 
     fn named(&mut self, name: Cow<'static, str>) -> usize {
@@ -148,12 +181,24 @@ impl Groups {
             return group;
         }
         let group = self.add(name.clone().into_owned());
-        self.named.insert(name, group);
+        if self.others != Some(group) {
+            self.named.insert(name, group);
+        }
         group
     }
 
+    /// Another group, or that of all others.
     fn add(&mut self, label: String) -> usize {
-        self.all.push(Group { label, unnamed: None, part: Part::default() });
+        if self.all.len() >= GROUPS_MAX {
+            self.lumped += 1;
+            if let Some(others) = self.others {
+                return others;
+            }
+            self.others = Some(self.all.len());
+            self.all.push(Group { label: OTHERS.to_owned(), unnamed: None, part: Part::default() });
+        } else {
+            self.all.push(Group { label, unnamed: None, part: Part::default() });
+        }
         self.all.len() - 1
     }
 }

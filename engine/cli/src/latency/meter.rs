@@ -6,6 +6,7 @@ use tapeline::{SessionId, StoredEvent, kinds};
 use tapeline_histogram::Histogram;
 
 use super::args::By;
+use super::content::Said;
 use super::groups::{Group, Groups, Opening};
 use super::measure::{Measure, Sample};
 use super::track::Track;
@@ -17,8 +18,8 @@ use crate::exit::Failure;
 pub(super) enum Tokens {
     /// Those of kind token.
     OfKindToken,
-    /// All but those of kind session: as long as no event of kind token has been met.
-    All,
+    /// Those that bring content, of any kind but session: as long as no event of kind token has been met.
+    WithContent,
 }
 
 /// Measures events, one after the other.
@@ -39,6 +40,8 @@ pub(super) struct Meter {
 struct Session {
     track: Track,
     group: usize,
+    /// Whether it was recorded as a stream of server-sent events.
+    is_stream: bool,
 }
 
 /// What was measured.
@@ -58,13 +61,15 @@ pub(super) struct Measured {
     pub(super) totals: [Histogram<u64>; Measure::ALL.len()],
     pub(super) windows: Windows,
     pub(super) groups: Vec<Group>,
+    /// How many sessions, kinds or models are in one group because there were too many.
+    pub(super) lumped: u64,
 }
 
 impl Meter {
     /// A meter that has met nothing.
     pub(super) fn new(by: Option<By>, window: Option<u64>) -> Self {
         Self {
-            tokens: Tokens::All,
+            tokens: Tokens::WithContent,
             sessions: HashMap::new(),
             totals: std::array::from_fn(|_| tapeline_histogram::histogram()),
             windows: Windows::new(window),
@@ -87,20 +92,37 @@ impl Meter {
         let (first, last) = self.span.unwrap_or((time, time));
         self.span = Some((first.min(time), last.max(time)));
         self.windows.see(time)?;
-        if event.kind == kinds::TOKEN && self.tokens == Tokens::All {
+        if event.kind == kinds::TOKEN && self.tokens == Tokens::WithContent {
             self.forget_tokens();
         }
-        let session = self
-            .sessions
-            .entry(event.session)
-            .or_insert_with(|| Session { track: Track::begun(time, 0), group: self.groups.of_session(event.session) });
+        let session = self.sessions.entry(event.session).or_insert_with(|| Session {
+            track: Track::begun(time, 0),
+            group: self.groups.of_session(event.session),
+            is_stream: false,
+        });
         if event.kind == kinds::SESSION {
-            session.group = self.groups.opened(session.group, Opening::of(event));
+            let opening = Opening::of(event);
+            session.is_stream = opening.is_stream();
+            session.group = self.groups.opened(session.group, opening);
             session.track.event(time);
             return Ok(());
         }
-        self.groups.event(event, &session.track);
-        if event.kind != kinds::TOKEN && self.tokens == Tokens::OfKindToken {
+        // Nothing is parsed for what is known without.
+        let is_asked = (event.kind != kinds::TOKEN && self.tokens == Tokens::WithContent)
+            || self.groups.asks_for_model(session.group)
+            || self.groups.asks_for_what(event.kind);
+        let said = is_asked.then(|| Said::of(event, session.is_stream));
+        if let Some(model) = said.as_ref().and_then(|said| said.model.as_deref()) {
+            session.group = self.groups.of_model(session.group, model);
+        }
+        let what = said.as_ref().and_then(|said| said.what.as_deref());
+        self.groups.event(event, what.filter(|_| event.kind == kinds::UNSPECIFIED), &session.track);
+        let is_token = match (event.kind, self.tokens) {
+            (kinds::TOKEN, _) => true,
+            (_, Tokens::OfKindToken) => false,
+            (_, Tokens::WithContent) => said.is_none_or(|said| said.has_content),
+        };
+        if !is_token {
             session.track.event(time);
             return Ok(());
         }
@@ -131,11 +153,12 @@ impl Meter {
     /// What was measured, sessions taken to be over.
     pub(super) fn ended(mut self) -> Measured {
         let (mut token_count, sessions) = (0, self.sessions.len() as u64);
-        for Session { track, group } in std::mem::take(&mut self.sessions).into_values() {
+        for Session { track, group, .. } in std::mem::take(&mut self.sessions).into_values() {
             token_count += track.tokens();
             track.ended().for_each(|sample| self.record(group, sample));
         }
         let Self { tokens, totals, windows, groups, span, without_session, .. } = self;
-        Measured { tokens, token_count, sessions, without_session, span, totals, windows, groups: groups.ended() }
+        let (groups, lumped) = groups.ended();
+        Measured { tokens, token_count, sessions, without_session, span, totals, windows, groups, lumped }
     }
 }

@@ -5,6 +5,7 @@
 //! `tapeline-histogram`: 1 ns to 13 days, three significant digits.
 
 mod args;
+mod content;
 mod groups;
 mod measure;
 mod meter;
@@ -20,10 +21,10 @@ use tapeline::{ConsumerResult, Filter, LogFiles, StoredEvent, kinds};
 pub(crate) use self::args::LatencyArgs;
 use self::meter::{Measured, Meter};
 use crate::exit::{Exit, Failure, open_log};
-use crate::names;
 use crate::output::{self, Style};
 use crate::progress::Progress;
-use crate::select::Selection;
+use crate::select::{Found, Selection};
+use crate::{empty, names};
 
 /// Events after which the bar moves: it reads a clock each time.
 const STEP: u64 = 4096;
@@ -39,13 +40,24 @@ pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
         // How many events are selected is not known.
         progress: Progress::events((!args.selection.is_some()).then_some(events)),
         pending: 0,
+        any: false,
         exit: Exit::Done,
     };
-    with_openings(&args.selection).replay(&log, |event| measuring.measure(event))?;
-    let Measuring { meter, progress, exit, .. } = measuring;
+    let Found { selection, exit: found } = args.selection.found_in(&log)?;
+    for event in log.replay_with(&with_openings(&selection).request())? {
+        measuring.measure(event)?;
+    }
+    let Measuring { meter, progress, exit, any, .. } = measuring;
+    let exit = exit.max(found);
     let mut measured = meter.ended();
     drop(progress);
+    if !any {
+        empty::explain(&log, &selection);
+    }
     name_groups(&log, &mut measured);
+    if let Some(text) = report::others(&measured) {
+        eprintln!("{} {text}", Style::of(&io::stderr()).strong("tapeline:"));
+    }
     if let Some(directory) = &args.out {
         let report = report::report(args, &log, &measured, exit);
         let written = report.write_to(directory).map_err(|error| Failure::file(directory, &error))?;
@@ -92,6 +104,8 @@ struct Measuring {
     progress: Progress,
     /// Events that the bar has not been told of.
     pending: u64,
+    /// Whether anything was met but events that open sessions.
+    any: bool,
     /// The worst that was met.
     exit: Exit,
 }
@@ -100,6 +114,7 @@ impl Measuring {
     fn measure(&mut self, event: ConsumerResult<StoredEvent>) -> Result<(), Failure> {
         match event {
             Ok(event) => {
+                self.any |= event.kind != kinds::SESSION;
                 self.pending += 1;
                 if self.pending == STEP {
                     self.progress.add(std::mem::take(&mut self.pending));
@@ -108,6 +123,7 @@ impl Measuring {
             }
             Err(error) => {
                 let failure = Failure::from(error);
+                self.any = true;
                 self.exit = self.exit.max(failure.exit);
                 eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
             }

@@ -6,11 +6,12 @@ use tapeline::LogFiles;
 use tapeline_histogram::{Counts, Group, Report, Series, Slice, Unit};
 
 use super::args::{By, LatencyArgs};
+use super::groups::{GROUPS_MAX, OTHERS};
 use super::measure::{Measure, Part};
 use super::meter::{Measured, Tokens};
 use super::track::per_thousand_seconds;
 use crate::exit::Exit;
-use crate::output;
+use crate::{human, output};
 
 /// The name of the measure that windows give values of, not events or sessions.
 pub(super) const THROUGHPUT: &str = "throughput";
@@ -77,6 +78,7 @@ fn facts(args: &LatencyArgs, log: &LogFiles, measured: &Measured, exit: Exit) ->
     if measured.without_session > 0 {
         facts.push(("not measured", format!("{} events without a session", measured.without_session)));
     }
+    facts.extend(others(measured).map(|text| ("groups", text)));
     facts.extend(args.selection.is_some().then(|| ("selected", "by sessions, kinds, times or a filter".to_owned())));
     facts.extend((exit != Exit::Done).then(|| {
         (
@@ -88,11 +90,22 @@ fn facts(args: &LatencyArgs, log: &LogFiles, measured: &Measured, exit: Exit) ->
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+/// That there are more groups than stand by themselves, if there are.
+pub(super) fn others(measured: &Measured) -> Option<String> {
+    (measured.lumped > 0).then(|| {
+        format!(
+            "the first {} groups stand by themselves, what came later is together in {OTHERS:?}; --session, --since or \
+             --filter select less",
+            human::count(GROUPS_MAX as u64)
+        )
+    })
+}
+
 /// What counted as tokens.
 pub(super) fn what(tokens: Tokens) -> &'static str {
     match tokens {
         Tokens::OfKindToken => "events of kind token",
-        Tokens::All => "no event is of kind token: all but those of kind session",
+        Tokens::WithContent => "no event is of kind token: those that bring content",
     }
 }
 

@@ -51,10 +51,14 @@ pub(crate) fn run(args: &LsArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
     let mut sessions = log.sessions()?;
     names::tell_damage(&log);
+    let there = sessions.len();
     sessions.retain(|session| is_wanted(session, args));
     sessions.sort_by(|first, second| compare(first, second, args.sort));
     if args.reverse {
         sessions.reverse();
+    }
+    if sessions.is_empty() {
+        tell_none(there);
     }
     sessions.truncate(args.limit.unwrap_or(usize::MAX));
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -65,6 +69,15 @@ pub(crate) fn run(args: &LsArgs) -> Result<Exit, Failure> {
     }
     out.flush()?;
     Ok(Exit::Done)
+}
+
+/// Says why nothing is listed.
+fn tell_none(there: usize) {
+    let why = match there {
+        0 => "the log has no sessions".to_owned(),
+        there => format!("none of {} is selected", human::some(there as u64, "session")),
+    };
+    eprintln!("{} {why}", Style::of(&io::stderr()).strong("tapeline:"));
 }
 
 fn is_wanted(session: &SessionSummary, args: &LsArgs) -> bool {

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     }
     match outcome {
         Err(failure) if failure.exit == Exit::Interrupted => Ok(Exit::Interrupted),
-        outcome => outcome.map(|()| playing.exit),
+        outcome => outcome.map(|exit| playing.exit.max(exit)),
     }
 }
 

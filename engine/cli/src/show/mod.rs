@@ -37,10 +37,11 @@ struct Line {
 /// Shows the session.
 pub(crate) fn run(args: &ShowArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
-    let selection = Selection { session: vec![args.session.clone()], ..Selection::default() };
+    let asked = Selection { session: vec![args.session.clone()], ..Selection::default() };
+    let selection = asked.found_in(&log)?.selection;
     let mut profiler = Profiler::new(args.stalls);
     let mut exit = Exit::Done;
-    selection.replay(&log, |event| {
+    for event in log.replay_with(&selection.request())? {
         match event {
             Ok(event) => profiler.add(&event),
             Err(error) => {
@@ -49,8 +50,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, Failure> {
                 profiler.add_gap(failure.to_string());
             }
         }
-        Ok(())
-    })?;
+    }
     if let Some(session) = profiler.unnamed() {
         profiler.name(log.session_names().remove(&session));
         names::tell_damage(&log);

@@ -19,9 +19,11 @@ Examples:
   tapeline tail log --from -5m --kind tool_call --format jsonl | jq .payload
   tapeline tail log --from start --exit-idle 5s      all there is, until nothing has come for 5 s
   tapeline tail log --session answer-17 -n 1 --format raw
+  tapeline tail log --wait                           before there is a log, too
 
 It may be started while the log is written or after, and goes on when the writer is restarted. What it prints is durable.
-It ends with a signal, with status 130, or as --events, --exit-idle and --until say.")]
+It ends with a signal, with status 130, or as --events, --exit-idle and --until say, and with status 3 when the log is removed or
+another takes its place, unless --wait is given.")]
 pub(crate) struct TailArgs {
     /// Directory of the log
     #[arg(value_name = "DIR")]
@@ -38,6 +40,9 @@ pub(crate) struct TailArgs {
     /// End when no selected event has come for so long: 5s, 500ms, 1m
     #[arg(long, value_name = "TIME", value_parser = when::parse_duration)]
     pub(crate) exit_idle: Option<Duration>,
+    /// Wait for a log that is not there yet, and follow the next one when it is removed or replaced
+    #[arg(long)]
+    pub(crate) wait: bool,
     #[command(flatten)]
     pub(crate) selection: Selection,
 }

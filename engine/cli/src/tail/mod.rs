@@ -7,9 +7,10 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
 
-use tapeline::{ConsumerResult, Filter, FollowStart, LogFollower, StoredEvent, kinds};
+use tapeline::{ConsumerResult, Filter, FollowStart, LogFiles, LogFollower, LostLog, StoredEvent, kinds};
 
 pub(crate) use self::args::TailArgs;
+use crate::empty;
 use crate::exit::{Exit, Failure};
 use crate::form::Printer;
 use crate::names::Names;
@@ -27,46 +28,97 @@ const OUTPUT_BYTES: usize = 256 << 10;
 ///
 /// What is gone or cannot be read is told on standard error and in the exit status; the tail goes on behind it.
 pub(crate) fn run(args: &TailArgs) -> Result<Exit, Failure> {
-    let mut follower = open(args)?;
     let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
     let mut tail = Tail::new(args);
+    let mut start = first_start(args);
     loop {
-        while let Some(event) = follower.try_next() {
-            tail.print(event)?;
-            if tail.is_complete() {
-                tail.out.flush()?;
-                return Ok(tail.exit);
+        let ended = match open(args, start, &interrupt, &tail)? {
+            Opened::Log(mut follower) => tail.follow(&mut follower, &interrupt)?,
+            Opened::Never(exit) => Ended::Done(exit),
+        };
+        match ended {
+            Ended::Done(exit) => {
+                tail.tell_empty(args, exit);
+                return Ok(exit);
+            }
+            Ended::Lost(why) => {
+                let place = args.directory.display();
+                let what = match why {
+                    LostLog::Replaced => "another log has taken the place of the one that was followed",
+                    _ => "the log was removed",
+                };
+                if !args.wait {
+                    return Err(Failure::new(Exit::NotFound, format_args!("{place}: {what}; --wait follows the next")));
+                }
+                tell(format_args!("{place}: {what}; from here on it is the next log"));
             }
         }
-        let is_behind = follower.has_more();
-        if !is_behind {
-            tail.out.flush()?;
-            if tail.is_idle() {
-                return Ok(tail.exit);
-            }
+        // Of a log that began while this one waited, all is news.
+        start = FollowStart::Earliest;
+        tail.forget_names();
+    }
+}
+
+/// Says something that is no error.
+fn tell(what: impl std::fmt::Display) {
+    eprintln!("{} {what}", Style::of(&io::stderr()).strong("tapeline:"));
+}
+
+fn first_start(args: &TailArgs) -> FollowStart {
+    let since = args.selection.since.map(|since| FollowStart::Time(since.0));
+    args.from.clone().map(|from| from.0).or(since).unwrap_or_default()
+}
+
+/// What became of opening a log.
+enum Opened {
+    Log(Box<LogFollower>),
+    /// None came for as long as was to be waited.
+    Never(Exit),
+}
+
+/// Opens the log, and waits for one if that was asked for: then from its beginning.
+fn open(args: &TailArgs, start: FollowStart, interrupt: &Interrupt, tail: &Tail<'_>) -> Result<Opened, Failure> {
+    let mut request = args.selection.request();
+    if let (Some(sessions), Ok(log)) = (&mut request.sessions, LogFiles::open(&args.directory)) {
+        // Sessions that are not named after their ids; those that are not there yet may come.
+        let names = log.session_names();
+        let is_asked_for = |name: &String| args.selection.session.contains(name);
+        sessions.extend(names.into_iter().filter(|(_, name)| is_asked_for(name)).map(|(session, _)| session));
+    }
+    // Events that open sessions say what these are called.
+    request.filter = request.filter.map(|filter| Filter::or([filter, Filter::kind(kinds::SESSION)]));
+    let mut start = start;
+    let mut has_told = false;
+    loop {
+        let failure = match LogFollower::open(&args.directory, start.clone(), &request) {
+            Ok(follower) => return Ok(Opened::Log(Box::new(follower))),
+            Err(error) => Failure::of_log(&args.directory, error),
+        };
+        if failure.exit != Exit::NotFound {
+            return Err(failure);
         }
-        // Where events are left out by the selection it does not sleep, but looks for a signal.
-        match interrupt.wait_for(io::stdout().as_fd(), if is_behind { Duration::ZERO } else { LOOK })? {
-            Wake::Interrupted(_) => {
-                tail.out.flush()?;
-                return Ok(Exit::Interrupted);
-            }
+        if !args.wait {
+            return Err(Failure::new(failure.exit, format_args!("{failure}; --wait waits for one")));
+        }
+        if !std::mem::replace(&mut has_told, true) {
+            tell(format_args!("{failure}; waiting for one"));
+        }
+        start = FollowStart::Earliest;
+        if tail.is_idle() {
+            return Ok(Opened::Never(tail.exit));
+        }
+        match interrupt.wait_for(io::stdout().as_fd(), LOOK)? {
+            Wake::Interrupted(_) => return Ok(Opened::Never(Exit::Interrupted)),
             Wake::Closed => die_of_closed_pipe(),
             Wake::Readable | Wake::TimedOut => {}
-        }
-        if !is_behind && !follower.look() {
-            tail.note_quiet();
         }
     }
 }
 
-fn open(args: &TailArgs) -> Result<LogFollower, Failure> {
-    let since = args.selection.since.map(|since| FollowStart::Time(since.0));
-    let start = args.from.clone().map(|from| from.0).or(since).unwrap_or_default();
-    let mut request = args.selection.request();
-    // Events that open sessions say what these are called.
-    request.filter = request.filter.map(|filter| Filter::or([filter, Filter::kind(kinds::SESSION)]));
-    LogFollower::open(&args.directory, start, &request).map_err(|error| Failure::of_log(&args.directory, error))
+/// Why a log is not followed any more.
+enum Ended {
+    Done(Exit),
+    Lost(LostLog),
 }
 
 /// A tail on its way to standard output.
@@ -98,6 +150,59 @@ impl<'a> Tail<'a> {
             is_past: false,
             exit: Exit::Done,
         }
+    }
+
+    /// Prints what is there, then what comes, until it is told to end or the log is gone.
+    fn follow(&mut self, follower: &mut LogFollower, interrupt: &Interrupt) -> Result<Ended, Failure> {
+        loop {
+            while let Some(event) = follower.try_next() {
+                if event.is_err() && follower.lost().is_some() {
+                    // What is gone with the log is told in one line.
+                    continue;
+                }
+                self.print(event)?;
+                if self.is_complete() {
+                    self.out.flush()?;
+                    return Ok(Ended::Done(self.exit));
+                }
+            }
+            let is_behind = follower.has_more();
+            if !is_behind {
+                self.out.flush()?;
+                if let Some(why) = follower.lost() {
+                    return Ok(Ended::Lost(why));
+                }
+                if self.is_idle() {
+                    return Ok(Ended::Done(self.exit));
+                }
+            }
+            // Where events are left out by the selection it does not sleep, but looks for a signal.
+            match interrupt.wait_for(io::stdout().as_fd(), if is_behind { Duration::ZERO } else { LOOK })? {
+                Wake::Interrupted(_) => {
+                    self.out.flush()?;
+                    return Ok(Ended::Done(Exit::Interrupted));
+                }
+                Wake::Closed => die_of_closed_pipe(),
+                Wake::Readable | Wake::TimedOut => {}
+            }
+            if !is_behind && !follower.look() {
+                self.note_quiet();
+            }
+        }
+    }
+
+    /// Says why nothing was printed of all there is, if that is so.
+    fn tell_empty(&self, args: &TailArgs, exit: Exit) {
+        let is_all = matches!(args.from, Some(from::From(FollowStart::Earliest)));
+        if let (true, 0, Exit::Done, Ok(log)) = (is_all, self.printed, exit, LogFiles::open(&args.directory)) {
+            empty::explain(&log, &args.selection);
+        }
+    }
+
+    /// Another log has other names.
+    fn forget_names(&mut self) {
+        self.printer = Printer::new(self.args.format);
+        self.names = Names::of(&self.args.directory, &self.args.selection.session, &mut self.printer);
     }
 
     /// Prints an event, or says what is missing: the message stands where the hole is, should both streams go to one place.

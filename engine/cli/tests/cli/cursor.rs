@@ -56,3 +56,29 @@ fn a_log_that_is_being_written_has_cursors_too() {
     until("the event", || Recording::seen(&log, "stdin").filter(|&events| events == 3));
     assert_eq!(lags(&log), [("reader".to_owned(), 1)]);
 }
+
+#[test]
+fn what_is_no_cursor_is_shown_as_damaged() {
+    let scratch = Scratch::new();
+    let (log, other) = (scratch.arg("log"), scratch.arg("other"));
+    for log in [&log, &other] {
+        record(&[log, &scratch.file("a", "1\n2\n"), "--format", "jsonl"]);
+        expect(run(&["cursor", "set", log, "good", "earliest"]), 0);
+    }
+    let cursors = scratch.path("log/cursors");
+    std::fs::write(cursors.join("junk"), "nothing of the kind").expect("writes");
+    std::fs::write(cursors.join("bytes"), b"\xff\xfe").expect("writes");
+    std::fs::write(cursors.join("empty"), "").expect("writes");
+    std::fs::create_dir(cursors.join("directory")).expect("creates");
+    std::fs::copy(scratch.path("other/cursors/good"), cursors.join("foreign")).expect("copies");
+    let listed = json(&done(&["cursor", "ls", &log, "--json"]));
+    let faults: Vec<_> =
+        listed.iter().map(|line| (line["name"].as_str().expect("text"), !line["fault"].is_null())).collect();
+    let expected =
+        [("bytes", true), ("directory", true), ("empty", true), ("foreign", true), ("good", false), ("junk", true)];
+    assert_eq!(faults, expected);
+    let table = String::from_utf8(done(&["cursor", "ls", &log])).expect("text");
+    let row = |name: &str| table.lines().find(|line| line.starts_with(name)).expect("a row").to_owned();
+    assert!(row("junk").contains("damaged") && row("foreign").contains("another"), "{table}");
+    assert_eq!(row("good").split_whitespace().nth(1), Some("3"), "{table}");
+}

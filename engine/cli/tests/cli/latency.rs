@@ -300,3 +300,93 @@ fn damage_is_told_and_what_is_behind_it_is_measured() {
     let page = fs::read_to_string(scratch.path("report/index.html")).expect("a page");
     assert!(page.contains("parts of the log are gone or damaged"));
 }
+
+/// A log of one session, opened at 0 as a stream of server-sent events, with these payloads, each at its milliseconds.
+fn import_stream(log: &str, events: &[(u64, String)]) {
+    let opening = (0, "session", r#"{"name":"a","format":"sse"}"#.to_owned());
+    let events = events.iter().map(|(time, text)| (*time, "unspecified", text.clone()));
+    let lines: String = std::iter::once(opening)
+        .chain(events)
+        .enumerate()
+        .map(|(sequence, (time, kind, text))| {
+            let line = serde_json::json!({
+                "shard": 0,
+                "sequence": sequence,
+                "timestamp": 1_700_000_000_000_000_000 + time * 1_000_000,
+                "session_id": tapeline::session_id("a").to_string(),
+                "kind": kind,
+                "payload_text": text,
+            });
+            format!("{line}\n")
+        })
+        .collect();
+    expect(run_with(&["import", log], lines.as_bytes()), 0);
+}
+
+/// A live stream: a comment, whose words follow, ten tokens 20 ms apart, the reason to finish, the usage, the end.
+fn live_stream() -> Vec<(u64, String)> {
+    let chunk =
+        |inner: &str| format!("data: {{\"object\":\"chat.completion.chunk\",\"model\":\"gpt-oss-20b\",{inner}}}\n\n");
+    let mut events = vec![
+        (500, ": waiting\n\n".to_owned()),
+        (800, chunk(r#""choices":[{"delta":{"role":"assistant","content":""}}]"#)),
+    ];
+    events.extend((0..10).map(|number| (1200 + number * 20, chunk(r#""choices":[{"delta":{"content":"w"}}]"#))));
+    events.push((1500, chunk(r#""choices":[{"delta":{},"finish_reason":"stop"}]"#)));
+    events.push((1600, chunk(r#""choices":[],"usage":{"completion_tokens":10}"#)));
+    events.push((1700, "data: [DONE]\n\n".to_owned()));
+    events
+}
+
+#[test]
+fn only_content_is_a_token() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    import_stream(&log, &live_stream());
+    let whole = whole(&log, &[]);
+    let near = |measure: &str, field: &str, milliseconds: u64| {
+        let line = whole.iter().find(|line| line["measure"] == measure).expect("a line");
+        let found = line[field].as_u64().expect("a number");
+        let expected = milliseconds * 1_000_000;
+        assert!(found.abs_diff(expected) <= expected / 500, "{measure} {field}: {found}");
+    };
+    near("time-to-first-token", "p50", 1200);
+    near("inter-token", "max", 20);
+    near("time-per-output-token", "p50", 20);
+    near("session-length", "p50", 1700);
+    assert_eq!(whole.iter().find(|line| line["measure"] == "inter-token").expect("a line")["count"], 9);
+}
+
+#[test]
+fn what_was_recorded_has_kinds_and_models() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    import_stream(&log, &live_stream());
+    let slices = |by: &str| {
+        let lines = json(&done(&["latency", &log, "--by", by, "--json"]));
+        let lines = lines.into_iter().filter(|line| line["by"] == by && line["measure"] == "inter-token");
+        lines.map(|line| (line["slice"].as_str().expect("text").to_owned(), line["count"].as_u64())).collect::<Vec<_>>()
+    };
+    assert_eq!(slices("model"), [("gpt-oss-20b".to_owned(), Some(9))]);
+    let expected =
+        [("chat.completion.chunk", 9), ("chat.completion.chunk without content", 2), ("[DONE]", 0), ("comment", 0)];
+    assert_eq!(slices("kind"), expected.map(|(name, count)| (name.to_owned(), Some(count))));
+}
+
+#[test]
+fn many_groups_are_one_together() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let lines: String = (0..10_100).map(|number| format!("{{\"s\":\"{number}\"}}\n")).collect();
+    let lines = format!("{lines}{lines}");
+    record(&[&log, &scratch.file("many", lines), "--format", "jsonl", "--session-field", "s"]);
+    let output = expect(run(&["latency", &log, "--by", "session", "--json"]), 0);
+    assert!(errors(&output).contains("the first 10,000 groups"), "{}", errors(&output));
+    let lines = json(&output.stdout);
+    let lengths: Vec<_> =
+        lines.iter().filter(|line| line["by"] == "session" && line["measure"] == "session-length").collect();
+    assert_eq!(
+        (lengths.len(), &lengths[10_000]["slice"], &lengths[10_000]["count"]),
+        (10_001, &"others".into(), &100.into())
+    );
+}

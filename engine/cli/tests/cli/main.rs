@@ -16,6 +16,7 @@ mod record;
 mod repair;
 mod replay;
 mod run;
+mod selection;
 mod show;
 mod stats;
 mod tail;

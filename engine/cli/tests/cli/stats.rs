@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::run::{Recording, Scratch, done, expect, json, record, run, until};
+use crate::run::{Recording, Scratch, done, expect, json, record, run, run_with, until};
 
 #[test]
 fn totals_add_up_by_shard_kind_and_time() {
@@ -67,6 +67,30 @@ fn a_log_without_events_and_one_that_is_written_have_stats() {
     until("the event", || Recording::seen(&log, "1"));
     let lines = json(&done(&["stats", &log, "--json"]));
     assert_eq!((&lines[0]["events"], &lines[0]["sealed"]), (&1.into(), &0.into()));
+}
+
+#[test]
+fn bursts_are_shown_when_they_happened_though_one_block_holds_them() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    const SECOND: u64 = 1_000_000_000;
+    // Two bursts of 40 events in a second, eight seconds apart. An import packs them densely.
+    let times = (0..80).map(|number| 1_700_000_000 * SECOND + number / 40 * 9 * SECOND + number % 40 * (SECOND / 40));
+    let line = |(sequence, time): (usize, u64)| {
+        let id = "0a".repeat(16);
+        format!(
+            "{{\"shard\":0,\"sequence\":{sequence},\"timestamp\":{time},\"session_id\":\"{id}\",\"kind\":\"token\",\
+             \"payload\":1}}\n"
+        )
+    };
+    let lines: String = times.enumerate().map(line).collect();
+    expect(run_with(&["import", &log], lines.as_bytes()), 0);
+    let bars = json(&done(&["stats", &log, "--by", "second", "--json"]));
+    let bars = bars.iter().filter(|line| line["type"] == "time");
+    let bars: Vec<_> = bars.map(|bar| (bar["start_timestamp"].as_u64(), bar["events"].as_u64())).collect();
+    assert_eq!(bars, [(Some(1_700_000_000 * SECOND), Some(40)), (Some(1_700_000_009 * SECOND), Some(40))]);
+    let days = json(&done(&["stats", &log, "--by", "day", "--json"]));
+    assert_eq!(days.iter().filter(|line| line["type"] == "time").map(|bar| &bar["events"]).collect::<Vec<_>>(), [80]);
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl CompiledFilter {
         })
     }
 
-    /// Whether the event is wanted. The module's page says what that means and costs.
+    /// Whether the event is wanted. [`Filter`](super::Filter) says what that means and costs.
     #[inline]
     pub fn matches(&self, event: &EventView<'_>) -> bool {
         self.gate.admits(event) && (self.gate_settles || self.decide(event))

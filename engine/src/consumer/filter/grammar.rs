@@ -75,7 +75,12 @@ impl Reader {
             }
             "$time" => Filter(Node::Time(read_interval(raw, &place)?)),
             "$size" => Filter(Node::Size(read_interval(raw, &place)?)),
-            _ => return Err(place.invalid("unknown term")),
+            _ => {
+                return Err(place.invalid(
+                    "unknown term; there are $and, $or, $not, $eq, $ne, $gt, $gte, $lt, $lte, $in, $exists, $prefix, \
+                     $contains, $session, $kind, $time, $size, and path with value",
+                ));
+            }
         })
     }
 

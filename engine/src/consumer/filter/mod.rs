@@ -2,57 +2,14 @@
 //!
 //! A [`Filter`] is a tree. `and`, `or` and `not` combine terms; a term looks at the event's metadata (session, kind,
 //! time, size) or at one place of its payload, named by a dotted path. [`Filter::compile`] makes a [`CompiledFilter`].
-//!
-//! # Grammar
-//! | JSON | matches |
-//! |---|---|
-//! | `{"$and":[F, ..]}`, `{"$or":[F, ..]}` | all, at least one; an empty list matches nothing, in both |
-//! | `{"$not":F}` | where `F` does not |
-//! | `{"$eq":{"path":p,"value":v}}` or `{"path":p,"value":v}` | the value is there and equal |
-//! | `{"$ne":{"path":p,"value":v}}` | the value is not there, or not equal |
-//! | `{"$gt":{..}}`, `$gte`, `$lt`, `$lte` with path and value | numbers by size, strings byte by byte, all else never |
-//! | `{"$in":{"path":p,"values":[v, ..]}}` | equal to one of them |
-//! | `{"$exists":{"path":p}}`, with `"value":false` | something is there, null included; nothing is there |
-//! | `{"$prefix":{"path":p,"value":"s"}}` | a string that begins with it |
-//! | `{"$contains":{"path":p,"value":v}}` | a string that `v` is a part of, or an array that has `v` |
-//! | `{"$session":S}`, `{"$session":[S, ..]}` | the session, `S` being a name or `{"id":"32 hex digits"}` |
-//! | `{"$kind":n}`, `{"$kind":[n, ..]}` | the kind |
-//! | `{"$time":{"gte":t,"lt":t}}` | nanoseconds since the Unix epoch; `gt`, `gte`, `lt`, `lte`, all optional |
-//! | `{"$size":{"gte":n,"lte":n}}` | payload bytes, likewise |
-//!
-//! A path is split at dots; a segment is a key of an object and, where it is a number, a place in an array; the empty
-//! path is the whole payload. Equality is that of [`serde_json::Value`]: 1 is not 1.0, of repeated keys the last counts.
-//! An object with several keys of `$and`, `$or`, `$not`, `$eq`, `path` and `value` is read as the first in this order
-//! that can be, and its other keys are ignored, as they are beside the `path` and `value` of `$eq`; everywhere else an
-//! unknown key is an error.
-//!
-//! # Payloads that are not JSON
-//! Metadata terms come first. Where they settle the answer, whatever each of the payload terms would say, the payload is
-//! not looked at. Where they do not, a payload that is not JSON does not match, also under `$not`. JSON means the whole
-//! payload: UTF-8 and the grammar of RFC 8259.
-//!
-//! What is looked at must also be what a [`serde_json::Value`] can hold, or the payload counts as not JSON: no number
-//! beyond `f64`, no lone surrogate, at most 127 levels. Looked at are the value at the end of a path, and the keys of
-//! the objects on the way. What is in an array or object there is looked at only where a term compares with a whole one
-//! or is `$contains`, and where two segments name one place of an array, as `1` and `01` do. All else is skipped.
-//!
-//! # Cost
-//! | what decides | expected |
-//! |---|---|
-//! | one session, up to 16 kinds, or both, alone or in a conjunction that has more terms | 1-2 ns, inline |
-//! | other metadata | 5-20 ns |
-//! | bytes that a match must have, and the payload has not | 15-30 ns for 100-200 bytes |
-//! | the payload, read once for all terms, nothing built or copied | 1-2 ns a byte |
-//!
-//! Strings with escapes are copied to be compared; an array or object is built where its inside is looked at. A list of
-//! `$in` is tried one by one, longer lists of sessions and kinds by halving.
-//! Not here: reading events, and which blocks a filter lets a reader skip.
+//! [`Filter`]'s own page has the grammar, its meaning and its cost.
 
 mod builder;
 mod compiled;
 mod error;
 mod expression;
 mod field;
+mod frame;
 mod gate;
 mod grammar;
 mod held;
@@ -75,9 +32,10 @@ pub use builder::FilterBuilder;
 pub use compiled::CompiledFilter;
 pub use error::FilterError;
 use field::{Field, Relation, Test};
+pub use frame::is_filterable;
 pub use path::json_path_get;
 
-/// Which events a reader wants. Immutable; the module's page has the grammar and its meaning.
+/// Which events a reader wants. Immutable.
 ///
 /// The constructors check nothing; [`Filter::compile`] refuses what is beyond the limits.
 ///
@@ -88,6 +46,52 @@ pub use path::json_path_get;
 /// assert_eq!(filter, Filter::and([Filter::session("run-7"), Filter::eq("tool.name", "search")]));
 /// # Ok::<(), tapeline::FilterError>(())
 /// ```
+///
+/// # Grammar
+/// | JSON | matches |
+/// |---|---|
+/// | `{"$and":[F, ..]}`, `{"$or":[F, ..]}` | all, at least one; an empty list matches nothing, in both |
+/// | `{"$not":F}` | where `F` does not |
+/// | `{"$eq":{"path":p,"value":v}}` or `{"path":p,"value":v}` | the value is there and equal |
+/// | `{"$ne":{"path":p,"value":v}}` | the value is not there, or not equal |
+/// | `{"$gt":{..}}`, `$gte`, `$lt`, `$lte` with path and value | numbers by size, strings byte by byte, all else never |
+/// | `{"$in":{"path":p,"values":[v, ..]}}` | equal to one of them |
+/// | `{"$exists":{"path":p}}`, with `"value":false` | something is there, null included; nothing is there |
+/// | `{"$prefix":{"path":p,"value":"s"}}` | a string that begins with it |
+/// | `{"$contains":{"path":p,"value":v}}` | a string that `v` is a part of, or an array that has `v` |
+/// | `{"$session":S}`, `{"$session":[S, ..]}` | the session, `S` being a name or `{"id":"32 hex digits"}` |
+/// | `{"$kind":n}`, `{"$kind":[n, ..]}` | the kind |
+/// | `{"$time":{"gte":t,"lt":t}}` | nanoseconds since the Unix epoch; `gt`, `gte`, `lt`, `lte`, all optional |
+/// | `{"$size":{"gte":n,"lte":n}}` | payload bytes, likewise |
+///
+/// A path is split at dots; a segment is a key of an object and, where it is a number, a place in an array; the empty
+/// path is the whole payload. Equality is that of [`serde_json::Value`]: 1 is not 1.0, of repeated keys the last counts.
+/// An object with several keys of `$and`, `$or`, `$not`, `$eq`, `path` and `value` is read as the first in this order
+/// that can be, and its other keys are ignored, as they are beside the `path` and `value` of `$eq`; everywhere else an
+/// unknown key is an error.
+///
+/// # Payloads that are not JSON
+/// Metadata terms come first. Where they settle the answer, whatever each of the payload terms would say, the payload is
+/// not looked at. Where they do not, a payload that is not JSON does not match, also under `$not`. JSON means the whole
+/// payload: UTF-8 and the grammar of RFC 8259. A payload that is one server-sent event counts as its data, with lines joined by
+/// line feeds.
+///
+/// What is looked at must also be what a [`serde_json::Value`] can hold, or the payload counts as not JSON: no number
+/// beyond `f64`, no lone surrogate, at most 127 levels. Looked at are the value at the end of a path, and the keys of
+/// the objects on the way. What is in an array or object there is looked at only where a term compares with a whole one
+/// or is `$contains`, and where two segments name one place of an array, as `1` and `01` do. All else is skipped.
+///
+/// # Cost
+/// | what decides | expected |
+/// |---|---|
+/// | one session, up to 16 kinds, or both, alone or in a conjunction that has more terms | 1-2 ns, inline |
+/// | other metadata | 5-20 ns |
+/// | bytes that a match must have, and the payload has not | 15-30 ns for 100-200 bytes |
+/// | the payload, read once for all terms, nothing built or copied | 1-2 ns a byte |
+///
+/// Strings with escapes are copied to be compared; an array or object is built where its inside is looked at. A list of
+/// `$in` is tried one by one, longer lists of sessions and kinds by halving.
+/// Not here: reading events, and which blocks a filter lets a reader skip.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter(Node);
 

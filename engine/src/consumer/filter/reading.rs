@@ -11,13 +11,15 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::{Number, Value};
 
 use super::field::Found;
+use super::frame::data_of;
 use super::held::Held;
 use super::lookup::Lookup;
 
-/// Runs the tests on a payload; `None` where it is not JSON.
+/// Runs the tests on a payload; `None` where neither it nor the data of the server-sent event that it is are JSON.
 pub(super) fn read(lookup: &Lookup, payload: &[u8]) -> Option<Held> {
+    let data = data_of(payload);
     // The parser checks only the strings that it hands out.
-    let text = std::str::from_utf8(payload).ok()?;
+    let text = std::str::from_utf8(data.as_deref().unwrap_or(payload)).ok()?;
     let mut held = Held::default();
     let mut deserializer = serde_json::Deserializer::from_str(text);
     Reading { lookup, held: &mut held }.deserialize(&mut deserializer).ok()?;

@@ -56,6 +56,17 @@ pub struct LogFollower {
     /// Shards that there were at the start.
     first_shards: u16,
     looks: u32,
+    lost: Option<LostLog>,
+}
+
+/// Why a log that is followed will have nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LostLog {
+    /// Its directory has no log any more.
+    Removed,
+    /// Its directory has another log.
+    Replaced,
 }
 
 /// What was told last of each shard that cannot be followed, and of the directory.
@@ -86,6 +97,7 @@ impl LogFollower {
             told: Told::default(),
             cursor: Cursor::default(),
             looks: 0,
+            lost: None,
         };
         follower.adopt_shards();
         follower.catch_up(true);
@@ -106,6 +118,12 @@ impl LogFollower {
         let has_come = self.looks.is_multiple_of(SHARD_LOOKS) && self.look_for_shards();
         self.catch_up(has_come);
         self.has_more()
+    }
+
+    /// Why nothing more will come, if a look has found that the log is not there any more. What was found before can be
+    /// read. Notices it within 32 looks.
+    pub fn lost(&self) -> Option<LostLog> {
+        self.lost
     }
 
     /// Whether there is anything to read of what the last look found, be it left out by the request.
@@ -178,15 +196,20 @@ impl LogFollower {
         match LogDirectory::open_read_only(self.directory.path()) {
             Ok(directory) if directory.meta().log_id == self.log_id() => {
                 self.directory = directory;
+                self.lost = None;
                 self.adopt_shards()
             }
             Ok(_) => {
+                self.lost = Some(LostLog::Replaced);
                 let source = io::Error::other("another log has taken its place");
                 let path = self.directory.path().to_owned();
                 self.troubles.extend(self.told.directory(DirectoryError::Io { operation: "follow", path, source }));
                 false
             }
             Err(error) => {
+                let is_gone =
+                    matches!(&error, DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+                self.lost = is_gone.then_some(LostLog::Removed);
                 self.troubles.extend(self.told.directory(error));
                 false
             }

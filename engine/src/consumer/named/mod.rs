@@ -37,6 +37,8 @@ pub struct NamedCursor {
     pub lag_bytes: u64,
     /// How long ago the first event behind it was ingested. Zero where there is none.
     pub lag: Duration,
+    /// Why it cannot be used, if it cannot: then it counts as behind everything.
+    pub fault: Option<String>,
 }
 
 /// Keeps a place under a name.
@@ -62,12 +64,25 @@ fn list_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerR
     let names = store.names()?;
     let mut named = Vec::with_capacity(names.len());
     for name in names {
-        // One that was removed meanwhile is none.
-        if let Some(cursor) = store.load(&name)? {
-            named.push(measure(log, views, name, cursor)?);
-        }
+        named.extend(match store.load(&name) {
+            // One that was removed meanwhile is none.
+            Ok(text) => text.map(|text| measure(log, views, name, text)).transpose()?,
+            // What is wrong with one does not hide the others.
+            Err(error) => {
+                let unread = measure(log, views, name, String::new())?;
+                Some(NamedCursor { fault: Some(cause(&error)), ..unread })
+            }
+        });
     }
     Ok(named)
+}
+
+/// What is wrong, without the words that say of which cursor.
+fn cause(error: &ConsumerError) -> String {
+    match error {
+        ConsumerError::CursorStore { source, .. } => source.to_string(),
+        error => error.to_string(),
+    }
 }
 
 /// Where each named cursor stands in each shard. One that cannot be used any more holds nothing.
@@ -92,9 +107,12 @@ fn next_unread(cursor: &Cursor, view: &LogView) -> Option<Sequence> {
 }
 
 fn measure(log: LogId, views: &[Arc<LogView>], name: String, text: String) -> ConsumerResult<NamedCursor> {
-    let mut named = NamedCursor { name, cursor: text, lag_events: 0, lag_bytes: 0, lag: Duration::ZERO };
-    // What cannot be used any more is behind everything.
-    let cursor = Cursor::decode(&named.cursor, log).unwrap_or_default();
+    let (cursor, fault) = match Cursor::decode(&text, log) {
+        Ok(cursor) => (cursor, None),
+        // What cannot be used any more is behind everything.
+        Err(fault) => (Cursor::default(), Some(fault.to_string())),
+    };
+    let mut named = NamedCursor { name, cursor: text, lag_events: 0, lag_bytes: 0, lag: Duration::ZERO, fault };
     for view in views {
         let next = next_unread(&cursor, view).unwrap_or_default().max(view.trimmed());
         named.lag_events += view.appended().since(next);
