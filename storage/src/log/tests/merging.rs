@@ -6,7 +6,7 @@ use super::harness::*;
 use crate::device::Doorbell;
 use crate::device::sim::{Faults, SimDisk};
 use crate::format::Sequence;
-use crate::log::{LogOptions, LogView, Place, recover};
+use crate::log::{LogOptions, LogView, Place, plan_shard_repair, recover};
 use crate::read::{CLOSE_LOOK, FollowedShard, Gap, GapCause, LogReader, Step, open_shard};
 
 const LONGEST: u64 = 100;
@@ -128,6 +128,8 @@ fn every_step_of_a_merge_is_a_safe_crash_point() {
         disk.set_faults(Faults { crash_at: Some(step), ..Faults::default() });
         let is_done = merge(&disk, BEFORE);
         let disk = disk.reboot(Faults::default());
+        let plan = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("looks");
+        assert_eq!(plan, [], "step {step}: there is nothing to repair");
         let (view, _) = open_shard(&directory(&disk), LOG, 0).unwrap_or_else(|error| panic!("step {step}: {error}"));
         let found = check_all(&view, LONGEST);
         assert!((BEFORE..=BEFORE + 1).contains(&found) && (!is_done || found > BEFORE), "step {step}: {found}");
