@@ -61,7 +61,12 @@ enum Line<'a> {
     /// A segment that goes.
     Removed(Segment<'a>),
     /// A segment that stays for a cursor.
-    Kept { cursor: &'a str, segment: Segment<'a> },
+    Kept {
+        cursor: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor_fault: Option<&'a str>,
+        segment: Segment<'a>,
+    },
     /// The last line.
     Summary { removed: usize, bytes: u64, segments_left: usize, bytes_left: u64, dry_run: bool },
 }
@@ -120,8 +125,9 @@ pub(crate) fn run(args: &TrimArgs) -> Result<Exit, Failure> {
 
 fn print_json(out: &mut impl Write, plan: &TrimPlan, dry_run: bool) -> io::Result<()> {
     plan.removed.iter().try_for_each(|segment| output::json(out, &Line::Removed(segment.into())))?;
-    for KeptSegment { segment, cursor, .. } in &plan.kept {
-        output::json(out, &Line::Kept { cursor, segment: segment.into() })?;
+    for KeptSegment { segment, cursor, cursor_fault, .. } in &plan.kept {
+        let cursor_fault = cursor_fault.as_deref();
+        output::json(out, &Line::Kept { cursor, cursor_fault, segment: segment.into() })?;
     }
     let (removed, bytes) = (plan.removed.len(), removed_bytes(plan));
     let TrimPlan { segments_left, bytes_left, .. } = *plan;
@@ -163,8 +169,14 @@ fn table(plan: &TrimPlan) -> Table<6> {
         ]);
     };
     plan.removed.iter().for_each(|segment| row(segment, segment.reason.to_string()));
-    for KeptSegment { segment, cursor, .. } in &plan.kept {
-        row(segment, format!("stays for cursor {cursor}"));
+    for KeptSegment { segment, cursor, cursor_fault, .. } in &plan.kept {
+        row(
+            segment,
+            match cursor_fault {
+                Some(fault) => format!("stays for cursor {cursor}, which cannot be read: {fault}"),
+                None => format!("stays for cursor {cursor}"),
+            },
+        );
     }
     table
 }

@@ -31,7 +31,7 @@ impl Readers {
         Self {
             horizon: Horizon::default(),
             parked: Parked::default(),
-            cursors: CursorStore::new(path),
+            cursors: CursorStore::new(path).cleared(),
             names: NameStore::new(path),
             bells: Mutex::default(),
         }

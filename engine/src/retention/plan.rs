@@ -56,6 +56,8 @@ pub struct KeptSegment {
     pub segment: TrimmedSegment,
     /// The named cursor that has not passed it.
     pub cursor: String,
+    /// Why that cursor cannot be read, if it cannot: it may stand anywhere, and so holds everything.
+    pub cursor_fault: Option<String>,
 }
 
 /// The limit that a segment is beyond.
@@ -94,11 +96,13 @@ pub(crate) struct Pin {
     pub(crate) cursor: String,
     pub(crate) shard: u16,
     pub(crate) next: Sequence,
+    /// Why the cursor cannot be read.
+    pub(crate) fault: Option<String>,
 }
 
 /// What `policy` has go at the time `now` (nanoseconds since the Unix epoch), where `pins` are what cursors have not read.
 pub(crate) fn plan(views: &[Arc<LogView>], policy: &RetentionPolicy, pins: &[Pin], now: u64) -> TrimPlan {
-    let mut shards: Vec<_> = views.iter().map(|view| Shard::of(view, now)).collect();
+    let mut shards: Vec<Shard<'_>> = views.iter().map(|view| Shard::of(view, now)).collect();
     let mut plan = TrimPlan {
         segments_left: shards.iter().map(|shard| shard.segments).sum(),
         bytes_left: shards.iter().map(|shard| shard.bytes).sum(),
@@ -121,9 +125,9 @@ pub(crate) fn plan(views: &[Arc<LogView>], policy: &RetentionPolicy, pins: &[Pin
         // As if it went, also where it stays: what is younger does not go in its place.
         (segments, bytes) = (segments - 1, bytes.saturating_sub(segment.bytes));
         let pin = pins.iter().find(|pin| pin.shard == segment.shard && pin.next < segment.end);
-        shard.pinned = shard.pinned.take().or_else(|| pin.map(|pin| pin.cursor.clone()));
-        match &shard.pinned {
-            Some(cursor) => plan.kept.push(KeptSegment { segment, cursor: cursor.clone() }),
+        shard.pinned = shard.pinned.or(pin);
+        match shard.pinned.cloned() {
+            Some(Pin { cursor, fault, .. }) => plan.kept.push(KeptSegment { segment, cursor, cursor_fault: fault }),
             None => {
                 (plan.segments_left, plan.bytes_left) = (plan.segments_left - 1, plan.bytes_left - segment.bytes);
                 plan.removed.push(segment);
@@ -134,17 +138,17 @@ pub(crate) fn plan(views: &[Arc<LogView>], policy: &RetentionPolicy, pins: &[Pin
 }
 
 /// What a shard has.
-struct Shard {
+struct Shard<'a> {
     number: u16,
     segments: usize,
     bytes: u64,
     /// Those that may go, in order, each with the time that it is as old as.
     sealed: VecDeque<(u64, TrimmedSegment)>,
     /// The cursor that holds what is left.
-    pinned: Option<String>,
+    pinned: Option<&'a Pin>,
 }
 
-impl Shard {
+impl Shard<'_> {
     fn of(view: &LogView, now: u64) -> Self {
         let segments = view.segments();
         let candidates = segments.iter().map_while(|segment| candidate(view.shard(), segment));

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use event_listener::{Event, EventListener};
 use tapeline_storage::device::Doorbell;
 use tapeline_storage::format::Sequence;
-use tapeline_storage::log::{Cut, LogView, Poison, Watermarks};
+use tapeline_storage::log::{Cut, LogView, Poison, Trouble, Watermarks};
 
 use super::TaskSeed;
 use super::lanes::{LaneStats, LaneTotals, Lanes};
@@ -48,6 +48,8 @@ pub struct ShardStats {
     pub is_full: bool,
     /// The error that ended the shard's writing, if one did.
     pub poison: Option<Poison>,
+    /// Errors that did not end it: what is being tried again, and what the log does without.
+    pub troubles: Vec<Trouble>,
     /// What steps the shard: `glommio` or `thread`.
     pub host: &'static str,
     /// What writes its blocks: `uring`, `blocking` or `memory`.
@@ -177,6 +179,7 @@ impl ShardControl {
             events_durable: durable.get(),
             is_full: self.view.is_full(),
             poison: self.view.poison().cloned(),
+            troubles: self.view.troubles(),
             host,
             device,
             core,

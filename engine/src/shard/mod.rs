@@ -232,7 +232,7 @@ impl<B: Background> Shard<B> {
             self.log.trim(trim_to);
             self.control.notify();
         }
-        if let Some(chore) = self.log.next_chore() {
+        if let Some(chore) = self.log.next_chore(now) {
             self.upkeep.chore_runs = true;
             self.background.run(chore);
         }
@@ -329,10 +329,10 @@ impl<B: Background> Shard<B> {
             }
             let pending = self.slots.iter().any(|slot| slot.has_pending() || slot.untold().total() > 0);
             let worked = self.log.turn(now, true);
-            while let Some(chore) = self.log.next_chore() {
+            while let Some(chore) = self.log.next_chore(now) {
                 self.log.chore_done(chore.run(), now);
             }
-            if !pending || self.log.poison().is_some() {
+            if !pending || self.log.poison().is_some() || self.log.give_up_if_stuck(now) {
                 break;
             }
             full_since = full_since.filter(|_| self.log.view().is_full()).or(self.log.view().is_full().then_some(now));

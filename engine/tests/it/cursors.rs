@@ -1,7 +1,10 @@
 //! Named cursors: kept by the log, and honest about how far behind they are.
 
 use futures_lite::future::block_on;
-use tapeline::{ConsumeRequest, ConsumerError, EventBus, EventBusConfig, Ordering, SubscribeRequest, kinds};
+use tapeline::{
+    ConsumeRequest, ConsumerError, EventBus, EventBusConfig, LogFiles, Ordering, RawEvent, Start, SubscribeRequest,
+    kinds,
+};
 
 use crate::scratch::{Scratch, open};
 
@@ -86,4 +89,37 @@ fn file_that_is_no_cursor_is_named_and_behind_everything() {
     let broken = bus.load_cursor("one").expect("loads").expect("is there");
     let refused = block_on(bus.poll(ConsumeRequest::default().from(broken)));
     assert!(matches!(refused, Err(ConsumerError::InvalidCursor { .. })));
+}
+
+#[test]
+fn handles_that_save_one_cursor_at_a_time_never_tear_it() {
+    let scratch = Scratch::new("shared-cursor");
+    let bus = open(scratch.config());
+    bus.ingest_raw(RawEvent::from_bytes(b"x".to_vec())).expect("ingests");
+    block_on(bus.flush()).expect("durable");
+    let texts = [Start::Earliest, Start::Latest]
+        .map(|start| LogFiles::open(scratch.path()).expect("opens").cursor_at(&start).expect("a cursor"));
+    bus.save_cursor("relay", &texts[0]).expect("saves");
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = texts
+            .iter()
+            .map(|text| {
+                // A handle of its own, as another process has.
+                let log = LogFiles::open(scratch.path()).expect("opens");
+                scope.spawn(move || (0..50).for_each(|_| log.save_cursor("relay", text).expect("saves")))
+            })
+            .collect();
+        let reader = LogFiles::open(scratch.path()).expect("opens");
+        while !writers.iter().all(|writer| writer.is_finished()) {
+            let read = reader.load_cursor("relay").expect("reads").expect("is there");
+            assert!(texts.contains(&read), "torn: {read:?}");
+        }
+    });
+    // What a crash left goes when the log is opened for writing.
+    let left = scratch.path().join("cursors").join("relay.1-0.tmp");
+    std::fs::write(&left, "torn").expect("writes");
+    drop(bus);
+    let bus = open(scratch.config());
+    assert!(!left.exists());
+    assert_eq!(bus.cursors().expect("lists").len(), 1);
 }

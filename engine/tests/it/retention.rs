@@ -223,3 +223,30 @@ fn names_that_cannot_be_kept_hold_no_space() {
     block_on(bus.shutdown()).expect("ends");
     assert!(LogFiles::open(scratch.path()).expect("opens").segments().len() <= 3);
 }
+
+#[test]
+fn cursor_that_cannot_be_read_holds_everything_and_the_plan_says_why() {
+    let scratch = Scratch::new("torn-cursor");
+    let bus = open(scratch.config().segment_bytes(2 << 20));
+    fill(&bus, 6);
+    let latest = block_on(bus.poll(ConsumeRequest::new(10_000))).expect("polls").next_id.expect("a cursor");
+    bus.save_cursor("relay", &latest).expect("saves");
+    let policy = RetentionPolicy::new().max_segments(1).keep_for_cursors(true);
+    let plan = bus.plan_trim(&policy).expect("plans");
+    assert!(!plan.removed.is_empty() && plan.kept.is_empty(), "the relay has read everything");
+    let file = scratch.path().join("cursors").join("relay");
+    // Another version, with a checksum that is right, is as unreadable to this build as half of a file.
+    let torn = [&b""[..], b"00ff", b"\xff\xfe", &latest.as_bytes()[..latest.len() / 2]];
+    for text in torn {
+        std::fs::write(&file, text).expect("writes");
+        let plan = bus.plan_trim(&policy).expect("plans");
+        assert!(plan.removed.is_empty(), "{text:?}");
+        let kept = plan.kept.first().expect("is held");
+        assert!(kept.cursor == "relay" && kept.cursor_fault.as_ref().is_some_and(|fault| !fault.is_empty()));
+        let [listed] = &bus.cursors().expect("lists")[..] else { panic!("one cursor") };
+        assert!(listed.fault.is_some() && listed.lag_events == bus.stats().events_appended, "{listed:?}");
+    }
+    bus.save_cursor("relay", &latest).expect("saves over it");
+    let again = bus.plan_trim(&policy).expect("plans");
+    assert_eq!((again.removed.len(), again.kept.len()), (plan.removed.len(), 0));
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::fs::Progress;
 use super::memory::nap;
-use super::{Completion, Device, Doorbell, Write};
+use super::{Completion, Device, Doorbell, SyncFailed, Write};
 
 /// A write queue over `pwritev2`.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl BlockingDevice {
             progress.step(self.write_once(file, bytes, write.offset + progress.done() as u64))?;
         }
         match self.sync {
-            SyncMode::AfterWrite => sync_data(file),
+            SyncMode::AfterWrite => sync_data(file).map_err(SyncFailed::of),
             SyncMode::WithWrite | SyncMode::Never => Ok(()),
         }
     }

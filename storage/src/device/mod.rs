@@ -15,6 +15,7 @@
 mod block_memory;
 pub mod blocking;
 mod doorbell;
+mod failure;
 pub mod fs;
 pub mod memory;
 pub mod probe;
@@ -33,6 +34,8 @@ use std::time::Duration;
 
 pub use block_memory::{BlockMemory, BlockWriter};
 pub use doorbell::Doorbell;
+pub use failure::is_passing;
+pub(crate) use failure::{SyncFailed, errno_of};
 
 /// One block on its way to a file.
 #[derive(Debug)]
@@ -169,6 +172,12 @@ pub trait Directory: Debug + Send + Sync {
     /// The kernel's.
     fn space(&self) -> io::Result<Space>;
 
+    /// Makes the names durable: what a call that failed after its change had been made may have left out.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn sync(&self) -> io::Result<()>;
+
     /// Where the directory is, for messages.
     fn path(&self) -> String;
 }
@@ -216,7 +225,7 @@ pub trait SegmentFile: Debug + Send + Sync {
     /// Makes durable what other writers left in the page cache, and drops it from there.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's. Where the sync fails, one that never passes ([`is_passing`]).
     fn distrust_cache(&self) -> io::Result<()>;
 
     /// Maps the whole file for reading.

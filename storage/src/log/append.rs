@@ -198,8 +198,9 @@ impl Log {
     }
 
     /// Work that blocks, to be run on another thread; one at a time, each to be answered by [`Log::chore_done`].
-    pub fn next_chore(&mut self) -> Option<Chore> {
-        self.pipeline.as_mut()?.next_chore()
+    /// One that failed in a way that passes comes again [`LogOptions::FULL_RETRY_NS`] later.
+    pub fn next_chore(&mut self, now: u64) -> Option<Chore> {
+        self.pipeline.as_mut()?.next_chore(now)
     }
 
     /// Work that blocks and that nothing waits for, to be run on a thread that has time; one at a time, beside a chore, each
@@ -241,8 +242,8 @@ impl Log {
     /// long as [`LogOptions::CLOSE_TIDYING_NS`]. Blocks.
     ///
     /// # Errors
-    /// The poison, or an error in words if the disk is full: then what was not durable stays so, and recovery finds
-    /// what reached the disk.
+    /// The poison, or an error in words if the disk is full, or descriptors or memory have run out for
+    /// [`LogOptions::CLOSE_PATIENCE_NS`]: then what was not durable stays so, and recovery finds what reached the disk.
     pub fn close(&mut self, doorbell: &Doorbell, mut clock: impl FnMut() -> u64) -> Result<(), Poison> {
         let mut unlisted_naps = 0;
         self.publish(|_| {});
@@ -250,7 +251,7 @@ impl Log {
             let now = clock();
             self.publish(|_| {});
             let moved = self.turn(now, true);
-            match self.next_chore() {
+            match self.next_chore(now) {
                 Some(chore) => self.chore_done(chore.run(), now),
                 None if moved => {}
                 None => {
@@ -261,6 +262,7 @@ impl Log {
             if self.view.is_full() {
                 self.end("close", &std::io::ErrorKind::StorageFull.into());
             }
+            self.give_up_if_stuck(now);
             if unlisted_naps > Self::UNLISTED_NAPS_MAX {
                 let stuck = "a reader does not let go of the list of recent blocks";
                 self.end("close", &std::io::Error::new(std::io::ErrorKind::TimedOut, stuck));
@@ -271,6 +273,18 @@ impl Log {
             pipeline.close(&self.view, clock);
         }
         self.poison().cloned().map_or(Ok(()), Err)
+    }
+
+    /// Ends a log in which nothing moves because of errors that pass, if none has passed for
+    /// [`LogOptions::CLOSE_PATIENCE_NS`]. Returns whether it did.
+    pub fn give_up_if_stuck(&self, now: u64) -> bool {
+        let patience = LogOptions::CLOSE_PATIENCE_NS;
+        let is_stuck = self.pipeline.as_ref().is_some_and(|pipeline| pipeline.is_stuck(now, patience));
+        if is_stuck {
+            let troubles = self.view.troubles().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            self.end("close", &std::io::Error::other(troubles));
+        }
+        is_stuck
     }
 
     /// Ends the log with an error that is no segment's.

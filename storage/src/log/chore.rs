@@ -10,19 +10,21 @@ use super::merge::Merging;
 use super::permit::Permit;
 use super::roll::SPARE_NAME;
 use super::{Segment, gaps, seal};
-use crate::device::{Directory, SegmentFile};
+use crate::device::{Directory, SegmentFile, errno_of, is_passing};
 use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, Sequence};
 
 const PREPARE: &str = "prepare segment";
 const TIDY: &str = "index segment";
 const MERGE: &str = "merge segments";
 const FORGET: &str = "remove merged segments";
+const TRIM: &str = "trim";
+const REMOVE: &str = "remove segment";
 
-/// One piece of blocking work of a log.
-#[derive(Debug)]
+/// One piece of blocking work of a log. It can be done again from wherever it failed.
+#[derive(Debug, Clone)]
 pub struct Chore(Work);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Work {
     Prepare { directory: Arc<dyn Directory>, bytes: RangeInclusive<u64> },
     Name { directory: Arc<dyn Directory>, base: Sequence, unsynced: Option<Arc<dyn SegmentFile>> },
@@ -35,7 +37,7 @@ enum Work {
 }
 
 /// A sealed segment that is to get an index, or a dense copy in its place.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tidying {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) segment: Arc<Segment>,
@@ -44,7 +46,7 @@ pub(super) struct Tidying {
 }
 
 /// Segments that are to go, the oldest first: one file for each chore, so that what the log waits for comes between.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Trimming {
     pub(super) directory: Arc<dyn Directory>,
     /// Log, shard and gaps that are to be written down first; `None` once they are.
@@ -78,7 +80,7 @@ impl ChoreLabel {
     /// The outcome of a chore whose thread ended without one.
     pub fn lost(self) -> ChoreDone {
         let lost = io::Error::other("the thread that did it has ended");
-        ChoreDone { operation: self.operation, place: self.place, result: Err(lost) }
+        ChoreDone { operation: self.operation, place: self.place, result: Err(lost), again: None }
     }
 }
 
@@ -88,6 +90,8 @@ pub struct ChoreDone {
     pub(super) operation: &'static str,
     pub(super) place: String,
     pub(super) result: io::Result<Outcome>,
+    /// The chore, where it failed in a way that passes.
+    pub(super) again: Option<Chore>,
 }
 
 #[derive(Debug)]
@@ -187,9 +191,9 @@ impl Chore {
                 (FORGET, within(directory, names.first().map_or("", String::as_str)))
             }
             Work::Trim(Trimming { directory, names, .. }) => {
-                ("trim", within(directory, names.front().map_or("", String::as_str)))
+                (TRIM, within(directory, names.front().map_or("", String::as_str)))
             }
-            Work::Remove { directory, name, .. } => ("remove segment", within(directory, name)),
+            Work::Remove { directory, name, .. } => (REMOVE, within(directory, name)),
         };
         ChoreLabel { operation, place }
     }
@@ -201,13 +205,14 @@ impl Chore {
 
     /// As [`Chore::run`]; a tidying chore ends early once `goes_on` is false, which it asks for each block.
     pub fn run_while(self, mut goes_on: impl FnMut() -> bool) -> ChoreDone {
-        let ChoreLabel { operation, place } = self.label();
+        let (ChoreLabel { operation, place }, again) = (self.label(), self.clone());
         let result = catch_unwind(AssertUnwindSafe(|| self.work(&mut goes_on))).unwrap_or_else(|panic| {
             let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             Err(io::Error::other(format!("panicked: {message}")))
         });
-        ChoreDone { operation, place, result }
+        let passes = result.as_ref().is_err_and(is_passing);
+        ChoreDone { operation, place, result, again: passes.then_some(again) }
     }
 
     fn work(self, goes_on: &mut dyn FnMut() -> bool) -> io::Result<Outcome> {
@@ -215,7 +220,7 @@ impl Chore {
             Work::Prepare { directory, bytes } => prepare(&*directory, &bytes),
             Work::Name { directory, base, unsynced } => {
                 unsynced.map_or(Ok(()), |file| file.distrust_cache())?;
-                directory.rename(SPARE_NAME, &Segment::file_name(base)).map(|()| Outcome::Named)
+                name_spare(&*directory, &Segment::file_name(base)).map(|()| Outcome::Named)
             }
             Work::Seal { segment, footer, unsynced } => {
                 unsynced.map_or(Ok(()), |file| file.distrust_cache())?;
@@ -229,7 +234,11 @@ impl Chore {
                 Ok(Outcome::Removed)
             }
             Work::Trim(trimming) => trimming.step().map(Outcome::Trimmed),
-            Work::Remove { directory, name, file } => directory.remove_own(&name, &*file).map(|()| Outcome::Removed),
+            Work::Remove { directory, name, file } => match directory.remove_own(&name, &*file) {
+                // An attempt that failed has removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Outcome::Removed),
+                removed => removed.map(|()| Outcome::Removed),
+            },
         }
     }
 }
@@ -245,7 +254,7 @@ fn prepare(directory: &dyn Directory, bytes: &RangeInclusive<u64>) -> io::Result
     let whole = |length: u64| (length / PAGE_BYTES as u64 * PAGE_BYTES as u64).clamp(least, most);
     let mut length = whole(available / 4);
     let file = loop {
-        match directory.create(SPARE_NAME, length) {
+        match create_spare(directory, length) {
             // A quota leaves less than there is.
             Err(error) if error.kind() == io::ErrorKind::StorageFull && length > least => length = whole(length / 2),
             created => break created?,
@@ -259,9 +268,41 @@ fn prepare(directory: &dyn Directory, bytes: &RangeInclusive<u64>) -> io::Result
     Ok(Outcome::Prepared(file, length))
 }
 
+/// Creates the spare, also where an attempt that failed has left one.
+fn create_spare(directory: &dyn Directory, length: u64) -> io::Result<Arc<dyn SegmentFile>> {
+    match directory.create(SPARE_NAME, length) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            directory.remove(SPARE_NAME)?;
+            directory.create(SPARE_NAME, length)
+        }
+        created => created,
+    }
+}
+
+/// Gives the spare its name, also where an attempt that failed has done so.
+fn name_spare(directory: &dyn Directory, name: &str) -> io::Result<()> {
+    let refused = match directory.rename(SPARE_NAME, name) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => error,
+        renamed => return renamed,
+    };
+    match directory.open(SPARE_NAME, true) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => directory.open(name, true)?,
+        // The name is another file's.
+        opened => return opened.and(Err(refused)),
+    };
+    directory.sync()
+}
+
 impl ChoreDone {
-    pub(super) fn is_prepare(&self) -> bool {
-        self.operation == PREPARE
+    /// Whether it is an error of the kernel that the log goes on without: the next opening does what this was to do, or it
+    /// is never missed.
+    pub(super) fn may_be_left(&self) -> bool {
+        let is_kernels = self.result.as_ref().is_err_and(|error| errno_of(error).is_some());
+        is_kernels && [TIDY, MERGE, FORGET, TRIM, REMOVE].contains(&self.operation)
+    }
+
+    pub(super) fn is_trimming(&self) -> bool {
+        self.operation == TRIM
     }
 
     /// Whether the chore was a tidying one.

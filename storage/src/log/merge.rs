@@ -142,7 +142,7 @@ fn is_doubled(parts: &[Part], limits: &Limits) -> bool {
 }
 
 /// Sealed segments, each where the one before ends, that are to become one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Merging {
     pub(super) files: Arc<SegmentFiles>,
     /// At least two.
@@ -182,7 +182,15 @@ impl Merging {
     fn put_in_place(&self, check: &mut dyn FnMut() -> io::Result<()>) -> io::Result<Option<Arc<Segment>>> {
         let merged = self.write(check)?;
         let directory = self.files.directory();
-        let is_replaced = self.permit.replace(merged.base(), || directory.replace(REPACK_NAME, &self.name()))?;
+        let replaced = self.permit.replace(merged.base(), || directory.replace(REPACK_NAME, &self.name()));
+        let is_replaced = match replaced {
+            // A whole copy that has lost this name has taken the segment's, though the call says otherwise.
+            Err(error) => match directory.remove(REPACK_NAME) {
+                Err(gone) if gone.kind() == io::ErrorKind::NotFound => true,
+                _ => return Err(error),
+            },
+            Ok(is_replaced) => is_replaced,
+        };
         Ok(is_replaced.then_some(merged))
     }
 

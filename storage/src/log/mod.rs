@@ -6,7 +6,8 @@
 //! [`LogDirectory`] (the directory that holds the shards' logs).
 //!
 //! A failed write or sync is final: the log is poisoned with the first error, the durable watermark never passes the
-//! failed block, nothing is retried. A full disk alone is waited for.
+//! failed block, nothing is retried. What passes is waited for: a full disk, and descriptors or memory that have run out
+//! ([`Trouble`]).
 
 mod append;
 mod batching;
@@ -37,6 +38,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod trim;
+mod trouble;
 mod view;
 
 pub use append::Log;
@@ -58,4 +60,5 @@ pub use segment::{BlockPlace, Segment};
 pub use span::{Grain, Span};
 pub use survey::{DamagedPlace, SegmentSurvey, Stretch, Surveyor};
 pub use trim::trim_at_rest;
+pub use trouble::Trouble;
 pub use view::{LogView, Poison, Watermarks};

@@ -55,8 +55,14 @@ impl LogOptions {
     /// Default size of a segment file.
     pub const SEGMENT_BYTES: u64 = 256 << 20;
 
-    /// How long after a full disk was met the next attempt is made: 100 ms.
+    /// How long after a full disk, or another error that passes, the next attempt is made: 100 ms.
     pub const FULL_RETRY_NS: u64 = 100_000_000;
+
+    /// How long after an error that passes the attempt to index a segment is made again: 10 s, since it reads all of it.
+    pub const TIDY_RETRY_NS: u64 = 10_000_000_000;
+
+    /// How long a log that closes goes on after errors that pass, in nanoseconds.
+    pub const CLOSE_PATIENCE_NS: u64 = 2_000_000_000;
 
     /// How long no block has had to wait for the device before segments get their indexes: 100 ms.
     pub const CALM_NS: u64 = 100_000_000;

@@ -12,8 +12,10 @@ use super::append::OpenBlock;
 use super::files::SegmentFiles;
 use super::roll::{ActiveSegment, Roller};
 use super::{BlockPlace, Chore, ChoreDone, Durability, LogOptions, LogView, Segment};
-use crate::device::{BlockMemory, Completion, Device, Doorbell, Write};
+use crate::device::{BlockMemory, Completion, Device, Doorbell, Write, is_passing};
 use crate::format::{Gaps, PAGE_BYTES, Sequence};
+
+const WRITE: &str = "write";
 
 /// What becomes true when a write has completed.
 #[derive(Debug)]
@@ -49,8 +51,10 @@ pub(super) struct Pipeline {
     flight: VecDeque<InFlight>,
     first_token: u64,
     completions: Vec<Completion>,
-    /// Writes that met a full disk, and when to try them again.
+    /// Writes that met an error that passes.
     refused: Vec<Write>,
+    /// When the first of these errors in a row was met, and when to try again.
+    refused_since: u64,
     retry_at: u64,
     /// None until there is something to write.
     active: Option<ActiveSegment>,
@@ -71,6 +75,7 @@ impl Pipeline {
             first_token: 0,
             completions: Vec::new(),
             refused: Vec::new(),
+            refused_since: 0,
             retry_at: 0,
             active: None,
             is_wanted: false,
@@ -145,18 +150,32 @@ impl Pipeline {
                     entry.completed = true;
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                view.set_full(true);
+            Err(error) if is_passing(&error) => {
+                view.add_trouble(WRITE, self.place_of(view, &write), &error, true);
+                if error.kind() == io::ErrorKind::StorageFull {
+                    view.set_full(true);
+                }
+                if self.refused.is_empty() && now > self.retry_at.saturating_add(LogOptions::FULL_RETRY_NS) {
+                    self.refused_since = now;
+                }
                 self.retry_at = now.saturating_add(LogOptions::FULL_RETRY_NS);
                 self.refused.push(write);
             }
-            Err(error) => {
-                let at = (write.token - self.first_token) as usize;
-                let base = self.flight.get(at).map_or(view.durable(), |entry| entry.landing.segment_base());
-                let place = format!("{}, offset {}", Segment::file_name(base), write.offset);
-                view.set_poison("write", place, &error);
-            }
+            Err(error) => view.set_poison(WRITE, self.place_of(view, &write), &error),
         }
+    }
+
+    fn place_of(&self, view: &LogView, write: &Write) -> String {
+        let at = (write.token - self.first_token) as usize;
+        let base = self.flight.get(at).map_or(view.durable(), |entry| entry.landing.segment_base());
+        format!("{}, offset {}", Segment::file_name(base), write.offset)
+    }
+
+    /// Whether nothing moves because of errors that pass, and none has passed for `patience` nanoseconds.
+    pub(super) fn is_stuck(&self, now: u64, patience: u64) -> bool {
+        let writes = (!self.refused.is_empty()).then_some(self.refused_since);
+        let since = writes.or_else(|| self.roller.held_up_since());
+        self.flight.len() == self.refused.len() && since.is_some_and(|since| now.saturating_sub(since) >= patience)
     }
 
     fn advance(&mut self, view: &LogView, now: u64) {
@@ -174,6 +193,9 @@ impl Pipeline {
             }
         }
         if let Some(durable) = durable {
+            if self.refused.is_empty() {
+                view.end_trouble(WRITE);
+            }
             view.set_durable(durable);
             self.roller.durable_moved(durable);
         }
@@ -184,7 +206,7 @@ impl Pipeline {
         let retried = self.retry_refused(view, now);
         let mut submitted = false;
         if self.is_wanted {
-            self.roller.look_ahead(self.active.as_ref(), now);
+            self.roller.look_ahead(self.active.as_ref());
         }
         while self.flight.len() < self.device.depth() && self.refused.is_empty() {
             // Readers find below `appended` whatever is durable: what they cannot see yet is not written.
@@ -267,8 +289,8 @@ impl Pipeline {
         self.device.submit(write(token));
     }
 
-    pub(super) fn next_chore(&mut self) -> Option<Chore> {
-        self.roller.next_chore()
+    pub(super) fn next_chore(&mut self, now: u64) -> Option<Chore> {
+        self.roller.next_chore(now)
     }
 
     #[cfg(test)]

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::chore::{Chore, ChoreDone, Outcome, Tidying, Trimming};
 use super::files::SegmentFiles;
@@ -85,16 +86,12 @@ pub(super) struct Roller {
     durability: Durability,
     epochs: Epochs,
     spare: Spare,
-    /// Set while the disk had no space for a spare: when to try again.
-    full_until: Option<u64>,
     /// Full segments, oldest first, until their last block is durable.
     retired: VecDeque<(Arc<Segment>, Footer)>,
-    chores: VecDeque<Chore>,
-    chore_runs: bool,
-    /// Behind the chores: what is gone for readers already.
-    trims: VecDeque<Chore>,
-    tidyings: VecDeque<Chore>,
-    tidying_runs: bool,
+    chores: Queue,
+    /// Behind the chores, on the same thread: what is gone for readers already.
+    trims: Queue,
+    tidyings: Queue,
     /// Segments from here on may be merged; `None`: there is nothing to merge.
     merge_from: Option<Sequence>,
     permit: Arc<Permit>,
@@ -114,13 +111,10 @@ impl Roller {
             durability: options.durability,
             epochs: Epochs::new(options.seed),
             spare: Spare::Absent,
-            full_until: None,
             retired: VecDeque::new(),
-            chores: VecDeque::new(),
-            chore_runs: false,
-            trims: VecDeque::new(),
-            tidyings: VecDeque::new(),
-            tidying_runs: false,
+            chores: Queue::default(),
+            trims: Queue::default(),
+            tidyings: Queue::default(),
             merge_from: None,
             permit: Arc::default(),
             repack_saves_bytes: options.repack_saves_bytes,
@@ -129,17 +123,21 @@ impl Roller {
     }
 
     /// Asks for a spare once the active segment is half full; for the first segment, once there is something to write.
-    pub(super) fn look_ahead(&mut self, active: Option<&ActiveSegment>, now: u64) {
-        let due = active.is_none_or(ActiveSegment::is_half_full) && self.full_until.is_none_or(|until| now >= until);
-        if due && matches!(self.spare, Spare::Absent) {
+    pub(super) fn look_ahead(&mut self, active: Option<&ActiveSegment>) {
+        if active.is_none_or(ActiveSegment::is_half_full) && matches!(self.spare, Spare::Absent) {
             self.spare = Spare::Requested;
-            self.chores.push_back(Chore::prepare(&self.directory, self.segment_bytes.clone()));
+            self.chores.waiting.push_back(Chore::prepare(&self.directory, self.segment_bytes.clone()));
         }
     }
 
-    /// Whether the disk had no space for the next segment when last asked.
+    /// Whether the disk had no space for what the next segment needs when last asked.
     pub(super) fn is_full(&self) -> bool {
-        self.full_until.is_some()
+        self.chores.rest.is_some_and(|rest| rest.is_full)
+    }
+
+    /// Since when a chore that blocks may be waiting for has met errors that pass.
+    pub(super) fn held_up_since(&self) -> Option<u64> {
+        self.chores.rest.map(|rest| rest.since)
     }
 
     /// Makes the spare the active segment, starting at `base`; the old one, if any, retires. Returns it with its header page.
@@ -176,13 +174,13 @@ impl Roller {
             Spare::Unnamed(file) => self.unsynced(file),
             _ => None,
         };
-        self.chores.push_back(Chore::name_spare(&self.directory, base, unsynced));
+        self.chores.waiting.push_back(Chore::name_spare(&self.directory, base, unsynced));
     }
 
     pub(super) fn durable_moved(&mut self, durable: Sequence) {
         while let Some((segment, footer)) = self.retired.pop_front_if(|(_, footer)| footer.end_sequence <= durable) {
             let unsynced = segment.open_file().and_then(|file| self.unsynced(&file));
-            self.chores.push_back(Chore::seal(segment, footer, unsynced));
+            self.chores.waiting.push_back(Chore::seal(segment, footer, unsynced));
         }
     }
 
@@ -191,31 +189,26 @@ impl Roller {
         (self.durability != Durability::Durable).then(|| Arc::clone(file))
     }
 
-    pub(super) fn next_chore(&mut self) -> Option<Chore> {
-        if self.chore_runs {
+    pub(super) fn next_chore(&mut self, now: u64) -> Option<Chore> {
+        if self.chores.runs || self.trims.runs {
             return None;
         }
-        let chore = self.chores.pop_front().or_else(|| self.trims.pop_front())?;
-        self.chore_runs = true;
-        Some(chore)
+        self.chores.take(now).or_else(|| self.trims.take(now))
     }
 
     #[cfg(test)]
     pub(super) fn is_tidy(&self) -> bool {
-        self.tidyings.is_empty() && !self.tidying_runs && self.trims.is_empty() && !self.chore_runs
+        let is_idle = |queue: &Queue| queue.waiting.is_empty() && !queue.runs;
+        is_idle(&self.tidyings) && is_idle(&self.trims) && !self.chores.runs
     }
 
     /// What is to be done when there is time.
     pub(super) fn next_tidying(&mut self, view: &LogView, now: u64) -> Option<Chore> {
-        if self.tidying_runs {
-            return None;
+        if self.tidyings.waiting.is_empty() && self.tidyings.is_ready(now) {
+            let merge = self.next_merge(view, now);
+            self.tidyings.waiting.extend(merge);
         }
-        let chore = match self.tidyings.pop_front() {
-            Some(chore) => chore,
-            None => self.next_merge(view, now)?,
-        };
-        self.tidying_runs = true;
-        Some(chore)
+        self.tidyings.take(now)
     }
 
     #[cfg(test)]
@@ -245,7 +238,7 @@ impl Roller {
 
     /// Wants an index for a segment that is sealed without one.
     pub(super) fn tidy(&mut self, segment: Arc<Segment>) {
-        self.tidyings.push_back(Chore::tidy(Tidying {
+        self.tidyings.waiting.push_back(Chore::tidy(Tidying {
             directory: Arc::clone(&self.directory),
             segment,
             repack_saves_bytes: self.repack_saves_bytes,
@@ -257,89 +250,147 @@ impl Roller {
     pub(super) fn trim(&mut self, view: &LogView, to: Sequence) {
         let Some(to) = trim::cut(view, to) else { return };
         let names = view.trim(to).into();
-        self.tidyings.retain(|chore| !chore.is_tidying_below(to));
+        self.tidyings.waiting.retain(|chore| !chore.is_tidying_below(to));
         self.gaps.trim(to);
         let gaps = Some((self.log_id, self.shard, self.gaps.clone()));
         // The next change is written to the other slot.
         let _ = self.gaps.encode_next(self.log_id, self.shard);
         let (directory, permit) = (Arc::clone(&self.directory), Arc::clone(&self.permit));
-        self.trims.push_back(Chore::trim(Trimming { directory, gaps, names, permit }));
+        self.trims.waiting.push_back(Chore::trim(Trimming { directory, gaps, names, permit }));
     }
 
     pub(super) fn chore_done(&mut self, view: &LogView, done: ChoreDone, now: u64) {
-        let is_prepare = done.is_prepare();
-        match done.is_tidying() {
-            true => self.tidying_runs = false,
-            false => self.chore_runs = false,
+        let was_full = self.is_full();
+        let (queue, pause) = match (done.is_tidying(), done.is_trimming()) {
+            (true, _) => (&mut self.tidyings, LogOptions::TIDY_RETRY_NS),
+            (_, true) => (&mut self.trims, LogOptions::FULL_RETRY_NS),
+            _ => (&mut self.chores, LogOptions::FULL_RETRY_NS),
+        };
+        queue.runs = false;
+        let since = queue.rest.take().map_or(now, |rest| rest.since);
+        if let (Some(again), Err(error)) = (&done.again, &done.result) {
+            queue.waiting.push_front(again.clone());
+            let is_full = error.kind() == io::ErrorKind::StorageFull;
+            queue.rest = Some(Rest { since, until: now.saturating_add(pause), is_full });
         }
+        if was_full && !self.is_full() {
+            view.set_full(false);
+        }
+        let (is_retried, may_be_left) = (done.again.is_some(), done.may_be_left());
         match done.result {
-            Ok(Outcome::Prepared(file, length)) => {
-                self.spare = Spare::Ready(file, length);
-                if self.full_until.take().is_some() {
-                    view.set_full(false);
-                }
+            Err(error) if is_retried || may_be_left => {
+                view.add_trouble(done.operation, done.place, &error, is_retried);
             }
-            Ok(Outcome::Named) => self.spare = Spare::Absent,
+            Err(error) => view.set_poison(done.operation, done.place, &error),
+            Ok(outcome) => {
+                view.end_trouble(done.operation);
+                self.take_outcome(view, outcome);
+            }
+        }
+    }
+
+    fn take_outcome(&mut self, view: &LogView, outcome: Outcome) {
+        match outcome {
+            Outcome::Prepared(file, length) => self.spare = Spare::Ready(file, length),
+            Outcome::Named => self.spare = Spare::Absent,
             // Sealed by the chore's thread, it may have been trimmed by now.
-            Ok(Outcome::Sealed(segment)) if segment.base() >= view.trimmed() => {
+            Outcome::Sealed(segment) if segment.base() >= view.trimmed() => {
                 self.merge_from = Some(Sequence::ZERO);
                 self.tidy(segment);
             }
-            Ok(Outcome::Abandoned(segment)) if segment.base() >= view.trimmed() => self.tidy(segment),
+            Outcome::Abandoned(segment) if segment.base() >= view.trimmed() => self.tidy(segment),
             // Where its first part was trimmed meanwhile, the others are there still, and it is not.
-            Ok(Outcome::Merged(merged, names)) if merged.base() >= view.trimmed() => {
+            Outcome::Merged(merged, names) if merged.base() >= view.trimmed() => {
                 view.merge_segments(merged);
-                self.tidyings.push_front(Chore::forget(&self.directory, names, &self.permit));
+                self.tidyings.waiting.push_front(Chore::forget(&self.directory, names, &self.permit));
             }
-            Ok(Outcome::NotMerged(end)) => self.merge_from = Some(end),
-            Ok(Outcome::Tidied(Some(segment))) => view.replace_segment(segment),
-            Ok(Outcome::Trimmed(Some(rest))) => self.trims.push_front(Chore::trim(rest)),
-            Ok(_) => {}
-            Err(error) if is_prepare && error.kind() == io::ErrorKind::StorageFull => {
-                self.spare = Spare::Absent;
-                self.full_until = Some(now.saturating_add(LogOptions::FULL_RETRY_NS));
-            }
-            Err(error) => view.set_poison(done.operation, done.place, &error),
+            Outcome::NotMerged(end) => self.merge_from = Some(end),
+            Outcome::Tidied(Some(segment)) => view.replace_segment(segment),
+            Outcome::Trimmed(Some(rest)) => self.trims.waiting.push_front(Chore::trim(rest)),
+            Outcome::Sealed(_)
+            | Outcome::Abandoned(_)
+            | Outcome::Merged(..)
+            | Outcome::MergeAbandoned
+            | Outcome::Tidied(None)
+            | Outcome::Trimmed(None)
+            | Outcome::Removed => {}
         }
     }
 
-    /// Runs what is left to run, seals the active segment, if there is one, and removes the spare. Tidies and removes trimmed segments for [`LogOptions::CLOSE_TIDYING_NS`]; what is left of that is for the next opening.
+    /// Runs what is left to run, seals the active segment, if there is one, and removes the spare. Tidies and
+    /// removes trimmed segments for [`LogOptions::CLOSE_TIDYING_NS`]; what is left of that is for the next opening.
+    /// What meets errors that pass for that long is left to recovery.
     pub(super) fn close(&mut self, view: &LogView, active: Option<&ActiveSegment>, mut clock: impl FnMut() -> u64) {
         let until = clock().saturating_add(LogOptions::CLOSE_TIDYING_NS);
-        let mut has_time = || clock() < until;
-        self.run_chores(view, &mut has_time);
+        self.run_chores(view, &mut clock, until);
         if view.poison().is_some() {
             return;
         }
-        self.chores.extend(
+        self.chores.waiting.extend(
             active.map(|active| Chore::seal(Arc::clone(&active.segment), active.totals, self.unsynced(&active.file))),
         );
         if let Spare::Ready(file, _) = &self.spare {
-            self.chores.push_back(Chore::remove(&self.directory, SPARE_NAME.into(), file));
+            self.chores.waiting.push_back(Chore::remove(&self.directory, SPARE_NAME.into(), file));
         }
-        self.run_chores(view, &mut has_time);
+        self.run_chores(view, &mut clock, until);
         // A chore that has not come back stays abandoned, and is the last.
-        if !self.tidying_runs {
+        if !self.tidyings.runs {
             self.permit.renew();
         }
         while view.poison().is_none()
-            && has_time()
+            && clock() < until
             && let Some(chore) = self.next_tidying(view, until)
         {
-            let done = chore.run_while(&mut has_time);
-            self.chore_done(view, done, 0);
+            let done = chore.run_while(|| clock() < until);
+            self.chore_done(view, done, clock());
         }
     }
 
-    fn run_chores(&mut self, view: &LogView, has_time: &mut impl FnMut() -> bool) {
-        while let Some(chore) = self.next_chore() {
-            if chore.may_be_left() && !has_time() {
-                self.chore_runs = false;
-                continue;
+    fn run_chores(&mut self, view: &LogView, clock: &mut impl FnMut() -> u64, until: u64) {
+        while view.poison().is_none() && !(self.chores.waiting.is_empty() && self.trims.waiting.is_empty()) {
+            let now = clock();
+            match self.next_chore(now) {
+                Some(chore) if chore.may_be_left() && now >= until => self.trims.runs = false,
+                Some(chore) => self.chore_done(view, chore.run(), now),
+                None if now < until => std::thread::sleep(Duration::from_millis(1)),
+                None => break,
             }
-            let done = chore.run();
-            self.chore_done(view, done, 0);
         }
+    }
+}
+
+/// Chores in order, of which one runs at a time.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Chore>,
+    runs: bool,
+    rest: Option<Rest>,
+}
+
+/// A pause after an error that passes: the chore that met it comes again before all others, because a name or a footer
+/// relies on what came before it.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    /// When the first of the errors in a row was met.
+    since: u64,
+    until: u64,
+    is_full: bool,
+}
+
+impl Queue {
+    /// Whether none of its chores runs, and none rests.
+    fn is_ready(&self, now: u64) -> bool {
+        !self.runs && self.rest.is_none_or(|rest| now >= rest.until)
+    }
+
+    /// The next chore, if its time has come.
+    fn take(&mut self, now: u64) -> Option<Chore> {
+        if !self.is_ready(now) {
+            return None;
+        }
+        let chore = self.waiting.pop_front()?;
+        self.runs = true;
+        Some(chore)
     }
 }
 

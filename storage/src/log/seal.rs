@@ -62,7 +62,10 @@ pub(super) fn tidy(tidying: &Tidying, goes_on: &mut dyn FnMut() -> bool) -> io::
     let Some(index) = index else { return Ok(Outcome::Tidied(None)) };
     let written = match write_ending(&*file, segment.epoch(), footer, Some(&index)) {
         // The space for the footer was set aside with the blocks'.
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => write_ending(&*file, segment.epoch(), footer, None),
+        Err(error) => {
+            let plain = write_ending(&*file, segment.epoch(), footer, None);
+            if error.kind() == io::ErrorKind::StorageFull { plain } else { Err(error) }
+        }
         written => written,
     };
     written.map(|(footer, filter)| Outcome::Tidied(Some(segment.sealed_again(footer, filter))))
@@ -126,15 +129,19 @@ fn repack(
 ) -> Option<Arc<Segment>> {
     let Tidying { directory, segment, permit, .. } = tidying;
     let name = Segment::file_name(segment.base());
-    let outcome = copy_densely(segment, file, &**directory, check).and_then(|dense| {
-        let is_replaced = permit.replace(segment.base(), || directory.replace(REPACK_NAME, &name))?;
-        Ok(is_replaced.then_some(dense))
-    });
-    if !matches!(outcome, Ok(Some(_))) {
-        // What is left of it is not in the way of anything but the next copy, and recovery removes it, too.
-        let _ = directory.remove(REPACK_NAME);
+    let copied = copy_densely(segment, file, &**directory, check);
+    let replaced = match &copied {
+        Ok(_) => permit.replace(segment.base(), || directory.replace(REPACK_NAME, &name)),
+        Err(_) => Ok(false),
+    };
+    if matches!(replaced, Ok(true)) {
+        return copied.ok();
     }
-    outcome.ok().flatten()
+    // What is left of it is not in the way of anything but the next copy, and recovery removes it, too.
+    let removed = directory.remove(REPACK_NAME);
+    // A whole copy that has lost this name has taken the segment's, though the call says otherwise.
+    let has_replaced = replaced.is_err() && removed.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    copied.ok().filter(|_| has_replaced)
 }
 
 fn copy_densely(

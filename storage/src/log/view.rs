@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::trouble::{Trouble, Troubles};
 use super::{Expired, Place, Run, Segment, gaps};
 use crate::device::BlockMemory;
 use crate::format::{LogId, Sequence};
@@ -56,6 +57,7 @@ pub struct LogView {
     commits: AtomicU64,
     commit_ns: AtomicU64,
     poison: OnceLock<Poison>,
+    troubles: Troubles,
     tail: Mutex<VecDeque<Arc<BlockMemory>>>,
     segments: Mutex<Vec<Arc<Segment>>>,
 }
@@ -81,6 +83,7 @@ impl LogView {
             commits: AtomicU64::new(0),
             commit_ns: AtomicU64::new(0),
             poison: OnceLock::new(),
+            troubles: Troubles::default(),
             tail: Mutex::new(VecDeque::new()),
             segments: Mutex::new(segments),
         })
@@ -141,6 +144,21 @@ impl LogView {
     /// The error that ended the log, if one did.
     pub fn poison(&self) -> Option<&Poison> {
         self.poison.get()
+    }
+
+    /// Errors that the log goes on after, and what is done about each.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.troubles.all()
+    }
+
+    /// An operation has failed, and is tried again or done without.
+    pub(super) fn add_trouble(&self, operation: &'static str, place: String, error: &io::Error, is_retried: bool) {
+        self.troubles.add(operation, place, error, is_retried);
+    }
+
+    /// An operation has succeeded.
+    pub(super) fn end_trouble(&self, operation: &str) {
+        self.troubles.end(operation);
     }
 
     /// The place before `next`, to be found again by [`LogView::resume`].
@@ -330,7 +348,7 @@ impl LogView {
             shard: self.shard,
             operation,
             place,
-            errno: error.raw_os_error(),
+            errno: crate::device::errno_of(error),
             message: error.to_string(),
             durable: self.durable(),
         });

@@ -17,7 +17,7 @@ use tapeline_storage::read::{LogReader, Step};
 
 pub(crate) use store::CursorStore;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, CursorFault};
 use crate::error::{ConsumerError, ConsumerResult};
 use crate::parts::BusParts;
 use crate::retention::Pin;
@@ -85,18 +85,38 @@ fn cause(error: &ConsumerError) -> String {
     }
 }
 
-/// Where each named cursor stands in each shard. One that cannot be used any more holds nothing.
+/// Where each named cursor stands in each shard. One that cannot be read holds everything, since it may stand anywhere; one
+/// of another log holds nothing.
 pub(crate) fn pins(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Vec<Pin>> {
     let mut pins = Vec::new();
     for name in store.names()? {
-        // One that was removed meanwhile is none.
-        let Some(cursor) = store.load(&name)?.and_then(|text| Cursor::decode(&text, log).ok()) else { continue };
+        let (cursor, fault) = match read(store, &name, log) {
+            // One that was removed meanwhile is none.
+            Ok(None) => continue,
+            Ok(Some(cursor)) => (cursor, None),
+            Err(fault) => (Cursor::default(), Some(fault)),
+        };
         for view in views {
-            let next = next_unread(&cursor, view).unwrap_or_default();
-            pins.push(Pin { cursor: name.clone(), shard: view.shard(), next });
+            let next = match &fault {
+                Some(_) => Sequence::ZERO,
+                None => next_unread(&cursor, view).unwrap_or_default(),
+            };
+            pins.push(Pin { cursor: name.clone(), shard: view.shard(), next, fault: fault.clone() });
         }
     }
     Ok(pins)
+}
+
+/// The cursor of this name, if there is one and it is of this log.
+///
+/// # Errors
+/// In words, why it cannot be read.
+fn read(store: &CursorStore, name: &str, log: LogId) -> Result<Option<Cursor>, String> {
+    let Some(text) = store.load(name).map_err(|error| cause(&error))? else { return Ok(None) };
+    match Cursor::decode(&text, log) {
+        Err(CursorFault::Foreign(_)) => Ok(None),
+        decoded => decoded.map(Some).map_err(|fault| fault.to_string()),
+    }
 }
 
 /// The first event of a shard that was not read by whoever is at the cursor. `None` where the log cannot tell any more.

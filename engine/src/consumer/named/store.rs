@@ -21,11 +21,7 @@ const DIRECTORY: &str = "cursors";
 /// Names and cursors: files of a log's directory, or memory.
 #[derive(Debug)]
 pub(crate) enum CursorStore {
-    Files {
-        directory: PathBuf,
-        /// Held while a file is replaced: two at once would meet in one temporary file.
-        writing: Mutex<()>,
-    },
+    Files(PathBuf),
     Memory(Mutex<BTreeMap<String, String>>),
 }
 
@@ -33,9 +29,18 @@ impl CursorStore {
     /// The store of a log at `path`, or in memory.
     pub(crate) fn new(path: Option<&Path>) -> Self {
         match path {
-            Some(path) => Self::Files { directory: path.join(DIRECTORY), writing: Mutex::default() },
+            Some(path) => Self::Files(path.join(DIRECTORY)),
             None => Self::Memory(Mutex::default()),
         }
+    }
+
+    /// The store of a log that is opened for writing: what crashes have left in it goes.
+    pub(crate) fn cleared(self) -> Self {
+        if let Self::Files(directory) = &self {
+            // What stays takes some space until the next time.
+            let _ = fs::remove_temporary_files(directory);
+        }
+        self
     }
 
     /// Durable when it returns.
@@ -46,12 +51,9 @@ impl CursorStore {
                 lock(cursors).insert(name.to_owned(), cursor.to_owned());
                 Ok(())
             }
-            Self::Files { directory, writing } => {
-                let _writing = lock(writing);
-                fs::create_directory(directory)
-                    .and_then(|()| fs::write_file_durably(directory, name, cursor.as_bytes()))
-                    .map_err(|source| failed("save", name, source))
-            }
+            Self::Files(directory) => fs::create_directory(directory)
+                .and_then(|()| fs::write_shared_file_durably(directory, name, cursor.as_bytes()))
+                .map_err(|source| failed("save", name, source)),
         }
     }
 
@@ -59,7 +61,7 @@ impl CursorStore {
         check(name)?;
         match self {
             Self::Memory(cursors) => Ok(lock(cursors).get(name).cloned()),
-            Self::Files { directory, .. } => match fs::read_small_file(directory, name, TEXT_BYTES_MAX) {
+            Self::Files(directory) => match fs::read_small_file(directory, name, TEXT_BYTES_MAX) {
                 Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| {
                     failed("read", name, io::Error::new(io::ErrorKind::InvalidData, "the file is not text"))
                 }),
@@ -74,14 +76,11 @@ impl CursorStore {
         check(name)?;
         match self {
             Self::Memory(cursors) => Ok(lock(cursors).remove(name).is_some()),
-            Self::Files { directory, writing } => {
-                let _writing = lock(writing);
-                match fs::remove_file_durably(directory, name) {
-                    Ok(()) => Ok(true),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-                    Err(error) => Err(failed("remove", name, error)),
-                }
-            }
+            Self::Files(directory) => match fs::remove_file_durably(directory, name) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                Err(error) => Err(failed("remove", name, error)),
+            },
         }
     }
 
@@ -89,7 +88,7 @@ impl CursorStore {
     pub(crate) fn names(&self) -> ConsumerResult<Vec<String>> {
         let directory = match self {
             Self::Memory(cursors) => return Ok(lock(cursors).keys().cloned().collect()),
-            Self::Files { directory, .. } => directory,
+            Self::Files(directory) => directory,
         };
         let entries = match std::fs::read_dir(directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

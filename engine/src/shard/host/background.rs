@@ -187,6 +187,6 @@ mod tests {
         for _ in 0..2 {
             log.turn(u64::MAX, true);
         }
-        log.next_chore().expect("a segment is prepared")
+        log.next_chore(1).expect("a segment is prepared")
     }
 }

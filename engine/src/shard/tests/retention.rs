@@ -81,7 +81,7 @@ fn run(seed: u64) -> usize {
     for view in &views {
         if random.chance(3000) {
             let next = Sequence::new(random.below(view.appended().get() + 1));
-            pins.push(Pin { cursor: "reader".into(), shard: view.shard(), next });
+            pins.push(Pin { cursor: "reader".into(), shard: view.shard(), next, fault: None });
         }
     }
     let plan = plan(&views, &policy, &pins, now);

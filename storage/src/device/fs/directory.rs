@@ -106,6 +106,10 @@ impl Directory for FsDirectory {
         call::space(&self.directory)
     }
 
+    fn sync(&self) -> io::Result<()> {
+        sync_directory(&self.directory)
+    }
+
     fn path(&self) -> String {
         self.path.display().to_string()
     }

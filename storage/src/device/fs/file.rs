@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::buffer::{BOUNCE_BYTES, is_aligned, with_bounce};
 use super::mapping::FsMapping;
 use super::{Progress, WriteMode, call};
-use crate::device::{Mapping, SegmentFile};
+use crate::device::{Mapping, SegmentFile, SyncFailed};
 use crate::format::PAGE_BYTES;
 
 /// An open segment file. Holds one descriptor.
@@ -203,7 +203,7 @@ impl SegmentFile for FsFile {
 
     /// Pages that some process has mapped stay in the cache.
     fn distrust_cache(&self) -> io::Result<()> {
-        self.sync()?;
+        self.sync().map_err(SyncFailed::of)?;
         call::drop_cache(&self.file)
     }
 

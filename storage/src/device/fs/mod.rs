@@ -25,7 +25,9 @@ pub use direct::probe_direct;
 pub use directory::{FsDirectory, create_directory};
 pub use lock::{DirectoryLock, lock_exclusive};
 pub(in crate::device) use progress::Progress;
-pub use small_file::{read_small_file, remove_file_durably, write_file_durably};
+pub use small_file::{
+    read_small_file, remove_file_durably, remove_temporary_files, write_file_durably, write_shared_file_durably,
+};
 
 /// How segment files are written, by the device and by [`super::SegmentFile::write_at`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -392,3 +392,34 @@ fn space_is_that_of_the_directorys_file_system() {
         [62 << 20, 0, (1 << 40) - (256 << 20)]
     );
 }
+
+#[test]
+fn shared_file_that_many_replace_is_always_whole() {
+    let scratch = Scratch::new();
+    let texts = ["a", "b", "c"].map(|letter| letter.repeat(300));
+    write_shared_file_durably(scratch.path(), "cursor", texts[0].as_bytes()).unwrap();
+    // A crash of a process with this number has left the name that comes next, and others.
+    for number in 0..50 {
+        fs::write(scratch.path().join(format!("cursor.{}-{number}.tmp", std::process::id())), "torn").unwrap();
+    }
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = texts
+            .iter()
+            .map(|text| {
+                scope.spawn(|| {
+                    for _ in 0..30 {
+                        write_shared_file_durably(scratch.path(), "cursor", text.as_bytes()).unwrap();
+                    }
+                })
+            })
+            .collect();
+        while !writers.iter().all(|writer| writer.is_finished()) {
+            let read = String::from_utf8(read_small_file(scratch.path(), "cursor", 4096).unwrap()).unwrap();
+            assert!(texts.contains(&read), "torn: {read:?}");
+        }
+    });
+    assert!(fs::read_dir(scratch.path()).unwrap().count() > 1);
+    remove_temporary_files(scratch.path()).unwrap();
+    let left: Vec<_> = fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["cursor"]);
+}

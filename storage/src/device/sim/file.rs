@@ -10,7 +10,7 @@ use super::change::Change;
 use super::image::{FileId, check_whole_pages, errno};
 use super::mapping::SimMapping;
 use super::sparse::SparseFile;
-use crate::device::{Mapping, SegmentFile};
+use crate::device::{Mapping, SegmentFile, SyncFailed};
 
 /// A [`SegmentFile`] of a [`SimDisk`]. Shows as its present path.
 ///
@@ -74,7 +74,10 @@ impl SegmentFile for SimFile {
 
     /// There is no cache to distrust: only fails.
     fn distrust_cache(&self) -> io::Result<()> {
-        self.look(|_| Ok(()))
+        self.look(|_| Ok(())).map_err(|error| match error.raw_os_error() {
+            Some(_) => SyncFailed::of(error),
+            None => error,
+        })
     }
 
     /// Maps the file as it is now; what is written later does not show.

@@ -1,5 +1,8 @@
 //! Disks that fail while the machine goes on.
 
+mod every_call;
+mod passing;
+
 use std::sync::Arc;
 
 use super::harness::{DIRECTORY, Machine, check_all, directory, open, options, whole_disk};

@@ -41,7 +41,7 @@ fn crashed_openings(seed: u64, count: u64) -> (SimDisk, Vec<Place>) {
             machine.now += 1_000_000;
             machine.log.publish(|_| {});
             machine.log.turn(machine.now, true);
-            if let Some(chore) = machine.log.next_chore() {
+            if let Some(chore) = machine.log.next_chore(machine.now) {
                 machine.log.chore_done(chore.run(), machine.now);
             }
             machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
@@ -214,7 +214,7 @@ fn merged_segment_whose_first_part_is_trimmed_meanwhile_is_dropped() {
         machine.log.chore_done(chore.run(), machine.now);
     };
     machine.log.trim(cut);
-    while let Some(chore) = machine.log.next_chore() {
+    while let Some(chore) = machine.log.next_chore(machine.now) {
         machine.log.chore_done(chore.run(), machine.now);
     }
     let done = merging.run();

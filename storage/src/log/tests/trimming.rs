@@ -162,7 +162,7 @@ fn segment_that_is_trimmed_before_its_sealing_is_reported_does_not_come_back() {
         machine.now += 1_000_000;
         machine.log.publish(|_| {});
         machine.log.turn(machine.now, true);
-        if let Some(chore) = machine.log.next_chore() {
+        if let Some(chore) = machine.log.next_chore(machine.now) {
             let seals = chore.label().operation == "seal segment";
             let done = chore.run();
             if seals {
@@ -190,7 +190,7 @@ fn dense_copy_of_a_segment_that_is_trimmed_meanwhile_is_dropped() {
         machine.now += 1_000_000;
         machine.log.publish(|_| {});
         machine.log.turn(machine.now, true);
-        if let Some(chore) = machine.log.next_chore() {
+        if let Some(chore) = machine.log.next_chore(machine.now) {
             machine.log.chore_done(chore.run(), machine.now);
         }
         machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
@@ -199,7 +199,7 @@ fn dense_copy_of_a_segment_that_is_trimmed_meanwhile_is_dropped() {
     let copying = machine.log.next_tidying(u64::MAX).expect("a copy is wanted");
     let cut = machine.view().segments()[1].base();
     machine.log.trim(cut);
-    while let Some(chore) = machine.log.next_chore() {
+    while let Some(chore) = machine.log.next_chore(machine.now) {
         machine.log.chore_done(chore.run(), machine.now);
     }
     machine.log.chore_done(copying.run(), machine.now);
@@ -218,7 +218,7 @@ fn trimming_lets_what_the_log_waits_for_come_between() {
     let cut = machine.view().segments()[4].base();
     let before = segment_files(&disk).len();
     machine.log.trim(cut);
-    let first = machine.log.next_chore().expect("trims");
+    let first = machine.log.next_chore(machine.now).expect("trims");
     machine.log.chore_done(first.run(), machine.now);
     assert_eq!(segment_files(&disk).len(), before - 1, "one file for each chore");
 }

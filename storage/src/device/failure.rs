@@ -1,0 +1,61 @@
+//! What the error of a call means: it passes, or it is final.
+
+use std::io;
+
+/// Whether the call may succeed when it is made again: descriptors, memory or space have run out for a while, or it was
+/// interrupted. A failed sync never passes, whatever its number: see [`SyncFailed`].
+pub fn is_passing(error: &io::Error) -> bool {
+    let number = error.raw_os_error();
+    // An exceeded quota comes as a full disk without a number.
+    error.kind() == io::ErrorKind::StorageFull
+        || matches!(
+            number,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOSPC | libc::EDQUOT | libc::EINTR | libc::EAGAIN)
+        )
+}
+
+/// The sync of what was written before has failed: the kernel may have dropped the bytes, and calls them clean from now
+/// on, so that the next sync would succeed without them. Final.
+#[derive(Debug, thiserror::Error)]
+#[error("sync: {0}")]
+pub(crate) struct SyncFailed(io::Error);
+
+impl SyncFailed {
+    /// The error of a sync, as one that is final.
+    pub(crate) fn of(error: io::Error) -> io::Error {
+        io::Error::other(Self(error))
+    }
+}
+
+/// The kernel's number for an error, also of one that is wrapped.
+pub(crate) fn errno_of(error: &io::Error) -> Option<i32> {
+    let wrapped = || {
+        let source = error.get_ref()?;
+        let sync = source.downcast_ref::<SyncFailed>().map(|failed| &failed.0);
+        errno_of(sync.or_else(|| source.downcast_ref::<io::Error>())?)
+    };
+    error.raw_os_error().or_else(wrapped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passing_errors_pass_and_a_failed_sync_never_does() {
+        let passing = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOSPC, libc::EDQUOT, libc::EINTR, libc::EAGAIN];
+        for number in passing {
+            let error = || io::Error::from_raw_os_error(number);
+            assert!(is_passing(&error()), "{number}");
+            let failed = SyncFailed::of(error());
+            assert!(!is_passing(&failed), "{number}");
+            assert_eq!(errno_of(&failed), Some(number));
+        }
+        for number in [libc::EIO, libc::EROFS, libc::EBADF, libc::ENOENT, libc::EACCES] {
+            assert!(!is_passing(&io::Error::from_raw_os_error(number)), "{number}");
+        }
+        let quota = io::Error::new(io::ErrorKind::StorageFull, io::Error::from_raw_os_error(libc::EDQUOT));
+        assert!(is_passing(&quota));
+        assert_eq!(errno_of(&quota), Some(libc::EDQUOT));
+    }
+}
