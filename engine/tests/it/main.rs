@@ -19,6 +19,7 @@ mod restore;
 mod retention;
 mod scaling;
 mod scratch;
+mod segments;
 mod subscribe;
 mod tasks;
 mod typed;

@@ -11,7 +11,10 @@
 
 use super::bytes::{get, get_u32, get_u64, put};
 use super::checksum::{Checksum, crc32c};
-use super::{BLOCK_BYTES_MAX, Epoch, PAGE_BYTES, PageError, RECORD_ALIGN, RecordError, RecordView, Sequence, prefetch};
+use super::{
+    BLOCK_BYTES_MAX, Epoch, PAGE_BYTES, PageError, RECORD_ALIGN, RecordError, RecordView, SEQUENCE_MAX, Sequence,
+    prefetch,
+};
 
 /// First bytes of every block.
 pub const BLOCK_MAGIC: [u8; 8] = *b"TAPEBLK1";
@@ -149,8 +152,12 @@ impl BlockHeader {
         if !self.records_bytes.is_multiple_of(RECORD_ALIGN as u32) {
             return field("records_bytes", u64::from(self.records_bytes));
         }
-        if self.first_sequence.get().checked_add(u64::from(self.count)).is_none() {
+        let end = self.first_sequence.get().checked_add(u64::from(self.count));
+        if end.is_none_or(|end| end > SEQUENCE_MAX.get()) {
             return field("first_sequence", self.first_sequence.get());
+        }
+        if self.durable_sequence > SEQUENCE_MAX {
+            return field("durable_sequence", self.durable_sequence.get());
         }
         Ok(self)
     }

@@ -2,14 +2,11 @@
 
 use super::bytes::{get_u32, get_u64, put};
 use super::checksum::crc32c;
-use super::index::{FILTER_BYTES, IndexPlace, SessionFilter};
-use super::{BlockHeader, Epoch, FORMAT_VERSION, PAGE_BYTES, PageError, Sequence};
+use super::index::{FILTER_BYTES, INDEX_BYTES_MAX, IndexPlace, SessionFilter};
+use super::{BlockHeader, Epoch, FORMAT_VERSION, PAGE_BYTES, PageError, RECORD_ROOT_BYTES, SEQUENCE_MAX, Sequence};
 
 /// First bytes of every footer.
 pub const FOOTER_MAGIC: [u8; 8] = *b"TAPEFTR1";
-
-/// Longest index: what a 32-bit relative pointer reaches.
-const INDEX_BYTES_MAX: u64 = 1 << 31;
 
 const CRC: usize = 8;
 const VERSION: usize = 12;
@@ -28,6 +25,9 @@ const INDEX_LENGTH: usize = 88;
 const INDEX_CRC: usize = 96;
 const RESERVED_TOO: usize = 100;
 const FILTER: usize = 128;
+
+/// No file is longer: sums of offsets and lengths stay within 64 bits.
+const DATA_END_MAX: u64 = 1 << 62;
 
 /// Footer of a sealed segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,11 +144,19 @@ impl Footer {
             },
         };
         let field = |field, found| Err(PageError::Field { field, found });
-        if footer.end_sequence < footer.base_sequence {
+        if footer.end_sequence <= footer.base_sequence || footer.end_sequence > SEQUENCE_MAX {
             return field("end_sequence", footer.end_sequence.get());
         }
-        if !footer.data_end.is_multiple_of(PAGE_BYTES as u64) || footer.data_end < PAGE_BYTES as u64 {
+        let page_bytes = PAGE_BYTES as u64;
+        if !footer.data_end.is_multiple_of(page_bytes) || !(2 * page_bytes..DATA_END_MAX).contains(&footer.data_end) {
             return field("data_end", footer.data_end);
+        }
+        let (events, data) = (footer.end_sequence.since(footer.base_sequence), footer.data_end - page_bytes);
+        if footer.blocks == 0 || footer.blocks > events.min(data / page_bytes) {
+            return field("blocks", footer.blocks);
+        }
+        if footer.records_bytes > data || events > footer.records_bytes / RECORD_ROOT_BYTES as u64 {
+            return field("records_bytes", footer.records_bytes);
         }
         if footer.index.is_some_and(|index| index.length > INDEX_BYTES_MAX) {
             return field("index_length", get_u64(page, INDEX_LENGTH));

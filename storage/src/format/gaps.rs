@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::bytes::{get, get_u32, get_u64, put};
 use super::checksum::crc32c;
-use super::{FORMAT_VERSION, LogId, PAGE_BYTES, PageError, Sequence};
+use super::{FORMAT_VERSION, LogId, PAGE_BYTES, PageError, SEQUENCE_MAX, Sequence};
 
 /// First bytes of every slot.
 pub const GAPS_MAGIC: [u8; 8] = *b"TAPEGAP1";
@@ -142,11 +142,14 @@ impl Gaps {
             return field("lost", count as u64);
         }
         let trimmed = Sequence::new(get_u64(page, TRIMMED));
+        if trimmed > SEQUENCE_MAX {
+            return field("trimmed", trimmed.get());
+        }
         let mut gaps = Self { number: get_u64(page, NUMBER), trimmed, lost: Vec::new() };
         for at in (RANGES..).step_by(RANGE_BYTES).take(count) {
             let range = Sequence::new(get_u64(page, at))..Sequence::new(get_u64(page, at + 8));
             let before = gaps.lost.last().map_or(trimmed, |last| last.end);
-            if range.start < before || range.end <= range.start {
+            if range.start < before || range.end <= range.start || range.end > SEQUENCE_MAX {
                 return field("lost range", range.start.get());
             }
             gaps.lost.push(range);

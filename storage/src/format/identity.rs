@@ -38,6 +38,10 @@ number! {
     Epoch
 }
 
+/// No log has more events in a shard: a billion a second take a century to it. What is read from a file is refused beyond, so
+/// that adding lengths and counts to a sequence cannot overflow.
+pub const SEQUENCE_MAX: Sequence = Sequence(1 << 62);
+
 impl Sequence {
     /// The first event of a shard.
     pub const ZERO: Self = Self(0);

@@ -33,6 +33,9 @@ pub const INDEX_HEADER_BYTES: usize = 16;
 
 const _: () = assert!(INDEX_HEADER_BYTES.is_multiple_of(RECORD_ALIGN));
 
+/// Longest index, in bytes.
+pub const INDEX_BYTES_MAX: u64 = 64 << 20;
+
 /// Longest payload of an event that opens a session that the index repeats, in bytes.
 pub const OPENING_BYTES_MAX: usize = 512;
 
@@ -52,6 +55,9 @@ pub struct SegmentIndex {
     pub openings: Vec<u8>,
     /// Totals by kind, by number.
     pub kinds: Vec<KindTotal>,
+    /// Whether there were too many sessions to list, so that none is, nor its postings and openings: the blocks have to be
+    /// read. Of still more blocks these are not listed either.
+    pub sessions_left_out: bool,
 }
 
 /// A block.
@@ -134,19 +140,27 @@ impl IndexPlace {
 
 impl SegmentIndex {
     /// The sessions that a filter is to let through, that of notes among them.
-    pub(crate) fn listed(&self) -> Vec<SessionId> {
+    fn listed(&self) -> Vec<SessionId> {
         let notes = (!self.notes.is_empty()).then_some(SessionId::NOTES);
         self.sessions.iter().map(|entry| SessionId(entry.session)).chain(notes).collect()
     }
 
-    /// The bytes as they are written, whole pages, and what the footer says of them. `None` if rkyv refuses, which it
-    /// does for more than 2 GiB.
+    /// The filter of the sessions.
+    pub fn filter(&self) -> SessionFilter {
+        if self.sessions_left_out { SessionFilter::all() } else { SessionFilter::of(&self.listed()) }
+    }
+
+    /// The bytes as they are written, whole pages, and what the footer says of them. `None` for more than
+    /// [`INDEX_BYTES_MAX`].
     pub fn encode(&self, epoch: Epoch) -> Option<(AlignedVec, IndexPlace)> {
         let mut bytes = AlignedVec::<16>::new();
         bytes.extend_from_slice(&INDEX_MAGIC);
         bytes.extend_from_slice(&epoch.get().to_le_bytes());
         let mut bytes = rkyv::api::high::to_bytes_in::<_, Error>(self, bytes).ok()?;
         let place = IndexPlace { length: bytes.len() as u64, crc: crc32c(&bytes) };
+        if place.length > INDEX_BYTES_MAX {
+            return None;
+        }
         bytes.resize(bytes.len().next_multiple_of(PAGE_BYTES), 0);
         Some((bytes, place))
     }
@@ -155,7 +169,8 @@ impl SegmentIndex {
 impl ArchivedSegmentIndex {
     /// Reads the index at the start of `bytes`, which lie at a multiple of 16. `None` if it does not check.
     ///
-    /// Costs a checksum pass unless it `is_summed` already, and a look at each element.
+    /// Costs a checksum pass unless it `is_summed` already. The elements are numbers, of which any value is one: the compiler
+    /// makes 40 ns of their check, however many there are.
     pub fn decode(bytes: &[u8], place: IndexPlace, epoch: Epoch, is_summed: bool) -> Option<&Self> {
         let bytes = bytes.get(..usize::try_from(place.length).ok()?)?;
         if !is_header(bytes, epoch) || !(is_summed || crc32c(bytes) == place.crc) {

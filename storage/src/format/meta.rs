@@ -7,6 +7,9 @@ use super::{FORMAT_VERSION, LogId, PageError};
 /// First bytes of the meta file.
 pub const META_MAGIC: [u8; 8] = *b"TAPELOG1";
 
+/// Most shards that a log may have.
+pub const SHARDS_MAX: u16 = 4096;
+
 /// Bytes of the meta file.
 pub const META_BYTES: usize = 64;
 
@@ -49,7 +52,7 @@ impl Meta {
         check_page(page, META_BYTES, META_MAGIC)?;
         let shards = get_u32(page, SHARDS);
         match u16::try_from(shards) {
-            Ok(shards) if shards > 0 => {
+            Ok(shards) if (1..=SHARDS_MAX).contains(&shards) => {
                 Ok(Self { log_id: LogId(get(page, LOG_ID)), shards, created: get_u64(page, CREATED) })
             }
             _ => Err(PageError::Field { field: "shards", found: u64::from(shards) }),
@@ -80,4 +83,17 @@ pub(super) fn check_page(page: &[u8], needed: usize, magic: [u8; 8]) -> Result<u
         return Err(PageError::Version { found: version });
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_shards_than_a_log_has_are_refused() {
+        let meta = |shards| Meta { log_id: LogId([1; 16]), shards, created: 5 };
+        for (shards, is_good) in [(0, false), (1, true), (SHARDS_MAX, true), (SHARDS_MAX + 1, false), (65_281, false)] {
+            assert_eq!(Meta::decode(&meta(shards).encode()).is_ok(), is_good, "{shards}");
+        }
+    }
 }

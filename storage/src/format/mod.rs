@@ -30,14 +30,14 @@ pub use checksum::{Checksum, crc32c};
 pub use eras::{ERAS_BYTES_MAX, ERAS_MAGIC, Era, Eras};
 pub use footer::{FOOTER_MAGIC, Footer};
 pub use gaps::{GAPS_FILE_BYTES, GAPS_MAGIC, Gaps, LOST_MAX};
-pub use identity::{Epoch, Kind, LogId, Sequence, SessionId};
+pub use identity::{Epoch, Kind, LogId, SEQUENCE_MAX, Sequence, SessionId};
 pub(crate) use index::is_header as is_index_header;
 pub use index::{
-    ArchivedIndexedBlock, ArchivedIndexedSession, ArchivedSegmentIndex, FILTER_BYTES, INDEX_HEADER_BYTES, INDEX_MAGIC,
-    IndexBuilder, IndexPlace, IndexedBlock, IndexedSession, KindTotal, OPENING_BYTES_MAX, Part, SegmentIndex,
-    SessionFilter,
+    ArchivedIndexedBlock, ArchivedIndexedSession, ArchivedSegmentIndex, FILTER_BYTES, INDEX_BYTES_MAX,
+    INDEX_HEADER_BYTES, INDEX_MAGIC, IndexBuilder, IndexPlace, IndexedBlock, IndexedSession, KindTotal,
+    OPENING_BYTES_MAX, Part, SegmentIndex, SessionFilter,
 };
-pub use meta::{META_BYTES, META_MAGIC, Meta};
+pub use meta::{META_BYTES, META_MAGIC, Meta, SHARDS_MAX};
 pub use names::{NAMES_BYTES_MAX, NAMES_MAGIC, SessionNames};
 pub(crate) use record::timestamp_of;
 pub use record::{

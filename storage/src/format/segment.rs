@@ -2,7 +2,7 @@
 
 use super::bytes::{get, get_u32, get_u64, put};
 use super::checksum::crc32c;
-use super::{Epoch, FORMAT_VERSION, LogId, PAGE_BYTES, PageError, Sequence};
+use super::{Epoch, FORMAT_VERSION, LogId, PAGE_BYTES, PageError, SEQUENCE_MAX, Sequence};
 
 /// First bytes of every segment file.
 pub const SEGMENT_MAGIC: [u8; 8] = *b"TAPESEG1";
@@ -123,8 +123,13 @@ impl SegmentHeader {
             return field("reserved", 1);
         }
         let base = get_u64(page, BASE_SEQUENCE);
+        if base > SEQUENCE_MAX.get() {
+            return field("base_sequence", base);
+        }
         let starts = Self::later_runs(page);
-        let rises = |before: u64, start: &RunStart| (start.first.get() > before).then_some(start.first.get());
+        let rises = |before: u64, start: &RunStart| {
+            (start.first.get() > before && start.first <= SEQUENCE_MAX).then_some(start.first.get())
+        };
         if starts.iter().try_fold(base, rises).is_none() {
             return field("runs", u64::from(later_runs));
         }

@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use crate::device::Directory;
 use crate::device::fs::{self, DirectoryLock, FsDirectory, WriteMode};
-use crate::format::{ERAS_BYTES_MAX, Eras, LogId, META_BYTES, Meta, NAMES_BYTES_MAX, PageError, SessionNames};
+use crate::format::{
+    ERAS_BYTES_MAX, Eras, LogId, META_BYTES, Meta, NAMES_BYTES_MAX, PageError, SHARDS_MAX, SessionNames,
+};
 
 pub(super) const META: &str = "meta";
 const LOCK: &str = "lock";
@@ -116,6 +118,7 @@ impl LogDirectory {
     /// # Errors
     /// [`DirectoryError`].
     pub fn open(path: &Path, shards: u16, log_id: LogId, now: u64, page_cache: bool) -> Result<Self, DirectoryError> {
+        check_shards(path, shards)?;
         fs::create_directory(path).map_err(DirectoryError::io("create", path))?;
         // A directory that is refused is left as it was: without a lock file.
         known_meta(path)?;
@@ -198,6 +201,7 @@ impl LogDirectory {
     /// # Errors
     /// [`DirectoryError::Io`].
     pub fn grow(&mut self, shards: u16) -> Result<(), DirectoryError> {
+        check_shards(&self.path, shards)?;
         let meta = Meta { shards: self.meta.shards.max(shards), ..self.meta };
         for shard in self.meta.shards..meta.shards {
             let directory = shard_path(&self.path, shard);
@@ -267,6 +271,15 @@ impl LogDirectory {
         let directory = FsDirectory::open(&path, self.mode).map_err(DirectoryError::io("open", &path))?;
         Ok(Arc::new(directory))
     }
+}
+
+/// A log that has more shards could not be opened again.
+fn check_shards(path: &Path, shards: u16) -> Result<(), DirectoryError> {
+    if shards <= SHARDS_MAX {
+        return Ok(());
+    }
+    let reason = format!("{shards} shards; a log has at most {SHARDS_MAX}");
+    Err(DirectoryError::io("make shards in", path)(io::Error::new(io::ErrorKind::InvalidInput, reason)))
 }
 
 pub(super) fn shard_path(path: &Path, shard: u16) -> PathBuf {

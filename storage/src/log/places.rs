@@ -47,6 +47,10 @@ impl Places {
         self.last = Some(place);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+
     /// The last block.
     pub(crate) fn last(&self) -> Option<BlockPlace> {
         self.last

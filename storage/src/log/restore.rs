@@ -8,7 +8,8 @@ use super::roll::Epochs;
 use super::{LogOptions, OpenError, Segment, gaps};
 use crate::device::Directory;
 use crate::format::{
-    Epoch, Gaps, PAGE_BYTES, PAYLOAD_BYTES_MAX, Record, SegmentHeader, Sequence, archive_into, archived_bytes,
+    Epoch, Gaps, PAGE_BYTES, PAYLOAD_BYTES_MAX, Record, SEQUENCE_MAX, SegmentHeader, Sequence, archive_into,
+    archived_bytes,
 };
 use rkyv::util::AlignedVec;
 
@@ -34,6 +35,14 @@ pub enum RestoreError {
         bytes: usize,
         /// Most bytes that fit.
         max: usize,
+    },
+    /// Its sequence is higher than any log's.
+    #[error("sequence {found}; the highest of a log is {max}")]
+    Sequence {
+        /// What it is.
+        found: Sequence,
+        /// The highest.
+        max: Sequence,
     },
     /// There are more holes in the sequences than a log remembers.
     #[error("more than {max} holes in the sequences; renumber the events")]
@@ -85,6 +94,10 @@ impl ShardRestore {
         let (bytes, max) = (record.payload.len(), PAYLOAD_BYTES_MAX);
         if bytes > max {
             return Err(RestoreError::TooLarge { bytes, max });
+        }
+        let highest = Sequence::new(SEQUENCE_MAX.get() - 1);
+        if sequence > highest {
+            return Err(RestoreError::Sequence { found: sequence, max: highest });
         }
         if sequence < self.next {
             return Err(RestoreError::Order { next: self.next, found: sequence });

@@ -98,10 +98,7 @@ pub(super) fn write_ending(
 ) -> io::Result<(Footer, SessionFilter)> {
     let encoded = index.and_then(|index| index.encode(epoch));
     let footer = Footer { index: encoded.as_ref().map(|(_, place)| *place), ..totals };
-    let filter = match index.filter(|_| encoded.is_some()) {
-        Some(index) => SessionFilter::of(&index.listed()),
-        None => SessionFilter::all(),
-    };
+    let filter = index.filter(|_| encoded.is_some()).map_or_else(SessionFilter::all, SegmentIndex::filter);
     file.truncate(footer.offset() + PAGE_BYTES as u64)?;
     if let Some((bytes, _)) = &encoded {
         file.write_at(bytes, totals.data_end)?;

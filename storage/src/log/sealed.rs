@@ -93,6 +93,9 @@ impl SealedMap {
 
     /// Whether the blocks that the index lists can be those of the file.
     fn is_of_blocks(&self, index: &ArchivedSegmentIndex) -> bool {
+        if index.blocks.is_empty() && index.sessions_left_out {
+            return true;
+        }
         let places = index.blocks.iter().map(|block| (block.offset.to_native(), block.first_sequence.to_native()));
         let mut before = None;
         let ascend = places.clone().all(|(offset, first)| {
@@ -128,8 +131,8 @@ impl SealedMap {
             return Ok(places);
         }
         let places = match self.with_index(|index| self.indexed_places(index))? {
-            Some(places) => places,
-            None => self.walked_places()?,
+            Some(places) if !places.is_empty() => places,
+            _ => self.walked_places()?,
         };
         Ok(self.places.get_or_init(|| places))
     }

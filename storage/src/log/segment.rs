@@ -224,7 +224,8 @@ impl Segment {
         drop(open);
     }
 
-    /// Looks into the index. `None` where there is none, or one that does not check: the blocks have to do.
+    /// Looks into the index. `None` where there is none, one that does not check, or one that leaves out sessions because
+    /// there are too many: the blocks have to do.
     ///
     /// Costs the reading of the index and a checksum pass where the segment was not mapped before.
     ///
@@ -232,7 +233,10 @@ impl Segment {
     /// The kernel's; `NotFound` where the segment was trimmed meanwhile.
     pub fn with_index<T>(&self, look: impl FnOnce(&ArchivedSegmentIndex) -> T) -> io::Result<Option<T>> {
         match self.footer().and_then(|footer| footer.index) {
-            Some(_) => self.files.map(self)?.with_index(look),
+            Some(_) => {
+                let look = |index: &ArchivedSegmentIndex| (!index.sessions_left_out).then(|| look(index));
+                self.files.map(self)?.with_index(look).map(Option::flatten)
+            }
             None => Ok(None),
         }
     }

@@ -80,7 +80,7 @@ impl LogView {
             return Ok(PAGE_BYTES as u64);
         }
         match segment.place_of(from) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.was_trimmed(segment) => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.was_trimmed(segment, from) => {
                 Ok(segment.data_end())
             }
             place => Ok(place?.map_or(PAGE_BYTES as u64, |place| place.offset)),
@@ -121,7 +121,7 @@ impl LogView {
         match self.span_in_segment(from, grain) {
             Err(error)
                 if error.kind() == io::ErrorKind::NotFound
-                    && self.segment_of(from).is_none_or(|segment| self.was_trimmed(&segment)) =>
+                    && self.segment_of(from).is_none_or(|segment| self.was_trimmed(&segment, from)) =>
             {
                 Ok(None)
             }

@@ -57,6 +57,19 @@ impl SegmentSurvey {
     pub fn end(&self) -> Option<Sequence> {
         self.stretches.last().map(|stretch| stretch.end)
     }
+
+    /// What is missing at the end shows in no block: the blocks have to end where the footer says.
+    pub(super) fn expect_end(&mut self, footer: &Footer) {
+        self.expect(footer.end_sequence, footer.base_sequence, footer.data_end);
+    }
+
+    fn expect(&mut self, expected: Sequence, base: Sequence, data_end: u64) {
+        let found = self.end().unwrap_or(base);
+        if self.damage.is_empty() && found != expected {
+            let reason = BlockError::Sequence { expected, found }.to_string();
+            self.damage.push(DamagedPlace { offset: data_end, reason });
+        }
+    }
 }
 
 /// Looks at segments, one after the other.
@@ -78,7 +91,7 @@ impl Surveyor {
         progress: &mut dyn FnMut(u64),
     ) -> io::Result<SegmentSurvey> {
         let (file, footer) = match open(segment) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && view.was_trimmed(segment) => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && view.was_trimmed(segment, segment.base()) => {
                 return Ok(SegmentSurvey::default());
             }
             opened => opened?,
@@ -90,12 +103,7 @@ impl Surveyor {
         // Of a segment that was merged meanwhile it is all that the merged one holds.
         let base = footer.map_or_else(|| segment.base(), |footer| footer.base_sequence);
         let mut found = self.blocks(file, epoch, base, data_end, progress)?;
-        // What is missing at the end shows in no block.
-        let end = found.end().unwrap_or(base);
-        if found.damage.is_empty() && end != expected {
-            let source = BlockError::Sequence { expected, found: end };
-            found.damage.push(DamagedPlace { offset: data_end, reason: source.to_string() });
-        }
+        found.expect(expected, base, data_end);
         match footer.map(|footer| check_index(file, &footer)) {
             Some(Err(error)) => {
                 found.damage.push(DamagedPlace { offset: data_end, reason: format!("index: {error}") });

@@ -8,6 +8,7 @@ mod depth;
 mod faults;
 mod follow;
 mod harness;
+mod hostile;
 mod merging;
 mod repair;
 mod runs;

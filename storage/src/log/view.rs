@@ -300,20 +300,20 @@ impl LogView {
         gone.iter().map(|segment| Segment::file_name(segment.base())).collect()
     }
 
-    /// Whether a segment whose file is not there was trimmed, be it by another process, which has written that down before
-    /// it removed the file. Readers of this view are then told so, too.
-    pub(crate) fn was_trimmed(&self, segment: &Segment) -> bool {
-        if segment.base() < self.trimmed() {
+    /// Whether `sequence` of a segment whose file is not there was trimmed, be it by another process, which has written that
+    /// down before it removed the file. Readers of this view are then told so, too.
+    pub(crate) fn was_trimmed(&self, segment: &Segment, sequence: Sequence) -> bool {
+        if sequence < self.trimmed() {
             return true;
         }
         let Ok(gaps) = gaps::read(&**segment.files().directory(), self.log_id, self.shard) else { return false };
         let to = gaps.trimmed().min(self.durable());
-        if to <= segment.base() {
+        if to <= self.trimmed() {
             return false;
         }
         self.set_trimmed(to);
         self.take_segments(|segment| segment.end_sequence() <= to);
-        true
+        sequence < to
     }
 
     /// Takes the first segments, those that are `gone`, out of the list.

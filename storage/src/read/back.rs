@@ -24,7 +24,9 @@ impl LogView {
             }
             if let Some(segment) = self.segment_of(last).filter(|segment| last < segment.end_sequence()) {
                 match first_before(&segment, last) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound && self.was_trimmed(&segment) => continue,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && self.was_trimmed(&segment, last) => {
+                        continue;
+                    }
                     first => return Ok(Some(first?.max(self.trimmed()))),
                 }
             }

@@ -256,7 +256,7 @@ impl LogReader {
         }
         match self.locate_in(&segment) {
             // Its file went with what was trimmed: look again, and find the gap.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.view.was_trimmed(&segment) => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.view.was_trimmed(&segment, self.next) => {
                 Ok(Place::Unknown)
             }
             located => located.map_err(|source| self.io(&segment, 0, source)),

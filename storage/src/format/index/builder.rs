@@ -1,16 +1,34 @@
 //! Builds the index of a segment from its blocks. About 20 ns an event: one look-up of its session.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, Hasher};
 
-use super::{IndexedBlock, IndexedSession, KindTotal, OPENING_BYTES_MAX, Part, SegmentIndex};
-use crate::format::{BlockView, Epoch, Kind, RecordError, RecordView, SessionId};
+use super::{ArchivedIndexedSession, IndexedBlock, IndexedSession, KindTotal, OPENING_BYTES_MAX, Part, SegmentIndex};
+use crate::format::{BlockHeader, BlockView, Epoch, Kind, RecordError, RecordView, SessionId};
 
-/// Takes blocks in order.
+/// Most sessions that an index lists.
+pub(super) const SESSIONS_MAX: usize = 100_000;
+
+/// Most bytes that sessions, postings and openings take in an index.
+const SESSIONS_BYTES_MAX: usize = 16 << 20;
+
+/// What they may take in any case, and what part of the blocks' bytes beyond that: readers find a session sooner by reading
+/// the blocks than by an index that is not much shorter.
+const SESSIONS_BYTES_LEAST: usize = 64 << 10;
+const SESSIONS_SHARE: u64 = 16;
+
+/// Most blocks that an index lists, 32 MiB.
+const BLOCKS_MAX: usize = 1 << 20;
+
+/// Takes blocks in order, in bounded memory: at most about 100 MiB, for a segment of 256 MiB with short events 50 MiB.
 #[derive(Debug)]
 pub struct IndexBuilder {
-    index: SegmentIndex,
+    pub(super) index: SegmentIndex,
+    /// Blocks so far, and their bytes.
+    blocks: usize,
+    block_bytes: u64,
     known: HashMap<SessionId, u32, SessionHash>,
     /// Session and block, in order of blocks.
     postings: Vec<(u32, u32)>,
@@ -25,6 +43,8 @@ impl IndexBuilder {
     pub fn new(epoch: Epoch) -> Self {
         Self {
             index: SegmentIndex::default(),
+            blocks: 0,
+            block_bytes: 0,
             known: HashMap::with_hasher(SessionHash(epoch.get())),
             postings: Vec::new(),
             last_block: Vec::new(),
@@ -38,13 +58,10 @@ impl IndexBuilder {
     /// [`RecordError`] where a record is none.
     pub fn add(&mut self, offset: u64, block: &BlockView<'_>) -> Result<(), RecordError> {
         let header = block.header();
-        let number = self.index.blocks.len() as u32;
-        self.index.blocks.push(IndexedBlock {
-            offset,
-            first_sequence: header.first_sequence.get(),
-            first_timestamp: header.first_timestamp,
-            last_timestamp: header.last_timestamp,
-        });
+        let number = self.blocks as u32;
+        self.blocks += 1;
+        self.block_bytes += u64::from(header.block_bytes);
+        self.list_block(offset, header);
         for (sequence, record) in (header.first_sequence.get()..).zip(block.records()) {
             self.add_record(number, sequence, &record?);
         }
@@ -54,6 +71,9 @@ impl IndexBuilder {
     fn add_record(&mut self, block: u32, sequence: u64, record: &RecordView<'_>) {
         let bytes = record.payload().len() as u64;
         self.count(record.kind(), bytes);
+        if self.index.sessions_left_out {
+            return;
+        }
         if record.kind().is_reserved() {
             if self.index.notes.last() != Some(&block) {
                 self.index.notes.push(block);
@@ -76,6 +96,40 @@ impl IndexBuilder {
             entry.opening = Part { start: self.index.openings.len() as u32, count: bytes as u32 };
             self.index.openings.extend_from_slice(record.payload());
         }
+        if self.index.sessions.len() > SESSIONS_MAX || self.sessions_bytes() > SESSIONS_BYTES_MAX {
+            self.leave_out_sessions();
+        }
+    }
+
+    fn list_block(&mut self, offset: u64, header: &BlockHeader) {
+        match self.blocks.cmp(&(BLOCKS_MAX + 1)) {
+            Ordering::Less => self.index.blocks.push(IndexedBlock {
+                offset,
+                first_sequence: header.first_sequence.get(),
+                first_timestamp: header.first_timestamp,
+                last_timestamp: header.last_timestamp,
+            }),
+            Ordering::Equal => {
+                self.index.blocks = Vec::new();
+                self.leave_out_sessions();
+            }
+            Ordering::Greater => {}
+        }
+    }
+
+    /// Bytes of the index that the sessions take.
+    pub(super) fn sessions_bytes(&self) -> usize {
+        self.index.sessions.len() * size_of::<ArchivedIndexedSession>()
+            + self.postings.len() * size_of::<u32>()
+            + self.index.openings.len()
+    }
+
+    fn leave_out_sessions(&mut self) {
+        let SegmentIndex { blocks, kinds, .. } = std::mem::take(&mut self.index);
+        self.index = SegmentIndex { blocks, kinds, sessions_left_out: true, ..SegmentIndex::default() };
+        (self.known, self.postings, self.last_block) =
+            (HashMap::with_hasher(*self.known.hasher()), Vec::new(), Vec::new());
+        self.recent = None;
     }
 
     fn place_of(&mut self, sequence: u64, record: &RecordView<'_>) -> usize {
@@ -113,6 +167,10 @@ impl IndexBuilder {
 
     /// The index.
     pub fn finish(mut self) -> SegmentIndex {
+        let share = usize::try_from(self.block_bytes / SESSIONS_SHARE).unwrap_or(usize::MAX);
+        if self.sessions_bytes() > share.max(SESSIONS_BYTES_LEAST) {
+            self.leave_out_sessions();
+        }
         self.list_postings();
         self.index.sessions.sort_unstable_by_key(|entry| entry.session);
         self.index.kinds.sort_unstable_by_key(|total| total.kind);

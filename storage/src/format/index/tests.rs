@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::builder::SESSIONS_MAX;
 use super::*;
 use crate::device::BlockWriter;
 use crate::device::sim::Random;
@@ -179,4 +180,49 @@ fn filter_knows_its_sessions_and_few_others() {
     assert!(sessions(1..100).all(|session| !none.may_hold(session)));
     let many = SessionFilter::of(&sessions(0..30_000).collect::<Vec<_>>());
     assert!(sessions(50_000..50_100).all(|session| many.may_hold(session)), "too many to tell");
+}
+
+/// Blocks of events that each are a session of their own.
+fn sessions_in_blocks(builder: &mut IndexBuilder, sessions: u64) {
+    let mut offset = PAGE_BYTES as u64;
+    for first in (0..sessions).step_by(5000) {
+        let event = |number: u64| Event {
+            session: SessionId(u128::from(number)),
+            kind: Kind(1),
+            timestamp: number,
+            payload: vec![7; 11],
+        };
+        let events: Vec<_> = (first..sessions.min(first + 5000)).map(event).collect();
+        let bytes = block(&events, first);
+        builder.add(offset, &BlockView::check(&bytes, EPOCH).expect("a block")).expect("records");
+        offset += bytes.len() as u64;
+    }
+}
+
+#[test]
+fn too_many_sessions_are_left_out_and_blocks_and_kinds_are_not() {
+    // More than a 16th of the blocks' bytes and 64 KiB; more than an index lists.
+    for (sessions, is_listed) in [(500, true), (1000, false), (110_000, false)] {
+        let mut builder = IndexBuilder::new(EPOCH);
+        sessions_in_blocks(&mut builder, sessions);
+        let index = builder.finish();
+        assert_eq!(
+            (!index.sessions_left_out, index.sessions.len() as u64),
+            (is_listed, if is_listed { sessions } else { 0 })
+        );
+        assert_eq!((index.postings.is_empty(), index.openings.is_empty()), (!is_listed, true));
+        assert_eq!(index.blocks.len() as u64, sessions.div_ceil(5000));
+        assert_eq!(index.kinds, [KindTotal { kind: 1, events: sessions, bytes: 11 * sessions }]);
+        assert_eq!(index.filter().may_hold(SessionId(u128::MAX / 3)), !is_listed);
+        let (bytes, place) = index.encode(EPOCH).expect("encodes");
+        let decoded = ArchivedSegmentIndex::decode(&bytes, place, EPOCH, false).expect("decodes");
+        assert_eq!(decoded.sessions_left_out, !is_listed);
+    }
+}
+
+#[test]
+fn memory_of_a_builder_is_bounded() {
+    let mut builder = IndexBuilder::new(EPOCH);
+    sessions_in_blocks(&mut builder, SESSIONS_MAX as u64 + 10);
+    assert!(builder.sessions_bytes() == 0 && builder.index.sessions_left_out);
 }

@@ -236,7 +236,7 @@ impl Planning {
         };
         if !found.blocks.damage.is_empty()
             && is_acknowledged
-            && intact < found.end().max(self.durable)
+            && (intact < found.end().max(self.durable) || intact > found.end())
             && self.is_hurt(found)
         {
             return self.rewrite(file, found);
@@ -277,6 +277,7 @@ impl Planning {
         if found.end() > end {
             self.lose(end, found.end());
         }
-        found.end()
+        // A footer may have said less than the blocks hold.
+        found.end().max(end)
     }
 }

@@ -126,7 +126,10 @@ fn content(
     let footer = read_footer(&file, &header, length).map_err(OpenError::io("read", path()))?.map(|(footer, _)| footer);
     let end = footer.map_or(length, |footer| footer.data_end);
     let blocks = surveyor.blocks(&*file, header.epoch, header.base_sequence, end, progress);
-    let blocks = blocks.map_err(OpenError::io("read", path()))?;
+    let mut blocks = blocks.map_err(OpenError::io("read", path()))?;
+    if let Some(footer) = footer {
+        blocks.expect_end(&footer);
+    }
     let has_bad_index = match footer {
         None => false,
         Some(footer) => check_index(&*file, &footer).map_err(OpenError::io("read", path()))?.is_some(),
