@@ -10,7 +10,7 @@ use tapeline_storage::device::sim::Random;
 use super::kernel::{self, Refusal};
 use super::may_be_final;
 use crate::life::ledger::{Expect, Ledger, Stream, payload};
-use crate::life::surroundings::Belongings;
+use crate::life::surroundings::{Belongings, settled};
 use crate::runner::step;
 use crate::scratch::Scratch;
 
@@ -141,9 +141,15 @@ fn write(bus: &EventBus, stream: &Arc<Stream>, events: u64) -> Result<(), String
     Ok(())
 }
 
+/// A shard whose disk was full tries again after a while, and says so meanwhile.
 fn flush(bus: &EventBus, ledger: &Ledger) -> Result<(), String> {
     let taken = ledger.taken();
-    block_on(bus.flush()).map_err(|error| format!("flush: {error}"))?;
+    let mut outcome = Ok(());
+    settled(|| {
+        outcome = block_on(bus.flush());
+        outcome.as_ref().err().filter(|error| error.is_retryable()).map(ToString::to_string)
+    })?;
+    outcome.map_err(|error| format!("flush: {error}"))?;
     Ledger::acknowledge(taken);
     Ok(())
 }

@@ -470,7 +470,7 @@ impl<'l> Life<'l> {
             return Ok(());
         }
         step("memory is back");
-        let most = self.memory_at_rest + (4 << 20);
+        let most = self.memory_at_rest + (12 << 20);
         let bus = Arc::clone(&self.bus);
         settled(|| {
             let taken =
