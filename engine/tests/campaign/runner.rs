@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -18,8 +18,12 @@ use crate::scratch::Scratch;
 
 /// Seeds that a child runs: first and how many.
 const CHILD: &str = "TAPELINE_CAMPAIGN_CHILD";
+/// Set by a person who wants to look at the log of a case.
+const KEEP: &str = "TAPELINE_KEEP";
 /// Most failures; then the campaign ends.
 const FAILURES_MAX: usize = 100;
+/// A file system in memory.
+const MEMORY: &str = "/dev/shm";
 /// Room that the logs of all processes need by far.
 const FREE_BYTES: u64 = 1 << 30;
 /// How a panic begins that a case means.
@@ -156,6 +160,11 @@ impl Campaign {
             let _ = child.kill();
         }
         let status = child.wait().expect("ends");
+        if std::env::var_os(KEEP).is_none() {
+            for directory in directories(child.id()) {
+                let _ = std::fs::remove_dir_all(directory);
+            }
+        }
         if failure.reason.is_empty() {
             if is_over && status.success() {
                 return None;
@@ -234,10 +243,16 @@ fn listen(child: &mut Child) -> mpsc::Receiver<String> {
     receiver
 }
 
-/// Where logs lie: in memory, if there is such a file system with room, where that is asked for; else on a disk.
-pub(crate) fn root(in_memory: bool) -> &'static Path {
-    let memory = Path::new("/dev/shm");
-    if in_memory && free_bytes(memory) > FREE_BYTES { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) }
+/// Where the logs of this process lie: in memory, if there is such a file system with room, where that is asked for; else
+/// on a disk. The parent removes them.
+pub(crate) fn directory(in_memory: bool) -> PathBuf {
+    let [memory, disk] = directories(std::process::id());
+    if in_memory && free_bytes(Path::new(MEMORY)) > FREE_BYTES { memory } else { disk }
+}
+
+/// Where the logs of a process may lie.
+fn directories(process: u32) -> [PathBuf; 2] {
+    [MEMORY, env!("CARGO_TARGET_TMPDIR")].map(|root| Path::new(root).join(format!("tapeline-campaign-{process}")))
 }
 
 #[allow(unsafe_code, reason = "statvfs")]

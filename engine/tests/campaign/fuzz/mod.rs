@@ -9,13 +9,12 @@ mod image;
 mod layout;
 mod uses;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tapeline::plan_repair;
 use tapeline_storage::device::sim::Random;
 
-use crate::runner::{Campaign, child, note, root};
+use crate::runner::{Campaign, child, directory, note};
 
 #[test]
 #[ignore = "a campaign: scripts/fuzz runs it"]
@@ -32,29 +31,23 @@ fn harmed_logs_are_refused_or_read_within_bounds() {
 
 #[test]
 fn sound_logs_are_sound() {
-    let scratch = directory().join("sound");
+    let scratch = directory(true).join("sound");
     for log in base::logs(&scratch.join("base")) {
         log.store(&scratch);
         assert_eq!(plan_repair(&scratch, |_| {}).expect("a plan"), []);
         uses::try_all(&log, &scratch, &mut Random::new(1)).expect("sound");
     }
-    let _ = std::fs::remove_dir_all(&scratch);
+    let _ = std::fs::remove_dir_all(directory(true));
 }
 
 #[test]
 fn case() {
-    let scratch = directory();
+    let scratch = directory(true);
     let bases = std::sync::LazyLock::new(|| base::logs(&scratch.join("base")));
     child(|seed| {
         let mut random = Random::new(seed);
         let mut log = bases[random.below(bases.len() as u64) as usize].clone();
         note(&harm::harm(&mut log, &mut random));
-        let outcome = uses::try_all(&log, &scratch.join("log"), &mut random);
-        let _ = std::fs::remove_dir_all(&scratch);
-        outcome
+        uses::try_all(&log, &scratch.join("log"), &mut random)
     });
-}
-
-fn directory() -> PathBuf {
-    root(true).join(format!("tapeline-fuzz-{}", std::process::id()))
 }

@@ -1,6 +1,6 @@
 //! A schedule: some lives of a bus on one log, one after the other.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,24 +16,18 @@ use super::ledger::{Expect, Ledger, Reader, Stream, payload};
 use super::producers::{self, Trouble};
 use super::surroundings::{Belongings, Busy, Fork, Limit, settled};
 use super::{openings, victim};
-use crate::runner::{ON_PURPOSE, note, root, step};
+use crate::runner::{ON_PURPOSE, directory, note, step};
 
 type Outcome = Result<(), String>;
 
 /// Runs the schedule of a seed.
 pub(crate) fn run(seed: u64) -> Outcome {
     let mut random = Random::new(seed);
-    let (path, host) = (directory(&mut random), host(&mut random));
+    let (path, host) = (directory(random.below(2) == 0), host(&mut random));
     // What a process keeps once it had a bus, such as a descriptor of the runtime, is there before.
     drop(block_on(EventBus::new(EventBusConfig::default())).map_err(|error| error.to_string())?);
     let before = Belongings::now(host);
-    let outcome = lives(&path, &before, &mut random);
-    let _ = std::fs::remove_dir_all(&path);
-    outcome
-}
-
-fn directory(random: &mut Random) -> PathBuf {
-    root(random.below(2) == 0).join(format!("tapeline-life-{}", std::process::id()))
+    lives(&path, &before, &mut random)
 }
 
 /// The host of all buses of a schedule.
@@ -273,7 +267,13 @@ impl<'l> Life<'l> {
         let mut reader = Reader::default();
         if random.below(2) == 0 {
             while let Some(event) = events.try_next() {
-                reader.take(&event.map_err(|error| format!("a reader: {error}"))?)?;
+                match event {
+                    Ok(event) => reader.take(&event)?,
+                    Err(error) => {
+                        self.forgive(Err(format!("a reader: {error}")))?;
+                        break;
+                    }
+                }
             }
             self.parts.push(Box::new(events));
             return Ok(());
