@@ -39,9 +39,10 @@ impl ActiveSegment {
         Self { segment, file, length, totals }
     }
 
-    /// Whether half of it is full.
-    fn is_half_full(&self) -> bool {
-        self.room() < self.length / 2
+    /// Whether half of it is full, or the next block may not fit: a segment that a nearly full disk had room for holds
+    /// little more than one.
+    fn is_running_out(&self, block_bytes_max: u64) -> bool {
+        self.room() < block_bytes_max.max(self.length / 2)
     }
 
     /// Bytes left for blocks; the footer's page is kept free.
@@ -122,9 +123,12 @@ impl Roller {
         }
     }
 
-    /// Asks for a spare once the active segment is half full; for the first segment, once there is something to write.
+    /// Asks for a spare once the active segment is running out; for the first segment, once there is something to write.
     pub(super) fn look_ahead(&mut self, active: Option<&ActiveSegment>) {
-        if active.is_none_or(ActiveSegment::is_half_full) && matches!(self.spare, Spare::Absent) {
+        // The shortest segment is a header's page, a block and a footer's page.
+        let block_bytes_max = self.segment_bytes.start() - 2 * PAGE_BYTES as u64;
+        let is_wanted = active.is_none_or(|active| active.is_running_out(block_bytes_max));
+        if is_wanted && matches!(self.spare, Spare::Absent) {
             self.spare = Spare::Requested;
             self.chores.waiting.push_back(Chore::prepare(&self.directory, self.segment_bytes.clone()));
         }

@@ -194,6 +194,25 @@ fn small_volume_holds_several_segments_and_all_its_space_is_used() {
 }
 
 #[test]
+fn block_that_does_not_fit_a_short_segment_gets_the_next_one() {
+    let disk = whole_disk(23);
+    // Room for segments of the least length alone: header, a block, footer.
+    disk.set_capacity(44 * 4096);
+    let options = LogOptions { segment_bytes: 1 << 30, block_bytes: 10 * 4096, ..options(23) };
+    let log = recover(directory(&disk), options).expect("opens").start(Box::new(disk.device(4)));
+    let mut machine = Machine { disk: disk.clone(), log, now: 1, doorbell: Doorbell::new().expect("doorbell") };
+    // A block of a page, then one that is too long for what it leaves, though it leaves more than half.
+    let small = machine.append(0..1, 1000);
+    machine.settle();
+    let segments = machine.view().segments().len();
+    let large = machine.append(small..small + 75, 1000);
+    (0..200).for_each(|_| machine.turn(true));
+    assert!(machine.log.is_idle(), "the block waits for a segment that was never asked for");
+    assert!(machine.view().segments().len() > segments);
+    assert_eq!(check_all(machine.view(), 1000), small + large);
+}
+
+#[test]
 fn quota_below_the_space_that_the_volume_shows_is_found_by_smaller_segments() {
     let disk = whole_disk(22);
     let mut machine = Machine::start(&disk, 22).expect("opens");
