@@ -124,7 +124,7 @@ pub(crate) fn open_log(path: &Path) -> Result<LogFiles, Failure> {
 }
 
 /// The kernel's part in an error.
-pub(crate) fn kernel_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+fn kernel_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
 }
 

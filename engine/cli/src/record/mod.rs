@@ -16,11 +16,10 @@ mod tally;
 mod tests;
 
 use std::collections::HashMap;
-use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tapeline::{AdapterError, BackpressureMode, Cut, Durability, EventBus, EventBusConfig, LogFiles};
+use tapeline::{BackpressureMode, Cut, Durability, EventBus, EventBusConfig, LogFiles};
 
 pub(crate) use self::args::RecordArgs;
 use self::args::{InputFormat, Level};
@@ -28,8 +27,7 @@ pub(crate) use self::ending::Ending;
 use self::recorder::{Naming, Plan, Recorder, Stop};
 pub(crate) use self::source::{Input, Source};
 use self::summary::{Outcome, Summary};
-use crate::exit::{Exit, Failure, kernel_error, open_log};
-use crate::human;
+use crate::exit::{Exit, Failure, open_log};
 use crate::progress::Progress;
 
 /// How long one event waits for a full lane before the recorder looks for a signal and goes on waiting.
@@ -38,9 +36,6 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// The memory budget of the bus: as much as its default, and enough for the blocks of each shard and a lane to it.
 const MEMORY_BYTES: usize = 1 << 30;
 const SHARD_MEMORY_BYTES: usize = 32 << 20;
-
-/// Sizes of segments that are tried where there is no room for one of the engine's.
-const SMALLER_SEGMENTS: [u64; 3] = [32 << 20, 8 << 20, 2 << 20];
 
 /// Records what the command line names.
 ///
@@ -52,10 +47,10 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     if matches!(naming, Naming::Stem) {
         refuse_equal_stems(&sources)?;
     }
-    config(args, args.segment_bytes)?;
+    let config = config(args)?;
     // Before the bus starts its threads: they inherit what this holds back.
     let ending = Ending::catch()?;
-    let bus = open_bus(args)?;
+    let bus = pollster::block_on(EventBus::new(config))?;
     warn_of_ahead(&bus);
     tell_cuts(&bus);
     let before = ends(bus.shard_stats().iter().map(|shard| (shard.shard_id, shard.events_appended)));
@@ -142,33 +137,7 @@ fn tell_cuts(bus: &EventBus) {
     }
 }
 
-/// Opens the bus, on a small volume with segments that it has room for, where no size was asked for.
-fn open_bus(args: &RecordArgs) -> Result<EventBus, Failure> {
-    let mut sizes = [args.segment_bytes].into_iter().chain(SMALLER_SEGMENTS.map(Some)).peekable();
-    while let Some(size) = sizes.next() {
-        match pollster::block_on(EventBus::new(config(args, size)?)) {
-            Ok(bus) => return Ok(bus),
-            Err(error) if is_full(&error) => {
-                match sizes.peek().copied().flatten().filter(|_| args.segment_bytes.is_none()) {
-                    Some(smaller) => eprintln!("{error}; trying segments of {}", human::bytes(smaller)),
-                    None => {
-                        return Err(Failure::failed(format_args!(
-                            "{error}; a smaller --segment-bytes takes less room"
-                        )));
-                    }
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(Failure::failed("no size of segments was tried"))
-}
-
-fn is_full(error: &AdapterError) -> bool {
-    kernel_error(error).is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
-}
-
-fn config(args: &RecordArgs, segment_bytes: Option<u64>) -> Result<EventBusConfig, Failure> {
+fn config(args: &RecordArgs) -> Result<EventBusConfig, Failure> {
     // A log that cannot be read is refused by the bus, in better words.
     let known = || LogFiles::open(&args.directory).ok().and_then(|log| u16::try_from(log.shards().len()).ok());
     let shards = args.shards.or_else(known).unwrap_or(1);
@@ -178,7 +147,7 @@ fn config(args: &RecordArgs, segment_bytes: Option<u64>) -> Result<EventBusConfi
         .num_shards(shards)
         .memory_budget(MEMORY_BYTES.max(usize::from(shards) * SHARD_MEMORY_BYTES))
         .backpressure_mode(BackpressureMode::Block { deadline: PATIENCE });
-    if let Some(bytes) = segment_bytes {
+    if let Some(bytes) = args.segment_bytes {
         builder = builder.segment_bytes(bytes);
     }
     builder.build().map_err(|error| Failure::new(Exit::Usage, error))
