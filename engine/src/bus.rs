@@ -167,7 +167,7 @@ impl EventBus {
     /// A producer that has some settings of its own.
     ///
     /// # Errors
-    /// As [`EventBus::producer`]; [`IngestionError::Options`] for a setting out of range.
+    /// As [`EventBus::producer`]; [`IngestionError::Options`](crate::IngestionError::Options) for a setting out of range.
     pub fn producer_with(&self, options: ProducerOptions) -> IngestionResult<Producer> {
         Producer::new(Arc::clone(&self.parts), options)
     }

@@ -344,7 +344,7 @@ impl EventBusConfigBuilder {
         lane_bytes(bytes: usize) => config.lane_bytes = bytes;
         /// Sets [`EventBusConfig::backpressure_mode`].
         backpressure_mode(mode: BackpressureMode) => config.backpressure_mode = mode;
-        /// Sets [`EventBusConfig::memory_budget`].
+        /// Sets [`EventBusConfig::memory_budget`](field@EventBusConfig::memory_budget).
         memory_budget(bytes: usize) => config.memory_budget = Some(bytes);
         /// Sets [`EventBusConfig::batch`].
         batch(batch: BatchConfig) => config.batch = batch;

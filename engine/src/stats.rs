@@ -37,7 +37,7 @@ pub struct EventBusStats {
     pub lanes: u64,
     /// Bytes of memory that lanes and blocks take.
     pub memory_bytes: u64,
-    /// Most bytes that they may take: [`EventBusConfig::memory_budget`](crate::EventBusConfig::memory_budget).
+    /// Most bytes that they may take: [`EventBusConfig::memory_budget`](field@crate::EventBusConfig::memory_budget).
     pub memory_budget: u64,
 }
 

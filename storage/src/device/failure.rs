@@ -3,7 +3,7 @@
 use std::io;
 
 /// Whether the call may succeed when it is made again: descriptors, memory or space have run out for a while, or it was
-/// interrupted. A failed sync never passes, whatever its number: see [`SyncFailed`].
+/// interrupted. A failed sync never passes, whatever its number: see `SyncFailed`.
 pub fn is_passing(error: &io::Error) -> bool {
     let number = error.raw_os_error();
     // An exceeded quota comes as a full disk without a number.

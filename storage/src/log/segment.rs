@@ -45,7 +45,7 @@ impl BlockPlace {
 
 /// A segment: a header, and blocks up to an end that grows until the segment is sealed.
 ///
-/// Some hundred bytes once it is sealed: its file is then opened by name when it is read ([`SegmentFiles`]), and readers hold
+/// Some hundred bytes once it is sealed: its file is then opened by name when it is read (`SegmentFiles`), and readers hold
 /// on to what they have mapped of it.
 #[derive(Debug)]
 pub struct Segment {
