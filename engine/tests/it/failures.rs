@@ -75,6 +75,31 @@ fn repair_sets_aside_what_is_no_file() {
 }
 
 #[test]
+fn meta_file_is_made_anew_for_the_shards_that_the_log_has() {
+    let scratch = Scratch::new("shards");
+    let bus = open(scratch.config().num_shards(3));
+    bus.ingest_raw(RawEvent::from_str("kept")).expect("taken");
+    block_on(bus.shutdown()).expect("ends");
+    let in_log = |name: &str| scratch.path().join(name);
+    let segment = std::fs::read_dir(in_log("shard-0000")).expect("a directory").find_map(|entry| {
+        let path = entry.expect("an entry").path();
+        path.extension().is_some_and(|extension| extension == "seg").then_some(path)
+    });
+    let segment = segment.expect("a segment");
+    // Directories that the log did not make; the last is no shard's, whatever it holds.
+    for stray in ["shard-0007", "shard-4096", "shard-9999", "shard-65535"] {
+        std::fs::create_dir(in_log(stray)).expect("made");
+    }
+    std::fs::copy(&segment, in_log("shard-65535").join(segment.file_name().expect("a name"))).expect("copied");
+    std::fs::write(in_log("meta"), "damaged").expect("written");
+    repair_log(scratch.path(), |_| {}).expect("repaired");
+    assert_eq!(plan_repair(scratch.path(), |_| {}).expect("a plan"), []);
+    let files = LogFiles::open(scratch.path()).expect("opens");
+    assert_eq!(files.shards().len(), 3);
+    assert_eq!(files.replay_all().expect("replays").filter(|event| event.is_ok()).count(), 1);
+}
+
+#[test]
 fn thread_host_and_blocking_driver_do_the_same() {
     let scratch = Scratch::new("thread");
     let bus = open(scratch.config().host(Host::Thread).driver(Driver::Blocking));

@@ -502,14 +502,11 @@ impl Scanner<'_> {
 
     /// Decides what a hole before `file` is: a missing segment, damage, or the unacknowledged rest behind a torn tail.
     fn explain_hole(&self, scan: &Scan, end: Sequence, file: &LookedFile) -> Result<(), OpenError> {
-        match scan.segments.last() {
-            Some(before) if before.segment.footer().is_none() => self.refuse_acknowledged(file, end, scan),
-            _ => Err(OpenError::Missing {
-                path: self.files.directory().path(),
-                from: end,
-                to: file.header.base_sequence,
-            }),
+        if is_missing(scan.segments.last().map(|before| before.segment.footer().is_some())) {
+            let path = self.files.directory().path();
+            return Err(OpenError::Missing { path, from: end, to: file.header.base_sequence });
         }
+        self.refuse_acknowledged(file, end, scan)
     }
 
     /// An error if `looked`, which stands behind the torn end of the segment before it, proves that more was acknowledged.
@@ -532,6 +529,13 @@ impl Scanner<'_> {
             file.length().and_then(|length| acknowledged_behind(&file, PAGE, length, looked.header.epoch, end));
         looked_behind.map_err(OpenError::io("read", self.path(&looked.name())))
     }
+}
+
+/// Whether sequences that no file holds are missing, whatever the segments after them say: the segment before them is sealed,
+/// or there is none. Only the end of a segment that is not sealed may be torn, and what follows it then is a leftover if
+/// nothing in it was acknowledged.
+pub(super) fn is_missing(is_sealed_before: Option<bool>) -> bool {
+    is_sealed_before != Some(false)
 }
 
 fn is_acknowledged_spare(file: &Arc<dyn SegmentFile>, length: u64) -> io::Result<bool> {

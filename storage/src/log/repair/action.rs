@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::super::Segment;
 use super::super::roll::SPARE_NAME;
+use super::super::scan::is_missing;
 use super::super::survey::Stretch;
 use super::survey::{Content, FileSurvey, FoundBlocks, ShardSurvey};
 use crate::format::{Gaps, LogId, Sequence};
@@ -19,7 +20,7 @@ pub enum RepairAction {
         reason: String,
         /// Identity of the log, as most segments state it.
         log_id: LogId,
-        /// Shards that there are directories of.
+        /// Shards up to the last whose directory holds a segment of the log, and the directories that follow it without a hole.
         shards: u16,
     },
     /// The directory of a shard is made. What was in it is gone without a trace.
@@ -135,7 +136,7 @@ pub(super) fn plan(survey: &ShardSurvey) -> Vec<RepairAction> {
         let held = (found.blocks.events, found.footer.is_some(), has_own_name(name, found));
         (found.header.base_sequence, Reverse(held))
     });
-    let mut actions = Planning { gaps, durable: durable_of(&segments), actions }.run(&segments);
+    let mut actions = Planning { gaps, durable: durable_of(&segments), is_sealed_before: None, actions }.run(&segments);
     // As they are done: what is set aside makes room for names.
     actions.sort_by_key(|action| match action {
         RepairAction::ReplaceGaps { .. } => 0,
@@ -161,6 +162,8 @@ fn durable_of(segments: &[(&str, &FoundBlocks)]) -> Sequence {
 struct Planning {
     gaps: Gaps,
     durable: Sequence,
+    /// Whether the last segment so far is sealed once the plan is done; `None` before the first.
+    is_sealed_before: Option<bool>,
     actions: Vec<RepairAction>,
 }
 
@@ -194,7 +197,7 @@ impl Planning {
                 continue;
             }
             if base > end && !self.gaps.is_lost(end, base) {
-                if end > Sequence::ZERO && self.durable <= end {
+                if self.durable <= end && !is_missing(self.is_sealed_before) {
                     // Nothing behind a torn end was acknowledged.
                     self.leave(name, found);
                     continue;
@@ -244,6 +247,7 @@ impl Planning {
         if found.has_bad_index {
             self.actions.push(RepairAction::Reindex { file });
         }
+        self.is_sealed_before = Some(found.footer.is_some());
         // Without a footer what is intact ends at the first damage: opening the log cuts it there.
         found.footer.map_or(intact, |footer| footer.end_sequence)
     }
@@ -267,6 +271,7 @@ impl Planning {
         let reason = place.map_or_else(String::new, |place| format!("offset {}: {}", place.offset, place.reason));
         let kept = found.blocks.stretches.clone();
         self.actions.push(RepairAction::Rewrite { file, kept, reason });
+        self.is_sealed_before = Some(true);
         let mut end = found.header.base_sequence;
         for stretch in &found.blocks.stretches {
             if stretch.first > end {

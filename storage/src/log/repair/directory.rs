@@ -9,7 +9,7 @@ use super::super::directory::{ERAS, LogDirectory, META, durable_mode, lock, read
 use super::{RepairAction, set_aside};
 use crate::device::Directory;
 use crate::device::fs::{self, FsDirectory, WriteMode};
-use crate::format::{Eras, LogId, Meta, PAGE_BYTES, PageError, SegmentHeader};
+use crate::format::{Eras, LogId, Meta, PAGE_BYTES, PageError, SHARDS_MAX, SegmentHeader};
 use crate::log::DirectoryError;
 
 impl LogDirectory {
@@ -103,30 +103,47 @@ struct Told {
     is_newer: bool,
 }
 
+/// The segments of one log.
+struct Tally {
+    segments: u64,
+    /// When the first of them was created.
+    created: u64,
+    /// The number after that of the last directory that holds one.
+    shards: u16,
+}
+
 fn meta_of_segments(path: &Path) -> Result<Told, DirectoryError> {
-    let mut logs: BTreeMap<LogId, (u64, u64)> = BTreeMap::new();
-    let (mut shards, mut is_newer) = (0, false);
+    let mut logs: BTreeMap<LogId, Tally> = BTreeMap::new();
+    let mut is_newer = false;
     for shard in shards_of(path)? {
-        shards = shards.max(shard.saturating_add(1));
         let path = shard_path(path, shard);
         for header in headers(&path).map_err(DirectoryError::io("read", &path))? {
             is_newer |= matches!(header, Err(PageError::Version { .. }));
             let Ok(header) = header else { continue };
-            let (segments, created) = logs.entry(header.log_id).or_insert((0, u64::MAX));
-            *segments += 1;
-            *created = header.created.min(*created);
+            let none = Tally { segments: 0, created: u64::MAX, shards: 0 };
+            let tally = logs.entry(header.log_id).or_insert(none);
+            tally.segments += 1;
+            tally.created = tally.created.min(header.created);
+            tally.shards = tally.shards.max(shard + 1);
         }
     }
-    let most = logs.into_iter().max_by_key(|(_, (segments, _))| *segments);
-    Ok(Told { meta: most.map(|(log_id, (_, created))| Meta { log_id, shards, created }), is_newer })
+    let most = logs.into_iter().max_by_key(|(_, tally)| tally.segments);
+    let meta = most.map(|(log_id, Tally { created, shards, .. })| {
+        // A log makes directories in order, and a shard may have no segment yet.
+        let shards = (shards..SHARDS_MAX).find(|&shard| !shard_path(path, shard).is_dir()).unwrap_or(SHARDS_MAX);
+        Meta { log_id, shards, created }
+    });
+    Ok(Told { meta, is_newer })
 }
 
+/// Shards that a log may have and that there are directories of.
 fn shards_of(path: &Path) -> Result<Vec<u16>, DirectoryError> {
     let mut shards = Vec::new();
     for entry in std::fs::read_dir(path).map_err(DirectoryError::io("list", path))? {
         let name = entry.map_err(DirectoryError::io("list", path))?.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix("shard-")).and_then(|number| number.parse().ok());
-        shards.extend(number.filter(|&number| shard_path(path, number).file_name() == Some(&*name)));
+        let is_shard = |&number: &u16| number < SHARDS_MAX && shard_path(path, number).file_name() == Some(&*name);
+        shards.extend(number.filter(is_shard));
     }
     Ok(shards)
 }

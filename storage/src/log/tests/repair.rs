@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::harness::*;
 use crate::device::sim::{Faults, Random, SimDisk};
-use crate::format::{BlockHeader, PAGE_BYTES, Sequence};
-use crate::log::{LogView, RepairAction, plan_shard_repair, repair_shard};
+use crate::format::{BlockHeader, Kind, PAGE_BYTES, Record, Sequence, SessionId};
+use crate::log::{LogView, RepairAction, ShardRestore, plan_shard_repair, repair_shard};
 use crate::read::{GapCause, LogReader, Step, open_shard};
 
 const LONGEST: u64 = 3000;
@@ -115,8 +115,12 @@ fn repair(disk: &SimDisk, seed: u64) -> Vec<RepairAction> {
 
 /// Every event that is read is its own; returns those that are told to be missing.
 fn read(view: &std::sync::Arc<LogView>, seed: u64) -> BTreeSet<u64> {
-    let mut reader = LogReader::new(view.clone(), Sequence::ZERO);
-    let (mut next, mut missing) = (0, BTreeSet::new());
+    read_from(view, 0, seed)
+}
+
+fn read_from(view: &std::sync::Arc<LogView>, first: u64, seed: u64) -> BTreeSet<u64> {
+    let mut reader = LogReader::new(view.clone(), Sequence::new(first));
+    let (mut next, mut missing) = (first, BTreeSet::new());
     loop {
         match reader.step().unwrap_or_else(|error| panic!("seed {seed}: {error}")) {
             Step::End => return missing,
@@ -218,6 +222,41 @@ fn copy_of_what_was_trimmed_is_set_aside() {
     let actions = repair(&disk, 5);
     assert!(matches!(&actions[..], [RepairAction::SetAside { file, .. }] if file == "backup.seg"), "{actions:?}");
     Machine::start(&disk, 6).expect("opens").close();
+}
+
+/// A log whose blocks do not say what was acknowledged: the footers alone do. What comes before `first` counts as trimmed.
+fn restored(first: u64) -> SimDisk {
+    let disk = whole_disk(first);
+    let mut restore = ShardRestore::new(directory(&disk), options(first), 1);
+    for number in first..EVENTS {
+        let payload = payload(number, LONGEST);
+        let record = Record { session: SessionId(1), timestamp: 1000 + number, kind: Kind(1), payload: &payload };
+        restore.append(Sequence::new(number), &record).expect("appended");
+    }
+    restore.finish().expect("sealed");
+    disk
+}
+
+#[test]
+fn segment_after_missing_ones_is_kept_without_its_footer() {
+    for first in [0, 10] {
+        let count = segments(&restored(first)).len();
+        for missing_from in 0..count - 1 {
+            let disk = restored(first);
+            let names = segments(&disk);
+            let (last, others) = names.split_last().expect("segments");
+            let base_of = |name: &str| name.trim_end_matches(".seg").parse::<u64>().expect("a base");
+            others[missing_from..].iter().for_each(|name| disk.corrupt(DIRECTORY, name, 76, |byte| byte ^ 1));
+            let footer = disk.read_file(DIRECTORY, last).len() - PAGE_BYTES;
+            disk.corrupt(DIRECTORY, last, footer as u64 + 20, |byte| byte ^ 1);
+            repair(&disk, first);
+            let machine = Machine::start(&disk, 1).unwrap_or_else(|error| panic!("from {missing_from}: {error}"));
+            let missing = (base_of(&names[missing_from])..base_of(last)).collect();
+            assert_eq!(read_from(machine.view(), first, first), missing, "from {missing_from}");
+            assert_eq!(machine.view().appended().get(), EVENTS, "from {missing_from}");
+            machine.close();
+        }
+    }
 }
 
 #[test]
