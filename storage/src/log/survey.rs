@@ -26,7 +26,7 @@ pub struct SegmentSurvey {
     pub events: u64,
     /// Bytes looked at.
     pub bytes: u64,
-    /// The highest durable watermark that a block states.
+    /// The highest durable watermark that the header of a block states, whether the block's body checks or not.
     pub durable: Sequence,
 }
 
@@ -144,6 +144,7 @@ impl Surveyor {
         // A block that the file ends in.
         let mut bytes = &rest[..];
         while !bytes.is_empty() {
+            survey.take_watermark(bytes);
             survey.take_damage(&short(bytes));
             bytes = bytes.get(PAGE_BYTES..).unwrap_or_default();
         }
@@ -208,6 +209,7 @@ impl Survey {
                 header.block_bytes as usize
             }
             Err(error) => {
+                self.take_watermark(bytes);
                 match fault {
                     Some(fault) => self.take_damage(fault),
                     None => self.take_damage(&error),
@@ -216,6 +218,15 @@ impl Survey {
             }
         };
         bytes.get(taken..)
+    }
+
+    /// The header of a block may check where its body does not, and an opening believes it.
+    fn take_watermark(&mut self, bytes: &[u8]) {
+        if let Ok(header) = BlockHeader::decode(bytes)
+            && header.epoch == self.epoch
+        {
+            self.found.durable = self.found.durable.max(header.durable_sequence);
+        }
     }
 
     fn take_damage(&mut self, reason: &dyn std::fmt::Display) {

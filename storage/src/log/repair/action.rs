@@ -240,7 +240,7 @@ impl Planning {
         if !found.blocks.damage.is_empty()
             && is_acknowledged
             && (intact < found.end().max(self.durable) || intact > found.end())
-            && self.is_hurt(found)
+            && self.is_hurt(found, intact)
         {
             return self.rewrite(file, found);
         }
@@ -260,8 +260,9 @@ impl Planning {
     }
 
     /// Whether damage took something, and is not only the blank or torn rest of a segment that is written.
-    fn is_hurt(&self, found: &FoundBlocks) -> bool {
+    fn is_hurt(&self, found: &FoundBlocks, intact: Sequence) -> bool {
         found.footer.is_some()
+            || found.blocks.durable > intact
             || found.blocks.stretches.len() > 1
             || found.blocks.stretches.first().is_none_or(|first| first.first > found.header.base_sequence)
     }

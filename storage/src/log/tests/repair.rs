@@ -260,6 +260,22 @@ fn segment_after_missing_ones_is_kept_without_its_footer() {
 }
 
 #[test]
+fn header_of_a_damaged_block_tells_what_was_acknowledged() {
+    let mut repaired = 0;
+    for (seed, from) in (0..20).flat_map(|seed| (0..4).map(move |from| (seed, from))) {
+        let disk = log(seed, false);
+        let last = segments(&disk).pop().expect("a segment");
+        // All bodies from one block on: the headers alone tell.
+        for block in blocks(&disk).iter().filter(|block| block.file == last).skip(from) {
+            disk.corrupt(DIRECTORY, &last, block.bytes.start + 200, |byte| byte ^ 1);
+        }
+        repaired += repair(&disk, seed).len();
+        Machine::start(&disk, 1).unwrap_or_else(|error| panic!("seed {seed} from {from}: {error}"));
+    }
+    assert!(repaired > 0, "some of it was acknowledged");
+}
+
+#[test]
 fn damaged_gaps_and_indexes_are_made_anew() {
     let disk = log(5, true);
     let mut machine = Machine::start(&disk, 6).expect("opens");
