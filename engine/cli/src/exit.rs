@@ -134,3 +134,27 @@ impl From<io::Error> for Failure {
         Self::failed(format_args!("standard output: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_a_row_in_the_manual() {
+        let all = [Exit::Done, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Loss, Exit::Corrupt, Exit::Interrupted];
+        let statuses = all.map(|exit| match exit {
+            // A new status is a new element above, and a row.
+            Exit::Done
+            | Exit::Failed
+            | Exit::Usage
+            | Exit::NotFound
+            | Exit::Loss
+            | Exit::Corrupt
+            | Exit::Interrupted => exit as u8,
+        });
+        let page = include_str!("../../../docs/CLI.md");
+        let table = page.lines().skip_while(|line| *line != "| status | means |").skip(2);
+        let row = |line: &str| line.split('|').nth(1)?.trim().parse::<u8>().ok();
+        assert_eq!(table.map_while(row).collect::<Vec<_>>(), statuses);
+    }
+}

@@ -44,9 +44,10 @@ impl Drop for Scratch {
     }
 }
 
-/// The program with arguments.
+/// The program with arguments, and no signal ignored: under `nohup` it would inherit that, and respect it.
 pub(crate) fn tapeline(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tapeline"));
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_tapeline")]);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_remove("NO_COLOR");
     command
 }
