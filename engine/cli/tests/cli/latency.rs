@@ -175,9 +175,11 @@ fn recorded_provider_streams_are_measured() {
     let mut args = vec![log.as_str(), "--format", "sse"];
     args.extend(files.iter().map(|path| path.to_str().expect("UTF-8 path")));
     record(&args);
-    let report = scratch.arg("report");
-    done(&["latency", &log, "--by", "session", "--out", &report]);
-    check(&scratch, &log, &report, &[]);
+    for by in ["session", "kind", "model"] {
+        let report = scratch.arg(by);
+        done(&["latency", &log, "--by", by, "--out", &report]);
+        check(&scratch, &log, &report, &[]);
+    }
 }
 
 #[test]
