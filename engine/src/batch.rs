@@ -44,6 +44,9 @@ impl Default for BatchConfig {
 }
 
 impl BatchConfig {
+    /// Same as [`MAX_BATCH_SIZE_LIMIT`](crate::MAX_BATCH_SIZE_LIMIT).
+    pub const MAX_BATCH_SIZE_LIMIT: usize = MAX_BATCH_SIZE_LIMIT;
+
     /// Large batches.
     pub fn high_throughput() -> Self {
         Self {

@@ -306,6 +306,18 @@ impl EventBus {
         self.parts.stats()
     }
 
+    /// Events in lanes, not yet in the log: [`EventBusStats::events_in_lanes`].
+    pub fn pending_in_rings(&self) -> u64 {
+        self.stats().events_in_lanes
+    }
+
+    /// Whether the bus accepts events and can make them durable: it is not shut down, no shard's log is poisoned, and no
+    /// shard's disk is full. Never waits; `async` as an adapter's is.
+    pub async fn is_healthy(&self) -> bool {
+        let is_open = !self.parts.is_forked() && !self.parts.is_closed();
+        is_open && self.parts.shards().iter().all(|shard| shard.view().poison().is_none() && !shard.view().is_full())
+    }
+
     /// Numbers of each lane there is: who ingests how much into which shard, and what was let go. Disturbs nothing.
     pub fn lane_stats(&self) -> Vec<LaneStats> {
         match self.parts.is_forked() {

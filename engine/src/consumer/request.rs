@@ -241,6 +241,13 @@ pub struct ConsumeResponse {
     pub failed_shards: Vec<ShardFailure>,
 }
 
+impl ConsumeResponse {
+    /// A page without events, cursor or gaps.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+}
+
 /// A shard that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardFailure {

@@ -1,9 +1,11 @@
 //! Events as users hand them in and get them back.
 
 mod id;
+mod serde_forms;
 mod typed;
 mod view;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 
@@ -20,7 +22,9 @@ pub use view::EventView;
 use crate::route::IntoSession;
 
 /// An event whose payload is JSON. The bytes stay as they came: order of keys and form of numbers are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` prints the JSON. Serialises as its JSON, through serde_json: its session and kind are not part of that.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Event(RawEvent);
 
 impl Event {
@@ -98,8 +102,31 @@ impl std::str::FromStr for Event {
     }
 }
 
+impl From<serde_json::Value> for Event {
+    fn from(value: serde_json::Value) -> Self {
+        Self::new(value)
+    }
+}
+
+impl TryFrom<Event> for serde_json::Value {
+    type Error = serde_json::Error;
+
+    /// Same as [`Event::into_inner`].
+    fn try_from(event: Event) -> Result<Self, serde_json::Error> {
+        event.into_inner()
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Event({})", String::from_utf8_lossy(self.as_bytes()))
+    }
+}
+
 /// An event whose payload is any bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` prints the payload's length, never the payload: logs are no place for what users wrote.
+#[derive(Clone, PartialEq, Eq)]
 pub struct RawEvent {
     bytes: Bytes,
     session: SessionId,
@@ -128,9 +155,9 @@ impl RawEvent {
         Ok(Self::from_bytes(bytes))
     }
 
-    /// An event of a JSON value.
-    pub fn from_value(value: &serde_json::Value) -> Self {
-        Self::from_bytes(value.to_string())
+    /// An event of a JSON value, given by value or by reference.
+    pub fn from_value(value: impl Borrow<serde_json::Value>) -> Self {
+        Self::from_bytes(value.borrow().to_string())
     }
 
     /// The same event in a session.
@@ -191,7 +218,48 @@ impl RawEvent {
     }
 }
 
+impl From<Event> for RawEvent {
+    fn from(event: Event) -> Self {
+        event.into_raw()
+    }
+}
+
+impl From<serde_json::Value> for RawEvent {
+    fn from(value: serde_json::Value) -> Self {
+        Self::from_value(value)
+    }
+}
+
+impl fmt::Debug for RawEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawEvent")
+            .field("len", &self.len())
+            .field("session", &format_args!("{}", self.session))
+            .field("kind", &self.kind.0)
+            .finish()
+    }
+}
+
 /// An event as it is read back.
+///
+/// Serialises as an object of its fields, through serde_json. The payload stands in one of three of them: `raw` is the JSON
+/// that was ingested, byte for byte but for line ends, which become spaces, so that an event is one line; `raw_text` is
+/// UTF-8 that is not JSON; `raw_bytes` is an array of numbers.
+///
+/// ```
+/// use tapeline::{ConsumeRequest, EventBus, EventBusConfig, RawEvent};
+///
+/// # futures_lite::future::block_on(async {
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest_raw(RawEvent::from_str(r#"{"token": "hello"}"#).with_session("answer-17"))?;
+/// let response = bus.poll(ConsumeRequest::default()).await?;
+/// let line = serde_json::to_string(&response.events[0])?;
+/// assert!(line.contains(r#""raw":{"token": "hello"},"insertion_ts":"#), "{line}");
+/// # bus.shutdown().await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Stable identity: log, shard and sequence.

@@ -14,6 +14,7 @@ mod kill;
 mod lifecycle;
 mod openings;
 mod order;
+mod porting;
 mod power;
 mod restore;
 mod retention;

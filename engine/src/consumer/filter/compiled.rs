@@ -8,8 +8,9 @@ use super::expression::Expression;
 use super::gate::Gate;
 use super::lookup::Lookup;
 use super::prefilter::Prefilter;
+use super::subject::Subject;
 use super::{Filter, limits, reading};
-use crate::EventView;
+use crate::{EventView, StoredEvent};
 
 /// A filter prepared by [`Filter::compile`]: asked of an event by reference, from any thread, without locks. Allocates
 /// only for strings with escapes, and for arrays and objects that are compared as a whole.
@@ -41,6 +42,16 @@ impl CompiledFilter {
     /// Whether the event is wanted. [`Filter`](super::Filter) says what that means and costs.
     #[inline]
     pub fn matches(&self, event: &EventView<'_>) -> bool {
+        self.holds(event)
+    }
+
+    /// The same for an event that a page holds.
+    pub fn matches_stored(&self, event: &StoredEvent) -> bool {
+        self.holds(event)
+    }
+
+    #[inline]
+    pub(super) fn holds(&self, event: &impl Subject) -> bool {
         self.gate.admits(event) && (self.gate_settles || self.decide(event))
     }
 
@@ -50,14 +61,14 @@ impl CompiledFilter {
     }
 
     #[inline(never)]
-    fn decide(&self, event: &EventView<'_>) -> bool {
+    fn decide(&self, event: &impl Subject) -> bool {
         match self.expression.decide(event, None) {
             Some(answer) => answer,
             None => self.prefilter.as_ref().is_none_or(|prefilter| prefilter.may_match(event)) && self.parse(event),
         }
     }
 
-    fn parse(&self, event: &EventView<'_>) -> bool {
+    fn parse(&self, event: &impl Subject) -> bool {
         let held = reading::read(&self.lookup, event.payload());
         held.is_some_and(|held| self.expression.decide(event, Some(&held)) == Some(true))
     }

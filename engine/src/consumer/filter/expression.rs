@@ -7,8 +7,8 @@ use super::field::Field;
 use super::held::Held;
 use super::metadata::Metadata;
 use super::prefilter::Demand;
+use super::subject::Subject;
 use super::{Filter, Node};
-use crate::EventView;
 
 #[derive(Debug, Clone)]
 pub(super) enum Expression {
@@ -86,7 +86,7 @@ impl Expression {
     }
 
     /// The answer, `None` where it hangs on tests of a payload that was not read.
-    pub(super) fn decide(&self, event: &EventView<'_>, held: Option<&Held>) -> Option<bool> {
+    pub(super) fn decide(&self, event: &impl Subject, held: Option<&Held>) -> Option<bool> {
         match self {
             Self::Constant(value) => Some(*value),
             Self::Metadata(term, wanted) => Some(term.holds(event) == *wanted),
@@ -113,7 +113,7 @@ impl Expression {
 }
 
 /// `decisive` if a part answers so; open if a part is; else the opposite.
-fn settle(parts: &[Expression], decisive: bool, event: &EventView<'_>, held: Option<&Held>) -> Option<bool> {
+fn settle(parts: &[Expression], decisive: bool, event: &impl Subject, held: Option<&Held>) -> Option<bool> {
     let mut open = false;
     for part in parts {
         match part.decide(event, held) {

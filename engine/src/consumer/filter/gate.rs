@@ -6,7 +6,7 @@ use tapeline_storage::format::{Kind, SessionId};
 
 use super::expression::Expression;
 use super::metadata::Metadata;
-use crate::EventView;
+use super::subject::Subject;
 
 /// Kinds of a gate, at most: so many are compared at once, without a branch for each.
 const KINDS_MAX: usize = 16;
@@ -32,7 +32,7 @@ impl Gate {
 
     /// False only where the event cannot match.
     #[inline]
-    pub(super) fn admits(&self, event: &EventView<'_>) -> bool {
+    pub(super) fn admits(&self, event: &impl Subject) -> bool {
         self.session.is_none_or(|session| session == event.session())
             && self.kinds.as_ref().is_none_or(|kinds| any_equal(kinds, event.kind()))
     }

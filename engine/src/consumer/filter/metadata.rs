@@ -5,7 +5,7 @@ use std::ops::RangeBounds;
 use tapeline_storage::format::{Kind, SessionId};
 
 use super::Interval;
-use crate::EventView;
+use super::subject::Subject;
 use crate::route::session_id;
 
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ impl Metadata {
     }
 
     #[inline]
-    pub(super) fn holds(&self, event: &EventView<'_>) -> bool {
+    pub(super) fn holds(&self, event: &impl Subject) -> bool {
         match self {
             Self::Sessions(sessions) => sessions.binary_search(&event.session()).is_ok(),
             Self::Kinds(kinds) => kinds.binary_search(&event.kind()).is_ok(),

@@ -20,11 +20,14 @@ mod metadata;
 mod path;
 mod prefilter;
 mod reading;
+mod subject;
 #[cfg(test)]
 mod tests;
 
 use std::ops::{Bound, RangeBounds};
 
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 use tapeline_storage::format::{Kind, SessionId};
 
@@ -34,6 +37,7 @@ pub use error::FilterError;
 use field::{Field, Relation, Test};
 pub use frame::is_filterable;
 pub use path::json_path_get;
+use subject::Document;
 
 /// Which events a reader wants. Immutable.
 ///
@@ -105,6 +109,21 @@ enum Node {
     Kind(Vec<Kind>),
     Time(Interval),
     Size(Interval),
+}
+
+/// Serialises as its grammar, in any format.
+impl Serialize for Filter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        grammar::write(self).serialize(serializer)
+    }
+}
+
+/// Reads what [`Filter::from_json`] reads, with its errors.
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Self::from_json(&value.to_string()).map_err(D::Error::custom)
+    }
 }
 
 /// Lower and upper bound.
@@ -232,6 +251,13 @@ impl Filter {
     /// [`FilterError`] where the filter is beyond the limits of [`Filter::from_json`], those on text and values apart.
     pub fn compile(&self) -> Result<CompiledFilter, FilterError> {
         CompiledFilter::new(self)
+    }
+
+    /// Whether a JSON value matches that is no event: it is in no session, of no kind, of time 0, and as large as its
+    /// shortest text. A filter beyond the limits matches nothing. Compiles the filter: for many values or events use
+    /// [`Filter::compile`].
+    pub fn matches(&self, value: &Value) -> bool {
+        self.compile().is_ok_and(|filter| filter.holds(&Document(value.to_string())))
     }
 
     fn field(path: impl Into<String>, test: Test) -> Self {
