@@ -28,6 +28,7 @@ mod scaling;
 mod seam;
 mod shard;
 mod shard_task;
+pub mod sse;
 mod stats;
 #[cfg(test)]
 mod testing;
@@ -42,8 +43,8 @@ pub use consumer::{
     Batches, BlockingSubscription, CompiledFilter, ConsumeRequest, ConsumeResponse, CursorFault, Damage, EventBatch,
     Events, Filter, FilterBuilder, FilterError, FollowStart, Gap, GapReason, KindSummary, LogFiles, LogFollower,
     LostLog, NamedCursor, Ordering, PacedReplay, Pacer, PacingError, ParseSpeedError, Replay, ReplayRequest,
-    SegmentSummary, SessionSummary, ShardFailure, SlowReader, Speed, Start, SubscribeRequest, Subscription,
-    Verification, is_filterable, json_path_get,
+    SegmentSummary, SessionOpening, SessionSummary, ShardFailure, SlowReader, Speed, Start, SubscribeRequest,
+    Subscription, Verification, is_filterable, json_path_get,
 };
 pub use error::{
     AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, IngestionError, IngestionResult,

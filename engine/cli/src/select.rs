@@ -3,9 +3,10 @@
 use std::io;
 
 use clap::Args;
-use tapeline::{Filter, Kind, LogFiles, Replay, ReplayRequest, SessionId, StoredEvent, kinds};
+use tapeline::{ConsumerResult, Filter, Kind, LogFiles, ReplayRequest, SessionId, SessionOpening, StoredEvent, kinds};
 
 use crate::exit::{Exit, Failure};
+use crate::openings::{self, Openings};
 use crate::output::Style;
 use crate::when::When;
 use crate::{empty, names};
@@ -56,24 +57,23 @@ impl Selection {
         }
     }
 
-    /// The ids of the sessions that are asked for; none: all.
-    pub(crate) fn sessions(&self) -> Vec<SessionId> {
-        self.session.iter().flat_map(|name| ids(name)).collect()
+    /// The ids of the sessions that are asked for; `None`: all.
+    pub(crate) fn sessions(&self) -> Option<Vec<SessionId>> {
+        (!self.session.is_empty()).then(|| self.session.iter().flat_map(|name| ids(name)).collect())
     }
 
     /// The request for a replay.
     pub(crate) fn request(&self) -> ReplayRequest {
-        let sessions = self.sessions();
         let mut request = ReplayRequest::new();
-        request.sessions = (!sessions.is_empty()).then_some(sessions);
+        request.sessions = self.sessions();
         request.since = self.since.map(|when| when.0);
         request.until = self.until.map(|when| when.0);
         request.filter = self.filter();
         request
     }
 
-    /// Replays the selected events. `each` gets them in order, and what is in place of those that cannot be read. Where
-    /// nothing is selected it says why. Returns [`Exit::NotFound`] where a session was asked for that the log has not got,
+    /// Replays the selected events. `each` gets them in order, and what is in place of those that cannot be read; and of
+    /// each session what it was opened as, where that is asked for. Where nothing is selected it says why. Returns [`Exit::NotFound`] where a session was asked for that the log has not got,
     /// beside others that it has.
     ///
     /// # Errors
@@ -81,14 +81,26 @@ impl Selection {
     pub(crate) fn replay(
         &self,
         log: &LogFiles,
-        mut each: impl FnMut(<Replay as Iterator>::Item) -> Result<(), Failure>,
+        asks: AsksFor,
+        mut each: impl FnMut(Met) -> Result<(), Failure>,
     ) -> Result<Exit, Failure> {
         let Found { selection, exit } = self.found_in(log)?;
+        let mut request = selection.request();
+        if asks == AsksFor::Openings {
+            request.filter = request.filter.map(openings::let_through);
+        }
         let is_wanted = |event: &StoredEvent| event.kind != kinds::SESSION || self.kind.contains(&kinds::SESSION);
+        let mut openings = (asks == AsksFor::Openings).then(Openings::default);
         let mut any = false;
-        for event in log.replay_with(&selection.request())? {
+        for event in log.replay_with(&request)? {
             any |= event.as_ref().map_or(true, is_wanted);
-            each(event)?;
+            if let (Some(openings), Ok(event)) = (&mut openings, &event)
+                && let Some(opening) =
+                    openings.before(event, |time| log.openings_before(time, request.sessions.as_deref()))
+            {
+                each(Met::Opening(event.session, opening))?;
+            }
+            each(Met::Event(event))?;
         }
         if !any {
             empty::explain(log, &selection);
@@ -127,6 +139,24 @@ impl Selection {
         }
         Ok(found)
     }
+}
+
+/// What a replay hands out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AsksFor {
+    /// The selected events.
+    Events,
+    /// These, what each session was opened as before its first, and all events of kind session in the range of time.
+    Openings,
+}
+
+/// What comes next of a replay.
+#[derive(Debug)]
+pub(crate) enum Met {
+    /// What the session was opened as before its first event that is handed out.
+    Opening(SessionId, SessionOpening),
+    /// An event, or what is in place of some.
+    Event(ConsumerResult<StoredEvent>),
 }
 
 /// A selection whose sessions were looked up.

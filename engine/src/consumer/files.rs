@@ -13,7 +13,8 @@ use tapeline_storage::read;
 
 use super::contents::Contents;
 use super::names::Openings;
-use super::{KindSummary, Replay, ReplayRequest, SessionSummary};
+use super::opening::OpeningSearch;
+use super::{KindSummary, Replay, ReplayRequest, SessionOpening, SessionSummary};
 use crate::error::{AdapterResult, ConsumerError, ConsumerResult};
 use crate::route::IntoSession;
 
@@ -166,6 +167,17 @@ impl LogFiles {
         self.shards.iter().for_each(|view| openings.add(view, view.trimmed()..view.appended()));
         self.kept_names().into_iter().for_each(|(session, name)| openings.name(session, name.to_owned()));
         openings.into_names()
+    }
+
+    /// What the sessions were last opened as before a time; `None`: all sessions. A reader that starts there, or leaves out
+    /// the events that open sessions, learns it here. What cannot be read says nothing.
+    ///
+    /// Costs a look at each index, and the reading of the segment that reaches over the time; of each shard it reads 1 GiB at
+    /// most, beyond which only the first opening of a session in a segment is known.
+    pub fn openings_before(&self, time: u64, sessions: Option<&[SessionId]>) -> HashMap<SessionId, SessionOpening> {
+        let mut search = OpeningSearch::new(time, sessions);
+        self.shards.iter().for_each(|view| search.add(view));
+        search.into_openings()
     }
 
     /// Why the file cannot be used in which the log keeps the names of sessions whose opening event was trimmed; `None` if

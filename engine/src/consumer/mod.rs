@@ -4,7 +4,7 @@
 //! Reading order: `source` (one shard as blocks and gaps, on [`LogReader`](tapeline_storage::read::LogReader)),
 //! `selection` and `filter` (which events), `page` (events out of blocks), `request` (what can be asked for), `poll`,
 //! `order` (sessions that moved between shards), `sweep` (pages in order of time), `subscription`, `replay` and `pacing`, `cursor` and `named` (places that are kept),
-//! `names` and `contents` (what sessions are called and what they have, `walk`ing over indexes), `wait` (the patience of a poll), `readers` (what consumers of one bus share).
+//! `names`, `opening` and `contents` (what sessions are called and what they have, `walk`ing over indexes), `wait` (the patience of a poll), `readers` (what consumers of one bus share).
 //!
 //! All of them read from memory, mappings and files, on the reader's own thread, and never touch a producer or a lane.
 
@@ -17,6 +17,7 @@ mod follow;
 mod gap;
 mod named;
 mod names;
+mod opening;
 mod order;
 mod pacing;
 mod page;
@@ -42,6 +43,7 @@ pub use gap::{Gap, GapReason};
 pub use named::NamedCursor;
 pub(crate) use named::{CursorStore, list as list_cursors, pins, save as save_cursor};
 pub(crate) use names::{Openings, find_sessions};
+pub use opening::SessionOpening;
 pub use pacing::{PacedReplay, Pacer, PacingError, ParseSpeedError, Speed};
 pub(crate) use poll::poll;
 pub(crate) use readers::Readers;

@@ -21,6 +21,7 @@ mod retention;
 mod scaling;
 mod scratch;
 mod segments;
+mod session_openings;
 mod subscribe;
 mod tasks;
 mod typed;

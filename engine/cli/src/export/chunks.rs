@@ -17,7 +17,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use tapeline::{SessionId, StoredEvent};
+use tapeline::{SessionId, SessionOpening, StoredEvent};
 
 use super::Sink;
 use super::names::FileNames;
@@ -84,6 +84,10 @@ impl Chunks {
 }
 
 impl Sink for Chunks {
+    fn open(&mut self, session: SessionId, opening: &SessionOpening, names: &mut Printer) {
+        self.output(session, names).stream.open(opening);
+    }
+
     fn take(&mut self, event: &StoredEvent, names: &mut Printer) -> Result<(), Failure> {
         let output = self.output(event.session, names);
         let before = output.stream.bytes.len();

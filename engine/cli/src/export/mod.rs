@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
-use tapeline::{ConsumerResult, StoredEvent, kinds};
+use tapeline::{SessionId, SessionOpening, StoredEvent};
 
 pub(crate) use self::args::ExportArgs;
 use self::args::ExportFormat;
@@ -23,12 +23,16 @@ use crate::form::{OutputFormat, Printer};
 use crate::names::Names;
 use crate::output::Style;
 use crate::progress::Progress;
+use crate::select::{AsksFor, Met};
 
 /// Bytes collected before they are written.
 const OUTPUT_BYTES: usize = 256 << 10;
 
 /// What takes the events.
 trait Sink {
+    /// The session was opened as this before its first event that comes. Only what asks for openings hears of it.
+    fn open(&mut self, _session: SessionId, _opening: &SessionOpening, _names: &mut Printer) {}
+
     fn take(&mut self, event: &StoredEvent, names: &mut Printer) -> Result<(), Failure>;
 
     fn finish(self: Box<Self>) -> Result<(), Failure>;
@@ -36,49 +40,73 @@ trait Sink {
 
 /// Exports what the command line asks for.
 ///
-/// What is gone or cannot be read is told on standard error and in the exit status; the export goes on behind it.
+/// What is gone or cannot be read is told on standard error and in the exit status; the export goes on after it.
 pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
-    let mut names =
+    let mut printer =
         Printer::for_export(if args.format == ExportFormat::Sse { OutputFormat::Sse } else { OutputFormat::Jsonl });
-    let mut known = Names::of(&args.directory, &args.selection.session, &mut names);
-    let mut sink = sink(args)?;
-    let progress = Progress::new(None);
-    let mut worst = Exit::Done;
-    let found = args.selection.replay(&log, |event| {
-        if let Ok(event) = &event
-            && event.kind != kinds::SESSION
-            && args.format != ExportFormat::Sse
-        {
-            known.find(event.session, &mut names);
-        }
-        export(event, &mut *sink, &mut names, &progress, &mut worst)
-    })?;
+    let names = Names::of(&args.directory, &args.selection.session, &mut printer);
+    let mut exporting = Exporting {
+        sink: sink(args)?,
+        printer,
+        names: (args.format != ExportFormat::Sse).then_some(names),
+        progress: Progress::new(None),
+        exit: Exit::Done,
+    };
+    let found = args.selection.replay(&log, asks_for(args.format), |met| exporting.take(met))?;
+    let Exporting { sink, progress, exit, .. } = exporting;
     drop(progress);
     sink.finish()?;
-    Ok(worst.max(found))
+    Ok(exit.max(found))
 }
 
-fn export(
-    event: ConsumerResult<StoredEvent>,
-    sink: &mut dyn Sink,
-    names: &mut Printer,
-    progress: &Progress,
-    worst: &mut Exit,
-) -> Result<(), Failure> {
-    match event {
-        Ok(event) => {
-            progress.add(event.raw.len() as u64);
-            names.meet(&event);
-            sink.take(&event, names)?;
+/// What a format needs: formats, models and names of streams stand in openings.
+fn asks_for(format: ExportFormat) -> AsksFor {
+    match format {
+        ExportFormat::Sse | ExportFormat::OpenaiChunks => AsksFor::Openings,
+        ExportFormat::Jsonl | ExportFormat::Parquet => AsksFor::Events,
+    }
+}
+
+/// An export on its way.
+struct Exporting {
+    sink: Box<dyn Sink>,
+    printer: Printer,
+    /// Where names are looked up; `None`: the format has none.
+    names: Option<Names>,
+    progress: Progress,
+    /// The worst that was met.
+    exit: Exit,
+}
+
+impl Exporting {
+    fn take(&mut self, met: Met) -> Result<(), Failure> {
+        match met {
+            Met::Opening(session, opening) => {
+                self.printer.open(session, opening.clone());
+                self.find_name(session);
+                self.sink.open(session, &opening, &mut self.printer);
+            }
+            Met::Event(Ok(event)) => {
+                self.progress.add(event.raw.len() as u64);
+                self.printer.meet(&event);
+                self.find_name(event.session);
+                self.sink.take(&event, &mut self.printer)?;
+            }
+            Met::Event(Err(error)) => {
+                let failure = Failure::from(error);
+                self.exit = self.exit.max(failure.exit);
+                eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+            }
         }
-        Err(error) => {
-            let failure = Failure::from(error);
-            *worst = (*worst).max(failure.exit);
-            eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+        Ok(())
+    }
+
+    fn find_name(&mut self, session: SessionId) {
+        if let Some(names) = &mut self.names {
+            names.find(session, &mut self.printer);
         }
     }
-    Ok(())
 }
 
 fn sink(args: &ExportArgs) -> Result<Box<dyn Sink>, Failure> {

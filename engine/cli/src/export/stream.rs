@@ -1,12 +1,12 @@
 //! The stream of one session, made of its events.
 
-use serde_json::{Map, Value, json};
-use tapeline::{StoredEvent, kinds};
+use serde_json::{Value, json};
+use tapeline::sse::{self, Frame, Stream as Frames};
+use tapeline::{SessionOpening, StoredEvent, kinds};
 
 use super::calls::Calls;
 use super::words::Words;
-use crate::form::RECORDED_SSE;
-use crate::sse::{self, Frame, Stream as Frames};
+use crate::openings;
 
 /// What there is to say of a stream, or of several, beside its bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Stream {
     pub(super) fn take(&mut self, event: &StoredEvent) {
         self.created = event.insertion_ts / 1_000_000_000;
         match event.kind {
-            kinds::SESSION => self.open(&event.raw),
+            kinds::SESSION => self.open(&SessionOpening::parse(&event.raw)),
             kinds::UNSPECIFIED if self.frames.is_some() => self.take_recorded(&event.raw),
             kinds::TOKEN | kinds::UNSPECIFIED | kinds::TOOL_CALL if self.take_frames(&event.raw) => {}
             kinds::TOKEN | kinds::UNSPECIFIED => self.take_text(&event.raw),
@@ -85,14 +85,12 @@ impl Stream {
     }
 
     /// The session is opened: as a stream of frames, or as something else.
-    fn open(&mut self, opening: &[u8]) {
-        let opening: Option<Map<String, Value>> = serde_json::from_slice(opening).ok();
-        let field = |name: &str| opening.as_ref()?.get(name)?.as_str();
-        if let Some(model) = field("model") {
-            self.model = model.to_owned();
+    pub(super) fn open(&mut self, opening: &SessionOpening) {
+        if let Some(model) = &opening.model {
+            self.model.clone_from(model);
         }
-        if field("name").is_some() {
-            self.frames = (field("format") == Some(RECORDED_SSE)).then(Frames::default);
+        if opening.name.is_some() {
+            self.frames = openings::is_stream(opening).then(Frames::default);
         }
     }
 
@@ -121,9 +119,9 @@ impl Stream {
     }
 
     fn take_frame(&mut self, frame: &Frame<'_>) {
-        if let Some(data) = &frame.data {
+        if let Some(data) = frame.data() {
             self.end.is_recorded = true;
-            self.pass(Words::of_frame(&frame.event, data));
+            self.pass(Words::of_frame(&frame.event(), &data));
         }
     }
 

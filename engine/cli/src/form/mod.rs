@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-use serde::Deserialize;
-use tapeline::{SessionId, StoredEvent, kinds};
+use tapeline::{SessionId, SessionOpening, StoredEvent, kinds};
 
 use self::line::Lines;
 use self::sse::Frames;
+use crate::openings;
 use crate::output;
+use crate::select::AsksFor;
 
 /// What is printed of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,23 +34,11 @@ impl OutputFormat {
     pub(crate) fn has_names(self) -> bool {
         matches!(self, Self::Jsonl | Self::Text)
     }
-}
 
-/// What an event that opens a session says.
-#[derive(Debug, Deserialize)]
-struct Opening {
-    name: Option<String>,
-    /// What its events are cut from, where it matters to readers.
-    #[serde(default)]
-    format: Option<String>,
-}
-
-/// The `format` of a session that is a stream of server-sent events, as it came.
-pub(crate) const RECORDED_SSE: &str = "sse";
-
-/// The name in an event that opens a session. Any producer may write an event of this kind: one without is no error.
-pub(crate) fn opened_name(payload: &[u8]) -> Option<String> {
-    serde_json::from_slice::<Opening>(payload).ok()?.name
+    /// What a printer of this form has to know: what was recorded as server-sent events is printed as such.
+    pub(crate) fn asks_for(self) -> AsksFor {
+        if self == Self::Sse { AsksFor::Openings } else { AsksFor::Events }
+    }
 }
 
 /// Prints events, and learns the names of sessions from the events that open them.
@@ -112,10 +101,15 @@ impl Printer {
 
     /// Learns the name of a session from an event that opens it.
     pub(crate) fn learn(&mut self, event: &StoredEvent) {
-        // Any producer may write an event of this kind: one that names no session is none of this printer's business.
-        if let Ok(Opening { name: Some(name), format }) = serde_json::from_slice(&event.raw) {
-            self.names.insert(event.session, name);
-            self.frames.open(event.session, format.as_deref() == Some(RECORDED_SSE));
+        self.open(event.session, SessionOpening::parse(&event.raw));
+    }
+
+    /// Learns what a session was opened as.
+    pub(crate) fn open(&mut self, session: SessionId, opening: SessionOpening) {
+        let is_stream = openings::is_stream(&opening);
+        if let Some(name) = opening.name {
+            self.names.insert(session, name);
+            self.frames.open(session, is_stream);
         }
     }
 

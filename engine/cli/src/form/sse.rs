@@ -5,9 +5,8 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use tapeline::sse::{self, Stream};
 use tapeline::{SessionId, StoredEvent, kinds};
-
-use crate::sse::{self, Stream};
 
 /// Writes events as frames.
 ///

@@ -7,12 +7,11 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Read};
 
 use serde::Serialize;
-use tapeline::{LogRestore, RestoredEvent, Sequence, SessionId, kinds};
+use tapeline::{LogRestore, RestoredEvent, Sequence, SessionId, SessionOpening, kinds};
 
 pub(crate) use self::args::ImportArgs;
 use self::line::Line;
 use crate::exit::{Exit, Failure};
-use crate::form::opened_name;
 use crate::human;
 use crate::output::{self, Style};
 use crate::progress::Progress;
@@ -123,7 +122,7 @@ impl Importer {
             payload: &payload,
         };
         self.restore.append(&event).map_err(|error| error.to_string())?;
-        let names_itself = event.kind == kinds::SESSION && opened_name(&payload).is_some();
+        let names_itself = event.kind == kinds::SESSION && SessionOpening::parse(&payload).name.is_some();
         if let Some(name) = &line.name
             && self.named.insert(event.session)
             && !names_itself

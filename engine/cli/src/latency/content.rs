@@ -3,12 +3,8 @@
 //! Servers send more than content: comments that keep a connection open, a chunk that says whose words follow, one with the
 //! reason to finish, one with the usage, `[DONE]`. None of these is a token.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
-use tapeline::StoredEvent;
-
-use crate::sse;
+use tapeline::{StoredEvent, sse};
 
 /// What an event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +23,7 @@ impl Said {
     pub(super) fn of(event: &StoredEvent, is_stream: bool) -> Self {
         if let Some(frames) = sse::frames_of_payload(&event.raw) {
             let none = Self { has_content: false, what: Some("comment".to_owned()), model: None };
-            return frames.filter_map(|frame| Self::of_data(frame.event, frame.data?)).fold(none, Self::and);
+            return frames.filter_map(|frame| Self::of_data(&frame.event(), &frame.data()?)).fold(none, Self::and);
         }
         let value = event.raw.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(&event.raw).ok());
         match value.flatten() {
@@ -37,8 +33,8 @@ impl Said {
     }
 
     /// The data of a server-sent event of this type. `None` for a blank one.
-    fn of_data(event: Cow<'_, str>, data: Cow<'_, str>) -> Option<Self> {
-        let named = |what: &str| if event.is_empty() { what.to_owned() } else { event.clone().into_owned() };
+    fn of_data(event: &str, data: &str) -> Option<Self> {
+        let named = |what: &str| if event.is_empty() { what.to_owned() } else { event.to_owned() };
         match data.trim() {
             "" => None,
             "[DONE]" => Some(Self { has_content: false, what: Some("[DONE]".to_owned()), model: None }),

@@ -3,14 +3,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde::Deserialize;
-use serde_json::Value;
-use tapeline::{Kind, SessionId, StoredEvent, kinds};
+use tapeline::{Kind, SessionId, SessionOpening, StoredEvent, kinds};
 
 use super::args::By;
 use super::measure::{Part, Sample};
 use super::track::Track;
-use crate::form::RECORDED_SSE;
 use crate::output;
 
 /// What stands for a model that no event names.
@@ -21,26 +18,6 @@ pub(super) const GROUPS_MAX: usize = 10_000;
 
 /// What that one is called.
 pub(super) const OTHERS: &str = "others";
-
-/// What an event that opens a session says.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Opening {
-    name: Option<Value>,
-    model: Option<Value>,
-    format: Option<Value>,
-}
-
-impl Opening {
-    /// Reads the payload of an event of kind session. Any producer may write one: what says nothing is no error.
-    pub(super) fn of(event: &StoredEvent) -> Self {
-        serde_json::from_slice(&event.raw).unwrap_or_default()
-    }
-
-    /// Whether the session is a stream of server-sent events, as it came.
-    pub(super) fn is_stream(&self) -> bool {
-        self.format.as_ref().is_some_and(|format| format == RECORDED_SSE)
-    }
-}
 
 /// A group.
 #[derive(Debug, Default)]
@@ -88,16 +65,16 @@ impl Groups {
     }
 
     /// A session's group, once an event has opened it.
-    pub(super) fn opened(&mut self, group: usize, opening: Opening) -> usize {
+    pub(super) fn opened(&mut self, group: usize, opening: SessionOpening) -> usize {
         match (self.by, opening.name) {
-            (Some(By::Session), Some(Value::String(name))) if self.others != Some(group) => {
+            (Some(By::Session), Some(name)) if self.others != Some(group) => {
                 self.all[group].label = output::printable(&name);
                 self.all[group].unnamed = None;
                 group
             }
             _ => match opening.model {
-                Some(Value::String(model)) => self.of_model(group, &model),
-                _ => group,
+                Some(model) => self.of_model(group, &model),
+                None => group,
             },
         }
     }
@@ -161,8 +138,8 @@ impl Groups {
         }
     }
 
-    /// All groups, and how many are in the one of all others: sessions in the order in which they began, others by their tokens, the most first. Those without any
-    /// sample or token are left out, except sessions.
+    /// All groups, and how many are in the one of all others: sessions in the order in which they began, others by their
+    /// tokens, the most first. Those without any sample or token are left out, except sessions.
     pub(super) fn ended(mut self) -> (Vec<Group>, u64) {
         for ((_, group), track) in &self.kinds {
             track.ended().for_each(|sample| self.all[*group].part.record(sample));

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
-use tapeline::{SessionId, StoredEvent, kinds};
+use tapeline::{SessionId, SessionOpening, StoredEvent, kinds};
 use tapeline_histogram::Histogram;
 
 use super::args::By;
 use super::content::Said;
-use super::groups::{Group, Groups, Opening};
+use super::groups::{Group, Groups};
 use super::measure::{Measure, Sample};
 use super::track::Track;
 use super::windows::Windows;
 use crate::exit::Failure;
+use crate::openings;
 
 /// Which events count as tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(super) struct Meter {
     totals: [Histogram<u64>; Measure::ALL.len()],
     windows: Windows,
     groups: Groups,
+    /// What the session of the next event was opened as before it.
+    earlier: Option<SessionOpening>,
     /// First and last time that was met.
     span: Option<(u64, u64)>,
     without_session: u64,
@@ -42,6 +45,13 @@ struct Session {
     group: usize,
     /// Whether it was recorded as a stream of server-sent events.
     is_stream: bool,
+}
+
+impl Session {
+    fn open(&mut self, opening: SessionOpening, groups: &mut Groups) {
+        self.is_stream = openings::is_stream(&opening);
+        self.group = groups.opened(self.group, opening);
+    }
 }
 
 /// What was measured.
@@ -74,9 +84,15 @@ impl Meter {
             totals: std::array::from_fn(|_| tapeline_histogram::histogram()),
             windows: Windows::new(window),
             groups: Groups::new(by),
+            earlier: None,
             span: None,
             without_session: 0,
         }
+    }
+
+    /// The session of the next event was opened as this, at a time that is not measured.
+    pub(super) fn opened_before(&mut self, opening: SessionOpening) {
+        self.earlier = Some(opening);
     }
 
     /// Measures an event. Those of a session come in its order.
@@ -100,10 +116,11 @@ impl Meter {
             group: self.groups.of_session(event.session),
             is_stream: false,
         });
+        if let Some(opening) = self.earlier.take() {
+            session.open(opening, &mut self.groups);
+        }
         if event.kind == kinds::SESSION {
-            let opening = Opening::of(event);
-            session.is_stream = opening.is_stream();
-            session.group = self.groups.opened(session.group, opening);
+            session.open(SessionOpening::parse(&event.raw), &mut self.groups);
             session.track.event(time);
             return Ok(());
         }

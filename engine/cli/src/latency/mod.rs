@@ -16,15 +16,15 @@ mod windows;
 
 use std::io::{self, Write};
 
-use tapeline::{ConsumerResult, Filter, LogFiles, StoredEvent, kinds};
+use tapeline::LogFiles;
 
 pub(crate) use self::args::LatencyArgs;
 use self::meter::{Measured, Meter};
 use crate::exit::{Exit, Failure, open_log};
+use crate::names;
 use crate::output::{self, Style};
 use crate::progress::Progress;
-use crate::select::{Found, Selection};
-use crate::{empty, names};
+use crate::select::{AsksFor, Met};
 
 /// Events after which the bar moves: it reads a clock each time.
 const STEP: u64 = 4096;
@@ -40,20 +40,14 @@ pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
         // How many events are selected is not known.
         progress: Progress::events((!args.selection.is_some()).then_some(events)),
         pending: 0,
-        any: false,
         exit: Exit::Done,
     };
-    let Found { selection, exit: found } = args.selection.found_in(&log)?;
-    for event in log.replay_with(&with_openings(&selection).request())? {
-        measuring.measure(event)?;
-    }
-    let Measuring { meter, progress, exit, any, .. } = measuring;
+    // Times count from the events that open sessions, and they name models.
+    let found = args.selection.replay(&log, AsksFor::Openings, |met| measuring.measure(met))?;
+    let Measuring { meter, progress, exit, .. } = measuring;
     let exit = exit.max(found);
     let mut measured = meter.ended();
     drop(progress);
-    if !any {
-        empty::explain(&log, &selection);
-    }
     name_groups(&log, &mut measured);
     if let Some(text) = report::others(&measured) {
         eprintln!("{} {text}", Style::of(&io::stderr()).strong("tapeline:"));
@@ -92,38 +86,29 @@ fn print(args: &LatencyArgs, measured: &Measured) -> io::Result<()> {
     out.flush()
 }
 
-/// The selection, with the events that open its sessions: times count from them, and they name models.
-fn with_openings(selection: &Selection) -> Selection {
-    let filter = selection.filter().map(|filter| Filter::or([Filter::kind(kinds::SESSION), filter]));
-    Selection { kind: Vec::new(), filter, ..selection.clone() }
-}
-
 /// The pass over the log.
 struct Measuring {
     meter: Meter,
     progress: Progress,
     /// Events that the bar has not been told of.
     pending: u64,
-    /// Whether anything was met but events that open sessions.
-    any: bool,
     /// The worst that was met.
     exit: Exit,
 }
 
 impl Measuring {
-    fn measure(&mut self, event: ConsumerResult<StoredEvent>) -> Result<(), Failure> {
-        match event {
-            Ok(event) => {
-                self.any |= event.kind != kinds::SESSION;
+    fn measure(&mut self, met: Met) -> Result<(), Failure> {
+        match met {
+            Met::Opening(_, opening) => self.meter.opened_before(opening),
+            Met::Event(Ok(event)) => {
                 self.pending += 1;
                 if self.pending == STEP {
                     self.progress.add(std::mem::take(&mut self.pending));
                 }
                 self.meter.event(&event)?;
             }
-            Err(error) => {
+            Met::Event(Err(error)) => {
                 let failure = Failure::from(error);
-                self.any = true;
                 self.exit = self.exit.max(failure.exit);
                 eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
             }

@@ -1,7 +1,6 @@
 //! Lines: cut at each line feed, which stays with its line.
 
-use super::split::Cutter;
-use crate::sse::End;
+use super::split::{Cutter, End};
 
 /// Cuts after each line feed.
 #[derive(Debug, Default)]

@@ -1,7 +1,6 @@
 //! Bytes without events in them: cut wherever 64 KiB, or what is there, ends.
 
-use super::split::Cutter;
-use crate::sse::End;
+use super::split::{Cutter, End};
 
 /// Cuts what has been read into chunks.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 
 use serde_json::json;
+use tapeline::sse::FrameEnds;
 use tapeline::{IngestionError, Kind, PAYLOAD_BYTES_MAX, Producer, Session, Ticket, kinds};
 
 use super::args::{InputFormat, OnBad};
@@ -17,10 +18,9 @@ use super::split::{Cutter, Extent, Limit, Piece, SplitError, Splitter};
 use super::summary::Counts;
 use super::tally::{Oddity, Tally};
 use crate::exit::{Exit, Failure};
-use crate::form::RECORDED_SSE;
+use crate::openings::RECORDED_SSE;
 use crate::output;
 use crate::progress::Progress;
-use crate::sse::FrameEnds;
 
 /// What names the session of an event.
 #[derive(Debug)]

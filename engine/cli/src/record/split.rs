@@ -3,7 +3,15 @@
 use std::io::{self, Read};
 
 use super::args::OnBad;
-use crate::sse::End;
+
+/// The end of an event within a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    /// Bytes of the event.
+    pub(super) bytes: usize,
+    /// Line ends among them; 0 where the format has no lines.
+    pub(super) lines: u64,
+}
 
 /// Where events end: one format.
 pub(super) trait Cutter {

@@ -2,12 +2,13 @@
 //!
 //! Blank lines at the very end are an event of their own, as is a frame that the stream breaks off.
 
-use super::split::Cutter;
-use crate::sse::{End, FrameEnds};
+use tapeline::sse::{FrameEnd, FrameEnds};
+
+use super::split::{Cutter, End};
 
 impl Cutter for FrameEnds {
     fn end(&mut self, bytes: &[u8], ended: bool) -> Option<End> {
-        Self::end(self, bytes, ended)
+        Self::end(self, bytes, ended).map(|FrameEnd { bytes, lines }| End { bytes, lines })
     }
 
     fn pass(&mut self, bytes: usize) {

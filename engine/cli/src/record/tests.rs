@@ -3,13 +3,13 @@
 use std::io::{self, Read};
 
 use serde_json::Value;
+use tapeline::sse::FrameEnds as Frames;
 
 use super::args::OnBad;
 use super::field;
 use super::jsonl::Lines;
 use super::raw::Chunks;
 use super::split::{Cutter, Extent, Limit, SplitError, Splitter};
-use crate::sse::FrameEnds as Frames;
 
 /// A stream that gives at most so many bytes at once.
 struct Dribble<'a>(&'a [u8], usize);

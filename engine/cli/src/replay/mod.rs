@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use tapeline::{ConsumerResult, Pacer, PacingError, Speed, StoredEvent, kinds};
+use tapeline::{Pacer, PacingError, Speed, StoredEvent, kinds};
 
 pub(crate) use self::args::ReplayArgs;
 use crate::exit::{Exit, Failure, open_log};
@@ -14,6 +14,7 @@ use crate::form::{OutputFormat, Printer};
 use crate::human;
 use crate::names::Names;
 use crate::output::Style;
+use crate::select::Met;
 use crate::signal::{Interrupt, Wake, die_of_closed_pipe};
 
 /// Bytes collected before they are written, at the pace `max`.
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         printed: 0,
         exit: Exit::Done,
     };
-    let outcome = args.selection.replay(&log, |event| playing.play(event));
+    let outcome = args.selection.replay(&log, args.format.asks_for(), |met| playing.play(met));
     playing.out.flush()?;
     if args.speed != Speed::Max {
         tell_error(playing.pacer.error());
@@ -83,10 +84,11 @@ struct Playing<'a> {
 
 impl Playing<'_> {
     /// Plays an event, or says what is missing: the message stands where the hole is, should both streams go to one place.
-    fn play(&mut self, event: ConsumerResult<StoredEvent>) -> Result<(), Failure> {
-        match event {
-            Ok(event) => self.print(&event)?,
-            Err(error) => {
+    fn play(&mut self, met: Met) -> Result<(), Failure> {
+        match met {
+            Met::Opening(session, opening) => self.printer.open(session, opening),
+            Met::Event(Ok(event)) => self.print(&event)?,
+            Met::Event(Err(error)) => {
                 let failure = Failure::from(error);
                 self.exit = self.exit.max(failure.exit);
                 self.out.flush()?;

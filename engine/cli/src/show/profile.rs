@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-use tapeline::{Kind, SessionId, StoredEvent, kinds};
+use serde::Serialize;
+use tapeline::{Kind, SessionId, SessionOpening, StoredEvent, kinds};
 
 use crate::human;
 use crate::output;
@@ -58,12 +58,6 @@ pub(super) struct Place {
     pub(super) sequence: u64,
 }
 
-/// What an event that opens a session says.
-#[derive(Deserialize)]
-struct Opening {
-    name: Option<String>,
-}
-
 /// A profile in the making.
 #[derive(Debug)]
 pub(super) struct Profiler {
@@ -97,11 +91,8 @@ impl Profiler {
     pub(super) fn add(&mut self, event: &StoredEvent) {
         self.id = Some(event.session);
         self.shards.insert(event.shard_id);
-        if event.kind == kinds::SESSION
-            && self.name.is_none()
-            && let Ok(Opening { name }) = serde_json::from_slice(&event.raw)
-        {
-            self.name = name;
+        if event.kind == kinds::SESSION && self.name.is_none() {
+            self.name = SessionOpening::parse(&event.raw).name;
         }
         let time = event.insertion_ts;
         let totals = self.kinds.entry(event.kind).or_insert_with(|| KindTotals {

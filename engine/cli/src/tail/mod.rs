@@ -3,18 +3,21 @@
 mod args;
 mod from;
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
 
-use tapeline::{ConsumerResult, Filter, FollowStart, LogFiles, LogFollower, LostLog, StoredEvent, kinds};
+use tapeline::{ConsumerResult, FollowStart, LogFiles, LogFollower, LostLog, SessionId, StoredEvent, kinds};
 
 pub(crate) use self::args::TailArgs;
 use crate::empty;
 use crate::exit::{Exit, Failure};
 use crate::form::Printer;
 use crate::names::Names;
+use crate::openings::{self, Openings};
 use crate::output::Style;
+use crate::select::{AsksFor, Selection};
 use crate::signal::{Interrupt, Wake, die_of_closed_pipe};
 
 /// How long it sleeps between two looks at the files: what is durable is printed so much later at most, and some
@@ -79,14 +82,11 @@ enum Opened {
 /// Opens the log, and waits for one if that was asked for: then from its beginning.
 fn open(args: &TailArgs, start: FollowStart, interrupt: &Interrupt, tail: &Tail<'_>) -> Result<Opened, Failure> {
     let mut request = args.selection.request();
-    if let (Some(sessions), Ok(log)) = (&mut request.sessions, LogFiles::open(&args.directory)) {
-        // Sessions that are not named after their ids; those that are not there yet may come.
-        let names = log.session_names();
-        let is_asked_for = |name: &String| args.selection.session.contains(name);
-        sessions.extend(names.into_iter().filter(|(_, name)| is_asked_for(name)).map(|(session, _)| session));
+    if let (Some(_), Ok(log)) = (&request.sessions, LogFiles::open(&args.directory)) {
+        request.sessions = sessions(&log, &args.selection);
     }
-    // Events that open sessions say what these are called.
-    request.filter = request.filter.map(|filter| Filter::or([filter, Filter::kind(kinds::SESSION)]));
+    // Events that open sessions say what these are called, and what they are.
+    request.filter = request.filter.map(openings::let_through);
     let mut start = start;
     let mut has_told = false;
     loop {
@@ -115,6 +115,14 @@ fn open(args: &TailArgs, start: FollowStart, interrupt: &Interrupt, tail: &Tail<
     }
 }
 
+/// The sessions that are asked for: also those whose ids do not follow from their names. Others may come.
+fn sessions(log: &LogFiles, selection: &Selection) -> Option<Vec<SessionId>> {
+    let mut sessions = selection.sessions()?;
+    let is_asked_for = |name: &String| selection.session.contains(name);
+    sessions.extend(log.session_names().into_iter().filter(|(_, name)| is_asked_for(name)).map(|(session, _)| session));
+    Some(sessions)
+}
+
 /// Why a log is not followed any more.
 enum Ended {
     Done(Exit),
@@ -126,6 +134,7 @@ struct Tail<'a> {
     args: &'a TailArgs,
     printer: Printer,
     names: Names,
+    openings: Openings,
     out: io::BufWriter<io::StdoutLock<'static>>,
     printed: u64,
     /// When the last event was printed, or it all began.
@@ -144,6 +153,7 @@ impl<'a> Tail<'a> {
             args,
             printer,
             names,
+            openings: Openings::default(),
             out: io::BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock()),
             printed: 0,
             last: Instant::now(),
@@ -203,6 +213,7 @@ impl<'a> Tail<'a> {
     fn forget_names(&mut self) {
         self.printer = Printer::new(self.args.format);
         self.names = Names::of(&self.args.directory, &self.args.selection.session, &mut self.printer);
+        self.openings = Openings::default();
     }
 
     /// Prints an event, or says what is missing: the message stands where the hole is, should both streams go to one place.
@@ -217,6 +228,7 @@ impl<'a> Tail<'a> {
                 return Ok(());
             }
         };
+        self.learn_opening(&event);
         if event.kind == kinds::SESSION && !self.wants_openings() {
             self.printer.learn(&event);
             return Ok(());
@@ -230,6 +242,21 @@ impl<'a> Tail<'a> {
             self.last = Instant::now();
         }
         Ok(())
+    }
+
+    /// Learns what the event's session was opened as, if that was before this tail began.
+    fn learn_opening(&mut self, event: &StoredEvent) {
+        if self.args.format.asks_for() == AsksFor::Events {
+            return;
+        }
+        // Where the log cannot be opened any more, what is wrong is told by what reads it.
+        let opening = self.openings.before(event, |time| match LogFiles::open(&self.args.directory) {
+            Ok(log) => log.openings_before(time, sessions(&log, &self.args.selection).as_deref()),
+            Err(_) => HashMap::new(),
+        });
+        if let Some(opening) = opening {
+            self.printer.open(event.session, opening);
+        }
     }
 
     /// Whether events that open sessions were asked for: where no kind and no filter were, or this kind.

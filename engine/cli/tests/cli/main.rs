@@ -11,6 +11,7 @@ mod help;
 mod latency;
 mod look;
 mod names;
+mod openings;
 mod real_inputs;
 mod record;
 mod repair;

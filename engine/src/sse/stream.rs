@@ -7,7 +7,7 @@ const WAITING_MAX: usize = 64 << 20;
 
 /// The frames of a stream whose bytes come in pieces, cut wherever. It keeps only the bytes of an unfinished frame.
 #[derive(Debug, Default)]
-pub(crate) struct Stream {
+pub struct Stream {
     ends: FrameEnds,
     /// The beginning of a frame.
     bytes: Vec<u8>,
@@ -22,7 +22,7 @@ impl Stream {
     ///
     /// # Errors
     /// Those of `each`, which ends it.
-    pub(crate) fn push<E>(&mut self, bytes: &[u8], each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub fn push<E>(&mut self, bytes: &[u8], each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut waiting = std::mem::take(&mut self.bytes);
         if waiting.is_empty() {
             let used = self.cut(bytes, each)?;

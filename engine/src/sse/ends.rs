@@ -1,12 +1,12 @@
 //! Where a frame ends.
 
-/// The end of an event within a stream.
+/// The end of a frame within a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct End {
-    /// Bytes of the event.
-    pub(crate) bytes: usize,
+pub struct FrameEnd {
+    /// Bytes of the frame.
+    pub bytes: usize,
     /// Line ends among them; 0 where the format has no lines.
-    pub(crate) lines: u64,
+    pub lines: u64,
 }
 
 /// The start of a line that began before the bytes that are there.
@@ -20,7 +20,7 @@ const WITHIN_LINE: usize = usize::MAX;
 /// with the next `\r`, so that a stream of such lines is cut as it comes. A `\n` that follows after all belongs to what
 /// comes next, and counts as no line.
 #[derive(Debug, Default)]
-pub(crate) struct FrameEnds {
+pub struct FrameEnds {
     /// No line ends before here, from `line_start` on.
     looked: usize,
     line_start: usize,
@@ -34,7 +34,7 @@ pub(crate) struct FrameEnds {
 impl FrameEnds {
     /// Looks for the end of the frame that starts at `bytes[0]`. Called again with the same bytes and more where there was
     /// none: it goes on where it stopped. `ended` says that no more bytes are waited for.
-    pub(crate) fn end(&mut self, bytes: &[u8], ended: bool) -> Option<End> {
+    pub fn end(&mut self, bytes: &[u8], ended: bool) -> Option<FrameEnd> {
         loop {
             if self.is_after_return {
                 self.looked += usize::from(*bytes.get(self.looked)? == b'\n');
@@ -55,7 +55,7 @@ impl FrameEnds {
             if is_last {
                 let lines = self.lines;
                 *self = Self { is_after_return: self.is_after_return, ..Self::default() };
-                return Some(End { bytes: next_line, lines });
+                return Some(FrameEnd { bytes: next_line, lines });
             }
             self.has_lines |= !is_blank;
             self.line_start = next_line;
@@ -64,7 +64,7 @@ impl FrameEnds {
     }
 
     /// The first `bytes` of those it has looked at are taken away: the frame's rest starts at `bytes[0]` from now on.
-    pub(crate) fn pass(&mut self, bytes: usize) {
+    pub fn pass(&mut self, bytes: usize) {
         self.looked -= bytes;
         self.line_start = self.line_start.checked_sub(bytes).unwrap_or(WITHIN_LINE);
     }

@@ -6,7 +6,7 @@ use super::*;
 type Events = Vec<(String, String)>;
 
 fn events<'a>(frames: impl Iterator<Item = Frame<'a>>) -> Events {
-    frames.filter_map(|frame| Some((frame.event.into_owned(), frame.data?.into_owned()))).collect()
+    frames.filter_map(|frame| Some((frame.event().into_owned(), frame.data()?.into_owned()))).collect()
 }
 
 fn whole(bytes: &[u8]) -> Events {
@@ -162,6 +162,32 @@ fn frames_are_known_where_nothing_says_what_a_payload_is() {
         ["", "\n\n", "data: x\n", "data: x", "hello: x\n\n", "data\n\n", "text\ndata: x\n\n", "data: x\n\nrest"]
     {
         assert!(!is_frames(other.as_bytes()), "{other:?}");
+    }
+}
+
+#[test]
+fn payloads_that_are_one_event_are_its_frame() {
+    for (payload, data) in [
+        ("data: {\"a\":1}\n\n", Some("{\"a\":1}")),
+        ("\u{feff}: ping\r\nevent: x\r\nid: 7\r\ndata:{\"a\":1}\r\n\r\n", Some("{\"a\":1}")),
+        ("\n\ndata: {\rdata: \"a\":1}\r\r", Some("{\n\"a\":1}")),
+        ("data\n\n", Some("")),
+        ("data: cut", Some("cut")),
+        ("data: 1\n\n: comment\n\n", Some("1")),
+        (": ping\n\n", None),
+        ("", None),
+        ("\n", None),
+        ("data: 1\n\ndata: 2\n\n", None),
+        ("{\"data\": 1}", None),
+        ("data: 1\nnot a field\n\n", None),
+        ("dat", None),
+    ] {
+        let frame = sole_frame(payload.as_bytes());
+        assert_eq!(frame.as_ref().and_then(Frame::data).as_deref(), data, "{payload:?}");
+        // As the client has it, where it is whole.
+        if let (Some(frame), true) = (frame, is_frames(payload.as_bytes())) {
+            assert_eq!(events(std::iter::once(frame)), whole(payload.as_bytes()), "{payload:?}");
+        }
     }
 }
 
