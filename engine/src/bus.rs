@@ -8,24 +8,27 @@ use std::time::Duration;
 use tapeline_storage::format::{Era, Eras, LogId};
 use tapeline_storage::log::LogView;
 
+use crate::blocking::check_may_block;
 use crate::config::EventBusConfig;
 use crate::consumer::{
-    Batches, ConsumeRequest, ConsumeResponse, NamedCursor, Replay, ReplayRequest, SubscribeRequest, Subscription,
-    list_cursors, poll, save_cursor,
+    Batches, ConsumeRequest, ConsumeResponse, NamedCursor, Pages, Replay, ReplayRequest, SubscribeRequest,
+    Subscription, list_cursors, save_cursor,
 };
 use crate::ending::Ending;
-use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionResult, RejectedBatch};
+use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionResult, RejectedBatch, ScalingError};
 use crate::event::{Event, RawEvent};
 use crate::foundry::{Foundry, Made};
-use crate::parts::BusParts;
+use crate::parts::{BusParts, OpenedLog};
+use crate::producer::local::Locals;
 use crate::producer::{Producer, ProducerOptions, local};
-use crate::retention::{Keeper, RetentionPolicy, TrimPlan, carried_out, carry_out, plan_for_bus};
-use crate::route::IntoSession;
-use crate::scaling::{Scaling, ScalingError, ShardMetrics};
-use crate::shard::{LaneStats, Reach, ShardControl, ShardStats, check_may_block};
+use crate::retention::{Keeper, carried_out, carry_out, plan_for_bus};
+use crate::scaling::{Scaling, ShardMetrics};
+use crate::session::IntoSession;
+use crate::shard::{LaneStats, Reach, ShardControl, ShardStats};
 use crate::shard_task::{ShardContext, ShardTask, run_on};
 use crate::stats::EventBusStats;
 use crate::timestamp::{Clock, Floor};
+use crate::trim::{RetentionPolicy, TrimPlan};
 
 /// An event bus: shards on pinned threads, fed by producers, read by consumers.
 ///
@@ -37,6 +40,9 @@ use crate::timestamp::{Clock, Floor};
 #[derive(Debug)]
 pub struct EventBus {
     parts: Arc<BusParts>,
+    /// Producers that threads have.
+    locals: Arc<Locals>,
+    pages: Pages,
     foundry: Arc<Foundry>,
     scaling: Option<Arc<Scaling>>,
     keeper: Option<Arc<Keeper>>,
@@ -62,13 +68,16 @@ impl EventBus {
         let eras = open_eras(&foundry, &opening.shards, &archived)?;
         let shards = std::mem::take(&mut opening.shards);
         drop(opening);
-        let parts = Arc::new(BusParts::new(&foundry, shards, archived, eras, floor.timestamp));
+        let log = OpenedLog { log_id: foundry.log_id(), archived, eras, timestamp_floor: floor.timestamp };
+        let parts = Arc::new(BusParts::new(foundry.config(), Arc::clone(foundry.memory()), shards, log));
         if let Some(ahead) = floor.ahead {
             parts.shards().iter().for_each(|shard| shard.note_ahead(ahead.to_string()));
         }
         let log_ahead = floor.ahead.map(|ahead| ahead.0);
         let foundry = Arc::new(foundry);
         let mut bus = Self {
+            locals: Arc::default(),
+            pages: Pages::new(Arc::clone(&parts)),
             parts,
             foundry,
             scaling: None,
@@ -107,7 +116,7 @@ impl EventBus {
     /// As [`EventBus::ingest`].
     pub fn ingest_raw(&self, event: impl Borrow<RawEvent>) -> IngestionResult<(u16, u64)> {
         let event = event.borrow();
-        local::with(&self.parts, |producer| {
+        local::with(&self.locals, &self.parts, |producer| {
             let session = producer.session(event.session());
             let ticket = producer.emit(session, event.kind(), event.as_bytes())?;
             Ok((ticket.shard, ticket.timestamp))
@@ -191,7 +200,7 @@ impl EventBus {
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError).
     pub async fn poll(&self, request: ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
-        poll(&self.parts, &request).await
+        self.pages.poll(&request).await
     }
 
     /// The events of a session so far, in order.
@@ -237,7 +246,9 @@ impl EventBus {
     /// [`ConsumerError`](crate::ConsumerError): the cursor or the name is none, or the file cannot be written; then the
     /// name has the cursor that it had.
     pub fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
-        save_cursor(&self.parts, name, cursor)
+        self.parts.check_fork()?;
+        let views: Vec<_> = self.parts.views().collect();
+        save_cursor(&self.parts.readers().cursors, self.log_id(), &views, name, cursor)
     }
 
     /// The cursor of this name, if there is one.
@@ -263,7 +274,9 @@ impl EventBus {
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError): a file cannot be read.
     pub fn cursors(&self) -> ConsumerResult<Vec<NamedCursor>> {
-        list_cursors(&self.parts)
+        self.parts.check_fork()?;
+        let views: Vec<_> = self.parts.views().collect();
+        list_cursors(&self.parts.readers().cursors, self.log_id(), &views)
     }
 
     /// Runs a task on the thread of a shard, between its turns: where the shard's events are, it reads them without
@@ -436,6 +449,7 @@ impl EventBus {
     fn ending(&self) -> Ending {
         Ending {
             parts: Arc::clone(&self.parts),
+            locals: Arc::clone(&self.locals),
             foundry: Arc::clone(&self.foundry),
             scaling: self.scaling.clone(),
             keeper: self.keeper.clone(),

@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
-use crate::batch::BatchConfig;
-use crate::config::{BackpressureMode, EventBusConfig};
+use crate::config::{BackpressureMode, BatchConfig, EventBusConfig, ScalingPolicy};
 use crate::consumer::{CursorFault, GapReason, SlowReader};
-use crate::lane::DropReason;
-use crate::retention::RetentionPolicy;
-use crate::scaling::ScalingPolicy;
+use crate::note::DropReason;
+use crate::trim::RetentionPolicy;
 use crate::{LogId, kinds};
 
 const CONSUMERS: &str = include_str!("../../docs/CONSUMERS.md");

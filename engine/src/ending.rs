@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::thread;
 
+use crate::blocking::is_shard_thread;
 use crate::foundry::Foundry;
 use crate::parts::BusParts;
+use crate::producer::local::Locals;
 use crate::retention::Keeper;
 use crate::scaling::Scaling;
-use crate::shard::is_shard_thread;
 
 /// All that has threads of a bus.
 #[derive(Debug, Clone)]
 pub(crate) struct Ending {
     pub(crate) parts: Arc<BusParts>,
+    /// Producers that threads have.
+    pub(crate) locals: Arc<Locals>,
     pub(crate) foundry: Arc<Foundry>,
     pub(crate) scaling: Option<Arc<Scaling>>,
     pub(crate) keeper: Option<Arc<Keeper>>,
@@ -40,7 +43,7 @@ impl Ending {
     /// first that panicked.
     pub(crate) fn join(&self) -> Option<String> {
         let panic = self.foundry.join();
-        self.parts.locals().withdraw();
+        self.locals.withdraw();
         panic
     }
 

@@ -6,8 +6,8 @@ use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{DirectoryError, OpenError, Poison, RestoreError};
 use tapeline_storage::read::ReadError;
 
-use crate::consumer::{CursorFault, Damage, FilterError, Gap};
-use crate::scaling::ScalingError;
+use crate::consumer::{CursorFault, FilterError, Gap};
+use crate::damage::Damage;
 
 /// Why an event was not taken. It was lent to the call, so the caller still has it. Where [`IngestionError::is_drop`] holds it
 /// counts as let go; otherwise it may be ingested again.
@@ -131,6 +131,37 @@ pub enum ConfigError {
     /// A value out of range.
     #[error("invalid configuration: {0}")]
     InvalidValue(String),
+}
+
+/// Why the number of shards does not change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScalingError {
+    /// The policy.
+    #[error("invalid scaling policy: {0}")]
+    InvalidPolicy(String),
+    /// The bus has no policy.
+    #[error("the bus has no scaling policy; open it with EventBusConfig::scaling")]
+    Disabled,
+    /// There are as many as there may be.
+    #[error("there are {0} shards already, the policy's max_shards")]
+    AtMaxShards(u16),
+    /// There are as few as there may be.
+    #[error("there are {0} shards only, the policy's min_shards")]
+    AtMinShards(u16),
+    /// The last change is too recent.
+    #[error("the last change of the shards is more recent than the policy's cooldown; try again later")]
+    InCooldown,
+    /// A shard cannot be started. Those there are go on.
+    #[error("a shard cannot be started: {0}")]
+    ShardCreationFailed(String),
+    /// Events cannot be moved while a log takes none.
+    #[error("shard {0} takes no events: its disk is full or its log has failed; mend that first")]
+    ShardBlocked(u16),
+    /// The shards have changed, but the log could not note it: after a restart, sessions that moved may be read out of
+    /// order.
+    #[error("the shards have changed, but the log could not note it: {0}")]
+    NotKept(String),
 }
 
 /// Why the store behind the bus, its own log first of all, cannot serve.

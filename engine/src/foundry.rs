@@ -12,6 +12,7 @@ use crate::budget::MemoryBudget;
 use crate::config::{EventBusConfig, PlacementConfig};
 use crate::error::{AdapterError, AdapterResult};
 use crate::foreign;
+use crate::random::random;
 use crate::seam::{self, Step};
 use crate::shard::{ShardControl, ShardSpec, ShardThread, place, start};
 use crate::timestamp::Clock;
@@ -48,13 +49,6 @@ impl Foundry {
         let log_id = directory.as_ref().map_or_else(|| LogId(random()), |directory| directory.meta().log_id);
         let memory = MemoryBudget::new(config.memory_budget());
         Ok(Self { config, log_id, memory, directory: directory.map(Mutex::new), threads: Mutex::default() })
-    }
-
-    /// One that makes nothing, of a log in memory that has this identity.
-    #[cfg(test)]
-    pub(crate) fn of_log(config: EventBusConfig, log_id: LogId) -> Self {
-        let memory = MemoryBudget::new(config.memory_budget());
-        Self { config, log_id, memory, directory: None, threads: Mutex::default() }
     }
 
     pub(crate) fn config(&self) -> &EventBusConfig {
@@ -252,21 +246,6 @@ fn join(threads: impl IntoIterator<Item = ShardThread>) -> Option<String> {
 fn open_directory(path: &Path, config: &EventBusConfig) -> AdapterResult<LogDirectory> {
     let page_cache = config.log.durability == Durability::PageCache;
     Ok(LogDirectory::open(path, config.num_shards, LogId(random()), Clock::global().now(), page_cache)?)
-}
-
-/// Random bytes of the operating system; without them, of the clock and an address.
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    if getrandom::fill(&mut bytes).is_err() {
-        let mix = xxhash_rust::xxh3::xxh3_128_with_seed(
-            &Clock::global().now().to_le_bytes(),
-            (&raw const bytes).addr() as u64,
-        );
-        for (byte, mixed) in bytes.iter_mut().zip(mix.to_le_bytes()) {
-            *byte = mixed;
-        }
-    }
-    bytes
 }
 
 /// Locks; what is locked is whole after every statement.

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tapeline_storage::read::Visibility;
 
 use crate::error::{AdapterError, AdapterResult};
+use crate::fence;
 use crate::parts::BusParts;
-use crate::shard::{Reach, all_threads_fence};
+use crate::shard::Reach;
 use crate::timestamp::Clock;
 
 /// How far clocks of two threads may differ, in nanoseconds, doubled.
@@ -49,7 +50,7 @@ impl BusParts {
         // What an earlier process wrote is complete.
         let mut horizon =
             Clock::global().now().saturating_sub(CLOCK_SKEW_NS).max(self.timestamp_floor().saturating_add(1));
-        all_threads_fence();
+        fence::all_threads();
         let mut barriers = Vec::new();
         let shards = self.shards();
         for shard in shards.iter() {

@@ -1,15 +1,17 @@
 //! Notes: records that the bus itself writes into a log, for its readers.
 //!
+//! Here as well: why events are let go, and how many were ([`DropReason`], [`Drops`]).
+//!
 //! A note takes a sequence like an event, and its kind is one of those that are reserved. Its payload is JSON, so that
 //! any tool can show it. The one kind there is tells of events that were let go before they reached the log.
 
 use std::io::Write;
+use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 use tapeline_storage::format::{Kind, Record, RecordView, SessionId, archive_into, archived_bytes};
 
 use crate::kinds;
-use crate::lane::DropReason;
 
 /// Largest payload of a note, in bytes.
 const PAYLOAD_MAX: usize = 128;
@@ -21,6 +23,71 @@ pub(crate) const RECORD_MAX: usize = archived_bytes(PAYLOAD_MAX);
 #[inline(always)]
 pub(crate) fn is_reserved(kind: Kind) -> bool {
     kind.0 >= kinds::RESERVED.start
+}
+
+/// Why an event was let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// Its lane was full, and it was the newest.
+    Newest,
+    /// Its lane was full, and it was the oldest.
+    Oldest,
+    /// Its lane was filling up, and others were kept for it.
+    Sampled,
+}
+
+impl std::fmt::Display for DropReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Newest => "drop-newest",
+            Self::Oldest => "drop-oldest",
+            Self::Sampled => "sampled",
+        })
+    }
+}
+
+/// Events that were let go, by reason. Every one is told to readers as a [`Gap`](crate::Gap).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Drops {
+    /// [`DropReason::Newest`].
+    pub newest: u64,
+    /// [`DropReason::Oldest`].
+    pub oldest: u64,
+    /// [`DropReason::Sampled`].
+    pub sampled: u64,
+}
+
+impl Drops {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.newest + self.oldest + self.sampled
+    }
+
+    /// Each reason that has any.
+    pub(crate) fn reasons(self) -> impl Iterator<Item = (DropReason, u64)> {
+        let all =
+            [(DropReason::Newest, self.newest), (DropReason::Oldest, self.oldest), (DropReason::Sampled, self.sampled)];
+        all.into_iter().filter(|(_, events)| *events > 0)
+    }
+
+    /// What was let go since `earlier`.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            newest: self.newest.saturating_sub(earlier.newest),
+            oldest: self.oldest.saturating_sub(earlier.oldest),
+            sampled: self.sampled.saturating_sub(earlier.sampled),
+        }
+    }
+}
+
+impl AddAssign for Drops {
+    fn add_assign(&mut self, other: Self) {
+        self.newest += other.newest;
+        self.oldest += other.oldest;
+        self.sampled += other.sampled;
+    }
 }
 
 /// "In this place so many events of a producer were let go."

@@ -8,13 +8,11 @@ use tapeline_storage::format::{Eras, LogId, Sequence};
 use tapeline_storage::log::LogView;
 
 use crate::budget::MemoryBudget;
-use crate::config::BackpressureMode;
-use crate::consumer::Readers;
-use crate::error::{AdapterError, AdapterResult, ConfigError, IngestionError, IngestionResult};
-use crate::foundry::Foundry;
+use crate::config::{BackpressureMode, EventBusConfig};
+use crate::error::{AdapterError, AdapterResult, IngestionError, IngestionResult};
+use crate::fork;
 use crate::lane::{LaneOptions, Overflow};
-use crate::producer::local::Locals;
-use crate::producer::{ProducerOptions, fork};
+use crate::readers::Readers;
 use crate::route::{Route, RouteInForce};
 use crate::shard::{Reach, ShardControl};
 
@@ -39,24 +37,33 @@ pub(crate) struct BusParts {
     producers: AtomicU64,
     /// Events handed back for want of a lane, in which they would count.
     refused: AtomicU64,
-    locals: Locals,
     is_closed: AtomicBool,
+}
+
+/// A log, as it was when its bus opened it.
+#[derive(Debug, Default)]
+pub(crate) struct OpenedLog {
+    pub(crate) log_id: LogId,
+    /// Shards of earlier configurations.
+    pub(crate) archived: Vec<Arc<LogView>>,
+    pub(crate) eras: Eras,
+    /// Its last time, unless that is ahead of the clock.
+    pub(crate) timestamp_floor: u64,
 }
 
 impl BusParts {
     pub(crate) fn new(
-        foundry: &Foundry,
+        config: &EventBusConfig,
+        memory: Arc<MemoryBudget>,
         shards: Vec<Arc<ShardControl>>,
-        archived: Vec<Arc<LogView>>,
-        eras: Eras,
-        timestamp_floor: u64,
+        log: OpenedLog,
     ) -> Self {
         fork::watch();
-        let config = foundry.config();
+        let OpenedLog { log_id, archived, eras, timestamp_floor } = log;
         let route = Route::first(config.num_shards);
-        shards.iter().for_each(|shard| shard.set_route(route));
+        shards.iter().for_each(|shard| route.enter(shard));
         Self {
-            log_id: foundry.log_id(),
+            log_id,
             shard_count: AtomicUsize::new(shards.len()),
             shards: RwLock::new(shards.into()),
             archived,
@@ -68,13 +75,12 @@ impl BusParts {
                 overflow: Overflow::Refuse,
             },
             backpressure_mode: config.backpressure_mode,
-            memory: Arc::clone(foundry.memory()),
+            memory,
             timestamp_floor,
             fork_generation: fork::generation(),
             readers: Readers::new(config.log.directory.as_deref()),
             producers: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            locals: Locals::default(),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -141,35 +147,14 @@ impl BusParts {
         *self.eras.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(eras);
     }
 
-    /// Size of the lanes of a producer.
-    ///
-    /// # Errors
-    /// A size that is out of range.
-    pub(crate) fn lane_options(
-        &self,
-        options: ProducerOptions,
-        overflow: Overflow,
-    ) -> Result<LaneOptions, ConfigError> {
-        let mut lane = LaneOptions { overflow, ..self.lane_options };
-        if let Some(bytes) = options.lane_bytes {
-            if !(bytes.is_power_of_two() && (64 << 10..=1 << 40).contains(&bytes)) {
-                let broken = format!("lane_bytes of the producer is {bytes}; a power of two from 64 KiB to 1 TiB");
-                return Err(ConfigError::InvalidValue(broken));
-            }
-            let bytes_per_event = lane.capacity_bytes / lane.capacity_events;
-            lane.capacity_bytes = bytes;
-            lane.capacity_events = bytes / bytes_per_event;
-        }
-        Ok(lane)
+    /// The lanes of producers that have no settings of their own.
+    pub(crate) fn lane_options(&self) -> LaneOptions {
+        self.lane_options
     }
 
-    /// What a producer does when a lane is full.
-    ///
-    /// # Errors
-    /// A mode whose setting is out of range.
-    pub(crate) fn backpressure_mode(&self, options: ProducerOptions) -> Result<BackpressureMode, ConfigError> {
-        let mode = options.backpressure_mode.unwrap_or(self.backpressure_mode);
-        mode.validate().map(|()| mode)
+    /// What producers that have no settings of their own do when a lane is full.
+    pub(crate) fn backpressure_mode(&self) -> BackpressureMode {
+        self.backpressure_mode
     }
 
     /// Memory of lanes and blocks.
@@ -205,11 +190,6 @@ impl BusParts {
     #[inline]
     pub(crate) fn fork_generation(&self) -> u32 {
         self.fork_generation
-    }
-
-    /// Producers that threads have.
-    pub(crate) fn locals(&self) -> &Locals {
-        &self.locals
     }
 
     /// Number of the next producer.

@@ -6,7 +6,7 @@ use std::path::Path;
 use tapeline_storage::log::{DirectoryError, LogDirectory, RepairAction, plan_shard_repair, repair_shard};
 
 use crate::error::AdapterResult;
-use crate::foundry::random;
+use crate::random::random;
 
 /// One step of a repair.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
 
 use crate::consumer::Openings;
 use crate::error::{AdapterError, AdapterResult};
-use crate::foundry::random;
-use crate::retention::save_names;
+use crate::random::random;
 use crate::timestamp::Clock;
+use crate::trim::save_names;
 
 /// An event with its place and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

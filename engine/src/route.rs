@@ -1,7 +1,7 @@
-//! Where an event goes: from the name of its session to the session's id, from the id to a shard.
+//! Where an event goes: from the id of its session to a shard.
 //!
-//! Both functions are pure and fixed for ever: the ids of named sessions lie on disk, and one shard holds the whole of
-//! a session only as long as every process sends it there.
+//! The function is pure and fixed for ever: one shard holds the whole of a session only as long as every process sends
+//! it there.
 //!
 //! How many shards take events is the [`Route`]. It changes while producers work: a producer looks at it after it has
 //! noted that it is about to publish, so that whoever changes it knows who may still go by the old one.
@@ -12,7 +12,8 @@ mod tests;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tapeline_storage::format::SessionId;
-use xxhash_rust::xxh3::xxh3_128;
+
+use crate::shard::ShardControl;
 
 /// A number of shards that take events, and how many changes led to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,12 @@ impl Route {
     /// Rises with each change.
     pub(crate) fn number(self) -> u64 {
         self.0 >> 16
+    }
+
+    /// Has a shard that begins go by this route.
+    pub(crate) fn enter(self, shard: &ShardControl) {
+        shard.set_active(shard.id() < self.active());
+        shard.set_route(self.number());
     }
 
     /// The shard of a session; of a producer's events without one.
@@ -68,43 +75,6 @@ impl RouteInForce {
     pub(crate) fn set(&self, route: Route) {
         self.0.store(route.0, Ordering::Release);
     }
-}
-
-/// What can name a session.
-pub trait IntoSession {
-    /// The id.
-    fn into_session(self) -> SessionId;
-}
-
-impl IntoSession for SessionId {
-    fn into_session(self) -> SessionId {
-        self
-    }
-}
-
-impl IntoSession for u128 {
-    fn into_session(self) -> SessionId {
-        SessionId(self)
-    }
-}
-
-impl IntoSession for &str {
-    fn into_session(self) -> SessionId {
-        session_id(self)
-    }
-}
-
-impl IntoSession for &String {
-    fn into_session(self) -> SessionId {
-        session_id(self)
-    }
-}
-
-/// The session of this name: the XXH3-128 of its UTF-8 bytes. Never [`SessionId::NONE`]. About 4 ns for a short name.
-#[inline]
-pub fn session_id(name: &str) -> SessionId {
-    // A name that hashes to 0 shares the id 1: as likely as any other collision of 128 bits.
-    SessionId(xxh3_128(name.as_bytes()).max(1))
 }
 
 /// The shard, below `shards`, that holds the session; 0 when there are no shards. When `shards` grows by one, one

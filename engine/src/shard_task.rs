@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use futures_channel::oneshot;
 use tapeline_storage::format::Kind;
 
+use crate::blocking::check_may_block;
 use crate::config::BackpressureMode;
 use crate::consumer::{EventBatch, SubscribeRequest, Subscription};
 use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionResult};
@@ -15,8 +16,8 @@ use crate::foreign;
 use crate::park;
 use crate::parts::BusParts;
 use crate::producer::{Producer, ProducerOptions, Session, Ticket};
-use crate::route::IntoSession;
-use crate::shard::{ShardControl, TaskSeed, check_may_block};
+use crate::session::IntoSession;
+use crate::shard::{ShardControl, TaskSeed};
 
 /// What a task on a shard has: the events of its shard, and a producer to all.
 ///
@@ -32,7 +33,7 @@ pub struct ShardContext {
 impl ShardContext {
     fn new(parts: Arc<BusParts>, shard: u16) -> IngestionResult<Self> {
         let options = ProducerOptions::new();
-        let options = match parts.backpressure_mode(options)? {
+        let options = match options.mode(parts.backpressure_mode())? {
             // The shard would wait for itself.
             BackpressureMode::Block { .. } => options.backpressure_mode(BackpressureMode::FailProducer),
             _ => options,

@@ -1,6 +1,6 @@
 //! The books of a bus: what became of every event.
 
-use crate::lane::Drops;
+use crate::note::Drops;
 use crate::parts::BusParts;
 
 /// Numbers of a bus since it was opened, at one moment. At every moment, in every mode,

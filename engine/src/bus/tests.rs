@@ -11,8 +11,8 @@ use tapeline_storage::device::fs::lock_exclusive;
 
 use super::*;
 use crate::config::EventBusConfigBuilder;
+use crate::config::ScalingPolicy;
 use crate::consumer::LogFiles;
-use crate::scaling::ScalingPolicy;
 use crate::seam::{Step, plan};
 
 struct Scratch(PathBuf);

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use tapeline_storage::format::{Epoch, LogId, Sequence, crc32c};
 use tapeline_storage::log::{LogView, Place, Run};
 
-use crate::error::ConsumerError;
 use crate::event::StoredEvent;
 
 const VERSION: u8 = 2;
@@ -139,11 +138,6 @@ impl Cursor {
             }
         }
         Ok(cursor)
-    }
-
-    /// The error for a cursor into these shards.
-    pub(super) fn refuse(fault: CursorFault, log: LogId, views: &[Arc<LogView>]) -> ConsumerError {
-        ConsumerError::InvalidCursor { fault, earliest: Self::earliest(views).encode(log) }
     }
 }
 

@@ -6,17 +6,17 @@ use std::sync::{Arc, OnceLock};
 
 use tapeline_storage::format::{Eras, LogId, Sequence, SessionId, SessionNames};
 use tapeline_storage::log::{
-    DamagedPlace, DirectoryError, LogDirectory, LogView, OpenError, Segment, SegmentSurvey, SurveyedFile, Surveyor,
-    survey_shard,
+    DamagedPlace, LogDirectory, LogView, Segment, SegmentSurvey, SurveyedFile, Surveyor, survey_shard,
 };
 use tapeline_storage::read;
 
-use super::contents::Contents;
+use super::contents::{Contents, KindSummary, SessionSummary};
 use super::names::Openings;
-use super::opening::OpeningSearch;
-use super::{KindSummary, Replay, ReplayRequest, SessionOpening, SessionSummary};
+use super::opening::{OpeningSearch, SessionOpening};
+use super::replay::{Replay, ReplayRequest};
+use crate::damage::Damage;
 use crate::error::{AdapterResult, ConsumerError, ConsumerResult};
-use crate::route::IntoSession;
+use crate::session::IntoSession;
 
 /// A log, open for reading, as it was at the time of the call.
 #[derive(Debug)]
@@ -49,20 +49,6 @@ pub struct SegmentSummary {
     pub created: u64,
     /// Its epoch.
     pub epoch: u64,
-}
-
-/// A place that does not check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Damage {
-    /// The shard.
-    pub shard: u16,
-    /// File name of the segment, or the path of what cannot be opened.
-    pub segment: String,
-    /// Offset in the file.
-    pub offset: u64,
-    /// What is wrong.
-    pub reason: String,
 }
 
 /// Outcome of looking at every block.
@@ -274,34 +260,5 @@ impl Verification {
             }
             Err(reason) => self.damage.push(damage(0, reason)),
         }
-    }
-}
-
-impl Damage {
-    pub(super) fn of_open(shard: u16, error: &OpenError) -> Self {
-        match error {
-            OpenError::Corrupt { path, offset, .. } => {
-                Self { shard, segment: path.clone(), offset: *offset, reason: error.to_string() }
-            }
-            OpenError::Header { path, .. }
-            | OpenError::ForeignName { path }
-            | OpenError::ForeignSegment { path, .. }
-            | OpenError::Renamed { path, .. }
-            | OpenError::Missing { path, .. }
-            | OpenError::Overlap { path, .. }
-            | OpenError::Gaps { path, .. }
-            | OpenError::Io { path, .. } => Self { shard, segment: path.clone(), offset: 0, reason: error.to_string() },
-            other => Self { shard, segment: String::new(), offset: 0, reason: other.to_string() },
-        }
-    }
-
-    fn of_directory(shard: u16, error: &DirectoryError) -> Self {
-        Self { shard, segment: format!("shard-{shard:04}"), offset: 0, reason: error.to_string() }
-    }
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.reason)
     }
 }

@@ -5,8 +5,7 @@ use std::fmt;
 use tapeline_storage::format::{RecordError, RecordView, Sequence};
 
 use super::selection::Selection;
-use crate::lane::DropReason;
-use crate::note::DropNote;
+use crate::note::{DropNote, DropReason};
 
 /// Events of one shard that a reader does not get, `from..to`. Reading goes on behind them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,11 +6,6 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::replay::Replay;
-use crate::error::ConsumerResult;
-use crate::event::StoredEvent;
-use crate::shard::check_may_block;
-
 /// How fast events are handed out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Speed {
@@ -142,48 +137,6 @@ impl Pacer {
 fn after(nanoseconds: u64, factor: f64) -> Duration {
     // Beyond what a duration holds (some 10^11 years) nobody waits for the difference.
     Duration::try_from_secs_f64(nanoseconds as f64 / factor / 1e9).unwrap_or(Duration::MAX)
-}
-
-/// A replay that blocks the thread before each event until it is due; on the thread of a shard,
-/// [`AdapterError::OnShard`](crate::AdapterError::OnShard) instead until then.
-#[derive(Debug)]
-pub struct PacedReplay {
-    replay: Replay,
-    pacer: Pacer,
-    /// Was not due where the thread must not sleep.
-    early: Option<StoredEvent>,
-}
-
-impl PacedReplay {
-    pub(super) fn new(replay: Replay, speed: Speed) -> Self {
-        Self { replay, pacer: Pacer::new(speed), early: None }
-    }
-
-    /// How well the pace was kept so far.
-    pub fn pacing_error(&self) -> PacingError {
-        self.pacer.error()
-    }
-}
-
-impl Iterator for PacedReplay {
-    type Item = ConsumerResult<StoredEvent>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let next = self.early.take().map(Ok).or_else(|| self.replay.next());
-        let event = match next? {
-            Ok(event) => event,
-            Err(error) => return Some(Err(error)),
-        };
-        if let Some(wait) = self.pacer.wait(event.insertion_ts) {
-            if let Err(error) = check_may_block("pacing a replay") {
-                self.early = Some(event);
-                return Some(Err(error.into()));
-            }
-            std::thread::sleep(wait);
-        }
-        self.pacer.played(event.insertion_ts);
-        Some(Ok(event))
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,10 @@ use crate::note;
 /// Payloads are aligned as they are in the log.
 const PAYLOAD_ALIGN: usize = 16;
 
+/// Most bytes of records that one page looks at: a filter that matches nothing gives the thread back after some
+/// milliseconds, with a cursor that goes on.
+pub(super) const SCAN_BYTES: usize = 16 << 20;
+
 /// What a look at a block came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Looked {

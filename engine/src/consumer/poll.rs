@@ -2,37 +2,82 @@
 
 use std::sync::Arc;
 
-use tapeline_storage::format::LogId;
-use tapeline_storage::log::{LogView, Poison};
+use tapeline_storage::log::Poison;
 use tapeline_storage::read::Visibility;
 
 use super::cursor::{Cursor, CursorFault};
 use super::order;
-use super::page::{Found, copy_events};
-use super::request::{ConsumeRequest, ConsumeResponse, Ordering, ShardFailure, Start};
+use super::page::{Found, SCAN_BYTES, copy_events};
+use super::request::{ConsumeRequest, ConsumeResponse, Ordering, ShardFailure};
 use super::selection::Selection;
-use super::source::{Next, Source};
-use super::sweep::Sweep;
+use super::source::{Next, Source, Start, cursor_of, refuse_cursor, source};
+use super::sweep::{Parked, Sweep};
 use super::wait::Patience;
 use crate::error::{ConsumerError, ConsumerResult};
 use crate::parts::BusParts;
 
-/// Most bytes of records that one page looks at: a filter that matches nothing gives the thread back after some
-/// milliseconds, with a cursor that goes on.
-pub(super) const SCAN_BYTES: usize = 16 << 20;
+/// The pages of one bus.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    parts: Arc<BusParts>,
+    parked: Parked,
+}
 
-/// Reads a page. Where what is readable does not fill it, waits for what was ingested before the call to be readable, and
-/// where there is nothing at all, as long as the request says.
-pub(crate) async fn poll(parts: &BusParts, request: &ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
-    let ConsumeRequest { shards, sessions, kinds, filter, .. } = request;
-    let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
-    parts.check_fork()?;
-    if request.from_id.is_none() && request.start == Start::Latest {
-        parts.settle().await?;
+impl Pages {
+    pub(crate) fn new(parts: Arc<BusParts>) -> Self {
+        Self { parts, parked: Parked::default() }
     }
-    match request.ordering {
-        Ordering::None => in_shard_order(parts, request, selection).await,
-        Ordering::InsertionTs => in_time_order(parts, request, selection).await,
+
+    /// Reads a page. Where what is readable does not fill it, waits for what was ingested before the call to be readable,
+    /// and where there is nothing at all, as long as the request says.
+    pub(crate) async fn poll(&self, request: &ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
+        let ConsumeRequest { shards, sessions, kinds, filter, .. } = request;
+        let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
+        self.parts.check_fork()?;
+        if request.from_id.is_none() && request.start == Start::Latest {
+            self.parts.settle().await?;
+        }
+        match request.ordering {
+            Ordering::None => in_shard_order(&self.parts, request, selection).await,
+            Ordering::InsertionTs => self.in_time_order(request, selection).await,
+        }
+    }
+
+    async fn in_time_order(&self, request: &ConsumeRequest, selection: Selection) -> ConsumerResult<ConsumeResponse> {
+        let parts = &*self.parts;
+        let views: Vec<_> = parts.views().collect();
+        let mut page = ConsumeResponse::default();
+        let mut sweep = match self.parked.take(request) {
+            Some(sweep) => sweep,
+            None => Sweep::new(parts.log_id(), &views, request, selection, &mut page)?,
+        };
+        let (limit, visibility) = (request.limit, request.visibility);
+        let known = parts.readers().horizon.known(visibility);
+        // Later than the horizon, which is not ahead of a shard that it does not know of.
+        sweep.adopt(parts);
+        sweep.read(known, limit, &mut page);
+        if !(sweep.is_full(&page, limit) && sweep.has_more()) {
+            let horizon = parts.look_at_horizon(visibility).await?;
+            sweep.adopt(parts);
+            sweep.read(horizon, limit, &mut page);
+        }
+        if is_empty(&page) && limit > 0 && !request.wait.is_zero() {
+            let mut patience = Patience::new(parts, visibility, request.wait);
+            loop {
+                patience.look(sweep.selection());
+                let horizon = parts.look_at_horizon(visibility).await?;
+                sweep.adopt(parts);
+                sweep.read(horizon, limit, &mut page);
+                if !is_empty(&page) || sweep.is_full(&page, limit) || !patience.wait().await {
+                    break;
+                }
+            }
+        }
+        sweep.report_poison(&mut page);
+        let cursor = sweep.cursor();
+        (page.has_more, page.next_id) = (sweep.has_more(), Some(cursor.clone()));
+        self.parked.put(request, cursor, sweep);
+        Ok(page)
     }
 }
 
@@ -63,46 +108,6 @@ async fn in_shard_order(
     Ok(pager.finish())
 }
 
-async fn in_time_order(
-    parts: &BusParts,
-    request: &ConsumeRequest,
-    selection: Selection,
-) -> ConsumerResult<ConsumeResponse> {
-    let views: Vec<_> = parts.views().collect();
-    let mut page = ConsumeResponse::default();
-    let mut sweep = match parts.readers().parked.take(request) {
-        Some(sweep) => sweep,
-        None => Sweep::new(parts.log_id(), &views, request, selection, &mut page)?,
-    };
-    let (limit, visibility) = (request.limit, request.visibility);
-    let known = parts.readers().horizon.known(visibility);
-    // Later than the horizon, which is not ahead of a shard that it does not know of.
-    sweep.adopt(parts);
-    sweep.read(known, limit, &mut page);
-    if !(sweep.is_full(&page, limit) && sweep.has_more()) {
-        let horizon = parts.look_at_horizon(visibility).await?;
-        sweep.adopt(parts);
-        sweep.read(horizon, limit, &mut page);
-    }
-    if is_empty(&page) && limit > 0 && !request.wait.is_zero() {
-        let mut patience = Patience::new(parts, visibility, request.wait);
-        loop {
-            patience.look(sweep.selection());
-            let horizon = parts.look_at_horizon(visibility).await?;
-            sweep.adopt(parts);
-            sweep.read(horizon, limit, &mut page);
-            if !is_empty(&page) || sweep.is_full(&page, limit) || !patience.wait().await {
-                break;
-            }
-        }
-    }
-    sweep.report_poison(&mut page);
-    let cursor = sweep.cursor();
-    (page.has_more, page.next_id) = (sweep.has_more(), Some(cursor.clone()));
-    parts.readers().parked.put(request, cursor, sweep);
-    Ok(page)
-}
-
 /// Whether there is nothing to tell.
 fn is_empty(page: &ConsumeResponse) -> bool {
     page.events.is_empty() && page.gaps.is_empty() && page.failed_shards.is_empty()
@@ -126,9 +131,9 @@ impl<'p> Pager<'p> {
     pub(super) fn new(parts: &'p BusParts, request: &ConsumeRequest, selection: Selection) -> ConsumerResult<Self> {
         let (log, views): (_, Vec<_>) = (parts.log_id(), parts.views().collect());
         let views = &views[..];
-        let cursor = place(log, views, request.from_id.as_deref())?;
+        let cursor = cursor_of(log, views, request.from_id.as_deref())?;
         if cursor.as_ref().is_some_and(|cursor| cursor.sweep.is_some()) {
-            return Err(Cursor::refuse(CursorFault::OtherOrdering, log, views));
+            return Err(refuse_cursor(CursorFault::OtherOrdering, log, views));
         }
         let mut page = ConsumeResponse::default();
         let mut sources = Vec::new();
@@ -267,25 +272,4 @@ impl<'p> Pager<'p> {
         self.page.next_id = Some(self.cursor.encode(self.parts.log_id()));
         self.page
     }
-}
-
-/// The cursor that a reader goes on with, if it has one.
-pub(super) fn place(log: LogId, views: &[Arc<LogView>], text: Option<&str>) -> ConsumerResult<Option<Cursor>> {
-    let cursor = text.map(|text| Cursor::decode(text, log)).transpose();
-    cursor.map_err(|fault| Cursor::refuse(fault, log, views))
-}
-
-/// A reader of `view`: where the cursor says, or else the start.
-pub(super) fn source(
-    log: LogId,
-    views: &[Arc<LogView>],
-    view: &Arc<LogView>,
-    cursor: Option<&Cursor>,
-    start: &Start,
-    visibility: Visibility,
-) -> ConsumerResult<Source> {
-    let Some(cursor) = cursor else { return Ok(Source::start(view, start, visibility)?) };
-    // A shard that the cursor does not know is younger than it: nothing of it has been read.
-    let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
-    Source::resume(view, place, visibility).map_err(|_| Cursor::refuse(CursorFault::Expired(view.shard()), log, views))
 }

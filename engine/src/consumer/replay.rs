@@ -13,14 +13,14 @@ use tapeline_storage::read::Visibility;
 
 use super::filter::Filter;
 use super::order;
-use super::pacing::{PacedReplay, Speed};
+use super::pacing::{Pacer, PacingError, Speed};
 use super::page::{Found, copy_events};
-use super::request::Start;
 use super::selection::Selection;
-use super::source::{Next, Source};
+use super::source::{Next, Source, Start};
+use crate::blocking::check_may_block;
 use crate::error::{ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
-use crate::route::IntoSession;
+use crate::session::IntoSession;
 
 /// What to replay. The default is everything.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -147,7 +147,7 @@ impl Replay {
 
     /// The same at a pace: blocks the thread before each event until it is due.
     pub fn paced(self, speed: Speed) -> PacedReplay {
-        PacedReplay::new(self, speed)
+        PacedReplay { replay: self, pacer: Pacer::new(speed), early: None }
     }
 }
 
@@ -218,5 +218,43 @@ impl Replayed {
             self.source.return_to(span.end);
         }
         later.is_some()
+    }
+}
+
+/// A replay that blocks the thread before each event until it is due; on the thread of a shard,
+/// [`AdapterError::OnShard`](crate::AdapterError::OnShard) instead until then.
+#[derive(Debug)]
+pub struct PacedReplay {
+    replay: Replay,
+    pacer: Pacer,
+    /// Was not due where the thread must not sleep.
+    early: Option<StoredEvent>,
+}
+
+impl PacedReplay {
+    /// How well the pace was kept so far.
+    pub fn pacing_error(&self) -> PacingError {
+        self.pacer.error()
+    }
+}
+
+impl Iterator for PacedReplay {
+    type Item = ConsumerResult<StoredEvent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.early.take().map(Ok).or_else(|| self.replay.next());
+        let event = match next? {
+            Ok(event) => event,
+            Err(error) => return Some(Err(error)),
+        };
+        if let Some(wait) = self.pacer.wait(event.insertion_ts) {
+            if let Err(error) = check_may_block("pacing a replay") {
+                self.early = Some(event);
+                return Some(Err(error.into()));
+            }
+            std::thread::sleep(wait);
+        }
+        self.pacer.played(event.insertion_ts);
+        Some(Ok(event))
     }
 }

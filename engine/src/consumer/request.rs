@@ -2,28 +2,14 @@
 
 use std::time::Duration;
 
-use tapeline_storage::format::{Kind, Sequence, SessionId};
+use tapeline_storage::format::{Kind, SessionId};
 use tapeline_storage::read::Visibility;
 
 use super::filter::Filter;
 use super::gap::Gap;
+use super::source::Start;
 use crate::event::StoredEvent;
-use crate::route::IntoSession;
-
-/// Where reading starts that no cursor places.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Start {
-    /// At the earliest event there is.
-    #[default]
-    Earliest,
-    /// Behind the last event that was ingested in this process before the call.
-    Latest,
-    /// In each shard at the first event that was ingested at this time or later: nanoseconds since the Unix epoch.
-    Time(u64),
-    /// In each of these shards at this sequence; in the others at the earliest event.
-    Sequences(Vec<(u16, Sequence)>),
-}
+use crate::session::IntoSession;
 
 /// In which order the events of a page come. The events of a session from one producer are in order in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,15 +1,38 @@
 //! One shard, as a consumer reads it: blocks and gaps in order.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
-use tapeline_storage::format::{Eras, Sequence};
+use tapeline_storage::device::BlockMemory;
+use tapeline_storage::format::{Eras, LogId, Sequence};
 use tapeline_storage::log::{Expired, Grain, LogView, Place, Poison, SessionSeek};
 use tapeline_storage::read::{Block, GapCause, LogReader, ReadError, Step, Visibility};
 
+use super::cursor::{Cursor, CursorFault};
 use super::gap::{Gap, GapReason};
-use super::request::Start;
 use super::selection::Selection;
-use crate::feed::Feed;
+use crate::error::{ConsumerError, ConsumerResult};
+
+/// Where reading starts that no cursor places.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Start {
+    /// At the earliest event there is.
+    #[default]
+    Earliest,
+    /// Behind the last event that was ingested in this process before the call.
+    Latest,
+    /// In each shard at the first event that was ingested at this time or later: nanoseconds since the Unix epoch.
+    Time(u64),
+    /// In each of these shards at this sequence; in the others at the earliest event.
+    Sequences(Vec<(u16, Sequence)>),
+}
+
+/// New blocks of a shard, handed to a reader that then does not look for them in the log.
+pub(crate) trait NewBlocks: Debug + Send {
+    /// The block that starts at `next`, if it has been handed over. Drops those before it.
+    fn take(&mut self, next: Sequence) -> Option<Arc<BlockMemory>>;
+}
 
 /// What comes next of a shard.
 #[derive(Debug)]
@@ -25,7 +48,7 @@ pub(super) enum Next {
 pub(super) struct Source {
     reader: LogReader,
     /// Where a live reader gets new blocks from, without looking for them.
-    feed: Option<Feed>,
+    feed: Option<Box<dyn NewBlocks>>,
     /// To be told before anything else, and the place where it was found.
     lost: Option<(Gap, Place)>,
     /// Passes over what holds none of the sessions that its reader asks for.
@@ -76,7 +99,7 @@ impl Source {
     }
 
     /// The same, fed with new blocks.
-    pub(super) fn fed(mut self, feed: Feed) -> Self {
+    pub(super) fn fed(mut self, feed: Box<dyn NewBlocks>) -> Self {
         self.feed = Some(feed);
         self
     }
@@ -183,6 +206,38 @@ impl Source {
     fn gap_of(&self, from: Sequence, to: Sequence, reason: GapReason) -> Gap {
         Gap { shard_id: self.shard_id(), from, to, reason }
     }
+}
+
+/// The cursor that a reader goes on with, if it has one.
+///
+/// # Errors
+/// [`ConsumerError::InvalidCursor`].
+pub(super) fn cursor_of(log: LogId, views: &[Arc<LogView>], text: Option<&str>) -> ConsumerResult<Option<Cursor>> {
+    let cursor = text.map(|text| Cursor::decode(text, log)).transpose();
+    cursor.map_err(|fault| refuse_cursor(fault, log, views))
+}
+
+/// A reader of `view`: where the cursor says, or else the start.
+///
+/// # Errors
+/// [`ConsumerError::InvalidCursor`], or the kernel's, where files cannot be read.
+pub(super) fn source(
+    log: LogId,
+    views: &[Arc<LogView>],
+    view: &Arc<LogView>,
+    cursor: Option<&Cursor>,
+    start: &Start,
+    visibility: Visibility,
+) -> ConsumerResult<Source> {
+    let Some(cursor) = cursor else { return Ok(Source::start(view, start, visibility)?) };
+    // A shard that the cursor does not know is younger than it: nothing of it has been read.
+    let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
+    Source::resume(view, place, visibility).map_err(|_| refuse_cursor(CursorFault::Expired(view.shard()), log, views))
+}
+
+/// The error that says what is wrong with a cursor, and which one can be used.
+pub(super) fn refuse_cursor(fault: CursorFault, log: LogId, views: &[Arc<LogView>]) -> ConsumerError {
+    ConsumerError::InvalidCursor { fault, earliest: Cursor::earliest(views).encode(log) }
 }
 
 /// The first event of a shard, in its order, that is not earlier than `time`.

@@ -19,7 +19,7 @@ pub use typed::{PayloadSerializer, PayloadValidator, PayloadWriter, TypeError, T
 pub(crate) use typed::{payload_bytes, write_payload};
 pub use view::EventView;
 
-use crate::route::IntoSession;
+use crate::session::IntoSession;
 
 /// An event whose payload is JSON. The bytes stay as they came: order of keys and form of numbers are kept.
 ///

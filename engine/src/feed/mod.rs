@@ -23,6 +23,8 @@ use tapeline_storage::read::Visibility;
 
 pub(crate) use bell::Bell;
 
+use crate::consumer::NewBlocks;
+
 /// Blocks that a feed holds: memory that a follower who sleeps for good keeps from being used again.
 const FEED_BLOCKS: usize = 8;
 
@@ -49,9 +51,8 @@ pub(crate) fn feed(bell: &Arc<Bell>, visibility: Visibility) -> (Follower, Feed)
     (follower, Feed(feed))
 }
 
-impl Feed {
-    /// The block that starts at `next`, if the feed has it. Drops those before it.
-    pub(crate) fn take(&mut self, next: Sequence) -> Option<Arc<BlockMemory>> {
+impl NewBlocks for Feed {
+    fn take(&mut self, next: Sequence) -> Option<Arc<BlockMemory>> {
         while let Ok(first) = self.0.peek().map(|block| block.first_sequence()) {
             if first > next {
                 return None;

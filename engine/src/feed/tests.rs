@@ -6,7 +6,7 @@ use tapeline_storage::device::BlockWriter;
 use tapeline_storage::format::Sequence;
 use tapeline_storage::read::Visibility;
 
-use super::{Bell, FEED_BLOCKS, feed};
+use super::{Bell, FEED_BLOCKS, NewBlocks, feed};
 
 fn block(first: u64) -> Arc<tapeline_storage::device::BlockMemory> {
     let mut writer = BlockWriter::new();

@@ -46,7 +46,6 @@
 //!
 //! Not here: waiting, doorbells, what a full lane means for an event, what a record is.
 
-mod drops;
 mod evict;
 #[cfg(test)]
 #[cfg(not(tapeline_loom))]
@@ -72,7 +71,6 @@ mod writer;
 use std::io;
 use std::sync::Arc as StdArc;
 
-pub use drops::{DropReason, Drops};
 pub(crate) use growth::RingNeeded;
 pub(crate) use handle::LaneHandle;
 pub(crate) use options::{LaneOptions, Overflow};
@@ -80,6 +78,7 @@ pub(crate) use reader::LaneReader;
 pub(crate) use writer::{Claim, LaneFull, LaneWriter};
 
 use crate::budget::{MemoryBudget, MemoryShare};
+use crate::note::{DropReason, Drops};
 use growth::Growth;
 use handle::Numbers;
 use ring::Ring;

@@ -6,8 +6,8 @@ use tapeline_storage::format::SessionId;
 
 use super::refusal;
 use crate::error::IngestionError;
-use crate::lane::{DropReason, LaneWriter, Overflow, RingNeeded};
-use crate::note::DropNote;
+use crate::lane::{LaneWriter, Overflow, RingNeeded};
+use crate::note::{DropNote, DropReason};
 use crate::shard::ShardControl;
 use crate::timestamp::TimestampGenerator;
 

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{Producer, ProducerOptions};
 use crate::error::{IngestionError, IngestionResult};
+use crate::fence;
 use crate::parts::BusParts;
-use crate::shard::all_threads_fence;
 
 thread_local! {
     /// One producer for each open bus that the thread has ingested into: rarely more than one.
@@ -24,6 +24,7 @@ thread_local! {
 
 /// Runs `ingest` with this thread's producer for the bus.
 pub(crate) fn with<T>(
+    locals: &Locals,
     parts: &Arc<BusParts>,
     ingest: impl FnOnce(&mut Producer) -> IngestionResult<T>,
 ) -> IngestionResult<T> {
@@ -32,7 +33,7 @@ pub(crate) fn with<T>(
         // A signal handler or a destructor that ingests while this thread ingests gets a producer of its own.
         let mut slots = slots.try_borrow_mut().ok()?;
         let ingest = ingest.take()?;
-        Some(find(&mut slots, parts).and_then(|slot| slot.with(ingest)))
+        Some(find(&mut slots, locals, parts).and_then(|slot| slot.with(ingest)))
     });
     match (local.ok().flatten(), ingest) {
         (Some(outcome), _) => outcome,
@@ -41,14 +42,14 @@ pub(crate) fn with<T>(
     }
 }
 
-fn find<'s>(slots: &'s mut Vec<Arc<Slot>>, parts: &Arc<BusParts>) -> IngestionResult<&'s Slot> {
+fn find<'s>(slots: &'s mut Vec<Arc<Slot>>, locals: &Locals, parts: &Arc<BusParts>) -> IngestionResult<&'s Slot> {
     let known = slots.iter().position(|slot| slot.bus == Arc::as_ptr(parts) && !slot.is_withdrawn());
     let at = match known {
         Some(at) => at,
         None => {
             slots.retain(|slot| !slot.is_withdrawn());
             let producer = Producer::new(Arc::clone(parts), ProducerOptions::default())?;
-            slots.push(parts.locals().add(Slot::new(producer))?);
+            slots.push(locals.add(Slot::new(producer))?);
             slots.len() - 1
         }
     };
@@ -171,7 +172,7 @@ impl Locals {
             return;
         }
         slots.iter().for_each(|slot| slot.is_withdrawn.store(true, Ordering::Relaxed));
-        all_threads_fence();
+        fence::all_threads();
         slots.iter().for_each(|slot| drop(slot.withdraw()));
     }
 }

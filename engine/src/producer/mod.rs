@@ -8,7 +8,6 @@
 
 mod batch;
 mod fill;
-pub(crate) mod fork;
 mod link;
 pub(crate) mod local;
 mod options;
@@ -30,10 +29,12 @@ pub use session::{Session, Ticket};
 
 use crate::error::{AdapterError, AdapterResult, IngestionError, IngestionResult};
 use crate::event::{PayloadSerializer, TypedPayload, payload_bytes};
+use crate::fork;
 use crate::lane::{LaneFull, LaneMemory, LaneOptions, LaneWriter, lane};
 use crate::note;
 use crate::parts::BusParts;
-use crate::route::{IntoSession, Route};
+use crate::route::Route;
+use crate::session::IntoSession;
 use crate::shard::{Barrier, Reach, ShardControl};
 use crate::timestamp::TimestampGenerator;
 use fill::Fill;
@@ -72,8 +73,8 @@ impl Producer {
     pub(crate) fn new(parts: Arc<BusParts>, options: ProducerOptions) -> IngestionResult<Self> {
         parts.check_open()?;
         let id = parts.next_producer();
-        let backpressure = Backpressure::new(parts.backpressure_mode(options)?, id);
-        let lane_options = parts.lane_options(options, backpressure.overflow())?;
+        let backpressure = Backpressure::new(options.mode(parts.backpressure_mode())?, id);
+        let lane_options = options.lanes(parts.lane_options(), backpressure.overflow())?;
         let mut clock = TimestampGenerator::new();
         clock.at_least(parts.timestamp_floor());
         let half_lane = lane_options.capacity_bytes / 2;

@@ -1,6 +1,8 @@
 //! What one producer has otherwise than its bus.
 
 use crate::config::BackpressureMode;
+use crate::error::ConfigError;
+use crate::lane::{LaneOptions, Overflow};
 
 /// Settings of one producer. Those that are `None` are the bus's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,5 +32,32 @@ impl ProducerOptions {
     pub fn lane_bytes(mut self, bytes: usize) -> Self {
         self.lane_bytes = Some(bytes);
         self
+    }
+
+    /// What the producer does when a lane is full, where producers without a mode of their own do as `default` says.
+    ///
+    /// # Errors
+    /// A mode whose setting is out of range.
+    pub(crate) fn mode(self, default: BackpressureMode) -> Result<BackpressureMode, ConfigError> {
+        let mode = self.backpressure_mode.unwrap_or(default);
+        mode.validate().map(|()| mode)
+    }
+
+    /// The producer's lanes, where those of producers without a size of their own are as `default` says.
+    ///
+    /// # Errors
+    /// A size that is out of range.
+    pub(super) fn lanes(self, default: LaneOptions, overflow: Overflow) -> Result<LaneOptions, ConfigError> {
+        let mut lane = LaneOptions { overflow, ..default };
+        if let Some(bytes) = self.lane_bytes {
+            if !(bytes.is_power_of_two() && (64 << 10..=1 << 40).contains(&bytes)) {
+                let broken = format!("lane_bytes of the producer is {bytes}; a power of two from 64 KiB to 1 TiB");
+                return Err(ConfigError::InvalidValue(broken));
+            }
+            let bytes_per_event = lane.capacity_bytes / lane.capacity_events;
+            lane.capacity_bytes = bytes;
+            lane.capacity_events = bytes / bytes_per_event;
+        }
+        Ok(lane)
     }
 }

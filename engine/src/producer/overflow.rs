@@ -6,10 +6,12 @@ use tapeline_storage::format::SessionId;
 
 use super::link::Link;
 use super::sampler::Sampler;
+use crate::blocking::is_shard_thread;
 use crate::config::BackpressureMode;
 use crate::error::{IngestionError, IngestionResult};
-use crate::lane::{Claim, DropReason, LaneWriter, Overflow};
-use crate::shard::{ShardControl, is_shard_thread};
+use crate::lane::{Claim, LaneWriter, Overflow};
+use crate::note::DropReason;
+use crate::shard::ShardControl;
 use crate::timestamp::TimestampGenerator;
 
 /// How often a producer looks again whether its shard has copied what it has begun to copy: some tens of microseconds.

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{RetentionPolicy, carry_out, plan_for_bus};
+use super::{carry_out, plan_for_bus};
 use crate::foreign;
 use crate::foundry::Foundry;
 use crate::parts::BusParts;
 use crate::seam::{self, Step};
+use crate::trim::RetentionPolicy;
 
 /// How often the log is looked at.
 const PERIOD: Duration = Duration::from_secs(1);

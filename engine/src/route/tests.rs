@@ -1,6 +1,7 @@
 //! Routing spreads evenly, moves little, and never changes.
 
 use super::*;
+use crate::session::session_id;
 
 const SESSIONS: usize = 40_000;
 
@@ -68,9 +69,7 @@ fn the_jump_is_the_published_one() {
 }
 
 #[test]
-fn names_and_routes_never_change() {
-    // XXH3-128 of the empty input, seed 0, as the reference implementation prints it.
-    assert_eq!(session_id(""), SessionId(0x99aa_06d3_0147_98d8_6001_c324_468d_497f));
+fn routes_never_change() {
     let routes = ["", "a", "agent-7", "会話"].map(|name| [2, 5, 64, u16::MAX].map(|n| shard_of(session_id(name), n)));
     assert_eq!(routes, [[0, 0, 36, 52665], [1, 2, 31, 9324], [0, 4, 25, 62408], [1, 4, 25, 44125]]);
 }
@@ -84,13 +83,4 @@ fn ends_of_the_range() {
         assert!(shard_of(session, u16::MAX) < u16::MAX);
         assert_ne!(session, SessionId::NONE);
     }
-}
-
-#[test]
-fn a_session_is_named_in_any_of_its_forms() {
-    let (name, id) = ("agent-7", session_id("agent-7"));
-    assert_eq!(name.into_session(), id);
-    assert_eq!((&name.to_owned()).into_session(), id);
-    assert_eq!(id.0.into_session(), id);
-    assert_eq!(id.into_session(), id);
 }

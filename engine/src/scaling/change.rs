@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use tapeline_storage::format::{Era, Sequence};
 
-use crate::parts::BusParts;
-use crate::route::Route;
-use crate::shard::{ShardControl, all_threads_fence};
+use crate::fence;
+use crate::route::{Route, RouteInForce};
+use crate::shard::ShardControl;
 
 /// How often a change looks whether it is to be given up.
 const LOOK: Duration = Duration::from_millis(100);
@@ -35,13 +35,12 @@ pub(crate) struct Change {
 impl Change {
     /// Changes the route so that shards 0 to `active - 1`, which have been started, take events. The one before has
     /// ended.
-    pub(crate) fn begin(parts: &BusParts, active: u16) -> Self {
-        let route = parts.route().get().next(active);
-        parts.route().set(route);
-        all_threads_fence();
-        let shards = parts.shards();
+    pub(crate) fn begin(in_force: &RouteInForce, shards: Arc<[Arc<ShardControl>]>, active: u16) -> Self {
+        let route = in_force.get().next(active);
+        in_force.set(route);
+        fence::all_threads();
         for shard in shards.iter() {
-            shard.turnover().begin(route);
+            shard.turnover().begin(route.number());
             shard.wake();
         }
         Self { route, shards }
@@ -58,7 +57,8 @@ impl Change {
         // Asked first: what a shard appended before it ended is seen by the look after this.
         let has_ended = shard.is_stopped();
         let view = shard.view();
-        let settled = shard.turnover().settled_at(self.route).or_else(|| has_ended.then(|| view.appended()))?;
+        let settled =
+            shard.turnover().settled_at(self.route.number()).or_else(|| has_ended.then(|| view.appended()))?;
         let is_kept = view.durable() >= settled || has_ended || view.poison().is_some();
         is_kept.then_some(settled)
     }
@@ -66,9 +66,9 @@ impl Change {
     /// Waits, blocking the thread, for the era that begins, once every shard has said where, and has
     /// acknowledged what is before. Where a disk is full that takes until there is space; unless the
     /// bus ends, which leaves the shards where they are.
-    pub(crate) fn wait(&self, parts: &BusParts) -> Era {
+    pub(crate) fn wait(&self, is_ending: impl Fn() -> bool) -> Era {
         use event_listener::Listener;
-        let gives_up = |shard: &ShardControl| parts.is_closed() && shard.view().is_full();
+        let gives_up = |shard: &ShardControl| is_ending() && shard.view().is_full();
         let mut starts = Vec::with_capacity(self.shards.len());
         for shard in self.shards.iter() {
             starts.push(loop {
@@ -89,7 +89,7 @@ impl Change {
     pub(crate) fn end(self) {
         for shard in self.shards.iter() {
             shard.set_active(shard.id() < self.route.active());
-            shard.turnover().pass(self.route);
+            shard.turnover().pass(self.route.number());
             shard.wake();
         }
     }

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::ScalingPolicy;
+use crate::config::ScalingPolicy;
+use crate::shard::Reading;
 
 /// Samples in a window.
 pub(super) const SAMPLES: u32 = 4;
@@ -56,23 +57,6 @@ impl ShardMetrics {
         let committing = self.avg_flush_latency_us as f64 / policy.flush_latency_threshold_us as f64;
         work.max(waiting).max(committing)
     }
-}
-
-/// Numbers of one shard at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Reading {
-    /// Nanoseconds.
-    pub(crate) at: u64,
-    /// Events taken so far.
-    pub(crate) events: u64,
-    /// Events in lanes.
-    pub(crate) pending: u64,
-    /// How full the fullest lane is.
-    pub(crate) fill_ratio: f64,
-    /// Blocks acknowledged so far.
-    pub(crate) commits: u64,
-    /// Nanoseconds that they took, all together.
-    pub(crate) commit_ns: u64,
 }
 
 /// The readings of one shard over a window.

@@ -5,7 +5,20 @@
 
 use std::time::Duration;
 
-use super::{ScalingDecision, ScalingError, ScalingPolicy, ShardMetrics};
+use super::ShardMetrics;
+use crate::config::ScalingPolicy;
+use crate::error::ScalingError;
+
+/// What is to be done about the number of shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScalingDecision {
+    /// Nothing.
+    None,
+    /// So many more.
+    ScaleUp(u16),
+    /// So many fewer.
+    ScaleDown(u16),
+}
 
 /// Decides by a policy. Times are nanoseconds of any one clock.
 #[derive(Debug)]

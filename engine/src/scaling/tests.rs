@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use super::metrics::{Meter, Reading, SAMPLES};
+use super::metrics::{Meter, SAMPLES};
 use super::scaler::Scaler;
 use super::*;
+use crate::config::ScalingPolicy;
+use crate::error::ScalingError;
+use crate::shard::Reading;
 
 const MS: u64 = 1_000_000;
 

@@ -9,7 +9,9 @@ use futures_channel::oneshot;
 
 use super::metrics::{Meter, SAMPLES};
 use super::scaler::Scaler;
-use super::{Change, ScalingDecision, ScalingError, ScalingPolicy, ShardMetrics};
+use super::{Change, ScalingDecision, ShardMetrics};
+use crate::config::ScalingPolicy;
+use crate::error::ScalingError;
 use crate::foreign;
 use crate::foundry::Foundry;
 use crate::park::block_on;
@@ -181,7 +183,7 @@ impl Worker {
             let made = block_on(self.foundry.make(started..wanted));
             let made = made.map_err(|error| ScalingError::ShardCreationFailed(error.to_string()))?;
             for shard in made.shards {
-                shard.set_route(self.parts.route().get());
+                self.parts.route().get().enter(&shard);
                 self.parts.add_shard(Arc::clone(&shard));
                 // The bus is ending, and may not have seen it.
                 if self.parts.is_closed() {
@@ -189,9 +191,9 @@ impl Worker {
                 }
             }
         }
-        let change = Change::begin(&self.parts, wanted);
+        let change = Change::begin(self.parts.route(), self.parts.shards(), wanted);
         let mut eras = (*self.parts.eras()).clone();
-        eras.begin(change.wait(&self.parts));
+        eras.begin(change.wait(|| self.parts.is_closed()));
         let kept = self.foundry.save_eras(&eras);
         self.parts.set_eras(eras);
         change.end();

@@ -14,13 +14,12 @@ use tapeline_storage::log::{Cut, LogView, Poison, Trouble, Watermarks};
 use super::TaskSeed;
 use super::lanes::{LaneStats, LaneTotals, Lanes};
 use super::turnover::Turnover;
+use crate::blocking::check_may_block;
 use crate::budget::MemoryShare;
 use crate::error::{AdapterError, AdapterResult};
 use crate::feed::Follower;
 use crate::foreign;
 use crate::lane::{LaneHandle, LaneReader};
-use crate::route::Route;
-use crate::scaling::Reading;
 
 /// How a shard runs, and what it found when it started.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +59,23 @@ pub struct ShardStats {
     pub notes: Vec<String>,
     /// Torn tails that were cut off when the log was opened: bytes that were never acknowledged.
     pub cuts: Vec<Cut>,
+}
+
+/// How busy one shard is, at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Reading {
+    /// Nanoseconds.
+    pub(crate) at: u64,
+    /// Events taken so far.
+    pub(crate) events: u64,
+    /// Events in lanes.
+    pub(crate) pending: u64,
+    /// How full the fullest lane is.
+    pub(crate) fill_ratio: f64,
+    /// Blocks acknowledged so far.
+    pub(crate) commits: u64,
+    /// Nanoseconds that they took, all together.
+    pub(crate) commit_ns: u64,
 }
 
 /// What a shard and all others share.
@@ -335,7 +351,7 @@ impl ShardControl {
     /// A thread that steps a shard would wait for itself: there it is an error.
     pub(crate) fn wait_reached(&self, barrier: &Barrier, reach: Reach) -> AdapterResult<()> {
         use event_listener::Listener;
-        super::check_may_block("waiting for durability")?;
+        check_may_block("waiting for durability")?;
         let _awaiting = Awaiting::new(self, reach);
         while let Some(listener) = self.look(barrier, reach)? {
             listener.wait();
@@ -419,9 +435,8 @@ impl ShardControl {
         &self.turnover
     }
 
-    /// The route that the shard goes by, before it runs.
-    pub(crate) fn set_route(&self, route: Route) {
-        self.set_active(self.id < route.active());
+    /// The number of the route that the shard goes by, before it runs.
+    pub(crate) fn set_route(&self, route: u64) {
         self.turnover.begin(route);
         self.turnover.pass(route);
     }

@@ -1,6 +1,7 @@
 //! The lanes to one shard, as everybody sees them: numbers.
 
-use crate::lane::{Drops, LaneHandle};
+use crate::lane::LaneHandle;
+use crate::note::Drops;
 
 /// Numbers of one lane, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,6 @@
 //! nothing; waiters and bookkeeping cost per turn or per block.
 
 mod control;
-mod fence;
 mod followers;
 mod host;
 mod lanes;
@@ -22,7 +21,6 @@ mod tasks;
 mod tests;
 mod turnover;
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,14 +29,13 @@ use tapeline_storage::log::{Chore, ChoreDone, Log, LogOptions};
 
 use control::Arrivals;
 pub use control::ShardStats;
-pub(crate) use control::{Barrier, Reach, ShardControl};
-pub(crate) use fence::all_threads as all_threads_fence;
+pub(crate) use control::{Barrier, Reach, Reading, ShardControl};
 use followers::{Followers, Watermarks};
 pub use lanes::LaneStats;
 pub(crate) use placement::place;
 use slot::LaneSlot;
 
-use crate::error::{AdapterError, AdapterResult};
+use crate::fence;
 use crate::lane::LaneReader;
 pub(crate) use start::{ShardSpec, ShardThread, start};
 pub(crate) use tasks::TaskSeed;
@@ -49,23 +46,6 @@ const LANE_TURN_BYTES: usize = BLOCK_BYTES_MAX;
 
 /// How long a shard that ends waits for space on its disk, while it holds events: two attempts.
 const FULL_PATIENCE_NS: u64 = 2 * LogOptions::FULL_RETRY_NS;
-
-thread_local! {
-    static IS_SHARD_THREAD: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether the calling thread steps a shard.
-pub(crate) fn is_shard_thread() -> bool {
-    IS_SHARD_THREAD.with(Cell::get)
-}
-
-/// Refuses a call that would block the thread of a shard.
-///
-/// # Errors
-/// [`AdapterError::OnShard`].
-pub(crate) fn check_may_block(call: &'static str) -> AdapterResult<()> {
-    if is_shard_thread() { Err(AdapterError::OnShard { call }) } else { Ok(()) }
-}
 
 /// Runs the chores of a log somewhere else.
 pub(crate) trait Background {

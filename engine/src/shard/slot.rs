@@ -6,8 +6,8 @@ use tapeline_storage::format::{RECORD_ALIGN, Sequence, SessionId};
 use tapeline_storage::log::Log;
 
 use super::ShardControl;
-use crate::lane::{DropReason, Drops, LaneHandle, LaneReader};
-use crate::note::DropNote;
+use crate::lane::{LaneHandle, LaneReader};
+use crate::note::{DropNote, DropReason, Drops};
 
 /// "When the log is durable up to `end`, the lane is acknowledged up to `entry`."
 #[derive(Debug, Clone, Copy)]

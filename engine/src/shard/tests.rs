@@ -11,11 +11,12 @@ use tapeline_storage::read::{LogReader, Step, open_shard};
 
 use super::control::ShardReport;
 use super::{Background, Shard, ShardControl};
+use crate::budget::MemoryBudget;
 use crate::budget::MemoryShare;
 use crate::config::EventBusConfig;
+use crate::consumer::Pages;
 use crate::error::IngestionError;
-use crate::foundry::Foundry;
-use crate::parts::BusParts;
+use crate::parts::{BusParts, OpenedLog};
 use crate::producer::{Producer, ProducerOptions, Ticket};
 
 mod books;
@@ -51,6 +52,7 @@ struct Said {
 struct Machine {
     disk: SimDisk,
     parts: Arc<BusParts>,
+    pages: Arc<Pages>,
     shards: Vec<Shard<Inline>>,
     producers: Vec<Producer>,
     said: BTreeMap<(u64, u64), Said>,
@@ -95,11 +97,13 @@ impl Machine {
             ..EventBusConfig::default()
         };
         let controls = shards.iter().map(|shard| Arc::clone(&shard.control)).collect();
-        let foundry = Foundry::of_log(config, LOG);
-        let parts = Arc::new(BusParts::new(&foundry, controls, Vec::new(), Eras::default(), 0));
+        let log = OpenedLog { log_id: LOG, ..OpenedLog::default() };
+        let memory = MemoryBudget::new(config.memory_budget());
+        let parts = Arc::new(BusParts::new(&config, memory, controls, log));
         let producers =
             (0..2).map(|_| Producer::new(Arc::clone(&parts), ProducerOptions::new()).expect("producer")).collect();
-        Some(Self { disk: disk.clone(), parts, shards, producers, said: BTreeMap::new(), now: 1 })
+        let pages = Arc::new(Pages::new(Arc::clone(&parts)));
+        Some(Self { disk: disk.clone(), parts, pages, shards, producers, said: BTreeMap::new(), now: 1 })
     }
 
     /// One random thing happens.

@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tapeline_storage::format::Sequence;
 
-use crate::route::Route;
-
 /// How far a change of the route has come in one shard: numbers of routes.
 #[derive(Debug, Default)]
 pub(crate) struct Turnover {
@@ -23,22 +21,22 @@ pub(crate) struct Turnover {
 
 impl Turnover {
     /// Asks for the place between what goes by earlier routes and what goes by this one.
-    pub(crate) fn begin(&self, route: Route) {
+    pub(crate) fn begin(&self, route: u64) {
         // SYNC: pairs with the Acquire load in wanted(); the fence after the change of the route came before.
-        self.begun.store(route.number(), Ordering::Release);
+        self.begun.store(route, Ordering::Release);
     }
 
     /// The place, once the shard has found it.
-    pub(crate) fn settled_at(&self, route: Route) -> Option<Sequence> {
+    pub(crate) fn settled_at(&self, route: u64) -> Option<Sequence> {
         // SYNC: pairs with the Release store in settle().
-        let is_settled = self.settled.load(Ordering::Acquire) == route.number();
+        let is_settled = self.settled.load(Ordering::Acquire) == route;
         is_settled.then(|| Sequence::new(self.settled_at.load(Ordering::Relaxed)))
     }
 
     /// Lets the shard go on with what goes by this route.
-    pub(crate) fn pass(&self, route: Route) {
+    pub(crate) fn pass(&self, route: u64) {
         // SYNC: pairs with the Acquire load in passed(): readers know of the era.
-        self.passed.store(route.number(), Ordering::Release);
+        self.passed.store(route, Ordering::Release);
     }
 
     /// The number of the route whose beginning is asked for and not found yet.

@@ -3,6 +3,7 @@
 use futures_lite::future::block_on;
 
 use super::*;
+use crate::error::ConsumerError;
 use crate::{ConsumeRequest, EventBus, EventBusConfig, kinds};
 
 const LOG: LogId = LogId([7; 16]);

@@ -6,7 +6,7 @@ use tapeline_storage::format::{Kind, SessionId};
 
 use super::Interval;
 use super::subject::Subject;
-use crate::route::session_id;
+use crate::session::session_id;
 
 #[derive(Debug, Clone)]
 pub(super) enum Metadata {

@@ -11,7 +11,7 @@ use tapeline_storage::format::{Record, RecordView, Sequence, archive_into, archi
 
 use super::*;
 use crate::EventView;
-use crate::route::session_id;
+use crate::session::session_id;
 
 /// An event as it is read, `SESSION`'s, of kind 2, ingested at 1,000.
 fn with_event<T>(payload: &[u8], look: impl FnOnce(&EventView<'_>) -> T) -> T {

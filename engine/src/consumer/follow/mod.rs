@@ -23,11 +23,11 @@ use tapeline_storage::read::{FollowedShard, Visibility};
 use self::shard::Followed;
 pub use self::start::FollowStart;
 use super::cursor::Cursor;
-use super::files::Damage;
-use super::poll::SCAN_BYTES;
+use super::page::SCAN_BYTES;
 use super::replay::ReplayRequest;
 use super::selection::Selection;
 use super::source::Source;
+use crate::damage::Damage;
 use crate::error::{AdapterError, ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
 

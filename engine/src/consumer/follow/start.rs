@@ -7,9 +7,7 @@ use tapeline_storage::log::LogView;
 use tapeline_storage::read::Visibility;
 
 use super::super::cursor::{Cursor, CursorFault};
-use super::super::poll::{place, source};
-use super::super::request::Start;
-use super::super::source::Source;
+use super::super::source::{Source, Start, cursor_of, refuse_cursor, source};
 use crate::error::ConsumerResult;
 
 /// Where a [`LogFollower`](super::LogFollower) starts.
@@ -37,10 +35,10 @@ impl FollowStart {
     /// [`ConsumerError::InvalidCursor`](crate::ConsumerError::InvalidCursor).
     pub(super) fn cursor(&self, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Cursor> {
         let Self::Cursor(text) = self else { return Ok(Cursor::default()) };
-        let cursor = place(log, views, Some(text))?.unwrap_or_default();
+        let cursor = cursor_of(log, views, Some(text))?.unwrap_or_default();
         match cursor.sweep {
             None => Ok(cursor),
-            Some(_) => Err(Cursor::refuse(CursorFault::OtherOrdering, log, views)),
+            Some(_) => Err(refuse_cursor(CursorFault::OtherOrdering, log, views)),
         }
     }
 

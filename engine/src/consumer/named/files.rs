@@ -7,10 +7,9 @@ use tapeline_storage::read::Visibility;
 
 use super::super::cursor::Cursor;
 use super::super::files::LogFiles;
-use super::super::request::Start;
-use super::super::source::Source;
+use super::super::source::{Source, Start};
 use super::{CursorStore, NamedCursor, list_in, save_in};
-use crate::error::ConsumerResult;
+use crate::error::{ConsumerError, ConsumerResult};
 
 impl LogFiles {
     /// The named cursors of the log, by name, and how far each is behind what was durable when the log was opened. Costs
@@ -54,7 +53,7 @@ impl LogFiles {
     /// [`ConsumerError::Read`](crate::ConsumerError::Read) where a time is looked for in files that cannot be read.
     pub fn cursor_at(&self, start: &Start) -> ConsumerResult<String> {
         if let Some(damage) = self.damage().first() {
-            return Err(crate::ConsumerError::Damaged(damage.clone()));
+            return Err(ConsumerError::Damaged(damage.clone()));
         }
         let mut cursor = Cursor::default();
         for view in self.shards() {

@@ -18,9 +18,8 @@ use tapeline_storage::read::{LogReader, Step};
 pub(crate) use store::CursorStore;
 
 use super::cursor::{Cursor, CursorFault};
+use super::source::refuse_cursor;
 use crate::error::{ConsumerError, ConsumerResult};
-use crate::parts::BusParts;
-use crate::retention::Pin;
 use crate::timestamp::Clock;
 
 /// A named cursor, and how far it is behind what can be read.
@@ -42,25 +41,19 @@ pub struct NamedCursor {
 }
 
 /// Keeps a place under a name.
-pub(crate) fn save(parts: &BusParts, name: &str, cursor: &str) -> ConsumerResult<()> {
-    parts.check_fork()?;
-    let views: Vec<_> = parts.views().collect();
-    save_in(&parts.readers().cursors, parts.log_id(), &views, name, cursor)
-}
-
-/// All named cursors, by name.
-pub(crate) fn list(parts: &BusParts) -> ConsumerResult<Vec<NamedCursor>> {
-    parts.check_fork()?;
-    let views: Vec<_> = parts.views().collect();
-    list_in(&parts.readers().cursors, parts.log_id(), &views)
-}
-
-fn save_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>], name: &str, cursor: &str) -> ConsumerResult<()> {
-    Cursor::decode(cursor, log).map_err(|fault| Cursor::refuse(fault, log, views))?;
+pub(crate) fn save_in(
+    store: &CursorStore,
+    log: LogId,
+    views: &[Arc<LogView>],
+    name: &str,
+    cursor: &str,
+) -> ConsumerResult<()> {
+    Cursor::decode(cursor, log).map_err(|fault| refuse_cursor(fault, log, views))?;
     store.save(name, cursor)
 }
 
-fn list_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Vec<NamedCursor>> {
+/// All named cursors, by name.
+pub(crate) fn list_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Vec<NamedCursor>> {
     let names = store.names()?;
     let mut named = Vec::with_capacity(names.len());
     for name in names {
@@ -83,6 +76,16 @@ fn cause(error: &ConsumerError) -> String {
         ConsumerError::CursorStore { source, .. } => source.to_string(),
         error => error.to_string(),
     }
+}
+
+/// A named cursor, and where it stands in one shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pin {
+    pub(crate) cursor: String,
+    pub(crate) shard: u16,
+    pub(crate) next: Sequence,
+    /// Why the cursor cannot be read.
+    pub(crate) fault: Option<String>,
 }
 
 /// Where each named cursor stands in each shard. One that cannot be read holds everything, since it may stand anywhere; one

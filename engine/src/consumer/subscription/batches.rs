@@ -7,16 +7,46 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{BatchOptions, BatchTarget};
 
 use super::Subscription;
-use crate::batch::{Batch, BatchConfig};
+use crate::blocking::check_may_block;
+use crate::config::BatchConfig;
 use crate::error::{AdapterError, ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
 use crate::feed::{Bell, Follower};
 use crate::park;
-use crate::shard::check_may_block;
 use crate::timestamp::Clock;
+
+/// Events of one shard, in order.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The shard.
+    pub shard_id: u16,
+    /// The events. At least one.
+    pub events: Vec<StoredEvent>,
+    /// Sequence of the first. The others follow, but for those that were not asked for.
+    pub sequence_start: Sequence,
+}
+
+impl Batch {
+    pub(crate) fn new(shard_id: u16, events: Vec<StoredEvent>) -> Self {
+        let sequence_start = events.first().map_or(Sequence::ZERO, |first| first.sequence);
+        Self { shard_id, events, sequence_start }
+    }
+
+    /// How many events.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
 
 /// A [`Subscription`] whose events come in batches, each of one shard.
 ///

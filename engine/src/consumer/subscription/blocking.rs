@@ -5,10 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{EventBatch, Subscription};
+use crate::blocking::check_may_block;
 use crate::error::ConsumerResult;
 use crate::event::StoredEvent;
 use crate::park;
-use crate::shard::check_may_block;
 
 /// A [`Subscription`] whose reading blocks the thread while there is nothing to read. Iterates over events until the
 /// subscription ends. On the thread of a shard, where there is nothing to read,

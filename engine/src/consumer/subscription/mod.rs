@@ -22,16 +22,15 @@ use tapeline_storage::format::Sequence;
 use tapeline_storage::read::Visibility;
 
 pub use batch::{EventBatch, Events};
-pub use batches::Batches;
+pub use batches::{Batch, Batches};
 pub use blocking::BlockingSubscription;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, CursorFault};
 use super::order;
 use super::page::{Found, copy_events};
-use super::poll::{place, source};
 use super::request::{SlowReader, SubscribeRequest};
 use super::selection::Selection;
-use super::source::{Next, Source};
+use super::source::{Next, Source, cursor_of, refuse_cursor, source};
 use crate::error::{AdapterError, ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
 use crate::feed::{Bell, feed};
@@ -99,9 +98,9 @@ impl Subscription {
         let SubscribeRequest { shards, sessions, kinds, filter, visibility, .. } = request;
         let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
         let (log, views): (_, Vec<_>) = (parts.log_id(), parts.views().collect());
-        let cursor = place(log, &views, request.from_id.as_deref())?;
+        let cursor = cursor_of(log, &views, request.from_id.as_deref())?;
         if cursor.as_ref().is_some_and(|cursor| cursor.sweep.is_some()) {
-            return Err(Cursor::refuse(super::CursorFault::OtherOrdering, log, &views));
+            return Err(refuse_cursor(CursorFault::OtherOrdering, log, &views));
         }
         let bell = Arc::new(Bell::new());
         parts.readers().watch(&bell);
@@ -281,7 +280,7 @@ impl Reader {
             Some(shard) => {
                 let (follower, feed) = feed(bell, visibility);
                 shard.follow(follower);
-                source.fed(feed)
+                source.fed(Box::new(feed))
             }
             None => source,
         };

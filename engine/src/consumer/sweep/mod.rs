@@ -29,11 +29,10 @@ use stretch::{Age, Key, Run, ShardSpan, Stretch};
 
 use super::cursor::{Cursor, Frontier, SweepPlace};
 use super::gap::{Gap, GapReason};
-use super::page::copy_events;
-use super::poll::{SCAN_BYTES, place, source};
+use super::page::{SCAN_BYTES, copy_events};
 use super::request::{ConsumeRequest, ConsumeResponse, ShardFailure};
 use super::selection::Selection;
-use super::source::{Next, Source};
+use super::source::{Next, Source, cursor_of, source};
 use crate::error::{ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
 use crate::parts::BusParts;
@@ -86,7 +85,7 @@ impl Sweep {
         selection: Selection,
         page: &mut ConsumeResponse,
     ) -> ConsumerResult<Self> {
-        let cursor = place(log, views, request.from_id.as_deref())?;
+        let cursor = cursor_of(log, views, request.from_id.as_deref())?;
         let mut shards = Vec::new();
         for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
             let (mut seen, mut has_failed) = (view.trimmed(), false);

@@ -6,6 +6,7 @@ use super::super::pace::{Needs, Pace, Pacer};
 use super::super::{Shard, ShardControl};
 use super::HostClock;
 use super::background::ThreadBackground;
+use crate::blocking::become_shard_thread;
 use crate::config::IdleMode;
 use crate::seam::{self, Step};
 
@@ -15,7 +16,7 @@ pub(in super::super) fn run(
     background: ThreadBackground,
     make: impl FnOnce(ThreadBackground) -> Shard<ThreadBackground>,
 ) {
-    super::super::IS_SHARD_THREAD.with(|is_shard| is_shard.set(true));
+    become_shard_thread();
     let mut shard = make(background);
     // Dropped before the shard, whose end its readers learn of by its drop.
     let mut life = Life(Some(Arc::clone(&shard.control)));

@@ -7,8 +7,8 @@ use tapeline_storage::device::sim::Failure;
 
 use super::*;
 use crate::config::BackpressureMode;
-use crate::lane::{DropReason, Drops};
 use crate::note::DropNote;
+use crate::note::{DropReason, Drops};
 
 /// What the calls of one producer came to.
 #[derive(Default)]

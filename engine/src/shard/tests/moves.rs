@@ -5,7 +5,7 @@ use futures_lite::future::block_on;
 use tapeline_storage::format::Era;
 
 use super::*;
-use crate::consumer::{ConsumeRequest, Ordering, Replay, ReplayRequest, Start, SubscribeRequest, Subscription, poll};
+use crate::consumer::{ConsumeRequest, Ordering, Replay, ReplayRequest, Start, SubscribeRequest, Subscription};
 use crate::event::StoredEvent;
 use crate::scaling::Change;
 
@@ -81,7 +81,11 @@ impl Mover {
             pushed += usize::from(batch.push(Kind(who as u16), &payload).is_ok());
         }
         if random.chance(5000) && self.change.is_none() {
-            self.change = Some(Change::begin(&self.machine.parts, 1 + random.below(u64::from(SHARDS)) as u16));
+            self.change = Some(Change::begin(
+                self.machine.parts.route(),
+                self.machine.parts.shards(),
+                1 + random.below(u64::from(SHARDS)) as u16,
+            ));
         }
         match batch.publish() {
             Ok(Some(ticket)) => said.tickets.extend(std::iter::repeat_n(ticket, pushed)),
@@ -96,7 +100,7 @@ impl Mover {
     fn begin_change(&mut self, random: &mut Random) {
         if self.change.is_none() {
             let active = 1 + random.below(u64::from(SHARDS)) as u16;
-            self.change = Some(Change::begin(&self.machine.parts, active));
+            self.change = Some(Change::begin(self.machine.parts.route(), self.machine.parts.shards(), active));
         }
     }
 
@@ -128,7 +132,7 @@ impl Mover {
         }
         let request =
             ConsumeRequest { from_id: self.cursor.take(), ..ConsumeRequest::new(1 + random.below(40) as usize) };
-        let page = block_on(poll(&self.machine.parts, &request)).expect("a page");
+        let page = block_on(self.machine.pages.poll(&request)).expect("a page");
         page.events.iter().for_each(|event| self.paged_seen.see(event, context));
         self.cursor = page.next_id;
     }
@@ -146,7 +150,7 @@ impl Mover {
         }
         loop {
             let request = ConsumeRequest { from_id: self.cursor.take(), ..ConsumeRequest::new(50) };
-            let page = block_on(poll(&self.machine.parts, &request)).expect("a page");
+            let page = block_on(self.machine.pages.poll(&request)).expect("a page");
             page.events.iter().for_each(|event| self.paged_seen.see(event, context));
             self.cursor = page.next_id;
             if !page.has_more {
@@ -159,7 +163,7 @@ impl Mover {
         replay.with_eras(self.machine.parts.eras()).for_each(|event| replayed.see(&event.expect("an event"), context));
         let mut timed = Seen::default();
         let request = ConsumeRequest::new(usize::MAX).start(Start::Earliest).ordering(Ordering::InsertionTs);
-        let page = block_on(poll(&self.machine.parts, &request)).expect("a page");
+        let page = block_on(self.machine.pages.poll(&request)).expect("a page");
         page.events.iter().for_each(|event| timed.see(event, context));
         for (way, seen) in
             [("live", &self.live_seen), ("pages", &self.paged_seen), ("replay", &replayed), ("time", &timed)]

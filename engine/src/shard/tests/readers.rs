@@ -9,10 +9,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::*;
-use crate::batch::BatchConfig;
+use crate::config::BatchConfig;
 use crate::consumer::{
-    Batches, ConsumeRequest, ConsumeResponse, Contents, Ordering, Replay, ReplayRequest, SubscribeRequest,
-    Subscription, poll,
+    Batches, ConsumeRequest, ConsumeResponse, Contents, Ordering, Replay, ReplayRequest, SubscribeRequest, Subscription,
 };
 use crate::error::ConsumerError;
 use crate::event::StoredEvent;
@@ -89,8 +88,8 @@ impl Reader {
                     visibility: self.visibility,
                     ..ConsumeRequest::new(1 + random.below(30) as usize).ordering(ordering)
                 };
-                let parts = Arc::clone(&machine.parts);
-                let page = drive(machine, random, poll(&parts, &request));
+                let pages = Arc::clone(&machine.pages);
+                let page = drive(machine, random, pages.poll(&request));
                 // Nobody got the page that was read while the power failed.
                 let Some(page) = page.filter(|_| machine.disk.is_on()) else { return };
                 let page = page.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
@@ -289,18 +288,18 @@ fn shards_whose_files_cannot_be_read_are_named_and_read_once_they_can() {
     let events = found(&machine.parts.views().collect::<Vec<_>>()).values().map(Vec::len).sum::<usize>();
     // Opened anew, nothing of it is in memory.
     let mut machine = Machine::start(&disk, 2, 2).expect("starts again");
-    let parts = Arc::clone(&machine.parts);
+    let (parts, pages) = (Arc::clone(&machine.parts), Arc::clone(&machine.pages));
     let mut subscription = Subscription::new(Arc::clone(&parts), &SubscribeRequest::new()).expect("subscribes");
     let before = subscription.cursor();
     for ordering in [Ordering::None, Ordering::InsertionTs] {
         let request = ConsumeRequest::new(1000).ordering(ordering);
         disk.set_faults(Faults { call_error: 10_000, ..Faults::default() });
-        let page = drive(&mut machine, &mut random, poll(&parts, &request)).expect("power").expect("polls");
+        let page = drive(&mut machine, &mut random, pages.poll(&request)).expect("power").expect("polls");
         let failed: Vec<_> = page.failed_shards.iter().map(|failure| failure.shard_id).collect();
         assert_eq!((page.events.len(), failed.len(), page.has_more), (0, 2, false), "{ordering:?} {failed:?}");
         disk.set_faults(Faults::default());
         let request = request.from(page.next_id.expect("a cursor"));
-        let page = drive(&mut machine, &mut random, poll(&parts, &request)).expect("power").expect("polls");
+        let page = drive(&mut machine, &mut random, pages.poll(&request)).expect("power").expect("polls");
         assert_eq!((page.events.len(), page.failed_shards.len()), (events, 0), "{ordering:?}");
     }
     disk.set_faults(Faults { call_error: 10_000, ..Faults::default() });

@@ -1,7 +1,8 @@
 //! A plan removes what its policy says, all of it and nothing else; shards carry it out; readers are told.
 
 use super::*;
-use crate::retention::{Pin, RetentionPolicy, TrimPlan, TrimReason, plan};
+use crate::consumer::Pin;
+use crate::trim::{RetentionPolicy, TrimPlan, TrimReason, plan};
 
 fn random_policy(random: &mut Random, views: &[Arc<LogView>], now: u64) -> RetentionPolicy {
     let segments: Vec<_> = views.iter().flat_map(|view| view.segments()).collect();

@@ -1,12 +1,10 @@
-//! Batches: events of one shard that are handed out together, and how many make one.
+//! How many events make a batch.
 
 use std::time::Duration;
 
-use tapeline_storage::format::Sequence;
 use tapeline_storage::log::BatchOptions;
 
 use crate::error::ConfigError;
-use crate::event::StoredEvent;
 
 /// Most events that a batch may be set to hold.
 pub const MAX_BATCH_SIZE_LIMIT: usize = 1_000_000;
@@ -98,34 +96,5 @@ impl BatchConfig {
             delay_ns: nanos(self.max_delay),
             window_ns: self.adaptive.then(|| nanos(self.velocity_window)),
         }
-    }
-}
-
-/// Events of one shard, in order.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Batch {
-    /// The shard.
-    pub shard_id: u16,
-    /// The events. At least one.
-    pub events: Vec<StoredEvent>,
-    /// Sequence of the first. The others follow, but for those that were not asked for.
-    pub sequence_start: Sequence,
-}
-
-impl Batch {
-    pub(crate) fn new(shard_id: u16, events: Vec<StoredEvent>) -> Self {
-        let sequence_start = events.first().map_or(Sequence::ZERO, |first| first.sequence);
-        Self { shard_id, events, sequence_start }
-    }
-
-    /// How many events.
-    pub fn len(&self) -> usize {
-        self.events.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
     }
 }

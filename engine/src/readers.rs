@@ -4,19 +4,16 @@ use std::path::Path;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::named::CursorStore;
-use super::sweep::Parked;
+use crate::consumer::CursorStore;
 use crate::feed::Bell;
 use crate::horizon::Horizon;
-use crate::retention::NameStore;
+use crate::trim::NameStore;
 
 /// Shared by the consumers of a bus.
 #[derive(Debug)]
 pub(crate) struct Readers {
     /// How far reading in order of time may go.
     pub(crate) horizon: Horizon,
-    /// Readers in order of time, between two pages.
-    pub(crate) parked: Parked,
     /// Places with a name.
     pub(crate) cursors: CursorStore,
     /// Names of sessions whose opening is trimmed.
@@ -30,7 +27,6 @@ impl Readers {
     pub(crate) fn new(path: Option<&Path>) -> Self {
         Self {
             horizon: Horizon::default(),
-            parked: Parked::default(),
             cursors: CursorStore::new(path).cleared(),
             names: NameStore::new(path),
             bells: Mutex::default(),

@@ -1,14 +1,19 @@
 //! Settings of a bus, and the builder that checks them.
 
+mod batch;
+mod scaling;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tapeline_storage::log::{Durability, LogOptions};
 
-use crate::batch::BatchConfig;
+pub use batch::{BatchConfig, MAX_BATCH_SIZE_LIMIT};
+pub use scaling::ScalingPolicy;
+use scaling::available_cores;
+
 use crate::error::ConfigError;
-use crate::retention::RetentionPolicy;
-use crate::scaling::{ScalingPolicy, available_cores};
+use crate::trim::RetentionPolicy;
 
 /// What happens to an event whose lane is full.
 ///

@@ -8,6 +8,7 @@ use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{LogView, Segment};
 
 use super::RetentionPolicy;
+use crate::consumer::Pin;
 
 /// What trimming removes, oldest first, and what it would but for a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -88,16 +89,6 @@ impl TrimPlan {
         // In the order of a shard, so that its last end stays.
         self.removed.iter().map(|segment| (segment.shard, segment.end)).collect()
     }
-}
-
-/// A named cursor, and where it stands in one shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pin {
-    pub(crate) cursor: String,
-    pub(crate) shard: u16,
-    pub(crate) next: Sequence,
-    /// Why the cursor cannot be read.
-    pub(crate) fault: Option<String>,
 }
 
 /// What `policy` has go at the time `now` (nanoseconds since the Unix epoch), where `pins` are what cursors have not read.
