@@ -25,6 +25,9 @@ const TRIMMED: usize = 48;
 const RANGES: usize = 56;
 const RANGE_BYTES: usize = 16;
 
+/// Highest number of a change.
+const NUMBER_MAX: u64 = 1 << 62;
+
 /// Most ranges of lost sequences that are remembered apart; neighbours are one.
 pub const LOST_MAX: usize = (PAGE_BYTES - RANGES) / RANGE_BYTES;
 
@@ -145,7 +148,12 @@ impl Gaps {
         if trimmed > SEQUENCE_MAX {
             return field("trimmed", trimmed.get());
         }
-        let mut gaps = Self { number: get_u64(page, NUMBER), trimmed, lost: Vec::new() };
+        let number = get_u64(page, NUMBER);
+        // Nothing changes so often; and there is a next one.
+        if number == 0 || number > NUMBER_MAX {
+            return field("number", number);
+        }
+        let mut gaps = Self { number, trimmed, lost: Vec::new() };
         for at in (RANGES..).step_by(RANGE_BYTES).take(count) {
             let range = Sequence::new(get_u64(page, at))..Sequence::new(get_u64(page, at + 8));
             let before = gaps.lost.last().map_or(trimmed, |last| last.end);

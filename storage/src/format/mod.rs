@@ -14,6 +14,8 @@ mod footer;
 mod gaps;
 mod identity;
 mod index;
+#[cfg(any(test, feature = "sim"))]
+pub mod layout;
 mod meta;
 mod names;
 mod prefetch;

@@ -3,6 +3,7 @@
 //! Cost: one copy and one checksum pass over the records; everything else is per run or per block.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,13 @@ use super::pipeline::Pipeline;
 use super::pool::BlockPool;
 use super::{BatchTarget, Chore, ChoreDone, LogOptions, LogView, Poison, Run};
 use crate::device::{BlockMemory, BlockWriter, Doorbell};
-use crate::format::{BlockHeader, Checksum, Epoch, RECORD_ALIGN, Sequence, timestamp_of};
+use crate::format::{BlockHeader, Checksum, Epoch, RECORD_ALIGN, SEQUENCE_MAX, Sequence, timestamp_of};
 
 /// Bytes summed at a time: large enough to reach the checksum's speed, small enough to be still in the first cache.
 const SUM_BYTES: usize = 16 << 10;
+
+/// Where a block may begin at the latest: then the sequences suffice for all that it holds.
+const LAST_BLOCK: Sequence = Sequence::new(SEQUENCE_MAX.get() - BlockMemory::BLOCK_BYTES as u64);
 
 /// The log of one shard, on the shard's thread.
 #[derive(Debug)]
@@ -260,12 +264,12 @@ impl Log {
                 }
             }
             if self.view.is_full() {
-                self.end("close", &std::io::ErrorKind::StorageFull.into());
+                self.end("close", &io::ErrorKind::StorageFull.into());
             }
             self.give_up_if_stuck(now);
             if unlisted_naps > Self::UNLISTED_NAPS_MAX {
                 let stuck = "a reader does not let go of the list of recent blocks";
-                self.end("close", &std::io::Error::new(std::io::ErrorKind::TimedOut, stuck));
+                self.end("close", &io::Error::new(io::ErrorKind::TimedOut, stuck));
                 break;
             }
         }
@@ -282,19 +286,19 @@ impl Log {
         let is_stuck = self.pipeline.as_ref().is_some_and(|pipeline| pipeline.is_stuck(now, patience));
         if is_stuck {
             let troubles = self.view.troubles().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            self.end("close", &std::io::Error::other(troubles));
+            self.end("close", &io::Error::other(troubles));
         }
         is_stuck
     }
 
     /// Ends the log with an error that is no segment's.
-    fn end(&self, operation: &'static str, error: &std::io::Error) {
+    fn end(&self, operation: &'static str, error: &io::Error) {
         self.view.set_poison(operation, "the end of the log".into(), error);
     }
 
     /// Ends a log whose disk has no space for events that were taken.
     pub fn give_up_for_want_of_space(&self) {
-        self.end("close", &std::io::ErrorKind::StorageFull.into());
+        self.end("close", &io::ErrorKind::StorageFull.into());
     }
 
     fn is_due(&self, now: u64, wanted: bool) -> bool {
@@ -318,6 +322,10 @@ impl Log {
 
     fn open_block(&mut self, now: u64) -> Option<&mut OpenBlock> {
         if self.open.is_none() {
+            if self.next > LAST_BLOCK {
+                self.end("append", &io::Error::other("the sequences of the log are used up"));
+                return None;
+            }
             let (mut writer, tail_start) = self.pool.acquire(&self.view, self.view.durable())?;
             if let (Some(start), None) = (tail_start, &self.pipeline) {
                 self.view.set_trimmed(start);

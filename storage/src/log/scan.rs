@@ -22,7 +22,7 @@ use crate::format::{
 };
 
 /// Names that files have until they are segments.
-const UNFINISHED: [&str; 4] = [SPARE_NAME, REPACK_NAME, REPAIR_NAME, RESTORE_NAME];
+pub(super) const UNFINISHED: [&str; 4] = [SPARE_NAME, REPACK_NAME, REPAIR_NAME, RESTORE_NAME];
 
 const PAGE: u64 = PAGE_BYTES as u64;
 
@@ -219,11 +219,12 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
     let gaps = gaps::read(&**directory, log_id, shard)?;
     let mut scan = Scan { segments: Vec::new(), leftovers: Vec::new(), gaps, files: Arc::clone(&files) };
     let mut looked = looked.into_iter().peekable();
-    let mut end = scan.gaps.trimmed();
+    let (mut end, mut trimmed_end) = (scan.gaps.trimmed(), None);
     while let Some(file) = looked.next() {
         let base = file.header.base_sequence;
         if base < scan.gaps.trimmed() {
             // Trimming was interrupted before it came to this one.
+            trimmed_end = file.footer.map(|footer| footer.end_sequence);
             scan.leftovers.push(file.name());
             continue;
         }
@@ -252,12 +253,24 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
         end = found.totals.end_sequence;
         scan.segments.push(found);
     }
+    if let Some(trimmed_end) = trimmed_end.filter(|_| scan.segments.is_empty())
+        && let Some(source) = trims_elsewhere(&scan.gaps, trimmed_end)
+    {
+        return Err(OpenError::Gaps { path: scanner.path(gaps::GAPS_NAME), source });
+    }
     for name in scanner.beside_segments()? {
         if !scan.segments.iter().any(|found| found.is_spare && name == SPARE_NAME) && !scan.leftovers.contains(&name) {
             scan.leftovers.push(name);
         }
     }
     Ok(scan)
+}
+
+/// What is wrong with the gaps of a log whose last segment ends at `end` and was trimmed, if anything: whole segments are
+/// trimmed, and a log goes on where the last of them ended.
+pub(super) fn trims_elsewhere(gaps: &Gaps, end: Sequence) -> Option<PageError> {
+    let trimmed = gaps.trimmed();
+    (trimmed != end).then_some(PageError::Field { field: "trimmed", found: trimmed.get() })
 }
 
 /// Opens the segment `name` for reading, without looking at its blocks: what is returned ends behind its header, with the
@@ -538,7 +551,8 @@ pub(super) fn is_missing(is_sealed_before: Option<bool>) -> bool {
     is_sealed_before != Some(false)
 }
 
-fn is_acknowledged_spare(file: &Arc<dyn SegmentFile>, length: u64) -> io::Result<bool> {
+/// Whether a block of a spare whose header does not check says that others of it were acknowledged.
+pub(super) fn is_acknowledged_spare(file: &Arc<dyn SegmentFile>, length: u64) -> io::Result<bool> {
     let window = Window::of(file, PAGE, length)?;
     match BlockHeader::decode(window.bytes(PAGE)) {
         Ok(block) => acknowledged_behind(file, PAGE, length, block.epoch, block.first_sequence),

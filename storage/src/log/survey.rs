@@ -9,7 +9,7 @@ use self::ahead::ReadAhead;
 use super::{LogView, SealedFile, Segment};
 use crate::device::SegmentFile;
 use crate::format::{
-    ArchivedSegmentIndex, BlockError, BlockHeader, BlockView, Epoch, Footer, PAGE_BYTES, RecordError, Sequence,
+    ArchivedSegmentIndex, BlockError, BlockHeader, BlockView, Epoch, Footer, PAGE_BYTES, RECORD_ROOT_BYTES, Sequence,
 };
 use crate::read::AlignedBytes;
 
@@ -28,6 +28,8 @@ pub struct SegmentSurvey {
     pub bytes: u64,
     /// The highest durable watermark that the header of a block states, whether the block's body checks or not.
     pub durable: Sequence,
+    /// The blocks that an opening takes in if the segment has no footer; `None` if it takes in none.
+    pub(super) walked: Option<Stretch>,
 }
 
 /// Blocks without a hole between them.
@@ -102,7 +104,8 @@ impl Surveyor {
         let expected = footer.map_or_else(|| segment.end_sequence(), |footer| footer.end_sequence);
         // Of a segment that was merged meanwhile it is all that the merged one holds.
         let base = footer.map_or_else(|| segment.base(), |footer| footer.base_sequence);
-        let mut found = self.blocks(file, epoch, base, data_end, progress)?;
+        // An opening has followed the links of a segment without a footer up to its end.
+        let mut found = self.blocks(file, FirstBlock { epoch, base, link: None }, data_end, progress)?;
         found.expect(expected, base, data_end);
         match footer.map(|footer| check_index(file, &footer)) {
             Some(Err(error)) => {
@@ -114,19 +117,18 @@ impl Surveyor {
         Ok(found)
     }
 
-    /// Looks at the blocks before `end`, an offset, the first of which begins with `base`.
+    /// Looks at the blocks before `end`, an offset.
     ///
     /// # Errors
     /// As [`Surveyor::segment`].
     pub(super) fn blocks(
         &mut self,
         file: &dyn SegmentFile,
-        epoch: Epoch,
-        base: Sequence,
+        first: FirstBlock,
         end: u64,
         progress: &mut dyn FnMut(u64),
     ) -> io::Result<SegmentSurvey> {
-        let mut survey = Survey::new(epoch, base);
+        let mut survey = Survey::new(first, end);
         let (mut rest, mut fault) = (Vec::new(), None);
         self.ahead.read(file, survey.offset..end, |chunk| {
             let before = survey.offset + rest.len() as u64;
@@ -144,12 +146,23 @@ impl Surveyor {
         // A block that the file ends in.
         let mut bytes = &rest[..];
         while !bytes.is_empty() {
-            survey.take_watermark(bytes);
+            survey.take_damaged_header(bytes);
             survey.take_damage(&short(bytes));
             bytes = bytes.get(PAGE_BYTES..).unwrap_or_default();
         }
         Ok(SegmentSurvey { bytes: end, ..survey.found })
     }
+}
+
+/// What the first block of a segment has to say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FirstBlock {
+    pub(super) epoch: Epoch,
+    /// Its first sequence.
+    pub(super) base: Sequence,
+    /// The checksum of the segment's header, to which it links. `None`: links are not looked at. An opening follows them in a
+    /// segment that has no footer, and ends at a block whose link is broken.
+    pub(super) link: Option<u32>,
 }
 
 /// The file of a segment, and what it says of itself if it is sealed.
@@ -180,16 +193,41 @@ struct Survey {
     next: Sequence,
     offset: u64,
     is_damaged_here: bool,
+    links: Links,
+    /// More records than a file of this length holds.
+    records_max: u64,
+    /// Whether an opening that follows the blocks comes as far as here.
+    is_walked: bool,
     found: SegmentSurvey,
 }
 
+/// What the next block links to.
+#[derive(Clone, Copy)]
+enum Links {
+    /// They are not looked at.
+    Ignored,
+    /// The block before it is damaged.
+    Unknown,
+    /// The checksum of the header before it.
+    To(u32),
+}
+
 impl Survey {
-    fn new(epoch: Epoch, base: Sequence) -> Self {
-        let (offset, found) = (PAGE_BYTES as u64, SegmentSurvey::default());
-        Self { epoch, next: base, offset, is_damaged_here: false, found }
+    /// Of a file whose blocks end before `end`.
+    fn new(FirstBlock { epoch, base, link }: FirstBlock, end: u64) -> Self {
+        Self {
+            epoch,
+            next: base,
+            offset: PAGE_BYTES as u64,
+            is_damaged_here: false,
+            links: link.map_or(Links::Ignored, Links::To),
+            records_max: end / RECORD_ROOT_BYTES as u64,
+            is_walked: true,
+            found: SegmentSurvey::default(),
+        }
     }
 
-    /// Looks at the block that `bytes` begin with, and returns what is behind it; behind damage, at the next page. `None` if
+    /// Looks at the block that `bytes` begin with, and returns what follows it; after damage, the next page. `None` if
     /// the block is not there to its end.
     fn step<'b>(&mut self, bytes: &'b [u8], fault: Option<&io::Error>) -> Option<&'b [u8]> {
         if bytes.len() < whole_block(bytes) {
@@ -197,19 +235,18 @@ impl Survey {
         }
         let checked = BlockView::check(bytes, self.epoch).and_then(|view| {
             let found = view.header().first_sequence;
-            // Behind damage there is a hole.
+            // After damage there is a hole.
             let fits = found == self.next || (self.is_damaged_here && found > self.next);
             if fits { Ok(view) } else { Err(BlockError::Sequence { expected: self.next, found }) }
         });
         let taken = match checked {
             Ok(view) => {
-                let header = *view.header();
-                let records = view.records().try_fold(0, |count, record| record.map(|_| count + 1));
-                self.take(&header, records);
-                header.block_bytes as usize
+                self.take_link(view.header());
+                self.take(&view);
+                view.header().block_bytes as usize
             }
             Err(error) => {
-                self.take_watermark(bytes);
+                self.take_damaged_header(bytes);
                 match fault {
                     Some(fault) => self.take_damage(fault),
                     None => self.take_damage(&error),
@@ -221,39 +258,80 @@ impl Survey {
     }
 
     /// The header of a block may check where its body does not, and an opening believes it.
-    fn take_watermark(&mut self, bytes: &[u8]) {
+    fn take_damaged_header(&mut self, bytes: &[u8]) {
         if let Ok(header) = BlockHeader::decode(bytes)
             && header.epoch == self.epoch
         {
-            self.found.durable = self.found.durable.max(header.durable_sequence);
+            self.take_watermark(&header);
         }
     }
 
+    /// A block tells of no event that comes later than those of its segment: a higher watermark would use up sequences.
+    fn take_watermark(&mut self, header: &BlockHeader) {
+        let most = header.first_sequence.plus(self.records_max);
+        self.found.durable = self.found.durable.max(header.durable_sequence.min(most));
+    }
+
     fn take_damage(&mut self, reason: &dyn std::fmt::Display) {
-        if !std::mem::replace(&mut self.is_damaged_here, true) {
-            self.found.damage.push(DamagedPlace { offset: self.offset, reason: reason.to_string() });
+        self.note_damage(reason);
+        self.is_walked = false;
+        if matches!(self.links, Links::To(_)) {
+            self.links = Links::Unknown;
         }
         self.offset += PAGE_BYTES as u64;
     }
 
-    fn take(&mut self, header: &BlockHeader, records: Result<u64, RecordError>) {
-        let (from, to) = (self.offset, self.offset + u64::from(header.block_bytes));
-        match records {
-            Ok(count) => self.found.events += count,
-            Err(error) => self.found.damage.push(DamagedPlace { offset: from, reason: error.to_string() }),
+    /// Damage begins here, unless it has begun before.
+    fn note_damage(&mut self, reason: &dyn std::fmt::Display) {
+        if !std::mem::replace(&mut self.is_damaged_here, true) {
+            self.found.damage.push(DamagedPlace { offset: self.offset, reason: reason.to_string() });
         }
+    }
+
+    /// A block that links to another than the one before it is whole, but not what an opening goes on with.
+    fn take_link(&mut self, header: &BlockHeader) {
+        if let Links::To(expected) = self.links
+            && header.previous_crc != expected
+        {
+            self.note_damage(&BlockError::Link { expected, found: header.previous_crc });
+            self.is_walked = false;
+        }
+        if !matches!(self.links, Links::Ignored) {
+            self.links = Links::To(header.header_crc);
+        }
+    }
+
+    fn take(&mut self, view: &BlockView<'_>) {
+        let header = view.header();
+        let block = Stretch {
+            first: header.first_sequence,
+            end: header.end_sequence(),
+            from: self.offset,
+            to: self.offset + u64::from(header.block_bytes),
+        };
+        self.take_watermark(header);
+        self.is_walked = self.is_walked && self.found.walked.is_none_or(|walked| walked.end == block.first);
+        if self.is_walked {
+            let walked = self.found.walked.get_or_insert(block);
+            (walked.end, walked.to) = (block.end, block.to);
+        }
+        match view.records().try_fold(0, |count, record| record.map(|_| count + 1)) {
+            Ok(count) => self.take_block(block, count),
+            // An opening does not look at records. How many there are is not known.
+            Err(error) => self.note_damage(&error),
+        }
+        self.offset = block.to;
+    }
+
+    fn take_block(&mut self, block: Stretch, events: u64) {
         self.found.blocks += 1;
-        self.found.durable = self.found.durable.max(header.durable_sequence);
+        self.found.events += events;
         match self.found.stretches.last_mut() {
-            Some(last) if !self.is_damaged_here => (last.end, last.to) = (header.end_sequence(), to),
-            _ => {
-                let stretch = Stretch { first: header.first_sequence, end: header.end_sequence(), from, to };
-                self.found.stretches.push(stretch);
-            }
+            Some(last) if !self.is_damaged_here => (last.end, last.to) = (block.end, block.to),
+            _ => self.found.stretches.push(block),
         }
+        self.next = block.end;
         self.is_damaged_here = false;
-        self.next = header.end_sequence();
-        self.offset = to;
     }
 }
 

@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod depth;
 mod faults;
+mod fields;
 mod follow;
 mod harness;
 mod hostile;

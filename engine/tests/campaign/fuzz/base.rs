@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use tapeline::{LogFiles, Start, kinds};
+use tapeline_storage::format::layout::{Layout, Links};
 use tapeline_storage::format::{Era, Eras, Kind, LogId, PAGE_BYTES, Record, Sequence, SessionId, SessionNames};
 use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
 
 use super::image::Image;
-use super::layout::Layout;
 
 const LOG: LogId = LogId([7; 16]);
 /// 2020.
@@ -100,7 +100,7 @@ fn crash(mut image: Image) -> Image {
         for block in &layout.blocks {
             bytes.copy_within(block.start + 24..block.start + 32, block.start + 64);
         }
-        layout.sum(&mut bytes, true);
+        layout.sum(&mut bytes, Links::Mended);
         bytes.truncate(layout.data_end());
         bytes.resize(bytes.len() + 12 * PAGE_BYTES, 0);
         let spare = format!("{within}spare.seg");

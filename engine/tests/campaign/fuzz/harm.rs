@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use tapeline_storage::device::sim::Random;
+use tapeline_storage::format::layout::{Layout, Links, sum_small};
 use tapeline_storage::format::{BLOCK_HEADER_BYTES, PAGE_BYTES, crc32c};
 
 use super::image::{Entry, Image};
-use super::layout::{Layout, sum_small, u32_at, u64_at};
 
 /// Longest that a file grows to: looking through it takes a second or two.
 const GROWN_BYTES: u64 = 64 << 20;
@@ -43,8 +43,11 @@ fn change_segment(image: &mut Image, random: &mut Random) -> String {
     }
     match random.below(8) {
         0 => done += ", sums left",
-        1 => layout.sum(bytes, false),
-        _ => layout.sum(bytes, true),
+        1..=2 => {
+            layout.sum(bytes, Links::Kept);
+            done += ", links left";
+        }
+        _ => layout.sum(bytes, Links::Mended),
     }
     done
 }
@@ -252,7 +255,7 @@ fn splice(image: &mut Image, random: &mut Random) -> String {
     }
     let layout = Layout::of(target);
     if random.below(2) == 0 {
-        layout.sum(target, true);
+        layout.sum(target, Links::Mended);
     }
     format!("{count} bytes of {from} +{at} (zeros: {are_zeros}) in {to} +{into}")
 }
@@ -278,4 +281,12 @@ fn strange_entry(image: &mut Image, random: &mut Random) -> String {
     let done = format!("{name} is {entry:?}");
     image.0.insert(name, entry);
     done
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).map_or(0, |bytes| u32::from_le_bytes(bytes.try_into().expect("4 bytes")))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().expect("8 bytes")))
 }

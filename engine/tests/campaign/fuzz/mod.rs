@@ -1,12 +1,11 @@
 //! Harmed logs: whatever the files hold, every way to use a log ends, within bounds of time and memory, without a panic.
 //!
-//! Each case harms a sound log (`base`) in ways that its seed draws (`harm`), checksums made right again (`layout`), and then
+//! Each case harms a sound log (`base`) in ways that its seed draws (`harm`), checksums made right again, and then
 //! reads, follows, verifies, plans, repairs and writes it (`uses`).
 
 mod base;
 mod harm;
 mod image;
-mod layout;
 mod uses;
 
 use std::time::Duration;

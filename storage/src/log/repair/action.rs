@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::super::Segment;
 use super::super::roll::SPARE_NAME;
-use super::super::scan::is_missing;
+use super::super::scan::{is_missing, trims_elsewhere};
 use super::super::survey::Stretch;
 use super::survey::{Content, FileSurvey, FoundBlocks, ShardSurvey};
 use crate::format::{Gaps, LogId, Sequence};
@@ -114,13 +114,6 @@ impl fmt::Display for RepairAction {
 /// What is to be done, in order.
 pub(super) fn plan(survey: &ShardSurvey) -> Vec<RepairAction> {
     let mut actions = Vec::new();
-    let gaps = match &survey.gaps {
-        Ok(gaps) => gaps.clone(),
-        Err(reason) => {
-            actions.push(RepairAction::ReplaceGaps { reason: reason.clone() });
-            Gaps::default()
-        }
-    };
     let mut segments = Vec::new();
     for FileSurvey { name, content } in &survey.files {
         match content {
@@ -136,6 +129,13 @@ pub(super) fn plan(survey: &ShardSurvey) -> Vec<RepairAction> {
         let held = (found.blocks.events, found.footer.is_some(), has_own_name(name, found));
         (found.header.base_sequence, Reverse(held))
     });
+    let gaps = match survey.gaps.clone().and_then(|gaps| check_gaps(gaps, &segments)) {
+        Ok(gaps) => gaps,
+        Err(reason) => {
+            actions.push(RepairAction::ReplaceGaps { reason });
+            Gaps::default()
+        }
+    };
     let mut actions = Planning { gaps, durable: durable_of(&segments), is_sealed_before: None, actions }.run(&segments);
     // As they are done: what is set aside makes room for names.
     actions.sort_by_key(|action| match action {
@@ -147,6 +147,15 @@ pub(super) fn plan(survey: &ShardSurvey) -> Vec<RepairAction> {
     actions
 }
 
+/// The gaps, unless all segments were trimmed by what they say, and not as far as it says.
+fn check_gaps(gaps: Gaps, segments: &[(&str, &FoundBlocks)]) -> Result<Gaps, String> {
+    let last = segments.last().filter(|(_, last)| last.header.base_sequence < gaps.trimmed());
+    match last.and_then(|(_, last)| trims_elsewhere(&gaps, last.end())) {
+        Some(reason) => Err(reason.to_string()),
+        None => Ok(gaps),
+    }
+}
+
 fn has_own_name(name: &str, found: &FoundBlocks) -> bool {
     name == Segment::file_name(found.header.base_sequence)
 }
@@ -154,7 +163,7 @@ fn has_own_name(name: &str, found: &FoundBlocks) -> bool {
 /// Everything below was acknowledged, as any block or footer says.
 fn durable_of(segments: &[(&str, &FoundBlocks)]) -> Sequence {
     let known = |(_, found): &(&str, &FoundBlocks)| {
-        found.blocks.durable.max(found.footer.map_or(Sequence::ZERO, |footer| footer.end_sequence))
+        found.blocks.durable.max(found.footer.map_or(Sequence::ZERO, |_| found.end()))
     };
     segments.iter().map(known).max().unwrap_or_default()
 }
@@ -186,7 +195,7 @@ impl Planning {
                 self.leave(name, found);
                 continue;
             }
-            if base < end && merged.is_some_and(|merged: &FoundBlocks| found.end() <= merged.end()) {
+            if base < end && merged.is_some_and(|merged| found.is_within(merged)) {
                 // Merging was interrupted.
                 self.leave(name, found);
                 continue;
@@ -231,25 +240,18 @@ impl Planning {
     fn segment(&mut self, name: &str, found: &FoundBlocks) -> Sequence {
         let file = name.to_owned();
         let base = found.header.base_sequence;
-        let intact = found.blocks.stretches.first().filter(|first| first.first == base).map_or(base, |first| first.end);
-        let is_acknowledged = found.footer.is_some() || self.durable > intact;
         let file = match name == SPARE_NAME || has_own_name(name, found) {
             true => file,
             false => self.rename(file, base),
         };
-        if !found.blocks.damage.is_empty()
-            && is_acknowledged
-            && (intact < found.end().max(self.durable) || intact > found.end())
-            && self.is_hurt(found, intact)
-        {
+        if !found.blocks.damage.is_empty() && self.is_hurt(found) {
             return self.rewrite(file, found);
         }
         if found.has_bad_index {
             self.actions.push(RepairAction::Reindex { file });
         }
         self.is_sealed_before = Some(found.footer.is_some());
-        // Without a footer what is intact ends at the first damage: opening the log cuts it there.
-        found.footer.map_or(intact, |footer| footer.end_sequence)
+        found.opened_end()
     }
 
     /// Returns the name that the segment has then.
@@ -259,12 +261,20 @@ impl Planning {
         to
     }
 
-    /// Whether damage took something, and is not only the blank or torn rest of a segment that is written.
-    fn is_hurt(&self, found: &FoundBlocks, intact: Sequence) -> bool {
-        found.footer.is_some()
-            || found.blocks.durable > intact
-            || found.blocks.stretches.len() > 1
-            || found.blocks.stretches.first().is_none_or(|first| first.first > found.header.base_sequence)
+    /// Whether damage took something, and is not only the blank or torn rest of a segment that is written, where an opening
+    /// cuts it.
+    fn is_hurt(&self, found: &FoundBlocks) -> bool {
+        if found.footer.is_some() {
+            return true;
+        }
+        let cut = found.opened_end();
+        let is_taken_in = found.blocks.walked.is_some_and(|walked| {
+            // Records that do not check, in a block that does.
+            found.blocks.damage.iter().any(|place| place.offset < walked.to)
+        });
+        let is_more_than_rest =
+            found.blocks.durable > cut || found.blocks.stretches.len() > 1 || cut == found.header.base_sequence;
+        is_taken_in || (self.durable > cut && is_more_than_rest)
     }
 
     fn rewrite(&mut self, file: String, found: &FoundBlocks) -> Sequence {

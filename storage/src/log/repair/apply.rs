@@ -28,8 +28,6 @@ pub fn repair_shard(
     seed: u64,
 ) -> Result<(), OpenError> {
     let mut repair = Repair { directory, epochs: Epochs::new(seed) };
-    // A repair that was interrupted has left it.
-    repair.remove(REPAIR_NAME)?;
     for action in actions {
         if let RepairAction::ReplaceGaps { .. } = action {
             repair.aside(gaps::GAPS_NAME)?;
@@ -47,6 +45,8 @@ pub fn repair_shard(
         }
     }
     repair.rename(actions)?;
+    // A repair that was interrupted has left it.
+    repair.remove(REPAIR_NAME)?;
     for action in actions {
         match action {
             RepairAction::Rewrite { file, kept, .. } => repair.rewrite(file, kept)?,

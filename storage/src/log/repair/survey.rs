@@ -1,13 +1,17 @@
 //! What is in a shard's directory, file by file.
 
+use std::io;
+
 use super::super::roll::SPARE_NAME;
-use super::super::scan::read_footer;
-use super::super::seal::REPACK_NAME;
-use super::super::survey::{SegmentSurvey, Surveyor, check_index};
+use super::super::scan::{UNFINISHED, is_acknowledged_spare, read_footer};
+use super::super::survey::{FirstBlock, SegmentSurvey, Stretch, Surveyor, check_index};
 use super::super::{OpenError, gaps};
-use crate::device::Directory;
 use crate::device::fs::is_no_file;
-use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, PageError, SegmentHeader, Sequence};
+use crate::device::{Directory, SegmentFile};
+use crate::format::{
+    BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Footer, Gaps, LogId, PAGE_BYTES, PageError, SegmentHeader,
+    Sequence,
+};
 
 /// A shard's directory.
 #[derive(Debug)]
@@ -60,7 +64,32 @@ impl FoundBlocks {
     /// Sequence after the last event that it should hold.
     pub(super) fn end(&self) -> Sequence {
         let found = self.blocks.end().unwrap_or(self.header.base_sequence);
-        self.footer.map_or(found, |footer| footer.end_sequence)
+        let told = self.footer.filter(|footer| !self.is_filled(footer));
+        told.map_or(found, |footer| footer.end_sequence)
+    }
+
+    /// Whether intact blocks take all the room that the footer tells of: then they know better than it how many events there
+    /// are.
+    fn is_filled(&self, footer: &Footer) -> bool {
+        let all = Stretch {
+            first: footer.base_sequence,
+            end: self.blocks.end().unwrap_or_default(),
+            from: PAGE_BYTES as u64,
+            to: footer.data_end,
+        };
+        self.blocks.stretches == [all]
+    }
+
+    /// Sequence after the last event that an opening finds in it: what is intact of a segment without a footer ends at the first
+    /// damage.
+    pub(super) fn opened_end(&self) -> Sequence {
+        let walked = self.blocks.walked.map_or(self.header.base_sequence, |walked| walked.end);
+        self.footer.map_or(walked, |footer| footer.end_sequence)
+    }
+
+    /// Whether a merged segment holds all that this one does.
+    pub(super) fn is_within(&self, merged: &Self) -> bool {
+        self.footer.is_some_and(|footer| footer.end_sequence <= merged.end())
     }
 
     /// Without what lies behind the last block of a segment that is not sealed: nothing was promised there.
@@ -82,7 +111,7 @@ pub(super) fn survey(
     progress: &mut dyn FnMut(u64),
 ) -> Result<ShardSurvey, OpenError> {
     let mut names = directory.list().map_err(OpenError::io("list", directory.path()))?;
-    names.retain(|name| name.ends_with(".seg") || name == REPACK_NAME);
+    names.retain(|name| name.ends_with(".seg") || UNFINISHED.contains(&name.as_str()));
     names.sort_unstable();
     let gaps = match gaps::read(directory, log_id, shard) {
         Err(OpenError::Gaps { source, .. }) => Err(source.to_string()),
@@ -94,7 +123,7 @@ pub(super) fn survey(
         let content = match directory.open(&name, true) {
             Err(error) if is_no_file(&error) => Content::Foreign(error.to_string()),
             // An opening removes it.
-            Ok(_) if name == REPACK_NAME => continue,
+            Ok(_) if !name.ends_with(".seg") => continue,
             _ => content(directory, &name, (log_id, shard), &mut surveyor, progress)?,
         };
         files.push(FileSurvey { name, content });
@@ -114,9 +143,12 @@ fn content(
     let length = file.length().map_err(OpenError::io("look at", path()))?;
     let mut page = vec![0; PAGE_BYTES];
     let read = file.read_at(&mut page, 0).map_err(OpenError::io("read", path()))?;
-    let header = match SegmentHeader::decode(&page[..read]) {
-        Ok((header, _)) => header,
-        Err(_) if name == SPARE_NAME && page.iter().all(|&byte| byte == 0) => return Ok(Content::Spare),
+    let is_acknowledged = || is_acknowledged_spare(&file, length).map_err(OpenError::io("read", path()));
+    let (header, header_crc) = match SegmentHeader::decode(&page[..read]) {
+        Ok(header) => header,
+        Err(_) if name == SPARE_NAME && page.iter().all(|&byte| byte == 0) && !is_acknowledged()? => {
+            return Ok(Content::Spare);
+        }
         Err(PageError::Version { found }) => return Ok(Content::Foreign(format!("format version {found}"))),
         Err(error) => return Ok(Content::Foreign(format!("segment header: {error}"))),
     };
@@ -125,14 +157,38 @@ fn content(
     }
     let footer = read_footer(&file, &header, length).map_err(OpenError::io("read", path()))?.map(|(footer, _)| footer);
     let end = footer.map_or(length, |footer| footer.data_end);
-    let blocks = surveyor.blocks(&*file, header.epoch, header.base_sequence, end, progress);
+    // An opening follows the links where no footer says where the blocks end.
+    let link = footer.is_none().then_some(header_crc);
+    let first = FirstBlock { epoch: header.epoch, base: header.base_sequence, link };
+    let blocks = surveyor.blocks(&*file, first, end, progress);
     let mut blocks = blocks.map_err(OpenError::io("read", path()))?;
     if let Some(footer) = footer {
         blocks.expect_end(&footer);
+    }
+    if footer.is_none()
+        && blocks.stretches.is_empty()
+        && let Some(reason) = contradiction(&*file, &header).map_err(OpenError::io("read", path()))?
+    {
+        return Ok(Content::Foreign(format!("segment header: {reason}")));
     }
     let has_bad_index = match footer {
         None => false,
         Some(footer) => check_index(&*file, &footer).map_err(OpenError::io("read", path()))?.is_some(),
     };
     Ok(Content::Segment(Box::new(FoundBlocks { header, footer, blocks, has_bad_index })))
+}
+
+/// Why the first block of a file is not one of the segment that the header tells of, although it is whole.
+fn contradiction(file: &dyn SegmentFile, header: &SegmentHeader) -> io::Result<Option<BlockError>> {
+    let mut bytes = vec![0; BLOCK_BYTES_MAX];
+    let read = file.read_at(&mut bytes, PAGE_BYTES as u64)?;
+    let Ok(block) = BlockHeader::decode(&bytes[..read]) else { return Ok(None) };
+    let checked = BlockView::check(&bytes[..read], block.epoch);
+    let (expected, found) = (header.base_sequence, block.first_sequence);
+    let reason = match checked {
+        Ok(_) if block.epoch != header.epoch => BlockError::Epoch { expected: header.epoch, found: block.epoch },
+        Ok(_) if found != expected => BlockError::Sequence { expected, found },
+        _ => return Ok(None),
+    };
+    Ok(Some(reason))
 }

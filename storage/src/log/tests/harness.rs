@@ -108,6 +108,7 @@ impl Machine {
         while next < numbers.end {
             next += self.append(next..numbers.end, longest);
             self.turn(false);
+            assert!(self.log.poison().is_none() || !self.disk.is_on(), "{:?}", self.log.poison());
         }
         self.settle();
     }

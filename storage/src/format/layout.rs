@@ -1,8 +1,9 @@
-//! Where the structures of a log's files lie, and their checksums (docs/FORMAT.md).
+//! Where the structures of a log's files lie, and how their checksums are made right after a change: for tests that harm a log.
 
 use std::ops::Range;
 
-use tapeline_storage::format::{
+use super::bytes::{get_u32, get_u64};
+use super::{
     BLOCK_HEADER_BYTES, BLOCK_MAGIC, Checksum, ERAS_MAGIC, Epoch, FOOTER_MAGIC, GAPS_MAGIC, META_BYTES, META_MAGIC,
     NAMES_MAGIC, PAGE_BYTES, SEGMENT_MAGIC, crc32c,
 };
@@ -13,51 +14,63 @@ const VERSION: usize = 12;
 
 /// The structures of a segment file.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Layout {
-    pub(crate) blocks: Vec<Range<usize>>,
-    pub(crate) index: Option<Range<usize>>,
-    pub(crate) footer: Option<Range<usize>>,
+pub struct Layout {
+    /// Its blocks.
+    pub blocks: Vec<Range<usize>>,
+    /// Its index, without padding.
+    pub index: Option<Range<usize>>,
+    /// Its last page, if that is a footer.
+    pub footer: Option<Range<usize>>,
+}
+
+/// What becomes of what a structure says of the one before it when checksums are made right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// It stays: a structure that has another checksum than before breaks the link to it.
+    Kept,
+    /// It is made right, too.
+    Mended,
 }
 
 impl Layout {
     /// Of a sound file.
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    pub fn of(bytes: &[u8]) -> Self {
         let mut layout = Self::default();
         let mut at = PAGE_BYTES;
         while bytes.get(at..at + 8) == Some(&BLOCK_MAGIC) {
-            let end = at + u32_at(bytes, at + 36) as usize;
+            let end = at + get_u32(bytes, at + 36) as usize;
             layout.blocks.push(at..end);
             at = end;
         }
         let last = bytes.len().saturating_sub(PAGE_BYTES);
         if bytes.get(last..last + 8) == Some(&FOOTER_MAGIC) {
             layout.footer = Some(last..last + PAGE_BYTES);
-            let length = u64_at(bytes, last + 88) as usize;
+            let length = get_u64(bytes, last + 88) as usize;
             layout.index = (length > 0).then_some(at..at + length);
         }
         layout
     }
 
     /// End of the blocks.
-    pub(crate) fn data_end(&self) -> usize {
+    pub fn data_end(&self) -> usize {
         self.blocks.last().map_or(PAGE_BYTES, |block| block.end)
     }
 
-    /// Makes every checksum right, and with `chained` what each structure says of the one before.
-    pub(crate) fn sum(&self, bytes: &mut [u8], chained: bool) {
+    /// Makes every checksum right.
+    pub fn sum(&self, bytes: &mut [u8], links: Links) {
         if bytes.get(..8) == Some(&SEGMENT_MAGIC) && bytes.len() >= PAGE_BYTES {
             sum_page(&mut bytes[..PAGE_BYTES]);
         }
-        let mut before = u32_at(bytes, CRC);
+        let mut before = get_u32(bytes, CRC);
         for block in &self.blocks {
             let Some(rest) = bytes.get_mut(block.start..) else { break };
-            before = sum_block(rest, block.len(), chained.then_some(before)).unwrap_or(before);
+            before = sum_block(rest, block.len(), (links == Links::Mended).then_some(before)).unwrap_or(before);
         }
         let Some(footer) = self.footer.clone().filter(|footer| footer.end <= bytes.len()) else { return };
-        if chained {
+        if links == Links::Mended {
             bytes[footer.start + 80..][..4].copy_from_slice(&before.to_le_bytes());
             if let Some(index) = &self.index {
-                let length = (u64_at(bytes, footer.start + 88) as usize).min(bytes.len().saturating_sub(index.start));
+                let length = (get_u64(bytes, footer.start + 88) as usize).min(bytes.len().saturating_sub(index.start));
                 let crc = crc32c(bytes.get(index.start..index.start + length).unwrap_or_default());
                 bytes[footer.start + 96..][..4].copy_from_slice(&crc.to_le_bytes());
             }
@@ -68,7 +81,7 @@ impl Layout {
 
 /// Sums the block at the beginning of `bytes`, as long as it says, else as it was. Returns its header's checksum.
 fn sum_block(bytes: &mut [u8], was: usize, before: Option<u32>) -> Option<u32> {
-    let says = bytes.get(36..40).map(|_| u32_at(bytes, 36) as usize)?;
+    let says = bytes.get(36..40).map(|_| get_u32(bytes, 36) as usize)?;
     let length = if (BLOCK_HEADER_BYTES..=bytes.len()).contains(&says) { says } else { was.min(bytes.len()) };
     let block = bytes.get_mut(..length).filter(|block| block.len() >= BLOCK_HEADER_BYTES)?;
     if let Some(before) = before {
@@ -76,7 +89,7 @@ fn sum_block(bytes: &mut [u8], was: usize, before: Option<u32>) -> Option<u32> {
     }
     let mut body = Checksum::default();
     body.update(&block[BLOCK_HEADER_BYTES..]);
-    let body = body.finish(Epoch::new(u64_at(block, 16)));
+    let body = body.finish(Epoch::new(get_u64(block, 16)));
     block[12..16].copy_from_slice(&body.to_le_bytes());
     let header = crc32c(&block[VERSION..BLOCK_HEADER_BYTES]);
     block[CRC..VERSION].copy_from_slice(&header.to_le_bytes());
@@ -89,7 +102,7 @@ fn sum_page(page: &mut [u8]) {
 }
 
 /// Makes the checksums of a file that is no segment right.
-pub(crate) fn sum_small(bytes: &mut [u8]) {
+pub fn sum_small(bytes: &mut [u8]) {
     let Some(magic) = bytes.first_chunk::<8>().copied() else { return };
     if magic == META_MAGIC && bytes.len() >= META_BYTES {
         sum_page(&mut bytes[..META_BYTES]);
@@ -99,12 +112,4 @@ pub(crate) fn sum_small(bytes: &mut [u8]) {
         let slots = bytes.chunks_exact_mut(PAGE_BYTES);
         slots.filter(|slot| slot.starts_with(&GAPS_MAGIC)).for_each(sum_page);
     }
-}
-
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).map_or(0, |bytes| u32::from_le_bytes(bytes.try_into().expect("4 bytes")))
-}
-
-pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..at + 8).map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().expect("8 bytes")))
 }
