@@ -140,7 +140,9 @@ impl LaneSlot {
 
     pub(super) fn acknowledge(&mut self, durable: Sequence) {
         let mut entry = None;
-        while let Some(mark) = self.marks.pop_front_if(|mark| mark.end <= durable) {
+        while self.marks.front().is_some_and(|mark| mark.end <= durable)
+            && let Some(mark) = self.marks.pop_front()
+        {
             entry = Some(mark.entry);
         }
         if let Some(entry) = entry {

@@ -183,7 +183,9 @@ pub(crate) fn child(case: impl Fn(u64) -> Result<(), String>) {
     let (first, count) = orders.split_once(',').expect("two numbers");
     let (first, count): (u64, u64) = (first.parse().expect("a seed"), count.parse().expect("a number"));
     std::panic::set_hook(Box::new(|panic| {
-        let message = panic.payload_as_str().unwrap_or("a panic");
+        let payload = panic.payload();
+        let owned = payload.downcast_ref::<String>().map(String::as_str);
+        let message = payload.downcast_ref::<&str>().copied().or(owned).unwrap_or("a panic");
         if !message.starts_with(ON_PURPOSE) {
             let thread = std::thread::current();
             let text = format!("thread {:?} panicked: {panic}", thread.name().unwrap_or_default());

@@ -182,7 +182,9 @@ impl Roller {
     }
 
     pub(super) fn durable_moved(&mut self, durable: Sequence) {
-        while let Some((segment, footer)) = self.retired.pop_front_if(|(_, footer)| footer.end_sequence <= durable) {
+        while self.retired.front().is_some_and(|(_, footer)| footer.end_sequence <= durable)
+            && let Some((segment, footer)) = self.retired.pop_front()
+        {
             let unsynced = segment.open_file().and_then(|file| self.unsynced(&file));
             self.chores.waiting.push_back(Chore::seal(segment, footer, unsynced));
         }

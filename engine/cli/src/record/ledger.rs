@@ -45,7 +45,9 @@ impl Ledger {
     pub(super) fn add(&mut self, entry: Entry, producer: &Producer) {
         self.open.push_back((self.source, entry));
         if self.open.len().is_multiple_of(SETTLE_ENTRIES) {
-            while let Some((_, entry)) = self.open.pop_front_if(|(_, entry)| producer.is_durable(entry.ticket)) {
+            while self.open.front().is_some_and(|(_, entry)| producer.is_durable(entry.ticket))
+                && let Some((_, entry)) = self.open.pop_front()
+            {
                 *self.settled_of.entry(entry.ticket.shard).or_default() += 1;
                 entry.count(&mut self.settled);
             }

@@ -133,12 +133,14 @@ impl Followed {
 
     /// What comes next, if it is a gap.
     pub(super) fn next_gap(&mut self) -> Option<Gap> {
-        self.ready.pop_front_if(|found| found.is_err())?.err()
+        self.ready.front()?.as_ref().err()?;
+        self.ready.pop_front()?.err()
     }
 
     /// What comes next, if it is an event.
     pub(super) fn next_event(&mut self) -> Option<StoredEvent> {
-        self.ready.pop_front_if(|found| found.is_ok())?.ok()
+        self.ready.front()?.as_ref().ok()?;
+        self.ready.pop_front()?.ok()
     }
 
     /// What decides which shard's turn it is; the least comes first, and who has no event last.

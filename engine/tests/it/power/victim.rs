@@ -124,7 +124,9 @@ fn ingest(bus: &EventBus, orders: &Orders) -> Result<(), Poison> {
         if number % 31 == 0 {
             tickets.push_back((at, number, ticket));
         }
-        while let Some((at, number, _)) = tickets.pop_front_if(|(.., ticket)| producer.is_durable(*ticket)) {
+        while tickets.front().is_some_and(|(.., ticket)| producer.is_durable(*ticket))
+            && let Some((at, number, _)) = tickets.pop_front()
+        {
             say(&format!("durable {at} {}", number + 1));
         }
         if (number + 1) % orders.flush_every == 0 {
