@@ -227,7 +227,11 @@ pub use tapeline_storage::read::Visibility;
 pub use timestamp::TimestampGenerator;
 pub use trim::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, TrimmedSegment, trim_log};
 
-/// The programs in README.md, which run as doctests.
+/// The programs in README.md and docs/, which are doctests.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
+mod pages {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../docs/REPLAY.md")]
+    mod replay {}
+}
