@@ -232,6 +232,8 @@ pub use trim::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, TrimmedSegmen
 mod pages {
     #[doc = include_str!("../README.md")]
     mod readme {}
+    #[doc = include_str!("../../docs/OPERATIONS.md")]
+    mod operations {}
     #[doc = include_str!("../../docs/REPLAY.md")]
     mod replay {}
 }
