@@ -44,6 +44,8 @@ pub(crate) enum Scenario {
     Sessions(SessionsArgs),
     /// From ingest to a live subscriber: under a stream, after a pause, catching up
     Deliver(DeliverArgs),
+    /// What a task beside a shard gets and costs
+    Task(TaskArgs),
     /// Pages out of four shards, in both orders
     Poll(PollArgs),
     /// Reading through filters, by what decides
@@ -81,6 +83,7 @@ impl Scenario {
             Self::Sessions(args) => args.common.dir.as_deref(),
             Self::SessionsFinder(args) => Some(&args.dir),
             Self::Deliver(args) => args.common.dir.as_deref(),
+            Self::Task(args) => args.common.dir.as_deref(),
             Self::Fanout(args) => args.common.dir.as_deref(),
             Self::Overload(args) => args.common.dir.as_deref(),
             Self::Scale(args) => args.common.dir.as_deref(),
@@ -224,6 +227,19 @@ pub(crate) struct RecoverWriterArgs {
 /// Options of `deliver`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DeliverArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Seconds of a round, roughly
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    pub(crate) seconds: f64,
+    /// What an acknowledged event survives
+    #[arg(long, value_enum, default_value_t = Level::Durable)]
+    pub(crate) durability: Level,
+}
+
+/// Options of `task`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TaskArgs {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
     /// Seconds of a round, roughly

@@ -1,4 +1,5 @@
-//! Threads that must not block: those that step a shard, for they would wait for themselves.
+//! Threads that must not block: those that step a shard, for they would wait for themselves. Users' code runs there in
+//! wakers, and in what these drop.
 
 use std::cell::Cell;
 

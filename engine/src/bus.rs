@@ -8,7 +8,6 @@ use std::time::Duration;
 use tapeline_storage::format::{Era, Eras, LogId};
 use tapeline_storage::log::LogView;
 
-use crate::blocking::check_may_block;
 use crate::config::EventBusConfig;
 use crate::consumer::{
     Batches, ConsumeRequest, ConsumeResponse, NamedCursor, Pages, Replay, ReplayRequest, SubscribeRequest,
@@ -33,7 +32,8 @@ use crate::trim::{RetentionPolicy, TrimPlan};
 /// An event bus: shards on pinned threads, fed by producers, read by consumers.
 ///
 /// Any number of threads may use one bus. Dropping it without [`EventBus::shutdown`] does the same as shutting down, and
-/// blocks meanwhile, but on the thread of a shard, which leaves the waiting to another thread.
+/// blocks meanwhile, but on a thread of its own (in a task, or in a waker that a shard calls), which leaves the waiting to
+/// another thread.
 ///
 /// In a forked child every call that can fail does so with an error that says so; statistics are empty, and identity,
 /// route and flags are what they were at the fork. No call waits for a lock that a thread of the parent held.
@@ -279,19 +279,42 @@ impl EventBus {
         list_cursors(&self.parts.readers().cursors, self.log_id(), &views)
     }
 
-    /// Runs a task on the thread of a shard, between its turns: where the shard's events are, it reads them without
-    /// leaving the core, and it may ingest into any session. `work` is called there, so its future need not be `Send`.
-    /// While events stream in, tasks get a tenth of the time. A panic ends the task alone.
+    /// Runs a task beside a shard, on the same core: where the shard's events are, it reads them without leaving the
+    /// core, and it may ingest into any session. `work` is called there, so its future need not be `Send`. All tasks of a
+    /// shard run on one thread, which its first task starts, on a glommio executor; see [`ShardContext`]. A panic ends the
+    /// task alone.
+    ///
+    /// ```
+    /// # use tapeline::{EventBus, EventBusConfig, Kind, RawEvent, SubscribeRequest};
+    /// # futures_lite::future::block_on(async {
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// bus.ingest_raw(RawEvent::from_str("hello"))?;
+    /// let shouting = bus.run_on_shard(0, |mut context| async move {
+    ///     let mut events = context.subscribe(SubscribeRequest::new())?;
+    ///     let answers = context.session("answers");
+    ///     if let Some(batch) = events.next_batch().await {
+    ///         for event in batch?.events() {
+    ///             context.emit(answers, Kind(7), &event?.payload().to_ascii_uppercase())?;
+    ///         }
+    ///     }
+    ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    /// })?;
+    /// shouting.await??;
+    /// bus.flush().await?;
+    /// assert_eq!(&bus.replay("answers").await?.next().expect("an answer")?.raw[..], b"HELLO");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # }).expect("runs");
+    /// ```
     ///
     /// # Errors
-    /// [`AdapterError`]: there is no such shard, or the bus has ended.
+    /// [`AdapterError`]: there is no such shard, its thread for tasks cannot be made, or the bus has ended.
     pub fn run_on_shard<T, W, F>(&self, shard: u16, work: W) -> AdapterResult<ShardTask<T>>
     where
         T: Send + 'static,
         W: FnOnce(ShardContext) -> F + Send + 'static,
         F: Future<Output = T> + 'static,
     {
-        run_on(&self.parts, shard, work)
+        run_on(&self.parts, shard, || self.foundry.hold(), work)
     }
 
     /// What [`EventBus::trim`] would remove at present, and why. Changes nothing.
@@ -426,23 +449,26 @@ impl EventBus {
     /// end like the first.
     ///
     /// # Errors
-    /// As [`EventBus::shutdown`]. [`AdapterError::OnShard`] from a task on a shard, which would wait for itself.
+    /// As [`EventBus::shutdown`]. [`AdapterError::OnShard`] from a task of the bus, which would wait for itself.
+    /// [`AdapterError::TaskRuns`], when all is durable and closed, where a task does not come to an `await`: its thread
+    /// keeps the lock of the directory.
     pub async fn shutdown_via_ref(&self) -> AdapterResult<()> {
         self.parts.check_fork()?;
-        check_may_block("shutdown")?;
+        self.parts.check_may_wait("shutdown")?;
         let ending = self.ending();
         ending.ask();
         for shard in self.parts.shards().iter() {
             shard.stopped().await;
         }
-        let panic = ending.join();
-        self.is_shutdown_completed.store(true, Ordering::Release);
+        let outcome = ending.join();
+        self.is_shutdown_completed.store(outcome.runs.is_none(), Ordering::Release);
         if let Some(poison) = self.parts.shards().iter().find_map(|shard| shard.view().poison().cloned()) {
             return Err(AdapterError::Poisoned(Box::new(poison)));
         }
-        match panic {
-            Some(panic) => Err(AdapterError::Fatal { shard: 0, message: format!("a thread panicked: {panic}") }),
-            None => Ok(()),
+        match (outcome.panic, outcome.runs) {
+            (Some(panic), _) => Err(AdapterError::Fatal { shard: 0, message: format!("a thread panicked: {panic}") }),
+            (_, Some(shard)) => Err(AdapterError::TaskRuns { shard }),
+            _ => Ok(()),
         }
     }
 
@@ -461,6 +487,7 @@ impl Drop for EventBus {
     fn drop(&mut self) {
         if self.parts.is_forked() {
             self.foundry.forget_threads();
+            self.parts.forget_threads();
             if let Some(scaling) = &self.scaling {
                 scaling.forget_thread();
             }

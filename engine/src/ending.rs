@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
-use crate::blocking::is_shard_thread;
 use crate::foundry::Foundry;
 use crate::parts::BusParts;
 use crate::producer::local::Locals;
 use crate::retention::Keeper;
 use crate::scaling::Scaling;
+use crate::shard::TASK_PATIENCE;
 
 /// All that has threads of a bus.
 #[derive(Debug, Clone)]
@@ -19,6 +20,15 @@ pub(crate) struct Ending {
     pub(crate) foundry: Arc<Foundry>,
     pub(crate) scaling: Option<Arc<Scaling>>,
     pub(crate) keeper: Option<Arc<Keeper>>,
+}
+
+/// How the threads of a bus ended.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// The message of the first that panicked.
+    pub(crate) panic: Option<String>,
+    /// A shard of which a task still runs.
+    pub(crate) runs: Option<u16>,
 }
 
 impl Ending {
@@ -39,18 +49,23 @@ impl Ending {
         self.parts.shards().iter().for_each(|shard| shard.stop());
     }
 
-    /// Waits for the end of the shards' threads, and takes from other threads what they keep of the bus. The message of the
-    /// first that panicked.
-    pub(crate) fn join(&self) -> Option<String> {
+    /// Waits for the end of the shards' threads and of those of their tasks, and takes from other threads what they keep of
+    /// the bus.
+    pub(crate) fn join(&self) -> Joined {
         let panic = self.foundry.join();
+        let until = Instant::now() + TASK_PATIENCE;
+        let runs = self.parts.shards().iter().fold(None, |runs, shard| {
+            let has_ended = shard.tasks().join(until);
+            runs.or((!has_ended).then(|| shard.id()))
+        });
         self.locals.withdraw();
-        panic
+        Joined { panic, runs }
     }
 
-    /// Asks and waits. A thread of a shard would wait for itself: there another thread does both. The log's lock is held
-    /// until the last thread of the bus has ended, whoever waits for it.
+    /// Asks and waits. A thread of the bus would wait for itself: there another thread does both. The log's lock is held
+    /// until the last thread of the bus has ended, whichever waits for it.
     pub(crate) fn carry_out(self) {
-        if !is_shard_thread() {
+        if self.parts.check_may_wait("drop").is_ok() {
             self.ask();
             // The shard that it belongs to has poisoned its log.
             let _ = self.join();

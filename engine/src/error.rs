@@ -217,11 +217,25 @@ pub enum AdapterError {
         /// The shard that the ticket names.
         shard: u16,
     },
-    /// A task on a shard made a call that blocks its thread until a shard moves, which may be that one.
-    #[error("{call} would block the thread of a shard; call it on another thread, or await its async form")]
+    /// A call was made on a thread of the bus that it waits for: in a task of the bus, or in a waker that a shard calls.
+    #[error("{call} would wait for its own thread; call it on a thread that is none of the bus's")]
     OnShard {
         /// What was called.
         call: &'static str,
+    },
+    /// The thread for the tasks of a shard cannot be made.
+    #[error("shard {shard}: the thread for its tasks cannot be made: {source}; free threads or memory and try again")]
+    NoTaskThread {
+        /// The shard.
+        shard: u16,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// The bus is closed and all is durable, but a task does not come to an `await`.
+    #[error("a task on shard {shard} does not return; its thread holds the lock of the log's directory until it does")]
+    TaskRuns {
+        /// The shard.
+        shard: u16,
     },
     /// The bus is shut down.
     #[error("the bus is shut down")]
@@ -237,6 +251,8 @@ impl AdapterError {
         matches!(
             self,
             Self::StorageFull { .. }
+                | Self::NoTaskThread { .. }
+                | Self::TaskRuns { .. }
                 | Self::Directory(DirectoryError::Locked { .. })
                 | Self::Scaling(ScalingError::InCooldown | ScalingError::ShardBlocked(_))
         )

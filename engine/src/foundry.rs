@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use tapeline_storage::device::fs::DirectoryLock;
 use tapeline_storage::format::{Eras, LogId, Sequence};
 use tapeline_storage::log::{Durability, LogDirectory, LogOptions, LogView, trim_at_rest};
 use tapeline_storage::read::open_shard;
@@ -135,8 +136,8 @@ impl Foundry {
             message: format!("its blocks take {bytes} bytes, {left} are left of memory_budget"),
         })?;
         let place = place(shard, &config.placement);
-        let PlacementConfig { host, driver, idle, .. } = config.placement;
-        Ok(ShardSpec { log, place, host, driver, idle, files, hold, memory })
+        let PlacementConfig { driver, idle, .. } = config.placement;
+        Ok(ShardSpec { log, place, driver, idle, files, hold, memory })
     }
 
     /// The shards that the log has beyond this number: they take no events, and stay readable. Returned with the largest
@@ -201,6 +202,11 @@ impl Foundry {
     fn pass(&self, step: Step) -> AdapterResult<()> {
         seam::pass(self.log_id, step)
             .map_err(|error| AdapterError::Fatal { shard: 0, message: format!("{step:?}: {error}") })
+    }
+
+    /// The lock of the log's directory, if it has one: a thread that may touch the directory holds it for its life.
+    pub(crate) fn hold(&self) -> Option<Arc<DirectoryLock>> {
+        self.directory.as_ref().and_then(|directory| lock(directory).hold())
     }
 
     /// Waits for the end of all threads but the calling one. Shards that have not been told to end do not. The message of

@@ -191,7 +191,7 @@ mod trim;
 
 pub use bus::EventBus;
 pub use config::{
-    BackpressureMode, BatchConfig, Driver, EventBusConfig, EventBusConfigBuilder, Host, IdleMode, LogConfig,
+    BackpressureMode, BatchConfig, Driver, EventBusConfig, EventBusConfigBuilder, IdleMode, LogConfig,
     MAX_BATCH_SIZE_LIMIT, PlacementConfig, ScalingPolicy,
 };
 pub use consumer::{
@@ -210,6 +210,8 @@ pub use event::{
     Event, EventId, EventView, ParseEventIdError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter,
     RawEvent, StoredEvent, TypeError, TypedPayload,
 };
+/// The version of glommio that tasks on shards run on.
+pub use glommio;
 pub use note::{DropReason, Drops};
 pub use producer::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
 pub use repair::{RepairStep, plan_repair, repair_log};

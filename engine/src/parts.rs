@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tapeline_storage::format::{Eras, LogId, Sequence};
 use tapeline_storage::log::LogView;
 
+use crate::blocking::check_may_block;
 use crate::budget::MemoryBudget;
 use crate::config::{BackpressureMode, EventBusConfig};
 use crate::error::{AdapterError, AdapterResult, IngestionError, IngestionResult};
@@ -225,6 +226,29 @@ impl BusParts {
             (true, _) => Err(IngestionError::Forked),
             (_, true) => Err(IngestionError::ShuttingDown),
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses a call that waits for the threads of the bus on one of them.
+    ///
+    /// # Errors
+    /// [`AdapterError::OnShard`].
+    pub(crate) fn check_may_wait(&self, call: &'static str) -> AdapterResult<()> {
+        check_may_block(call)?;
+        match self.shards().iter().any(|shard| shard.tasks().is_here()) {
+            true => Err(AdapterError::OnShard { call }),
+            false => Ok(()),
+        }
+    }
+
+    /// In a forked child: the threads of tasks are the parent's, and so may be the locks of their lists.
+    pub(crate) fn forget_threads(self: &Arc<Self>) {
+        let is_done = self.shards.try_read().is_ok_and(|shards| {
+            // Each of them, whatever becomes of the others.
+            shards.iter().filter(|shard| !shard.tasks().forget_thread()).count() == 0
+        });
+        if !is_done {
+            std::mem::forget(Arc::clone(self));
         }
     }
 

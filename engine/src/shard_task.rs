@@ -1,4 +1,4 @@
-//! Work on a shard's own core: [`EventBus::run_on_shard`](crate::EventBus::run_on_shard).
+//! Work on a shard's core: [`EventBus::run_on_shard`](crate::EventBus::run_on_shard).
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -6,23 +6,30 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
+use tapeline_storage::device::fs::DirectoryLock;
 use tapeline_storage::format::Kind;
 
-use crate::blocking::check_may_block;
+use crate::blocking::is_shard_thread;
 use crate::config::BackpressureMode;
 use crate::consumer::{EventBatch, SubscribeRequest, Subscription};
 use crate::error::{AdapterError, AdapterResult, ConsumerResult, IngestionResult};
 use crate::foreign;
+use crate::fork;
 use crate::park;
 use crate::parts::BusParts;
 use crate::producer::{Producer, ProducerOptions, Session, Ticket};
 use crate::session::IntoSession;
-use crate::shard::{ShardControl, TaskSeed};
+use crate::shard::{CompanionSpec, Line, Refusal, ShardControl, ShardTasks, TaskSeed, yield_now};
 
 /// What a task on a shard has: the events of its shard, and a producer to all.
 ///
-/// The task shares the thread with the shard, which writes everybody's events: it must not block, and not compute for
-/// long between two `await`s. Calls of this crate that would block the thread fail there instead.
+/// The task runs on a thread beside the shard's, on the same core, at a lower priority: the tasks of a shard get a tenth of
+/// the core while the shard wants it, and all of it otherwise. A task that blocks or computes for long between two `await`s
+/// holds up the other tasks of its shard, and never the shard.
+///
+/// The thread's executor is glommio's, so tasks may use the timers, channels, files and sockets of [`glommio`](crate::glommio)
+/// where [`ShardContext::has_glommio`]. What a task starts by `glommio::spawn_local` should be joined or dropped by it: a
+/// detached one is never freed if the bus ends before it does, and a panic in it ends all tasks of the shard.
 #[derive(Debug)]
 pub struct ShardContext {
     shard: u16,
@@ -34,7 +41,7 @@ impl ShardContext {
     fn new(parts: Arc<BusParts>, shard: u16) -> IngestionResult<Self> {
         let options = ProducerOptions::new();
         let options = match options.mode(parts.backpressure_mode())? {
-            // The shard would wait for itself.
+            // The other tasks would wait as well.
             BackpressureMode::Block { .. } => options.backpressure_mode(BackpressureMode::FailProducer),
             _ => options,
         };
@@ -46,7 +53,15 @@ impl ShardContext {
         self.shard
     }
 
-    /// The events of this shard, from a place on, then live. They are read where they were written: on this core.
+    /// Whether the executor of this task is glommio's. It is not where io_uring or memory to lock is refused: then the
+    /// calls of glommio that need its executor panic.
+    pub fn has_glommio(&self) -> bool {
+        let control = self.parts.shard(self.shard);
+        control.and_then(|control| control.tasks().runtime()).is_some_and(|(name, _)| name == ShardTasks::GLOMMIO)
+    }
+
+    /// The events of this shard, from a place on, then live. They are read by reference where they were written, on this
+    /// core.
     ///
     /// # Errors
     /// As [`EventBus::subscribe`](crate::EventBus::subscribe).
@@ -74,7 +89,7 @@ impl ShardContext {
         &mut self.producer
     }
 
-    /// Lets the shard make a turn.
+    /// Lets the other tasks of the shard run.
     pub async fn yield_now(&self) {
         yield_now().await;
     }
@@ -85,8 +100,8 @@ impl ShardContext {
 pub struct ShardSubscription(Subscription);
 
 impl ShardSubscription {
-    /// Waits for the next events, those of one block, uncopied; lets the shard make a turn before. `None`: the bus has
-    /// ended.
+    /// Waits for the next events, those of one block, uncopied; lets the other tasks of the shard run before. `None`: the
+    /// bus has ended.
     pub async fn next_batch(&mut self) -> Option<ConsumerResult<EventBatch>> {
         yield_now().await;
         self.0.next_batch().await
@@ -102,20 +117,27 @@ impl ShardSubscription {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// It panicked.
+    /// It panicked, or a task that another one had started by `glommio::spawn_local` did, which ends all.
     #[error("the task panicked: {0}")]
     Panicked(String),
     /// The bus ended before the task did, or the shard died.
     #[error("the bus is shut down")]
     Shutdown,
-    /// The call would have blocked the thread of a shard.
-    #[error("joining a task would block the thread of a shard; await the task")]
+    /// The call would have waited for the thread that made it: the one that the task runs on, or a shard's.
+    #[error("joining a task would wait for its own thread; await the task")]
     OnShard,
+    /// The process is a fork of the one that started the task.
+    #[error("the task belongs to the parent of this forked process")]
+    Forked,
 }
 
 /// A task on a shard. Dropping it leaves the task to itself.
 #[derive(Debug)]
-pub struct ShardTask<T>(oneshot::Receiver<Result<T, TaskError>>);
+pub struct ShardTask<T> {
+    outcome: oneshot::Receiver<Result<T, TaskError>>,
+    line: Arc<Line>,
+    fork_generation: u32,
+}
 
 impl<T> ShardTask<T> {
     /// Waits for the task's end, blocking the thread.
@@ -123,7 +145,9 @@ impl<T> ShardTask<T> {
     /// # Errors
     /// [`TaskError`]; the task goes on after [`TaskError::OnShard`].
     pub fn join(self) -> Result<T, TaskError> {
-        check_may_block("joining a task").map_err(|_| TaskError::OnShard)?;
+        if self.line.is_here() || is_shard_thread() {
+            return Err(TaskError::OnShard);
+        }
         park::block_on(self)
     }
 }
@@ -132,19 +156,34 @@ impl<T> Future for ShardTask<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // The shard wakes it.
+        if self.fork_generation != fork::generation() {
+            return Poll::Ready(Err(TaskError::Forked));
+        }
+        // The companion wakes it.
         let waker = foreign::contained(context.waker());
-        Pin::new(&mut self.0)
+        Pin::new(&mut self.outcome)
             .poll(&mut Context::from_waker(&waker))
-            .map(|outcome| outcome.unwrap_or(Err(TaskError::Shutdown)))
+            .map(|outcome| outcome.unwrap_or_else(|_| Err(self.ended_early())))
     }
 }
 
-/// Has `work` made and run on the thread of a shard.
+impl<T> ShardTask<T> {
+    /// Why there is no outcome.
+    fn ended_early(&self) -> TaskError {
+        self.line.panic().map_or(TaskError::Shutdown, |panic| TaskError::Panicked(panic.to_owned()))
+    }
+}
+
+/// Has `work` made and run on the companion of a shard. `hold` gives the lock that the companion holds.
 ///
 /// # Errors
-/// [`AdapterError`]: there is no such shard, or the bus has ended.
-pub(crate) fn run_on<T, W, F>(parts: &Arc<BusParts>, shard: u16, work: W) -> AdapterResult<ShardTask<T>>
+/// [`AdapterError`]: there is no such shard, its companion cannot be made, or the bus has ended.
+pub(crate) fn run_on<T, W, F>(
+    parts: &Arc<BusParts>,
+    shard: u16,
+    hold: impl FnOnce() -> Option<Arc<DirectoryLock>>,
+    work: W,
+) -> AdapterResult<ShardTask<T>>
 where
     T: Send + 'static,
     W: FnOnce(ShardContext) -> F + Send + 'static,
@@ -164,8 +203,12 @@ where
             let _ = sender.send(contain(work, context).await);
         })
     });
-    control.plant(seed)?;
-    Ok(ShardTask(receiver))
+    let spec = || CompanionSpec { name: format!("tapeline-t{shard}"), cores: control.cores(), hold: hold() };
+    let line = control.tasks().plant(seed, spec).map_err(|refusal| match refusal {
+        Refusal::Closed => AdapterError::Shutdown,
+        Refusal::NoThread(source) => AdapterError::NoTaskThread { shard, source },
+    })?;
+    Ok(ShardTask { outcome: receiver, line, fork_generation: fork::generation() })
 }
 
 /// Runs the work; a panic becomes an outcome.
@@ -179,17 +222,4 @@ async fn contain<T, F: Future<Output = T>>(
         Err(panic) => Poll::Ready(Err(TaskError::Panicked(panic))),
     })
     .await
-}
-
-/// Has whoever polls poll once more.
-async fn yield_now() {
-    let mut has_yielded = false;
-    poll_fn(|context| match std::mem::replace(&mut has_yielded, true) {
-        true => Poll::Ready(()),
-        false => {
-            context.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
-    .await;
 }

@@ -41,7 +41,7 @@ pub(crate) fn close(bus: EventBus) -> Outcome<()> {
 /// Adds what runs the first shard to the parameters of `report`, and why where that is a fallback.
 pub(crate) fn describe(report: Report, bus: &EventBus) -> Report {
     let Some(shard) = bus.shard_stats().into_iter().next() else { return report };
-    let report = report.param("host", shard.host).param("device", shard.device);
+    let report = report.param("device", shard.device);
     match shard.notes.is_empty() {
         true => report,
         false => report.param("notes", shard.notes.join("; ")),

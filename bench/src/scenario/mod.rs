@@ -16,4 +16,5 @@ pub(crate) mod recover;
 pub(crate) mod replay;
 pub(crate) mod scale;
 pub(crate) mod sessions;
+pub(crate) mod task;
 pub(crate) mod workload;

@@ -56,8 +56,6 @@ impl From<SegmentSummary> for Segment {
 /// What a bus that opens the log would run on.
 #[derive(Debug, Serialize)]
 struct Backend {
-    /// What steps the shards: `glommio` or `thread`.
-    host: Option<&'static str>,
     /// What writes the blocks: `uring` or `blocking`.
     device: Option<&'static str>,
     /// What else there is to say: how it is set up, why it is not the first choice, why it cannot be told.
@@ -99,7 +97,7 @@ impl Backend {
         let removed = fs::remove_dir_all(&trial);
         let mut backend = backend.unwrap_or_else(|failure| {
             let note = format!("a trial in {} failed: {failure}", directory.display());
-            Self { host: None, device: None, notes: vec![note] }
+            Self { device: None, notes: vec![note] }
         });
         if let Err(error) = removed
             && error.kind() != io::ErrorKind::NotFound
@@ -115,11 +113,11 @@ impl Backend {
         let shards = bus.shard_stats();
         bus.shutdown().await?;
         let shard = shards.into_iter().next().ok_or_else(|| Failure::failed("a bus without shards"))?;
-        Ok(Self { host: Some(shard.host), device: Some(shard.device), notes: shard.notes })
+        Ok(Self { device: Some(shard.device), notes: shard.notes })
     }
 
     fn text(&self) -> String {
-        format!("{}, host {}", self.device.unwrap_or("unknown"), self.host.unwrap_or("unknown"))
+        self.device.unwrap_or("unknown").to_owned()
     }
 }
 

@@ -106,7 +106,7 @@ fn lock_is_held_until_the_last_thread_of_a_failed_opening_has_ended() {
 }
 
 #[test]
-fn bus_dropped_on_a_shards_thread_is_ended_by_another() {
+fn bus_dropped_by_its_own_task_is_ended_by_another_thread() {
     let scratch = Scratch::new();
     let bus = Arc::new(scratch.open());
     let log = bus.log_id();
@@ -205,6 +205,41 @@ fn death_of_a_shard_is_reported_to_every_waiter_and_acknowledges_nothing() {
     drop((producer, bus));
     assert_eq!(count(&scratch.0), 0);
     assert!(!is_locked(&scratch.0));
+}
+
+#[test]
+fn tasks_of_a_shard_that_dies_end_and_are_told() {
+    let scratch = Scratch::new();
+    let bus = block_on(EventBus::new(scratch.config().num_shards(1).build().expect("valid"))).expect("opens");
+    let waits = bus.run_on_shard(0, |_| std::future::pending::<()>()).expect("runs");
+    plan(bus.log_id(), Step::Turn, || panic!("a shard"));
+    assert_eq!(waits.join(), Err(crate::TaskError::Shutdown));
+    assert!(matches!(bus.run_on_shard(0, |_| async {}), Err(AdapterError::Shutdown)));
+    assert!(matches!(block_on(bus.shutdown_via_ref()), Err(AdapterError::Poisoned(_))));
+}
+
+#[test]
+fn waker_of_a_task_outlives_its_runtime() {
+    let scratch = Scratch::new();
+    let bus = scratch.open();
+    let (report, waker) = mpsc::channel();
+    let task = bus.run_on_shard(0, move |_| {
+        let mut is_first = true;
+        std::future::poll_fn(move |context| {
+            if !std::mem::replace(&mut is_first, false) {
+                return std::task::Poll::Ready(());
+            }
+            let _ = report.send(context.waker().clone());
+            std::task::Poll::Pending
+        })
+    });
+    let waker: std::task::Waker = waker.recv().expect("runs");
+    waker.wake_by_ref();
+    assert_eq!(task.expect("runs").join(), Ok(()));
+    block_on(bus.shutdown_via_ref()).expect("ends");
+    // The task is gone, its thread and runtime as well.
+    waker.wake_by_ref();
+    drop(waker);
 }
 
 /// A waker of which one call panics.

@@ -58,19 +58,6 @@ impl BackpressureMode {
     }
 }
 
-/// What steps the shards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Host {
-    /// glommio where io_uring is to be had, else a plain thread.
-    #[default]
-    Auto,
-    /// A glommio executor per shard; opening fails where it cannot run.
-    Glommio,
-    /// A plain pinned thread per shard.
-    Thread,
-}
-
 /// What writes blocks at level `Durable`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -124,8 +111,6 @@ pub struct PlacementConfig {
     pub excluded_cores: Vec<usize>,
     /// What shards do while there is nothing to do.
     pub idle: IdleMode,
-    /// What steps the shards.
-    pub host: Host,
     /// What writes their blocks.
     pub driver: Driver,
 }
@@ -137,7 +122,6 @@ impl Default for PlacementConfig {
             cores: None,
             excluded_cores: Vec::new(),
             idle: IdleMode::default(),
-            host: Host::default(),
             driver: Driver::default(),
         }
     }
@@ -371,8 +355,6 @@ impl EventBusConfigBuilder {
         pinned(pinned: bool) => config.placement.pinned = pinned;
         /// Sets [`PlacementConfig::idle`].
         idle(mode: IdleMode) => config.placement.idle = mode;
-        /// Sets [`PlacementConfig::host`].
-        host(host: Host) => config.placement.host = host;
         /// Sets [`PlacementConfig::driver`].
         driver(driver: Driver) => config.placement.driver = driver;
     }

@@ -17,7 +17,6 @@ use super::pacing::{Pacer, PacingError, Speed};
 use super::page::{Found, copy_events};
 use super::selection::Selection;
 use super::source::{Next, Source, Start};
-use crate::blocking::check_may_block;
 use crate::error::{ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
 use crate::session::IntoSession;
@@ -147,7 +146,7 @@ impl Replay {
 
     /// The same at a pace: blocks the thread before each event until it is due.
     pub fn paced(self, speed: Speed) -> PacedReplay {
-        PacedReplay { replay: self, pacer: Pacer::new(speed), early: None }
+        PacedReplay { replay: self, pacer: Pacer::new(speed) }
     }
 }
 
@@ -221,14 +220,11 @@ impl Replayed {
     }
 }
 
-/// A replay that blocks the thread before each event until it is due; on the thread of a shard,
-/// [`AdapterError::OnShard`](crate::AdapterError::OnShard) instead until then.
+/// A replay that blocks the thread before each event until it is due.
 #[derive(Debug)]
 pub struct PacedReplay {
     replay: Replay,
     pacer: Pacer,
-    /// Was not due where the thread must not sleep.
-    early: Option<StoredEvent>,
 }
 
 impl PacedReplay {
@@ -242,16 +238,11 @@ impl Iterator for PacedReplay {
     type Item = ConsumerResult<StoredEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.early.take().map(Ok).or_else(|| self.replay.next());
-        let event = match next? {
+        let event = match self.replay.next()? {
             Ok(event) => event,
             Err(error) => return Some(Err(error)),
         };
         if let Some(wait) = self.pacer.wait(event.insertion_ts) {
-            if let Err(error) = check_may_block("pacing a replay") {
-                self.early = Some(event);
-                return Some(Err(error.into()));
-            }
             std::thread::sleep(wait);
         }
         self.pacer.played(event.insertion_ts);

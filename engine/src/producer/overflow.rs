@@ -77,7 +77,7 @@ impl Backpressure {
     ) -> IngestionResult<Claim<'l>> {
         link.control.nudge();
         let has_room = match self.mode {
-            // The thread of a shard would wait for itself.
+            // In a waker that a shard calls: it would wait for itself.
             BackpressureMode::Block { .. } if is_shard_thread() => true,
             BackpressureMode::Block { deadline } => {
                 wait_for_room(&link.control, &mut link.lane, event.bytes, deadline);

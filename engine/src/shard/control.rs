@@ -11,8 +11,8 @@ use tapeline_storage::device::Doorbell;
 use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{Cut, LogView, Poison, Trouble, Watermarks};
 
-use super::TaskSeed;
 use super::lanes::{LaneStats, LaneTotals, Lanes};
+use super::tasks::ShardTasks;
 use super::turnover::Turnover;
 use crate::blocking::check_may_block;
 use crate::budget::MemoryShare;
@@ -24,9 +24,10 @@ use crate::lane::{LaneHandle, LaneReader};
 /// How a shard runs, and what it found when it started.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ShardReport {
-    pub(crate) host: &'static str,
     pub(crate) device: &'static str,
     pub(crate) core: Option<usize>,
+    /// The cores it was left to, where it is not pinned. Empty: as its thread was made.
+    pub(crate) among: Vec<usize>,
     pub(crate) notes: Vec<String>,
     pub(crate) cuts: Vec<Cut>,
 }
@@ -49,12 +50,12 @@ pub struct ShardStats {
     pub poison: Option<Poison>,
     /// Errors that did not end it: what is being tried again, and what the log does without.
     pub troubles: Vec<Trouble>,
-    /// What steps the shard: `glommio` or `thread`.
-    pub host: &'static str,
     /// What writes its blocks: `uring`, `blocking` or `memory`.
     pub device: &'static str,
     /// The core it is pinned to, if it is.
     pub core: Option<usize>,
+    /// What runs its tasks: `glommio`, or `plain` where that cannot be had, as `notes` say then. `None` before the first.
+    pub task_runtime: Option<&'static str>,
     /// Why the shard runs otherwise than it was asked to.
     pub notes: Vec<String>,
     /// Torn tails that were cut off when the log was opened: bytes that were never acknowledged.
@@ -103,6 +104,7 @@ pub(crate) struct ShardControl {
     stopped: AtomicBool,
     /// Notes that the shard itself wrote.
     notes: AtomicU64,
+    tasks: ShardTasks,
     /// Of its blocks.
     _memory: MemoryShare,
 }
@@ -112,7 +114,6 @@ pub(crate) struct ShardControl {
 pub(super) struct Arrivals {
     pub(super) lanes: Vec<LaneReader>,
     pub(super) followers: Vec<Follower>,
-    pub(super) tasks: Vec<TaskSeed>,
     is_closed: bool,
 }
 
@@ -172,6 +173,7 @@ impl ShardControl {
             stop: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             notes: AtomicU64::new(0),
+            tasks: ShardTasks::default(),
             _memory: memory,
         }
     }
@@ -185,8 +187,10 @@ impl ShardControl {
     }
 
     pub(crate) fn stats(&self) -> ShardStats {
-        let ShardReport { host, device, core, mut notes, cuts } = self.report.clone();
+        let ShardReport { device, core, among: _, mut notes, cuts } = self.report.clone();
         notes.extend(self.ahead.get().cloned());
+        let (task_runtime, note) = self.tasks.runtime().unzip();
+        notes.extend(note.flatten());
         let Watermarks { durable, appended, .. } = self.view.watermarks();
         ShardStats {
             shard_id: self.id,
@@ -196,9 +200,9 @@ impl ShardControl {
             is_full: self.view.is_full(),
             poison: self.view.poison().cloned(),
             troubles: self.view.troubles(),
-            host,
             device,
             core,
+            task_runtime,
             notes,
             cuts,
         }
@@ -247,22 +251,14 @@ impl ShardControl {
         self.doorbell.ring();
     }
 
-    /// Hands the shard a task.
-    ///
-    /// # Errors
-    /// [`AdapterError::Shutdown`], if the shard has ended.
-    pub(crate) fn plant(&self, task: TaskSeed) -> AdapterResult<()> {
-        {
-            let mut arrivals = lock(&self.arrivals);
-            if arrivals.is_closed {
-                return Err(AdapterError::Shutdown);
-            }
-            arrivals.tasks.push(task);
-            // SYNC: pairs with the Acquire load in has_arrivals().
-            self.has_arrivals.store(true, Ordering::Release);
-        }
-        self.doorbell.ring();
-        Ok(())
+    /// The tasks of users beside the shard.
+    pub(crate) fn tasks(&self) -> &ShardTasks {
+        &self.tasks
+    }
+
+    /// The cores that the shard may use. Empty: as its thread was made.
+    pub(crate) fn cores(&self) -> Vec<usize> {
+        self.report.core.map_or_else(|| self.report.among.clone(), |core| vec![core])
     }
 
     pub(super) fn has_arrivals(&self) -> bool {
@@ -474,8 +470,9 @@ impl ShardControl {
         Ok(())
     }
 
-    /// Asks the shard to end.
+    /// Asks the shard and its tasks to end.
     pub(crate) fn stop(&self) {
+        self.tasks.close();
         self.stop.store(true, Ordering::Release);
         self.doorbell.ring();
     }
@@ -489,9 +486,8 @@ impl ShardControl {
         self.stopped.store(true, Ordering::Release);
         self.refuse_arrivals();
         // Those that the shard has not taken in are told that it has ended.
-        let Arrivals { lanes, followers, tasks, .. } = self.take_arrivals();
-        drop((lanes, followers));
-        tasks.into_iter().for_each(foreign::discard);
+        drop(self.take_arrivals());
+        self.tasks.close();
         self.notify();
     }
 

@@ -1,7 +1,7 @@
 //! A shard: a state machine that moves events from its lanes to its log, stepped by a host.
 //!
 //! Reading order: [`Shard::turn`] here, `slot` (a lane and what of it is acknowledged), `followers` (who is handed its
-//! blocks and woken), `tasks` (what users run between its turns), `control` (what others know of a
+//! blocks and woken), `tasks` (what users run beside it, on a thread of their own), `control` (what others know of a
 //! shard and how they wait for it), `lanes` (the numbers of its lanes), `start` (how a shard comes to run), `host` (who steps it), `pace` (spinning and
 //! napping), `placement` (on which core), `turnover` (what happens when sessions move between shards).
 //!
@@ -38,8 +38,7 @@ use slot::LaneSlot;
 use crate::fence;
 use crate::lane::LaneReader;
 pub(crate) use start::{ShardSpec, ShardThread, start};
-pub(crate) use tasks::TaskSeed;
-use tasks::Tasks;
+pub(crate) use tasks::{CompanionSpec, Line, Refusal, ShardTasks, TASK_PATIENCE, TaskSeed, yield_now};
 
 /// Bytes that one lane may give in one turn, so that lanes share the shard fairly: a block, which holds any record.
 const LANE_TURN_BYTES: usize = BLOCK_BYTES_MAX;
@@ -82,7 +81,6 @@ pub(crate) struct Shard<B> {
     log: Log,
     slots: Vec<LaneSlot>,
     followers: Followers,
-    tasks: Tasks,
     background: B,
     upkeep: Upkeep,
     /// Number of the route that its lanes go by.
@@ -94,13 +92,11 @@ pub(crate) struct Shard<B> {
 
 impl<B: Background> Shard<B> {
     pub(crate) fn new(control: Arc<ShardControl>, log: Log, background: B) -> Self {
-        let (slots, followers, tasks) = (Vec::new(), Followers::default(), Tasks::default());
         Self {
             control,
             log,
-            slots,
-            followers,
-            tasks,
+            slots: Vec::new(),
+            followers: Followers::default(),
             background,
             upkeep: Upkeep::default(),
             route: 0,
@@ -138,10 +134,9 @@ impl<B: Background> Shard<B> {
     /// Takes in the lanes and followers that have been made since the last turn.
     fn admit(&mut self) {
         if self.control.has_arrivals() {
-            let Arrivals { lanes, followers, tasks, .. } = self.control.take_arrivals();
+            let Arrivals { lanes, followers, .. } = self.control.take_arrivals();
             self.slots.extend(lanes.into_iter().map(|lane| LaneSlot::new(lane, self.route)));
             self.followers.admit(followers);
-            tasks.into_iter().for_each(|task| self.tasks.admit(&self.control, task));
         }
     }
 
@@ -244,12 +239,6 @@ impl<B: Background> Shard<B> {
         std::mem::replace(&mut self.was_refusing, refusing) != refusing
     }
 
-    /// Polls the tasks of users, for their share of the time after a turn that drained so much. Returns how long until
-    /// one of them wants to be polled again.
-    pub(crate) fn run_tasks(&mut self, turn: Turn, clock: impl FnMut() -> u64) -> Option<Duration> {
-        self.tasks.run(turn.drained > 0, clock)
-    }
-
     /// Whether a chore is on its way that the log may be waiting for.
     pub(crate) fn has_chore(&self) -> bool {
         self.upkeep.chore_runs
@@ -291,7 +280,6 @@ impl<B: Background> Shard<B> {
     /// The end: closes the lanes, takes what is in them, commits and seals. Blocks until the log is closed.
     pub(crate) fn finish(&mut self, mut clock: impl FnMut() -> u64) {
         self.control.refuse_arrivals();
-        self.tasks.clear();
         // No route changes any more.
         self.route = LaneReader::ANY_ROUTE;
         self.slots.iter_mut().for_each(|slot| slot.pass_to(LaneReader::ANY_ROUTE));

@@ -1,6 +1,6 @@
 //! On which core a shard runs.
 //!
-//! Core ids come from core_affinity and the process's own mask, which know its cpuset; glommio's placement does not.
+//! Core ids come from core_affinity and the process's own mask, which know its cpuset.
 
 use core_affinity::CoreId;
 

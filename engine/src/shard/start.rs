@@ -1,4 +1,4 @@
-//! How a shard comes to run: a thread that pins itself, recovers the log, chooses device and host, and reports.
+//! How a shard comes to run: a thread that pins itself, recovers the log, chooses its device, and reports.
 
 use std::io;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use tapeline_storage::device::{Device, Directory, Doorbell, probe};
 use tapeline_storage::log::{Log, LogOptions, recover};
 
 use super::control::ShardReport;
-use super::host::{self, ChosenHost, ThreadBackground};
+use super::host::{self, ThreadBackground};
 use super::placement::{self, Place};
 use super::{Shard, ShardControl};
 use crate::budget::MemoryShare;
-use crate::config::{Driver, Host, IdleMode};
+use crate::config::{Driver, IdleMode};
 use crate::error::{AdapterError, AdapterResult};
 use crate::foreign;
 use crate::seam::{self, Step};
@@ -26,7 +26,6 @@ use crate::seam::{self, Step};
 pub(crate) struct ShardSpec {
     pub(crate) log: LogOptions,
     pub(crate) place: Place,
-    pub(crate) host: Host,
     pub(crate) driver: Driver,
     pub(crate) idle: IdleMode,
     /// The shard's directory, and how its files are written. `None`: in memory.
@@ -97,7 +96,7 @@ fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
     placement::pin(&mut spec.place);
     let idle = spec.idle;
     let background = ThreadBackground::new(spec.hold.take(), std::mem::take(&mut spec.place.free));
-    let (control, log, host, last_timestamp) = match open(spec) {
+    let (control, log, last_timestamp) = match open(spec) {
         Ok(opened) => opened,
         Err(error) => {
             // Nobody listens: the bus was dropped while it opened.
@@ -108,20 +107,14 @@ fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
     let mark = StopMark(Arc::clone(&control));
     // Where nobody receives it, its drop stops the shard.
     let _ = started.send(Ok(Started { control: Some(Arc::clone(&control)), last_timestamp }));
-    match host {
-        ChosenHost::Glommio(executor) => {
-            host::glommio::run(&executor, idle, background, |background| Shard::new(control, log, background))
-        }
-        ChosenHost::Thread => host::thread::run(idle, background, |background| Shard::new(control, log, background)),
-    }
+    host::run(idle, background, |background| Shard::new(control, log, background));
     drop(mark);
 }
 
-fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, ChosenHost, u64)> {
-    let ShardSpec { log: options, place, host, driver, idle: _, files, hold: _, memory } = spec;
+fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, u64)> {
+    let ShardSpec { log: options, place, driver, idle: _, files, hold: _, memory } = spec;
     let shard = options.shard;
     let mut notes = place.notes;
-    let host = host::choose(host, &mut notes).map_err(|message| AdapterError::Fatal { shard, message })?;
     let (log, cuts, last_timestamp) = match files {
         None => (Log::in_memory(&options), Vec::new(), 0),
         Some((directory, mode)) => {
@@ -134,9 +127,9 @@ fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, ChosenHost, u
     let doorbell = Doorbell::new()
         .map_err(|error| AdapterError::Fatal { shard, message: format!("no descriptor for a doorbell: {error}") })?;
     notes.extend(log.device_notes());
-    let report = ShardReport { host: host.name(), device: log.device_name(), core: place.core, notes, cuts };
+    let report = ShardReport { device: log.device_name(), core: place.core, among: place.among, notes, cuts };
     let control = Arc::new(ShardControl::new(shard, Arc::clone(log.view()), doorbell, report, memory));
-    Ok((control, log, host, last_timestamp))
+    Ok((control, log, last_timestamp))
 }
 
 /// The device for files written in `mode`; notes why it is another than the first choice.

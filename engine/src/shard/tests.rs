@@ -279,29 +279,3 @@ fn finished_shard_has_taken_everything_or_refused_it() {
         assert!(matches!(refused, Err(IngestionError::ShuttingDown)), "{refused:?}");
     }
 }
-
-#[test]
-fn tasks_get_their_share_and_no_more_while_events_stream_in() {
-    use std::cell::Cell;
-    use std::time::Duration;
-
-    use super::tasks::{TaskSeed, Tasks};
-
-    let machine = Machine::start(&SimDisk::new(1, Faults::default()), 1, 1).expect("starts");
-    let (mut tasks, now) = (Tasks::default(), Cell::new(0_u64));
-    for _ in 0..2 {
-        let endless = std::future::poll_fn(|context: &mut std::task::Context<'_>| {
-            context.waker().wake_by_ref();
-            std::task::Poll::<()>::Pending
-        });
-        tasks.admit(&machine.shards[0].control, TaskSeed::new(|| Box::pin(endless)));
-    }
-    // Each look at the clock is a microsecond later, so a poll takes one.
-    let clock = || now.replace(now.get() + 1_000);
-    assert_eq!(tasks.run(true, clock), Some(Duration::from_nanos(9_000)));
-    now.set(5_000);
-    assert_eq!(tasks.run(true, clock), Some(Duration::from_nanos(5_000)), "nothing ran: its share is used up");
-    assert_eq!(tasks.run(false, clock), Some(Duration::ZERO), "an idle shard gives them all its time");
-    tasks.clear();
-    assert_eq!(tasks.run(false, clock), None);
-}

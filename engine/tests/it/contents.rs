@@ -67,11 +67,9 @@ fn poll_reads_what_was_ingested_before_whatever_the_thread() {
 
 #[test]
 fn sessions_keep_their_order_over_shards_segments_and_restarts() {
-    for (host, driver) in
-        [(tapeline::Host::Auto, tapeline::Driver::Auto), (tapeline::Host::Thread, tapeline::Driver::Blocking)]
-    {
+    for driver in [tapeline::Driver::Auto, tapeline::Driver::Blocking] {
         let scratch = Scratch::new("order");
-        let config = || scratch.config().num_shards(2).host(host).driver(driver);
+        let config = || scratch.config().num_shards(2).driver(driver);
         let mut expected = 0u64;
         for boot in 0..3 {
             let bus = open(config().backpressure_mode(BackpressureMode::Block { deadline: Duration::from_secs(30) }));

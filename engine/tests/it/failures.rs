@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_lite::future::block_on;
 use tapeline::{
-    AdapterError, BackpressureMode, BatchConfig, ConfigError, Driver, Durability, EventBus, EventBusConfig, Host,
-    IngestionError, LogFiles, RawEvent, ScalingPolicy, kinds, plan_repair, repair_log,
+    BackpressureMode, BatchConfig, ConfigError, Driver, Durability, EventBus, EventBusConfig, IngestionError, LogFiles,
+    RawEvent, ScalingPolicy, kinds, plan_repair, repair_log,
 };
 
 use crate::scratch::{Scratch, open};
@@ -100,11 +100,10 @@ fn meta_file_is_made_anew_for_the_shards_that_the_log_has() {
 }
 
 #[test]
-fn thread_host_and_blocking_driver_do_the_same() {
-    let scratch = Scratch::new("thread");
-    let bus = open(scratch.config().host(Host::Thread).driver(Driver::Blocking));
-    let stats = &bus.shard_stats()[0];
-    assert_eq!((stats.host, stats.device), ("thread", "blocking"));
+fn blocking_driver_does_the_same() {
+    let scratch = Scratch::new("blocking");
+    let bus = open(scratch.config().driver(Driver::Blocking));
+    assert_eq!(bus.shard_stats()[0].device, "blocking");
     let mut producer = bus.producer().expect("producer");
     let session = producer.session("s");
     let ticket = producer.emit(session, kinds::TOKEN, b"x").expect("emits");
@@ -120,12 +119,6 @@ fn what_is_refused_is_replaced_or_reported() {
         "uring" | "io_uring" => {}
         "blocking" => assert!(stats.notes.iter().any(|note| note.contains("io_uring") || note.contains("O_DIRECT"))),
         other => panic!("{other}"),
-    }
-    if stats.host == "thread" {
-        assert!(stats.notes.iter().any(|note| note.starts_with("glommio:")), "{:?}", stats.notes);
-        let config = EventBusConfig::builder().host(Host::Glommio).build().expect("configuration");
-        let error = block_on(EventBus::new(config)).expect_err("insists on glommio");
-        assert!(matches!(error, AdapterError::Fatal { .. }), "{error}");
     }
 }
 
@@ -190,7 +183,7 @@ fn shards_run_where_and_how_they_are_told() {
     }
     let nowhere = open(EventBusConfig::builder().excluded_cores(all));
     assert!(nowhere[0].core.is_none() && nowhere[0].notes.iter().any(|note| note.contains("excluded_cores")));
-    let busy = EventBusConfig::builder().idle(tapeline::IdleMode::BusyPoll).host(Host::Thread).build();
+    let busy = EventBusConfig::builder().idle(tapeline::IdleMode::BusyPoll).build();
     let bus = block_on(EventBus::new(busy.expect("configuration"))).expect("opens");
     bus.ingest(tapeline::Event::from_str("1").expect("JSON")).expect("taken");
     block_on(bus.flush()).expect("flushes");

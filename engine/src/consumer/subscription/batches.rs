@@ -11,7 +11,6 @@ use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{BatchOptions, BatchTarget};
 
 use super::Subscription;
-use crate::blocking::check_may_block;
 use crate::config::BatchConfig;
 use crate::error::{AdapterError, ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
@@ -127,11 +126,8 @@ impl Batches {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// As [`Batches::next`], blocking the thread; on the thread of a shard, [`AdapterError::OnShard`] instead.
+    /// As [`Batches::next`], blocking the thread.
     pub fn blocking_next(&mut self) -> Option<ConsumerResult<Batch>> {
-        if let Err(error) = check_may_block("waiting for a batch") {
-            return self.try_next().or_else(|| (!self.has_ended()).then(|| Err(error.into())));
-        }
         park::block_on(self.next())
     }
 

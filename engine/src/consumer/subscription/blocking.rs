@@ -5,14 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{EventBatch, Subscription};
-use crate::blocking::check_may_block;
 use crate::error::ConsumerResult;
 use crate::event::StoredEvent;
 use crate::park;
 
 /// A [`Subscription`] whose reading blocks the thread while there is nothing to read. Iterates over events until the
-/// subscription ends. On the thread of a shard, where there is nothing to read,
-/// [`AdapterError::OnShard`](crate::AdapterError::OnShard) instead.
+/// subscription ends.
 #[derive(Debug)]
 pub struct BlockingSubscription(Subscription);
 
@@ -50,9 +48,6 @@ impl BlockingSubscription {
     ) -> Option<ConsumerResult<T>> {
         if let Some(item) = look(&mut self.0) {
             return Some(item);
-        }
-        if let Err(error) = check_may_block("waiting for an event") {
-            return (!self.0.has_ended()).then(|| Err(error.into()));
         }
         let waker = park::waker();
         let context = Context::from_waker(&waker);

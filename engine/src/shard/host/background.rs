@@ -13,7 +13,7 @@ use crate::foreign;
 
 /// Two threads, each made for the first chore it gets.
 #[derive(Debug)]
-pub(in super::super) struct ThreadBackground {
+pub(in crate::shard) struct ThreadBackground {
     chores: Option<Worker>,
     tidyings: Option<Worker>,
     /// Cores that the tidying thread may use, so that a shard that polls its own does not starve it.
@@ -83,7 +83,7 @@ impl Worker {
 
 impl ThreadBackground {
     /// `tidying_cores`: those that the tidying thread may use; without any, those of the shard.
-    pub(in super::super) fn new(hold: Option<Arc<DirectoryLock>>, tidying_cores: Vec<usize>) -> Self {
+    pub(in crate::shard) fn new(hold: Option<Arc<DirectoryLock>>, tidying_cores: Vec<usize>) -> Self {
         Self { chores: None, tidyings: None, tidying_cores, done_here: Vec::new(), hold }
     }
 }

@@ -1,18 +1,71 @@
-//! Who steps a shard. All hosts run the same [`Shard`](super::Shard).
+//! The host: the shard's pinned thread, which steps it in a plain loop, and the threads that run what blocks.
+//!
+//! The simulation in `shard/tests.rs` is the other host of the same [`Shard`].
 
 mod background;
-pub(super) mod glommio;
-pub(super) mod thread;
 
+use std::sync::Arc;
 use std::time::Instant;
-
-use ::glommio::LocalExecutor;
-use tapeline_storage::device::probe;
 
 pub(super) use background::ThreadBackground;
 
-use crate::config::Host;
+use super::pace::{Needs, Pace, Pacer};
+use super::tasks::REMIND_NS;
+use super::{Shard, ShardControl};
+use crate::blocking::become_shard_thread;
+use crate::config::IdleMode;
+use crate::seam::{self, Step};
 use crate::timestamp::Clock;
+
+/// Runs a shard until it is stopped.
+pub(super) fn run(
+    idle: IdleMode,
+    background: ThreadBackground,
+    make: impl FnOnce(ThreadBackground) -> Shard<ThreadBackground>,
+) {
+    become_shard_thread();
+    let mut shard = make(background);
+    // Dropped before the shard, whose end its readers learn of by its drop.
+    let mut life = Life(Some(Arc::clone(&shard.control)));
+    let log = shard.control().view().log_id();
+    let mut pacer = Pacer::new(idle);
+    let mut clock = HostClock::default();
+    let mut reminded_at = 0;
+    while !shard.control().is_stopping() {
+        let now = clock.now();
+        let _ = seam::pass(log, Step::Turn);
+        let turn = shard.turn(now);
+        let retired = !shard.control().is_active();
+        let needs = Needs { chore: shard.has_chore(), followed: shard.has_followers(), retired };
+        if now.abs_diff(reminded_at) > REMIND_NS {
+            reminded_at = now;
+            shard.control().tasks().remind();
+        }
+        match pacer.after(turn, now, needs) {
+            Pace::Spin => std::hint::spin_loop(),
+            Pace::Poll => shard.poll(),
+            Pace::Gather(nanos) => shard.gather(|| clock.now(), now + nanos),
+            Pace::Nap(longest) => {
+                shard.nap(now, longest);
+                clock.look();
+            }
+        }
+    }
+    shard.finish(|| clock.now());
+    life.0 = None;
+}
+
+/// Poisons the log of a shard that ends otherwise than by [`Shard::finish`].
+struct Life(Option<Arc<ShardControl>>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Some(control) = &self.0 {
+            let thread = std::thread::current();
+            control.view().set_dead(thread.name().unwrap_or_default(), "it panicked");
+        }
+    }
+}
 
 /// The clock of a host, which keeps the process's clock in step.
 #[derive(Debug, Default)]
@@ -59,48 +112,3 @@ const READINGS: u32 = 4_096;
 
 /// How often the clock is steered, in nanoseconds.
 const STEER_NS: u64 = 1_000_000_000;
-
-/// Memory that a glommio executor locks.
-const GLOMMIO_MEMLOCK_BYTES: u64 = 512 << 10;
-
-/// A host that is ready to run.
-pub(super) enum ChosenHost {
-    /// An executor of this thread.
-    Glommio(Box<LocalExecutor>),
-    /// This thread itself.
-    Thread,
-}
-
-impl ChosenHost {
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::Glommio(_) => "glommio",
-            Self::Thread => "thread",
-        }
-    }
-}
-
-/// The wanted host, or the thread where glommio cannot run and may be replaced; notes why.
-pub(super) fn choose(wanted: Host, notes: &mut Vec<String>) -> Result<ChosenHost, String> {
-    if wanted == Host::Thread {
-        return Ok(ChosenHost::Thread);
-    }
-    match executor() {
-        Ok(executor) => Ok(ChosenHost::Glommio(Box::new(executor))),
-        Err(reason) if wanted == Host::Glommio => Err(reason),
-        Err(reason) => {
-            notes.push(reason);
-            Ok(ChosenHost::Thread)
-        }
-    }
-}
-
-/// glommio panics or ends the process where it cannot have its rings, so the kernel is asked first.
-fn executor() -> Result<LocalExecutor, String> {
-    probe::io_uring_available().map_err(|error| format!("glommio: io_uring: {error}"))?;
-    let limit = probe::memlock_limit();
-    if limit < GLOMMIO_MEMLOCK_BYTES {
-        return Err(format!("glommio: the memlock limit is {limit} bytes, {GLOMMIO_MEMLOCK_BYTES} are needed"));
-    }
-    glommio::executor().map_err(|error| format!("glommio: {error}"))
-}

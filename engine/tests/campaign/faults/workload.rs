@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_lite::future::block_on;
-use tapeline::{ConsumeRequest, Driver, Durability, EventBus, EventBusConfig, Host, RetentionPolicy, kinds};
+use tapeline::{ConsumeRequest, Driver, Durability, EventBus, EventBusConfig, RetentionPolicy, kinds};
 use tapeline_storage::device::sim::Random;
 
 use super::kernel::{self, Refusal};
@@ -27,7 +27,7 @@ pub(crate) fn run(refusal: Refusal, random: &mut Random) -> Result<(), String> {
         write(&bus, &ledger.stream("before".into()), 500)?;
         block_on(bus.shutdown()).map_err(|error| format!("the first end: {error}"))?;
     }
-    let before = Belongings::now(Host::Thread);
+    let before = Belongings::now();
     step("install the filter");
     if let Err(error) = kernel::refuse(refusal) {
         println!("calls cannot be refused here: {error}");
@@ -47,7 +47,6 @@ fn configuration(path: &Path, random: &mut Random) -> EventBusConfig {
         .num_shards(1 + random.below(2) as u16)
         .durability([Durability::Durable, Durability::Durable, Durability::PageCache][random.below(3) as usize])
         .driver([Driver::Auto, Driver::Blocking][random.below(2) as usize])
-        .host(Host::Thread)
         .segment_bytes(2 << 20)
         .memory_bytes(4 << 20);
     config.build().expect("a configuration")

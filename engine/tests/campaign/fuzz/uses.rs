@@ -4,7 +4,7 @@ use std::path::Path;
 
 use futures_lite::future::block_on;
 use tapeline::{
-    ConsumeRequest, EventBus, EventBusConfig, FollowStart, Host, LogFiles, LogFollower, RawEvent, ReplayRequest,
+    ConsumeRequest, EventBus, EventBusConfig, FollowStart, LogFiles, LogFollower, RawEvent, ReplayRequest,
     RetentionPolicy, SessionId, Start, SubscribeRequest, plan_repair, repair_log, trim_log,
 };
 use tapeline_storage::device::sim::Random;
@@ -137,7 +137,7 @@ fn cursors(path: &Path, _: &mut Random) -> Outcome {
 
 fn open(path: &Path, shards: u16) -> Result<EventBus, String> {
     let config = EventBusConfig::builder().directory(path).num_shards(shards);
-    let config = config.host(Host::Thread).segment_bytes(2 << 20).memory_bytes(4 << 20).lane_bytes(64 << 10);
+    let config = config.segment_bytes(2 << 20).memory_bytes(4 << 20).lane_bytes(64 << 10);
     let config = config.ring_buffer_capacity(1024).build().expect("valid");
     block_on(EventBus::new(config)).map_err(|error| error.to_string())
 }

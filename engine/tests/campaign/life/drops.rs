@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tapeline::EventBus;
 use tapeline_storage::device::sim::Random;
 
+use super::surroundings::TASKS;
 use crate::runner::step;
 
 /// Anything that goes away at some time.
@@ -39,6 +40,7 @@ fn leave_to_shard(bus: &Arc<EventBus>, random: &mut Random) -> Arc<AtomicBool> {
     let (go, owner) = (Arc::new(AtomicBool::new(false)), Arc::clone(bus));
     let may_go = Arc::clone(&go);
     let shard = random.below(u64::from(bus.num_shards())) as u16;
+    TASKS.fetch_add(1, Ordering::Relaxed);
     // Refused by a bus that has ended: then the task is dropped here, and the bus with it.
     let _ = bus.run_on_shard(shard, move |context| async move {
         while !may_go.load(Ordering::SeqCst) {

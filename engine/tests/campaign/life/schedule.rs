@@ -2,19 +2,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_lite::future::{block_on, poll_once};
 use tapeline::{
-    BackpressureMode, ConsumeRequest, Driver, Durability, EventBus, EventBusConfig, Host, IngestionError, LogFiles,
-    RawEvent, RetentionPolicy, ScalingPolicy, SubscribeRequest, trim_log,
+    BackpressureMode, ConsumeRequest, Driver, Durability, EventBus, EventBusConfig, IngestionError, LogFiles, RawEvent,
+    RetentionPolicy, ScalingPolicy, SubscribeRequest, trim_log,
 };
 use tapeline_storage::device::sim::Random;
 
 use super::drops::{Part, drop_all};
 use super::ledger::{Expect, Ledger, Reader, Stream, payload};
 use super::producers::{self, Trouble};
-use super::surroundings::{Belongings, Busy, Fork, Limit, settled};
+use super::surroundings::{Belongings, Busy, Fork, Limit, TASKS, settled};
 use super::{openings, victim};
 use crate::runner::{ON_PURPOSE, directory, note, step};
 
@@ -23,26 +24,20 @@ type Outcome = Result<(), String>;
 /// Runs the schedule of a seed.
 pub(crate) fn run(seed: u64) -> Outcome {
     let mut random = Random::new(seed);
-    let (path, host) = (directory(random.below(2) == 0), host(&mut random));
-    // What a process keeps once it had a bus, such as a descriptor of the runtime, is there before.
+    let path = directory(random.below(2) == 0);
+    // What a process keeps once it had a bus is there before.
     drop(block_on(EventBus::new(EventBusConfig::default())).map_err(|error| error.to_string())?);
-    let before = Belongings::now(host);
+    let before = Belongings::now();
     lives(&path, &before, &mut random)
 }
 
-/// The host of all buses of a schedule.
-pub(crate) fn host(random: &mut Random) -> Host {
-    [Host::Auto, Host::Thread][random.below(2) as usize]
-}
-
-pub(crate) fn configuration(path: &Path, host: Host, random: &mut Random) -> EventBusConfig {
+pub(crate) fn configuration(path: &Path, random: &mut Random) -> EventBusConfig {
     let shards = 1 + random.below(3) as u16;
     let mut config = EventBusConfig::builder()
         .directory(path)
         .num_shards(shards)
         .durability([Durability::Durable, Durability::PageCache][random.below(2) as usize])
         .driver([Driver::Auto, Driver::Blocking][random.below(2) as usize])
-        .host(host)
         .segment_bytes(2 << 20)
         .memory_bytes(4 << 20)
         .lane_bytes(64 << (10 + random.below(3)))
@@ -67,18 +62,18 @@ fn lives(path: &Path, before: &Belongings, random: &mut Random) -> Outcome {
             _ => Busy::default(),
         };
         if path.exists() && random.below(3) == 0 {
-            openings::fail(path, &configuration(path, before.host(), random), random)?;
+            openings::fail(path, &configuration(path, random), random)?;
         }
         if random.below(6) == 0 {
             words.push(format!("{number}: killed"));
             note(&words.join("; "));
             victim::kill_one(path, &ledger, &format!("killed-{number}"), random)?;
             ledger.check(path, Expect::Acknowledged)?;
-            let bus = open(configuration(path, before.host(), random))?;
+            let bus = open(configuration(path, random))?;
             drop(bus);
             ledger.settle(path)?;
         }
-        let config = configuration(path, before.host(), random);
+        let config = configuration(path, random);
         let mut life = Life::open(path, &ledger, number, config)?;
         words.push(format!("{number}: {:?}", life.config_words()));
         note(&words.join("; "));
@@ -93,7 +88,7 @@ fn lives(path: &Path, before: &Belongings, random: &mut Random) -> Outcome {
         ledger.check(path, expect)?;
         if expect == Expect::Acknowledged {
             step("recover");
-            drop(open(configuration(path, before.host(), random))?);
+            drop(open(configuration(path, random))?);
             ledger.check(path, expect)?;
             ledger.settle(path)?;
         }
@@ -147,7 +142,7 @@ impl<'l> Life<'l> {
 
     fn config_words(&self) -> String {
         let shard = &self.bus.shard_stats()[0];
-        format!("{} shards, {}, {}", self.bus.num_shards(), shard.host, shard.device)
+        format!("{} shards, {}", self.bus.num_shards(), shard.device)
     }
 
     fn stream(&mut self) -> Arc<Stream> {
@@ -226,6 +221,7 @@ impl<'l> Life<'l> {
     fn task(&mut self, random: &mut Random) -> Outcome {
         step("a task on a shard");
         let shard = random.below(u64::from(self.bus.num_shards())) as u16;
+        TASKS.fetch_add(1, Ordering::Relaxed);
         let (kind, stream) = (random.below(4), self.stream());
         let task = self.bus.run_on_shard(shard, move |mut context| async move {
             let session = context.session(stream.name.as_str());
