@@ -1,9 +1,10 @@
 //! The horizon: the time below which every event of a bus is readable, so that nothing earlier can turn up.
 //!
-//! A producer notes a lower bound of the time of what it has not published before it looks at the clock, and clears it
-//! when it has published. Whoever wants the horizon looks at the clock, has every thread of the process execute a fence,
-//! and then reads these notes: a producer that drew an earlier time has either published the event or left its note. It
-//! then waits until what was published is readable. A producer pays two plain stores an event, to a line of its own.
+//! A producer marks an event with a lower bound of its time before it reads the clock, and clears the mark once it has
+//! published the event (`lane/mark.rs`). A reader that wants the horizon reads the clock, has every thread of the process
+//! execute a fence, and then reads the marks: a producer that drew an earlier time has either published the event or left
+//! its mark. The reader then waits until what was published is readable. A producer pays two plain stores an event, to a
+//! line of its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

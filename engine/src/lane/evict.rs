@@ -7,10 +7,9 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::handle::add;
 use super::options::Overflow;
 use super::sync::Ordering;
-use super::{LaneWriter, UNIT_BYTES};
+use super::{DropReason, LaneWriter, UNIT_BYTES};
 
 /// Part of a lane that goes at a time, at least.
 const PART: u64 = 64;
@@ -30,7 +29,7 @@ impl LaneWriter {
         let (index, position, events) = self.give_up(first, position, bytes);
         self.numbers.reader.freed_bytes.store(position, Ordering::Relaxed);
         self.numbers.reader.freed.store(index, Ordering::Relaxed);
-        add(&self.numbers.losses.oldest, events);
+        self.numbers.losses.enter_dropped(DropReason::Oldest, events);
         self.numbers.hold.give_back();
         self.evicted.note(first..index);
         Some(index > first)

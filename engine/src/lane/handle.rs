@@ -1,6 +1,8 @@
-//! The numbers of a lane: what its two ends tell each other and everybody else.
+//! The numbers of a lane: what its two ends show each other and other threads.
 
 use super::hold::Hold;
+use super::losses::LossBook;
+use super::mark::Mark;
 use super::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use super::{Drops, LaneOptions};
 
@@ -9,8 +11,8 @@ use super::{Drops, LaneOptions};
 pub(super) struct Numbers {
     pub(super) writer: WriterNumbers,
     pub(super) reader: ReaderNumbers,
-    pub(super) unpublished: Unpublished,
-    pub(super) losses: Losses,
+    pub(super) begun: Begun,
+    pub(super) losses: LossBook,
     pub(super) hold: Hold,
     pub(super) ends: Ends,
     pub(super) size: Size,
@@ -40,14 +42,13 @@ impl Size {
     }
 }
 
-/// Stored by the writer, read by whoever wants to know what is still to come. On a line of its own: no reader of the
+/// Stored by the writer, read by threads that want to know what is still to come. On a line of its own: no reader of the
 /// lane takes it away.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(super) struct Unpublished {
-    /// No record that was begun and is not published is earlier. Odd while it is being published at this moment, else
-    /// even; `u64::MAX` where there is none.
-    pub(super) since: AtomicU64,
+pub(super) struct Begun {
+    /// A [`Mark`].
+    pub(super) mark: AtomicU64,
 }
 
 /// Stored by the writer. 128 bytes: the prefetcher of x86 takes cache lines in pairs.
@@ -76,23 +77,6 @@ pub(super) struct ReaderNumbers {
     pub(super) durable: AtomicU64,
     /// Records that the reader has taken over. Statistics only.
     pub(super) taken: AtomicU64,
-}
-
-/// Stored by the writer when the lane has no room: what became of the events that found none. Statistics only.
-#[derive(Debug)]
-#[repr(align(128))]
-pub(super) struct Losses {
-    pub(super) newest: AtomicU64,
-    pub(super) oldest: AtomicU64,
-    pub(super) sampled: AtomicU64,
-    /// Events that readers are told of by notes in the lane.
-    pub(super) told: AtomicU64,
-    /// Such notes.
-    pub(super) notes: AtomicU64,
-    /// Events that went back to their producer.
-    pub(super) refused: AtomicU64,
-    /// Those among them that had been published, too late to be taken.
-    pub(super) withdrawn: AtomicU64,
 }
 
 /// Set seldom, and looked at often. On a line of their own, which both ends have in their caches: the reader, who looks
@@ -124,16 +108,8 @@ impl Numbers {
                 durable: zero(),
                 taken: zero(),
             },
-            unpublished: Unpublished { since: AtomicU64::new(u64::MAX) },
-            losses: Losses {
-                newest: zero(),
-                oldest: zero(),
-                sampled: zero(),
-                told: zero(),
-                notes: zero(),
-                refused: zero(),
-                withdrawn: zero(),
-            },
+            begun: Begun { mark: AtomicU64::new(Mark::NONE.word()) },
+            losses: LossBook::new(),
             hold: Hold::new(),
             ends: Ends {
                 route: zero(),
@@ -148,6 +124,12 @@ impl Numbers {
             },
             producer,
         }
+    }
+
+    /// The writer's mark.
+    pub(super) fn mark(&self) -> Mark {
+        // SYNC: pairs with the Release store in LaneWriter::mark.
+        Mark::from_word(self.begun.mark.load(Ordering::Acquire))
     }
 
     #[inline]
@@ -167,19 +149,6 @@ impl Numbers {
         let freed = self.reader.freed_bytes.load(Ordering::Acquire);
         self.writer.published_bytes.load(Ordering::Relaxed).saturating_sub(freed)
     }
-
-    pub(super) fn drops(&self) -> Drops {
-        Drops {
-            newest: self.losses.newest.load(Ordering::Relaxed),
-            oldest: self.losses.oldest.load(Ordering::Relaxed),
-            sampled: self.losses.sampled.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// Adds to a number that this thread alone stores.
-pub(super) fn add(number: &AtomicU64, more: u64) {
-    number.store(number.load(Ordering::Relaxed) + more, Ordering::Relaxed);
 }
 
 /// Statistics of a lane. Exact once both ends rest; while they work, numbers of one moment that move, of which none is
@@ -188,11 +157,11 @@ pub(super) fn add(number: &AtomicU64, more: u64) {
 pub(crate) struct LaneCounts {
     /// Records published, notes included, but for those that were withdrawn.
     pub(crate) records: u64,
-    /// Those among them that tell of drops.
+    /// Those among them that report drops.
     pub(crate) notes: u64,
     /// Records that the reader has taken over.
     pub(crate) taken: u64,
-    /// Events that the writer let go.
+    /// Events that the writer dropped.
     pub(crate) drops: Drops,
     /// Events that went back to their producer.
     pub(crate) refused: u64,
@@ -216,11 +185,7 @@ impl LaneHandle {
     /// No record that is not published is earlier than this; `u64::MAX` where there is none. [`LaneHandle::published`],
     /// read after this, counts all the others.
     pub(crate) fn unpublished_since(&self) -> u64 {
-        // SYNC: pairs with the Release store in LaneWriter::rest.
-        match self.numbers.unpublished.since.load(Ordering::Acquire) {
-            u64::MAX => u64::MAX,
-            since => since & !1,
-        }
+        self.numbers.mark().since()
     }
 
     /// Records published, notes included. Exact once the writer rests; while it works, two numbers of one moment that
@@ -233,16 +198,16 @@ impl LaneHandle {
     /// Statistics. A dozen loads.
     pub(crate) fn counts(&self) -> LaneCounts {
         let Numbers { reader, losses, .. } = &*self.numbers;
-        // What was taken or let go before what was published, so that nothing counts as gone that has not come.
+        // What was taken or dropped before what was published, so that nothing counts as gone that has not come.
         let taken = reader.taken.load(Ordering::Acquire);
-        let drops = self.numbers.drops();
-        let notes = losses.notes.load(Ordering::Relaxed);
+        let drops = losses.drops();
+        let notes = losses.notes();
         LaneCounts {
-            records: self.records().saturating_sub(losses.withdrawn.load(Ordering::Relaxed)),
+            records: self.records().saturating_sub(losses.withdrawn()),
             notes,
             taken,
             drops,
-            refused: losses.refused.load(Ordering::Relaxed),
+            refused: losses.refused(),
             pending_bytes: self.numbers.pending_bytes(),
         }
     }

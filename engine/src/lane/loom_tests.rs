@@ -4,6 +4,8 @@
 
 use loom::thread;
 
+use super::sync::{AtomicU64, Ordering};
+
 use super::writer::LaneFull;
 use super::*;
 
@@ -242,11 +244,14 @@ fn what_a_closed_lane_released_is_known() {
         });
         let index = write(&mut writer, 0, 1).unwrap();
         writer.publish();
-        let told = handle.is_closed().then(|| (handle.released(), handle.durable()));
+        let seen_closed = handle.is_closed().then(|| (handle.released(), handle.durable()));
         let seen = shard.join().unwrap();
         assert!(handle.is_closed() && seen <= index);
         assert_eq!((handle.released(), handle.durable()), (seen, seen));
-        assert!(told.is_none_or(|told| told == (seen, seen)), "{told:?} was not final, {seen} were read");
+        assert!(
+            seen_closed.is_none_or(|numbers| numbers == (seen, seen)),
+            "{seen_closed:?} was not final, {seen} were read"
+        );
     });
 }
 
@@ -308,5 +313,75 @@ fn evicted_records_are_counted_and_the_others_whole_and_in_order() {
             }
         }
         assert_eq!(taken + reader.drops().oldest as usize, written);
+    });
+}
+
+/// A time of these models: what a [`mark::Mark`] keeps of it is exact.
+const TICK: u64 = 2;
+
+#[test]
+fn no_event_turns_up_below_a_horizon_that_marks_allow() {
+    loom::model(|| {
+        let (mut writer, _reader) = tiny(4);
+        let handle = writer.handle();
+        let clock = Arc::new(AtomicU64::new(1));
+        let read = |clock: &AtomicU64| clock.fetch_add(1, Ordering::Relaxed) * TICK;
+        let producer = thread::spawn({
+            let clock = Arc::clone(&clock);
+            move || {
+                let mut times = vec![0];
+                for number in 0..2 {
+                    let mut claim = writer.claim(UNIT_BYTES).unwrap();
+                    claim.begin(times.last().unwrap() + 1, Publish::Now);
+                    times.push(read(&clock));
+                    claim.slot().fill(number);
+                    let _ = claim.commit();
+                    writer.publish();
+                }
+                times.split_off(1)
+            }
+        });
+        let now = read(&clock);
+        loom::sync::atomic::fence(Ordering::SeqCst);
+        let horizon = now.min(handle.unpublished_since());
+        let published = handle.published() as usize;
+        let times = producer.join().unwrap();
+        assert!(times[published..].iter().all(|time| *time >= horizon), "{times:?} from {published}, below {horizon}");
+        assert_eq!(handle.unpublished_since(), u64::MAX, "an idle writer holds no horizon back");
+    });
+}
+
+#[test]
+fn nothing_goes_by_a_route_that_the_reader_has_passed() {
+    loom::model(|| {
+        let (mut writer, mut reader) = tiny(4);
+        let route = Arc::new(AtomicU64::new(0));
+        let producer = thread::spawn({
+            let route = Arc::clone(&route);
+            move || {
+                let mut by_the_old = 0;
+                for number in 0..2 {
+                    let mut claim = writer.claim(UNIT_BYTES).unwrap();
+                    claim.begin(1, Publish::Now);
+                    if route.load(Ordering::Relaxed) != 0 {
+                        claim.cancel();
+                        break;
+                    }
+                    claim.slot().fill(number);
+                    let _ = claim.commit();
+                    writer.publish();
+                    by_the_old += 1;
+                }
+                by_the_old
+            }
+        });
+        route.store(1, Ordering::Relaxed);
+        loom::sync::atomic::fence(Ordering::SeqCst);
+        let _ = read(&mut reader, 0);
+        let (has_passed, position) = (reader.has_passed_to(1), reader.position());
+        let by_the_old = producer.join().unwrap();
+        assert!(!has_passed || by_the_old == position, "{by_the_old} by the old route, passed at {position}");
+        let _ = read(&mut reader, position as u8);
+        assert!(reader.has_passed_to(1), "an idle writer will see the new route");
     });
 }

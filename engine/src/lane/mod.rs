@@ -38,11 +38,11 @@
 //!    when it gives them up; the reader, when it takes the hold, goes on in the ring that has the entry `freed`.
 //!
 //! An *evicting* lane lets its writer give up the oldest records that the reader is not copying (`evict`, `hold`): then
-//! durable, released and freed pass over entries that never reached the log, and whoever holds a ticket asks the writer.
+//! durable, released and freed pass over entries that never reached the log, and the holder of a ticket asks the writer.
 //!
 //! What happens at the ends: a writer that is dropped *abandons* the lane, and what it did not publish never was. A
 //! reader that is dropped, or says so, *closes* it: nothing beyond [`LaneHandle::released`] will be read any more. A
-//! publish that races a close may come too late; whoever must know compares the two indices after the close.
+//! publish that races a close may come too late; a producer that must know compares the two indices after the close.
 //!
 //! Not here: waiting, doorbells, what a full lane means for an event, what a record is.
 
@@ -59,6 +59,8 @@ mod hold;
 #[cfg(test)]
 #[cfg(tapeline_loom)]
 mod loom_tests;
+mod losses;
+mod mark;
 mod options;
 mod reader;
 mod ring;
@@ -73,6 +75,7 @@ use std::sync::Arc as StdArc;
 
 pub(crate) use growth::RingNeeded;
 pub(crate) use handle::LaneHandle;
+pub(crate) use mark::Publish;
 pub(crate) use options::{LaneOptions, Overflow};
 pub(crate) use reader::LaneReader;
 pub(crate) use writer::{Claim, LaneFull, LaneWriter};

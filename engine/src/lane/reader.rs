@@ -17,14 +17,14 @@ use super::{Drops, UNIT_BYTES};
 
 /// Consecutive records of a lane, where they lie.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Run<'a> {
+pub(crate) struct RecordRun<'a> {
     /// The records, back to back.
     pub records: &'a [u8],
     /// Their lengths in units of 16 bytes, none of them 0.
     pub lengths: &'a [u16],
 }
 
-impl Run<'_> {
+impl RecordRun<'_> {
     /// Whether there is no record.
     #[inline]
     #[cfg(all(test, not(tapeline_loom)))]
@@ -86,9 +86,9 @@ impl LaneReader {
     ///
     /// The writer of an evicting lane cannot give records up until they are freed, consumed or not.
     #[inline]
-    pub(crate) fn peek(&mut self, max_bytes: usize) -> Run<'_> {
+    pub(crate) fn peek(&mut self, max_bytes: usize) -> RecordRun<'_> {
         if self.is_evicting() && !self.hold() {
-            return Run::default();
+            return RecordRun::default();
         }
         if self.index == self.index_limit {
             self.look();
@@ -102,7 +102,7 @@ impl LaneReader {
         let offset = self.ring.offset(self.byte_position);
         // SAFETY: rule 3: published lengths cover these bytes, and the run borrows `self`; rule 4: `limit`.
         let records = unsafe { self.ring.bytes(offset, bytes) };
-        Run { records, lengths: &self.unread_lengths()[..entries] }
+        RecordRun { records, lengths: &self.unread_lengths()[..entries] }
     }
 
     /// Keeps the writer of an evicting lane from giving records up, until the next free. `false` while it does so.
@@ -149,14 +149,12 @@ impl LaneReader {
     /// Whether everything is consumed that goes by an earlier route than this one, and nothing of it can come any more.
     /// Once all threads have executed a fence after the route changed.
     pub(crate) fn has_passed_to(&self, route: u64) -> bool {
-        // SYNC: pairs with the Release store in LaneWriter::rest: what was published is seen below.
-        let since = self.numbers.unpublished.since.load(Ordering::Acquire);
-        let publishes = since != u64::MAX && since & 1 == 1;
+        let mark = self.numbers.mark();
         let published = self.published();
         // SYNC: as in bound().
         match self.numbers.ends.route.load(Ordering::Acquire) == route {
             true => self.index >= self.numbers.ends.route_entry.load(Ordering::Relaxed),
-            false => !publishes && self.index >= published,
+            false => !mark.is_publishing() && self.index >= published,
         }
     }
 
@@ -189,7 +187,7 @@ impl LaneReader {
         debug_assert!(self.index < self.index_limit, "a skip without its record");
     }
 
-    /// Moves past the first `entries` records of the last peeked run. The writer is not told. Costs a pass over their
+    /// Moves past the first `entries` records of the last peeked run. The writer does not learn of it. Costs a pass over their
     /// lengths when they are not the whole run.
     ///
     /// # Panics
@@ -243,17 +241,15 @@ impl LaneReader {
         self.ring.options().overflow == Overflow::Evict
     }
 
-    /// Events that the writer has let go. Of an evicting lane, after a peek: all of them were before what it shows.
+    /// Events that the writer has dropped. Of an evicting lane, after a peek: all of them were before what it shows.
     #[inline]
     pub(crate) fn drops(&self) -> Drops {
-        self.numbers.drops()
+        self.numbers.losses.drops()
     }
 
-    /// Events that no note in the lane tells of, though the writer has let them go. Exact once it is gone or the lane is
-    /// closed.
-    pub(crate) fn untold(&self) -> u64 {
-        let told = self.numbers.losses.told.load(Ordering::Relaxed);
-        self.numbers.drops().total().saturating_sub(told)
+    /// Dropped events that no note in the lane reports. Exact once the writer is gone or the lane is closed.
+    pub(crate) fn unreported(&self) -> u64 {
+        self.numbers.losses.unreported()
     }
 
     /// Entry index up to which everything is consumed.

@@ -9,7 +9,7 @@
 //!    looked at.
 //! 4. A range of bytes or entries never crosses the end of its ring: the writer skips, the reader stops there.
 //! 5. The memory is handed out zeroed, so all of it is initialised.
-//! 6. The writer reads length entries below `published`, too: nobody writes them before they are freed. It moves `freed`
+//! 6. The writer reads length entries below `published`, too: they are not written before they are freed. It moves `freed`
 //!    of an evicting lane while it has the hold; the reader reads there while it has it.
 //!
 //! From 2, 3 and 6, with `freed <= read <= published <= written`, the two sides never write what the other touches.
@@ -74,7 +74,7 @@ impl Ring {
         self.end.store(end, Ordering::Release);
     }
 
-    /// Entry index at which the ring ends. Read after `published`, it is known to whoever sees an entry beyond it.
+    /// Entry index at which the ring ends. Read after `published`, a thread that sees an entry beyond it knows it.
     #[inline]
     pub(super) fn end(&self) -> u64 {
         // SYNC: pairs with the Release store in end_at().
@@ -145,7 +145,7 @@ impl Ring {
         self.entries.write(slot..slot + 1);
         // SAFETY: rule 4: within the mapping.
         let entry = unsafe { self.lengths.add(slot) };
-        // SAFETY: rule 2: nobody else touches the entry.
+        // SAFETY: rule 2: the writer alone touches the entry.
         unsafe { entry.write(units) };
     }
 
@@ -224,7 +224,7 @@ fn map(length: usize) -> io::Result<NonNull<u8>> {
     let end = unsafe { aligned.add(length) };
     for (spare, bytes) in [(start, before), (end, HUGE_PAGE_BYTES - before)] {
         if bytes > 0 {
-            // SAFETY: whole pages of the mapping that nobody uses. If it fails they stay reserved, and cost no memory.
+            // SAFETY: whole pages of the mapping that are not in use. If it fails they stay reserved, and cost no memory.
             unsafe { libc::munmap(spare.as_ptr().cast(), bytes) };
         }
     }
@@ -247,7 +247,7 @@ fn populate(start: NonNull<u8>, length: usize) -> io::Result<()> {
     let address = start.as_ptr().cast();
     if length >= HUGE_PAGE_BYTES {
         // Before the first touch, or the memory is in small pages already. Advice: without it the lane works as well.
-        // SAFETY: the whole mapping, which nobody uses yet.
+        // SAFETY: the whole mapping, which is not in use yet.
         unsafe { libc::madvise(address, length, libc::MADV_HUGEPAGE) };
     }
     // SAFETY: as above.
@@ -262,7 +262,7 @@ fn populate(start: NonNull<u8>, length: usize) -> io::Result<()> {
     for offset in (0..length).step_by(PAGE_BYTES) {
         // SAFETY: within the mapping.
         let byte = unsafe { start.add(offset) };
-        // SAFETY: nobody else uses the mapping yet; volatile because the byte is zero already.
+        // SAFETY: the mapping is not in use yet; volatile because the byte is zero already.
         unsafe { byte.write_volatile(0) };
     }
     Ok(())

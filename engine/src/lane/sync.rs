@@ -1,7 +1,7 @@
 //! The primitives that loom replaces, so that its models run the shipped lane.
 
 #[cfg(not(tapeline_loom))]
-pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
+pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[cfg(not(tapeline_loom))]
 pub(super) use std::sync::{Arc, Mutex};
 
@@ -9,11 +9,18 @@ pub(super) use std::sync::{Arc, Mutex};
 pub(super) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[cfg(tapeline_loom)]
 pub(super) use loom::sync::{Arc, Mutex};
-/// What binds the compiler alone; loom has none.
-#[cfg(tapeline_loom)]
-pub(super) use std::sync::atomic::compiler_fence;
 
 use std::ops::Range;
+
+/// The cheap side of a fence: keeps the compiler from moving accesses across it. The other side has every thread of the
+/// process execute a fence (`membarrier`). loom has no such call, so in its models both sides are fences.
+#[inline(always)]
+pub(super) fn light_fence() {
+    #[cfg(not(tapeline_loom))]
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    #[cfg(tapeline_loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+}
 
 /// Nanoseconds; loom's models have no time.
 pub(super) fn now() -> u64 {

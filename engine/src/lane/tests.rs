@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::reader::Run;
+use super::reader::RecordRun;
 use super::writer::LaneFull;
 use super::*;
 
@@ -61,7 +61,7 @@ pub(super) fn publish(writer: &mut LaneWriter, number: u64, bytes: usize) -> Res
 }
 
 /// Checks the records of a run against their numbers, which go on from `first`. Returns how many there were.
-pub(super) fn check(run: Run<'_>, first: u64) -> usize {
+pub(super) fn check(run: RecordRun<'_>, first: u64) -> usize {
     let mut rest = run.records;
     for (number, &units) in (first..).zip(run.lengths) {
         let (record, behind) = rest.split_at(usize::from(units) * UNIT_BYTES);
@@ -465,13 +465,13 @@ fn reader_passes_to_a_route_once_it_has_all_of_the_one_before() {
     assert_eq!(drain(&mut reader, 0), 1);
     assert!(reader.has_passed_to(1), "an idle writer will see the new route");
     let mut claim = writer.claim(32).unwrap();
-    claim.begin(7, true);
+    claim.begin(7, Publish::Now);
     assert!(!reader.has_passed_to(1), "a writer about to publish may go by the old route");
     claim.cancel();
     assert!(reader.has_passed_to(1));
     write(&mut writer, 1, 32, |writer, bytes| {
         let mut claim = writer.claim(bytes)?;
-        claim.begin(8, false);
+        claim.begin(8, Publish::Later);
         Ok(claim)
     })
     .unwrap();
@@ -515,7 +515,7 @@ fn records_that_are_taken_back_are_whole() {
     let (records, lengths) = writer.take_back();
     assert_eq!(lengths, sizes);
     let units: Vec<u16> = lengths.iter().map(|bytes| (bytes / UNIT_BYTES) as u16).collect();
-    assert_eq!(check(Run { records: &records, lengths: &units }, 0), sizes.len());
+    assert_eq!(check(RecordRun { records: &records, lengths: &units }, 0), sizes.len());
     publish(&mut writer, 600, 32).unwrap();
     assert_eq!(drain(&mut reader, 600), 1, "nothing of the batch is left");
 }

@@ -10,9 +10,10 @@ use std::marker::PhantomData;
 
 use super::evict::Evicted;
 use super::growth::Growth;
-use super::handle::{LaneHandle, Numbers, add};
+use super::handle::{LaneHandle, Numbers};
+use super::mark::{Mark, Publish};
 use super::ring::Ring;
-use super::sync::{Arc, Ordering, compiler_fence};
+use super::sync::{Arc, Ordering, light_fence};
 use super::{DropReason, LaneOptions, Overflow, UNIT_BYTES};
 
 /// The lane has no room for the record now. Nothing was written.
@@ -192,18 +193,18 @@ impl LaneWriter {
     #[inline(always)]
     pub(crate) fn begin_publish(&mut self) {
         if self.is_unpublished {
-            let since = &self.numbers.unpublished.since;
-            since.store(odd(since.load(Ordering::Relaxed)), Ordering::Relaxed);
+            let mark = Mark::from_word(self.numbers.begun.mark.load(Ordering::Relaxed));
+            self.mark(mark.publishing());
         }
-        // Whoever changes the route has all threads execute a fence before the look at this.
-        compiler_fence(Ordering::SeqCst);
+        // A change of the route has all threads execute a fence before the look at the mark.
+        light_fence();
     }
 
     /// Goes by another route from the next record on. Nothing may be begun.
     pub(crate) fn set_route(&mut self, route: u64) {
         debug_assert_eq!(self.index, self.numbers.writer.published.load(Ordering::Relaxed));
         self.numbers.ends.route_entry.store(self.index, Ordering::Relaxed);
-        // SYNC: pairs with the load in LaneReader::bound: the entry above. Seen by whoever sees a later publish.
+        // SYNC: pairs with the load in LaneReader::bound: the entry above. A reader that sees a later publish sees it.
         self.numbers.ends.route.store(route, Ordering::Release);
     }
 
@@ -243,8 +244,13 @@ impl LaneWriter {
     #[inline(always)]
     fn rest(&mut self) {
         self.is_unpublished = false;
-        // SYNC: pairs with the Acquire load in LaneHandle::unpublished_since: what was published is seen.
-        self.numbers.unpublished.since.store(u64::MAX, Ordering::Release);
+        self.mark(Mark::NONE);
+    }
+
+    #[inline(always)]
+    fn mark(&self, mark: Mark) {
+        // SYNC: pairs with the Acquire load in Numbers::mark: what was published is seen after it.
+        self.numbers.begun.mark.store(mark.word(), Ordering::Release);
     }
 
     /// Takes back what was committed and not published. Returns whether there was anything.
@@ -289,29 +295,19 @@ impl LaneWriter {
         self.evicted.may_hold(entry.saturating_sub(1))
     }
 
-    /// Counts events that found no room and were let go.
+    /// Counts an event that found no room and was dropped.
     pub(crate) fn count_dropped(&self, reason: DropReason) {
-        let losses = &self.numbers.losses;
-        add(
-            match reason {
-                DropReason::Newest => &losses.newest,
-                DropReason::Oldest => &losses.oldest,
-                DropReason::Sampled => &losses.sampled,
-            },
-            1,
-        );
+        self.numbers.losses.enter_dropped(reason, 1);
     }
 
     /// Counts events that went back to their producer; `withdrawn` of them had been published.
     pub(crate) fn count_refused(&self, events: u64, withdrawn: u64) {
-        add(&self.numbers.losses.refused, events);
-        add(&self.numbers.losses.withdrawn, withdrawn);
+        self.numbers.losses.enter_refused(events, withdrawn);
     }
 
-    /// A note in the lane tells of this many of them.
-    pub(crate) fn count_told(&self, events: u64) {
-        add(&self.numbers.losses.told, events);
-        add(&self.numbers.losses.notes, 1);
+    /// Counts a note in the lane that reports so many dropped events.
+    pub(crate) fn count_note(&self, events: u64) {
+        self.numbers.losses.enter_note(events);
     }
 
     /// How full the lane is: used and all, in bytes. Counts committed records that the reader has not freed; when
@@ -382,17 +378,20 @@ impl<'w> Claim<'w> {
         unsafe { slot.as_mut() }
     }
 
-    /// Says that the record will not be earlier than `since`, and whether it `publishes` at once. Comes before the look at
-    /// the clock that times it, and before the look at the route. A plain store for the first record after a publish.
+    /// Marks the record: it will not be earlier than `since`. Comes before the look at the clock that times it, and before
+    /// the look at the route. One store, for the first record after a publish.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, since: u64, publishes: bool) {
-        if !self.writer.is_unpublished {
-            self.writer.is_unpublished = true;
-            let note = if publishes { odd(since) } else { since & !1 };
-            self.writer.numbers.unpublished.since.store(note, Ordering::Relaxed);
-            // Whoever looks at it has all threads execute a fence before.
-            compiler_fence(Ordering::SeqCst);
+    pub(crate) fn begin(&mut self, since: u64, publish: Publish) {
+        match (self.writer.is_unpublished, publish) {
+            (false, publish) => {
+                self.writer.is_unpublished = true;
+                self.writer.mark(Mark::new(since, publish));
+            }
+            (true, Publish::Now) => self.writer.begin_publish(),
+            (true, Publish::Later) => {}
         }
+        // The threads that look at marks have all threads execute a fence before.
+        light_fence();
     }
 
     /// Leaves nothing begun, unless something was before.
@@ -417,10 +416,4 @@ impl<'w> Claim<'w> {
         writer.byte_position = start + bytes as u64;
         writer.index
     }
-}
-
-/// The last odd number up to `since`, which is a time and not 0.
-#[inline(always)]
-fn odd(since: u64) -> u64 {
-    since.wrapping_sub(1) | 1
 }

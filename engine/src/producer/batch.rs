@@ -3,9 +3,12 @@
 use rkyv::Serialize;
 use tapeline_storage::format::Kind;
 
+use super::source::{Bytes, Value};
 use super::{Producer, Session, Ticket};
 use crate::error::IngestionResult;
 use crate::event::{PayloadSerializer, TypedPayload};
+use crate::lane::Publish;
+use crate::timestamp::TimeSource;
 
 /// Events of one session that become visible together. Dropping it takes back what was not published.
 #[derive(Debug)]
@@ -34,8 +37,8 @@ impl<'p> ProducerBatch<'p> {
     /// As [`Producer::emit`]; the events before it stay in the batch.
     #[inline]
     pub fn push(&mut self, kind: Kind, payload: &[u8]) -> IngestionResult<()> {
-        let looks = self.looks();
-        let _ = self.producer.write(self.session, kind, payload, looks, false)?;
+        let time = self.time();
+        let _ = self.producer.write(self.session, Bytes { kind, payload, time }, Publish::Later)?;
         self.events += 1;
         Ok(())
     }
@@ -48,18 +51,21 @@ impl<'p> ProducerBatch<'p> {
     where
         T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
     {
-        let looks = self.looks();
-        let _ = self.producer.write_archived(self.session, kind, value, looks, false)?;
+        let time = self.time();
+        let _ = self.producer.write(self.session, Value::new(kind, value, time)?, Publish::Later)?;
         self.events += 1;
         Ok(())
     }
 
-    /// Whether the clock is read for the next event.
+    /// Where the next event has its time from.
     #[inline]
-    fn looks(&mut self) -> bool {
-        let looks = self.followers >= FOLLOWERS_MAX;
-        self.followers = if looks { 0 } else { self.followers + 1 };
-        looks
+    fn time(&mut self) -> TimeSource {
+        if self.followers >= FOLLOWERS_MAX {
+            self.followers = 0;
+            return TimeSource::Clock;
+        }
+        self.followers += 1;
+        TimeSource::Derived
     }
 
     /// Publishes what was added since the last time; the batch can go on. The ticket is of the last event, and hence of

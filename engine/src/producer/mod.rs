@@ -7,7 +7,6 @@
 //! Expected cost: about 10 ns for 64 bytes, half of it the time stamp and the record.
 
 mod batch;
-mod fill;
 mod link;
 pub(crate) mod local;
 mod options;
@@ -15,6 +14,7 @@ mod overflow;
 mod reroute;
 mod sampler;
 mod session;
+mod source;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,18 +28,18 @@ pub use options::ProducerOptions;
 pub use session::{Session, Ticket};
 
 use crate::error::{AdapterError, AdapterResult, IngestionError, IngestionResult};
-use crate::event::{PayloadSerializer, TypedPayload, payload_bytes};
+use crate::event::{PayloadSerializer, TypedPayload};
 use crate::fork;
-use crate::lane::{LaneFull, LaneMemory, LaneOptions, LaneWriter, lane};
+use crate::lane::{LaneFull, LaneMemory, LaneOptions, LaneWriter, Publish, lane};
 use crate::note;
 use crate::parts::BusParts;
 use crate::route::Route;
 use crate::session::IntoSession;
 use crate::shard::{Barrier, Reach, ShardControl};
-use crate::timestamp::TimestampGenerator;
-use fill::Fill;
+use crate::timestamp::{TimeSource, TimestampGenerator};
 use link::Link;
-use overflow::{Backpressure, Homeless};
+use overflow::{Backpressure, Rejected};
+use source::RecordSource;
 
 /// Numbers of the producers of this process.
 static SERIALS: AtomicU32 = AtomicU32::new(0);
@@ -129,7 +129,7 @@ impl Producer {
     /// [`IngestionError`]; the event was not taken.
     #[inline]
     pub fn emit(&mut self, session: Session, kind: Kind, payload: &[u8]) -> IngestionResult<Ticket> {
-        self.write(session, kind, payload, true, true)
+        self.write(session, source::Bytes { kind, payload, time: TimeSource::Clock }, Publish::Now)
     }
 
     /// Ingests a value of an rkyv type, serialised where it will lie. Twice the cost of serialising it, and that of
@@ -141,7 +141,7 @@ impl Producer {
     where
         T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
     {
-        self.write_archived(session, kind, value, true, true)
+        self.write(session, source::Value::new(kind, value, TimeSource::Clock)?, Publish::Now)
     }
 
     /// A batch of events of one session that becomes visible at once, for the price of one store.
@@ -198,47 +198,13 @@ impl Producer {
         Ok(())
     }
 
-    /// Serialises an event into the lane of its shard. `looks`: its time is read from the clock; otherwise it is one
-    /// nanosecond after the event before. `publishes`: it becomes visible, with all that was written before it.
+    /// Finds room for an event in the lane of its shard, has it serialised there, and publishes it if it is to be, with
+    /// all that was written before it.
     #[inline(always)]
-    fn write(
-        &mut self,
-        session: Session,
-        kind: Kind,
-        payload: &[u8],
-        looks: bool,
-        publishes: bool,
-    ) -> IngestionResult<Ticket> {
-        self.write_with(session, kind, payload.len(), publishes, fill::Bytes { kind, payload, looks })
-    }
-
-    /// As [`Producer::write`], for a value.
-    fn write_archived<T>(
-        &mut self,
-        session: Session,
-        kind: Kind,
-        value: &T,
-        looks: bool,
-        publishes: bool,
-    ) -> IngestionResult<Ticket>
-    where
-        T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
-    {
-        let bytes = payload_bytes(value).map_err(IngestionError::Archive)?;
-        self.write_with(session, kind, bytes, publishes, fill::Value { kind, value, bytes, looks })
-    }
-
-    /// Finds room for an event, has it filled in, and publishes it if it is to be.
-    #[inline(always)]
-    fn write_with(
-        &mut self,
-        session: Session,
-        kind: Kind,
-        payload_bytes: usize,
-        publishes: bool,
-        event: impl Fill,
-    ) -> IngestionResult<Ticket> {
-        if payload_bytes > self.payload_max || note::is_reserved(kind) || (publishes && self.is_forked()) {
+    fn write(&mut self, session: Session, source: impl RecordSource, publish: Publish) -> IngestionResult<Ticket> {
+        let (kind, payload_bytes) = (source.kind(), source.payload_bytes());
+        let is_event = publish == Publish::Now;
+        if payload_bytes > self.payload_max || note::is_reserved(kind) || (is_event && self.is_forked()) {
             return Err(self.refuse_early(kind, payload_bytes));
         }
         let (shard, bytes) = (session.shard(), archived_bytes(payload_bytes));
@@ -250,18 +216,18 @@ impl Producer {
         let mut claim = match link.lane.claim(bytes) {
             Ok(claim) => claim,
             Err(LaneFull) => {
-                let homeless = Homeless { session: session.id(), bytes };
+                let event = Rejected { session: session.id(), bytes };
                 let is_current = || self.parts.route().get() == self.route;
-                self.backpressure.claim(link, &mut self.clock, homeless, is_current)?
+                self.backpressure.claim(link, &mut self.clock, event, is_current)?
             }
         };
-        claim.begin(self.clock.last() + 1, publishes);
-        // A batch looks when it is published.
-        if publishes && (self.parts.route().get() != self.route || session.route() != self.route) {
+        claim.begin(self.clock.last() + 1, publish);
+        // A batch looks at the route when it is published.
+        if is_event && (self.parts.route().get() != self.route || session.route() != self.route) {
             claim.cancel();
-            return event.publish_elsewhere(self, session.id());
+            return source.publish_elsewhere(self, session.id());
         }
-        let timestamp = match event.fill(session.id(), &mut claim, &mut self.clock) {
+        let timestamp = match source.fill(session.id(), &mut claim, &mut self.clock) {
             Ok(timestamp) => timestamp,
             Err(error) => {
                 claim.cancel();
@@ -269,8 +235,8 @@ impl Producer {
             }
         };
         let ticket = Ticket::new(self.serial, shard, claim.commit(), timestamp);
-        if publishes && !publish(&mut link.lane) {
-            self.settle(shard, 1)?;
+        if is_event && !publish_in(&mut link.lane) {
+            self.confirm(shard, 1)?;
         }
         Ok(ticket)
     }
@@ -289,8 +255,8 @@ impl Producer {
             return self.publish_elsewhere(session, events);
         }
         let ticket = (events > 0).then(|| Ticket::new(self.serial, shard, link.lane.position(), self.clock.last()));
-        if !publish(&mut link.lane) {
-            self.settle(shard, events)?;
+        if !publish_in(&mut link.lane) {
+            self.confirm(shard, events)?;
         }
         Ok((session, ticket))
     }
@@ -320,7 +286,7 @@ impl Producer {
     /// A lane was closed before its events were published, which takes them back, or while they were: then waits until
     /// it is known whether the shard still took them.
     #[cold]
-    fn settle(&mut self, shard: u16, events: u64) -> IngestionResult<()> {
+    fn confirm(&mut self, shard: u16, events: u64) -> IngestionResult<()> {
         let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok(()) };
         let handle = link.lane.handle();
         let published = handle.published();
@@ -352,7 +318,7 @@ impl Producer {
 
 /// Publishes what was written to a lane. Returns whether the lane was open all the while. One store, two loads.
 #[inline(always)]
-fn publish(lane: &mut LaneWriter) -> bool {
+fn publish_in(lane: &mut LaneWriter) -> bool {
     if lane.is_closed() {
         return false;
     }

@@ -17,7 +17,7 @@ use crate::timestamp::TimestampGenerator;
 /// How often a producer looks again whether its shard has copied what it has begun to copy: some tens of microseconds.
 const LOOKS: usize = 4_096;
 
-/// Losses that a sampling producer gathers before it tells of them while its lane is under pressure.
+/// Losses that a sampling producer gathers before it reports them while its lane is under pressure.
 const SAMPLED_MAX: u64 = 1_024;
 
 /// A producer's mode.
@@ -29,9 +29,9 @@ pub(super) struct Backpressure {
     producer: u64,
 }
 
-/// The event that finds no room.
+/// An event that finds no room at first.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Homeless {
+pub(super) struct Rejected {
     pub(super) session: SessionId,
     /// Bytes of its record.
     pub(super) bytes: usize,
@@ -66,13 +66,13 @@ impl Backpressure {
     /// Finds room for the event, or says what became of it.
     ///
     /// # Errors
-    /// The event was handed back, or let go: [`IngestionError::is_drop`].
+    /// The event was handed back, or dropped: [`IngestionError::is_drop`].
     #[cold]
     pub(super) fn claim<'l>(
         &mut self,
         link: &'l mut Link,
         clock: &mut TimestampGenerator,
-        event: Homeless,
+        event: Rejected,
         is_current: impl Fn() -> bool,
     ) -> IngestionResult<Claim<'l>> {
         link.control.nudge();
@@ -89,7 +89,7 @@ impl Backpressure {
             }
             BackpressureMode::Sample { .. } => self.chooses(link, clock, event, is_current),
             BackpressureMode::FailProducer | BackpressureMode::DropNewest => {
-                link.tell(clock, is_current);
+                link.report(clock, is_current);
                 true
             }
         };
@@ -98,7 +98,7 @@ impl Backpressure {
         }
         // Twice, because the borrow of a claim that is returned cannot be given up again.
         if !has_room || link.lane.claim_reserve(event.bytes).is_err() {
-            return Err(self.let_go(link, event));
+            return Err(self.give_up_on(link, event));
         }
         let shard = link.control.id();
         link.lane.claim_reserve(event.bytes).map_err(|_| IngestionError::Backpressure { shard })
@@ -109,26 +109,26 @@ impl Backpressure {
         &mut self,
         link: &mut Link,
         clock: &mut TimestampGenerator,
-        event: Homeless,
+        event: Rejected,
         is_current: impl Fn() -> bool,
     ) -> bool {
         let pressed = link.lane.is_pressed(event.bytes);
-        if !pressed || link.untold() >= SAMPLED_MAX {
-            link.tell(clock, is_current);
+        if !pressed || link.unreported() >= SAMPLED_MAX {
+            link.report(clock, is_current);
         }
         !pressed || self.sampler.as_mut().is_none_or(|sampler| sampler.keeps(event.session))
     }
 
-    fn let_go(&self, link: &mut Link, event: Homeless) -> IngestionError {
+    fn give_up_on(&self, link: &mut Link, event: Rejected) -> IngestionError {
         let shard = link.control.id();
         match self.mode {
             BackpressureMode::FailProducer | BackpressureMode::Block { .. } => link.refuse(event.bytes),
             BackpressureMode::DropNewest | BackpressureMode::DropOldest => {
-                link.let_go(self.producer, event.session, DropReason::Newest);
+                link.drop_event(self.producer, event.session, DropReason::Newest);
                 IngestionError::Dropped { shard }
             }
             BackpressureMode::Sample { .. } => {
-                link.let_go(self.producer, event.session, DropReason::Sampled);
+                link.drop_event(self.producer, event.session, DropReason::Sampled);
                 IngestionError::Sampled { shard }
             }
         }

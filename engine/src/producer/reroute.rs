@@ -5,6 +5,7 @@ use tapeline_storage::format::{Kind, SessionId, restamp};
 use super::overflow::wait_for_room;
 use super::{Producer, Session, Ticket, connect, refusal};
 use crate::error::IngestionResult;
+use crate::lane::Publish;
 
 impl Producer {
     /// The route has changed: publishes an event by the one in force.
@@ -20,7 +21,11 @@ impl Producer {
     pub(super) fn reroute(&mut self, session: SessionId) -> Session {
         let route = self.parts.route().get();
         if route != self.route {
-            self.links.iter_mut().flatten().for_each(|link| link.lane.set_route(route.number()));
+            for link in self.links.iter_mut().flatten() {
+                // A batch that was leaked would keep the lane on the old route for ever.
+                let _ = link.lane.discard();
+                link.lane.set_route(route.number());
+            }
             self.route = route;
         }
         self.place(session)
@@ -65,7 +70,7 @@ impl Producer {
             wait_for_room(&link.control, &mut link.lane, record.len(), patience);
         }
         let Ok(mut claim) = link.lane.claim_reserve(record.len()) else { return Err(refusal(&link.control)) };
-        claim.begin(self.clock.last() + 1, false);
+        claim.begin(self.clock.last() + 1, Publish::Later);
         restamp(record, self.clock.next(), claim.slot());
         let _ = claim.commit();
         Ok(())

@@ -20,25 +20,25 @@ pub(super) struct Sampler {
 #[derive(Debug, Clone, Copy)]
 struct Place {
     session: SessionId,
-    /// Events until one is kept. [`Place::FREE`]: nobody's.
+    /// Events until one is kept. [`Place::FREE`]: a place that no session has.
     left: u32,
 }
 
 impl Place {
     const FREE: u32 = u32::MAX;
-    const NOBODYS: Self = Self { session: SessionId::NONE, left: Self::FREE };
+    const UNUSED: Self = Self { session: SessionId::NONE, left: Self::FREE };
 }
 
 impl Sampler {
     pub(super) fn new(rate: u32) -> Self {
-        Self { rate: rate.clamp(1, u32::MAX - 1), places: vec![Place::NOBODYS; PLACES].into(), sessions: 0 }
+        Self { rate: rate.clamp(1, u32::MAX - 1), places: vec![Place::UNUSED; PLACES].into(), sessions: 0 }
     }
 
     /// Whether the next event of the session is kept. Some nanoseconds, and a cache miss.
     pub(super) fn keeps(&mut self, session: SessionId) -> bool {
         let hash = xxhash_rust::xxh3::xxh3_64(&session.0.to_le_bytes());
         if self.sessions >= SESSIONS_MAX {
-            self.places.fill(Place::NOBODYS);
+            self.places.fill(Place::UNUSED);
             self.sessions = 0;
         }
         let mut at = hash as usize % PLACES;

@@ -83,7 +83,7 @@ impl LaneSlot {
             return self.reader.drops().since(self.told);
         }
         // The mode of such a lane has one reason only.
-        let events = self.reader.untold().saturating_sub(self.told.total());
+        let events = self.reader.unreported().saturating_sub(self.told.total());
         match self.reader.drops().sampled {
             0 => Drops { newest: events, ..Drops::default() },
             _ => Drops { sampled: events, ..Drops::default() },

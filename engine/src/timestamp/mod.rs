@@ -24,6 +24,15 @@ pub(crate) use floor::Floor;
 
 use scale::KeptScale;
 
+/// Where an event has its time from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimeSource {
+    /// It is read from the clock.
+    Clock,
+    /// It is one nanosecond after that of the event before.
+    Derived,
+}
+
 /// Draws strictly increasing timestamps. One owner: each producer has its own.
 #[derive(Debug)]
 pub struct TimestampGenerator {
@@ -65,6 +74,15 @@ impl TimestampGenerator {
     pub fn follow(&mut self) -> u64 {
         self.last = self.last.saturating_add(1);
         self.last
+    }
+
+    /// The next timestamp from this source.
+    #[inline(always)]
+    pub(crate) fn draw(&mut self, source: TimeSource) -> u64 {
+        match source {
+            TimeSource::Clock => self.next(),
+            TimeSource::Derived => self.follow(),
+        }
     }
 
     /// The last timestamp drawn, or the floor; 0 before the first.

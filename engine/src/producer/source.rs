@@ -1,4 +1,4 @@
-//! What is written into the room that was found for an event: bytes, or a value where it will lie.
+//! An event's payload on its way into the lane: bytes, or a value that is serialised where it will lie.
 
 use rkyv::Serialize;
 use tapeline_storage::format::{Kind, Record, SessionId, archive_in_place, archive_into};
@@ -7,38 +7,46 @@ use super::{Producer, Ticket};
 use crate::error::{IngestionError, IngestionResult};
 use crate::event::{PayloadSerializer, TypedPayload, write_payload};
 use crate::lane::Claim;
-use crate::timestamp::TimestampGenerator;
+use crate::timestamp::{TimeSource, TimestampGenerator};
 
-/// Fills in an event.
-pub(super) trait Fill {
+/// What a record is made from.
+pub(super) trait RecordSource {
+    fn kind(&self) -> Kind;
+
+    /// Bytes of the payload.
+    fn payload_bytes(&self) -> usize;
+
     /// Serialises the event into the claim and returns its time. An error leaves the clock as it was.
     fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut TimestampGenerator) -> IngestionResult<u64>;
 
-    /// Has the event published by the route in force. In pieces, so that none of them has to lie in memory for the sake of
-    /// this rare case.
+    /// Publishes the event by the route in force. Takes the source in pieces, so that none of them has to lie in memory
+    /// for the sake of this rare case.
     fn publish_elsewhere(self, producer: &mut Producer, session: SessionId) -> IngestionResult<Ticket>;
-}
-
-/// When an event was: read from the clock, or one nanosecond after the event before.
-#[inline(always)]
-fn time(clock: &mut TimestampGenerator, looks: bool) -> u64 {
-    if looks { clock.next() } else { clock.follow() }
 }
 
 /// Bytes.
 pub(super) struct Bytes<'a> {
     pub(super) kind: Kind,
     pub(super) payload: &'a [u8],
-    /// Whether the clock is read.
-    pub(super) looks: bool,
+    pub(super) time: TimeSource,
 }
 
-impl Fill for Bytes<'_> {
+impl RecordSource for Bytes<'_> {
+    #[inline(always)]
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    #[inline(always)]
+    fn payload_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
     // A function of its own would cost a third of an event.
     #[inline(always)]
     fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut TimestampGenerator) -> IngestionResult<u64> {
-        let Self { kind, payload, looks } = self;
-        let timestamp = time(clock, looks);
+        let Self { kind, payload, time } = self;
+        let timestamp = clock.draw(time);
         archive_into(&Record { session, timestamp, kind, payload }, claim.slot());
         Ok(timestamp)
     }
@@ -49,23 +57,44 @@ impl Fill for Bytes<'_> {
     }
 }
 
-/// A value whose archive takes so many bytes.
+/// A value of an rkyv type.
 pub(super) struct Value<'a, T> {
-    pub(super) kind: Kind,
-    pub(super) value: &'a T,
-    pub(super) bytes: usize,
-    /// Whether the clock is read.
-    pub(super) looks: bool,
+    kind: Kind,
+    value: &'a T,
+    bytes: usize,
+    time: TimeSource,
 }
 
-impl<T> Fill for Value<'_, T>
+impl<'a, T> Value<'a, T>
 where
     T: TypedPayload + for<'s> Serialize<PayloadSerializer<'s>>,
 {
+    /// Serialises the value once to learn how long it is.
+    ///
+    /// # Errors
+    /// [`IngestionError::Archive`].
+    pub(super) fn new(kind: Kind, value: &'a T, time: TimeSource) -> IngestionResult<Self> {
+        let bytes = crate::event::payload_bytes(value).map_err(IngestionError::Archive)?;
+        Ok(Self { kind, value, bytes, time })
+    }
+}
+
+impl<T> RecordSource for Value<'_, T>
+where
+    T: TypedPayload + for<'s> Serialize<PayloadSerializer<'s>>,
+{
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn payload_bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut TimestampGenerator) -> IngestionResult<u64> {
-        let Self { kind, value, bytes, looks } = self;
+        let Self { kind, value, bytes, time } = self;
         write_payload(value, &mut claim.slot()[..bytes]).map_err(IngestionError::Archive)?;
-        let timestamp = time(clock, looks);
+        let timestamp = clock.draw(time);
         archive_in_place(session, timestamp, kind, bytes, claim.slot());
         Ok(timestamp)
     }
