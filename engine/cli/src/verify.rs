@@ -7,7 +7,6 @@ use tapeline::{Damage, Verification};
 
 use crate::args::DirectoryArgs;
 use crate::exit::{Exit, Failure, open_log};
-use crate::names;
 use crate::output::{self, Style};
 use crate::progress::Progress;
 
@@ -17,6 +16,8 @@ use crate::progress::Progress;
 enum Line<'a> {
     /// A place that does not check.
     Damage { shard: u16, segment: &'a str, offset: u64, reason: &'a str },
+    /// The file of names cannot be used.
+    Names { reason: &'a str },
     /// The last line: what was checked.
     Summary { blocks: u64, events: u64, bytes: u64, damaged: usize },
 }
@@ -27,7 +28,6 @@ pub(crate) fn run(args: &DirectoryArgs) -> Result<Exit, Failure> {
     let progress = Progress::new(Some(log.segments().iter().map(|segment| segment.bytes).sum()));
     let verification = log.verify(|bytes| progress.add(bytes));
     drop(progress);
-    names::tell_damage(&log);
     let mut out = io::stdout().lock();
     if args.json {
         print_json(&mut out, &verification)?
@@ -35,15 +35,23 @@ pub(crate) fn run(args: &DirectoryArgs) -> Result<Exit, Failure> {
         print_text(&mut out, &verification)?
     }
     out.flush()?;
-    Ok(if verification.damage.is_empty() { Exit::Done } else { Exit::Corrupt })
+    Ok(if verification.is_sound() { Exit::Done } else { Exit::Corrupt })
 }
 
 fn print_json(out: &mut impl Write, verification: &Verification) -> io::Result<()> {
     for Damage { shard, segment, offset, reason, .. } in &verification.damage {
         output::json(out, &Line::Damage { shard: *shard, segment, offset: *offset, reason })?;
     }
+    if let Some(reason) = &verification.names_damage {
+        output::json(out, &Line::Names { reason })?;
+    }
     let &Verification { blocks, events, bytes, .. } = verification;
-    output::json(out, &Line::Summary { blocks, events, bytes, damaged: verification.damage.len() })
+    output::json(out, &Line::Summary { blocks, events, bytes, damaged: damaged(verification) })
+}
+
+/// Places that do not check, the file of names included.
+fn damaged(verification: &Verification) -> usize {
+    verification.damage.len() + usize::from(verification.names_damage.is_some())
 }
 
 fn print_text(out: &mut impl Write, verification: &Verification) -> io::Result<()> {
@@ -51,7 +59,10 @@ fn print_text(out: &mut impl Write, verification: &Verification) -> io::Result<(
     for Damage { shard, segment, offset, reason, .. } in &verification.damage {
         writeln!(out, "{} shard {shard}, {segment}, offset {offset}: {reason}", style.bad("damaged:"))?;
     }
-    let verdict = match verification.damage.len() {
+    if let Some(reason) = &verification.names_damage {
+        writeln!(out, "{} {reason}", style.bad("damaged:"))?;
+    }
+    let verdict = match damaged(verification) {
         0 => style.good("sound"),
         1 => style.bad("damaged in 1 place"),
         _ => style.bad("damaged in several places"),

@@ -63,6 +63,8 @@ pub struct Verification {
     pub bytes: u64,
     /// What does not check.
     pub damage: Vec<Damage>,
+    /// Why the file of names cannot be used, as [`LogFiles::names_damage`] says.
+    pub names_damage: Option<String>,
 }
 
 impl LogFiles {
@@ -215,7 +217,7 @@ impl LogFiles {
             .collect()
     }
 
-    /// Reads and checks every block of every shard, and the indexes, going on behind damage at the next block that
+    /// Reads and checks every block of every shard, the indexes and the file of names, going on behind damage at the next block that
     /// checks. `progress` gets the bytes of each step.
     pub fn verify(&self, mut progress: impl FnMut(u64)) -> Verification {
         let (mut outcome, mut surveyor) = (Verification::default(), Surveyor::default());
@@ -228,6 +230,7 @@ impl LogFiles {
         for damage in &self.damage {
             self.verify_broken(damage, &mut outcome, &mut progress);
         }
+        outcome.names_damage = self.names_damage().map(str::to_owned);
         outcome
     }
 
@@ -249,6 +252,11 @@ impl LogFiles {
 }
 
 impl Verification {
+    /// Whether everything checks.
+    pub fn is_sound(&self) -> bool {
+        self.damage.is_empty() && self.names_damage.is_none()
+    }
+
     fn add(&mut self, shard: u16, segment: &str, survey: Result<SegmentSurvey, String>) {
         let damage = |offset, reason| Damage { shard, segment: segment.to_owned(), offset, reason };
         match survey {

@@ -17,8 +17,9 @@ use super::pacing::{Pacer, PacingError, Speed};
 use super::page::{Found, copy_events};
 use super::selection::Selection;
 use super::source::{Next, Source, Start};
-use crate::error::{ConsumerError, ConsumerResult};
+use crate::error::{AdapterError, ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
+use crate::fork;
 use crate::session::IntoSession;
 
 /// What to replay. The default is everything.
@@ -84,7 +85,8 @@ impl ReplayRequest {
 /// Iterates over stored events up to those that were readable when it was made.
 ///
 /// An error stands for what could not be read, and where possible the iteration goes on behind it: what is not to be had
-/// comes as [`ConsumerError::Gap`].
+/// comes as [`ConsumerError::Gap`]. In a forked child of a process with a bus, where threads of the parent may hold locks for
+/// ever, it ends with [`AdapterError::Forked`].
 #[derive(Debug)]
 pub struct Replay {
     log: LogId,
@@ -94,6 +96,8 @@ pub struct Replay {
     /// Errors to hand out before anything else.
     errors: VecDeque<ConsumerError>,
     eras: Arc<Eras>,
+    /// That of the process that it was made in.
+    fork_generation: u32,
 }
 
 /// One shard of a replay.
@@ -128,8 +132,8 @@ impl Replay {
                 Err(error) => errors.push_back(error.into()),
             }
         }
-        let eras = Arc::default();
-        Ok(Self { log, selection, until: request.until, shards, errors, eras })
+        let (eras, fork_generation) = (Arc::default(), fork::generation());
+        Ok(Self { log, selection, until: request.until, shards, errors, eras, fork_generation })
     }
 
     /// The same, with all of an era before the next. The eras are read after the replay was made: it knows how far its
@@ -154,6 +158,11 @@ impl Iterator for Replay {
     type Item = ConsumerResult<StoredEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if fork::generation() != self.fork_generation {
+            let is_told = std::mem::take(&mut self.shards).is_empty();
+            self.errors.clear();
+            return (!is_told).then(|| Err(AdapterError::Forked.into()));
+        }
         for shard in &mut self.shards {
             shard.fill(self.log, &self.selection, self.until, &self.eras, &mut self.errors);
         }

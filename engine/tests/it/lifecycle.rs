@@ -2,7 +2,8 @@
 
 use futures_lite::future::{block_on, poll_once};
 use tapeline::{
-    AdapterError, ConsumeRequest, Durability, EventBus, EventBusConfig, IngestionError, LogFiles, RawEvent, kinds,
+    AdapterError, BatchConfig, ConsumeRequest, ConsumerError, Durability, EventBus, EventBusConfig, IngestionError,
+    LogFiles, RawEvent, ReplayRequest, SubscribeRequest, kinds,
 };
 
 use crate::scratch::{Scratch, open};
@@ -191,6 +192,11 @@ fn forked_child_is_refused_and_the_parent_goes_on() {
     let mut producer = bus.producer().expect("producer");
     let session = producer.session("s");
     producer.emit(session, kinds::TOKEN, b"before").expect("emits");
+    let mut replay = block_on(bus.replay_with(ReplayRequest::new())).expect("a replay");
+    let subscription = block_on(bus.subscribe(SubscribeRequest::new())).expect("a subscription");
+    let batches = block_on(bus.subscribe(SubscribeRequest::new())).expect("a subscription");
+    let batches = batches.batches(&BatchConfig::default()).expect("valid");
+    let begun_at = [subscription.cursor(), batches.cursor()];
     // SAFETY: the child calls nothing but what is tested and `_exit`.
     let child = unsafe { libc::fork() };
     if child == 0 {
@@ -202,7 +208,10 @@ fn forked_child_is_refused_and_the_parent_goes_on() {
             && bus.lane_stats().is_empty()
             && bus.shard_metrics().is_none()
             && bus.stats() == tapeline::EventBusStats::default()
-            && bus.num_shards() == 1;
+            && bus.num_shards() == 1
+            && matches!(replay.next(), Some(Err(ConsumerError::Adapter(AdapterError::Forked))))
+            && replay.next().is_none()
+            && [subscription.cursor(), batches.cursor()] == begun_at;
         drop(producer);
         drop(bus);
         // SAFETY: ends the child without running the parent's exit handlers.

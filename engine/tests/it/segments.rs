@@ -75,7 +75,7 @@ fn write_log(path: &Path, segments: u64) {
             run: Epoch::new(1),
             is_merged: false,
         };
-        let page = header.encode();
+        let (page, _) = header.encode();
         let (_, crc) = SegmentHeader::decode(&page).expect("a header");
         let mut footer = Footer::of_empty(epoch, base, crc);
         let (header, bytes) = block(epoch, base, crc);

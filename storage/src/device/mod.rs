@@ -12,6 +12,7 @@
 //! | [`memory`] | completes at once | none | level `Memory` |
 //! | `sim` | seeded order, faults and crashes | simulated | tests |
 
+mod aligned;
 mod block_memory;
 pub mod blocking;
 mod doorbell;
@@ -32,6 +33,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use aligned::AlignedBytes;
 pub use block_memory::{BlockMemory, BlockWriter};
 pub use doorbell::Doorbell;
 pub use failure::is_passing;
@@ -245,7 +247,7 @@ pub trait SegmentFile: Debug + Send + Sync {
 }
 
 /// The error of a name that has become another file's.
-fn another_file(name: &str) -> io::Error {
+pub(crate) fn another_file(name: &str) -> io::Error {
     let message = format!("{name} is another file now: something else has written to the directory");
     io::Error::new(io::ErrorKind::AlreadyExists, message)
 }

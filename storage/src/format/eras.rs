@@ -3,10 +3,9 @@
 //! Within an era a session lies in one shard. All events of an era come before those of the next, whatever their shard:
 //! with that a reader puts together a session that moved. An era begins, in each shard, at a sequence.
 
-use super::bytes::{get, get_u32, get_u64, put};
-use super::checksum::crc32c;
-use super::meta::check_page;
-use super::{FORMAT_VERSION, PageError, Sequence};
+use super::bytes::{get, get_u64};
+use super::entries::{self, Entries, HEADER_BYTES};
+use super::{PageError, Sequence};
 
 /// First bytes of the file.
 pub const ERAS_MAGIC: [u8; 8] = *b"TAPEERA1";
@@ -17,10 +16,6 @@ const ERAS_MAX: usize = 1024;
 /// Largest file in bytes: room for eras of 8,000 shards each.
 pub const ERAS_BYTES_MAX: usize = 64 << 20;
 
-const CRC: usize = 8;
-const VERSION: usize = 12;
-const COUNT: usize = 16;
-const HEADER_BYTES: usize = 24;
 const ERA_BYTES: usize = 8;
 const SEQUENCE_BYTES: usize = 8;
 
@@ -111,11 +106,7 @@ impl Eras {
             bytes.extend([0; 4]);
             era.starts.iter().for_each(|start| bytes.extend(start.get().to_le_bytes()));
         }
-        put(&mut bytes, 0, ERAS_MAGIC);
-        put(&mut bytes, VERSION, FORMAT_VERSION.to_le_bytes());
-        put(&mut bytes, COUNT, (self.0.len() as u64).to_le_bytes());
-        let crc = crc32c(&bytes[VERSION..]);
-        put(&mut bytes, CRC, crc.to_le_bytes());
+        entries::seal(&mut bytes, ERAS_MAGIC, self.0.len());
         bytes
     }
 
@@ -124,27 +115,16 @@ impl Eras {
     /// # Errors
     /// [`PageError`] naming what is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
-        check_page(bytes, bytes.len().max(HEADER_BYTES), ERAS_MAGIC)?;
-        let count = get_u32(bytes, COUNT);
-        let mut rest = &bytes[HEADER_BYTES..];
+        let mut entries = Entries::open(bytes, ERAS_MAGIC)?;
         let mut eras = Vec::new();
-        for _ in 0..count {
-            let (head, behind) = rest.split_at_checked(ERA_BYTES).ok_or_else(|| short(bytes, ERA_BYTES))?;
-            let length = usize::from(u16::from_le_bytes(get(head, 2))) * SEQUENCE_BYTES;
-            let (starts, behind) = behind.split_at_checked(length).ok_or_else(|| short(bytes, length))?;
+        for _ in 0..entries.count() {
+            let head = entries.take(ERA_BYTES)?;
+            let starts = entries.take(usize::from(u16::from_le_bytes(get(head, 2))) * SEQUENCE_BYTES)?;
             let starts = starts.chunks_exact(SEQUENCE_BYTES).map(|start| Sequence::new(get_u64(start, 0))).collect();
             eras.push(Era { active: u16::from_le_bytes(get(head, 0)), starts });
-            rest = behind;
         }
-        match rest.is_empty() {
-            true => Ok(Self(eras)),
-            false => Err(PageError::Field { field: "bytes behind the last era", found: rest.len() as u64 }),
-        }
+        entries.end("bytes after the last era").map(|()| Self(eras))
     }
-}
-
-fn short(bytes: &[u8], needed: usize) -> PageError {
-    PageError::Short { needed: bytes.len() + needed, found: bytes.len() }
 }
 
 #[cfg(test)]

@@ -90,9 +90,13 @@ impl Gaps {
         fits
     }
 
-    /// The slot to be written next, and at what offset of the file.
-    pub fn encode_next(&mut self, log_id: LogId, shard: u16) -> ([u8; PAGE_BYTES], u64) {
+    /// Counts a change: it goes to the other slot than the one before.
+    pub fn advance(&mut self) {
         self.number += 1;
+    }
+
+    /// The slot to be written, and at what offset of the file.
+    pub fn encode(&self, log_id: LogId, shard: u16) -> ([u8; PAGE_BYTES], u64) {
         let mut page = [0; PAGE_BYTES];
         put(&mut page, 0, GAPS_MAGIC);
         put(&mut page, VERSION, FORMAT_VERSION.to_le_bytes());
@@ -178,7 +182,8 @@ mod tests {
 
     /// What is in the file after each change, over a file that is `file` so far.
     fn write(gaps: &mut Gaps, file: &mut [u8]) {
-        let (page, offset) = gaps.encode_next(LOG, 3);
+        gaps.advance();
+        let (page, offset) = gaps.encode(LOG, 3);
         file[offset as usize..][..PAGE_BYTES].copy_from_slice(&page);
     }
 

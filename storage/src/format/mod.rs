@@ -9,6 +9,7 @@
 mod block;
 mod bytes;
 mod checksum;
+mod entries;
 mod eras;
 mod footer;
 mod gaps;
@@ -17,6 +18,7 @@ mod index;
 #[cfg(any(test, feature = "sim"))]
 pub mod layout;
 mod meta;
+mod mix;
 mod names;
 mod prefetch;
 mod record;
@@ -40,6 +42,7 @@ pub use index::{
     OPENING_BYTES_MAX, Part, SegmentIndex, SessionFilter,
 };
 pub use meta::{META_BYTES, META_MAGIC, Meta, SHARDS_MAX};
+pub(crate) use mix::SplitMix64;
 pub use names::{NAMES_BYTES_MAX, NAMES_MAGIC, SessionNames};
 pub(crate) use record::timestamp_of;
 pub use record::{

@@ -5,10 +5,9 @@
 
 use std::collections::HashSet;
 
-use super::bytes::{get, get_u64, put};
-use super::checksum::crc32c;
-use super::meta::check_page;
-use super::{FORMAT_VERSION, PageError, SessionId};
+use super::bytes::get;
+use super::entries::{self, Entries, HEADER_BYTES};
+use super::{PageError, SessionId};
 
 /// First bytes of the file.
 pub const NAMES_MAGIC: [u8; 8] = *b"TAPENAM1";
@@ -16,10 +15,6 @@ pub const NAMES_MAGIC: [u8; 8] = *b"TAPENAM1";
 /// Largest file in bytes: room for some 300,000 names.
 pub const NAMES_BYTES_MAX: usize = 16 << 20;
 
-const CRC: usize = 8;
-const VERSION: usize = 12;
-const COUNT: usize = 16;
-const HEADER_BYTES: usize = 24;
 const ENTRY_BYTES: usize = 20;
 const LENGTH: usize = 16;
 
@@ -81,11 +76,7 @@ impl SessionNames {
             bytes.extend((name.len() as u32).to_le_bytes());
             bytes.extend(name.as_bytes());
         }
-        put(&mut bytes, 0, NAMES_MAGIC);
-        put(&mut bytes, VERSION, FORMAT_VERSION.to_le_bytes());
-        put(&mut bytes, COUNT, (self.0.len() as u64).to_le_bytes());
-        let crc = crc32c(&bytes[VERSION..]);
-        put(&mut bytes, CRC, crc.to_le_bytes());
+        entries::seal(&mut bytes, NAMES_MAGIC, self.0.len());
         bytes
     }
 
@@ -94,32 +85,31 @@ impl SessionNames {
     /// # Errors
     /// [`PageError`] naming what is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
-        check_page(bytes, bytes.len().max(HEADER_BYTES), NAMES_MAGIC)?;
-        let (count, mut rest) = (get_u64(bytes, COUNT), &bytes[HEADER_BYTES..]);
+        let mut entries = Entries::open(bytes, NAMES_MAGIC)?;
         let mut names = Vec::new();
-        for _ in 0..count {
-            let short =
-                |needed: usize| PageError::Short { needed: bytes.len().saturating_add(needed), found: bytes.len() };
-            let (head, behind) = rest.split_at_checked(ENTRY_BYTES).ok_or_else(|| short(ENTRY_BYTES))?;
-            let length = u32::from_le_bytes(get(head, LENGTH)) as usize;
-            let (name, behind) = behind.split_at_checked(length).ok_or_else(|| short(length))?;
+        for _ in 0..entries.count() {
+            let head = entries.take(ENTRY_BYTES)?;
+            let name = entries.take(u32::from_le_bytes(get(head, LENGTH)) as usize)?;
             let name = str::from_utf8(name).map_err(|error| PageError::Field {
                 field: "UTF-8 bytes of a name",
                 found: error.valid_up_to() as u64,
             })?;
             names.push((SessionId(u128::from_le_bytes(get(head, 0))), name.to_owned()));
-            rest = behind;
         }
-        match rest.is_empty() {
-            true => Ok(Self(names)),
-            false => Err(PageError::Field { field: "bytes after the last name", found: rest.len() as u64 }),
-        }
+        entries.end("bytes after the last name").map(|()| Self(names))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::bytes::put;
+    use super::super::crc32c;
     use super::*;
+
+    /// Where the checksum, the version and the number of names stand.
+    const CRC: usize = 8;
+    const VERSION: usize = 12;
+    const COUNT: usize = 16;
 
     fn names(all: &[(u128, &str)]) -> SessionNames {
         let mut names = SessionNames::default();

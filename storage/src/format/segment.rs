@@ -66,14 +66,14 @@ pub struct SegmentHeader {
 }
 
 impl SegmentHeader {
-    /// The page as it is written, of a segment whose events come from one run.
-    pub fn encode(&self) -> [u8; PAGE_BYTES] {
+    /// The page as it is written, of a segment whose events come from one run, and its checksum.
+    pub fn encode(&self) -> ([u8; PAGE_BYTES], u32) {
         self.encode_with_runs(&[])
     }
 
-    /// The page as it is written. The checksum in it links the first block. `later`: where runs begin after the first, in
+    /// The page as it is written, and its checksum, to which the first block links. `later`: where runs begin after the first, in
     /// order; at most [`SEGMENT_RUNS_MAX`] less that one.
-    pub fn encode_with_runs(&self, later: &[RunStart]) -> [u8; PAGE_BYTES] {
+    pub fn encode_with_runs(&self, later: &[RunStart]) -> ([u8; PAGE_BYTES], u32) {
         let mut page = [0; PAGE_BYTES];
         put(&mut page, 0, SEGMENT_MAGIC);
         put(&mut page, VERSION, FORMAT_VERSION.to_le_bytes());
@@ -93,7 +93,7 @@ impl SegmentHeader {
         }
         let crc = crc32c(&page[VERSION..]);
         put(&mut page, CRC, crc.to_le_bytes());
-        page
+        (page, crc)
     }
 
     /// Reads and checks a page. Returns the header and its checksum.

@@ -59,7 +59,7 @@ fn sample() -> Vec<u8> {
         run: Epoch::new(0x99aa_bbcc_ddee_ff00),
         is_merged: false,
     };
-    let page = header.encode();
+    let (page, _) = header.encode();
     let (_, crc) = SegmentHeader::decode(&page).expect("own header");
     let records = [
         archive(b"{\"token\":\"hi\"}", 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10, 1_700_000_000_000_000_123, 1),
@@ -289,16 +289,16 @@ fn header_of_a_merged_segment_lists_its_runs() {
     let start = |first, run| RunStart { first: Sequence::new(first), run: Epoch::new(run) };
     let all: Vec<_> = (0..SEGMENT_RUNS_MAX as u64 - 1).map(|number| start(8 + number, number)).collect();
     for runs in [&all[..0], &all[..1], &all] {
-        let page = merged.encode_with_runs(runs);
+        let (page, _) = merged.encode_with_runs(runs);
         assert_eq!(SegmentHeader::decode(&page).map(|(header, _)| header), Ok(merged));
         assert_eq!(SegmentHeader::later_runs(&page), runs);
     }
     for wrong in [[start(7, 1), start(9, 2)], [start(9, 1), start(9, 2)], [start(9, 1), start(8, 2)]] {
-        let page = merged.encode_with_runs(&wrong);
+        let (page, _) = merged.encode_with_runs(&wrong);
         assert!(matches!(SegmentHeader::decode(&page), Err(PageError::Field { field: "runs", .. })), "{wrong:?}");
     }
     for (at, value, name) in [(80, 251, "runs"), (84, 2, "flags"), (88, 1, "reserved"), (96, 1, "reserved")] {
-        let mut page = merged.encode();
+        let (mut page, _) = merged.encode();
         page[at..at + 4].copy_from_slice(&u32::to_le_bytes(value));
         let crc = crc32c(&page[12..]);
         page[8..12].copy_from_slice(&crc.to_le_bytes());

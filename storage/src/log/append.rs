@@ -246,7 +246,7 @@ impl Log {
     /// long as [`LogOptions::CLOSE_TIDYING_NS`]. Blocks.
     ///
     /// # Errors
-    /// The poison, or an error in words if the disk is full, or descriptors or memory have run out for
+    /// The poison, or an error in words if space, descriptors or memory have run out for
     /// [`LogOptions::CLOSE_PATIENCE_NS`]: then what was not durable stays so, and recovery finds what reached the disk.
     pub fn close(&mut self, doorbell: &Doorbell, mut clock: impl FnMut() -> u64) -> Result<(), Poison> {
         let mut unlisted_naps = 0;
@@ -262,9 +262,6 @@ impl Log {
                     self.wait(doorbell, Duration::from_millis(1));
                     unlisted_naps += u32::from(!self.is_published());
                 }
-            }
-            if self.view.is_full() {
-                self.end("close", &io::ErrorKind::StorageFull.into());
             }
             self.give_up_if_stuck(now);
             if unlisted_naps > Self::UNLISTED_NAPS_MAX {
@@ -284,7 +281,9 @@ impl Log {
     pub fn give_up_if_stuck(&self, now: u64) -> bool {
         let patience = LogOptions::CLOSE_PATIENCE_NS;
         let is_stuck = self.pipeline.as_ref().is_some_and(|pipeline| pipeline.is_stuck(now, patience));
-        if is_stuck {
+        if is_stuck && self.view.is_full() {
+            self.give_up_for_want_of_space();
+        } else if is_stuck {
             let troubles = self.view.troubles().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             self.end("close", &io::Error::other(troubles));
         }

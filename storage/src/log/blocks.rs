@@ -3,9 +3,8 @@
 use std::io;
 use std::ops::Range;
 
-use crate::device::SegmentFile;
+use crate::device::{AlignedBytes, SegmentFile};
 use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, PAGE_BYTES, Sequence};
-use crate::read::AlignedBytes;
 
 /// Bytes read at a time.
 const STEP_BYTES: usize = 4 * BLOCK_BYTES_MAX;
@@ -44,7 +43,7 @@ pub(super) fn for_each_in(
     mut each: impl FnMut(u64, &BlockView<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let Part { offsets, first: mut sequence } = part;
-    let mut buffer = AlignedBytes::zeroed(STEP_BYTES, epoch);
+    let mut buffer = AlignedBytes::zeroed(STEP_BYTES);
     let mut offset = offsets.start;
     while offset < offsets.end {
         let step = (offsets.end - offset).min(STEP_BYTES as u64) as usize;

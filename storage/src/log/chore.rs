@@ -13,12 +13,44 @@ use super::{Segment, gaps, seal};
 use crate::device::{Directory, SegmentFile, errno_of, is_passing};
 use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, Sequence};
 
-const PREPARE: &str = "prepare segment";
-const TIDY: &str = "index segment";
-const MERGE: &str = "merge segments";
-const FORGET: &str = "remove merged segments";
-const TRIM: &str = "trim";
-const REMOVE: &str = "remove segment";
+/// What a chore does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChoreKind {
+    Prepare,
+    Name,
+    Seal,
+    Tidy,
+    Merge,
+    Forget,
+    Trim,
+    Remove,
+}
+
+impl ChoreKind {
+    /// In words, for messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare segment",
+            Self::Name => "name segment",
+            Self::Seal => "seal segment",
+            Self::Tidy => "index segment",
+            Self::Merge => "merge segments",
+            Self::Forget => "remove merged segments",
+            Self::Trim => "trim",
+            Self::Remove => "remove segment",
+        }
+    }
+
+    /// Whether nothing waits for it: work for a thread that has time, beside the one that runs the rest.
+    fn is_tidying(self) -> bool {
+        matches!(self, Self::Tidy | Self::Merge | Self::Forget)
+    }
+
+    /// Whether a log goes on where it fails for good: the next opening does what it was to do, or it is never missed.
+    fn may_fail(self) -> bool {
+        self.is_tidying() || matches!(self, Self::Trim | Self::Remove)
+    }
+}
 
 /// One piece of blocking work of a log. It can be done again from wherever it failed.
 #[derive(Debug, Clone)]
@@ -27,13 +59,31 @@ pub struct Chore(Work);
 #[derive(Debug, Clone)]
 enum Work {
     Prepare { directory: Arc<dyn Directory>, bytes: RangeInclusive<u64> },
-    Name { directory: Arc<dyn Directory>, base: Sequence, unsynced: Option<Arc<dyn SegmentFile>> },
-    Seal { segment: Arc<Segment>, footer: Footer, unsynced: Option<Arc<dyn SegmentFile>> },
+    Name { directory: Arc<dyn Directory>, base: Sequence, written: Written },
+    Seal { segment: Arc<Segment>, footer: Footer, written: Written },
     Tidy(Tidying),
     Merge(Merging),
     Forget { directory: Arc<dyn Directory>, names: Vec<String>, permit: Arc<Permit> },
     Remove { directory: Arc<dyn Directory>, name: String, file: Arc<dyn SegmentFile> },
     Trim(Trimming),
+}
+
+/// Where the bytes are that a name or a footer tells of. Neither may get to the disk before them.
+#[derive(Debug, Clone)]
+pub(super) enum Written {
+    /// On the disk.
+    Durably,
+    /// Perhaps in the page cache alone, at levels that leave them there.
+    ToCache(Arc<dyn SegmentFile>),
+}
+
+impl Written {
+    fn sync(&self) -> io::Result<()> {
+        match self {
+            Self::Durably => Ok(()),
+            Self::ToCache(file) => file.distrust_cache(),
+        }
+    }
 }
 
 /// A sealed segment that is to get an index, or a dense copy in its place.
@@ -72,23 +122,22 @@ impl Trimming {
 /// What a chore does, in words for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChoreLabel {
-    pub(super) operation: &'static str,
-    place: String,
+    pub(super) kind: ChoreKind,
+    pub(super) place: String,
 }
 
 impl ChoreLabel {
     /// The outcome of a chore whose thread ended without one.
     pub fn lost(self) -> ChoreDone {
         let lost = io::Error::other("the thread that did it has ended");
-        ChoreDone { operation: self.operation, place: self.place, result: Err(lost), again: None }
+        ChoreDone { label: self, result: Err(lost), again: None }
     }
 }
 
 /// The outcome of a [`Chore`].
 #[derive(Debug)]
 pub struct ChoreDone {
-    pub(super) operation: &'static str,
-    pub(super) place: String,
+    pub(super) label: ChoreLabel,
     pub(super) result: io::Result<Outcome>,
     /// The chore, where it failed in a way that passes.
     pub(super) again: Option<Chore>,
@@ -121,19 +170,14 @@ impl Chore {
         Self(Work::Prepare { directory: Arc::clone(directory), bytes })
     }
 
-    /// `unsynced`: the spare's file, if the page cache may hold what the disk does not. A name must not get there before
-    /// what it stands for, and neither must a footer.
-    pub(super) fn name_spare(
-        directory: &Arc<dyn Directory>,
-        base: Sequence,
-        unsynced: Option<Arc<dyn SegmentFile>>,
-    ) -> Self {
-        Self(Work::Name { directory: Arc::clone(directory), base, unsynced })
+    /// `written`: of the spare.
+    pub(super) fn name_spare(directory: &Arc<dyn Directory>, base: Sequence, written: Written) -> Self {
+        Self(Work::Name { directory: Arc::clone(directory), base, written })
     }
 
-    /// `unsynced` as for [`Chore::name_spare`], of the segment.
-    pub(super) fn seal(segment: Arc<Segment>, footer: Footer, unsynced: Option<Arc<dyn SegmentFile>>) -> Self {
-        Self(Work::Seal { segment, footer, unsynced })
+    /// `written`: of the segment.
+    pub(super) fn seal(segment: Arc<Segment>, footer: Footer, written: Written) -> Self {
+        Self(Work::Seal { segment, footer, written })
     }
 
     /// Gives a sealed segment its index, or a dense copy in its place.
@@ -163,7 +207,7 @@ impl Chore {
 
     /// Whether nothing waits for it: work for a thread that has time, beside the one that runs the rest.
     pub fn is_tidying(&self) -> bool {
-        matches!(self.0, Work::Tidy(_) | Work::Merge(_) | Work::Forget { .. })
+        self.kind().is_tidying()
     }
 
     /// Whether the next opening of the log does it just as well.
@@ -176,26 +220,35 @@ impl Chore {
         matches!(&self.0, Work::Tidy(tidying) if tidying.segment.base() < to)
     }
 
+    fn kind(&self) -> ChoreKind {
+        match &self.0 {
+            Work::Prepare { .. } => ChoreKind::Prepare,
+            Work::Name { .. } => ChoreKind::Name,
+            Work::Seal { .. } => ChoreKind::Seal,
+            Work::Tidy(_) => ChoreKind::Tidy,
+            Work::Merge(_) => ChoreKind::Merge,
+            Work::Forget { .. } => ChoreKind::Forget,
+            Work::Trim(_) => ChoreKind::Trim,
+            Work::Remove { .. } => ChoreKind::Remove,
+        }
+    }
+
     /// What it does, for [`ChoreLabel::lost`].
     pub fn label(&self) -> ChoreLabel {
         let within = |directory: &Arc<dyn Directory>, name: &str| format!("{}/{name}", directory.path());
-        let (operation, place) = match &self.0 {
-            Work::Prepare { directory, .. } => (PREPARE, within(directory, SPARE_NAME)),
-            Work::Name { directory, base, .. } => ("name segment", within(directory, &Segment::file_name(*base))),
-            Work::Seal { segment, .. } => ("seal segment", Segment::file_name(segment.base())),
-            Work::Tidy(Tidying { directory, segment, .. }) => {
-                (TIDY, within(directory, &Segment::file_name(segment.base())))
-            }
-            Work::Merge(merging) => (MERGE, within(merging.files.directory(), &merging.name())),
-            Work::Forget { directory, names, .. } => {
-                (FORGET, within(directory, names.first().map_or("", String::as_str)))
-            }
+        let place = match &self.0 {
+            Work::Prepare { directory, .. } => within(directory, SPARE_NAME),
+            Work::Name { directory, base, .. } => within(directory, &Segment::file_name(*base)),
+            Work::Seal { segment, .. } => Segment::file_name(segment.base()),
+            Work::Tidy(Tidying { directory, segment, .. }) => within(directory, &Segment::file_name(segment.base())),
+            Work::Merge(merging) => within(merging.files.directory(), &merging.name()),
+            Work::Forget { directory, names, .. } => within(directory, names.first().map_or("", String::as_str)),
             Work::Trim(Trimming { directory, names, .. }) => {
-                (TRIM, within(directory, names.front().map_or("", String::as_str)))
+                within(directory, names.front().map_or("", String::as_str))
             }
-            Work::Remove { directory, name, .. } => (REMOVE, within(directory, name)),
+            Work::Remove { directory, name, .. } => within(directory, name),
         };
-        ChoreLabel { operation, place }
+        ChoreLabel { kind: self.kind(), place }
     }
 
     /// Does the work. Blocks for as long as the file system takes. A panic is an error of the outcome.
@@ -205,25 +258,25 @@ impl Chore {
 
     /// As [`Chore::run`]; a tidying chore ends early once `goes_on` is false, which it asks for each block.
     pub fn run_while(self, mut goes_on: impl FnMut() -> bool) -> ChoreDone {
-        let (ChoreLabel { operation, place }, again) = (self.label(), self.clone());
+        let (label, again) = (self.label(), self.clone());
         let result = catch_unwind(AssertUnwindSafe(|| self.work(&mut goes_on))).unwrap_or_else(|panic| {
             let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             Err(io::Error::other(format!("panicked: {message}")))
         });
         let passes = result.as_ref().is_err_and(is_passing);
-        ChoreDone { operation, place, result, again: passes.then_some(again) }
+        ChoreDone { label, result, again: passes.then_some(again) }
     }
 
     fn work(self, goes_on: &mut dyn FnMut() -> bool) -> io::Result<Outcome> {
         match self.0 {
             Work::Prepare { directory, bytes } => prepare(&*directory, &bytes),
-            Work::Name { directory, base, unsynced } => {
-                unsynced.map_or(Ok(()), |file| file.distrust_cache())?;
+            Work::Name { directory, base, written } => {
+                written.sync()?;
                 name_spare(&*directory, &Segment::file_name(base)).map(|()| Outcome::Named)
             }
-            Work::Seal { segment, footer, unsynced } => {
-                unsynced.map_or(Ok(()), |file| file.distrust_cache())?;
+            Work::Seal { segment, footer, written } => {
+                written.sync()?;
                 seal::seal(&segment, footer).map(|()| Outcome::Sealed(segment))
             }
             Work::Tidy(tidying) => seal::tidy(&tidying, goes_on),
@@ -298,15 +351,15 @@ impl ChoreDone {
     /// is never missed.
     pub(super) fn may_be_left(&self) -> bool {
         let is_kernels = self.result.as_ref().is_err_and(|error| errno_of(error).is_some());
-        is_kernels && [TIDY, MERGE, FORGET, TRIM, REMOVE].contains(&self.operation)
+        is_kernels && self.label.kind.may_fail()
     }
 
     pub(super) fn is_trimming(&self) -> bool {
-        self.operation == TRIM
+        self.label.kind == ChoreKind::Trim
     }
 
     /// Whether the chore was a tidying one.
     pub fn is_tidying(&self) -> bool {
-        [TIDY, MERGE, FORGET].contains(&self.operation)
+        self.label.kind.is_tidying()
     }
 }

@@ -24,7 +24,7 @@ use crate::format::{
 pub(super) const META: &str = "meta";
 const LOCK: &str = "lock";
 pub(super) const ERAS: &str = "eras";
-const NAMES: &str = "names";
+pub(super) const NAMES: &str = "names";
 
 /// How long to wait for the lock: a killed process's io_uring can hold it for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);

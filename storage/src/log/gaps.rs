@@ -35,7 +35,8 @@ pub(super) fn write(directory: &dyn Directory, log_id: LogId, shard: u16, gaps: 
         Err(error) if error.kind() == io::ErrorKind::NotFound => directory.create(GAPS_NAME, GAPS_FILE_BYTES as u64)?,
         opened => opened?,
     };
-    let (page, offset) = gaps.encode_next(log_id, shard);
+    gaps.advance();
+    let (page, offset) = gaps.encode(log_id, shard);
     file.write_at(&page, offset)
 }
 

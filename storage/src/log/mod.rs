@@ -22,6 +22,7 @@ mod permit;
 mod pipeline;
 mod places;
 mod pool;
+mod queue;
 mod recover;
 mod repair;
 mod restore;
@@ -37,6 +38,7 @@ mod span;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod tidier;
 mod trim;
 mod trouble;
 mod view;

@@ -246,10 +246,10 @@ impl Pipeline {
             return false;
         };
         view.set_full(self.roller.is_full());
-        let Some((active, header)) = self.roller.roll(self.active.as_ref(), first, now) else { return false };
+        let Some(header) = self.roller.roll(&mut self.active, first, now) else { return false };
+        let Some(active) = &self.active else { return false };
         view.add_segment(Arc::clone(&active.segment));
         let file = Arc::clone(&active.file);
-        self.active = Some(active);
         let memory = Arc::clone(header.memory());
         self.send(Landing::Header(first), |token| Write { token, file, memory, length: PAGE_BYTES, offset: 0 });
         true

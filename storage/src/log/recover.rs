@@ -86,15 +86,16 @@ pub fn recover(directory: Arc<dyn Directory>, options: LogOptions) -> Result<Rec
 fn seal_all(directory: &Arc<dyn Directory>, found: Scan) -> Result<(Vec<Arc<Segment>>, Vec<Cut>), OpenError> {
     let path = |name: &str| format!("{}/{name}", directory.path());
     // Leftovers go first, and the latest first: what is left is always a beginning of what there was.
-    for name in found.leftovers.iter().rev() {
-        directory.remove(name).map_err(OpenError::io("remove", path(name)))?;
+    for leftover in found.leftovers.iter().rev() {
+        leftover.remove(&**directory).map_err(OpenError::io("remove", path(&leftover.name)))?;
     }
     let (mut segments, mut cuts) = (Vec::new(), Vec::new());
     for found in found.segments {
         let name = found.name();
         let FoundSegment { segment, totals, torn, .. } = found;
         if totals.blocks == 0 {
-            directory.remove(&name).map_err(OpenError::io("remove", path(&name)))?;
+            let removed = segment.file_to_write().and_then(|file| directory.remove_own(&name, &*file));
+            removed.map_err(OpenError::io("remove", path(&name)))?;
             continue;
         }
         let own_name = Segment::file_name(segment.base());

@@ -46,8 +46,7 @@ impl SegmentWriter {
     /// The kernel's.
     pub(super) fn create(directory: &dyn Directory, name: &str, new: NewSegment) -> io::Result<Self> {
         let NewSegment { header, later_runs, durable, length } = new;
-        let page = header.encode_with_runs(&later_runs);
-        let crc = SegmentHeader::decode(&page).map_or(0, |(_, crc)| crc);
+        let (page, crc) = header.encode_with_runs(&later_runs);
         let file = directory.create(name, length)?;
         file.write_at(&page, 0)?;
         Ok(Self {

@@ -15,7 +15,7 @@ use super::restore::RESTORE_NAME;
 use super::roll::SPARE_NAME;
 use super::seal::REPACK_NAME;
 use super::{BlockPlace, Segment, gaps};
-use crate::device::{Directory, SegmentFile};
+use crate::device::{Directory, SegmentFile, another_file};
 use crate::format::{
     BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, Gaps, LogId, PAGE_BYTES, PageError, RunStart,
     SegmentHeader, Sequence, SessionFilter, is_index_header,
@@ -167,13 +167,53 @@ pub(super) struct UnsealedBlocks {
     pub(super) later_runs: Vec<RunStart>,
 }
 
+/// A file that an opening for writing removes, if its name is still that of the file that the scan looked at.
+#[derive(Debug)]
+pub(super) struct Leftover {
+    pub(super) name: String,
+    own: Own,
+}
+
+/// How a file is known again.
+#[derive(Debug)]
+enum Own {
+    File(Arc<dyn SegmentFile>),
+    /// A segment, of which there may be too many to hold them open: an epoch is random.
+    Segment(SegmentHeader),
+}
+
+impl Leftover {
+    fn of(looked: &LookedFile) -> Self {
+        Self { name: looked.name(), own: Own::Segment(looked.header) }
+    }
+
+    /// Removes the file.
+    ///
+    /// # Errors
+    /// The kernel's; `AlreadyExists` where the name is another file's, which stays.
+    pub(super) fn remove(&self, directory: &dyn Directory) -> io::Result<()> {
+        let header = match &self.own {
+            Own::File(file) => return directory.remove_own(&self.name, &**file),
+            Own::Segment(header) => header,
+        };
+        let file = directory.open(&self.name, true)?;
+        let mut page = vec![0; PAGE_BYTES];
+        let read = file.read_settled(&mut page, 0)?;
+        match SegmentHeader::decode(&page[..read]) {
+            Ok((found, _)) if found == *header => directory.remove_own(&self.name, &*file),
+            _ => Err(another_file(&self.name)),
+        }
+    }
+}
+
 /// What was found in a shard's directory.
 #[derive(Debug)]
 pub struct Scan {
     /// Segments in order, without holes.
     pub segments: Vec<FoundSegment>,
-    /// Files that hold nothing acknowledged, and cannot be read on: a spare not yet in use, segments behind a torn tail.
-    pub leftovers: Vec<String>,
+    /// Files that hold nothing acknowledged, and cannot be read on: a spare not yet in use, segments after a torn tail. What is no
+    /// segment is left out where the scan is for reading.
+    pub(super) leftovers: Vec<Leftover>,
     /// What is known not to be there.
     pub gaps: Gaps,
     /// Where the segments' files are.
@@ -225,14 +265,14 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
         if base < scan.gaps.trimmed() {
             // Trimming was interrupted before it came to this one.
             trimmed_end = file.footer.map(|footer| footer.end_sequence);
-            scan.leftovers.push(file.name());
+            scan.leftovers.push(Leftover::of(&file));
             continue;
         }
         if scan.gaps.is_lost(end, base) {
             end = base;
         }
         if base < end && scan.is_merged_away(&file) {
-            scan.leftovers.push(file.name());
+            scan.leftovers.push(Leftover::of(&file));
             continue;
         }
         if base < end {
@@ -241,10 +281,10 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
         if base > end {
             scanner.explain_hole(&scan, end, &file)?;
             // Nothing behind the torn tail was acknowledged.
-            scan.leftovers.push(file.name());
+            scan.leftovers.push(Leftover::of(&file));
             for later in looked.by_ref() {
                 scanner.refuse_acknowledged(&later, end, &scan)?;
-                scan.leftovers.push(later.name());
+                scan.leftovers.push(Leftover::of(&later));
             }
             break;
         }
@@ -258,11 +298,12 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
     {
         return Err(OpenError::Gaps { path: scanner.path(gaps::GAPS_NAME), source });
     }
-    for name in scanner.beside_segments()? {
-        if !scan.segments.iter().any(|found| found.is_spare && name == SPARE_NAME) && !scan.leftovers.contains(&name) {
-            scan.leftovers.push(name);
-        }
-    }
+    let is_used = |name: &str| {
+        let is_spare = scan.segments.iter().any(|found| found.is_spare) && name == SPARE_NAME;
+        is_spare || scan.leftovers.iter().any(|leftover| leftover.name == name)
+    };
+    let unused = scanner.beside_segments(is_used)?;
+    scan.leftovers.extend(unused);
     Ok(scan)
 }
 
@@ -457,11 +498,18 @@ impl Scanner<'_> {
         Ok(Unread { file, length, is_settled })
     }
 
-    /// Files that are to become segments.
-    fn beside_segments(&self) -> Result<Vec<String>, OpenError> {
+    /// Files that were to become segments, and are not used. A reader removes none, and need not know them.
+    fn beside_segments(&self, is_used: impl Fn(&str) -> bool) -> Result<Vec<Leftover>, OpenError> {
+        if self.read_only {
+            return Ok(Vec::new());
+        }
         let mut names = self.list()?;
-        names.retain(|name| UNFINISHED.contains(&name.as_str()));
-        Ok(names)
+        names.retain(|name| UNFINISHED.contains(&name.as_str()) && !is_used(name));
+        let open = |name: String| {
+            let file = self.files.directory().open(&name, true).map_err(OpenError::io("open", self.path(&name)))?;
+            Ok(Leftover { name, own: Own::File(file) })
+        };
+        names.into_iter().map(open).collect()
     }
 
     /// The file of a segment that is not sealed.

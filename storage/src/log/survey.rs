@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use self::ahead::ReadAhead;
 use super::{LogView, SealedFile, Segment};
-use crate::device::SegmentFile;
+use crate::device::{AlignedBytes, SegmentFile};
 use crate::format::{
     ArchivedSegmentIndex, BlockError, BlockHeader, BlockView, Epoch, Footer, PAGE_BYTES, RECORD_ROOT_BYTES, Sequence,
 };
-use crate::read::AlignedBytes;
 
 /// What is in a segment file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -179,7 +178,7 @@ fn open(segment: &Segment) -> io::Result<(Arc<dyn SegmentFile>, Option<Footer>)>
 /// The kernel's.
 pub(super) fn check_index(file: &dyn SegmentFile, footer: &Footer) -> io::Result<Option<DamagedPlace>> {
     let Some(place) = footer.index else { return Ok(None) };
-    let mut bytes = AlignedBytes::zeroed(place.file_bytes() as usize, footer.epoch);
+    let mut bytes = AlignedBytes::zeroed(place.file_bytes() as usize);
     let read = file.read_at(bytes.as_mut_slice(), footer.data_end)?;
     let index = ArchivedSegmentIndex::decode(&bytes.as_slice()[..read], place, footer.epoch, false);
     let damage = || DamagedPlace { offset: footer.data_end, reason: "the index does not check".into() };

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::device::BlockMemory;
-use crate::format::{BlockView, RECORD_ROOT_BYTES, Records, Sequence};
+use crate::device::{AlignedBytes, BlockMemory};
+use crate::format::{BlockHeader, BlockView, Epoch, RECORD_ROOT_BYTES, Records, Sequence};
 use crate::log::SealedMap;
 
 /// Records in order, and what keeps their bytes alive. Cheap to move and to clone; holding on to blocks holds on to
@@ -32,6 +32,7 @@ enum Source {
     /// Checked. The memory is aligned for records.
     Read {
         bytes: Arc<AlignedBytes>,
+        epoch: Epoch,
         skip: usize,
     },
 }
@@ -50,8 +51,12 @@ impl Block {
         }
     }
 
-    pub(super) fn read(bytes: Arc<AlignedBytes>, view_first: Sequence, count: usize, skip: usize) -> Self {
-        Self { first_sequence: view_first.plus(skip as u64), count: count - skip, source: Source::Read { bytes, skip } }
+    pub(super) fn read(bytes: Arc<AlignedBytes>, header: &BlockHeader, skip: usize) -> Self {
+        Self {
+            first_sequence: header.first_sequence.plus(skip as u64),
+            count: header.count as usize - skip,
+            source: Source::Read { bytes, epoch: header.epoch, skip },
+        }
     }
 
     /// Leaves out the records from `end` on, which lies behind the first.
@@ -87,12 +92,12 @@ impl Block {
                 let bytes = map.mapping().bytes().get(*at..).unwrap_or_default();
                 Self::records_of(bytes, map.epoch(), *skip, self.count)
             }
-            Source::Read { bytes, skip } => Self::records_of(bytes.as_slice(), bytes.epoch, *skip, self.count),
+            Source::Read { bytes, epoch, skip } => Self::records_of(bytes.as_slice(), *epoch, *skip, self.count),
         }
     }
 
     /// The block was checked when it was made: this finds `count` of its records again, behind `skip`.
-    fn records_of(bytes: &[u8], epoch: crate::format::Epoch, skip: usize, count: usize) -> Records<'_> {
+    fn records_of(bytes: &[u8], epoch: Epoch, skip: usize, count: usize) -> Records<'_> {
         let mut records = match BlockView::of_checked(bytes, epoch) {
             Ok(view) => view.records(),
             Err(_) => Records::new(&[], &[]),
@@ -100,38 +105,5 @@ impl Block {
         records.skip_records(skip);
         records.take_records(count);
         records
-    }
-}
-
-/// Bytes of a block that was read from a file, aligned for its records.
-#[derive(Debug)]
-pub(crate) struct AlignedBytes {
-    /// Over-allocated; the block starts at `start`.
-    buffer: Vec<u8>,
-    start: usize,
-    length: usize,
-    pub(super) epoch: crate::format::Epoch,
-}
-
-impl AlignedBytes {
-    const ALIGN: usize = crate::format::PAGE_BYTES;
-
-    pub(crate) fn zeroed(length: usize, epoch: crate::format::Epoch) -> Self {
-        let buffer = vec![0; length + Self::ALIGN];
-        let start = buffer.as_ptr().align_offset(Self::ALIGN).min(Self::ALIGN);
-        Self { buffer, start, length, epoch }
-    }
-
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.buffer[self.start..self.start + self.length]
-    }
-
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.buffer[self.start..self.start + self.length]
-    }
-
-    /// Leaves out what is behind the first `length` bytes.
-    pub(super) fn truncate(&mut self, length: usize) {
-        self.length = self.length.min(length);
     }
 }

@@ -9,7 +9,6 @@ mod block;
 mod follow;
 mod reader;
 
-pub(crate) use block::AlignedBytes;
 pub use block::Block;
 pub use follow::{CLOSE_LOOK, FollowedShard, Look};
 pub use reader::{Gap, GapCause, LogReader, ReadError, Step, Visibility};

@@ -4,8 +4,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::block::{AlignedBytes, Block};
-use crate::device::{BlockMemory, SegmentFile};
+use super::block::Block;
+use crate::device::{AlignedBytes, BlockMemory, SegmentFile};
 use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, PAGE_BYTES, Sequence};
 use crate::log::{BlockPlace, LogView, SealedMap, Segment};
 
@@ -353,7 +353,7 @@ impl LogReader {
         header: &BlockHeader,
     ) -> Result<Block, ReadError> {
         let skip = self.skip_in(header, segment, offset)?;
-        Ok(Block::read(Arc::new(bytes), header.first_sequence, header.count as usize, skip))
+        Ok(Block::read(Arc::new(bytes), header, skip))
     }
 
     /// Records of the block that lie before the reader's place. The block must hold that place.
@@ -380,14 +380,14 @@ fn read_block(
     epoch: Epoch,
     offset: u64,
 ) -> io::Result<(AlignedBytes, Result<BlockHeader, BlockError>)> {
-    let mut bytes = AlignedBytes::zeroed(PAGE_BYTES, epoch);
+    let mut bytes = AlignedBytes::zeroed(PAGE_BYTES);
     file.read_at(bytes.as_mut_slice(), offset)?;
     let length = match BlockHeader::decode(bytes.as_slice()) {
         Ok(header) => header.block_bytes as usize,
         Err(error) => return Ok((bytes, Err(error.into()))),
     };
     if length > PAGE_BYTES {
-        bytes = AlignedBytes::zeroed(length, epoch);
+        bytes = AlignedBytes::zeroed(length);
         file.read_at(bytes.as_mut_slice(), offset)?;
     }
     let header = BlockView::check(bytes.as_slice(), epoch).map(|view| *view.header());

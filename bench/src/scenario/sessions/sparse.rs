@@ -104,7 +104,7 @@ impl SparseLog {
         };
         let name = tapeline_storage::log::Segment::file_name(base);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(shard.join(name))?;
-        file.write_all_at(&header.encode(), 0)?;
+        file.write_all_at(&header.encode().0, 0)?;
         let index = index(base, sessions.clone());
         let data_end = PAGE_BYTES as u64 + BLOCKS * BLOCK_BYTES;
         let (bytes, place) = index.encode(epoch).ok_or("the index does not encode")?;

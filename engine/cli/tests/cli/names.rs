@@ -94,3 +94,21 @@ fn a_file_of_names_that_does_not_check_is_told() {
         assert!(errors(&output).contains("names"), "{args:?}: {}", errors(&output));
     }
 }
+
+#[test]
+fn a_file_of_names_that_does_not_check_is_damage_and_is_set_aside() {
+    let scratch = Scratch::new();
+    let log = long(&scratch);
+    done(&["trim", &log, "--max-segments", "1"]);
+    scratch.file("log/names", "nothing of the kind");
+    let verified = json(&expect(run(&["verify", &log, "--json"]), 5).stdout);
+    assert_eq!((&verified[0]["type"], &verified[1]["damaged"]), (&"names".into(), &1.into()), "{verified:?}");
+    let text = String::from_utf8(expect(run(&["verify", &log]), 5).stdout).expect("text");
+    assert!(text.contains("names") && text.contains("damaged in 1 place"), "{text}");
+    let plan = json(&expect(run(&["repair", &log, "--json"]), 5).stdout);
+    assert_eq!((&plan[0]["action"], &plan[0]["shard"]), (&"set_aside".into(), &Value::Null), "{plan:?}");
+    done(&["repair", &log, "--apply"]);
+    assert!(scratch.path("log/names.aside").exists() && !scratch.path("log/names").exists());
+    done(&["repair", &log]);
+    done(&["verify", &log]);
+}

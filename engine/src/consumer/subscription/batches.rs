@@ -166,7 +166,7 @@ impl Batches {
     }
 
     /// The cursor behind the last batch, or gap, that was handed out: what is collected comes again to whoever goes on
-    /// from it. Costs a lock and some text a shard.
+    /// from it. Costs a lock and some text a shard. In a forked child as [`Subscription::cursor`].
     pub fn cursor(&self) -> String {
         self.subscription.cursor_before(|at, shard_id| {
             let first = self.collected.get(at).and_then(|collected| collected.events.first());

@@ -62,7 +62,7 @@ pub struct Subscription {
     ready: Ready,
     /// The policy has ended it.
     has_lagged: bool,
-    /// Places of shards that are not read.
+    /// The places that it began at, and those of shards that are not read.
     cursor: Cursor,
 }
 
@@ -109,6 +109,10 @@ impl Subscription {
             let source = source(log, &views, view, cursor.as_ref(), &request.start, *visibility)?;
             readers.push(Reader::new(&parts, &bell, *visibility, source.seeking(&selection)));
         }
+        let mut cursor = cursor.unwrap_or_default();
+        let places =
+            readers.iter().map(|Reader { source, .. }| (source.shard_id(), source.place(source.next_sequence())));
+        cursor.places.extend(places);
         Ok(Self {
             selection: Arc::new(selection),
             slow_reader: request.slow_reader,
@@ -121,7 +125,7 @@ impl Subscription {
             turn: 0,
             ready: Ready::default(),
             has_lagged: false,
-            cursor: cursor.unwrap_or_default(),
+            cursor,
         })
     }
 
@@ -167,7 +171,8 @@ impl Subscription {
         BlockingSubscription::new(self)
     }
 
-    /// The cursor behind what was handed out. Costs a lock and some text a shard.
+    /// The cursor behind what was handed out. Costs a lock and some text a shard. In a forked child, where a thread of the
+    /// parent may hold that lock for ever, the cursor that the subscription began at.
     pub fn cursor(&self) -> String {
         self.cursor_before(|_, _| None)
     }
@@ -175,6 +180,9 @@ impl Subscription {
     /// The cursor behind what was handed out, in some shards before an event that was: by reader and shard.
     fn cursor_before(&self, first_kept: impl Fn(usize, u16) -> Option<Sequence>) -> String {
         let mut cursor = self.cursor.clone();
+        if self.parts.is_forked() {
+            return cursor.encode(self.parts.log_id());
+        }
         for (at, reader) in self.readers.iter().enumerate() {
             let ready = self.ready.next().filter(|_| at == self.ready.reader);
             let next = first_kept(at, reader.source.shard_id()).or(ready);

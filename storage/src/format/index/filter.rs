@@ -1,6 +1,7 @@
 //! A Bloom filter of a segment's sessions, small enough for the footer page: most segments are passed over by one look.
 
 use crate::format::SessionId;
+use crate::format::mix::mix;
 
 /// Bytes of the filter.
 pub const FILTER_BYTES: usize = 3968;
@@ -64,11 +65,4 @@ fn probes(session: SessionId) -> impl Iterator<Item = u64> {
     // Odd, so that the steps do not return to where they began.
     let step = mix(first) | 1;
     (0..PROBES).map(move |probe| first.wrapping_add(step.wrapping_mul(probe)) % BITS)
-}
-
-/// The finaliser of SplitMix64.
-fn mix(number: u64) -> u64 {
-    let mixed = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ mixed >> 31
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::directory::{ERAS, LogDirectory, META, durable_mode, lock, read_meta, shard_path, write_meta};
+use super::super::directory::{ERAS, LogDirectory, META, NAMES, durable_mode, lock, read_meta, shard_path, write_meta};
 use super::{RepairAction, set_aside};
 use crate::device::Directory;
 use crate::device::fs::{self, FsDirectory, WriteMode};
@@ -30,15 +30,9 @@ impl LogDirectory {
             }
         };
         let directory = Self::at_rest(path, meta);
-        match directory.eras() {
-            Err(DirectoryError::Eras { source, .. }) if !matches!(source, PageError::Version { .. }) => {
-                actions.push(RepairAction::SetAside { file: ERAS.into(), reason: source.to_string() });
-            }
-            Err(DirectoryError::Io { source, .. }) if fs::is_no_file(&source) => {
-                actions.push(RepairAction::SetAside { file: ERAS.into(), reason: source.to_string() });
-            }
-            Err(error @ DirectoryError::Eras { .. }) => return Err(error),
-            _ => {}
+        let faults = [(ERAS, reason_to_set_aside(directory.eras())?), (NAMES, reason_to_set_aside(directory.names())?)];
+        for (file, reason) in faults {
+            actions.extend(reason.map(|reason| RepairAction::SetAside { file: file.into(), reason }));
         }
         for shard in 0..meta.shards {
             if !shard_path(path, shard).exists() {
@@ -65,10 +59,15 @@ impl LogDirectory {
                     fs::create_directory(&path).map_err(DirectoryError::io("create", &path))?;
                 }
                 RepairAction::ReplaceMeta { .. } => directory.replace_meta(&files)?,
-                _ => {
-                    set_aside(&files, ERAS).map_err(DirectoryError::io("set aside", &path.join(ERAS)))?;
-                    directory.save_eras(&Eras::of_unknown_route())?;
+                RepairAction::SetAside { file, .. } => {
+                    set_aside(&files, file).map_err(DirectoryError::io("set aside", &path.join(file)))?;
+                    // Without names there are those that the log's events give.
+                    if file == ERAS {
+                        directory.save_eras(&Eras::of_unknown_route())?;
+                    }
                 }
+                // A shard's.
+                _ => {}
             }
         }
         (directory.mode, directory.lock) = (durable_mode(path)?, Some(Arc::new(lock)));
@@ -92,6 +91,22 @@ fn reason_to_replace(error: &DirectoryError) -> Option<String> {
         DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Some("it is missing".into()),
         DirectoryError::Io { source, .. } if fs::is_no_file(source) => Some(source.to_string()),
         _ => None,
+    }
+}
+
+/// Why a file that the log can do without is to be set aside; `None` if it is not.
+///
+/// # Errors
+/// That of a file in a newer format.
+fn reason_to_set_aside<T>(read: Result<T, DirectoryError>) -> Result<Option<String>, DirectoryError> {
+    match read {
+        Err(
+            error @ (DirectoryError::Eras { source: PageError::Version { .. }, .. }
+            | DirectoryError::Names { source: PageError::Version { .. }, .. }),
+        ) => Err(error),
+        Err(DirectoryError::Eras { source, .. } | DirectoryError::Names { source, .. }) => Ok(Some(source.to_string())),
+        Err(DirectoryError::Io { source, .. }) if fs::is_no_file(&source) => Ok(Some(source.to_string())),
+        _ => Ok(None),
     }
 }
 

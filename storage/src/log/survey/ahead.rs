@@ -5,9 +5,8 @@ use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use crate::device::SegmentFile;
-use crate::format::{BLOCK_BYTES_MAX, Epoch, PAGE_BYTES};
-use crate::read::AlignedBytes;
+use crate::device::{AlignedBytes, SegmentFile};
+use crate::format::{BLOCK_BYTES_MAX, PAGE_BYTES};
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = BLOCK_BYTES_MAX;
@@ -27,7 +26,7 @@ pub(super) struct Chunk {
 
 impl Default for Chunk {
     fn default() -> Self {
-        let bytes = AlignedBytes::zeroed(BLOCK_BYTES_MAX + CHUNK_BYTES, Epoch::default());
+        let bytes = AlignedBytes::zeroed(BLOCK_BYTES_MAX + CHUNK_BYTES);
         Self { bytes, held: 0..0, fault: None }
     }
 }

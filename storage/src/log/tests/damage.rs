@@ -67,7 +67,7 @@ fn overlapping_segment_is_named() {
     };
     let name = "00000000000000000001.seg";
     disk.copy_file(DIRECTORY, FIRST, name);
-    disk.overwrite(DIRECTORY, name, 0, &header.encode());
+    disk.overwrite(DIRECTORY, name, 0, &header.encode().0);
     assert!(matches!(open(&disk, 1), Err(OpenError::Overlap { base, .. }) if base == Sequence::new(1)));
 }
 

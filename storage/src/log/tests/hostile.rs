@@ -7,8 +7,8 @@ use super::harness::*;
 use crate::device::SegmentFile;
 use crate::device::sim::{Faults, SimDisk};
 use crate::format::{Footer, PAGE_BYTES, SegmentHeader, SegmentIndex, Sequence, SessionFilter, SessionId};
-use crate::log::scan::read_footer;
-use crate::log::seal::{index_of, write_ending};
+use crate::log::scan::{read_footer, scan};
+use crate::log::seal::{REPACK_NAME, index_of, write_ending};
 use crate::log::{LogView, SegmentSurvey, SessionSeek, Surveyor, blocks, plan_shard_repair, repair_shard};
 use crate::read::{LogReader, Step, open_shard};
 
@@ -182,4 +182,25 @@ fn gaps_that_end_within_a_missing_segment_are_an_error() {
     assert!(reader.step().is_err());
     assert!(view.block_before(Sequence::new(3)).is_err());
     assert_eq!(read_all(&view), EVENTS - first.end_sequence().get());
+}
+
+#[test]
+fn recovery_removes_no_file_that_others_have_put_under_the_name_of_its_own() {
+    let disk = log();
+    let segments = names(&disk);
+    // The first segment was trimmed and is still there, and a copy was not finished.
+    let mut gaps = crate::format::Gaps::default();
+    gaps.trim(open_shard(&directory(&disk), LOG, 0).expect("opens").0.segments()[1].base());
+    crate::log::gaps::write(&*directory(&disk), LOG, 0, &mut gaps).expect("writes");
+    disk.copy_file(DIRECTORY, &segments[2], REPACK_NAME);
+    let found = scan(&directory(&disk), LOG, 0, false).expect("scans");
+    let left: Vec<_> = found.leftovers.iter().map(|leftover| leftover.name.as_str()).collect();
+    assert_eq!(left, [&segments[0], REPACK_NAME]);
+    for leftover in &found.leftovers {
+        disk.remove_file(DIRECTORY, &leftover.name);
+        disk.copy_file(DIRECTORY, &segments[1], &leftover.name);
+        let error = leftover.remove(&*directory(&disk)).expect_err("another file");
+        assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(disk.read_file(DIRECTORY, &leftover.name), disk.read_file(DIRECTORY, &segments[1]));
+    }
 }

@@ -6,6 +6,7 @@ use super::harness::*;
 use crate::device::Doorbell;
 use crate::device::sim::{Faults, SimDisk};
 use crate::format::Sequence;
+use crate::log::chore::ChoreKind;
 use crate::log::{LogOptions, LogView, Place, plan_shard_repair, recover};
 use crate::read::{CLOSE_LOOK, FollowedShard, Gap, GapCause, LogReader, Step, open_shard};
 
@@ -208,7 +209,7 @@ fn merged_segment_whose_first_part_is_trimmed_meanwhile_is_dropped() {
     machine.log.want_merging();
     let merging = loop {
         let chore = machine.log.next_tidying(u64::MAX).expect("merges");
-        if chore.label().operation == "merge segments" {
+        if chore.label().kind == ChoreKind::Merge {
             break chore;
         }
         machine.log.chore_done(chore.run(), machine.now);

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::harness::*;
-use crate::device::sim::{Faults, Random, SimDisk};
+use crate::device::sim::{Failure, Faults, Random, SimDisk};
 use crate::format::{Sequence, SessionId};
-use crate::log::{LogView, SessionSeek};
+use crate::log::chore::ChoreKind;
+use crate::log::{Durability, LogOptions, LogView, SessionSeek};
 use crate::read::{LogReader, Step, open_shard};
 
 const LONGEST: u64 = 200;
@@ -238,5 +239,29 @@ fn chore_that_panics_is_answered_with_an_error() {
     let done = chore.run_while(|| panic!("on purpose"));
     assert!(done.is_tidying());
     let error = done.result.expect_err("no outcome").to_string();
-    assert_eq!((done.operation, &*error), ("index segment", "panicked: on purpose"));
+    assert_eq!((done.label.kind, &*error), (ChoreKind::Tidy, "panicked: on purpose"));
+}
+
+#[test]
+fn what_the_page_cache_holds_is_synced_before_a_footer_tells_of_it() {
+    let disk = whole_disk(31);
+    let options = LogOptions { durability: Durability::PageCache, ..options(31) };
+    let mut machine = Machine::without_repacking(&disk, options);
+    let (mut next, mut seals) = (0, 0);
+    while seals < 3 {
+        next += machine.append(next..next + 4, 3000);
+        machine.now += 1_000_000;
+        machine.log.publish(|_| {});
+        machine.log.turn(machine.now, true);
+        let Some(chore) = machine.log.next_chore(machine.now) else { continue };
+        if chore.label().kind == ChoreKind::Seal {
+            seals += 1;
+            let failing_call = Some(Failure { nth: disk.calls() + 1, errno: libc::EIO });
+            disk.set_faults(Faults { failing_call, ..Faults::default() });
+            let error = chore.clone().run().result.expect_err("its first call fails");
+            assert!(error.to_string().starts_with("sync: "), "{error}");
+            disk.set_faults(Faults::default());
+        }
+        machine.log.chore_done(chore.run(), machine.now);
+    }
 }

@@ -6,6 +6,7 @@ use super::harness::*;
 use crate::device::sim::{Faults, Random, SimDisk};
 use crate::format::Sequence;
 use crate::log::LogView;
+use crate::log::chore::ChoreKind;
 use crate::read::{Gap, GapCause, LogReader, Step, open_shard};
 
 const LONGEST: u64 = 2000;
@@ -163,7 +164,7 @@ fn segment_that_is_trimmed_before_its_sealing_is_reported_does_not_come_back() {
         machine.log.publish(|_| {});
         machine.log.turn(machine.now, true);
         if let Some(chore) = machine.log.next_chore(machine.now) {
-            let seals = chore.label().operation == "seal segment";
+            let seals = chore.label().kind == ChoreKind::Seal;
             let done = chore.run();
             if seals {
                 break done;

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::super::block::AlignedBytes;
+use crate::device::AlignedBytes;
 use crate::format::{BLOCK_BYTES_MAX, BlockHeader, BlockView, Footer, PAGE_BYTES, Sequence, crc32c};
 use crate::log::{BlockPlace, FoundSegment, LogView, SPARE_NAME, Segment};
 
@@ -116,7 +116,7 @@ impl Tail {
 
     /// Reads up to so many bytes from the end on.
     fn read(&self, bytes: usize) -> io::Result<AlignedBytes> {
-        let mut window = AlignedBytes::zeroed(bytes, self.totals.epoch);
+        let mut window = AlignedBytes::zeroed(bytes);
         let read = self.segment.file()?.read_at(window.as_mut_slice(), self.totals.data_end)?;
         window.truncate(read);
         Ok(window)

@@ -148,3 +148,28 @@ fn trim_that_fails_for_good_is_told_and_the_log_goes_on() {
         assert!(open(&disk, 9).expect("opens").view().trimmed() <= to);
     }
 }
+
+#[test]
+fn closing_waits_for_space_that_comes_back() {
+    let disk = whole_disk(8);
+    disk.set_capacity(3 * 16 * 4096);
+    let mut machine = Machine::start(&disk, 8).expect("opens");
+    let (mut next, mut idle) = (0, 0);
+    while idle < 50 {
+        let taken = machine.append(next..next + 4, 3000);
+        next += taken;
+        machine.turn(true);
+        idle = if taken == 0 { idle + 1 } else { 0 };
+    }
+    assert!(machine.view().is_full() && machine.view().durable().get() < next);
+    let (mut clock, mut looks) = (ticking(machine.now), 0);
+    let waiting = || {
+        looks += 1;
+        if looks == 50 {
+            disk.set_capacity(u64::MAX);
+        }
+        clock()
+    };
+    machine.log.close(&machine.doorbell, waiting).expect("there is space again");
+    assert_eq!(check_all(open(&disk, 9).expect("opens").view(), 3000), next);
+}

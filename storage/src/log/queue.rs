@@ -1,0 +1,58 @@
+//! Chores that wait for their turn.
+
+use std::collections::VecDeque;
+use std::io;
+
+use super::Chore;
+
+/// Chores in order, of which one runs at a time.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) waiting: VecDeque<Chore>,
+    pub(super) runs: bool,
+    pub(super) rest: Option<Rest>,
+}
+
+/// A pause after an error that passes: the chore that met it comes again before all others, because a name or a footer
+/// relies on what came before it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rest {
+    /// When the first of the errors in a row was met.
+    pub(super) since: u64,
+    pub(super) until: u64,
+    pub(super) is_full: bool,
+}
+
+impl Queue {
+    /// Whether none of its chores runs, and none rests.
+    pub(super) fn is_ready(&self, now: u64) -> bool {
+        !self.runs && self.rest.is_none_or(|rest| now >= rest.until)
+    }
+
+    /// The next chore, if its time has come.
+    pub(super) fn take(&mut self, now: u64) -> Option<Chore> {
+        if !self.is_ready(now) {
+            return None;
+        }
+        let chore = self.waiting.pop_front()?;
+        self.runs = true;
+        Some(chore)
+    }
+
+    /// Whether there is nothing to do, and nothing is being done.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.runs
+    }
+
+    /// The chore that ran is back: `again` if it met an error that passes, which is tried once `pause` nanoseconds have gone.
+    pub(super) fn take_back(&mut self, again: Option<(Chore, &io::Error)>, now: u64, pause: u64) {
+        self.runs = false;
+        let since = self.rest.take().map_or(now, |rest| rest.since);
+        if let Some((chore, error)) = again {
+            self.waiting.push_front(chore);
+            let is_full = error.kind() == io::ErrorKind::StorageFull;
+            self.rest = Some(Rest { since, until: now.saturating_add(pause), is_full });
+        }
+    }
+}
