@@ -285,7 +285,7 @@ impl EventBus {
     /// task alone.
     ///
     /// ```
-    /// # use tapeline::{EventBus, EventBusConfig, Kind, RawEvent, SubscribeRequest};
+    /// # use tapeline::{ConsumerError, EventBus, EventBusConfig, Kind, RawEvent, SubscribeRequest};
     /// # futures_lite::future::block_on(async {
     /// let bus = EventBus::new(EventBusConfig::default()).await?;
     /// bus.ingest_raw(RawEvent::from_str("hello"))?;
@@ -294,7 +294,8 @@ impl EventBus {
     ///     let answers = context.session("answers");
     ///     if let Some(batch) = events.next_batch().await {
     ///         for event in batch?.events() {
-    ///             context.emit(answers, Kind(7), &event?.payload().to_ascii_uppercase())?;
+    ///             let payload = event.map_err(ConsumerError::Gap)?.payload().to_ascii_uppercase();
+    ///             context.emit(answers, Kind(7), &payload)?;
     ///         }
     ///     }
     ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
@@ -302,7 +303,7 @@ impl EventBus {
     /// shouting.await??;
     /// bus.flush().await?;
     /// assert_eq!(&bus.replay("answers").await?.next().expect("an answer")?.raw[..], b"HELLO");
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     /// # }).expect("runs");
     /// ```
     ///
