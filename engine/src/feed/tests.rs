@@ -9,7 +9,7 @@ use tapeline_storage::read::Visibility;
 use super::{Bell, FEED_BLOCKS, NewBlocks, feed};
 
 fn block(first: u64) -> Arc<tapeline_storage::device::BlockMemory> {
-    let mut writer = BlockWriter::new();
+    let mut writer = BlockWriter::new().expect("memory");
     writer.start(Sequence::new(first));
     Arc::clone(writer.memory())
 }

@@ -18,6 +18,17 @@ impl Scratch {
         Self(path)
     }
 
+    /// In a file system in memory, where there is one: for logs of many files, which a disk takes long to sync.
+    pub(crate) fn in_memory(name: &str) -> Self {
+        let scratch = Self::new(name);
+        let memory = Path::new("/dev/shm");
+        let path = memory.join(format!("tapeline-{}", scratch.0.file_name().unwrap_or_default().display()));
+        match memory.is_dir() {
+            true => Self(path),
+            false => scratch,
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }

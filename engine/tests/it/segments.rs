@@ -9,7 +9,10 @@ use std::time::Instant;
 
 use futures_lite::future::block_on;
 use tapeline::rkyv::util::AlignedVec;
-use tapeline::{EventBus, FollowStart, LogFiles, LogFollower, LogId, RawEvent, ReplayRequest, plan_repair};
+use tapeline::{
+    Driver, EventBus, EventBusConfig, FollowStart, Host, LogFiles, LogFollower, LogId, RawEvent, ReplayRequest,
+    plan_repair,
+};
 use tapeline_storage::device::BlockWriter;
 use tapeline_storage::format::{
     BLOCK_HEADER_BYTES, BlockHeader, Checksum, Epoch, Footer, Kind, Meta, PAGE_BYTES, RECORD_ALIGN, Record,
@@ -33,7 +36,7 @@ fn block(epoch: Epoch, sequence: Sequence, previous_crc: u32) -> (BlockHeader, V
     record.resize(archived_bytes(8), 0);
     let (session, timestamp) = (SessionId(u128::from(sequence.get() % 100) + 1), 1000 + sequence.get());
     archive_into(&Record { session, timestamp, kind: Kind(1), payload: &sequence.get().to_le_bytes() }, &mut record);
-    let mut writer = BlockWriter::new();
+    let mut writer = BlockWriter::new().expect("memory");
     writer.start(sequence);
     writer.append(&record, &[(record.len() / RECORD_ALIGN) as u16]);
     let block_bytes = writer.close();
@@ -122,7 +125,7 @@ fn child() {
     since = Instant::now();
     assert_eq!(plan_repair(path, |_| {}).expect("plans"), []);
     step("plan_repair", &mut since);
-    let bus: EventBus = open(tapeline::EventBusConfig::builder().directory(path).segment_bytes(2 << 20));
+    let bus: EventBus = open(EventBusConfig::builder().directory(path).segment_bytes(2 << 20));
     step("EventBus::new", &mut since);
     bus.ingest_raw(RawEvent::from_str("more")).expect("ingests");
     block_on(bus.flush()).expect("durable");
@@ -132,15 +135,64 @@ fn child() {
     step("shutdown", &mut since);
 }
 
-#[test]
-fn log_of_many_segments_needs_few_descriptors() {
-    let segments = std::env::var("TAPELINE_SEGMENTS").map_or(3000, |number| number.parse().expect("a number"));
-    let scratch = Scratch::new("segments");
-    write_log(scratch.path(), segments);
+/// The number in the environment, or the one of a suite.
+fn number(variable: &str, of_suite: u64) -> u64 {
+    std::env::var(variable).map_or(of_suite, |number| number.parse().expect("a number"))
+}
+
+/// Runs a test of this file in a process that has few descriptors.
+fn run_child(test: &str, scratch: &Scratch) {
     let limit = format!("ulimit -n {} && exec \"$0\" \"$@\"", 3 + SPARE_DESCRIPTORS);
     let mut child = Command::new("sh");
     child.args(["-c", &limit]).arg(std::env::current_exe().expect("own path"));
-    child.args(["--exact", "segments::child", "--nocapture", "--test-threads=1"]);
+    child.args(["--exact", test, "--nocapture", "--test-threads=1"]);
     let status = child.env(DIRECTORY, scratch.path()).status().expect("starts");
     assert!(status.success(), "{status}");
+}
+
+#[test]
+fn log_of_many_segments_needs_few_descriptors() {
+    let scratch = Scratch::in_memory("segments");
+    write_log(scratch.path(), number("TAPELINE_SEGMENTS", 3000));
+    run_child("segments::child", &scratch);
+}
+
+/// Small segments are merged, eight at a time and more, until a header has no room for another opening.
+const OPENINGS_OF_A_SEGMENT: usize = 200;
+const FILES_BEFORE_MERGING: usize = 40;
+
+/// Opens the log again and again, each time for one event. Runs in a process of its own.
+#[test]
+fn opens_again_and_again() {
+    let Some(path) = std::env::var_os(DIRECTORY) else { return };
+    let path = Path::new(&path);
+    let openings = number("TAPELINE_OPENINGS", 300);
+    let config = || EventBusConfig::builder().directory(path).host(Host::Thread).driver(Driver::Blocking);
+    let config = || config().segment_bytes(2 << 20).memory_bytes(4 << 20);
+    let (begun, mut since, mut most) = (Instant::now(), Instant::now(), 0);
+    for opening in 0..openings {
+        let bus = open(config());
+        bus.ingest_raw(RawEvent::from_bytes(opening.to_le_bytes().to_vec()).with_session(1u128)).expect("ingests");
+        block_on(bus.shutdown()).expect("ends");
+        let files = std::fs::read_dir(path.join("shard-0000")).expect("lists").count();
+        most = most.max(files);
+        if (opening + 1) % 10_000 == 0 {
+            step(&format!("10,000 openings, {} in all, {files} files, {most} at most", opening + 1), &mut since);
+        }
+    }
+    println!("{openings} openings in {:.1?}, {most} files at most", begun.elapsed());
+    let bound = FILES_BEFORE_MERGING + openings as usize / OPENINGS_OF_A_SEGMENT;
+    assert!(most <= bound, "{most} files at a time after {openings} openings");
+    since = Instant::now();
+    let files = LogFiles::open(path).expect("opens");
+    step("LogFiles::open", &mut since);
+    let numbers = files.replay_all().expect("replays").map(|event| event.expect("an event").raw.to_vec());
+    assert!(numbers.eq((0..openings).map(|number| number.to_le_bytes().to_vec())), "each event once, in order");
+    assert_eq!(files.verify(|_| {}).damage, []);
+}
+
+#[test]
+fn log_that_is_opened_many_times_stays_small_and_opens() {
+    let scratch = Scratch::in_memory("openings");
+    run_child("segments::opens_again_and_again", &scratch);
 }

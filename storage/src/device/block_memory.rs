@@ -11,7 +11,7 @@
 
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, handle_alloc_error};
+use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,17 +49,17 @@ impl BlockMemory {
 
     const BYTES: usize = (Self::BLOCK_BYTES + column_bytes(Self::RECORDS_MAX)).next_multiple_of(PAGE_BYTES);
 
-    fn new() -> Self {
-        let start = map(Self::BYTES);
+    fn new() -> io::Result<Self> {
+        let start = map(Self::BYTES)?;
         let zero = || AtomicU64::new(0);
-        Self {
+        Ok(Self {
             start,
             first_sequence: zero(),
             first_timestamp: zero(),
             last_timestamp: zero(),
             visible: zero(),
             registration: zero(),
-        }
+        })
     }
 
     /// Address of the block, for the kernel.
@@ -147,14 +147,35 @@ impl Drop for BlockMemory {
     }
 }
 
-/// Fresh zeroed pages, untouched until they are used. Ends the process where the allocator would: without memory.
-fn map(length: usize) -> NonNull<u8> {
+/// Fresh zeroed pages, untouched until they are used.
+fn map(length: usize) -> io::Result<NonNull<u8>> {
+    #[cfg(test)]
+    scarcity::check()?;
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping at a place of the kernel's choice touches no memory in use.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
     match NonNull::new(start.cast::<u8>()) {
-        Some(start) if start.as_ptr().cast::<libc::c_void>() != libc::MAP_FAILED => start,
-        _ => handle_alloc_error(Layout::new::<[u8; PAGE_BYTES]>()),
+        Some(start) if start.as_ptr().cast::<libc::c_void>() != libc::MAP_FAILED => Ok(start),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Memory that runs out when a test says so, on the test's own thread.
+#[cfg(test)]
+pub(crate) mod scarcity {
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local! {
+        static IS_HERE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(crate) fn set(is_here: bool) {
+        IS_HERE.set(is_here);
+    }
+
+    pub(super) fn check() -> io::Result<()> {
+        if IS_HERE.get() { Err(io::Error::from_raw_os_error(libc::ENOMEM)) } else { Ok(()) }
     }
 }
 
@@ -166,16 +187,13 @@ pub struct BlockWriter {
     records_bytes: usize,
 }
 
-impl Default for BlockWriter {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl BlockWriter {
     /// A writer over fresh memory.
-    pub fn new() -> Self {
-        Self { memory: Arc::new(BlockMemory::new()), count: 0, records_bytes: 0 }
+    ///
+    /// # Errors
+    /// The kernel's, where it has none.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { memory: Arc::new(BlockMemory::new()?), count: 0, records_bytes: 0 })
     }
 
     /// Takes memory back into use, or gives it back while anybody else holds it.

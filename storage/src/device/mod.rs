@@ -34,6 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use aligned::AlignedBytes;
+#[cfg(test)]
+pub(crate) use block_memory::scarcity;
 pub use block_memory::{BlockMemory, BlockWriter};
 pub use doorbell::Doorbell;
 pub use failure::is_passing;

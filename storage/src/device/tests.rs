@@ -217,7 +217,7 @@ pub(in crate::device) fn pattern(seed: u64, pages: usize) -> Vec<u8> {
 
 /// Memory of a block that holds these pages.
 pub(in crate::device) fn memory_with(bytes: &[u8]) -> Arc<BlockMemory> {
-    let mut writer = BlockWriter::new();
+    let mut writer = BlockWriter::new().expect("memory");
     writer.fill_page(bytes);
     Arc::clone(writer.memory())
 }
@@ -269,7 +269,7 @@ pub(in crate::device) fn what_was_written_is_read_back(mut harness: Harness) {
         }
     }
     // A block as the log makes it.
-    let mut writer = BlockWriter::new();
+    let mut writer = BlockWriter::new().expect("memory");
     writer.start(Sequence::new(7));
     writer.append(&[7; 160], &[5, 5]);
     writer.header_mut().fill(9);

@@ -22,7 +22,7 @@ fn aligned(bytes: &[u8]) -> (Vec<u8>, usize) {
 
 /// A closed block of these records, starting at `first`.
 fn block(records: &[Vec<u8>], first: u64, previous_crc: u32) -> Vec<u8> {
-    let mut writer = BlockWriter::new();
+    let mut writer = BlockWriter::new().expect("memory");
     writer.start(Sequence::new(first));
     for record in records {
         writer.append(record, &[(record.len() / RECORD_ALIGN) as u16]);

@@ -280,7 +280,8 @@ impl Log {
     /// [`LogOptions::CLOSE_PATIENCE_NS`]. Returns whether it did.
     pub fn give_up_if_stuck(&self, now: u64) -> bool {
         let patience = LogOptions::CLOSE_PATIENCE_NS;
-        let is_stuck = self.pipeline.as_ref().is_some_and(|pipeline| pipeline.is_stuck(now, patience));
+        let is_short = self.pool.short_since().is_some_and(|since| now.saturating_sub(since) >= patience);
+        let is_stuck = is_short || self.pipeline.as_ref().is_some_and(|pipeline| pipeline.is_stuck(now, patience));
         if is_stuck && self.view.is_full() {
             self.give_up_for_want_of_space();
         } else if is_stuck {
@@ -325,7 +326,7 @@ impl Log {
                 self.end("append", &io::Error::other("the sequences of the log are used up"));
                 return None;
             }
-            let (mut writer, tail_start) = self.pool.acquire(&self.view, self.view.durable())?;
+            let (mut writer, tail_start) = self.pool.acquire(&self.view, self.view.durable(), now)?;
             if let (Some(start), None) = (tail_start, &self.pipeline) {
                 self.view.set_trimmed(start);
             }

@@ -246,7 +246,7 @@ impl Pipeline {
             return false;
         };
         view.set_full(self.roller.is_full());
-        let Some(header) = self.roller.roll(&mut self.active, first, now) else { return false };
+        let Some(header) = self.roller.roll(view, &mut self.active, first, now) else { return false };
         let Some(active) = &self.active else { return false };
         view.add_segment(Arc::clone(&active.segment));
         let file = Arc::clone(&active.file);

@@ -97,8 +97,11 @@ impl SegmentWriter {
         if self.open.as_ref().is_some_and(is_full) {
             self.write_open()?;
         }
-        let next = self.next;
-        self.open.get_or_insert_with(|| OpenBlock::begin(next)).append(record, &[length]);
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => OpenBlock::begin(self.next)?,
+        };
+        self.open.insert(open).append(record, &[length]);
         self.next = self.next.plus(1);
         Ok(())
     }
@@ -129,9 +132,12 @@ impl SegmentWriter {
 
 impl OpenBlock {
     /// A block in memory of its own that starts at `first`.
-    fn begin(first: Sequence) -> Self {
-        let mut writer = BlockWriter::new();
+    ///
+    /// # Errors
+    /// The kernel's, where it has no memory.
+    fn begin(first: Sequence) -> io::Result<Self> {
+        let mut writer = BlockWriter::new()?;
         writer.start(first);
-        Self::new(writer, 0, true)
+        Ok(Self::new(writer, 0, true))
     }
 }

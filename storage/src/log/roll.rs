@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::chore::{Chore, ChoreDone, Outcome, Trimming, Written};
 use super::files::SegmentFiles;
+use super::pool::Shortage;
 use super::queue::Queue;
 use super::tidier::Tidier;
 use super::{Durability, LogOptions, LogView, Segment, trim};
@@ -112,6 +113,8 @@ pub(super) struct Roller {
     trims: Queue,
     tidier: Tidier,
     gaps: Gaps,
+    /// Of memory for the header of the next segment.
+    shortage: Shortage,
 }
 
 impl Roller {
@@ -127,6 +130,7 @@ impl Roller {
             tidier: Tidier::new(Arc::clone(&files), options),
             gaps,
             files,
+            shortage: Shortage::default(),
         }
     }
 
@@ -152,16 +156,22 @@ impl Roller {
 
     /// Since when a chore that blocks may be waiting for has met errors that pass.
     pub(super) fn held_up_since(&self) -> Option<u64> {
-        self.chores.rest.map(|rest| rest.since)
+        self.chores.rest.map(|rest| rest.since).or(self.shortage.since())
     }
 
     /// Makes the spare the active segment, starting at `base`; the old one, if any, retires. Returns the new one's header page.
-    pub(super) fn roll(&mut self, active: &mut Option<ActiveSegment>, base: Sequence, now: u64) -> Option<BlockWriter> {
+    pub(super) fn roll(
+        &mut self,
+        view: &LogView,
+        active: &mut Option<ActiveSegment>,
+        base: Sequence,
+        now: u64,
+    ) -> Option<BlockWriter> {
         let Spare::Ready(file, length) = &self.spare else { return None };
         let length = *length;
+        let mut memory = self.shortage.take_memory(view, now)?;
         let header = self.headers.next(base, now);
         let (page, crc) = header.encode();
-        let mut memory = BlockWriter::new();
         memory.fill_page(&page);
         let file = Arc::clone(file);
         let segment = Segment::begin(header, &self.files, Arc::clone(&file));

@@ -178,7 +178,7 @@ fn index(base: Sequence, sessions: std::ops::Range<u64>) -> SegmentIndex {
 /// Writes a whole block, all of one session.
 fn write_block(file: &File, epoch: Epoch, place: IndexedBlock, session: SessionId) -> Outcome<()> {
     let events = events_of_block();
-    let mut writer = BlockWriter::new();
+    let mut writer = BlockWriter::new()?;
     writer.start(Sequence::new(place.first_sequence));
     let mut slot = rkyv_slot();
     for number in 0..events {

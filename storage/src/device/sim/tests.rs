@@ -19,7 +19,7 @@ fn healthy(seed: u64) -> SimDisk {
 }
 
 fn filled(fill: u8, pages: usize) -> BlockWriter {
-    let mut writer = BlockWriter::new();
+    let mut writer = BlockWriter::new().expect("memory");
     writer.fill_page(&vec![fill; pages * PAGE_BYTES]);
     writer
 }

@@ -35,7 +35,7 @@ fn random_event(random: &mut Random, number: u64) -> Event {
 }
 
 fn block(events: &[Event], first: u64) -> Vec<u8> {
-    let mut writer = BlockWriter::new();
+    let mut writer = BlockWriter::new().expect("memory");
     writer.start(Sequence::new(first));
     for Event { session, kind, timestamp, payload } in events {
         let mut bytes = AlignedVec::<16>::new();

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::harness::*;
+use crate::device::scarcity;
+use crate::device::sim::Random;
 use crate::format::Sequence;
 use crate::log::{LogOptions, LogView, Segment, Surveyor};
 use crate::read::{FollowedShard, GapCause, LogReader, Step, open_shard};
@@ -110,4 +112,51 @@ fn segment_that_is_missing_and_was_not_trimmed_is_an_error() {
     assert!(reader.step().is_err());
     assert_eq!(reader.pass_damage().from, gone);
     assert!(matches!(reader.step(), Ok(Step::Block(_))));
+}
+
+#[test]
+fn log_that_gets_no_memory_takes_nothing_and_goes_on_when_it_does() {
+    let disk = whole_disk(1);
+    scarcity::set(true);
+    let mut machine = Machine::start(&disk, 1).expect("opens");
+    for _ in 0..100 {
+        assert_eq!(machine.append(0..10, LONGEST), 0);
+        machine.turn(true);
+    }
+    scarcity::set(false);
+    machine.write(0..10, LONGEST);
+    let (mut random, mut next, mut lent) = (Random::new(1), 10, Vec::new());
+    while next < 4_000 {
+        scarcity::set(random.below(3) > 0);
+        next += machine.append(next..next + 40, LONGEST);
+        machine.turn(random.below(2) == 0);
+        // A reader keeps blocks for a while, so that the log needs others.
+        let mut reader = LogReader::new(Arc::clone(machine.view()), Sequence::new(next.saturating_sub(100)));
+        lent.extend((0..3).filter_map(|_| match reader.step() {
+            Ok(Step::Block(block)) => Some(block),
+            _ => None,
+        }));
+        if random.below(40) == 0 {
+            lent.clear();
+        }
+    }
+    scarcity::set(false);
+    machine.settle();
+    assert!(machine.view().poison().is_none());
+    assert_eq!(check_all(machine.view(), LONGEST), next);
+    machine.close();
+}
+
+#[test]
+fn log_that_gets_no_memory_for_a_header_closes_all_the_same() {
+    let disk = whole_disk(1);
+    let mut machine = Machine::start(&disk, 1).expect("opens");
+    assert_eq!(machine.append(0..10, LONGEST), 10);
+    scarcity::set(true);
+    (0..100).for_each(|_| machine.turn(true));
+    let troubles = machine.view().troubles();
+    assert!(troubles.iter().any(|trouble| trouble.operation == "take memory" && trouble.is_retried), "{troubles:?}");
+    let error = machine.log.close(&machine.doorbell, ticking(machine.now)).expect_err("10 events are not durable");
+    scarcity::set(false);
+    assert!(error.message.contains("take memory"), "{error}");
 }
