@@ -178,7 +178,11 @@ mod restore;
 mod retention;
 mod route;
 mod scaling;
+#[cfg(not(feature = "seam"))]
 mod seam;
+#[cfg(feature = "seam")]
+#[doc(hidden)]
+pub mod seam;
 mod session;
 mod shard;
 mod shard_task;

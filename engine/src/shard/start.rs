@@ -95,7 +95,7 @@ impl Drop for StopMark {
 fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
     placement::pin(&mut spec.place);
     let idle = spec.idle;
-    let background = ThreadBackground::new(spec.hold.take(), std::mem::take(&mut spec.place.free));
+    let background = ThreadBackground::new(spec.log.log_id, spec.hold.take(), std::mem::take(&mut spec.place.free));
     let (control, log, last_timestamp) = match open(spec) {
         Ok(opened) => opened,
         Err(error) => {

@@ -12,6 +12,8 @@ use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::scale::{KeptScale, Scale, ScaleCell};
+#[cfg(any(test, feature = "seam"))]
+use crate::seam::Machine;
 
 /// Two readings further apart than this are good for a rate.
 const CALIBRATION: Duration = Duration::from_millis(5);
@@ -38,8 +40,8 @@ enum Counter {
     Tsc,
     Uptime,
     /// One that tests set.
-    #[cfg(test)]
-    Set(&'static super::tests::SetCounter),
+    #[cfg(any(test, feature = "seam"))]
+    Set(&'static Machine),
 }
 
 /// A clock that starts at the wall's time, never stops and never goes back, but for the time between an event that sets
@@ -84,10 +86,8 @@ impl Clock {
 
     /// A clock on the best counter of the machine.
     fn new() -> Self {
-        #[cfg(test)]
-        if std::env::var_os(super::tests::OF_PROCESS_IS_SET).is_some()
-            && let Some(clock) = Self::set_by(&super::tests::OF_PROCESS)
-        {
+        #[cfg(any(test, feature = "seam"))]
+        if let Some(clock) = Machine::of_process().and_then(Self::set_by) {
             return clock;
         }
         #[cfg(target_arch = "x86_64")]
@@ -116,12 +116,12 @@ impl Clock {
     }
 
     /// A clock on a counter that tests set.
-    #[cfg(test)]
-    pub(super) fn set_by(counter: &'static super::tests::SetCounter) -> Option<Self> {
-        Self::on(Counter::Set(counter))
+    #[cfg(any(test, feature = "seam"))]
+    pub(super) fn set_by(machine: &'static Machine) -> Option<Self> {
+        Self::on(Counter::Set(machine))
     }
 
-    #[cfg(any(target_arch = "x86_64", test))]
+    #[cfg(any(target_arch = "x86_64", test, feature = "seam"))]
     fn on(counter: Counter) -> Option<Self> {
         let mut clock = Self { counter, ..Self::monotonic() };
         let rate = clock.calibrate()?;
@@ -184,8 +184,8 @@ impl Clock {
             #[cfg(target_arch = "x86_64")]
             Counter::Tsc => tsc(),
             Counter::Uptime => self.since_start(),
-            #[cfg(test)]
-            Counter::Set(counter) => counter.read(self.since_start()),
+            #[cfg(any(test, feature = "seam"))]
+            Counter::Set(machine) => machine.read(self.since_start()),
         }
     }
 
@@ -281,7 +281,10 @@ impl Uptime {
     /// Nanoseconds.
     #[inline]
     fn now(self) -> u64 {
-        self.read().unwrap_or(0)
+        let uptime = self.read().unwrap_or(0);
+        #[cfg(any(test, feature = "seam"))]
+        let uptime = uptime + Machine::of_process().map_or(0, Machine::slept);
+        uptime
     }
 
     #[inline]

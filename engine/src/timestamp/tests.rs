@@ -1,11 +1,12 @@
 //! Timestamps increase, compare, mean what they say, and survive being steered.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::scale::{Scale, ScaleCell};
 use super::*;
+use crate::seam::{Machine, MachineEvent};
 
 /// How much smaller, in nanoseconds, a timestamp may be than one of another thread that was drawn before it: what the
 /// TSC differs between cores, what a core reads it too early, and what the scale is bent by while a thread reads it.
@@ -209,58 +210,23 @@ fn a_kept_scale_is_in_force_until_it_is_replaced() {
     assert_eq!(cell.keep().scale.nanos, SECOND);
 }
 
-/// A counter of nanoseconds, until a test sets it or changes its rate.
-#[derive(Debug)]
-pub(super) struct SetCounter {
-    offset: AtomicU64,
-    per_mille: AtomicU64,
-}
-
-impl PartialEq for SetCounter {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other)
-    }
-}
-
-impl Eq for SetCounter {}
-
-/// The counter of the process's clock, in a process that a test has started for that.
-pub(super) static OF_PROCESS: SetCounter = SetCounter::new();
-pub(super) const OF_PROCESS_IS_SET: &str = "TAPELINE_TEST_COUNTER";
-
-impl SetCounter {
-    const fn new() -> Self {
-        Self { offset: AtomicU64::new(1 << 60), per_mille: AtomicU64::new(1_000) }
-    }
-
-    pub(super) fn read(&self, uptime: u64) -> u64 {
-        let ticks = u128::from(uptime) * u128::from(self.per_mille.load(Ordering::Relaxed)) / 1_000;
-        self.offset.load(Ordering::Relaxed).wrapping_add(ticks as u64)
-    }
-
-    fn happen(&self, Event { ticks, per_mille }: Event) {
-        self.offset.fetch_add(ticks as u64, Ordering::Relaxed);
-        self.per_mille.store(per_mille, Ordering::Relaxed);
-    }
-}
-
-/// What a suspend, a hibernation or a migration does to a counter.
-#[derive(Debug, Clone, Copy)]
-struct Event {
-    ticks: i64,
-    per_mille: u64,
-}
+/// Set for a process whose clock is that of a machine that the test sets.
+const CHILD: &str = "TAPELINE_TEST_MACHINE";
 
 const HOUR: i64 = 3_600 * SECOND as i64;
-const EVENTS: [Event; 7] = [
-    Event { ticks: HOUR, per_mille: 1_000 },
-    Event { ticks: -HOUR, per_mille: 1_000 },
-    Event { ticks: -1_000 * HOUR, per_mille: 1_000 },
-    Event { ticks: 0, per_mille: 1_300 },
-    Event { ticks: 0, per_mille: 400 },
-    Event { ticks: HOUR, per_mille: 1_100 },
-    Event { ticks: -HOUR, per_mille: 900 },
+const EVENTS: [MachineEvent; 7] = [
+    event(HOUR, 1_000),
+    event(-HOUR, 1_000),
+    event(-1_000 * HOUR, 1_000),
+    event(0, 1_300),
+    event(0, 400),
+    event(HOUR, 1_100),
+    event(-HOUR, 900),
 ];
+
+const fn event(ticks: i64, per_mille: u64) -> MachineEvent {
+    MachineEvent { ticks, per_mille, slept: 0 }
+}
 
 /// Lets so much time pass.
 fn pass(time: Duration, mut meanwhile: impl FnMut()) {
@@ -271,7 +237,7 @@ fn pass(time: Duration, mut meanwhile: impl FnMut()) {
 }
 
 /// The clock moves within 0.1 % of the real time.
-fn assert_moves(now: impl Fn() -> u64, event: Event) {
+fn assert_moves(now: impl Fn() -> u64, event: MachineEvent) {
     const SPIN: Duration = Duration::from_millis(40);
     let outer = Instant::now();
     let first = now();
@@ -286,7 +252,7 @@ fn assert_moves(now: impl Fn() -> u64, event: Event) {
 #[test]
 fn clock_neither_crawls_nor_stands_after_its_counter_was_set() {
     for event in EVENTS {
-        let counter: &'static SetCounter = Box::leak(Box::new(SetCounter::new()));
+        let counter: &'static Machine = Box::leak(Box::new(Machine::new()));
         let clock: &'static Clock = Box::leak(Box::new(Clock::set_by(counter).expect("a rate")));
         let mut generator = TimestampGenerator::with_clock(clock);
         for _ in 0..3 {
@@ -310,30 +276,31 @@ fn clock_neither_crawls_nor_stands_after_its_counter_was_set() {
 
 #[test]
 fn a_poor_first_rate_is_mended_by_the_next_measurement() {
-    let counter: &'static SetCounter = Box::leak(Box::new(SetCounter::new()));
+    let counter: &'static Machine = Box::leak(Box::new(Machine::new()));
     let clock: &'static Clock = Box::leak(Box::new(Clock::set_by(counter).expect("a rate")));
     clock.misjudge_rate();
     pass(Duration::from_millis(110), || {});
     clock.discipline();
-    assert_moves(|| clock.now(), Event { ticks: 0, per_mille: 1_000 });
+    assert_moves(|| clock.now(), event(0, 1_000));
 }
 
 /// Runs in a process of its own, whose clock has a counter that can be set.
 #[test]
 fn polls_end_in_time_after_the_counter_was_set() {
-    if std::env::var_os(OF_PROCESS_IS_SET).is_none() {
+    if std::env::var_os(CHILD).is_none() {
         let mut own = std::process::Command::new(std::env::current_exe().expect("own path"));
         own.args(["--exact", "timestamp::tests::polls_end_in_time_after_the_counter_was_set", "--nocapture"]);
-        let output = own.env(OF_PROCESS_IS_SET, "1").output().expect("runs");
+        let output = own.env(CHILD, "1").output().expect("runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         return;
     }
     use crate::{ConsumeRequest, EventBus, EventBusConfig};
     use futures_lite::future::block_on;
+    let machine = Machine::replace_real();
     let bus = block_on(EventBus::new(EventBusConfig::default())).expect("opens");
     let last = block_on(bus.poll(ConsumeRequest::new(0))).expect("a page").next_id.expect("a cursor");
     for event in EVENTS {
-        OF_PROCESS.happen(event);
+        machine.happen(event);
         let begun = Instant::now();
         let request = ConsumeRequest::new(10).from(last.clone()).wait(Duration::from_millis(20));
         block_on(bus.poll(request)).expect("a page");

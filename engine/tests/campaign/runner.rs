@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use crate::life::memory::SETTINGS;
 use crate::scratch::Scratch;
 
 /// Seeds that a child runs: first and how many.
@@ -66,7 +67,8 @@ impl Failure {
 }
 
 impl Campaign {
-    /// Runs all cases, from the seed in `TAPELINE_SEED`, else from 0; begins none after `TAPELINE_SECONDS`.
+    /// Runs all cases, from the seed in `TAPELINE_SEED`, else from 0, in `TAPELINE_PROCESSES` processes at a time, else one
+    /// for each core; begins none after `TAPELINE_SECONDS`.
     pub(crate) fn run(&self) {
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         let cases = number(self.cases.0).unwrap_or(self.cases.1);
@@ -76,7 +78,8 @@ impl Campaign {
         let (begun, ran) = (Instant::now(), AtomicU64::new(0));
         let next = AtomicU64::new(0);
         let failures = Mutex::new(Vec::new());
-        let processes = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+        let processes = number("TAPELINE_PROCESSES").unwrap_or(cores).max(1);
         std::thread::scope(|scope| {
             for _ in 0..processes {
                 scope.spawn(|| {
@@ -233,6 +236,7 @@ fn say(line: &str) {
 fn start(test: &str, orders: &str, errors: &Path) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("own path"));
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(CHILD, orders);
+    command.envs(SETTINGS.iter().copied());
     let errors = std::fs::File::create(errors).expect("a file");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn().expect("starts")
 }

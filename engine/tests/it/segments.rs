@@ -10,8 +10,7 @@ use std::time::Instant;
 use futures_lite::future::block_on;
 use tapeline::rkyv::util::AlignedVec;
 use tapeline::{
-    Driver, EventBus, EventBusConfig, FollowStart, Host, LogFiles, LogFollower, LogId, RawEvent, ReplayRequest,
-    plan_repair,
+    Driver, EventBus, EventBusConfig, FollowStart, LogFiles, LogFollower, LogId, RawEvent, ReplayRequest, plan_repair,
 };
 use tapeline_storage::device::BlockWriter;
 use tapeline_storage::format::{
@@ -167,7 +166,7 @@ fn opens_again_and_again() {
     let Some(path) = std::env::var_os(DIRECTORY) else { return };
     let path = Path::new(&path);
     let openings = number("TAPELINE_OPENINGS", 300);
-    let config = || EventBusConfig::builder().directory(path).host(Host::Thread).driver(Driver::Blocking);
+    let config = || EventBusConfig::builder().directory(path).driver(Driver::Blocking);
     let config = || config().segment_bytes(2 << 20).memory_bytes(4 << 20);
     let (begun, mut since, mut most) = (Instant::now(), Instant::now(), 0);
     for opening in 0..openings {

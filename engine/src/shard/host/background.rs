@@ -6,10 +6,12 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::thread::JoinHandle;
 
 use tapeline_storage::device::fs::DirectoryLock;
+use tapeline_storage::format::LogId;
 use tapeline_storage::log::{Chore, ChoreDone, ChoreLabel};
 
 use super::super::{Background, placement};
 use crate::foreign;
+use crate::seam::{self, Step};
 
 /// Two threads, each made for the first chore it gets.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub(in crate::shard) struct ThreadBackground {
     tidyings: Option<Worker>,
     /// Cores that the tidying thread may use, so that a shard that polls its own does not starve it.
     tidying_cores: Vec<usize>,
+    log: LogId,
     /// Done on the shard's own thread, because no other could be had.
     done_here: Vec<ChoreDone>,
     /// The lock of the directory that chores change: each thread holds it for its life.
@@ -36,14 +39,22 @@ struct Worker {
 
 impl Worker {
     /// A thread that holds the lock of the directory that chores change for its life.
-    fn spawn(name: &str, hold: Option<Arc<DirectoryLock>>, prepare: impl FnOnce() + Send + 'static) -> Option<Self> {
+    fn spawn(
+        name: &str,
+        log: LogId,
+        hold: Option<Arc<DirectoryLock>>,
+        prepare: impl FnOnce() + Send + 'static,
+    ) -> Option<Self> {
         let (chores, queue) = mpsc::channel::<Chore>();
         let (finished, done) = mpsc::channel();
         let work = move || {
             let _hold = hold;
             prepare();
             for chore in queue {
-                if finished.send(chore.run()).is_err() {
+                let _ = seam::pass(log, Step::Chore);
+                let done = chore.run();
+                let _ = seam::pass(log, Step::ChoreDone);
+                if finished.send(done).is_err() {
                     return;
                 }
             }
@@ -83,22 +94,22 @@ impl Worker {
 
 impl ThreadBackground {
     /// `tidying_cores`: those that the tidying thread may use; without any, those of the shard.
-    pub(in crate::shard) fn new(hold: Option<Arc<DirectoryLock>>, tidying_cores: Vec<usize>) -> Self {
-        Self { chores: None, tidyings: None, tidying_cores, done_here: Vec::new(), hold }
+    pub(in crate::shard) fn new(log: LogId, hold: Option<Arc<DirectoryLock>>, tidying_cores: Vec<usize>) -> Self {
+        Self { chores: None, tidyings: None, tidying_cores, log, done_here: Vec::new(), hold }
     }
 }
 
 impl Background for ThreadBackground {
     fn run(&mut self, chore: Chore) {
-        let hold = &self.hold;
+        let (log, hold) = (self.log, &self.hold);
         let worker = if chore.is_tidying() {
             let cores = &self.tidying_cores;
             made(&mut self.tidyings, || {
                 let cores = cores.clone();
-                Worker::spawn("tapeline-tidy", hold.clone(), move || yield_to_all_others(&cores))
+                Worker::spawn("tapeline-tidy", log, hold.clone(), move || yield_to_all_others(&cores))
             })
         } else {
-            made(&mut self.chores, || Worker::spawn("tapeline-chores", hold.clone(), || {}))
+            made(&mut self.chores, || Worker::spawn("tapeline-chores", log, hold.clone(), || {}))
         };
         let refused = match worker {
             Some(worker) => worker.take(chore),
@@ -142,7 +153,6 @@ fn yield_to_all_others(cores: &[usize]) {
 #[cfg(test)]
 mod tests {
     use tapeline_storage::device::sim::{Faults, SimDisk};
-    use tapeline_storage::format::LogId;
     use tapeline_storage::log::{LogOptions, recover};
 
     use super::*;

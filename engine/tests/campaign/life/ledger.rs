@@ -82,6 +82,12 @@ impl Ledger {
         taken.into_iter().for_each(|(stream, events)| stream.acknowledge(events));
     }
 
+    /// How many events of each stream are safe.
+    pub(crate) fn acknowledged(&self) -> Vec<(String, u64)> {
+        let streams = self.streams();
+        streams.iter().map(|stream| (stream.name.clone(), stream.acknowledged.load(Ordering::SeqCst))).collect()
+    }
+
     /// Compares with the files of the log. What is there after an orderly end, or was recovered, stays for good.
     pub(crate) fn check(&self, path: &Path, expect: Expect) -> Result<(), String> {
         let files = LogFiles::open(path).map_err(|error| format!("the log does not open: {error}"))?;
@@ -132,6 +138,11 @@ fn count(files: &LogFiles, stream: &Stream) -> Result<u64, String> {
 pub(crate) struct Reader(std::collections::HashMap<u128, u64>);
 
 impl Reader {
+    /// Events of each stream, by its session.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (u128, u64)> {
+        self.0.iter().map(|(session, events)| (*session, *events))
+    }
+
     pub(crate) fn take(&mut self, event: &StoredEvent) -> Result<(), String> {
         // A session with such an id is no stream.
         if event.session.0 < 1000 {

@@ -7,7 +7,7 @@ use futures_lite::future::{block_on, poll_once};
 use tapeline::{AdapterError, EventBus, EventBusConfig};
 use tapeline_storage::device::sim::Random;
 
-use super::surroundings::Limit;
+use super::scarcity::Scarce;
 use crate::runner::step;
 
 /// What keeps a log from opening, until it is dropped.
@@ -48,13 +48,13 @@ fn open(config: &EventBusConfig) -> Result<EventBus, AdapterError> {
 /// Tries to open the log while something keeps it from that; afterwards it opens as before.
 pub(crate) fn fail(path: &Path, config: &EventBusConfig, random: &mut Random) -> Result<(), String> {
     let shard = path.join("shard-0000");
-    match random.below(7) {
+    match random.below(8) {
         0 => hindered("eras are damaged", Hindrance::damage(path.join("eras"), 9), config),
         1 => hindered("meta is damaged", Hindrance::damage(path.join("meta"), 17), config),
         2 => hindered("a foreign segment", Hindrance::damage(shard.join("00000000000099999999.seg"), 4000), config),
         3 => hindered("gaps are damaged", damaged_gaps(&shard), config),
-        4 => few_descriptors(config, random),
-        5 => locked(config),
+        4 | 5 => scarcity(config, random),
+        6 => locked(config),
         _ => abandoned(config, random),
     }
 }
@@ -73,15 +73,17 @@ fn hindered(why: &str, hindrance: Hindrance, config: &EventBusConfig) -> Result<
     }
 }
 
-/// A bus that opens with few descriptors is as good as any.
-fn few_descriptors(config: &EventBusConfig, random: &mut Random) -> Result<(), String> {
-    let more = random.below(30);
-    step(&format!("opening with {more} descriptors"));
-    let limit = Limit::descriptors(more);
+/// A bus that opens with little to spare is as good as any.
+fn scarcity(config: &EventBusConfig, random: &mut Random) -> Result<(), String> {
+    let scarce = match random.below(2) {
+        0 => Scarce::Descriptors(random.below(30)),
+        _ => Scarce::Bytes(random.below(64 << 20)),
+    };
+    step(&format!("opening with {scarce:?}"));
+    let limit = scarce.limit();
     let outcome = open(config);
     drop(limit);
-    outcome
-        .map_or(Ok(()), |bus| block_on(bus.shutdown()).map_err(|error| format!("opened with few descriptors: {error}")))
+    outcome.map_or(Ok(()), |bus| block_on(bus.shutdown()).map_err(|error| format!("opened with {scarce:?}: {error}")))
 }
 
 /// Of two that open at once, one succeeds, and the other is told why not.

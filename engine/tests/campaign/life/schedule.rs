@@ -6,17 +6,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_lite::future::{block_on, poll_once};
+use tapeline::seam::{self, Machine, Step};
 use tapeline::{
     BackpressureMode, ConsumeRequest, Driver, Durability, EventBus, EventBusConfig, IngestionError, LogFiles, RawEvent,
-    RetentionPolicy, ScalingPolicy, SubscribeRequest, trim_log,
+    RetentionPolicy, ScalingPolicy, Start, SubscribeRequest, trim_log,
 };
 use tapeline_storage::device::sim::Random;
 
 use super::drops::{Part, drop_all};
 use super::ledger::{Expect, Ledger, Reader, Stream, payload};
 use super::producers::{self, Trouble};
+use super::scarcity::{self, Scarce, Shortage};
 use super::surroundings::{Belongings, Busy, Fork, Limit, TASKS, settled};
-use super::{openings, victim};
+use super::{clocks, memory, neighbour, openings, victim, wakers};
 use crate::runner::{ON_PURPOSE, directory, note, step};
 
 type Outcome = Result<(), String>;
@@ -24,11 +26,13 @@ type Outcome = Result<(), String>;
 /// Runs the schedule of a seed.
 pub(crate) fn run(seed: u64) -> Outcome {
     let mut random = Random::new(seed);
+    memory::stock();
+    let machine = (random.below(3) == 0).then(Machine::replace_real);
     let path = directory(random.below(2) == 0);
     // What a process keeps once it had a bus is there before.
     drop(block_on(EventBus::new(EventBusConfig::default())).map_err(|error| error.to_string())?);
     let before = Belongings::now();
-    lives(&path, &before, &mut random)
+    lives(&path, &before, machine, &mut random)
 }
 
 pub(crate) fn configuration(path: &Path, random: &mut Random) -> EventBusConfig {
@@ -53,7 +57,7 @@ pub(crate) fn configuration(path: &Path, random: &mut Random) -> EventBusConfig 
     config.build().expect("a configuration")
 }
 
-fn lives(path: &Path, before: &Belongings, random: &mut Random) -> Outcome {
+fn lives(path: &Path, before: &Belongings, machine: Option<&'static Machine>, random: &mut Random) -> Outcome {
     let ledger = Ledger::default();
     let mut words = Vec::new();
     for number in 0..1 + random.below(3) {
@@ -74,7 +78,7 @@ fn lives(path: &Path, before: &Belongings, random: &mut Random) -> Outcome {
             ledger.settle(path)?;
         }
         let config = configuration(path, random);
-        let mut life = Life::open(path, &ledger, number, config)?;
+        let mut life = Life { machine, ..Life::open(path, &ledger, number, config)? };
         words.push(format!("{number}: {:?}", life.config_words()));
         note(&words.join("; "));
         for _ in 0..random.below(9) {
@@ -101,9 +105,18 @@ fn lives(path: &Path, before: &Belongings, random: &mut Random) -> Outcome {
     if damage.is_empty() { Ok(()) } else { Err(format!("{damage:?}")) }
 }
 
+/// Threads of an opening that was abandoned, or the ring of a process that was killed, may hold the lock for a while.
 fn open(config: EventBusConfig) -> Result<EventBus, String> {
     step("open");
-    block_on(EventBus::new(config)).map_err(|error| format!("does not open: {error}"))
+    let mut opened = None;
+    settled(|| {
+        let outcome = block_on(EventBus::new(config.clone()));
+        let is_held = outcome.as_ref().err().filter(|error| error.is_retryable()).map(|error| format!("held: {error}"));
+        opened = Some(outcome);
+        is_held
+    })?;
+    opened
+        .map_or_else(|| Err("no outcome".into()), |outcome| outcome.map_err(|error| format!("does not open: {error}")))
 }
 
 /// One life of a bus.
@@ -120,6 +133,8 @@ struct Life<'l> {
     /// A thread reads until the bus ends.
     is_followed: bool,
     memory_at_rest: u64,
+    /// The machine whose clocks the process has, if they can be set.
+    machine: Option<&'static Machine>,
 }
 
 impl<'l> Life<'l> {
@@ -137,6 +152,7 @@ impl<'l> Life<'l> {
             parts: Vec::new(),
             forks: Vec::new(),
             is_followed: false,
+            machine: None,
         })
     }
 
@@ -151,13 +167,13 @@ impl<'l> Life<'l> {
     }
 
     fn act(&mut self, random: &mut Random) -> Outcome {
-        match random.below(17) {
+        match random.below(22) {
             0..=3 => self.start_producers(random),
             4 => self.ingest(random)?,
             5 => self.flush()?,
             6 => self.task(random)?,
             7 => self.read(random)?,
-            8 => self.curse_a_waker()?,
+            8 => self.curse_a_waker(random)?,
             9 => self.fork(random)?,
             10 => self.few_descriptors(random)?,
             11 => self.scale(random),
@@ -165,7 +181,11 @@ impl<'l> Life<'l> {
             13 => self.trim(random)?,
             14 => self.keep_a_part(random),
             15 => self.spoil(random)?,
-            _ => self.many_producers()?,
+            16 => self.many_producers()?,
+            17 | 18 => self.scarcity(random)?,
+            19 => self.happen(random)?,
+            20 => self.neighbour()?,
+            _ => self.lose_a_thread(random)?,
         }
         Ok(())
     }
@@ -289,27 +309,78 @@ impl<'l> Life<'l> {
         Ok(())
     }
 
-    /// A waker of somebody's executor that panics when it is called.
-    fn curse_a_waker(&mut self) -> Outcome {
-        step("a waker that panics");
-        struct Cursed;
-        impl std::task::Wake for Cursed {
-            fn wake(self: Arc<Self>) {
-                std::panic::panic_any(format!("{ON_PURPOSE}: a waker"));
-            }
-        }
+    /// A waker of a user's executor that panics at one of the calls to it.
+    fn curse_a_waker(&mut self, random: &mut Random) -> Outcome {
+        let call = wakers::draw(random);
+        step(&format!("a waker that panics at {call:?}"));
         let subscription = block_on(self.bus.subscribe(SubscribeRequest::live()));
         let Ok(mut events) = subscription else { return Ok(()) };
-        let waker = std::task::Waker::from(Arc::new(Cursed));
-        let mut context = std::task::Context::from_waker(&waker);
-        {
-            let next = std::pin::pin!(events.next());
-            let _ = Future::poll(next, &mut context);
-        }
+        wakers::poll(std::pin::pin!(events.next()), call);
         self.parts.push(Box::new(events));
-        let flush = std::pin::pin!(self.bus.flush());
-        let _ = Future::poll(flush, &mut context);
+        let request = ConsumeRequest::new(10).start(Start::Latest).wait(Duration::from_secs(1));
+        wakers::poll(std::pin::pin!(self.bus.poll(request)), call);
+        wakers::poll(std::pin::pin!(self.bus.flush()), call);
+        let stream = self.stream();
+        let Ok(mut producer) = self.bus.producer() else { return Ok(()) };
+        let session = producer.session(stream.name.as_str());
+        if let Ok(ticket) = producer.emit(session, tapeline::kinds::TOKEN, &payload(0)) {
+            stream.take(1);
+            wakers::poll(std::pin::pin!(producer.durable(ticket)), call);
+        }
+        self.parts.push(Box::new(producer));
         Ok(())
+    }
+
+    /// The process runs out of descriptors or memory in the middle of calls; afterwards everything goes on.
+    fn scarcity(&mut self, random: &mut Random) -> Outcome {
+        let stream = self.stream();
+        for _ in 0..1 + random.below(6) {
+            let scarce = Scarce::draw(random);
+            step(&format!("{scarce:?} to spare"));
+            let shortage = Shortage::begin(scarce);
+            let part = scarcity::ask(&self.bus, &stream, random);
+            if random.below(2) == 0 {
+                drop(shortage);
+            }
+            if random.below(4) == 0 {
+                self.parts.extend(part);
+            }
+        }
+        self.flush()?;
+        self.forgive(scarcity::is_over(&self.bus))
+    }
+
+    /// The machine is suspended, or becomes another one.
+    fn happen(&mut self, random: &mut Random) -> Outcome {
+        let Some(machine) = self.machine else { return Ok(()) };
+        step("the clocks jump");
+        let may_be_ahead = clocks::happen(machine, random);
+        self.start_producers(random);
+        let request = ConsumeRequest::new(10).start(Start::Latest).wait(Duration::from_millis(20));
+        let page = block_on(self.bus.poll(request)).map(drop).map_err(|error| format!("poll: {error}"));
+        self.forgive(page)?;
+        self.flush()?;
+        if may_be_ahead || random.below(2) == 0 {
+            return Ok(());
+        }
+        step("the clock keeps up");
+        self.forgive(clocks::keep_up(machine))
+    }
+
+    fn neighbour(&mut self) -> Outcome {
+        if self.trouble.is_here() { Ok(()) } else { neighbour::visit(self.path, self.ledger) }
+    }
+
+    /// A thread of the bus panics: everyone who waits learns of it, and nothing is acknowledged after it.
+    fn lose_a_thread(&mut self, random: &mut Random) -> Outcome {
+        let lost = [Step::Turn, Step::Turn, Step::Chore, Step::ChoreDone, Step::ShardEnd][random.below(5) as usize];
+        step(&format!("a thread panics: {lost:?}"));
+        self.trouble.begin();
+        seam::plan(self.bus.log_id(), lost, || std::panic::panic_any(format!("{ON_PURPOSE}: a thread of the bus")));
+        self.start_producers(random);
+        self.ingest(random)?;
+        self.flush()?;
+        if random.below(2) == 0 { self.task(random) } else { Ok(()) }
     }
 
     fn fork(&mut self, random: &mut Random) -> Outcome {
@@ -441,9 +512,11 @@ impl<'l> Life<'l> {
             }
         }
         let Self { bus, producers, parts, forks, .. } = self;
+        let log = bus.log_id();
         drop_all(bus, parts, random);
         step("join producers");
         producers.into_iter().try_for_each(join)?;
+        seam::forget(log);
         // A child that lives on keeps nothing: the next opening finds the log free. It ends with this process.
         std::mem::forget(forks);
         Ok(expect)

@@ -88,7 +88,8 @@ impl Busy {
             let stop = Arc::clone(&stop);
             std::thread::spawn(move || {
                 // The last core is the first shard's.
-                pin(std::thread::available_parallelism().map_or(0, usize::from) - 1 - number as usize % 2);
+                let last = std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1);
+                pin(last.saturating_sub(number as usize % 2));
                 if eager {
                     hurry();
                 }

@@ -1,0 +1,155 @@
+//! Calls of a process that has run out of descriptors or memory.
+
+use std::fs;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_lite::future::block_on;
+use tapeline::{
+    AdapterError, ConsumeRequest, EventBus, IngestionError, RawEvent, ReplayRequest, RetentionPolicy, SubscribeRequest,
+    kinds,
+};
+use tapeline_storage::device::sim::Random;
+
+use super::drops::Part;
+use super::ledger::{Stream, payload};
+use super::surroundings::{Limit, TASKS};
+use crate::runner::step;
+
+/// What there is little of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Scarce {
+    Descriptors(u64),
+    Bytes(u64),
+}
+
+impl Scarce {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        let most = 1 << random.below(25);
+        match random.below(2) {
+            0 => Self::Descriptors(random.below(5)),
+            _ => Self::Bytes(random.below(most)),
+        }
+    }
+
+    pub(crate) fn limit(self) -> Limit {
+        match self {
+            Self::Descriptors(more) => Limit::descriptors(more),
+            Self::Bytes(more) => Limit::lower(libc::RLIMIT_AS, address_space() + more),
+        }
+    }
+}
+
+/// Little to spare, for at most a second: a call that waits for a shard may wait as long as the shortage lasts.
+pub(crate) struct Shortage {
+    over: mpsc::Sender<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Shortage {
+    pub(crate) fn begin(scarce: Scarce) -> Self {
+        let (over, receiver) = mpsc::channel();
+        let (begun, wait) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let limit = scarce.limit();
+            let _ = begun.send(());
+            let _ = receiver.recv_timeout(LONGEST);
+            drop(limit);
+        });
+        wait.recv().expect("begins");
+        Self { over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Shortage {
+    fn drop(&mut self) {
+        let _ = self.over.send(());
+        self.thread.take().into_iter().for_each(|thread| thread.join().expect("ends"));
+    }
+}
+
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Bytes of the process's address space.
+fn address_space() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = pages.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
+    pages * 4096
+}
+
+/// Asks a bus for any one thing. It may be refused; what came of it is returned, to be dropped at some time.
+pub(crate) fn ask(bus: &EventBus, stream: &Stream, random: &mut Random) -> Option<Part> {
+    let named = random.below(3);
+    match random.below(15) {
+        0 => part("producer", bus.producer().ok()),
+        1 => part("subscribe", block_on(bus.subscribe(SubscribeRequest::new())).ok()),
+        2 => part("batches", block_on(bus.batches(SubscribeRequest::live())).ok()),
+        3 => part("poll", block_on(bus.poll(ConsumeRequest::new(1000))).ok()),
+        4 => {
+            part("replay", block_on(bus.replay_with(ReplayRequest::new())).map(|events| events.take(100).count()).ok())
+        }
+        5 => {
+            TASKS.fetch_add(1, Ordering::Relaxed);
+            part("run_on_shard", bus.run_on_shard(0, |_| async {}).ok())
+        }
+        6 => part("trim", block_on(bus.trim(&RetentionPolicy::new().max_segments(10_000))).ok()),
+        7 => part("manual_scale_up", block_on(bus.manual_scale_up(1)).ok()),
+        8 => part("manual_scale_down", block_on(bus.manual_scale_down(1)).ok()),
+        9 => part("save_cursor", save_cursor(bus, &format!("cursor-{named}"))),
+        10 => part("load_cursor", bus.load_cursor(&format!("cursor-{named}")).ok()),
+        11 => part("remove_cursor", bus.remove_cursor(&format!("cursor-{named}")).ok()),
+        12 => part("cursors", bus.cursors().ok()),
+        13 => part("numbers", Some((bus.stats(), bus.lane_stats(), bus.shard_stats(), bus.shard_metrics()))),
+        _ => part("ingest", Some(ingest(bus, stream, random.below(20_000)))),
+    }
+}
+
+fn part<T: Send + 'static>(name: &str, made: Option<T>) -> Option<Part> {
+    step(&format!("with little to spare: {name} {}", if made.is_some() { "is there" } else { "is refused" }));
+    made.map(|part| Box::new(part) as Part)
+}
+
+fn save_cursor(bus: &EventBus, name: &str) -> Option<()> {
+    let cursor = block_on(bus.poll(ConsumeRequest::new(10))).ok()?.next_id?;
+    bus.save_cursor(name, &cursor).ok()
+}
+
+/// Ingests up to `events`, from the first on, until one is refused.
+fn ingest(bus: &EventBus, stream: &Stream, events: u64) -> Option<()> {
+    if stream.taken() > 0 {
+        return None;
+    }
+    let mut producer = bus.producer().ok()?;
+    let session = producer.session(stream.name.as_str());
+    for number in 0..events {
+        producer.emit(session, kinds::TOKEN, &payload(number)).ok()?;
+        stream.take(1);
+    }
+    Some(())
+}
+
+/// Whether all is as before the shortage: what a bus refused then, it does now.
+pub(crate) fn is_over(bus: &EventBus) -> Result<(), String> {
+    step("enough is there again: ask for everything");
+    let told = |what: &str, error: &dyn std::fmt::Display| format!("after a shortage: {what}: {error}");
+    match bus.ingest_raw(RawEvent::from_str("x").with_session(1u128)) {
+        Ok(_) | Err(IngestionError::Backpressure { .. } | IngestionError::Budget { .. }) => {}
+        Err(error) => return Err(told("ingest", &error)),
+    }
+    let producer = bus.producer().map(drop);
+    match producer {
+        Ok(()) | Err(IngestionError::Budget { .. }) => {}
+        Err(error) => return Err(told("producer", &error)),
+    }
+    block_on(bus.subscribe(SubscribeRequest::live())).map_err(|error| told("subscribe", &error))?;
+    block_on(bus.poll(ConsumeRequest::new(10))).map_err(|error| told("poll", &error))?;
+    TASKS.fetch_add(1, Ordering::Relaxed);
+    match bus.run_on_shard(0, |_| async {}) {
+        Ok(task) => task.join().map_err(|error| told("a task", &error))?,
+        Err(AdapterError::Shutdown) => return Err("after a shortage: run_on_shard: the shard has ended".into()),
+        Err(error) => return Err(told("run_on_shard", &error)),
+    }
+    bus.cursors().map(drop).map_err(|error| told("cursors", &error))
+}
