@@ -1,0 +1,85 @@
+//! The end of a bus: asks its threads to end, and waits for them.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use crate::bus_core::BusParts;
+use crate::factory::Foundry;
+use crate::ingest::local::Locals;
+use crate::retention::Keeper;
+use crate::scaling::Scaling;
+use crate::shard::TASK_PATIENCE;
+
+/// All that has threads of a bus.
+#[derive(Debug, Clone)]
+pub(crate) struct Ending {
+    pub(crate) parts: Arc<BusParts>,
+    /// Producers that threads have.
+    pub(crate) locals: Arc<Locals>,
+    pub(crate) foundry: Arc<Foundry>,
+    pub(crate) scaling: Option<Arc<Scaling>>,
+    pub(crate) keeper: Option<Arc<Keeper>>,
+}
+
+/// How the threads of a bus ended.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// The message of the first that panicked.
+    pub(crate) panic: Option<String>,
+    /// A shard of which a task still runs.
+    pub(crate) runs: Option<u16>,
+}
+
+impl Ending {
+    /// Asks every thread to end.
+    pub(crate) fn ask(&self) {
+        self.parts.close();
+        // First, so that no shard comes while the others go. Waits for a change that is under way.
+        if let Some(scaling) = &self.scaling {
+            scaling.end();
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.end();
+        }
+        self.stop_shards();
+    }
+
+    fn stop_shards(&self) {
+        self.parts.shards().iter().for_each(|shard| shard.stop());
+    }
+
+    /// Waits for the end of the shards' threads and of those of their tasks, and takes from other threads what they keep of
+    /// the bus.
+    pub(crate) fn join(&self) -> Joined {
+        let panic = self.foundry.join();
+        let until = Instant::now() + TASK_PATIENCE;
+        let runs = self.parts.shards().iter().fold(None, |runs, shard| {
+            let has_ended = shard.tasks().join(until);
+            runs.or((!has_ended).then(|| shard.id()))
+        });
+        self.locals.withdraw();
+        Joined { panic, runs }
+    }
+
+    /// Asks and waits. A thread of the bus would wait for itself: there another thread does both. The log's lock is held
+    /// until the last thread of the bus has ended, whichever waits for it.
+    pub(crate) fn carry_out(self) {
+        if self.parts.check_may_wait("drop").is_ok() {
+            self.ask();
+            // The shard that it belongs to has poisoned its log.
+            let _ = self.join();
+            return;
+        }
+        self.parts.close();
+        let others = self.clone();
+        let waits = move || {
+            others.ask();
+            let _ = others.join();
+        };
+        // Without a thread that waits, the threads end by themselves.
+        if thread::Builder::new().name("tapeline-end".into()).spawn(waits).is_err() {
+            self.stop_shards();
+        }
+    }
+}

@@ -1,0 +1,526 @@
+//! The bus: holds the parts and hands them out.
+
+mod ending;
+mod floor;
+mod task;
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tapeline_reader::named::{list_in as list_cursors, save_in as save_cursor};
+use tapeline_reader::timestamp::Clock;
+use tapeline_reader::{
+    AdapterError, AdapterResult, ConsumerResult, Event, IntoSession, NamedCursor, RawEvent, Replay, ReplayRequest,
+    RetentionPolicy, ScalingError, TrimPlan,
+};
+use tapeline_storage::format::LogId;
+
+use crate::bus_core::{BusParts, EventBusStats, OpenedLog};
+use crate::core::config::EventBusConfig;
+use crate::core::error::{IngestionResult, RejectedBatch};
+use crate::factory::{Foundry, Made};
+use crate::ingest::local::Locals;
+use crate::ingest::{Producer, ProducerOptions, local};
+use crate::live::{Batches, ConsumeRequest, ConsumeResponse, Pages, SubscribeRequest, Subscription};
+use crate::retention::{Keeper, carried_out, carry_out, plan_for_bus};
+use crate::routing::eras;
+use crate::scaling::{Scaling, ShardMetrics};
+use crate::shard::{LaneStats, Reach, ShardControl, ShardStats};
+
+use self::ending::Ending;
+use self::floor::Floor;
+use self::task::run_on;
+pub use self::task::{ShardContext, ShardSubscription, ShardTask, TaskError};
+
+/// An event bus: shards on pinned threads, fed by producers, read by consumers.
+///
+/// Any number of threads may use one bus. Dropping it without [`EventBus::shutdown`] does the same as shutting down, and
+/// blocks meanwhile, but on a thread of its own (in a task, or in a waker that a shard calls), which leaves the waiting to
+/// another thread.
+///
+/// In a forked child every call that can fail does so with an error that says so; statistics are empty, and identity,
+/// route and flags are what they were at the fork. No call waits for a lock that a thread of the parent held.
+#[derive(Debug)]
+pub struct EventBus {
+    parts: Arc<BusParts>,
+    /// Producers that threads have.
+    locals: Arc<Locals>,
+    pages: Pages,
+    foundry: Arc<Foundry>,
+    scaling: Option<Arc<Scaling>>,
+    keeper: Option<Arc<Keeper>>,
+    log_ahead: Option<Duration>,
+    is_shutdown_completed: AtomicBool,
+}
+
+impl EventBus {
+    /// Opens a bus, and recovers its log if it has one: cost as [`scan`](tapeline_storage::log::scan) on each shard's
+    /// own thread. Runs on any executor.
+    ///
+    /// # Errors
+    /// [`AdapterError`]: a setting out of range, a directory that is locked or holds something else, a log that is
+    /// damaged where it was acknowledged, or a kernel that refuses what the configuration insists on.
+    pub async fn new(config: EventBusConfig) -> AdapterResult<Self> {
+        config.validate()?;
+        let foundry = Foundry::open(config)?;
+        let started = foundry.shards_at_start();
+        let Made { shards, last_timestamp } = foundry.make(0..started).await?;
+        let mut opening = Opening { foundry: &foundry, shards };
+        let (archived, last) = foundry.open_archived(started)?;
+        let floor = Floor::of(last_timestamp.max(last), Clock::global().now());
+        let eras = eras::open(&foundry, &opening.shards, &archived)?;
+        let shards = std::mem::take(&mut opening.shards);
+        drop(opening);
+        let log = OpenedLog { log_id: foundry.log_id(), archived, eras, timestamp_floor: floor.timestamp };
+        let parts = Arc::new(BusParts::new(foundry.config(), Arc::clone(foundry.memory()), shards, log));
+        if let Some(ahead) = floor.ahead {
+            parts.shards().iter().for_each(|shard| shard.note_ahead(ahead.to_string()));
+        }
+        let log_ahead = floor.ahead.map(|ahead| ahead.0);
+        let foundry = Arc::new(foundry);
+        let mut bus = Self {
+            locals: Arc::default(),
+            pages: Pages::new(Arc::clone(&parts)),
+            parts,
+            foundry,
+            scaling: None,
+            keeper: None,
+            log_ahead,
+            is_shutdown_completed: AtomicBool::new(false),
+        };
+        if let Some(policy) = bus.foundry.config().scaling.clone() {
+            let scaling = Scaling::start(policy, Arc::clone(&bus.parts), Arc::clone(&bus.foundry));
+            let scaling = scaling.map_err(|error| ScalingError::ShardCreationFailed(error.to_string()))?;
+            bus.scaling = Some(Arc::new(scaling));
+        }
+        if let Some(policy) = bus.foundry.config().log.retention.clone() {
+            let keeper = Keeper::start(policy, Arc::clone(&bus.parts), Arc::clone(&bus.foundry));
+            let keeper = keeper.map_err(|error| AdapterError::Fatal {
+                shard: 0,
+                message: format!("cannot start the thread of its retention: {error}"),
+            })?;
+            bus.keeper = Some(Arc::new(keeper));
+        }
+        Ok(bus)
+    }
+
+    /// Ingests an event through a producer that is kept for the calling thread. Returns the shard and the timestamp.
+    /// Costs a few nanoseconds more than [`Producer::emit`].
+    ///
+    /// # Errors
+    /// [`IngestionError`](crate::IngestionError); the event was not taken.
+    pub fn ingest(&self, event: impl Borrow<Event>) -> IngestionResult<(u16, u64)> {
+        self.ingest_raw(event.borrow().as_raw())
+    }
+
+    /// As [`EventBus::ingest`], for bytes.
+    ///
+    /// # Errors
+    /// As [`EventBus::ingest`].
+    pub fn ingest_raw(&self, event: impl Borrow<RawEvent>) -> IngestionResult<(u16, u64)> {
+        let event = event.borrow();
+        local::with(&self.locals, &self.parts, |producer| {
+            let session = producer.session(event.session());
+            let ticket = producer.emit(session, event.kind(), event.as_bytes())?;
+            Ok((ticket.shard, ticket.timestamp))
+        })
+    }
+
+    /// Ingests events in order until the bus does not take one; returns how many are in the bus. That event and those
+    /// after it are dropped with the vector: [`EventBus::try_ingest_batch`] hands them back. Events that are let go, as
+    /// the mode has it, are left out and end nothing.
+    pub fn ingest_batch(&self, events: Vec<Event>) -> usize {
+        self.try_ingest_batch(events).unwrap_or_else(|rejected| rejected.taken)
+    }
+
+    /// As [`EventBus::ingest_batch`], for bytes; [`EventBus::try_ingest_raw_batch`] hands back what was not taken.
+    pub fn ingest_raw_batch(&self, events: Vec<RawEvent>) -> usize {
+        self.try_ingest_raw_batch(events).unwrap_or_else(|rejected| rejected.taken)
+    }
+
+    /// Ingests events in order until the bus does not take one; returns how many are in the bus. Events that are let go,
+    /// as the mode has it, are left out and end nothing.
+    ///
+    /// # Errors
+    /// [`RejectedBatch`]: the event that was not taken and all after it, why, and how many are in the bus.
+    pub fn try_ingest_batch(&self, events: Vec<Event>) -> Result<usize, RejectedBatch<Event>> {
+        self.ingest_all(events, Event::as_raw)
+    }
+
+    /// As [`EventBus::try_ingest_batch`], for bytes.
+    ///
+    /// # Errors
+    /// As [`EventBus::try_ingest_batch`].
+    pub fn try_ingest_raw_batch(&self, events: Vec<RawEvent>) -> Result<usize, RejectedBatch<RawEvent>> {
+        self.ingest_all(events, |event| event)
+    }
+
+    fn ingest_all<E>(&self, mut events: Vec<E>, raw: impl Fn(&E) -> &RawEvent) -> Result<usize, RejectedBatch<E>> {
+        let mut taken = 0;
+        for at in 0..events.len() {
+            match self.ingest_raw(raw(&events[at])) {
+                Ok(_) => taken += 1,
+                Err(error) if error.is_drop() => {}
+                Err(error) => return Err(RejectedBatch { taken, rest: events.split_off(at), error }),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// A producer for one thread: the fast path.
+    ///
+    /// # Errors
+    /// [`IngestionError::ShuttingDown`](crate::IngestionError::ShuttingDown) or
+    /// [`IngestionError::Forked`](crate::IngestionError::Forked).
+    pub fn producer(&self) -> IngestionResult<Producer> {
+        self.producer_with(ProducerOptions::new())
+    }
+
+    /// A producer that has some settings of its own.
+    ///
+    /// # Errors
+    /// As [`EventBus::producer`]; [`IngestionError::Options`](crate::IngestionError::Options) for a setting out of range.
+    pub fn producer_with(&self, options: ProducerOptions) -> IngestionResult<Producer> {
+        Producer::new(Arc::clone(&self.parts), options)
+    }
+
+    /// Waits until every event that was ingested before the call, by anybody, has reached the bus's durability level.
+    ///
+    /// # Errors
+    /// [`AdapterError`], where that cannot be.
+    pub async fn flush(&self) -> AdapterResult<()> {
+        self.parts.check_fork()?;
+        let shards = self.parts.shards();
+        let barriers: Vec<_> = shards.iter().map(|shard| shard.barrier()).collect();
+        for (shard, barrier) in shards.iter().zip(&barriers) {
+            shard.reached(barrier, Reach::Durable).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a page of events. It holds what was ingested in this process before the call, up to its limit.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError).
+    pub async fn poll(&self, request: ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
+        self.pages.poll(&request).await
+    }
+
+    /// The events of a session so far, in order.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError).
+    pub async fn replay(&self, session: impl IntoSession) -> ConsumerResult<Replay> {
+        self.replay_with(ReplayRequest::new().session(session)).await
+    }
+
+    /// The events so far that the request asks for, in order.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError).
+    pub async fn replay_with(&self, request: ReplayRequest) -> ConsumerResult<Replay> {
+        self.parts.settle().await?;
+        let replay = Replay::new(self.log_id(), self.parts.views().collect(), &request)?;
+        Ok(replay.with_eras(self.parts.eras()))
+    }
+
+    /// Events from a place on, then live ones. What was ingested in this process before the call is before
+    /// [`Start::Latest`](crate::Start::Latest).
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): a cursor or a filter that cannot be used, a file that cannot be read.
+    pub async fn subscribe(&self, request: SubscribeRequest) -> ConsumerResult<Subscription> {
+        self.parts.settle().await?;
+        Subscription::new(Arc::clone(&self.parts), &request)
+    }
+
+    /// As [`EventBus::subscribe`], in batches as [`EventBusConfig::batch`] says.
+    ///
+    /// # Errors
+    /// As [`EventBus::subscribe`].
+    pub async fn batches(&self, request: SubscribeRequest) -> ConsumerResult<Batches> {
+        self.subscribe(request).await?.batches(&self.foundry.config().batch)
+    }
+
+    /// Keeps a cursor under a name: in a log with a directory durably, else as long as the bus. Names have letters,
+    /// digits, `-`, `_` and `.`.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): the cursor or the name is none, or the file cannot be written; then the
+    /// name has the cursor that it had.
+    pub fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
+        self.parts.check_fork()?;
+        let views: Vec<_> = self.parts.views().collect();
+        save_cursor(&self.parts.readers().cursors, self.log_id(), &views, name, cursor)
+    }
+
+    /// The cursor of this name, if there is one.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): the name is none, or the file cannot be read.
+    pub fn load_cursor(&self, name: &str) -> ConsumerResult<Option<String>> {
+        self.parts.check_fork()?;
+        self.parts.readers().cursors.load(name)
+    }
+
+    /// Forgets the cursor of this name; returns whether there was one.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): the name is none, or the file cannot be removed.
+    pub fn remove_cursor(&self, name: &str) -> ConsumerResult<bool> {
+        self.parts.check_fork()?;
+        self.parts.readers().cursors.remove(name)
+    }
+
+    /// The named cursors, and how far each is behind. Costs some microseconds for each and each shard.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): a file cannot be read.
+    pub fn cursors(&self) -> ConsumerResult<Vec<NamedCursor>> {
+        self.parts.check_fork()?;
+        let views: Vec<_> = self.parts.views().collect();
+        list_cursors(&self.parts.readers().cursors, self.log_id(), &views)
+    }
+
+    /// Runs a task beside a shard, on the same core: where the shard's events are, it reads them without leaving the
+    /// core, and it may ingest into any session. `work` is called there, so its future need not be `Send`. All tasks of a
+    /// shard run on one thread, which its first task starts, on a glommio executor; see [`ShardContext`]. A panic ends the
+    /// task alone.
+    ///
+    /// ```
+    /// # use tapeline::{ConsumerError, EventBus, EventBusConfig, Kind, RawEvent, SubscribeRequest};
+    /// # futures_lite::future::block_on(async {
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// bus.ingest_raw(RawEvent::from_str("hello"))?;
+    /// let shouting = bus.run_on_shard(0, |mut context| async move {
+    ///     let mut events = context.subscribe(SubscribeRequest::new())?;
+    ///     let answers = context.session("answers");
+    ///     if let Some(batch) = events.next_batch().await {
+    ///         for event in batch?.events() {
+    ///             let payload = event.map_err(ConsumerError::Gap)?.payload().to_ascii_uppercase();
+    ///             context.emit(answers, Kind(7), &payload)?;
+    ///         }
+    ///     }
+    ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    /// })?;
+    /// shouting.await??;
+    /// bus.flush().await?;
+    /// assert_eq!(&bus.replay("answers").await?.next().expect("an answer")?.raw[..], b"HELLO");
+    /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    /// # }).expect("runs");
+    /// ```
+    ///
+    /// # Errors
+    /// [`AdapterError`]: there is no such shard, its thread for tasks cannot be made, or the bus has ended.
+    pub fn run_on_shard<T, W, F>(&self, shard: u16, work: W) -> AdapterResult<ShardTask<T>>
+    where
+        T: Send + 'static,
+        W: FnOnce(ShardContext) -> F + Send + 'static,
+        F: Future<Output = T> + 'static,
+    {
+        run_on(&self.parts, shard, || self.foundry.hold(), work)
+    }
+
+    /// What [`EventBus::trim`] would remove at present, and why. Changes nothing.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): a policy without limits, a named cursor that cannot be read.
+    pub fn plan_trim(&self, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
+        plan_for_bus(&self.parts, policy)
+    }
+
+    /// Removes what `policy` does not keep, whatever [`LogConfig::retention`](crate::LogConfig::retention) says. When it
+    /// returns, readers are told of it by a [`Gap`](crate::Gap); the files go shortly after. Returns what went.
+    ///
+    /// # Errors
+    /// As [`EventBus::plan_trim`]; [`AdapterError`], where a shard has ended.
+    pub async fn trim(&self, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
+        let mut plan = self.plan_trim(policy)?;
+        carry_out(&self.parts, &self.foundry, &mut plan)?;
+        carried_out(&self.parts, &plan).await?;
+        Ok(plan)
+    }
+
+    /// Numbers of the bus. Disturbs nothing.
+    pub fn stats(&self) -> EventBusStats {
+        self.parts.stats()
+    }
+
+    /// Events in lanes, not yet in the log: [`EventBusStats::events_in_lanes`].
+    pub fn pending_in_rings(&self) -> u64 {
+        self.stats().events_in_lanes
+    }
+
+    /// Whether the bus accepts events and can make them durable: it is not shut down, no shard's log is poisoned, and no
+    /// shard's disk is full. Never waits; `async` as an adapter's is.
+    pub async fn is_healthy(&self) -> bool {
+        let is_open = !self.parts.is_forked() && !self.parts.is_closed();
+        is_open && self.parts.shards().iter().all(|shard| shard.view().poison().is_none() && !shard.view().is_full())
+    }
+
+    /// Numbers of each lane there is: who ingests how much into which shard, and what was let go. Disturbs nothing.
+    pub fn lane_stats(&self) -> Vec<LaneStats> {
+        match self.parts.is_forked() {
+            true => Vec::new(),
+            false => self.parts.shards().iter().flat_map(|shard| shard.lane_stats()).collect(),
+        }
+    }
+
+    /// Numbers of each shard, and how it runs.
+    pub fn shard_stats(&self) -> Vec<ShardStats> {
+        match self.parts.is_forked() {
+            true => Vec::new(),
+            false => self.parts.shards().iter().map(|shard| shard.stats()).collect(),
+        }
+    }
+
+    /// How busy each shard was in the last window of the scaling policy; `None` without one. Changes nothing.
+    pub fn shard_metrics(&self) -> Option<Vec<ShardMetrics>> {
+        let scaling = self.scaling.as_ref()?;
+        Some(if self.parts.is_forked() { Vec::new() } else { scaling.metrics() })
+    }
+
+    /// Whether the number of shards may change.
+    pub fn is_dynamic_scaling_enabled(&self) -> bool {
+        self.scaling.is_some()
+    }
+
+    /// Has shards come and go by themselves, as they do from the start where the policy says
+    /// [`auto_scale`](crate::ScalingPolicy::auto_scale). Nothing without a policy.
+    pub fn start_scaling_monitor(&self) {
+        if let Some(scaling) = self.scaling.as_ref().filter(|_| !self.parts.is_forked()) {
+            scaling.monitor();
+        }
+    }
+
+    /// Has up to `count` more shards take events, at once. Returns which. Events go on being taken meanwhile, and every
+    /// session stays in order.
+    ///
+    /// # Errors
+    /// [`AdapterError::Scaling`].
+    pub async fn manual_scale_up(&self, count: u16) -> AdapterResult<Vec<u16>> {
+        self.parts.check_fork()?;
+        let scaling = self.scaling.as_ref().ok_or(ScalingError::Disabled)?;
+        Ok(scaling.up(count).await.ok_or(AdapterError::Shutdown)??)
+    }
+
+    /// Has up to `count` shards take no new events, not before the policy's cooldown is over. Returns which. What they
+    /// have stays readable, and they are there at once when they are needed again.
+    ///
+    /// # Errors
+    /// [`AdapterError::Scaling`].
+    pub async fn manual_scale_down(&self, count: u16) -> AdapterResult<Vec<u16>> {
+        self.parts.check_fork()?;
+        let scaling = self.scaling.as_ref().ok_or(ScalingError::Disabled)?;
+        Ok(scaling.down(count).await.ok_or(AdapterError::Shutdown)??)
+    }
+
+    /// Identity of the log.
+    pub fn log_id(&self) -> LogId {
+        self.parts.log_id()
+    }
+
+    /// By how much the log's last event was ahead of the clock when the bus was opened, if it was by more than a second: by
+    /// an import, or a clock that was wrong. New events get times of the clock then, earlier than that event's.
+    pub fn log_ahead(&self) -> Option<Duration> {
+        self.log_ahead
+    }
+
+    /// Shards that take events.
+    pub fn num_shards(&self) -> u16 {
+        self.parts.route().get().active()
+    }
+
+    /// Whether the bus has been asked to end.
+    pub fn is_shutdown(&self) -> bool {
+        self.parts.is_closed()
+    }
+
+    /// Whether the bus has ended.
+    pub fn is_shutdown_completed(&self) -> bool {
+        self.is_shutdown_completed.load(Ordering::Acquire)
+    }
+
+    /// Ends the bus: takes no more events, makes those that were taken durable, seals the log.
+    ///
+    /// # Errors
+    /// [`AdapterError`], where events that were taken could not be made durable.
+    pub async fn shutdown(self) -> AdapterResult<()> {
+        self.shutdown_via_ref().await
+    }
+
+    /// As [`EventBus::shutdown`], through a reference. Reading goes on to work. Every call after the first waits for the
+    /// end like the first.
+    ///
+    /// # Errors
+    /// As [`EventBus::shutdown`]. [`AdapterError::OnShard`] from a task of the bus, which would wait for itself.
+    /// [`AdapterError::TaskRuns`], when all is durable and closed, where a task does not come to an `await`: its thread
+    /// keeps the lock of the directory.
+    pub async fn shutdown_via_ref(&self) -> AdapterResult<()> {
+        self.parts.check_fork()?;
+        self.parts.check_may_wait("shutdown")?;
+        let ending = self.ending();
+        ending.ask();
+        for shard in self.parts.shards().iter() {
+            shard.stopped().await;
+        }
+        let outcome = ending.join();
+        self.is_shutdown_completed.store(outcome.runs.is_none(), Ordering::Release);
+        if let Some(poison) = self.parts.shards().iter().find_map(|shard| shard.view().poison().cloned()) {
+            return Err(AdapterError::Poisoned(Box::new(poison)));
+        }
+        match (outcome.panic, outcome.runs) {
+            (Some(panic), _) => Err(AdapterError::Fatal { shard: 0, message: format!("a thread panicked: {panic}") }),
+            (_, Some(shard)) => Err(AdapterError::TaskRuns { shard }),
+            _ => Ok(()),
+        }
+    }
+
+    fn ending(&self) -> Ending {
+        Ending {
+            parts: Arc::clone(&self.parts),
+            locals: Arc::clone(&self.locals),
+            foundry: Arc::clone(&self.foundry),
+            scaling: self.scaling.clone(),
+            keeper: self.keeper.clone(),
+        }
+    }
+}
+
+impl Drop for EventBus {
+    fn drop(&mut self) {
+        if self.parts.is_forked() {
+            self.foundry.forget_threads();
+            self.parts.forget_threads();
+            if let Some(scaling) = &self.scaling {
+                scaling.forget_thread();
+            }
+            if let Some(keeper) = &self.keeper {
+                keeper.forget_thread();
+            }
+            return;
+        }
+        self.ending().carry_out();
+    }
+}
+
+/// Shards of a bus that is being opened. If the opening fails, they have ended before the caller hears of it.
+struct Opening<'f> {
+    foundry: &'f Foundry,
+    shards: Vec<Arc<ShardControl>>,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if !self.shards.is_empty() {
+            self.shards.iter().for_each(|shard| shard.stop());
+            // Why it failed is known by now.
+            let _ = self.foundry.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

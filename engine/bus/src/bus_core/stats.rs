@@ -1,0 +1,80 @@
+//! The books of a bus: what became of every event.
+
+use tapeline_reader::Drops;
+
+use super::BusParts;
+
+/// Numbers of a bus since it was opened, at one moment. At every moment, in every mode,
+///
+/// `events_ingested + notes = events_in_lanes + events_committing + events_durable + drops.total()`:
+///
+/// what was taken over is on its way, or stored, or was let go and told to readers. Read while producers and shards
+/// work, these are numbers of one moment each; at rest they add up exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct EventBusStats {
+    /// Events taken over, those that were let go later included.
+    pub events_ingested: u64,
+    /// Events that producers got back because the bus did not take them: no room, no memory for a lane, no space, an end,
+    /// or a shard that there is not. Not counted are events that no bus would take (too long, no JSON, a reserved kind),
+    /// the events of a batch after the one that came back, which were not tried, and calls after the end that found no
+    /// producer.
+    pub events_refused: u64,
+    /// Events let go, by reason.
+    pub drops: Drops,
+    /// Records that the bus itself wrote for its readers. They take sequences, and count below like events.
+    pub notes: u64,
+    /// Events in lanes, not yet in the log.
+    pub events_in_lanes: u64,
+    /// Events in the log that are not acknowledged yet.
+    pub events_committing: u64,
+    /// Events in the log: readable.
+    pub events_appended: u64,
+    /// Events acknowledged at the log's level.
+    pub events_durable: u64,
+    /// Bytes in lanes, not yet in the log.
+    pub bytes_pending: u64,
+    /// Lanes there are.
+    pub lanes: u64,
+    /// Bytes of memory that lanes and blocks take.
+    pub memory_bytes: u64,
+    /// Most bytes that they may take: [`EventBusConfig::memory_budget`](field@crate::EventBusConfig::memory_budget).
+    pub memory_budget: u64,
+}
+
+impl EventBusStats {
+    /// Whether the numbers add up, as they do whenever nothing is being ingested at the moment.
+    pub fn is_balanced(&self) -> bool {
+        let there = self.events_in_lanes + self.events_committing + self.events_durable + self.drops.total();
+        self.events_ingested + self.notes == there
+    }
+}
+
+impl BusParts {
+    /// The numbers of this moment. A lock a shard, and a dozen loads a lane; nobody waits for it.
+    pub(crate) fn stats(&self) -> EventBusStats {
+        let mut stats = EventBusStats { events_refused: self.refused(), ..EventBusStats::default() };
+        if self.is_forked() {
+            return stats;
+        }
+        for shard in self.shards().iter() {
+            // Before the lanes, so that no event counts as appended and not as ingested.
+            let (appended, durable) = shard.progress();
+            stats.notes += shard.notes();
+            let lanes = shard.lane_totals();
+            stats.events_ingested += lanes.events_ingested();
+            stats.events_refused += lanes.refused;
+            stats.drops += lanes.drops;
+            stats.notes += lanes.notes;
+            stats.events_in_lanes += lanes.records.saturating_sub(lanes.taken + lanes.drops.oldest);
+            stats.events_appended += appended;
+            stats.events_committing += appended - durable;
+            stats.events_durable += durable;
+            stats.bytes_pending += lanes.bytes_pending;
+            stats.lanes += lanes.lanes;
+        }
+        let memory = self.memory();
+        (stats.memory_bytes, stats.memory_budget) = (memory.used() as u64, memory.bytes() as u64);
+        stats
+    }
+}

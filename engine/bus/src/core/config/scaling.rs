@@ -1,0 +1,138 @@
+//! When shards come and go.
+
+use std::time::Duration;
+
+use tapeline_reader::ConfigError;
+
+/// How many shards take events, and when that changes. Overload in more than half of the shards adds some; none of them
+/// needed for long enough takes one away; between the two nothing happens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScalingPolicy {
+    /// A shard whose fullest lane is fuller than this is overloaded: above 0, up to 1. Default 0.7.
+    pub fill_ratio_threshold: f64,
+    /// A shard that leaves events in their lanes for longer than this, on average, is overloaded. Default 5 ms.
+    pub push_latency_threshold_ns: u64,
+    /// A shard whose blocks take longer than this from their first event until they are acknowledged, on average, is
+    /// overloaded. Default 50 ms: more than `max_delay` of its batches, which every block may wait.
+    pub flush_latency_threshold_us: u64,
+    /// A shard that takes more events a second than this is overloaded. Default 5 million.
+    pub event_rate_threshold: f64,
+    /// Fewest shards. Default 1.
+    pub min_shards: u16,
+    /// Most shards. Default: the cores that the process may use.
+    pub max_shards: u16,
+    /// How long nothing changes after a change. Default 1 s.
+    pub cooldown: Duration,
+    /// How long shards are underutilized before one goes. Default 10 s.
+    pub scale_down_delay: Duration,
+    /// A shard whose fullest lane is emptier than this is underutilized, if the others could take its events at half of
+    /// `event_rate_threshold` each: from 0, below `fill_ratio_threshold`. Default 0.1.
+    pub underutilized_threshold: f64,
+    /// What is averaged over, and how often is decided. Default 100 ms.
+    pub metrics_window: Duration,
+    /// Whether shards come and go by themselves. Otherwise by
+    /// [`EventBus::manual_scale_up`](crate::EventBus::manual_scale_up) alone. Default `true`.
+    pub auto_scale: bool,
+}
+
+impl Default for ScalingPolicy {
+    fn default() -> Self {
+        Self::default_for_cpus(available_cores())
+    }
+}
+
+/// Cores that the process may use.
+pub(crate) fn available_cores() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u16::try_from(cores).unwrap_or(u16::MAX)
+}
+
+impl ScalingPolicy {
+    /// The default for so many cores.
+    pub fn default_for_cpus(cores: u16) -> Self {
+        Self {
+            fill_ratio_threshold: 0.7,
+            push_latency_threshold_ns: 5_000_000,
+            flush_latency_threshold_us: 50_000,
+            event_rate_threshold: 5e6,
+            min_shards: 1,
+            max_shards: cores.max(1),
+            cooldown: Duration::from_secs(1),
+            scale_down_delay: Duration::from_secs(10),
+            underutilized_threshold: 0.1,
+            metrics_window: Duration::from_millis(100),
+            auto_scale: true,
+        }
+    }
+
+    /// Grows early and shrinks late: for bursts that must not wait for a shard.
+    pub fn high_throughput(cores: u16) -> Self {
+        Self {
+            fill_ratio_threshold: 0.5,
+            push_latency_threshold_ns: 2_000_000,
+            event_rate_threshold: 3e6,
+            min_shards: cores.clamp(1, 4),
+            cooldown: Duration::from_millis(500),
+            scale_down_delay: Duration::from_secs(30),
+            underutilized_threshold: 0.05,
+            metrics_window: Duration::from_millis(50),
+            ..Self::default_for_cpus(cores.max(1))
+        }
+    }
+
+    /// Grows late and shrinks late: for cores that others need.
+    pub fn conservative(cores: u16) -> Self {
+        Self {
+            fill_ratio_threshold: 0.9,
+            push_latency_threshold_ns: 20_000_000,
+            flush_latency_threshold_us: 200_000,
+            event_rate_threshold: 10e6,
+            cooldown: Duration::from_secs(5),
+            scale_down_delay: Duration::from_secs(60),
+            underutilized_threshold: 0.05,
+            metrics_window: Duration::from_millis(200),
+            ..Self::default_for_cpus(cores)
+        }
+    }
+
+    /// The same, with `max_shards` not below `min_shards`.
+    #[must_use]
+    pub fn normalize(mut self) -> Self {
+        self.max_shards = self.max_shards.max(self.min_shards);
+        self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidValue`] with the setting, its value and its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let (fill, under) = (self.fill_ratio_threshold, self.underutilized_threshold);
+        let (min, max) = (self.min_shards, self.max_shards);
+        let rules = [
+            (fill > 0.0 && fill <= 1.0, format!("fill_ratio_threshold is {fill}; above 0, up to 1")),
+            (
+                (0.0..fill).contains(&under),
+                format!("underutilized_threshold is {under}; from 0, below fill_ratio_threshold, {fill}"),
+            ),
+            (self.push_latency_threshold_ns > 0, "push_latency_threshold_ns is 0; at least 1".to_owned()),
+            (self.flush_latency_threshold_us > 0, "flush_latency_threshold_us is 0; at least 1".to_owned()),
+            (
+                self.event_rate_threshold > 0.0 && self.event_rate_threshold.is_finite(),
+                format!("event_rate_threshold is {}; above 0, finite", self.event_rate_threshold),
+            ),
+            (min > 0, "min_shards is 0; at least 1".to_owned()),
+            (max >= min, format!("max_shards is {max}; at least min_shards, {min}")),
+            (!self.cooldown.is_zero(), "cooldown is 0; more than that".to_owned()),
+            (!self.scale_down_delay.is_zero(), "scale_down_delay is 0; more than that".to_owned()),
+            (
+                self.metrics_window >= Duration::from_millis(4),
+                format!("metrics_window is {:?}; at least 4 ms", self.metrics_window),
+            ),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, broken)) => Err(ConfigError::InvalidValue(broken)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Why events are not taken.
+
+use std::io;
+
+use tapeline_reader::ConfigError;
+use tapeline_storage::log::Poison;
+
+/// Why an event was not taken. It was lent to the call, so the caller still has it. Where [`IngestionError::is_drop`] holds it
+/// counts as let go; otherwise it may be ingested again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IngestionError {
+    /// The lane is full: the shard is behind.
+    #[error("backpressure: the lane to shard {shard} is full; try again later, or choose BackpressureMode::Block")]
+    Backpressure {
+        /// The shard.
+        shard: u16,
+    },
+    /// The lane is full, and the mode is to let the newest event go: it is counted, and readers are told.
+    #[error("dropped: the lane to shard {shard} is full")]
+    Dropped {
+        /// The shard.
+        shard: u16,
+    },
+    /// The lane is filling up, and the event is not among those that are kept: it is counted, and readers are told.
+    #[error("sampled out: the lane to shard {shard} is filling up")]
+    Sampled {
+        /// The shard.
+        shard: u16,
+    },
+    /// The bus is shutting down, or has.
+    #[error("the bus is shut down")]
+    ShuttingDown,
+    /// The payload is larger than any record can be.
+    #[error("payload of {bytes} bytes; at most {max} fit")]
+    TooLarge {
+        /// Payload length in bytes.
+        bytes: usize,
+        /// Largest payload in bytes.
+        max: usize,
+    },
+    /// The disk of the shard's log is full. Events taken before are kept and written once there is space.
+    #[error("the disk of shard {shard} is full; free space and go on")]
+    StorageFull {
+        /// The shard.
+        shard: u16,
+    },
+    /// A write of the shard's log failed; the log takes nothing more.
+    #[error(transparent)]
+    Poisoned(Box<Poison>),
+    /// The kind is one of those that the bus alone writes.
+    #[error("kind {kind} is the bus's own; choose one below {}", tapeline_reader::kinds::RESERVED.start)]
+    ReservedKind {
+        /// The kind.
+        kind: u16,
+    },
+    /// A setting of the producer is out of range.
+    #[error(transparent)]
+    Options(#[from] ConfigError),
+    /// A lane more would be beyond the memory of the bus; or a larger lane, which the event would need.
+    #[error(
+        "a lane to shard {shard} takes {bytes} bytes, {left} are left of the bus's memory_budget of {budget}; raise it, or drop producers"
+    )]
+    Budget {
+        /// The shard.
+        shard: u16,
+        /// Bytes of the lane, or of what it would have to grow by.
+        bytes: usize,
+        /// Bytes left.
+        left: usize,
+        /// Bytes there are.
+        budget: usize,
+    },
+    /// The event is not JSON.
+    #[error("not JSON: {0}")]
+    Serialization(#[from] serde_json::Error),
+    /// The value cannot be serialised.
+    #[error("cannot be archived: {0}")]
+    Archive(String),
+    /// The process is a fork of the one that opened the bus: its shards live there.
+    #[error("the bus belongs to the parent of this forked process; open one after the fork")]
+    Forked,
+    /// The session was made by a producer of another bus.
+    #[error("this bus has no shard {shard}; make the session with a producer of this bus")]
+    NoShard {
+        /// The shard.
+        shard: u16,
+    },
+    /// A lane to the shard cannot be made.
+    #[error("no memory for a lane to shard {shard}: {source}")]
+    Lane {
+        /// The shard.
+        shard: u16,
+        /// The kernel's error.
+        source: io::Error,
+    },
+}
+
+impl IngestionError {
+    /// Whether the event was let go, as the producer's mode has it: it is counted, readers are told by a gap, and there is
+    /// nothing to try again.
+    pub fn is_drop(&self) -> bool {
+        matches!(self, Self::Dropped { .. } | Self::Sampled { .. })
+    }
+}
+
+/// A batch of which the bus did not take all.
+#[derive(Debug, thiserror::Error)]
+#[error("{taken} events of a batch were taken, {} were not: {error}", rest.len())]
+pub struct RejectedBatch<E> {
+    /// Events that are in the bus.
+    pub taken: usize,
+    /// The event that was not taken, and all after it, in order.
+    pub rest: Vec<E>,
+    /// Why the first of them was not taken.
+    #[source]
+    pub error: IngestionError,
+}
+
+/// Result of taking an event.
+pub type IngestionResult<T> = Result<T, IngestionError>;

@@ -1,0 +1,119 @@
+//! Feeds: how a shard hands its blocks to those who follow it live.
+//!
+//! A feed is an SPSC ring of references to blocks, from one shard to one follower: a stream costs its shard one push a
+//! block for each follower, and nothing an event. The follower sees new events of the block it stands in by itself, in
+//! the block's own count. A feed that is full is passed over, so a slow follower holds on to [`FEED_BLOCKS`] blocks at
+//! most and finds the rest in the log: the feed is a short cut, the log is the truth.
+//!
+//! A [`Bell`] wakes a follower that sleeps.
+
+mod bell;
+#[cfg(all(test, tapeline_loom))]
+mod loom_tests;
+mod sync;
+#[cfg(all(test, not(tapeline_loom)))]
+mod tests;
+
+use std::sync::Arc;
+
+use rtrb::{Consumer, Producer, RingBuffer};
+use tapeline_reader::source::NewBlocks;
+use tapeline_storage::device::BlockMemory;
+use tapeline_storage::format::Sequence;
+use tapeline_storage::read::Visibility;
+
+pub(crate) use bell::Bell;
+
+/// Blocks that a feed holds: memory that a follower who sleeps for good keeps from being used again.
+const FEED_BLOCKS: usize = 8;
+
+/// The follower's end.
+#[derive(Debug)]
+pub(crate) struct Feed(Consumer<Arc<BlockMemory>>);
+
+/// The shard's end, and the follower's bell. When it is dropped the follower is told that this shard is done.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    blocks: Option<Producer<Arc<BlockMemory>>>,
+    bell: Arc<Bell>,
+    /// What it is rung for. `None`: nothing.
+    visibility: Option<Visibility>,
+    deadline: Option<u64>,
+}
+
+/// A follower with a feed of its own, who wants to see as much as `visibility` says.
+pub(crate) fn feed(bell: &Arc<Bell>, visibility: Visibility) -> (Follower, Feed) {
+    let (blocks, feed) = RingBuffer::new(FEED_BLOCKS);
+    bell.join();
+    let follower =
+        Follower { blocks: Some(blocks), bell: Arc::clone(bell), visibility: Some(visibility), deadline: None };
+    (follower, Feed(feed))
+}
+
+impl NewBlocks for Feed {
+    fn take(&mut self, next: Sequence) -> Option<Arc<BlockMemory>> {
+        while let Ok(first) = self.0.peek().map(|block| block.first_sequence()) {
+            if first > next {
+                return None;
+            }
+            let block = self.0.pop().ok()?;
+            if first == next {
+                return Some(block);
+            }
+        }
+        None
+    }
+}
+
+impl Follower {
+    /// A follower without a feed, which is woken at `deadline` (nanoseconds) at the latest.
+    pub(crate) fn waiting(bell: &Arc<Bell>, visibility: Visibility, deadline: u64) -> Self {
+        let mut follower = Self::timer(bell, deadline);
+        follower.visibility = Some(visibility);
+        follower
+    }
+
+    /// A follower who is woken at `deadline` (nanoseconds), and for nothing else.
+    pub(crate) fn timer(bell: &Arc<Bell>, deadline: u64) -> Self {
+        bell.join();
+        Self { blocks: None, bell: Arc::clone(bell), visibility: None, deadline: Some(deadline) }
+    }
+
+    /// Hands a new block over, unless the feed is full.
+    pub(crate) fn announce(&mut self, block: &Arc<BlockMemory>) {
+        if let Some(blocks) = &mut self.blocks {
+            // A follower who finds a block missing looks it up in the log.
+            let _ = blocks.push(Arc::clone(block));
+        }
+    }
+
+    /// Wakes the follower if it sleeps; returns whether it did. What it is to see was published before a `SeqCst` fence.
+    pub(crate) fn ring(&self) -> bool {
+        self.bell.ring()
+    }
+
+    /// Whether the follower is to be woken when these watermarks have moved.
+    pub(crate) fn wants(&self, appended: bool, durable: bool) -> bool {
+        match self.visibility {
+            Some(Visibility::Appended) => appended,
+            Some(Visibility::Durable) => durable,
+            None => false,
+        }
+    }
+
+    /// When the follower waits no longer, in nanoseconds: dropped then, it is woken.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.deadline
+    }
+
+    /// Whether the other side is gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.blocks.as_ref().is_some_and(Producer::is_abandoned) || self.bell.is_silent()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.bell.leave();
+    }
+}

@@ -1,0 +1,90 @@
+//! Several events for the price of one store.
+
+use rkyv::Serialize;
+use tapeline_reader::timestamp::TimeSource;
+use tapeline_reader::{PayloadSerializer, TypedPayload};
+use tapeline_storage::format::Kind;
+
+use super::source::{Bytes, Value};
+use super::{Producer, Session, Ticket};
+use crate::core::error::IngestionResult;
+use crate::lane::Publish;
+
+/// Events of one session that become visible together. Dropping it takes back what was not published.
+#[derive(Debug)]
+pub struct ProducerBatch<'p> {
+    producer: &'p mut Producer,
+    session: Session,
+    /// Events since the clock was read.
+    followers: u32,
+    /// Events since the last publish.
+    events: u64,
+}
+
+/// Events of a batch that follow one reading of the clock. Reading it costs more than all the rest of a push.
+const FOLLOWERS_MAX: u32 = 15;
+
+impl<'p> ProducerBatch<'p> {
+    pub(super) fn new(producer: &'p mut Producer, session: Session) -> Self {
+        let session = producer.refresh(session);
+        Self { producer, session, followers: FOLLOWERS_MAX, events: 0 }
+    }
+
+    /// Adds an event. The clock is read for the first event after a publish and for every 16th; the others are a
+    /// nanosecond apart.
+    ///
+    /// # Errors
+    /// As [`Producer::emit`]; the events before it stay in the batch.
+    #[inline]
+    pub fn push(&mut self, kind: Kind, payload: &[u8]) -> IngestionResult<()> {
+        let time = self.time();
+        let _ = self.producer.write(self.session, Bytes { kind, payload, time }, Publish::Later)?;
+        self.events += 1;
+        Ok(())
+    }
+
+    /// Adds a value of an rkyv type, as [`Producer::emit_archived`] would.
+    ///
+    /// # Errors
+    /// As [`Producer::emit_archived`]; the events before it stay in the batch.
+    pub fn push_archived<T>(&mut self, kind: Kind, value: &T) -> IngestionResult<()>
+    where
+        T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
+    {
+        let time = self.time();
+        let _ = self.producer.write(self.session, Value::new(kind, value, time)?, Publish::Later)?;
+        self.events += 1;
+        Ok(())
+    }
+
+    /// Where the next event has its time from.
+    #[inline]
+    fn time(&mut self) -> TimeSource {
+        if self.followers >= FOLLOWERS_MAX {
+            self.followers = 0;
+            return TimeSource::Clock;
+        }
+        self.followers += 1;
+        TimeSource::Derived
+    }
+
+    /// Publishes what was added since the last time; the batch can go on. The ticket is of the last event, and hence of
+    /// all; `None` if there is none. If the bus has changed its shards since the first push, the events move to the
+    /// session's shard of today, with times of today: another copy of each.
+    ///
+    /// # Errors
+    /// As [`Producer::emit`]; then none of it was taken.
+    #[inline]
+    pub fn publish(&mut self) -> IngestionResult<Option<Ticket>> {
+        self.followers = FOLLOWERS_MAX;
+        let (session, ticket) = self.producer.publish(self.session, std::mem::take(&mut self.events))?;
+        self.session = session;
+        Ok(ticket)
+    }
+}
+
+impl Drop for ProducerBatch<'_> {
+    fn drop(&mut self) {
+        self.producer.discard(self.session.shard());
+    }
+}

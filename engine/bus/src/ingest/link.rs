@@ -1,0 +1,81 @@
+//! A producer's lane to one shard, and what of its losses is not reported yet.
+
+use std::sync::Arc;
+
+use tapeline_reader::note::DropNote;
+use tapeline_reader::{DropReason, TimestampGenerator};
+use tapeline_storage::format::SessionId;
+
+use super::refusal;
+use crate::core::error::IngestionError;
+use crate::lane::{LaneWriter, Overflow, Publish, RingNeeded};
+use crate::shard::ShardControl;
+
+/// A lane and its unreported losses.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) control: Arc<ShardControl>,
+    pub(super) lane: LaneWriter,
+    /// Events dropped since the last note. `None` of evicting lanes: their shard knows best where something is missing.
+    unreported: Option<DropNote>,
+}
+
+impl Link {
+    pub(super) fn new(control: Arc<ShardControl>, lane: LaneWriter) -> Self {
+        Self { control, lane, unreported: None }
+    }
+
+    /// Counts a dropped event, to be reported in the lane where the next one finds room.
+    #[cold]
+    pub(super) fn drop_event(&mut self, producer: u64, session: SessionId, reason: DropReason) {
+        self.lane.count_dropped(reason);
+        if self.lane.overflow() == Overflow::Evict {
+            return;
+        }
+        let note = self.unreported.get_or_insert(DropNote { producer, session, reason, events: 0 });
+        note.events += 1;
+        if note.session != session {
+            note.session = SessionId::NONE;
+        }
+        self.lane.hold_back(true);
+    }
+
+    /// Events dropped since the last note.
+    pub(super) fn unreported(&self) -> u64 {
+        self.unreported.map_or(0, |note| note.events)
+    }
+
+    /// Publishes a note of what was dropped, if there is room for it; not in the midst of a batch, and not while the route
+    /// changes.
+    #[cold]
+    pub(super) fn report(&mut self, clock: &mut TimestampGenerator, is_current: impl FnOnce() -> bool) {
+        let Some(note) = self.unreported.filter(|_| !self.lane.is_unpublished()) else { return };
+        // The length does not depend on the time.
+        let bytes = note.record(0).bytes().len();
+        let Ok(mut claim) = self.lane.claim_reserve(bytes) else { return };
+        claim.begin(clock.last() + 1, Publish::Now);
+        if !is_current() {
+            claim.cancel();
+            return;
+        }
+        claim.slot().copy_from_slice(note.record(clock.next()).bytes());
+        let _ = claim.commit();
+        if super::publish_in(&mut self.lane) {
+            self.lane.count_note(note.events);
+        }
+        self.unreported = None;
+        self.lane.hold_back(false);
+    }
+
+    /// Counts an event that goes back to its producer, whose record has so many bytes.
+    #[cold]
+    pub(super) fn refuse(&self, bytes: usize) -> IngestionError {
+        self.lane.count_refused(1, 0);
+        match (refusal(&self.control), self.lane.ring_needed(bytes)) {
+            (IngestionError::Backpressure { shard }, Some(RingNeeded { bytes, left, budget })) => {
+                IngestionError::Budget { shard, bytes, left, budget }
+            }
+            (refusal, _) => refusal,
+        }
+    }
+}

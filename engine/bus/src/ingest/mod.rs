@@ -1,0 +1,404 @@
+//! Producers: the handles that threads ingest through.
+//!
+//! [`Producer::emit`] is the hot path: it claims room in the lane to the session's shard, serialises the record there
+//! with rkyv in its on-disk form, and publishes it with one store. It makes no system call, takes no lock, allocates
+//! nothing, and does not wait (but in mode [`Block`](crate::BackpressureMode::Block), when the lane is full). The exceptions are
+//! a producer's first event to a shard, which makes its lane, and the half a dozen events in its life that make it grow.
+//! Expected cost: about 10 ns for 64 bytes, half of it the time stamp and the record.
+
+mod batch;
+mod link;
+pub(crate) mod local;
+mod options;
+mod overflow;
+mod reroute;
+mod sampler;
+mod session;
+mod source;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
+
+use rkyv::Serialize;
+use tapeline_reader::timestamp::TimeSource;
+use tapeline_reader::{
+    AdapterError, AdapterResult, IntoSession, PayloadSerializer, TimestampGenerator, TypedPayload, fork, note,
+};
+use tapeline_storage::format::{Kind, PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES, SessionId, archived_bytes};
+
+pub use batch::ProducerBatch;
+pub use options::ProducerOptions;
+pub use session::{Session, Ticket};
+
+use crate::bus_core::BusParts;
+use crate::core::error::{IngestionError, IngestionResult};
+use crate::lane::{LaneFull, LaneMemory, LaneOptions, LaneWriter, Publish, lane};
+use crate::routing::Route;
+use crate::shard::{Barrier, Reach, ShardControl};
+use link::Link;
+use overflow::{Backpressure, Rejected};
+use source::RecordSource;
+
+/// Numbers of the producers of this process.
+static SERIALS: AtomicU32 = AtomicU32::new(0);
+
+/// Ingests events from one thread at a time: `Send`, not `Sync`, not `Clone`. Make one for each thread.
+///
+/// Events of one session through one producer are read in the order they were ingested. Dropping it loses nothing that
+/// was ingested.
+#[derive(Debug)]
+pub struct Producer {
+    parts: Arc<BusParts>,
+    /// Its number on the bus.
+    id: u64,
+    /// Its number in the process, for its tickets.
+    serial: u32,
+    /// One lane to each shard, made when it is first used.
+    links: Vec<Option<Link>>,
+    lane_options: LaneOptions,
+    backpressure: Backpressure,
+    clock: TimestampGenerator,
+    /// The route that it goes by.
+    route: Route,
+    payload_max: usize,
+    /// Of the process that opened the bus.
+    fork_generation: u32,
+}
+
+impl Producer {
+    /// # Errors
+    /// [`IngestionError::ShuttingDown`], [`IngestionError::Forked`], [`IngestionError::Options`].
+    pub(crate) fn new(parts: Arc<BusParts>, options: ProducerOptions) -> IngestionResult<Self> {
+        parts.check_open()?;
+        let id = parts.next_producer();
+        let backpressure = Backpressure::new(options.mode(parts.backpressure_mode())?, id);
+        let lane_options = options.lanes(parts.lane_options(), backpressure.overflow())?;
+        let mut clock = TimestampGenerator::new();
+        clock.at_least(parts.timestamp_floor());
+        let half_lane = lane_options.capacity_bytes / 2;
+        Ok(Self {
+            id,
+            serial: SERIALS.fetch_add(1, Relaxed),
+            route: parts.route().get(),
+            links: Vec::new(),
+            lane_options,
+            backpressure,
+            clock,
+            payload_max: PAYLOAD_BYTES_MAX.min(half_lane - RECORD_ROOT_BYTES),
+            fork_generation: parts.fork_generation(),
+            parts,
+        })
+    }
+
+    /// Its number on the bus, as [`LaneStats`](crate::LaneStats) and gaps name it.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The session's token: its id and its shard. Costs a hash for a name, nothing for an id.
+    pub fn session(&self, session: impl IntoSession) -> Session {
+        self.place(session.into_session())
+    }
+
+    /// The session's token of today.
+    fn refresh(&self, session: Session) -> Session {
+        if session.route() == self.route { session } else { self.place(session.id()) }
+    }
+
+    fn place(&self, session: SessionId) -> Session {
+        Session::new(session, self.route.shard_of(session, self.id), self.route)
+    }
+
+    /// Begins a session by name: ingests an event of kind [`kinds::SESSION`](tapeline_reader::kinds::SESSION) that carries the
+    /// name, so that it can be listed later.
+    ///
+    /// # Errors
+    /// As [`Producer::emit`].
+    pub fn open_session(&mut self, name: &str) -> IngestionResult<Session> {
+        let session = self.session(name);
+        let opened = serde_json::json!({ "type": "session.open", "name": name }).to_string();
+        self.emit(session, tapeline_reader::kinds::SESSION, opened.as_bytes())?;
+        Ok(session)
+    }
+
+    /// Ingests an event. The ticket tells when it is durable.
+    ///
+    /// # Errors
+    /// [`IngestionError`]; the event was not taken.
+    #[inline]
+    pub fn emit(&mut self, session: Session, kind: Kind, payload: &[u8]) -> IngestionResult<Ticket> {
+        self.write(session, source::Bytes { kind, payload, time: TimeSource::Clock }, Publish::Now)
+    }
+
+    /// Ingests a value of an rkyv type, serialised where it will lie. Twice the cost of serialising it, and that of
+    /// [`Producer::emit`].
+    ///
+    /// ```
+    /// use rkyv::{Archive, Serialize};
+    /// use tapeline::{EventBus, EventBusConfig, TypedPayload, kinds, rkyv};
+    ///
+    /// #[derive(Archive, Serialize)]
+    /// #[rkyv(crate = tapeline::rkyv)]
+    /// struct Token {
+    ///     index: u32,
+    ///     text: String,
+    /// }
+    ///
+    /// impl TypedPayload for Token {
+    ///     const TYPE_NAME: &'static str = "example.Token.1";
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// let mut producer = bus.producer()?;
+    /// let session = producer.session("run-7");
+    /// producer.emit_archived(session, kinds::TOKEN, &Token { index: 3, text: "hello".into() })?;
+    ///
+    /// let page = bus.poll(Default::default()).await?;
+    /// let token = page.events[0].access::<Token>()?;
+    /// assert_eq!((token.index.to_native(), token.text.as_str()), (3, "hello"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Producer::emit`]; [`IngestionError::Archive`] where the value cannot be serialised.
+    pub fn emit_archived<T>(&mut self, session: Session, kind: Kind, value: &T) -> IngestionResult<Ticket>
+    where
+        T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
+    {
+        self.write(session, source::Value::new(kind, value, TimeSource::Clock)?, Publish::Now)
+    }
+
+    /// A batch of events of one session that becomes visible at once, for the price of one store.
+    pub fn batch(&mut self, session: Session) -> ProducerBatch<'_> {
+        ProducerBatch::new(self, session)
+    }
+
+    /// Whether the event has reached the bus's durability level; `false` of another producer's. Costs one load. An event that was dropped as the oldest
+    /// of its lane never has; nor, as far as is remembered, one before the last 4,096 such drops.
+    pub fn is_durable(&self, ticket: Ticket) -> bool {
+        self.lane_of(ticket).is_some_and(|lane| lane.is_durable(ticket.entry()))
+    }
+
+    /// Waits until the event has reached the bus's durability level.
+    ///
+    /// # Errors
+    /// [`AdapterError`], where it cannot.
+    pub async fn durable(&self, ticket: Ticket) -> AdapterResult<()> {
+        let (control, barrier) = self.barrier(ticket)?;
+        control.reached(&barrier, Reach::Durable).await?;
+        self.check_kept(ticket)
+    }
+
+    /// As [`Producer::durable`], blocking the thread.
+    ///
+    /// # Errors
+    /// As [`Producer::durable`].
+    pub fn wait_durable(&self, ticket: Ticket) -> AdapterResult<()> {
+        let (control, barrier) = self.barrier(ticket)?;
+        control.wait_reached(&barrier, Reach::Durable)?;
+        self.check_kept(ticket)
+    }
+
+    /// # Errors
+    /// [`AdapterError::Dropped`].
+    fn check_kept(&self, ticket: Ticket) -> AdapterResult<()> {
+        match self.lane_of(ticket).is_some_and(|lane| lane.was_evicted(ticket.entry())) {
+            true => Err(AdapterError::Dropped { shard: ticket.shard }),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until everything this producer ingested has reached the bus's durability level.
+    ///
+    /// # Errors
+    /// As [`Producer::durable`].
+    pub async fn flush(&self) -> AdapterResult<()> {
+        self.parts.check_fork()?;
+        for link in self.links.iter().flatten() {
+            let handle = link.lane.handle();
+            let published = handle.published();
+            link.control.reached(&Barrier::of(handle, published), Reach::Durable).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds room for an event in the lane of its shard, has it serialised there, and publishes it if it is to be, with
+    /// all that was written before it.
+    #[inline(always)]
+    fn write(&mut self, session: Session, source: impl RecordSource, publish: Publish) -> IngestionResult<Ticket> {
+        let (kind, payload_bytes) = (source.kind(), source.payload_bytes());
+        let is_event = publish == Publish::Now;
+        if payload_bytes > self.payload_max || note::is_reserved(kind) || (is_event && self.is_forked()) {
+            return Err(self.refuse_early(kind, payload_bytes));
+        }
+        let (shard, bytes) = (session.shard(), archived_bytes(payload_bytes));
+        let link = match self.links.get_mut(usize::from(shard)) {
+            Some(Some(link)) => link,
+            _ => connect(&self.parts, &mut self.links, shard, &self.lane_options, self.route, self.id)
+                .inspect_err(|_| self.parts.count_refused(1))?,
+        };
+        let mut claim = match link.lane.claim(bytes) {
+            Ok(claim) => claim,
+            Err(LaneFull) => {
+                let event = Rejected { session: session.id(), bytes };
+                let is_current = || self.parts.route().get() == self.route;
+                self.backpressure.claim(link, &mut self.clock, event, is_current)?
+            }
+        };
+        claim.begin(self.clock.last() + 1, publish);
+        // A batch looks at the route when it is published.
+        if is_event && (self.parts.route().get() != self.route || session.route() != self.route) {
+            claim.cancel();
+            return source.publish_elsewhere(self, session.id());
+        }
+        let timestamp = match source.fill(session.id(), &mut claim, &mut self.clock) {
+            Ok(timestamp) => timestamp,
+            Err(error) => {
+                claim.cancel();
+                return Err(error);
+            }
+        };
+        let ticket = Ticket::new(self.serial, shard, claim.commit(), timestamp);
+        if is_event && !publish_in(&mut link.lane) {
+            self.confirm(shard, 1)?;
+        }
+        Ok(ticket)
+    }
+
+    /// Publishes the `events` that a batch has written to the shard of its session, if they are any. Returns the place of
+    /// the session from now on, and the ticket of the last event.
+    #[inline(always)]
+    fn publish(&mut self, session: Session, events: u64) -> IngestionResult<(Session, Option<Ticket>)> {
+        if self.is_forked() {
+            return Err(IngestionError::Forked);
+        }
+        let shard = session.shard();
+        let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok((session, None)) };
+        link.lane.begin_publish();
+        if self.parts.route().get() != self.route || session.route() != self.route {
+            return self.publish_elsewhere(session, events);
+        }
+        let ticket = (events > 0).then(|| Ticket::new(self.serial, shard, link.lane.position(), self.clock.last()));
+        if !publish_in(&mut link.lane) {
+            self.confirm(shard, events)?;
+        }
+        Ok((session, ticket))
+    }
+
+    /// Whether this process is a child of the one that opened the bus. Two loads.
+    #[inline(always)]
+    fn is_forked(&self) -> bool {
+        fork::generation() != self.fork_generation
+    }
+
+    /// Takes back what was written to a shard and not published.
+    fn discard(&mut self, shard: u16) {
+        if let Some(Some(link)) = self.links.get_mut(usize::from(shard)) {
+            let _ = link.lane.discard();
+        }
+    }
+
+    #[cold]
+    fn refuse_early(&self, kind: Kind, payload_bytes: usize) -> IngestionError {
+        match payload_bytes > self.payload_max {
+            true => IngestionError::TooLarge { bytes: payload_bytes, max: self.payload_max },
+            false if note::is_reserved(kind) => IngestionError::ReservedKind { kind: kind.0 },
+            false => IngestionError::Forked,
+        }
+    }
+
+    /// A lane was closed before its events were published, which takes them back, or while they were: then waits until
+    /// it is known whether the shard still took them.
+    #[cold]
+    fn confirm(&mut self, shard: u16, events: u64) -> IngestionResult<()> {
+        let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok(()) };
+        let handle = link.lane.handle();
+        let published = handle.published();
+        let is_back = link.lane.discard();
+        if is_back || link.control.wait_reached(&Barrier::of(handle, published), Reach::Appended).is_err() {
+            link.lane.count_refused(events, if is_back { 0 } else { events });
+            return Err(refusal(&link.control));
+        }
+        Ok(())
+    }
+
+    fn lane_of(&self, ticket: Ticket) -> Option<&LaneWriter> {
+        if !ticket.is_of(self.serial) {
+            return None;
+        }
+        self.links.get(usize::from(ticket.shard))?.as_ref().map(|link| &link.lane)
+    }
+
+    fn barrier(&self, ticket: Ticket) -> AdapterResult<(&ShardControl, Barrier)> {
+        self.parts.check_fork()?;
+        match self.links.get(usize::from(ticket.shard)) {
+            Some(Some(link)) if ticket.is_of(self.serial) => {
+                Ok((&link.control, Barrier::of(link.lane.handle(), ticket.entry())))
+            }
+            _ => Err(AdapterError::ForeignTicket { shard: ticket.shard }),
+        }
+    }
+}
+
+/// Publishes what was written to a lane. Returns whether the lane was open all the while. One store, two loads.
+#[inline(always)]
+fn publish_in(lane: &mut LaneWriter) -> bool {
+    if lane.is_closed() {
+        return false;
+    }
+    lane.publish();
+    compiler_fence(Ordering::SeqCst);
+    // Looked at after publishing, so that a shard that closes its lanes and then fences finds every event whose
+    // producer did not see the end.
+    !lane.is_closed()
+}
+
+/// Makes the lane to a shard.
+#[cold]
+fn connect<'l>(
+    parts: &BusParts,
+    links: &'l mut Vec<Option<Link>>,
+    shard: u16,
+    options: &LaneOptions,
+    route: Route,
+    producer: u64,
+) -> IngestionResult<&'l mut Link> {
+    parts.check_open()?;
+    // A session of another bus may name a shard that this one does not have.
+    let Some(control) = parts.shard(shard) else { return Err(IngestionError::NoShard { shard }) };
+    if control.is_closing() || control.view().poison().is_some() {
+        return Err(refusal(&control));
+    }
+    let bytes = options.first().memory_bytes();
+    let budget = parts.memory();
+    let first =
+        budget.take(bytes).map_err(|left| IngestionError::Budget { shard, bytes, left, budget: budget.bytes() })?;
+    let memory = LaneMemory { first, budget: Arc::clone(budget) };
+    let (mut writer, reader) =
+        lane(*options, producer, memory).map_err(|source| IngestionError::Lane { shard, source })?;
+    writer.set_route(route.number());
+    if control.connect(reader).is_err() {
+        return Err(refusal(&control));
+    }
+    let at = usize::from(shard);
+    if links.len() <= at {
+        links.resize_with(at + 1, || None);
+    }
+    Ok(links[at].insert(Link::new(control, writer)))
+}
+
+/// Why a shard takes no event at present.
+fn refusal(control: &ShardControl) -> IngestionError {
+    if let Some(poison) = control.view().poison() {
+        return IngestionError::Poisoned(Box::new(poison.clone()));
+    }
+    match (control.is_closing(), control.view().is_full()) {
+        (true, _) => IngestionError::ShuttingDown,
+        (_, true) => IngestionError::StorageFull { shard: control.id() },
+        _ => IngestionError::Backpressure { shard: control.id() },
+    }
+}

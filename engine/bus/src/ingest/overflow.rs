@@ -1,0 +1,172 @@
+//! What becomes of an event whose lane has no room: the modes of back-pressure.
+
+use std::time::{Duration, Instant};
+
+use tapeline_reader::blocking::is_shard_thread;
+use tapeline_reader::{DropReason, TimestampGenerator};
+use tapeline_storage::format::SessionId;
+
+use super::link::Link;
+use super::sampler::Sampler;
+use crate::core::config::BackpressureMode;
+use crate::core::error::{IngestionError, IngestionResult};
+use crate::lane::{Claim, LaneWriter, Overflow};
+use crate::shard::ShardControl;
+
+/// How often a producer looks again whether its shard has copied what it has begun to copy: some tens of microseconds.
+const LOOKS: usize = 4_096;
+
+/// Losses that a sampling producer gathers before it reports them while its lane is under pressure.
+const SAMPLED_MAX: u64 = 1_024;
+
+/// A producer's mode.
+#[derive(Debug)]
+pub(super) struct Backpressure {
+    mode: BackpressureMode,
+    sampler: Option<Box<Sampler>>,
+    /// Number of the producer.
+    producer: u64,
+}
+
+/// An event that finds no room at first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rejected {
+    pub(super) session: SessionId,
+    /// Bytes of its record.
+    pub(super) bytes: usize,
+}
+
+impl Backpressure {
+    pub(super) fn new(mode: BackpressureMode, producer: u64) -> Self {
+        let sampler = match mode {
+            BackpressureMode::Sample { rate } => Some(Box::new(Sampler::new(rate))),
+            _ => None,
+        };
+        Self { mode, sampler, producer }
+    }
+
+    /// How long a call may wait for room.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        match self.mode {
+            BackpressureMode::Block { deadline } => Some(deadline),
+            _ => None,
+        }
+    }
+
+    /// What lanes of this mode do when they are nearly full.
+    pub(super) fn overflow(&self) -> Overflow {
+        match self.mode {
+            BackpressureMode::DropOldest => Overflow::Evict,
+            BackpressureMode::Sample { .. } => Overflow::Choose,
+            _ => Overflow::Refuse,
+        }
+    }
+
+    /// Finds room for the event, or says what became of it.
+    ///
+    /// # Errors
+    /// The event was handed back, or dropped: [`IngestionError::is_drop`].
+    #[cold]
+    pub(super) fn claim<'l>(
+        &mut self,
+        link: &'l mut Link,
+        clock: &mut TimestampGenerator,
+        event: Rejected,
+        is_current: impl Fn() -> bool,
+    ) -> IngestionResult<Claim<'l>> {
+        link.control.nudge();
+        let has_room = match self.mode {
+            // In a waker that a shard calls: it would wait for itself.
+            BackpressureMode::Block { .. } if is_shard_thread() => true,
+            BackpressureMode::Block { deadline } => {
+                wait_for_room(&link.control, &mut link.lane, event.bytes, deadline);
+                true
+            }
+            BackpressureMode::DropOldest => {
+                make_room(&mut link.lane, event.bytes);
+                true
+            }
+            BackpressureMode::Sample { .. } => self.chooses(link, clock, event, is_current),
+            BackpressureMode::FailProducer | BackpressureMode::DropNewest => {
+                link.report(clock, is_current);
+                true
+            }
+        };
+        if link.control.is_closing() || link.control.view().poison().is_some() {
+            return Err(link.refuse(0));
+        }
+        // Twice, because the borrow of a claim that is returned cannot be given up again.
+        if !has_room || link.lane.claim_reserve(event.bytes).is_err() {
+            return Err(self.give_up_on(link, event));
+        }
+        let shard = link.control.id();
+        link.lane.claim_reserve(event.bytes).map_err(|_| IngestionError::Backpressure { shard })
+    }
+
+    /// Whether a sampling producer keeps the event.
+    fn chooses(
+        &mut self,
+        link: &mut Link,
+        clock: &mut TimestampGenerator,
+        event: Rejected,
+        is_current: impl Fn() -> bool,
+    ) -> bool {
+        let pressed = link.lane.is_pressed(event.bytes);
+        if !pressed || link.unreported() >= SAMPLED_MAX {
+            link.report(clock, is_current);
+        }
+        !pressed || self.sampler.as_mut().is_none_or(|sampler| sampler.keeps(event.session))
+    }
+
+    fn give_up_on(&self, link: &mut Link, event: Rejected) -> IngestionError {
+        let shard = link.control.id();
+        match self.mode {
+            BackpressureMode::FailProducer | BackpressureMode::Block { .. } => link.refuse(event.bytes),
+            BackpressureMode::DropNewest | BackpressureMode::DropOldest => {
+                link.drop_event(self.producer, event.session, DropReason::Newest);
+                IngestionError::Dropped { shard }
+            }
+            BackpressureMode::Sample { .. } => {
+                link.drop_event(self.producer, event.session, DropReason::Sampled);
+                IngestionError::Sampled { shard }
+            }
+        }
+    }
+}
+
+/// Gives up the oldest events of the lane. Where its shard copies them at this moment, the reserve has to do; where that
+/// is used up, too, waits for the copy.
+fn make_room(lane: &mut LaneWriter, bytes: usize) {
+    if lane.ring_needed(bytes).is_some() {
+        // However many events it gave up, there would be no room.
+        return;
+    }
+    for _ in 0..LOOKS {
+        if lane.evict(bytes).is_some() || lane.claim_reserve(bytes).is_ok() {
+            return;
+        }
+        std::hint::spin_loop();
+    }
+}
+
+/// Sleeps until the lane has room, for `deadline` at most, or until the shard takes nothing more.
+pub(super) fn wait_for_room(control: &ShardControl, lane: &mut LaneWriter, bytes: usize, deadline: Duration) {
+    // A deadline beyond what an instant can hold cannot be told from none.
+    let deadline = Instant::now().checked_add(deadline);
+    loop {
+        let listener = control.next_move();
+        let ended = control.is_closing() || control.view().is_full() || control.view().poison().is_some();
+        if lane.claim(bytes).is_ok() || ended || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return;
+        }
+        wait(listener, deadline);
+    }
+}
+
+fn wait(listener: event_listener::EventListener, deadline: Option<Instant>) {
+    use event_listener::Listener;
+    match deadline {
+        Some(deadline) => drop(listener.wait_deadline(deadline)),
+        None => listener.wait(),
+    }
+}

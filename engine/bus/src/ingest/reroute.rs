@@ -1,0 +1,78 @@
+//! What a producer does when the shards that take events have changed since it looked.
+
+use tapeline_storage::format::{Kind, SessionId, restamp};
+
+use super::overflow::wait_for_room;
+use super::{Producer, Session, Ticket, connect, refusal};
+use crate::core::error::IngestionResult;
+use crate::lane::Publish;
+
+impl Producer {
+    /// The route has changed: publishes an event by the one in force.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn emit_elsewhere(&mut self, session: SessionId, kind: Kind, payload: &[u8]) -> IngestionResult<Ticket> {
+        let session = self.reroute(session);
+        self.emit(session, kind, payload)
+    }
+
+    /// Goes by the route in force, and finds the session's place there. Nothing may be begun.
+    #[cold]
+    pub(super) fn reroute(&mut self, session: SessionId) -> Session {
+        let route = self.parts.route().get();
+        if route != self.route {
+            for link in self.links.iter_mut().flatten() {
+                // A batch that was leaked would keep the lane on the old route for ever.
+                let _ = link.lane.discard();
+                link.lane.set_route(route.number());
+            }
+            self.route = route;
+        }
+        self.place(session)
+    }
+
+    /// The route has changed since the batch was begun: its events move to the session's shard of today, with times of
+    /// today.
+    #[cold]
+    pub(super) fn publish_elsewhere(
+        &mut self,
+        session: Session,
+        events: u64,
+    ) -> IngestionResult<(Session, Option<Ticket>)> {
+        let Some(Some(link)) = self.links.get_mut(usize::from(session.shard())) else { return Ok((session, None)) };
+        let (records, lengths) = link.lane.take_back();
+        let session = self.reroute(session.id());
+        let mut rest = &records[..];
+        for length in lengths {
+            let (record, behind) = rest.split_at(length);
+            rest = behind;
+            if let Err(error) = self.rewrite(session, record) {
+                self.discard(session.shard());
+                match self.links.get(usize::from(session.shard())) {
+                    Some(Some(link)) => link.lane.count_refused(events, 0),
+                    _ => self.parts.count_refused(events),
+                }
+                return Err(error);
+            }
+        }
+        // Should the route change again meanwhile, they move again.
+        self.publish(session, events)
+    }
+
+    /// Writes a record that was taken back to another lane, to be published.
+    fn rewrite(&mut self, session: Session, record: &[u8]) -> IngestionResult<()> {
+        let shard = session.shard();
+        let link = match self.links.get_mut(usize::from(shard)) {
+            Some(Some(link)) => link,
+            _ => connect(&self.parts, &mut self.links, shard, &self.lane_options, self.route, self.id)?,
+        };
+        if let Some(patience) = self.backpressure.patience() {
+            wait_for_room(&link.control, &mut link.lane, record.len(), patience);
+        }
+        let Ok(mut claim) = link.lane.claim_reserve(record.len()) else { return Err(refusal(&link.control)) };
+        claim.begin(self.clock.last() + 1, Publish::Later);
+        restamp(record, self.clock.next(), claim.slot());
+        let _ = claim.commit();
+        Ok(())
+    }
+}

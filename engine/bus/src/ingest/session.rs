@@ -1,0 +1,65 @@
+//! Tokens of the hot path: a session's place, an event's receipt.
+
+use tapeline_storage::format::SessionId;
+
+use crate::routing::Route;
+
+/// A session as a producer knows it: its id and its shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    id: SessionId,
+    shard: u16,
+    /// The route that the shard follows from.
+    route: Route,
+}
+
+impl Session {
+    pub(super) fn new(id: SessionId, shard: u16, route: Route) -> Self {
+        Self { id, shard, route }
+    }
+
+    #[inline(always)]
+    pub(super) fn route(&self) -> Route {
+        self.route
+    }
+
+    /// The id.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The shard that held the session's new events when this token was made. After the bus has changed its shards an
+    /// older token works as before, for the price of another hash.
+    pub fn shard(&self) -> u16 {
+        self.shard
+    }
+}
+
+/// Receipt of an event: proof that it was taken, and the way to learn that it is durable. Only the producer that gave
+/// it can answer; to any other it is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// The shard that got the event.
+    pub shard: u16,
+    /// The producer that gave it, of all producers of the process.
+    producer: u32,
+    /// The event's time: nanoseconds since the Unix epoch, strictly rising within a producer.
+    pub timestamp: u64,
+    /// Lane entry that must be durable.
+    entry: u64,
+}
+
+impl Ticket {
+    #[inline(always)]
+    pub(super) fn new(producer: u32, shard: u16, entry: u64, timestamp: u64) -> Self {
+        Self { shard, producer, timestamp, entry }
+    }
+
+    pub(super) fn is_of(self, producer: u32) -> bool {
+        self.producer == producer
+    }
+
+    pub(super) fn entry(self) -> u64 {
+        self.entry
+    }
+}

@@ -1,0 +1,83 @@
+//! The loss book of a lane: what became of the events that found no room in it.
+//!
+//! The writer alone stores these numbers, and only when the lane has no room; everyone else reads them. They are
+//! statistics: exact once the writer rests.
+
+use super::sync::{AtomicU64, Ordering};
+use super::{DropReason, Drops};
+
+/// Numbers of events, but for `notes`.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct LossBook {
+    newest: AtomicU64,
+    oldest: AtomicU64,
+    sampled: AtomicU64,
+    /// Those that notes in the lane report to readers.
+    reported: AtomicU64,
+    /// Such notes.
+    notes: AtomicU64,
+    /// Those that went back to their producer.
+    refused: AtomicU64,
+    /// Those among them that had been published, too late to be taken.
+    withdrawn: AtomicU64,
+}
+
+impl LossBook {
+    pub(super) fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            newest: zero(),
+            oldest: zero(),
+            sampled: zero(),
+            reported: zero(),
+            notes: zero(),
+            refused: zero(),
+            withdrawn: zero(),
+        }
+    }
+
+    /// Enters events that were dropped.
+    pub(super) fn enter_dropped(&self, reason: DropReason, events: u64) {
+        add([&self.newest, &self.oldest, &self.sampled][reason.index()], events);
+    }
+
+    /// Enters events that went back to their producer; `withdrawn` of them had been published.
+    pub(super) fn enter_refused(&self, events: u64, withdrawn: u64) {
+        add(&self.refused, events);
+        add(&self.withdrawn, withdrawn);
+    }
+
+    /// Enters a note in the lane that reports so many dropped events.
+    pub(super) fn enter_note(&self, events: u64) {
+        add(&self.reported, events);
+        add(&self.notes, 1);
+    }
+
+    pub(super) fn drops(&self) -> Drops {
+        Drops::of([&self.newest, &self.oldest, &self.sampled].map(|number| number.load(Ordering::Relaxed)))
+    }
+
+    /// Dropped events that no note in the lane reports.
+    pub(super) fn unreported(&self) -> u64 {
+        let reported = self.reported.load(Ordering::Relaxed);
+        self.drops().total().saturating_sub(reported)
+    }
+
+    pub(super) fn notes(&self) -> u64 {
+        self.notes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn withdrawn(&self) -> u64 {
+        self.withdrawn.load(Ordering::Relaxed)
+    }
+}
+
+/// Adds to a number that the calling thread alone stores.
+fn add(number: &AtomicU64, more: u64) {
+    number.store(number.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+}

@@ -1,0 +1,208 @@
+//! Tapeline is an embeddable event bus for Linux inference servers. It ingests, relays and replays what AI systems
+//! stream: tokens, agent messages, tool calls, guardrail verdicts, votes, retries, session lifecycles.
+//!
+//! A bus runs inside your process: there is no server and no broker. An ingest call writes the event into a *lane* in
+//! memory and returns. The thread of a *shard* copies events from its lanes into its log: append-only segment files in
+//! a directory, or a bounded amount of memory.
+//!
+//! This program ingests an event and reads it back:
+//!
+//! ```
+//! use tapeline::{Event, EventBus, EventBusConfig};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let bus = EventBus::new(EventBusConfig::default()).await?;
+//!     bus.ingest(Event::from_str(r#"{"token": "hello", "index": 0}"#)?)?;
+//!     let page = bus.poll(Default::default()).await?;
+//!     println!("{}", page.events[0].raw);
+//!     bus.shutdown().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Five types to know
+//!
+//! | type | is |
+//! |---|---|
+//! | [`EventBus`] | the shards and their log; opened with an [`EventBusConfig`] |
+//! | [`Producer`] | the handle that one thread ingests through; each event belongs to a [`Session`] and yields a [`Ticket`] |
+//! | [`Subscription`] | a stream of [`StoredEvent`]s: first the events in the log, then live ones |
+//! | [`Replay`] | an iterator over the events that are in the log now, as fast as possible or at the recorded pace |
+//! | [`LogFiles`] | a log directory opened for reading without a bus, also while another process writes it |
+//!
+//! The async functions run on any executor. Ingest calls are synchronous.
+//!
+//! # Ingest
+//!
+//! [`Producer::emit`] makes no system call, takes no lock and allocates nothing, except for the first event to a shard
+//! and when a lane fills up. A ticket reports when its event is durable: with a directory, that is when the device has
+//! confirmed the write.
+//!
+//! ```
+//! use tapeline::{EventBus, EventBusConfig, kinds};
+//!
+//! async fn ingest(directory: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+//!     let bus = EventBus::new(EventBusConfig::builder().directory(directory).build()?).await?;
+//!     let mut producer = bus.producer()?;
+//!     let chat = producer.open_session("chat-42")?;
+//!     producer.emit(chat, kinds::TOKEN, b"Hel")?;
+//!     let last = producer.emit(chat, kinds::TOKEN, b"lo")?;
+//!     producer.durable(last).await?;
+//!     bus.shutdown().await?;
+//!     Ok(())
+//! }
+//! # let directory = std::env::temp_dir().join(format!("tapeline-ingest-{}", std::process::id()));
+//! # futures_lite::future::block_on(ingest(&directory)).unwrap();
+//! # std::fs::remove_dir_all(&directory).unwrap();
+//! ```
+//!
+//! # Follow
+//!
+//! A subscription delivers every event once, in order, from its start on. [`Subscription`] is a `Stream`, and
+//! [`Subscription::blocking`] turns it into an iterator for plain threads.
+//!
+//! ```
+//! use tapeline::{Event, EventBus, EventBusConfig, Filter, SubscribeRequest, kinds};
+//!
+//! async fn follow(bus: &EventBus) -> Result<(), Box<dyn std::error::Error>> {
+//!     let request = SubscribeRequest::new().kind(kinds::TOOL_CALL).filter(Filter::eq("tool.name", "search"));
+//!     let mut calls = bus.subscribe(request).await?;
+//!     bus.ingest(Event::from_str(r#"{"tool": {"name": "search"}}"#)?.with_kind(kinds::TOOL_CALL))?;
+//!     if let Some(call) = calls.next().await {
+//!         println!("{}", call?.raw);
+//!     }
+//!     Ok(())
+//! }
+//! # let bus = futures_lite::future::block_on(EventBus::new(EventBusConfig::default())).unwrap();
+//! # futures_lite::future::block_on(follow(&bus)).unwrap();
+//! ```
+//!
+//! # Resume
+//!
+//! A cursor is text. The log stores it under a name, and a later process continues after the last event that the
+//! earlier one handled.
+//!
+//! ```
+//! use tapeline::{EventBus, SubscribeRequest};
+//! # use tapeline::{Event, EventBusConfig}; use futures_lite::future::block_on;
+//!
+//! async fn handle_one(bus: &EventBus) -> Result<Option<String>, Box<dyn std::error::Error>> {
+//!     let request = match bus.load_cursor("indexer")? {
+//!         Some(cursor) => SubscribeRequest::new().from(cursor),
+//!         None => SubscribeRequest::new(),
+//!     };
+//!     let mut events = bus.subscribe(request).await?;
+//!     let Some(event) = events.next().await else { return Ok(None) };
+//!     bus.save_cursor("indexer", &events.cursor())?;
+//!     Ok(Some(event?.raw.to_string()))
+//! }
+//! # let bus = block_on(EventBus::new(EventBusConfig::default())).unwrap();
+//! # bus.ingest_batch(["1", "2"].map(|text| Event::from_str(text).unwrap()).to_vec());
+//! # assert_eq!(block_on(handle_one(&bus)).unwrap().as_deref(), Some("1"));
+//! # assert_eq!(block_on(handle_one(&bus)).unwrap().as_deref(), Some("2"));
+//! ```
+//!
+//! # Replay
+//!
+//! ```
+//! use tapeline::{EventBus, ReplayRequest, Speed};
+//! # use tapeline::{Event, EventBusConfig};
+//!
+//! async fn replay(bus: &EventBus) -> Result<(), Box<dyn std::error::Error>> {
+//!     let request = ReplayRequest::new().session("chat-42");
+//!     for event in bus.replay_with(request).await?.paced(Speed::Factor(1.0)) {
+//!         let event = event?;
+//!         println!("{} {} {}", event.insertion_ts, event.id, event.raw);
+//!     }
+//!     Ok(())
+//! }
+//! # let bus = futures_lite::future::block_on(EventBus::new(EventBusConfig::default())).unwrap();
+//! # bus.ingest(Event::from_str("1").unwrap().with_session("chat-42")).unwrap();
+//! # futures_lite::future::block_on(replay(&bus)).unwrap();
+//! ```
+//!
+//! # Overload
+//!
+//! A lane is bounded. The producer's [`BackpressureMode`] decides what happens to an event that finds its lane full: the
+//! call fails or waits, or an event is dropped. Every dropped event is counted and appears to readers as a [`Gap`].
+//!
+//! ```
+//! use tapeline::{BackpressureMode, EventBus, ProducerOptions, kinds};
+//!
+//! fn relay(bus: &EventBus, tokens: &[&str]) -> Result<usize, Box<dyn std::error::Error>> {
+//!     let options = ProducerOptions::new().backpressure_mode(BackpressureMode::DropNewest);
+//!     let mut producer = bus.producer_with(options)?;
+//!     let chat = producer.session("chat-42");
+//!     let mut dropped = 0;
+//!     for token in tokens {
+//!         match producer.emit(chat, kinds::TOKEN, token.as_bytes()) {
+//!             Ok(_) => {}
+//!             Err(error) if error.is_drop() => dropped += 1,
+//!             Err(error) => return Err(error.into()),
+//!         }
+//!     }
+//!     Ok(dropped)
+//! }
+//! # let bus = futures_lite::future::block_on(EventBus::new(Default::default())).unwrap();
+//! # assert_eq!(relay(&bus, &["Hel", "lo"]).unwrap() as u64, bus.stats().drops.total());
+//! ```
+
+mod bus;
+mod bus_core;
+mod core;
+mod factory;
+mod feed;
+mod ingest;
+mod lane;
+mod live;
+mod retention;
+mod routing;
+mod scaling;
+mod shard;
+
+#[cfg(test)]
+mod documentation_tests;
+
+/// The programs in README.md and docs/, which are doctests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../docs/OPERATIONS.md")]
+    mod operations {}
+    #[doc = include_str!("../../../docs/REPLAY.md")]
+    mod replay {}
+}
+
+pub use bus::{EventBus, ShardContext, ShardSubscription, ShardTask, TaskError};
+pub use bus_core::EventBusStats;
+pub use core::config::{
+    BackpressureMode, BatchConfig, Driver, EventBusConfig, EventBusConfigBuilder, IdleMode, LogConfig,
+    MAX_BATCH_SIZE_LIMIT, PlacementConfig, ScalingPolicy,
+};
+pub use core::error::{IngestionError, IngestionResult, RejectedBatch};
+#[cfg(feature = "seam")]
+#[doc(hidden)]
+pub use core::seam;
+/// The version of glommio that tasks on shards run on.
+pub use glommio;
+pub use ingest::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
+pub use live::{
+    Batch, Batches, BlockingSubscription, ConsumeRequest, ConsumeResponse, EventBatch, Events, Ordering, ShardFailure,
+    SlowReader, SubscribeRequest, Subscription,
+};
+pub use scaling::{ScalingDecision, ShardMetrics};
+pub use shard::{LaneStats, ShardStats};
+#[doc(inline)]
+pub use tapeline_reader::{
+    AdapterError, AdapterResult, CompiledFilter, ConfigError, ConsumerError, ConsumerResult, CursorFault, Cut, Damage,
+    DropReason, Drops, Durability, Event, EventId, EventView, FORMAT_VERSION, Filter, FilterBuilder, FilterError,
+    FollowStart, Gap, GapReason, IntoSession, KeptSegment, Kind, KindSummary, LogFiles, LogFollower, LogId, LogRestore,
+    LogView, LostLog, NamedCursor, PAYLOAD_BYTES_MAX, PacedReplay, Pacer, PacingError, ParseEventIdError,
+    ParseSpeedError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter, Poison, RawEvent, RepairAction,
+    RepairStep, Replay, ReplayRequest, RestoredEvent, RetentionPolicy, ScalingError, SegmentSummary, Sequence,
+    SessionId, SessionOpening, SessionSummary, Speed, Start, StoredEvent, Stretch, TimestampGenerator, TrimPlan,
+    TrimReason, TrimmedSegment, TypeError, TypedPayload, Verification, Visibility, is_filterable, json_path_get, kinds,
+    plan_repair, repair_log, rkyv, session_id, sse, trim_log,
+};

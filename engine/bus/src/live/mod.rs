@@ -1,0 +1,17 @@
+//! Reading a bus: [`Pages`] reads pages and waits for more, [`Subscription`] follows live from any place.
+//!
+//! Reading order: `request` (what can be asked for), `poll`, `sweep` (pages in order of time), `wait` (the patience of a poll),
+//! `subscription`.
+//!
+//! Both read from memory, mappings and files as readers without a bus do, with the modules of `tapeline-reader`, on the
+//! reader's own thread, and never touch a producer or a lane.
+
+mod poll;
+mod request;
+mod subscription;
+mod sweep;
+mod wait;
+
+pub(crate) use poll::Pages;
+pub use request::{ConsumeRequest, ConsumeResponse, Ordering, ShardFailure, SlowReader, SubscribeRequest};
+pub use subscription::{Batch, Batches, BlockingSubscription, EventBatch, Events, Subscription};

@@ -1,0 +1,87 @@
+//! Events where they lie.
+
+use std::sync::Arc;
+
+use tapeline_reader::selection::Selection;
+use tapeline_reader::{CompiledFilter, EventView, Gap, note};
+use tapeline_storage::format::{Records, Sequence};
+use tapeline_storage::read::Block;
+
+/// Events of one block of one shard, in order, uncopied. Holding on to it holds on to the block's memory.
+#[derive(Debug, Clone)]
+pub struct EventBatch {
+    shard_id: u16,
+    block: Block,
+    selection: Arc<Selection>,
+}
+
+impl EventBatch {
+    pub(super) fn new(shard_id: u16, block: Block, selection: Arc<Selection>) -> Self {
+        Self { shard_id, block, selection }
+    }
+
+    /// The shard.
+    pub fn shard_id(&self) -> u16 {
+        self.shard_id
+    }
+
+    /// Sequence of the first event, whether it was asked for or not.
+    pub fn first_sequence(&self) -> Sequence {
+        self.block.first_sequence()
+    }
+
+    /// Events in the block, those that were not asked for included.
+    pub fn scanned(&self) -> usize {
+        self.block.count()
+    }
+
+    /// The events that were asked for, and a gap for each record that does not check or tells of one. Costs 7 to 12 ns for each record of 64 bytes,
+    /// and the filter besides.
+    #[inline]
+    pub fn events(&self) -> Events<'_> {
+        Events {
+            shard_id: self.shard_id,
+            next: self.block.first_sequence(),
+            records: self.block.records(),
+            filter: self.selection.filter(),
+            selection: &self.selection,
+        }
+    }
+}
+
+/// Iterates over the events of a batch.
+#[derive(Debug, Clone)]
+pub struct Events<'a> {
+    shard_id: u16,
+    /// Sequence of the next record.
+    next: Sequence,
+    records: Records<'a>,
+    filter: Option<&'a CompiledFilter>,
+    selection: &'a Selection,
+}
+
+impl<'a> Iterator for Events<'a> {
+    type Item = Result<EventView<'a>, Gap>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let record = self.records.next()?;
+            let sequence = self.next;
+            self.next = sequence.plus(1);
+            let event = match record {
+                Ok(record) if note::is_reserved(record.kind()) => {
+                    match Gap::of_note(self.shard_id, sequence, &record, self.selection) {
+                        Some(gap) => return Some(Err(gap)),
+                        None => continue,
+                    }
+                }
+                Ok(record) => EventView::new(self.shard_id, sequence, record),
+                Err(error) => return Some(Err(Gap::of_record(self.shard_id, sequence, &error))),
+            };
+            if self.filter.is_none_or(|filter| filter.matches(&event)) {
+                return Some(Ok(event));
+            }
+        }
+    }
+}

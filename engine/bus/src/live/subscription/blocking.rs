@@ -1,0 +1,73 @@
+//! A subscription for a plain thread.
+
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tapeline_reader::{ConsumerResult, StoredEvent};
+
+use super::{EventBatch, Subscription};
+use crate::core::park;
+
+/// A [`Subscription`] whose reading blocks the thread while there is nothing to read. Iterates over events until the
+/// subscription ends.
+#[derive(Debug)]
+pub struct BlockingSubscription(Subscription);
+
+impl BlockingSubscription {
+    pub(super) fn new(subscription: Subscription) -> Self {
+        Self(subscription)
+    }
+
+    /// Waits for the next events; see [`Subscription::try_next_batch`]. `None`: the subscription has ended.
+    pub fn next_batch(&mut self) -> Option<ConsumerResult<EventBatch>> {
+        self.wait(None, Subscription::try_next_batch)
+    }
+
+    /// Waits for the next event, at most for `timeout`. `None`: there was none, or the subscription has ended, which
+    /// [`Subscription::has_ended`] tells.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<ConsumerResult<StoredEvent>> {
+        // A time beyond what an instant can hold cannot be told from none.
+        self.wait(Instant::now().checked_add(timeout), Subscription::try_next)
+    }
+
+    /// The subscription.
+    pub fn get_ref(&self) -> &Subscription {
+        &self.0
+    }
+
+    /// The subscription, to be read without blocking.
+    pub fn into_inner(self) -> Subscription {
+        self.0
+    }
+
+    fn wait<T>(
+        &mut self,
+        deadline: Option<Instant>,
+        mut look: impl FnMut(&mut Subscription) -> Option<ConsumerResult<T>>,
+    ) -> Option<ConsumerResult<T>> {
+        if let Some(item) = look(&mut self.0) {
+            return Some(item);
+        }
+        let waker = park::waker();
+        let context = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(item) = self.0.poll_with(&context, &mut look) {
+                return item;
+            }
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => thread::park(),
+                Some(Duration::ZERO) => return None,
+                Some(left) => thread::park_timeout(left),
+            }
+        }
+    }
+}
+
+impl Iterator for BlockingSubscription {
+    type Item = ConsumerResult<StoredEvent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.wait(None, Subscription::try_next)
+    }
+}

@@ -1,0 +1,348 @@
+//! Subscriptions: a log from any place on, and then live, with no hole and no repeat.
+//!
+//! Replay and live are one reader: it walks its shard's log, and where it has caught up, the next block comes through a
+//! [`Feed`](crate::feed) instead of a search. A reader that falls behind finds in the log what its feed had no room for.
+//! So the handoff between the two is none, in either direction.
+//!
+//! What a subscription holds at most: one block that it reads, the events copied out of it, and eight blocks in the
+//! feed of each shard. It never slows a producer, nor another subscription.
+
+mod batch;
+mod batches;
+mod blocking;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use tapeline_reader::cursor::Cursor;
+use tapeline_reader::page::{Found, copy_events};
+use tapeline_reader::selection::Selection;
+use tapeline_reader::source::{Next, Source, cursor_of, refuse_cursor, source};
+use tapeline_reader::{AdapterError, ConsumerError, ConsumerResult, CursorFault, StoredEvent, order};
+use tapeline_storage::format::Sequence;
+use tapeline_storage::read::Visibility;
+
+pub use batch::{EventBatch, Events};
+pub use batches::{Batch, Batches};
+pub use blocking::BlockingSubscription;
+
+use super::request::{SlowReader, SubscribeRequest};
+use crate::bus_core::BusParts;
+use crate::feed::{Bell, feed};
+
+/// Events of a log from a place on, then live ones as they are ingested. Ends when the bus has ended and all of it has
+/// been read.
+///
+/// Three ways to read, which may be mixed: as a [`Stream`] (or [`Subscription::try_next`] without waiting), each event
+/// with a copy of its payload; by [`Subscription::next_batch`], borrowed and uncopied; and from a plain thread through
+/// [`Subscription::blocking`]. Events of one shard, hence of one session from one producer, come in order; shards take
+/// turns.
+///
+/// [`ConsumerError::Gap`] is told in its place and does not end the subscription. After any other error its shard is
+/// left out, and the rest goes on: [`AdapterError::Poisoned`] comes behind the last event of a shard that died or whose
+/// writing failed.
+#[derive(Debug)]
+pub struct Subscription {
+    parts: Arc<BusParts>,
+    selection: Arc<Selection>,
+    slow_reader: SlowReader,
+    visibility: Visibility,
+    bell: Arc<Bell>,
+    readers: Vec<Reader>,
+    /// Shards that were there when it last looked for more.
+    shard_count: usize,
+    /// The reader whose turn it is.
+    turn: usize,
+    ready: Ready,
+    /// The policy has ended it.
+    has_lagged: bool,
+    /// The places that it began at, and those of shards that are not read.
+    cursor: Cursor,
+}
+
+/// One shard of a subscription.
+#[derive(Debug)]
+struct Reader {
+    source: Source,
+    /// It has caught up once.
+    was_live: bool,
+    /// It ended with an error.
+    has_failed: bool,
+}
+
+/// Events of one block that wait to be handed out.
+#[derive(Debug, Default)]
+struct Ready {
+    reader: usize,
+    found: VecDeque<Found>,
+}
+
+impl Ready {
+    /// The first sequence that was not handed out.
+    fn next(&self) -> Option<Sequence> {
+        self.found.front().map(|found| match found {
+            Ok(event) => event.sequence,
+            Err(gap) => gap.from,
+        })
+    }
+}
+
+impl Subscription {
+    pub(crate) fn new(parts: Arc<BusParts>, request: &SubscribeRequest) -> ConsumerResult<Self> {
+        let SubscribeRequest { shards, sessions, kinds, filter, visibility, .. } = request;
+        let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
+        let (log, views): (_, Vec<_>) = (parts.log_id(), parts.views().collect());
+        let cursor = cursor_of(log, &views, request.from_id.as_deref())?;
+        if cursor.as_ref().is_some_and(|cursor| cursor.sweep.is_some()) {
+            return Err(refuse_cursor(CursorFault::OtherOrdering, log, &views));
+        }
+        let bell = Arc::new(Bell::new());
+        parts.readers().watch(&bell);
+        let mut readers = Vec::new();
+        for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
+            let source = source(log, &views, view, cursor.as_ref(), &request.start, *visibility)?;
+            readers.push(Reader::new(&parts, &bell, *visibility, source.seeking(&selection)));
+        }
+        let mut cursor = cursor.unwrap_or_default();
+        let places =
+            readers.iter().map(|Reader { source, .. }| (source.shard_id(), source.place(source.next_sequence())));
+        cursor.places.extend(places);
+        Ok(Self {
+            selection: Arc::new(selection),
+            slow_reader: request.slow_reader,
+            visibility: *visibility,
+            // Shards that came since the views were listed are taken in by the first look.
+            shard_count: 0,
+            parts,
+            bell,
+            readers,
+            turn: 0,
+            ready: Ready::default(),
+            has_lagged: false,
+            cursor,
+        })
+    }
+
+    /// The next event, if there is one now. Costs some loads a shard where there is none.
+    pub fn try_next(&mut self) -> Option<ConsumerResult<StoredEvent>> {
+        loop {
+            if let Some(found) = self.ready.found.pop_front() {
+                return Some(found.map_err(ConsumerError::Gap));
+            }
+            match self.advance()? {
+                Ok((reader, block)) => {
+                    let (log, shard) = (self.parts.log_id(), self.readers[reader].source.shard_id());
+                    self.ready.reader = reader;
+                    copy_events(log, shard, &block, &self.selection, usize::MAX, &mut self.ready.found);
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// The next events as they lie in the log, if there are any now: those of one block, uncopied. A batch may hold none
+    /// that was asked for.
+    pub fn try_next_batch(&mut self) -> Option<ConsumerResult<EventBatch>> {
+        self.return_ready();
+        Some(self.advance()?.map(|(reader, block)| {
+            let shard_id = self.readers[reader].source.shard_id();
+            EventBatch::new(shard_id, block, Arc::clone(&self.selection))
+        }))
+    }
+
+    /// Waits for the next events; see [`Subscription::try_next_batch`]. `None`: the subscription has ended.
+    pub async fn next_batch(&mut self) -> Option<ConsumerResult<EventBatch>> {
+        poll_fn(|context| self.poll_with(context, Self::try_next_batch)).await
+    }
+
+    /// Waits for the next event. `None`: the subscription has ended.
+    pub async fn next(&mut self) -> Option<ConsumerResult<StoredEvent>> {
+        poll_fn(|context| self.poll_with(context, Self::try_next)).await
+    }
+
+    /// The same for a plain thread: an iterator that blocks.
+    pub fn blocking(self) -> BlockingSubscription {
+        BlockingSubscription::new(self)
+    }
+
+    /// The cursor behind what was handed out. Costs a lock and some text a shard. In a forked child, where a thread of the
+    /// parent may hold that lock for ever, the cursor that the subscription began at.
+    pub fn cursor(&self) -> String {
+        self.cursor_before(|_, _| None)
+    }
+
+    /// The cursor behind what was handed out, in some shards before an event that was: by reader and shard.
+    fn cursor_before(&self, first_kept: impl Fn(usize, u16) -> Option<Sequence>) -> String {
+        let mut cursor = self.cursor.clone();
+        if self.parts.is_forked() {
+            return cursor.encode(self.parts.log_id());
+        }
+        for (at, reader) in self.readers.iter().enumerate() {
+            let ready = self.ready.next().filter(|_| at == self.ready.reader);
+            let next = first_kept(at, reader.source.shard_id()).or(ready);
+            let next = next.unwrap_or_else(|| reader.source.next_sequence());
+            cursor.places.insert(reader.source.shard_id(), reader.source.place(next));
+        }
+        cursor.encode(self.parts.log_id())
+    }
+
+    /// Events that can be read and were not handed out, those that the selection leaves out included.
+    pub fn lag(&self) -> u64 {
+        self.readers.iter().map(|reader| reader.source.lag()).sum::<u64>() + self.ready.found.len() as u64
+    }
+
+    /// Whether nothing more will come: the bus has ended, and all of it was read.
+    pub fn has_ended(&self) -> bool {
+        // Asked first: what a shard published before it ended is seen by the look after this.
+        let is_over = !self.bell.is_connected();
+        let mut present = self.readers.iter().filter(|reader| !reader.has_failed);
+        let has_more = !self.ready.found.is_empty() || present.any(Reader::has_more);
+        !has_more && (is_over || self.has_lagged)
+    }
+
+    fn poll_with<T>(&mut self, context: &Context<'_>, mut look: impl FnMut(&mut Self) -> Option<T>) -> Poll<Option<T>> {
+        if let Some(item) = look(self) {
+            return Poll::Ready(Some(item));
+        }
+        if self.has_ended() {
+            return Poll::Ready(None);
+        }
+        self.bell.arm(context.waker());
+        let item = look(self);
+        if item.is_none() && !self.has_ended() {
+            return Poll::Pending;
+        }
+        self.bell.disarm();
+        Poll::Ready(item)
+    }
+
+    /// The next block of whoever's turn it is, with the number of its reader.
+    fn advance(&mut self) -> Option<ConsumerResult<(usize, tapeline_storage::read::Block)>> {
+        if let Err(error) = self.parts.check_fork() {
+            return Some(Err(error.into()));
+        }
+        self.adopt();
+        for _ in 0..self.readers.len() {
+            let at = self.turn;
+            self.turn = (at + 1) % self.readers.len();
+            if let Some(next) = self.step(at) {
+                if matches!(next, Err(ConsumerError::Lagged { .. })) {
+                    self.has_lagged = true;
+                    self.readers.iter_mut().for_each(|reader| reader.has_failed = true);
+                }
+                return Some(next.map(|block| (at, block)));
+            }
+        }
+        None
+    }
+
+    /// The next block of one reader, unless another has to read first.
+    fn step(&mut self, at: usize) -> Option<ConsumerResult<tapeline_storage::read::Block>> {
+        let mut next = self.readers[at].step(self.slow_reader);
+        if let Some(Ok(block)) = &mut next {
+            // Read after the watermark that the block is below; and so are the shards.
+            let eras = self.parts.eras();
+            self.adopt();
+            let others = self.readers.iter().enumerate().filter(|(other, reader)| *other != at && !reader.has_failed);
+            let others = order::earliest(&eras, others.map(|(_, reader)| &reader.source));
+            if !order::admit(&eras, others, &mut self.readers[at].source, block) {
+                return None;
+            }
+        }
+        next
+    }
+
+    /// Takes in the shards that have come meanwhile. One load where there are none.
+    fn adopt(&mut self) {
+        let count = self.parts.shard_count();
+        if std::mem::replace(&mut self.shard_count, count) == count {
+            return;
+        }
+        for view in self.parts.views().filter(|view| self.selection.has_shard(view.shard())) {
+            if self.readers.iter().all(|reader| reader.source.shard_id() != view.shard()) {
+                let source = Source::at(&view, view.trimmed(), self.visibility).seeking(&self.selection);
+                self.readers.push(Reader::new(&self.parts, &self.bell, self.visibility, source));
+            }
+        }
+    }
+
+    /// Takes back what was copied and not handed out.
+    fn return_ready(&mut self) {
+        if let Some(next) = self.ready.next() {
+            self.readers[self.ready.reader].source.return_to(next);
+            self.ready.found.clear();
+        }
+    }
+}
+
+impl Reader {
+    /// A reader that is fed by its shard, if that runs.
+    fn new(parts: &BusParts, bell: &Arc<Bell>, visibility: Visibility, source: Source) -> Self {
+        let source = match parts.shard(source.shard_id()) {
+            Some(shard) => {
+                let (follower, feed) = feed(bell, visibility);
+                shard.follow(follower);
+                source.fed(Box::new(feed))
+            }
+            None => source,
+        };
+        Self { source, was_live: false, has_failed: false }
+    }
+
+    fn step(&mut self, slow_reader: SlowReader) -> Option<ConsumerResult<tapeline_storage::read::Block>> {
+        if self.has_failed {
+            return None;
+        }
+        if let Err(error) = self.keep_up(slow_reader) {
+            return Some(Err(error));
+        }
+        match self.source.step() {
+            Ok(Next::Block(block)) => Some(Ok(block)),
+            Ok(Next::Gap(gap)) => Some(Err(ConsumerError::Gap(gap))),
+            Ok(Next::End) => {
+                self.was_live = true;
+                let poison = self.source.poison()?.clone();
+                self.has_failed = true;
+                Some(Err(AdapterError::Poisoned(Box::new(poison)).into()))
+            }
+            Err(error) => {
+                self.has_failed = true;
+                Some(Err(error.into()))
+            }
+        }
+    }
+
+    /// Whether there is something to hand out, or to report.
+    fn has_more(&self) -> bool {
+        self.source.has_more() || self.source.is_over()
+    }
+
+    /// # Errors
+    /// What the policy has for a reader that is too far behind.
+    fn keep_up(&mut self, slow_reader: SlowReader) -> ConsumerResult<()> {
+        let lag = self.source.lag();
+        match slow_reader {
+            SlowReader::Drop { lag_events } if self.was_live && lag > lag_events => {
+                let next = self.source.next_sequence().plus(lag - lag_events / 2);
+                Err(ConsumerError::Gap(self.source.drop_to(next)))
+            }
+            SlowReader::Fail { lag_events } if self.was_live && lag > lag_events => {
+                self.has_failed = true;
+                Err(ConsumerError::Lagged { shard_id: self.source.shard_id(), lag_events: lag })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = ConsumerResult<StoredEvent>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_with(context, Self::try_next)
+    }
+}

@@ -1,0 +1,75 @@
+//! Waiting for a shard to move: the patience of a poll.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tapeline_reader::selection::Selection;
+use tapeline_reader::timestamp::Clock;
+use tapeline_storage::format::Sequence;
+use tapeline_storage::read::Visibility;
+
+use crate::bus_core::BusParts;
+use crate::feed::{Bell, Follower};
+
+/// Waits for shards to move, until a deadline that the shards keep.
+#[derive(Debug)]
+pub(super) struct Patience<'a> {
+    parts: &'a BusParts,
+    visibility: Visibility,
+    bell: Arc<Bell>,
+    deadline: u64,
+    /// Shards that know of it.
+    followed: usize,
+    /// How far the shards had come at the last look.
+    seen: Vec<Sequence>,
+}
+
+impl<'a> Patience<'a> {
+    pub(super) fn new(parts: &'a BusParts, visibility: Visibility, wait: Duration) -> Self {
+        let bell = Arc::new(Bell::new());
+        parts.readers().watch(&bell);
+        let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        let deadline = Clock::global().now().saturating_add(wait_ns);
+        Self { parts, visibility, bell, deadline, followed: 0, seen: Vec::new() }
+    }
+
+    /// What is readable now of the selection is being read: the next wait is for something else.
+    pub(super) fn look(&mut self, selection: &Selection) {
+        let shards = self.parts.shards();
+        for shard in shards.iter().skip(self.followed).filter(|shard| selection.has_shard(shard.id())) {
+            shard.follow(Follower::waiting(&self.bell, self.visibility, self.deadline));
+        }
+        self.followed = shards.len();
+        self.seen = self.ends();
+    }
+
+    /// Waits for something to have moved since the last look. Returns whether anything may still come.
+    pub(super) async fn wait(&self) -> bool {
+        poll_fn(|context| {
+            self.bell.arm(context.waker());
+            // Asked first: what a shard published before it left is seen by the look after this.
+            let is_over = !self.bell.is_connected();
+            match self.ends() != self.seen || is_over {
+                true => Poll::Ready(!is_over),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    fn ends(&self) -> Vec<Sequence> {
+        let views = self.parts.views();
+        match self.visibility {
+            Visibility::Appended => views.map(|view| view.appended()).collect(),
+            Visibility::Durable => views.map(|view| view.durable()).collect(),
+        }
+    }
+}
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        self.bell.silence();
+    }
+}

@@ -1,0 +1,67 @@
+//! The thread that keeps a log within its retention policy.
+
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tapeline_reader::RetentionPolicy;
+
+use super::{carry_out, plan_for_bus};
+use crate::bus_core::BusParts;
+use crate::core::seam::Step;
+use crate::core::{foreign, seam};
+use crate::factory::Foundry;
+
+/// How often the log is looked at.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The bus's hold on the thread.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    /// The thread ends when it is dropped.
+    end: Mutex<Option<Sender<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Keeper {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn start(policy: RetentionPolicy, parts: Arc<BusParts>, foundry: Arc<Foundry>) -> io::Result<Self> {
+        seam::pass(parts.log_id(), Step::Keeper)?;
+        let (end, ended) = mpsc::channel();
+        let work = move || {
+            while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+                // What cannot be done now is tried again: nothing depends on it but space.
+                let _ = plan_for_bus(&parts, &policy).and_then(|mut plan| carry_out(&parts, &foundry, &mut plan));
+            }
+        };
+        let thread = std::thread::Builder::new().name("tapeline-keeper".into()).spawn(work)?;
+        Ok(Self { end: Mutex::new(Some(end)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Ends the thread.
+    pub(crate) fn end(&self) {
+        drop(lock(&self.end).take());
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            foreign::discard(thread.join());
+        }
+    }
+
+    /// In a forked child: the thread is the parent's, and so may be the lock of its handle.
+    pub(crate) fn forget_thread(self: &Arc<Self>) {
+        match self.thread.try_lock() {
+            Ok(mut thread) => std::mem::forget(thread.take()),
+            Err(_) => std::mem::forget(Arc::clone(self)),
+        }
+    }
+}
+
+/// Locks; what is locked is whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,96 @@
+//! A change of the shards that take events, while events are being ingested.
+//!
+//! 1. Shards that are needed and not there yet are started.
+//! 2. The route is changed, and every thread of the process executes a fence: from now on each producer goes by it, but
+//!    for those that were about to publish, which have noted so.
+//! 3. Each shard takes what goes by the old route out of its lanes and says where that ends. What goes by the new one
+//!    waits in the lanes: producers do not notice.
+//! 4. Everything before these places is made durable: whatever a crash takes, a session that moves keeps a prefix.
+//! 5. The places begin an era, which is kept and made known to readers. Readers read all of an era before the next, so
+//!    that a session that moves stays in order.
+//! 6. The shards go on.
+//!
+//! A shard that takes no new events any more stays, asleep: its events are read from it, and it is there at once when it
+//! is needed again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tapeline_storage::format::{Era, Sequence};
+
+use crate::core::fence;
+use crate::routing::{Route, RouteInForce};
+use crate::shard::ShardControl;
+
+/// How often a change looks whether it is to be given up.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A change from step 2 on.
+#[derive(Debug)]
+pub(crate) struct Change {
+    route: Route,
+    shards: Arc<[Arc<ShardControl>]>,
+}
+
+impl Change {
+    /// Changes the route so that shards 0 to `active - 1`, which have been started, take events. The one before has
+    /// ended.
+    pub(crate) fn begin(in_force: &RouteInForce, shards: Arc<[Arc<ShardControl>]>, active: u16) -> Self {
+        let route = in_force.get().next(active);
+        in_force.set(route);
+        fence::all_threads();
+        for shard in shards.iter() {
+            shard.handover().begin(route.number());
+            shard.wake();
+        }
+        Self { route, shards }
+    }
+
+    /// The era that begins, once every shard has said where, and has acknowledged what is before.
+    #[cfg(test)]
+    pub(crate) fn era(&self) -> Option<Era> {
+        let starts = self.shards.iter().map(|shard| self.start(shard)).collect::<Option<_>>()?;
+        Some(Era { active: self.route.active(), starts })
+    }
+
+    fn start(&self, shard: &ShardControl) -> Option<Sequence> {
+        // Asked first: what a shard appended before it ended is seen by the look after this.
+        let has_ended = shard.is_stopped();
+        let view = shard.view();
+        let settled =
+            shard.handover().settled_at(self.route.number()).or_else(|| has_ended.then(|| view.appended()))?;
+        let is_kept = view.durable() >= settled || has_ended || view.poison().is_some();
+        is_kept.then_some(settled)
+    }
+
+    /// Waits, blocking the thread, for the era that begins, once every shard has said where, and has
+    /// acknowledged what is before. Where a disk is full that takes until there is space; unless the
+    /// bus ends, which leaves the shards where they are.
+    pub(crate) fn wait(&self, is_ending: impl Fn() -> bool) -> Era {
+        use event_listener::Listener;
+        let gives_up = |shard: &ShardControl| is_ending() && shard.view().is_full();
+        let mut starts = Vec::with_capacity(self.shards.len());
+        for shard in self.shards.iter() {
+            starts.push(loop {
+                let listener = shard.next_move();
+                if let Some(start) = self.start(shard) {
+                    break start;
+                }
+                if gives_up(shard) {
+                    break shard.view().appended();
+                }
+                let _ = listener.wait_timeout(LOOK);
+            });
+        }
+        Era { active: self.route.active(), starts }
+    }
+
+    /// Lets the shards go on. Readers know of the era.
+    pub(crate) fn end(self) {
+        for shard in self.shards.iter() {
+            shard.set_active(shard.id() < self.route.active());
+            shard.handover().pass(self.route.number());
+            shard.wake();
+        }
+    }
+}

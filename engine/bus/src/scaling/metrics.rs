@@ -1,0 +1,98 @@
+//! How busy a shard is: from numbers that are there anyway, read now and then by somebody else.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::core::config::ScalingPolicy;
+use crate::shard::Reading;
+
+/// Samples in a window.
+pub(super) const SAMPLES: u32 = 4;
+
+/// How busy one shard was in the last [`metrics_window`](ScalingPolicy::metrics_window).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ShardMetrics {
+    /// The shard.
+    pub shard_id: u16,
+    /// How full its fullest lane was on average, by bytes or by events, from 0 to 1.
+    pub fill_ratio: f64,
+    /// Events a second that it took.
+    pub event_rate: f64,
+    /// How long an event waited in its lane on average, in nanoseconds: events waiting by events a second (J. Little).
+    pub avg_push_latency_ns: u64,
+    /// How long a block took from its first event until it was acknowledged, on average, in microseconds; 0 in memory.
+    pub avg_flush_latency_us: u64,
+    /// Whether it gets no new events and has not taken all that it had.
+    pub draining: bool,
+    /// How much of what it is good for it does: the largest of the above by its threshold, the two times only if it has
+    /// work at all. 0 is idle, above 1 is overloaded.
+    pub weight: f64,
+    /// When this was looked at.
+    pub last_updated: Instant,
+}
+
+impl ShardMetrics {
+    /// Those of an idle shard.
+    pub fn new(shard_id: u16) -> Self {
+        Self {
+            shard_id,
+            fill_ratio: 0.0,
+            event_rate: 0.0,
+            avg_push_latency_ns: 0,
+            avg_flush_latency_us: 0,
+            draining: false,
+            weight: 0.0,
+            last_updated: Instant::now(),
+        }
+    }
+
+    /// The [`weight`](Self::weight) by this policy.
+    pub fn compute_weight(&self, policy: &ScalingPolicy) -> f64 {
+        let work = (self.fill_ratio / policy.fill_ratio_threshold).max(self.event_rate / policy.event_rate_threshold);
+        // The nap of an idle shard is longer than the thresholds, and another shard would not shorten it.
+        if self.fill_ratio < policy.underutilized_threshold && work < policy.underutilized_threshold {
+            return work;
+        }
+        let waiting = self.avg_push_latency_ns as f64 / policy.push_latency_threshold_ns as f64;
+        let committing = self.avg_flush_latency_us as f64 / policy.flush_latency_threshold_us as f64;
+        work.max(waiting).max(committing)
+    }
+}
+
+/// The readings of one shard over a window.
+#[derive(Debug, Default)]
+pub(super) struct Meter(VecDeque<Reading>);
+
+impl Meter {
+    /// Adds a reading, and forgets what lies before the window.
+    pub(super) fn add(&mut self, reading: Reading) {
+        self.0.push_back(reading);
+        while self.0.len() > SAMPLES as usize + 1 {
+            self.0.pop_front();
+        }
+    }
+
+    /// What the readings say.
+    pub(super) fn metrics(&self, shard_id: u16, is_active: bool, policy: &ScalingPolicy) -> ShardMetrics {
+        let mut metrics = ShardMetrics::new(shard_id);
+        let (Some(first), Some(last)) = (self.0.front(), self.0.back()) else { return metrics };
+        let seconds = last.at.saturating_sub(first.at) as f64 / 1e9;
+        let average = |number: fn(&Reading) -> f64| self.0.iter().map(number).sum::<f64>() / self.0.len() as f64;
+        metrics.fill_ratio = average(|reading| reading.fill_ratio);
+        if seconds > 0.0 {
+            metrics.event_rate = last.events.saturating_sub(first.events) as f64 / seconds;
+        }
+        if metrics.event_rate > 0.0 {
+            metrics.avg_push_latency_ns = (average(|reading| reading.pending as f64) / metrics.event_rate * 1e9) as u64;
+        } else if last.pending > 0 {
+            // It takes nothing though there is something.
+            metrics.avg_push_latency_ns = last.at.saturating_sub(first.at);
+        }
+        let commits = last.commits.saturating_sub(first.commits);
+        let commit_ns = last.commit_ns.saturating_sub(first.commit_ns);
+        metrics.avg_flush_latency_us = commit_ns.checked_div(commits).unwrap_or(0) / 1000;
+        metrics.draining = !is_active && last.pending > 0;
+        metrics.weight = metrics.compute_weight(policy);
+        metrics
+    }
+}

@@ -1,0 +1,210 @@
+//! The thread that looks how busy the shards are, decides, and changes them. One change at a time, each to its end.
+
+use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use futures_channel::oneshot;
+use tapeline_reader::ScalingError;
+use tapeline_reader::timestamp::Clock;
+
+use super::metrics::{Meter, SAMPLES};
+use super::scaler::Scaler;
+use super::{ScalingDecision, ShardMetrics};
+use crate::bus_core::BusParts;
+use crate::core::config::ScalingPolicy;
+use crate::core::park::block_on;
+use crate::core::seam::Step;
+use crate::core::{foreign, seam};
+use crate::factory::Foundry;
+use crate::routing::Change;
+
+/// Shards that came or went.
+type Outcome = Result<Vec<u16>, ScalingError>;
+
+enum Order {
+    Up(u16, oneshot::Sender<Outcome>),
+    Down(u16, oneshot::Sender<Outcome>),
+    Monitor,
+}
+
+/// The bus's hold on the thread.
+#[derive(Debug)]
+pub(crate) struct Scaling {
+    orders: Mutex<Option<Sender<Order>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    metrics: Arc<Mutex<Vec<ShardMetrics>>>,
+}
+
+impl Scaling {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn start(policy: ScalingPolicy, parts: Arc<BusParts>, foundry: Arc<Foundry>) -> io::Result<Self> {
+        seam::pass(parts.log_id(), Step::Scaling)?;
+        let (orders, queue) = mpsc::channel();
+        let metrics = Arc::new(Mutex::new(Vec::new()));
+        let shown = Arc::clone(&metrics);
+        let mut worker = Worker { parts, foundry, scaler: Scaler::new(policy), meters: Vec::new(), ticks: 0, shown };
+        worker.look();
+        let thread = thread::Builder::new().name("tapeline-scaling".into()).spawn(move || worker.run(&queue))?;
+        Ok(Self { orders: Mutex::new(Some(orders)), thread: Mutex::new(Some(thread)), metrics })
+    }
+
+    /// What was seen at the last look, by shard.
+    pub(crate) fn metrics(&self) -> Vec<ShardMetrics> {
+        lock(&self.metrics).clone()
+    }
+
+    /// Has shards come and go by themselves from now on.
+    pub(crate) fn monitor(&self) {
+        self.send(Order::Monitor);
+    }
+
+    /// Adds shards.
+    pub(crate) async fn up(&self, count: u16) -> Option<Outcome> {
+        let (sender, outcome) = oneshot::channel();
+        self.send(Order::Up(count, sender));
+        foreign::awaited(outcome).await.ok()
+    }
+
+    /// Takes shards away.
+    pub(crate) async fn down(&self, count: u16) -> Option<Outcome> {
+        let (sender, outcome) = oneshot::channel();
+        self.send(Order::Down(count, sender));
+        foreign::awaited(outcome).await.ok()
+    }
+
+    fn send(&self, order: Order) {
+        if let Some(orders) = &*lock(&self.orders) {
+            // The thread has ended: whoever waits for an answer is told so by the loss of its sender.
+            let _ = orders.send(order);
+        }
+    }
+
+    /// Ends the thread, once the change that it may be at has come to its end.
+    pub(crate) fn end(&self) {
+        drop(lock(&self.orders).take());
+        let thread = lock(&self.thread).take();
+        // A waker that this thread calls may drop the bus.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            foreign::discard(thread.join());
+        }
+    }
+
+    /// In a forked child: the thread is the parent's, and so may be the lock of its handle.
+    pub(crate) fn forget_thread(self: &Arc<Self>) {
+        match self.thread.try_lock() {
+            Ok(mut thread) => std::mem::forget(thread.take()),
+            Err(_) => std::mem::forget(Arc::clone(self)),
+        }
+    }
+}
+
+struct Worker {
+    parts: Arc<BusParts>,
+    foundry: Arc<Foundry>,
+    scaler: Scaler,
+    meters: Vec<Meter>,
+    ticks: u32,
+    shown: Arc<Mutex<Vec<ShardMetrics>>>,
+}
+
+impl Worker {
+    fn run(mut self, orders: &Receiver<Order>) {
+        let tick = self.scaler.policy().metrics_window / SAMPLES;
+        loop {
+            // Nobody waits for an answer that cannot be sent.
+            match orders.recv_timeout(tick) {
+                Ok(Order::Up(count, answer)) => {
+                    let outcome = self.scaler.more(self.active(), count);
+                    let _ = answer.send(outcome.and_then(|active| self.change_to(active)));
+                }
+                Ok(Order::Down(count, answer)) => {
+                    let outcome = self.scaler.fewer(Clock::global().now(), self.active(), count);
+                    let _ = answer.send(outcome.and_then(|active| self.change_to(active)));
+                }
+                Ok(Order::Monitor) => self.scaler.start(),
+                Err(RecvTimeoutError::Timeout) => self.tick(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn active(&self) -> u16 {
+        self.parts.route().get().active()
+    }
+
+    fn tick(&mut self) {
+        self.look();
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(SAMPLES) {
+            self.decide();
+        }
+    }
+
+    /// Looks at every shard, and shows what it saw.
+    fn look(&mut self) {
+        let (shards, active) = (self.parts.shards(), self.active());
+        self.meters.resize_with(shards.len(), Meter::default);
+        let now = Clock::global().now();
+        let mut metrics = Vec::with_capacity(shards.len());
+        for (shard, meter) in shards.iter().zip(&mut self.meters) {
+            meter.add(shard.reading(now));
+            metrics.push(meter.metrics(shard.id(), shard.id() < active, self.scaler.policy()));
+        }
+        *lock(&self.shown) = metrics;
+    }
+
+    fn decide(&mut self) {
+        let active = self.active();
+        let metrics: Vec<_> = lock(&self.shown).iter().take(usize::from(active)).copied().collect();
+        let wanted = match self.scaler.decide(Clock::global().now(), &metrics, active) {
+            ScalingDecision::None => return,
+            ScalingDecision::ScaleUp(count) => active.saturating_add(count),
+            ScalingDecision::ScaleDown(count) => active.saturating_sub(count),
+        };
+        // What cannot be done now is tried again after the cooldown; the shards there are go on.
+        if self.change_to(wanted).is_err() {
+            self.scaler.changed(Clock::global().now());
+        }
+    }
+
+    /// Has shards 0 to `wanted - 1` take events.
+    fn change_to(&mut self, wanted: u16) -> Outcome {
+        let active = self.active();
+        let shards = self.parts.shards();
+        if let Some(blocked) = shards.iter().find(|shard| shard.view().is_full() || shard.view().poison().is_some()) {
+            return Err(ScalingError::ShardBlocked(blocked.id()));
+        }
+        let started = shards.len() as u16;
+        if wanted > started {
+            let made = block_on(self.foundry.make(started..wanted));
+            let made = made.map_err(|error| ScalingError::ShardCreationFailed(error.to_string()))?;
+            for shard in made.shards {
+                self.parts.route().get().enter(&shard);
+                self.parts.add_shard(Arc::clone(&shard));
+                // The bus is ending, and may not have seen it.
+                if self.parts.is_closed() {
+                    shard.stop();
+                }
+            }
+        }
+        let change = Change::begin(self.parts.route(), self.parts.shards(), wanted);
+        let mut eras = (*self.parts.eras()).clone();
+        eras.begin(change.wait(|| self.parts.is_closed()));
+        let kept = self.foundry.save_eras(&eras);
+        self.parts.set_eras(eras);
+        change.end();
+        self.scaler.changed(Clock::global().now());
+        kept.map_err(|error| ScalingError::NotKept(error.to_string()))?;
+        Ok((active.min(wanted)..active.max(wanted)).collect())
+    }
+}
+
+/// Locks; what is locked is whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,342 @@
+//! A shard: a state machine that moves events from its lanes to its log, stepped by a host.
+//!
+//! Reading order: [`Shard::turn`] here, `slot` (a lane and what of it is acknowledged), `followers` (who is handed its
+//! blocks and woken), `tasks` (what users run beside it, on a thread of their own), `control` (what others know of a
+//! shard and how they wait for it), `lanes` (the numbers of its lanes), `start` (how a shard comes to run), `host` (who steps it), `pace` (spinning and
+//! napping), `placement` (on which core), `handover` (what happens when sessions move between shards).
+//!
+//! A shard owns no thread, no clock and no executor. Per event it makes no system call, takes no lock and allocates
+//! nothing; waiters and bookkeeping cost per turn or per block.
+
+mod control;
+mod followers;
+mod handover;
+mod host;
+mod lanes;
+mod pace;
+mod placement;
+mod slot;
+mod start;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tapeline_storage::format::{BLOCK_BYTES_MAX, Sequence};
+use tapeline_storage::log::{Chore, ChoreDone, Log, LogOptions};
+
+use control::Arrivals;
+pub use control::ShardStats;
+pub(crate) use control::{Barrier, Reach, Reading, ShardControl};
+use followers::{Followers, Watermarks};
+pub use lanes::LaneStats;
+pub(crate) use placement::place;
+use slot::LaneSlot;
+
+use crate::core::fence;
+use crate::lane::LaneReader;
+pub(crate) use start::{ShardSpec, ShardThread, start};
+pub(crate) use tasks::{CompanionSpec, Line, Refusal, ShardTasks, TASK_PATIENCE, TaskSeed, yield_now};
+
+/// Bytes that one lane may give in one turn, so that lanes share the shard fairly: a block, which holds any record.
+const LANE_TURN_BYTES: usize = BLOCK_BYTES_MAX;
+
+/// How long a shard that ends waits for space on its disk, while it holds events: two attempts.
+const FULL_PATIENCE_NS: u64 = 2 * LogOptions::FULL_RETRY_NS;
+
+/// Runs the chores of a log somewhere else.
+pub(crate) trait Background {
+    /// Takes a chore.
+    fn run(&mut self, chore: Chore);
+
+    /// Gives back a chore that is done.
+    fn done(&mut self) -> Option<ChoreDone>;
+}
+
+/// What came of a turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// Events taken from lanes.
+    pub(crate) drained: usize,
+    /// Whether anything moved at all.
+    pub(crate) moved: bool,
+}
+
+/// What is under way beside the turns.
+#[derive(Debug, Clone, Copy, Default)]
+struct Upkeep {
+    /// The background has a chore.
+    chore_runs: bool,
+    /// The background has a tidying chore.
+    tidying_runs: bool,
+    /// What the log was last asked to give up.
+    trimmed_to: Sequence,
+}
+
+/// The state of one shard.
+pub(crate) struct Shard<B> {
+    control: Arc<ShardControl>,
+    log: Log,
+    slots: Vec<LaneSlot>,
+    followers: Followers,
+    background: B,
+    upkeep: Upkeep,
+    /// Number of the route that its lanes go by.
+    route: u64,
+    /// Whether the last look found the log full or poisoned.
+    was_refusing: bool,
+    was_poisoned: bool,
+}
+
+impl<B: Background> Shard<B> {
+    pub(crate) fn new(control: Arc<ShardControl>, log: Log, background: B) -> Self {
+        Self {
+            control,
+            log,
+            slots: Vec::new(),
+            followers: Followers::default(),
+            background,
+            upkeep: Upkeep::default(),
+            route: 0,
+            was_refusing: false,
+            was_poisoned: false,
+        }
+    }
+
+    /// One turn at `now` (nanoseconds): drains the lanes up to a budget, commits what is due, reaps what has completed,
+    /// acknowledges, wakes.
+    pub(crate) fn turn(&mut self, now: u64) -> Turn {
+        self.admit();
+        self.pass();
+        let before = self.watermarks();
+        let drained = self.drain(now);
+        let settled = self.settle();
+        let is_awaited = self.control.is_awaited() || self.control.handover().is_under_way();
+        let worked = self.log.turn(now, is_awaited);
+        let chored = self.do_chores(now);
+        let advanced = self.watermarks() != before;
+        if advanced || self.slots.iter().any(LaneSlot::is_served) {
+            self.acknowledge();
+        }
+        if self.tell_refusal() || advanced || settled {
+            self.control.notify();
+        }
+        self.followers.ring(now, self.watermarks());
+        Turn { drained, moved: drained > 0 || advanced || worked || chored }
+    }
+
+    fn watermarks(&self) -> Watermarks {
+        Watermarks { appended: self.log.view().appended(), durable: self.log.view().durable() }
+    }
+
+    /// Takes in the lanes and followers that have been made since the last turn.
+    fn admit(&mut self) {
+        if self.control.has_arrivals() {
+            let Arrivals { lanes, followers, .. } = self.control.take_arrivals();
+            self.slots.extend(lanes.into_iter().map(|lane| LaneSlot::new(lane, self.route)));
+            self.followers.admit(followers);
+        }
+    }
+
+    /// Goes on with what goes by the present route.
+    fn pass(&mut self) {
+        let passed = self.control.handover().passed();
+        if self.route != passed {
+            self.route = passed;
+            self.slots.iter_mut().for_each(|slot| slot.pass_to(passed));
+        }
+    }
+
+    /// Says where the present route begins, if that is asked and nothing is to come any more that goes by an earlier one.
+    fn settle(&mut self) -> bool {
+        let Some(wanted) = self.control.handover().wanted() else { return false };
+        // Lanes that came since this turn began may hold what goes by the old route.
+        self.admit();
+        let is_settled = self.log.poison().is_some() || self.slots.iter().all(|slot| slot.has_passed_to(wanted));
+        if is_settled {
+            self.control.handover().settle(wanted, self.log.next_sequence());
+        }
+        is_settled
+    }
+
+    fn drain(&mut self, now: u64) -> usize {
+        let mut drained = 0;
+        for slot in &mut self.slots {
+            drained += slot.drain(&self.control, &mut self.log, now, LANE_TURN_BYTES);
+            if slot.is_drained() {
+                drained += slot.tell_the_rest(&self.control, &mut self.log, now);
+            }
+        }
+        self.log.publish(|block| self.followers.announce(block));
+        self.release();
+        drained
+    }
+
+    /// Gives the room of what was taken back to the producers. What readers cannot see yet is still the lane's.
+    fn release(&mut self) {
+        if self.log.is_published() {
+            self.slots.iter_mut().for_each(LaneSlot::release);
+        }
+    }
+
+    /// Tells each lane how far its events are durable, and drops lanes whose producers are gone and served.
+    fn acknowledge(&mut self) {
+        let durable = self.log.view().durable();
+        self.slots.iter_mut().for_each(|slot| slot.acknowledge(durable));
+        let control = &self.control;
+        self.slots.retain(|slot| {
+            let served = slot.is_served();
+            if served {
+                control.retire(slot.handle());
+            }
+            !served
+        });
+    }
+
+    fn do_chores(&mut self, now: u64) -> bool {
+        let done = self.background.done();
+        let any = done.is_some();
+        if let Some(done) = done {
+            self.take_done(done, now);
+        }
+        let trim_to = self.control.trim_to();
+        if trim_to > self.upkeep.trimmed_to {
+            self.upkeep.trimmed_to = trim_to;
+            self.log.trim(trim_to);
+            self.control.notify();
+        }
+        if let Some(chore) = self.log.next_chore(now) {
+            self.upkeep.chore_runs = true;
+            self.background.run(chore);
+        }
+        if let Some(chore) = self.log.next_tidying(now) {
+            self.upkeep.tidying_runs = true;
+            self.background.run(chore);
+        }
+        any
+    }
+
+    fn take_done(&mut self, done: ChoreDone, now: u64) {
+        match done.is_tidying() {
+            true => self.upkeep.tidying_runs = false,
+            false => self.upkeep.chore_runs = false,
+        }
+        self.log.chore_done(done, now);
+    }
+
+    /// Returns whether the log began or ceased to refuse events. A poisoned log closes its lanes.
+    fn tell_refusal(&mut self) -> bool {
+        let poisoned = self.log.poison().is_some();
+        let refusing = poisoned || self.log.view().is_full();
+        if poisoned {
+            self.slots.iter().for_each(LaneSlot::close);
+            if !std::mem::replace(&mut self.was_poisoned, true) {
+                self.followers.report_all();
+            }
+        }
+        std::mem::replace(&mut self.was_refusing, refusing) != refusing
+    }
+
+    /// Whether a chore is on its way that the log may be waiting for.
+    pub(crate) fn has_chore(&self) -> bool {
+        self.upkeep.chore_runs
+    }
+
+    /// Whether anybody follows the shard live.
+    pub(crate) fn has_followers(&self) -> bool {
+        !self.followers.is_empty()
+    }
+
+    pub(crate) fn control(&self) -> &ShardControl {
+        &self.control
+    }
+
+    /// Lets events gather in the lanes until `until`, or until the doorbell rings. Does not give the core away.
+    pub(crate) fn gather(&mut self, mut clock: impl FnMut() -> u64, until: u64) {
+        while clock() < until && !self.control.doorbell().is_rung() {
+            std::hint::spin_loop();
+        }
+        self.control.answer();
+    }
+
+    /// Does what a nap does, but for the sleep: whoever waits for what has moved is woken at once.
+    pub(crate) fn poll(&mut self) {
+        self.followers.ring_before_sleep(self.watermarks());
+        self.control.answer();
+        std::hint::spin_loop();
+    }
+
+    /// Sleeps, at most for `longest` and until the open block or a follower's patience is due. Ends early for a completion or the doorbell.
+    pub(crate) fn nap(&mut self, now: u64, longest: Duration) {
+        self.followers.ring_before_sleep(self.watermarks());
+        let due = [self.log.commit_due(), self.followers.first_deadline()].into_iter().flatten().min();
+        let left = due.map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));
+        self.log.wait(self.control.doorbell(), longest.min(left));
+        self.control.answer();
+    }
+
+    /// The end: closes the lanes, takes what is in them, commits and seals. Blocks until the log is closed.
+    pub(crate) fn finish(&mut self, mut clock: impl FnMut() -> u64) {
+        self.control.refuse_arrivals();
+        // No route changes any more.
+        self.route = LaneReader::ANY_ROUTE;
+        self.slots.iter_mut().for_each(|slot| slot.pass_to(LaneReader::ANY_ROUTE));
+        self.admit();
+        self.slots.iter().for_each(LaneSlot::close);
+        // From here on a producer either sees its lane closed after publishing, or has published before.
+        fence::all_threads();
+        self.take_chores_back(&mut clock);
+        let mut full_since = None;
+        loop {
+            let now = clock();
+            let mut drained = self.drain(now);
+            for slot in self.slots.iter_mut().filter(|slot| !slot.has_pending()) {
+                drained += slot.tell_the_rest(&self.control, &mut self.log, now);
+            }
+            let pending = self.slots.iter().any(|slot| slot.has_pending() || slot.untold().total() > 0);
+            let worked = self.log.turn(now, true);
+            while let Some(chore) = self.log.next_chore(now) {
+                self.log.chore_done(chore.run(), now);
+            }
+            if !pending || self.log.poison().is_some() || self.log.give_up_if_stuck(now) {
+                break;
+            }
+            full_since = full_since.filter(|_| self.log.view().is_full()).or(self.log.view().is_full().then_some(now));
+            if full_since.is_some_and(|since| now.saturating_sub(since) >= FULL_PATIENCE_NS) {
+                self.log.give_up_for_want_of_space();
+                break;
+            }
+            if drained == 0 && !worked {
+                self.log.wait(self.control.doorbell(), Duration::from_millis(1));
+            }
+        }
+        // The outcome is in the view, where those who wait look.
+        let _ = self.log.close(self.control.doorbell(), &mut clock);
+        // What was published at the very end is readable to those who wait for that, whatever became of its durability.
+        self.release();
+        self.acknowledge();
+    }
+}
+
+impl<B: Background> Shard<B> {
+    /// Waits for the chores that are out. A tidying one is told to end, and is left to its thread if that gets no core: the
+    /// next opening does what it leaves undone.
+    fn take_chores_back(&mut self, mut clock: impl FnMut() -> u64) {
+        self.log.abandon_tidying();
+        let until = clock().saturating_add(LogOptions::CLOSE_TIDYING_NS);
+        while self.upkeep.chore_runs || (self.upkeep.tidying_runs && clock() < until) {
+            match self.background.done() {
+                Some(done) => self.take_done(done, clock()),
+                None => self.log.wait(self.control.doorbell(), Duration::from_millis(1)),
+            }
+        }
+    }
+}
+
+impl<B> std::fmt::Debug for Shard<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("control", &self.control).field("lanes", &self.slots.len()).finish()
+    }
+}

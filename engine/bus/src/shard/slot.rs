@@ -1,0 +1,171 @@
+//! A lane on its shard's side, and which of its events are acknowledged.
+
+use std::collections::VecDeque;
+
+use tapeline_reader::Drops;
+use tapeline_reader::note::DropNote;
+use tapeline_storage::format::{RECORD_ALIGN, Sequence, SessionId};
+use tapeline_storage::log::Log;
+
+use super::ShardControl;
+use crate::lane::{LaneHandle, LaneReader};
+
+/// "When the log is durable up to `end`, the lane is acknowledged up to `entry`."
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// First sequence of the block that was open: one mark for each block is enough.
+    block: Sequence,
+    end: Sequence,
+    entry: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct LaneSlot {
+    reader: LaneReader,
+    is_released: bool,
+    marks: VecDeque<Mark>,
+    /// Drops that notes of the shard tell of.
+    told: Drops,
+}
+
+impl LaneSlot {
+    /// The lane of a shard that goes by this route.
+    pub(super) fn new(mut reader: LaneReader, route: u64) -> Self {
+        reader.pass_to(route);
+        Self { reader, is_released: true, marks: VecDeque::new(), told: Drops::default() }
+    }
+
+    /// Copies up to about `budget` bytes of what is published now into the log. Returns how many records.
+    ///
+    /// What is published meanwhile is left for the next turn: to chase a producer that writes would stop it, because each
+    /// look takes away the cache lines that it is writing to.
+    pub(super) fn drain(&mut self, control: &ShardControl, log: &mut Log, now: u64, budget: usize) -> usize {
+        let (mut left, mut drained) = (budget, 0);
+        while left > 0 {
+            if self.reader.is_evicting() {
+                if !self.reader.hold() {
+                    break;
+                }
+                drained += self.tell(control, log, now, self.reader.drops().since(self.told));
+            }
+            let run = self.reader.peek(budget);
+            if run.lengths.is_empty() {
+                break;
+            }
+            let (entries, bytes) = log.append(run.records, run.lengths, now);
+            if entries == 0 {
+                break;
+            }
+            self.reader.consume(entries);
+            drained += entries;
+            left = left.saturating_sub(bytes);
+            if !self.reader.knows_more() {
+                break;
+            }
+        }
+        if drained > 0 || self.reader.is_evicting() {
+            self.reader.free();
+        }
+        if drained > 0 {
+            self.is_released = false;
+            self.mark(log);
+        }
+        drained
+    }
+
+    /// The producer is gone or its lane closed: writes notes of what it could not tell itself. Returns how many.
+    pub(super) fn tell_the_rest(&mut self, control: &ShardControl, log: &mut Log, now: u64) -> usize {
+        self.tell(control, log, now, self.untold())
+    }
+
+    /// Drops that no note tells of. Exact once the producer is gone or its lane closed.
+    pub(super) fn untold(&self) -> Drops {
+        if self.reader.is_evicting() {
+            return self.reader.drops().since(self.told);
+        }
+        // The mode of such a lane has one reason only.
+        let events = self.reader.unreported().saturating_sub(self.told.total());
+        match self.reader.drops().sampled {
+            0 => Drops::of([events, 0, 0]),
+            _ => Drops::of([0, 0, events]),
+        }
+    }
+
+    /// Writes a note for each reason that has drops. Returns how many found room.
+    fn tell(&mut self, control: &ShardControl, log: &mut Log, now: u64, drops: Drops) -> usize {
+        let mut written = 0;
+        for (reason, events) in drops.reasons() {
+            let producer = self.reader.handle().producer();
+            let note = DropNote { producer, session: SessionId::NONE, reason, events }.record(now);
+            // A note is far shorter than what a length can say.
+            let length = (note.bytes().len() / RECORD_ALIGN) as u16;
+            if log.append(note.bytes(), &[length], now).0 == 0 {
+                break;
+            }
+            self.told.count(reason, events);
+            control.count_note();
+            written += 1;
+        }
+        written
+    }
+
+    fn mark(&mut self, log: &Log) {
+        let mark = Mark { block: log.open_sequence(), end: log.next_sequence(), entry: self.reader.position() };
+        match self.marks.back_mut() {
+            Some(last) if last.block == mark.block => *last = mark,
+            _ => self.marks.push_back(mark),
+        }
+    }
+
+    /// Whether everything was drained that goes by an earlier route than this one, and no more of it can come.
+    pub(super) fn has_passed_to(&self, route: u64) -> bool {
+        self.reader.has_passed_to(route)
+    }
+
+    /// Goes on with what goes by this route.
+    pub(super) fn pass_to(&mut self, route: u64) {
+        self.reader.pass_to(route);
+    }
+
+    /// Gives the room of what was drained back to the producer.
+    pub(super) fn release(&mut self) {
+        if !self.is_released {
+            self.reader.release();
+            self.is_released = true;
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, durable: Sequence) {
+        let mut entry = None;
+        while self.marks.front().is_some_and(|mark| mark.end <= durable)
+            && let Some(mark) = self.marks.pop_front()
+        {
+            entry = Some(mark.entry);
+        }
+        if let Some(entry) = entry {
+            self.reader.acknowledge(entry);
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.reader.close();
+    }
+
+    pub(super) fn handle(&self) -> LaneHandle {
+        self.reader.handle()
+    }
+
+    pub(super) fn has_pending(&self) -> bool {
+        self.reader.has_pending()
+    }
+
+    /// The producer is gone, and all it published is taken.
+    pub(super) fn is_drained(&self) -> bool {
+        self.reader.is_drained()
+    }
+
+    /// The producer is gone, and all it published is acknowledged.
+    pub(super) fn is_served(&self) -> bool {
+        self.reader.is_drained() && self.marks.is_empty()
+    }
+}

@@ -1,0 +1,159 @@
+//! How a shard comes to run: a thread that pins itself, recovers the log, chooses its device, and reports.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use futures_channel::oneshot;
+use tapeline_reader::{AdapterError, AdapterResult};
+use tapeline_storage::device::blocking::BlockingDevice;
+use tapeline_storage::device::fs::{DirectoryLock, WriteMode};
+use tapeline_storage::device::uring::{UringDevice, UringOptions};
+use tapeline_storage::device::{Device, Directory, Doorbell, probe};
+use tapeline_storage::log::{Log, LogOptions, recover};
+
+use super::control::ShardReport;
+use super::host::{self, ThreadBackground};
+use super::placement::{self, Place};
+use super::{Shard, ShardControl};
+use crate::core::budget::MemoryShare;
+use crate::core::config::{Driver, IdleMode};
+use crate::core::seam::Step;
+use crate::core::{foreign, seam};
+
+/// What one shard is started with.
+#[derive(Debug)]
+pub(crate) struct ShardSpec {
+    pub(crate) log: LogOptions,
+    pub(crate) place: Place,
+    pub(crate) driver: Driver,
+    pub(crate) idle: IdleMode,
+    /// The shard's directory, and how its files are written. `None`: in memory.
+    pub(crate) files: Option<(Arc<dyn Directory>, WriteMode)>,
+    /// The lock of the log's directory, if it has one: the shard's threads hold it for their lives.
+    pub(crate) hold: Option<Arc<DirectoryLock>>,
+    /// Of its blocks.
+    pub(crate) memory: MemoryShare,
+}
+
+/// A shard's thread. Ends with the message of its panic, if it panicked.
+pub(crate) type ShardThread = JoinHandle<Result<(), String>>;
+
+/// A shard that runs; it ends if nobody takes it over.
+#[derive(Debug)]
+pub(crate) struct Started {
+    control: Option<Arc<ShardControl>>,
+    /// The largest timestamp in its log.
+    pub(crate) last_timestamp: u64,
+}
+
+impl Started {
+    /// Takes the shard over.
+    pub(crate) fn take(mut self) -> Option<Arc<ShardControl>> {
+        self.control.take()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(control) = &self.control {
+            control.stop();
+        }
+    }
+}
+
+/// Starts a shard on a thread of its own. The receiver gets it once its log is open.
+///
+/// # Errors
+/// The kernel's, where no thread can be made.
+pub(crate) fn start(spec: ShardSpec) -> io::Result<(ShardThread, oneshot::Receiver<AdapterResult<Started>>)> {
+    let (sender, receiver) = oneshot::channel();
+    let name = format!("tapeline-{}", spec.log.shard);
+    let work = move || {
+        // Outlives all that may touch the directory, also when it panics.
+        let hold = spec.hold.clone();
+        let log = spec.log.log_id;
+        let outcome = foreign::contain(|| run(spec, sender));
+        let _ = seam::pass(log, Step::ShardEnd);
+        drop(hold);
+        outcome
+    };
+    let thread = std::thread::Builder::new().name(name).spawn(work)?;
+    Ok((thread, receiver))
+}
+
+/// Marks the shard as stopped however its thread ends, so that nobody waits for it for ever. Where it ended before its
+/// time, its log is poisoned by then (see `host`).
+struct StopMark(Arc<ShardControl>);
+
+impl Drop for StopMark {
+    fn drop(&mut self) {
+        self.0.set_stopped();
+    }
+}
+
+fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
+    placement::pin(&mut spec.place);
+    let idle = spec.idle;
+    let background = ThreadBackground::new(spec.log.log_id, spec.hold.take(), std::mem::take(&mut spec.place.free));
+    let (control, log, last_timestamp) = match open(spec) {
+        Ok(opened) => opened,
+        Err(error) => {
+            // Nobody listens: the bus was dropped while it opened.
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    let mark = StopMark(Arc::clone(&control));
+    // Where nobody receives it, its drop stops the shard.
+    let _ = started.send(Ok(Started { control: Some(Arc::clone(&control)), last_timestamp }));
+    host::run(idle, background, |background| Shard::new(control, log, background));
+    drop(mark);
+}
+
+fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, u64)> {
+    let ShardSpec { log: options, place, driver, idle: _, files, hold: _, memory } = spec;
+    let shard = options.shard;
+    let mut notes = place.notes;
+    let (log, cuts, last_timestamp) = match files {
+        None => (Log::in_memory(&options), Vec::new(), 0),
+        Some((directory, mode)) => {
+            let recovered = recover(directory, options)?;
+            let (cuts, last) = (recovered.cuts().to_vec(), recovered.last_timestamp());
+            let device = device(driver, mode, &mut notes).map_err(|message| AdapterError::Fatal { shard, message })?;
+            (recovered.start(device), cuts, last)
+        }
+    };
+    let doorbell = Doorbell::new()
+        .map_err(|error| AdapterError::Fatal { shard, message: format!("no descriptor for a doorbell: {error}") })?;
+    notes.extend(log.device_notes());
+    let report = ShardReport { device: log.device_name(), core: place.core, among: place.among, notes, cuts };
+    let control = Arc::new(ShardControl::new(shard, Arc::clone(log.view()), doorbell, report, memory));
+    Ok((control, log, last_timestamp))
+}
+
+/// The device for files written in `mode`; notes why it is another than the first choice.
+fn device(driver: Driver, mode: WriteMode, notes: &mut Vec<String>) -> Result<Box<dyn Device>, String> {
+    let sync = mode != WriteMode::Buffered;
+    let blocking = || Box::new(BlockingDevice::new(sync)) as Box<dyn Device>;
+    let refusal = match (mode, driver) {
+        (_, Driver::Blocking) => return Ok(blocking()),
+        (WriteMode::Direct, _) => match ring() {
+            Ok(ring) => return Ok(ring),
+            Err(error) => format!("io_uring: {error}"),
+        },
+        // Buffered writes through a ring go to worker threads and reach a tenth of the speed.
+        (WriteMode::Buffered, _) => "level page-cache writes through pwrite".to_owned(),
+        (WriteMode::BufferedSync, _) => "the file system refuses O_DIRECT: pwritev2 with RWF_DSYNC".to_owned(),
+    };
+    if driver == Driver::Uring {
+        return Err(refusal);
+    }
+    notes.push(refusal);
+    Ok(blocking())
+}
+
+fn ring() -> io::Result<Box<dyn Device>> {
+    probe::io_uring_available()?;
+    Ok(Box::new(UringDevice::new(UringOptions::default())?))
+}

@@ -1,0 +1,156 @@
+//! The books: at every moment and in every mode, what was taken over is in a lane, in the log, or was let go; and
+//! readers are told of every event that was let go.
+
+use std::time::Duration;
+
+use tapeline_reader::Drops;
+use tapeline_reader::note::DropNote;
+use tapeline_storage::device::sim::Failure;
+
+use super::*;
+use crate::core::config::BackpressureMode;
+
+/// What the calls of one producer came to.
+#[derive(Default)]
+struct Calls {
+    kept: u64,
+    refused: u64,
+    drops: Drops,
+}
+
+struct Bookkeeper {
+    machine: Machine,
+    calls: Vec<Calls>,
+}
+
+const MODES: [BackpressureMode; 5] = [
+    BackpressureMode::FailProducer,
+    BackpressureMode::Block { deadline: Duration::ZERO },
+    BackpressureMode::DropNewest,
+    BackpressureMode::DropOldest,
+    BackpressureMode::Sample { rate: 3 },
+];
+
+impl Bookkeeper {
+    /// A machine with a producer of each mode.
+    fn start(disk: &SimDisk, seed: u64, shards: u16) -> Option<Self> {
+        let mut machine = Machine::start(disk, seed, shards)?;
+        let producer = |mode| Producer::new(Arc::clone(&machine.parts), ProducerOptions::new().backpressure_mode(mode));
+        machine.producers = MODES.map(|mode| producer(mode).expect("producer")).into();
+        let calls = MODES.map(|_| Calls::default()).into();
+        Some(Self { machine, calls })
+    }
+
+    fn speak(&mut self, random: &mut Random) {
+        let who = random.below(MODES.len() as u64) as usize;
+        let (producer, calls) = (&mut self.machine.producers[who], &mut self.calls[who]);
+        let payload = vec![who as u8; random.below(2000) as usize];
+        let session = producer.session(1 + u128::from(random.below(SESSIONS)));
+        // Now and then several at once.
+        let outcome = match random.chance(1000) {
+            true => {
+                let mut batch = producer.batch(session);
+                let outcome = batch.push(Kind(who as u16), &payload).map(drop);
+                outcome.and_then(|()| batch.publish().map(drop))
+            }
+            false => producer.emit(session, Kind(who as u16), &payload).map(drop),
+        };
+        match outcome {
+            Ok(()) => calls.kept += 1,
+            Err(IngestionError::Dropped { .. }) => calls.drops.newest += 1,
+            Err(IngestionError::Sampled { .. }) => calls.drops.sampled += 1,
+            Err(_) => calls.refused += 1,
+        }
+    }
+
+    /// Compares the books with what the calls came to.
+    fn audit(&self, seed: u64) {
+        let stats = self.machine.parts.stats();
+        assert!(stats.is_balanced(), "seed {seed}: {stats:?}");
+        let sum = |number: fn(&Calls) -> u64| self.calls.iter().map(number).sum::<u64>();
+        let (kept, newest, sampled) = (sum(|c| c.kept), sum(|c| c.drops.newest), sum(|c| c.drops.sampled));
+        assert_eq!(stats.events_ingested, kept + newest + sampled, "seed {seed}");
+        assert_eq!((stats.drops.newest, stats.drops.sampled), (newest, sampled), "seed {seed}");
+        assert_eq!(stats.events_refused, sum(|c| c.refused), "seed {seed}");
+        let lanes: Vec<_> = self.machine.parts.shards().iter().flat_map(|shard| shard.lane_stats()).collect();
+        let has_failed = self.machine.parts.views().any(|view| view.poison().is_some());
+        for (producer, calls) in self.machine.producers.iter().zip(&self.calls) {
+            let own = lanes.iter().filter(|lane| lane.producer == producer.id());
+            let (ingested, refused) = own.fold((0, 0), |(ingested, refused), lane| {
+                (ingested + lane.events_ingested, refused + lane.events_refused)
+            });
+            assert_eq!(ingested, calls.kept + calls.drops.newest + calls.drops.sampled, "seed {seed}");
+            // A producer has no lane to a shard that failed before its first event there.
+            let is_lane_missing = has_failed && refused < calls.refused;
+            assert!(refused == calls.refused || is_lane_missing, "seed {seed}: {refused} of {}", calls.refused);
+        }
+    }
+}
+
+/// Events in the logs of each producer, and what notes tell of each.
+fn contents(views: &[Arc<LogView>], producers: &[u64]) -> (Vec<u64>, Vec<Drops>) {
+    let (mut events, mut told) = (vec![0; producers.len()], vec![Drops::default(); producers.len()]);
+    for view in views {
+        let mut reader = LogReader::new(Arc::clone(view), view.trimmed());
+        while let Step::Block(block) = reader.step().expect("reads") {
+            for record in block.records() {
+                let record = record.expect("record");
+                let Some(note) = DropNote::read(&record) else {
+                    events[usize::from(record.kind().0)] += 1;
+                    continue;
+                };
+                let who = producers.iter().position(|id| *id == note.producer).expect("a producer");
+                told[who].count(note.reason, note.events);
+            }
+        }
+    }
+    (events, told)
+}
+
+/// Runs a machine whose disk is at times slow, full or broken. Returns what was dropped.
+fn run(seed: u64) -> Drops {
+    let mut random = Random::new(seed);
+    let disk = SimDisk::new(seed, Faults::default());
+    let mut books = Bookkeeper::start(&disk, seed, 1 + random.below(2) as u16).expect("starts");
+    let breaks = random.chance(2000);
+    for _ in 0..600 {
+        match random.below(100) {
+            // Shards that seldom come to their turn have full lanes.
+            0..92 => books.speak(&mut random),
+            92..98 => books.machine.turn(&mut random),
+            98 if !breaks => {
+                let full = Failure { nth: disk.writes() + 1, errno: libc::ENOSPC };
+                disk.set_faults(Faults { failing_write: Some(full), ..Faults::default() });
+            }
+            98 => disk.set_faults(Faults { write_error: 2_000, ..Faults::default() }),
+            _ => {}
+        }
+        books.audit(seed);
+    }
+    books.machine.finish();
+    books.audit(seed);
+    let stats = books.machine.parts.stats();
+    let views: Vec<_> = books.machine.parts.views().collect();
+    if views.iter().all(|view| view.poison().is_none()) {
+        let producers: Vec<_> = books.machine.producers.iter().map(Producer::id).collect();
+        let (events, told) = contents(&views, &producers);
+        let mut all = Drops::default();
+        for (who, calls) in books.calls.iter().enumerate() {
+            assert_eq!(told[who].newest, calls.drops.newest, "seed {seed}: {:?}", MODES[who]);
+            assert_eq!(told[who].sampled, calls.drops.sampled, "seed {seed}: {:?}", MODES[who]);
+            assert_eq!(events[who] + told[who].oldest, calls.kept, "seed {seed}: {:?}", MODES[who]);
+            all += told[who];
+        }
+        assert_eq!((stats.drops, stats.events_in_lanes, stats.events_committing), (all, 0, 0), "seed {seed}");
+    }
+    stats.drops
+}
+
+#[test]
+fn books_add_up_at_every_moment_in_every_mode() {
+    let mut drops = Drops::default();
+    for seed in 0..300 {
+        drops += run(seed);
+    }
+    assert!(drops.newest > 100 && drops.oldest > 100 && drops.sampled > 100, "{drops:?}");
+}

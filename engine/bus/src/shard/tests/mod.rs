@@ -1,0 +1,280 @@
+//! The simulation host: shards, lanes and logs of a simulated machine on one thread, from one seed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tapeline_storage::device::Doorbell;
+use tapeline_storage::device::sim::{Faults, Random, SimDisk};
+use tapeline_storage::format::{Eras, Kind, LogId, Sequence};
+use tapeline_storage::log::{BatchOptions, Chore, ChoreDone, LogOptions, LogView, recover};
+use tapeline_storage::read::{LogReader, Step, open_shard};
+
+use super::control::ShardReport;
+use super::{Background, Shard, ShardControl};
+use crate::bus_core::{BusParts, OpenedLog};
+use crate::core::budget::{MemoryBudget, MemoryShare};
+use crate::core::config::EventBusConfig;
+use crate::core::error::IngestionError;
+use crate::ingest::{Producer, ProducerOptions, Ticket};
+use crate::live::Pages;
+
+mod books;
+mod closing;
+mod moves;
+mod readers;
+mod retention;
+
+const LOG: LogId = LogId([9; 16]);
+const SESSIONS: u64 = 4;
+
+/// Runs chores on the simulated thread, a turn later.
+#[derive(Default)]
+struct Inline(VecDeque<Chore>);
+
+impl Background for Inline {
+    fn run(&mut self, chore: Chore) {
+        self.0.push_back(chore);
+    }
+
+    fn done(&mut self) -> Option<ChoreDone> {
+        Some(self.0.pop_front()?.run())
+    }
+}
+
+/// What a producer has said in one session: how many events, and the last ticket of each.
+#[derive(Default)]
+struct Said {
+    tickets: Vec<Ticket>,
+    acknowledged: usize,
+}
+
+struct Machine {
+    disk: SimDisk,
+    parts: Arc<BusParts>,
+    pages: Arc<Pages>,
+    shards: Vec<Shard<Inline>>,
+    producers: Vec<Producer>,
+    said: BTreeMap<(u64, u64), Said>,
+    now: u64,
+}
+
+fn directory_name(shard: u16) -> String {
+    format!("shard-{shard:04}")
+}
+
+fn options(shard: u16, seed: u64) -> LogOptions {
+    let small = LogOptions::new(LOG, shard, seed);
+    let batch = BatchOptions { events_min: 2, events_max: 6, delay_ns: 20_000, window_ns: Some(50_000) };
+    LogOptions { segment_bytes: 20 * 4096, block_bytes: 4 * 4096, blocks: 4, batch, repack_saves_bytes: 4096, ..small }
+}
+
+impl Machine {
+    fn start(disk: &SimDisk, seed: u64, shards: u16) -> Option<Self> {
+        Self::start_with(disk, seed, shards, shards)
+    }
+
+    /// A machine with so many shards, of which so many take events.
+    fn start_with(disk: &SimDisk, seed: u64, shards: u16, active: u16) -> Option<Self> {
+        let start = |shard| {
+            let recovered = recover(disk.directory(&directory_name(shard)), options(shard, seed)).ok()?;
+            let log = recovered.start(Box::new(disk.device(4)));
+            let doorbell = Doorbell::new().expect("doorbell");
+            let control = ShardControl::new(
+                shard,
+                Arc::clone(log.view()),
+                doorbell,
+                ShardReport::default(),
+                MemoryShare::default(),
+            );
+            Some(Shard::new(Arc::new(control), log, Inline::default()))
+        };
+        let shards: Vec<_> = (0..shards).map(start).collect::<Option<_>>()?;
+        let config = EventBusConfig {
+            num_shards: active,
+            lane_bytes: 64 << 10,
+            ring_buffer_capacity: 1024,
+            ..EventBusConfig::default()
+        };
+        let controls = shards.iter().map(|shard| Arc::clone(&shard.control)).collect();
+        let log = OpenedLog { log_id: LOG, ..OpenedLog::default() };
+        let memory = MemoryBudget::new(config.memory_budget());
+        let parts = Arc::new(BusParts::new(&config, memory, controls, log));
+        let producers =
+            (0..2).map(|_| Producer::new(Arc::clone(&parts), ProducerOptions::new()).expect("producer")).collect();
+        let pages = Arc::new(Pages::new(Arc::clone(&parts)));
+        Some(Self { disk: disk.clone(), parts, pages, shards, producers, said: BTreeMap::new(), now: 1 })
+    }
+
+    /// One random thing happens.
+    fn step(&mut self, random: &mut Random) {
+        match random.below(10) {
+            0..=4 => self.speak(random),
+            5..=8 => self.turn(random),
+            _ => self.look(),
+        }
+    }
+
+    /// Some shard makes a turn.
+    fn turn(&mut self, random: &mut Random) {
+        let at = random.below(self.shards.len() as u64) as usize;
+        self.now += 1_000 + random.below(10_000);
+        self.shards[at].turn(self.now);
+        if random.chance(3000) {
+            self.shards[at].nap(self.now, std::time::Duration::ZERO);
+        }
+    }
+
+    /// All shards end in good order.
+    fn finish(&mut self) {
+        let mut now = self.now;
+        for shard in &mut self.shards {
+            shard.finish(|| {
+                now += 1_000_000;
+                now
+            });
+            shard.control().set_stopped();
+        }
+        self.now = now;
+    }
+
+    fn speak(&mut self, random: &mut Random) {
+        let who = random.below(self.producers.len() as u64);
+        let session = 1 + random.below(SESSIONS);
+        let said = self.said.entry((who, session)).or_default();
+        let mut payload = [who, session, said.tickets.len() as u64].map(u64::to_le_bytes).concat();
+        payload.resize(24 + random.below(2000) as usize, who as u8);
+        let producer = &mut self.producers[who as usize];
+        let token = producer.session(u128::from(session));
+        match producer.emit(token, Kind(who as u16), &payload) {
+            Ok(ticket) => said.tickets.push(ticket),
+            Err(IngestionError::Backpressure { .. } | IngestionError::Poisoned(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Notes what is acknowledged.
+    fn look(&mut self) {
+        for ((who, _), said) in &mut self.said {
+            let producer = &self.producers[*who as usize];
+            said.acknowledged = said.tickets.iter().take_while(|ticket| producer.is_durable(**ticket)).count();
+        }
+    }
+}
+
+/// The numbers each producer's events have in each session, in the order they are found.
+fn found(views: &[Arc<LogView>]) -> BTreeMap<(u64, u64), Vec<u64>> {
+    let mut found: BTreeMap<(u64, u64), Vec<u64>> = BTreeMap::new();
+    for view in views {
+        let mut reader = LogReader::new(Arc::clone(view), Sequence::ZERO);
+        while let Step::Block(block) = reader.step().expect("reads") {
+            for record in block.records() {
+                let record = record.expect("record");
+                let number = |at: usize| u64::from_le_bytes(record.payload()[at..at + 8].try_into().expect("a number"));
+                assert_eq!((record.session().0 as u64, u64::from(record.kind().0)), (number(8), number(0)));
+                found.entry((number(0), number(8))).or_default().push(number(16));
+            }
+        }
+    }
+    found
+}
+
+/// Runs a seeded machine until its power fails; everything acknowledged must be found, once and in order.
+fn crash(seed: u64) -> usize {
+    let mut random = Random::new(seed);
+    let shards = 1 + random.below(2) as u16;
+    let faults = Faults { crash_at: Some(1 + random.below(150)), ..Faults::default() };
+    let disk = SimDisk::new(seed, faults);
+    let mut said = BTreeMap::new();
+    if let Some(mut machine) = Machine::start(&disk, seed, shards) {
+        for _ in 0..400 {
+            machine.step(&mut random);
+            if !machine.disk.is_on() {
+                break;
+            }
+        }
+        machine.look();
+        said = machine.said;
+    }
+    let disk = disk.reboot(Faults::default());
+    // Half of the machines are looked at as they lie, half after recovery.
+    let views: Vec<_> = (0..shards)
+        .map(|shard| match random.chance(5000) {
+            true => open_shard(&disk.directory(&directory_name(shard)), LOG, shard).expect("reads").0,
+            false => {
+                let directory = disk.directory(&directory_name(shard));
+                Arc::clone(recover(directory, options(shard, seed + 1)).expect("recovers").view())
+            }
+        })
+        .collect();
+    let found = found(&views);
+    for (key, numbers) in &found {
+        let said = said.get(key).unwrap_or_else(|| panic!("seed {seed}: {key:?} never spoke"));
+        assert!(numbers.iter().copied().eq(0..numbers.len() as u64), "seed {seed}: {key:?} out of order: {numbers:?}");
+        assert!(numbers.len() <= said.tickets.len(), "seed {seed}: {key:?} invented");
+    }
+    for (key, said) in &said {
+        let found = found.get(key).map_or(0, Vec::len);
+        assert!(
+            said.acknowledged <= found,
+            "seed {seed}: {key:?} lost: {} acknowledged, {found} found",
+            said.acknowledged
+        );
+    }
+    said.values().map(|said| said.acknowledged).sum()
+}
+
+#[test]
+fn crashes_lose_nothing_acknowledged_invent_nothing_and_keep_order() {
+    let number = |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let rounds = number("TAPELINE_CRASHES", 2000);
+    let first = number("TAPELINE_SEED", 0);
+    println!("seeds {first} to {}", first + rounds);
+    let acknowledged: usize = (first..first + rounds).map(crash).sum();
+    println!("{acknowledged} events acknowledged before {rounds} crashes");
+    assert!(acknowledged as u64 > rounds, "the machines get something done before they crash");
+}
+
+#[test]
+fn poisoned_shard_refuses_and_wakes_those_who_wait() {
+    let disk = SimDisk::new(1, Faults::default());
+    let mut machine = Machine::start(&disk, 1, 1).expect("starts");
+    let mut random = Random::new(1);
+    machine.speak(&mut random);
+    disk.set_faults(Faults { write_error: 10_000, ..Faults::default() });
+    for _ in 0..1000 {
+        machine.now += 100_000;
+        machine.shards[0].turn(machine.now);
+        machine.shards[0].nap(machine.now, std::time::Duration::ZERO);
+    }
+    let producer = &mut machine.producers[0];
+    let token = producer.session(1);
+    assert!(matches!(producer.emit(token, Kind(0), b"x"), Err(IngestionError::Poisoned(_))));
+    let ticket = *machine.said.values().flat_map(|said| &said.tickets).next().expect("a ticket");
+    let who = machine.said.keys().next().expect("who").0 as usize;
+    assert!(matches!(machine.producers[who].wait_durable(ticket), Err(crate::AdapterError::Poisoned(_))));
+}
+
+#[test]
+fn finished_shard_has_taken_everything_or_refused_it() {
+    for seed in 0..200 {
+        let disk = SimDisk::new(seed, Faults::default());
+        let mut machine = Machine::start(&disk, seed, 1).expect("starts");
+        let mut random = Random::new(seed);
+        for _ in 0..random.below(120) {
+            machine.step(&mut random);
+        }
+        let mut now = machine.now;
+        machine.shards[0].finish(|| {
+            now += 1_000_000;
+            now
+        });
+        machine.shards[0].control().set_stopped();
+        machine.look();
+        for said in machine.said.values() {
+            assert_eq!(said.acknowledged, said.tickets.len(), "seed {seed}");
+        }
+        let token = machine.producers[0].session(1);
+        let refused = machine.producers[0].emit(token, Kind(0), b"late");
+        assert!(matches!(refused, Err(IngestionError::ShuttingDown)), "{refused:?}");
+    }
+}

@@ -1,0 +1,141 @@
+//! When a log was written to: how many events lie in which stretch of time.
+//!
+//! Out of the times that blocks and segments say of themselves. Only a block that reaches over more than one stretch is read.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use tapeline_storage::log::{Grain, LogView, Span};
+use tapeline_storage::read::{LogReader, ReadError, Step};
+
+use crate::error::ConsumerResult;
+use crate::files::LogFiles;
+
+impl LogFiles {
+    /// From the time of the earliest event to behind that of the latest, in nanoseconds since the Unix epoch, notes of the
+    /// bus and events that open sessions included. `None` for a log without events. Costs a look at each segment.
+    ///
+    /// # Errors
+    /// [`ConsumerError::Read`](crate::ConsumerError::Read) where block headers cannot be read.
+    pub fn time_range(&self) -> ConsumerResult<Option<Range<u64>>> {
+        let mut range: Option<Range<u64>> = None;
+        self.for_each_span(Grain::Segment, |_, span| {
+            let (start, end) = (span.first_timestamp, span.last_timestamp.saturating_add(1));
+            range = Some(match &range {
+                Some(range) => range.start.min(start)..range.end.max(end),
+                None => start..end,
+            });
+        })?;
+        Ok(range)
+    }
+
+    /// How many events there are in each stretch of `width` nanoseconds (at least 1), by its start, which is a multiple of
+    /// the width; stretches without events are left out. Costs about 1 us a block that lies within one stretch, and for one
+    /// that does not, as those of a segment that was rewritten densely often do not, the reading of its events. Where these
+    /// cannot be read they count as spread evenly over the block's time.
+    ///
+    /// # Errors
+    /// [`ConsumerError::Read`](crate::ConsumerError::Read) where block headers cannot be read.
+    pub fn activity(&self, width: u64) -> ConsumerResult<BTreeMap<u64, u64>> {
+        let (mut counts, width) = (BTreeMap::new(), width.max(1));
+        self.for_each_span(Grain::Block, |view, span| {
+            if span.first_timestamp / width == span.last_timestamp / width || !count(view, span, width, &mut counts) {
+                spread(span, width, &mut counts);
+            }
+        })?;
+        Ok(counts)
+    }
+
+    fn for_each_span(&self, grain: Grain, mut each: impl FnMut(&Arc<LogView>, &Span)) -> ConsumerResult<()> {
+        for view in self.shards() {
+            let mut next = view.trimmed();
+            while next < view.appended() {
+                match view.span(next, view.appended(), grain).map_err(|error| unreadable(view, error))? {
+                    // A stretch whose headers do not check has no times; reading tells what is wrong with it.
+                    Some(span) if span.last_timestamp == u64::MAX => next = span.end,
+                    Some(span) => {
+                        each(view, &span);
+                        next = span.end;
+                    }
+                    None => break,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds the events of a span that is one block, each at its time. Returns whether they could be read; if not, none is added.
+fn count(view: &Arc<LogView>, span: &Span, width: u64, counts: &mut BTreeMap<u64, u64>) -> bool {
+    let Ok(Step::Block(block)) = LogReader::new(Arc::clone(view), span.first).step() else { return false };
+    let events = span.end.since(span.first);
+    let times: Vec<_> =
+        block.records().take(events as usize).map_while(|record| Some(record.ok()?.timestamp())).collect();
+    if block.first_sequence() != span.first || times.len() as u64 != events {
+        return false;
+    }
+    // Most follow one in the same stretch.
+    let mut run = (0, 0);
+    for start in times.into_iter().map(|time| time / width * width) {
+        if start != run.0 {
+            add(run, counts);
+            run = (start, 0);
+        }
+        run.1 += 1;
+    }
+    add(run, counts);
+    true
+}
+
+fn add((start, events): (u64, u64), counts: &mut BTreeMap<u64, u64>) {
+    if events > 0 {
+        *counts.entry(start).or_insert(0) += events;
+    }
+}
+
+/// Adds the events of a span, spread evenly over its time.
+fn spread(span: &Span, width: u64, counts: &mut BTreeMap<u64, u64>) {
+    let events = span.end.since(span.first);
+    let (start, end) = (span.first_timestamp, span.last_timestamp.saturating_add(1));
+    let length = u128::from(end - start.min(end)).max(1);
+    let until = |time: u64| (u128::from(events) * u128::from(time.saturating_sub(start)) / length) as u64;
+    let mut at = start / width * width;
+    while at < end {
+        let next = at.saturating_add(width);
+        let count = until(next.min(end)) - until(at.max(start));
+        add((at, count), counts);
+        at = next;
+    }
+}
+
+fn unreadable(view: &Arc<LogView>, source: std::io::Error) -> ReadError {
+    ReadError::Io { shard: view.shard(), segment: "headers".into(), offset: 0, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapeline_storage::format::Sequence;
+
+    use super::*;
+
+    #[test]
+    fn events_of_a_block_are_spread_over_its_time_and_none_is_lost() {
+        let span = |events: u64, first_timestamp, last_timestamp| Span {
+            first: Sequence::new(7),
+            end: Sequence::new(7 + events),
+            first_timestamp,
+            last_timestamp,
+            is_block: true,
+        };
+        let spread = |span| {
+            let mut counts = BTreeMap::new();
+            spread(&span, 10, &mut counts);
+            counts.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(spread(span(5, 12, 12)), [(10, 5)]);
+        assert_eq!(spread(span(40, 10, 49)), [(10, 10), (20, 10), (30, 10), (40, 10)]);
+        assert_eq!(spread(span(1, 10, 99)).iter().map(|(_, count)| count).sum::<u64>(), 1);
+        assert_eq!(spread(span(1000, 15, 24)), [(10, 500), (20, 500)]);
+    }
+}

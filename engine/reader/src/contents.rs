@@ -1,0 +1,195 @@
+//! What a log holds, by session and by kind: out of the indexes of sealed segments, and by reading where there is none.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Kind, RecordView, Sequence, SessionId};
+use tapeline_storage::log::LogView;
+use tapeline_storage::read::Block;
+
+use crate::error::{ConsumerError, ConsumerResult};
+use crate::names;
+use crate::names::opened_name;
+use crate::walk::{Passage, Walk};
+
+/// What a log holds of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionSummary {
+    /// Its id.
+    pub session: SessionId,
+    /// Its name, if it was opened by name.
+    pub name: Option<String>,
+    /// Events, not counting those of kind [`kinds::SESSION`](crate::kinds::SESSION).
+    pub events: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Time of the first event of any kind: nanoseconds since the Unix epoch.
+    pub first_timestamp: u64,
+    /// Time of the last event of any kind.
+    pub last_timestamp: u64,
+}
+
+/// What a log holds of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KindSummary {
+    /// The kind. Those from [`kinds::RESERVED`](crate::kinds::RESERVED) on are notes of the bus.
+    pub kind: Kind,
+    /// Events.
+    pub events: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+}
+
+/// Sessions and kinds of some shards.
+#[derive(Debug, Default)]
+pub struct Contents {
+    sessions: HashMap<SessionId, SessionSummary>,
+    kinds: BTreeMap<Kind, KindSummary>,
+}
+
+impl Contents {
+    /// Adds all that is readable of a shard. Gaps are passed over.
+    pub fn add_shard(&mut self, view: &Arc<LogView>) -> ConsumerResult<()> {
+        let mut walk = Walk::new(view, view.trimmed()..Sequence::new(u64::MAX));
+        loop {
+            match walk.step()? {
+                Passage::End => return Ok(()),
+                Passage::Segment(segment) => {
+                    // An index that cannot be read now is none: the blocks are read.
+                    match segment.with_index(|index| self.add_index(view, index)) {
+                        Ok(Some(())) => {}
+                        _ => walk.enter(&segment),
+                    }
+                }
+                Passage::Block(block) => self.add_block(view.shard(), &block)?,
+            }
+        }
+    }
+
+    fn add_index(&mut self, view: &Arc<LogView>, index: &ArchivedSegmentIndex) {
+        for entry in index.sessions.iter() {
+            let found = SessionSummary::of_entry(entry);
+            // Most sessions are in one segment, and names are parsed once.
+            let summary = match self.sessions.entry(found.session) {
+                Entry::Occupied(known) => known.into_mut().merge(&found),
+                Entry::Vacant(new) => new.insert(found),
+            };
+            if summary.name.is_none() {
+                summary.name = index.opening_of(entry).and_then(opened_name);
+            }
+        }
+        names::of_long_openings(view, index, |session, name| self.name(session, name));
+        for total in index.kinds.iter() {
+            self.count(Kind(total.kind.to_native()), total.events.to_native(), total.bytes.to_native());
+        }
+    }
+
+    fn add_block(&mut self, shard: u16, block: &Block) -> ConsumerResult<()> {
+        for (at, record) in block.records().enumerate() {
+            let record = record.map_err(|error| ConsumerError::Record {
+                shard,
+                sequence: block.first_sequence().plus(at as u64),
+                message: error.to_string(),
+            })?;
+            self.count(record.kind(), 1, record.payload().len() as u64);
+            if !record.kind().is_reserved() {
+                let summary = self.sessions.entry(record.session());
+                summary.or_insert_with(|| SessionSummary::begin(&record)).add(&record);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, kind: Kind, events: u64, bytes: u64) {
+        let total = self.kinds.entry(kind).or_insert(KindSummary { kind, events: 0, bytes: 0 });
+        // The numbers of an index are the file's word.
+        (total.events, total.bytes) = (total.events.saturating_add(events), total.bytes.saturating_add(bytes));
+    }
+
+    /// The session is called so, if it is there and has no name yet.
+    pub fn name(&mut self, session: SessionId, name: String) {
+        if let Some(summary) = self.sessions.get_mut(&session)
+            && summary.name.is_none()
+        {
+            summary.name = Some(name);
+        }
+    }
+
+    /// The sessions, by time of their first event.
+    pub fn into_sessions(self) -> Vec<SessionSummary> {
+        let mut sessions: Vec<_> = self.sessions.into_values().collect();
+        sessions.sort_by_key(|summary| (summary.first_timestamp, summary.session));
+        sessions
+    }
+
+    /// The kinds, by number.
+    pub fn into_kinds(self) -> Vec<KindSummary> {
+        self.kinds.into_values().collect()
+    }
+}
+
+impl SessionSummary {
+    fn begin(first: &RecordView<'_>) -> Self {
+        Self {
+            session: first.session(),
+            name: None,
+            events: 0,
+            bytes: 0,
+            first_timestamp: first.timestamp(),
+            last_timestamp: first.timestamp(),
+        }
+    }
+
+    fn of_entry(entry: &ArchivedIndexedSession) -> Self {
+        Self {
+            session: SessionId(entry.session.to_native()),
+            name: None,
+            events: entry.events.to_native(),
+            bytes: entry.bytes.to_native(),
+            first_timestamp: entry.first_timestamp.to_native(),
+            last_timestamp: entry.last_timestamp.to_native(),
+        }
+    }
+
+    fn merge(&mut self, more: &Self) -> &mut Self {
+        self.events = self.events.saturating_add(more.events);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+        self.first_timestamp = self.first_timestamp.min(more.first_timestamp);
+        self.last_timestamp = self.last_timestamp.max(more.last_timestamp);
+        self
+    }
+
+    fn add(&mut self, record: &RecordView<'_>) {
+        self.first_timestamp = self.first_timestamp.min(record.timestamp());
+        self.last_timestamp = self.last_timestamp.max(record.timestamp());
+        if record.kind() != Kind::SESSION {
+            self.events = self.events.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(record.payload().len() as u64);
+        } else if self.name.is_none() {
+            self.name = opened_name(record.payload());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_that_files_state_do_not_overflow() {
+        let most = SessionSummary {
+            session: SessionId(1),
+            name: None,
+            events: u64::MAX,
+            bytes: u64::MAX,
+            first_timestamp: 1,
+            last_timestamp: 2,
+        };
+        let mut sum = most.clone();
+        sum.merge(&most);
+        assert_eq!(sum, most);
+    }
+}

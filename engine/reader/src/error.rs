@@ -1,0 +1,225 @@
+//! Errors, one enum for each thing a caller can ask for.
+
+use std::io;
+
+use tapeline_storage::format::Sequence;
+use tapeline_storage::log::{DirectoryError, OpenError, Poison, RestoreError};
+use tapeline_storage::read::ReadError;
+
+use crate::cursor::CursorFault;
+use crate::damage::Damage;
+use crate::filter::FilterError;
+use crate::gap::Gap;
+
+/// Why a setting cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value out of range.
+    #[error("invalid configuration: {0}")]
+    InvalidValue(String),
+}
+
+/// Why the number of shards does not change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScalingError {
+    /// The policy.
+    #[error("invalid scaling policy: {0}")]
+    InvalidPolicy(String),
+    /// The bus has no policy.
+    #[error("the bus has no scaling policy; open it with EventBusConfig::scaling")]
+    Disabled,
+    /// There are as many as there may be.
+    #[error("there are {0} shards already, the policy's max_shards")]
+    AtMaxShards(u16),
+    /// There are as few as there may be.
+    #[error("there are {0} shards only, the policy's min_shards")]
+    AtMinShards(u16),
+    /// The last change is too recent.
+    #[error("the last change of the shards is more recent than the policy's cooldown; try again later")]
+    InCooldown,
+    /// A shard cannot be started. Those there are go on.
+    #[error("a shard cannot be started: {0}")]
+    ShardCreationFailed(String),
+    /// Events cannot be moved while a log takes none.
+    #[error("shard {0} takes no events: its disk is full or its log has failed; mend that first")]
+    ShardBlocked(u16),
+    /// The shards have changed, but the log could not note it: after a restart, sessions that moved may be read out of
+    /// order.
+    #[error("the shards have changed, but the log could not note it: {0}")]
+    NotKept(String),
+}
+
+/// Why the store behind the bus, its own log first of all, cannot serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdapterError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The log's directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The log of a shard.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// An event that cannot be put back.
+    #[error("shard {shard}: {source}")]
+    Restore {
+        /// Its shard.
+        shard: u16,
+        /// Why.
+        source: RestoreError,
+    },
+    /// A write failed; nothing after its watermark is acknowledged.
+    #[error(transparent)]
+    Poisoned(Box<Poison>),
+    /// The disk is full: what was asked for has to wait for space.
+    #[error("the disk of shard {shard} is full; free space and try again")]
+    StorageFull {
+        /// The shard.
+        shard: u16,
+    },
+    /// The event was let go for newer ones before it reached the log.
+    #[error("dropped: the lane to shard {shard} was full, and newer events were kept")]
+    Dropped {
+        /// The shard.
+        shard: u16,
+    },
+    /// The number of shards cannot be changed.
+    #[error(transparent)]
+    Scaling(#[from] ScalingError),
+    /// A shard's thread cannot be started.
+    #[error("shard {shard}: {message}")]
+    Fatal {
+        /// The shard.
+        shard: u16,
+        /// What failed.
+        message: String,
+    },
+    /// The ticket was given by another producer, of this bus or another: only that one can answer.
+    #[error("the ticket of an event in shard {shard} was given by another producer; ask that one")]
+    ForeignTicket {
+        /// The shard that the ticket names.
+        shard: u16,
+    },
+    /// A call was made on a thread of the bus that it waits for: in a task of the bus, or in a waker that a shard calls.
+    #[error("{call} would wait for its own thread; call it on a thread that is none of the bus's")]
+    OnShard {
+        /// What was called.
+        call: &'static str,
+    },
+    /// The thread for the tasks of a shard cannot be made.
+    #[error("shard {shard}: the thread for its tasks cannot be made: {source}; free threads or memory and try again")]
+    NoTaskThread {
+        /// The shard.
+        shard: u16,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// The bus is closed and all is durable, but a task does not come to an `await`.
+    #[error("a task on shard {shard} does not return; its thread holds the lock of the log's directory until it does")]
+    TaskRuns {
+        /// The shard.
+        shard: u16,
+    },
+    /// The bus is shut down.
+    #[error("the bus is shut down")]
+    Shutdown,
+    /// The process is a fork of the one that opened the bus.
+    #[error("the bus belongs to the parent of this forked process; open one after the fork")]
+    Forked,
+}
+
+impl AdapterError {
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::StorageFull { .. }
+                | Self::NoTaskThread { .. }
+                | Self::TaskRuns { .. }
+                | Self::Directory(DirectoryError::Locked { .. })
+                | Self::Scaling(ScalingError::InCooldown | ScalingError::ShardBlocked(_))
+        )
+    }
+
+    /// Whether the store takes nothing more until it is opened anew.
+    pub fn is_fatal(&self) -> bool {
+        !self.is_retryable() && !self.is_shutdown() && !matches!(self, Self::Dropped { .. } | Self::Scaling(_))
+    }
+
+    /// Whether the bus is shut down.
+    pub fn is_shutdown(&self) -> bool {
+        matches!(self, Self::Shutdown)
+    }
+}
+
+/// Why events cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumerError {
+    /// The store.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// A block that cannot be read or does not check.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A record that does not check, in a block that does.
+    #[error("shard {shard}, sequence {sequence}: {message}")]
+    Record {
+        /// The shard.
+        shard: u16,
+        /// The event.
+        sequence: Sequence,
+        /// What is wrong.
+        message: String,
+    },
+    /// The cursor cannot be used here.
+    #[error("invalid cursor: {fault}; the earliest one is {earliest}")]
+    InvalidCursor {
+        /// What is wrong with it.
+        fault: CursorFault,
+        /// The earliest cursor that can be used.
+        earliest: String,
+    },
+    /// The filter is malformed or too large.
+    #[error(transparent)]
+    InvalidFilter(#[from] FilterError),
+    /// Events that are not to be had. Reading goes on behind them.
+    #[error("gap: {0}")]
+    Gap(Gap),
+    /// A cursor cannot have this name.
+    #[error(
+        "{0:?} is no name for a cursor: 1 to 128 letters, digits, '-', '_' or '.', not beginning with '.', not ending with .tmp"
+    )]
+    CursorName(String),
+    /// The file of a named cursor.
+    #[error("cannot {operation} cursor {name}: {source}")]
+    CursorStore {
+        /// The cursor.
+        name: String,
+        /// What was attempted.
+        operation: &'static str,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// The subscription has ended, because its reader was too slow.
+    #[error("shard {shard_id}: {lag_events} events behind, more than the subscription allows; subscribe again")]
+    Lagged {
+        /// The shard.
+        shard_id: u16,
+        /// Events behind.
+        lag_events: u64,
+    },
+    /// A shard of the log cannot be opened; the others can be read.
+    #[error("shard {}: {}", .0.shard, .0.reason)]
+    Damaged(Damage),
+}
+
+/// Result of asking the store for something.
+pub type AdapterResult<T> = Result<T, AdapterError>;
+
+/// Result of reading.
+pub type ConsumerResult<T> = Result<T, ConsumerError>;

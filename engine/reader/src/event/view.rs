@@ -1,0 +1,76 @@
+//! A stored event where it lies.
+
+use rkyv::bytecheck::CheckBytes;
+use tapeline_storage::format::{Kind, RecordView, Sequence, SessionId};
+
+use super::typed::{self, PayloadValidator, TypeError, TypedPayload};
+
+/// An event as it lies in a block or a mapped file, borrowed. Costs nothing to make; copies nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct EventView<'a> {
+    shard_id: u16,
+    sequence: Sequence,
+    record: RecordView<'a>,
+}
+
+impl<'a> EventView<'a> {
+    /// An event out of a record of a log.
+    #[doc(hidden)]
+    #[inline]
+    pub fn new(shard_id: u16, sequence: Sequence, record: RecordView<'a>) -> Self {
+        Self { shard_id, sequence, record }
+    }
+
+    /// The shard that holds it.
+    #[inline]
+    pub fn shard_id(&self) -> u16 {
+        self.shard_id
+    }
+
+    /// Its dense number in that shard.
+    #[inline]
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// Its session.
+    #[inline]
+    pub fn session(&self) -> SessionId {
+        self.record.session()
+    }
+
+    /// Its kind.
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        self.record.kind()
+    }
+
+    /// When it was ingested: nanoseconds since the Unix epoch.
+    #[inline]
+    pub fn insertion_ts(&self) -> u64 {
+        self.record.timestamp()
+    }
+
+    /// The payload, exactly as it was ingested. Starts at a multiple of 16.
+    #[inline]
+    pub fn payload(&self) -> &'a [u8] {
+        self.record.payload()
+    }
+
+    /// The payload as a value of this type, where it lies, checked. Costs the check: some nanoseconds for flat types.
+    ///
+    /// # Errors
+    /// [`TypeError`].
+    pub fn access<T>(&self) -> Result<&'a T::Archived, TypeError>
+    where
+        T: TypedPayload,
+        T::Archived: for<'b> CheckBytes<PayloadValidator<'b>>,
+    {
+        typed::access::<T>(self.payload())
+    }
+
+    /// The tag of the payload's type, if it is typed.
+    pub fn type_tag(&self) -> Option<u64> {
+        typed::type_tag(self.payload())
+    }
+}

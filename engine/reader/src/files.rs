@@ -1,0 +1,272 @@
+//! A log's directory without a bus: while another process writes it, or after its writer was killed. Changes nothing.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use tapeline_storage::format::{Eras, LogId, Sequence, SessionId, SessionNames};
+use tapeline_storage::log::{
+    DamagedPlace, LogDirectory, LogView, Segment, SegmentSurvey, SurveyedFile, Surveyor, survey_shard,
+};
+use tapeline_storage::read;
+
+use crate::contents::{Contents, KindSummary, SessionSummary};
+use crate::damage::Damage;
+use crate::error::{AdapterResult, ConsumerError, ConsumerResult};
+use crate::names::Openings;
+use crate::opening::{OpeningSearch, SessionOpening};
+use crate::replay::{Replay, ReplayRequest};
+use crate::session::IntoSession;
+
+/// A log, open for reading, as it was at the time of the call.
+#[derive(Debug)]
+pub struct LogFiles {
+    directory: LogDirectory,
+    shards: Vec<Arc<LogView>>,
+    damage: Vec<Damage>,
+    eras: Arc<Eras>,
+    /// Names that were kept when the events that gave them were trimmed. Read when first needed.
+    kept_names: OnceLock<Result<SessionNames, String>>,
+}
+
+/// One segment file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentSummary {
+    /// The shard.
+    pub shard: u16,
+    /// File name.
+    pub file: String,
+    /// First sequence.
+    pub base: Sequence,
+    /// Sequence after the last.
+    pub end: Sequence,
+    /// End of the blocks in the file, in bytes.
+    pub bytes: u64,
+    /// Whether it has its footer.
+    pub sealed: bool,
+    /// When it was created: nanoseconds since the Unix epoch.
+    pub created: u64,
+    /// Its epoch.
+    pub epoch: u64,
+}
+
+/// Outcome of looking at every block.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Verification {
+    /// Blocks that check.
+    pub blocks: u64,
+    /// Records that check.
+    pub events: u64,
+    /// Bytes looked at.
+    pub bytes: u64,
+    /// What does not check.
+    pub damage: Vec<Damage>,
+    /// Why the file of names cannot be used, as [`LogFiles::names_damage`] says.
+    pub names_damage: Option<String>,
+}
+
+impl LogFiles {
+    /// Opens the log at `path`. Shards that cannot be opened are listed as damage, not an error.
+    ///
+    /// # Errors
+    /// [`AdapterError::Directory`](crate::AdapterError::Directory), where there is no log.
+    pub fn open(path: &Path) -> AdapterResult<Self> {
+        let directory = LogDirectory::open_read_only(path)?;
+        let (mut shards, mut damage) = (Vec::new(), Vec::new());
+        for shard in 0..directory.meta().shards {
+            match directory.shard(shard).map(|files| read::open_shard(&files, directory.meta().log_id, shard)) {
+                Ok(Ok((view, _))) => shards.push(view),
+                Ok(Err(error)) => damage.push(Damage::of_open(shard, &error)),
+                Err(error) => damage.push(Damage::of_directory(shard, &error)),
+            }
+        }
+        // After the shards: what they hold is of no later era.
+        let eras = Arc::new(directory.eras()?);
+        Ok(Self { directory, shards, damage, eras, kept_names: OnceLock::new() })
+    }
+
+    /// Identity of the log.
+    pub fn log_id(&self) -> LogId {
+        self.directory.meta().log_id
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// When the log was created: nanoseconds since the Unix epoch.
+    pub fn created(&self) -> u64 {
+        self.directory.meta().created
+    }
+
+    /// Shards that could be opened.
+    pub fn shards(&self) -> &[Arc<LogView>] {
+        &self.shards
+    }
+
+    /// Shards that could not.
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// Every event, in order of time.
+    ///
+    /// # Errors
+    /// As [`LogFiles::replay_with`].
+    pub fn replay_all(&self) -> ConsumerResult<Replay> {
+        self.replay_with(&ReplayRequest::new())
+    }
+
+    /// The events of a session, in order.
+    ///
+    /// # Errors
+    /// As [`LogFiles::replay_with`].
+    pub fn replay(&self, session: impl IntoSession) -> ConsumerResult<Replay> {
+        self.replay_with(&ReplayRequest::new().session(session))
+    }
+
+    /// The events that the request asks for, in order.
+    ///
+    /// # Errors
+    /// [`ConsumerError::InvalidFilter`].
+    pub fn replay_with(&self, request: &ReplayRequest) -> ConsumerResult<Replay> {
+        let broken = self.damage.iter().cloned().map(ConsumerError::Damaged);
+        let replay = Replay::new(self.log_id(), self.shards.clone(), request)?;
+        Ok(replay.with_eras(Arc::clone(&self.eras)).with_errors(broken))
+    }
+
+    /// The sessions there are, by time of their first event. One look at each index, and at each block that no index covers.
+    ///
+    /// # Errors
+    /// [`ConsumerError`] at the first block that cannot be read.
+    pub fn sessions(&self) -> ConsumerResult<Vec<SessionSummary>> {
+        let mut contents = self.contents()?;
+        self.kept_names().into_iter().for_each(|(session, name)| contents.name(session, name.to_owned()));
+        Ok(contents.into_sessions())
+    }
+
+    /// The names of all sessions that have one, also of those whose opening event was trimmed. What cannot be read gives
+    /// none. Cost as [`LogFiles::sessions`].
+    pub fn session_names(&self) -> HashMap<SessionId, String> {
+        let mut openings = Openings::default();
+        self.shards.iter().for_each(|view| openings.add(view, view.trimmed()..view.appended()));
+        self.kept_names().into_iter().for_each(|(session, name)| openings.name(session, name.to_owned()));
+        openings.into_names()
+    }
+
+    /// What the sessions were last opened as before a time; `None`: all sessions. A reader that starts there, or leaves out
+    /// the events that open sessions, learns it here. What cannot be read says nothing.
+    ///
+    /// Costs a look at each index, and the reading of the segment that reaches over the time; of each shard it reads 1 GiB at
+    /// most, beyond which only the first opening of a session in a segment is known.
+    pub fn openings_before(&self, time: u64, sessions: Option<&[SessionId]>) -> HashMap<SessionId, SessionOpening> {
+        let mut search = OpeningSearch::new(time, sessions);
+        self.shards.iter().for_each(|view| search.add(view));
+        search.into_openings()
+    }
+
+    /// Why the file cannot be used in which the log keeps the names of sessions whose opening event was trimmed; `None` if
+    /// it can, or there is none. Without it such sessions have no name.
+    pub fn names_damage(&self) -> Option<&str> {
+        self.read_names().as_ref().err().map(String::as_str)
+    }
+
+    fn read_names(&self) -> &Result<SessionNames, String> {
+        self.kept_names.get_or_init(|| self.directory.names().map_err(|error| error.to_string()))
+    }
+
+    fn kept_names(&self) -> impl IntoIterator<Item = (SessionId, &str)> {
+        self.read_names().iter().flat_map(SessionNames::iter)
+    }
+
+    /// The kinds there are, by number. Cost and errors as [`LogFiles::sessions`].
+    ///
+    /// # Errors
+    /// As [`LogFiles::sessions`].
+    pub fn kinds(&self) -> ConsumerResult<Vec<KindSummary>> {
+        self.contents().map(Contents::into_kinds)
+    }
+
+    fn contents(&self) -> ConsumerResult<Contents> {
+        if let Some(damage) = self.damage.first() {
+            return Err(ConsumerError::Damaged(damage.clone()));
+        }
+        let mut contents = Contents::default();
+        self.shards.iter().try_for_each(|view| contents.add_shard(view))?;
+        Ok(contents)
+    }
+
+    /// The segments of all shards, in order.
+    pub fn segments(&self) -> Vec<SegmentSummary> {
+        let summary = |view: &Arc<LogView>, segment: &Arc<Segment>| SegmentSummary {
+            shard: view.shard(),
+            file: Segment::file_name(segment.base()),
+            base: segment.base(),
+            end: segment.end_sequence(),
+            bytes: segment.data_end(),
+            sealed: segment.footer().is_some(),
+            created: segment.header().created,
+            epoch: segment.header().epoch.get(),
+        };
+        self.shards
+            .iter()
+            .flat_map(|view| view.segments().into_iter().map(move |segment| summary(view, &segment)))
+            .collect()
+    }
+
+    /// Reads and checks every block of every shard, the indexes and the file of names, going on behind damage at the next block that
+    /// checks. `progress` gets the bytes of each step.
+    pub fn verify(&self, mut progress: impl FnMut(u64)) -> Verification {
+        let (mut outcome, mut surveyor) = (Verification::default(), Surveyor::default());
+        for view in &self.shards {
+            for segment in view.segments() {
+                let survey = surveyor.segment(view, &segment, &mut progress).map_err(|error| error.to_string());
+                outcome.add(view.shard(), &Segment::file_name(segment.base()), survey);
+            }
+        }
+        for damage in &self.damage {
+            self.verify_broken(damage, &mut outcome, &mut progress);
+        }
+        outcome.names_damage = self.names_damage().map(str::to_owned);
+        outcome
+    }
+
+    /// A shard that could not be opened: its files by themselves.
+    fn verify_broken(&self, damage: &Damage, outcome: &mut Verification, progress: &mut impl FnMut(u64)) {
+        let known = outcome.damage.len();
+        let log_id = self.directory.meta().log_id;
+        let files = self.directory.shard(damage.shard).map_err(|_| ());
+        let files = files.and_then(|files| survey_shard(&*files, log_id, damage.shard, progress).map_err(|_| ()));
+        for SurveyedFile { name, found } in files.unwrap_or_default() {
+            outcome.add(damage.shard, &name, found);
+        }
+        // Why it could not be opened, unless that is one of the places found.
+        let is_same = |found: &Damage| found.offset == damage.offset && damage.segment.ends_with(&found.segment);
+        if !outcome.damage[known..].iter().any(is_same) {
+            outcome.damage.insert(known, damage.clone());
+        }
+    }
+}
+
+impl Verification {
+    /// Whether everything checks.
+    pub fn is_sound(&self) -> bool {
+        self.damage.is_empty() && self.names_damage.is_none()
+    }
+
+    fn add(&mut self, shard: u16, segment: &str, survey: Result<SegmentSurvey, String>) {
+        let damage = |offset, reason| Damage { shard, segment: segment.to_owned(), offset, reason };
+        match survey {
+            Ok(SegmentSurvey { damage: places, blocks, events, bytes, .. }) => {
+                self.blocks += blocks;
+                self.events += events;
+                self.bytes += bytes;
+                self.damage.extend(places.into_iter().map(|DamagedPlace { offset, reason }| damage(offset, reason)));
+            }
+            Err(reason) => self.damage.push(damage(0, reason)),
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Following a log's directory that another process writes: what is there from a place on, then what comes.
+//!
+//! [`LogFollower`] looks at the files again and again, as often as its owner asks it to, and hands out events as they
+//! become durable. It never writes, and the writer does not know of it.
+//!
+//! Order: each shard's own, whatever happens to the writer; all of an era before the next. Among the shards the earliest of
+//! what can be read comes first, so that what was there at one look comes in order of time as far as the shards hold it;
+//! what is found by a later look may be earlier than what was handed out.
+
+mod back;
+mod shard;
+mod start;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tapeline_storage::format::{Eras, LogId};
+use tapeline_storage::log::{DirectoryError, LogDirectory, LogView};
+use tapeline_storage::read::{FollowedShard, Visibility};
+
+use self::shard::Followed;
+pub use self::start::FollowStart;
+use crate::cursor::Cursor;
+use crate::damage::Damage;
+use crate::error::{AdapterError, ConsumerError, ConsumerResult};
+use crate::event::StoredEvent;
+use crate::page::SCAN_BYTES;
+use crate::replay::ReplayRequest;
+use crate::selection::Selection;
+use crate::source::Source;
+
+/// After so many looks it asks whether shards have come, or can be opened after all.
+const SHARD_LOOKS: u32 = 32;
+
+/// A log that another process may write, from a place on, for as long as one likes.
+///
+/// Every event that is durable is handed out once, in the order of its shard. Damage and what is gone come in their place
+/// as errors, and reading goes on behind them. A shard that cannot be opened is told of once and tried again; so is one
+/// whose files the kernel refuses to read, when they have changed.
+///
+/// Holds a descriptor for each segment, and the events of one block of each shard.
+#[derive(Debug)]
+pub struct LogFollower {
+    directory: LogDirectory,
+    selection: Selection,
+    start: FollowStart,
+    shards: Vec<Followed>,
+    eras: Arc<Eras>,
+    /// To be told before anything else.
+    troubles: VecDeque<ConsumerError>,
+    told: Told,
+    /// Places of shards that are not followed.
+    cursor: Cursor,
+    /// Shards that there were at the start.
+    first_shards: u16,
+    looks: u32,
+    lost: Option<LostLog>,
+}
+
+/// Why a log that is followed will have nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LostLog {
+    /// Its directory has no log any more.
+    Removed,
+    /// Its directory has another log.
+    Replaced,
+}
+
+/// What was told last of each shard that cannot be followed, and of the directory.
+#[derive(Debug, Default)]
+struct Told {
+    shards: BTreeMap<u16, String>,
+    directory: String,
+}
+
+impl LogFollower {
+    /// Follows the log at `path` from `start` on. `request` says which events.
+    ///
+    /// Costs what [`LogFiles::open`](super::LogFiles::open) does; [`FollowStart::Last`] reads backwards as far as it must.
+    ///
+    /// # Errors
+    /// [`ConsumerError::Adapter`] where there is no log, [`ConsumerError::InvalidCursor`], [`ConsumerError::InvalidFilter`],
+    /// [`ConsumerError::Read`] where a time is looked for in files that cannot be read.
+    pub fn open(path: &Path, start: FollowStart, request: &ReplayRequest) -> ConsumerResult<Self> {
+        let directory = LogDirectory::open_read_only(path).map_err(AdapterError::from)?;
+        let mut follower = Self {
+            first_shards: directory.meta().shards,
+            directory,
+            selection: request.selection()?,
+            start: FollowStart::Earliest,
+            shards: Vec::new(),
+            eras: Arc::default(),
+            troubles: VecDeque::new(),
+            told: Told::default(),
+            cursor: Cursor::default(),
+            looks: 0,
+            lost: None,
+        };
+        follower.adopt_shards();
+        follower.catch_up(true);
+        follower.begin(start)?;
+        Ok(follower)
+    }
+
+    /// Identity of the log.
+    pub fn log_id(&self) -> LogId {
+        self.directory.meta().log_id
+    }
+
+    /// Looks for what has come, then or since the last look. Returns whether there is anything to read.
+    ///
+    /// Costs two system calls for each shard where nothing has come, now and then some more.
+    pub fn look(&mut self) -> bool {
+        self.looks = self.looks.wrapping_add(1);
+        let has_come = self.looks.is_multiple_of(SHARD_LOOKS) && self.look_for_shards();
+        self.catch_up(has_come);
+        self.has_more()
+    }
+
+    /// Why nothing more will come, if a look has found that the log is not there any more. What was found before can be
+    /// read. Notices it within 32 looks.
+    pub fn lost(&self) -> Option<LostLog> {
+        self.lost
+    }
+
+    /// Whether there is anything to read of what the last look found, be it left out by the request.
+    pub fn has_more(&self) -> bool {
+        !self.troubles.is_empty() || self.shards.iter().any(Followed::has_more)
+    }
+
+    /// The next event of what the last look has found.
+    ///
+    /// `None` where there is none, and after 16 MiB of events that were not asked for: then [`LogFollower::has_more`] says
+    /// that there is more to read.
+    pub fn try_next(&mut self) -> Option<ConsumerResult<StoredEvent>> {
+        let mut scannable = SCAN_BYTES;
+        let log = self.log_id();
+        for shard in &mut self.shards {
+            if let Err(error) = shard.fill(log, &self.selection, &self.eras, &mut scannable) {
+                self.troubles.push_back(error.into());
+            }
+        }
+        if let Some(trouble) = self.troubles.pop_front() {
+            return Some(Err(trouble));
+        }
+        if let Some(gap) = self.shards.iter_mut().find_map(Followed::next_gap) {
+            return Some(Err(ConsumerError::Gap(gap)));
+        }
+        // Nobody knows what comes first while one has not said what it has.
+        if self.shards.iter().any(Followed::is_unknown) {
+            return None;
+        }
+        self.shards.iter_mut().min_by_key(|shard| shard.key())?.next_event().map(Ok)
+    }
+
+    /// The cursor behind what was handed out: for [`FollowStart::Cursor`], and for the consumers of a bus.
+    pub fn cursor(&self) -> String {
+        let mut cursor = self.cursor.clone();
+        cursor.places.extend(self.shards.iter().map(|shard| (shard.id(), shard.place())));
+        cursor.encode(self.log_id())
+    }
+
+    /// Takes in what the shards have, until what is known of eras is as new as that, and the shards go as far as the eras
+    /// say: everything that comes before an era that is known can be read, unless a crash took it.
+    fn catch_up(&mut self, mut has_moved: bool) {
+        loop {
+            for shard in &mut self.shards {
+                match shard.look(&self.eras, &self.selection) {
+                    Ok(moved) => has_moved |= moved,
+                    Err(error) => {
+                        self.troubles.extend(self.told.damage(Damage::of_open(shard.id(), &error)));
+                    }
+                }
+            }
+            if !std::mem::take(&mut has_moved) {
+                return;
+            }
+            match self.directory.eras() {
+                Ok(eras) if eras == *self.eras => return,
+                Ok(eras) => {
+                    self.eras = Arc::new(eras);
+                    // An era may be one of more shards.
+                    self.look_for_shards();
+                    has_moved = true;
+                }
+                Err(error) => return self.troubles.extend(self.told.directory(error)),
+            }
+        }
+    }
+
+    /// Looks whether there are more shards, or those that could not be opened can be now. Returns whether there are any.
+    fn look_for_shards(&mut self) -> bool {
+        match LogDirectory::open_read_only(self.directory.path()) {
+            Ok(directory) if directory.meta().log_id == self.log_id() => {
+                self.directory = directory;
+                self.lost = None;
+                self.adopt_shards()
+            }
+            Ok(_) => {
+                self.lost = Some(LostLog::Replaced);
+                let source = io::Error::other("another log has taken its place");
+                let path = self.directory.path().to_owned();
+                self.troubles.extend(self.told.directory(DirectoryError::Io { operation: "follow", path, source }));
+                false
+            }
+            Err(error) => {
+                let is_gone =
+                    matches!(&error, DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+                self.lost = is_gone.then_some(LostLog::Removed);
+                self.troubles.extend(self.told.directory(error));
+                false
+            }
+        }
+    }
+
+    fn adopt_shards(&mut self) -> bool {
+        let before = self.shards.len();
+        for shard in 0..self.directory.meta().shards {
+            if self.shards.iter().any(|followed| followed.id() == shard) {
+                continue;
+            }
+            match self.open_shard(shard) {
+                Ok(Ok(followed)) => self.shards.push(followed),
+                Ok(Err(damage)) => self.troubles.extend(self.told.damage(damage)),
+                Err(error) => self.troubles.extend(self.told.directory(error)),
+            }
+        }
+        self.shards.sort_by_key(Followed::id);
+        self.shards.len() > before
+    }
+
+    fn open_shard(&self, shard: u16) -> Result<Result<Followed, Damage>, DirectoryError> {
+        let files = self.directory.shard(shard)?;
+        let opened = FollowedShard::open(files, self.log_id(), shard);
+        Ok(opened.map_err(|error| Damage::of_open(shard, &error)).map(|files| {
+            let source = self.start.late_source(files.view(), &self.cursor, shard >= self.first_shards);
+            Followed::new(files, source.seeking(&self.selection))
+        }))
+    }
+
+    /// Puts the readers where they are to start. Shards that come later begin as `start` has it for them.
+    fn begin(&mut self, start: FollowStart) -> ConsumerResult<()> {
+        let views: Vec<Arc<LogView>> = self.shards.iter().map(|shard| Arc::clone(shard.view())).collect();
+        let sources = match &start {
+            FollowStart::Last(count) => {
+                let starts = back::last(&views, &self.selection, &self.eras, *count);
+                views.iter().zip(starts).map(|(view, next)| Source::at(view, next, Visibility::Appended)).collect()
+            }
+            start => {
+                self.cursor = start.cursor(self.log_id(), &views)?;
+                views
+                    .iter()
+                    .map(|view| start.source(self.log_id(), &views, view, &self.cursor))
+                    .collect::<ConsumerResult<Vec<_>>>()?
+            }
+        };
+        self.shards.iter_mut().zip(sources).for_each(|(shard, source)| shard.start(source.seeking(&self.selection)));
+        self.start = start;
+        Ok(())
+    }
+}
+
+impl Told {
+    /// What is to be told of a shard: nothing that is known.
+    fn damage(&mut self, damage: Damage) -> Option<ConsumerError> {
+        let before = self.shards.insert(damage.shard, damage.reason.clone());
+        (before.as_ref() != Some(&damage.reason)).then_some(ConsumerError::Damaged(damage))
+    }
+
+    /// What is to be told of the directory.
+    fn directory(&mut self, error: DirectoryError) -> Option<ConsumerError> {
+        let before = std::mem::replace(&mut self.directory, error.to_string());
+        (before != self.directory).then(|| AdapterError::from(error).into())
+    }
+}

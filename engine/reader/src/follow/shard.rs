@@ -1,0 +1,162 @@
+//! One shard that is followed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tapeline_storage::format::{Eras, LogId};
+use tapeline_storage::log::{LogView, OpenError, Place};
+use tapeline_storage::read::{FollowedShard, Look, ReadError, Visibility};
+
+use crate::event::StoredEvent;
+use crate::gap::{Gap, GapReason};
+use crate::order;
+use crate::page::{Found, copy_events};
+use crate::selection::Selection;
+use crate::source::{Next, Source};
+
+/// A shard's files, a reader of them, and the events that it has read ahead.
+#[derive(Debug)]
+pub(super) struct Followed {
+    files: FollowedShard,
+    source: Source,
+    ready: VecDeque<Found>,
+    /// The era of what is ready.
+    era: usize,
+    /// The kernel refused to read on.
+    has_failed: bool,
+}
+
+impl Followed {
+    pub(super) fn new(files: FollowedShard, source: Source) -> Self {
+        Self { files, source, ready: VecDeque::new(), era: 0, has_failed: false }
+    }
+
+    pub(super) fn id(&self) -> u16 {
+        self.source.shard_id()
+    }
+
+    pub(super) fn view(&self) -> &Arc<LogView> {
+        self.files.view()
+    }
+
+    /// Reads from another place.
+    pub(super) fn start(&mut self, source: Source) {
+        self.source = source;
+        self.ready.clear();
+    }
+
+    /// Looks for what has come. Returns whether anything has.
+    ///
+    /// An era that is known begins behind all that is durable before it: a shard that does not go that far yet is looked at
+    /// closely, and what is not in it then is lost.
+    pub(super) fn look(&mut self, eras: &Eras, selection: &Selection) -> Result<bool, OpenError> {
+        let last = eras.iter().count().checked_sub(1).and_then(|before| eras.end_of(before, self.id()));
+        let has_come = self.take_in(selection, FollowedShard::look)?;
+        match last.is_some_and(|start| self.view().appended() < start) {
+            true => Ok(self.take_in(selection, FollowedShard::look_closely)? || has_come),
+            false => Ok(has_come),
+        }
+    }
+
+    fn take_in(
+        &mut self,
+        selection: &Selection,
+        look: impl FnOnce(&mut FollowedShard) -> Result<Look, OpenError>,
+    ) -> Result<bool, OpenError> {
+        match look(&mut self.files)? {
+            Look::Same => Ok(false),
+            Look::Grown => Ok(true),
+            Look::Replaced => {
+                self.go_on_in_new_view(selection);
+                Ok(true)
+            }
+        }
+    }
+
+    fn go_on_in_new_view(&mut self, selection: &Selection) {
+        self.has_failed = false;
+        let place = self.source.place(self.source.next_sequence());
+        let view = self.files.view();
+        if let Ok(source) = Source::resume(view, place, Visibility::Appended) {
+            self.source = source.seeking(selection);
+            return;
+        }
+        // The run that was being read is gone. What is left of the log goes on where it was, or further on.
+        let next = place.next.min(view.appended()).max(view.trimmed());
+        let (from, to) = (place.next.min(next), place.next.max(next));
+        let reason = if next > place.next { GapReason::Trimmed } else { GapReason::LostInCrash };
+        if from < to {
+            self.ready.push_back(Err(Gap { shard_id: self.id(), from, to, reason }));
+        }
+        self.source = Source::at(view, next, Visibility::Appended).seeking(selection);
+    }
+
+    /// Whether there is anything to hand out, or to look at.
+    pub(super) fn has_more(&self) -> bool {
+        !self.ready.is_empty() || (!self.has_failed && self.source.has_more())
+    }
+
+    /// Whether it has more, and has not got to know yet what comes next.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.ready.is_empty() && self.has_more()
+    }
+
+    /// Reads on until something is ready, or nothing is left, or `scannable` bytes were looked at in vain.
+    ///
+    /// # Errors
+    /// The kernel's: the shard is left out until its files change.
+    pub(super) fn fill(
+        &mut self,
+        log: LogId,
+        selection: &Selection,
+        eras: &Eras,
+        scannable: &mut usize,
+    ) -> Result<(), ReadError> {
+        while self.ready.is_empty() && !self.has_failed && *scannable > 0 {
+            match self.source.step() {
+                Ok(Next::Block(mut block)) => {
+                    order::admit(eras, None, &mut self.source, &mut block);
+                    self.era = eras.of(self.id(), block.first_sequence());
+                    let looked = copy_events(log, self.id(), &block, selection, usize::MAX, &mut self.ready);
+                    *scannable = scannable.saturating_sub(if self.ready.is_empty() { looked.bytes } else { 0 });
+                }
+                Ok(Next::Gap(gap)) => self.ready.push_back(Err(gap)),
+                Ok(Next::End) => break,
+                Err(error) => {
+                    self.has_failed = true;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What comes next, if it is a gap.
+    pub(super) fn next_gap(&mut self) -> Option<Gap> {
+        self.ready.front()?.as_ref().err()?;
+        self.ready.pop_front()?.err()
+    }
+
+    /// What comes next, if it is an event.
+    pub(super) fn next_event(&mut self) -> Option<StoredEvent> {
+        self.ready.front()?.as_ref().ok()?;
+        self.ready.pop_front()?.ok()
+    }
+
+    /// What decides which shard's turn it is; the least comes first, and who has no event last.
+    pub(super) fn key(&self) -> (usize, u64, u16) {
+        match self.ready.front() {
+            Some(Ok(event)) => (self.era, event.insertion_ts, self.id()),
+            _ => (usize::MAX, u64::MAX, self.id()),
+        }
+    }
+
+    /// The place behind what was handed out.
+    pub(super) fn place(&self) -> Place {
+        let ready = self.ready.front().map(|found| match found {
+            Ok(event) => event.sequence,
+            Err(gap) => gap.from,
+        });
+        self.source.place(ready.unwrap_or_else(|| self.source.next_sequence()))
+    }
+}

@@ -1,0 +1,88 @@
+//! Gaps: holes that a reader is told about.
+
+use std::fmt;
+
+use tapeline_storage::format::{RecordError, RecordView, Sequence};
+
+use crate::note::{DropNote, DropReason};
+use crate::selection::Selection;
+
+/// Events of one shard that a reader does not get, `from..to`. Reading goes on behind them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The shard.
+    pub shard_id: u16,
+    /// First sequence that is missing.
+    pub from: Sequence,
+    /// Sequence after the last that is missing.
+    pub to: Sequence,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// Why events are missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GapReason {
+    /// The log does not hold them any more.
+    Trimmed,
+    /// A repair of the log found that its files do not hold them any more.
+    Lost,
+    /// They never reached the log: their lane was full or filling up, and its mode was to let events go. `from..to` is the
+    /// sequence of the note that tells so; what is missing has none. It was before what follows here, of this producer.
+    Overflow {
+        /// How many.
+        events: u64,
+        /// Which ones.
+        reason: DropReason,
+        /// Whose: `Producer::id`.
+        producer: u64,
+    },
+    /// The reader fell behind, and wanted the latest events rather than all of them.
+    Dropped,
+    /// A block does not check; the words of [`ReadError`](tapeline_storage::read::ReadError) name segment and offset.
+    Corrupt(String),
+    /// The reader had seen them, or was told to stand behind them; they were above the durable watermark, and a crash
+    /// took them. Events with the same sequences may follow: they are others.
+    LostInCrash,
+}
+
+impl Gap {
+    /// What a reader is told of a note of the bus, if it is for this reader.
+    #[cold]
+    #[doc(hidden)]
+    pub fn of_note(shard_id: u16, sequence: Sequence, record: &RecordView<'_>, selection: &Selection) -> Option<Self> {
+        let DropNote { producer, session, reason, events } = DropNote::read(record)?;
+        let reason = GapReason::Overflow { events, reason, producer };
+        selection.concerns(session).then(|| Self { shard_id, from: sequence, to: sequence.plus(1), reason })
+    }
+
+    /// What a reader is told of a record that does not check.
+    #[cold]
+    #[doc(hidden)]
+    pub fn of_record(shard_id: u16, sequence: Sequence, error: &RecordError) -> Self {
+        let reason = GapReason::Corrupt(error.to_string());
+        Self { shard_id, from: sequence, to: sequence.plus(1), reason }
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "shard {}: sequences {} to {}: {}", self.shard_id, self.from, self.to, self.reason)
+    }
+}
+
+impl fmt::Display for GapReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trimmed => f.write_str("the log does not hold them any more"),
+            Self::Lost => f.write_str("lost from the log's files, as a repair found"),
+            Self::Overflow { events, reason, producer } => {
+                write!(f, "{events} events of producer {producer} were let go before they were stored: {reason}")
+            }
+            Self::Dropped => f.write_str("dropped, because the reader fell behind"),
+            Self::Corrupt(what) => write!(f, "unreadable: {what}"),
+            Self::LostInCrash => f.write_str("lost in a crash before they were durable"),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Replay: events that are there already, in order: of a session, of several, of a range of time, or all.
+//!
+//! A session lies in one shard for as long as an era of the log lasts; over the whole life of a log it may lie in several.
+//! Eras come one after the other. In each, shards are merged by timestamp; ties go to the lower shard; a shard's own order
+//! is kept.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tapeline_storage::format::{Eras, LogId, Sequence, SessionId};
+use tapeline_storage::log::{Grain, LogView};
+use tapeline_storage::read::Visibility;
+
+use crate::error::{AdapterError, ConsumerError, ConsumerResult};
+use crate::event::StoredEvent;
+use crate::filter::Filter;
+use crate::pacing::{Pacer, PacingError, Speed};
+use crate::page::{Found, copy_events};
+use crate::selection::Selection;
+use crate::session::IntoSession;
+use crate::source::{Next, Source, Start};
+use crate::{fork, order};
+
+/// What to replay. The default is everything.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ReplayRequest {
+    /// Sessions. `None`: all.
+    pub sessions: Option<Vec<SessionId>>,
+    /// Events ingested at this time or later: nanoseconds since the Unix epoch. `None`: from the earliest.
+    pub since: Option<u64>,
+    /// Events ingested before this time. `None`: up to the last.
+    pub until: Option<u64>,
+    /// Which of these events. `None`: all.
+    pub filter: Option<Filter>,
+}
+
+impl ReplayRequest {
+    /// Everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, with this session, too; the first call leaves all others out.
+    #[must_use]
+    pub fn session(mut self, session: impl IntoSession) -> Self {
+        self.sessions.get_or_insert_default().push(session.into_session());
+        self
+    }
+
+    /// The same, from this time on.
+    #[must_use]
+    pub fn since(mut self, time: u64) -> Self {
+        self.since = Some(time);
+        self
+    }
+
+    /// The same, before this time.
+    #[must_use]
+    pub fn until(mut self, time: u64) -> Self {
+        self.until = Some(time);
+        self
+    }
+
+    /// The same, with these events alone.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    #[doc(hidden)]
+    pub fn selection(&self) -> ConsumerResult<Selection> {
+        let range = match (self.since, self.until) {
+            (None, None) => None,
+            (since, until) => Some(Filter::time(since.unwrap_or(0)..until.unwrap_or(u64::MAX))),
+        };
+        let filter = match (range, &self.filter) {
+            (Some(range), Some(filter)) => Some(Filter::and([range, filter.clone()])),
+            (range, filter) => range.or_else(|| filter.clone()),
+        };
+        Ok(Selection::new(None, self.sessions.as_deref(), None, filter.as_ref())?)
+    }
+}
+
+/// Iterates over stored events up to those that were readable when it was made.
+///
+/// An error stands for what could not be read, and where possible the iteration goes on behind it: what is not to be had
+/// comes as [`ConsumerError::Gap`]. In a forked child of a process with a bus, where threads of the parent may hold locks for
+/// ever, it ends with [`AdapterError::Forked`].
+#[derive(Debug)]
+pub struct Replay {
+    log: LogId,
+    selection: Selection,
+    until: Option<u64>,
+    shards: Vec<Replayed>,
+    /// Errors to hand out before anything else.
+    errors: VecDeque<ConsumerError>,
+    eras: Arc<Eras>,
+    /// That of the process that it was made in.
+    fork_generation: u32,
+}
+
+/// One shard of a replay.
+#[derive(Debug)]
+struct Replayed {
+    view: Arc<LogView>,
+    source: Source,
+    end: Sequence,
+    ready: VecDeque<StoredEvent>,
+    /// Empty; its memory serves from block to block.
+    found: Vec<Found>,
+    /// The era of what is ready.
+    era: usize,
+}
+
+impl Replay {
+    #[doc(hidden)]
+    pub fn new(log: LogId, views: Vec<Arc<LogView>>, request: &ReplayRequest) -> ConsumerResult<Self> {
+        let start = request.since.map_or(Start::Earliest, Start::Time);
+        let selection = request.selection()?;
+        let (mut shards, mut errors) = (Vec::new(), VecDeque::new());
+        for view in views {
+            let end = view.appended();
+            match Source::start(&view, &start, Visibility::Appended) {
+                Ok(source) => shards.push(Replayed {
+                    view,
+                    source: source.seeking(&selection),
+                    end,
+                    ready: VecDeque::new(),
+                    found: Vec::new(),
+                    era: 0,
+                }),
+                Err(error) => errors.push_back(error.into()),
+            }
+        }
+        let (eras, fork_generation) = (Arc::default(), fork::generation());
+        Ok(Self { log, selection, until: request.until, shards, errors, eras, fork_generation })
+    }
+
+    /// The same, with all of an era before the next. The eras are read after the replay was made: it knows how far its
+    /// shards go.
+    #[doc(hidden)]
+    pub fn with_eras(mut self, eras: Arc<Eras>) -> Self {
+        self.eras = eras;
+        self
+    }
+
+    #[doc(hidden)]
+    pub fn with_errors(mut self, errors: impl IntoIterator<Item = ConsumerError>) -> Self {
+        self.errors.extend(errors);
+        self
+    }
+
+    /// The same at a pace: blocks the thread before each event until it is due.
+    pub fn paced(self, speed: Speed) -> PacedReplay {
+        PacedReplay { replay: self, pacer: Pacer::new(speed) }
+    }
+}
+
+impl Iterator for Replay {
+    type Item = ConsumerResult<StoredEvent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if fork::generation() != self.fork_generation {
+            let is_told = std::mem::take(&mut self.shards).is_empty();
+            self.errors.clear();
+            return (!is_told).then(|| Err(AdapterError::Forked.into()));
+        }
+        for shard in &mut self.shards {
+            shard.fill(self.log, &self.selection, self.until, &self.eras, &mut self.errors);
+        }
+        if let Some(error) = self.errors.pop_front() {
+            return Some(Err(error));
+        }
+        let earliest = self
+            .shards
+            .iter_mut()
+            .filter(|shard| !shard.ready.is_empty())
+            .min_by_key(|shard| shard.ready.front().map(|event| (shard.era, event.insertion_ts, event.shard_id)))?;
+        earliest.ready.pop_front().map(Ok)
+    }
+}
+
+impl Replayed {
+    /// Reads on until an event is ready, the end is reached, or there is something to be told.
+    fn fill(
+        &mut self,
+        log: LogId,
+        selection: &Selection,
+        until: Option<u64>,
+        eras: &Eras,
+        errors: &mut VecDeque<ConsumerError>,
+    ) {
+        let shard = self.source.shard_id();
+        while self.ready.is_empty() && errors.is_empty() && self.source.next_sequence() < self.end {
+            if until.is_some_and(|until| self.pass_later_than(until)) {
+                continue;
+            }
+            match self.source.step() {
+                Ok(Next::Block(mut block)) => {
+                    block.end_at(self.end);
+                    order::admit(eras, None, &mut self.source, &mut block);
+                    self.era = eras.of(shard, block.first_sequence());
+                    copy_events(log, shard, &block, selection, usize::MAX, &mut self.found);
+                    for found in self.found.drain(..) {
+                        match found {
+                            Ok(event) => self.ready.push_back(event),
+                            Err(gap) => errors.push_back(ConsumerError::Gap(gap)),
+                        }
+                    }
+                }
+                Ok(Next::Gap(gap)) => errors.push_back(ConsumerError::Gap(gap)),
+                Ok(Next::End) => return,
+                Err(error) => {
+                    // The rest of this shard cannot be reached; the others go on.
+                    self.end = self.source.next_sequence();
+                    errors.push_back(error.into());
+                }
+            }
+        }
+    }
+
+    /// Leaves out the block that comes next if all of it is later. Returns whether it did.
+    fn pass_later_than(&mut self, until: u64) -> bool {
+        // Where the headers cannot be read, reading tells what is wrong.
+        let span = self.view.span(self.source.next_sequence(), self.end, Grain::Block).ok().flatten();
+        let later = span.filter(|span| span.first_timestamp >= until);
+        if let Some(span) = later {
+            self.source.return_to(span.end);
+        }
+        later.is_some()
+    }
+}
+
+/// A replay that blocks the thread before each event until it is due.
+#[derive(Debug)]
+pub struct PacedReplay {
+    replay: Replay,
+    pacer: Pacer,
+}
+
+impl PacedReplay {
+    /// How well the pace was kept so far.
+    pub fn pacing_error(&self) -> PacingError {
+        self.pacer.error()
+    }
+}
+
+impl Iterator for PacedReplay {
+    type Item = ConsumerResult<StoredEvent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let event = match self.replay.next()? {
+            Ok(event) => event,
+            Err(error) => return Some(Err(error)),
+        };
+        if let Some(wait) = self.pacer.wait(event.insertion_ts) {
+            std::thread::sleep(wait);
+        }
+        self.pacer.played(event.insertion_ts);
+        Some(Ok(event))
+    }
+}

@@ -1,0 +1,67 @@
+//! Which events a reader wants: of which shards, and which of these.
+
+use tapeline_storage::format::{Kind, SessionId};
+
+use crate::event::EventView;
+use crate::filter::{CompiledFilter, Filter, FilterError};
+
+/// What a reader asked for, ready to be asked of each event.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    shards: Option<Vec<u16>>,
+    sessions: Option<Vec<SessionId>>,
+    /// `None`: every event.
+    filter: Option<CompiledFilter>,
+}
+
+impl Selection {
+    /// The events of these shards that all of the others allow; `None` allows everything.
+    pub fn new(
+        shards: Option<&[u16]>,
+        sessions: Option<&[SessionId]>,
+        kinds: Option<&[Kind]>,
+        filter: Option<&Filter>,
+    ) -> Result<Self, FilterError> {
+        let shards = shards.map(<[u16]>::to_vec);
+        let known = sessions.map(<[SessionId]>::to_vec);
+        let sessions = sessions.map(|sessions| Filter::sessions(sessions.iter().copied()));
+        let kinds = kinds.map(|kinds| Filter::kinds(kinds.iter().copied()));
+        let mut terms: Vec<Filter> = [sessions, kinds, filter.cloned()].into_iter().flatten().collect();
+        let filter = match terms.len() {
+            0 => None,
+            1 => terms.pop(),
+            _ => Some(Filter::and(terms)),
+        };
+        Ok(Self { shards, sessions: known, filter: filter.as_ref().map(Filter::compile).transpose()? })
+    }
+
+    /// The sessions that were asked for; `None`: all.
+    pub fn sessions(&self) -> Option<&[SessionId]> {
+        self.sessions.as_deref()
+    }
+
+    /// Whether something that is missing of this session, or of one that is not known, may have been asked for.
+    pub fn concerns(&self, session: SessionId) -> bool {
+        session == SessionId::NONE || self.sessions.as_ref().is_none_or(|sessions| sessions.contains(&session))
+    }
+
+    pub fn has_shard(&self, shard: u16) -> bool {
+        self.shards.as_ref().is_none_or(|shards| shards.contains(&shard))
+    }
+
+    /// Whether it leaves anything out of its shards.
+    pub fn is_partial(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// What decides about an event of its shards, if anything does.
+    #[inline]
+    pub fn filter(&self) -> Option<&CompiledFilter> {
+        self.filter.as_ref()
+    }
+
+    #[inline]
+    pub fn matches(&self, event: &EventView<'_>) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(event))
+    }
+}

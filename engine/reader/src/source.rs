@@ -1,0 +1,286 @@
+//! One shard, as a consumer reads it: blocks and gaps in order.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use tapeline_storage::device::BlockMemory;
+use tapeline_storage::format::{Eras, LogId, Sequence};
+use tapeline_storage::log::{Expired, Grain, LogView, Place, Poison, SessionSeek};
+use tapeline_storage::read::{Block, GapCause, LogReader, ReadError, Step, Visibility};
+
+use crate::cursor::{Cursor, CursorFault};
+use crate::error::{ConsumerError, ConsumerResult};
+use crate::gap::{Gap, GapReason};
+use crate::selection::Selection;
+
+/// Where reading starts that no cursor places.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Start {
+    /// At the earliest event there is.
+    #[default]
+    Earliest,
+    /// Behind the last event that was ingested in this process before the call.
+    Latest,
+    /// In each shard at the first event that was ingested at this time or later: nanoseconds since the Unix epoch.
+    Time(u64),
+    /// In each of these shards at this sequence; in the others at the earliest event.
+    Sequences(Vec<(u16, Sequence)>),
+}
+
+/// New blocks of a shard, handed to a reader that then does not look for them in the log.
+pub trait NewBlocks: Debug + Send {
+    /// The block that starts at `next`, if it has been handed over. Drops those before it.
+    fn take(&mut self, next: Sequence) -> Option<Arc<BlockMemory>>;
+}
+
+/// What comes next of a shard.
+#[derive(Debug)]
+pub enum Next {
+    Block(Block),
+    Gap(Gap),
+    /// Nothing at present.
+    End,
+}
+
+/// A reader of one shard.
+#[derive(Debug)]
+pub struct Source {
+    reader: LogReader,
+    /// Where a live reader gets new blocks from, without looking for them.
+    feed: Option<Box<dyn NewBlocks>>,
+    /// To be told before anything else, and the place where it was found.
+    lost: Option<(Gap, Place)>,
+    /// Passes over what holds none of the sessions that its reader asks for.
+    seek: Option<SessionSeek>,
+}
+
+impl Source {
+    /// A reader that stands before `next`.
+    pub fn at(view: &Arc<LogView>, next: Sequence, visibility: Visibility) -> Self {
+        let reader = LogReader::new(Arc::clone(view), next).with_visibility(visibility);
+        Self { reader, feed: None, lost: None, seek: None }
+    }
+
+    /// A reader that goes on at `place`, perhaps behind a crash.
+    ///
+    /// # Errors
+    /// Where the log does not know the place any more.
+    pub fn resume(view: &Arc<LogView>, place: Place, visibility: Visibility) -> Result<Self, Expired> {
+        let next = view.resume(place)?;
+        let mut source = Self::at(view, next, visibility);
+        if next < place.next {
+            source.lost = Some((source.gap_of(next, place.next, GapReason::LostInCrash), place));
+        }
+        Ok(source)
+    }
+
+    /// A reader that starts where it was told.
+    ///
+    /// # Errors
+    /// The kernel's, where a time is looked for in files that cannot be read.
+    pub fn start(view: &Arc<LogView>, start: &Start, visibility: Visibility) -> Result<Self, ReadError> {
+        let next = match start {
+            Start::Earliest => view.trimmed(),
+            Start::Latest => view.appended(),
+            Start::Time(time) => first_since(view, *time)?,
+            Start::Sequences(sequences) => {
+                let named = sequences.iter().find(|(shard, _)| *shard == view.shard());
+                named.map_or_else(|| view.trimmed(), |(_, next)| *next)
+            }
+        };
+        Ok(Self::at(view, next, visibility))
+    }
+
+    /// The same, for a reader that wants these events alone: what is known to hold none of their sessions is passed over.
+    pub fn seeking(mut self, selection: &Selection) -> Self {
+        self.seek = selection.sessions().map(|sessions| SessionSeek::new(sessions.to_vec()));
+        self
+    }
+
+    /// The same, fed with new blocks.
+    pub fn fed(mut self, feed: Box<dyn NewBlocks>) -> Self {
+        self.feed = Some(feed);
+        self
+    }
+
+    pub fn shard_id(&self) -> u16 {
+        self.reader.view().shard()
+    }
+
+    /// Sequence of the next event that it will hand out.
+    pub fn next_sequence(&self) -> Sequence {
+        self.reader.next_sequence()
+    }
+
+    /// The place of a reader that goes on at `next`, which this one has reached.
+    pub fn place(&self, next: Sequence) -> Place {
+        match &self.lost {
+            Some((_, place)) => *place,
+            None => self.reader.view().place(next),
+        }
+    }
+
+    /// What is to be told before anything else.
+    pub fn take_lost(&mut self) -> Option<Gap> {
+        self.lost.take().map(|(gap, _)| gap)
+    }
+
+    /// The era of the event that it will hand out next.
+    pub fn era(&self, eras: &Eras) -> usize {
+        eras.of(self.shard_id(), self.reader.next_sequence())
+    }
+
+    /// Whether its shard will never have more than was read: nobody has to wait for it.
+    pub fn is_over(&self) -> bool {
+        self.poison().is_some()
+    }
+
+    /// The error that ended the shard's log, once all that it left has been read.
+    pub fn poison(&self) -> Option<&Poison> {
+        // Asked first: what was appended before is seen by the look after this.
+        self.reader.view().poison().filter(|_| !self.has_more())
+    }
+
+    /// Whether there is something to hand out.
+    #[inline]
+    pub fn has_more(&self) -> bool {
+        self.reader.next_sequence() < self.reader.end() || self.lost.is_some()
+    }
+
+    /// Events that it has not handed out yet.
+    #[inline]
+    pub fn lag(&self) -> u64 {
+        self.reader.end().since(self.reader.next_sequence())
+    }
+
+    /// Hands out again from `next` on.
+    pub fn return_to(&mut self, next: Sequence) {
+        self.reader.return_to(next);
+    }
+
+    /// Leaves out what comes before `next`.
+    pub fn drop_to(&mut self, next: Sequence) -> Gap {
+        let from = self.reader.next_sequence();
+        self.reader.return_to(next);
+        self.gap_of(from, next, GapReason::Dropped)
+    }
+
+    /// What comes next. Cost as [`LogReader::step`].
+    ///
+    /// # Errors
+    /// The kernel's, where a file cannot be read: the source stays where it is. What does not check is a gap.
+    pub fn step(&mut self) -> Result<Next, ReadError> {
+        if let Some(gap) = self.take_lost() {
+            return Ok(Next::Gap(gap));
+        }
+        if let Some(seek) = &mut self.seek {
+            let next = seek.next(self.reader.view(), self.reader.next_sequence()).min(self.reader.end());
+            self.reader.return_to(next.max(self.reader.next_sequence()));
+        }
+        self.take_from_feed();
+        match self.reader.step() {
+            Ok(Step::Block(block)) => Ok(Next::Block(block)),
+            Ok(Step::End) => Ok(Next::End),
+            Ok(Step::Gap(gap)) => {
+                let reason = if gap.cause == GapCause::Trimmed { GapReason::Trimmed } else { GapReason::Lost };
+                Ok(Next::Gap(self.gap_of(gap.from, gap.to, reason)))
+            }
+            Err(error @ ReadError::Corrupt { .. }) => {
+                let gap = self.reader.pass_damage();
+                Ok(Next::Gap(self.gap_of(gap.from, gap.to, GapReason::Corrupt(error.to_string()))))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn take_from_feed(&mut self) {
+        let Some(feed) = &mut self.feed else { return };
+        if self.reader.needs_block()
+            && let Some(block) = feed.take(self.reader.next_sequence())
+        {
+            self.reader.enter(block);
+        }
+    }
+
+    fn gap_of(&self, from: Sequence, to: Sequence, reason: GapReason) -> Gap {
+        Gap { shard_id: self.shard_id(), from, to, reason }
+    }
+}
+
+/// The cursor that a reader goes on with, if it has one.
+///
+/// # Errors
+/// [`ConsumerError::InvalidCursor`].
+pub fn cursor_of(log: LogId, views: &[Arc<LogView>], text: Option<&str>) -> ConsumerResult<Option<Cursor>> {
+    let cursor = text.map(|text| Cursor::decode(text, log)).transpose();
+    cursor.map_err(|fault| refuse_cursor(fault, log, views))
+}
+
+/// A reader of `view`: where the cursor says, or else the start.
+///
+/// # Errors
+/// [`ConsumerError::InvalidCursor`], or the kernel's, where files cannot be read.
+pub fn source(
+    log: LogId,
+    views: &[Arc<LogView>],
+    view: &Arc<LogView>,
+    cursor: Option<&Cursor>,
+    start: &Start,
+    visibility: Visibility,
+) -> ConsumerResult<Source> {
+    let Some(cursor) = cursor else { return Ok(Source::start(view, start, visibility)?) };
+    // A shard that the cursor does not know is younger than it: nothing of it has been read.
+    let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
+    Source::resume(view, place, visibility).map_err(|_| refuse_cursor(CursorFault::Expired(view.shard()), log, views))
+}
+
+/// The error that says what is wrong with a cursor, and which one can be used.
+pub fn refuse_cursor(fault: CursorFault, log: LogId, views: &[Arc<LogView>]) -> ConsumerError {
+    ConsumerError::InvalidCursor { fault, earliest: Cursor::earliest(views).encode(log) }
+}
+
+/// The first event of a shard, in its order, that is not earlier than `time`.
+fn first_since(view: &Arc<LogView>, time: u64) -> Result<Sequence, ReadError> {
+    let mut next = view.trimmed();
+    let unreadable = |source, offset| ReadError::Io { shard: view.shard(), segment: "headers".into(), offset, source };
+    while let Some(coarse) =
+        view.span(next, view.appended(), Grain::Segment).map_err(|error| unreadable(error, next.get()))?
+    {
+        if coarse.last_timestamp >= time {
+            let fine = view.span(next, coarse.end, Grain::Block).map_err(|error| unreadable(error, next.get()))?;
+            let Some(fine) = fine else { break };
+            if fine.last_timestamp >= time
+                && let Some(found) = first_in_block(view, next, fine.end, time)?
+            {
+                return Ok(found);
+            }
+            next = fine.end;
+        } else {
+            next = coarse.end;
+        }
+    }
+    Ok(next)
+}
+
+fn first_in_block(
+    view: &Arc<LogView>,
+    from: Sequence,
+    end: Sequence,
+    time: u64,
+) -> Result<Option<Sequence>, ReadError> {
+    let mut reader = LogReader::new(Arc::clone(view), from);
+    match reader.step() {
+        Ok(Step::Block(block)) => {
+            let is_due = |record: Result<tapeline_storage::format::RecordView<'_>, _>| {
+                record.is_ok_and(|record| record.timestamp() >= time)
+            };
+            let at = block.records().position(is_due).map(|at| block.first_sequence().plus(at as u64));
+            Ok(at.filter(|at| *at < end))
+        }
+        // Whoever reads from here is told what is wrong.
+        Ok(Step::Gap(_)) | Err(ReadError::Corrupt { .. }) => Ok(Some(from)),
+        Ok(Step::End) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,120 @@
+//! Trimming: which events a log no longer keeps, and how a log at rest gives them up.
+//!
+//! Reading order: [`RetentionPolicy`] (what is to be kept), `plan` (which segments go, and why), [`trim_log`] (how they go
+//! from a log that nobody has open), `names` (what sessions are called whose opening goes).
+
+mod names;
+mod plan;
+mod policy;
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::{io, iter};
+
+use tapeline_storage::log::{LogDirectory, LogView, trim_at_rest};
+
+pub use names::NameStore;
+pub(crate) use names::save as save_names;
+pub use plan::plan;
+pub use plan::{KeptSegment, TrimPlan, TrimReason, TrimmedSegment};
+pub use policy::RetentionPolicy;
+
+use crate::error::{AdapterError, ConsumerError, ConsumerResult};
+use crate::files::LogFiles;
+use crate::named::{CursorStore, pins};
+use crate::timestamp::Clock;
+
+/// What the policy would have go of these shards at present.
+///
+/// # Errors
+/// A policy without limits, a cursor that cannot be read.
+pub fn plan_now(views: &[Arc<LogView>], policy: &RetentionPolicy, cursors: &CursorStore) -> ConsumerResult<TrimPlan> {
+    policy.validate().map_err(AdapterError::from)?;
+    let pins = match (policy.keep_for_cursors, views.first()) {
+        (true, Some(view)) => pins(cursors, view.log_id(), views)?,
+        _ => Vec::new(),
+    };
+    Ok(plan(views, policy, &pins, Clock::global().now()))
+}
+
+impl TrimPlan {
+    /// Keeps the names that are given in what goes, before it goes.
+    ///
+    /// # Errors
+    /// What passes, as a lack of descriptors does: then nothing is to go yet. A file that cannot be written for another
+    /// reason, such as a full disk, holds no space.
+    #[doc(hidden)]
+    pub fn keep_names(&mut self, names: &NameStore, views: &[Arc<LogView>]) -> ConsumerResult<()> {
+        match names.keep(views, self) {
+            Ok(()) => Ok(()),
+            Err(error) if is_passing(&error) => Err(error.into()),
+            Err(error) => {
+                self.names_lost = Some(error.to_string());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether the same may succeed in a moment.
+fn is_passing(error: &AdapterError) -> bool {
+    let kernel = iter::successors(Some(error as &(dyn Error + 'static)), |&error| error.source())
+        .find_map(|error| error.downcast_ref::<io::Error>());
+    matches!(
+        kernel.and_then(io::Error::raw_os_error),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EINTR | libc::EAGAIN)
+    )
+}
+
+impl LogFiles {
+    /// What [`trim_log`] would remove at present. Changes nothing, and may be asked while another process writes the log.
+    ///
+    /// # Errors
+    /// [`ConsumerError`]: a policy without limits, a cursor that cannot be read.
+    pub fn plan_trim(&self, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
+        plan_now(self.shards(), policy, &CursorStore::new(Some(self.path())))
+    }
+}
+
+/// Removes from the log at `path`, which nobody has open for writing, what `policy` does not keep. Returns what went.
+///
+/// # Errors
+/// [`ConsumerError`]: no log, one that is open elsewhere or damaged, a policy without limits, a file that cannot be removed.
+pub fn trim_log(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
+    let shards = LogDirectory::open_read_only(path).map_err(AdapterError::from)?.meta().shards;
+    let log = LogFiles::open(path)?;
+    let directory = LogDirectory::open(path, shards, log.log_id(), log.created(), false).map_err(AdapterError::from)?;
+    // Nobody changes it any more.
+    let log = LogFiles::open(path)?;
+    if let Some(damage) = log.damage().first() {
+        return Err(ConsumerError::Damaged(damage.clone()));
+    }
+    let mut plan = log.plan_trim(policy)?;
+    plan.keep_names(&NameStore::at_rest(path), log.shards())?;
+    let cuts = plan.cuts();
+    for view in log.shards() {
+        if let Some(to) = cuts.get(&view.shard()) {
+            let files = directory.shard(view.shard()).map_err(AdapterError::from)?;
+            trim_at_rest(&*files, view, *to).map_err(AdapterError::from)?;
+        }
+    }
+    Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use tapeline_storage::log::DirectoryError;
+
+    use super::*;
+
+    #[test]
+    fn a_lack_of_descriptors_passes_and_a_full_disk_does_not() {
+        let refused = |code| {
+            let source = io::Error::from_raw_os_error(code);
+            is_passing(&DirectoryError::Io { operation: "write", path: "names".into(), source }.into())
+        };
+        assert!([libc::EMFILE, libc::ENFILE, libc::ENOMEM].into_iter().all(refused));
+        assert!(![libc::ENOSPC, libc::EDQUOT, libc::EROFS, libc::EIO].into_iter().any(refused));
+    }
+}
