@@ -21,9 +21,14 @@ const SINGLE: u64 = 2048;
 
 /// An empty histogram with the buckets of this crate. 320 KiB.
 pub fn histogram() -> Histogram<u64> {
-    match Histogram::new_with_bounds(LOWEST, HIGHEST, DIGITS) {
+    histogram_up_to(HIGHEST)
+}
+
+/// The same for values up to `highest`, which is 2 or more.
+fn histogram_up_to(highest: u64) -> Histogram<u64> {
+    match Histogram::new_with_bounds(LOWEST, highest.clamp(2 * LOWEST, HIGHEST), DIGITS) {
         Ok(histogram) => histogram,
-        Err(_) => unreachable!("the bounds are constants that the library accepts"),
+        Err(_) => unreachable!("the library accepts bounds that are twice as far apart"),
     }
 }
 
@@ -65,11 +70,18 @@ impl Counts {
         self.count += count;
     }
 
-    /// Adds what others recorded.
+    /// Adds what others recorded. One pass over the buckets of both.
     pub fn add(&mut self, others: &Self) {
-        for &(lowest, count) in &others.buckets {
-            self.record_n(lowest, count);
+        let mut merged = Vec::with_capacity(self.buckets.len().max(others.buckets.len()));
+        let (mut own, mut other) = (self.buckets.iter().peekable(), others.buckets.iter().peekable());
+        while let Some(&&(lowest, _)) = own.peek().into_iter().chain(other.peek()).min() {
+            let take = |buckets: &mut std::iter::Peekable<std::slice::Iter<'_, (u64, u64)>>| {
+                buckets.next_if(|bucket| bucket.0 == lowest).map_or(0, |bucket| bucket.1)
+            };
+            merged.push((lowest, take(&mut own) + take(&mut other)));
         }
+        self.buckets = merged;
+        self.count += others.count;
     }
 
     /// How many values were recorded.
@@ -126,9 +138,9 @@ impl Counts {
         }
     }
 
-    /// The same as a dense histogram.
+    /// The same as a dense histogram, no larger than its values need: it is made, written and compressed for each of many.
     pub fn to_histogram(&self) -> Histogram<u64> {
-        let mut dense = histogram();
+        let mut dense = histogram_up_to(self.max());
         for &(lowest, count) in &self.buckets {
             dense.saturating_record_n(lowest, count);
         }

@@ -65,3 +65,12 @@ fn adding_is_recording_again() {
     one.add(&other);
     assert_eq!(one, both);
 }
+
+#[test]
+fn histograms_of_few_values_hold_them() {
+    for values in [&[][..], &[0], &[1], &[2, 3], &[5000, 1 << 30], &[HIGHEST]] {
+        let mut counts = Counts::new();
+        values.iter().for_each(|value| counts.record(*value));
+        assert_eq!(Counts::from(&counts.to_histogram()), counts, "{values:?}");
+    }
+}
