@@ -3,9 +3,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use tapeline_storage::device::BlockMemory;
 use tapeline_storage::format::{Eras, LogId, Sequence};
-use tapeline_storage::log::{Expired, Grain, LogView, Place, Poison, SessionSeek};
+use tapeline_storage::log::{Expired, Grain, LentBlock, LogView, Place, Poison, SessionSeek};
 use tapeline_storage::read::{Block, GapCause, LogReader, ReadError, Step, Visibility};
 
 use crate::cursor::{Cursor, CursorFault};
@@ -31,7 +30,7 @@ pub enum Start {
 /// New blocks of a shard, handed to a reader that then does not look for them in the log.
 pub trait NewBlocks: Debug + Send {
     /// The block that starts at `next`, if it has been handed over. Drops those before it.
-    fn take(&mut self, next: Sequence) -> Option<Arc<BlockMemory>>;
+    fn take(&mut self, next: Sequence) -> Option<LentBlock>;
 }
 
 /// What comes next of a shard.

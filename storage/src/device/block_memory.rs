@@ -14,7 +14,7 @@
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::format::{
     BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, PAGE_BYTES, RECORD_ALIGN, RECORD_ROOT_BYTES, Records, Sequence, column_bytes,
@@ -33,6 +33,8 @@ pub struct BlockMemory {
     /// What the device that this memory is registered with calls it; 0 for none. It lives and dies with the memory:
     /// fresh memory at the same address is not what the kernel has registered.
     registration: AtomicU64,
+    /// Readers to whom it is lent.
+    holders: AtomicUsize,
 }
 
 // SAFETY: rules 1 to 3 keep the writer and all readers on disjoint bytes; `visible` orders them.
@@ -59,7 +61,13 @@ impl BlockMemory {
             last_timestamp: zero(),
             visible: zero(),
             registration: zero(),
+            holders: AtomicUsize::new(0),
         })
+    }
+
+    /// How many readers it is lent to. The log's lending alone changes it.
+    pub(crate) fn holders(&self) -> &AtomicUsize {
+        &self.holders
     }
 
     /// Address of the block, for the kernel.

@@ -311,6 +311,11 @@ impl<'a> Records<'a> {
         Self { records, column }
     }
 
+    /// The bytes of the records, and of their length column.
+    pub(crate) fn into_parts(self) -> (&'a [u8], &'a [u8]) {
+        (self.records, self.column)
+    }
+
     /// Records not yet handed out.
     pub fn remaining(&self) -> usize {
         self.column.len() / size_of::<u16>()

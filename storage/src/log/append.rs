@@ -53,6 +53,7 @@ impl Log {
 
     pub(super) fn with(options: &LogOptions, view: Arc<LogView>, pool: BlockPool, pipeline: Option<Pipeline>) -> Self {
         let next = view.appended();
+        view.lending().allow(options.blocks);
         Self {
             view,
             pool,

@@ -14,13 +14,11 @@ const TAKE_MEMORY: &str = "take memory";
 pub(super) struct Shortage(Option<u64>);
 
 impl Shortage {
-    /// Fresh memory. That there is none is told by the view until there is some.
+    /// Fresh memory. The view reports that there is none, until there is some.
     pub(super) fn take_memory(&mut self, view: &LogView, now: u64) -> Option<BlockWriter> {
         match BlockWriter::new() {
             Ok(writer) => {
-                if self.0.take().is_some() {
-                    view.end_trouble(TAKE_MEMORY);
-                }
+                self.end(view);
                 Some(writer)
             }
             Err(error) => {
@@ -31,16 +29,24 @@ impl Shortage {
         }
     }
 
+    fn end(&mut self, view: &LogView) {
+        if self.0.take().is_some() {
+            view.end_trouble(TAKE_MEMORY);
+        }
+    }
+
     /// When it began, if it is not over.
     pub(super) fn since(&self) -> Option<u64> {
         self.0
     }
 }
 
-/// Memory that one log fills blocks in.
+/// Memory that one log fills blocks in. Never more than its budget: what readers hold is a part of it.
 #[derive(Debug)]
 pub(super) struct BlockPool {
     free: Vec<BlockWriter>,
+    /// Blocks that left the tail while readers held them.
+    held: Vec<Arc<BlockMemory>>,
     allocated: usize,
     budget: usize,
     shortage: Shortage,
@@ -48,7 +54,7 @@ pub(super) struct BlockPool {
 
 impl BlockPool {
     pub(super) fn new(budget: usize) -> Self {
-        Self { free: Vec::new(), allocated: 0, budget, shortage: Shortage::default() }
+        Self { free: Vec::new(), held: Vec::new(), allocated: 0, budget, shortage: Shortage::default() }
     }
 
     /// Allocates the whole budget, or what of it the kernel has, for a device that wants to know its memory before the first
@@ -68,6 +74,34 @@ impl BlockPool {
         self.shortage.since()
     }
 
+    /// Memory for a new block. Without fresh memory that of a block whose readers have given it back, or of the oldest in the
+    /// tail that no reader holds, if all of it is below `durable`; the tail then starts after it, at the sequence that is
+    /// returned, and blocks before it that readers hold are kept for when they give them back. `None` if there is nothing
+    /// to take at this moment: the device lags, a reader has the tail locked or looks at these blocks, or the kernel has no
+    /// memory and there is no block yet. The next turn tries again.
+    pub(super) fn acquire(
+        &mut self,
+        view: &LogView,
+        durable: Sequence,
+        now: u64,
+    ) -> Option<(BlockWriter, Option<Sequence>)> {
+        let spare = self.free.pop().or_else(|| self.take_given_back()).or_else(|| self.allocate(view, now));
+        if let Some(writer) = spare {
+            self.shortage.end(view);
+            return Some((writer, None));
+        }
+        let mut tail = view.try_tail()?;
+        let starts = tail.iter().skip(1).map(|block| block.first_sequence()).take_while(|&start| start <= durable);
+        // No reader can take hold of a block that the tail alone has while the tail is locked.
+        let (at, start) = starts.enumerate().find(|&(at, _)| Arc::strong_count(&tail[at]) == 1)?;
+        self.held.extend(tail.drain(..at));
+        let oldest = tail.pop_front()?;
+        drop(tail);
+        let writer = self.reuse(oldest)?;
+        self.shortage.end(view);
+        Some((writer, Some(start)))
+    }
+
     /// Fresh memory within the budget, if the kernel has it.
     fn allocate(&mut self, view: &LogView, now: u64) -> Option<BlockWriter> {
         if self.allocated == self.budget {
@@ -78,32 +112,14 @@ impl BlockPool {
         Some(writer)
     }
 
-    /// Memory for a new block. Without fresh memory, the oldest block of the tail gives its own if all of it is below
-    /// `durable`; returns then also the sequence at which the tail now starts. `None` if there is nothing to take at this
-    /// moment: the device is behind, a reader has the tail locked, or the kernel has no memory in the place of what readers
-    /// hold. The next turn tries again.
-    pub(super) fn acquire(
-        &mut self,
-        view: &LogView,
-        durable: Sequence,
-        now: u64,
-    ) -> Option<(BlockWriter, Option<Sequence>)> {
-        if let Some(writer) = self.free.pop().or_else(|| self.allocate(view, now)) {
-            return Some((writer, None));
-        }
-        let mut tail = view.try_tail()?;
-        let start = tail.get(1).map(|block| block.first_sequence()).filter(|&start| start <= durable)?;
-        // A reader that still holds the block keeps it for as long as it reads; memory is then lent beyond the budget,
-        // by at most what readers hold.
-        match BlockWriter::reuse(tail.pop_front()?) {
-            Ok(writer) => Some((writer, Some(start))),
-            Err(lent) => match self.shortage.take_memory(view, now) {
-                Some(writer) => Some((writer, Some(start))),
-                None => {
-                    tail.push_front(lent);
-                    None
-                }
-            },
-        }
+    fn take_given_back(&mut self) -> Option<BlockWriter> {
+        let at = self.held.iter().position(|block| Arc::strong_count(block) == 1)?;
+        let block = self.held.swap_remove(at);
+        self.reuse(block)
+    }
+
+    /// The block's memory; while a reader still holds it, the block is kept for later.
+    fn reuse(&mut self, block: Arc<BlockMemory>) -> Option<BlockWriter> {
+        BlockWriter::reuse(block).map_err(|shared| self.held.push(shared)).ok()
     }
 }

@@ -10,6 +10,7 @@ mod fields;
 mod follow;
 mod harness;
 mod hostile;
+mod lending;
 mod merging;
 mod repair;
 mod runs;

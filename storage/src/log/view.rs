@@ -10,8 +10,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::lending::Lending;
 use super::trouble::{Trouble, Troubles};
-use super::{Expired, Place, Run, Segment, gaps};
+use super::{Expired, LentBlock, LogOptions, Place, Run, Segment, gaps};
 use crate::device::BlockMemory;
 use crate::format::{LogId, Sequence};
 
@@ -59,6 +60,7 @@ pub struct LogView {
     poison: OnceLock<Poison>,
     troubles: Troubles,
     tail: Mutex<VecDeque<Arc<BlockMemory>>>,
+    lending: Arc<Lending>,
     segments: Mutex<Vec<Arc<Segment>>>,
 }
 
@@ -85,6 +87,7 @@ impl LogView {
             poison: OnceLock::new(),
             troubles: Troubles::default(),
             tail: Mutex::new(VecDeque::new()),
+            lending: Arc::default(),
             segments: Mutex::new(segments),
         })
     }
@@ -233,6 +236,23 @@ impl LogView {
         let tail = lock(&self.tail);
         let after = tail.partition_point(|block| block.first_sequence() <= sequence);
         tail.get(after.checked_sub(1)?).cloned()
+    }
+
+    /// Lends a block of the tail to a reader.
+    ///
+    /// # Errors
+    /// The block, where too many are lent: the reader copies what it needs, and drops it.
+    pub fn lend(&self, block: Arc<BlockMemory>) -> Result<LentBlock, Arc<BlockMemory>> {
+        self.lending.lend(block)
+    }
+
+    /// Bytes of the blocks that readers hold, which are among those that the log fills. At most half of them.
+    pub fn lent_bytes(&self) -> usize {
+        LogOptions::memory_bytes(self.lending.lent())
+    }
+
+    pub(crate) fn lending(&self) -> &Lending {
+        &self.lending
     }
 
     /// Locks the tail unless a reader has it at this moment: the shard never waits for a reader.

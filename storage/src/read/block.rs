@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use rkyv::util::AlignedVec;
+
 use crate::device::{AlignedBytes, BlockMemory};
-use crate::format::{BlockHeader, BlockView, Epoch, RECORD_ROOT_BYTES, Records, Sequence};
-use crate::log::SealedMap;
+use crate::format::{BlockHeader, BlockView, Epoch, RECORD_ALIGN, RECORD_ROOT_BYTES, Records, Sequence};
+use crate::log::{LentBlock, SealedMap};
 
 /// Records in order, and what keeps their bytes alive. Cheap to move and to clone; holding on to blocks holds on to
-/// their memory.
+/// their memory: of the log's own, what its lending allows.
 #[derive(Debug, Clone)]
 pub struct Block {
     first_sequence: Sequence,
@@ -18,10 +20,15 @@ pub struct Block {
 #[derive(Debug, Clone)]
 enum Source {
     Memory {
-        memory: Arc<BlockMemory>,
+        memory: LentBlock,
         from: usize,
         offset: usize,
         end: usize,
+    },
+    /// Records of a block that was not lent, and their length column after them.
+    Copied {
+        bytes: Arc<AlignedVec<RECORD_ALIGN>>,
+        records_bytes: usize,
     },
     /// Checked, and populated when it was handed out.
     Mapped {
@@ -38,9 +45,19 @@ enum Source {
 }
 
 impl Block {
-    pub(super) fn in_memory(memory: Arc<BlockMemory>, from: usize, to: usize, offset: usize, end: usize) -> Self {
+    pub(super) fn in_memory(memory: LentBlock, from: usize, to: usize, offset: usize, end: usize) -> Self {
         let first_sequence = memory.first_sequence().plus(from as u64);
         Self { first_sequence, count: to - from, source: Source::Memory { memory, from, offset, end } }
+    }
+
+    /// A copy of the records `from..to` of a block in memory, as [`BlockMemory::records`] has them.
+    pub(super) fn copied(memory: &BlockMemory, from: usize, to: usize, offset: usize, end: usize) -> Self {
+        let (records, column) = memory.records(from, to, offset, end).into_parts();
+        let mut bytes = AlignedVec::<RECORD_ALIGN>::with_capacity(records.len() + column.len());
+        bytes.extend_from_slice(records);
+        bytes.extend_from_slice(column);
+        let source = Source::Copied { bytes: Arc::new(bytes), records_bytes: records.len() };
+        Self { first_sequence: memory.first_sequence().plus(from as u64), count: to - from, source }
     }
 
     pub(super) fn mapped(map: Arc<SealedMap>, at: usize, view: &BlockView<'_>, skip: usize) -> Self {
@@ -88,6 +105,12 @@ impl Block {
     pub fn records(&self) -> Records<'_> {
         match &self.source {
             Source::Memory { memory, from, offset, end } => memory.records(*from, *from + self.count, *offset, *end),
+            Source::Copied { bytes, records_bytes } => {
+                let (records, column) = bytes.split_at(*records_bytes);
+                let mut records = Records::new(records, column);
+                records.take_records(self.count);
+                records
+            }
             Source::Mapped { map, at, skip } => {
                 let bytes = map.mapping().bytes().get(*at..).unwrap_or_default();
                 Self::records_of(bytes, map.epoch(), *skip, self.count)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::block::Block;
 use crate::device::{AlignedBytes, BlockMemory, SegmentFile};
 use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, PAGE_BYTES, Sequence};
-use crate::log::{BlockPlace, LogView, SealedMap, Segment};
+use crate::log::{BlockPlace, LentBlock, LogView, SealedMap, Segment};
 
 /// Bytes of a mapping that are populated at a time: two largest blocks.
 const POPULATE_BYTES: usize = 2 * BLOCK_BYTES_MAX;
@@ -100,6 +100,12 @@ enum Place {
     Unknown,
     /// Records already read of the block, and their bytes.
     Tail {
+        memory: LentBlock,
+        count: usize,
+        bytes: usize,
+    },
+    /// The same of a block that is not lent: its records are copied at once, and it is dropped.
+    Unlent {
         memory: Arc<BlockMemory>,
         count: usize,
         bytes: usize,
@@ -152,14 +158,14 @@ impl LogReader {
     /// Whether the next step has to find a block first: then [`LogReader::enter`] spares it the search.
     pub fn needs_block(&self) -> bool {
         match &self.place {
-            Place::Unknown => true,
+            Place::Unknown | Place::Unlent { .. } => true,
             Place::Tail { memory, count, .. } => *count == memory.visible().0,
             Place::Open { .. } | Place::Sealed(_) => false,
         }
     }
 
     /// Goes on in `memory`, a block of the log's tail, if it starts with the reader's place. Returns whether it does.
-    pub fn enter(&mut self, memory: Arc<BlockMemory>) -> bool {
+    pub fn enter(&mut self, memory: LentBlock) -> bool {
         let starts = memory.first_sequence() == self.next;
         if starts {
             self.place = Place::Tail { memory, count: 0, bytes: 0 };
@@ -224,6 +230,7 @@ impl LogReader {
                     None
                 }
                 Place::Tail { memory, count, bytes } => self.tail_step(memory, count, bytes),
+                Place::Unlent { memory, count, bytes } => self.copy_step(&memory, count, bytes),
                 Place::Open { segment, offset } => self.open_step(segment, offset)?,
                 Place::Sealed(place) => self.sealed_step(place)?,
             };
@@ -247,7 +254,10 @@ impl LogReader {
             let count = self.next.since(memory.first_sequence()) as usize;
             if count < memory.visible().0 {
                 let bytes = memory.bytes_of(count);
-                return Ok(Place::Tail { memory, count, bytes });
+                return Ok(match self.view.lend(memory) {
+                    Ok(memory) => Place::Tail { memory, count, bytes },
+                    Err(memory) => Place::Unlent { memory, count, bytes },
+                });
             }
         }
         let Some(segment) = self.view.segment_of(self.next) else { return Ok(Place::Unknown) };
@@ -277,13 +287,24 @@ impl LogReader {
         }
     }
 
-    fn tail_step(&mut self, memory: Arc<BlockMemory>, count: usize, bytes: usize) -> Option<Block> {
+    /// As [`LogReader::tail_step`]; the next step has to find its block.
+    fn copy_step(&mut self, memory: &BlockMemory, count: usize, bytes: usize) -> Option<Block> {
+        let (visible, end) = memory.visible();
+        if count == visible {
+            return None;
+        }
+        let block = Block::copied(memory, count, visible, bytes, end);
+        self.next = block.end_sequence();
+        Some(block)
+    }
+
+    fn tail_step(&mut self, memory: LentBlock, count: usize, bytes: usize) -> Option<Block> {
         let (visible, end) = memory.visible();
         // A block that shows nothing more is complete: `next` is below `appended`, so it lies in a later one.
         if count == visible {
             return None;
         }
-        let block = Block::in_memory(Arc::clone(&memory), count, visible, bytes, end);
+        let block = Block::in_memory(memory.clone(), count, visible, bytes, end);
         self.move_to(block.end_sequence(), Place::Tail { memory, count: visible, bytes: end });
         Some(block)
     }

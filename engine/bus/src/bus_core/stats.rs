@@ -38,6 +38,8 @@ pub struct EventBusStats {
     pub lanes: u64,
     /// Bytes of memory that lanes and blocks take.
     pub memory_bytes: u64,
+    /// Bytes of these that are blocks which readers hold: at most half of each shard's blocks.
+    pub lent_bytes: u64,
     /// Most bytes that they may take: [`EventBusConfig::memory_budget`](field@crate::EventBusConfig::memory_budget).
     pub memory_budget: u64,
 }
@@ -72,6 +74,7 @@ impl BusParts {
             stats.events_durable += durable;
             stats.bytes_pending += lanes.bytes_pending;
             stats.lanes += lanes.lanes;
+            stats.lent_bytes += shard.view().lent_bytes() as u64;
         }
         let memory = self.memory();
         (stats.memory_bytes, stats.memory_budget) = (memory.used() as u64, memory.bytes() as u64);

@@ -3,7 +3,8 @@
 //! A feed is an SPSC ring of references to blocks, from one shard to one follower: a stream costs its shard one push a
 //! block for each follower, and nothing an event. The follower sees new events of the block it stands in by itself, in
 //! the block's own count. A feed that is full is passed over, so a slow follower holds on to [`FEED_BLOCKS`] blocks at
-//! most and finds the rest in the log: the feed is a short cut, the log is the truth.
+//! most and finds the rest in the log: the feed is a short cut, the log is the truth. All blocks in feeds are lent, so
+//! that followers together hold a bounded number.
 //!
 //! A [`Bell`] wakes a follower that sleeps.
 
@@ -20,21 +21,22 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use tapeline_reader::source::NewBlocks;
 use tapeline_storage::device::BlockMemory;
 use tapeline_storage::format::Sequence;
+use tapeline_storage::log::{LentBlock, LogView};
 use tapeline_storage::read::Visibility;
 
 pub(crate) use bell::Bell;
 
-/// Blocks that a feed holds: memory that a follower who sleeps for good keeps from being used again.
-const FEED_BLOCKS: usize = 8;
+/// Blocks that a feed holds. A follower that sleeps for good keeps the shard from filling them again.
+const FEED_BLOCKS: usize = 4;
 
 /// The follower's end.
 #[derive(Debug)]
-pub(crate) struct Feed(Consumer<Arc<BlockMemory>>);
+pub(crate) struct Feed(Consumer<LentBlock>);
 
 /// The shard's end, and the follower's bell. When it is dropped the follower is told that this shard is done.
 #[derive(Debug)]
 pub(crate) struct Follower {
-    blocks: Option<Producer<Arc<BlockMemory>>>,
+    blocks: Option<Producer<LentBlock>>,
     bell: Arc<Bell>,
     /// What it is rung for. `None`: nothing.
     visibility: Option<Visibility>,
@@ -51,7 +53,7 @@ pub(crate) fn feed(bell: &Arc<Bell>, visibility: Visibility) -> (Follower, Feed)
 }
 
 impl NewBlocks for Feed {
-    fn take(&mut self, next: Sequence) -> Option<Arc<BlockMemory>> {
+    fn take(&mut self, next: Sequence) -> Option<LentBlock> {
         while let Ok(first) = self.0.peek().map(|block| block.first_sequence()) {
             if first > next {
                 return None;
@@ -79,11 +81,13 @@ impl Follower {
         Self { blocks: None, bell: Arc::clone(bell), visibility: None, deadline: Some(deadline) }
     }
 
-    /// Hands a new block over, unless the feed is full.
-    pub(crate) fn announce(&mut self, block: &Arc<BlockMemory>) {
-        if let Some(blocks) = &mut self.blocks {
-            // A follower who finds a block missing looks it up in the log.
-            let _ = blocks.push(Arc::clone(block));
+    /// Hands a new block of `view` over, unless the feed is full, or too many blocks are lent.
+    pub(crate) fn announce(&mut self, view: &LogView, block: &Arc<BlockMemory>) {
+        if let Some(blocks) = self.blocks.as_mut().filter(|blocks| !blocks.is_full())
+            && let Ok(lent) = view.lend(Arc::clone(block))
+        {
+            // A follower that finds a block missing looks it up in the log.
+            let _ = blocks.push(lent);
         }
     }
 

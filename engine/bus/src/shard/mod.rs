@@ -169,7 +169,8 @@ impl<B: Background> Shard<B> {
                 drained += slot.tell_the_rest(&self.control, &mut self.log, now);
             }
         }
-        self.log.publish(|block| self.followers.announce(block));
+        let (view, followers) = (self.control.view(), &mut self.followers);
+        self.log.publish(|block| followers.announce(view, block));
         self.release();
         drained
     }

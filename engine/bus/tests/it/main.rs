@@ -11,6 +11,7 @@ mod flow;
 mod follow;
 mod gaps;
 mod kill;
+mod lending;
 mod lifecycle;
 mod openings;
 mod order;

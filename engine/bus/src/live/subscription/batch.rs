@@ -7,7 +7,9 @@ use tapeline_reader::{CompiledFilter, EventView, Gap, note};
 use tapeline_storage::format::{Records, Sequence};
 use tapeline_storage::read::Block;
 
-/// Events of one block of one shard, in order, uncopied. Holding on to it holds on to the block's memory.
+/// Events of one block of one shard, in order, where they lie. Holding on to it holds on to the block's memory, which is the
+/// shard's or a mapping's; where readers hold half of a shard's blocks already, and in a file that is being written, it is a
+/// copy of its own, of 1 MiB at most.
 #[derive(Debug, Clone)]
 pub struct EventBatch {
     shard_id: u16,

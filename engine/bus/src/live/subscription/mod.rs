@@ -4,8 +4,8 @@
 //! [`Feed`](crate::feed) instead of a search. A reader that falls behind finds in the log what its feed had no room for.
 //! So the handoff between the two is none, in either direction.
 //!
-//! What a subscription holds at most: one block that it reads, the events copied out of it, and eight blocks in the
-//! feed of each shard. It never slows a producer, nor another subscription.
+//! What a subscription holds at most of each shard: the block that it reads, and four in its feed, all of them among the
+//! blocks that the shard lends; and the events copied out of one block. It never slows a producer.
 
 mod batch;
 mod batches;

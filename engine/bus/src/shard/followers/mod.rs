@@ -10,6 +10,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use tapeline_storage::device::BlockMemory;
 use tapeline_storage::format::Sequence;
+use tapeline_storage::log::LogView;
 
 use crate::feed::Follower;
 
@@ -57,9 +58,9 @@ impl Followers {
         self.present.iter().filter_map(Follower::deadline).min()
     }
 
-    /// Hands on a block that was begun.
-    pub(super) fn announce(&mut self, block: &Arc<BlockMemory>) {
-        self.present.iter_mut().for_each(|follower| follower.announce(block));
+    /// Hands on a block of `view` that was begun.
+    pub(super) fn announce(&mut self, view: &LogView, block: &Arc<BlockMemory>) {
+        self.present.iter_mut().for_each(|follower| follower.announce(view, block));
     }
 
     /// Wakes those who wait for what has moved, unless others were woken a moment ago, and those whose time is over.
