@@ -1,4 +1,5 @@
-//! Why nothing was selected, in words: a log without events, a session that is not there, or options that leave all out.
+//! Why nothing was selected, in words: a log without events, a session that is not there, or options that leave all
+//! out.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -123,12 +124,12 @@ impl Looked {
     }
 }
 
-/// Whether a filter looks into payloads.
+/// True if a filter looks into payloads.
 fn needs_payload(filter: &Filter) -> bool {
     filter.compile().is_ok_and(|compiled| compiled.needs_payload())
 }
 
-/// Whether no filter can look into a payload.
+/// True if no filter can look into a payload.
 fn is_opaque(payload: &[u8]) -> bool {
     !tapeline::is_filterable(payload)
 }

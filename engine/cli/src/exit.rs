@@ -10,7 +10,7 @@ use tapeline::{AdapterError, ConsumerError, Gap, GapReason, LogFiles};
 
 use crate::output;
 
-/// How the program ends.
+/// The exit status of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     /// All was done.

@@ -1,7 +1,8 @@
-//! What sessions are called, whatever part of a log a command prints.
+//! The names of sessions, whatever part of a log a command prints.
 //!
-//! A printer learns names from the events that open sessions. A command that does not meet them (they are not selected, lie
-//! before its beginning, or were trimmed) looks all names up, once, when it meets the first session that it cannot name.
+//! A printer learns names from the events that open sessions. A command that does not meet them (they are not
+//! selected, lie before its beginning, or were trimmed) looks all names up, once, when it meets the first session
+//! that it cannot name.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,14 +20,15 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Those of the log in `directory`, of which the printer knows those that were `asked_for`: an id follows from a name.
+    /// Those of the log in `directory`, of which the printer knows those that were `asked_for`: an id follows from a
+    /// name.
     pub(crate) fn of(directory: &Path, asked_for: &[String], printer: &mut Printer) -> Self {
         asked_for.iter().for_each(|name| printer.name(tapeline::session_id(name), name.clone()));
         Self { directory: directory.to_owned(), has_looked: false }
     }
 
-    /// Sees to it that the printer knows the name of a session, if it had one when the first was asked for. Sessions that
-    /// are opened later say it themselves. Costs one look at each index, and at the blocks without one, once.
+    /// Sees to it that the printer knows the name of a session, if it had one when the first was asked for. Sessions
+    /// that are opened later say it themselves. Costs one look at each index, and at the blocks without one, once.
     pub(crate) fn find(&mut self, session: SessionId, printer: &mut Printer) {
         if self.has_looked || session == SessionId::NONE || printer.knows(session) {
             return;

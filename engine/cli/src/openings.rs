@@ -1,4 +1,4 @@
-//! What sessions were opened as, whatever part of a log a command selects.
+//! The openings of sessions, whatever part of a log a command selects.
 //!
 //! An opening says in which format its session was recorded, and of which model it is. A command that needs it asks for
 //! all openings in its range of time, selected or not; those from before its first event it looks up, once.
@@ -19,9 +19,9 @@ pub(crate) struct Openings {
 }
 
 impl Openings {
-    /// What the session of an event was opened as before it, if the event is the first of it and opens no session itself.
-    /// `look_up` finds the openings of all sessions before a time; it is called at most once. Costs one look at a set
-    /// where the session changes.
+    /// What the session of an event was opened as before it, if the event is the first of it and opens no session
+    /// itself. `look_up` finds the openings of all sessions before a time; it is called at most once. Costs one look
+    /// at a set where the session changes.
     pub(crate) fn before(
         &mut self,
         event: &StoredEvent,
@@ -43,7 +43,7 @@ pub(crate) fn let_through(filter: Filter) -> Filter {
     Filter::or([Filter::kind(kinds::SESSION), filter])
 }
 
-/// Whether a session is a stream of server-sent events, as it came.
+/// True if a session is a stream of server-sent events, as it came.
 pub(crate) fn is_stream(opening: &SessionOpening) -> bool {
     opening.format.as_deref() == Some(RECORDED_SSE)
 }

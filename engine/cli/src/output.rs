@@ -1,4 +1,4 @@
-//! What people and scripts read: times, names, tables, colours.
+//! Output that people and scripts read: times, names, tables, colours.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -53,7 +53,7 @@ pub(crate) fn kind(kind: Kind) -> Cow<'static, str> {
     kinds::name(kind).map_or_else(|| Cow::Owned(kind.to_string()), Cow::Borrowed)
 }
 
-/// What a person calls a session: its name, else its id, `-` for none.
+/// The text that stands for a session: its name, else its id, `-` for none.
 pub(crate) fn session(name: Option<&str>, id: SessionId) -> String {
     match name {
         Some(name) => printable(name),
@@ -62,8 +62,8 @@ pub(crate) fn session(name: Option<&str>, id: SessionId) -> String {
     }
 }
 
-/// Text for one line of a terminal: line ends and other control characters are escaped, and so are characters that are not
-/// seen and change what is: marks of direction, of zero width, and the separators of lines and paragraphs.
+/// Text for one line of a terminal: line ends and other control characters are escaped, and so are characters that
+/// are not seen and change what is: marks of direction, of zero width, and the separators of lines and paragraphs.
 pub(crate) fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
@@ -81,7 +81,8 @@ pub(crate) fn printable(text: &str) -> String {
     line
 }
 
-/// Whether a character shows nothing of itself. A joiner within text is one, too: emoji of several parts are shown apart.
+/// True if a character shows nothing of itself. A joiner within text is one, too: emoji of several parts are shown
+/// apart.
 fn is_unseen(character: char) -> bool {
     matches!(character,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -96,7 +97,7 @@ pub(crate) fn json(out: &mut impl Write, object: &impl Serialize) -> io::Result<
     out.write_all(b"\n")
 }
 
-/// How the cells of a column stand.
+/// The alignment of a column's cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,

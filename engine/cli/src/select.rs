@@ -72,9 +72,9 @@ impl Selection {
         request
     }
 
-    /// Replays the selected events. `each` gets them in order, and what is in place of those that cannot be read; and of
-    /// each session what it was opened as, where that is asked for. Where nothing is selected it says why. Returns [`Exit::NotFound`] where a session was asked for that the log has not got,
-    /// beside others that it has.
+    /// Replays the selected events. `each` gets them in order, and what is in place of those that cannot be read; and
+    /// of each session what it was opened as, where that is asked for. Where nothing is selected it says why. Returns
+    /// [`Exit::NotFound`] where a session was asked for that the log has not got, beside others that it has.
     ///
     /// # Errors
     /// Those of `each`; [`Exit::NotFound`] where none of the sessions is there that were asked for.
@@ -141,7 +141,7 @@ impl Selection {
     }
 }
 
-/// What a replay hands out.
+/// The items that a replay hands out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AsksFor {
     /// The selected events.
@@ -150,7 +150,7 @@ pub(crate) enum AsksFor {
     Openings,
 }
 
-/// What comes next of a replay.
+/// The next item of a replay.
 #[derive(Debug)]
 pub(crate) enum Met {
     /// What the session was opened as before its first event that is handed out.
@@ -166,8 +166,8 @@ pub(crate) struct Found {
     pub(crate) exit: Exit,
 }
 
-/// Whether the log has events of the session of this name or id, or cannot tell because parts of it cannot be read. Looks
-/// for the first.
+/// Whether the log has events of the session of this name or id, or cannot tell because parts of it cannot be read.
+/// Looks for the first.
 fn may_have(log: &LogFiles, name: &str) -> bool {
     let mut request = ReplayRequest::new();
     request.sessions = Some(ids(name).collect());

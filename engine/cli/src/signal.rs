@@ -1,5 +1,6 @@
-//! Signals: a closed pipe ends the program without a word, and an interrupted recording still acknowledges what it read.
-//! A signal that was ignored when the program started stays ignored, as `nohup` and background jobs of a shell have it.
+//! Signals: a closed pipe ends the program without a word, and an interrupted recording still acknowledges what it
+//! read. A signal that was ignored when the program started stays ignored, as `nohup` and background jobs of a shell
+//! have it.
 //!
 //! The only unsafe code of the program. Its rules:
 //! 1. A pointer handed to the kernel points to a live, initialised value of the type that the call takes.
@@ -27,7 +28,8 @@ pub(crate) fn die_of_closed_pipe() -> ! {
     std::process::abort()
 }
 
-/// Those of SIGINT, SIGTERM and SIGHUP that are not ignored, held back from this thread and the threads it starts, and read as data.
+/// Those of SIGINT, SIGTERM and SIGHUP that are not ignored, held back from this thread and the threads it starts,
+/// and read as data.
 ///
 /// Dropped, the signals act as usual again; one that came and was not seen ends the process then.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ pub(crate) struct Interrupt {
     set: SignalSet,
 }
 
-/// Why a wait ended.
+/// The reason why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wake {
     /// There is something to read, or the end of it.
@@ -150,7 +152,7 @@ impl SignalSet {
     }
 }
 
-/// Whether a signal was ignored when this process was started.
+/// True if a signal was ignored when this process was started.
 fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: rule 1; a null pointer changes nothing.

@@ -39,7 +39,7 @@ pub(crate) struct TrimArgs {
     json: bool,
 }
 
-/// What is kept.
+/// The limits on what is kept.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 struct Limits {

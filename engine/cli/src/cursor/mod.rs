@@ -25,7 +25,7 @@ struct Line<'a> {
     lag_bytes: u64,
     lag_ns: u64,
     cursor: &'a str,
-    /// Why it cannot be used.
+    /// The fault of a cursor that cannot be used.
     fault: Option<&'a str>,
 }
 

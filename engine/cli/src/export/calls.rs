@@ -18,8 +18,8 @@ struct Call {
 }
 
 impl Calls {
-    /// Takes a piece: of a JSON object its id, name and arguments, else all of it as arguments. `unnamed` is the id of a
-    /// call that has none.
+    /// Takes a piece: of a JSON object its id, name and arguments, else all of it as arguments. `unnamed` is the id
+    /// of a call that has none.
     pub(super) fn add(&mut self, text: &str, unnamed: impl FnOnce() -> String) {
         let object: Option<Map<String, Value>> = serde_json::from_str(text).ok();
         let field = |name: &str| {
@@ -51,7 +51,7 @@ impl Calls {
         &mut self.open[at].1
     }
 
-    /// Whether the stream has called a tool.
+    /// True if the stream has called a tool.
     pub(super) fn any(&self) -> bool {
         !self.ids.is_empty()
     }

@@ -1,16 +1,18 @@
-//! Streams of `chat.completion.chunk` objects, as servers that speak OpenAI's protocol send them: a stream for each session.
+//! Streams of `chat.completion.chunk` objects, as servers that speak OpenAI's protocol send them: a stream for each
+//! session.
 //!
 //! | event | becomes |
 //! |---|---|
 //! | a server-sent event, or a payload, that is such a chunk | itself |
 //! | one that is an error | itself; the stream ends without a reason to finish |
 //! | any other server-sent event | nothing, and is counted |
-//! | kind `token` or `unspecified`, text | `delta.content`: the text; of a JSON object its `content`, `text` or `delta` |
+//! | kind `token` or `unspecified` | `delta.content`: the text; of a JSON object its `content`, `text` or `delta` |
 //! | kind `tool_call` | `delta.tool_calls`: pieces of one `id` are one call |
 //! | other kinds | nothing |
 //!
-//! `words` says what data is, `stream` what becomes of a session's events, this module where it goes. A stream's bytes are
-//! kept until there are [`WAITING_BYTES`] of all streams; so one file is open at a time, however many there are.
+//! `words` says what data is, `stream` what becomes of a session's events, this module where it goes. A stream's
+//! bytes are kept until there are [`WAITING_BYTES`] of all streams; so one file is open at a time, however many there
+//! are.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -44,7 +46,7 @@ struct Output {
     stream: Stream,
     /// The file; `None`: standard output.
     path: Option<PathBuf>,
-    /// Whether the file is there already, with the stream's beginning.
+    /// True if the file is there already, with the stream's beginning.
     is_begun: bool,
 }
 

@@ -28,7 +28,7 @@ use crate::select::{AsksFor, Met};
 /// Bytes collected before they are written.
 const OUTPUT_BYTES: usize = 256 << 10;
 
-/// What takes the events.
+/// Takes the events.
 trait Sink {
     /// The session was opened as this before its first event that comes. Only what asks for openings hears of it.
     fn open(&mut self, _session: SessionId, _opening: &SessionOpening, _names: &mut Printer) {}
@@ -131,7 +131,7 @@ fn sink(args: &ExportArgs) -> Result<Box<dyn Sink>, Failure> {
 /// Lines, or frames.
 struct Text {
     out: Box<dyn Write>,
-    /// What is written to, for messages.
+    /// The name of the output, for messages.
     place: String,
 }
 

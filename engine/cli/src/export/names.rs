@@ -14,8 +14,8 @@ pub(super) struct FileNames {
 }
 
 impl FileNames {
-    /// The name of a session's file: that of the session, with `_` for what no file name may hold. One that is too long is
-    /// cut; that, and one that another session has, is followed by digits of the session's id.
+    /// The name of a session's file: that of the session, with `_` for what no file name may hold. One that is too
+    /// long is cut; that, and one that another session has, is followed by digits of the session's id.
     pub(super) fn give(&mut self, session: SessionId, name: &str) -> String {
         let is_plain = |c: char| c.is_alphanumeric() || "-_.[]".contains(c);
         let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();

@@ -54,7 +54,7 @@ struct Rows {
 pub(super) struct Table {
     writer: SerializedFileWriter<Target>,
     rows: Rows,
-    /// What is written to, for messages.
+    /// The name of the output, for messages.
     place: String,
 }
 

@@ -8,7 +8,7 @@ use super::calls::Calls;
 use super::words::Words;
 use crate::openings;
 
-/// What there is to say of a stream, or of several, beside its bytes.
+/// An account of a stream, or of several, beside its bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Account {
     /// Frames and JSON payloads that are no chunks, and were left out.
@@ -37,7 +37,7 @@ pub(super) struct Stream {
     left_out: u64,
 }
 
-/// How the stream ends so far.
+/// The end of the stream, as far as it is known.
 #[derive(Debug, Default, Clone, Copy)]
 struct End {
     /// Something was sent.
@@ -205,8 +205,8 @@ impl Stream {
         self.bytes.extend_from_slice(b"\n\n");
     }
 
-    /// Ends the stream. Made of events, it ends with a reason to finish and `[DONE]`; frames say themselves how they end; a
-    /// stream in which the answer failed is given neither.
+    /// Ends the stream. Made of events, it ends with a reason to finish and `[DONE]`; frames say themselves how they
+    /// end; a stream in which the answer failed is given neither.
     pub(super) fn finish(&mut self) -> Account {
         if !self.character.is_empty() {
             let rest = std::mem::take(&mut self.character);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-/// What it says.
+/// The meaning of the data.
 #[derive(Debug, PartialEq)]
 pub(super) enum Words<'a> {
     /// A chunk, as it is to be sent. Whether it gives a reason to finish.
@@ -56,7 +56,7 @@ impl<'a> Words<'a> {
     }
 }
 
-/// Whether an object is a chunk. Some servers leave out its type, or leave it empty.
+/// True if an object is a chunk. Some servers leave out its type, or leave it empty.
 fn is_chunk(object: &Map<String, Value>) -> bool {
     let has_delta = |choice: &Value| choice.get("delta").is_some();
     match object.get("object").map(Value::as_str) {

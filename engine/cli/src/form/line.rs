@@ -18,13 +18,13 @@ const SESSIONS_MAX: usize = 4096;
 /// Writes lines. What they have in common from one to the next is written once.
 #[derive(Debug)]
 pub(super) struct Lines {
-    /// Whether each line has the event's id, which names the log.
+    /// True if each line has the event's id, which names the log.
     has_id: bool,
     buffer: Vec<u8>,
     log: Option<(LogId, String)>,
     /// A second since 1970, and its text up to the fraction.
     second: Option<(u64, String)>,
-    /// Whether a session had a name, and what its lines say of it.
+    /// True if a session had a name, and what its lines say of it.
     sessions: HashMap<SessionId, (bool, String)>,
 }
 

@@ -16,7 +16,7 @@ use crate::openings;
 use crate::output;
 use crate::select::AsksFor;
 
-/// What is printed of an event.
+/// The form in which an event is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
     /// The payload bytes as recorded, nothing else
@@ -30,7 +30,7 @@ pub(crate) enum OutputFormat {
 }
 
 impl OutputFormat {
-    /// Whether what is printed says what sessions are called.
+    /// True if what is printed says what sessions are called.
     pub(crate) fn has_names(self) -> bool {
         matches!(self, Self::Jsonl | Self::Text)
     }
@@ -89,7 +89,7 @@ impl Printer {
         self.names.get(&session).map(String::as_str)
     }
 
-    /// Whether the name of a session is known.
+    /// True if the name of a session is known.
     pub(crate) fn knows(&self, session: SessionId) -> bool {
         self.names.contains_key(&session)
     }

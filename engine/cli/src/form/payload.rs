@@ -1,8 +1,8 @@
-//! How a payload stands in a line of JSON so that its bytes come back exactly.
+//! The form of a payload in a line of JSON, from which its bytes come back exactly.
 
 use serde::de::IgnoredAny;
 
-/// What a payload is.
+/// The form of a payload.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Form<'a> {
     /// JSON on one line, and what follows it: line ends and spaces.

@@ -38,8 +38,8 @@ impl Frames {
     }
 }
 
-/// Writes the event as a frame: its shard and sequence as `id`, its kind as `event`, each line of its payload as `data`.
-/// A payload that is no UTF-8 is encoded in base64, after a comment that says so.
+/// Writes the event as a frame: its shard and sequence as `id`, its kind as `event`, each line of its payload as
+/// `data`. A payload that is no UTF-8 is encoded in base64, after a comment that says so.
 fn wrap(out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
     write!(out, "id: {}-{}\nevent: ", event.shard_id, event.sequence)?;
     match kinds::name(event.kind) {

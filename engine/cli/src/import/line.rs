@@ -40,7 +40,7 @@ impl<'a> Line<'a> {
     /// Reads a line.
     ///
     /// # Errors
-    /// What is wrong, in words.
+    /// The fault, in words.
     pub(super) fn parse(line: &'a str) -> Result<Self, String> {
         serde_json::from_str(line).map_err(|error| error.to_string())
     }

@@ -23,7 +23,7 @@ const LINE_BYTES_MAX: u64 = 8 << 20;
 /// Most shards of a log that is imported. Each takes a directory, whatever one line says.
 const SHARDS_MAX: u16 = 512;
 
-/// What was imported, as `--json` prints it.
+/// The summary of an import, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Summary {
     events: u64,
@@ -32,7 +32,7 @@ struct Summary {
     interrupted: bool,
 }
 
-/// Why an import ends before its files do.
+/// The reason why an import ends before its files do.
 enum Stop {
     Interrupted,
     Failed(Failure),

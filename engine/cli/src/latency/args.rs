@@ -55,7 +55,8 @@ pub(crate) struct LatencyArgs {
 pub(crate) enum By {
     /// Each session
     Session,
-    /// Each kind of event, as if events of this kind alone were tokens; events without a kind by what they call themselves
+    /// Each kind of event, as if events of this kind alone were tokens; events without a kind by what they call
+    /// themselves
     Kind,
     /// What the event that opens a session, or else the first chunk, names as its model; - where none does
     Model,

@@ -1,7 +1,7 @@
 //! What an event says to someone who waits for tokens: whether it has any content, what it is, and of which model.
 //!
-//! Servers send more than content: comments that keep a connection open, a chunk that says whose words follow, one with the
-//! reason to finish, one with the usage, `[DONE]`. None of these is a token.
+//! Servers send more than content: comments that keep a connection open, a chunk that says whose words follow, one
+//! with the reason to finish, one with the usage, `[DONE]`. None of these is a token.
 
 use serde_json::Value;
 use tapeline::{StoredEvent, sse};
@@ -9,7 +9,7 @@ use tapeline::{StoredEvent, sse};
 /// What an event says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Said {
-    /// Whether there is anything in it that a reader of the stream waits for.
+    /// True if there is anything in it that a reader of the stream waits for.
     pub(super) has_content: bool,
     /// What its protocol calls it; `None`: it speaks none that is known.
     pub(super) what: Option<String>,
@@ -18,8 +18,9 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Understands an event. One that is neither a server-sent event nor JSON has content, whatever it is; in a stream of
-    /// server-sent events, part of one that was too large to be one event has none. Costs the parsing of its JSON.
+    /// Understands an event. One that is neither a server-sent event nor JSON has content, whatever it is; in a
+    /// stream of server-sent events, part of one that was too large to be one event has none. Costs the parsing of
+    /// its JSON.
     pub(super) fn of(event: &StoredEvent, is_stream: bool) -> Self {
         if let Some(frames) = sse::frames_of_payload(&event.raw) {
             let none = Self { has_content: false, what: Some("comment".to_owned()), model: None };
@@ -71,7 +72,7 @@ impl Said {
     }
 }
 
-/// Whether a chunk of one of the protocols brings content. An object of none of them does.
+/// True if a chunk of one of the protocols brings content. An object of none of them does.
 fn has_content(value: &Value) -> bool {
     if !value["error"].is_null() {
         return false;
@@ -106,13 +107,13 @@ fn has_content(value: &Value) -> bool {
     there.is_empty() || there.into_iter().any(is_filled)
 }
 
-/// Whether the delta of a chat has more than whose words these are.
+/// True if the delta of a chat has more than whose words these are.
 fn brings(delta: &Value) -> bool {
     let said = ["content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call", "audio"];
     said.into_iter().any(|name| is_filled(&delta[name]))
 }
 
-/// Whether a delta that is a text, or an object with one, has any; a signature is none.
+/// True if a delta that is a text, or an object with one, has any; a signature is none.
 fn brings_delta(delta: &Value) -> bool {
     let said = ["text", "thinking", "partial_json", "citation"];
     delta.as_str().is_some_and(|text| !text.is_empty()) || said.into_iter().any(|name| is_filled(&delta[name]))

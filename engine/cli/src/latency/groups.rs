@@ -10,13 +10,13 @@ use super::measure::{Part, Sample};
 use super::track::Track;
 use crate::output;
 
-/// What stands for a model that no event names.
+/// The label of sessions whose model no event names.
 const UNNAMED: &str = "-";
 
 /// Most groups that stand by themselves. Those that come later are one together.
 pub(super) const GROUPS_MAX: usize = 10_000;
 
-/// What that one is called.
+/// The label of that group.
 pub(super) const OTHERS: &str = "others";
 
 /// A group.
@@ -79,8 +79,8 @@ impl Groups {
         }
     }
 
-    /// A session's group, once an event has named a model. The first that does decides; what came before it stays where it
-    /// is.
+    /// A session's group, once an event has named a model. The first that does decides; what came before it stays
+    /// where it is.
     pub(super) fn of_model(&mut self, group: usize, model: &str) -> usize {
         match self.asks_for_model(group) {
             true => self.named(Cow::Owned(output::printable(model))),
@@ -88,12 +88,12 @@ impl Groups {
         }
     }
 
-    /// Whether the model of this group's session is not known, and of interest.
+    /// True if the model of this group's session is not known, and of interest.
     pub(super) fn asks_for_model(&self, group: usize) -> bool {
         self.by == Some(By::Model) && self.all[group].label == UNNAMED
     }
 
-    /// Whether events of this kind are told apart by what they say: by kind, where they have none.
+    /// True if events of this kind are told apart by what they say: by kind, where they have none.
     pub(super) fn asks_for_what(&self, kind: Kind) -> bool {
         self.by == Some(By::Kind) && kind == kinds::UNSPECIFIED
     }
@@ -138,8 +138,8 @@ impl Groups {
         }
     }
 
-    /// All groups, and how many are in the one of all others: sessions in the order in which they began, others by their
-    /// tokens, the most first. Those without any sample or token are left out, except sessions.
+    /// All groups, and how many are in the one of all others: sessions in the order in which they began, others by
+    /// their tokens, the most first. Those without any sample or token are left out, except sessions.
     pub(super) fn ended(mut self) -> (Vec<Group>, u64) {
         for ((_, group), track) in &self.kinds {
             track.ended().for_each(|sample| self.all[*group].part.record(sample));

@@ -1,4 +1,4 @@
-//! What is measured, and the distributions of all of it.
+//! The measures, and the distributions of their values.
 
 use tapeline_histogram::{Counts, Unit};
 
@@ -28,7 +28,7 @@ impl Measure {
         }
     }
 
-    /// What people read on the page.
+    /// The title on the page.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::TimeToFirstToken => "Time to first token",

@@ -43,7 +43,7 @@ pub(super) struct Meter {
 struct Session {
     track: Track,
     group: usize,
-    /// Whether it was recorded as a stream of server-sent events.
+    /// True if it was recorded as a stream of server-sent events.
     is_stream: bool,
 }
 
@@ -54,12 +54,12 @@ impl Session {
     }
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug)]
 pub(super) struct Measured {
-    /// What counted as a token.
+    /// The events that counted as tokens.
     pub(super) tokens: Tokens,
-    /// How many did.
+    /// How many there were.
     pub(super) token_count: u64,
     /// Sessions that were met.
     pub(super) sessions: u64,
@@ -167,7 +167,7 @@ impl Meter {
         self.groups.record(group, sample);
     }
 
-    /// What was measured, sessions taken to be over.
+    /// The measurements, with all sessions taken to be over.
     pub(super) fn ended(mut self) -> Measured {
         let (mut token_count, sessions) = (0, self.sessions.len() as u64);
         for Session { track, group, .. } in std::mem::take(&mut self.sessions).into_values() {

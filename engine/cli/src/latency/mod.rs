@@ -1,7 +1,7 @@
 //! `tapeline latency`: how long it took, from the timestamps that the log has stored.
 //!
-//! The measures are stated in the command's help and in docs/HISTOGRAMS.md; `track` is where they are made. One pass over
-//! the events; what is kept of each session is a [`track::Track`]. All distributions have the buckets of
+//! The measures are stated in the command's help and in docs/HISTOGRAMS.md; `track` is where they are made. One pass
+//! over the events; what is kept of each session is a [`track::Track`]. All distributions have the buckets of
 //! `tapeline-histogram`: 1 ns to 13 days, three significant digits.
 
 mod args;
@@ -31,7 +31,7 @@ const STEP: u64 = 4096;
 
 /// Measures what the command line selects.
 ///
-/// What is gone or cannot be read is told on standard error and in the exit status; what is behind it is measured.
+/// What is gone or cannot be read is told on standard error and in the exit status; what comes after it is measured.
 pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
     let events = log.segments().iter().map(|segment| segment.end.get().saturating_sub(segment.base.get())).sum();

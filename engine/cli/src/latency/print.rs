@@ -1,4 +1,4 @@
-//! What was measured, on standard output: tables and plots, or JSON lines.
+//! The measurements on standard output: tables and plots, or JSON lines.
 
 use std::io::{self, Write};
 
@@ -29,7 +29,7 @@ struct Line<'a> {
     summary: Summary,
 }
 
-/// What a slice is called, and when it is.
+/// The label of a slice, and its time.
 #[derive(Debug, Default, Clone, Copy)]
 struct Place<'a> {
     by: Option<By>,

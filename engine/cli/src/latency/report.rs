@@ -1,4 +1,4 @@
-//! What was measured, as a histogram report.
+//! The measurements as a histogram report.
 
 use std::path::Path;
 
@@ -101,7 +101,7 @@ pub(super) fn others(measured: &Measured) -> Option<String> {
     })
 }
 
-/// What counted as tokens.
+/// The events that counted as tokens, in words.
 pub(super) fn what(tokens: Tokens) -> &'static str {
     match tokens {
         Tokens::OfKindToken => "events of kind token",

@@ -63,8 +63,8 @@ impl Track {
         measured.map(|(measure, value)| Sample { measure, value, time })
     }
 
-    /// What is known when the stream has ended: of one with a single token no time per token, of one with a single event
-    /// no length, and no rate where no time passed.
+    /// What is known when the stream has ended: of one with a single token no time per token, of one with a single
+    /// event no length, and no rate where no time passed.
     pub(super) fn ended(&self) -> impl Iterator<Item = Sample> {
         let Self { begun, last, events, tokens, first_token, last_token } = *self;
         let per_token = (tokens > 1).then(|| last_token.saturating_sub(first_token) / (tokens - 1));

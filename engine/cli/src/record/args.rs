@@ -35,7 +35,8 @@ pub(crate) struct RecordArgs {
     /// What becomes of an event that is too long, and of a line that names no session
     #[arg(long, value_enum, default_value_t = OnBad::Keep)]
     pub(crate) on_bad: OnBad,
-    /// Shards that take events, each a pinned core and files of its own [default: the log's own number, 1 for a new log]
+    /// Shards that take events, each a pinned core and files of its own [default: the log's own number, 1 for a new
+    /// log]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) shards: Option<u16>,
     /// What an event must survive before it counts as recorded

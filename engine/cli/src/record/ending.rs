@@ -1,8 +1,8 @@
 //! When a recording ends because a signal asks for it.
 //!
-//! The first signal lets a pipe come to its end, so that what its writer says last is recorded: on a terminal the signal
-//! reaches the writer as well. SIGTERM is sent by those who kill soon, so that a pipe has [`TERM_PATIENCE`] then. The
-//! second signal ends the recording at once, and so does the first where no pipe is read.
+//! The first signal lets a pipe come to its end, so that what its writer says last is recorded: on a terminal the
+//! signal reaches the writer as well. SIGTERM is sent by those who kill soon, so that a pipe has [`TERM_PATIENCE`]
+//! then. The second signal ends the recording at once, and so does the first where no pipe is read.
 
 use std::cell::Cell;
 use std::io;
@@ -16,12 +16,12 @@ use crate::signal::{Interrupt, Wake};
 /// How long a pipe may take to end after SIGTERM.
 const TERM_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What signals have asked for.
+/// The end that signals have asked for.
 #[derive(Debug)]
 pub(crate) struct Ending {
     interrupt: Interrupt,
     state: Cell<State>,
-    /// Whether what is read comes to an end by itself once it is asked to.
+    /// True if what is read comes to an end by itself once it is asked to.
     drains: Cell<bool>,
 }
 
@@ -47,7 +47,7 @@ impl Ending {
         self.drains.set(drains);
     }
 
-    /// Whether a signal has come.
+    /// True if a signal has come.
     pub(super) fn is_asked(&self) -> bool {
         self.state.get() != State::Unasked
     }

@@ -1,8 +1,8 @@
 //! The session that a line of JSON names: the value of one field at its top.
 //!
-//! One pass that keeps nothing else of the line. It reads what programs write for JSON, too: `NaN`, `Infinity`, a byte
-//! order mark, bytes that are no UTF-8. A number names the session with its digits as they stand, so that no two numbers
-//! become one.
+//! One pass that keeps nothing else of the line. It reads what programs write for JSON, too: `NaN`, `Infinity`, a
+//! byte order mark, bytes that are no UTF-8. A number names the session with its digits as they stand, so that no two
+//! numbers become one.
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
@@ -12,7 +12,8 @@ const NAME_BYTES_MAX: usize = 64 << 10;
 /// Bytes of an odd value that a message shows.
 const SHOWN_BYTES: usize = 40;
 
-/// Name of the session that `line` belongs to: the value of its field `field`. Of two fields of that name, the last counts.
+/// Name of the session that `line` belongs to: the value of its field `field`. Of two fields of that name, the last
+/// counts.
 ///
 /// # Errors
 /// What is wrong with the line, to be read after its place.
@@ -27,7 +28,7 @@ pub(super) fn session_name_of_beginning(line: &[u8], field: &str) -> Option<Stri
     named(Scan::of(line, field).0?, field).ok()
 }
 
-/// Whether a line says nothing.
+/// True if a line says nothing.
 pub(super) fn is_blank(line: &[u8]) -> bool {
     line.strip_prefix(BOM).unwrap_or(line).trim_ascii().is_empty()
 }
@@ -54,7 +55,7 @@ fn named(value: &[u8], field: &str) -> Result<String, String> {
     }
 }
 
-/// Whether the text is a number by JSON's grammar.
+/// True if the text is a number by JSON's grammar.
 fn is_number(text: &str) -> bool {
     let whole = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = whole.split_once(['e', 'E']).unwrap_or((whole, "0"));
@@ -168,7 +169,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Whether a key, as it stands, is this one.
+/// True if a key, as it stands, is this one.
 fn is_key(key: &[u8], field: &str) -> bool {
     let plain = &key[1..key.len() - 1];
     match plain.contains(&b'\\') {

@@ -61,8 +61,8 @@ impl Ledger {
         counts
     }
 
-    /// Counts of what is in the log, where each shard has so many records of this recording; and the first event that is
-    /// not there: its source and line. A shard has the records that it was given first.
+    /// Counts of what is in the log, where each shard has so many records of this recording; and the first event that
+    /// is not there: its source and line. A shard has the records that it was given first.
     pub(super) fn stored(&self, records: &HashMap<u16, u64>) -> (Counts, Option<(usize, u64)>) {
         let (mut counts, mut first_lost, mut given) = (self.settled, None, self.settled_of.clone());
         for (source, entry) in &self.open {

@@ -22,7 +22,7 @@ use crate::openings::RECORDED_SSE;
 use crate::output;
 use crate::progress::Progress;
 
-/// What names the session of an event.
+/// The source of an event's session name.
 #[derive(Debug)]
 pub(super) enum Naming {
     /// All events are of this one.
@@ -33,7 +33,7 @@ pub(super) enum Naming {
     Stem,
 }
 
-/// What becomes of the bytes of a source.
+/// The treatment of a source's bytes.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// What is one event.
@@ -44,7 +44,7 @@ pub(super) struct Plan {
     pub(super) on_bad: OnBad,
 }
 
-/// Why a recording ends before its sources do.
+/// The reason why a recording ends before its sources do.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// A signal asks for it.
@@ -84,14 +84,14 @@ impl<'a> Recorder<'a> {
         self.ledger.accepted()
     }
 
-    /// What of it is in the log, where each shard has so many records of this recording; and the place of the first event
-    /// that is not, `FILE:LINE`.
+    /// What of it is in the log, where each shard has so many records of this recording; and the place of the first
+    /// event that is not, `FILE:LINE`.
     pub(super) fn stored(&self, records: &HashMap<u16, u64>, sources: &[Source]) -> (Counts, Option<String>) {
         let (counts, lost) = self.ledger.stored(records);
         (counts, lost.and_then(|(source, line)| Some(format!("{}:{line}", sources.get(source)?.name()))))
     }
 
-    /// What it met.
+    /// The oddities that it met.
     pub(super) fn tally(&self) -> Tally {
         self.tally.clone()
     }

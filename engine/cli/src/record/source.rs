@@ -1,4 +1,4 @@
-//! What is recorded: files, or standard input.
+//! The sources of a recording: files, or standard input.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -79,7 +79,7 @@ fn is_standard(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Whether bytes come from another process, which ends the stream when it ends.
+/// True if bytes come from another process, which ends the stream when it ends.
 pub(super) fn is_pipe(file: &File) -> bool {
     file.metadata().is_ok_and(|file| file.file_type().is_fifo() || file.file_type().is_socket())
 }

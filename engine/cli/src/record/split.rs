@@ -34,7 +34,7 @@ pub(super) struct Piece<'a> {
     pub(super) extent: Extent,
 }
 
-/// How much of an event a piece is.
+/// The extent of a piece: how much of an event it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
     Whole,
@@ -46,7 +46,7 @@ pub(super) enum Extent {
     Skipped,
 }
 
-/// Why there is no next event.
+/// The reason why there is no next event.
 #[derive(Debug)]
 pub(super) enum SplitError {
     /// The stream cannot be read.
@@ -69,7 +69,7 @@ pub(super) struct Splitter<R, C> {
     line: u64,
     /// The end of the event, once it is found.
     found: Option<End>,
-    /// Whether a part of the event has been taken away, because it is too long.
+    /// True if a part of the event has been taken away, because it is too long.
     is_within: bool,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct Limit {
     pub(super) on_bad: OnBad,
 }
 
-/// What comes next.
+/// The next step.
 enum Step {
     /// More has to be read.
     Read,

@@ -1,4 +1,4 @@
-//! What was recorded: said once it is durable.
+//! The summary of a recording, printed once all of it is durable.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -21,13 +21,13 @@ pub(super) struct Counts {
     pub(super) sessions: u64,
 }
 
-/// How a recording went.
+/// The outcome of a recording.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) counts: Counts,
     pub(super) tally: Tally,
     pub(super) taken: Duration,
-    /// Whether a signal ended it.
+    /// True if a signal ended it.
     pub(super) interrupted: bool,
 }
 

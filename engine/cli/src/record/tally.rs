@@ -1,4 +1,4 @@
-//! What a recording met that could not be recorded as it should be.
+//! Oddities of the input: events that could not be recorded as they should be.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub(super) struct Tally {
     blank_lines: u64,
 }
 
-/// What is counted.
+/// The oddities that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Oddity {
     KeptInParts,

@@ -124,7 +124,7 @@ fn an_event_is_refused_where_it_is_too_long() {
     }
 }
 
-/// What comes of a stream of which events may have `bytes_max` bytes: lines, extents and bytes.
+/// The pieces of a stream whose events may have `bytes_max` bytes: lines, extents and bytes.
 fn limited<C: Cutter + Default>(bytes: &[u8], step: usize, limit: Limit) -> Vec<(u64, Extent, Vec<u8>)> {
     let mut splitter = Splitter::new(Dribble(bytes, step), C::default(), limit);
     let mut pieces = Vec::new();
@@ -135,7 +135,7 @@ fn limited<C: Cutter + Default>(bytes: &[u8], step: usize, limit: Limit) -> Vec<
 }
 
 #[test]
-fn what_is_too_long_comes_in_parts_or_is_passed_over_and_the_rest_as_it_is() {
+fn long_events_come_in_parts_or_are_passed_over() {
     let text = b"one\n123456789\n\n12345678\n1234567\ngr\xc3\xbcn gr\xc3\xbcn";
     for step in [1, 3, 7, usize::MAX] {
         let parts = limited::<Lines>(text, step, Limit { bytes_max: 8, on_bad: OnBad::Keep });

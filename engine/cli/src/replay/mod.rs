@@ -28,7 +28,7 @@ const LONG: Duration = Duration::from_millis(5);
 
 /// Prints what the command line asks for.
 ///
-/// What is gone or cannot be read is told on standard error and in the exit status; the replay goes on behind it.
+/// What is gone or cannot be read is told on standard error and in the exit status; the replay goes on after it.
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
     let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
@@ -83,7 +83,8 @@ struct Playing<'a> {
 }
 
 impl Playing<'_> {
-    /// Plays an event, or says what is missing: the message stands where the hole is, should both streams go to one place.
+    /// Plays an event, or says what is missing: the message stands where the hole is, should both streams go to one
+    /// place.
     fn play(&mut self, met: Met) -> Result<(), Failure> {
         match met {
             Met::Opening(session, opening) => self.printer.open(session, opening),

@@ -1,4 +1,4 @@
-//! What there is to say of a session: totals, kinds, stalls.
+//! The profile of a session: totals, kinds, stalls.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,11 +25,11 @@ pub(super) struct Profile {
     pub(super) events_per_second: Option<f64>,
     pub(super) kinds: Vec<KindTotals>,
     pub(super) stalls: Vec<Stall>,
-    /// What is missing, in words.
+    /// The gaps, in words.
     pub(super) gaps: Vec<String>,
 }
 
-/// What a session has of one kind.
+/// The totals of one kind in a session.
 #[derive(Debug, Serialize)]
 pub(super) struct KindTotals {
     pub(super) kind: String,

@@ -1,4 +1,4 @@
-//! What a log's segments add up to, for each shard.
+//! Totals of a log's segments, for each shard.
 
 use serde::Serialize;
 use tapeline::LogFiles;

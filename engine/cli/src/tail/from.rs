@@ -1,4 +1,4 @@
-//! Where a tail begins.
+//! The place where a tail begins.
 
 use std::str::FromStr;
 

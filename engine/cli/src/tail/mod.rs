@@ -29,7 +29,7 @@ const OUTPUT_BYTES: usize = 256 << 10;
 
 /// Prints what is there, then what comes, until it is told to end.
 ///
-/// What is gone or cannot be read is told on standard error and in the exit status; the tail goes on behind it.
+/// What is gone or cannot be read is told on standard error and in the exit status; the tail goes on after it.
 pub(crate) fn run(args: &TailArgs) -> Result<Exit, Failure> {
     let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
     let mut tail = Tail::new(args);
@@ -72,7 +72,7 @@ fn first_start(args: &TailArgs) -> FollowStart {
     args.from.clone().map(|from| from.0).or(since).unwrap_or_default()
 }
 
-/// What became of opening a log.
+/// The outcome of opening a log.
 enum Opened {
     Log(Box<LogFollower>),
     /// None came for as long as was to be waited.
@@ -123,7 +123,7 @@ fn sessions(log: &LogFiles, selection: &Selection) -> Option<Vec<SessionId>> {
     Some(sessions)
 }
 
-/// Why a log is not followed any more.
+/// The reason why a log is not followed any more.
 enum Ended {
     Done(Exit),
     Lost(LostLog),
@@ -216,7 +216,8 @@ impl<'a> Tail<'a> {
         self.openings = Openings::default();
     }
 
-    /// Prints an event, or says what is missing: the message stands where the hole is, should both streams go to one place.
+    /// Prints an event, or says what is missing: the message stands where the hole is, should both streams go to one
+    /// place.
     fn print(&mut self, event: ConsumerResult<StoredEvent>) -> Result<(), Failure> {
         let event = match event {
             Ok(event) => event,
@@ -259,7 +260,7 @@ impl<'a> Tail<'a> {
         }
     }
 
-    /// Whether events that open sessions were asked for: where no kind and no filter were, or this kind.
+    /// True if events that open sessions were asked for: where no kind and no filter were, or this kind.
     fn wants_openings(&self) -> bool {
         let selection = &self.args.selection;
         selection.filter().is_none() || selection.kind.contains(&kinds::SESSION)
@@ -277,7 +278,7 @@ impl<'a> Tail<'a> {
         self.is_past |= self.args.selection.until.is_some_and(|until| is_over(until.0));
     }
 
-    /// Whether it is to end because nothing comes.
+    /// True if it is to end because nothing comes.
     fn is_idle(&self) -> bool {
         self.is_past || self.args.exit_idle.is_some_and(|idle| self.last.elapsed() >= idle)
     }

@@ -1,4 +1,5 @@
-//! `tapeline latency`: measures, slices, reports, refusals. What it computes is computed again by scripts/check-latency.
+//! `tapeline latency`: measures, slices, reports, refusals. What it computes is computed again by
+//! scripts/check-latency.
 
 use std::fs;
 use std::path::{Path, PathBuf};

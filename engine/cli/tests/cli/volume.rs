@@ -1,12 +1,12 @@
-//! Volumes that are small, become full, or are to be unmounted. They are mounted in a namespace of their own; where that is
-//! refused, nothing is tested, and that is said.
+//! Volumes that are small, become full, or are to be unmounted. They are mounted in a namespace of their own; where
+//! that is refused, nothing is tested, and that is said.
 
 use std::process::{Command, Output};
 
 use crate::run::{Scratch, errors, expect, json};
 
-/// Runs a script that sees `$T`, the program, in a directory in which `m` is a volume of so many MiB; `None` where none can be
-/// mounted.
+/// Runs a script that sees `$T`, the program, in a directory in which `m` is a volume of so many MiB; `None` where
+/// none can be mounted.
 fn on_volume(scratch: &Scratch, mebibytes: u32, script: &str) -> Option<Output> {
     std::fs::create_dir(scratch.path("m")).expect("a directory");
     let mount = format!("cd \"$D\" && mount -t tmpfs -o size={mebibytes}m none m");
