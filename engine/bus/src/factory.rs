@@ -131,10 +131,7 @@ impl Foundry {
             ..LogOptions::new(self.log_id, shard, u64::from_le_bytes(random()))
         };
         let bytes = config.memory_bytes();
-        let memory = self.memory.take(bytes).map_err(|left| AdapterError::Fatal {
-            shard,
-            message: format!("its blocks take {bytes} bytes, {left} are left of memory_budget"),
-        })?;
+        let memory = self.memory.take(bytes).map_err(|left| AdapterError::Budget { shard, bytes, left })?;
         let place = place(shard, &config.placement);
         let PlacementConfig { driver, idle, .. } = config.placement;
         Ok(ShardSpec { log, place, driver, idle, files, hold, memory })

@@ -148,7 +148,7 @@
 //! # assert_eq!(relay(&bus, &["Hel", "lo"]).unwrap() as u64, bus.stats().drops.total());
 //! ```
 
-mod bus;
+pub mod bus;
 mod bus_core;
 mod core;
 mod factory;
@@ -156,13 +156,68 @@ mod feed;
 mod ingest;
 mod lane;
 mod live;
-mod retention;
+pub mod retention;
 mod routing;
 mod scaling;
-mod shard;
+pub mod shard;
 
 #[cfg(test)]
 mod documentation_tests;
+
+/// Settings. The same names are at the root.
+pub mod config {
+    pub use crate::core::config::{
+        BackpressureMode, BatchConfig, Driver, EventBusConfig, EventBusConfigBuilder, IdleMode, LogConfig,
+        MAX_BATCH_SIZE_LIMIT, PlacementConfig, ScalingPolicy,
+    };
+    pub use tapeline_reader::{ConfigError, Durability, RetentionPolicy};
+}
+
+/// Reading: pages, subscriptions, replays, filters, cursors, gaps. The same names are at the root.
+pub mod consumer {
+    pub use crate::live::{
+        Batch, Batches, BlockingSubscription, ConsumeRequest, ConsumeResponse, EventBatch, Events, Ordering,
+        ShardFailure, SlowReader, SubscribeRequest, Subscription,
+    };
+    pub use tapeline_reader::{
+        CompiledFilter, CursorFault, Filter, FilterBuilder, FilterError, Gap, GapReason, NamedCursor, PacedReplay,
+        Replay, ReplayRequest, Speed, Start, Visibility, is_filterable, json_path_get,
+    };
+}
+
+/// Errors, one type for each thing that a caller can ask for. The same names are at the root.
+pub mod error {
+    pub use crate::bus::TaskError;
+    pub use crate::core::error::{IngestionError, IngestionResult, RejectedBatch};
+    pub use tapeline_reader::{
+        AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, CursorFault, DirectoryError,
+        FilterError, OpenError, PacingError, ParseEventIdError, ParseSpeedError, ReadError, RestoreError, ScalingError,
+        TypeError,
+    };
+}
+
+/// Events as they are ingested and read. The same names are at the root.
+pub mod event {
+    pub use crate::live::Batch;
+    pub use tapeline_reader::{
+        Event, EventId, EventView, Kind, Payload, RawEvent, Sequence, SessionId, StoredEvent, TypedPayload, kinds,
+        session_id,
+    };
+}
+
+/// Logs without a bus: reading, following, repairing, restoring and trimming them. The same names are at the root.
+pub mod log {
+    pub use tapeline_reader::{
+        Cut, Damage, Durability, FORMAT_VERSION, FollowStart, KindSummary, LogFiles, LogFollower, LogId, LogRestore,
+        LostLog, Poison, RepairAction, RepairStep, RestoredEvent, SegmentSummary, SessionOpening, SessionSummary,
+        Stretch, Verification, plan_repair, repair_log, trim_log,
+    };
+}
+
+/// Timestamps. The same name is at the root.
+pub mod timestamp {
+    pub use tapeline_reader::TimestampGenerator;
+}
 
 /// The programs in README.md and docs/, which are doctests.
 #[cfg(doctest)]
@@ -197,12 +252,12 @@ pub use shard::{LaneStats, ShardStats};
 #[doc(inline)]
 pub use tapeline_reader::{
     AdapterError, AdapterResult, CompiledFilter, ConfigError, ConsumerError, ConsumerResult, CursorFault, Cut, Damage,
-    DropReason, Drops, Durability, Event, EventId, EventView, FORMAT_VERSION, Filter, FilterBuilder, FilterError,
-    FollowStart, Gap, GapReason, IntoSession, KeptSegment, Kind, KindSummary, LogFiles, LogFollower, LogId, LogRestore,
-    LogView, LostLog, NamedCursor, PAYLOAD_BYTES_MAX, PacedReplay, Pacer, PacingError, ParseEventIdError,
-    ParseSpeedError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter, Poison, RawEvent, RepairAction,
-    RepairStep, Replay, ReplayRequest, RestoredEvent, RetentionPolicy, ScalingError, SegmentSummary, Sequence,
-    SessionId, SessionOpening, SessionSummary, Speed, Start, StoredEvent, Stretch, TimestampGenerator, TrimPlan,
-    TrimReason, TrimmedSegment, TypeError, TypedPayload, Verification, Visibility, is_filterable, json_path_get, kinds,
-    plan_repair, repair_log, rkyv, session_id, sse, trim_log,
+    DirectoryError, DropReason, Drops, Durability, Event, EventId, EventView, FORMAT_VERSION, Filter, FilterBuilder,
+    FilterError, FollowStart, Gap, GapReason, IntoSession, KeptSegment, Kind, KindSummary, LogFiles, LogFollower,
+    LogId, LogRestore, LogView, LostLog, NamedCursor, OpenError, PAYLOAD_BYTES_MAX, PacedReplay, Pacer, PacingError,
+    ParseEventIdError, ParseSpeedError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter, Poison, RawEvent,
+    ReadError, RepairAction, RepairStep, Replay, ReplayRequest, RestoreError, RestoredEvent, RetentionPolicy,
+    ScalingError, SegmentSummary, Sequence, SessionId, SessionOpening, SessionSummary, Speed, Start, StoredEvent,
+    Stretch, TimestampGenerator, TrimPlan, TrimReason, TrimmedSegment, TypeError, TypedPayload, Verification,
+    Visibility, is_filterable, json_path_get, kinds, plan_repair, repair_log, rkyv, session_id, sse, trim_log,
 };

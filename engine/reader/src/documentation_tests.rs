@@ -3,12 +3,18 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+use std::io;
+
 use crate::cursor::CursorFault;
 use crate::gap::GapReason;
 use crate::note::DropReason;
-use crate::{Kind, LogId, kinds};
+use crate::{
+    AdapterError, ConfigError, DirectoryError, Kind, LogId, OpenError, Poison, RestoreError, ScalingError, Sequence,
+    kinds,
+};
 
 const CONSUMERS: &str = include_str!("../../../docs/CONSUMERS.md");
+const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 
 type Names = BTreeSet<String>;
 
@@ -77,4 +83,99 @@ fn kinds_have_rows() {
     let named = (0..kinds::RESERVED.start).filter_map(|kind| kinds::name(Kind(kind)));
     let names = named.filter(|&name| name != "unspecified").map(str::to_uppercase);
     assert_eq!(rows(CONSUMERS, "| `kinds::` |"), names.collect());
+}
+
+/// One of each, of those whose answers depend on what is in them one of each answer.
+fn adapter_errors() -> Vec<AdapterError> {
+    let refused = || io::Error::from_raw_os_error(libc::EAGAIN);
+    let poison = Poison {
+        shard: 0,
+        operation: "write",
+        place: String::new(),
+        errno: None,
+        message: String::new(),
+        durable: Sequence::ZERO,
+    };
+    vec![
+        ConfigError::InvalidValue(String::new()).into(),
+        DirectoryError::Locked { path: "log".into() }.into(),
+        DirectoryError::NotALog { path: "log".into() }.into(),
+        OpenError::ForeignName { path: String::new() }.into(),
+        AdapterError::Restore { shard: 0, source: RestoreError::TooLarge { bytes: 2, max: 1 } },
+        AdapterError::ReservedKind { kind: kinds::RESERVED.start },
+        AdapterError::Poisoned(Box::new(poison)),
+        AdapterError::StorageFull { shard: 0 },
+        AdapterError::Dropped { shard: 0 },
+        ScalingError::InCooldown.into(),
+        ScalingError::Disabled.into(),
+        AdapterError::Fatal { shard: 0, message: String::new() },
+        AdapterError::Panicked { message: String::new() },
+        AdapterError::NoThread { purpose: "retention", source: refused() },
+        AdapterError::NoTaskThread { shard: 0, source: refused() },
+        AdapterError::Budget { shard: 0, bytes: 2, left: 1 },
+        AdapterError::NoShard { shard: 1, shards: 1 },
+        AdapterError::ForeignTicket { shard: 0 },
+        AdapterError::OnShard { call: "shutdown" },
+        AdapterError::TaskRuns { shard: 0 },
+        AdapterError::Shutdown,
+        AdapterError::Forked,
+    ]
+}
+
+/// The name in the table. A new variant is a new element above, and a row.
+fn row_of(error: &AdapterError) -> String {
+    match error {
+        AdapterError::Config(_)
+        | AdapterError::Directory(_)
+        | AdapterError::Open(_)
+        | AdapterError::Restore { .. }
+        | AdapterError::ReservedKind { .. }
+        | AdapterError::Poisoned(_)
+        | AdapterError::StorageFull { .. }
+        | AdapterError::Dropped { .. }
+        | AdapterError::Scaling(_)
+        | AdapterError::Fatal { .. }
+        | AdapterError::Panicked { .. }
+        | AdapterError::NoThread { .. }
+        | AdapterError::NoTaskThread { .. }
+        | AdapterError::Budget { .. }
+        | AdapterError::NoShard { .. }
+        | AdapterError::ForeignTicket { .. }
+        | AdapterError::OnShard { .. }
+        | AdapterError::TaskRuns { .. }
+        | AdapterError::Shutdown
+        | AdapterError::Forked => variant(error),
+    }
+}
+
+/// Whether a cell of the table says yes, no, or that it depends.
+fn answer(cell: &str) -> Option<bool> {
+    match cell.trim() {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    }
+}
+
+#[test]
+fn errors_of_the_bus_have_rows_that_say_what_they_answer() {
+    let errors = adapter_errors();
+    assert_eq!(rows(OPERATIONS, "| `AdapterError` |"), errors.iter().map(row_of).collect());
+    for error in &errors {
+        let name = format!("| `{}` | ", row_of(error));
+        let row = OPERATIONS.lines().find_map(|line| line.strip_prefix(&name)).expect("a row");
+        let cells: Vec<_> = row.split('|').take(2).map(answer).collect();
+        let answers = [error.is_retryable(), error.is_fatal()];
+        let agrees = |(cell, answer): (&Option<bool>, &bool)| cell.is_none_or(|cell| cell == *answer);
+        assert!(cells.iter().zip(&answers).all(agrees), "{error:?} is {answers:?}; its row is {row}");
+        assert!(!(error.is_retryable() && error.is_fatal()), "{error:?} is both");
+        assert_eq!(error.is_shutdown(), matches!(error, AdapterError::Shutdown));
+    }
+    // What depends on more than the variant answers both ways.
+    let answers = |name: &str| {
+        let of_name = errors.iter().filter(|error| row_of(error) == name);
+        of_name.map(|error| (error.is_retryable(), error.is_fatal())).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(answers("Directory"), [(true, false), (false, true)].into());
+    assert_eq!(answers("Scaling"), [(true, false), (false, false)].into());
 }

@@ -24,9 +24,6 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScalingError {
-    /// The policy.
-    #[error("invalid scaling policy: {0}")]
-    InvalidPolicy(String),
     /// The bus has no policy.
     #[error("the bus has no scaling policy; open it with EventBusConfig::scaling")]
     Disabled,
@@ -90,13 +87,52 @@ pub enum AdapterError {
     /// The number of shards cannot be changed.
     #[error(transparent)]
     Scaling(#[from] ScalingError),
-    /// A shard's thread cannot be started.
-    #[error("shard {shard}: {message}")]
+    /// A shard cannot be started: the kernel refuses its thread, its doorbell, or the device that the configuration
+    /// insists on.
+    #[error("shard {shard} cannot be started: {message}")]
     Fatal {
         /// The shard.
         shard: u16,
         /// What failed.
         message: String,
+    },
+    /// A thread of the bus panicked. What it had acknowledged is durable.
+    #[error("a thread of the bus panicked: {message}")]
+    Panicked {
+        /// The panic.
+        message: String,
+    },
+    /// A helper thread of the bus cannot be started.
+    #[error("the thread for {purpose} cannot be started: {source}; free threads or memory and try again")]
+    NoThread {
+        /// What it is for.
+        purpose: &'static str,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// The blocks of one more shard would be beyond the memory of the bus.
+    #[error("the blocks of shard {shard} take {bytes} bytes, {left} are left of the bus's memory_budget; raise it")]
+    Budget {
+        /// The shard.
+        shard: u16,
+        /// Bytes of its blocks.
+        bytes: usize,
+        /// Bytes left.
+        left: usize,
+    },
+    /// The bus has no shard of this number.
+    #[error("there is no shard {shard}; the bus has {shards}, numbered from 0")]
+    NoShard {
+        /// The number.
+        shard: u16,
+        /// Shards that there are.
+        shards: usize,
+    },
+    /// The kind is one of those that the bus alone writes.
+    #[error("kind {kind} is the bus's own; choose one below {}", crate::kinds::RESERVED.start)]
+    ReservedKind {
+        /// The kind.
+        kind: u16,
     },
     /// The ticket was given by another producer, of this bus or another: only that one can answer.
     #[error("the ticket of an event in shard {shard} was given by another producer; ask that one")]
@@ -139,15 +175,21 @@ impl AdapterError {
             self,
             Self::StorageFull { .. }
                 | Self::NoTaskThread { .. }
+                | Self::NoThread { .. }
                 | Self::TaskRuns { .. }
                 | Self::Directory(DirectoryError::Locked { .. })
                 | Self::Scaling(ScalingError::InCooldown | ScalingError::ShardBlocked(_))
         )
     }
 
-    /// Whether the store takes nothing more until it is opened anew.
+    /// Whether the bus accepts nothing more until it is opened anew, or cannot be opened as it is configured. An error that
+    /// is neither this nor retryable concerns one call: its arguments, its thread, or one event.
     pub fn is_fatal(&self) -> bool {
-        !self.is_retryable() && !self.is_shutdown() && !matches!(self, Self::Dropped { .. } | Self::Scaling(_))
+        match self {
+            Self::Directory(error) => !matches!(error, DirectoryError::Locked { .. }),
+            Self::Open(_) | Self::Poisoned(_) | Self::Fatal { .. } | Self::Panicked { .. } | Self::Forked => true,
+            _ => false,
+        }
     }
 
     /// Whether the bus is shut down.

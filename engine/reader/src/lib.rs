@@ -90,7 +90,9 @@ pub use rkyv;
 pub use session::{IntoSession, session_id};
 pub use source::Start;
 pub use tapeline_storage::format::{FORMAT_VERSION, Kind, LogId, PAYLOAD_BYTES_MAX, Sequence, SessionId};
-pub use tapeline_storage::log::{Cut, Durability, LogView, Poison, RepairAction, Stretch};
-pub use tapeline_storage::read::Visibility;
+pub use tapeline_storage::log::{
+    Cut, DirectoryError, Durability, LogView, OpenError, Poison, RepairAction, RestoreError, Stretch,
+};
+pub use tapeline_storage::read::{ReadError, Visibility};
 pub use timestamp::TimestampGenerator;
 pub use trim::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, TrimmedSegment, trim_log};

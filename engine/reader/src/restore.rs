@@ -63,12 +63,12 @@ impl LogRestore {
     /// Appends an event to its shard. It is durable once [`LogRestore::finish`] has returned.
     ///
     /// # Errors
-    /// [`AdapterError::Restore`]: the event was not taken, the log may go on; [`AdapterError`] otherwise.
+    /// [`AdapterError::Restore`] or [`AdapterError::ReservedKind`]: the event was not accepted, and the log may go on;
+    /// [`AdapterError`] otherwise.
     pub fn append(&mut self, event: &RestoredEvent<'_>) -> AdapterResult<()> {
         let RestoredEvent { shard, sequence, timestamp, session, kind, payload } = *event;
         if kind.is_reserved() {
-            let message = format!("kind {kind} is the bus's own");
-            return Err(AdapterError::Fatal { shard, message });
+            return Err(AdapterError::ReservedKind { kind: kind.0 });
         }
         let record = Record { session, timestamp, kind, payload };
         self.shard(shard)?.append(sequence, &record).map_err(|source| AdapterError::Restore { shard, source })
@@ -93,8 +93,7 @@ impl LogRestore {
             };
             self.shards.push(ShardRestore::new(self.directory.shard(number)?, options, self.now));
         }
-        let missing = AdapterError::Fatal { shard, message: "there are no more shards than 65,535".into() };
-        self.shards.get_mut(usize::from(shard)).ok_or(missing)
+        Ok(&mut self.shards[usize::from(shard)])
     }
 
     /// Seals the log. It is complete, and durable, when this returns.

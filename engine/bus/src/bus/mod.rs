@@ -1,4 +1,4 @@
-//! The bus: holds the parts and hands them out.
+//! The bus: holds the parts and hands them out. Tasks that users run beside its shards.
 
 mod ending;
 mod floor;
@@ -92,15 +92,12 @@ impl EventBus {
         };
         if let Some(policy) = bus.foundry.config().scaling.clone() {
             let scaling = Scaling::start(policy, Arc::clone(&bus.parts), Arc::clone(&bus.foundry));
-            let scaling = scaling.map_err(|error| ScalingError::ShardCreationFailed(error.to_string()))?;
+            let scaling = scaling.map_err(|source| AdapterError::NoThread { purpose: "scaling", source })?;
             bus.scaling = Some(Arc::new(scaling));
         }
         if let Some(policy) = bus.foundry.config().log.retention.clone() {
             let keeper = Keeper::start(policy, Arc::clone(&bus.parts), Arc::clone(&bus.foundry));
-            let keeper = keeper.map_err(|error| AdapterError::Fatal {
-                shard: 0,
-                message: format!("cannot start the thread of its retention: {error}"),
-            })?;
+            let keeper = keeper.map_err(|source| AdapterError::NoThread { purpose: "retention", source })?;
             bus.keeper = Some(Arc::new(keeper));
         }
         Ok(bus)
@@ -472,7 +469,7 @@ impl EventBus {
             return Err(AdapterError::Poisoned(Box::new(poison)));
         }
         match (outcome.panic, outcome.runs) {
-            (Some(panic), _) => Err(AdapterError::Fatal { shard: 0, message: format!("a thread panicked: {panic}") }),
+            (Some(message), _) => Err(AdapterError::Panicked { message }),
             (_, Some(shard)) => Err(AdapterError::TaskRuns { shard }),
             _ => Ok(()),
         }

@@ -188,10 +188,8 @@ where
     F: Future<Output = T> + 'static,
 {
     parts.check_fork()?;
-    let control: Arc<ShardControl> = parts.shard(shard).ok_or_else(|| AdapterError::Fatal {
-        shard,
-        message: format!("there is no such shard; there are {}", parts.shard_count()),
-    })?;
+    let control: Arc<ShardControl> =
+        parts.shard(shard).ok_or_else(|| AdapterError::NoShard { shard, shards: parts.shard_count() })?;
     let (sender, receiver) = oneshot::channel();
     let parts = Arc::clone(parts);
     let seed = TaskSeed::new(move || {

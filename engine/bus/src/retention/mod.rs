@@ -8,3 +8,4 @@ mod keeper;
 
 pub(crate) use apply::{carried_out, carry_out, plan_for_bus};
 pub(crate) use keeper::Keeper;
+pub use tapeline_reader::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, TrimmedSegment};

@@ -1,6 +1,6 @@
 //! A shard: a state machine that moves events from its lanes to its log, stepped by a host.
 //!
-//! Reading order: [`Shard::turn`] here, `slot` (a lane and what of it is acknowledged), `followers` (who is handed its
+//! Reading order: `Shard::turn` here, `slot` (a lane and what of it is acknowledged), `followers` (who is handed its
 //! blocks and woken), `tasks` (what users run beside it, on a thread of their own), `control` (what others know of a
 //! shard and how they wait for it), `lanes` (the numbers of its lanes), `start` (how a shard comes to run), `host` (who steps it), `pace` (spinning and
 //! napping), `placement` (on which core), `handover` (what happens when sessions move between shards).

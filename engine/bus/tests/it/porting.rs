@@ -112,6 +112,22 @@ async fn a_bus_is_healthy_until_it_ends_and_tells_what_is_pending() {
     assert!(!bus.is_healthy().await);
 }
 
+/// The module paths that the predecessor's users import from.
+#[allow(unused_qualifications, reason = "the paths are the test")]
+#[test]
+fn module_paths_are_where_they_were() {
+    use tapeline::{bus, config, consumer, error, event, shard, timestamp};
+
+    fn same<T>(_: Option<T>, _: Option<T>) {}
+    same(None::<bus::EventBus>, None::<EventBus>);
+    same(None::<config::EventBusConfig>, None::<EventBusConfig>);
+    same(None::<consumer::Filter>, None::<Filter>);
+    same(None::<error::AdapterError>, None::<tapeline::AdapterError>);
+    same(None::<event::StoredEvent>, None::<StoredEvent>);
+    same(None::<shard::ShardStats>, None::<tapeline::ShardStats>);
+    same(None::<timestamp::TimestampGenerator>, None::<tapeline::TimestampGenerator>);
+}
+
 #[test]
 fn small_names_are_where_they_were() {
     assert_eq!(BatchConfig::MAX_BATCH_SIZE_LIMIT, tapeline::MAX_BATCH_SIZE_LIMIT);

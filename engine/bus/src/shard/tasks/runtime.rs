@@ -11,6 +11,7 @@
 //! another thread while the task they belong to is freed.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use tapeline_storage::device::probe;
@@ -25,6 +26,10 @@ const MEMLOCK_BYTES: u64 = 512 << 10;
 
 /// The first kernel on which glommio does not end the process.
 const KERNEL_MIN: (u32, u32) = (5, 8);
+
+/// glommio panicked while it made an executor. The statics that it fills then stay poisoned: each later executor of the
+/// process would panic as well.
+static IS_BROKEN: AtomicBool = AtomicBool::new(false);
 
 /// How often a shard reminds its companion, in nanoseconds.
 pub(crate) const REMIND_NS: u64 = 100_000_000;
@@ -72,12 +77,18 @@ fn executor() -> Result<LocalExecutor, String> {
     if limit < MEMLOCK_BYTES {
         return Err(format!("the memlock limit is {limit} bytes, {MEMLOCK_BYTES} are needed"));
     }
+    if IS_BROKEN.load(Ordering::Relaxed) {
+        return Err("it panicked earlier in this process".into());
+    }
     let builder = LocalExecutorBuilder::new(Placement::Unbound)
         .io_memory(IO_MEMORY_BYTES)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
     // Descriptors, memory or threads may have run out since.
     let made = foreign::contain(|| builder.make().map_err(|error| error.to_string()));
-    made.unwrap_or_else(|panic| Err(format!("it panicked: {panic}")))
+    made.unwrap_or_else(|panic| {
+        IS_BROKEN.store(true, Ordering::Relaxed);
+        Err(format!("it panicked: {panic}"))
+    })
 }
 
 fn check_kernel() -> Result<(), String> {
