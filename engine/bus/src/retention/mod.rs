@@ -1,6 +1,6 @@
 //! Retention: how long the log of a bus keeps its events.
 //!
-//! Reading order: `apply` (how what a [`TrimPlan`](crate::TrimPlan) lists goes), `keeper` (the thread that looks once a
+//! Reading order: `apply` (how what a [`TrimPlan`] lists goes), `keeper` (the thread that looks once a
 //! second).
 
 mod apply;
