@@ -170,7 +170,8 @@ pub(crate) struct LatencyArgs {
 /// Options of `histogram`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct HistogramArgs {
-    /// Where the log is written; a directory is made in it and removed again [default: the directory for temporary files]
+    /// Where the log is written; a directory is made in it and removed again [default: the directory for temporary
+    /// files]
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,
     /// Where the files go, index.html among them

@@ -1,8 +1,8 @@
 //! `tapeline-bench page`: a whole benchmark as one page.
 //!
 //! Reads what `--save` wrote, the JSON lines of every scenario in a directory, and writes HTML that refers to nothing
-//! outside of itself: no script, no net. Each scenario has bars of its rates, its latencies from the median to the longest,
-//! and a table of every number; the machine stands at the top, and below each scenario what it was asked for.
+//! outside of itself: no script, no net. Each scenario has bars of its rates, its latencies from the median to the
+//! longest, and a table of every number; the machine stands at the top, and below each scenario what it was asked for.
 
 mod args;
 mod bars;

@@ -1,7 +1,7 @@
 //! Targets, out of a table in Markdown whose second column is called `target`.
 //!
-//! They stand on the page as they are written, with what was measured for them where they are documented: the words of a
-//! document do not say which number of a result they mean.
+//! They stand on the page as they are written, with what was measured for them where they are documented: the words of
+//! a document do not say which number of a result they mean.
 
 use super::html::escaped;
 

@@ -117,7 +117,8 @@ impl Team<'_> {
         Ok(measured.collect())
     }
 
-    /// Sends the bursts of the producer of this number. One that fails goes on to meet the others, who would wait for it.
+    /// Sends the bursts of the producer of this number. One that fails goes on to meet the others, who would wait for
+    /// it.
     fn member(&self, number: usize, barrier: &Barrier) -> Outcome<Vec<Span>> {
         let core = self.cores.producers[number];
         let mut burst = pin(core).and_then(|()| Burst::new(self.bus, self.payload, self.events));

@@ -1,8 +1,8 @@
 //! Deliver: from the call of ingest until the event is in the hands of a live subscriber.
 //!
-//! Cases: `stream`, one thread ingests and spins on its own subscription, the shard on the other core; `pause`, the same
-//! after some milliseconds of nothing, with what a followed, idle shard costs; `catch-up`, a subscription reads a log
-//! that is warm from its beginning by batches. Limits: the cores' round trip, memory read.
+//! Cases: `stream`, one thread ingests and spins on its own subscription, the shard on the other core; `pause`, the
+//! same after some milliseconds of nothing, with what a followed, idle shard costs; `catch-up`, a subscription reads a
+//! log that is warm from its beginning by batches. Limits: the cores' round trip, memory read.
 
 use std::time::{Duration, Instant};
 

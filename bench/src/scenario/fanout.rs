@@ -1,8 +1,8 @@
 //! Fan-out: what live subscribers cost the shard and the producer, at a fixed rate.
 //!
-//! Cases: no subscriber, eight on threads of their own that sleep while there is nothing and are woken by the shard, and
-//! the same with one of them paused for good. They share the cores with producer and shard. A shard under a steady stream
-//! does not sleep, so its processor time is bounded by the time that passes.
+//! Cases: no subscriber, eight on threads of their own that sleep while there is nothing and are woken by the shard,
+//! and the same with one of them paused for good. They share the cores with producer and shard. A shard under a steady
+//! stream does not sleep, so its processor time is bounded by the time that passes.
 
 use tapeline::{EventBus, SubscribeRequest, Subscription};
 

@@ -1,8 +1,8 @@
 //! Overload: what a call costs where there is no room, what it does to others, and how much memory it takes.
 //!
 //! Cases: a tight loop into a lane that the disk keeps full, for each mode that does not wait; an open loop on one lane
-//! while the same thread calls a full lane of the same shard in every gap; and producers that ingest as fast as they can
-//! for as long as asked, with the memory of the process before and at its largest.
+//! while the same thread calls a full lane of the same shard in every gap; and producers that ingest as fast as they
+//! can for as long as asked, with the memory of the process before and at its largest.
 
 use std::fs;
 use std::time::{Duration, Instant};

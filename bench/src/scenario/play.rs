@@ -1,7 +1,7 @@
 //! Replay as its users have it: the program `tapeline` writing JSON lines, and events at the pace they came at.
 //!
-//! The program is the one that lies beside this one, and a figure its whole run. The lines go to a file, in which they are
-//! counted, and to /dev/null: what lies between the two is the kernel's copying.
+//! The program is the one that lies beside this one, and a figure its whole run. The lines go to a file, in which they
+//! are counted, and to /dev/null: what lies between the two is the kernel's copying.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};

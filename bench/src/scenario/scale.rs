@@ -1,10 +1,10 @@
-//! Scale: the throughput of producers by shards, beside a model of it; what it costs to watch a bus; and how soon a shard
-//! that is added takes events.
+//! Scale: the throughput of producers by shards, beside a model of it; what it costs to watch a bus; and how soon a
+//! shard that is added takes events.
 //!
 //! The model has two numbers, measured in the same run: what a producer alone writes into a lane (P), and what a shard
-//! takes, the best of the points with one (S), in events a second. Threads that fit the cores do not wait for each other, those that do not
-//! share them: `min(producers * P, shards * S, cores / (1/P + 1/S))`. Each measured point has its ratio to the model; the
-//! rows of the case `model` are the model alone, for machines with more cores.
+//! takes, the best of the points with one (S), in events a second. Threads that fit the cores do not wait for each
+//! other, those that do not share them: `min(producers * P, shards * S, cores / (1/P + 1/S))`. Each measured point has
+//! its ratio to the model; the rows of the case `model` are the model alone, for machines with more cores.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

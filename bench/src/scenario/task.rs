@@ -1,9 +1,9 @@
 //! Task: what a user's task beside a shard gets and costs.
 //!
-//! Cases: `emit-to-task`, from the call of ingest until a task on the event's shard has it, one event after the other and
-//! after pauses; `task-to-log`, from the call of ingest in a task until the event is acknowledged; `beside`, what calls and
-//! acknowledgements on another core take while no task runs, while one reads everything, and while one spins; `through`, events
-//! a second that a task reads and ingests anew. Limit: the cores' round trip.
+//! Cases: `emit-to-task`, from the call of ingest until a task on the event's shard has it, one event after the other
+//! and after pauses; `task-to-log`, from the call of ingest in a task until the event is acknowledged; `beside`, what
+//! calls and acknowledgements on another core take while no task runs, while one reads everything, and while one spins;
+//! `through`, events a second that a task reads and ingests anew. Limit: the cores' round trip.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -254,7 +254,8 @@ fn through(args: &TaskArgs, output: &mut Output) -> Outcome<()> {
     Ok(output.emit(&report.param("events", events).figure("events_per_second", median(&rates)))?)
 }
 
-/// Ingests as fast as there is room, while a task ingests each event anew; returns events a second until all are durable.
+/// Ingests as fast as there is room, while a task ingests each event anew; returns events a second until all are
+/// durable.
 fn pass_through(bus: &EventBus, args: &TaskArgs, events: u64) -> Outcome<f64> {
     let task = bus.run_on_shard(0, move |mut context| async move {
         let request = SubscribeRequest::new().session(SESSIONS[0]);

@@ -1,5 +1,5 @@
-//! Guardrail verdicts: a checker follows the tokens as they come and stops an answer that leaks a secret; the relay shows
-//! tokens only once they are cleared.
+//! Guardrail verdicts: a checker follows the tokens as they come and stops an answer that leaks a secret; the relay
+//! shows tokens only once they are cleared.
 
 use serde_json::json;
 use tapeline::{EventBus, EventBusConfig, Sequence, SubscribeRequest, kinds};

@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(producer);
     bus.shutdown().await?;
 
-    // Anybody who has the directory can read it, without a bus.
+    // Any process that has the directory can read it, without a bus.
     let files = LogFiles::open(&directory)?;
     for session in files.sessions()? {
         println!("{}: {} events", session.name.as_deref().unwrap_or("?"), session.events);

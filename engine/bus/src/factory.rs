@@ -137,8 +137,8 @@ impl Foundry {
         Ok(ShardSpec { log, place, driver, idle, files, hold, memory })
     }
 
-    /// The shards that the log has beyond this number: they take no events, and stay readable. Returned with the largest
-    /// timestamp in them.
+    /// The shards that the log has beyond this number: they take no events, and stay readable. Returned with the
+    /// largest timestamp in them.
     ///
     /// # Errors
     /// [`AdapterError`].
@@ -206,8 +206,8 @@ impl Foundry {
         self.directory.as_ref().and_then(|directory| lock(directory).hold())
     }
 
-    /// Waits for the end of all threads but the calling one. Shards that have not been told to end do not. The message of
-    /// the first that panicked.
+    /// Waits for the end of all threads but the calling one. Shards that have not been told to end do not. The message
+    /// of the first that panicked.
     pub(crate) fn join(&self) -> Option<String> {
         let threads = std::mem::take(&mut *lock(&self.threads));
         join(threads)

@@ -124,8 +124,8 @@
 //!
 //! # Overload
 //!
-//! A lane is bounded. The producer's [`BackpressureMode`] decides what happens to an event that finds its lane full: the
-//! call fails or waits, or an event is dropped. Every dropped event is counted and appears to readers as a [`Gap`].
+//! A lane is bounded. The producer's [`BackpressureMode`] decides what happens to an event that finds its lane full:
+//! the call fails or waits, or an event is dropped. Every dropped event is counted and appears to readers as a [`Gap`].
 //!
 //! ```
 //! use tapeline::{BackpressureMode, EventBus, ProducerOptions, kinds};

@@ -90,7 +90,7 @@ pub(crate) fn run(args: &DirectoryArgs) -> Result<Exit, Failure> {
 
 impl Backend {
     /// Finds out by opening a bus on a log of its own below `directory`, which it removes again. The log itself, and
-    /// whoever writes it, are not touched.
+    /// the process that writes it, are not touched.
     fn tried_in(directory: &Path) -> Self {
         let trial = directory.join(format!(".trial-{}", std::process::id()));
         let backend = pollster::block_on(Self::tried_at(&trial));

@@ -22,7 +22,7 @@ Examples:
   tapeline repair log            what would be done
   tapeline repair log --apply    do it; needs the space of the damaged segments a second time")]
 pub(crate) struct RepairArgs {
-    /// Directory of the log, which nobody has open for writing
+    /// Directory of the log, which no process has open for writing
     #[arg(value_name = "DIR")]
     directory: PathBuf,
     /// Do what is to be done

@@ -4,7 +4,7 @@
 //!
 //! The only unsafe code of the program. Its rules:
 //! 1. A pointer handed to the kernel points to a live, initialised value of the type that the call takes.
-//! 2. A descriptor taken from the kernel is owned by nobody else.
+//! 2. A descriptor taken from the kernel has no other owner.
 //! 3. A signal set is initialised by `sigemptyset` before anything else reads it.
 #![allow(unsafe_code)]
 
@@ -24,7 +24,7 @@ pub(crate) fn end_quietly_on_closed_pipes() {
 pub(crate) fn die_of_closed_pipe() -> ! {
     // SAFETY: no pointers are involved; the disposition is the default, which ends the process.
     unsafe { libc::raise(libc::SIGPIPE) };
-    // Only if somebody holds the signal back.
+    // Only if the process blocks the signal.
     std::process::abort()
 }
 
@@ -45,7 +45,7 @@ pub(crate) enum Wake {
     Readable,
     /// A signal asks to end: this one.
     Interrupted(i32),
-    /// Nobody reads the output any more.
+    /// The reader of the output has gone.
     Closed,
     /// Nothing happened.
     TimedOut,

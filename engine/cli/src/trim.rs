@@ -1,4 +1,4 @@
-//! `tapeline trim`: removes the oldest segments of a log that nobody has open.
+//! `tapeline trim`: removes the oldest segments of a log that no process has open.
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! The buckets of one distribution: dense while it is recorded, sparse while it is one of many.
 //!
-//! A dense histogram takes 320 KiB whatever it holds, which is nothing for one and too much for thousands. [`Counts`] keeps
-//! the buckets that hold something, 16 bytes each, and turns into a dense one where a library wants that.
+//! A dense histogram takes 320 KiB whatever it holds, which is nothing for one and too much for thousands. [`Counts`]
+//! keeps the buckets that hold something, 16 bytes each, and turns into a dense one where a library wants that.
 
 #[cfg(test)]
 mod tests;
@@ -138,7 +138,8 @@ impl Counts {
         }
     }
 
-    /// The same as a dense histogram, no larger than its values need: it is made, written and compressed for each of many.
+    /// The same as a dense histogram, no larger than its values need: it is made, written and compressed for each of
+    /// many.
     pub fn to_histogram(&self) -> Histogram<u64> {
         let mut dense = histogram_up_to(self.max());
         for &(lowest, count) in &self.buckets {

@@ -79,8 +79,8 @@ impl Series {
 
 impl Report {
     /// Writes all files into `directory`, which is created where it does not exist, and returns their paths, the page
-    /// to look at last. Files of an earlier report are replaced. Takes some milliseconds a series, and as long for every
-    /// ten parts.
+    /// to look at last. Files of an earlier report are replaced. Takes some milliseconds a series, and as long for
+    /// every ten parts.
     ///
     /// # Errors
     /// What the kernel says; then some files are written and others are not. [`io::ErrorKind::InvalidInput`] where two

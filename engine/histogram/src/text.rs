@@ -17,9 +17,9 @@ const WIDTH_MIN: usize = 40;
 /// Eighths of a character, from one to seven.
 const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
-/// Plots a distribution: each line stands for values from the one it names up to that of the next line, with a bar as long
-/// as its share and the count behind it. The steps are of equal ratio where the values differ much, else of equal width.
-/// Lines have at most `width` characters, or 40 where that is less, and end with a line feed.
+/// Plots a distribution: each line stands for values from the one it names up to that of the next line, with a bar as
+/// long as its share and the count behind it. The steps are of equal ratio where the values differ much, else of equal
+/// width. Lines have at most `width` characters, or 40 where that is less, and end with a line feed.
 pub fn plot(counts: &Counts, unit: Unit, width: usize) -> String {
     if counts.count() == 0 {
         return "  nothing was recorded\n".to_owned();

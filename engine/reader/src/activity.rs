@@ -1,6 +1,7 @@
 //! When a log was written to: how many events lie in which stretch of time.
 //!
-//! Out of the times that blocks and segments say of themselves. Only a block that reaches over more than one stretch is read.
+//! Out of the times that blocks and segments say of themselves. Only a block that reaches over more than one stretch is
+//! read.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,8 +14,8 @@ use crate::error::ConsumerResult;
 use crate::files::LogFiles;
 
 impl LogFiles {
-    /// From the time of the earliest event to behind that of the latest, in nanoseconds since the Unix epoch, notes of the
-    /// bus and events that open sessions included. `None` for a log without events. Costs a look at each segment.
+    /// From the time of the earliest event to behind that of the latest, in nanoseconds since the Unix epoch, notes of
+    /// the bus and events that open sessions included. `None` for a log without events. Costs a look at each segment.
     ///
     /// # Errors
     /// [`ConsumerError::Read`](crate::ConsumerError::Read) where block headers cannot be read.
@@ -30,10 +31,10 @@ impl LogFiles {
         Ok(range)
     }
 
-    /// How many events there are in each stretch of `width` nanoseconds (at least 1), by its start, which is a multiple of
-    /// the width; stretches without events are left out. Costs about 1 us a block that lies within one stretch, and for one
-    /// that does not, as those of a segment that was rewritten densely often do not, the reading of its events. Where these
-    /// cannot be read they count as spread evenly over the block's time.
+    /// How many events there are in each stretch of `width` nanoseconds (at least 1), by its start, which is a multiple
+    /// of the width; stretches without events are left out. Costs about 1 us a block that lies within one stretch, and
+    /// for one that does not, as those of a segment that was rewritten densely often do not, the reading of its events.
+    /// Where these cannot be read they count as spread evenly over the block's time.
     ///
     /// # Errors
     /// [`ConsumerError::Read`](crate::ConsumerError::Read) where block headers cannot be read.
@@ -66,7 +67,8 @@ impl LogFiles {
     }
 }
 
-/// Adds the events of a span that is one block, each at its time. Returns whether they could be read; if not, none is added.
+/// Adds the events of a span that is one block, each at its time. Returns whether they could be read; if not, none is
+/// added.
 fn count(view: &Arc<LogView>, span: &Span, width: u64, counts: &mut BTreeMap<u64, u64>) -> bool {
     let Ok(Step::Block(block)) = LogReader::new(Arc::clone(view), span.first).step() else { return false };
     let events = span.end.since(span.first);

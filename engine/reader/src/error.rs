@@ -140,7 +140,8 @@ pub enum AdapterError {
         /// The shard that the ticket names.
         shard: u16,
     },
-    /// A call was made on a thread of the bus that it waits for: in a task of the bus, or in a waker that a shard calls.
+    /// A call was made on a thread of the bus that it waits for: in a task of the bus, or in a waker that a shard
+    /// calls.
     #[error("{call} would wait for its own thread; call it on a thread that is none of the bus's")]
     OnShard {
         /// What was called.
@@ -182,8 +183,8 @@ impl AdapterError {
         )
     }
 
-    /// Whether the bus accepts nothing more until it is opened anew, or cannot be opened as it is configured. An error that
-    /// is neither this nor retryable concerns one call: its arguments, its thread, or one event.
+    /// Whether the bus accepts nothing more until it is opened anew, or cannot be opened as it is configured. An error
+    /// that is neither this nor retryable concerns one call: its arguments, its thread, or one event.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Directory(error) => !matches!(error, DirectoryError::Locked { .. }),

@@ -138,7 +138,8 @@ impl LogFiles {
         Ok(replay.with_eras(Arc::clone(&self.eras)).with_errors(broken))
     }
 
-    /// The sessions there are, by time of their first event. One look at each index, and at each block that no index covers.
+    /// The sessions there are, by time of their first event. One look at each index, and at each block that no index
+    /// covers.
     ///
     /// # Errors
     /// [`ConsumerError`] at the first block that cannot be read.
@@ -148,8 +149,8 @@ impl LogFiles {
         Ok(contents.into_sessions())
     }
 
-    /// The names of all sessions that have one, also of those whose opening event was trimmed. What cannot be read gives
-    /// none. Cost as [`LogFiles::sessions`].
+    /// The names of all sessions that have one, also of those whose opening event was trimmed. What cannot be read
+    /// gives none. Cost as [`LogFiles::sessions`].
     pub fn session_names(&self) -> HashMap<SessionId, String> {
         let mut openings = Openings::default();
         self.shards.iter().for_each(|view| openings.add(view, view.trimmed()..view.appended()));
@@ -157,19 +158,19 @@ impl LogFiles {
         openings.into_names()
     }
 
-    /// What the sessions were last opened as before a time; `None`: all sessions. A reader that starts there, or leaves out
-    /// the events that open sessions, learns it here. What cannot be read says nothing.
+    /// What the sessions were last opened as before a time; `None`: all sessions. A reader that starts there, or leaves
+    /// out the events that open sessions, learns it here. What cannot be read says nothing.
     ///
-    /// Costs a look at each index, and the reading of the segment that reaches over the time; of each shard it reads 1 GiB at
-    /// most, beyond which only the first opening of a session in a segment is known.
+    /// Costs a look at each index, and the reading of the segment that reaches over the time; of each shard it reads 1
+    /// GiB at most, beyond which only the first opening of a session in a segment is known.
     pub fn openings_before(&self, time: u64, sessions: Option<&[SessionId]>) -> HashMap<SessionId, SessionOpening> {
         let mut search = OpeningSearch::new(time, sessions);
         self.shards.iter().for_each(|view| search.add(view));
         search.into_openings()
     }
 
-    /// Why the file cannot be used in which the log keeps the names of sessions whose opening event was trimmed; `None` if
-    /// it can, or there is none. Without it such sessions have no name.
+    /// Why the file cannot be used in which the log keeps the names of sessions whose opening event was trimmed; `None`
+    /// if it can, or there is none. Without it such sessions have no name.
     pub fn names_damage(&self) -> Option<&str> {
         self.read_names().as_ref().err().map(String::as_str)
     }
@@ -217,8 +218,8 @@ impl LogFiles {
             .collect()
     }
 
-    /// Reads and checks every block of every shard, the indexes and the file of names, going on behind damage at the next block that
-    /// checks. `progress` gets the bytes of each step.
+    /// Reads and checks every block of every shard, the indexes and the file of names, going on behind damage at the
+    /// next block that checks. `progress` gets the bytes of each step.
     pub fn verify(&self, mut progress: impl FnMut(u64)) -> Verification {
         let (mut outcome, mut surveyor) = (Verification::default(), Surveyor::default());
         for view in &self.shards {

@@ -24,7 +24,7 @@ pub fn watch() {
     if WATCHES.swap(true, Ordering::Relaxed) {
         return;
     }
-    // SAFETY: the handler is a function of this program that only adds to an atomic, which is allowed in a forked child.
-    // It can fail only for want of memory; forks then go unnoticed, as they would without it.
+    // SAFETY: the handler is a function of this program that only adds to an atomic, which is allowed in a forked
+    // child. It can fail only for want of memory; forks then go unnoticed, as they would without it.
     unsafe { libc::pthread_atfork(None, None, Some(count)) };
 }

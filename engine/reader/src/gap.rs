@@ -28,8 +28,9 @@ pub enum GapReason {
     Trimmed,
     /// A repair of the log found that its files do not hold them any more.
     Lost,
-    /// They never reached the log: their lane was full or filling up, and its mode was to let events go. `from..to` is the
-    /// sequence of the note that tells so; what is missing has none. It was before what follows here, of this producer.
+    /// They never reached the log: their lane was full or filling up, and its mode was to let events go. `from..to` is
+    /// the sequence of the note that tells so; what is missing has none. It was before what follows here, of this
+    /// producer.
     Overflow {
         /// How many.
         events: u64,

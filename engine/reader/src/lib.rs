@@ -1,15 +1,15 @@
-//! Tapeline's logs without a bus: everything that reads or tends a directory of segments, on the caller's own thread. A bus is
-//! the crate `tapeline`, which re-exports what is public here.
+//! Tapeline's logs without a bus: everything that reads or tends a directory of segments, on the caller's own thread. A
+//! bus is the crate `tapeline`, which re-exports what is public here.
 //!
-//! * [`LogFiles`] is a log at rest, or as it was at one moment: its sessions, kinds, segments and named cursors; [`Replay`]
-//!   hands out its events in order, [`PacedReplay`] at their pace.
+//! * [`LogFiles`] is a log at rest, or as it was at one moment: its sessions, kinds, segments and named cursors;
+//!   [`Replay`] hands out its events in order, [`PacedReplay`] at their pace.
 //! * [`LogFollower`] goes on with what a writer adds.
 //! * [`Filter`] says which events; [`EventView`] and [`StoredEvent`] are what comes of it, a [`Gap`] what does not.
 //! * [`plan_repair`] and [`repair_log`], [`LogRestore`], [`trim_log`] tend a log that no process has open for writing.
 //! * [`sse`] takes apart the streams of servers, as payloads hold them.
 //!
-//! Nothing here starts a thread. Modules that are hidden from this documentation are what a bus shares with the readers of
-//! its log; they promise nothing to others.
+//! Nothing here starts a thread. Modules that are hidden from this documentation are what a bus shares with the readers
+//! of its log; they promise nothing to others.
 
 pub mod kinds;
 pub mod sse;

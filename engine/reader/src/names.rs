@@ -101,8 +101,8 @@ pub(crate) fn find_sessions(
     }
 }
 
-/// Names in open events that are too long for an index to repeat. Reads the blocks in which sessions begin that the index
-/// has no opening of, if it counts more openings than it repeats.
+/// Names in open events that are too long for an index to repeat. Reads the blocks in which sessions begin that the
+/// index has no opening of, if it counts more openings than it repeats.
 pub(super) fn of_long_openings(
     view: &Arc<LogView>,
     index: &ArchivedSegmentIndex,

@@ -152,7 +152,7 @@ impl DropNote {
         let mut payload = [0; PAYLOAD_MAX];
         let mut rest = &mut payload[..];
         let Self { producer, session, reason, events } = self;
-        // Three numbers and a word fit; if they did not, the text would end early and be read by nobody.
+        // Three numbers and a word fit; if they did not, the text would end early and no reader would accept it.
         let _ = write!(rest, r#"{{"type":"gap","reason":"{reason}","events":{events},"producer":{producer}}}"#);
         let left = rest.len();
         let payload = &payload[..PAYLOAD_MAX - left];

@@ -1,9 +1,10 @@
-//! What the events say that open sessions, found through the indexes of a log's segments instead of a pass over its events.
+//! What the events say that open sessions, found through the indexes of a log's segments instead of a pass over its
+//! events.
 //!
-//! An index repeats the first opening of each session in its segment. A search goes from the newest segment to the oldest
-//! and reads blocks where an index does not settle what a session's last opening is: in the segment that reaches over the
-//! time in question, in one without an index, and in one with more openings than its index repeats. It reads at most
-//! [`READ_BYTES_MAX`] of a shard; of older segments the word of the index has to do.
+//! An index repeats the first opening of each session in its segment. A search goes from the newest segment to the
+//! oldest and reads blocks where an index does not settle what a session's last opening is: in the segment that reaches
+//! over the time in question, in one without an index, and in one with more openings than its index repeats. It reads
+//! at most [`READ_BYTES_MAX`] of a shard; of older segments the word of the index has to do.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Sessions that moved from shard to shard are put together by eras: a reader reads all of an era, in every shard that it
-//! reads, before the next.
+//! Sessions that moved from shard to shard are put together by eras: a reader reads all of an era, in every shard that
+//! it reads, before the next.
 
 use tapeline_storage::format::Eras;
 use tapeline_storage::read::Block;

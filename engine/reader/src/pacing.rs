@@ -41,8 +41,8 @@ impl fmt::Display for Speed {
     }
 }
 
-/// Says when events are due, counted from the first: a delay is not passed on to the events behind it. Notes by how much
-/// each one missed its time.
+/// Says when events are due, counted from the first: a delay is not passed on to the events behind it. Notes by how
+/// much each one missed its time.
 #[derive(Debug)]
 pub struct Pacer {
     speed: Speed,
@@ -135,7 +135,7 @@ impl Pacer {
 
 /// Time after the first event at which one is due that was recorded `nanoseconds` after it.
 fn after(nanoseconds: u64, factor: f64) -> Duration {
-    // Beyond what a duration holds (some 10^11 years) nobody waits for the difference.
+    // Beyond what a duration holds (some 10^11 years) no program waits for the difference.
     Duration::try_from_secs_f64(nanoseconds as f64 / factor / 1e9).unwrap_or(Duration::MAX)
 }
 

@@ -39,7 +39,7 @@ pub fn copy_events(
     found: &mut impl Extend<Found>,
 ) -> Looked {
     const RECORD_BYTES: usize = 32;
-    // Of a part of the events nobody knows how large it is.
+    // A filtered or limited page has no known size, so nothing is reserved.
     let (bytes, events) = match selection.is_partial() || limit < block.count() {
         true => (0, 0),
         false => (block.payload_bytes_max(), block.count()),

@@ -1,4 +1,4 @@
-//! Repair of a log that does not open, or not to its end, and that nobody has open for writing.
+//! Repair of a log that does not open, or not to its end, and that no process has open for writing.
 
 use std::io;
 use std::path::Path;
@@ -18,8 +18,8 @@ pub struct RepairStep {
     pub action: RepairAction,
 }
 
-/// What [`repair_log`] would do to the log at `path` at present, in order; nothing where the log is sound. Changes nothing.
-/// Reads every block; `progress` gets the bytes of each step.
+/// What [`repair_log`] would do to the log at `path` at present, in order; nothing where the log is sound. Changes
+/// nothing. Reads every block; `progress` gets the bytes of each step.
 ///
 /// What a crash leaves needs no repair: opening the log sees to it.
 ///
@@ -38,8 +38,8 @@ pub fn plan_repair(path: &Path, mut progress: impl FnMut(u64)) -> AdapterResult<
 /// ([`GapReason::Lost`](crate::GapReason)).
 ///
 /// Nothing is destroyed: a file that something else takes the place of is kept as `<name>.aside`. A repair that is
-/// interrupted may be begun again. Costs a read of the log, and a write of the segments that are damaged, which need their
-/// space a second time. Returns what was done.
+/// interrupted may be begun again. Costs a read of the log, and a write of the segments that are damaged, which need
+/// their space a second time. Returns what was done.
 ///
 /// # Errors
 /// As [`plan_repair`]; the log is open in another process or bus; a file that cannot be written.

@@ -1,8 +1,8 @@
 //! Replay: events that are there already, in order: of a session, of several, of a range of time, or all.
 //!
-//! A session lies in one shard for as long as an era of the log lasts; over the whole life of a log it may lie in several.
-//! Eras come one after the other. In each, shards are merged by timestamp; ties go to the lower shard; a shard's own order
-//! is kept.
+//! A session lies in one shard for as long as an era of the log lasts; over the whole life of a log it may lie in
+//! several. Eras come one after the other. In each, shards are merged by timestamp; ties go to the lower shard; a
+//! shard's own order is kept.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -84,9 +84,9 @@ impl ReplayRequest {
 
 /// Iterates over stored events up to those that were readable when it was made.
 ///
-/// An error stands for what could not be read, and where possible the iteration goes on behind it: what is not to be had
-/// comes as [`ConsumerError::Gap`]. In a forked child of a process with a bus, where threads of the parent may hold locks for
-/// ever, it ends with [`AdapterError::Forked`].
+/// An error stands for what could not be read, and where possible the iteration goes on behind it: what is not to be
+/// had comes as [`ConsumerError::Gap`]. In a forked child of a process with a bus, where threads of the parent may hold
+/// locks for ever, it ends with [`AdapterError::Forked`].
 #[derive(Debug)]
 pub struct Replay {
     log: LogId,

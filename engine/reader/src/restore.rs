@@ -16,8 +16,8 @@ use crate::trim::save_names;
 pub struct RestoredEvent<'a> {
     /// Its shard.
     pub shard: u16,
-    /// Its sequence, above those restored before in its shard. What is left out between two counts as lost, what is left
-    /// out before the first as trimmed.
+    /// Its sequence, above those restored before in its shard. What is left out between two counts as lost, what is
+    /// left out before the first as trimmed.
     pub sequence: Sequence,
     /// Nanoseconds since the Unix epoch.
     pub timestamp: u64,
@@ -31,8 +31,8 @@ pub struct RestoredEvent<'a> {
 
 /// Writes a new log, which no bus can open meanwhile.
 ///
-/// Segments are written whole and sealed, durably, as they fill; a log that is abandoned halfway holds those. Costs about
-/// what writing the bytes costs.
+/// Segments are written whole and sealed, durably, as they fill; a log that is abandoned halfway holds those. Costs
+/// about what writing the bytes costs.
 #[derive(Debug)]
 pub struct LogRestore {
     directory: LogDirectory,
@@ -74,8 +74,8 @@ impl LogRestore {
         self.shard(shard)?.append(sequence, &record).map_err(|source| AdapterError::Restore { shard, source })
     }
 
-    /// Has the log remember what a session is called that none of its events names, as those after a trim. The first name
-    /// counts. Where the names take more than 16 MiB, some are forgotten.
+    /// Has the log remember what a session is called that none of its events names, as those after a trim. The first
+    /// name counts. Where the names take more than 16 MiB, some are forgotten.
     pub fn name_session(&mut self, session: SessionId, name: &str) {
         self.names.name(session, name.to_owned());
     }

@@ -1,4 +1,5 @@
-//! Sessions by name: the id of a named session lies on disk, so the function from the one to the other is fixed for ever.
+//! Sessions by name: the id of a named session lies on disk, so the function from the one to the other is fixed for
+//! ever.
 
 use tapeline_storage::format::SessionId;
 use xxhash_rust::xxh3::xxh3_128;

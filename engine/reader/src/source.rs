@@ -91,7 +91,8 @@ impl Source {
         Ok(Self::at(view, next, visibility))
     }
 
-    /// The same, for a reader that wants these events alone: what is known to hold none of their sessions is passed over.
+    /// The same, for a reader that wants these events alone: what is known to hold none of their sessions is passed
+    /// over.
     pub fn seeking(mut self, selection: &Selection) -> Self {
         self.seek = selection.sessions().map(|sessions| SessionSeek::new(sessions.to_vec()));
         self
@@ -130,7 +131,7 @@ impl Source {
         eras.of(self.shard_id(), self.reader.next_sequence())
     }
 
-    /// Whether its shard will never have more than was read: nobody has to wait for it.
+    /// Whether its shard will never have more than was read: no reader has to wait for it.
     pub fn is_over(&self) -> bool {
         self.poison().is_some()
     }
@@ -277,7 +278,7 @@ fn first_in_block(
             let at = block.records().position(is_due).map(|at| block.first_sequence().plus(at as u64));
             Ok(at.filter(|at| *at < end))
         }
-        // Whoever reads from here is told what is wrong.
+        // A reader that reads from here is told what is wrong.
         Ok(Step::Gap(_)) | Err(ReadError::Corrupt { .. }) => Ok(Some(from)),
         Ok(Step::End) => Ok(None),
         Err(error) => Err(error),

@@ -1,7 +1,7 @@
 //! Memory of one block: written once by its shard, read by the device and by readers on other threads meanwhile.
 //!
-//! Layout: [`BlockMemory::BLOCK_BYTES`] of the block as it goes to disk, then the length column while it grows (it moves
-//! behind the records when the block is closed).
+//! Layout: [`BlockMemory::BLOCK_BYTES`] of the block as it goes to disk, then the length column while it grows (it
+//! moves behind the records when the block is closed).
 //!
 //! Rules of the unsafe code here:
 //! 1. One [`BlockWriter`] exists per memory; only it writes, and only while it is the open block or being closed.
@@ -204,7 +204,7 @@ impl BlockWriter {
         Ok(Self { memory: Arc::new(BlockMemory::new()?), count: 0, records_bytes: 0 })
     }
 
-    /// Takes memory back into use, or gives it back while anybody else holds it.
+    /// Takes memory back into use, or gives it back while another reference to it exists.
     ///
     /// # Errors
     /// The memory, still shared.

@@ -1,7 +1,7 @@
 //! The bell that ends a shard's nap: an eventfd.
 //!
-//! Rung by threads that wait for a shard (poll, flush, subscribe), and by a producer when it first meets the shard or finds
-//! its lane full; never by an event that has room.
+//! Rung by threads that wait for a shard (poll, flush, subscribe), and by a producer when it first meets the shard or
+//! finds its lane full; never by an event that has room.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -26,7 +26,7 @@ impl Doorbell {
         if event < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor is new and owned by nobody else.
+        // SAFETY: the descriptor is new and has no other owner.
         let event = unsafe { OwnedFd::from_raw_fd(event) };
         Ok(Self { event, rung: AtomicBool::new(false) })
     }
@@ -48,10 +48,11 @@ impl Doorbell {
         self.rung.load(Ordering::Relaxed)
     }
 
-    /// Silences the bell. Whoever rang before is served by what the caller does next.
+    /// Silences the bell. A thread that rang before is served by what the caller does next.
     ///
-    /// Between the two steps of [`Doorbell::ring`] the bell cannot be silenced and stays rung, so that its descriptor is
-    /// never readable while [`Doorbell::is_rung`] is false: that would end every nap at once, with nothing to answer.
+    /// Between the two steps of [`Doorbell::ring`] the bell cannot be silenced and stays rung, so that its descriptor
+    /// is never readable while [`Doorbell::is_rung`] is false: that would end every nap at once, with nothing to
+    /// answer.
     #[allow(unsafe_code)]
     pub fn answer(&self) {
         let mut count = 0u64;

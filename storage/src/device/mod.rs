@@ -66,8 +66,8 @@ pub struct Completion {
     pub result: io::Result<()>,
 }
 
-/// The write queue of one shard. Created and used on the shard's thread. Dropping it waits for the writes in flight, whose
-/// memory is in the kernel's hands.
+/// The write queue of one shard. Created and used on the shard's thread. Dropping it waits for the writes in flight,
+/// whose memory is in the kernel's hands.
 pub trait Device: Debug {
     /// Name of the driver, for statistics.
     fn name(&self) -> &'static str;
@@ -146,7 +146,8 @@ pub trait Directory: Debug + Send + Sync {
     /// The kernel's.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
-    /// Renames a file, in place of the one that has the name `to`, if there is one: whoever has that open keeps it.
+    /// Renames a file, in place of the one that has the name `to`, if there is one: a process that has that open keeps
+    /// it.
     ///
     /// # Errors
     /// The kernel's.
@@ -202,8 +203,8 @@ pub trait SegmentFile: Debug + Send + Sync {
     /// The kernel's.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// As [`SegmentFile::read_at`], for bytes that nobody writes any more: a reader may get them out of the page cache, which
-    /// is quicker.
+    /// As [`SegmentFile::read_at`], for bytes that are not written any more: a reader may get them out of the page
+    /// cache, which is quicker.
     ///
     /// # Errors
     /// The kernel's.
@@ -211,7 +212,8 @@ pub trait SegmentFile: Debug + Send + Sync {
         self.read_at(buffer, offset)
     }
 
-    /// Says that `part` will be read with [`SegmentFile::read_settled`], so that it is fetched meanwhile. Waits for nothing.
+    /// Says that `part` will be read with [`SegmentFile::read_settled`], so that it is fetched meanwhile. Waits for
+    /// nothing.
     fn expect_settled(&self, _part: Range<u64>) {}
 
     /// Writes all of `bytes` (whole pages) at `offset` (a multiple of a page), durably.

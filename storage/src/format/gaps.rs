@@ -1,7 +1,7 @@
 //! The gaps of a shard's log: what was trimmed from its front, and what a repair found to be lost.
 //!
-//! Two slots of a page each, written in turn, so that neither a crash nor a full disk is in the way of a change: the valid
-//! slot with the higher number holds. A slot of zeros was never written.
+//! Two slots of a page each, written in turn, so that neither a crash nor a full disk is in the way of a change: the
+//! valid slot with the higher number holds. A slot of zeros was never written.
 
 use std::ops::Range;
 

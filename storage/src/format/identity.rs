@@ -38,8 +38,8 @@ number! {
     Epoch
 }
 
-/// No log has more events in a shard: a billion a second take a century to it. What is read from a file is refused beyond, so
-/// that adding lengths and counts to a sequence cannot overflow.
+/// No log has more events in a shard: a billion a second take a century to it. What is read from a file is refused
+/// beyond, so that adding lengths and counts to a sequence cannot overflow.
 pub const SEQUENCE_MAX: Sequence = Sequence(1 << 62);
 
 impl Sequence {
@@ -103,7 +103,8 @@ impl fmt::Debug for SessionId {
 pub struct Kind(pub u16);
 
 impl Kind {
-    /// The life of a session: the payload of the event that opens it says what the session is called. Indexes repeat it.
+    /// The life of a session: the payload of the event that opens it says what the session is called. Indexes repeat
+    /// it.
     pub const SESSION: Self = Self(9);
 
     /// The kinds that the bus alone writes, from here on: notes to the readers of all sessions.

@@ -6,8 +6,8 @@
 //! 16    one rkyv archive of [`SegmentIndex`]
 //! ...   zero padding to a multiple of 4096
 //! ```
-//! The footer says how long it is and what its checksum is. An index is a hint: whoever finds none, or one that does not
-//! check, reads the segment itself.
+//! The footer says how long it is and what its checksum is. An index is a hint: a reader that finds none, or one that
+//! does not check, reads the segment itself.
 
 mod builder;
 mod filter;
@@ -55,8 +55,8 @@ pub struct SegmentIndex {
     pub openings: Vec<u8>,
     /// Totals by kind, by number.
     pub kinds: Vec<KindTotal>,
-    /// Whether there were too many sessions to list, so that none is, nor its postings and openings: the blocks have to be
-    /// read. Of still more blocks these are not listed either.
+    /// Whether there were too many sessions to list, so that none is, nor its postings and openings: the blocks have to
+    /// be read. Of still more blocks these are not listed either.
     pub sessions_left_out: bool,
 }
 
@@ -74,8 +74,8 @@ pub struct IndexedBlock {
     pub last_timestamp: u64,
 }
 
-/// A session. Events of kind [`Kind::SESSION`](super::Kind::SESSION) count in sequences and times, and not in `events` and
-/// `bytes`.
+/// A session. Events of kind [`Kind::SESSION`](super::Kind::SESSION) count in sequences and times, and not in `events`
+/// and `bytes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
 #[rkyv(derive(Debug))]
 pub struct IndexedSession {
@@ -169,8 +169,8 @@ impl SegmentIndex {
 impl ArchivedSegmentIndex {
     /// Reads the index at the start of `bytes`, which lie at a multiple of 16. `None` if it does not check.
     ///
-    /// Costs a checksum pass unless it `is_summed` already. The elements are numbers, of which any value is one: the compiler
-    /// makes 40 ns of their check, however many there are.
+    /// Costs a checksum pass unless it `is_summed` already. The elements are numbers, of which any value is one: the
+    /// compiler makes 40 ns of their check, however many there are.
     pub fn decode(bytes: &[u8], place: IndexPlace, epoch: Epoch, is_summed: bool) -> Option<&Self> {
         let bytes = bytes.get(..usize::try_from(place.length).ok()?)?;
         if !is_header(bytes, epoch) || !(is_summed || crc32c(bytes) == place.crc) {

@@ -1,4 +1,5 @@
-//! Where the structures of a log's files lie, and how their checksums are made right after a change: for tests that harm a log.
+//! Where the structures of a log's files lie, and how their checksums are made right after a change: for tests that
+//! harm a log.
 
 use std::ops::Range;
 

@@ -1,10 +1,9 @@
 //! The bytes of a log, without any I/O.
 //!
-//! A segment file is one [`SegmentHeader`] page, then blocks back to back, then, once sealed, a [`SegmentIndex`] and one
-//! [`Footer`] page.
-//! A block is one group commit: a [`BlockHeader`], the records, the length column, zero padding to a page.
-//! A record is one rkyv archive whose payload comes first and whose root comes last.
-//! docs/FORMAT.md is the byte-exact specification; its hexdump is parsed and compared by the tests of this module.
+//! A segment file is one [`SegmentHeader`] page, then blocks back to back, then, once sealed, a [`SegmentIndex`] and
+//! one [`Footer`] page. A block is one group commit: a [`BlockHeader`], the records, the length column, zero padding to
+//! a page. A record is one rkyv archive whose payload comes first and whose root comes last. docs/FORMAT.md is the
+//! byte-exact specification; its hexdump is parsed and compared by the tests of this module.
 
 mod block;
 mod bytes;

@@ -1,7 +1,7 @@
 //! The names file of a log: what sessions are called whose opening events the log does not hold any more.
 //!
-//! Retention removes the segment in which a session was opened while the session goes on in later ones. Its name is kept
-//! here. A name is an ornament: a log without this file, or with one that does not check, is whole.
+//! Retention removes the segment in which a session was opened while the session goes on in later ones. Its name is
+//! kept here. A name is an ornament: a log without this file, or with one that does not check, is whole.
 
 use std::collections::HashSet;
 

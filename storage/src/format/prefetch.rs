@@ -1,7 +1,7 @@
 //! Cache lines asked for before they are needed.
 //!
-//! A scan looks at one or two lines of each record, which is too sparse for the processor to see a stream in it. Asked a
-//! page ahead, also across page borders, it reads a mapping at 150 instead of 110 M records/s.
+//! A scan looks at one or two lines of each record, which is too sparse for the processor to see a stream in it. Asked
+//! a page ahead, also across page borders, it reads a mapping at 150 instead of 110 M records/s.
 
 /// How far ahead.
 const AHEAD_BYTES: usize = 4096;

@@ -58,10 +58,11 @@ pub struct SegmentHeader {
     pub base_sequence: Sequence,
     /// Creation time, nanoseconds since the Unix epoch.
     pub created: u64,
-    /// Epoch of the first segment of the same run: of the same opening for writing. Sequences above the durable watermark
-    /// that one run lost in a crash are given again by the next.
+    /// Epoch of the first segment of the same run: of the same opening for writing. Sequences above the durable
+    /// watermark that one run lost in a crash are given again by the next.
     pub run: Epoch,
-    /// Whether it holds what was in several segments. Files of those that began within it are no part of the log any more.
+    /// Whether it holds what was in several segments. Files of those that began within it are no part of the log any
+    /// more.
     pub is_merged: bool,
 }
 
@@ -71,8 +72,8 @@ impl SegmentHeader {
         self.encode_with_runs(&[])
     }
 
-    /// The page as it is written, and its checksum, to which the first block links. `later`: where runs begin after the first, in
-    /// order; at most [`SEGMENT_RUNS_MAX`] less that one.
+    /// The page as it is written, and its checksum, to which the first block links. `later`: where runs begin after the
+    /// first, in order; at most [`SEGMENT_RUNS_MAX`] less that one.
     pub fn encode_with_runs(&self, later: &[RunStart]) -> ([u8; PAGE_BYTES], u32) {
         let mut page = [0; PAGE_BYTES];
         put(&mut page, 0, SEGMENT_MAGIC);

@@ -35,8 +35,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Naps of a millisecond that a closing log waits for a reader that has the tail locked. Readers have it for less than
-    /// a microsecond, unless their thread loses its core meanwhile.
+    /// Naps of a millisecond that a closing log waits for a reader that has the tail locked. Readers have it for less
+    /// than a microsecond, unless their thread loses its core meanwhile.
     const UNLISTED_NAPS_MAX: u32 = 5_000;
 
     /// A log without files: its blocks are the store, and the oldest goes when the budget is used up.
@@ -160,7 +160,7 @@ impl Log {
         self.view.appended() == self.next
     }
 
-    /// Commits what is due and published, submits, reaps, and moves the durable watermark. `wanted`: somebody waits for
+    /// Commits what is due and published, submits, reaps, and moves the durable watermark. `wanted`: a caller waits for
     /// durability. Returns whether anything moved.
     pub fn turn(&mut self, now: u64, wanted: bool) -> bool {
         let reaped = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.reap(&self.view, now));
@@ -179,8 +179,8 @@ impl Log {
         self.is_published() && self.view.durable() == self.next && self.pipeline.as_ref().is_none_or(Pipeline::is_idle)
     }
 
-    /// When the open block is due, in the clock of `now`. `None` also where none will be committed: a poisoned log must not
-    /// keep its shard awake.
+    /// When the open block is due, in the clock of `now`. `None` also where none will be committed: a poisoned log must
+    /// not keep its shard awake.
     pub fn commit_due(&self) -> Option<u64> {
         self.pipeline.as_ref().filter(|_| self.poison().is_none())?;
         self.open.as_ref().map(|open| open.opened_at.saturating_add(self.batch.options().delay_ns))
@@ -194,8 +194,8 @@ impl Log {
         }
     }
 
-    /// Gives up the oldest events: those of the sealed segments that end at `to` or before. Readers are told of them by a gap
-    /// from now on; the files go when there is time. At level `Memory`, which lives in its budget, nothing.
+    /// Gives up the oldest events: those of the sealed segments that end at `to` or before. Readers are told of them by
+    /// a gap from now on; the files go when there is time. At level `Memory`, which lives in its budget, nothing.
     pub fn trim(&mut self, to: Sequence) {
         if let Some(pipeline) = &mut self.pipeline {
             pipeline.trim(&self.view, to);
@@ -208,8 +208,8 @@ impl Log {
         self.pipeline.as_mut()?.next_chore(now)
     }
 
-    /// Work that blocks and that nothing waits for, to be run on a thread that has time; one at a time, beside a chore, each
-    /// to be answered by [`Log::chore_done`]. Indexes come once no block has had to wait for the device for
+    /// Work that blocks and that nothing waits for, to be run on a thread that has time; one at a time, beside a chore,
+    /// each to be answered by [`Log::chore_done`]. Indexes come once no block has had to wait for the device for
     /// [`LogOptions::CALM_NS`].
     pub fn next_tidying(&mut self, now: u64) -> Option<Chore> {
         self.pipeline.as_mut()?.next_tidying(&self.view, now)
@@ -243,8 +243,8 @@ impl Log {
         }
     }
 
-    /// Publishes and commits everything, waits for it, seals the active segment, and gives segments their indexes for as
-    /// long as [`LogOptions::CLOSE_TIDYING_NS`]. Blocks.
+    /// Publishes and commits everything, waits for it, seals the active segment, and gives segments their indexes for
+    /// as long as [`LogOptions::CLOSE_TIDYING_NS`]. Blocks.
     ///
     /// # Errors
     /// The poison, or an error in words if space, descriptors or memory have run out for
@@ -403,8 +403,8 @@ impl OpenBlock {
         crate::format::block_bytes(self.writer.count(), self.writer.records_bytes())
     }
 
-    /// Closes the block and puts its header in front: behind the block of which `previous_crc` is the header's checksum,
-    /// when everything below `durable` was known to be durable.
+    /// Closes the block and puts its header in front: behind the block of which `previous_crc` is the header's
+    /// checksum, when everything below `durable` was known to be durable.
     pub(super) fn finish(&mut self, epoch: Epoch, previous_crc: u32, durable: Sequence) -> BlockHeader {
         self.sum();
         let block_bytes = self.writer.close();

@@ -9,7 +9,8 @@ pub struct BatchOptions {
     pub events_max: usize,
     /// How long the first event of a batch waits for others.
     pub delay_ns: u64,
-    /// What the rate of events is measured over; `None`: it is not, and a batch ends with `events_max` events or its time.
+    /// What the rate of events is measured over; `None`: it is not, and a batch ends with `events_max` events or its
+    /// time.
     pub window_ns: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! The blocks of a segment that nobody writes any more, read in large steps from the device.
+//! The blocks of a segment that is not written any more, read in large steps from the device.
 
 use std::io;
 use std::ops::Range;
@@ -12,8 +12,8 @@ const STEP_BYTES: usize = 4 * BLOCK_BYTES_MAX;
 /// Hands each block that `totals` tell of with its offset to `each`, checked, in order.
 ///
 /// # Errors
-/// The kernel's; `InvalidData` with the offset for a block that does not check; `UnexpectedEof` where the file ends before
-/// them; those of `each`.
+/// The kernel's; `InvalidData` with the offset for a block that does not check; `UnexpectedEof` where the file ends
+/// before them; those of `each`.
 pub(super) fn for_each(
     file: &dyn SegmentFile,
     totals: &Footer,

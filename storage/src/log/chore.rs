@@ -347,8 +347,8 @@ fn name_spare(directory: &dyn Directory, name: &str) -> io::Result<()> {
 }
 
 impl ChoreDone {
-    /// Whether it is an error of the kernel that the log goes on without: the next opening does what this was to do, or it
-    /// is never missed.
+    /// Whether it is an error of the kernel that the log goes on without: the next opening does what this was to do, or
+    /// it is never missed.
     pub(super) fn may_be_left(&self) -> bool {
         let is_kernels = self.result.as_ref().is_err_and(|error| errno_of(error).is_some());
         is_kernels && self.label.kind.may_fail()

@@ -110,8 +110,8 @@ pub struct LogDirectory {
 }
 
 impl LogDirectory {
-    /// Opens a log for writing, or creates it with the identity `log_id`. `shards` directories exist afterwards, or more
-    /// if the log had more. `now` is nanoseconds since the Unix epoch; `page_cache` asks for level `PageCache`.
+    /// Opens a log for writing, or creates it with the identity `log_id`. `shards` directories exist afterwards, or
+    /// more if the log had more. `now` is nanoseconds since the Unix epoch; `page_cache` asks for level `PageCache`.
     ///
     /// Waits up to a second for the lock.
     ///

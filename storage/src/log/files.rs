@@ -1,9 +1,9 @@
 //! The files of a shard's sealed segments: opened by name when they are wanted, mapped, and closed.
 //!
-//! A sealed segment holds no descriptor. The most recently used [`MAPS_MAX`] mappings are kept, and the filters of the first
-//! [`FILTERS_MAX`] segments that were looked at; all that is known of another segment is its header and its footer. A name
-//! can stand for another file than before: a dense copy, or the same file while its ending is written anew. What is opened
-//! is therefore checked to be the segment, and read by what the file itself says.
+//! A sealed segment holds no descriptor. The most recently used [`MAPS_MAX`] mappings are kept, and the filters of the
+//! first [`FILTERS_MAX`] segments that were looked at; all that is known of another segment is its header and its
+//! footer. A name can stand for another file than before: a dense copy, or the same file while its ending is written
+//! anew. What is opened is therefore checked to be the segment, and read by what the file itself says.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,7 +16,8 @@ use super::view::lock;
 use crate::device::{Directory, SegmentFile};
 use crate::format::{Footer, PAGE_BYTES, SegmentHeader, Sequence, SessionFilter};
 
-/// Most mappings that are kept: with as many shards as a log has cores, far below the 65,530 that Linux gives a process.
+/// Most mappings that are kept: with as many shards as a log has cores, far below the 65,530 that Linux gives a
+/// process.
 const MAPS_MAX: usize = 128;
 
 /// Most memory of what is kept with the mappings: bits of checked blocks and places of blocks.
@@ -141,7 +142,7 @@ impl SegmentFiles {
         };
         let SealedFile { file, footer } = self.open_sealed(segment)?;
         let mapping = match file.map() {
-            // There may be more mappings of this process than the kernel gives: those that nobody reads from can go.
+            // There may be more mappings of this process than the kernel gives: those that no reader uses can go.
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
                 drop(lock(&self.maps).take_all());
                 file.map()?

@@ -1,9 +1,9 @@
 //! Blocks of a log's tail in the hands of readers: a bounded number, which the log knows.
 //!
-//! A shard fills the same blocks over and over, and cannot fill one that a reader holds. So half of its blocks at most are
-//! lent at a time, and a shard keeps [`KEPT_BLOCKS`] in any case: one that it fills, and others on their way to the device.
-//! A reader to whom a block is not lent copies what it reads of it. So a slow or forgotten reader takes no memory beyond
-//! the log's own, and never has a shard wait for it.
+//! A shard fills the same blocks over and over, and cannot fill one that a reader holds. So half of its blocks at most
+//! are lent at a time, and a shard keeps [`KEPT_BLOCKS`] in any case: one that it fills, and others on their way to the
+//! device. A reader to whom a block is not lent copies what it reads of it. So a slow or forgotten reader takes no
+//! memory beyond the log's own, and never has a shard wait for it.
 //!
 //! However many readers hold a block, it is lent once. Costs a compare-and-swap for each block and reader.
 

@@ -1,8 +1,8 @@
 //! Merging: small sealed segments that follow each other become one, as those of short openings do.
 //!
-//! What is to be merged is chosen so that a log that was opened n times with little to write has about n / 125 segments, and
-//! every event is written anew about as often as its segment doubles: see [`choose`]. A merged segment stays small enough, in
-//! bytes and in time, for retention to go on in steps that nobody notices.
+//! What is to be merged is chosen so that a log that was opened n times with little to write has about n / 125
+//! segments, and every event is written anew about as often as its segment doubles: see [`choose`]. A merged segment
+//! stays small enough, in bytes and in time, for retention to go on in small steps.
 
 use std::io;
 use std::ops::Range;
@@ -116,9 +116,9 @@ impl Limits {
 
 /// What is to become one next, if anything is.
 ///
-/// From the oldest on, as many neighbours as fit into one segment are a group. One that can grow no more is merged whole, once. Of
-/// one that still grows, the last so many are merged of which none is more than half of all: so that the segment that an event
-/// lies in doubles each time that the event is written anew.
+/// From the oldest on, as many neighbours as fit into one segment are a group. One that can grow no more is merged
+/// whole, once. Of one that still grows, the last so many are merged of which none is more than half of all: so that
+/// the segment that an event lies in doubles each time that the event is written anew.
 pub(super) fn choose(parts: &[Part], limits: &Limits) -> Option<Range<usize>> {
     let mut from = 0;
     while from < parts.len() {
@@ -158,8 +158,9 @@ impl Merging {
         self.segments.first().map_or_else(String::new, |first| Segment::file_name(first.base()))
     }
 
-    /// Writes the merged segment, which is complete and durable before it takes the first one's name: a crash before leaves a
-    /// file that is nothing, a crash after it files that are no part of the log any more. Memory: some blocks, and the index.
+    /// Writes the merged segment, which is complete and durable before it takes the first one's name: a crash before
+    /// leaves a file that is nothing, a crash after it files that are no part of the log any more. Memory: some blocks,
+    /// and the index.
     ///
     /// # Errors
     /// None: where it cannot be written the segments are as they were.

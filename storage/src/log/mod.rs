@@ -6,8 +6,8 @@
 //! [`LogDirectory`] (the directory that holds the shards' logs).
 //!
 //! A failed write or sync is final: the log is poisoned with the first error, the durable watermark never passes the
-//! failed block, nothing is retried. What passes is waited for: a full disk, and descriptors or memory that have run out
-//! ([`Trouble`]).
+//! failed block, nothing is retried. What passes is waited for: a full disk, and descriptors or memory that have run
+//! out ([`Trouble`]).
 
 mod append;
 mod batching;

@@ -58,7 +58,8 @@ impl LogOptions {
     /// How long after a full disk, or another error that passes, the next attempt is made: 100 ms.
     pub const FULL_RETRY_NS: u64 = 100_000_000;
 
-    /// How long after an error that passes the attempt to index a segment is made again: 10 s, since it reads all of it.
+    /// How long after an error that passes the attempt to index a segment is made again: 10 s, since it reads all of
+    /// it.
     pub const TIDY_RETRY_NS: u64 = 10_000_000_000;
 
     /// How long a log that closes goes on after errors that pass, in nanoseconds.

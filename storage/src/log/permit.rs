@@ -34,8 +34,8 @@ impl Permit {
         *floor = to.max(*floor);
     }
 
-    /// Gives a file the name of the segment that begins at `base` by `replace`, unless that segment is being removed: no
-    /// name comes back that trimming has taken away. Whether it was done.
+    /// Gives a file the name of the segment that begins at `base` by `replace`, unless that segment is being removed:
+    /// no name comes back that trimming has taken away. Whether it was done.
     ///
     /// # Errors
     /// Those of `replace`.

@@ -328,8 +328,8 @@ impl Pipeline {
         self.roller.chore_done(view, done, now);
     }
 
-    /// Seals the active segment and clears the spare away. Nothing may wait or be in flight, unless the log is poisoned:
-    /// then everything is left as it is for recovery.
+    /// Seals the active segment and clears the spare away. Nothing may wait or be in flight, unless the log is
+    /// poisoned: then everything is left as it is for recovery.
     pub(super) fn close(&mut self, view: &LogView, clock: impl FnMut() -> u64) {
         if view.poison().is_none() {
             self.roller.close(view, self.active.as_ref(), clock);

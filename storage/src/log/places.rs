@@ -5,8 +5,8 @@ use std::io;
 use super::BlockPlace;
 use crate::format::Sequence;
 
-/// Most places that are kept of a segment, 640 KiB. Of more blocks than that every second is kept, of twice as many every
-/// fourth, and so on.
+/// Most places that are kept of a segment, 640 KiB. Of more blocks than that every second is kept, of twice as many
+/// every fourth, and so on.
 pub(super) const PLACES_MAX: usize = 16_384;
 
 /// The places of a segment's blocks, ascending. A place that is not kept is found by walking from the one before it.
@@ -82,7 +82,8 @@ pub(crate) struct Near {
 }
 
 impl Near {
-    /// The blocks around `sequence`. `next` is asked for the block behind one; `None` ends the walk: it cannot be found.
+    /// The blocks around `sequence`. `next` is asked for the block behind one; `None` ends the walk: it cannot be
+    /// found.
     ///
     /// # Errors
     /// Those of `next`.

@@ -57,8 +57,8 @@ impl BlockPool {
         Self { free: Vec::new(), held: Vec::new(), allocated: 0, budget, shortage: Shortage::default() }
     }
 
-    /// Allocates the whole budget, or what of it the kernel has, for a device that wants to know its memory before the first
-    /// write.
+    /// Allocates the whole budget, or what of it the kernel has, for a device that wants to know its memory before the
+    /// first write.
     pub(super) fn allocate_all(&mut self) -> Vec<Arc<BlockMemory>> {
         while self.allocated < self.budget
             && let Ok(writer) = BlockWriter::new()
@@ -74,11 +74,11 @@ impl BlockPool {
         self.shortage.since()
     }
 
-    /// Memory for a new block. Without fresh memory that of a block whose readers have given it back, or of the oldest in the
-    /// tail that no reader holds, if all of it is below `durable`; the tail then starts after it, at the sequence that is
-    /// returned, and blocks before it that readers hold are kept for when they give them back. `None` if there is nothing
-    /// to take at this moment: the device lags, a reader has the tail locked or looks at these blocks, or the kernel has no
-    /// memory and there is no block yet. The next turn tries again.
+    /// Memory for a new block. Without fresh memory that of a block whose readers have given it back, or of the oldest
+    /// in the tail that no reader holds, if all of it is below `durable`; the tail then starts after it, at the
+    /// sequence that is returned, and blocks before it that readers hold are kept for when they give them back. `None`
+    /// if there is nothing to take at this moment: the device lags, a reader has the tail locked or looks at these
+    /// blocks, or the kernel has no memory and there is no block yet. The next turn tries again.
     pub(super) fn acquire(
         &mut self,
         view: &LogView,

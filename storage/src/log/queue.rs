@@ -45,7 +45,8 @@ impl Queue {
         self.waiting.is_empty() && !self.runs
     }
 
-    /// The chore that ran is back: `again` if it met an error that passes, which is tried once `pause` nanoseconds have gone.
+    /// The chore that ran is back: `again` if it met an error that passes, which is tried once `pause` nanoseconds have
+    /// gone.
     pub(super) fn take_back(&mut self, again: Option<(Chore, &io::Error)>, now: u64, pause: u64) {
         self.runs = false;
         let since = self.rest.take().map_or(now, |rest| rest.since);

@@ -1,7 +1,8 @@
 //! Recovery: makes a shard's directory whole again after any stop, and opens it for appending.
 //!
-//! Every segment that was found is sealed where its intact blocks end, and appending goes on in a new one, which is begun with
-//! the first block, so no byte that was written is ever written again. Each step leaves a directory that recovery can start over from.
+//! Every segment that was found is sealed where its intact blocks end, and appending goes on in a new one, which is
+//! begun with the first block, so no byte that was written is ever written again. Each step leaves a directory that
+//! recovery can start over from.
 
 use std::sync::Arc;
 
@@ -66,8 +67,8 @@ impl Recovered {
     }
 }
 
-/// Recovers what is in `directory`. Where nothing is to be mended it changes nothing: the first segment is begun when there
-/// is something to write.
+/// Recovers what is in `directory`. Where nothing is to be mended it changes nothing: the first segment is begun when
+/// there is something to write.
 ///
 /// # Errors
 /// [`OpenError`]; the directory is then as it was, or further on the way to recovery.

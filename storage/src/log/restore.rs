@@ -55,7 +55,8 @@ pub enum RestoreError {
     Open(#[from] OpenError),
 }
 
-/// The log of one shard, while it is restored. Segments that are full are sealed and stay, whatever becomes of the rest.
+/// The log of one shard, while it is restored. Segments that are full are sealed and stay, whatever becomes of the
+/// rest.
 #[derive(Debug)]
 pub struct ShardRestore {
     directory: Arc<dyn Directory>,

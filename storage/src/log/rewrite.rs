@@ -26,7 +26,7 @@ pub(super) struct NewSegment {
     pub(super) length: u64,
 }
 
-/// A segment that is being written. Nobody else knows of it.
+/// A segment that is being written. No other thread knows of it.
 #[derive(Debug)]
 pub(super) struct SegmentWriter {
     file: Arc<dyn SegmentFile>,

@@ -2,8 +2,8 @@
 //!
 //! The next segment is prepared under the name [`SPARE_NAME`] while the active one fills. Rolling only submits its
 //! header page, as one write among the blocks; once that is durable the file takes its name, and once the last block of
-//! the old segment is durable that one gets its footer. A crash at any point between leaves a spare with a valid header,
-//! which recovery takes for the segment it says it is.
+//! the old segment is durable that one gets its footer. A crash at any point between leaves a spare with a valid
+//! header, which recovery takes for the segment it says it is.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -138,7 +138,8 @@ impl Roller {
         self.files.directory()
     }
 
-    /// Asks for a spare once the active segment is running out; for the first segment, once there is something to write.
+    /// Asks for a spare once the active segment is running out; for the first segment, once there is something to
+    /// write.
     pub(super) fn look_ahead(&mut self, active: Option<&ActiveSegment>) {
         // The shortest segment is a header's page, a block and a footer's page.
         let block_bytes_max = self.segment_bytes.start() - 2 * PAGE_BYTES as u64;
@@ -159,7 +160,8 @@ impl Roller {
         self.chores.rest.map(|rest| rest.since).or(self.shortage.since())
     }
 
-    /// Makes the spare the active segment, starting at `base`; the old one, if any, retires. Returns the new one's header page.
+    /// Makes the spare the active segment, starting at `base`; the old one, if any, retires. Returns the new one's
+    /// header page.
     pub(super) fn roll(
         &mut self,
         view: &LogView,

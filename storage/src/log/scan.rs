@@ -1,4 +1,5 @@
-//! What is in a shard's directory: segments in order, where their intact blocks end, and what is damaged. Writes nothing.
+//! What is in a shard's directory: segments in order, where their intact blocks end, and what is damaged. Writes
+//! nothing.
 //!
 //! Recovery and readers in other processes look through the same eyes. The rule for a block that does not check:
 //! if any later block says that the durable watermark had passed it, acknowledged data is damaged and that is an error;
@@ -26,8 +27,8 @@ pub(super) const UNFINISHED: [&str; 4] = [SPARE_NAME, REPACK_NAME, REPAIR_NAME, 
 
 const PAGE: u64 = PAGE_BYTES as u64;
 
-/// Files that are open at a time, so that the device is asked for the ends of several together: of 400 segments that are not
-/// cached the first event then comes after 21 ms, and not after 52.
+/// Files that are open at a time, so that the device is asked for the ends of several together: of 400 segments that
+/// are not cached the first event then comes after 21 ms, and not after 52.
 const AHEAD: usize = 32;
 
 /// Bytes read at a time: a window always holds the whole of the block at its start.
@@ -211,8 +212,8 @@ impl Leftover {
 pub struct Scan {
     /// Segments in order, without holes.
     pub segments: Vec<FoundSegment>,
-    /// Files that hold nothing acknowledged, and cannot be read on: a spare not yet in use, segments after a torn tail. What is no
-    /// segment is left out where the scan is for reading.
+    /// Files that hold nothing acknowledged, and cannot be read on: a spare not yet in use, segments after a torn tail.
+    /// What is no segment is left out where the scan is for reading.
     pub(super) leftovers: Vec<Leftover>,
     /// What is known not to be there.
     pub gaps: Gaps,
@@ -243,8 +244,8 @@ impl Scan {
     }
 }
 
-/// Looks through a shard's directory. `read_only` opens files for reading alone. Opens at most 32 files at a time, and keeps
-/// the last open where it is not sealed.
+/// Looks through a shard's directory. `read_only` opens files for reading alone. Opens at most 32 files at a time, and
+/// keeps the last open where it is not sealed.
 ///
 /// Cost: two pages per sealed segment; one pass of reading and checksums over unsealed ones.
 ///
@@ -307,15 +308,15 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
     Ok(scan)
 }
 
-/// What is wrong with the gaps of a log whose last segment ends at `end` and was trimmed, if anything: whole segments are
-/// trimmed, and a log goes on where the last of them ended.
+/// What is wrong with the gaps of a log whose last segment ends at `end` and was trimmed, if anything: whole segments
+/// are trimmed, and a log goes on where the last of them ended.
 pub(super) fn trims_elsewhere(gaps: &Gaps, end: Sequence) -> Option<PageError> {
     let trimmed = gaps.trimmed();
     (trimmed != end).then_some(PageError::Field { field: "trimmed", found: trimmed.get() })
 }
 
-/// Opens the segment `name` for reading, without looking at its blocks: what is returned ends behind its header, with the
-/// totals of that. `None` if there is no such file, or a spare that is not in use.
+/// Opens the segment `name` for reading, without looking at its blocks: what is returned ends behind its header, with
+/// the totals of that. `None` if there is no such file, or a spare that is not in use.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -453,8 +454,8 @@ impl Scanner<'_> {
         Ok((header, crc))
     }
 
-    /// Reads the footer. A footer repeats what the blocks say, so it may come out of the page cache: blocks are checked when
-    /// they are read.
+    /// Reads the footer. A footer repeats what the blocks say, so it may come out of the page cache: blocks are checked
+    /// when they are read.
     fn look_at_end(&self, is_spare: bool, opened: Opened, header: (SegmentHeader, u32)) -> io::Result<LookedFile> {
         let (Opened { file, page, length, is_settled }, (header, header_crc)) = (opened, header);
         let later_runs = SegmentHeader::later_runs(&page);
@@ -570,7 +571,8 @@ impl Scanner<'_> {
         self.refuse_acknowledged(file, end, scan)
     }
 
-    /// An error if `looked`, which stands behind the torn end of the segment before it, proves that more was acknowledged.
+    /// An error if `looked`, which stands behind the torn end of the segment before it, proves that more was
+    /// acknowledged.
     fn refuse_acknowledged(&self, looked: &LookedFile, end: Sequence, scan: &Scan) -> Result<(), OpenError> {
         let acknowledged = looked.footer.is_some() || self.is_acknowledged(looked, end)?;
         match scan.segments.last() {
@@ -592,9 +594,9 @@ impl Scanner<'_> {
     }
 }
 
-/// Whether sequences that no file holds are missing, whatever the segments after them say: the segment before them is sealed,
-/// or there is none. Only the end of a segment that is not sealed may be torn, and what follows it then is a leftover if
-/// nothing in it was acknowledged.
+/// Whether sequences that no file holds are missing, whatever the segments after them say: the segment before them is
+/// sealed, or there is none. Only the end of a segment that is not sealed may be torn, and what follows it then is a
+/// leftover if nothing in it was acknowledged.
 pub(super) fn is_missing(is_sealed_before: Option<bool>) -> bool {
     is_sealed_before != Some(false)
 }

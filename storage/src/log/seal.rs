@@ -1,8 +1,9 @@
 //! The end of a segment: its index and its footer, or a denser copy in its place.
 //!
-//! A segment is sealed at once, by a footer alone. When there is time it gets its index: the footer is written again, behind
-//! an index that is whole; in between recovery finds the end by walking the blocks. A dense copy is complete and durable under a name of its own before it takes the segment's name; readers that have
-//! the old file open read on in it.
+//! A segment is sealed at once, by a footer alone. When there is time it gets its index: the footer is written again,
+//! behind an index that is whole; in between recovery finds the end by walking the blocks. A dense copy is complete and
+//! durable under a name of its own before it takes the segment's name; readers that have the old file open read on in
+//! it.
 
 use std::io;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ pub(super) fn seal(segment: &Segment, footer: Footer) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a segment that is sealed without an index one, or puts a dense copy in its place. Where there is no space for an
-/// index, or a block does not check, all stays as it is.
+/// Gives a segment that is sealed without an index one, or puts a dense copy in its place. Where there is no space for
+/// an index, or a block does not check, all stays as it is.
 ///
 /// # Errors
 /// The kernel's; recovery then has to seal the segment again.
@@ -71,8 +72,8 @@ pub(super) fn tidy(tidying: &Tidying, goes_on: &mut dyn FnMut() -> bool) -> io::
     written.map(|(footer, filter)| Outcome::Tidied(Some(segment.sealed_again(footer, filter))))
 }
 
-/// The index of the blocks that `totals` tell of, if they can be read and check, and as long as `check` has nothing against
-/// it.
+/// The index of the blocks that `totals` tell of, if they can be read and check, and as long as `check` has nothing
+/// against it.
 pub(super) fn index_of(
     file: &dyn SegmentFile,
     totals: &Footer,

@@ -10,7 +10,8 @@ use crate::device::Mapping;
 use crate::format::{ArchivedIndexedBlock, ArchivedSegmentIndex, BlockHeader, Epoch, Footer, PAGE_BYTES, Sequence};
 
 /// The mapping of a sealed segment, with what this very file says of itself: a dense copy of a segment, or one with an
-/// index, is another file with other offsets. Whoever holds it reads on in it, whatever becomes of the file's name.
+/// index, is another file with other offsets. A reader that holds it reads on in it, whatever becomes of the file's
+/// name.
 #[derive(Debug)]
 pub(crate) struct SealedMap {
     footer: Footer,
@@ -109,8 +110,8 @@ impl SealedMap {
         ascend && begins && ends && index.blocks.len() as u64 == self.footer.blocks
     }
 
-    /// The blocks around `sequence`. Reads the places of all at the first call: from the index, or from the block headers,
-    /// about 1 us a block.
+    /// The blocks around `sequence`. Reads the places of all at the first call: from the index, or from the block
+    /// headers, about 1 us a block.
     ///
     /// # Errors
     /// The kernel's, where headers cannot be read.

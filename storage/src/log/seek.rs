@@ -31,8 +31,8 @@ impl SessionSeek {
     }
 
     /// The first sequence at or behind `from` that may be an event of one of the sessions, or the end of what is
-    /// readable. Notes of the bus, which concern all sessions, and gaps are not passed over. Where there is no index, nothing
-    /// is.
+    /// readable. Notes of the bus, which concern all sessions, and gaps are not passed over. Where there is no index,
+    /// nothing is.
     ///
     /// Costs one look at a segment's filter, and where that does not rule it out one at its index.
     pub fn next(&mut self, view: &LogView, from: Sequence) -> Sequence {

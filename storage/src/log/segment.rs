@@ -45,8 +45,8 @@ impl BlockPlace {
 
 /// A segment: a header, and blocks up to an end that grows until the segment is sealed.
 ///
-/// Some hundred bytes once it is sealed: its file is then opened by name when it is read (`SegmentFiles`), and readers hold
-/// on to what they have mapped of it.
+/// Some hundred bytes once it is sealed: its file is then opened by name when it is read (`SegmentFiles`), and readers
+/// hold on to what they have mapped of it.
 #[derive(Debug)]
 pub struct Segment {
     header: SegmentHeader,
@@ -224,8 +224,8 @@ impl Segment {
         drop(open);
     }
 
-    /// Looks into the index. `None` where there is none, one that does not check, or one that leaves out sessions because
-    /// there are too many: the blocks have to do.
+    /// Looks into the index. `None` where there is none, one that does not check, or one that leaves out sessions
+    /// because there are too many: the blocks have to do.
     ///
     /// Costs the reading of the index and a checksum pass where the segment was not mapped before.
     ///

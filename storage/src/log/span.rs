@@ -94,7 +94,7 @@ impl LogView {
         (from < end).then_some(Span { first: from, end, first_timestamp, last_timestamp, is_block: true })
     }
 
-    /// Nothing is known of the times of what is lost: whoever looks there is told that it is.
+    /// Nothing is known of the times of what is lost: a reader that looks there is told so.
     fn span_of_hole(&self, from: Sequence) -> Option<Span> {
         let end = self.hole_at(from)?;
         Some(Span { first: from, end, first_timestamp: 0, last_timestamp: u64::MAX, is_block: true })

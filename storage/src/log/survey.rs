@@ -80,8 +80,8 @@ pub struct Surveyor {
 }
 
 impl Surveyor {
-    /// Looks at the blocks of a segment of `view` up to the end that is known of it, and at its index. `progress` gets the
-    /// bytes of each step. Of a segment that was trimmed meanwhile nothing is found.
+    /// Looks at the blocks of a segment of `view` up to the end that is known of it, and at its index. `progress` gets
+    /// the bytes of each step. Of a segment that was trimmed meanwhile nothing is found.
     ///
     /// # Errors
     /// The kernel's, where the file or threads cannot be had. What the device does not give counts as damaged.
@@ -159,8 +159,8 @@ pub(super) struct FirstBlock {
     pub(super) epoch: Epoch,
     /// Its first sequence.
     pub(super) base: Sequence,
-    /// The checksum of the segment's header, to which it links. `None`: links are not looked at. An opening follows them in a
-    /// segment that has no footer, and ends at a block whose link is broken.
+    /// The checksum of the segment's header, to which it links. `None`: links are not looked at. An opening follows
+    /// them in a segment that has no footer, and ends at a block whose link is broken.
     pub(super) link: Option<u32>,
 }
 

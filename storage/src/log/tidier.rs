@@ -96,8 +96,8 @@ impl Tidier {
         self.queue.take(now)
     }
 
-    /// What is to be merged, if anything is. Looked for once something was sealed: an opening that writes nothing changes
-    /// nothing.
+    /// What is to be merged, if anything is. Looked for once something was sealed: an opening that writes nothing
+    /// changes nothing.
     fn next_merge(&mut self, view: &LogView, epochs: &mut Epochs, now: u64) -> Option<Chore> {
         let from = self.merge_from?;
         let mut segments: Vec<_> = view.segments().into_iter().skip_while(|segment| segment.base() < from).collect();

@@ -1,4 +1,4 @@
-//! Trimming a shard's log that nobody writes.
+//! Trimming a shard's log that no process writes.
 
 use super::{LogView, OpenError, Segment, gaps};
 use crate::device::Directory;

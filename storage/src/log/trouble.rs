@@ -1,4 +1,4 @@
-//! Troubles: errors that a log goes on after, for whoever looks at its statistics.
+//! Troubles: errors that a log goes on after, for the operator who looks at its statistics.
 
 use std::fmt;
 use std::io;

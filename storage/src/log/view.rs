@@ -1,8 +1,8 @@
 //! What readers on other threads see of a log: watermarks, recent blocks, segments.
 //!
 //! Order of publication, which readers rely on: a block is listed in the tail before `appended` passes its first
-//! record; a block is described by its segment before it leaves the tail; so a sequence below `appended` is always found
-//! in the tail, in a segment, or below `trimmed`.
+//! record; a block is described by its segment before it leaves the tail; so a sequence below `appended` is always
+//! found in the tail, in a segment, or below `trimmed`.
 
 use std::collections::VecDeque;
 use std::io;
@@ -65,7 +65,8 @@ pub struct LogView {
 }
 
 impl LogView {
-    /// A view of a log of which `sequences` are not trimmed, standing in `segments`. `run`: the one that writes, if any does.
+    /// A view of a log of which `sequences` are not trimmed, standing in `segments`. `run`: the one that writes, if any
+    /// does.
     pub(crate) fn new(
         log_id: LogId,
         shard: u16,
@@ -320,8 +321,8 @@ impl LogView {
         gone.iter().map(|segment| Segment::file_name(segment.base())).collect()
     }
 
-    /// Whether `sequence` of a segment whose file is not there was trimmed, be it by another process, which has written that
-    /// down before it removed the file. Readers of this view are then told so, too.
+    /// Whether `sequence` of a segment whose file is not there was trimmed, be it by another process, which has written
+    /// that down before it removed the file. Readers of this view are then told so, too.
     pub(crate) fn was_trimmed(&self, segment: &Segment, sequence: Sequence) -> bool {
         if sequence < self.trimmed() {
             return true;

@@ -3,16 +3,16 @@
 //! A [`FollowedShard`] owns a [`LogView`] and moves it on at each [`FollowedShard::look`]: over blocks that have landed
 //! behind the known end, into segments that have begun, past segments that are gone. What it promises:
 //!
-//! * the view holds whole blocks that follow each other; a block that does not check is the present end of the log, until
-//!   something behind it proves that it was acknowledged;
-//! * a block that was durable when a look began is in the view when it ends, unless its segment has not got its name yet, or
-//!   the segment before it has been removed: then it is in within [`CLOSE_LOOK`] looks;
+//! * the view holds whole blocks that follow each other; a block that does not check is the present end of the log,
+//!   until something behind it proves that it was acknowledged;
+//! * a block that was durable when a look began is in the view when it ends, unless its segment has not got its name
+//!   yet, or the segment before it has been removed: then it is in within [`CLOSE_LOOK`] looks;
 //! * after a crash of the writer, what the next one kept is in the view, and what it cut off is not. A view never takes
 //!   back what it showed: where that would be needed, or where a new run begins, there is another view
 //!   ([`Look::Replaced`]), and readers go on in it by [`LogView::place`] and [`LogView::resume`].
 //!
-//! A look at a log where nothing happens costs two system calls: a read of the page where the next block would be, and an
-//! attempt to open the next segment, whose name is known. Every [`CLOSE_LOOK`]th look lists the directory besides.
+//! A look at a log where nothing happens costs two system calls: a read of the page where the next block would be, and
+//! an attempt to open the next segment, whose name is known. Every [`CLOSE_LOOK`]th look lists the directory besides.
 
 mod settling;
 mod suspicion;
@@ -91,15 +91,15 @@ impl FollowedShard {
     /// Looks for what has changed; every [`CLOSE_LOOK`]th time closely.
     ///
     /// # Errors
-    /// [`OpenError`]: the view stays as it is, and so do the reasons for the error. The next look may have another answer;
-    /// acknowledged data that is damaged is told once, and reading ends before it until the segment is sealed.
+    /// [`OpenError`]: the view stays as it is, and so do the reasons for the error. The next look may have another
+    /// answer; acknowledged data that is damaged is told once, and reading ends before it until the segment is sealed.
     pub fn look(&mut self) -> Result<Look, OpenError> {
         self.looks += 1;
         if self.looks >= CLOSE_LOOK { self.look_closely() } else { self.go_on() }
     }
 
-    /// Looks for what has changed, also at what changes seldom: names, footers, what stands behind the end. What was durable
-    /// when the look began is in the view when it ends.
+    /// Looks for what has changed, also at what changes seldom: names, footers, what stands behind the end. What was
+    /// durable when the look began is in the view when it ends.
     ///
     /// Costs a listing of the directory, some system calls, and more where something is amiss.
     ///

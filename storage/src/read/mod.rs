@@ -1,8 +1,8 @@
 //! Reading a log: blocks in memory, mapped segments, and the file of the active segment.
 //!
-//! A [`LogReader`] walks one shard in order. It hands out [`Block`]s, which hold on to what they show, and whose records
-//! are borrowed views. Nothing is skipped silently: what is gone is a [`Gap`], what is damaged an error. A [`FollowedShard`]
-//! is the log of another process, as it grows.
+//! A [`LogReader`] walks one shard in order. It hands out [`Block`]s, which hold on to what they show, and whose
+//! records are borrowed views. Nothing is skipped silently: what is gone is a [`Gap`], what is damaged an error. A
+//! [`FollowedShard`] is the log of another process, as it grows.
 
 mod back;
 mod block;

@@ -7,7 +7,7 @@
 //! Rules of the unsafe code here:
 //! 1. The buffers outlive the ring that was told of them.
 //! 2. A write names a buffer and a file that live until its completion has been taken: `write_blocks` returns only when
-//!    nothing is in flight. Meanwhile nobody writes to the buffers; the kernel only reads them.
+//!    nothing is in flight. Meanwhile no thread writes to the buffers; the kernel only reads them.
 
 #![allow(unsafe_code)]
 

@@ -22,7 +22,7 @@ pub(crate) fn round_trip_ns(cores: &Cores) -> Outcome<Option<f64>> {
     }
     let line = AtomicU64::new(0);
     let answer = || {
-        // Whoever cannot be pinned answers all the same, or the other one would wait for ever.
+        // A thread that cannot be pinned answers all the same, or the other one would wait for ever.
         let pinned = pin(cores.shard());
         (0..TRIPS).for_each(|trip| pass(&line, 2 * trip + 1));
         pinned

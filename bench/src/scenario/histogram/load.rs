@@ -86,7 +86,7 @@ impl Load {
             (timetable, SystemTime::now() + START_IN)
         };
         let work = |number: usize, core: usize, mut thread: Thread| {
-            // Whoever cannot go on still lets the others go.
+            // A thread that cannot go on still lets the others go.
             let pinned = pin(core);
             ready.wait();
             pinned?;

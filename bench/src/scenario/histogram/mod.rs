@@ -1,10 +1,10 @@
 //! Histograms of ingest, deliver and durable latencies under a chosen load, as files and a page.
 //!
-//! An open loop: every latency counts from the moment its event was due, so that a stall shows in all events that waited
-//! behind it. `ingest` ends when the call returns, `deliver` when a live subscriber has the event in its hands, `durable`
-//! when the bus's level of durability has been reached. Each producer has a thread that makes its calls; between them it
-//! looks for what has become durable, and the first one looks at the subscription, too: this takes no thread from the
-//! cores, and is why latencies of deliver and durable are as fine as the time between two looks.
+//! An open loop: every latency counts from the moment its event was due, so that a stall shows in all events that
+//! waited behind it. `ingest` ends when the call returns, `deliver` when a live subscriber has the event in its hands,
+//! `durable` when the bus's level of durability has been reached. Each producer has a thread that makes its calls;
+//! between them it looks for what has become durable, and the first one looks at the subscription, too: this takes no
+//! thread from the cores, and is why latencies of deliver and durable are as fine as the time between two looks.
 
 mod load;
 mod series;

@@ -67,7 +67,7 @@ fn stream(bus: &EventBus, payload: usize) -> Outcome<()> {
 /// Events a second, checksums and encoding included, and the bytes of the index.
 #[allow(unsafe_code)]
 fn build(file: &std::fs::File) -> Outcome<(f64, u64)> {
-    // SAFETY: the segment is sealed, and in a directory of this process alone: nobody changes it.
+    // SAFETY: the segment is sealed, and in a directory of this process alone: no process changes it.
     let map = unsafe { Mmap::map(file) }?;
     // Once, so that what is measured is not the device.
     let touched: u64 = map.iter().step_by(PAGE_BYTES).map(|byte| u64::from(*byte)).sum();

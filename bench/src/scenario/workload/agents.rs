@@ -1,5 +1,5 @@
-//! A trace of agent sessions: JSON, one session a line, as callanjfox/kv-cache-tester published them. When the trace ends
-//! it starts again; the sessions get other names then.
+//! A trace of agent sessions: JSON, one session a line, as callanjfox/kv-cache-tester published them. When the trace
+//! ends it starts again; the sessions get other names then.
 //!
 //! A session holds requests: `t` (seconds from its begin), `model`, `in` and `out` (tokens), `input_types` and
 //! `output_types`, `stop`; `api_time`, `think_time` and `ttft` (seconds) where they are known. Other fields are passed
@@ -19,8 +19,8 @@ use super::plan::Plan;
 use super::random::Random;
 use crate::harness::Outcome;
 
-/// Mean gap between the begins of sessions. With the 24,000 tokens that a session of the published trace has on average,
-/// 1,200 tokens are streamed each second, as in the published traces of inference services.
+/// Mean gap between the begins of sessions. With the 24,000 tokens that a session of the published trace has on
+/// average, 1,200 tokens are streamed each second, as in the published traces of inference services.
 pub(super) const GAP_MEAN: Duration = Duration::from_secs(20);
 
 /// A trace that repeats.

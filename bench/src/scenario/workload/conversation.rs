@@ -1,10 +1,10 @@
 //! A session under way: which request it is at, and what it says next.
 //!
 //! Its events: `session` (open: name, model); for each request `tool_call` (the result of a tool, if it brings one),
-//! `agent_message` (the request), a `token` for every token of the answer, `tool_call` (the call, if the answer ends with
-//! one), `agent_message` (the response: why it ended, usage); `session` (close). Tokens of thinking are tokens as well: they
-//! are `reasoning_content` where text is `content`, and arguments of a tool are in `tool_calls`, as inference servers stream
-//! them.
+//! `agent_message` (the request), a `token` for every token of the answer, `tool_call` (the call, if the answer ends
+//! with one), `agent_message` (the response: why it ended, usage); `session` (close). Tokens of thinking are tokens as
+//! well: they are `reasoning_content` where text is `content`, and arguments of a tool are in `tool_calls`, as
+//! inference servers stream them.
 
 use std::time::Duration;
 use std::vec;

@@ -1,11 +1,12 @@
 //! A load that looks like production: sessions send requests to an inference engine, which streams their tokens.
 //!
-//! Sessions come from a trace (`--trace`; [`source`] finds out which), else from a model ([`model`]). The timing of tokens
-//! is a model in all cases ([`engine`]). What is real and what is modelled is the first thing that is said, and is in the
-//! result. `--speed` compresses time; what counts for the bus, several streams emitting together at every step, stays.
+//! Sessions come from a trace (`--trace`; [`source`] finds out which), else from a model ([`model`]). The timing of
+//! tokens is a model in all cases ([`engine`]). What is real and what is modelled is the first thing that is said, and
+//! is in the result. `--speed` compresses time; what counts for the bus, several streams emitting together at every
+//! step, stays.
 //!
-//! One result a second tells how much is accepted and how much of it is acknowledged, so that whoever kills the process
-//! can compare what is found afterwards.
+//! One result a second tells how much is accepted and how much of it is acknowledged, so that the person who kills the
+//! process can compare what is found afterwards.
 
 mod agents;
 mod azure;

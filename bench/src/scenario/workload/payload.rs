@@ -1,7 +1,7 @@
 //! The payloads of a session's events: JSON, built anew in a buffer that is kept.
 //!
-//! A token is a chunk as OpenAI's interface streams it (`chat.completion.chunk`), of 150 to 250 bytes. All of a chunk but
-//! its word is made once for each answer, so that a token costs a copy and no formatting.
+//! A token is a chunk as OpenAI's interface streams it (`chat.completion.chunk`), of 150 to 250 bytes. All of a chunk
+//! but its word is made once for each answer, so that a token costs a copy and no formatting.
 
 #[cfg(test)]
 mod tests;

@@ -49,8 +49,8 @@ impl Ending {
         self.parts.shards().iter().for_each(|shard| shard.stop());
     }
 
-    /// Waits for the end of the shards' threads and of those of their tasks, and takes from other threads what they keep of
-    /// the bus.
+    /// Waits for the end of the shards' threads and of those of their tasks, and takes from other threads what they
+    /// keep of the bus.
     pub(crate) fn join(&self) -> Joined {
         let panic = self.foundry.join();
         let until = Instant::now() + TASK_PATIENCE;
@@ -62,8 +62,8 @@ impl Ending {
         Joined { panic, runs }
     }
 
-    /// Asks and waits. A thread of the bus would wait for itself: there another thread does both. The log's lock is held
-    /// until the last thread of the bus has ended, whichever waits for it.
+    /// Asks and waits. A thread of the bus would wait for itself: there another thread does both. The log's lock is
+    /// held until the last thread of the bus has ended, whichever waits for it.
     pub(crate) fn carry_out(self) {
         if self.parts.check_may_wait("drop").is_ok() {
             self.ask();

@@ -36,9 +36,9 @@ pub use self::task::{ShardContext, ShardSubscription, ShardTask, TaskError};
 
 /// An event bus: shards on pinned threads, fed by producers, read by consumers.
 ///
-/// Any number of threads may use one bus. Dropping it without [`EventBus::shutdown`] does the same as shutting down, and
-/// blocks meanwhile, but on a thread of its own (in a task, or in a waker that a shard calls), which leaves the waiting to
-/// another thread.
+/// Any number of threads may use one bus. Dropping it without [`EventBus::shutdown`] does the same as shutting down,
+/// and blocks meanwhile, but on a thread of its own (in a task, or in a waker that a shard calls), which leaves the
+/// waiting to another thread.
 ///
 /// In a forked child every call that can fail does so with an error that says so; statistics are empty, and identity,
 /// route and flags are what they were at the fork. No call waits for a lock that a thread of the parent held.
@@ -137,8 +137,8 @@ impl EventBus {
         self.try_ingest_raw_batch(events).unwrap_or_else(|rejected| rejected.taken)
     }
 
-    /// Ingests events in order until the bus does not take one; returns how many are in the bus. Events that are let go,
-    /// as the mode has it, are left out and end nothing.
+    /// Ingests events in order until the bus does not take one; returns how many are in the bus. Events that are let
+    /// go, as the mode has it, are left out and end nothing.
     ///
     /// # Errors
     /// [`RejectedBatch`]: the event that was not taken and all after it, why, and how many are in the bus.
@@ -178,12 +178,14 @@ impl EventBus {
     /// A producer that has some settings of its own.
     ///
     /// # Errors
-    /// As [`EventBus::producer`]; [`IngestionError::Options`](crate::IngestionError::Options) for a setting out of range.
+    /// As [`EventBus::producer`]; [`IngestionError::Options`](crate::IngestionError::Options) for a setting out of
+    /// range.
     pub fn producer_with(&self, options: ProducerOptions) -> IngestionResult<Producer> {
         Producer::new(Arc::clone(&self.parts), options)
     }
 
-    /// Waits until every event that was ingested before the call, by anybody, has reached the bus's durability level.
+    /// Waits until every event that was ingested before the call, by any thread, has reached the bus's durability
+    /// level.
     ///
     /// # Errors
     /// [`AdapterError`], where that cannot be.
@@ -282,9 +284,9 @@ impl EventBus {
     }
 
     /// Runs a task beside a shard, on the same core: where the shard's events are, it reads them without leaving the
-    /// core, and it may ingest into any session. `work` is called there, so its future need not be `Send`. All tasks of a
-    /// shard run on one thread, which its first task starts, on a glommio executor; see [`ShardContext`]. A panic ends the
-    /// task alone.
+    /// core, and it may ingest into any session. `work` is called there, so its future need not be `Send`. All tasks of
+    /// a shard run on one thread, which its first task starts, on a glommio executor; see [`ShardContext`]. A panic
+    /// ends the task alone.
     ///
     /// ```
     /// # use tapeline::{ConsumerError, EventBus, EventBusConfig, Kind, RawEvent, SubscribeRequest};
@@ -328,8 +330,8 @@ impl EventBus {
         plan_for_bus(&self.parts, policy)
     }
 
-    /// Removes what `policy` does not keep, whatever [`LogConfig::retention`](crate::LogConfig::retention) says. When it
-    /// returns, readers are told of it by a [`Gap`](crate::Gap); the files go shortly after. Returns what went.
+    /// Removes what `policy` does not keep, whatever [`LogConfig::retention`](crate::LogConfig::retention) says. When
+    /// it returns, readers are told of it by a [`Gap`](crate::Gap); the files go shortly after. Returns what went.
     ///
     /// # Errors
     /// As [`EventBus::plan_trim`]; [`AdapterError`], where a shard has ended.
@@ -350,8 +352,8 @@ impl EventBus {
         self.stats().events_in_lanes
     }
 
-    /// Whether the bus accepts events and can make them durable: it is not shut down, no shard's log is poisoned, and no
-    /// shard's disk is full. Never waits; `async` as an adapter's is.
+    /// Whether the bus accepts events and can make them durable: it is not shut down, no shard's log is poisoned, and
+    /// no shard's disk is full. Never waits; `async` as an adapter's is.
     pub async fn is_healthy(&self) -> bool {
         let is_open = !self.parts.is_forked() && !self.parts.is_closed();
         is_open && self.parts.shards().iter().all(|shard| shard.view().poison().is_none() && !shard.view().is_full())
@@ -419,8 +421,9 @@ impl EventBus {
         self.parts.log_id()
     }
 
-    /// By how much the log's last event was ahead of the clock when the bus was opened, if it was by more than a second: by
-    /// an import, or a clock that was wrong. New events get times of the clock then, earlier than that event's.
+    /// By how much the log's last event was ahead of the clock when the bus was opened, if it was by more than a
+    /// second: by an import, or a clock that was wrong. New events get times of the clock then, earlier than that
+    /// event's.
     pub fn log_ahead(&self) -> Option<Duration> {
         self.log_ahead
     }
@@ -448,8 +451,8 @@ impl EventBus {
         self.shutdown_via_ref().await
     }
 
-    /// As [`EventBus::shutdown`], through a reference. Reading goes on to work. Every call after the first waits for the
-    /// end like the first.
+    /// As [`EventBus::shutdown`], through a reference. Reading goes on to work. Every call after the first waits for
+    /// the end like the first.
     ///
     /// # Errors
     /// As [`EventBus::shutdown`]. [`AdapterError::OnShard`] from a task of the bus, which would wait for itself.

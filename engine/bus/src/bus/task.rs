@@ -21,13 +21,14 @@ use crate::shard::{CompanionSpec, Line, Refusal, ShardControl, ShardTasks, TaskS
 
 /// What a task on a shard has: the events of its shard, and a producer to all.
 ///
-/// The task runs on a thread beside the shard's, on the same core, at a lower priority: the tasks of a shard get a tenth of
-/// the core while the shard wants it, and all of it otherwise. A task that blocks or computes for long between two `await`s
-/// holds up the other tasks of its shard, and never the shard.
+/// The task runs on a thread beside the shard's, on the same core, at a lower priority: the tasks of a shard get a
+/// tenth of the core while the shard wants it, and all of it otherwise. A task that blocks or computes for long between
+/// two `await`s holds up the other tasks of its shard, and never the shard.
 ///
-/// The thread's executor is glommio's, so tasks may use the timers, channels, files and sockets of [`glommio`](crate::glommio)
-/// where [`ShardContext::has_glommio`]. What a task starts by `glommio::spawn_local` should be joined or dropped by it: a
-/// detached one is never freed if the bus ends before it does, and a panic in it ends all tasks of the shard.
+/// The thread's executor is glommio's, so tasks may use the timers, channels, files and sockets of
+/// [`glommio`](crate::glommio) where [`ShardContext::has_glommio`]. What a task starts by `glommio::spawn_local` should
+/// be joined or dropped by it: a detached one is never freed if the bus ends before it does, and a panic in it ends all
+/// tasks of the shard.
 #[derive(Debug)]
 pub struct ShardContext {
     shard: u16,
@@ -58,8 +59,8 @@ impl ShardContext {
         control.and_then(|control| control.tasks().runtime()).is_some_and(|(name, _)| name == ShardTasks::GLOMMIO)
     }
 
-    /// The events of this shard, from a place on, then live. They are read by reference where they were written, on this
-    /// core.
+    /// The events of this shard, from a place on, then live. They are read by reference where they were written, on
+    /// this core.
     ///
     /// # Errors
     /// As [`EventBus::subscribe`](crate::EventBus::subscribe).
@@ -98,8 +99,8 @@ impl ShardContext {
 pub struct ShardSubscription(Subscription);
 
 impl ShardSubscription {
-    /// Waits for the next events, those of one block, uncopied; lets the other tasks of the shard run before. `None`: the
-    /// bus has ended.
+    /// Waits for the next events, those of one block, uncopied; lets the other tasks of the shard run before. `None`:
+    /// the bus has ended.
     pub async fn next_batch(&mut self) -> Option<ConsumerResult<EventBatch>> {
         yield_now().await;
         self.0.next_batch().await
@@ -195,7 +196,7 @@ where
     let seed = TaskSeed::new(move || {
         Box::pin(async move {
             let Ok(context) = ShardContext::new(parts, shard) else { return };
-            // Nobody may wait for the outcome any more.
+            // The caller may have dropped the receiver.
             let _ = sender.send(contain(work, context).await);
         })
     });

@@ -1,10 +1,10 @@
 //! The horizon: the time below which every event of a bus is readable, so that nothing earlier can turn up.
 //!
 //! A producer marks an event with a lower bound of its time before it reads the clock, and clears the mark once it has
-//! published the event (`lane/mark.rs`). A reader that wants the horizon reads the clock, has every thread of the process
-//! execute a fence, and then reads the marks: a producer that drew an earlier time has either published the event or left
-//! its mark. The reader then waits until what was published is readable. A producer pays two plain stores an event, to a
-//! line of its own.
+//! published the event (`lane/mark.rs`). A reader that wants the horizon reads the clock, has every thread of the
+//! process execute a fence, and then reads the marks: a producer that drew an earlier time has either published the
+//! event or left its mark. The reader then waits until what was published is readable. A producer pays two plain stores
+//! an event, to a line of its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -110,7 +110,7 @@ impl BusParts {
     pub(crate) fn add_shard(&self, shard: Arc<ShardControl>) {
         let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
         *shards = shards.iter().cloned().chain([shard]).collect();
-        // SYNC: pairs with the Acquire load in shard_count(): whoever reads events of a later route sees the shard.
+        // SYNC: pairs with the Acquire load in shard_count(): a reader of events of a later route sees the shard.
         self.shard_count.store(shards.len(), Ordering::Release);
         drop(shards);
         self.readers.tell_of_shard();
@@ -174,7 +174,7 @@ impl BusParts {
         &self.readers
     }
 
-    /// Waits until what was ingested before is readable. A full disk or a poisoned log does not keep anybody from
+    /// Waits until what was ingested before is readable. A full disk or a poisoned log does not keep a reader from
     /// reading what is there.
     ///
     /// # Errors

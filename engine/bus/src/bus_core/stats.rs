@@ -15,10 +15,10 @@ use super::BusParts;
 pub struct EventBusStats {
     /// Events taken over, those that were let go later included.
     pub events_ingested: u64,
-    /// Events that producers got back because the bus did not take them: no room, no memory for a lane, no space, an end,
-    /// or a shard that there is not. Not counted are events that no bus would take (too long, no JSON, a reserved kind),
-    /// the events of a batch after the one that came back, which were not tried, and calls after the end that found no
-    /// producer.
+    /// Events that producers got back because the bus did not take them: no room, no memory for a lane, no space, an
+    /// end, or a shard that there is not. Not counted are events that no bus would take (too long, no JSON, a reserved
+    /// kind), the events of a batch after the one that came back, which were not tried, and calls after the end that
+    /// found no producer.
     pub events_refused: u64,
     /// Events let go, by reason.
     pub drops: Drops,
@@ -53,7 +53,7 @@ impl EventBusStats {
 }
 
 impl BusParts {
-    /// The numbers of this moment. A lock a shard, and a dozen loads a lane; nobody waits for it.
+    /// The numbers of this moment. A lock a shard, and a dozen loads a lane; no thread waits for it.
     pub(crate) fn stats(&self) -> EventBusStats {
         let mut stats = EventBusStats { events_refused: self.refused(), ..EventBusStats::default() };
         if self.is_forked() {

@@ -5,8 +5,8 @@ use std::io;
 use tapeline_reader::ConfigError;
 use tapeline_storage::log::Poison;
 
-/// Why an event was not taken. It was lent to the call, so the caller still has it. Where [`IngestionError::is_drop`] holds it
-/// counts as let go; otherwise it may be ingested again.
+/// Why an event was not taken. It was lent to the call, so the caller still has it. Where [`IngestionError::is_drop`]
+/// holds it counts as let go; otherwise it may be ingested again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IngestionError {
@@ -97,8 +97,8 @@ pub enum IngestionError {
 }
 
 impl IngestionError {
-    /// Whether the event was let go, as the producer's mode has it: it is counted, readers are told by a gap, and there is
-    /// nothing to try again.
+    /// Whether the event was let go, as the producer's mode has it: it is counted, readers are told by a gap, and there
+    /// is nothing to try again.
     pub fn is_drop(&self) -> bool {
         matches!(self, Self::Dropped { .. } | Self::Sampled { .. })
     }

@@ -1,7 +1,8 @@
 //! A fence in every thread of the process, paid by the caller alone.
 //!
-//! Ingest publishes an event and then looks whether its lane was closed, without a fence between. Whoever closes a lane
-//! and calls this before its last look either sees the event or is seen by the producer. The horizon relies on the same.
+//! Ingest publishes an event and then looks whether its lane was closed, without a fence between. The thread that
+//! closes a lane and calls this before its last look either sees the event or is seen by the producer. The horizon
+//! relies on the same.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{Ordering, fence};

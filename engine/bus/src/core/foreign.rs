@@ -1,5 +1,5 @@
-//! Foreign code on the threads of a bus: tasks and wakers of users. A panic in them ends here, and so does one in the drop
-//! of what they panicked with.
+//! Foreign code on the threads of a bus: tasks and wakers of users. A panic in them ends here, and so does one in the
+//! drop of what they panicked with.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};

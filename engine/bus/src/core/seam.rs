@@ -1,5 +1,5 @@
-//! Steps in the life of a bus that tests have fail, panic or wait, and a machine whose clocks tests set. In a build for users
-//! every step passes, and the machine is what it is.
+//! Steps in the life of a bus that tests have fail, panic or wait, and a machine whose clocks tests set. In a build for
+//! users every step passes, and the machine is what it is.
 
 use std::io;
 
@@ -7,6 +7,7 @@ use tapeline_storage::format::LogId;
 
 /// A step in the life of a bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "seam"), allow(unreachable_pub, reason = "public where tests of other packages need it"))]
 pub enum Step {
     /// The thread of this shard is made.
     Spawn(u16),

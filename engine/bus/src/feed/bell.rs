@@ -2,7 +2,7 @@
 //!
 //! The follower arms the bell, then looks once more, then sleeps; a shard publishes, then rings. Both have a `SeqCst`
 //! fence between their two steps, so either the follower's look finds what was published, or the shard finds the bell
-//! armed. An armed bell is rung once, by whoever comes first; one that is not armed costs the shard a load.
+//! armed. An armed bell is rung once, by the shard that comes first; one that is not armed costs the shard a load.
 
 use std::task::Waker;
 
@@ -57,7 +57,7 @@ impl Bell {
         self.shards.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A shard will not ring again. Whoever sleeps is told.
+    /// A shard will not ring again. A sleeping follower is woken.
     pub(super) fn leave(&self) {
         // SYNC: pairs with the Acquire load in is_connected(): all that the shard published is seen.
         self.shards.fetch_sub(1, Ordering::Release);

@@ -91,7 +91,8 @@ impl Follower {
         }
     }
 
-    /// Wakes the follower if it sleeps; returns whether it did. What it is to see was published before a `SeqCst` fence.
+    /// Wakes the follower if it sleeps; returns whether it did. What it is to see was published before a `SeqCst`
+    /// fence.
     pub(crate) fn ring(&self) -> bool {
         self.bell.ring()
     }

@@ -45,8 +45,8 @@ impl Link {
         self.unreported.map_or(0, |note| note.events)
     }
 
-    /// Publishes a note of what was dropped, if there is room for it; not in the midst of a batch, and not while the route
-    /// changes.
+    /// Publishes a note of what was dropped, if there is room for it; not in the midst of a batch, and not while the
+    /// route changes.
     #[cold]
     pub(super) fn report(&mut self, clock: &mut TimestampGenerator, is_current: impl FnOnce() -> bool) {
         let Some(note) = self.unreported.filter(|_| !self.lane.is_unpublished()) else { return };

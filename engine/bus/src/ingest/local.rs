@@ -1,10 +1,10 @@
 //! The producers that `EventBus::ingest` keeps for each thread, until the thread or the bus ends.
 //!
-//! A thread uses its producer; a bus that ends withdraws it, so that a thread that ingests no more keeps nothing of a bus
-//! that is gone. Both follow two rules:
+//! A thread uses its producer; a bus that ends withdraws it, so that a thread that ingests no more keeps nothing of a
+//! bus that is gone. Both follow two rules:
 //!
-//! 1. The thread says that it uses the producer before it looks whether it was withdrawn, and no longer touches it once it
-//!    was.
+//! 1. The thread says that it uses the producer before it looks whether it was withdrawn, and no longer touches it once
+//!    it was.
 //! 2. The bus says that it withdraws the producer, has every thread execute a fence, and touches the producer once the
 //!    thread says that it does not use it: a later use finds it withdrawn.
 
@@ -121,7 +121,8 @@ struct Use<'s>(&'s AtomicBool);
 impl<'s> Use<'s> {
     #[inline]
     fn begin(is_used: &'s AtomicBool) -> Self {
-        // SYNC: comes before the look whether it was withdrawn, by the fence that Locals::withdraw has every thread execute.
+        // SYNC: comes before the look whether it was withdrawn, by the fence that Locals::withdraw has every thread
+        // execute.
         is_used.store(true, Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
         Self(is_used)

@@ -2,9 +2,9 @@
 //!
 //! [`Producer::emit`] is the hot path: it claims room in the lane to the session's shard, serialises the record there
 //! with rkyv in its on-disk form, and publishes it with one store. It makes no system call, takes no lock, allocates
-//! nothing, and does not wait (but in mode [`Block`](crate::BackpressureMode::Block), when the lane is full). The exceptions are
-//! a producer's first event to a shard, which makes its lane, and the half a dozen events in its life that make it grow.
-//! Expected cost: about 10 ns for 64 bytes, half of it the time stamp and the record.
+//! nothing, and does not wait (but in mode [`Block`](crate::BackpressureMode::Block), when the lane is full). The
+//! exceptions are a producer's first event to a shard, which makes its lane, and the half a dozen events in its life
+//! that make it grow. Expected cost: about 10 ns for 64 bytes, half of it the time stamp and the record.
 
 mod batch;
 mod link;
@@ -110,8 +110,8 @@ impl Producer {
         Session::new(session, self.route.shard_of(session, self.id), self.route)
     }
 
-    /// Begins a session by name: ingests an event of kind [`kinds::SESSION`](tapeline_reader::kinds::SESSION) that carries the
-    /// name, so that it can be listed later.
+    /// Begins a session by name: ingests an event of kind [`kinds::SESSION`](tapeline_reader::kinds::SESSION) that
+    /// carries the name, so that it can be listed later.
     ///
     /// # Errors
     /// As [`Producer::emit`].
@@ -177,8 +177,9 @@ impl Producer {
         ProducerBatch::new(self, session)
     }
 
-    /// Whether the event has reached the bus's durability level; `false` of another producer's. Costs one load. An event that was dropped as the oldest
-    /// of its lane never has; nor, as far as is remembered, one before the last 4,096 such drops.
+    /// Whether the event has reached the bus's durability level; `false` of another producer's. Costs one load. An
+    /// event that was dropped as the oldest of its lane never has; nor, as far as is remembered, one before the last
+    /// 4,096 such drops.
     pub fn is_durable(&self, ticket: Ticket) -> bool {
         self.lane_of(ticket).is_some_and(|lane| lane.is_durable(ticket.entry()))
     }
@@ -269,8 +270,8 @@ impl Producer {
         Ok(ticket)
     }
 
-    /// Publishes the `events` that a batch has written to the shard of its session, if they are any. Returns the place of
-    /// the session from now on, and the ticket of the last event.
+    /// Publishes the `events` that a batch has written to the shard of its session, if they are any. Returns the place
+    /// of the session from now on, and the ticket of the last event.
     #[inline(always)]
     fn publish(&mut self, session: Session, events: u64) -> IngestionResult<(Session, Option<Ticket>)> {
         if self.is_forked() {

@@ -134,8 +134,8 @@ impl Backpressure {
     }
 }
 
-/// Gives up the oldest events of the lane. Where its shard copies them at this moment, the reserve has to do; where that
-/// is used up, too, waits for the copy.
+/// Gives up the oldest events of the lane. Where its shard copies them at this moment, the reserve has to do; where
+/// that is used up, too, waits for the copy.
 fn make_room(lane: &mut LaneWriter, bytes: usize) {
     if lane.ring_needed(bytes).is_some() {
         // However many events it gave up, there would be no room.

@@ -15,8 +15,8 @@ use super::{DropReason, LaneWriter, UNIT_BYTES};
 const PART: u64 = 64;
 
 impl LaneWriter {
-    /// Gives up published records, the oldest first, until there is room for `bytes` beside the reserve. Returns whether
-    /// there was any; `None` while the reader copies.
+    /// Gives up published records, the oldest first, until there is room for `bytes` beside the reserve. Returns
+    /// whether there was any; `None` while the reader copies.
     #[cold]
     pub(crate) fn evict(&mut self, bytes: usize) -> Option<bool> {
         debug_assert_eq!(self.ring.options().overflow, Overflow::Evict);

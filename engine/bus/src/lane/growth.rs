@@ -57,7 +57,8 @@ impl Growth {
         self.older.retain(|(_, end)| *end > freed);
     }
 
-    /// Memory for a ring: whatever there is, where a record needs it that no smaller one can take, else what is to spare.
+    /// Memory for a ring: whatever there is, where a record needs it that no smaller one can take, else what is to
+    /// spare.
     fn take(&self, ring: LaneOptions, is_needed: bool) -> Result<MemoryShare, usize> {
         let bytes = ring.memory_bytes();
         if is_needed { self.budget.take(bytes) } else { self.budget.take_to_grow(bytes) }

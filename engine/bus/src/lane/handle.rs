@@ -42,8 +42,8 @@ impl Size {
     }
 }
 
-/// Stored by the writer, read by threads that want to know what is still to come. On a line of its own: no reader of the
-/// lane takes it away.
+/// Stored by the writer, read by threads that want to know what is still to come. On a line of its own: no reader of
+/// the lane takes it away.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Begun {

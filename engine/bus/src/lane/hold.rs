@@ -1,9 +1,9 @@
 //! The beginning of an evicting lane, which both ends move: the reader past what it has copied, the writer past what it
 //! gives up.
 //!
-//! The end that holds it moves it; neither waits for the other. The reader holds it while it copies, at most a turn's worth of
-//! one lane, and leaves the lane for the next turn if the writer has it. The writer, if the reader has it, goes on in its
-//! reserve.
+//! The end that holds it moves it; neither waits for the other. The reader holds it while it copies, at most a turn's
+//! worth of one lane, and leaves the lane for the next turn if the writer has it. The writer, if the reader has it,
+//! goes on in its reserve.
 
 use super::sync::{AtomicBool, Ordering};
 

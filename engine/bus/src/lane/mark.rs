@@ -1,18 +1,18 @@
 //! The mark: what a producer says before it reads the clock and the route, so that others know what is still to come.
 //!
-//! A reader that pages in order of time wants to know that no earlier event can turn up; a shard that hands a session over
-//! wants to know that no more goes by the old route. Both look at marks. The rules:
+//! A reader that pages in order of time wants to know that no earlier event can turn up; a shard that hands a session
+//! over wants to know that no more goes by the old route. Both look at marks. The rules:
 //!
 //! 1. The writer marks an event before it reads the clock that times it, and before it reads the route. A batch has the
 //!    mark of its first event; before it is published, it is marked as publishing and only then reads the route.
 //! 2. The writer clears the mark once it has published, or has taken back what it began.
-//! 3. A thread that needs the marks reads the clock, or stores the new route; has every thread execute a fence; and then
-//!    reads the mark, and `published` after it. It finds the mark of an event, or what it did first came before that
-//!    event read the clock and the route, or the event is published.
+//! 3. A thread that needs the marks reads the clock, or stores the new route; has every thread execute a fence; and
+//!    then reads the mark, and `published` after it. It finds the mark of an event, or what it did first came before
+//!    that event read the clock and the route, or the event is published.
 //!
-//! Time and state are in one word, because a store costs an event more than the arithmetic: the time is a lower bound and
-//! may be a nanosecond too early, so its lowest bit is free to say that the event is being published. For example, of an
-//! event that is no earlier than 1,000,000 ns:
+//! Time and state are in one word, because a store costs an event more than the arithmetic: the time is a lower bound
+//! and may be a nanosecond too early, so its lowest bit is free to say that the event is being published. For example,
+//! of an event that is no earlier than 1,000,000 ns:
 //!
 //! ```text
 //! published at once     999,999    odd: the shard waits for it before it leaves the old route

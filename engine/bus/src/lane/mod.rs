@@ -1,10 +1,10 @@
-//! The lane: an SPSC queue of records from one producer to one shard, or from one shard to another: a chain of rings, of
-//! which most often there is one.
+//! The lane: an SPSC queue of records from one producer to one shard, or from one shard to another: a chain of rings,
+//! of which most often there is one.
 //!
-//! A ring is two rings of one memory: `bytes` holds the records, back to back and each contiguous; `lengths` holds one `u16`
-//! entry per record, its length in units of 16 bytes. A record that does not fit before the end of the byte ring starts
-//! at its beginning; an entry of length 0, a *skip*, tells the reader so. Lengths stand apart from the records so that
-//! a shard moves a run of records without touching them one by one.
+//! A ring is two rings of one memory: `bytes` holds the records, back to back and each contiguous; `lengths` holds one
+//! `u16` entry per record, its length in units of 16 bytes. A record that does not fit before the end of the byte ring
+//! starts at its beginning; an entry of length 0, a *skip*, tells the reader so. Lengths stand apart from the records
+//! so that a shard moves a run of records without touching them one by one.
 //!
 //! A place in a lane is an *entry index*: u64 from 0, never wrapping, skips included. Four of them move forward only:
 //! durable <= released <= freed <= published <= committed.
@@ -16,9 +16,9 @@
 //! | [`LaneReader::peek`] | shard | one cache miss per run, about 0.5 ns per entry |
 //! | [`LaneReader::consume`], [`LaneReader::free`], [`LaneReader::release`] | shard | some stores per run |
 //!
-//! Neither side ever waits; a full lane is an answer, not a wait. Neither allocates or makes a system call, but where the
-//! lane grows. Each side keeps its own copy of the other side's index and looks at the real one only when the copy says
-//! "full" or "empty".
+//! Neither side ever waits; a full lane is an answer, not a wait. Neither allocates or makes a system call, but where
+//! the lane grows. Each side keeps its own copy of the other side's index and looks at the real one only when the copy
+//! says "full" or "empty".
 //!
 //! A lane begins with a ring of [`LaneOptions::FIRST_BYTES`] and grows ([`growth`]): where its writer finds it full, or
 //! goes round it in less than 100 ms, it goes on in a ring four times as large, up to the size that the lane was made
@@ -26,9 +26,9 @@
 //!
 //! 1. Entry indices and byte positions run on from ring to ring; each ring reckons its offsets from them by its own
 //!    size. So watermarks, tickets, marks and statistics know nothing of rings.
-//! 2. A ring ends at an entry index, which is `published` at the moment when the writer goes on: what is published is in
-//!    the rings before, what is not yet published is copied into the new one. So whatever a writer takes back or repeats
-//!    is in its last ring.
+//! 2. A ring ends at an entry index, which is `published` at the moment when the writer goes on: what is published is
+//!    in the rings before, what is not yet published is copied into the new one. So whatever a writer takes back or
+//!    repeats is in its last ring.
 //! 3. The writer stores the next ring, then the end, then publishes; the reader loads `published`, then the end. So a
 //!    reader that knows of an entry knows in which ring it is. It follows when its index has come to the end; the ring
 //!    that it leaves is freed by whichever side lets go of it last.
@@ -38,7 +38,8 @@
 //!    when it gives them up; the reader, when it takes the hold, goes on in the ring that has the entry `freed`.
 //!
 //! An *evicting* lane lets its writer give up the oldest records that the reader is not copying (`evict`, `hold`): then
-//! durable, released and freed pass over entries that never reached the log, and the holder of a ticket asks the writer.
+//! durable, released and freed pass over entries that never reached the log, and the holder of a ticket asks the
+//! writer.
 //!
 //! What happens at the ends: a writer that is dropped *abandons* the lane, and what it did not publish never was. A
 //! reader that is dropped, or says so, *closes* it: nothing beyond [`LaneHandle::released`] will be read any more. A

@@ -4,8 +4,8 @@ use std::io;
 
 use super::UNIT_BYTES;
 
-/// What a writer may do about a lane that is nearly full. The reserve is the part that [`LaneWriter::claim`] leaves free:
-/// [`LaneWriter::claim_reserve`] takes from it.
+/// What a writer may do about a lane that is nearly full. The reserve is the part that [`LaneWriter::claim`] leaves
+/// free: [`LaneWriter::claim_reserve`] takes from it.
 ///
 /// [`LaneWriter::claim`]: super::LaneWriter::claim
 /// [`LaneWriter::claim_reserve`]: super::LaneWriter::claim_reserve
@@ -19,8 +19,8 @@ pub(crate) enum Overflow {
     Evict,
 }
 
-/// Size of a ring, or of the largest ring that a lane may grow to. Its memory is `capacity_bytes + 2 * capacity_events`,
-/// all of it resident.
+/// Size of a ring, or of the largest ring that a lane may grow to. Its memory is `capacity_bytes + 2 *
+/// capacity_events`, all of it resident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaneOptions {
     /// Bytes of records: a power of two, at least [`LaneOptions::CAPACITY_BYTES_MIN`]. Half of it is the longest

@@ -1,8 +1,8 @@
 //! The shard's end of a lane.
 //!
-//! Peek, take over, consume, free, release: a peek shows a run of records where they lie, a consume moves past those that
-//! the shard has copied, a free gives their memory back to the writer, a release says that they are visible. The rules that
-//! the unsafe code cites are those of the `ring` module.
+//! Peek, take over, consume, free, release: a peek shows a run of records where they lie, a consume moves past those
+//! that the shard has copied, a free gives their memory back to the writer, a release says that they are visible. The
+//! rules that the unsafe code cites are those of the `ring` module.
 
 #![allow(unsafe_code)]
 
@@ -81,8 +81,8 @@ impl LaneReader {
     }
 
     /// The next published records that are not consumed: as many as lie back to back, known without another look at the
-    /// writer, in at most `max_bytes`. Empty when there are none, when the first one is longer, or while the writer gives
-    /// records up. Shows the same records again until they are consumed. About 0.5 ns per record.
+    /// writer, in at most `max_bytes`. Empty when there are none, when the first one is longer, or while the writer
+    /// gives records up. Shows the same records again until they are consumed. About 0.5 ns per record.
     ///
     /// The writer of an evicting lane cannot give records up until they are freed, consumed or not.
     #[inline]
@@ -187,8 +187,8 @@ impl LaneReader {
         debug_assert!(self.index < self.index_limit, "a skip without its record");
     }
 
-    /// Moves past the first `entries` records of the last peeked run. The writer does not learn of it. Costs a pass over their
-    /// lengths when they are not the whole run.
+    /// Moves past the first `entries` records of the last peeked run. The writer does not learn of it. Costs a pass
+    /// over their lengths when they are not the whole run.
     ///
     /// # Panics
     /// If the run had fewer records: a bug of the caller.

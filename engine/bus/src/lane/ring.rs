@@ -9,8 +9,8 @@
 //!    looked at.
 //! 4. A range of bytes or entries never crosses the end of its ring: the writer skips, the reader stops there.
 //! 5. The memory is handed out zeroed, so all of it is initialised.
-//! 6. The writer reads length entries below `published`, too: they are not written before they are freed. It moves `freed`
-//!    of an evicting lane while it has the hold; the reader reads there while it has it.
+//! 6. The writer reads length entries below `published`, too: they are not written before they are freed. It moves
+//!    `freed` of an evicting lane while it has the hold; the reader reads there while it has it.
 //!
 //! From 2, 3 and 6, with `freed <= read <= published <= written`, the two sides never write what the other touches.
 
@@ -196,8 +196,8 @@ fn take(length: usize) -> io::Result<NonNull<u8>> {
 /// Gives back what [`take`] has given for this length, which nothing uses any more.
 fn give_back(start: NonNull<u8>, length: usize) {
     if length >= MAPPED_BYTES {
-        // SAFETY: mapped in `take` with this length. Unmapping a whole private mapping cannot fail in a way that there is
-        // an answer to.
+        // SAFETY: mapped in `take` with this length. Unmapping a whole private mapping cannot fail in a way that there
+        // is an answer to.
         unsafe { libc::munmap(start.as_ptr().cast(), length) };
     } else if let Ok(layout) = layout(length) {
         // SAFETY: allocated in `take` with this layout.
@@ -224,7 +224,8 @@ fn map(length: usize) -> io::Result<NonNull<u8>> {
     let end = unsafe { aligned.add(length) };
     for (spare, bytes) in [(start, before), (end, HUGE_PAGE_BYTES - before)] {
         if bytes > 0 {
-            // SAFETY: whole pages of the mapping that are not in use. If it fails they stay reserved, and cost no memory.
+            // SAFETY: whole pages of the mapping that are not in use. If it fails they stay reserved, and cost no
+            // memory.
             unsafe { libc::munmap(spare.as_ptr().cast(), bytes) };
         }
     }

@@ -73,7 +73,8 @@ impl LaneWriter {
     /// Memory for one record of `bytes`: not 0, a multiple of 16, at most [`LaneWriter::largest_record`]. About 1 ns.
     ///
     /// # Errors
-    /// [`LaneFull`] while the reader has not freed enough beside the reserve, and the lane cannot grow; costs a cache miss.
+    /// [`LaneFull`] while the reader has not freed enough beside the reserve, and the lane cannot grow; costs a cache
+    /// miss.
     #[inline(always)]
     pub(crate) fn claim(&mut self, bytes: usize) -> Result<Claim<'_>, LaneFull> {
         debug_assert!(bytes > 0 && bytes.is_multiple_of(UNIT_BYTES), "a record has whole units");
@@ -378,8 +379,8 @@ impl<'w> Claim<'w> {
         unsafe { slot.as_mut() }
     }
 
-    /// Marks the record: it will not be earlier than `since`. Comes before the look at the clock that times it, and before
-    /// the look at the route. One store, for the first record after a publish.
+    /// Marks the record: it will not be earlier than `since`. Comes before the look at the clock that times it, and
+    /// before the look at the route. One store, for the first record after a publish.
     #[inline(always)]
     pub(crate) fn begin(&mut self, since: u64, publish: Publish) {
         match (self.writer.is_unpublished, publish) {

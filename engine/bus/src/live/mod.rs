@@ -1,7 +1,7 @@
 //! Reading a bus: [`Pages`] reads pages and waits for more, [`Subscription`] follows live from any place.
 //!
-//! Reading order: `request` (what can be asked for), `poll`, `sweep` (pages in order of time), `wait` (the patience of a poll),
-//! `subscription`.
+//! Reading order: `request` (what can be asked for), `poll`, `sweep` (pages in order of time), `wait` (the patience of
+//! a poll), `subscription`.
 //!
 //! Both read from memory, mappings and files as readers without a bus do, with the modules of `tapeline-reader`, on the
 //! reader's own thread, and never touch a producer or a lane.

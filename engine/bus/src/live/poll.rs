@@ -27,8 +27,8 @@ impl Pages {
         Self { parts, parked: Parked::default() }
     }
 
-    /// Reads a page. Where what is readable does not fill it, waits for what was ingested before the call to be readable,
-    /// and where there is nothing at all, as long as the request says.
+    /// Reads a page. Where what is readable does not fill it, waits for what was ingested before the call to be
+    /// readable, and where there is nothing at all, as long as the request says.
     pub(crate) async fn poll(&self, request: &ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
         let ConsumeRequest { shards, sessions, kinds, filter, .. } = request;
         let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
@@ -186,7 +186,7 @@ impl<'p> Pager<'p> {
         self.page.failed_shards.iter().any(|failure| failure.shard_id == source.shard_id())
     }
 
-    /// Reads what there is, until the page is full. Shards take turns; whoever has little leaves its share to the
+    /// Reads what there is, until the page is full. Shards take turns; one that has little leaves its share to the
     /// others.
     pub(super) fn read(&mut self) {
         self.adopt();

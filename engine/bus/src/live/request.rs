@@ -94,8 +94,8 @@ pub enum SlowReader {
     /// It reads on from the log, however far behind.
     #[default]
     Replay,
-    /// Where it is more than `lag_events` behind in a shard, it goes on half as far from the end, and gets a gap for what
-    /// it does not see.
+    /// Where it is more than `lag_events` behind in a shard, it goes on half as far from the end, and gets a gap for
+    /// what it does not see.
     Drop {
         /// Most events behind, in one shard.
         lag_events: u64,

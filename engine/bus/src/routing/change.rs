@@ -10,8 +10,8 @@
 //!    that a session that moves stays in order.
 //! 6. The shards go on.
 //!
-//! A shard that takes no new events any more stays, asleep: its events are read from it, and it is there at once when it
-//! is needed again.
+//! A shard that takes no new events any more stays, asleep: its events are read from it, and it is there at once when
+//! it is needed again.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,7 +9,8 @@ use tapeline_storage::log::LogView;
 use crate::factory::Foundry;
 use crate::shard::ShardControl;
 
-/// The eras of the log, with one that begins now if this process sends sessions by another route than the one before did.
+/// The eras of the log, with one that begins now if this process sends sessions by another route than the one before
+/// did.
 pub(crate) fn open(foundry: &Foundry, shards: &[Arc<ShardControl>], archived: &[Arc<LogView>]) -> AdapterResult<Eras> {
     let mut eras = foundry.eras()?;
     let views = shards.iter().map(|shard| shard.view()).chain(archived);

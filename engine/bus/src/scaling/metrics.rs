@@ -1,4 +1,4 @@
-//! How busy a shard is: from numbers that are there anyway, read now and then by somebody else.
+//! How busy a shard is: from numbers that are there anyway, read now and then by the scaling thread.
 
 use std::collections::VecDeque;
 use std::time::Instant;

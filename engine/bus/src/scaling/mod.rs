@@ -1,7 +1,8 @@
 //! Scaling: how many shards take events.
 //!
-//! Reading order: [`ScalingPolicy`](crate::ScalingPolicy) (when shards come and go), `metrics` (how busy they are), `scaler` (the decision), `change`
-//! (how the shards change under load, without losing order), `worker` (the thread that does all this).
+//! Reading order: [`ScalingPolicy`](crate::ScalingPolicy) (when shards come and go), `metrics` (how busy they are),
+//! `scaler` (the decision), `change` (how the shards change under load, without losing order), `worker` (the thread
+//! that does all this).
 
 mod metrics;
 mod scaler;

@@ -92,8 +92,9 @@ impl Scaler {
             && rate_without_one <= self.good_for(now) / 2.0
     }
 
-    /// Events a second that a shard is good for: the threshold, or what it took when it was overloaded by something else,
-    /// such as the size of the events or the disk. Otherwise such a bus would give up, over and over, what it needs.
+    /// Events a second that a shard is good for: the threshold, or what it took when it was overloaded by something
+    /// else, such as the size of the events or the disk. Otherwise such a bus would give up, over and over, what it
+    /// needs.
     fn good_for(&self, now: u64) -> f64 {
         let threshold = self.policy.event_rate_threshold;
         match self.overload {
@@ -108,7 +109,7 @@ impl Scaler {
         self.changed_at.is_some_and(|at| !has_passed(at, now, self.policy.cooldown))
     }
 
-    /// How many shards there are after somebody has asked for `count` more.
+    /// How many shards there are after a caller has asked for `count` more.
     ///
     /// # Errors
     /// [`ScalingError::AtMaxShards`], where there may not be any more at all.
@@ -119,7 +120,7 @@ impl Scaler {
         }
     }
 
-    /// How many shards there are after somebody has asked for `count` fewer.
+    /// How many shards there are after a caller has asked for `count` fewer.
     ///
     /// # Errors
     /// [`ScalingError::AtMinShards`], where there may not be any fewer at all; [`ScalingError::InCooldown`].

@@ -79,7 +79,7 @@ impl Scaling {
 
     fn send(&self, order: Order) {
         if let Some(orders) = &*lock(&self.orders) {
-            // The thread has ended: whoever waits for an answer is told so by the loss of its sender.
+            // The thread has ended: a caller that waits for an answer learns it by the loss of its sender.
             let _ = orders.send(order);
         }
     }
@@ -116,7 +116,7 @@ impl Worker {
     fn run(mut self, orders: &Receiver<Order>) {
         let tick = self.scaler.policy().metrics_window / SAMPLES;
         loop {
-            // Nobody waits for an answer that cannot be sent.
+            // The caller no longer waits for an answer that cannot be sent.
             match orders.recv_timeout(tick) {
                 Ok(Order::Up(count, answer)) => {
                     let outcome = self.scaler.more(self.active(), count);

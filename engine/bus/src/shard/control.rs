@@ -1,7 +1,7 @@
 //! What other threads know of a shard, and how they wait for it.
 //!
-//! Events go to a shard through lanes and from it through feeds; through here go only new lanes, new followers, numbers,
-//! and wishes to be woken.
+//! Events go to a shard through lanes and from it through feeds; through here go only new lanes, new followers,
+//! numbers, and wishes to be woken.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -54,7 +54,8 @@ pub struct ShardStats {
     pub device: &'static str,
     /// The core it is pinned to, if it is.
     pub core: Option<usize>,
-    /// What runs its tasks: `glommio`, or `plain` where that cannot be had, as `notes` say then. `None` before the first.
+    /// What runs its tasks: `glommio`, or `plain` where that cannot be had, as `notes` say then. `None` before the
+    /// first.
     pub task_runtime: Option<&'static str>,
     /// Why the shard runs otherwise than it was asked to.
     pub notes: Vec<String>,
@@ -317,8 +318,8 @@ impl ShardControl {
 
     /// The barrier behind everything published to this shard before the call.
     pub(crate) fn barrier(&self) -> Barrier {
-        // A shard that has ended in order has taken what it has released; what came later was refused. Of one that died,
-        // or whose log did, what it had not taken is lost.
+        // A shard that has ended in order has taken what it has released; what came later was refused. Of one that
+        // died, or whose log did, what it had not taken is lost.
         let stopped = self.is_stopped() && self.view.poison().is_none();
         let end = |lane: &LaneHandle| if stopped { lane.released() } else { lane.published() };
         Barrier(lock(&self.lanes).present.iter().map(|lane| (lane.clone(), end(lane))).collect())
@@ -384,8 +385,8 @@ impl ShardControl {
         self.doorbell.ring();
     }
 
-    /// Ends the shard's nap, unless somebody has done so already: a load, most often. Promises nothing of what the caller
-    /// wrote before.
+    /// Ends the shard's nap, unless it is being woken already: usually just a load. Promises nothing of what the
+    /// caller wrote before.
     pub(crate) fn nudge(&self) {
         if !self.doorbell.is_rung() {
             self.doorbell.ring();

@@ -1,9 +1,9 @@
-//! The change of the route, as a shard and whoever changes it speak of it.
+//! The change of the route, as a shard and the thread that changes it speak of it.
 //!
 //! First the route itself is changed, and a fence executed by every thread; then each shard is told (`begin`). A shard
-//! takes what goes by the old route out of its lanes, and nothing of the new one: so there is a sequence between the two
-//! (`settle`). When every shard has one, and what is before it is acknowledged, the era that begins there is made known to
-//! readers, and all go on (`pass`).
+//! takes what goes by the old route out of its lanes, and nothing of the new one: so there is a sequence between the
+//! two (`settle`). When every shard has one, and what is before it is acknowledged, the era that begins there is made
+//! known to readers, and all go on (`pass`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

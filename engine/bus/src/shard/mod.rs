@@ -2,8 +2,9 @@
 //!
 //! Reading order: `Shard::turn` here, `slot` (a lane and what of it is acknowledged), `followers` (who is handed its
 //! blocks and woken), `tasks` (what users run beside it, on a thread of their own), `control` (what others know of a
-//! shard and how they wait for it), `lanes` (the numbers of its lanes), `start` (how a shard comes to run), `host` (who steps it), `pace` (spinning and
-//! napping), `placement` (on which core), `handover` (what happens when sessions move between shards).
+//! shard and how they wait for it), `lanes` (the numbers of its lanes), `start` (how a shard comes to run), `host` (who
+//! steps it), `pace` (spinning and napping), `placement` (on which core), `handover` (what happens when sessions move
+//! between shards).
 //!
 //! A shard owns no thread, no clock and no executor. Per event it makes no system call, takes no lock and allocates
 //! nothing; waiters and bookkeeping cost per turn or per block.
@@ -149,7 +150,8 @@ impl<B: Background> Shard<B> {
         }
     }
 
-    /// Says where the present route begins, if that is asked and nothing is to come any more that goes by an earlier one.
+    /// Says where the present route begins, if that is asked and nothing is to come any more that goes by an earlier
+    /// one.
     fn settle(&mut self) -> bool {
         let Some(wanted) = self.control.handover().wanted() else { return false };
         // Lanes that came since this turn began may hold what goes by the old route.
@@ -245,7 +247,7 @@ impl<B: Background> Shard<B> {
         self.upkeep.chore_runs
     }
 
-    /// Whether anybody follows the shard live.
+    /// Whether a reader follows the shard live.
     pub(crate) fn has_followers(&self) -> bool {
         !self.followers.is_empty()
     }
@@ -262,14 +264,15 @@ impl<B: Background> Shard<B> {
         self.control.answer();
     }
 
-    /// Does what a nap does, but for the sleep: whoever waits for what has moved is woken at once.
+    /// Does what a nap does, except the sleep: followers that wait for what has moved are woken at once.
     pub(crate) fn poll(&mut self) {
         self.followers.ring_before_sleep(self.watermarks());
         self.control.answer();
         std::hint::spin_loop();
     }
 
-    /// Sleeps, at most for `longest` and until the open block or a follower's patience is due. Ends early for a completion or the doorbell.
+    /// Sleeps, at most for `longest` and until the open block or a follower's patience is due. Ends early for a
+    /// completion or the doorbell.
     pub(crate) fn nap(&mut self, now: u64, longest: Duration) {
         self.followers.ring_before_sleep(self.watermarks());
         let due = [self.log.commit_due(), self.followers.first_deadline()].into_iter().flatten().min();
@@ -322,8 +325,8 @@ impl<B: Background> Shard<B> {
 }
 
 impl<B: Background> Shard<B> {
-    /// Waits for the chores that are out. A tidying one is told to end, and is left to its thread if that gets no core: the
-    /// next opening does what it leaves undone.
+    /// Waits for the chores that are out. A tidying one is told to end, and is left to its thread if that gets no core:
+    /// the next opening does what it leaves undone.
     fn take_chores_back(&mut self, mut clock: impl FnMut() -> u64) {
         self.log.abandon_tidying();
         let until = clock().saturating_add(LogOptions::CLOSE_TIDYING_NS);

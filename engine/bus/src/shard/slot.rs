@@ -37,8 +37,8 @@ impl LaneSlot {
 
     /// Copies up to about `budget` bytes of what is published now into the log. Returns how many records.
     ///
-    /// What is published meanwhile is left for the next turn: to chase a producer that writes would stop it, because each
-    /// look takes away the cache lines that it is writing to.
+    /// What is published meanwhile is left for the next turn: to chase a producer that writes would stop it, because
+    /// each look takes away the cache lines that it is writing to.
     pub(super) fn drain(&mut self, control: &ShardControl, log: &mut Log, now: u64, budget: usize) -> usize {
         let (mut left, mut drained) = (budget, 0);
         while left > 0 {

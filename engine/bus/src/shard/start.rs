@@ -39,7 +39,7 @@ pub(crate) struct ShardSpec {
 /// A shard's thread. Ends with the message of its panic, if it panicked.
 pub(crate) type ShardThread = JoinHandle<Result<(), String>>;
 
-/// A shard that runs; it ends if nobody takes it over.
+/// A shard that runs; it ends if the opening does not take it over.
 #[derive(Debug)]
 pub(crate) struct Started {
     control: Option<Arc<ShardControl>>,
@@ -82,8 +82,8 @@ pub(crate) fn start(spec: ShardSpec) -> io::Result<(ShardThread, oneshot::Receiv
     Ok((thread, receiver))
 }
 
-/// Marks the shard as stopped however its thread ends, so that nobody waits for it for ever. Where it ended before its
-/// time, its log is poisoned by then (see `host`).
+/// Marks the shard as stopped however its thread ends, so that no caller waits for it for ever. Where it ended before
+/// its time, its log is poisoned by then (see `host`).
 struct StopMark(Arc<ShardControl>);
 
 impl Drop for StopMark {
@@ -99,13 +99,13 @@ fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
     let (control, log, last_timestamp) = match open(spec) {
         Ok(opened) => opened,
         Err(error) => {
-            // Nobody listens: the bus was dropped while it opened.
+            // The opening no longer listens: the bus was dropped while it opened.
             let _ = started.send(Err(error));
             return;
         }
     };
     let mark = StopMark(Arc::clone(&control));
-    // Where nobody receives it, its drop stops the shard.
+    // Where the opening does not receive it, its drop stops the shard.
     let _ = started.send(Ok(Started { control: Some(Arc::clone(&control)), last_timestamp }));
     host::run(idle, background, |background| Shard::new(control, log, background));
     drop(mark);

@@ -1,8 +1,8 @@
 //! Runs the cases of a campaign in processes of their own, and tells which failed, where and why.
 //!
-//! The test is the parent: it starts this binary again for some seeds at a time, listens to what the child says, and ends
-//! a child that says nothing for too long. The child says each case that it begins, each step of it, and its outcome. A
-//! case fails by its own word, by a panic anywhere in its process, and by the end of the process.
+//! The test is the parent: it starts this binary again for some seeds at a time, listens to what the child says, and
+//! ends a child that says nothing for too long. The child says each case that it begins, each step of it, and its
+//! outcome. A case fails by its own word, by a panic anywhere in its process, and by the end of the process.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -67,8 +67,8 @@ impl Failure {
 }
 
 impl Campaign {
-    /// Runs all cases, from the seed in `TAPELINE_SEED`, else from 0, in `TAPELINE_PROCESSES` processes at a time, else one
-    /// for each core; begins none after `TAPELINE_SECONDS`.
+    /// Runs all cases, from the seed in `TAPELINE_SEED`, else from 0, in `TAPELINE_PROCESSES` processes at a time, else
+    /// one for each core; begins none after `TAPELINE_SECONDS`.
     pub(crate) fn run(&self) {
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         let cases = number(self.cases.0).unwrap_or(self.cases.1);
@@ -189,7 +189,8 @@ pub(crate) fn child(case: impl Fn(u64) -> Result<(), String>) {
         let payload = panic.payload();
         let owned = payload.downcast_ref::<String>().map(String::as_str);
         let message = payload.downcast_ref::<&str>().copied().or(owned).unwrap_or("a panic");
-        // glommio panics where the kernel refuses it something. A companion contains that, and runs its tasks without it.
+        // glommio panics where the kernel refuses it something. A companion contains that, and runs its tasks without
+        // it.
         let is_glommios = panic.location().is_some_and(|place| place.file().contains("/glommio-"));
         if !message.starts_with(ON_PURPOSE) && !is_glommios {
             let thread = std::thread::current();
@@ -251,8 +252,8 @@ fn listen(child: &mut Child) -> mpsc::Receiver<String> {
     receiver
 }
 
-/// Where the logs of this process lie: in memory, if there is such a file system with room, where that is asked for; else
-/// on a disk. The parent removes them.
+/// Where the logs of this process lie: in memory, if there is such a file system with room, where that is asked for;
+/// else on a disk. The parent removes them.
 pub(crate) fn directory(in_memory: bool) -> PathBuf {
     let [memory, disk] = directories(std::process::id());
     if in_memory && free_bytes(Path::new(MEMORY)) > FREE_BYTES { memory } else { disk }

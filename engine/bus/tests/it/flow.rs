@@ -221,7 +221,8 @@ fn memory_stays_within_the_budget_and_comes_back() {
     assert!(broken.to_string().contains("memory_budget"), "{broken}");
 }
 
-/// Ingests from so many threads at the same time, into `sessions` sessions each; all of them keep their lanes meanwhile.
+/// Ingests from so many threads at the same time, into `sessions` sessions each; all of them keep their lanes
+/// meanwhile.
 fn ingest_from(bus: &EventBus, threads: usize, sessions: u128) -> usize {
     let (all_are_done, refused) = (&Barrier::new(threads), &AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -254,7 +255,7 @@ fn any_number_of_threads_ingests_on_the_default_budget() {
 }
 
 #[test]
-fn event_that_needs_a_larger_lane_than_there_is_memory_for_is_refused_by_name() {
+fn event_that_needs_a_lane_beyond_the_budget_is_refused_by_name() {
     let config = EventBusConfig::builder().memory_bytes(4 << 20).memory_budget(8 << 20);
     let bus = block_on(EventBus::new(config.build().expect("a configuration"))).expect("a bus");
     let big = vec![0; 200_000];

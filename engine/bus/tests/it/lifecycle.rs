@@ -27,7 +27,7 @@ fn drop_without_shutdown_keeps_everything_that_was_taken() {
 }
 
 #[test]
-fn producer_that_panics_loses_nothing_it_published_and_publishes_nothing_else() {
+fn producer_that_panics_publishes_nothing_else_and_loses_nothing() {
     let scratch = Scratch::new("panic");
     let bus = open(scratch.config());
     std::thread::scope(|scope| {

@@ -12,7 +12,7 @@ use crate::run::{Recording, Scratch, done, errors, expect, json, record, run, ru
 /// A tail that goes on. Killed when dropped.
 struct Tail {
     child: Child,
-    /// Its output, for as long as anybody reads it.
+    /// Its output, for as long as the test reads it.
     out: Option<BufReader<ChildStdout>>,
 }
 
@@ -194,7 +194,7 @@ fn it_ends_when_it_is_told_to() {
     }
     assert!(done(&["tail", &log, "--exit-idle", "20ms"]).is_empty());
     assert!(done(&["tail", &log, "--from", "start", "--until", "-1h"]).is_empty(), "that time is over");
-    // Nobody reads any more, and nothing comes.
+    // The reader has gone, and nothing comes.
     let mut tail = Tail::start(&log, &["--from", "start"]);
     tail.line();
     tail.out = None;

@@ -1,7 +1,7 @@
 //! The colours of both themes, and the classes of pictures.
 //!
-//! Lines: eight hues that differ in lightness as well, for readers who tell few hues apart. Heat: one hue; few events lie near the
-//! paper, many far from it.
+//! Lines: eight hues that differ in lightness as well, for readers who tell few hues apart. Heat: one hue; few events
+//! lie near the paper, many far from it.
 
 /// Lines that are told apart by colour.
 pub(super) const LINES: usize = 8;

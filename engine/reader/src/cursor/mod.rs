@@ -1,8 +1,8 @@
 //! The cursor: a reader's place over all shards, as opaque text.
 //!
 //! Hexadecimal digits of: version, flags, log id, the place of each shard, CRC-32C of all that; between them what pages
-//! in order of time need. Little-endian. A place is the next sequence and the run that wrote the event before it, so that a reader
-//! who had seen what a crash took is told so. A shard that is not named is read from its beginning.
+//! in order of time need. Little-endian. A place is the next sequence and the run that wrote the event before it, so
+//! that a reader who had seen what a crash took is told so. A shard that is not named is read from its beginning.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -243,9 +243,9 @@ impl fmt::Debug for RawEvent {
 
 /// An event as it is read back.
 ///
-/// Serialises as an object of its fields, through serde_json. The payload stands in one of three of them: `raw` is the JSON
-/// that was ingested, byte for byte but for line ends, which become spaces, so that an event is one line; `raw_text` is
-/// UTF-8 that is not JSON; `raw_bytes` is an array of numbers.
+/// Serialises as an object of its fields, through serde_json. The payload stands in one of three of them: `raw` is the
+/// JSON that was ingested, byte for byte but for line ends, which become spaces, so that an event is one line;
+/// `raw_text` is UTF-8 that is not JSON; `raw_bytes` is an array of numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Stable identity: log, shard and sequence.

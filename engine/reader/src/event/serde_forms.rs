@@ -1,7 +1,7 @@
 //! Events as serde_json writes and reads them.
 //!
-//! JSON payloads are embedded as raw values: no number is rounded and no key is moved. Formats other than JSON know no raw
-//! value and refuse it, or write something of their own.
+//! JSON payloads are embedded as raw values: no number is rounded and no key is moved. Formats other than JSON know no
+//! raw value and refuse it, or write something of their own.
 
 use std::borrow::Cow;
 
@@ -45,7 +45,8 @@ impl Serialize for StoredEvent {
     }
 }
 
-/// JSON text as a raw value of one line. Within a string a line end is escaped, so every one here is space between tokens.
+/// JSON text as a raw value of one line. Within a string a line end is escaped, so every one here is space between
+/// tokens.
 fn embedded(text: &str) -> Result<Box<RawValue>, serde_json::Error> {
     let line: Cow<'_, str> =
         if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ").into() } else { text.into() };

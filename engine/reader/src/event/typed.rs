@@ -29,8 +29,8 @@ const ALIGN: usize = 16;
 
 /// A type whose values can be payloads. Implemented beside the derives of rkyv.
 pub trait TypedPayload: Archive {
-    /// What the type is called in the log: unique among all that share one, and another one whenever the layout changes,
-    /// as in `acme.Token.2`.
+    /// What the type is called in the log: unique among all that share one, and another one whenever the layout
+    /// changes, as in `acme.Token.2`.
     const TYPE_NAME: &'static str;
 }
 

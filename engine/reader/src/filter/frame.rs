@@ -12,8 +12,8 @@ pub fn is_filterable(payload: &[u8]) -> bool {
     str::from_utf8(&json).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
-/// The data of the one server-sent event that a payload is, whole or broken off; `None` where it is anything else. A payload
-/// that is JSON costs a look at its first byte.
+/// The data of the one server-sent event that a payload is, whole or broken off; `None` where it is anything else. A
+/// payload that is JSON costs a look at its first byte.
 #[inline]
 pub(super) fn data_of(payload: &[u8]) -> Option<Cow<'_, [u8]>> {
     sse::sole_frame(payload)?.into_data()

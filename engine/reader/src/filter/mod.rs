@@ -70,16 +70,16 @@ use subject::Document;
 /// | `{"$size":{"gte":n,"lte":n}}` | payload bytes, likewise |
 ///
 /// A path is split at dots; a segment is a key of an object and, where it is a number, a place in an array; the empty
-/// path is the whole payload. Equality is that of [`serde_json::Value`]: 1 is not 1.0, of repeated keys the last counts.
-/// An object with several keys of `$and`, `$or`, `$not`, `$eq`, `path` and `value` is read as the first in this order
-/// that can be, and its other keys are ignored, as they are beside the `path` and `value` of `$eq`; everywhere else an
-/// unknown key is an error.
+/// path is the whole payload. Equality is that of [`serde_json::Value`]: 1 is not 1.0, of repeated keys the last
+/// counts. An object with several keys of `$and`, `$or`, `$not`, `$eq`, `path` and `value` is read as the first in this
+/// order that can be, and its other keys are ignored, as they are beside the `path` and `value` of `$eq`; everywhere
+/// else an unknown key is an error.
 ///
 /// # Payloads that are not JSON
-/// Metadata terms come first. Where they settle the answer, whatever each of the payload terms would say, the payload is
-/// not looked at. Where they do not, a payload that is not JSON does not match, also under `$not`. JSON means the whole
-/// payload: UTF-8 and the grammar of RFC 8259. A payload that is one server-sent event counts as its data, with lines joined by
-/// line feeds.
+/// Metadata terms come first. Where they settle the answer, whatever each of the payload terms would say, the payload
+/// is not looked at. Where they do not, a payload that is not JSON does not match, also under `$not`. JSON means the
+/// whole payload: UTF-8 and the grammar of RFC 8259. A payload that is one server-sent event counts as its data, with
+/// lines joined by line feeds.
 ///
 /// What is looked at must also be what a [`serde_json::Value`] can hold, or the payload counts as not JSON: no number
 /// beyond `f64`, no lone surrogate, at most 127 levels. Looked at are the value at the end of a path, and the keys of

@@ -3,9 +3,9 @@
 //! [`LogFollower`] looks at the files again and again, as often as its owner asks it to, and hands out events as they
 //! become durable. It never writes, and the writer does not know of it.
 //!
-//! Order: each shard's own, whatever happens to the writer; all of an era before the next. Among the shards the earliest of
-//! what can be read comes first, so that what was there at one look comes in order of time as far as the shards hold it;
-//! what is found by a later look may be earlier than what was handed out.
+//! Order: each shard's own, whatever happens to the writer; all of an era before the next. Among the shards the
+//! earliest of what can be read comes first, so that what was there at one look comes in order of time as far as the
+//! shards hold it; what is found by a later look may be earlier than what was handed out.
 
 mod back;
 mod shard;
@@ -36,9 +36,9 @@ const SHARD_LOOKS: u32 = 32;
 
 /// A log that another process may write, from a place on, for as long as one likes.
 ///
-/// Every event that is durable is handed out once, in the order of its shard. Damage and what is gone come in their place
-/// as errors, and reading goes on behind them. A shard that cannot be opened is told of once and tried again; so is one
-/// whose files the kernel refuses to read, when they have changed.
+/// Every event that is durable is handed out once, in the order of its shard. Damage and what is gone come in their
+/// place as errors, and reading goes on behind them. A shard that cannot be opened is told of once and tried again; so
+/// is one whose files the kernel refuses to read, when they have changed.
 ///
 /// Holds a descriptor for each segment, and the events of one block of each shard.
 #[derive(Debug)]
@@ -79,11 +79,13 @@ struct Told {
 impl LogFollower {
     /// Follows the log at `path` from `start` on. `request` says which events.
     ///
-    /// Costs what [`LogFiles::open`](super::LogFiles::open) does; [`FollowStart::Last`] reads backwards as far as it must.
+    /// Costs what [`LogFiles::open`](super::LogFiles::open) does; [`FollowStart::Last`] reads backwards as far as it
+    /// must.
     ///
     /// # Errors
-    /// [`ConsumerError::Adapter`] where there is no log, [`ConsumerError::InvalidCursor`], [`ConsumerError::InvalidFilter`],
-    /// [`ConsumerError::Read`] where a time is looked for in files that cannot be read.
+    /// [`ConsumerError::Adapter`] where there is no log, [`ConsumerError::InvalidCursor`],
+    /// [`ConsumerError::InvalidFilter`], [`ConsumerError::Read`] where a time is looked for in files that cannot be
+    /// read.
     pub fn open(path: &Path, start: FollowStart, request: &ReplayRequest) -> ConsumerResult<Self> {
         let directory = LogDirectory::open_read_only(path).map_err(AdapterError::from)?;
         let mut follower = Self {
@@ -133,8 +135,8 @@ impl LogFollower {
 
     /// The next event of what the last look has found.
     ///
-    /// `None` where there is none, and after 16 MiB of events that were not asked for: then [`LogFollower::has_more`] says
-    /// that there is more to read.
+    /// `None` where there is none, and after 16 MiB of events that were not asked for: then [`LogFollower::has_more`]
+    /// says that there is more to read.
     pub fn try_next(&mut self) -> Option<ConsumerResult<StoredEvent>> {
         let mut scannable = SCAN_BYTES;
         let log = self.log_id();
@@ -149,7 +151,7 @@ impl LogFollower {
         if let Some(gap) = self.shards.iter_mut().find_map(Followed::next_gap) {
             return Some(Err(ConsumerError::Gap(gap)));
         }
-        // Nobody knows what comes first while one has not said what it has.
+        // What comes first is unknown while one has not said what it has.
         if self.shards.iter().any(Followed::is_unknown) {
             return None;
         }
@@ -163,8 +165,8 @@ impl LogFollower {
         cursor.encode(self.log_id())
     }
 
-    /// Takes in what the shards have, until what is known of eras is as new as that, and the shards go as far as the eras
-    /// say: everything that comes before an era that is known can be read, unless a crash took it.
+    /// Takes in what the shards have, until what is known of eras is as new as that, and the shards go as far as the
+    /// eras say: everything that comes before an era that is known can be read, unless a crash took it.
     fn catch_up(&mut self, mut has_moved: bool) {
         loop {
             for shard in &mut self.shards {
@@ -191,7 +193,8 @@ impl LogFollower {
         }
     }
 
-    /// Looks whether there are more shards, or those that could not be opened can be now. Returns whether there are any.
+    /// Looks whether there are more shards, or those that could not be opened can be now. Returns whether there are
+    /// any.
     fn look_for_shards(&mut self) -> bool {
         match LogDirectory::open_read_only(self.directory.path()) {
             Ok(directory) if directory.meta().log_id == self.log_id() => {

@@ -47,8 +47,8 @@ impl Followed {
 
     /// Looks for what has come. Returns whether anything has.
     ///
-    /// An era that is known begins behind all that is durable before it: a shard that does not go that far yet is looked at
-    /// closely, and what is not in it then is lost.
+    /// An era that is known begins behind all that is durable before it: a shard that does not go that far yet is
+    /// looked at closely, and what is not in it then is lost.
     pub(super) fn look(&mut self, eras: &Eras, selection: &Selection) -> Result<bool, OpenError> {
         let last = eras.iter().count().checked_sub(1).and_then(|before| eras.end_of(before, self.id()));
         let has_come = self.take_in(selection, FollowedShard::look)?;

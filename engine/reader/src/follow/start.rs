@@ -59,8 +59,8 @@ impl FollowStart {
         source(log, views, view, cursor, &start, Visibility::Appended)
     }
 
-    /// A reader of a shard that is opened later: one that is new from its beginning, one that could not be opened at the
-    /// start as if it had been; and where the cursor stands, if it knows the shard.
+    /// A reader of a shard that is opened later: one that is new from its beginning, one that could not be opened at
+    /// the start as if it had been; and where the cursor stands, if it knows the shard.
     pub(super) fn late_source(&self, view: &Arc<LogView>, cursor: &Cursor, is_new: bool) -> Source {
         let visibility = Visibility::Appended;
         let from_beginning = || Source::at(view, view.trimmed(), visibility);

@@ -1,7 +1,7 @@
 //! The named cursors of a log that this process has not open for writing.
 //!
-//! A cursor's file is replaced as a whole, so that setting or removing one is safe beside a process that has the log open:
-//! readers that are running keep their place, and write it over what was set when they next save it.
+//! A cursor's file is replaced as a whole, so that setting or removing one is safe beside a process that has the log
+//! open: readers that are running keep their place, and write it over what was set when they next save it.
 
 use tapeline_storage::read::Visibility;
 
@@ -12,8 +12,8 @@ use crate::files::LogFiles;
 use crate::source::{Source, Start};
 
 impl LogFiles {
-    /// The named cursors of the log, by name, and how far each is behind what was durable when the log was opened. Costs
-    /// some microseconds for each and each shard.
+    /// The named cursors of the log, by name, and how far each is behind what was durable when the log was opened.
+    /// Costs some microseconds for each and each shard.
     ///
     /// # Errors
     /// [`ConsumerError::CursorStore`](crate::ConsumerError::CursorStore).

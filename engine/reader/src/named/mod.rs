@@ -88,8 +88,8 @@ pub struct Pin {
     pub fault: Option<String>,
 }
 
-/// Where each named cursor stands in each shard. One that cannot be read holds everything, since it may stand anywhere; one
-/// of another log holds nothing.
+/// Where each named cursor stands in each shard. One that cannot be read holds everything, since it may stand anywhere;
+/// one of another log holds nothing.
 pub fn pins(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Vec<Pin>> {
     let mut pins = Vec::new();
     for name in store.names()? {
@@ -122,7 +122,7 @@ fn read(store: &CursorStore, name: &str, log: LogId) -> Result<Option<Cursor>, S
     }
 }
 
-/// The first event of a shard that was not read by whoever is at the cursor. `None` where the log cannot tell any more.
+/// The first event of a shard that a reader at the cursor has not read. `None` where the log cannot tell any more.
 fn next_unread(cursor: &Cursor, view: &LogView) -> Option<Sequence> {
     let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
     let unread = cursor.first_unread(view.shard()).unwrap_or_default();

@@ -15,10 +15,10 @@ const WITHIN_LINE: usize = usize::MAX;
 /// Finds the blank line that ends each frame, in bytes that come a few at a time.
 ///
 /// A line ends with `\n`, `\r\n` or `\r`. Blank lines before a frame belong to it, so that each frame has a line that
-/// says something. A `\r` that is the last byte there is waits for the next, which may belong to it, with two exceptions:
-/// nothing is waited for where the bytes are said to have ended; and a frame whose last line ends with a `\r` alone ends
-/// with the next `\r`, so that a stream of such lines is cut as it comes. A `\n` that follows after all belongs to what
-/// comes next, and counts as no line.
+/// says something. A `\r` that is the last byte there is waits for the next, which may belong to it, with two
+/// exceptions: nothing is waited for where the bytes are said to have ended; and a frame whose last line ends with a
+/// `\r` alone ends with the next `\r`, so that a stream of such lines is cut as it comes. A `\n` that follows after all
+/// belongs to what comes next, and counts as no line.
 #[derive(Debug, Default)]
 pub struct FrameEnds {
     /// No line ends before here, from `line_start` on.
@@ -32,8 +32,8 @@ pub struct FrameEnds {
 }
 
 impl FrameEnds {
-    /// Looks for the end of the frame that starts at `bytes[0]`. Called again with the same bytes and more where there was
-    /// none: it goes on where it stopped. `ended` says that no more bytes are waited for.
+    /// Looks for the end of the frame that starts at `bytes[0]`. Called again with the same bytes and more where there
+    /// was none: it goes on where it stopped. `ended` says that no more bytes are waited for.
     pub fn end(&mut self, bytes: &[u8], ended: bool) -> Option<FrameEnd> {
         loop {
             if self.is_after_return {

@@ -10,8 +10,8 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Understands the bytes of one frame. Comments, `id`, `retry` and unknown fields make no event. Copies the data where it
-    /// stands on several lines.
+    /// Understands the bytes of one frame. Comments, `id`, `retry` and unknown fields make no event. Copies the data
+    /// where it stands on several lines.
     pub fn parse(block: &'a [u8]) -> Self {
         let mut frame = Self::default();
         lines(block).for_each(|line| frame.add(line));
@@ -23,7 +23,8 @@ impl<'a> Frame<'a> {
         String::from_utf8_lossy(self.event)
     }
 
-    /// The data lines, joined by line feeds and decoded likewise; `None` where there is none: clients get no event then.
+    /// The data lines, joined by line feeds and decoded likewise; `None` where there is none: clients get no event
+    /// then.
     pub fn data(&self) -> Option<Cow<'_, str>> {
         self.data.as_deref().map(String::from_utf8_lossy)
     }

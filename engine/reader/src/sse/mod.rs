@@ -1,9 +1,9 @@
 //! Server-sent events, as the HTML standard parses them (section "Parsing an event stream").
 //!
 //! Servers stream tokens as frames: lines of `name: value` up to a blank line. Two steps, each in one place, understand
-//! them. [`FrameEnds`] finds where a frame ends, whatever ends its lines. [`Frame`] is what a client makes of it: a type and
-//! data, or nothing. [`Stream`] does the first step for a stream that comes in pieces, as events of a session do;
-//! [`frames`] does both for bytes that are whole; [`sole_frame`] is for a payload that may be one event.
+//! them. [`FrameEnds`] finds where a frame ends, whatever ends its lines. [`Frame`] is what a client makes of it: a
+//! type and data, or nothing. [`Stream`] does the first step for a stream that comes in pieces, as events of a session
+//! do; [`frames`] does both for bytes that are whole; [`sole_frame`] is for a payload that may be one event.
 //!
 //! A stream that breaks off within a frame has no such frame: clients drop it.
 //!
@@ -42,8 +42,8 @@ pub fn frames_of_payload(payload: &[u8]) -> Option<impl Iterator<Item = Frame<'_
     is_frames(payload).then(|| frames(payload))
 }
 
-/// Whether a payload looks like whole frames: it ends with a blank line, and each of its lines is a comment or a field of
-/// the standard. Text that was never meant as frames may look like them.
+/// Whether a payload looks like whole frames: it ends with a blank line, and each of its lines is a comment or a field
+/// of the standard. Text that was never meant as frames may look like them.
 pub fn is_frames(payload: &[u8]) -> bool {
     let mut rest = payload.strip_prefix(BOM).unwrap_or(payload);
     let mut is_known = false;
@@ -58,8 +58,8 @@ pub fn is_frames(payload: &[u8]) -> bool {
     is_known && rest.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
-/// The frame of a payload that is one event, whole or broken off: each of its lines is a comment or a field of the standard,
-/// and no data follows the blank line that ends it. `None` where it is anything else.
+/// The frame of a payload that is one event, whole or broken off: each of its lines is a comment or a field of the
+/// standard, and no data follows the blank line that ends it. `None` where it is anything else.
 ///
 /// No JSON begins as such a payload does: to tell them apart costs a look at the first byte.
 pub fn sole_frame(payload: &[u8]) -> Option<Frame<'_>> {

@@ -1,8 +1,9 @@
 //! The clock that all timestamps of a process come from.
 //!
-//! Set to the wall once, then run with the machine's uptime, suspended time included. Where the kernel keeps time by the
-//! TSC, the clock reads the TSC itself, calibrated at the start and steered once a second; elsewhere it asks the vDSO. The
-//! kernel has checked what a program cannot: that the TSC is invariant, does not stop, and agrees between the cores.
+//! Set to the wall once, then run with the machine's uptime, suspended time included. Where the kernel keeps time by
+//! the TSC, the clock reads the TSC itself, calibrated at the start and steered once a second; elsewhere it asks the
+//! vDSO. The kernel has checked what a program cannot: that the TSC is invariant, does not stop, and agrees between the
+//! cores.
 //!
 //! A suspend, a hibernation or a migration may set the TSC to any value and change its rate. A rate that was measured
 //! over such an event says nothing: it is refused, and measured anew. The clock then steps to the time where it is
@@ -55,7 +56,7 @@ pub struct Clock {
     start: u64,
     /// Nanoseconds since the Unix epoch at `start`.
     start_wall: u64,
-    /// The last steering; locked by whoever steers.
+    /// The last steering; locked by the thread that steers.
     steering: Mutex<Steering>,
 }
 
@@ -206,8 +207,9 @@ impl Clock {
         self.scale.read(|scale| scale.span(end.saturating_sub(start)))
     }
 
-    /// Steers the clock to the uptime. Shards call it about once a second, from any thread; calls that come too soon, or
-    /// while another thread steers, do nothing. Some 2 us; 5 ms after an event that set the counter or changed its rate.
+    /// Steers the clock to the uptime. Shards call it about once a second, from any thread; calls that come too soon,
+    /// or while another thread steers, do nothing. Some 2 us; 5 ms after an event that set the counter or changed its
+    /// rate.
     pub fn discipline(&self) {
         if self.counter == Counter::Uptime {
             return;

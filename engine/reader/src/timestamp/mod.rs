@@ -4,11 +4,12 @@
 //! * one generator's timestamps strictly increase, whatever the clocks do;
 //! * all generators of a process read one [`Clock`], so stamps of different threads compare: one drawn after another,
 //!   by happens-before, is at most 1 us smaller;
-//! * the clock is set to the wall once, when the process first asks, and runs with `CLOCK_BOOTTIME` from there: with real
-//!   time, also over a suspend. A wall clock that is stepped later (settimeofday, a leap second) is not followed until the
-//!   process restarts;
-//! * an event that sets the counter or changes its rate (suspend, hibernation, migration) is mended within about a second:
-//!   the clock steps forward at once, and where it is ahead runs on at the right rate, less 500 ppm. It never stands.
+//! * the clock is set to the wall once, when the process first asks, and runs with `CLOCK_BOOTTIME` from there: with
+//!   real time, also over a suspend. A wall clock that is stepped later (settimeofday, a leap second) is not followed
+//!   until the process restarts;
+//! * an event that sets the counter or changes its rate (suspend, hibernation, migration) is mended within about a
+//!   second: the clock steps forward at once, and where it is ahead runs on at the right rate, less 500 ppm. It never
+//!   stands.
 //!
 //! [`TimestampGenerator::next`] costs about 10 ns where the kernel itself keeps time by the TSC, most of it the
 //! instruction, and about 30 ns through the vDSO elsewhere.

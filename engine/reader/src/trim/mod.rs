@@ -1,7 +1,7 @@
 //! Trimming: which events a log no longer keeps, and how a log at rest gives them up.
 //!
-//! Reading order: [`RetentionPolicy`] (what is to be kept), `plan` (which segments go, and why), [`trim_log`] (how they go
-//! from a log that nobody has open), `names` (what sessions are called whose opening goes).
+//! Reading order: [`RetentionPolicy`] (what is to be kept), `plan` (which segments go, and why), [`trim_log`] (how they
+//! go from a log that no process has open), `names` (what sessions are called whose opening goes).
 
 mod names;
 mod plan;
@@ -68,7 +68,8 @@ fn is_passing(error: &AdapterError) -> bool {
 }
 
 impl LogFiles {
-    /// What [`trim_log`] would remove at present. Changes nothing, and may be asked while another process writes the log.
+    /// What [`trim_log`] would remove at present. Changes nothing, and may be asked while another process writes the
+    /// log.
     ///
     /// # Errors
     /// [`ConsumerError`]: a policy without limits, a cursor that cannot be read.
@@ -77,15 +78,17 @@ impl LogFiles {
     }
 }
 
-/// Removes from the log at `path`, which nobody has open for writing, what `policy` does not keep. Returns what went.
+/// Removes from the log at `path`, which no process has open for writing, what `policy` does not keep. Returns what
+/// went.
 ///
 /// # Errors
-/// [`ConsumerError`]: no log, one that is open elsewhere or damaged, a policy without limits, a file that cannot be removed.
+/// [`ConsumerError`]: no log, one that is open elsewhere or damaged, a policy without limits, a file that cannot be
+/// removed.
 pub fn trim_log(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
     let shards = LogDirectory::open_read_only(path).map_err(AdapterError::from)?.meta().shards;
     let log = LogFiles::open(path)?;
     let directory = LogDirectory::open(path, shards, log.log_id(), log.created(), false).map_err(AdapterError::from)?;
-    // Nobody changes it any more.
+    // No thread changes it any more.
     let log = LogFiles::open(path)?;
     if let Some(damage) = log.damage().first() {
         return Err(ConsumerError::Damaged(damage.clone()));

@@ -35,12 +35,13 @@ impl NameStore {
         Self { path: Some(path.to_owned()), most: Mutex::new(0) }
     }
 
-    /// Keeps the names that are given in what `plan` removes, durably when it returns. Reads the indexes of the segments
-    /// that go, and now and then the sessions of all that stays, to drop the names of those that have gone with all their
-    /// events.
+    /// Keeps the names that are given in what `plan` removes, durably when it returns. Reads the indexes of the
+    /// segments that go, and now and then the sessions of all that stays, to drop the names of those that have gone
+    /// with all their events.
     ///
     /// # Errors
-    /// [`AdapterError`](crate::AdapterError), where the file cannot be read or written: the log has the names that it had.
+    /// [`AdapterError`](crate::AdapterError), where the file cannot be read or written: the log has the names that it
+    /// had.
     pub fn keep(&self, views: &[Arc<LogView>], plan: &TrimPlan) -> AdapterResult<()> {
         let Some(path) = self.path.as_deref().filter(|_| !plan.removed.is_empty()) else { return Ok(()) };
         let mut most = self.most.lock().unwrap_or_else(PoisonError::into_inner);

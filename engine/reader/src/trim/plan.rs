@@ -22,8 +22,8 @@ pub struct TrimPlan {
     pub segments_left: usize,
     /// Bytes of their files.
     pub bytes_left: u64,
-    /// Once it is carried out: why the names of sessions that were opened in what goes could not be kept. Segments go all
-    /// the same, as the space may be what is missing.
+    /// Once it is carried out: why the names of sessions that were opened in what goes could not be kept. Segments go
+    /// all the same, as the space may be what is missing.
     pub names_lost: Option<String>,
 }
 
@@ -92,7 +92,8 @@ impl TrimPlan {
     }
 }
 
-/// What `policy` has go at the time `now` (nanoseconds since the Unix epoch), where `pins` are what cursors have not read.
+/// What `policy` has go at the time `now` (nanoseconds since the Unix epoch), where `pins` are what cursors have not
+/// read.
 pub fn plan(views: &[Arc<LogView>], policy: &RetentionPolicy, pins: &[Pin], now: u64) -> TrimPlan {
     let mut shards: Vec<Shard<'_>> = views.iter().map(|view| Shard::of(view, now)).collect();
     let mut plan = TrimPlan {
@@ -155,8 +156,8 @@ impl Shard<'_> {
     }
 }
 
-/// For each segment the time that it is as old as: that of its last event. A time that is ahead of the clock says nothing:
-/// such a segment is as old as the first event behind it whose time is not.
+/// For each segment the time that it is as old as: that of its last event. A time that is ahead of the clock says
+/// nothing: such a segment is as old as the first event behind it whose time is not.
 fn ages(segments: &[Arc<Segment>], now: u64) -> Vec<u64> {
     let mut behind = u64::MAX;
     let age = |segment: &Arc<Segment>| {

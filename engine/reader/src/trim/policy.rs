@@ -10,8 +10,8 @@ use crate::error::ConfigError;
 pub struct RetentionPolicy {
     /// A segment goes when its last event is older than this.
     pub max_age: Option<Duration>,
-    /// Segments go until the files of all shards hold at most so many bytes. What is set aside for the segments that are
-    /// being written, and not yet used, is not counted.
+    /// Segments go until the files of all shards hold at most so many bytes. What is set aside for the segments that
+    /// are being written, and not yet used, is not counted.
     pub max_bytes: Option<u64>,
     /// Segments go until all shards together have at most so many, those being written included.
     pub max_segments: Option<usize>,

@@ -80,7 +80,7 @@ pub(super) fn reopen_directory(directory: &File) -> io::Result<File> {
 fn open_any(directory: &File, name: &CStr, flags: c_int) -> io::Result<File> {
     // SAFETY: the rule of this module.
     let descriptor = check(|| unsafe { libc::openat(directory.as_raw_fd(), name.as_ptr(), flags, FILE_MODE) })?;
-    // SAFETY: the descriptor is new and owned by nobody else.
+    // SAFETY: the descriptor is new and has no other owner.
     Ok(unsafe { File::from_raw_fd(descriptor) })
 }
 

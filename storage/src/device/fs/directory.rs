@@ -30,8 +30,8 @@ impl FsDirectory {
         Ok(Self { directory: open_directory(path, libc::O_NOFOLLOW)?, path: path.to_owned(), mode })
     }
 
-    /// Makes a created file what it should be. Its name becomes durable last, so that no crash leaves a file behind that
-    /// is shorter than its name promises, but for one that nobody was told of.
+    /// Makes a created file what it should be. Its name becomes durable last, so that no crash leaves a file behind
+    /// that is shorter than its name promises, except one that was never reported.
     fn fill(&self, name: &CStr, length: u64) -> io::Result<FsFile> {
         let file = FsFile::create(&self.directory, name, self.mode)?;
         file.allocate(length)?;
@@ -142,7 +142,7 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => true,
         Err(error) => return Err(error),
     };
-    // Also where it existed: whoever created it may have died before this.
+    // Also where it existed: the process that created it may have died before this.
     match open_directory(parent, 0) {
         Err(error) if existed && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         parent => sync_directory(&parent?),

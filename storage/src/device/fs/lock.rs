@@ -18,8 +18,8 @@ const NONE: i32 = -1;
 
 /// A lock on a directory, held until it is dropped or the process ends.
 ///
-/// It is an `flock` of an open file. A forked child shares that file and would keep the lock when the parent is gone, so
-/// the child closes its descriptor before `fork` returns there.
+/// It is an `flock` of an open file. A forked child shares that file and would keep the lock when the parent is gone,
+/// so the child closes its descriptor before `fork` returns there.
 #[derive(Debug)]
 pub struct DirectoryLock {
     held: &'static Held,
@@ -29,7 +29,7 @@ pub struct DirectoryLock {
 /// 10 ms for as long as `patience`.
 ///
 /// # Errors
-/// `WouldBlock` if somebody else holds the lock; else the kernel's.
+/// `WouldBlock` if another opener holds the lock; else the kernel's.
 pub fn lock_exclusive(path: &Path, name: &str, patience: Duration) -> io::Result<DirectoryLock> {
     let name = call::plain_name(name)?;
     let directory = open_directory(path, 0)?;
@@ -166,7 +166,7 @@ fn watch_forks() {
     if WATCHES.swap(true, Ordering::Relaxed) {
         return;
     }
-    // SAFETY: the handlers are functions of this program, and do what a forked child may do. The call fails only for want
-    // of memory; children then keep the lock.
+    // SAFETY: the handlers are functions of this program, and do what a forked child may do. The call fails only for
+    // want of memory; children then keep the lock.
     unsafe { libc::pthread_atfork(Some(before_fork), Some(release), Some(in_child)) };
 }

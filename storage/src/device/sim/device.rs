@@ -103,7 +103,7 @@ impl Drop for SimDevice {
     fn drop(&mut self) {
         let mut machine = self.disk.lock();
         for (nth, _) in self.flights.drain(..) {
-            // Nobody is left to be told.
+            // No waiter is left to be told.
             let _ = machine.land(self.disk.boot(), nth);
         }
     }

@@ -169,7 +169,7 @@ impl Machine {
 
     /// Ends a write in flight; returns what its owner is told, `None` if there is no power any more.
     pub(super) fn land(&mut self, boot: u64, nth: u64) -> Option<io::Result<()>> {
-        // The write is still in flight in this step: it may be on the disk without anybody having been told.
+        // The write is still in flight in this step: it may be on the disk without a waiter having been told.
         self.step(boot).ok()?;
         let flight = self.take_flight(nth)?;
         if let Some(number) = self.faults.of_write(nth, &mut self.random) {

@@ -1,7 +1,7 @@
 //! The files that are registered with a ring, so that a write saves the look-up of its descriptor.
 //!
 //! A slot owns its file: while a number stands in the table, its descriptor cannot be closed and come back as another
-//! file. A file that nobody else holds any more is let go when the next one is registered.
+//! file. A file that has no other holder is dropped when the next one is registered.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -73,8 +73,8 @@ impl FileTable {
         }
     }
 
-    /// Lets all files go. The kernel frees a ring some time after it was closed, and would keep them open, and their file
-    /// system mounted, until then.
+    /// Lets all files go. The kernel frees a ring some time after it was closed, and would keep them open, and their
+    /// file system mounted, until then.
     pub(super) fn unregister(&self, submitter: &Submitter<'_>) {
         if self.refused.is_none() {
             // Where it is refused, the files are let go with the ring.

@@ -83,7 +83,8 @@ impl UringDevice {
     /// Creates a ring on this thread, which must be the one that uses it.
     ///
     /// # Errors
-    /// The kernel's; see [`super::probe::io_uring_available`] for their causes. `InvalidInput` for a depth out of range.
+    /// The kernel's; see [`super::probe::io_uring_available`] for their causes. `InvalidInput` for a depth out of
+    /// range.
     pub fn new(options: UringOptions) -> io::Result<Self> {
         if !(1..=UringOptions::DEPTH_MAX).contains(&options.depth) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "depth of the ring is out of range"));

@@ -14,8 +14,8 @@ pub(super) const SESSIONS_MAX: usize = 100_000;
 /// Most bytes that sessions, postings and openings take in an index.
 const SESSIONS_BYTES_MAX: usize = 16 << 20;
 
-/// What they may take in any case, and what part of the blocks' bytes beyond that: readers find a session sooner by reading
-/// the blocks than by an index that is not much shorter.
+/// What they may take in any case, and what part of the blocks' bytes beyond that: readers find a session sooner by
+/// reading the blocks than by an index that is not much shorter.
 const SESSIONS_BYTES_LEAST: usize = 64 << 10;
 const SESSIONS_SHARE: u64 = 16;
 

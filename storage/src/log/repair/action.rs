@@ -20,7 +20,8 @@ pub enum RepairAction {
         reason: String,
         /// Identity of the log, as most segments state it.
         log_id: LogId,
-        /// Shards up to the last whose directory holds a segment of the log, and the directories that follow it without a hole.
+        /// Shards up to the last whose directory holds a segment of the log, and the directories that follow it without
+        /// a hole.
         shards: u16,
     },
     /// The directory of a shard is made. What was in it is gone without a trace.
@@ -261,8 +262,8 @@ impl Planning {
         to
     }
 
-    /// Whether damage took something, and is not only the blank or torn rest of a segment that is written, where an opening
-    /// cuts it.
+    /// Whether damage took something, and is not only the blank or torn rest of a segment that is written, where an
+    /// opening cuts it.
     fn is_hurt(&self, found: &FoundBlocks) -> bool {
         if found.footer.is_some() {
             return true;

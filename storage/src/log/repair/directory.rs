@@ -13,11 +13,12 @@ use crate::format::{Eras, LogId, Meta, PAGE_BYTES, PageError, SHARDS_MAX, Segmen
 use crate::log::DirectoryError;
 
 impl LogDirectory {
-    /// Opens a log whose own files may be missing or damaged, and says what is to be done about them. The meta file's words
-    /// are then taken from the headers of the segments. Changes nothing.
+    /// Opens a log whose own files may be missing or damaged, and says what is to be done about them. The meta file's
+    /// words are then taken from the headers of the segments. Changes nothing.
     ///
     /// # Errors
-    /// [`DirectoryError`]: no log, a newer format, or a meta file that cannot be used where no segment tells what it said.
+    /// [`DirectoryError`]: no log, a newer format, or a meta file that cannot be used where no segment tells what it
+    /// said.
     pub fn survey(path: &Path) -> Result<(Self, Vec<RepairAction>), DirectoryError> {
         let mut actions = Vec::new();
         let meta = match read_meta(path) {

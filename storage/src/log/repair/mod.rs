@@ -1,8 +1,8 @@
 //! Repair: what a damaged directory of a shard needs so that it opens again, and what is intact in it can be read.
 //!
-//! Nothing that is intact is destroyed: files are set aside under another name, `<name>.aside`, before anything takes their
-//! place. Reading order: `survey` (what is there), [`RepairAction`] (what follows from it), `apply` (doing that); `directory` (the same
-//! for what lies beside the shards).
+//! Nothing that is intact is destroyed: files are set aside under another name, `<name>.aside`, before anything takes
+//! their place. Reading order: `survey` (what is there), [`RepairAction`] (what follows from it), `apply` (doing that);
+//! `directory` (the same for what lies beside the shards).
 
 mod action;
 mod apply;
@@ -19,8 +19,8 @@ use super::{OpenError, SegmentSurvey};
 use crate::device::Directory;
 use crate::format::LogId;
 
-/// What a repair of a shard's directory would do, in order. Changes nothing. Reads every block; `progress` gets the bytes of
-/// each step.
+/// What a repair of a shard's directory would do, in order. Changes nothing. Reads every block; `progress` gets the
+/// bytes of each step.
 ///
 /// # Errors
 /// [`OpenError::Io`].
@@ -42,7 +42,8 @@ pub struct SurveyedFile {
     pub found: Result<SegmentSurvey, String>,
 }
 
-/// What is in the segment files of a shard, by name: for a shard that does not open. Blank or torn bytes behind the last block of a segment that is not sealed are not listed.
+/// What is in the segment files of a shard, by name: for a shard that does not open. Blank or torn bytes behind the
+/// last block of a segment that is not sealed are not listed.
 ///
 /// # Errors
 /// [`OpenError`].

@@ -68,8 +68,8 @@ impl FoundBlocks {
         told.map_or(found, |footer| footer.end_sequence)
     }
 
-    /// Whether intact blocks take all the room that the footer tells of: then they know better than it how many events there
-    /// are.
+    /// Whether intact blocks take all the room that the footer tells of: then they know better than it how many events
+    /// there are.
     fn is_filled(&self, footer: &Footer) -> bool {
         let all = Stretch {
             first: footer.base_sequence,
@@ -80,8 +80,8 @@ impl FoundBlocks {
         self.blocks.stretches == [all]
     }
 
-    /// Sequence after the last event that an opening finds in it: what is intact of a segment without a footer ends at the first
-    /// damage.
+    /// Sequence after the last event that an opening finds in it: what is intact of a segment without a footer ends at
+    /// the first damage.
     pub(super) fn opened_end(&self) -> Sequence {
         let walked = self.blocks.walked.map_or(self.header.base_sequence, |walked| walked.end);
         self.footer.map_or(walked, |footer| footer.end_sequence)

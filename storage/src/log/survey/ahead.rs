@@ -156,7 +156,7 @@ impl Line {
 }
 
 impl Ends {
-    /// `None` once nobody looks any more.
+    /// `None` once the surveyor has gone.
     fn fill(&self, file: &dyn SegmentFile, part: Range<u64>) -> Option<()> {
         let mut chunk = self.empty.recv().ok()?;
         chunk.fill(file, part);

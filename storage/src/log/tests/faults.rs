@@ -213,7 +213,7 @@ fn block_that_does_not_fit_a_short_segment_gets_the_next_one() {
 }
 
 #[test]
-fn quota_below_the_space_that_the_volume_shows_is_found_by_smaller_segments() {
+fn quota_below_the_visible_space_is_found_by_smaller_segments() {
     let disk = whole_disk(22);
     let mut machine = Machine::start(&disk, 22).expect("opens");
     // The first attempt is refused, whatever the volume says.

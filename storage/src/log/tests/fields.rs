@@ -1,5 +1,5 @@
-//! One field of a log says something else, and its checksum is right: after a repair the log opens, goes on, and has lost
-//! no more than the structure that the field belongs to.
+//! One field of a log says something else, and its checksum is right: after a repair the log opens, goes on, and has
+//! lost no more than the structure that the field belongs to.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

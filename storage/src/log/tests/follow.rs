@@ -1,5 +1,5 @@
-//! A follower beside a writer that rolls, closes, is killed, and has segments removed: it sees every durable event, once
-//! and in order.
+//! A follower beside a writer that rolls, closes, is killed, and has segments removed: it sees every durable event,
+//! once and in order.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Files that say what no writer writes, with the right checksums: readers, verification and repair end, with what is there or
-//! an error.
+//! Files that say what no writer writes, with the right checksums: readers, verification and repair end, with what is
+//! there or an error.
 
 use std::sync::Arc;
 
@@ -185,7 +185,7 @@ fn gaps_that_end_within_a_missing_segment_are_an_error() {
 }
 
 #[test]
-fn recovery_removes_no_file_that_others_have_put_under_the_name_of_its_own() {
+fn recovery_removes_no_file_that_took_the_name_of_its_own() {
     let disk = log();
     let segments = names(&disk);
     // The first segment was trimmed and is still there, and a copy was not finished.

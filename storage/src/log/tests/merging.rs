@@ -1,4 +1,4 @@
-//! Small segments of short openings become one, and nobody notices.
+//! Small segments of short openings become one, and readers see no difference.
 
 use std::sync::Arc;
 

@@ -217,14 +217,15 @@ fn copy_of_what_was_trimmed_is_set_aside() {
     machine.log.trim(cut);
     machine.settle();
     machine.close();
-    // Somebody puts back a copy of what was trimmed.
+    // An operator puts back a copy of what was trimmed.
     disk.rename_file(DIRECTORY, "kept", "backup.seg");
     let actions = repair(&disk, 5);
     assert!(matches!(&actions[..], [RepairAction::SetAside { file, .. }] if file == "backup.seg"), "{actions:?}");
     Machine::start(&disk, 6).expect("opens").close();
 }
 
-/// A log whose blocks do not say what was acknowledged: the footers alone do. What comes before `first` counts as trimmed.
+/// A log whose blocks do not say what was acknowledged: the footers alone do. What comes before `first` counts as
+/// trimmed.
 fn restored(first: u64) -> SimDisk {
     let disk = whole_disk(first);
     let mut restore = ShardRestore::new(directory(&disk), options(first), 1);
@@ -296,7 +297,7 @@ fn damaged_gaps_and_indexes_are_made_anew() {
     assert!(actions.iter().any(|action| matches!(action, RepairAction::ReplaceGaps { .. })), "{actions:?}");
     assert!(actions.contains(&RepairAction::Reindex { file: name }), "{actions:?}");
     let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
-    // Nobody knows any more that it was trimmed.
+    // Nothing says any more that it was trimmed.
     assert_eq!(read(&view, 5), (0..cut.get()).collect());
     assert!(disk.files(DIRECTORY).iter().any(|name| name == "gaps.aside"));
 }

@@ -154,7 +154,7 @@ fn padded_machine(disk: &SimDisk) -> Machine {
 }
 
 #[test]
-fn segment_that_is_trimmed_before_its_sealing_is_reported_does_not_come_back() {
+fn segment_trimmed_before_its_sealing_is_reported_stays_away() {
     let disk = whole_disk(5);
     let mut machine = padded_machine(&disk);
     let mut number = 1;

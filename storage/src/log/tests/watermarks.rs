@@ -15,7 +15,7 @@ use crate::log::{Log, Watermarks, recover};
 struct Watched {
     device: SimDevice,
     held: Arc<AtomicUsize>,
-    /// Each wait is over when somebody has heard of it, or is not there any more.
+    /// Each wait is over when its waiter has heard of it, or is not there any more.
     waits: SyncSender<()>,
 }
 

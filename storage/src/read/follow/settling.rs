@@ -1,5 +1,5 @@
-//! Segments that are written no more, until they have their last form: a footer, then an index, or a dense copy in place of
-//! the file.
+//! Segments that are written no more, until they have their last form: a footer, then an index, or a dense copy in
+//! place of the file.
 
 use std::sync::Arc;
 

@@ -20,8 +20,8 @@ use scaling::available_cores;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum BackpressureMode {
-    /// The caller gets an error and keeps the event: [`Backpressure`](crate::IngestionError::Backpressure). Of a batch it
-    /// gets back what was not taken: [`EventBus::try_ingest_batch`](crate::EventBus::try_ingest_batch).
+    /// The caller gets an error and keeps the event: [`Backpressure`](crate::IngestionError::Backpressure). Of a batch
+    /// it gets back what was not taken: [`EventBus::try_ingest_batch`](crate::EventBus::try_ingest_batch).
     #[default]
     FailProducer,
     /// The caller's thread sleeps until there is room, at most for `deadline`; then as `FailProducer`.
@@ -81,8 +81,8 @@ pub struct LogConfig {
     /// Memory for blocks per shard, in bytes: at level `Memory` all that is kept (default 64 MiB), else what is being
     /// written and the most recent blocks for readers (default 16 MiB). At least 4 MiB.
     pub memory_bytes: Option<usize>,
-    /// When the oldest segments go: looked after once a second, by a thread of its own. Default: never. A log in memory is
-    /// bounded by `memory_bytes` instead.
+    /// When the oldest segments go: looked after once a second, by a thread of its own. Default: never. A log in memory
+    /// is bounded by `memory_bytes` instead.
     pub retention: Option<RetentionPolicy>,
 }
 
@@ -90,7 +90,7 @@ pub struct LogConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum IdleMode {
-    /// It naps, up to a millisecond between bursts and up to 8 on a bus that nobody uses: about 1 % of a core. An event
+    /// It naps, up to a millisecond between bursts and up to 8 on a bus that is not used: about 1 % of a core. An event
     /// may wait for a nap; who waits for events ends it.
     #[default]
     Doze,
@@ -128,20 +128,20 @@ impl Default for PlacementConfig {
 /// Settings of an [`EventBus`](crate::EventBus). The default is a readable bus of one shard in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventBusConfig {
-    /// Shards at the start, each a pinned thread. Default 1, which takes tens of millions of events a second; the builder's
-    /// default is `min_shards` of a scaling policy, where there is one.
+    /// Shards at the start, each a pinned thread. Default 1, which takes tens of millions of events a second; the
+    /// builder's default is `min_shards` of a scaling policy, where there is one.
     pub num_shards: u16,
-    /// Events that a lane may grow to hold: a power of two from 1024 to `lane_bytes / 16`. Default 262,144; the builder's
-    /// default is one for each 64 bytes of `lane_bytes`.
+    /// Events that a lane may grow to hold: a power of two from 1024 to `lane_bytes / 16`. Default 262,144; the
+    /// builder's default is one for each 64 bytes of `lane_bytes`.
     pub ring_buffer_capacity: usize,
-    /// Bytes that a lane may grow to hold: a power of two, at least 64 KiB. Default 16 MiB. Each producer has a lane to each
-    /// shard it writes to, which begins with 4 KiB and grows when it is full or carries a stream.
+    /// Bytes that a lane may grow to hold: a power of two, at least 64 KiB. Default 16 MiB. Each producer has a lane to
+    /// each shard it writes to, which begins with 4 KiB and grows when it is full or carries a stream.
     pub lane_bytes: usize,
     /// What happens when a lane is full.
     pub backpressure_mode: BackpressureMode,
-    /// Most bytes of memory that the bus takes for lanes and blocks. Default: `memory_bytes` for each shard that there may
-    /// be, and 960 MiB for lanes, which is 1 GiB for a shard in memory. A lane beyond it is refused, and a lane does not
-    /// grow beyond it.
+    /// Most bytes of memory that the bus takes for lanes and blocks. Default: `memory_bytes` for each shard that there
+    /// may be, and 960 MiB for lanes, which is 1 GiB for a shard in memory. A lane beyond it is refused, and a lane
+    /// does not grow beyond it.
     pub memory_budget: Option<usize>,
     /// How many events make a block of the log, and a batch of [`EventBus::batches`](crate::EventBus::batches).
     pub batch: BatchConfig,

@@ -7,9 +7,9 @@ use tapeline_reader::{CompiledFilter, EventView, Gap, note};
 use tapeline_storage::format::{Records, Sequence};
 use tapeline_storage::read::Block;
 
-/// Events of one block of one shard, in order, where they lie. Holding on to it holds on to the block's memory, which is the
-/// shard's or a mapping's; where readers hold half of a shard's blocks already, and in a file that is being written, it is a
-/// copy of its own, of 1 MiB at most.
+/// Events of one block of one shard, in order, where they lie. Holding on to it holds on to the block's memory, which
+/// is the shard's or a mapping's; where readers hold half of a shard's blocks already, and in a file that is being
+/// written, it is a copy of its own, of 1 MiB at most.
 #[derive(Debug, Clone)]
 pub struct EventBatch {
     shard_id: u16,
@@ -37,8 +37,8 @@ impl EventBatch {
         self.block.count()
     }
 
-    /// The events that were asked for, and a gap for each record that does not check or tells of one. Costs 7 to 12 ns for each record of 64 bytes,
-    /// and the filter besides.
+    /// The events that were asked for, and a gap for each record that does not check or tells of one. Costs 7 to 12 ns
+    /// for each record of 64 bytes, and the filter besides.
     #[inline]
     pub fn events(&self) -> Events<'_> {
         Events {

@@ -52,8 +52,8 @@ impl Batch {
 /// [`max_size`](BatchConfig::max_size); when its first event was taken up [`max_delay`](BatchConfig::max_delay) ago; at
 /// once, where its shard has had none for that long; or when the subscription has ended.
 ///
-/// A gap is told in its place: behind the batch of what comes before it in its shard. Before any other error all that was
-/// collected is handed out. Holds at most `max_size` events of each shard, beside what the subscription holds.
+/// A gap is told in its place: behind the batch of what comes before it in its shard. Before any other error all that
+/// was collected is handed out. Holds at most `max_size` events of each shard, beside what the subscription holds.
 #[derive(Debug)]
 pub struct Batches {
     subscription: Subscription,
@@ -91,7 +91,7 @@ impl Collected {
         if self.events.is_empty() {
             let (now, delay) = (Clock::global().now(), self.target.options().delay_ns);
             self.target.note(now, self.total);
-            // After a pause there is nobody to wait for.
+            // After a pause there is nothing to wait for.
             self.patience = if now.saturating_sub(self.handed_at) >= delay { 0 } else { delay };
             self.since = now;
         }
@@ -164,8 +164,8 @@ impl Batches {
         }
     }
 
-    /// The cursor behind the last batch, or gap, that was handed out: what is collected comes again to whoever goes on
-    /// from it. Costs a lock and some text a shard. In a forked child as [`Subscription::cursor`].
+    /// The cursor behind the last batch, or gap, that was handed out: what is collected comes again to a reader that
+    /// goes on from it. Costs a lock and some text a shard. In a forked child as [`Subscription::cursor`].
     pub fn cursor(&self) -> String {
         self.subscription.cursor_before(|at, shard_id| {
             let first = self.collected.get(at).and_then(|collected| collected.events.first());
@@ -207,8 +207,8 @@ impl Batches {
     /// Has a shard ring the timer when the first of what is collected is due.
     fn keep_time(&self) {
         let Some((due, at)) = self.first_due(|collected| collected.patience) else { return };
-        // Delays are equal, so a deadline that is kept belongs to an earlier event: it comes first, and then this one is
-        // looked at.
+        // Delays are equal, so a deadline that is kept belongs to an earlier event: it comes first, and then this one
+        // is looked at.
         if self.timer.is_connected() {
             return;
         }

@@ -1,11 +1,11 @@
 //! Subscriptions: a log from any place on, and then live, with no hole and no repeat.
 //!
 //! Replay and live are one reader: it walks its shard's log, and where it has caught up, the next block comes through a
-//! [`Feed`](crate::feed) instead of a search. A reader that falls behind finds in the log what its feed had no room for.
-//! So the handoff between the two is none, in either direction.
+//! [`Feed`](crate::feed) instead of a search. A reader that falls behind finds in the log what its feed had no room
+//! for. So the handoff between the two is none, in either direction.
 //!
-//! What a subscription holds at most of each shard: the block that it reads, and four in its feed, all of them among the
-//! blocks that the shard lends; and the events copied out of one block. It never slows a producer.
+//! What a subscription holds at most of each shard: the block that it reads, and four in its feed, all of them among
+//! the blocks that the shard lends; and the events copied out of one block. It never slows a producer.
 
 mod batch;
 mod batches;
@@ -144,8 +144,8 @@ impl Subscription {
         }
     }
 
-    /// The next events as they lie in the log, if there are any now: those of one block, uncopied. A batch may hold none
-    /// that was asked for.
+    /// The next events as they lie in the log, if there are any now: those of one block, uncopied. A batch may hold
+    /// none that was asked for.
     pub fn try_next_batch(&mut self) -> Option<ConsumerResult<EventBatch>> {
         self.return_ready();
         Some(self.advance()?.map(|(reader, block)| {
@@ -169,8 +169,8 @@ impl Subscription {
         BlockingSubscription::new(self)
     }
 
-    /// The cursor behind what was handed out. Costs a lock and some text a shard. In a forked child, where a thread of the
-    /// parent may hold that lock for ever, the cursor that the subscription began at.
+    /// The cursor behind what was handed out. Costs a lock and some text a shard. In a forked child, where a thread of
+    /// the parent may hold that lock for ever, the cursor that the subscription began at.
     pub fn cursor(&self) -> String {
         self.cursor_before(|_, _| None)
     }
@@ -220,7 +220,7 @@ impl Subscription {
         Poll::Ready(item)
     }
 
-    /// The next block of whoever's turn it is, with the number of its reader.
+    /// The next block of the reader whose turn it is, with its number.
     fn advance(&mut self) -> Option<ConsumerResult<(usize, tapeline_storage::read::Block)>> {
         if let Err(error) = self.parts.check_fork() {
             return Some(Err(error.into()));

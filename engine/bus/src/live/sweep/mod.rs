@@ -1,14 +1,15 @@
 //! The sweep: the events of all shards in order of time, over any number of pages.
 //!
-//! A shard holds the events of its producers as they came in, so its log is almost, but not quite, in order of time. The
-//! sweep is a queue of stretches of all shards, by the earliest time that each can hold: whole segments, blocks, and the
-//! sorted events of blocks. The first in the queue is opened or handed out, so nothing is opened before its time has
-//! come, and what is handed out is the earliest there is.
+//! A shard holds the events of its producers as they came in, so its log is almost, but not quite, in order of time.
+//! The sweep is a queue of stretches of all shards, by the earliest time that each can hold: whole segments, blocks,
+//! and the sorted events of blocks. The first in the queue is opened or handed out, so nothing is opened before its
+//! time has come, and what is handed out is the earliest there is.
 //!
 //! Nothing is handed out from the horizon on: the time below which every event is readable (see `horizon`). So no event
-//! can turn up that belongs into an earlier page. What earlier runs of the log's writer left is complete: it comes first,
-//! also where its times are ahead of the clock. Should a time turn up all the same that lies before what was handed out
-//! (a counter was set back, see `timestamp`), its event is handed out late: an event that was not read is never passed over.
+//! can turn up that belongs into an earlier page. What earlier runs of the log's writer left is complete: it comes
+//! first, also where its times are ahead of the clock. Should a time turn up all the same that lies before what was
+//! handed out (a counter was set back, see `timestamp`), its event is handed out late: an event that was not read is
+//! never passed over.
 //!
 //! The cursor between two pages is the last event handed out, and for each shard the first that was not. A page that
 //! goes on where the one before ended finds the queue [`Parked`]; without it, the queue is made again from the cursor.
@@ -208,7 +209,7 @@ impl Sweep {
             blocks.push(Stretch::Span { at, span: ShardSpan::new(view.shard(), span, shard.age(span.first)) });
         }
         if next < end {
-            // Gone meanwhile: whoever opens it is told.
+            // Gone meanwhile: opening it reports that.
             blocks.push(Stretch::unknown(at, view.shard(), next, end));
         }
         self.queue.extend(blocks);

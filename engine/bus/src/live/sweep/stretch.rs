@@ -7,8 +7,8 @@ use tapeline_reader::cursor::Frontier;
 use tapeline_storage::format::Sequence;
 use tapeline_storage::log::Span;
 
-/// Which run of the log's writer an event is of. What earlier runs wrote is complete and comes first, whatever its times:
-/// the clock may have been set back since.
+/// Which run of the log's writer an event is of. What earlier runs wrote is complete and comes first, whatever its
+/// times: the clock may have been set back since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Age {
     Earlier,

@@ -4,7 +4,8 @@
 //! it there.
 //!
 //! How many shards take events is the [`Route`]. It changes while producers work: a producer looks at it after it has
-//! noted that it is about to publish, so that whoever changes it knows who may still go by the old one.
+//! noted that it is about to publish, so that the thread that changes it knows which producers may still use the old
+//! one.
 
 #[cfg(test)]
 mod tests;

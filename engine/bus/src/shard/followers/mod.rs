@@ -1,9 +1,9 @@
 //! Those who follow a shard live: handed each new block, woken when what they want to see has moved.
 //!
-//! To wake somebody is a system call, which costs a shard more than hundreds of events. So a follower that was woken is
-//! woken again [`QUIET_NS`] later at the earliest, and for every one that a shard wakes it stays quiet that much
-//! longer: a shard spends a bounded part of its time on them, and events that come faster wake nobody for each. Nobody
-//! is kept waiting while the shard naps: it rings before.
+//! Waking a follower is a system call, which costs a shard more than hundreds of events. So a follower that was woken
+//! is woken again [`QUIET_NS`] later at the earliest, and for every one that a shard wakes it stays quiet that much
+//! longer: a shard spends a bounded part of its time on them, and events that come faster wake none of them for each.
+//! No follower is kept waiting while the shard naps: it rings before.
 
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -14,10 +14,11 @@ use tapeline_storage::log::LogView;
 
 use crate::feed::Follower;
 
-/// How long a shard wakes nobody, for each follower that it has woken, in nanoseconds. To wake one takes 10 to 70 us.
+/// How long a shard wakes no follower, for each follower that it has woken, in nanoseconds. To wake one takes 10 to 70
+/// us.
 const QUIET_NS: u64 = 100_000;
 
-/// How long it wakes nobody at the most.
+/// The longest time for which it wakes no follower.
 const QUIET_NS_MAX: u64 = 1_000_000;
 
 /// The watermarks of a log.
@@ -39,7 +40,7 @@ pub(super) struct Followers {
 impl Followers {
     pub(super) fn admit(&mut self, arrivals: impl IntoIterator<Item = Follower>) {
         self.present.extend(arrivals);
-        // Whoever came looked before it was known here.
+        // A follower that came looked before it was known here.
         self.report_all();
     }
 
@@ -53,7 +54,7 @@ impl Followers {
         self.present.is_empty()
     }
 
-    /// The first time at which somebody waits no longer.
+    /// The first time at which a follower waits no longer.
     pub(super) fn first_deadline(&self) -> Option<u64> {
         self.present.iter().filter_map(Follower::deadline).min()
     }
@@ -77,7 +78,7 @@ impl Followers {
     }
 
     /// As [`Followers::ring`], at once: the shard is going to sleep. Forgets those who are gone, so that a shard which
-    /// nobody follows any more sleeps as long as it may.
+    /// has no followers left sleeps as long as it may.
     pub(super) fn ring_before_sleep(&mut self, watermarks: Watermarks) {
         self.present.retain(|follower| !follower.is_gone());
         if !self.present.is_empty() && self.rung_at != Some(watermarks) {

@@ -1,5 +1,5 @@
-//! The threads that run what blocks: one for what the log may be waiting for, on the shard's core, and one, of the lowest
-//! priority and on any core, for what it does when there is time.
+//! The threads that run what blocks: one for what the log may be waiting for, on the shard's core, and one, of the
+//! lowest priority and on any core, for what it does when there is time.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
@@ -124,7 +124,8 @@ impl Background for ThreadBackground {
     }
 }
 
-/// Its threads end with it, but for one that tidies and gets no core: that one keeps the lock of the directory until it ends.
+/// Its threads end with it, but for one that tidies and gets no core: that one keeps the lock of the directory until it
+/// ends.
 impl Drop for ThreadBackground {
     fn drop(&mut self) {
         let tidyings = self.tidyings.take().filter(|worker| worker.runs.is_none());

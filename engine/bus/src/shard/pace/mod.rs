@@ -8,8 +8,8 @@
 //! When nothing moves, it spins for [`SPIN_NS`], so that a busy shard never sleeps, then naps in its own ring, first
 //! briefly and then longer, up to [`NAP_MAX`], and up to [`DOZE_MAX`] once nothing has moved for [`DOZE_AFTER_NS`]:
 //! what an idle shard costs is the kernel's price of a wake-up (10 to 50 us on a VM), whatever the shard does then. No
-//! producer wakes it but one that finds its lane full: an event waits for one nap at most. A shard that is followed live
-//! does not doze.
+//! producer wakes it but one that finds its lane full: an event waits for one nap at most. A shard that is followed
+//! live does not doze.
 
 use std::time::Duration;
 
@@ -40,13 +40,13 @@ const NAP_MIN: Duration = Duration::from_micros(50);
 /// The longest nap between bursts.
 const NAP_MAX: Duration = Duration::from_millis(1);
 
-/// How long nothing moves on a bus that nobody uses at present, in nanoseconds.
+/// How long nothing moves on a bus that is not used at present, in nanoseconds.
 const DOZE_AFTER_NS: u64 = 1_000_000_000;
 
 /// The longest nap there.
 const DOZE_MAX: Duration = Duration::from_millis(8);
 
-/// The longest nap of a shard that gets no events and is followed by nobody.
+/// The longest nap of a shard that gets no events and has no followers.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// The longest nap while a chore runs elsewhere.
@@ -59,7 +59,7 @@ pub(super) enum Pace {
     Spin,
     /// Look again, as if after a nap.
     Poll,
-    /// Look again in so many nanoseconds, or when somebody waits; do not give the core away.
+    /// Look again in so many nanoseconds, or when a caller waits; do not give the core away.
     Gather(u64),
     /// Sleep for at most this long.
     Nap(Duration),
@@ -70,7 +70,7 @@ pub(super) enum Pace {
 pub(super) struct Needs {
     /// A chore runs elsewhere.
     pub(super) chore: bool,
-    /// Somebody follows the shard live.
+    /// A reader follows the shard live.
     pub(super) followed: bool,
     /// No new events come.
     pub(super) retired: bool,

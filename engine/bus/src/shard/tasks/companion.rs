@@ -16,12 +16,12 @@ use super::{CompanionSpec, lock};
 use crate::core::foreign;
 use crate::shard::placement;
 
-/// By how much a companion's nice value is above its shard's: the kernel then gives the tasks a tenth of a core that the
-/// shard wants as well.
+/// By how much a companion's nice value is above its shard's: the kernel then gives the tasks a tenth of a core that
+/// the shard wants as well.
 const NICE: libc::c_int = 10;
 
-/// Reminders without an answer after which there are no more. Each holds on to a waker until it is heard, and glommio counts
-/// wakers in 16 bits.
+/// Reminders without an answer after which there are no more. Each holds on to a waker until it is heard, and glommio
+/// counts wakers in 16 bits.
 const REMINDERS_MAX: u32 = 1_000;
 
 /// How often a companion that is to end is reminded of it.
@@ -139,7 +139,8 @@ impl Line {
         self.panic.get().map(String::as_str)
     }
 
-    /// No more tasks are taken; those on their way are dropped. `panic` is why, if not because the companion was asked to end.
+    /// No more tasks are taken; those on their way are dropped. `panic` is why, if not because the companion was asked
+    /// to end.
     fn finish(&self, panic: Option<String>) {
         if let Some(panic) = panic {
             let _ = self.panic.set(panic);

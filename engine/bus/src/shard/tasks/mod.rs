@@ -1,11 +1,12 @@
 //! Tasks of users beside a shard, on the shard's core.
 //!
 //! [`ShardTasks`] is what a shard and all others know of them. `companion` is the thread they run on, made for the
-//! first task; `runtime` is what runs them there: a glommio executor, or a plain loop where that cannot be had; `set` are the
-//! tasks themselves.
+//! first task; `runtime` is what runs them there: a glommio executor, or a plain loop where that cannot be had; `set`
+//! are the tasks themselves.
 //!
-//! The companion is a thread beside the shard's, so a task takes nothing from the shard but its share of the core, whatever
-//! it does: it may spin, block or panic. It may touch the log's directory, so it holds the directory's lock for its life.
+//! The companion is a thread beside the shard's, so a task takes nothing from the shard but its share of the core,
+//! whatever it does: it may spin, block or panic. It may touch the log's directory, so it holds the directory's lock
+//! for its life.
 
 mod companion;
 mod runtime;
@@ -103,8 +104,8 @@ impl ShardTasks {
         }
     }
 
-    /// Waits until some time for the end of the companion, which was asked to end, but not on its own thread. Returns whether
-    /// it has come: a task that does not come to an `await` keeps it.
+    /// Waits until some time for the end of the companion, which was asked to end, but not on its own thread. Returns
+    /// whether it has come: a task that does not come to an `await` keeps it.
     pub(crate) fn join(&self, until: Instant) -> bool {
         let lines: Vec<_> = lock(&self.0).threads.iter().map(|(line, _)| Arc::clone(line)).collect();
         let is_over = lines.iter().filter(|line| !line.is_here()).all(|line| line.wait_for_end(until));

@@ -1,14 +1,14 @@
 //! What runs the tasks of a companion: a glommio executor, so that tasks may use glommio's timers, channels, files and
 //! sockets, or a plain loop where glommio cannot run.
 //!
-//! glommio 0.9 may put an executor to sleep although a task is ready: `run_task_queues` returns the same for "nothing to run"
-//! and for "preempted before anything ran", which happens when the thread is kept from its core for longer than the preempt
-//! timer just after arming it. With the default timer of 100 ms that is rare. The shard reminds its companion every
-//! [`REMIND_NS`], which ends such a sleep. A heartbeat of the executor's own would not: its wake may be consumed in the same
-//! pass.
+//! glommio 0.9 may put an executor to sleep although a task is ready: `run_task_queues` returns the same for "nothing
+//! to run" and for "preempted before anything ran", which happens when the thread is kept from its core for longer than
+//! the preempt timer just after arming it. With the default timer of 100 ms that is rare. The shard reminds its
+//! companion every [`REMIND_NS`], which ends such a sleep. A heartbeat of the executor's own would not: its wake may be
+//! consumed in the same pass.
 //!
-//! glommio's wakers stay on the companion's thread, but for the one in its [`Line`](super::Line): they may be dropped on
-//! another thread while the task they belong to is freed.
+//! glommio's wakers stay on the companion's thread, but for the one in its [`Line`](super::Line): they may be dropped
+//! on another thread while the task they belong to is freed.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -125,7 +125,7 @@ impl Mover {
     }
 
     fn read_page(&mut self, random: &mut Random, context: &str) {
-        // What is in the lanes is waited for: there is nothing to wait for while nobody makes a turn.
+        // What is in the lanes is waited for: there is nothing to wait for while no shard makes a turn.
         while self.change.is_some() || self.machine.parts.stats().bytes_pending > 0 {
             self.machine.turn(random);
             self.end_change();

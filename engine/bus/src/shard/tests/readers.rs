@@ -1,6 +1,6 @@
-//! Readers against a plain model: over random operations, restarts and crashes of a simulated machine, whoever reads by
-//! pages, in order of time, or by subscription ends up with exactly what the log holds, and was told of every event that
-//! it saw and that a crash took.
+//! Readers against a plain model: over random operations, restarts and crashes of a simulated machine, a reader that
+//! reads by pages, in order of time, or by subscription ends up with exactly what the log holds, and was told of every
+//! event that it saw and that a crash took.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -89,7 +89,7 @@ impl Reader {
                 };
                 let pages = Arc::clone(&machine.pages);
                 let page = drive(machine, random, pages.poll(&request));
-                // Nobody got the page that was read while the power failed.
+                // No reader got the page that was read while the power failed.
                 let Some(page) = page.filter(|_| machine.disk.is_on()) else { return };
                 let page = page.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
                 self.model.take_page(seed, &page);
@@ -237,7 +237,8 @@ fn compare_contents(seed: u64, views: &[Arc<LogView>], all: &[StoredEvent]) {
     assert_eq!(found.collect::<BTreeMap<_, _>>(), expected, "seed {seed}");
 }
 
-/// Whoever asks for some sessions gets what a look at every event finds: segments and blocks are passed over rightly.
+/// A reader that asks for some sessions gets what a look at every event finds: segments and blocks are passed over
+/// rightly.
 fn compare_sessions(seed: u64, machine: &Machine, random: &mut Random) {
     let views: Vec<_> = machine.parts.views().collect();
     let all: Vec<_> = Replay::new(LOG, views.clone(), &ReplayRequest::new()).expect("replays").flatten().collect();

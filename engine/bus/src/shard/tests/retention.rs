@@ -104,7 +104,7 @@ fn run(seed: u64) -> usize {
             None => assert_eq!(cut, view.durable(), "seed {seed}"),
         }
     }
-    // Whoever stood at the beginning is told of the hole, and gets the rest.
+    // A reader that stood at the beginning is told of the hole, and gets the rest.
     for view in &views {
         let mut reader = LogReader::new(Arc::clone(view), Sequence::ZERO);
         if view.trimmed() > Sequence::ZERO {

@@ -1,8 +1,8 @@
 //! A kernel that refuses: a seccomp filter hands the calls of one kind to a thread, which answers some of them with an
 //! error and lets the others go on.
 //!
-//! The filter holds for the thread that installs it and for those that it starts from then on; the thread that answers is
-//! older. It allocates nothing while it answers, because a caller may hold the allocator's lock.
+//! The filter holds for the thread that installs it and for those that it starts from then on; the thread that answers
+//! is older. It allocates nothing while it answers, because a caller may hold the allocator's lock.
 
 #![allow(unsafe_code, reason = "prctl, seccomp, ioctl")]
 
@@ -15,8 +15,8 @@ use libc::{c_int, c_long};
 
 use crate::life::surroundings::KERNEL_THREAD;
 
-/// Calls that are answered with an error: the `first`-th of its kind, counted from 0, and those that follow it, `count` in
-/// all.
+/// Calls that are answered with an error: the `first`-th of its kind, counted from 0, and those that follow it, `count`
+/// in all.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refusal {
     pub(crate) call: c_long,
@@ -105,8 +105,8 @@ fn is_of_the_test(call: &libc::seccomp_data) -> bool {
     c_long::from(call.nr) == libc::SYS_write && call.args[0] <= 2
 }
 
-/// The allocator ends the process where it gets no memory, and so does the standard library where a thread gets none for
-/// its signals. A mapping of a file, or of a thread's stack, is refused like any call.
+/// The allocator ends the process where it gets no memory, and so does the standard library where a thread gets none
+/// for its signals. A mapping of a file, or of a thread's stack, is refused like any call.
 fn is_memory_of_the_allocator(call: &libc::seccomp_data) -> bool {
     let [_, length, _, flags, ..] = call.args;
     let is_stack = flags as c_int & libc::MAP_STACK != 0 && length > STACK_BYTES_MIN;

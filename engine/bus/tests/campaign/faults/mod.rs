@@ -1,8 +1,9 @@
 //! A kernel that refuses some system calls of a bus on a real disk: each is told or tried again, and nothing that was
 //! acknowledged is lost.
 //!
-//! Each seed draws a system call, an error, and the calls that fail with it (`kernel`), and a bus that is opened, written, read,
-//! trimmed and closed meanwhile (`workload`). A kernel that lets no process filter its own calls is told, and tests nothing.
+//! Each seed draws a system call, an error, and the calls that fail with it (`kernel`), and a bus that is opened,
+//! written, read, trimmed and closed meanwhile (`workload`). A kernel that lets no process filter its own calls is
+//! told, and tests nothing.
 
 mod kernel;
 mod workload;

@@ -1,4 +1,5 @@
-//! What is done to a log: fields changed and checksums made right again, lengths, files that change places, strange names.
+//! What is done to a log: fields changed and checksums made right again, lengths, files that change places, strange
+//! names.
 
 use std::ops::Range;
 

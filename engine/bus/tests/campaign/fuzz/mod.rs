@@ -1,4 +1,5 @@
-//! Harmed logs: whatever the files hold, every way to use a log ends, within bounds of time and memory, without a panic.
+//! Harmed logs: whatever the files hold, every way to use a log ends, within bounds of time and memory, without a
+//! panic.
 //!
 //! Each case harms a sound log (`base`) in ways that its seed draws (`harm`), checksums made right again, and then
 //! reads, follows, verifies, plans, repairs and writes it (`uses`).

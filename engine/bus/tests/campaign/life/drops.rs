@@ -18,8 +18,8 @@ thread_local! {
     static LAST: RefCell<Vec<Part>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Drops the parts in any order, on any threads, and waits until each is gone. The bus is among them, and may go last on a
-/// thread of its own shard.
+/// Drops the parts in any order, on any threads, and waits until each is gone. The bus is among them, and may go last
+/// on a thread of its own shard.
 pub(crate) fn drop_all(bus: Arc<EventBus>, mut parts: Vec<Part>, random: &mut Random) {
     let on_shard = (random.below(4) == 0).then(|| leave_to_shard(&bus, random));
     let place = parts.len();

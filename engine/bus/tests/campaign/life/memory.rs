@@ -1,7 +1,7 @@
 //! Memory that the C library's allocator has in stock, for when the kernel gives the process no more.
 //!
-//! Rust and the C library end a process whose allocator has nothing more. With a stock, a limit of the address space refuses
-//! what may be refused: mappings of files, rings, blocks, and stacks of threads.
+//! Rust and the C library end a process whose allocator has nothing more. With a stock, a limit of the address space
+//! refuses what may be refused: mappings of files, rings, blocks, and stacks of threads.
 
 #![allow(unsafe_code, reason = "malloc, mmap")]
 
@@ -51,8 +51,8 @@ fn for_signals(length: usize) -> Option<*mut c_void> {
     (signals != 0).then(|| ptr::with_exposed_provenance_mut(signals + used))
 }
 
-/// In the place of the C library's, for the calls of this program. What the standard library needs for a thread's signals
-/// comes from memory set aside where the kernel refuses it.
+/// In the place of the C library's, for the calls of this program. What the standard library needs for a thread's
+/// signals comes from memory set aside where the kernel refuses it.
 ///
 /// # Safety
 /// As mmap's.

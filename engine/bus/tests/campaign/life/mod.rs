@@ -1,10 +1,11 @@
 //! The life of a process that has a bus, and its end.
 //!
-//! Each seed is a schedule of openings that succeed and openings that fail, ingest, flushes, tickets, panics of tasks, wakers,
-//! producers and of the bus's own threads, forks, other processes, clocks that jump, calls with neither descriptors nor memory
-//! to spare, ends of all kinds in any order and on any thread, and kills, beside threads that take the shards' cores.
-//! What must hold whatever happens: everything that was acknowledged is there after it, in order; the books add up; every
-//! call ends; and once all is dropped, no thread, no descriptor, no lock and no memory of the bus is left.
+//! Each seed is a schedule of openings that succeed and openings that fail, ingest, flushes, tickets, panics of tasks,
+//! wakers, producers and of the bus's own threads, forks, other processes, clocks that jump, calls with neither
+//! descriptors nor memory to spare, ends of all kinds in any order and on any thread, and kills, beside threads that
+//! take the shards' cores. What must hold whatever happens: everything that was acknowledged is there after it, in
+//! order; the books add up; every call ends; and once all is dropped, no thread, no descriptor, no lock and no memory
+//! of the bus is left.
 
 mod clocks;
 mod drops;

@@ -527,7 +527,7 @@ impl<'l> Life<'l> {
         std::mem::take(&mut self.producers).into_iter().try_for_each(join)
     }
 
-    /// Nothing is being ingested: the books add up, and lanes that nobody has are gone.
+    /// Nothing is being ingested: the books add up, and lanes without a producer are gone.
     fn rest(&mut self, random: &mut Random) -> Outcome {
         step("at rest");
         self.flush()?;
@@ -552,6 +552,6 @@ impl<'l> Life<'l> {
 }
 
 fn join(thread: std::thread::JoinHandle<Outcome>) -> Outcome {
-    // A panic that nobody meant is told by the hook.
+    // The hook reports a panic that was not meant.
     thread.join().unwrap_or(Ok(()))
 }

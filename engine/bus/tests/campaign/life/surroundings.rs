@@ -22,8 +22,8 @@ pub(crate) fn settled(mut complaint: impl FnMut() -> Option<String>) -> Result<(
     Ok(())
 }
 
-/// Tasks that this process has started. glommio 0.9 forgets an eventfd of each of its executors that ended, of which there
-/// is one a shard at most for each opening of a bus that has a task.
+/// Tasks that this process has started. glommio 0.9 forgets an eventfd of each of its executors that ended, of which
+/// there is one a shard at most for each opening of a bus that has a task.
 pub(crate) static TASKS: AtomicUsize = AtomicUsize::new(0);
 
 /// Descriptor and thread that refuse system calls.

@@ -69,7 +69,7 @@ unsafe fn drop_one(data: *const ()) {
 }
 
 fn panic_at(cursed: &Cursed, call: Call) {
-    // A second panic while one goes on would end the process, whoever's fault that is.
+    // A second panic while one goes on would end the process, whichever code is at fault.
     if cursed.call == call && !std::thread::panicking() {
         panic_any(format!("{ON_PURPOSE}: a waker at {call:?}"));
     }

@@ -40,8 +40,8 @@ impl Disk {
         self.scratch.path().join("image")
     }
 
-    /// What nobody syncs: it must be gone after a cut, else that was none. A new file each time, because ext4 hurries
-    /// to write what replaces another.
+    /// A file that is not synced: it must be gone after a cut, else that was none. A new file each time, because ext4
+    /// hurries to write what replaces another.
     fn unsynced(&self) -> PathBuf {
         self.mount_point().join(format!("unsynced-{}", self.cuts))
     }

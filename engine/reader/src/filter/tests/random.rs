@@ -84,8 +84,8 @@ fn compared(one: &serde_json::Number, other: &serde_json::Number) -> Ordering {
     }
 }
 
-/// The order of a number and a whole one. The cast is exact below 2^127, far above the whole numbers of JSON, and saturates
-/// beyond.
+/// The order of a number and a whole one. The cast is exact below 2^127, far above the whole numbers of JSON, and
+/// saturates beyond.
 fn compared_to_whole(number: f64, whole: i128) -> Ordering {
     let floor = number.floor();
     (floor as i128).cmp(&whole).then((number - floor).partial_cmp(&0.0).unwrap())

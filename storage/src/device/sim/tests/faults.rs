@@ -66,7 +66,7 @@ fn chosen_call_fails_with_its_error() {
 }
 
 #[test]
-fn failed_call_may_have_done_its_work_but_a_failed_creation_leaves_nothing() {
+fn failed_call_may_have_worked_but_a_failed_creation_leaves_nothing() {
     let mut names = BTreeSet::new();
     for seed in 0..50 {
         let disk = healthy(seed);

@@ -16,8 +16,8 @@ const ERRNOS: [i32; 7] = [libc::EIO, libc::EMFILE, libc::ENFILE, libc::ENOMEM, l
 const LONGEST: u64 = 3000;
 const EVENTS: u64 = 120;
 
-/// Errors that are tried of each call and write where `TAPELINE_CALLS` does not ask for all of them: EIO, and one after the
-/// other of those that pass.
+/// Errors that are tried of each call and write where `TAPELINE_CALLS` does not ask for all of them: EIO, and one after
+/// the other of those that pass.
 const TRIED: usize = 2;
 
 /// What fails.
