@@ -112,6 +112,22 @@ fn meta_file_and_eras_are_made_anew() {
 }
 
 #[test]
+fn meta_file_of_another_log_is_replaced_and_every_event_stays() {
+    let scratch = Scratch::new();
+    let (log, _) = log(&scratch);
+    let before = json(&done(&["info", &log, "--json"])).remove(0);
+    let (other, file) = (scratch.arg("other"), scratch.file("line", "{\"n\":1}\n"));
+    record(&[&other, &file, "--format", "jsonl"]);
+    fs::copy(scratch.path("other/meta"), scratch.path("log/meta")).expect("copied");
+    let planned = String::from_utf8(expect(run(&["repair", &log]), 5).stdout).expect("text");
+    assert!(planned.starts_with("log: make the meta file anew") && !planned.contains("seg aside"), "{planned}");
+    done(&["repair", &log, "--apply"]);
+    let after = json(&done(&["info", &log, "--json"])).remove(0);
+    assert_eq!((&before["log"], &before["events"]), (&after["log"], &after["events"]));
+    done(&["verify", &log]);
+}
+
+#[test]
 fn log_in_use_or_missing_is_refused() {
     let scratch = Scratch::new();
     expect(run(&["repair", &scratch.arg("none"), "--apply"]), 3);

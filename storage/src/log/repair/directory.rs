@@ -21,15 +21,19 @@ impl LogDirectory {
     /// said.
     pub fn survey(path: &Path) -> Result<(Self, Vec<RepairAction>), DirectoryError> {
         let mut actions = Vec::new();
-        let meta = match read_meta(path) {
-            Ok(meta) => meta,
+        let (meta, reason) = match read_meta(path) {
+            Ok(meta) => contradicted(path, meta),
             Err(error) => {
                 let Some(reason) = reason_to_replace(&error) else { return Err(error) };
-                let Told { meta: Some(meta), is_newer: false } = meta_of_segments(path)? else { return Err(error) };
-                actions.push(RepairAction::ReplaceMeta { reason, log_id: meta.log_id, shards: meta.shards });
-                meta
+                let Told { meta: Some(meta), is_newer: false, .. } = meta_of_segments(path)? else { return Err(error) };
+                (meta, Some(reason))
             }
         };
+        actions.extend(reason.map(|reason| RepairAction::ReplaceMeta {
+            reason,
+            log_id: meta.log_id,
+            shards: meta.shards,
+        }));
         let directory = Self::at_rest(path, meta);
         let faults = [(ERAS, reason_to_set_aside(directory.eras())?), (NAMES, reason_to_set_aside(directory.names())?)];
         for (file, reason) in faults {
@@ -111,10 +115,32 @@ fn reason_to_set_aside<T>(read: Result<T, DirectoryError>) -> Result<Option<Stri
     }
 }
 
+/// The meta file that the segments ask for in place of one that can be read, and why; else that one. They ask for another
+/// where they all belong to another log, or lie in shards that it does not count.
+fn contradicted(path: &Path, meta: Meta) -> (Meta, Option<String>) {
+    // The survey of its shard reports what cannot be read.
+    let Ok(Told { meta: Some(told), is_newer: false, logs: 1, held }) = meta_of_segments(path) else {
+        return (meta, None);
+    };
+    if told.log_id != meta.log_id {
+        let reason = format!("it is that of log {}, and every segment belongs to another", meta.log_id);
+        return (told, Some(reason));
+    }
+    if held > meta.shards {
+        let reason = format!("it counts {} shards, and there are segments of more", meta.shards);
+        return (Meta { created: meta.created, ..told }, Some(reason));
+    }
+    (meta, None)
+}
+
 /// What the segments say of their log.
 struct Told {
     /// Of the log that most of them belong to.
     meta: Option<Meta>,
+    /// Logs that they belong to.
+    logs: usize,
+    /// The number after that of the last directory that holds one of that log.
+    held: u16,
     /// One of them has a newer format.
     is_newer: bool,
 }
@@ -143,13 +169,15 @@ fn meta_of_segments(path: &Path) -> Result<Told, DirectoryError> {
             tally.shards = tally.shards.max(shard + 1);
         }
     }
+    let found = logs.len();
     let most = logs.into_iter().max_by_key(|(_, tally)| tally.segments);
+    let held = most.as_ref().map_or(0, |(_, tally)| tally.shards);
     let meta = most.map(|(log_id, Tally { created, shards, .. })| {
         // A log makes directories in order, and a shard may have no segment yet.
         let shards = (shards..SHARDS_MAX).find(|&shard| !shard_path(path, shard).is_dir()).unwrap_or(SHARDS_MAX);
         Meta { log_id, shards, created }
     });
-    Ok(Told { meta, is_newer })
+    Ok(Told { meta, logs: found, held, is_newer })
 }
 
 /// Shards that a log may have and that there are directories of.
