@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use tapeline::{Filter, Kind, LogFiles, ReplayRequest, SessionSummary, StoredEvent, kinds};
+use tapeline_reader::{Filter, Kind, LogFiles, ReplayRequest, SessionSummary, StoredEvent, kinds};
 
 use crate::exit::{Exit, Failure};
 use crate::human;
@@ -131,5 +131,5 @@ fn needs_payload(filter: &Filter) -> bool {
 
 /// True if no filter can look into a payload.
 fn is_opaque(payload: &[u8]) -> bool {
-    !tapeline::is_filterable(payload)
+    !tapeline_reader::is_filterable(payload)
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tapeline::{AdapterError, ConsumerError, Gap, GapReason, LogFiles};
+use tapeline_reader::{AdapterError, ConsumerError, Gap, GapReason, LogFiles};
 
 use crate::output;
 

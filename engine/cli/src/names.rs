@@ -7,7 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tapeline::{LogFiles, SessionId};
+use tapeline_reader::{LogFiles, SessionId};
 
 use crate::form::Printer;
 use crate::output::Style;
@@ -23,7 +23,7 @@ impl Names {
     /// Those of the log in `directory`, of which the printer knows those that were `asked_for`: an id follows from a
     /// name.
     pub(crate) fn of(directory: &Path, asked_for: &[String], printer: &mut Printer) -> Self {
-        asked_for.iter().for_each(|name| printer.name(tapeline::session_id(name), name.clone()));
+        asked_for.iter().for_each(|name| printer.name(tapeline_reader::session_id(name), name.clone()));
         Self { directory: directory.to_owned(), has_looked: false }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tapeline::{Filter, SessionId, SessionOpening, StoredEvent, kinds};
+use tapeline_reader::{Filter, SessionId, SessionOpening, StoredEvent, kinds};
 
 /// Hands out the openings that a command does not meet.
 #[derive(Debug, Default)]

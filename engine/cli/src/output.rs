@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tapeline::{Kind, SessionId, kinds};
+use tapeline_reader::{Kind, SessionId, kinds};
 
 /// Colours, where they are wanted: on a terminal, unless NO_COLOR is set.
 #[derive(Debug, Clone, Copy)]

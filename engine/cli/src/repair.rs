@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use tapeline::{RepairAction, RepairStep, plan_repair, repair_log};
+use tapeline_reader::{RepairAction, RepairStep, plan_repair, repair_log};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Style};

@@ -3,7 +3,9 @@
 use std::io;
 
 use clap::Args;
-use tapeline::{ConsumerResult, Filter, Kind, LogFiles, ReplayRequest, SessionId, SessionOpening, StoredEvent, kinds};
+use tapeline_reader::{
+    ConsumerResult, Filter, Kind, LogFiles, ReplayRequest, SessionId, SessionOpening, StoredEvent, kinds,
+};
 
 use crate::exit::{Exit, Failure};
 use crate::openings::{self, Openings};
@@ -177,7 +179,7 @@ fn may_have(log: &LogFiles, name: &str) -> bool {
 /// The ids that the words of a person may mean: those of a name, or the id itself.
 pub(crate) fn ids(name: &str) -> impl Iterator<Item = SessionId> {
     let id = (name.len() == 32).then(|| u128::from_str_radix(name, 16).ok()).flatten();
-    [Some(tapeline::session_id(name)), id.map(SessionId)].into_iter().flatten()
+    [Some(tapeline_reader::session_id(name)), id.map(SessionId)].into_iter().flatten()
 }
 
 fn parse_kind(text: &str) -> Result<Kind, String> {

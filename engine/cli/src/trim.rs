@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
-use tapeline::{KeptSegment, RetentionPolicy, TrimPlan, TrimmedSegment, trim_log};
+use tapeline_reader::{KeptSegment, RetentionPolicy, TrimPlan, TrimmedSegment, trim_log};
 
 use crate::exit::{Exit, Failure, open_log};
 use crate::output::{self, Align, Style, Table};

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use tapeline::{Damage, Verification};
+use tapeline_reader::{Damage, Verification};
 
 use crate::args::DirectoryArgs;
 use crate::exit::{Exit, Failure, open_log};

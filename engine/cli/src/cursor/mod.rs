@@ -5,7 +5,7 @@ mod args;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use tapeline::{ConsumerError, LogFiles, NamedCursor, Start};
+use tapeline_reader::{ConsumerError, LogFiles, NamedCursor, Start};
 
 pub(crate) use self::args::CursorArgs;
 use self::args::{CursorCommand, ListArgs, RemoveArgs, SetArgs};

@@ -19,7 +19,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use tapeline::{SessionId, SessionOpening, StoredEvent};
+use tapeline_reader::{SessionId, SessionOpening, StoredEvent};
 
 use super::Sink;
 use super::names::FileNames;

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
-use tapeline::{SessionId, SessionOpening, StoredEvent};
+use tapeline_reader::{SessionId, SessionOpening, StoredEvent};
 
 pub(crate) use self::args::ExportArgs;
 use self::args::ExportFormat;

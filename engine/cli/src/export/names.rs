@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tapeline::SessionId;
+use tapeline_reader::SessionId;
 
 /// Most bytes of a session's name in a file's name. File systems take 255 bytes, `-`, digits and `.sse` included.
 const NAME_BYTES_MAX: usize = 200;

@@ -11,7 +11,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
-use tapeline::StoredEvent;
+use tapeline_reader::StoredEvent;
 
 use super::Sink;
 use crate::exit::Failure;

@@ -1,8 +1,8 @@
 //! The stream of one session, made of its events.
 
 use serde_json::{Value, json};
-use tapeline::sse::{self, Frame, Stream as Frames};
-use tapeline::{SessionOpening, StoredEvent, kinds};
+use tapeline_reader::sse::{self, Frame, Stream as Frames};
+use tapeline_reader::{SessionOpening, StoredEvent, kinds};
 
 use super::calls::Calls;
 use super::words::Words;

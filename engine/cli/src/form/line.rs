@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use tapeline::{LogId, SessionId, StoredEvent, kinds};
+use tapeline_reader::{LogId, SessionId, StoredEvent, kinds};
 
 use super::payload::Form;
 use crate::output;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-use tapeline::{SessionId, SessionOpening, StoredEvent, kinds};
+use tapeline_reader::{SessionId, SessionOpening, StoredEvent, kinds};
 
 use self::line::Lines;
 use self::sse::Frames;

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tapeline::sse::{self, Stream};
-use tapeline::{SessionId, StoredEvent, kinds};
+use tapeline_reader::sse::{self, Stream};
+use tapeline_reader::{SessionId, StoredEvent, kinds};
 
 /// Writes events as frames.
 ///

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use tapeline::{Kind, SessionId, kinds};
+use tapeline_reader::{Kind, SessionId, kinds};
 
 /// The line as it stands. What else it says of the event (its id, the time in words) follows from these.
 #[derive(Debug, Deserialize)]

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Read};
 
 use serde::Serialize;
-use tapeline::{LogRestore, RestoredEvent, Sequence, SessionId, SessionOpening, kinds};
+use tapeline_reader::{LogRestore, RestoredEvent, Sequence, SessionId, SessionOpening, kinds};
 
 pub(crate) use self::args::ImportArgs;
 use self::line::Line;

@@ -4,7 +4,7 @@
 //! with the reason to finish, one with the usage, `[DONE]`. None of these is a token.
 
 use serde_json::Value;
-use tapeline::{StoredEvent, sse};
+use tapeline_reader::{StoredEvent, sse};
 
 /// What an event says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use tapeline::{Kind, SessionId, SessionOpening, StoredEvent, kinds};
+use tapeline_reader::{Kind, SessionId, SessionOpening, StoredEvent, kinds};
 
 use super::args::By;
 use super::measure::{Part, Sample};

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use tapeline::{SessionId, SessionOpening, StoredEvent, kinds};
 use tapeline_histogram::Histogram;
+use tapeline_reader::{SessionId, SessionOpening, StoredEvent, kinds};
 
 use super::args::By;
 use super::content::Said;

@@ -16,7 +16,7 @@ mod windows;
 
 use std::io::{self, Write};
 
-use tapeline::LogFiles;
+use tapeline_reader::LogFiles;
 
 pub(crate) use self::args::LatencyArgs;
 use self::meter::{Measured, Meter};

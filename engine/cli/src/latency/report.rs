@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use tapeline::LogFiles;
 use tapeline_histogram::{Counts, Group, Report, Series, Slice, Unit};
+use tapeline_reader::LogFiles;
 
 use super::args::{By, LatencyArgs};
 use super::groups::{GROUPS_MAX, OTHERS};

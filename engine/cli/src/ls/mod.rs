@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use tapeline::SessionSummary;
+use tapeline_reader::SessionSummary;
 
 pub(crate) use self::args::LsArgs;
 use self::args::Sort;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tapeline::Speed;
+use tapeline_reader::Speed;
 
 use crate::form::OutputFormat;
 use crate::select::Selection;

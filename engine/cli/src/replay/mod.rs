@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use tapeline::{Pacer, PacingError, Speed, StoredEvent, kinds};
+use tapeline_reader::{Pacer, PacingError, Speed, StoredEvent, kinds};
 
 pub(crate) use self::args::ReplayArgs;
 use crate::exit::{Exit, Failure, open_log};

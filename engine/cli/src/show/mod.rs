@@ -6,7 +6,7 @@ mod profile;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use tapeline::{LogFiles, StoredEvent};
+use tapeline_reader::{LogFiles, StoredEvent};
 
 pub(crate) use self::args::ShowArgs;
 use self::profile::{Profile, Profiler};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use tapeline::{Kind, SessionId, SessionOpening, StoredEvent, kinds};
+use tapeline_reader::{Kind, SessionId, SessionOpening, StoredEvent, kinds};
 
 use crate::human;
 use crate::output;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use tapeline::{ConsumerError, KindSummary, LogFiles, kinds};
+use tapeline_reader::{ConsumerError, KindSummary, LogFiles, kinds};
 
 pub(crate) use self::args::StatsArgs;
 use self::args::Unit;

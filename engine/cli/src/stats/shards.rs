@@ -1,7 +1,7 @@
 //! Totals of a log's segments, for each shard.
 
 use serde::Serialize;
-use tapeline::LogFiles;
+use tapeline_reader::LogFiles;
 
 /// Bytes of a segment's header page and of its footer page, each.
 const PAGE_BYTES: u64 = 4096;

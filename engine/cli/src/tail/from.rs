@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use tapeline::FollowStart;
+use tapeline_reader::FollowStart;
 
 use crate::when::When;
 

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
 
-use tapeline::{ConsumerResult, FollowStart, LogFiles, LogFollower, LostLog, SessionId, StoredEvent, kinds};
+use tapeline_reader::{ConsumerResult, FollowStart, LogFiles, LogFollower, LostLog, SessionId, StoredEvent, kinds};
 
 pub(crate) use self::args::TailArgs;
 use crate::empty;
