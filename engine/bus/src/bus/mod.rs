@@ -451,8 +451,8 @@ impl EventBus {
         self.shutdown_via_ref().await
     }
 
-    /// As [`EventBus::shutdown`], through a reference. Reading goes on to work. Every call after the first waits for
-    /// the end like the first.
+    /// As [`EventBus::shutdown`], through a reference. Reading goes on to work, and the directory stays locked until
+    /// the bus is dropped. Every call after the first waits for the end like the first.
     ///
     /// # Errors
     /// As [`EventBus::shutdown`]. [`AdapterError::OnShard`] from a task of the bus, which would wait for itself.

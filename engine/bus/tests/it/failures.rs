@@ -15,6 +15,8 @@ fn every_setting_out_of_range_is_named() {
     let builder = EventBusConfig::builder;
     let cases = [
         (builder().num_shards(0), "num_shards"),
+        (builder().num_shards(4097), "num_shards"),
+        (builder().scaling(ScalingPolicy { max_shards: 4097, ..ScalingPolicy::default() }), "num_shards"),
         (builder().ring_buffer_capacity(1000), "ring_buffer_capacity"),
         (builder().ring_buffer_capacity(512), "ring_buffer_capacity"),
         (builder().ring_buffer_capacity(1 << 21), "ring_buffer_capacity"),

@@ -115,8 +115,8 @@ fn reason_to_set_aside<T>(read: Result<T, DirectoryError>) -> Result<Option<Stri
     }
 }
 
-/// The meta file that the segments ask for in place of one that can be read, and why; else that one. They ask for another
-/// where they all belong to another log, or lie in shards that it does not count.
+/// The meta file that the segments ask for in place of one that can be read, and why; else that one. They ask for
+/// another where they all belong to another log, or lie in shards that it does not count.
 fn contradicted(path: &Path, meta: Meta) -> (Meta, Option<String>) {
     // The survey of its shard reports what cannot be read.
     let Ok(Told { meta: Some(told), is_newer: false, logs: 1, held }) = meta_of_segments(path) else {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tapeline_reader::{ConfigError, RetentionPolicy};
+use tapeline_storage::format::SHARDS_MAX;
 use tapeline_storage::log::{Durability, LogOptions};
 
 pub use batch::{BatchConfig, MAX_BATCH_SIZE_LIMIT};
@@ -218,6 +219,13 @@ impl EventBusConfig {
         let budget = self.memory_budget();
         let rules = [
             (self.num_shards > 0, "num_shards is 0; at least 1".to_owned()),
+            (
+                self.max_shards() <= SHARDS_MAX,
+                format!(
+                    "num_shards, or max_shards of the scaling policy, is {}; at most {SHARDS_MAX}",
+                    self.max_shards()
+                ),
+            ),
             (
                 self.scaling
                     .as_ref()
