@@ -89,6 +89,26 @@ impl Failure {
     }
 }
 
+/// Checks that an output does not replace a part of the log that it is made of.
+///
+/// # Errors
+/// Where `out` lies in the log's directory, or is it.
+pub(crate) fn check_outside(log: &Path, out: &Path) -> Result<(), Failure> {
+    let Ok(log) = log.canonicalize() else { return Ok(()) };
+    let here = Path::new(".");
+    let existing = out.ancestors().find_map(|part| {
+        let part = if part.as_os_str().is_empty() { here } else { part };
+        part.canonicalize().ok()
+    });
+    match existing {
+        Some(place) if place.starts_with(&log) => Err(Failure::new(
+            Exit::Usage,
+            format_args!("{} lies in the log {}; choose a place outside of it", out.display(), log.display()),
+        )),
+        _ => Ok(()),
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

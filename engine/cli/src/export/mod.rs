@@ -18,7 +18,7 @@ pub(crate) use self::args::ExportArgs;
 use self::args::ExportFormat;
 use self::chunks::Chunks;
 use self::parquet::Table;
-use crate::exit::{Exit, Failure, open_log};
+use crate::exit::{Exit, Failure, check_outside, open_log};
 use crate::form::{OutputFormat, Printer};
 use crate::names::Names;
 use crate::output::Style;
@@ -111,6 +111,7 @@ impl Exporting {
 
 fn sink(args: &ExportArgs) -> Result<Box<dyn Sink>, Failure> {
     let out = args.out.as_deref().filter(|path| *path != Path::new("-"));
+    out.map_or(Ok(()), |out| check_outside(&args.directory, out))?;
     Ok(match (args.format, out) {
         (ExportFormat::OpenaiChunks, Some(directory)) => Box::new(Chunks::into_files(directory)?),
         (ExportFormat::OpenaiChunks, None) => Box::new(Chunks::to_standard_output(&args.selection)?),

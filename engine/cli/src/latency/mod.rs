@@ -20,7 +20,7 @@ use tapeline_reader::LogFiles;
 
 pub(crate) use self::args::LatencyArgs;
 use self::meter::{Measured, Meter};
-use crate::exit::{Exit, Failure, open_log};
+use crate::exit::{Exit, Failure, check_outside, open_log};
 use crate::names;
 use crate::output::{self, Style};
 use crate::progress::Progress;
@@ -33,6 +33,7 @@ const STEP: u64 = 4096;
 ///
 /// What is gone or cannot be read is told on standard error and in the exit status; what comes after it is measured.
 pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
+    args.out.as_deref().map_or(Ok(()), |out| check_outside(&args.directory, out))?;
     let log = open_log(&args.directory)?;
     let events = log.segments().iter().map(|segment| segment.end.get().saturating_sub(segment.base.get())).sum();
     let mut measuring = Measuring {

@@ -98,6 +98,24 @@ fn import_of_an_export_is_the_same_log() {
 }
 
 #[test]
+fn no_output_replaces_a_part_of_the_log() {
+    let scratch = Scratch::new();
+    let (log, file) = (scratch.arg("log"), scratch.file("line", "{\"n\":1}\n"));
+    record(&[&log, &file, "--format", "jsonl"]);
+    for out in ["log/meta", "log/shard-0000/x", "log/new/deep/file", "log"] {
+        let out = scratch.arg(out);
+        for args in
+            [["export", &log, "--format", "jsonl", "--out", &out], ["latency", &log, "--by", "kind", "--out", &out]]
+        {
+            let refused = expect(run(&args), 2);
+            assert!(errors(&refused).contains("choose a place outside of it"), "{}", errors(&refused));
+        }
+    }
+    done(&["verify", &log]);
+    done(&["export", &log, "--format", "jsonl", "--out", &scratch.arg("logs")]);
+}
+
+#[test]
 fn a_part_is_imported_with_its_holes_or_numbered_anew() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
