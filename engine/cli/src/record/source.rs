@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::ending::Ending;
@@ -70,9 +70,16 @@ impl Source {
                 let own = io::stdin().as_fd().try_clone_to_owned();
                 own.map(File::from).map_err(|error| Failure::file(Path::new("standard input"), &error))
             }
-            Self::File(path) => File::open(path).map_err(|error| Failure::file(path, &error)),
+            Self::File(path) => open_at_once(path).map_err(|error| Failure::file(path, &error)),
         }
     }
+}
+
+/// Opens a file. A named pipe is open at once: its writer is waited for where a signal is heard as well, before a read.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    let is_pipe = fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo());
+    let flags = if is_pipe { libc::O_NONBLOCK } else { 0 };
+    File::options().read(true).custom_flags(flags).open(path)
 }
 
 fn is_standard(path: &Path) -> bool {
@@ -105,7 +112,7 @@ impl Read for Input<'_> {
         loop {
             self.ending.wait(self.file.as_fd())?;
             match self.file.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
                 read => {
                     self.progress.add(*read.as_ref().unwrap_or(&0) as u64);
                     return read;

@@ -224,6 +224,11 @@ fn interrupted(log: &str, name: &str) -> Recording {
     let mut recording = Recording::start(&[log, "--format", "jsonl"]);
     recording.write(b"1\n2\n3\n");
     until("the events", || Recording::seen(log, "stdin").filter(|&events| events == 3));
+    asked_to_end(recording, name)
+}
+
+/// The recording, sent a signal, when it has said what it does then.
+fn asked_to_end(mut recording: Recording, name: &str) -> Recording {
     signal(&recording, name);
     let mut said = [0; 16];
     recording.0.stderr.as_mut().expect("a pipe").read_exact(&mut said).expect("it says so");
@@ -264,6 +269,25 @@ fn the_second_signal_ends_the_recording_with_an_acknowledgement() {
     assert_eq!(status, Some(130));
     assert_eq!((&summary["events"], &summary["interrupted"]), (&3.into(), &true.into()));
     assert_eq!(listed(&log), [("stdin".to_owned(), 3)]);
+}
+
+#[test]
+fn a_named_pipe_is_read_to_its_end_or_given_up_at_signals() {
+    let scratch = Scratch::new();
+    let (log, pipe) = (scratch.arg("log"), scratch.arg("pipe"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    // No process ever opens it for writing.
+    let recording = Recording::start(&[&log, &pipe, "--format", "jsonl"]);
+    until("the log", || scratch.path("log/shard-0000").exists().then_some(()));
+    let recording = asked_to_end(recording, "-INT");
+    signal(&recording, "-INT");
+    let (status, summary) = ended(recording);
+    assert_eq!((status, &summary["events"]), (Some(130), &0.into()));
+    // A writer comes, and goes.
+    let recording = Recording::start(&[&log, &pipe, "--format", "jsonl"]);
+    std::fs::write(&pipe, "1\n2\n").expect("written");
+    let (status, summary) = ended(recording);
+    assert_eq!((status, &summary["events"]), (Some(0), &2.into()));
 }
 
 #[test]
