@@ -1,7 +1,6 @@
 //! A subscription for a plain thread.
 
 use std::task::{Context, Poll};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tapeline_reader::{ConsumerResult, StoredEvent};
@@ -49,16 +48,16 @@ impl BlockingSubscription {
         if let Some(item) = look(&mut self.0) {
             return Some(item);
         }
-        let waker = park::waker();
+        let (parker, waker) = park::parker();
         let context = Context::from_waker(&waker);
         loop {
             if let Poll::Ready(item) = self.0.poll_with(&context, &mut look) {
                 return item;
             }
             match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                None => thread::park(),
+                None => parker.park(),
                 Some(Duration::ZERO) => return None,
-                Some(left) => thread::park_timeout(left),
+                Some(left) => parker.park_timeout(left),
             }
         }
     }
