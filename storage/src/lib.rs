@@ -1,7 +1,4 @@
-//! The log of one shard on disk: format, devices, append and recovery, reading.
-//!
-//! No clock or randomness of its own: the host passes them in. No threads but those with which a survey reads ahead
-//! while it runs.
+#![doc = include_str!("../README.md")]
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("the format is little-endian and read in place; big-endian hosts are not supported");

@@ -66,6 +66,11 @@ mod walk;
 #[cfg(test)]
 mod documentation_tests;
 
+/// The program in README.md, which is a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub use contents::{KindSummary, SessionSummary};
 pub use cursor::CursorFault;
 pub use damage::Damage;

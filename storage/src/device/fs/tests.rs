@@ -310,7 +310,7 @@ fn forked_child_does_not_keep_the_lock() {
 }
 
 #[test]
-fn lock_dropped_in_a_forked_child_closes_nothing_of_the_childs() {
+fn lock_dropped_in_a_forked_child_closes_no_file_of_that_child() {
     let scratch = Scratch::new();
     let lock = lock_exclusive(scratch.path(), "lock", Duration::ZERO).unwrap();
     let mut copy = Some(lock);
@@ -378,7 +378,7 @@ fn errors_and_stuck_writes_are_final() {
 }
 
 #[test]
-fn space_is_that_of_the_directorys_file_system() {
+fn space_is_that_of_the_file_system_of_the_directory() {
     for scratch in [Some(Scratch::new()), Scratch::in_tmpfs()].into_iter().flatten() {
         let directory = directory(&scratch);
         let before = directory.space().unwrap();
