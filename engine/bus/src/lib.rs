@@ -249,6 +249,8 @@ pub use live::{
 };
 pub use scaling::{ScalingDecision, ShardMetrics};
 pub use shard::{LaneStats, ShardStats};
+/// The version of rkyv that typed payloads are archived with.
+pub use tapeline_reader::rkyv;
 #[doc(inline)]
 pub use tapeline_reader::{
     AdapterError, AdapterResult, CompiledFilter, ConfigError, ConsumerError, ConsumerResult, CursorFault, Cut, Damage,
@@ -259,5 +261,5 @@ pub use tapeline_reader::{
     ReadError, RepairAction, RepairStep, Replay, ReplayRequest, RestoreError, RestoredEvent, RetentionPolicy,
     ScalingError, SegmentSummary, Sequence, SessionId, SessionOpening, SessionSummary, Speed, Start, StoredEvent,
     Stretch, TimestampGenerator, TrimPlan, TrimReason, TrimmedSegment, TypeError, TypedPayload, Verification,
-    Visibility, is_filterable, json_path_get, kinds, plan_repair, repair_log, rkyv, session_id, sse, trim_log,
+    Visibility, is_filterable, json_path_get, kinds, plan_repair, repair_log, session_id, sse, trim_log,
 };
