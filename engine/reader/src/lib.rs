@@ -59,6 +59,8 @@ mod pacing;
 mod repair;
 mod restore;
 mod session;
+#[cfg(test)]
+mod testing;
 mod walk;
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use crate::bus_core::BusParts;
-use crate::factory::Foundry;
+use crate::bus_core::BusCore;
+use crate::factory::ShardFactory;
 use crate::ingest::local::Locals;
 use crate::retention::Keeper;
 use crate::scaling::Scaling;
@@ -14,10 +14,10 @@ use crate::shard::TASK_PATIENCE;
 /// All that has threads of a bus.
 #[derive(Debug, Clone)]
 pub(crate) struct Ending {
-    pub(crate) parts: Arc<BusParts>,
+    pub(crate) core: Arc<BusCore>,
     /// Producers that threads have.
     pub(crate) locals: Arc<Locals>,
-    pub(crate) foundry: Arc<Foundry>,
+    pub(crate) factory: Arc<ShardFactory>,
     pub(crate) scaling: Option<Arc<Scaling>>,
     pub(crate) keeper: Option<Arc<Keeper>>,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Joined {
 impl Ending {
     /// Asks every thread to end.
     pub(crate) fn ask(&self) {
-        self.parts.close();
+        self.core.close();
         // First, so that no shard comes while the others go. Waits for a change that is under way.
         if let Some(scaling) = &self.scaling {
             scaling.end();
@@ -46,15 +46,15 @@ impl Ending {
     }
 
     fn stop_shards(&self) {
-        self.parts.shards().iter().for_each(|shard| shard.stop());
+        self.core.shards().all().iter().for_each(|shard| shard.stop());
     }
 
     /// Waits for the end of the shards' threads and of those of their tasks, and takes from other threads what they
     /// keep of the bus.
     pub(crate) fn join(&self) -> Joined {
-        let panic = self.foundry.join();
+        let panic = self.factory.join();
         let until = Instant::now() + TASK_PATIENCE;
-        let runs = self.parts.shards().iter().fold(None, |runs, shard| {
+        let runs = self.core.shards().all().iter().fold(None, |runs, shard| {
             let has_ended = shard.tasks().join(until);
             runs.or((!has_ended).then(|| shard.id()))
         });
@@ -65,13 +65,13 @@ impl Ending {
     /// Asks and waits. A thread of the bus would wait for itself: there another thread does both. The log's lock is
     /// held until the last thread of the bus has ended, whichever waits for it.
     pub(crate) fn carry_out(self) {
-        if self.parts.check_may_wait("drop").is_ok() {
+        if self.core.check_may_wait("drop").is_ok() {
             self.ask();
             // The shard that it belongs to has poisoned its log.
             let _ = self.join();
             return;
         }
-        self.parts.close();
+        self.core.close();
         let others = self.clone();
         let waits = move || {
             others.ask();

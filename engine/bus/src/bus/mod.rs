@@ -1,4 +1,5 @@
-//! The bus: holds the parts and hands them out. Tasks that users run beside its shards.
+//! The bus: holds the bus core, the shard factory and the helper threads, and hands out what reads and writes. Tasks that
+//! users run beside its shards.
 
 mod ending;
 mod floor;
@@ -17,15 +18,14 @@ use tapeline_reader::{
 };
 use tapeline_storage::format::LogId;
 
-use crate::bus_core::{BusParts, EventBusStats, OpenedLog};
+use crate::bus_core::{BusCore, EventBusStats, OpenedLog};
 use crate::core::config::EventBusConfig;
 use crate::core::error::{IngestionResult, RejectedBatch};
-use crate::factory::{Foundry, Made};
+use crate::factory::{Made, ShardFactory};
 use crate::ingest::local::Locals;
 use crate::ingest::{Producer, ProducerOptions, local};
 use crate::live::{Batches, ConsumeRequest, ConsumeResponse, Pages, SubscribeRequest, Subscription};
 use crate::retention::{Keeper, carried_out, carry_out, plan_for_bus};
-use crate::routing::eras;
 use crate::scaling::{Scaling, ShardMetrics};
 use crate::shard::{LaneStats, Reach, ShardControl, ShardStats};
 
@@ -44,11 +44,11 @@ pub use self::task::{ShardContext, ShardSubscription, ShardTask, TaskError};
 /// route and flags are what they were at the fork. No call waits for a lock that a thread of the parent held.
 #[derive(Debug)]
 pub struct EventBus {
-    parts: Arc<BusParts>,
+    core: Arc<BusCore>,
     /// Producers that threads have.
     locals: Arc<Locals>,
     pages: Pages,
-    foundry: Arc<Foundry>,
+    factory: Arc<ShardFactory>,
     scaling: Option<Arc<Scaling>>,
     keeper: Option<Arc<Keeper>>,
     log_ahead: Option<Duration>,
@@ -64,39 +64,41 @@ impl EventBus {
     /// damaged where it was acknowledged, or a kernel that refuses what the configuration insists on.
     pub async fn new(config: EventBusConfig) -> AdapterResult<Self> {
         config.validate()?;
-        let foundry = Foundry::open(config)?;
-        let started = foundry.shards_at_start();
-        let Made { shards, last_timestamp } = foundry.make(0..started).await?;
-        let mut opening = Opening { foundry: &foundry, shards };
-        let (archived, last) = foundry.open_archived(started)?;
+        let factory = ShardFactory::open(config)?;
+        let started = factory.shards_at_start();
+        let Made { shards, last_timestamp } = factory.make(0..started).await?;
+        let mut opening = Opening { factory: &factory, shards };
+        let (archived, last) = factory.store().open_archived(started)?;
         let floor = Floor::of(last_timestamp.max(last), Clock::global().now());
-        let eras = eras::open(&foundry, &opening.shards, &archived)?;
+        let views = opening.shards.iter().map(|shard| shard.view()).chain(&archived);
+        let ends = views.map(|view| view.appended()).collect();
+        let eras = factory.store().open_eras(factory.config().num_shards, ends)?;
         let shards = std::mem::take(&mut opening.shards);
         drop(opening);
-        let log = OpenedLog { log_id: foundry.log_id(), archived, eras, timestamp_floor: floor.timestamp };
-        let parts = Arc::new(BusParts::new(foundry.config(), Arc::clone(foundry.memory()), shards, log));
+        let log = OpenedLog { log_id: factory.store().log_id(), archived, eras, timestamp_floor: floor.timestamp };
+        let core = Arc::new(BusCore::new(factory.config(), Arc::clone(factory.memory()), shards, log));
         if let Some(ahead) = floor.ahead {
-            parts.shards().iter().for_each(|shard| shard.note_ahead(ahead.to_string()));
+            core.shards().all().iter().for_each(|shard| shard.facts().note_ahead(ahead.to_string()));
         }
         let log_ahead = floor.ahead.map(|ahead| ahead.0);
-        let foundry = Arc::new(foundry);
+        let factory = Arc::new(factory);
         let mut bus = Self {
             locals: Arc::default(),
-            pages: Pages::new(Arc::clone(&parts)),
-            parts,
-            foundry,
+            pages: Pages::new(Arc::clone(&core)),
+            core,
+            factory,
             scaling: None,
             keeper: None,
             log_ahead,
             is_shutdown_completed: AtomicBool::new(false),
         };
-        if let Some(policy) = bus.foundry.config().scaling.clone() {
-            let scaling = Scaling::start(policy, Arc::clone(&bus.parts), Arc::clone(&bus.foundry));
+        if let Some(policy) = bus.factory.config().scaling.clone() {
+            let scaling = Scaling::start(policy, Arc::clone(&bus.core), Arc::clone(&bus.factory));
             let scaling = scaling.map_err(|source| AdapterError::NoThread { purpose: "scaling", source })?;
             bus.scaling = Some(Arc::new(scaling));
         }
-        if let Some(policy) = bus.foundry.config().log.retention.clone() {
-            let keeper = Keeper::start(policy, Arc::clone(&bus.parts), Arc::clone(&bus.foundry));
+        if let Some(policy) = bus.factory.config().log.retention.clone() {
+            let keeper = Keeper::start(policy, Arc::clone(&bus.core), Arc::clone(&bus.factory));
             let keeper = keeper.map_err(|source| AdapterError::NoThread { purpose: "retention", source })?;
             bus.keeper = Some(Arc::new(keeper));
         }
@@ -118,7 +120,7 @@ impl EventBus {
     /// As [`EventBus::ingest`].
     pub fn ingest_raw(&self, event: impl Borrow<RawEvent>) -> IngestionResult<(u16, u64)> {
         let event = event.borrow();
-        local::with(&self.locals, &self.parts, |producer| {
+        local::with(&self.locals, &self.core, |producer| {
             let session = producer.session(event.session());
             let ticket = producer.emit(session, event.kind(), event.as_bytes())?;
             Ok((ticket.shard, ticket.timestamp))
@@ -181,7 +183,7 @@ impl EventBus {
     /// As [`EventBus::producer`]; [`IngestionError::Options`](crate::IngestionError::Options) for a setting out of
     /// range.
     pub fn producer_with(&self, options: ProducerOptions) -> IngestionResult<Producer> {
-        Producer::new(Arc::clone(&self.parts), options)
+        Producer::new(Arc::clone(&self.core), options)
     }
 
     /// Waits until every event that was ingested before the call, by any thread, has reached the bus's durability
@@ -190,8 +192,8 @@ impl EventBus {
     /// # Errors
     /// [`AdapterError`], where that cannot be.
     pub async fn flush(&self) -> AdapterResult<()> {
-        self.parts.check_fork()?;
-        let shards = self.parts.shards();
+        self.core.check_fork()?;
+        let shards = self.core.shards().all();
         let barriers: Vec<_> = shards.iter().map(|shard| shard.barrier()).collect();
         for (shard, barrier) in shards.iter().zip(&barriers) {
             shard.reached(barrier, Reach::Durable).await?;
@@ -220,9 +222,9 @@ impl EventBus {
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError).
     pub async fn replay_with(&self, request: ReplayRequest) -> ConsumerResult<Replay> {
-        self.parts.settle().await?;
-        let replay = Replay::new(self.log_id(), self.parts.views().collect(), &request)?;
-        Ok(replay.with_eras(self.parts.eras()))
+        self.core.wait_readable().await?;
+        let replay = Replay::new(self.log_id(), self.core.shards().views().collect(), &request)?;
+        Ok(replay.with_eras(self.core.eras()))
     }
 
     /// Events from a place on, then live ones. What was ingested in this process before the call is before
@@ -231,8 +233,8 @@ impl EventBus {
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError): a cursor or a filter that cannot be used, a file that cannot be read.
     pub async fn subscribe(&self, request: SubscribeRequest) -> ConsumerResult<Subscription> {
-        self.parts.settle().await?;
-        Subscription::new(Arc::clone(&self.parts), &request)
+        self.core.wait_readable().await?;
+        Subscription::new(Arc::clone(&self.core), &request)
     }
 
     /// As [`EventBus::subscribe`], in batches as [`EventBusConfig::batch`] says.
@@ -240,7 +242,7 @@ impl EventBus {
     /// # Errors
     /// As [`EventBus::subscribe`].
     pub async fn batches(&self, request: SubscribeRequest) -> ConsumerResult<Batches> {
-        self.subscribe(request).await?.batches(&self.foundry.config().batch)
+        self.subscribe(request).await?.batches(&self.factory.config().batch)
     }
 
     /// Keeps a cursor under a name: in a log with a directory durably, else as long as the bus. Names have letters,
@@ -250,9 +252,9 @@ impl EventBus {
     /// [`ConsumerError`](crate::ConsumerError): the cursor or the name is none, or the file cannot be written; then the
     /// name has the cursor that it had.
     pub fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
-        self.parts.check_fork()?;
-        let views: Vec<_> = self.parts.views().collect();
-        save_cursor(&self.parts.readers().cursors, self.log_id(), &views, name, cursor)
+        self.core.check_fork()?;
+        let views: Vec<_> = self.core.shards().views().collect();
+        save_cursor(&self.core.readers().cursors, self.log_id(), &views, name, cursor)
     }
 
     /// The cursor of this name, if there is one.
@@ -260,8 +262,8 @@ impl EventBus {
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError): the name is none, or the file cannot be read.
     pub fn load_cursor(&self, name: &str) -> ConsumerResult<Option<String>> {
-        self.parts.check_fork()?;
-        self.parts.readers().cursors.load(name)
+        self.core.check_fork()?;
+        self.core.readers().cursors.load(name)
     }
 
     /// Forgets the cursor of this name; returns whether there was one.
@@ -269,8 +271,8 @@ impl EventBus {
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError): the name is none, or the file cannot be removed.
     pub fn remove_cursor(&self, name: &str) -> ConsumerResult<bool> {
-        self.parts.check_fork()?;
-        self.parts.readers().cursors.remove(name)
+        self.core.check_fork()?;
+        self.core.readers().cursors.remove(name)
     }
 
     /// The named cursors, and how far each is behind. Costs some microseconds for each and each shard.
@@ -278,9 +280,9 @@ impl EventBus {
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError): a file cannot be read.
     pub fn cursors(&self) -> ConsumerResult<Vec<NamedCursor>> {
-        self.parts.check_fork()?;
-        let views: Vec<_> = self.parts.views().collect();
-        list_cursors(&self.parts.readers().cursors, self.log_id(), &views)
+        self.core.check_fork()?;
+        let views: Vec<_> = self.core.shards().views().collect();
+        list_cursors(&self.core.readers().cursors, self.log_id(), &views)
     }
 
     /// Runs a task beside a shard, on the same core: where the shard's events are, it reads them without leaving the
@@ -319,7 +321,7 @@ impl EventBus {
         W: FnOnce(ShardContext) -> F + Send + 'static,
         F: Future<Output = T> + 'static,
     {
-        run_on(&self.parts, shard, || self.foundry.hold(), work)
+        run_on(&self.core, shard, || self.factory.store().hold(), work)
     }
 
     /// What [`EventBus::trim`] would remove at present, and why. Changes nothing.
@@ -327,7 +329,7 @@ impl EventBus {
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError): a policy without limits, a named cursor that cannot be read.
     pub fn plan_trim(&self, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
-        plan_for_bus(&self.parts, policy)
+        plan_for_bus(&self.core, policy)
     }
 
     /// Removes what `policy` does not keep, whatever [`LogConfig::retention`](crate::LogConfig::retention) says. When
@@ -337,14 +339,14 @@ impl EventBus {
     /// As [`EventBus::plan_trim`]; [`AdapterError`], where a shard has ended.
     pub async fn trim(&self, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
         let mut plan = self.plan_trim(policy)?;
-        carry_out(&self.parts, &self.foundry, &mut plan)?;
-        carried_out(&self.parts, &plan).await?;
+        carry_out(&self.core, self.factory.store(), &mut plan)?;
+        carried_out(&self.core, &plan).await?;
         Ok(plan)
     }
 
     /// Numbers of the bus. Disturbs nothing.
     pub fn stats(&self) -> EventBusStats {
-        self.parts.stats()
+        self.core.stats()
     }
 
     /// Events in lanes, not yet in the log: [`EventBusStats::events_in_lanes`].
@@ -355,30 +357,31 @@ impl EventBus {
     /// Whether the bus accepts events and can make them durable: it is not shut down, no shard's log is poisoned, and
     /// no shard's disk is full. Never waits; `async` as an adapter's is.
     pub async fn is_healthy(&self) -> bool {
-        let is_open = !self.parts.is_forked() && !self.parts.is_closed();
-        is_open && self.parts.shards().iter().all(|shard| shard.view().poison().is_none() && !shard.view().is_full())
+        let is_open = !self.core.is_forked() && !self.core.is_closed();
+        is_open
+            && self.core.shards().all().iter().all(|shard| shard.view().poison().is_none() && !shard.view().is_full())
     }
 
     /// Numbers of each lane there is: who ingests how much into which shard, and what was let go. Disturbs nothing.
     pub fn lane_stats(&self) -> Vec<LaneStats> {
-        match self.parts.is_forked() {
+        match self.core.is_forked() {
             true => Vec::new(),
-            false => self.parts.shards().iter().flat_map(|shard| shard.lane_stats()).collect(),
+            false => self.core.shards().all().iter().flat_map(|shard| shard.lanes().stats(shard.id())).collect(),
         }
     }
 
     /// Numbers of each shard, and how it runs.
     pub fn shard_stats(&self) -> Vec<ShardStats> {
-        match self.parts.is_forked() {
+        match self.core.is_forked() {
             true => Vec::new(),
-            false => self.parts.shards().iter().map(|shard| shard.stats()).collect(),
+            false => self.core.shards().all().iter().map(|shard| shard.stats()).collect(),
         }
     }
 
     /// How busy each shard was in the last window of the scaling policy; `None` without one. Changes nothing.
     pub fn shard_metrics(&self) -> Option<Vec<ShardMetrics>> {
         let scaling = self.scaling.as_ref()?;
-        Some(if self.parts.is_forked() { Vec::new() } else { scaling.metrics() })
+        Some(if self.core.is_forked() { Vec::new() } else { scaling.metrics() })
     }
 
     /// Whether the number of shards may change.
@@ -389,7 +392,7 @@ impl EventBus {
     /// Has shards come and go by themselves, as they do from the start where the policy says
     /// [`auto_scale`](crate::ScalingPolicy::auto_scale). Nothing without a policy.
     pub fn start_scaling_monitor(&self) {
-        if let Some(scaling) = self.scaling.as_ref().filter(|_| !self.parts.is_forked()) {
+        if let Some(scaling) = self.scaling.as_ref().filter(|_| !self.core.is_forked()) {
             scaling.monitor();
         }
     }
@@ -400,7 +403,7 @@ impl EventBus {
     /// # Errors
     /// [`AdapterError::Scaling`].
     pub async fn manual_scale_up(&self, count: u16) -> AdapterResult<Vec<u16>> {
-        self.parts.check_fork()?;
+        self.core.check_fork()?;
         let scaling = self.scaling.as_ref().ok_or(ScalingError::Disabled)?;
         Ok(scaling.up(count).await.ok_or(AdapterError::Shutdown)??)
     }
@@ -411,14 +414,14 @@ impl EventBus {
     /// # Errors
     /// [`AdapterError::Scaling`].
     pub async fn manual_scale_down(&self, count: u16) -> AdapterResult<Vec<u16>> {
-        self.parts.check_fork()?;
+        self.core.check_fork()?;
         let scaling = self.scaling.as_ref().ok_or(ScalingError::Disabled)?;
         Ok(scaling.down(count).await.ok_or(AdapterError::Shutdown)??)
     }
 
     /// Identity of the log.
     pub fn log_id(&self) -> LogId {
-        self.parts.log_id()
+        self.core.log_id()
     }
 
     /// By how much the log's last event was ahead of the clock when the bus was opened, if it was by more than a
@@ -430,12 +433,12 @@ impl EventBus {
 
     /// Shards that take events.
     pub fn num_shards(&self) -> u16 {
-        self.parts.route().get().active()
+        self.core.route().get().active()
     }
 
     /// Whether the bus has been asked to end.
     pub fn is_shutdown(&self) -> bool {
-        self.parts.is_closed()
+        self.core.is_closed()
     }
 
     /// Whether the bus has ended.
@@ -459,16 +462,16 @@ impl EventBus {
     /// [`AdapterError::TaskRuns`], when all is durable and closed, where a task does not come to an `await`: its thread
     /// keeps the lock of the directory.
     pub async fn shutdown_via_ref(&self) -> AdapterResult<()> {
-        self.parts.check_fork()?;
-        self.parts.check_may_wait("shutdown")?;
+        self.core.check_fork()?;
+        self.core.check_may_wait("shutdown")?;
         let ending = self.ending();
         ending.ask();
-        for shard in self.parts.shards().iter() {
+        for shard in self.core.shards().all().iter() {
             shard.stopped().await;
         }
         let outcome = ending.join();
         self.is_shutdown_completed.store(outcome.runs.is_none(), Ordering::Release);
-        if let Some(poison) = self.parts.shards().iter().find_map(|shard| shard.view().poison().cloned()) {
+        if let Some(poison) = self.core.shards().all().iter().find_map(|shard| shard.view().poison().cloned()) {
             return Err(AdapterError::Poisoned(Box::new(poison)));
         }
         match (outcome.panic, outcome.runs) {
@@ -480,9 +483,9 @@ impl EventBus {
 
     fn ending(&self) -> Ending {
         Ending {
-            parts: Arc::clone(&self.parts),
+            core: Arc::clone(&self.core),
             locals: Arc::clone(&self.locals),
-            foundry: Arc::clone(&self.foundry),
+            factory: Arc::clone(&self.factory),
             scaling: self.scaling.clone(),
             keeper: self.keeper.clone(),
         }
@@ -491,9 +494,9 @@ impl EventBus {
 
 impl Drop for EventBus {
     fn drop(&mut self) {
-        if self.parts.is_forked() {
-            self.foundry.forget_threads();
-            self.parts.forget_threads();
+        if self.core.is_forked() {
+            self.factory.forget_threads();
+            self.core.forget_threads();
             if let Some(scaling) = &self.scaling {
                 scaling.forget_thread();
             }
@@ -508,7 +511,7 @@ impl Drop for EventBus {
 
 /// Shards of a bus that is being opened. If the opening fails, they have ended before the caller hears of it.
 struct Opening<'f> {
-    foundry: &'f Foundry,
+    factory: &'f ShardFactory,
     shards: Vec<Arc<ShardControl>>,
 }
 
@@ -517,7 +520,7 @@ impl Drop for Opening<'_> {
         if !self.shards.is_empty() {
             self.shards.iter().for_each(|shard| shard.stop());
             // Why it failed is known by now.
-            let _ = self.foundry.join();
+            let _ = self.factory.join();
         }
     }
 }

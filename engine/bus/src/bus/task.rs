@@ -11,7 +11,7 @@ use tapeline_reader::{AdapterError, AdapterResult, ConsumerResult, IntoSession, 
 use tapeline_storage::device::fs::DirectoryLock;
 use tapeline_storage::format::Kind;
 
-use crate::bus_core::BusParts;
+use crate::bus_core::BusCore;
 use crate::core::config::BackpressureMode;
 use crate::core::error::IngestionResult;
 use crate::core::{foreign, park};
@@ -32,19 +32,19 @@ use crate::shard::{CompanionSpec, Line, Refusal, ShardControl, ShardTasks, TaskS
 #[derive(Debug)]
 pub struct ShardContext {
     shard: u16,
-    parts: Arc<BusParts>,
+    core: Arc<BusCore>,
     producer: Producer,
 }
 
 impl ShardContext {
-    fn new(parts: Arc<BusParts>, shard: u16) -> IngestionResult<Self> {
+    fn new(core: Arc<BusCore>, shard: u16) -> IngestionResult<Self> {
         let options = ProducerOptions::new();
-        let options = match options.mode(parts.backpressure_mode())? {
+        let options = match options.mode(core.producers().backpressure_mode())? {
             // The other tasks would wait as well.
             BackpressureMode::Block { .. } => options.backpressure_mode(BackpressureMode::FailProducer),
             _ => options,
         };
-        Ok(Self { shard, producer: Producer::new(Arc::clone(&parts), options)?, parts })
+        Ok(Self { shard, producer: Producer::new(Arc::clone(&core), options)?, core })
     }
 
     /// The shard.
@@ -55,7 +55,7 @@ impl ShardContext {
     /// Whether the executor of this task is glommio's. It is not where io_uring or memory to lock is refused: then the
     /// calls of glommio that need its executor panic.
     pub fn has_glommio(&self) -> bool {
-        let control = self.parts.shard(self.shard);
+        let control = self.core.shards().get(self.shard);
         control.and_then(|control| control.tasks().runtime()).is_some_and(|(name, _)| name == ShardTasks::GLOMMIO)
     }
 
@@ -66,7 +66,7 @@ impl ShardContext {
     /// As [`EventBus::subscribe`](crate::EventBus::subscribe).
     pub fn subscribe(&self, mut request: SubscribeRequest) -> ConsumerResult<ShardSubscription> {
         request.shards = Some(vec![self.shard]);
-        Subscription::new(Arc::clone(&self.parts), &request).map(ShardSubscription)
+        Subscription::new(Arc::clone(&self.core), &request).map(ShardSubscription)
     }
 
     /// The token of a session, of whatever shard.
@@ -178,7 +178,7 @@ impl<T> ShardTask<T> {
 /// # Errors
 /// [`AdapterError`]: there is no such shard, its companion cannot be made, or the bus has ended.
 pub(crate) fn run_on<T, W, F>(
-    parts: &Arc<BusParts>,
+    core: &Arc<BusCore>,
     shard: u16,
     hold: impl FnOnce() -> Option<Arc<DirectoryLock>>,
     work: W,
@@ -188,19 +188,19 @@ where
     W: FnOnce(ShardContext) -> F + Send + 'static,
     F: Future<Output = T> + 'static,
 {
-    parts.check_fork()?;
+    core.check_fork()?;
     let control: Arc<ShardControl> =
-        parts.shard(shard).ok_or_else(|| AdapterError::NoShard { shard, shards: parts.shard_count() })?;
+        core.shards().get(shard).ok_or_else(|| AdapterError::NoShard { shard, shards: core.shards().count() })?;
     let (sender, receiver) = oneshot::channel();
-    let parts = Arc::clone(parts);
+    let core = Arc::clone(core);
     let seed = TaskSeed::new(move || {
         Box::pin(async move {
-            let Ok(context) = ShardContext::new(parts, shard) else { return };
+            let Ok(context) = ShardContext::new(core, shard) else { return };
             // The caller may have dropped the receiver.
             let _ = sender.send(contain(work, context).await);
         })
     });
-    let spec = || CompanionSpec { name: format!("tapeline-t{shard}"), cores: control.cores(), hold: hold() };
+    let spec = || CompanionSpec { name: format!("tapeline-t{shard}"), cores: control.facts().cores(), hold: hold() };
     let line = control.tasks().plant(seed, spec).map_err(|refusal| match refusal {
         Refusal::Closed => AdapterError::Shutdown,
         Refusal::NoThread(source) => AdapterError::NoTaskThread { shard, source },

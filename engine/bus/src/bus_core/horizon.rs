@@ -6,15 +6,15 @@
 //! event or left its mark. The reader then waits until what was published is readable. A producer pays two plain stores
 //! an event, to a line of its own.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{AdapterError, AdapterResult};
 use tapeline_storage::read::Visibility;
 
-use super::BusParts;
 use crate::core::fence;
-use crate::shard::Reach;
+use crate::shard::{Reach, ShardControl};
 
 /// How far clocks of two threads may differ, in nanoseconds, doubled.
 const CLOCK_SKEW_NS: u64 = 2_000;
@@ -38,23 +38,22 @@ impl Horizon {
     pub(crate) fn known(&self, visibility: Visibility) -> u64 {
         self.of(visibility).load(Ordering::Relaxed)
     }
-}
-
-impl BusParts {
-    /// Moves the horizon to the present, as far as producers let it, and returns it. Costs some microseconds, and the
-    /// wait for what was published to be readable, or durable.
+    /// Moves the horizon of these shards to the present, as far as producers let it, and returns it. `floor`: what has
+    /// a timestamp up to this was written by an earlier process.
     ///
     /// # Errors
-    /// [`AdapterError::Forked`].
-    pub(crate) async fn look_at_horizon(&self, visibility: Visibility) -> AdapterResult<u64> {
-        self.check_fork()?;
+    /// [`AdapterError`], where a shard cannot be waited for.
+    pub(super) async fn advance(
+        &self,
+        shards: &[Arc<ShardControl>],
+        floor: u64,
+        visibility: Visibility,
+    ) -> AdapterResult<u64> {
         // What an earlier process wrote is complete.
-        let mut horizon =
-            Clock::global().now().saturating_sub(CLOCK_SKEW_NS).max(self.timestamp_floor().saturating_add(1));
+        let mut horizon = Clock::global().now().saturating_sub(CLOCK_SKEW_NS).max(floor.saturating_add(1));
         fence::all_threads();
         let mut barriers = Vec::new();
-        let shards = self.shards();
-        for shard in shards.iter() {
+        for shard in shards {
             // A lane that is made after this has its first event's time read after this.
             let (since, barrier) = shard.pending();
             horizon = horizon.min(since);
@@ -70,10 +69,10 @@ impl BusParts {
                 // Nothing more of this shard will ever be readable.
                 Err(AdapterError::Poisoned(_) | AdapterError::Shutdown) => {}
                 // It will be, once there is space.
-                Err(AdapterError::StorageFull { .. }) => return Ok(self.readers().horizon.known(visibility)),
+                Err(AdapterError::StorageFull { .. }) => return Ok(self.known(visibility)),
                 Err(error) => return Err(error),
             }
         }
-        Ok(self.readers().horizon.of(visibility).fetch_max(horizon, Ordering::Relaxed).max(horizon))
+        Ok(self.of(visibility).fetch_max(horizon, Ordering::Relaxed).max(horizon))
     }
 }

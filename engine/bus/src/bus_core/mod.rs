@@ -1,49 +1,45 @@
-//! What a bus's producers and consumers share of it: its shards, what they know of each other, a few settings. Holds no
-//! thread and no file.
+//! The bus core: what a bus, its producers and its consumers share of it. Holds no thread and no file.
+//!
+//! `shards` are the shards there are, `producers` and `readers` what each kind of user shares, `horizon` the time below
+//! which every event is readable, `stats` the books. [`BusCore`] has only the calls that need several of them.
 
 mod horizon;
+mod producers;
 mod readers;
+mod shards;
 mod stats;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tapeline_reader::blocking::check_may_block;
 use tapeline_reader::{AdapterError, AdapterResult, fork};
-use tapeline_storage::format::{Eras, LogId, Sequence};
+use tapeline_storage::format::{Eras, LogId};
 use tapeline_storage::log::LogView;
+use tapeline_storage::read::Visibility;
 
 use crate::core::budget::MemoryBudget;
-use crate::core::config::{BackpressureMode, EventBusConfig};
+use crate::core::config::EventBusConfig;
 use crate::core::error::{IngestionError, IngestionResult};
-use crate::lane::{LaneOptions, Overflow};
 use crate::routing::{Route, RouteInForce};
 use crate::shard::{Reach, ShardControl};
 
+use self::producers::Producers;
 use self::readers::Readers;
+use self::shards::Shards;
 pub use self::stats::EventBusStats;
 
-/// Shared parts of one bus.
+/// What a bus, its producers and its consumers share.
 #[derive(Debug)]
-pub(crate) struct BusParts {
+pub(crate) struct BusCore {
     log_id: LogId,
-    /// All that were started, by number. Replaced as a whole when one comes.
-    shards: RwLock<Arc<[Arc<ShardControl>]>>,
-    shard_count: AtomicUsize,
-    /// Shards of earlier configurations, for reading.
-    archived: Vec<Arc<LogView>>,
+    shards: Shards,
     route: RouteInForce,
     eras: RwLock<Arc<Eras>>,
-    lane_options: LaneOptions,
-    backpressure_mode: BackpressureMode,
-    memory: Arc<MemoryBudget>,
-    /// Timestamps go on above this: what is in the log already, unless that was ahead of the clock.
-    timestamp_floor: u64,
-    fork_generation: u32,
+    producers: Producers,
     readers: Readers,
-    producers: AtomicU64,
-    /// Events handed back for want of a lane, in which they would count.
-    refused: AtomicU64,
+    memory: Arc<MemoryBudget>,
+    fork_generation: u32,
     is_closed: AtomicBool,
 }
 
@@ -58,7 +54,7 @@ pub(crate) struct OpenedLog {
     pub(crate) timestamp_floor: u64,
 }
 
-impl BusParts {
+impl BusCore {
     pub(crate) fn new(
         config: &EventBusConfig,
         memory: Arc<MemoryBudget>,
@@ -71,23 +67,13 @@ impl BusParts {
         shards.iter().for_each(|shard| route.enter(shard));
         Self {
             log_id,
-            shard_count: AtomicUsize::new(shards.len()),
-            shards: RwLock::new(shards.into()),
-            archived,
+            shards: Shards::new(shards, archived),
             route: RouteInForce::new(route),
             eras: RwLock::new(Arc::new(eras)),
-            lane_options: LaneOptions {
-                capacity_bytes: config.lane_bytes,
-                capacity_events: config.ring_buffer_capacity,
-                overflow: Overflow::Refuse,
-            },
-            backpressure_mode: config.backpressure_mode,
-            memory,
-            timestamp_floor,
-            fork_generation: fork::generation(),
+            producers: Producers::new(config, timestamp_floor),
             readers: Readers::new(config.log.directory.as_deref()),
-            producers: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            memory,
+            fork_generation: fork::generation(),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -96,49 +82,17 @@ impl BusParts {
         self.log_id
     }
 
-    /// All shards that were started, by number. A lock and a reference count.
-    pub(crate) fn shards(&self) -> Arc<[Arc<ShardControl>]> {
-        Arc::clone(&self.shards.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn shards(&self) -> &Shards {
+        &self.shards
     }
 
-    /// The shard of this number, if it was started.
-    pub(crate) fn shard(&self, shard: u16) -> Option<Arc<ShardControl>> {
-        self.shards().get(usize::from(shard)).cloned()
-    }
-
-    /// Adds the shard of the next number. It takes events once a route leads to it.
+    /// Adds the shard of the next number, and wakes the readers that have to know of it.
     pub(crate) fn add_shard(&self, shard: Arc<ShardControl>) {
-        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-        *shards = shards.iter().cloned().chain([shard]).collect();
-        // SYNC: pairs with the Acquire load in shard_count(): a reader of events of a later route sees the shard.
-        self.shard_count.store(shards.len(), Ordering::Release);
-        drop(shards);
-        self.readers.tell_of_shard();
+        self.shards.add(shard);
+        self.readers.report_shard();
     }
 
-    /// How many shards were started. One load.
-    #[inline]
-    pub(crate) fn shard_count(&self) -> usize {
-        self.shard_count.load(Ordering::Acquire)
-    }
-
-    /// What readers see: the shards', then the archived ones.
-    pub(crate) fn views(&self) -> impl Iterator<Item = Arc<LogView>> {
-        let shards: Vec<_> = self.shards().iter().map(|shard| Arc::clone(shard.view())).collect();
-        shards.into_iter().chain(self.archived.iter().cloned())
-    }
-
-    /// The first sequence of a shard that this process writes: what is before is complete.
-    pub(crate) fn run_start(&self, shard: u16) -> Sequence {
-        self.shard(shard).map_or(Sequence::new(u64::MAX), |shard| shard.opened_at())
-    }
-
-    /// What readers see of shards of earlier configurations.
-    pub(crate) fn archived(&self) -> &[Arc<LogView>] {
-        &self.archived
-    }
-
-    /// Which shards take events.
+    /// The route in force: which shards take events.
     #[inline(always)]
     pub(crate) fn route(&self) -> &RouteInForce {
         &self.route
@@ -154,19 +108,9 @@ impl BusParts {
         *self.eras.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(eras);
     }
 
-    /// The lanes of producers that have no settings of their own.
-    pub(crate) fn lane_options(&self) -> LaneOptions {
-        self.lane_options
-    }
-
-    /// What producers that have no settings of their own do when a lane is full.
-    pub(crate) fn backpressure_mode(&self) -> BackpressureMode {
-        self.backpressure_mode
-    }
-
-    /// Memory of lanes and blocks.
-    pub(crate) fn memory(&self) -> &Arc<MemoryBudget> {
-        &self.memory
+    /// What producers share.
+    pub(crate) fn producers(&self) -> &Producers {
+        &self.producers
     }
 
     /// What consumers share.
@@ -174,14 +118,19 @@ impl BusParts {
         &self.readers
     }
 
-    /// Waits until what was ingested before is readable. A full disk or a poisoned log does not keep a reader from
-    /// reading what is there.
+    /// The memory of lanes and blocks.
+    pub(crate) fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.memory
+    }
+
+    /// Waits until every event that was ingested before is readable. A full disk or a poisoned log does not keep a
+    /// reader from reading what is there.
     ///
     /// # Errors
     /// [`AdapterError`].
-    pub(crate) async fn settle(&self) -> AdapterResult<()> {
+    pub(crate) async fn wait_readable(&self) -> AdapterResult<()> {
         self.check_fork()?;
-        for shard in self.shards().iter() {
+        for shard in self.shards.all().iter() {
             match shard.reached(&shard.barrier(), Reach::Appended).await {
                 Err(AdapterError::StorageFull { .. } | AdapterError::Poisoned(_) | AdapterError::Shutdown) => {}
                 outcome => outcome?,
@@ -190,28 +139,31 @@ impl BusParts {
         Ok(())
     }
 
-    pub(crate) fn timestamp_floor(&self) -> u64 {
-        self.timestamp_floor
+    /// Moves the horizon to the present, as far as producers let it, and returns it. Costs some microseconds, and the
+    /// wait for what was published to be readable, or durable.
+    ///
+    /// # Errors
+    /// [`AdapterError::Forked`].
+    pub(crate) async fn advance_horizon(&self, visibility: Visibility) -> AdapterResult<u64> {
+        self.check_fork()?;
+        let shards = self.shards.all();
+        self.readers.horizon.advance(&shards, self.producers.timestamp_floor(), visibility).await
+    }
+
+    /// The numbers of this moment. A lock a shard, and a dozen loads a lane; no thread waits for it.
+    pub(crate) fn stats(&self) -> EventBusStats {
+        let mut stats = EventBusStats { events_refused: self.producers.refused(), ..EventBusStats::default() };
+        // A lock of the parent may be held for ever in a forked child.
+        if !self.is_forked() {
+            self.shards.all().iter().for_each(|shard| stats.add(shard));
+            (stats.memory_bytes, stats.memory_budget) = (self.memory.used() as u64, self.memory.bytes() as u64);
+        }
+        stats
     }
 
     #[inline]
     pub(crate) fn fork_generation(&self) -> u32 {
         self.fork_generation
-    }
-
-    /// Number of the next producer.
-    pub(crate) fn next_producer(&self) -> u64 {
-        self.producers.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Counts events that were handed back for want of a lane.
-    pub(crate) fn count_refused(&self, events: u64) {
-        self.refused.fetch_add(events, Ordering::Relaxed);
-    }
-
-    /// Events that were handed back for want of a lane.
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
     }
 
     /// Ends ingestion. Returns whether it was open before.
@@ -241,7 +193,7 @@ impl BusParts {
     /// [`AdapterError::OnShard`].
     pub(crate) fn check_may_wait(&self, call: &'static str) -> AdapterResult<()> {
         check_may_block(call)?;
-        match self.shards().iter().any(|shard| shard.tasks().is_here()) {
+        match self.shards.all().iter().any(|shard| shard.tasks().is_here()) {
             true => Err(AdapterError::OnShard { call }),
             false => Ok(()),
         }
@@ -249,7 +201,7 @@ impl BusParts {
 
     /// In a forked child: the threads of tasks are the parent's, and so may be the locks of their lists.
     pub(crate) fn forget_threads(self: &Arc<Self>) {
-        let is_done = self.shards.try_read().is_ok_and(|shards| {
+        let is_done = self.shards.try_all().is_some_and(|shards| {
             // Each of them, whatever becomes of the others.
             shards.iter().filter(|shard| !shard.tasks().forget_thread()).count() == 0
         });

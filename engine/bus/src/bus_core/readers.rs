@@ -15,11 +15,11 @@ use crate::feed::Bell;
 pub(crate) struct Readers {
     /// How far reading in order of time may go.
     pub(crate) horizon: Horizon,
-    /// Places with a name.
+    /// Cursors with a name.
     pub(crate) cursors: CursorStore,
     /// Names of sessions whose opening is trimmed.
     pub(crate) names: NameStore,
-    /// Those who have to know when a shard comes.
+    /// Those of followers that have to know when a shard comes.
     bells: Mutex<Vec<Weak<Bell>>>,
 }
 
@@ -41,8 +41,8 @@ impl Readers {
         bells.push(Arc::downgrade(bell));
     }
 
-    /// A shard has come.
-    pub(crate) fn tell_of_shard(&self) {
+    /// Wakes the followers that have to know of a shard that has come.
+    pub(super) fn report_shard(&self) {
         let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
         // SYNC: pairs with the fence in Bell::arm.
         fence(Ordering::SeqCst);

@@ -2,7 +2,7 @@
 
 use tapeline_reader::Drops;
 
-use super::BusParts;
+use crate::shard::ShardControl;
 
 /// Numbers of a bus since it was opened, at one moment. At every moment, in every mode,
 ///
@@ -50,34 +50,23 @@ impl EventBusStats {
         let there = self.events_in_lanes + self.events_committing + self.events_durable + self.drops.total();
         self.events_ingested + self.notes == there
     }
-}
 
-impl BusParts {
-    /// The numbers of this moment. A lock a shard, and a dozen loads a lane; no thread waits for it.
-    pub(crate) fn stats(&self) -> EventBusStats {
-        let mut stats = EventBusStats { events_refused: self.refused(), ..EventBusStats::default() };
-        if self.is_forked() {
-            return stats;
-        }
-        for shard in self.shards().iter() {
-            // Before the lanes, so that no event counts as appended and not as ingested.
-            let (appended, durable) = shard.progress();
-            stats.notes += shard.notes();
-            let lanes = shard.lane_totals();
-            stats.events_ingested += lanes.events_ingested();
-            stats.events_refused += lanes.refused;
-            stats.drops += lanes.drops;
-            stats.notes += lanes.notes;
-            stats.events_in_lanes += lanes.records.saturating_sub(lanes.taken + lanes.drops.oldest);
-            stats.events_appended += appended;
-            stats.events_committing += appended - durable;
-            stats.events_durable += durable;
-            stats.bytes_pending += lanes.bytes_pending;
-            stats.lanes += lanes.lanes;
-            stats.lent_bytes += shard.view().lent_bytes() as u64;
-        }
-        let memory = self.memory();
-        (stats.memory_bytes, stats.memory_budget) = (memory.used() as u64, memory.bytes() as u64);
-        stats
+    /// Adds the numbers of one shard.
+    pub(super) fn add(&mut self, shard: &ShardControl) {
+        // Before the lanes, so that no event counts as appended and not as ingested.
+        let (appended, durable) = shard.facts().progress();
+        self.notes += shard.facts().notes();
+        let lanes = shard.lanes().totals();
+        self.events_ingested += lanes.events_ingested();
+        self.events_refused += lanes.refused;
+        self.drops += lanes.drops;
+        self.notes += lanes.notes;
+        self.events_in_lanes += lanes.records.saturating_sub(lanes.taken + lanes.drops.oldest);
+        self.events_appended += appended;
+        self.events_committing += appended - durable;
+        self.events_durable += durable;
+        self.bytes_pending += lanes.bytes_pending;
+        self.lanes += lanes.lanes;
+        self.lent_bytes += shard.view().lent_bytes() as u64;
     }
 }

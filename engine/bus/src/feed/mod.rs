@@ -9,11 +9,7 @@
 //! A [`Bell`] wakes a follower that sleeps.
 
 mod bell;
-#[cfg(all(test, tapeline_loom))]
-mod loom_tests;
 mod sync;
-#[cfg(all(test, not(tapeline_loom)))]
-mod tests;
 
 use std::sync::Arc;
 
@@ -122,3 +118,9 @@ impl Drop for Follower {
         self.bell.leave();
     }
 }
+
+#[cfg(all(test, tapeline_loom))]
+mod loom_tests;
+
+#[cfg(all(test, not(tapeline_loom)))]
+mod tests;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{Producer, ProducerOptions};
-use crate::bus_core::BusParts;
+use crate::bus_core::BusCore;
 use crate::core::error::{IngestionError, IngestionResult};
 use crate::core::fence;
 
@@ -25,7 +25,7 @@ thread_local! {
 /// Runs `ingest` with this thread's producer for the bus.
 pub(crate) fn with<T>(
     locals: &Locals,
-    parts: &Arc<BusParts>,
+    core: &Arc<BusCore>,
     ingest: impl FnOnce(&mut Producer) -> IngestionResult<T>,
 ) -> IngestionResult<T> {
     let mut ingest = Some(ingest);
@@ -33,22 +33,22 @@ pub(crate) fn with<T>(
         // A signal handler or a destructor that ingests while this thread ingests gets a producer of its own.
         let mut slots = slots.try_borrow_mut().ok()?;
         let ingest = ingest.take()?;
-        Some(find(&mut slots, locals, parts).and_then(|slot| slot.with(ingest)))
+        Some(find(&mut slots, locals, core).and_then(|slot| slot.with(ingest)))
     });
     match (local.ok().flatten(), ingest) {
         (Some(outcome), _) => outcome,
-        (None, Some(ingest)) => ingest(&mut Producer::new(Arc::clone(parts), ProducerOptions::default())?),
+        (None, Some(ingest)) => ingest(&mut Producer::new(Arc::clone(core), ProducerOptions::default())?),
         (None, None) => Err(IngestionError::ShuttingDown),
     }
 }
 
-fn find<'s>(slots: &'s mut Vec<Arc<Slot>>, locals: &Locals, parts: &Arc<BusParts>) -> IngestionResult<&'s Slot> {
-    let known = slots.iter().position(|slot| slot.bus == Arc::as_ptr(parts) && !slot.is_withdrawn());
+fn find<'s>(slots: &'s mut Vec<Arc<Slot>>, locals: &Locals, core: &Arc<BusCore>) -> IngestionResult<&'s Slot> {
+    let known = slots.iter().position(|slot| slot.bus == Arc::as_ptr(core) && !slot.is_withdrawn());
     let at = match known {
         Some(at) => at,
         None => {
             slots.retain(|slot| !slot.is_withdrawn());
-            let producer = Producer::new(Arc::clone(parts), ProducerOptions::default())?;
+            let producer = Producer::new(Arc::clone(core), ProducerOptions::default())?;
             slots.push(locals.add(Slot::new(producer))?);
             slots.len() - 1
         }
@@ -60,7 +60,7 @@ fn find<'s>(slots: &'s mut Vec<Arc<Slot>>, locals: &Locals, parts: &Arc<BusParts
 #[derive(Debug)]
 struct Slot {
     /// Which one: compared, never looked into. It is there as long as the producer.
-    bus: *const BusParts,
+    bus: *const BusCore,
     is_used: AtomicBool,
     is_withdrawn: AtomicBool,
     producer: UnsafeCell<Option<Producer>>,
@@ -76,7 +76,7 @@ unsafe impl Sync for Slot {}
 impl Slot {
     fn new(producer: Producer) -> Self {
         Self {
-            bus: Arc::as_ptr(&producer.parts),
+            bus: Arc::as_ptr(&producer.core),
             is_used: AtomicBool::new(false),
             is_withdrawn: AtomicBool::new(false),
             producer: UnsafeCell::new(Some(producer)),

@@ -31,7 +31,7 @@ pub use batch::ProducerBatch;
 pub use options::ProducerOptions;
 pub use session::{Session, Ticket};
 
-use crate::bus_core::BusParts;
+use crate::bus_core::BusCore;
 use crate::core::error::{IngestionError, IngestionResult};
 use crate::lane::{LaneFull, LaneMemory, LaneOptions, LaneWriter, Publish, lane};
 use crate::routing::Route;
@@ -49,7 +49,7 @@ static SERIALS: AtomicU32 = AtomicU32::new(0);
 /// was ingested.
 #[derive(Debug)]
 pub struct Producer {
-    parts: Arc<BusParts>,
+    core: Arc<BusCore>,
     /// Its number on the bus.
     id: u64,
     /// Its number in the process, for its tickets.
@@ -69,25 +69,25 @@ pub struct Producer {
 impl Producer {
     /// # Errors
     /// [`IngestionError::ShuttingDown`], [`IngestionError::Forked`], [`IngestionError::Options`].
-    pub(crate) fn new(parts: Arc<BusParts>, options: ProducerOptions) -> IngestionResult<Self> {
-        parts.check_open()?;
-        let id = parts.next_producer();
-        let backpressure = Backpressure::new(options.mode(parts.backpressure_mode())?, id);
-        let lane_options = options.lanes(parts.lane_options(), backpressure.overflow())?;
+    pub(crate) fn new(core: Arc<BusCore>, options: ProducerOptions) -> IngestionResult<Self> {
+        core.check_open()?;
+        let id = core.producers().next_id();
+        let backpressure = Backpressure::new(options.mode(core.producers().backpressure_mode())?, id);
+        let lane_options = options.lanes(core.producers().lane_options(), backpressure.overflow())?;
         let mut clock = TimestampGenerator::new();
-        clock.at_least(parts.timestamp_floor());
+        clock.at_least(core.producers().timestamp_floor());
         let half_lane = lane_options.capacity_bytes / 2;
         Ok(Self {
             id,
             serial: SERIALS.fetch_add(1, Relaxed),
-            route: parts.route().get(),
+            route: core.route().get(),
             links: Vec::new(),
             lane_options,
             backpressure,
             clock,
             payload_max: PAYLOAD_BYTES_MAX.min(half_lane - RECORD_ROOT_BYTES),
-            fork_generation: parts.fork_generation(),
-            parts,
+            fork_generation: core.fork_generation(),
+            core,
         })
     }
 
@@ -218,7 +218,7 @@ impl Producer {
     /// # Errors
     /// As [`Producer::durable`].
     pub async fn flush(&self) -> AdapterResult<()> {
-        self.parts.check_fork()?;
+        self.core.check_fork()?;
         for link in self.links.iter().flatten() {
             let handle = link.lane.handle();
             let published = handle.published();
@@ -239,20 +239,20 @@ impl Producer {
         let (shard, bytes) = (session.shard(), archived_bytes(payload_bytes));
         let link = match self.links.get_mut(usize::from(shard)) {
             Some(Some(link)) => link,
-            _ => connect(&self.parts, &mut self.links, shard, &self.lane_options, self.route, self.id)
-                .inspect_err(|_| self.parts.count_refused(1))?,
+            _ => connect(&self.core, &mut self.links, shard, &self.lane_options, self.route, self.id)
+                .inspect_err(|_| self.core.producers().count_refused(1))?,
         };
         let mut claim = match link.lane.claim(bytes) {
             Ok(claim) => claim,
             Err(LaneFull) => {
                 let event = Rejected { session: session.id(), bytes };
-                let is_current = || self.parts.route().get() == self.route;
+                let is_current = || self.core.route().get() == self.route;
                 self.backpressure.claim(link, &mut self.clock, event, is_current)?
             }
         };
         claim.begin(self.clock.last() + 1, publish);
         // A batch looks at the route when it is published.
-        if is_event && (self.parts.route().get() != self.route || session.route() != self.route) {
+        if is_event && (self.core.route().get() != self.route || session.route() != self.route) {
             claim.cancel();
             return source.publish_elsewhere(self, session.id());
         }
@@ -280,7 +280,7 @@ impl Producer {
         let shard = session.shard();
         let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok((session, None)) };
         link.lane.begin_publish();
-        if self.parts.route().get() != self.route || session.route() != self.route {
+        if self.core.route().get() != self.route || session.route() != self.route {
             return self.publish_elsewhere(session, events);
         }
         let ticket = (events > 0).then(|| Ticket::new(self.serial, shard, link.lane.position(), self.clock.last()));
@@ -335,7 +335,7 @@ impl Producer {
     }
 
     fn barrier(&self, ticket: Ticket) -> AdapterResult<(&ShardControl, Barrier)> {
-        self.parts.check_fork()?;
+        self.core.check_fork()?;
         match self.links.get(usize::from(ticket.shard)) {
             Some(Some(link)) if ticket.is_of(self.serial) => {
                 Ok((&link.control, Barrier::of(link.lane.handle(), ticket.entry())))
@@ -361,21 +361,21 @@ fn publish_in(lane: &mut LaneWriter) -> bool {
 /// Makes the lane to a shard.
 #[cold]
 fn connect<'l>(
-    parts: &BusParts,
+    core: &BusCore,
     links: &'l mut Vec<Option<Link>>,
     shard: u16,
     options: &LaneOptions,
     route: Route,
     producer: u64,
 ) -> IngestionResult<&'l mut Link> {
-    parts.check_open()?;
+    core.check_open()?;
     // A session of another bus may name a shard that this one does not have.
-    let Some(control) = parts.shard(shard) else { return Err(IngestionError::NoShard { shard }) };
+    let Some(control) = core.shards().get(shard) else { return Err(IngestionError::NoShard { shard }) };
     if control.is_closing() || control.view().poison().is_some() {
         return Err(refusal(&control));
     }
     let bytes = options.first().memory_bytes();
-    let budget = parts.memory();
+    let budget = core.memory();
     let first =
         budget.take(bytes).map_err(|left| IngestionError::Budget { shard, bytes, left, budget: budget.bytes() })?;
     let memory = LaneMemory { first, budget: Arc::clone(budget) };

@@ -74,7 +74,7 @@ impl Backpressure {
         event: Rejected,
         is_current: impl Fn() -> bool,
     ) -> IngestionResult<Claim<'l>> {
-        link.control.nudge();
+        link.control.inbox().nudge();
         let has_room = match self.mode {
             // In a waker that a shard calls: it would wait for itself.
             BackpressureMode::Block { .. } if is_shard_thread() => true,

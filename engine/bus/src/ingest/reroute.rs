@@ -19,7 +19,7 @@ impl Producer {
     /// Goes by the route in force, and finds the session's place there. Nothing may be begun.
     #[cold]
     pub(super) fn reroute(&mut self, session: SessionId) -> Session {
-        let route = self.parts.route().get();
+        let route = self.core.route().get();
         if route != self.route {
             for link in self.links.iter_mut().flatten() {
                 // A batch that was leaked would keep the lane on the old route for ever.
@@ -50,7 +50,7 @@ impl Producer {
                 self.discard(session.shard());
                 match self.links.get(usize::from(session.shard())) {
                     Some(Some(link)) => link.lane.count_refused(events, 0),
-                    _ => self.parts.count_refused(events),
+                    _ => self.core.producers().count_refused(events),
                 }
                 return Err(error);
             }
@@ -64,7 +64,7 @@ impl Producer {
         let shard = session.shard();
         let link = match self.links.get_mut(usize::from(shard)) {
             Some(Some(link)) => link,
-            _ => connect(&self.parts, &mut self.links, shard, &self.lane_options, self.route, self.id)?,
+            _ => connect(&self.core, &mut self.links, shard, &self.lane_options, self.route, self.id)?,
         };
         if let Some(patience) = self.backpressure.patience() {
             wait_for_room(&link.control, &mut link.lane, record.len(), patience);

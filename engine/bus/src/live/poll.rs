@@ -13,18 +13,18 @@ use tapeline_storage::read::Visibility;
 use super::request::{ConsumeRequest, ConsumeResponse, Ordering, ShardFailure};
 use super::sweep::{Parked, Sweep};
 use super::wait::Patience;
-use crate::bus_core::BusParts;
+use crate::bus_core::BusCore;
 
 /// The pages of one bus.
 #[derive(Debug)]
 pub(crate) struct Pages {
-    parts: Arc<BusParts>,
+    core: Arc<BusCore>,
     parked: Parked,
 }
 
 impl Pages {
-    pub(crate) fn new(parts: Arc<BusParts>) -> Self {
-        Self { parts, parked: Parked::default() }
+    pub(crate) fn new(core: Arc<BusCore>) -> Self {
+        Self { core, parked: Parked::default() }
     }
 
     /// Reads a page. Where what is readable does not fill it, waits for what was ingested before the call to be
@@ -32,40 +32,40 @@ impl Pages {
     pub(crate) async fn poll(&self, request: &ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
         let ConsumeRequest { shards, sessions, kinds, filter, .. } = request;
         let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
-        self.parts.check_fork()?;
+        self.core.check_fork()?;
         if request.from_id.is_none() && request.start == Start::Latest {
-            self.parts.settle().await?;
+            self.core.wait_readable().await?;
         }
         match request.ordering {
-            Ordering::None => in_shard_order(&self.parts, request, selection).await,
+            Ordering::None => in_shard_order(&self.core, request, selection).await,
             Ordering::InsertionTs => self.in_time_order(request, selection).await,
         }
     }
 
     async fn in_time_order(&self, request: &ConsumeRequest, selection: Selection) -> ConsumerResult<ConsumeResponse> {
-        let parts = &*self.parts;
-        let views: Vec<_> = parts.views().collect();
+        let core = &*self.core;
+        let views: Vec<_> = core.shards().views().collect();
         let mut page = ConsumeResponse::default();
         let mut sweep = match self.parked.take(request) {
             Some(sweep) => sweep,
-            None => Sweep::new(parts.log_id(), &views, request, selection, &mut page)?,
+            None => Sweep::new(core.log_id(), &views, request, selection, &mut page)?,
         };
         let (limit, visibility) = (request.limit, request.visibility);
-        let known = parts.readers().horizon.known(visibility);
+        let known = core.readers().horizon.known(visibility);
         // Later than the horizon, which is not ahead of a shard that it does not know of.
-        sweep.adopt(parts);
+        sweep.adopt(core);
         sweep.read(known, limit, &mut page);
         if !(sweep.is_full(&page, limit) && sweep.has_more()) {
-            let horizon = parts.look_at_horizon(visibility).await?;
-            sweep.adopt(parts);
+            let horizon = core.advance_horizon(visibility).await?;
+            sweep.adopt(core);
             sweep.read(horizon, limit, &mut page);
         }
         if is_empty(&page) && limit > 0 && !request.wait.is_zero() {
-            let mut patience = Patience::new(parts, visibility, request.wait);
+            let mut patience = Patience::new(core, visibility, request.wait);
             loop {
                 patience.look(sweep.selection());
-                let horizon = parts.look_at_horizon(visibility).await?;
-                sweep.adopt(parts);
+                let horizon = core.advance_horizon(visibility).await?;
+                sweep.adopt(core);
                 sweep.read(horizon, limit, &mut page);
                 if !is_empty(&page) || sweep.is_full(&page, limit) || !patience.wait().await {
                     break;
@@ -81,21 +81,21 @@ impl Pages {
 }
 
 async fn in_shard_order(
-    parts: &BusParts,
+    core: &BusCore,
     request: &ConsumeRequest,
     selection: Selection,
 ) -> ConsumerResult<ConsumeResponse> {
-    let mut pager = Pager::new(parts, request, selection)?;
+    let mut pager = Pager::new(core, request, selection)?;
     if !pager.has_shares() {
-        parts.settle().await?;
+        core.wait_readable().await?;
     }
     pager.read();
     if !pager.is_full() {
-        parts.settle().await?;
+        core.wait_readable().await?;
         pager.read();
     }
     if pager.is_empty() && pager.limit > 0 && !request.wait.is_zero() {
-        let mut patience = Patience::new(parts, request.visibility, request.wait);
+        let mut patience = Patience::new(core, request.visibility, request.wait);
         loop {
             patience.look(&pager.selection);
             pager.read();
@@ -115,7 +115,7 @@ fn is_empty(page: &ConsumeResponse) -> bool {
 /// A page in the making.
 #[derive(Debug)]
 pub(super) struct Pager<'p> {
-    parts: &'p BusParts,
+    core: &'p BusCore,
     limit: usize,
     visibility: Visibility,
     selection: Selection,
@@ -127,8 +127,8 @@ pub(super) struct Pager<'p> {
 }
 
 impl<'p> Pager<'p> {
-    pub(super) fn new(parts: &'p BusParts, request: &ConsumeRequest, selection: Selection) -> ConsumerResult<Self> {
-        let (log, views): (_, Vec<_>) = (parts.log_id(), parts.views().collect());
+    pub(super) fn new(core: &'p BusCore, request: &ConsumeRequest, selection: Selection) -> ConsumerResult<Self> {
+        let (log, views): (_, Vec<_>) = (core.log_id(), core.shards().views().collect());
         let views = &views[..];
         let cursor = cursor_of(log, views, request.from_id.as_deref())?;
         if cursor.as_ref().is_some_and(|cursor| cursor.sweep.is_some()) {
@@ -147,12 +147,12 @@ impl<'p> Pager<'p> {
         }
         let cursor = cursor.unwrap_or_default();
         let (limit, visibility) = (request.limit, request.visibility);
-        Ok(Self { parts, limit, visibility, selection, sources, cursor, scanned: 0, page })
+        Ok(Self { core, limit, visibility, selection, sources, cursor, scanned: 0, page })
     }
 
     /// Takes in the shards that have come meanwhile.
     fn adopt(&mut self) {
-        for view in self.parts.views().filter(|view| self.selection.has_shard(view.shard())) {
+        for view in self.core.shards().views().filter(|view| self.selection.has_shard(view.shard())) {
             let shard = view.shard();
             let is_known = self.sources.iter().any(|source| source.shard_id() == shard)
                 || self.page.failed_shards.iter().any(|failure| failure.shard_id == shard);
@@ -229,7 +229,7 @@ impl<'p> Pager<'p> {
                 Ok(Next::Gap(gap)) => self.page.gaps.push(gap),
                 Ok(Next::Block(mut block)) => {
                     // Read after the watermark that the block is below.
-                    let eras = self.parts.eras();
+                    let eras = self.core.eras();
                     let others = self.sources.iter().filter(|other| other.shard_id() != shard_id);
                     let others = order::earliest(&eras, others.filter(|other| !self.has_failed(other)));
                     let source = &mut self.sources[at];
@@ -238,7 +238,7 @@ impl<'p> Pager<'p> {
                     }
                     let left = share - (self.page.events.len() - before);
                     let mut found: Vec<Found> = Vec::new();
-                    let looked = copy_events(self.parts.log_id(), shard_id, &block, &self.selection, left, &mut found);
+                    let looked = copy_events(self.core.log_id(), shard_id, &block, &self.selection, left, &mut found);
                     self.scanned += if self.selection.is_partial() { looked.bytes } else { 0 };
                     source.return_to(block.first_sequence().plus(looked.records as u64));
                     for found in found {
@@ -268,7 +268,7 @@ impl<'p> Pager<'p> {
         for source in &self.sources {
             self.cursor.places.insert(source.shard_id(), source.place(source.next_sequence()));
         }
-        self.page.next_id = Some(self.cursor.encode(self.parts.log_id()));
+        self.page.next_id = Some(self.cursor.encode(self.core.log_id()));
         self.page
     }
 }

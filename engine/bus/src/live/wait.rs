@@ -10,13 +10,13 @@ use tapeline_reader::timestamp::Clock;
 use tapeline_storage::format::Sequence;
 use tapeline_storage::read::Visibility;
 
-use crate::bus_core::BusParts;
+use crate::bus_core::BusCore;
 use crate::feed::{Bell, Follower};
 
 /// Waits for shards to move, until a deadline that the shards keep.
 #[derive(Debug)]
 pub(super) struct Patience<'a> {
-    parts: &'a BusParts,
+    core: &'a BusCore,
     visibility: Visibility,
     bell: Arc<Bell>,
     deadline: u64,
@@ -27,19 +27,19 @@ pub(super) struct Patience<'a> {
 }
 
 impl<'a> Patience<'a> {
-    pub(super) fn new(parts: &'a BusParts, visibility: Visibility, wait: Duration) -> Self {
+    pub(super) fn new(core: &'a BusCore, visibility: Visibility, wait: Duration) -> Self {
         let bell = Arc::new(Bell::new());
-        parts.readers().watch(&bell);
+        core.readers().watch(&bell);
         let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         let deadline = Clock::global().now().saturating_add(wait_ns);
-        Self { parts, visibility, bell, deadline, followed: 0, seen: Vec::new() }
+        Self { core, visibility, bell, deadline, followed: 0, seen: Vec::new() }
     }
 
     /// What is readable now of the selection is being read: the next wait is for something else.
     pub(super) fn look(&mut self, selection: &Selection) {
-        let shards = self.parts.shards();
+        let shards = self.core.shards().all();
         for shard in shards.iter().skip(self.followed).filter(|shard| selection.has_shard(shard.id())) {
-            shard.follow(Follower::waiting(&self.bell, self.visibility, self.deadline));
+            shard.inbox().follow(Follower::waiting(&self.bell, self.visibility, self.deadline));
         }
         self.followed = shards.len();
         self.seen = self.ends();
@@ -60,7 +60,7 @@ impl<'a> Patience<'a> {
     }
 
     fn ends(&self) -> Vec<Sequence> {
-        let views = self.parts.views();
+        let views = self.core.shards().views();
         match self.visibility {
             Visibility::Appended => views.map(|view| view.appended()).collect(),
             Visibility::Durable => views.map(|view| view.durable()).collect(),

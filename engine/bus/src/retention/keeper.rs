@@ -9,10 +9,10 @@ use std::time::Duration;
 use tapeline_reader::RetentionPolicy;
 
 use super::{carry_out, plan_for_bus};
-use crate::bus_core::BusParts;
+use crate::bus_core::BusCore;
 use crate::core::seam::Step;
 use crate::core::{foreign, seam};
-use crate::factory::Foundry;
+use crate::factory::ShardFactory;
 
 /// How often the log is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -30,13 +30,13 @@ impl Keeper {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn start(policy: RetentionPolicy, parts: Arc<BusParts>, foundry: Arc<Foundry>) -> io::Result<Self> {
-        seam::pass(parts.log_id(), Step::Keeper)?;
+    pub(crate) fn start(policy: RetentionPolicy, core: Arc<BusCore>, factory: Arc<ShardFactory>) -> io::Result<Self> {
+        seam::pass(core.log_id(), Step::Keeper)?;
         let (end, ended) = mpsc::channel();
         let work = move || {
             while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
                 // What cannot be done now is tried again: nothing depends on it but space.
-                let _ = plan_for_bus(&parts, &policy).and_then(|mut plan| carry_out(&parts, &foundry, &mut plan));
+                let _ = plan_for_bus(&core, &policy).and_then(|mut plan| carry_out(&core, factory.store(), &mut plan));
             }
         };
         let thread = std::thread::Builder::new().name("tapeline-keeper".into()).spawn(work)?;

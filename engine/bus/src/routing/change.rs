@@ -41,7 +41,7 @@ impl Change {
         fence::all_threads();
         for shard in shards.iter() {
             shard.handover().begin(route.number());
-            shard.wake();
+            shard.inbox().wake();
         }
         Self { route, shards }
     }
@@ -57,10 +57,9 @@ impl Change {
         // Asked first: what a shard appended before it ended is seen by the look after this.
         let has_ended = shard.is_stopped();
         let view = shard.view();
-        let settled =
-            shard.handover().settled_at(self.route.number()).or_else(|| has_ended.then(|| view.appended()))?;
-        let is_kept = view.durable() >= settled || has_ended || view.poison().is_some();
-        is_kept.then_some(settled)
+        let boundary = shard.handover().boundary(self.route.number()).or_else(|| has_ended.then(|| view.appended()))?;
+        let is_kept = view.durable() >= boundary || has_ended || view.poison().is_some();
+        is_kept.then_some(boundary)
     }
 
     /// Waits, blocking the thread, for the era that begins, once every shard has said where, and has
@@ -88,9 +87,9 @@ impl Change {
     /// Lets the shards go on. Readers know of the era.
     pub(crate) fn end(self) {
         for shard in self.shards.iter() {
-            shard.set_active(shard.id() < self.route.active());
+            shard.handover().set_active(shard.id() < self.route.active());
             shard.handover().pass(self.route.number());
-            shard.wake();
+            shard.inbox().wake();
         }
     }
 }

@@ -13,11 +13,10 @@
 //!    `lane/reader.rs`).
 //! 4. [`Change::wait`] waits for that sequence from every shard, and until what is before it is acknowledged: whatever
 //!    a crash takes, a session that moves keeps a prefix.
-//! 5. These sequences are an era ([`eras`]). It is written down and made known to readers; only then [`Change::end`]
+//! 5. These sequences are an [`Era`](tapeline_storage::format::Era). It is written down and made known to readers; only then [`Change::end`]
 //!    lets the shards go on with what goes by the new route.
 
 mod change;
-pub(crate) mod eras;
 mod route;
 
 pub(crate) use change::Change;

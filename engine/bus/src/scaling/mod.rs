@@ -6,10 +6,11 @@
 
 mod metrics;
 mod scaler;
-#[cfg(test)]
-mod tests;
 mod worker;
 
 pub use metrics::ShardMetrics;
 pub use scaler::ScalingDecision;
 pub(crate) use worker::Scaling;
+
+#[cfg(test)]
+mod tests;

@@ -12,12 +12,12 @@ use tapeline_reader::timestamp::Clock;
 use super::metrics::{Meter, SAMPLES};
 use super::scaler::Scaler;
 use super::{ScalingDecision, ShardMetrics};
-use crate::bus_core::BusParts;
+use crate::bus_core::BusCore;
 use crate::core::config::ScalingPolicy;
 use crate::core::park::block_on;
 use crate::core::seam::Step;
 use crate::core::{foreign, seam};
-use crate::factory::Foundry;
+use crate::factory::ShardFactory;
 use crate::routing::Change;
 
 /// Shards that came or went.
@@ -42,12 +42,12 @@ impl Scaling {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn start(policy: ScalingPolicy, parts: Arc<BusParts>, foundry: Arc<Foundry>) -> io::Result<Self> {
-        seam::pass(parts.log_id(), Step::Scaling)?;
+    pub(crate) fn start(policy: ScalingPolicy, core: Arc<BusCore>, factory: Arc<ShardFactory>) -> io::Result<Self> {
+        seam::pass(core.log_id(), Step::Scaling)?;
         let (orders, queue) = mpsc::channel();
         let metrics = Arc::new(Mutex::new(Vec::new()));
         let shown = Arc::clone(&metrics);
-        let mut worker = Worker { parts, foundry, scaler: Scaler::new(policy), meters: Vec::new(), ticks: 0, shown };
+        let mut worker = Worker { core, factory, scaler: Scaler::new(policy), meters: Vec::new(), ticks: 0, shown };
         worker.look();
         let thread = thread::Builder::new().name("tapeline-scaling".into()).spawn(move || worker.run(&queue))?;
         Ok(Self { orders: Mutex::new(Some(orders)), thread: Mutex::new(Some(thread)), metrics })
@@ -104,8 +104,8 @@ impl Scaling {
 }
 
 struct Worker {
-    parts: Arc<BusParts>,
-    foundry: Arc<Foundry>,
+    core: Arc<BusCore>,
+    factory: Arc<ShardFactory>,
     scaler: Scaler,
     meters: Vec<Meter>,
     ticks: u32,
@@ -134,7 +134,7 @@ impl Worker {
     }
 
     fn active(&self) -> u16 {
-        self.parts.route().get().active()
+        self.core.route().get().active()
     }
 
     fn tick(&mut self) {
@@ -147,7 +147,7 @@ impl Worker {
 
     /// Looks at every shard, and shows what it saw.
     fn look(&mut self) {
-        let (shards, active) = (self.parts.shards(), self.active());
+        let (shards, active) = (self.core.shards().all(), self.active());
         self.meters.resize_with(shards.len(), Meter::default);
         let now = Clock::global().now();
         let mut metrics = Vec::with_capacity(shards.len());
@@ -175,28 +175,28 @@ impl Worker {
     /// Has shards 0 to `wanted - 1` take events.
     fn change_to(&mut self, wanted: u16) -> Outcome {
         let active = self.active();
-        let shards = self.parts.shards();
+        let shards = self.core.shards().all();
         if let Some(blocked) = shards.iter().find(|shard| shard.view().is_full() || shard.view().poison().is_some()) {
             return Err(ScalingError::ShardBlocked(blocked.id()));
         }
         let started = shards.len() as u16;
         if wanted > started {
-            let made = block_on(self.foundry.make(started..wanted));
+            let made = block_on(self.factory.make(started..wanted));
             let made = made.map_err(|error| ScalingError::ShardCreationFailed(error.to_string()))?;
             for shard in made.shards {
-                self.parts.route().get().enter(&shard);
-                self.parts.add_shard(Arc::clone(&shard));
+                self.core.route().get().enter(&shard);
+                self.core.add_shard(Arc::clone(&shard));
                 // The bus is ending, and may not have seen it.
-                if self.parts.is_closed() {
+                if self.core.is_closed() {
                     shard.stop();
                 }
             }
         }
-        let change = Change::begin(self.parts.route(), self.parts.shards(), wanted);
-        let mut eras = (*self.parts.eras()).clone();
-        eras.begin(change.wait(|| self.parts.is_closed()));
-        let kept = self.foundry.save_eras(&eras);
-        self.parts.set_eras(eras);
+        let change = Change::begin(self.core.route(), self.core.shards().all(), wanted);
+        let mut eras = (*self.core.eras()).clone();
+        eras.begin(change.wait(|| self.core.is_closed()));
+        let kept = self.factory.store().save_eras(&eras);
+        self.core.set_eras(eras);
         change.end();
         self.scaler.changed(Clock::global().now());
         kept.map_err(|error| ScalingError::NotKept(error.to_string()))?;

@@ -1,11 +1,13 @@
-//! The change of the route, as a shard and the thread that changes it speak of it.
+//! The route that a shard goes by, and the change of it: what the shard's thread and the thread that changes the route
+//! say to each other.
 //!
-//! First the route itself is changed, and a fence executed by every thread; then each shard is told (`begin`). A shard
-//! takes what goes by the old route out of its lanes, and nothing of the new one: so there is a sequence between the
-//! two (`settle`). When every shard has one, and what is before it is acknowledged, the era that begins there is made
-//! known to readers, and all go on (`pass`).
+//! First that thread stores the new route, and every thread executes a fence; then it asks each shard for its boundary
+//! (`begin`). A shard takes what goes by the old route out of its lanes, and nothing of the new one: so there is a
+//! sequence at which the new route begins, the boundary, which the shard reports (`report_boundary`). When every shard
+//! has reported one, and what is before it is acknowledged, readers learn of the era that begins there, and all shards
+//! go on (`pass`).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tapeline_storage::format::Sequence;
 
@@ -13,24 +15,42 @@ use tapeline_storage::format::Sequence;
 #[derive(Debug, Default)]
 pub(crate) struct Handover {
     begun: AtomicU64,
-    settled: AtomicU64,
-    /// First sequence of the new route. Written before `settled`.
-    settled_at: AtomicU64,
+    /// The route whose boundary the shard has reported.
+    reported: AtomicU64,
+    /// The first sequence of that route. Written before `reported`.
+    boundary: AtomicU64,
     passed: AtomicU64,
+    /// The route leads no new events to the shard.
+    is_retired: AtomicBool,
 }
 
 impl Handover {
-    /// Asks for the place between what goes by earlier routes and what goes by this one.
+    /// Has the shard go by this route before it runs.
+    pub(crate) fn enter(&self, route: u64) {
+        self.begin(route);
+        self.pass(route);
+    }
+
+    /// Returns whether new events come to the shard.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.is_retired.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_active(&self, active: bool) {
+        self.is_retired.store(!active, Ordering::Relaxed);
+    }
+
+    /// Asks for the boundary between what goes by earlier routes and what goes by this one.
     pub(crate) fn begin(&self, route: u64) {
         // SYNC: pairs with the Acquire load in wanted(); the fence after the change of the route came before.
         self.begun.store(route, Ordering::Release);
     }
 
-    /// The place, once the shard has found it.
-    pub(crate) fn settled_at(&self, route: u64) -> Option<Sequence> {
-        // SYNC: pairs with the Release store in settle().
-        let is_settled = self.settled.load(Ordering::Acquire) == route;
-        is_settled.then(|| Sequence::new(self.settled_at.load(Ordering::Relaxed)))
+    /// The first sequence of this route, once the shard has reported it.
+    pub(crate) fn boundary(&self, route: u64) -> Option<Sequence> {
+        // SYNC: pairs with the Release store in report_boundary().
+        let is_reported = self.reported.load(Ordering::Acquire) == route;
+        is_reported.then(|| Sequence::new(self.boundary.load(Ordering::Relaxed)))
     }
 
     /// Lets the shard go on with what goes by this route.
@@ -39,23 +59,25 @@ impl Handover {
         self.passed.store(route, Ordering::Release);
     }
 
-    /// The number of the route whose beginning is asked for and not found yet.
+    /// The number of the route whose boundary is asked for and not reported yet.
     pub(super) fn wanted(&self) -> Option<u64> {
         // SYNC: pairs with the Release store in begin().
         let begun = self.begun.load(Ordering::Acquire);
-        (self.settled.load(Ordering::Relaxed) != begun && self.passed.load(Ordering::Relaxed) != begun).then_some(begun)
+        let is_answered =
+            self.reported.load(Ordering::Relaxed) == begun || self.passed.load(Ordering::Relaxed) == begun;
+        (!is_answered).then_some(begun)
     }
 
-    /// Whether a change has begun and not ended: what is appended is waited for.
+    /// Returns whether a change has begun and not ended: then the shard commits at once.
     pub(super) fn is_under_way(&self) -> bool {
         self.begun.load(Ordering::Relaxed) != self.passed.load(Ordering::Relaxed)
     }
 
-    /// The shard's answer.
-    pub(super) fn settle(&self, number: u64, at: Sequence) {
-        self.settled_at.store(at.get(), Ordering::Relaxed);
-        // SYNC: pairs with the Acquire load in settled_at().
-        self.settled.store(number, Ordering::Release);
+    /// The shard's answer: the first sequence of the route of this number.
+    pub(super) fn report_boundary(&self, number: u64, at: Sequence) {
+        self.boundary.store(at.get(), Ordering::Relaxed);
+        // SYNC: pairs with the Acquire load in boundary().
+        self.reported.store(number, Ordering::Release);
     }
 
     /// The number of the last route whose events may be taken.

@@ -1,7 +1,10 @@
-//! The lanes to one shard, as everybody sees them: numbers.
+//! The numbers of the lanes to one shard, for every thread to read.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tapeline_reader::Drops;
 
 use crate::lane::LaneHandle;
-use tapeline_reader::Drops;
 
 /// Numbers of one lane, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +27,13 @@ pub struct LaneStats {
     pub capacity_bytes: u64,
 }
 
-/// Lanes there are, and the numbers of those that are gone.
+/// The lanes there are, and the numbers of those that are gone.
 #[derive(Debug, Default)]
-pub(super) struct Lanes {
-    pub(super) present: Vec<LaneHandle>,
+pub(crate) struct Lanes(Mutex<Listed>);
+
+#[derive(Debug, Default)]
+struct Listed {
+    present: Vec<LaneHandle>,
     retired: LaneTotals,
 }
 
@@ -67,24 +73,35 @@ impl LaneTotals {
 }
 
 impl Lanes {
-    /// A lane is gone: its numbers stay.
-    pub(super) fn retire(&mut self, lane: &LaneHandle) {
-        self.retired.add(lane);
-        // Those that are gone are none of those there are.
-        (self.retired.lanes, self.retired.capacity_bytes) = (0, 0);
-        self.present.retain(|other| !other.is_same(lane));
+    fn lock(&self) -> MutexGuard<'_, Listed> {
+        // A panic of another holder leaves a list and numbers, which are whole after every statement.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of all lanes, those that are gone included.
-    pub(super) fn totals(&self) -> LaneTotals {
-        let mut totals = self.retired;
-        self.present.iter().for_each(|lane| totals.add(lane));
+    pub(super) fn add(&self, lane: LaneHandle) {
+        self.lock().present.push(lane);
+    }
+
+    /// Removes a lane that is gone; its numbers stay.
+    pub(super) fn retire(&self, lane: &LaneHandle) {
+        let mut listed = self.lock();
+        listed.retired.add(lane);
+        // Those that are gone are none of those there are.
+        (listed.retired.lanes, listed.retired.capacity_bytes) = (0, 0);
+        listed.present.retain(|other| !other.is_same(lane));
+    }
+
+    /// The numbers of all lanes, those that are gone included. A lock, and a dozen loads for each lane.
+    pub(crate) fn totals(&self) -> LaneTotals {
+        let listed = self.lock();
+        let mut totals = listed.retired;
+        listed.present.iter().for_each(|lane| totals.add(lane));
         totals
     }
 
-    /// Of each lane there is.
-    pub(super) fn stats(&self, shard_id: u16) -> Vec<LaneStats> {
-        let one = |lane: &LaneHandle| {
+    /// The numbers of each lane there is. A lock, and a dozen loads for each lane.
+    pub(crate) fn stats(&self, shard_id: u16) -> Vec<LaneStats> {
+        self.each(|lane| {
             let mut totals = LaneTotals::default();
             totals.add(lane);
             LaneStats {
@@ -96,14 +113,23 @@ impl Lanes {
                 bytes_pending: totals.bytes_pending,
                 capacity_bytes: totals.capacity_bytes,
             }
-        };
-        self.present.iter().map(one).collect()
+        })
     }
 
-    /// Events in lanes, and how full the fullest lane is, by bytes or by events, of what it can grow to.
+    /// Returns what `ask` says of each lane there is.
+    pub(super) fn each<T>(&self, ask: impl Fn(&LaneHandle) -> T) -> Vec<T> {
+        self.lock().present.iter().map(ask).collect()
+    }
+
+    /// The lowest bound that producers have marked for events which they have not published: see `lane/mark.rs`.
+    pub(super) fn unpublished_since(&self) -> Option<u64> {
+        self.lock().present.iter().map(LaneHandle::unpublished_since).min()
+    }
+
+    /// The number of events in lanes, and how full the fullest lane is, by bytes or by events, of what it can grow to.
     pub(super) fn pressure(&self) -> (u64, f64) {
         let (mut events, mut fullest) = (0, 0.0_f64);
-        for lane in &self.present {
+        for lane in &self.lock().present {
             let counts = lane.counts();
             let pending = counts.records.saturating_sub(counts.taken + counts.drops.oldest);
             events += pending;

@@ -10,17 +10,18 @@
 //! nothing; waiters and bookkeeping cost per turn or per block.
 
 mod control;
+mod facts;
 mod followers;
 mod handover;
 mod host;
+mod inbox;
 mod lanes;
 mod pace;
 mod placement;
 mod slot;
 mod start;
 mod tasks;
-#[cfg(test)]
-mod tests;
+mod waiters;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +29,15 @@ use std::time::Duration;
 use tapeline_storage::format::{BLOCK_BYTES_MAX, Sequence};
 use tapeline_storage::log::{Chore, ChoreDone, Log, LogOptions};
 
-use control::Arrivals;
-pub use control::ShardStats;
-pub(crate) use control::{Barrier, Reach, Reading, ShardControl};
+pub(crate) use control::ShardControl;
+pub(crate) use facts::Reading;
+pub use facts::ShardStats;
 use followers::{Followers, Watermarks};
+use inbox::Arrivals;
 pub use lanes::LaneStats;
 pub(crate) use placement::place;
 use slot::LaneSlot;
+pub(crate) use waiters::{Barrier, Reach};
 
 use crate::core::fence;
 use crate::lane::LaneReader;
@@ -113,16 +116,16 @@ impl<B: Background> Shard<B> {
         self.pass();
         let before = self.watermarks();
         let drained = self.drain(now);
-        let settled = self.settle();
-        let is_awaited = self.control.is_awaited() || self.control.handover().is_under_way();
+        let reported = self.report_boundary();
+        let is_awaited = self.control.waiters().want_durability() || self.control.handover().is_under_way();
         let worked = self.log.turn(now, is_awaited);
         let chored = self.do_chores(now);
         let advanced = self.watermarks() != before;
         if advanced || self.slots.iter().any(LaneSlot::is_served) {
             self.acknowledge();
         }
-        if self.tell_refusal() || advanced || settled {
-            self.control.notify();
+        if self.tell_refusal() || advanced || reported {
+            self.control.waiters().notify();
         }
         self.followers.ring(now, self.watermarks());
         Turn { drained, moved: drained > 0 || advanced || worked || chored }
@@ -134,8 +137,8 @@ impl<B: Background> Shard<B> {
 
     /// Takes in the lanes and followers that have been made since the last turn.
     fn admit(&mut self) {
-        if self.control.has_arrivals() {
-            let Arrivals { lanes, followers, .. } = self.control.take_arrivals();
+        if self.control.inbox().has_arrivals() {
+            let Arrivals { lanes, followers, .. } = self.control.inbox().take_arrivals();
             self.slots.extend(lanes.into_iter().map(|lane| LaneSlot::new(lane, self.route)));
             self.followers.admit(followers);
         }
@@ -150,17 +153,17 @@ impl<B: Background> Shard<B> {
         }
     }
 
-    /// Says where the present route begins, if that is asked and nothing is to come any more that goes by an earlier
-    /// one.
-    fn settle(&mut self) -> bool {
+    /// Reports where the present route begins, if that is asked and nothing is to come any more that goes by an earlier
+    /// one. Returns whether it did.
+    fn report_boundary(&mut self) -> bool {
         let Some(wanted) = self.control.handover().wanted() else { return false };
         // Lanes that came since this turn began may hold what goes by the old route.
         self.admit();
-        let is_settled = self.log.poison().is_some() || self.slots.iter().all(|slot| slot.has_passed_to(wanted));
-        if is_settled {
-            self.control.handover().settle(wanted, self.log.next_sequence());
+        let is_found = self.log.poison().is_some() || self.slots.iter().all(|slot| slot.has_passed_to(wanted));
+        if is_found {
+            self.control.handover().report_boundary(wanted, self.log.next_sequence());
         }
-        is_settled
+        is_found
     }
 
     fn drain(&mut self, now: u64) -> usize {
@@ -192,7 +195,7 @@ impl<B: Background> Shard<B> {
         self.slots.retain(|slot| {
             let served = slot.is_served();
             if served {
-                control.retire(slot.handle());
+                control.lanes().retire(&slot.handle());
             }
             !served
         });
@@ -204,11 +207,11 @@ impl<B: Background> Shard<B> {
         if let Some(done) = done {
             self.take_done(done, now);
         }
-        let trim_to = self.control.trim_to();
+        let trim_to = self.control.inbox().trim_to();
         if trim_to > self.upkeep.trimmed_to {
             self.upkeep.trimmed_to = trim_to;
             self.log.trim(trim_to);
-            self.control.notify();
+            self.control.waiters().notify();
         }
         if let Some(chore) = self.log.next_chore(now) {
             self.upkeep.chore_runs = true;
@@ -258,16 +261,16 @@ impl<B: Background> Shard<B> {
 
     /// Lets events gather in the lanes until `until`, or until the doorbell rings. Does not give the core away.
     pub(crate) fn gather(&mut self, mut clock: impl FnMut() -> u64, until: u64) {
-        while clock() < until && !self.control.doorbell().is_rung() {
+        while clock() < until && !self.control.inbox().doorbell().is_rung() {
             std::hint::spin_loop();
         }
-        self.control.answer();
+        self.control.inbox().answer();
     }
 
     /// Does what a nap does, except the sleep: followers that wait for what has moved are woken at once.
     pub(crate) fn poll(&mut self) {
         self.followers.ring_before_sleep(self.watermarks());
-        self.control.answer();
+        self.control.inbox().answer();
         std::hint::spin_loop();
     }
 
@@ -277,13 +280,13 @@ impl<B: Background> Shard<B> {
         self.followers.ring_before_sleep(self.watermarks());
         let due = [self.log.commit_due(), self.followers.first_deadline()].into_iter().flatten().min();
         let left = due.map_or(longest, |due| Duration::from_nanos(due.saturating_sub(now)));
-        self.log.wait(self.control.doorbell(), longest.min(left));
-        self.control.answer();
+        self.log.wait(self.control.inbox().doorbell(), longest.min(left));
+        self.control.inbox().answer();
     }
 
     /// The end: closes the lanes, takes what is in them, commits and seals. Blocks until the log is closed.
     pub(crate) fn finish(&mut self, mut clock: impl FnMut() -> u64) {
-        self.control.refuse_arrivals();
+        self.control.inbox().close();
         // No route changes any more.
         self.route = LaneReader::ANY_ROUTE;
         self.slots.iter_mut().for_each(|slot| slot.pass_to(LaneReader::ANY_ROUTE));
@@ -313,18 +316,16 @@ impl<B: Background> Shard<B> {
                 break;
             }
             if drained == 0 && !worked {
-                self.log.wait(self.control.doorbell(), Duration::from_millis(1));
+                self.log.wait(self.control.inbox().doorbell(), Duration::from_millis(1));
             }
         }
         // The outcome is in the view, where those who wait look.
-        let _ = self.log.close(self.control.doorbell(), &mut clock);
+        let _ = self.log.close(self.control.inbox().doorbell(), &mut clock);
         // What was published at the very end is readable to those who wait for that, whatever became of its durability.
         self.release();
         self.acknowledge();
     }
-}
 
-impl<B: Background> Shard<B> {
     /// Waits for the chores that are out. A tidying one is told to end, and is left to its thread if that gets no core:
     /// the next opening does what it leaves undone.
     fn take_chores_back(&mut self, mut clock: impl FnMut() -> u64) {
@@ -333,7 +334,7 @@ impl<B: Background> Shard<B> {
         while self.upkeep.chore_runs || (self.upkeep.tidying_runs && clock() < until) {
             match self.background.done() {
                 Some(done) => self.take_done(done, clock()),
-                None => self.log.wait(self.control.doorbell(), Duration::from_millis(1)),
+                None => self.log.wait(self.control.inbox().doorbell(), Duration::from_millis(1)),
             }
         }
     }
@@ -344,3 +345,6 @@ impl<B> std::fmt::Debug for Shard<B> {
         f.debug_struct("Shard").field("control", &self.control).field("lanes", &self.slots.len()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

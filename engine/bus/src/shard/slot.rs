@@ -103,7 +103,7 @@ impl LaneSlot {
                 break;
             }
             self.told.count(reason, events);
-            control.count_note();
+            control.facts().count_note();
             written += 1;
         }
         written

@@ -12,7 +12,7 @@ use tapeline_storage::device::uring::{UringDevice, UringOptions};
 use tapeline_storage::device::{Device, Directory, Doorbell, probe};
 use tapeline_storage::log::{Log, LogOptions, recover};
 
-use super::control::ShardReport;
+use super::facts::ShardReport;
 use super::host::{self, ThreadBackground};
 use super::placement::{self, Place};
 use super::{Shard, ShardControl};
@@ -128,7 +128,7 @@ fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, u64)> {
         .map_err(|error| AdapterError::Fatal { shard, message: format!("no descriptor for a doorbell: {error}") })?;
     notes.extend(log.device_notes());
     let report = ShardReport { device: log.device_name(), core: place.core, among: place.among, notes, cuts };
-    let control = Arc::new(ShardControl::new(shard, Arc::clone(log.view()), doorbell, report, memory));
+    let control = Arc::new(ShardControl::new(Arc::clone(log.view()), doorbell, report, memory));
     Ok((control, log, last_timestamp))
 }
 

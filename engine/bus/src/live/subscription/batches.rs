@@ -101,24 +101,15 @@ impl Collected {
     }
 }
 
-impl Subscription {
-    /// The same in batches. What was handed out before does not come again.
-    ///
+impl Batches {
     /// # Errors
     /// A setting out of range, as [`BatchConfig::validate`] finds it.
-    pub fn batches(self, config: &BatchConfig) -> ConsumerResult<Batches> {
+    pub(super) fn new(subscription: Subscription, config: &BatchConfig) -> ConsumerResult<Self> {
         config.validate().map_err(AdapterError::from)?;
-        Ok(Batches {
-            subscription: self,
-            options: config.options(),
-            collected: Vec::new(),
-            error: None,
-            timer: Arc::new(Bell::new()),
-        })
+        let (options, timer) = (config.options(), Arc::new(Bell::new()));
+        Ok(Self { subscription, options, collected: Vec::new(), error: None, timer })
     }
-}
 
-impl Batches {
     /// Waits for the next batch. `None`: the subscription has ended, and all was handed out. May be dropped while it
     /// waits: what was collected stays.
     pub async fn next(&mut self) -> Option<ConsumerResult<Batch>> {
@@ -212,12 +203,12 @@ impl Batches {
         if self.timer.is_connected() {
             return;
         }
-        let (parts, shard_id) = (&self.subscription.parts, self.subscription.readers[at].source.shard_id());
-        let others = parts.shards();
-        let mut shards = parts.shard(shard_id).into_iter().chain(others.iter().cloned());
+        let (core, shard_id) = (&self.subscription.core, self.subscription.readers[at].source.shard_id());
+        let others = core.shards().all();
+        let mut shards = core.shards().get(shard_id).into_iter().chain(others.iter().cloned());
         // Where no shard runs, the subscription's own bell is rung for its end.
-        if let Some(shard) = shards.find(|shard| shard.is_active() && !shard.is_stopped()) {
-            shard.follow(Follower::timer(&self.timer, due));
+        if let Some(shard) = shards.find(|shard| shard.handover().is_active() && !shard.is_stopped()) {
+            shard.inbox().follow(Follower::timer(&self.timer, due));
         }
     }
 

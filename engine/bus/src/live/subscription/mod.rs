@@ -31,7 +31,8 @@ pub use batches::{Batch, Batches};
 pub use blocking::BlockingSubscription;
 
 use super::request::{SlowReader, SubscribeRequest};
-use crate::bus_core::BusParts;
+use crate::bus_core::BusCore;
+use crate::core::config::BatchConfig;
 use crate::feed::{Bell, feed};
 
 /// Events of a log from a place on, then live ones as they are ingested. Ends when the bus has ended and all of it has
@@ -47,10 +48,8 @@ use crate::feed::{Bell, feed};
 /// writing failed.
 #[derive(Debug)]
 pub struct Subscription {
-    parts: Arc<BusParts>,
-    selection: Arc<Selection>,
-    slow_reader: SlowReader,
-    visibility: Visibility,
+    core: Arc<BusCore>,
+    terms: Terms,
     bell: Arc<Bell>,
     readers: Vec<Reader>,
     /// Shards that were there when it last looked for more.
@@ -62,6 +61,14 @@ pub struct Subscription {
     has_lagged: bool,
     /// The places that it began at, and those of shards that are not read.
     cursor: Cursor,
+}
+
+/// What the reader asked for, for as long as the subscription lives.
+#[derive(Debug)]
+struct Terms {
+    selection: Arc<Selection>,
+    visibility: Visibility,
+    slow_reader: SlowReader,
 }
 
 /// One shard of a subscription.
@@ -92,32 +99,30 @@ impl Ready {
 }
 
 impl Subscription {
-    pub(crate) fn new(parts: Arc<BusParts>, request: &SubscribeRequest) -> ConsumerResult<Self> {
+    pub(crate) fn new(core: Arc<BusCore>, request: &SubscribeRequest) -> ConsumerResult<Self> {
         let SubscribeRequest { shards, sessions, kinds, filter, visibility, .. } = request;
         let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
-        let (log, views): (_, Vec<_>) = (parts.log_id(), parts.views().collect());
+        let (log, views): (_, Vec<_>) = (core.log_id(), core.shards().views().collect());
         let cursor = cursor_of(log, &views, request.from_id.as_deref())?;
         if cursor.as_ref().is_some_and(|cursor| cursor.sweep.is_some()) {
             return Err(refuse_cursor(CursorFault::OtherOrdering, log, &views));
         }
         let bell = Arc::new(Bell::new());
-        parts.readers().watch(&bell);
+        core.readers().watch(&bell);
         let mut readers = Vec::new();
         for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
             let source = source(log, &views, view, cursor.as_ref(), &request.start, *visibility)?;
-            readers.push(Reader::new(&parts, &bell, *visibility, source.seeking(&selection)));
+            readers.push(Reader::new(&core, &bell, *visibility, source.seeking(&selection)));
         }
         let mut cursor = cursor.unwrap_or_default();
         let places =
             readers.iter().map(|Reader { source, .. }| (source.shard_id(), source.place(source.next_sequence())));
         cursor.places.extend(places);
         Ok(Self {
-            selection: Arc::new(selection),
-            slow_reader: request.slow_reader,
-            visibility: *visibility,
+            terms: Terms { selection: Arc::new(selection), visibility: *visibility, slow_reader: request.slow_reader },
             // Shards that came since the views were listed are taken in by the first look.
             shard_count: 0,
-            parts,
+            core,
             bell,
             readers,
             turn: 0,
@@ -135,9 +140,9 @@ impl Subscription {
             }
             match self.advance()? {
                 Ok((reader, block)) => {
-                    let (log, shard) = (self.parts.log_id(), self.readers[reader].source.shard_id());
+                    let (log, shard) = (self.core.log_id(), self.readers[reader].source.shard_id());
                     self.ready.reader = reader;
-                    copy_events(log, shard, &block, &self.selection, usize::MAX, &mut self.ready.found);
+                    copy_events(log, shard, &block, &self.terms.selection, usize::MAX, &mut self.ready.found);
                 }
                 Err(error) => return Some(Err(error)),
             }
@@ -150,7 +155,7 @@ impl Subscription {
         self.return_ready();
         Some(self.advance()?.map(|(reader, block)| {
             let shard_id = self.readers[reader].source.shard_id();
-            EventBatch::new(shard_id, block, Arc::clone(&self.selection))
+            EventBatch::new(shard_id, block, Arc::clone(&self.terms.selection))
         }))
     }
 
@@ -169,6 +174,14 @@ impl Subscription {
         BlockingSubscription::new(self)
     }
 
+    /// The same in batches. What was handed out before does not come again.
+    ///
+    /// # Errors
+    /// A setting out of range, as [`BatchConfig::validate`] finds it.
+    pub fn batches(self, config: &BatchConfig) -> ConsumerResult<Batches> {
+        Batches::new(self, config)
+    }
+
     /// The cursor behind what was handed out. Costs a lock and some text a shard. In a forked child, where a thread of
     /// the parent may hold that lock for ever, the cursor that the subscription began at.
     pub fn cursor(&self) -> String {
@@ -178,8 +191,8 @@ impl Subscription {
     /// The cursor behind what was handed out, in some shards before an event that was: by reader and shard.
     fn cursor_before(&self, first_kept: impl Fn(usize, u16) -> Option<Sequence>) -> String {
         let mut cursor = self.cursor.clone();
-        if self.parts.is_forked() {
-            return cursor.encode(self.parts.log_id());
+        if self.core.is_forked() {
+            return cursor.encode(self.core.log_id());
         }
         for (at, reader) in self.readers.iter().enumerate() {
             let ready = self.ready.next().filter(|_| at == self.ready.reader);
@@ -187,7 +200,7 @@ impl Subscription {
             let next = next.unwrap_or_else(|| reader.source.next_sequence());
             cursor.places.insert(reader.source.shard_id(), reader.source.place(next));
         }
-        cursor.encode(self.parts.log_id())
+        cursor.encode(self.core.log_id())
     }
 
     /// Events that can be read and were not handed out, those that the selection leaves out included.
@@ -222,7 +235,7 @@ impl Subscription {
 
     /// The next block of the reader whose turn it is, with its number.
     fn advance(&mut self) -> Option<ConsumerResult<(usize, tapeline_storage::read::Block)>> {
-        if let Err(error) = self.parts.check_fork() {
+        if let Err(error) = self.core.check_fork() {
             return Some(Err(error.into()));
         }
         self.adopt();
@@ -242,10 +255,10 @@ impl Subscription {
 
     /// The next block of one reader, unless another has to read first.
     fn step(&mut self, at: usize) -> Option<ConsumerResult<tapeline_storage::read::Block>> {
-        let mut next = self.readers[at].step(self.slow_reader);
+        let mut next = self.readers[at].step(self.terms.slow_reader);
         if let Some(Ok(block)) = &mut next {
             // Read after the watermark that the block is below; and so are the shards.
-            let eras = self.parts.eras();
+            let eras = self.core.eras();
             self.adopt();
             let others = self.readers.iter().enumerate().filter(|(other, reader)| *other != at && !reader.has_failed);
             let others = order::earliest(&eras, others.map(|(_, reader)| &reader.source));
@@ -258,14 +271,14 @@ impl Subscription {
 
     /// Takes in the shards that have come meanwhile. One load where there are none.
     fn adopt(&mut self) {
-        let count = self.parts.shard_count();
+        let count = self.core.shards().count();
         if std::mem::replace(&mut self.shard_count, count) == count {
             return;
         }
-        for view in self.parts.views().filter(|view| self.selection.has_shard(view.shard())) {
+        for view in self.core.shards().views().filter(|view| self.terms.selection.has_shard(view.shard())) {
             if self.readers.iter().all(|reader| reader.source.shard_id() != view.shard()) {
-                let source = Source::at(&view, view.trimmed(), self.visibility).seeking(&self.selection);
-                self.readers.push(Reader::new(&self.parts, &self.bell, self.visibility, source));
+                let source = Source::at(&view, view.trimmed(), self.terms.visibility).seeking(&self.terms.selection);
+                self.readers.push(Reader::new(&self.core, &self.bell, self.terms.visibility, source));
             }
         }
     }
@@ -281,11 +294,11 @@ impl Subscription {
 
 impl Reader {
     /// A reader that is fed by its shard, if that runs.
-    fn new(parts: &BusParts, bell: &Arc<Bell>, visibility: Visibility, source: Source) -> Self {
-        let source = match parts.shard(source.shard_id()) {
+    fn new(core: &BusCore, bell: &Arc<Bell>, visibility: Visibility, source: Source) -> Self {
+        let source = match core.shards().get(source.shard_id()) {
             Some(shard) => {
                 let (follower, feed) = feed(bell, visibility);
-                shard.follow(follower);
+                shard.inbox().follow(follower);
                 source.fed(Box::new(feed))
             }
             None => source,

@@ -34,7 +34,7 @@ pub(crate) use parked::Parked;
 use stretch::{Age, Key, Run, ShardSpan, Stretch};
 
 use super::request::{ConsumeRequest, ConsumeResponse, ShardFailure};
-use crate::bus_core::BusParts;
+use crate::bus_core::BusCore;
 
 /// A page in order of time, in the making, and the state between two pages.
 #[derive(Debug)]
@@ -118,9 +118,9 @@ impl Sweep {
     }
 
     /// Takes in the shards that have come since it was made. Before a read up to a horizon that knows of them.
-    pub(super) fn adopt(&mut self, parts: &BusParts) {
-        for view in parts.views().filter(|view| self.selection.has_shard(view.shard())) {
-            let run_start = parts.run_start(view.shard());
+    pub(super) fn adopt(&mut self, core: &BusCore) {
+        for view in core.shards().views().filter(|view| self.selection.has_shard(view.shard())) {
+            let run_start = core.shards().written_from(view.shard());
             match self.shards.iter_mut().find(|shard| shard.view.shard() == view.shard()) {
                 Some(shard) => shard.run_start = run_start,
                 None => {

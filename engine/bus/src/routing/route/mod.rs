@@ -7,9 +7,6 @@
 //! noted that it is about to publish, so that the thread that changes it knows which producers may still use the old
 //! one.
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tapeline_storage::format::SessionId;
@@ -43,8 +40,8 @@ impl Route {
 
     /// Has a shard that begins go by this route.
     pub(crate) fn enter(self, shard: &ShardControl) {
-        shard.set_active(shard.id() < self.active());
-        shard.set_route(self.number());
+        shard.handover().set_active(shard.id() < self.active());
+        shard.handover().enter(self.number());
     }
 
     /// The shard of a session; of a producer's events without one.
@@ -112,3 +109,6 @@ fn jump(mut key: u64, buckets: u16) -> u16 {
     // Below `buckets`.
     bucket as u16
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,11 +33,11 @@ pub(super) fn run(
     let mut pacer = Pacer::new(idle);
     let mut clock = HostClock::default();
     let mut reminded_at = 0;
-    while !shard.control().is_stopping() {
+    while !shard.control().inbox().is_stopping() {
         let now = clock.now();
         let _ = seam::pass(log, Step::Turn);
         let turn = shard.turn(now);
-        let retired = !shard.control().is_active();
+        let retired = !shard.control().handover().is_active();
         let needs = Needs { chore: shard.has_chore(), followed: shard.has_followers(), retired };
         if now.abs_diff(reminded_at) > REMIND_NS {
             reminded_at = now;

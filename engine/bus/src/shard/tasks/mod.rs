@@ -1,7 +1,7 @@
 //! Tasks of users beside a shard, on the shard's core.
 //!
 //! [`ShardTasks`] is what a shard and all others know of them. `companion` is the thread they run on, made for the
-//! first task; `runtime` is what runs them there: a glommio executor, or a plain loop where that cannot be had; `set`
+//! first task; `line` is how other threads reach it; `runtime` is what runs them there: a glommio executor, or a plain loop where that cannot be had; `set`
 //! are the tasks themselves.
 //!
 //! The companion is a thread beside the shard's, so a task takes nothing from the shard but its share of the core,
@@ -9,11 +9,9 @@
 //! for its life.
 
 mod companion;
+mod line;
 mod runtime;
 mod set;
-#[cfg(test)]
-mod tests;
-
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -21,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use tapeline_storage::device::fs::DirectoryLock;
 
-pub(crate) use companion::Line;
+pub(crate) use line::Line;
 pub(super) use runtime::REMIND_NS;
 pub(crate) use set::{TaskSeed, yield_now};
 
@@ -164,3 +162,6 @@ impl State {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::companion::Line;
+use super::line::Line;
 use crate::core::foreign;
 
 /// A task as its companion steps it; it sends its outcome itself.

@@ -7,8 +7,6 @@ use tapeline_reader::Drops;
 use tapeline_reader::note::DropNote;
 use tapeline_storage::device::sim::Failure;
 
-use tapeline_testing::seeds;
-
 use super::*;
 use crate::core::config::BackpressureMode;
 
@@ -37,7 +35,7 @@ impl Bookkeeper {
     /// A machine with a producer of each mode.
     fn start(disk: &SimDisk, seed: u64, shards: u16) -> Option<Self> {
         let mut machine = Machine::start(disk, seed, shards)?;
-        let producer = |mode| Producer::new(Arc::clone(&machine.parts), ProducerOptions::new().backpressure_mode(mode));
+        let producer = |mode| Producer::new(Arc::clone(&machine.core), ProducerOptions::new().backpressure_mode(mode));
         machine.producers = MODES.map(|mode| producer(mode).expect("producer")).into();
         let calls = MODES.map(|_| Calls::default()).into();
         Some(Self { machine, calls })
@@ -67,15 +65,16 @@ impl Bookkeeper {
 
     /// Compares the books with what the calls came to.
     fn audit(&self, seed: u64) {
-        let stats = self.machine.parts.stats();
+        let stats = self.machine.core.stats();
         assert!(stats.is_balanced(), "seed {seed}: {stats:?}");
         let sum = |number: fn(&Calls) -> u64| self.calls.iter().map(number).sum::<u64>();
         let (kept, newest, sampled) = (sum(|c| c.kept), sum(|c| c.drops.newest), sum(|c| c.drops.sampled));
         assert_eq!(stats.events_ingested, kept + newest + sampled, "seed {seed}");
         assert_eq!((stats.drops.newest, stats.drops.sampled), (newest, sampled), "seed {seed}");
         assert_eq!(stats.events_refused, sum(|c| c.refused), "seed {seed}");
-        let lanes: Vec<_> = self.machine.parts.shards().iter().flat_map(|shard| shard.lane_stats()).collect();
-        let has_failed = self.machine.parts.views().any(|view| view.poison().is_some());
+        let lanes: Vec<_> =
+            self.machine.core.shards().all().iter().flat_map(|shard| shard.lanes().stats(shard.id())).collect();
+        let has_failed = self.machine.core.shards().views().any(|view| view.poison().is_some());
         for (producer, calls) in self.machine.producers.iter().zip(&self.calls) {
             let own = lanes.iter().filter(|lane| lane.producer == producer.id());
             let (ingested, refused) = own.fold((0, 0), |(ingested, refused), lane| {
@@ -131,8 +130,8 @@ fn run(seed: u64) -> Drops {
     }
     books.machine.finish();
     books.audit(seed);
-    let stats = books.machine.parts.stats();
-    let views: Vec<_> = books.machine.parts.views().collect();
+    let stats = books.machine.core.stats();
+    let views: Vec<_> = books.machine.core.shards().views().collect();
     if views.iter().all(|view| view.poison().is_none()) {
         let producers: Vec<_> = books.machine.producers.iter().map(Producer::id).collect();
         let (events, told) = contents(&views, &producers);
@@ -151,7 +150,7 @@ fn run(seed: u64) -> Drops {
 #[test]
 fn books_add_up_at_every_moment_in_every_mode() {
     let mut drops = Drops::default();
-    for seed in seeds(300) {
+    for seed in 0..300 {
         drops += run(seed);
     }
     assert!(drops.newest > 100 && drops.oldest > 100 && drops.sampled > 100, "{drops:?}");

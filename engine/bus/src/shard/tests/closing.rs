@@ -35,7 +35,7 @@ fn shard_ends_though_its_tidying_thread_does_not() {
     let log = recovered.start(Box::new(disk.device(4)));
     let doorbell = Doorbell::new().expect("doorbell");
     let (view, report) = (Arc::clone(log.view()), ShardReport::default());
-    let control = Arc::new(ShardControl::new(0, view, doorbell, report, MemoryShare::default()));
+    let control = Arc::new(ShardControl::new(view, doorbell, report, MemoryShare::default()));
     let mut shard = Shard::new(control, log, Starved::default());
     let mut now = LogOptions::CALM_NS;
     shard.turn(now);

@@ -5,8 +5,6 @@ use futures_lite::future::block_on;
 use tapeline_reader::{Replay, ReplayRequest, Start, StoredEvent};
 use tapeline_storage::format::Era;
 
-use tapeline_testing::seeds;
-
 use super::*;
 use crate::live::{ConsumeRequest, Ordering, SubscribeRequest, Subscription};
 use crate::routing::Change;
@@ -50,9 +48,9 @@ impl Mover {
         let mut machine = Machine::start_with(disk, seed, SHARDS, active).expect("starts");
         machine.said = past.said;
         let mut eras = past.eras;
-        let starts = machine.parts.views().map(|view| view.appended()).collect();
+        let starts = machine.core.shards().views().map(|view| view.appended()).collect();
         eras.begin(Era { active, starts });
-        machine.parts.set_eras(eras.clone());
+        machine.core.set_eras(eras.clone());
         let live = subscribe(&machine);
         let (live_seen, paged_seen) = (Seen::default(), Seen::default());
         Self { machine, eras, change: None, live, live_seen, cursor: None, paged_seen, changes: 0 }
@@ -84,8 +82,8 @@ impl Mover {
         }
         if random.chance(5000) && self.change.is_none() {
             self.change = Some(Change::begin(
-                self.machine.parts.route(),
-                self.machine.parts.shards(),
+                self.machine.core.route(),
+                self.machine.core.shards().all(),
                 1 + random.below(u64::from(SHARDS)) as u16,
             ));
         }
@@ -102,7 +100,7 @@ impl Mover {
     fn begin_change(&mut self, random: &mut Random) {
         if self.change.is_none() {
             let active = 1 + random.below(u64::from(SHARDS)) as u16;
-            self.change = Some(Change::begin(self.machine.parts.route(), self.machine.parts.shards(), active));
+            self.change = Some(Change::begin(self.machine.core.route(), self.machine.core.shards().all(), active));
         }
     }
 
@@ -111,7 +109,7 @@ impl Mover {
             && let Some(era) = change.era()
         {
             self.eras.begin(era);
-            self.machine.parts.set_eras(self.eras.clone());
+            self.machine.core.set_eras(self.eras.clone());
             change.end();
             self.changes += 1;
         }
@@ -128,7 +126,7 @@ impl Mover {
 
     fn read_page(&mut self, random: &mut Random, context: &str) {
         // What is in the lanes is waited for: there is nothing to wait for while no shard makes a turn.
-        while self.change.is_some() || self.machine.parts.stats().bytes_pending > 0 {
+        while self.change.is_some() || self.machine.core.stats().bytes_pending > 0 {
             self.machine.turn(random);
             self.end_change();
         }
@@ -160,9 +158,9 @@ impl Mover {
             }
         }
         let mut replayed = Seen::default();
-        let views = self.machine.parts.views().collect();
+        let views = self.machine.core.shards().views().collect();
         let replay = Replay::new(LOG, views, &ReplayRequest::new()).expect("a replay");
-        replay.with_eras(self.machine.parts.eras()).for_each(|event| replayed.see(&event.expect("an event"), context));
+        replay.with_eras(self.machine.core.eras()).for_each(|event| replayed.see(&event.expect("an event"), context));
         let mut timed = Seen::default();
         let request = ConsumeRequest::new(usize::MAX).start(Start::Earliest).ordering(Ordering::InsertionTs);
         let page = block_on(self.machine.pages.poll(&request)).expect("a page");
@@ -183,7 +181,7 @@ impl Mover {
 }
 
 fn subscribe(machine: &Machine) -> Subscription {
-    Subscription::new(Arc::clone(&machine.parts), &SubscribeRequest::new()).expect("a subscription")
+    Subscription::new(Arc::clone(&machine.core), &SubscribeRequest::new()).expect("a subscription")
 }
 
 /// Runs a machine until its power fails while sessions move. What is left of each is a prefix, and all that was
@@ -238,7 +236,7 @@ fn crashes_leave_a_prefix_of_sessions_that_move() {
 #[test]
 fn sessions_stay_in_order_whatever_shards_they_move_to() {
     let mut changes = 0;
-    for seed in seeds(150) {
+    for seed in 0..150 {
         let mut random = Random::new(seed);
         let mut disk = SimDisk::new(seed, Faults::default());
         let mut past = Past::default();

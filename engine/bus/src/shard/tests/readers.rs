@@ -11,8 +11,6 @@ use std::time::Duration;
 use tapeline_reader::contents::Contents;
 use tapeline_reader::{ConsumerError, Replay, ReplayRequest, StoredEvent};
 
-use tapeline_testing::{asked, seeds};
-
 use super::*;
 use crate::core::config::BatchConfig;
 use crate::live::{Batches, ConsumeRequest, ConsumeResponse, Ordering, SubscribeRequest, Subscription};
@@ -101,7 +99,7 @@ impl Reader {
                 let request = SubscribeRequest { from_id: self.cursor.clone(), ..SubscribeRequest::new() };
                 let request = request.visibility(self.visibility);
                 let live = self.live.get_or_insert_with(|| {
-                    Subscription::new(Arc::clone(&machine.parts), &request)
+                    Subscription::new(Arc::clone(&machine.core), &request)
                         .unwrap_or_else(|error| panic!("seed {seed}: {error}"))
                 });
                 for _ in 0..random.below(40) {
@@ -123,7 +121,7 @@ impl Reader {
                     let max_delay = Duration::from_nanos(if random.chance(5000) { 1 } else { u64::MAX });
                     let (min_size, max_size) = (1 + random.below(3) as usize, 3 + random.below(5) as usize);
                     let config = BatchConfig { min_size, max_size, max_delay, ..BatchConfig::default() };
-                    Subscription::new(Arc::clone(&machine.parts), &request)
+                    Subscription::new(Arc::clone(&machine.core), &request)
                         .and_then(|subscription| subscription.batches(&config))
                         .unwrap_or_else(|error| panic!("seed {seed}: {error}"))
                 });
@@ -207,7 +205,7 @@ fn run(seed: u64) -> usize {
 
 /// Every reader has what the log has.
 fn compare(seed: u64, machine: &Machine, readers: &[Reader]) {
-    let views: Vec<_> = machine.parts.views().collect();
+    let views: Vec<_> = machine.core.shards().views().collect();
     let mut log = Model::default();
     for event in Replay::new(LOG, views, &ReplayRequest::new()).expect("replays") {
         log.see(seed, &event.unwrap_or_else(|error| panic!("seed {seed}: {error}")));
@@ -242,7 +240,7 @@ fn compare_contents(seed: u64, views: &[Arc<LogView>], all: &[StoredEvent]) {
 /// A reader that asks for some sessions gets what a look at every event finds: segments and blocks are passed over
 /// rightly.
 fn compare_sessions(seed: u64, machine: &Machine, random: &mut Random) {
-    let views: Vec<_> = machine.parts.views().collect();
+    let views: Vec<_> = machine.core.shards().views().collect();
     let all: Vec<_> = Replay::new(LOG, views.clone(), &ReplayRequest::new()).expect("replays").flatten().collect();
     compare_contents(seed, &views, &all);
     let known: BTreeSet<_> = all.iter().map(|event| event.session).collect();
@@ -261,7 +259,7 @@ fn compare_sessions(seed: u64, machine: &Machine, random: &mut Random) {
         let replayed = by_shard(replay.map(|event| event.expect("event").id).collect());
         assert_eq!(replayed, expected, "seed {seed}: replay of {asked:?}");
         let request = SubscribeRequest { sessions: Some(asked.clone()), ..SubscribeRequest::new() };
-        let mut live = Subscription::new(Arc::clone(&machine.parts), &request).expect("subscribes");
+        let mut live = Subscription::new(Arc::clone(&machine.core), &request).expect("subscribes");
         let followed = std::iter::from_fn(|| live.try_next()).map(|event| event.expect("event").id).collect();
         assert_eq!(by_shard(followed), expected, "seed {seed}: subscription to {asked:?}");
     }
@@ -269,8 +267,11 @@ fn compare_sessions(seed: u64, machine: &Machine, random: &mut Random) {
 
 #[test]
 fn readers_see_what_the_log_holds_through_restarts_and_crashes() {
-    let rounds = asked("TAPELINE_CRASHES").unwrap_or(2000).min(2000) / 4;
-    let seen: usize = seeds(rounds).map(run).sum();
+    let number = |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let rounds = number("TAPELINE_CRASHES", 2000).min(2000) / 4;
+    let first = number("TAPELINE_SEED", 0);
+    println!("seeds {first} to {}", first + rounds);
+    let seen: usize = (first..first + rounds).map(run).sum();
     assert!(seen as u64 > rounds, "readers get something to see");
 }
 
@@ -284,11 +285,11 @@ fn shards_whose_files_cannot_be_read_are_named_and_read_once_they_can() {
         machine.turn(&mut random);
     }
     machine.finish();
-    let events = found(&machine.parts.views().collect::<Vec<_>>()).values().map(Vec::len).sum::<usize>();
+    let events = found(&machine.core.shards().views().collect::<Vec<_>>()).values().map(Vec::len).sum::<usize>();
     // Opened anew, nothing of it is in memory.
     let mut machine = Machine::start(&disk, 2, 2).expect("starts again");
-    let (parts, pages) = (Arc::clone(&machine.parts), Arc::clone(&machine.pages));
-    let mut subscription = Subscription::new(Arc::clone(&parts), &SubscribeRequest::new()).expect("subscribes");
+    let (core, pages) = (Arc::clone(&machine.core), Arc::clone(&machine.pages));
+    let mut subscription = Subscription::new(Arc::clone(&core), &SubscribeRequest::new()).expect("subscribes");
     let before = subscription.cursor();
     for ordering in [Ordering::None, Ordering::InsertionTs] {
         let request = ConsumeRequest::new(1000).ordering(ordering);

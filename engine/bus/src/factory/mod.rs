@@ -1,16 +1,16 @@
-//! The foundry: where the shards of a bus are made, at its opening and later, and the threads they run on.
+//! The shard factory: makes the shards of a bus, at its opening and later, and joins their threads. `store` is the log
+//! store: the log's directory, and what of the log no shard has.
 
-use std::path::Path;
+mod store;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tapeline_reader::random::random;
-use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{AdapterError, AdapterResult};
-use tapeline_storage::device::fs::DirectoryLock;
-use tapeline_storage::format::{Eras, LogId, Sequence};
-use tapeline_storage::log::{Durability, LogDirectory, LogOptions, LogView, trim_at_rest};
-use tapeline_storage::read::open_shard;
+use tapeline_storage::log::LogOptions;
+
+pub(crate) use store::LogStore;
 
 use crate::core::budget::MemoryBudget;
 use crate::core::config::{EventBusConfig, PlacementConfig};
@@ -18,14 +18,12 @@ use crate::core::seam::Step;
 use crate::core::{foreign, seam};
 use crate::shard::{ShardControl, ShardSpec, ShardThread, place, start};
 
-/// What every shard of a bus is made with.
+/// Makes the shards of one bus.
 #[derive(Debug)]
-pub(crate) struct Foundry {
+pub(crate) struct ShardFactory {
     config: EventBusConfig,
-    log_id: LogId,
+    store: LogStore,
     memory: Arc<MemoryBudget>,
-    /// Holds the directory's lock, as does each thread.
-    directory: Option<Mutex<LogDirectory>>,
     threads: Mutex<Vec<ShardThread>>,
 }
 
@@ -37,38 +35,34 @@ pub(crate) struct Made {
     pub(crate) last_timestamp: u64,
 }
 
-impl Foundry {
-    /// Opens the log's directory, if it is to have one.
+impl ShardFactory {
+    /// Opens the log store.
     ///
     /// # Errors
-    /// [`AdapterError`].
+    /// [`AdapterError::Directory`].
     pub(crate) fn open(config: EventBusConfig) -> AdapterResult<Self> {
-        let directory = match &config.log.directory {
-            Some(path) => Some(open_directory(path, &config)?),
-            None => None,
-        };
-        let log_id = directory.as_ref().map_or_else(|| LogId(random()), |directory| directory.meta().log_id);
+        let store = LogStore::open(&config)?;
         let memory = MemoryBudget::new(config.memory_budget());
-        Ok(Self { config, log_id, memory, directory: directory.map(Mutex::new), threads: Mutex::default() })
+        Ok(Self { config, store, memory, threads: Mutex::default() })
     }
 
     pub(crate) fn config(&self) -> &EventBusConfig {
         &self.config
     }
 
-    pub(crate) fn log_id(&self) -> LogId {
-        self.log_id
+    pub(crate) fn store(&self) -> &LogStore {
+        &self.store
     }
 
-    /// Memory of lanes and blocks.
+    /// The memory of lanes and blocks.
     pub(crate) fn memory(&self) -> &Arc<MemoryBudget> {
         &self.memory
     }
 
-    /// Shards to start with: those that are to take events, and those that may later and have a log already.
+    /// The number of shards to start with: those that are to take events, and those that may later and have a log
+    /// already.
     pub(crate) fn shards_at_start(&self) -> u16 {
-        let known = self.directory.as_ref().map_or(0, |directory| lock(directory).meta().shards);
-        self.config.num_shards.max(known.min(self.config.max_shards()))
+        self.config.num_shards.max(self.store.known_shards().min(self.config.max_shards()))
     }
 
     /// Makes the shards of these numbers, which follow those there are, and waits until their logs are open. All of
@@ -77,14 +71,12 @@ impl Foundry {
     /// # Errors
     /// [`AdapterError`].
     pub(crate) async fn make(&self, numbers: std::ops::Range<u16>) -> AdapterResult<Made> {
-        if let Some(directory) = &self.directory {
-            lock(directory).grow(numbers.end)?;
-        }
+        self.store.grow(numbers.end)?;
         let mut making = Making::default();
         let mut receivers = Vec::new();
         for shard in numbers {
             let spec = self.spec(shard)?;
-            let (thread, receiver) = seam::pass(self.log_id, Step::Spawn(shard))
+            let (thread, receiver) = seam::pass(self.store.log_id(), Step::Spawn(shard))
                 .and_then(|()| start(spec))
                 .map_err(|error| AdapterError::Fatal { shard, message: format!("cannot start a thread: {error}") })?;
             making.threads.push(thread);
@@ -115,12 +107,9 @@ impl Foundry {
 
     /// What the shard of this number is started with.
     fn spec(&self, shard: u16) -> AdapterResult<ShardSpec> {
-        let Self { config, .. } = self;
-        let (files, hold) = match &self.directory {
-            Some(directory) => {
-                let directory = lock(directory);
-                (Some((directory.shard(shard)?, directory.mode())), directory.hold())
-            }
+        let config = &self.config;
+        let (files, hold) = match self.store.files(shard)? {
+            Some(files) => (Some((files.directory, files.mode)), files.hold),
             None => (None, None),
         };
         let log = LogOptions {
@@ -128,82 +117,13 @@ impl Foundry {
             batch: config.batch.options(),
             blocks: config.blocks(),
             durability: config.log.durability,
-            ..LogOptions::new(self.log_id, shard, u64::from_le_bytes(random()))
+            ..LogOptions::new(self.store.log_id(), shard, u64::from_le_bytes(random()))
         };
         let bytes = config.memory_bytes();
         let memory = self.memory.take(bytes).map_err(|left| AdapterError::Budget { shard, bytes, left })?;
         let place = place(shard, &config.placement);
         let PlacementConfig { driver, idle, .. } = config.placement;
         Ok(ShardSpec { log, place, driver, idle, files, hold, memory })
-    }
-
-    /// The shards that the log has beyond this number: they take no events, and stay readable. Returned with the
-    /// largest timestamp in them.
-    ///
-    /// # Errors
-    /// [`AdapterError`].
-    pub(crate) fn open_archived(&self, from: u16) -> AdapterResult<(Vec<Arc<LogView>>, u64)> {
-        self.pass(Step::Archived)?;
-        let (mut views, mut last_timestamp) = (Vec::new(), 0);
-        if let Some(directory) = &self.directory {
-            let directory = lock(directory);
-            for shard in from..directory.meta().shards {
-                let (view, last) = open_shard(&directory.shard(shard)?, self.log_id, shard)?;
-                views.push(view);
-                last_timestamp = last_timestamp.max(last);
-            }
-        }
-        Ok((views, last_timestamp))
-    }
-
-    /// Gives up what an archived shard has before `to`.
-    ///
-    /// # Errors
-    /// [`AdapterError`].
-    pub(crate) fn trim_archived(&self, view: &LogView, to: Sequence) -> AdapterResult<()> {
-        match &self.directory {
-            Some(directory) => Ok(trim_at_rest(&*lock(directory).shard(view.shard())?, view, to)?),
-            None => Ok(()),
-        }
-    }
-
-    /// Shards that the log had before this process opened it; `None` for a new log.
-    pub(crate) fn shards_before(&self) -> Option<u16> {
-        self.directory.as_ref().and_then(|directory| lock(directory).shards_before())
-    }
-
-    /// The eras of the log so far.
-    ///
-    /// # Errors
-    /// [`AdapterError`].
-    pub(crate) fn eras(&self) -> AdapterResult<Eras> {
-        self.pass(Step::ReadEras)?;
-        match &self.directory {
-            Some(directory) => Ok(lock(directory).eras()?),
-            None => Ok(Eras::default()),
-        }
-    }
-
-    /// Keeps the eras of the log as durably as the log.
-    ///
-    /// # Errors
-    /// [`AdapterError`]; the log has the eras that it had.
-    pub(crate) fn save_eras(&self, eras: &Eras) -> AdapterResult<()> {
-        self.pass(Step::SaveEras)?;
-        match &self.directory {
-            Some(directory) => Ok(lock(directory).save_eras(eras)?),
-            None => Ok(()),
-        }
-    }
-
-    fn pass(&self, step: Step) -> AdapterResult<()> {
-        seam::pass(self.log_id, step)
-            .map_err(|error| AdapterError::Fatal { shard: 0, message: format!("{step:?}: {error}") })
-    }
-
-    /// The lock of the log's directory, if it has one: a thread that may touch the directory holds it for its life.
-    pub(crate) fn hold(&self) -> Option<Arc<DirectoryLock>> {
-        self.directory.as_ref().and_then(|directory| lock(directory).hold())
     }
 
     /// Waits for the end of all threads but the calling one. Shards that have not been told to end do not. The message
@@ -244,11 +164,6 @@ fn join(threads: impl IntoIterator<Item = ShardThread>) -> Option<String> {
     // All of them, whatever the first says. A panic has no payload here: it was caught on its thread.
     let outcomes: Vec<_> = others.map(|thread| thread.join().unwrap_or_else(|_| Err(String::new()))).collect();
     outcomes.into_iter().find_map(Result::err)
-}
-
-fn open_directory(path: &Path, config: &EventBusConfig) -> AdapterResult<LogDirectory> {
-    let page_cache = config.log.durability == Durability::PageCache;
-    Ok(LogDirectory::open(path, config.num_shards, LogId(random()), Clock::global().now(), page_cache)?)
 }
 
 /// Locks; what is locked is whole after every statement.

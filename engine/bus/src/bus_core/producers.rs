@@ -1,0 +1,65 @@
+//! What the producers of one bus share: their numbers, the settings of those that have none of their own, and where
+//! their timestamps begin.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::core::config::{BackpressureMode, EventBusConfig};
+use crate::lane::{LaneOptions, Overflow};
+
+/// Shared by the producers of a bus.
+#[derive(Debug)]
+pub(crate) struct Producers {
+    lane_options: LaneOptions,
+    backpressure_mode: BackpressureMode,
+    /// Timestamps go on above this: what is in the log already, unless that was ahead of the clock.
+    timestamp_floor: u64,
+    made: AtomicU64,
+    /// The number of events handed back for want of a lane, in which they would count.
+    refused: AtomicU64,
+}
+
+impl Producers {
+    pub(super) fn new(config: &EventBusConfig, timestamp_floor: u64) -> Self {
+        Self {
+            lane_options: LaneOptions {
+                capacity_bytes: config.lane_bytes,
+                capacity_events: config.ring_buffer_capacity,
+                overflow: Overflow::Refuse,
+            },
+            backpressure_mode: config.backpressure_mode,
+            timestamp_floor,
+            made: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// The number of the next producer.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.made.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The lanes of producers that have no settings of their own.
+    pub(crate) fn lane_options(&self) -> LaneOptions {
+        self.lane_options
+    }
+
+    /// What producers that have no settings of their own do when a lane is full.
+    pub(crate) fn backpressure_mode(&self) -> BackpressureMode {
+        self.backpressure_mode
+    }
+
+    /// The timestamp above which those of new events begin.
+    pub(crate) fn timestamp_floor(&self) -> u64 {
+        self.timestamp_floor
+    }
+
+    /// Counts events that were handed back for want of a lane.
+    pub(crate) fn count_refused(&self, events: u64) {
+        self.refused.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// The number of events that were handed back for want of a lane.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}

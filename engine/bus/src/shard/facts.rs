@@ -1,0 +1,142 @@
+//! What a shard states about itself: how it runs, what it found when it started, how far it has come, how busy it is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tapeline_storage::format::Sequence;
+use tapeline_storage::log::{Cut, LogView, Poison, Trouble, Watermarks};
+
+/// How a shard runs, and what it found when it started.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ShardReport {
+    pub(crate) device: &'static str,
+    pub(crate) core: Option<usize>,
+    /// The cores that the shard may use, where it is not pinned. Empty: those that its thread was made with.
+    pub(crate) among: Vec<usize>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) cuts: Vec<Cut>,
+}
+
+/// Numbers of one shard, at one moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ShardStats {
+    /// The shard.
+    pub shard_id: u16,
+    /// Whether new events come to it: scaling may have others take them.
+    pub is_active: bool,
+    /// Events in the log, since it was created.
+    pub events_appended: u64,
+    /// Events acknowledged at the log's level, since it was created.
+    pub events_durable: u64,
+    /// Whether the shard waits for space on its disk.
+    pub is_full: bool,
+    /// The error that ended the shard's writing, if one did.
+    pub poison: Option<Poison>,
+    /// Errors that did not end it: what is being tried again, and what the log does without.
+    pub troubles: Vec<Trouble>,
+    /// What writes its blocks: `uring`, `blocking` or `memory`.
+    pub device: &'static str,
+    /// The core it is pinned to, if it is.
+    pub core: Option<usize>,
+    /// What runs its tasks: `glommio`, or `plain` where that cannot be had, as `notes` say then. `None` before the
+    /// first.
+    pub task_runtime: Option<&'static str>,
+    /// Why the shard runs otherwise than it was asked to.
+    pub notes: Vec<String>,
+    /// Torn tails that were cut off when the log was opened: bytes that were never acknowledged.
+    pub cuts: Vec<Cut>,
+}
+
+/// How busy one shard is, at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Reading {
+    /// Nanoseconds.
+    pub(crate) at: u64,
+    /// Events taken so far.
+    pub(crate) events: u64,
+    /// Events in lanes.
+    pub(crate) pending: u64,
+    /// How full the fullest lane is.
+    pub(crate) fill_ratio: f64,
+    /// Blocks acknowledged so far.
+    pub(crate) commits: u64,
+    /// Nanoseconds that they took, all together.
+    pub(crate) commit_ns: u64,
+}
+
+/// The facts of one shard.
+#[derive(Debug)]
+pub(crate) struct ShardFacts {
+    view: Arc<LogView>,
+    /// The first sequence since the bus was opened.
+    opened_at: Sequence,
+    report: ShardReport,
+    /// Says that the log was ahead of the clock, if it was.
+    ahead: OnceLock<String>,
+    /// The number of notes that the shard itself wrote.
+    notes: AtomicU64,
+}
+
+impl ShardFacts {
+    pub(super) fn new(view: Arc<LogView>, report: ShardReport) -> Self {
+        let opened_at = view.appended();
+        Self { view, opened_at, report, ahead: OnceLock::new(), notes: AtomicU64::new(0) }
+    }
+
+    pub(super) fn view(&self) -> &Arc<LogView> {
+        &self.view
+    }
+
+    /// The first sequence since the bus was opened.
+    pub(crate) fn opened_at(&self) -> Sequence {
+        self.opened_at
+    }
+
+    /// The cores that the shard may use. Empty: those that its thread was made with.
+    pub(crate) fn cores(&self) -> Vec<usize> {
+        self.report.core.map_or_else(|| self.report.among.clone(), |core| vec![core])
+    }
+
+    /// Has the statistics say that the log was ahead of the clock.
+    pub(crate) fn note_ahead(&self, note: String) {
+        let _ = self.ahead.set(note);
+    }
+
+    /// Counts a note that the shard has written.
+    pub(super) fn count_note(&self) {
+        self.notes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of notes that the shard itself wrote.
+    pub(crate) fn notes(&self) -> u64 {
+        self.notes.load(Ordering::Relaxed)
+    }
+
+    /// The numbers of records appended and durable since the bus was opened.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let Watermarks { durable, appended, .. } = self.view.watermarks();
+        (appended.since(self.opened_at), durable.since(self.opened_at))
+    }
+
+    /// The statistics of a shard that takes no events and has no tasks.
+    pub(super) fn stats(&self) -> ShardStats {
+        let ShardReport { device, core, among: _, mut notes, cuts } = self.report.clone();
+        notes.extend(self.ahead.get().cloned());
+        let Watermarks { durable, appended, .. } = self.view.watermarks();
+        ShardStats {
+            shard_id: self.view.shard(),
+            is_active: false,
+            events_appended: appended.get(),
+            events_durable: durable.get(),
+            is_full: self.view.is_full(),
+            poison: self.view.poison().cloned(),
+            troubles: self.view.troubles(),
+            device,
+            core,
+            task_runtime: None,
+            notes,
+            cuts,
+        }
+    }
+}
