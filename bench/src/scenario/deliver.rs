@@ -103,7 +103,7 @@ fn spin(
             std::hint::spin_loop();
         };
         latencies.record(ticks() - start);
-        if delivered != ticket.timestamp {
+        if delivered != ticket.insertion_ts {
             return Err("another event was delivered".into());
         }
     }

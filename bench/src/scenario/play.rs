@@ -89,9 +89,9 @@ fn paced(args: &PlayArgs, scratch: &Scratch, output: &mut Output) -> Outcome<()>
         .param("events_per_second", SESSIONS * RATE)
         .param("seconds", args.seconds)
         .param("rounds", args.common.rounds)
-        .figure("p50_ns", median_of(&errors, |error| error.p50_ns as f64))
-        .figure("p99_ns", median_of(&errors, |error| error.p99_ns as f64))
-        .figure("max_ns", median_of(&errors, |error| error.max_ns as f64));
+        .figure("p50_ns", median_of(&errors, |error| error.p50.as_nanos() as f64))
+        .figure("p99_ns", median_of(&errors, |error| error.p99.as_nanos() as f64))
+        .figure("max_ns", median_of(&errors, |error| error.max.as_nanos() as f64));
     output.emit(&report)?;
     Ok(())
 }
@@ -103,9 +103,9 @@ fn fill(log: &Path, args: &PlayArgs, events: u64, step: u64) -> Outcome<()> {
     let mut restore = LogRestore::create(log, None)?;
     for number in 0..events {
         restore.append(&RestoredEvent {
-            shard: 0,
+            shard_id: 0,
             sequence: Sequence::new(number),
-            timestamp: START + number * step,
+            insertion_ts: START + number * step,
             session: SessionId(u128::from(number % SESSIONS + 1)),
             kind: kinds::TOKEN,
             payload: payload.as_bytes(),

@@ -9,8 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tapeline::{Durability, LogFiles, LogView, Sequence, Verification, kinds};
-use tapeline_storage::read::{LogReader, Step};
+use tapeline::{Durability, LogFiles, Sequence, Verification, kinds};
+use tapeline_storage::log::{LogDirectory, LogView};
+use tapeline_storage::read::{LogReader, Step, open_shard};
 
 use crate::args::ReplayArgs;
 use crate::harness::cores::{Cores, on_core};
@@ -82,7 +83,7 @@ fn verify(args: &ReplayArgs, log: &Path, output: &mut Output) -> Outcome<()> {
     for _ in 0..args.common.rounds {
         let device = device_rate(log)?;
         drop_caches(log)?;
-        let opened = open(log)?;
+        let opened = LogFiles::open(log)?;
         let start = Instant::now();
         let Verification { events, bytes, damage, .. } = opened.verify(|_| {});
         let seconds = start.elapsed().as_secs_f64();
@@ -138,18 +139,18 @@ fn fill(args: &ReplayArgs, scratch: &Scratch, cores: &Cores) -> Outcome<()> {
     bus::close(bus)
 }
 
-fn open(log: &Path) -> Outcome<LogFiles> {
-    let opened = LogFiles::open(log)?;
-    match opened.damage().first() {
-        None => Ok(opened),
-        Some(damage) => Err(damage.to_string().into()),
-    }
+/// The shards of a log, as a reader maps them.
+fn open(log: &Path) -> Outcome<Vec<Arc<LogView>>> {
+    let directory = LogDirectory::open_read_only(log)?;
+    let log_id = directory.meta().log_id;
+    let shard = |number| Ok(open_shard(&directory.shard(number)?, log_id, number)?.0);
+    (0..directory.meta().shards).map(shard).collect()
 }
 
-fn pass(log: &LogFiles) -> Outcome<Pass> {
+fn pass(shards: &[Arc<LogView>]) -> Outcome<Pass> {
     let start = Instant::now();
     let mut pass = Pass::default();
-    for view in log.shards() {
+    for view in shards {
         scan(view, &mut pass)?;
     }
     pass.seconds = start.elapsed().as_secs_f64();

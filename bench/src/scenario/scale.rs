@@ -232,7 +232,7 @@ fn first_on_new_shard(bus: &EventBus) -> Outcome<Duration> {
         for number in 0u128.. {
             let session = producer.session(1 + number % SESSIONS as u128);
             let ticket = producer.emit(session, kinds::TOKEN, b"scale")?;
-            if ticket.shard == 1 {
+            if ticket.shard_id == 1 {
                 break;
             }
             if asked.is_none() && Instant::now() > warm {

@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!(
         "replayed at twice the pace, {} events off by {} us at most",
         steps.len(),
-        replay.pacing_error().max_ns / 1000
+        replay.pacing_error().max.as_micros()
     );
     std::fs::remove_dir_all(&directory)?;
     Ok(())

@@ -256,7 +256,7 @@ pub use tapeline_reader::{
     AdapterError, AdapterResult, CompiledFilter, ConfigError, ConsumerError, ConsumerResult, CursorFault, Cut, Damage,
     DirectoryError, DropReason, Drops, Durability, Event, EventId, EventView, FORMAT_VERSION, Filter, FilterBuilder,
     FilterError, FollowStart, Gap, GapReason, IntoSession, KeptSegment, Kind, KindSummary, LogFiles, LogFollower,
-    LogId, LogRestore, LogView, LostLog, NamedCursor, OpenError, PAYLOAD_BYTES_MAX, PacedReplay, Pacer, PacingError,
+    LogId, LogRestore, LostLog, NamedCursor, OpenError, PAYLOAD_BYTES_MAX, PacedReplay, Pacer, PacingError,
     ParseEventIdError, ParseSpeedError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter, Poison, RawEvent,
     ReadError, RepairAction, RepairStep, Replay, ReplayRequest, RestoreError, RestoredEvent, RetentionPolicy,
     ScalingError, SegmentSummary, Sequence, SessionId, SessionOpening, SessionSummary, Speed, Start, StoredEvent,

@@ -65,8 +65,8 @@ fn reason(log: &LogFiles, selection: &Selection) -> Option<String> {
 
 /// That all of it is outside of the times that are asked for.
 fn out_of_range(selection: &Selection, sessions: &[&SessionSummary]) -> String {
-    let first = sessions.iter().map(|session| session.first_timestamp).min().unwrap_or(0);
-    let last = sessions.iter().map(|session| session.last_timestamp).max().unwrap_or(0);
+    let first = sessions.iter().map(|session| session.first_insertion_ts).min().unwrap_or(0);
+    let last = sessions.iter().map(|session| session.last_insertion_ts).max().unwrap_or(0);
     let mut bounds = Vec::new();
     bounds.extend(selection.since.map(|since| format!("from --since {} on", output::time(since.0))));
     bounds.extend(selection.until.map(|until| format!("before --until {}", output::time(until.0))));

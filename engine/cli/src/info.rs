@@ -41,7 +41,7 @@ struct Segment {
 impl From<SegmentSummary> for Segment {
     fn from(summary: SegmentSummary) -> Self {
         Self {
-            shard: summary.shard,
+            shard: summary.shard_id,
             file: summary.file,
             first_sequence: summary.base.get(),
             end_sequence: summary.end.get(),
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &DirectoryArgs) -> Result<Exit, Failure> {
         format_version: FORMAT_VERSION,
         log: log.log_id().to_string(),
         created: output::time(log.created()),
-        shards: log.shards().len() + log.damage().len(),
+        shards: usize::from(log.num_shards()),
         events: segments.iter().map(|segment| segment.end_sequence.saturating_sub(segment.first_sequence)).sum(),
         bytes: segments.iter().map(|segment| segment.bytes).sum(),
         backend: Backend::tried_in(&args.directory),

@@ -93,7 +93,7 @@ fn lost_events(steps: &[RepairStep]) -> u64 {
 fn print_json(out: &mut impl Write, steps: &[RepairStep], applied: bool) -> io::Result<()> {
     for step in steps {
         let (action, text) = (step.action.name(), step.action.to_string());
-        output::json(out, &Line::Step { shard: step.shard, action, lost: Lost::of(step), text })?;
+        output::json(out, &Line::Step { shard: step.shard_id, action, lost: Lost::of(step), text })?;
     }
     output::json(out, &Line::Summary { steps: steps.len(), lost: lost_events(steps), applied })
 }
@@ -103,7 +103,7 @@ fn print_text(out: &mut impl Write, steps: &[RepairStep], applied: bool) -> io::
     if steps.is_empty() {
         return writeln!(out, "{}: nothing to repair", style.good("sound"));
     }
-    for RepairStep { shard, action, .. } in steps {
+    for RepairStep { shard_id: shard, action, .. } in steps {
         match shard {
             Some(shard) => writeln!(out, "shard {shard}: {action}")?,
             None => writeln!(out, "log: {action}")?,

@@ -86,13 +86,13 @@ struct Segment<'a> {
 impl<'a> From<&'a TrimmedSegment> for Segment<'a> {
     fn from(segment: &'a TrimmedSegment) -> Self {
         Self {
-            shard: segment.shard,
+            shard: segment.shard_id,
             file: &segment.file,
             first_sequence: segment.base.get(),
             end_sequence: segment.end.get(),
             bytes: segment.bytes,
-            first: output::time(segment.first_timestamp),
-            last: output::time(segment.last_timestamp),
+            first: output::time(segment.first_insertion_ts),
+            last: output::time(segment.last_insertion_ts),
             reason: segment.reason.to_string(),
         }
     }
@@ -160,11 +160,11 @@ fn table(plan: &TrimPlan) -> Table<6> {
     ]);
     let mut row = |segment: &TrimmedSegment, why: String| {
         table.row([
-            segment.shard.to_string(),
+            segment.shard_id.to_string(),
             segment.file.clone(),
             format!("{}..{}", segment.base, segment.end),
             segment.bytes.to_string(),
-            output::time(segment.last_timestamp),
+            output::time(segment.last_insertion_ts),
             why,
         ]);
     };

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &DirectoryArgs) -> Result<Exit, Failure> {
 }
 
 fn print_json(out: &mut impl Write, verification: &Verification) -> io::Result<()> {
-    for Damage { shard, segment, offset, reason, .. } in &verification.damage {
+    for Damage { shard_id: shard, segment, offset, reason, .. } in &verification.damage {
         output::json(out, &Line::Damage { shard: *shard, segment, offset: *offset, reason })?;
     }
     if let Some(reason) = &verification.names_damage {
@@ -56,7 +56,7 @@ fn damaged(verification: &Verification) -> usize {
 
 fn print_text(out: &mut impl Write, verification: &Verification) -> io::Result<()> {
     let style = Style::of(&io::stdout());
-    for Damage { shard, segment, offset, reason, .. } in &verification.damage {
+    for Damage { shard_id: shard, segment, offset, reason, .. } in &verification.damage {
         writeln!(out, "{} shard {shard}, {segment}, offset {offset}: {reason}", style.bad("damaged:"))?;
     }
     if let Some(reason) = &verification.names_damage {

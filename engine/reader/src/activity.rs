@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tapeline_storage::log::{Grain, LogView, Span};
 use tapeline_storage::read::{LogReader, ReadError, Step};
@@ -31,15 +32,17 @@ impl LogFiles {
         Ok(range)
     }
 
-    /// How many events there are in each stretch of `width` nanoseconds (at least 1), by its start, which is a multiple
-    /// of the width; stretches without events are left out. Costs about 1 us a block that lies within one stretch, and
-    /// for one that does not, as those of a segment that was rewritten densely often do not, the reading of its events.
-    /// Where these cannot be read they count as spread evenly over the block's time.
+    /// How many events there are in each stretch of a `width` of at least 1 ns, by its start, in nanoseconds since the
+    /// Unix epoch, which is a multiple of the width; stretches without events are left out.
+    ///
+    /// Costs about 1 us a block that lies within one stretch, and for one that does not, as those of a segment that was
+    /// rewritten densely often do not, the reading of its events. Where these cannot be read they count as spread evenly
+    /// over the block's time.
     ///
     /// # Errors
     /// [`ConsumerError::Read`](crate::ConsumerError::Read) where block headers cannot be read.
-    pub fn activity(&self, width: u64) -> ConsumerResult<BTreeMap<u64, u64>> {
-        let (mut counts, width) = (BTreeMap::new(), width.max(1));
+    pub fn activity(&self, width: Duration) -> ConsumerResult<BTreeMap<u64, u64>> {
+        let (mut counts, width) = (BTreeMap::new(), u64::try_from(width.as_nanos()).unwrap_or(u64::MAX).max(1));
         self.for_each_span(Grain::Block, |view, span| {
             if span.first_timestamp / width == span.last_timestamp / width || !count(view, span, width, &mut counts) {
                 spread(span, width, &mut counts);
@@ -49,7 +52,7 @@ impl LogFiles {
     }
 
     fn for_each_span(&self, grain: Grain, mut each: impl FnMut(&Arc<LogView>, &Span)) -> ConsumerResult<()> {
-        for view in self.shards() {
+        for view in self.views() {
             let mut next = view.trimmed();
             while next < view.appended() {
                 match view.span(next, view.appended(), grain).map_err(|error| unreadable(view, error))? {
@@ -112,7 +115,7 @@ fn spread(span: &Span, width: u64, counts: &mut BTreeMap<u64, u64>) {
 }
 
 fn unreadable(view: &Arc<LogView>, source: std::io::Error) -> ReadError {
-    ReadError::Io { shard: view.shard(), segment: "headers".into(), offset: 0, source }
+    ReadError::Io { shard_id: view.shard(), segment: "headers".into(), offset: 0, source }
 }
 
 #[cfg(test)]

@@ -26,9 +26,9 @@ pub struct SessionSummary {
     /// Bytes of their payloads.
     pub bytes: u64,
     /// Time of the first event of any kind: nanoseconds since the Unix epoch.
-    pub first_timestamp: u64,
+    pub first_insertion_ts: u64,
     /// Time of the last event of any kind.
-    pub last_timestamp: u64,
+    pub last_insertion_ts: u64,
 }
 
 /// What a log holds of one kind.
@@ -90,7 +90,7 @@ impl Contents {
     fn add_block(&mut self, shard: u16, block: &Block) -> ConsumerResult<()> {
         for (at, record) in block.records().enumerate() {
             let record = record.map_err(|error| ConsumerError::Record {
-                shard,
+                shard_id: shard,
                 sequence: block.first_sequence().plus(at as u64),
                 message: error.to_string(),
             })?;
@@ -121,7 +121,7 @@ impl Contents {
     /// The sessions, by time of their first event.
     pub fn into_sessions(self) -> Vec<SessionSummary> {
         let mut sessions: Vec<_> = self.sessions.into_values().collect();
-        sessions.sort_by_key(|summary| (summary.first_timestamp, summary.session));
+        sessions.sort_by_key(|summary| (summary.first_insertion_ts, summary.session));
         sessions
     }
 
@@ -138,8 +138,8 @@ impl SessionSummary {
             name: None,
             events: 0,
             bytes: 0,
-            first_timestamp: first.timestamp(),
-            last_timestamp: first.timestamp(),
+            first_insertion_ts: first.timestamp(),
+            last_insertion_ts: first.timestamp(),
         }
     }
 
@@ -149,22 +149,22 @@ impl SessionSummary {
             name: None,
             events: entry.events.to_native(),
             bytes: entry.bytes.to_native(),
-            first_timestamp: entry.first_timestamp.to_native(),
-            last_timestamp: entry.last_timestamp.to_native(),
+            first_insertion_ts: entry.first_timestamp.to_native(),
+            last_insertion_ts: entry.last_timestamp.to_native(),
         }
     }
 
     fn merge(&mut self, more: &Self) -> &mut Self {
         self.events = self.events.saturating_add(more.events);
         self.bytes = self.bytes.saturating_add(more.bytes);
-        self.first_timestamp = self.first_timestamp.min(more.first_timestamp);
-        self.last_timestamp = self.last_timestamp.max(more.last_timestamp);
+        self.first_insertion_ts = self.first_insertion_ts.min(more.first_insertion_ts);
+        self.last_insertion_ts = self.last_insertion_ts.max(more.last_insertion_ts);
         self
     }
 
     fn add(&mut self, record: &RecordView<'_>) {
-        self.first_timestamp = self.first_timestamp.min(record.timestamp());
-        self.last_timestamp = self.last_timestamp.max(record.timestamp());
+        self.first_insertion_ts = self.first_insertion_ts.min(record.timestamp());
+        self.last_insertion_ts = self.last_insertion_ts.max(record.timestamp());
         if record.kind() != Kind::SESSION {
             self.events = self.events.saturating_add(1);
             self.bytes = self.bytes.saturating_add(record.payload().len() as u64);
@@ -185,8 +185,8 @@ mod tests {
             name: None,
             events: u64::MAX,
             bytes: u64::MAX,
-            first_timestamp: 1,
-            last_timestamp: 2,
+            first_insertion_ts: 1,
+            last_insertion_ts: 2,
         };
         let mut sum = most.clone();
         sum.merge(&most);

@@ -9,7 +9,7 @@ use tapeline_storage::log::{DirectoryError, OpenError};
 #[non_exhaustive]
 pub struct Damage {
     /// The shard.
-    pub shard: u16,
+    pub shard_id: u16,
     /// File name of the segment, or the path of what cannot be opened.
     pub segment: String,
     /// Offset in the file.
@@ -22,7 +22,7 @@ impl Damage {
     pub(crate) fn of_open(shard: u16, error: &OpenError) -> Self {
         match error {
             OpenError::Corrupt { path, offset, .. } => {
-                Self { shard, segment: path.clone(), offset: *offset, reason: error.to_string() }
+                Self { shard_id: shard, segment: path.clone(), offset: *offset, reason: error.to_string() }
             }
             OpenError::Header { path, .. }
             | OpenError::ForeignName { path }
@@ -31,13 +31,15 @@ impl Damage {
             | OpenError::Missing { path, .. }
             | OpenError::Overlap { path, .. }
             | OpenError::Gaps { path, .. }
-            | OpenError::Io { path, .. } => Self { shard, segment: path.clone(), offset: 0, reason: error.to_string() },
-            other => Self { shard, segment: String::new(), offset: 0, reason: other.to_string() },
+            | OpenError::Io { path, .. } => {
+                Self { shard_id: shard, segment: path.clone(), offset: 0, reason: error.to_string() }
+            }
+            other => Self { shard_id: shard, segment: String::new(), offset: 0, reason: other.to_string() },
         }
     }
 
     pub(crate) fn of_directory(shard: u16, error: &DirectoryError) -> Self {
-        Self { shard, segment: format!("shard-{shard:04}"), offset: 0, reason: error.to_string() }
+        Self { shard_id: shard, segment: format!("shard-{shard:04}"), offset: 0, reason: error.to_string() }
     }
 }
 

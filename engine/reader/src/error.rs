@@ -62,10 +62,10 @@ pub enum AdapterError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// An event that cannot be put back.
-    #[error("shard {shard}: {source}")]
+    #[error("shard {shard_id}: {source}")]
     Restore {
         /// Its shard.
-        shard: u16,
+        shard_id: u16,
         /// Why.
         source: RestoreError,
     },
@@ -73,26 +73,26 @@ pub enum AdapterError {
     #[error(transparent)]
     Poisoned(Box<Poison>),
     /// The disk is full: what was asked for has to wait for space.
-    #[error("the disk of shard {shard} is full; free space and try again")]
+    #[error("the disk of shard {shard_id} is full; free space and try again")]
     StorageFull {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
     },
     /// The event was let go for newer ones before it reached the log.
-    #[error("dropped: the lane to shard {shard} was full, and newer events were kept")]
+    #[error("dropped: the lane to shard {shard_id} was full, and newer events were kept")]
     Dropped {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
     },
     /// The number of shards cannot be changed.
     #[error(transparent)]
     Scaling(#[from] ScalingError),
     /// A shard cannot be started: the kernel refuses its thread, its doorbell, or the device that the configuration
     /// insists on.
-    #[error("shard {shard} cannot be started: {message}")]
+    #[error("shard {shard_id} cannot be started: {message}")]
     Fatal {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
         /// What failed.
         message: String,
     },
@@ -111,20 +111,20 @@ pub enum AdapterError {
         source: io::Error,
     },
     /// The blocks of one more shard would be beyond the memory of the bus.
-    #[error("the blocks of shard {shard} take {bytes} bytes, {left} are left of the bus's memory_budget; raise it")]
+    #[error("the blocks of shard {shard_id} take {bytes} bytes, {left} are left of the bus's memory_budget; raise it")]
     Budget {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
         /// Bytes of its blocks.
         bytes: usize,
         /// Bytes left.
         left: usize,
     },
     /// The bus has no shard of this number.
-    #[error("there is no shard {shard}; the bus has {shards}, numbered from 0")]
+    #[error("there is no shard {shard_id}; the bus has {shards}, numbered from 0")]
     NoShard {
         /// The number.
-        shard: u16,
+        shard_id: u16,
         /// Shards that there are.
         shards: usize,
     },
@@ -135,10 +135,10 @@ pub enum AdapterError {
         kind: u16,
     },
     /// The ticket was given by another producer, of this bus or another: only that one can answer.
-    #[error("the ticket of an event in shard {shard} was given by another producer; ask that one")]
+    #[error("the ticket of an event in shard {shard_id} was given by another producer; ask that one")]
     ForeignTicket {
         /// The shard that the ticket names.
-        shard: u16,
+        shard_id: u16,
     },
     /// A call was made on a thread of the bus that it waits for: in a task of the bus, or in a waker that a shard
     /// calls.
@@ -148,18 +148,22 @@ pub enum AdapterError {
         call: &'static str,
     },
     /// The thread for the tasks of a shard cannot be made.
-    #[error("shard {shard}: the thread for its tasks cannot be made: {source}; free threads or memory and try again")]
+    #[error(
+        "shard {shard_id}: the thread for its tasks cannot be made: {source}; free threads or memory and try again"
+    )]
     NoTaskThread {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
         /// The kernel's error.
         source: io::Error,
     },
     /// The bus is closed and all is durable, but a task does not come to an `await`.
-    #[error("a task on shard {shard} does not return; its thread holds the lock of the log's directory until it does")]
+    #[error(
+        "a task on shard {shard_id} does not return; its thread holds the lock of the log's directory until it does"
+    )]
     TaskRuns {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
     },
     /// The bus is shut down.
     #[error("the bus is shut down")]
@@ -210,10 +214,10 @@ pub enum ConsumerError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// A record that does not check, in a block that does.
-    #[error("shard {shard}, sequence {sequence}: {message}")]
+    #[error("shard {shard_id}, sequence {sequence}: {message}")]
     Record {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
         /// The event.
         sequence: Sequence,
         /// What is wrong.
@@ -257,7 +261,7 @@ pub enum ConsumerError {
         lag_events: u64,
     },
     /// A shard of the log cannot be opened; the others can be read.
-    #[error("shard {}: {}", .0.shard, .0.reason)]
+    #[error("shard {}: {}", .0.shard_id, .0.reason)]
     Damaged(Damage),
 }
 

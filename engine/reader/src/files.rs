@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use tapeline_storage::format::{Eras, LogId, Sequence, SessionId, SessionNames};
+use tapeline_storage::format::{Eras, Footer, LogId, Sequence, SessionId, SessionNames};
 use tapeline_storage::log::{
     DamagedPlace, LogDirectory, LogView, Segment, SegmentSurvey, SurveyedFile, Surveyor, survey_shard,
 };
@@ -29,12 +29,24 @@ pub struct LogFiles {
     kept_names: OnceLock<Result<SessionNames, String>>,
 }
 
+/// One shard that could be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShardSummary {
+    /// The shard.
+    pub shard_id: u16,
+    /// Sequence of its first event that was not trimmed.
+    pub first: Sequence,
+    /// Sequence after its last event.
+    pub end: Sequence,
+}
+
 /// One segment file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentSummary {
     /// The shard.
-    pub shard: u16,
+    pub shard_id: u16,
     /// File name.
     pub file: String,
     /// First sequence.
@@ -45,6 +57,8 @@ pub struct SegmentSummary {
     pub bytes: u64,
     /// Whether it has its footer.
     pub sealed: bool,
+    /// What of its bytes is padding, once it is sealed.
+    pub padding_bytes: Option<u64>,
     /// When it was created: nanoseconds since the Unix epoch.
     pub created: u64,
     /// Its epoch.
@@ -102,12 +116,23 @@ impl LogFiles {
         self.directory.meta().created
     }
 
-    /// Shards that could be opened.
-    pub fn shards(&self) -> &[Arc<LogView>] {
+    /// How many shards the log has, those included that could not be opened.
+    pub fn num_shards(&self) -> u16 {
+        self.directory.meta().shards
+    }
+
+    /// The shards that could be opened.
+    pub fn shards(&self) -> Vec<ShardSummary> {
+        let summary =
+            |view: &Arc<LogView>| ShardSummary { shard_id: view.shard(), first: view.trimmed(), end: view.appended() };
+        self.shards.iter().map(summary).collect()
+    }
+
+    pub(crate) fn views(&self) -> &[Arc<LogView>] {
         &self.shards
     }
 
-    /// Shards that could not.
+    /// The shards that could not be opened.
     pub fn damage(&self) -> &[Damage] {
         &self.damage
     }
@@ -203,12 +228,13 @@ impl LogFiles {
     /// The segments of all shards, in order.
     pub fn segments(&self) -> Vec<SegmentSummary> {
         let summary = |view: &Arc<LogView>, segment: &Arc<Segment>| SegmentSummary {
-            shard: view.shard(),
+            shard_id: view.shard(),
             file: Segment::file_name(segment.base()),
             base: segment.base(),
             end: segment.end_sequence(),
             bytes: segment.data_end(),
             sealed: segment.footer().is_some(),
+            padding_bytes: segment.footer().map(Footer::padding_bytes),
             created: segment.header().created,
             epoch: segment.header().epoch.get(),
         };
@@ -239,10 +265,10 @@ impl LogFiles {
     fn verify_broken(&self, damage: &Damage, outcome: &mut Verification, progress: &mut impl FnMut(u64)) {
         let known = outcome.damage.len();
         let log_id = self.directory.meta().log_id;
-        let files = self.directory.shard(damage.shard).map_err(|_| ());
-        let files = files.and_then(|files| survey_shard(&*files, log_id, damage.shard, progress).map_err(|_| ()));
+        let files = self.directory.shard(damage.shard_id).map_err(|_| ());
+        let files = files.and_then(|files| survey_shard(&*files, log_id, damage.shard_id, progress).map_err(|_| ()));
         for SurveyedFile { name, found } in files.unwrap_or_default() {
-            outcome.add(damage.shard, &name, found);
+            outcome.add(damage.shard_id, &name, found);
         }
         // Why it could not be opened, unless that is one of the places found.
         let is_same = |found: &Damage| found.offset == damage.offset && damage.segment.ends_with(&found.segment);
@@ -259,7 +285,7 @@ impl Verification {
     }
 
     fn add(&mut self, shard: u16, segment: &str, survey: Result<SegmentSurvey, String>) {
-        let damage = |offset, reason| Damage { shard, segment: segment.to_owned(), offset, reason };
+        let damage = |offset, reason| Damage { shard_id: shard, segment: segment.to_owned(), offset, reason };
         match survey {
             Ok(SegmentSurvey { damage: places, blocks, events, bytes, .. }) => {
                 self.blocks += blocks;

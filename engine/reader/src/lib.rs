@@ -79,7 +79,7 @@ pub use event::{
     Event, EventId, EventView, ParseEventIdError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter,
     RawEvent, StoredEvent, TypeError, TypedPayload,
 };
-pub use files::{LogFiles, SegmentSummary, Verification};
+pub use files::{LogFiles, SegmentSummary, ShardSummary, Verification};
 pub use filter::{CompiledFilter, Filter, FilterBuilder, FilterError, is_filterable, json_path_get};
 pub use follow::{FollowStart, LogFollower, LostLog};
 pub use gap::{Gap, GapReason};
@@ -94,9 +94,11 @@ pub use restore::{LogRestore, RestoredEvent};
 pub use rkyv;
 pub use session::{IntoSession, session_id};
 pub use source::Start;
-pub use tapeline_storage::format::{FORMAT_VERSION, Kind, LogId, PAYLOAD_BYTES_MAX, Sequence, SessionId};
+pub use tapeline_storage::format::{
+    BlockError, FORMAT_VERSION, Kind, LogId, PAYLOAD_BYTES_MAX, PageError, Sequence, SessionId,
+};
 pub use tapeline_storage::log::{
-    Cut, DirectoryError, Durability, LogView, OpenError, Poison, RepairAction, RestoreError, Stretch,
+    Cut, DirectoryError, Durability, OpenError, Poison, RepairAction, RestoreError, Stretch, Trouble,
 };
 pub use tapeline_storage::read::{ReadError, Visibility};
 pub use timestamp::TimestampGenerator;

@@ -62,18 +62,18 @@ struct Start {
     skipped: Duration,
 }
 
-/// How well a pace was kept: nanoseconds between when events were due and when they were handed out, within 0.1 %.
+/// How well a pace was kept: the time between when events were due and when they were handed out, within 0.1 %.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PacingError {
     /// Events that were paced.
     pub events: u64,
     /// The median.
-    pub p50_ns: u64,
+    pub p50: Duration,
     /// 99 of 100 events missed their time by no more.
-    pub p99_ns: u64,
+    pub p99: Duration,
     /// No event missed it by more.
-    pub max_ns: u64,
+    pub max: Duration,
 }
 
 impl Pacer {
@@ -89,16 +89,16 @@ impl Pacer {
         self
     }
 
-    /// How long to wait before the event with this timestamp, in nanoseconds, is due. `None`: it is. Counts the time
-    /// from the first call.
-    pub fn wait(&mut self, timestamp: u64) -> Option<Duration> {
-        let due = self.due(timestamp)?;
+    /// How long to wait before an event with this `insertion_ts` is due. `None`: it is. Counts the time from the first
+    /// call.
+    pub fn wait(&mut self, insertion_ts: u64) -> Option<Duration> {
+        let due = self.due(insertion_ts)?;
         due.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
     }
 
-    /// The event with this timestamp is handed out now.
-    pub fn played(&mut self, timestamp: u64) {
-        if let Some(due) = self.due(timestamp)
+    /// The event with this `insertion_ts` is handed out now.
+    pub fn played(&mut self, insertion_ts: u64) {
+        if let Some(due) = self.due(insertion_ts)
             && let Some(late) = &mut self.late
         {
             let now = Instant::now();
@@ -112,9 +112,9 @@ impl Pacer {
     pub fn error(&self) -> PacingError {
         self.late.as_ref().map_or_else(PacingError::default, |late| PacingError {
             events: late.len(),
-            p50_ns: late.value_at_quantile(0.5),
-            p99_ns: late.value_at_quantile(0.99),
-            max_ns: late.max(),
+            p50: Duration::from_nanos(late.value_at_quantile(0.5)),
+            p99: Duration::from_nanos(late.value_at_quantile(0.99)),
+            max: Duration::from_nanos(late.max()),
         })
     }
 
@@ -192,6 +192,6 @@ mod tests {
         pacer.played(3_600_000_000_000);
         let error = pacer.error();
         assert_eq!(error.events, 2);
-        assert!(error.max_ns > 3_500_000_000_000, "played an hour early");
+        assert!(error.max > Duration::from_secs(3_500), "played an hour early");
     }
 }

@@ -75,7 +75,7 @@ pub fn copy_events(
     let payloads = Bytes::from_owner(payloads);
     found.extend(heads.into_iter().map(|head| {
         head.map(|(sequence, insertion_ts, session, kind, place)| StoredEvent {
-            id: EventId { log, shard, sequence },
+            id: EventId { log, shard_id: shard, sequence },
             raw: Payload::from(payloads.slice(place)),
             insertion_ts,
             shard_id: shard,

@@ -13,7 +13,7 @@ use crate::random::random;
 #[non_exhaustive]
 pub struct RepairStep {
     /// The shard that it concerns; `None` for the log's own files.
-    pub shard: Option<u16>,
+    pub shard_id: Option<u16>,
     /// What is done.
     pub action: RepairAction,
 }
@@ -68,5 +68,5 @@ fn plan_of(directory: &LogDirectory, shard: u16, progress: &mut impl FnMut(u64))
 }
 
 fn steps(shard: Option<u16>, actions: Vec<RepairAction>) -> Vec<RepairStep> {
-    actions.into_iter().map(|action| RepairStep { shard, action }).collect()
+    actions.into_iter().map(|action| RepairStep { shard_id: shard, action }).collect()
 }

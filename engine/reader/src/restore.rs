@@ -15,12 +15,12 @@ use crate::trim::save_names;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestoredEvent<'a> {
     /// Its shard.
-    pub shard: u16,
+    pub shard_id: u16,
     /// Its sequence, above those restored before in its shard. What is left out between two counts as lost, what is
     /// left out before the first as trimmed.
     pub sequence: Sequence,
     /// Nanoseconds since the Unix epoch.
-    pub timestamp: u64,
+    pub insertion_ts: u64,
     /// Its session.
     pub session: SessionId,
     /// Its kind, none of the bus's own.
@@ -66,12 +66,12 @@ impl LogRestore {
     /// [`AdapterError::Restore`] or [`AdapterError::ReservedKind`]: the event was not accepted, and the log may go on;
     /// [`AdapterError`] otherwise.
     pub fn append(&mut self, event: &RestoredEvent<'_>) -> AdapterResult<()> {
-        let RestoredEvent { shard, sequence, timestamp, session, kind, payload } = *event;
+        let RestoredEvent { shard_id: shard, sequence, insertion_ts: timestamp, session, kind, payload } = *event;
         if kind.is_reserved() {
             return Err(AdapterError::ReservedKind { kind: kind.0 });
         }
         let record = Record { session, timestamp, kind, payload };
-        self.shard(shard)?.append(sequence, &record).map_err(|source| AdapterError::Restore { shard, source })
+        self.shard(shard)?.append(sequence, &record).map_err(|source| AdapterError::Restore { shard_id: shard, source })
     }
 
     /// Has the log remember what a session is called that none of its events names, as those after a trim. The first

@@ -243,7 +243,8 @@ pub fn refuse_cursor(fault: CursorFault, log: LogId, views: &[Arc<LogView>]) -> 
 /// The first event of a shard, in its order, that is not earlier than `time`.
 fn first_since(view: &Arc<LogView>, time: u64) -> Result<Sequence, ReadError> {
     let mut next = view.trimmed();
-    let unreadable = |source, offset| ReadError::Io { shard: view.shard(), segment: "headers".into(), offset, source };
+    let unreadable =
+        |source, offset| ReadError::Io { shard_id: view.shard(), segment: "headers".into(), offset, source };
     while let Some(coarse) =
         view.span(next, view.appended(), Grain::Segment).map_err(|error| unreadable(error, next.get()))?
     {

@@ -3,7 +3,10 @@
 use super::bytes::{get_u32, get_u64, put};
 use super::checksum::crc32c;
 use super::index::{FILTER_BYTES, INDEX_BYTES_MAX, IndexPlace, SessionFilter};
-use super::{BlockHeader, Epoch, FORMAT_VERSION, PAGE_BYTES, PageError, RECORD_ROOT_BYTES, SEQUENCE_MAX, Sequence};
+use super::{
+    BLOCK_HEADER_BYTES, BlockHeader, Epoch, FORMAT_VERSION, PAGE_BYTES, PageError, RECORD_ROOT_BYTES, SEQUENCE_MAX,
+    Sequence, column_bytes,
+};
 
 /// First bytes of every footer.
 pub const FOOTER_MAGIC: [u8; 8] = *b"TAPEFTR1";
@@ -55,6 +58,13 @@ pub struct Footer {
 }
 
 impl Footer {
+    /// Bytes of the blocks that are neither header, record nor length.
+    pub fn padding_bytes(&self) -> u64 {
+        let events = self.end_sequence.since(self.base_sequence);
+        let filled = self.records_bytes + column_bytes(1) as u64 * events + BLOCK_HEADER_BYTES as u64 * self.blocks;
+        self.data_end.saturating_sub(PAGE_BYTES as u64).saturating_sub(filled)
+    }
+
     /// The footer of a segment that has no block.
     pub fn of_empty(epoch: Epoch, base: Sequence, header_crc: u32) -> Self {
         Self {

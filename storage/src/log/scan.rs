@@ -63,14 +63,14 @@ pub enum OpenError {
         source: PageError,
     },
     /// A segment of another log or shard.
-    #[error("{path}: belongs to log {log_id}, shard {shard}; move it out of this log's directory")]
+    #[error("{path}: belongs to log {log_id}, shard {shard_id}; move it out of this log's directory")]
     ForeignSegment {
         /// The file.
         path: String,
         /// The log it belongs to.
         log_id: LogId,
         /// The shard it belongs to.
-        shard: u16,
+        shard_id: u16,
     },
     /// A segment under another name than its own: renamed or copied.
     #[error("{path}: holds sequences from {base}; rename it back, or remove the copy")]
@@ -446,7 +446,7 @@ impl Scanner<'_> {
         let (header, crc) =
             SegmentHeader::decode(&opened.page).map_err(|source| OpenError::Header { path: path.clone(), source })?;
         if (header.log_id, header.shard) != (self.log_id, self.shard) {
-            return Err(OpenError::ForeignSegment { path, log_id: header.log_id, shard: header.shard });
+            return Err(OpenError::ForeignSegment { path, log_id: header.log_id, shard_id: header.shard });
         }
         if header.base_sequence != base {
             return Err(OpenError::Renamed { path, base: header.base_sequence });
@@ -471,7 +471,7 @@ impl Scanner<'_> {
         let path = self.path(SPARE_NAME);
         match SegmentHeader::decode(&opened.page) {
             Ok(header) if (header.0.log_id, header.0.shard) == (self.log_id, self.shard) => Ok(Some(header)),
-            Ok((header, _)) => Err(OpenError::ForeignSegment { path, log_id: header.log_id, shard: header.shard }),
+            Ok((header, _)) => Err(OpenError::ForeignSegment { path, log_id: header.log_id, shard_id: header.shard }),
             // A torn header, never acknowledged, unless a block behind it says otherwise.
             Err(source) => match is_acknowledged_spare(&opened.file, opened.length) {
                 Ok(false) => Ok(None),

@@ -18,10 +18,10 @@ use crate::format::{LogId, Sequence};
 
 /// The first error that ended a log's writing.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("shard {shard}: {operation} failed at {place}: {message}; nothing after sequence {durable} is acknowledged")]
+#[error("shard {shard_id}: {operation} failed at {place}: {message}; nothing after sequence {durable} is acknowledged")]
 pub struct Poison {
     /// The shard.
-    pub shard: u16,
+    pub shard_id: u16,
     /// What was attempted.
     pub operation: &'static str,
     /// Segment and offset.
@@ -366,7 +366,7 @@ impl LogView {
     /// Keeps the first error only.
     pub(crate) fn set_poison(&self, operation: &'static str, place: String, error: &io::Error) {
         let _ = self.poison.set(Poison {
-            shard: self.shard,
+            shard_id: self.shard,
             operation,
             place,
             errno: crate::device::errno_of(error),

@@ -50,10 +50,10 @@ pub enum Step {
 #[non_exhaustive]
 pub enum ReadError {
     /// The file system refused.
-    #[error("shard {shard}, segment {segment}, offset {offset}: {source}")]
+    #[error("shard {shard_id}, segment {segment}, offset {offset}: {source}")]
     Io {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
         /// File name of the segment.
         segment: String,
         /// Offset in the file.
@@ -62,10 +62,10 @@ pub enum ReadError {
         source: io::Error,
     },
     /// A block does not check.
-    #[error("shard {shard}, segment {segment}, offset {offset}: {source}")]
+    #[error("shard {shard_id}, segment {segment}, offset {offset}: {source}")]
     Corrupt {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
         /// File name of the segment.
         segment: String,
         /// Offset of the block.
@@ -387,11 +387,11 @@ impl LogReader {
     }
 
     fn io(&self, segment: &Segment, offset: u64, source: io::Error) -> ReadError {
-        ReadError::Io { shard: self.view.shard(), segment: Segment::file_name(segment.base()), offset, source }
+        ReadError::Io { shard_id: self.view.shard(), segment: Segment::file_name(segment.base()), offset, source }
     }
 
     fn corrupt(&self, segment: &Segment, offset: u64, source: BlockError) -> ReadError {
-        ReadError::Corrupt { shard: self.view.shard(), segment: Segment::file_name(segment.base()), offset, source }
+        ReadError::Corrupt { shard_id: self.view.shard(), segment: Segment::file_name(segment.base()), offset, source }
     }
 }
 

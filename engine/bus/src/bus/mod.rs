@@ -123,7 +123,7 @@ impl EventBus {
         local::with(&self.locals, &self.core, |producer| {
             let session = producer.session(event.session());
             let ticket = producer.emit(session, event.kind(), event.as_bytes())?;
-            Ok((ticket.shard, ticket.timestamp))
+            Ok((ticket.shard_id, ticket.insertion_ts))
         })
     }
 
@@ -476,7 +476,7 @@ impl EventBus {
         }
         match (outcome.panic, outcome.runs) {
             (Some(message), _) => Err(AdapterError::Panicked { message }),
-            (_, Some(shard)) => Err(AdapterError::TaskRuns { shard }),
+            (_, Some(shard)) => Err(AdapterError::TaskRuns { shard_id: shard }),
             _ => Ok(()),
         }
     }

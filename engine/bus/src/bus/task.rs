@@ -189,8 +189,10 @@ where
     F: Future<Output = T> + 'static,
 {
     core.check_fork()?;
-    let control: Arc<ShardControl> =
-        core.shards().get(shard).ok_or_else(|| AdapterError::NoShard { shard, shards: core.shards().count() })?;
+    let control: Arc<ShardControl> = core
+        .shards()
+        .get(shard)
+        .ok_or_else(|| AdapterError::NoShard { shard_id: shard, shards: core.shards().count() })?;
     let (sender, receiver) = oneshot::channel();
     let core = Arc::clone(core);
     let seed = TaskSeed::new(move || {
@@ -203,7 +205,7 @@ where
     let spec = || CompanionSpec { name: format!("tapeline-t{shard}"), cores: control.facts().cores(), hold: hold() };
     let line = control.tasks().plant(seed, spec).map_err(|refusal| match refusal {
         Refusal::Closed => AdapterError::Shutdown,
-        Refusal::NoThread(source) => AdapterError::NoTaskThread { shard, source },
+        Refusal::NoThread(source) => AdapterError::NoTaskThread { shard_id: shard, source },
     })?;
     Ok(ShardTask { outcome: receiver, line, fork_generation: fork::generation() })
 }

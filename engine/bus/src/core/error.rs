@@ -11,22 +11,22 @@ use tapeline_storage::log::Poison;
 #[non_exhaustive]
 pub enum IngestionError {
     /// The lane is full: the shard is behind.
-    #[error("backpressure: the lane to shard {shard} is full; try again later, or choose BackpressureMode::Block")]
+    #[error("backpressure: the lane to shard {shard_id} is full; try again later, or choose BackpressureMode::Block")]
     Backpressure {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
     },
     /// The lane is full, and the mode is to let the newest event go: it is counted, and readers are told.
-    #[error("dropped: the lane to shard {shard} is full")]
+    #[error("dropped: the lane to shard {shard_id} is full")]
     Dropped {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
     },
     /// The lane is filling up, and the event is not among those that are kept: it is counted, and readers are told.
-    #[error("sampled out: the lane to shard {shard} is filling up")]
+    #[error("sampled out: the lane to shard {shard_id} is filling up")]
     Sampled {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
     },
     /// The bus is shutting down, or has.
     #[error("the bus is shut down")]
@@ -40,10 +40,10 @@ pub enum IngestionError {
         max: usize,
     },
     /// The disk of the shard's log is full. Events taken before are kept and written once there is space.
-    #[error("the disk of shard {shard} is full; free space and go on")]
+    #[error("the disk of shard {shard_id} is full; free space and go on")]
     StorageFull {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
     },
     /// A write of the shard's log failed; the log takes nothing more.
     #[error(transparent)]
@@ -59,11 +59,11 @@ pub enum IngestionError {
     Options(#[from] ConfigError),
     /// A lane more would be beyond the memory of the bus; or a larger lane, which the event would need.
     #[error(
-        "a lane to shard {shard} takes {bytes} bytes, {left} are left of the bus's memory_budget of {budget}; raise it, or drop producers"
+        "a lane to shard {shard_id} takes {bytes} bytes, {left} are left of the bus's memory_budget of {budget}; raise it, or drop producers"
     )]
     Budget {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
         /// Bytes of the lane, or of what it would have to grow by.
         bytes: usize,
         /// Bytes left.
@@ -81,16 +81,16 @@ pub enum IngestionError {
     #[error("the bus belongs to the parent of this forked process; open one after the fork")]
     Forked,
     /// The session was made by a producer of another bus.
-    #[error("this bus has no shard {shard}; make the session with a producer of this bus")]
+    #[error("this bus has no shard {shard_id}; make the session with a producer of this bus")]
     NoShard {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
     },
     /// A lane to the shard cannot be made.
-    #[error("no memory for a lane to shard {shard}: {source}")]
+    #[error("no memory for a lane to shard {shard_id}: {source}")]
     Lane {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
         /// The kernel's error.
         source: io::Error,
     },

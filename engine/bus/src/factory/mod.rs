@@ -76,9 +76,10 @@ impl ShardFactory {
         let mut receivers = Vec::new();
         for shard in numbers {
             let spec = self.spec(shard)?;
-            let (thread, receiver) = seam::pass(self.store.log_id(), Step::Spawn(shard))
-                .and_then(|()| start(spec))
-                .map_err(|error| AdapterError::Fatal { shard, message: format!("cannot start a thread: {error}") })?;
+            let (thread, receiver) =
+                seam::pass(self.store.log_id(), Step::Spawn(shard)).and_then(|()| start(spec)).map_err(|error| {
+                    AdapterError::Fatal { shard_id: shard, message: format!("cannot start a thread: {error}") }
+                })?;
             making.threads.push(thread);
             receivers.push((shard, receiver));
         }
@@ -92,7 +93,7 @@ impl ShardFactory {
                 Ok(Err(error)) => failure = failure.or(Some(error)),
                 Err(_) => {
                     let message = "its thread ended while it opened".to_owned();
-                    failure = failure.or(Some(AdapterError::Fatal { shard, message }));
+                    failure = failure.or(Some(AdapterError::Fatal { shard_id: shard, message }));
                 }
             }
         }
@@ -120,7 +121,7 @@ impl ShardFactory {
             ..LogOptions::new(self.store.log_id(), shard, u64::from_le_bytes(random()))
         };
         let bytes = config.memory_bytes();
-        let memory = self.memory.take(bytes).map_err(|left| AdapterError::Budget { shard, bytes, left })?;
+        let memory = self.memory.take(bytes).map_err(|left| AdapterError::Budget { shard_id: shard, bytes, left })?;
         let place = place(shard, &config.placement);
         let PlacementConfig { driver, idle, .. } = config.placement;
         Ok(ShardSpec { log, place, driver, idle, files, hold, memory })

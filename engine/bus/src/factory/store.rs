@@ -163,7 +163,7 @@ impl LogStore {
 
     fn pass(&self, step: Step) -> AdapterResult<()> {
         seam::pass(self.log_id, step)
-            .map_err(|error| AdapterError::Fatal { shard: 0, message: format!("{step:?}: {error}") })
+            .map_err(|error| AdapterError::Fatal { shard_id: 0, message: format!("{step:?}: {error}") })
     }
 }
 

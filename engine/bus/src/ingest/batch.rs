@@ -85,6 +85,6 @@ impl<'p> ProducerBatch<'p> {
 
 impl Drop for ProducerBatch<'_> {
     fn drop(&mut self) {
-        self.producer.discard(self.session.shard());
+        self.producer.discard(self.session.shard_id());
     }
 }

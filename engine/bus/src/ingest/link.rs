@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use tapeline_reader::DropReason;
 use tapeline_reader::note::DropNote;
-use tapeline_reader::{DropReason, TimestampGenerator};
+use tapeline_reader::timestamp::Timestamps;
 use tapeline_storage::format::SessionId;
 
 use super::refusal;
@@ -48,7 +49,7 @@ impl Link {
     /// Publishes a note of what was dropped, if there is room for it; not in the midst of a batch, and not while the
     /// route changes.
     #[cold]
-    pub(super) fn report(&mut self, clock: &mut TimestampGenerator, is_current: impl FnOnce() -> bool) {
+    pub(super) fn report(&mut self, clock: &mut Timestamps, is_current: impl FnOnce() -> bool) {
         let Some(note) = self.unreported.filter(|_| !self.lane.is_unpublished()) else { return };
         // The length does not depend on the time.
         let bytes = note.record(0).bytes().len();
@@ -72,8 +73,8 @@ impl Link {
     pub(super) fn refuse(&self, bytes: usize) -> IngestionError {
         self.lane.count_refused(1, 0);
         match (refusal(&self.control), self.lane.ring_needed(bytes)) {
-            (IngestionError::Backpressure { shard }, Some(RingNeeded { bytes, left, budget })) => {
-                IngestionError::Budget { shard, bytes, left, budget }
+            (IngestionError::Backpressure { shard_id: shard }, Some(RingNeeded { bytes, left, budget })) => {
+                IngestionError::Budget { shard_id: shard, bytes, left, budget }
             }
             (refusal, _) => refusal,
         }

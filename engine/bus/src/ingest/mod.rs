@@ -21,10 +21,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
 use rkyv::Serialize;
-use tapeline_reader::timestamp::TimeSource;
-use tapeline_reader::{
-    AdapterError, AdapterResult, IntoSession, PayloadSerializer, TimestampGenerator, TypedPayload, fork, note,
-};
+use tapeline_reader::timestamp::{Clock, TimeSource, Timestamps};
+use tapeline_reader::{AdapterError, AdapterResult, IntoSession, PayloadSerializer, TypedPayload, fork, note};
 use tapeline_storage::format::{Kind, PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES, SessionId, archived_bytes};
 
 pub use batch::ProducerBatch;
@@ -58,7 +56,7 @@ pub struct Producer {
     links: Vec<Option<Link>>,
     lane_options: LaneOptions,
     backpressure: Backpressure,
-    clock: TimestampGenerator,
+    clock: Timestamps,
     /// The route that it goes by.
     route: Route,
     payload_max: usize,
@@ -74,7 +72,7 @@ impl Producer {
         let id = core.producers().next_id();
         let backpressure = Backpressure::new(options.mode(core.producers().backpressure_mode())?, id);
         let lane_options = options.lanes(core.producers().lane_options(), backpressure.overflow())?;
-        let mut clock = TimestampGenerator::new();
+        let mut clock = Timestamps::new(Clock::global());
         clock.at_least(core.producers().timestamp_floor());
         let half_lane = lane_options.capacity_bytes / 2;
         Ok(Self {
@@ -208,7 +206,7 @@ impl Producer {
     /// [`AdapterError::Dropped`].
     fn check_kept(&self, ticket: Ticket) -> AdapterResult<()> {
         match self.lane_of(ticket).is_some_and(|lane| lane.was_evicted(ticket.entry())) {
-            true => Err(AdapterError::Dropped { shard: ticket.shard }),
+            true => Err(AdapterError::Dropped { shard_id: ticket.shard_id }),
             false => Ok(()),
         }
     }
@@ -236,7 +234,7 @@ impl Producer {
         if payload_bytes > self.payload_max || note::is_reserved(kind) || (is_event && self.is_forked()) {
             return Err(self.refuse_early(kind, payload_bytes));
         }
-        let (shard, bytes) = (session.shard(), archived_bytes(payload_bytes));
+        let (shard, bytes) = (session.shard_id(), archived_bytes(payload_bytes));
         let link = match self.links.get_mut(usize::from(shard)) {
             Some(Some(link)) => link,
             _ => connect(&self.core, &mut self.links, shard, &self.lane_options, self.route, self.id)
@@ -277,7 +275,7 @@ impl Producer {
         if self.is_forked() {
             return Err(IngestionError::Forked);
         }
-        let shard = session.shard();
+        let shard = session.shard_id();
         let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok((session, None)) };
         link.lane.begin_publish();
         if self.core.route().get() != self.route || session.route() != self.route {
@@ -331,16 +329,16 @@ impl Producer {
         if !ticket.is_of(self.serial) {
             return None;
         }
-        self.links.get(usize::from(ticket.shard))?.as_ref().map(|link| &link.lane)
+        self.links.get(usize::from(ticket.shard_id))?.as_ref().map(|link| &link.lane)
     }
 
     fn barrier(&self, ticket: Ticket) -> AdapterResult<(&ShardControl, Barrier)> {
         self.core.check_fork()?;
-        match self.links.get(usize::from(ticket.shard)) {
+        match self.links.get(usize::from(ticket.shard_id)) {
             Some(Some(link)) if ticket.is_of(self.serial) => {
                 Ok((&link.control, Barrier::of(link.lane.handle(), ticket.entry())))
             }
-            _ => Err(AdapterError::ForeignTicket { shard: ticket.shard }),
+            _ => Err(AdapterError::ForeignTicket { shard_id: ticket.shard_id }),
         }
     }
 }
@@ -370,17 +368,21 @@ fn connect<'l>(
 ) -> IngestionResult<&'l mut Link> {
     core.check_open()?;
     // A session of another bus may name a shard that this one does not have.
-    let Some(control) = core.shards().get(shard) else { return Err(IngestionError::NoShard { shard }) };
+    let Some(control) = core.shards().get(shard) else { return Err(IngestionError::NoShard { shard_id: shard }) };
     if control.is_closing() || control.view().poison().is_some() {
         return Err(refusal(&control));
     }
     let bytes = options.first().memory_bytes();
     let budget = core.memory();
-    let first =
-        budget.take(bytes).map_err(|left| IngestionError::Budget { shard, bytes, left, budget: budget.bytes() })?;
+    let first = budget.take(bytes).map_err(|left| IngestionError::Budget {
+        shard_id: shard,
+        bytes,
+        left,
+        budget: budget.bytes(),
+    })?;
     let memory = LaneMemory { first, budget: Arc::clone(budget) };
     let (mut writer, reader) =
-        lane(*options, producer, memory).map_err(|source| IngestionError::Lane { shard, source })?;
+        lane(*options, producer, memory).map_err(|source| IngestionError::Lane { shard_id: shard, source })?;
     writer.set_route(route.number());
     if control.connect(reader).is_err() {
         return Err(refusal(&control));
@@ -399,7 +401,7 @@ fn refusal(control: &ShardControl) -> IngestionError {
     }
     match (control.is_closing(), control.view().is_full()) {
         (true, _) => IngestionError::ShuttingDown,
-        (_, true) => IngestionError::StorageFull { shard: control.id() },
-        _ => IngestionError::Backpressure { shard: control.id() },
+        (_, true) => IngestionError::StorageFull { shard_id: control.id() },
+        _ => IngestionError::Backpressure { shard_id: control.id() },
     }
 }

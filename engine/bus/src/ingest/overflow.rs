@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use tapeline_reader::DropReason;
 use tapeline_reader::blocking::is_shard_thread;
-use tapeline_reader::{DropReason, TimestampGenerator};
+use tapeline_reader::timestamp::Timestamps;
 use tapeline_storage::format::SessionId;
 
 use super::link::Link;
@@ -70,7 +71,7 @@ impl Backpressure {
     pub(super) fn claim<'l>(
         &mut self,
         link: &'l mut Link,
-        clock: &mut TimestampGenerator,
+        clock: &mut Timestamps,
         event: Rejected,
         is_current: impl Fn() -> bool,
     ) -> IngestionResult<Claim<'l>> {
@@ -100,14 +101,14 @@ impl Backpressure {
             return Err(self.give_up_on(link, event));
         }
         let shard = link.control.id();
-        link.lane.claim_reserve(event.bytes).map_err(|_| IngestionError::Backpressure { shard })
+        link.lane.claim_reserve(event.bytes).map_err(|_| IngestionError::Backpressure { shard_id: shard })
     }
 
     /// Whether a sampling producer keeps the event.
     fn chooses(
         &mut self,
         link: &mut Link,
-        clock: &mut TimestampGenerator,
+        clock: &mut Timestamps,
         event: Rejected,
         is_current: impl Fn() -> bool,
     ) -> bool {
@@ -124,11 +125,11 @@ impl Backpressure {
             BackpressureMode::FailProducer | BackpressureMode::Block { .. } => link.refuse(event.bytes),
             BackpressureMode::DropNewest | BackpressureMode::DropOldest => {
                 link.drop_event(self.producer, event.session, DropReason::Newest);
-                IngestionError::Dropped { shard }
+                IngestionError::Dropped { shard_id: shard }
             }
             BackpressureMode::Sample { .. } => {
                 link.drop_event(self.producer, event.session, DropReason::Sampled);
-                IngestionError::Sampled { shard }
+                IngestionError::Sampled { shard_id: shard }
             }
         }
     }

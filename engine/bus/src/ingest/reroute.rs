@@ -39,7 +39,7 @@ impl Producer {
         session: Session,
         events: u64,
     ) -> IngestionResult<(Session, Option<Ticket>)> {
-        let Some(Some(link)) = self.links.get_mut(usize::from(session.shard())) else { return Ok((session, None)) };
+        let Some(Some(link)) = self.links.get_mut(usize::from(session.shard_id())) else { return Ok((session, None)) };
         let (records, lengths) = link.lane.take_back();
         let session = self.reroute(session.id());
         let mut rest = &records[..];
@@ -47,8 +47,8 @@ impl Producer {
             let (record, behind) = rest.split_at(length);
             rest = behind;
             if let Err(error) = self.rewrite(session, record) {
-                self.discard(session.shard());
-                match self.links.get(usize::from(session.shard())) {
+                self.discard(session.shard_id());
+                match self.links.get(usize::from(session.shard_id())) {
                     Some(Some(link)) => link.lane.count_refused(events, 0),
                     _ => self.core.producers().count_refused(events),
                 }
@@ -61,7 +61,7 @@ impl Producer {
 
     /// Writes a record that was taken back to another lane, to be published.
     fn rewrite(&mut self, session: Session, record: &[u8]) -> IngestionResult<()> {
-        let shard = session.shard();
+        let shard = session.shard_id();
         let link = match self.links.get_mut(usize::from(shard)) {
             Some(Some(link)) => link,
             _ => connect(&self.core, &mut self.links, shard, &self.lane_options, self.route, self.id)?,

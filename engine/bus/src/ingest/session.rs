@@ -30,7 +30,7 @@ impl Session {
 
     /// The shard that held the session's new events when this token was made. After the bus has changed its shards an
     /// older token works as before, for the price of another hash.
-    pub fn shard(&self) -> u16 {
+    pub fn shard_id(&self) -> u16 {
         self.shard
     }
 }
@@ -40,11 +40,11 @@ impl Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     /// The shard that got the event.
-    pub shard: u16,
+    pub shard_id: u16,
     /// The producer that gave it, of all producers of the process.
     producer: u32,
     /// The event's time: nanoseconds since the Unix epoch, strictly rising within a producer.
-    pub timestamp: u64,
+    pub insertion_ts: u64,
     /// Lane entry that must be durable.
     entry: u64,
 }
@@ -52,7 +52,7 @@ pub struct Ticket {
 impl Ticket {
     #[inline(always)]
     pub(super) fn new(producer: u32, shard: u16, entry: u64, timestamp: u64) -> Self {
-        Self { shard, producer, timestamp, entry }
+        Self { shard_id: shard, producer, insertion_ts: timestamp, entry }
     }
 
     pub(super) fn is_of(self, producer: u32) -> bool {

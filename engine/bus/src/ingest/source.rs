@@ -2,8 +2,8 @@
 
 use rkyv::Serialize;
 use tapeline_reader::event::write_payload;
-use tapeline_reader::timestamp::TimeSource;
-use tapeline_reader::{PayloadSerializer, TimestampGenerator, TypedPayload};
+use tapeline_reader::timestamp::{TimeSource, Timestamps};
+use tapeline_reader::{PayloadSerializer, TypedPayload};
 use tapeline_storage::format::{Kind, Record, SessionId, archive_in_place, archive_into};
 
 use super::{Producer, Ticket};
@@ -18,7 +18,7 @@ pub(super) trait RecordSource {
     fn payload_bytes(&self) -> usize;
 
     /// Serialises the event into the claim and returns its time. An error leaves the clock as it was.
-    fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut TimestampGenerator) -> IngestionResult<u64>;
+    fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut Timestamps) -> IngestionResult<u64>;
 
     /// Publishes the event by the route in force. Takes the source in pieces, so that none of them has to lie in memory
     /// for the sake of this rare case.
@@ -45,7 +45,7 @@ impl RecordSource for Bytes<'_> {
 
     // A function of its own would cost a third of an event.
     #[inline(always)]
-    fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut TimestampGenerator) -> IngestionResult<u64> {
+    fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut Timestamps) -> IngestionResult<u64> {
         let Self { kind, payload, time } = self;
         let timestamp = clock.draw(time);
         archive_into(&Record { session, timestamp, kind, payload }, claim.slot());
@@ -92,7 +92,7 @@ where
         self.bytes
     }
 
-    fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut TimestampGenerator) -> IngestionResult<u64> {
+    fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut Timestamps) -> IngestionResult<u64> {
         let Self { kind, value, bytes, time } = self;
         write_payload(value, &mut claim.slot()[..bytes]).map_err(IngestionError::Archive)?;
         let timestamp = clock.draw(time);

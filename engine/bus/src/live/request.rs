@@ -20,7 +20,8 @@ pub enum Ordering {
 /// A page to read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumeRequest {
-    /// Where to go on: [`ConsumeResponse::next_id`] of the page before. `None`: see `start`.
+    /// The cursor to go on from: [`ConsumeResponse::next_id`] of the page before; the name is the predecessor's. `None`:
+    /// see `start`.
     pub from_id: Option<String>,
     /// Where to start without a cursor.
     pub start: Start,
@@ -111,9 +112,9 @@ pub enum SlowReader {
 /// A subscription to make.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SubscribeRequest {
-    /// Where to go on: [`Subscription::cursor`](super::Subscription::cursor) of an earlier one, or
+    /// The cursor to go on from: [`Subscription::cursor`](super::Subscription::cursor) of an earlier one, or
     /// [`ConsumeResponse::next_id`]. `None`: see `start`.
-    pub from_id: Option<String>,
+    pub cursor: Option<String>,
     /// Where to start without a cursor.
     pub start: Start,
     /// Which events. `None`: all.
@@ -144,7 +145,7 @@ impl SubscribeRequest {
     /// The same, from a cursor on.
     #[must_use]
     pub fn from(mut self, cursor: impl Into<String>) -> Self {
-        self.from_id = Some(cursor.into());
+        self.cursor = Some(cursor.into());
         self
     }
 
@@ -227,7 +228,7 @@ selecting!(ConsumeRequest, SubscribeRequest);
 pub struct ConsumeResponse {
     /// The events, in the order that was asked for.
     pub events: Vec<StoredEvent>,
-    /// The cursor behind this page.
+    /// The cursor after this page; the name is the predecessor's. Always there: read on while `has_more`.
     pub next_id: Option<String>,
     /// Whether there was more to read when the page ended.
     pub has_more: bool,

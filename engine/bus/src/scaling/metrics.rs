@@ -1,7 +1,7 @@
 //! How busy a shard is: from numbers that are there anyway, read now and then by the scaling thread.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::core::config::ScalingPolicy;
 use crate::shard::Reading;
@@ -18,10 +18,10 @@ pub struct ShardMetrics {
     pub fill_ratio: f64,
     /// Events a second that it took.
     pub event_rate: f64,
-    /// How long an event waited in its lane on average, in nanoseconds: events waiting by events a second (J. Little).
-    pub avg_push_latency_ns: u64,
-    /// How long a block took from its first event until it was acknowledged, on average, in microseconds; 0 in memory.
-    pub avg_flush_latency_us: u64,
+    /// How long an event waited in its lane on average: events waiting by events a second (J. Little).
+    pub avg_push_latency: Duration,
+    /// How long a block took from its first event until it was acknowledged, on average; 0 in memory.
+    pub avg_flush_latency: Duration,
     /// Whether it gets no new events and has not taken all that it had.
     pub draining: bool,
     /// How much of what it is good for it does: the largest of the above by its threshold, the two times only if it has
@@ -38,8 +38,8 @@ impl ShardMetrics {
             shard_id,
             fill_ratio: 0.0,
             event_rate: 0.0,
-            avg_push_latency_ns: 0,
-            avg_flush_latency_us: 0,
+            avg_push_latency: Duration::ZERO,
+            avg_flush_latency: Duration::ZERO,
             draining: false,
             weight: 0.0,
             last_updated: Instant::now(),
@@ -53,10 +53,15 @@ impl ShardMetrics {
         if self.fill_ratio < policy.underutilized_threshold && work < policy.underutilized_threshold {
             return work;
         }
-        let waiting = self.avg_push_latency_ns as f64 / policy.push_latency_threshold_ns as f64;
-        let committing = self.avg_flush_latency_us as f64 / policy.flush_latency_threshold_us as f64;
+        let waiting = ratio(self.avg_push_latency, policy.push_latency_threshold);
+        let committing = ratio(self.avg_flush_latency, policy.flush_latency_threshold);
         work.max(waiting).max(committing)
     }
+}
+
+/// A time by its threshold, which is not zero.
+fn ratio(time: Duration, threshold: Duration) -> f64 {
+    time.as_secs_f64() / threshold.as_secs_f64()
 }
 
 /// The readings of one shard over a window.
@@ -83,14 +88,15 @@ impl Meter {
             metrics.event_rate = last.events.saturating_sub(first.events) as f64 / seconds;
         }
         if metrics.event_rate > 0.0 {
-            metrics.avg_push_latency_ns = (average(|reading| reading.pending as f64) / metrics.event_rate * 1e9) as u64;
+            let seconds = average(|reading| reading.pending as f64) / metrics.event_rate;
+            metrics.avg_push_latency = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         } else if last.pending > 0 {
             // It takes nothing though there is something.
-            metrics.avg_push_latency_ns = last.at.saturating_sub(first.at);
+            metrics.avg_push_latency = Duration::from_nanos(last.at.saturating_sub(first.at));
         }
         let commits = last.commits.saturating_sub(first.commits);
         let commit_ns = last.commit_ns.saturating_sub(first.commit_ns);
-        metrics.avg_flush_latency_us = commit_ns.checked_div(commits).unwrap_or(0) / 1000;
+        metrics.avg_flush_latency = Duration::from_nanos(commit_ns.checked_div(commits).unwrap_or(0));
         metrics.draining = !is_active && last.pending > 0;
         metrics.weight = metrics.compute_weight(policy);
         metrics

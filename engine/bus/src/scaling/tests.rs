@@ -42,14 +42,14 @@ fn each_threshold_of_overload_adds_shards() {
     let up = ScalingDecision::ScaleUp(1);
     let busy: [fn(&mut ShardMetrics); 4] = [
         |m| m.fill_ratio = 0.8,
-        |m| (m.avg_push_latency_ns, m.event_rate) = (6_000_000, 1e6),
-        |m| (m.avg_flush_latency_us, m.fill_ratio) = (60_000, 0.2),
+        |m| (m.avg_push_latency, m.event_rate) = (Duration::from_millis(6), 1e6),
+        |m| (m.avg_flush_latency, m.fill_ratio) = (Duration::from_millis(60), 0.2),
         |m| m.event_rate = 6e6,
     ];
     let lenient = [
         ScalingPolicy { fill_ratio_threshold: 0.9, ..policy() },
-        ScalingPolicy { push_latency_threshold_ns: 7_000_000, ..policy() },
-        ScalingPolicy { flush_latency_threshold_us: 70_000, ..policy() },
+        ScalingPolicy { push_latency_threshold: Duration::from_millis(7), ..policy() },
+        ScalingPolicy { flush_latency_threshold: Duration::from_millis(70), ..policy() },
         ScalingPolicy { event_rate_threshold: 7e6, ..policy() },
     ];
     for (shape, lenient) in busy.into_iter().zip(lenient) {
@@ -61,7 +61,8 @@ fn each_threshold_of_overload_adds_shards() {
 #[test]
 fn naps_and_slow_commits_of_a_shard_without_work_are_no_overload() {
     let idle = |m: &mut ShardMetrics| {
-        (m.event_rate, m.avg_push_latency_ns, m.avg_flush_latency_us) = (100.0, 8_000_000, 90_000);
+        (m.event_rate, m.avg_push_latency, m.avg_flush_latency) =
+            (100.0, Duration::from_millis(8), Duration::from_millis(90));
     };
     assert_eq!(decide(policy(), idle), ScalingDecision::None);
     assert!(idle_until(policy(), idle).is_some());
@@ -177,8 +178,8 @@ fn policies_out_of_range_are_named() {
         (ScalingPolicy { fill_ratio_threshold: 1.1, ..policy() }, "fill_ratio_threshold"),
         (ScalingPolicy { underutilized_threshold: 0.7, ..policy() }, "underutilized_threshold"),
         (ScalingPolicy { underutilized_threshold: f64::NAN, ..policy() }, "underutilized_threshold"),
-        (ScalingPolicy { push_latency_threshold_ns: 0, ..policy() }, "push_latency_threshold_ns"),
-        (ScalingPolicy { flush_latency_threshold_us: 0, ..policy() }, "flush_latency_threshold_us"),
+        (ScalingPolicy { push_latency_threshold: Duration::ZERO, ..policy() }, "push_latency_threshold"),
+        (ScalingPolicy { flush_latency_threshold: Duration::ZERO, ..policy() }, "flush_latency_threshold"),
         (ScalingPolicy { event_rate_threshold: f64::INFINITY, ..policy() }, "event_rate_threshold"),
         (ScalingPolicy { min_shards: 0, ..policy() }, "min_shards"),
         (ScalingPolicy { min_shards: 9, ..policy() }, "max_shards"),
@@ -214,7 +215,10 @@ fn meter_averages_over_its_window() {
     }
     let metrics = meter.metrics(7, true, &policy());
     assert_eq!((metrics.shard_id, metrics.fill_ratio, metrics.event_rate), (7, 0.5, 40_000.0));
-    assert_eq!((metrics.avg_push_latency_ns, metrics.avg_flush_latency_us, metrics.draining), (2 * MS, 3_000, false));
+    assert_eq!(
+        (metrics.avg_push_latency, metrics.avg_flush_latency, metrics.draining),
+        (Duration::from_nanos(2 * MS), Duration::from_millis(3), false)
+    );
     assert!((metrics.weight - 0.5 / 0.7).abs() < 1e-9, "{}", metrics.weight);
     assert!(meter.metrics(7, false, &policy()).draining);
 }

@@ -151,7 +151,7 @@ impl ShardControl {
         if barrier.is_reached(reach) {
             return Some(Ok(()));
         }
-        let full = || self.view().is_full().then(|| AdapterError::StorageFull { shard: self.id() });
+        let full = || self.view().is_full().then(|| AdapterError::StorageFull { shard_id: self.id() });
         end.or_else(full).map(Err)
     }
 

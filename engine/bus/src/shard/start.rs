@@ -120,12 +120,15 @@ fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, u64)> {
         Some((directory, mode)) => {
             let recovered = recover(directory, options)?;
             let (cuts, last) = (recovered.cuts().to_vec(), recovered.last_timestamp());
-            let device = device(driver, mode, &mut notes).map_err(|message| AdapterError::Fatal { shard, message })?;
+            let device =
+                device(driver, mode, &mut notes).map_err(|message| AdapterError::Fatal { shard_id: shard, message })?;
             (recovered.start(device), cuts, last)
         }
     };
-    let doorbell = Doorbell::new()
-        .map_err(|error| AdapterError::Fatal { shard, message: format!("no descriptor for a doorbell: {error}") })?;
+    let doorbell = Doorbell::new().map_err(|error| AdapterError::Fatal {
+        shard_id: shard,
+        message: format!("no descriptor for a doorbell: {error}"),
+    })?;
     notes.extend(log.device_notes());
     let report = ShardReport { device: log.device_name(), core: place.core, among: place.among, notes, cuts };
     let control = Arc::new(ShardControl::new(Arc::clone(log.view()), doorbell, report, memory));

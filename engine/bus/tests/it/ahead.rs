@@ -23,7 +23,14 @@ fn restored(scratch: &Scratch, times: [u64; 2]) {
         let (sequence, session) = (Sequence::ZERO, SessionId(1));
         let kind = kinds::TOKEN;
         restore
-            .append(&RestoredEvent { shard, sequence, timestamp, session, kind, payload: b"restored" })
+            .append(&RestoredEvent {
+                shard_id: shard,
+                sequence,
+                insertion_ts: timestamp,
+                session,
+                kind,
+                payload: b"restored",
+            })
             .expect("appends");
     }
     restore.finish().expect("durable");
@@ -34,7 +41,7 @@ fn ingest(bus: &EventBus, count: u32) -> Vec<u64> {
     let emit = |number: u32| {
         let producer = &mut producers[number as usize % 2];
         let session = producer.session(u128::from(number) + 10);
-        producer.emit(session, kinds::TOKEN, &number.to_le_bytes()).expect("taken").timestamp
+        producer.emit(session, kinds::TOKEN, &number.to_le_bytes()).expect("taken").insertion_ts
     };
     (0..count).map(emit).collect()
 }

@@ -85,7 +85,7 @@ fn cursor_stands_behind_the_batches_that_were_handed_out() {
     block_on(bus.shutdown_via_ref()).expect("ends");
     let (mut cursor, mut seen) = (None, Vec::new());
     loop {
-        let request = SubscribeRequest { from_id: cursor.take(), ..SubscribeRequest::new() };
+        let request = SubscribeRequest { cursor: cursor.take(), ..SubscribeRequest::new() };
         let subscription = block_on(bus.subscribe(request)).expect("a subscription");
         let mut batches = subscription.batches(&exactly(8)).expect("batches");
         let Some(batch) = batches.blocking_next() else { break };

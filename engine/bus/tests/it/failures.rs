@@ -138,10 +138,10 @@ fn session_of_another_bus_is_refused() {
     let open = |shards| block_on(EventBus::new(EventBusConfig::builder().num_shards(shards).build().expect("valid")));
     let (wide, narrow) = (open(8).expect("opens"), open(1).expect("opens"));
     let foreign = wide.producer().expect("a producer");
-    let session = (0..).map(|number: u32| foreign.session(&number.to_string())).find(|session| session.shard() == 5);
+    let session = (0..).map(|number: u32| foreign.session(&number.to_string())).find(|session| session.shard_id() == 5);
     let mut producer = narrow.producer().expect("a producer");
     let refused = producer.emit(session.expect("one of many"), kinds::TOKEN, b"lost");
-    assert!(matches!(refused, Err(IngestionError::NoShard { shard: 5 })), "{refused:?}");
+    assert!(matches!(refused, Err(IngestionError::NoShard { shard_id: 5 })), "{refused:?}");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn full_lane_fails_or_blocks_as_it_was_told() {
         while taken + refused < 20_000 {
             match producer.emit(session, kinds::TOKEN, &[0; 200]) {
                 Ok(_) => taken += 1,
-                Err(IngestionError::Backpressure { shard: 0 }) => refused += 1,
+                Err(IngestionError::Backpressure { shard_id: 0 }) => refused += 1,
                 Err(other) => panic!("{other}"),
             }
         }

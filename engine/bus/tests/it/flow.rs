@@ -45,7 +45,7 @@ fn fail_producer_hands_the_event_back_and_tells_nobody() {
     let bus = open(BackpressureMode::FailProducer);
     let mut producer = bus.producer().expect("a producer");
     let (taken, errors) = fill(&mut producer, 100);
-    assert!(taken < 100 && errors.iter().all(|error| matches!(error, IngestionError::Backpressure { shard: 0 })));
+    assert!(taken < 100 && errors.iter().all(|error| matches!(error, IngestionError::Backpressure { shard_id: 0 })));
     block_on(bus.flush()).expect("flushes");
     let (page, stats) = (read(&bus), bus.stats());
     assert_eq!((page.events.len(), page.gaps.len()), (taken, 0));
@@ -58,7 +58,7 @@ fn drop_newest_lets_the_event_go_and_tells_readers_in_its_place() {
     let bus = open(BackpressureMode::DropNewest);
     let mut producer = bus.producer().expect("a producer");
     let (taken, errors) = fill(&mut producer, 100);
-    assert!(taken < 100 && errors.iter().all(|error| matches!(error, IngestionError::Dropped { shard: 0 })));
+    assert!(taken < 100 && errors.iter().all(|error| matches!(error, IngestionError::Dropped { shard_id: 0 })));
     assert!(errors.iter().all(IngestionError::is_drop));
     block_on(bus.flush()).expect("flushes");
     let session = producer.session("filled");
@@ -102,7 +102,7 @@ fn sample_keeps_one_in_so_many_above_half_a_lane() {
     let bus = open(BackpressureMode::Sample { rate: 4 });
     let mut producer = bus.producer().expect("a producer");
     let (taken, errors) = fill(&mut producer, 80);
-    assert!(errors.iter().all(|error| matches!(error, IngestionError::Sampled { shard: 0 }) && error.is_drop()));
+    assert!(errors.iter().all(|error| matches!(error, IngestionError::Sampled { shard_id: 0 }) && error.is_drop()));
     let below = (0..).take_while(|events| (events + 1) * 1040 <= 32 << 10).count();
     let sampled_from = 80 - below;
     assert!(taken - below <= sampled_from / 4 + 1 && taken - below >= sampled_from / 4 - 1, "{taken} of 80");
@@ -139,9 +139,9 @@ fn drop_oldest_keeps_the_newest_and_never_calls_a_lost_event_durable() {
     assert_eq!(lost, stats.drops.oldest);
     assert!(producer.is_durable(last), "the newest is kept");
     let gone = tickets.iter().find(|ticket| !producer.is_durable(**ticket)).expect("one that was let go");
-    assert!(matches!(producer.wait_durable(*gone), Err(AdapterError::Dropped { shard: 0 })));
+    assert!(matches!(producer.wait_durable(*gone), Err(AdapterError::Dropped { shard_id: 0 })));
     let page = read(&bus);
-    assert_eq!(page.events.last().map(|event| event.insertion_ts), Some(last.timestamp));
+    assert_eq!(page.events.last().map(|event| event.insertion_ts), Some(last.insertion_ts));
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn memory_stays_within_the_budget_and_comes_back() {
     for producer in &mut producers {
         let session = producer.session(1);
         match producer.emit(session, Kind(1), b"x") {
-            Err(IngestionError::Budget { shard: 0, bytes, left, budget: all }) => {
+            Err(IngestionError::Budget { shard_id: 0, bytes, left, budget: all }) => {
                 assert!(bytes == lane && left < lane && all == budget);
                 refused += 1;
             }
@@ -266,7 +266,7 @@ fn event_that_needs_a_lane_beyond_the_budget_is_refused_by_name() {
         assert!(producer.emit(session, Kind(1), b"small").is_ok(), "its lane takes what fits");
         Some(refused)
     });
-    let Some(IngestionError::Budget { shard: 0, bytes, left, budget }) = refused else { panic!("{refused:?}") };
+    let Some(IngestionError::Budget { shard_id: 0, bytes, left, budget }) = refused else { panic!("{refused:?}") };
     assert!(bytes > big.len() && left < bytes && budget == 8 << 20);
     assert_eq!(bus.stats().events_refused, 1);
 }
@@ -281,7 +281,7 @@ fn batch_hands_back_what_it_did_not_take() {
             break rejected;
         }
     };
-    assert!(matches!(rejected.error, IngestionError::Backpressure { shard: 0 }), "{rejected}");
+    assert!(matches!(rejected.error, IngestionError::Backpressure { shard_id: 0 }), "{rejected}");
     assert_eq!(rejected.taken + rejected.rest.len(), 200);
     assert_eq!(rejected.rest, events()[rejected.taken..]);
     assert_eq!(bus.stats().events_refused, 1, "those after it were not tried");

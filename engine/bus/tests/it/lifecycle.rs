@@ -177,8 +177,8 @@ fn a_ticket_is_answered_by_its_own_producer_alone() {
         let own = stranger.emit(session, kinds::TOKEN, b"y").expect("emits");
         stranger.wait_durable(own).expect("durable");
         assert!(!stranger.is_durable(ticket));
-        assert!(matches!(stranger.wait_durable(ticket), Err(AdapterError::ForeignTicket { shard: 0 })));
-        assert!(matches!(block_on(stranger.durable(ticket)), Err(AdapterError::ForeignTicket { shard: 0 })));
+        assert!(matches!(stranger.wait_durable(ticket), Err(AdapterError::ForeignTicket { shard_id: 0 })));
+        assert!(matches!(block_on(stranger.durable(ticket)), Err(AdapterError::ForeignTicket { shard_id: 0 })));
     }
     assert!(owner.is_durable(ticket));
 }

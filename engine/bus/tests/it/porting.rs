@@ -1,8 +1,11 @@
 //! The predecessor's names, used as its users use them. docs/PORTING.md has what differs.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 use tapeline::{
-    BatchConfig, ConsumeRequest, ConsumeResponse, Event, EventBus, EventBusConfig, Filter, RawEvent, StoredEvent, kinds,
+    BatchConfig, ConsumeRequest, ConsumeResponse, Event, EventBus, EventBusConfig, Filter, RawEvent, StoredEvent,
+    TimestampGenerator, kinds,
 };
 
 /// The front page's program, word for word but for the crate's name.
@@ -132,4 +135,12 @@ fn module_paths_are_where_they_were() {
 fn small_names_are_where_they_were() {
     assert_eq!(BatchConfig::MAX_BATCH_SIZE_LIMIT, tapeline::MAX_BATCH_SIZE_LIMIT);
     assert_eq!(ConsumeResponse::empty(), ConsumeResponse::default());
+}
+
+#[test]
+fn threads_share_a_generator_of_timestamps() {
+    static GENERATOR: LazyLock<TimestampGenerator> = LazyLock::new(TimestampGenerator::new);
+    let first = GENERATOR.next();
+    let second = std::thread::spawn(|| GENERATOR.next()).join().expect("draws");
+    assert!(first < second);
 }

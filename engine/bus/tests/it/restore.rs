@@ -10,9 +10,9 @@ use crate::scratch::{Scratch, open};
 
 fn event(shard: u16, sequence: u64, payload: &[u8]) -> RestoredEvent<'_> {
     RestoredEvent {
-        shard,
+        shard_id: shard,
         sequence: Sequence::new(sequence),
-        timestamp: 1_000_000 + sequence * 10,
+        insertion_ts: 1_000_000 + sequence * 10,
         session: SessionId(u128::from(shard) + 1),
         kind: kinds::TOKEN,
         payload,
@@ -37,7 +37,7 @@ fn events_keep_their_places_and_times_over_many_segments() {
         let expected = event(found.shard_id, found.sequence.get(), &payload);
         assert_eq!(
             (found.insertion_ts, found.session, found.kind),
-            (expected.timestamp, expected.session, expected.kind)
+            (expected.insertion_ts, expected.session, expected.kind)
         );
         assert_eq!(&found.raw[..], &payload[..]);
     }
@@ -76,7 +76,7 @@ fn what_cannot_be_put_back_is_refused_and_the_rest_goes_on() {
     let mut restore = LogRestore::create(scratch.path(), None).expect("creates");
     restore.append(&event(0, 3, b"x")).expect("appends");
     let refused = restore.append(&event(0, 3, b"x")).expect_err("again");
-    assert!(matches!(refused, AdapterError::Restore { shard: 0, .. }), "{refused}");
+    assert!(matches!(refused, AdapterError::Restore { shard_id: 0, .. }), "{refused}");
     assert!(restore.append(&event(0, 4, &vec![0; 2 << 20])).is_err(), "too large");
     assert!(restore.append(&RestoredEvent { kind: Kind(0xfff0), ..event(0, 4, b"x") }).is_err(), "a note of the bus");
     for hole in 0..252 {

@@ -164,19 +164,19 @@ fn retired_shard_keeps_its_events_and_comes_back() {
     assert_eq!(block_on(bus.manual_scale_up(5)).expect("grows"), [1]);
     assert!(matches!(block_on(bus.manual_scale_up(1)), Err(AdapterError::Scaling(ScalingError::AtMaxShards(2)))));
     let mut producer = bus.producer().expect("a producer");
-    let on_second = (1..).map(|id: u128| producer.session(id)).find(|session| session.shard() == 1).expect("one");
+    let on_second = (1..).map(|id: u128| producer.session(id)).find(|session| session.shard_id() == 1).expect("one");
     producer.emit(on_second, Kind(1), b"before").expect("taken");
     thread::sleep(Duration::from_millis(5));
     assert_eq!(block_on(bus.manual_scale_down(1)).expect("shrinks"), [1]);
     let ticket = producer.emit(on_second, Kind(1), b"after").expect("taken");
-    assert_eq!((ticket.shard, bus.num_shards()), (0, 1));
+    assert_eq!((ticket.shard_id, bus.num_shards()), (0, 1));
     let active: Vec<_> = bus.shard_stats().iter().map(|shard| shard.is_active).collect();
     assert_eq!(active, [true, false]);
     let replayed = block_on(bus.replay(on_second.id())).expect("a replay");
     let payloads: Vec<_> = replayed.map(|event| event.expect("an event").raw.to_vec()).collect();
     assert_eq!(payloads, [b"before".to_vec(), b"after".to_vec()]);
     assert_eq!(block_on(bus.manual_scale_up(1)).expect("grows again"), [1]);
-    assert_eq!(producer.emit(on_second, Kind(1), b"again").expect("taken").shard, 1);
+    assert_eq!(producer.emit(on_second, Kind(1), b"again").expect("taken").shard_id, 1);
     let metrics = bus.shard_metrics().expect("a policy");
     assert_eq!(bus.shard_metrics().expect("the same").len(), metrics.len(), "looking changes nothing");
 }

@@ -174,7 +174,7 @@ fn start_may_be_a_time_or_a_sequence() {
     for index in 0..60_000u64 {
         loop {
             match producer.emit(session, kinds::TOKEN, &[index.to_le_bytes(); 16].concat()) {
-                Ok(ticket) => break times.push(ticket.timestamp),
+                Ok(ticket) => break times.push(ticket.insertion_ts),
                 Err(_) => std::thread::yield_now(),
             }
         }

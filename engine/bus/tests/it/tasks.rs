@@ -28,8 +28,8 @@ fn open() -> EventBus {
 fn task_reads_its_shard_and_answers_to_sessions_of_others() {
     let bus = open();
     let mut producer = bus.producer().expect("a producer");
-    let here = (1..).map(|id: u128| producer.session(id)).find(|session| session.shard() == 0).expect("one");
-    let there = (1..).map(|id: u128| producer.session(id)).find(|session| session.shard() == 1).expect("one");
+    let here = (1..).map(|id: u128| producer.session(id)).find(|session| session.shard_id() == 0).expect("one");
+    let there = (1..).map(|id: u128| producer.session(id)).find(|session| session.shard_id() == 1).expect("one");
     let answers = bus.run_on_shard(0, move |mut context| async move {
         let thread = std::thread::current().name().map(str::to_owned);
         let mut events = context.subscribe(SubscribeRequest::new()).expect("a subscription");
@@ -223,7 +223,7 @@ fn task_that_spins_stalls_no_shard_and_keeps_the_lock_until_it_ends() {
         producer.wait_durable(ticket).expect("durable");
     }
     let ended = block_on(bus.shutdown_via_ref());
-    assert!(matches!(ended, Err(AdapterError::TaskRuns { shard: 0 })), "{ended:?}");
+    assert!(matches!(ended, Err(AdapterError::TaskRuns { shard_id: 0 })), "{ended:?}");
     assert!(!bus.is_shutdown_completed());
     assert_eq!(LogFiles::open(scratch.path()).expect("opens").replay_all().expect("replays").count(), 100);
     assert!(open().is_err(), "its thread may touch the directory");
@@ -269,7 +269,7 @@ fn tasks_end_with_the_bus_and_need_a_shard() {
     });
     let endless: ShardTask<()> = endless.expect("runs");
     let error = bus.run_on_shard(9, |_| async {}).expect_err("no shard 9");
-    assert!(matches!(error, AdapterError::NoShard { shard: 9, shards: 2 }) && !error.is_fatal(), "{error}");
+    assert!(matches!(error, AdapterError::NoShard { shard_id: 9, shards: 2 }) && !error.is_fatal(), "{error}");
     // It takes its share and no more: the shard does its work beside it.
     let mut producer = bus.producer().expect("a producer");
     let session = producer.session(1);

@@ -114,9 +114,9 @@ impl Importer {
             }
         };
         let event = RestoredEvent {
-            shard: line.shard,
+            shard_id: line.shard,
             sequence: Sequence::new(sequence),
-            timestamp: line.timestamp,
+            insertion_ts: line.timestamp,
             session: line.session()?,
             kind: line.kind()?,
             payload: &payload,

@@ -36,10 +36,10 @@ impl<'a> From<&'a SessionSummary> for Line<'a> {
             session_id: summary.session.to_string(),
             events: summary.events,
             bytes: summary.bytes,
-            first: output::time(summary.first_timestamp),
-            last: output::time(summary.last_timestamp),
-            first_timestamp: summary.first_timestamp,
-            last_timestamp: summary.last_timestamp,
+            first: output::time(summary.first_insertion_ts),
+            last: output::time(summary.last_insertion_ts),
+            first_timestamp: summary.first_insertion_ts,
+            last_timestamp: summary.last_insertion_ts,
             duration_ns: length(summary),
             events_per_second: human::per_second(summary.events, length(summary)),
         }
@@ -86,8 +86,8 @@ fn is_wanted(session: &SessionSummary, args: &LsArgs) -> bool {
             || session.session.to_string().starts_with(prefix)
     };
     args.session.as_ref().is_none_or(is_named)
-        && args.since.is_none_or(|since| session.last_timestamp >= since.0)
-        && args.until.is_none_or(|until| session.first_timestamp < until.0)
+        && args.since.is_none_or(|since| session.last_insertion_ts >= since.0)
+        && args.until.is_none_or(|until| session.first_insertion_ts < until.0)
         && session.events >= args.min_events
 }
 
@@ -95,17 +95,17 @@ fn is_wanted(session: &SessionSummary, args: &LsArgs) -> bool {
 fn compare(first: &SessionSummary, second: &SessionSummary, sort: Sort) -> Ordering {
     let by = match sort {
         Sort::First => Ordering::Equal,
-        Sort::Last => first.last_timestamp.cmp(&second.last_timestamp),
+        Sort::Last => first.last_insertion_ts.cmp(&second.last_insertion_ts),
         Sort::Events => first.events.cmp(&second.events),
         Sort::Bytes => first.bytes.cmp(&second.bytes),
         Sort::Name => first.name.cmp(&second.name),
     };
-    by.then_with(|| (first.first_timestamp, first.session).cmp(&(second.first_timestamp, second.session)))
+    by.then_with(|| (first.first_insertion_ts, first.session).cmp(&(second.first_insertion_ts, second.session)))
 }
 
 /// Nanoseconds from the first event to the last.
 fn length(session: &SessionSummary) -> u64 {
-    session.last_timestamp.saturating_sub(session.first_timestamp)
+    session.last_insertion_ts.saturating_sub(session.first_insertion_ts)
 }
 
 fn table(sessions: &[SessionSummary]) -> Table<6> {
@@ -122,7 +122,7 @@ fn table(sessions: &[SessionSummary]) -> Table<6> {
             output::session(session.name.as_deref(), session.session),
             human::count(session.events),
             human::bytes(session.bytes),
-            human::time(session.first_timestamp),
+            human::time(session.first_insertion_ts),
             human::duration(length(session)),
             human::rate(session.events, length(session)),
         ]);

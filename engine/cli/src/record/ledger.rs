@@ -48,7 +48,7 @@ impl Ledger {
             while self.open.front().is_some_and(|(_, entry)| producer.is_durable(entry.ticket))
                 && let Some((_, entry)) = self.open.pop_front()
             {
-                *self.settled_of.entry(entry.ticket.shard).or_default() += 1;
+                *self.settled_of.entry(entry.ticket.shard_id).or_default() += 1;
                 entry.count(&mut self.settled);
             }
         }
@@ -66,7 +66,7 @@ impl Ledger {
     pub(super) fn stored(&self, records: &HashMap<u16, u64>) -> (Counts, Option<(usize, u64)>) {
         let (mut counts, mut first_lost, mut given) = (self.settled, None, self.settled_of.clone());
         for (source, entry) in &self.open {
-            let shard = entry.ticket.shard;
+            let shard = entry.ticket.shard_id;
             let given = given.entry(shard).or_default();
             *given += 1;
             match entry.what {

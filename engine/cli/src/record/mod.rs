@@ -101,7 +101,7 @@ fn ends(ends: impl Iterator<Item = (u16, u64)>) -> HashMap<u16, u64> {
 /// Records that each shard of the log at rest has beyond those that it had `before`.
 fn added(directory: &Path, before: &HashMap<u16, u64>) -> Result<HashMap<u16, u64>, Failure> {
     let log = open_log(directory)?;
-    let now = ends(log.segments().iter().map(|segment| (segment.shard, segment.end.get())));
+    let now = ends(log.segments().iter().map(|segment| (segment.shard_id, segment.end.get())));
     let added = |(shard, end): (u16, u64)| (shard, end.saturating_sub(before.get(&shard).copied().unwrap_or(0)));
     Ok(now.into_iter().map(added).collect())
 }
@@ -139,7 +139,7 @@ fn tell_cuts(bus: &EventBus) {
 
 fn config(args: &RecordArgs) -> Result<EventBusConfig, Failure> {
     // A log that cannot be read is refused by the bus, in better words.
-    let known = || LogFiles::open(&args.directory).ok().and_then(|log| u16::try_from(log.shards().len()).ok());
+    let known = || LogFiles::open(&args.directory).ok().map(|log| log.num_shards());
     let shards = args.shards.or_else(known).unwrap_or(1);
     let mut builder = EventBusConfig::builder()
         .directory(&args.directory)

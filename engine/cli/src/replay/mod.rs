@@ -58,13 +58,14 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
 
 /// Says how well the pace was kept.
 fn tell_error(error: PacingError) {
-    let PacingError { events, p50_ns, p99_ns, max_ns, .. } = error;
+    let PacingError { events, p50, p99, max, .. } = error;
+    let words = |time: Duration| human::duration(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     let text = format!(
         "{} events, each within {} of its time (p50), {} (p99), {} (max)",
         human::count(events),
-        human::duration(p50_ns),
-        human::duration(p99_ns),
-        human::duration(max_ns)
+        words(p50),
+        words(p99),
+        words(max)
     );
     eprintln!("{} {text}", Style::of(&io::stderr()).strong("paced"));
 }

@@ -6,6 +6,7 @@ mod shards;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use serde::Serialize;
 use tapeline_reader::{ConsumerError, KindSummary, LogFiles, kinds};
@@ -108,7 +109,7 @@ impl Stats {
             first_timestamp: range.as_ref().map(|range| range.start),
             last_timestamp: range.as_ref().map(|range| range.end - 1),
         };
-        Ok(Self { totals, shards, kinds, width, activity: log.activity(width)? })
+        Ok(Self { totals, shards, kinds, width, activity: log.activity(Duration::from_nanos(width))? })
     }
 
     fn print_json(&self, out: &mut impl Write) -> io::Result<()> {

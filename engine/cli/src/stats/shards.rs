@@ -1,14 +1,10 @@
 //! Totals of a log's segments, for each shard.
 
 use serde::Serialize;
-use tapeline_reader::LogFiles;
+use tapeline_reader::{LogFiles, SegmentSummary, ShardSummary};
 
-/// Bytes of a segment's header page and of its footer page, each.
-const PAGE_BYTES: u64 = 4096;
-
-/// Bytes of a block's header, and of each event in its column of lengths. docs/FORMAT.md has both.
-const BLOCK_HEADER_BYTES: u64 = 80;
-const LENGTH_BYTES: u64 = 2;
+/// Bytes of a segment's header page.
+const HEADER_BYTES: u64 = 4096;
 
 /// A shard as `--json` prints it.
 #[derive(Debug, Default, Serialize)]
@@ -31,32 +27,33 @@ pub(super) struct ShardTotals {
 impl ShardTotals {
     /// The shards that can be read.
     pub(super) fn of(log: &LogFiles) -> Vec<Self> {
-        let mut all = Vec::new();
-        for view in log.shards() {
-            let (first, end) = (view.trimmed().get(), view.appended().get());
+        let segments = log.segments();
+        let totals = |shard: ShardSummary| {
             let mut totals = Self {
                 r#type: "shard",
-                shard: view.shard(),
-                first_sequence: first,
-                end_sequence: end,
+                shard: shard.shard_id,
+                first_sequence: shard.first.get(),
+                end_sequence: shard.end.get(),
                 ..Self::default()
             };
-            for segment in view.segments() {
-                totals.events += segment.end_sequence().since(segment.base());
-                totals.segments += 1;
-                totals.bytes += segment.data_end();
-                if let Some(footer) = segment.footer() {
-                    let events = footer.end_sequence.since(footer.base_sequence);
-                    let filled = footer.records_bytes + LENGTH_BYTES * events + BLOCK_HEADER_BYTES * footer.blocks;
-                    let blocks = footer.data_end - PAGE_BYTES;
-                    totals.sealed += 1;
-                    totals.block_bytes += blocks;
-                    totals.padding_bytes += blocks.saturating_sub(filled);
-                }
-            }
-            all.push(totals);
+            segments
+                .iter()
+                .filter(|segment| segment.shard_id == shard.shard_id)
+                .for_each(|segment| totals.add(segment));
+            totals
+        };
+        log.shards().into_iter().map(totals).collect()
+    }
+
+    fn add(&mut self, segment: &SegmentSummary) {
+        self.events += segment.end.since(segment.base);
+        self.segments += 1;
+        self.bytes += segment.bytes;
+        if let Some(padding) = segment.padding_bytes {
+            self.sealed += 1;
+            self.block_bytes += segment.bytes.saturating_sub(HEADER_BYTES);
+            self.padding_bytes += padding;
         }
-        all
     }
 
     /// Share of padding in the blocks of sealed segments, in percent.

@@ -11,7 +11,7 @@ pub struct EventId {
     /// The log.
     pub log: LogId,
     /// The shard.
-    pub shard: u16,
+    pub shard_id: u16,
     /// The event's dense number in the shard.
     pub sequence: Sequence,
 }
@@ -23,7 +23,7 @@ pub struct ParseEventIdError(String);
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}-{}", self.log, self.shard, self.sequence)
+        write!(f, "{}-{}-{}", self.log, self.shard_id, self.sequence)
     }
 }
 
@@ -41,7 +41,7 @@ fn parse(text: &str) -> Option<EventId> {
     let well_formed = parts.next().is_none() && log.len() == 32 && log.bytes().all(|digit| digit.is_ascii_hexdigit());
     let log = u128::from_str_radix(log, 16).ok().filter(|_| well_formed)?;
     let sequence = Sequence::new(sequence.parse().ok()?);
-    Some(EventId { log: LogId(log.to_be_bytes()), shard: shard.parse().ok()?, sequence })
+    Some(EventId { log: LogId(log.to_be_bytes()), shard_id: shard.parse().ok()?, sequence })
 }
 
 impl PartialEq<str> for EventId {

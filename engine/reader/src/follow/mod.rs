@@ -269,7 +269,7 @@ impl LogFollower {
 impl Told {
     /// What is to be told of a shard: nothing that is known.
     fn damage(&mut self, damage: Damage) -> Option<ConsumerError> {
-        let before = self.shards.insert(damage.shard, damage.reason.clone());
+        let before = self.shards.insert(damage.shard_id, damage.reason.clone());
         (before.as_ref() != Some(&damage.reason)).then_some(ConsumerError::Damaged(damage))
     }
 

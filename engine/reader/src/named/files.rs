@@ -18,7 +18,7 @@ impl LogFiles {
     /// # Errors
     /// [`ConsumerError::CursorStore`](crate::ConsumerError::CursorStore).
     pub fn cursors(&self) -> ConsumerResult<Vec<NamedCursor>> {
-        list_in(&self.cursor_store(), self.log_id(), self.shards())
+        list_in(&self.cursor_store(), self.log_id(), self.views())
     }
 
     /// The cursor of this name, if there is one.
@@ -35,7 +35,7 @@ impl LogFiles {
     /// # Errors
     /// [`ConsumerError::InvalidCursor`](crate::ConsumerError::InvalidCursor), and as [`LogFiles::load_cursor`].
     pub fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
-        save_in(&self.cursor_store(), self.log_id(), self.shards(), name, cursor)
+        save_in(&self.cursor_store(), self.log_id(), self.views(), name, cursor)
     }
 
     /// Removes a named cursor. Returns whether there was one.
@@ -56,7 +56,7 @@ impl LogFiles {
             return Err(ConsumerError::Damaged(damage.clone()));
         }
         let mut cursor = Cursor::default();
-        for view in self.shards() {
+        for view in self.views() {
             let source = Source::start(view, start, Visibility::Durable)?;
             cursor.places.insert(view.shard(), source.place(source.next_sequence()));
         }

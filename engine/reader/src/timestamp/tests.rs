@@ -1,5 +1,6 @@
 //! Timestamps increase, compare, mean what they say, and survive being steered.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -37,12 +38,12 @@ fn assert_wall(draw: impl FnOnce() -> u64) {
 #[test]
 fn timestamps_strictly_increase() {
     for clock in [Clock::global(), monotonic()] {
-        let mut generator = TimestampGenerator::with_clock(clock);
-        let mut last = generator.last();
+        let mut timestamps = Timestamps::new(clock);
+        let mut last = timestamps.last();
         for _ in 0..200_000 {
-            let next = generator.next();
+            let next = timestamps.next();
             assert!(next > last, "{next} after {last}, tsc {}", clock.is_tsc());
-            assert_eq!(generator.last(), next);
+            assert_eq!(timestamps.last(), next);
             last = next;
         }
     }
@@ -51,8 +52,8 @@ fn timestamps_strictly_increase() {
 #[test]
 fn timestamps_are_nanoseconds_of_the_wall() {
     for clock in [Clock::global(), monotonic()] {
-        let mut generator = TimestampGenerator::with_clock(clock);
-        assert_wall(|| generator.next());
+        let mut timestamps = Timestamps::new(clock);
+        assert_wall(|| timestamps.next());
     }
 }
 
@@ -62,7 +63,7 @@ fn a_generator_counts_nanoseconds() {
     // 1 % is for the first calibration.
     let least = SPIN.as_nanos() as u64 / 100 * 99;
     for clock in [Clock::global(), monotonic()] {
-        let mut generator = TimestampGenerator::with_clock(clock);
+        let generator = TimestampGenerator::with_clock(clock);
         // Spans that nest, so that a pause of this thread between two readings does not matter.
         let outer = Instant::now();
         let (first, raw) = (generator.next(), generator.now_raw());
@@ -106,21 +107,37 @@ fn timestamps_of_threads_compare_along_messages() {
 }
 
 #[test]
+fn threads_that_share_a_generator_get_rising_timestamps_of_their_own() {
+    const EACH: usize = 20_000;
+    for clock in [Clock::global(), monotonic()] {
+        let generator = TimestampGenerator::with_clock(clock);
+        let draw = || (0..EACH).map(|_| generator.next()).collect::<Vec<_>>();
+        let drawn: [Vec<u64>; 4] = std::thread::scope(|threads| {
+            let threads = [(); 4].map(|()| threads.spawn(draw));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert!(drawn.iter().all(|stamps| stamps.is_sorted_by(|earlier, later| earlier < later)));
+        let all: HashSet<u64> = drawn.iter().flatten().copied().collect();
+        assert_eq!((all.len(), all.iter().max().copied()), (4 * EACH, Some(generator.last())));
+    }
+}
+
+#[test]
 fn a_floor_is_passed_and_never_lowered() {
-    let mut generator = TimestampGenerator::new();
-    let floor = generator.next() + 3_600 * SECOND;
-    generator.at_least(floor);
-    assert_eq!(generator.next(), floor + 1);
-    generator.at_least(floor - SECOND);
-    assert_eq!(generator.next(), floor + 2);
-    generator.at_least(u64::MAX);
-    assert_eq!(generator.next(), u64::MAX, "the end of the numbers is an end, not an overflow");
+    let mut timestamps = Timestamps::new(Clock::global());
+    let floor = timestamps.next() + 3_600 * SECOND;
+    timestamps.at_least(floor);
+    assert_eq!(timestamps.next(), floor + 1);
+    timestamps.at_least(floor - SECOND);
+    assert_eq!(timestamps.next(), floor + 2);
+    timestamps.at_least(u64::MAX);
+    assert_eq!(timestamps.next(), u64::MAX, "the end of the numbers is an end, not an overflow");
 }
 
 #[test]
 fn discipline_keeps_the_clock_to_the_wall_and_forward() {
     let clock = Clock::global();
-    let mut generator = TimestampGenerator::with_clock(clock);
+    let mut timestamps = Timestamps::new(clock);
     let start = Instant::now();
     let mut last = clock.now();
     while start.elapsed() < Duration::from_millis(350) {
@@ -128,8 +145,8 @@ fn discipline_keeps_the_clock_to_the_wall_and_forward() {
         let now = clock.now();
         assert!(now + TOLERANCE_NS >= last, "{now} after {last}");
         last = now;
-        let before = generator.last();
-        assert!(generator.next() > before);
+        let before = timestamps.last();
+        assert!(timestamps.next() > before);
     }
     assert_wall(|| clock.now());
 }
@@ -251,12 +268,12 @@ fn clock_neither_crawls_nor_stands_after_its_counter_was_set() {
     for event in EVENTS {
         let counter: &'static Machine = Box::leak(Box::new(Machine::new()));
         let clock: &'static Clock = Box::leak(Box::new(Clock::set_by(counter).expect("a rate")));
-        let mut generator = TimestampGenerator::with_clock(clock);
+        let mut timestamps = Timestamps::new(clock);
         for _ in 0..3 {
             pass(Duration::from_millis(110), || {});
             clock.discipline();
         }
-        let before = generator.next();
+        let before = timestamps.next();
         counter.happen(event);
         clock.discipline();
         assert!(clock.now() >= before, "goes back: {event:?}");
@@ -264,7 +281,7 @@ fn clock_neither_crawls_nor_stands_after_its_counter_was_set() {
         pass(Duration::from_millis(110), || {});
         clock.discipline();
         assert_moves(|| clock.now(), event);
-        assert!(generator.next() > before);
+        assert!(timestamps.next() > before);
         if event.ticks < 0 {
             assert_wall(|| clock.now());
         }

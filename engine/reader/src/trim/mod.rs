@@ -74,7 +74,7 @@ impl LogFiles {
     /// # Errors
     /// [`ConsumerError`]: a policy without limits, a cursor that cannot be read.
     pub fn plan_trim(&self, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
-        plan_now(self.shards(), policy, &CursorStore::new(Some(self.path())))
+        plan_now(self.views(), policy, &CursorStore::new(Some(self.path())))
     }
 }
 
@@ -94,9 +94,9 @@ pub fn trim_log(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPla
         return Err(ConsumerError::Damaged(damage.clone()));
     }
     let mut plan = log.plan_trim(policy)?;
-    plan.keep_names(&NameStore::at_rest(path), log.shards())?;
+    plan.keep_names(&NameStore::at_rest(path), log.views())?;
     let cuts = plan.cuts();
-    for view in log.shards() {
+    for view in log.views() {
         if let Some(to) = cuts.get(&view.shard()) {
             let files = directory.shard(view.shard()).map_err(AdapterError::from)?;
             trim_at_rest(&*files, view, *to).map_err(AdapterError::from)?;

@@ -32,7 +32,7 @@ pub struct TrimPlan {
 #[non_exhaustive]
 pub struct TrimmedSegment {
     /// Its shard.
-    pub shard: u16,
+    pub shard_id: u16,
     /// Its file name.
     pub file: String,
     /// Sequence of its first event.
@@ -42,9 +42,9 @@ pub struct TrimmedSegment {
     /// Bytes of its file.
     pub bytes: u64,
     /// Times of its events, smallest and largest: nanoseconds since the Unix epoch.
-    pub first_timestamp: u64,
+    pub first_insertion_ts: u64,
     /// The largest.
-    pub last_timestamp: u64,
+    pub last_insertion_ts: u64,
     /// Which limit it is beyond.
     pub reason: TrimReason,
 }
@@ -88,7 +88,7 @@ impl TrimPlan {
     #[doc(hidden)]
     pub fn cuts(&self) -> BTreeMap<u16, Sequence> {
         // In the order of a shard, so that its last end stays.
-        self.removed.iter().map(|segment| (segment.shard, segment.end)).collect()
+        self.removed.iter().map(|segment| (segment.shard_id, segment.end)).collect()
     }
 }
 
@@ -117,7 +117,7 @@ pub fn plan(views: &[Arc<LogView>], policy: &RetentionPolicy, pins: &[Pin], now:
         segment.reason = reason;
         // As if it went, also where it stays: what is younger does not go in its place.
         (segments, bytes) = (segments - 1, bytes.saturating_sub(segment.bytes));
-        let pin = pins.iter().find(|pin| pin.shard == segment.shard && pin.next < segment.end);
+        let pin = pins.iter().find(|pin| pin.shard == segment.shard_id && pin.next < segment.end);
         shard.pinned = shard.pinned.or(pin);
         match shard.pinned.cloned() {
             Some(Pin { cursor, fault, .. }) => plan.kept.push(KeptSegment { segment, cursor, cursor_fault: fault }),
@@ -177,13 +177,13 @@ fn ages(segments: &[Arc<Segment>], now: u64) -> Vec<u64> {
 fn candidate(shard: u16, segment: &Segment) -> Option<TrimmedSegment> {
     let footer = segment.footer()?;
     Some(TrimmedSegment {
-        shard,
+        shard_id: shard,
         file: Segment::file_name(segment.base()),
         base: segment.base(),
         end: footer.end_sequence,
         bytes: segment.file_bytes(),
-        first_timestamp: footer.first_timestamp,
-        last_timestamp: footer.last_timestamp,
+        first_insertion_ts: footer.first_timestamp,
+        last_insertion_ts: footer.last_timestamp,
         reason: TrimReason::Age,
     })
 }

@@ -27,7 +27,7 @@ pub enum RepairAction {
     /// The directory of a shard is made. What was in it is gone without a trace.
     MakeDirectory {
         /// The shard.
-        shard: u16,
+        shard_id: u16,
     },
     /// A file is given the name `<name>.aside`: it is no segment of this shard, or a copy of one.
     SetAside {
@@ -93,7 +93,7 @@ impl fmt::Display for RepairAction {
             Self::ReplaceMeta { reason, log_id, shards } => {
                 write!(f, "make the meta file anew, for log {log_id} of {shards} shards as the segments say: {reason}")
             }
-            Self::MakeDirectory { shard } => write!(f, "make a directory for shard {shard}: it is missing"),
+            Self::MakeDirectory { shard_id: shard } => write!(f, "make a directory for shard {shard}: it is missing"),
             Self::SetAside { file, reason } => write!(f, "set {file} aside: {reason}"),
             Self::Rename { file, to } => write!(f, "rename {file} to {to}, as its header says"),
             Self::Rewrite { file, kept, reason } => {

@@ -41,7 +41,7 @@ impl LogDirectory {
         }
         for shard in 0..meta.shards {
             if !shard_path(path, shard).exists() {
-                actions.push(RepairAction::MakeDirectory { shard });
+                actions.push(RepairAction::MakeDirectory { shard_id: shard });
             }
         }
         Ok((directory, actions))
@@ -59,7 +59,7 @@ impl LogDirectory {
         let files = FsDirectory::open(path, WriteMode::BufferedSync).map_err(DirectoryError::io("open", path))?;
         for action in &actions {
             match action {
-                RepairAction::MakeDirectory { shard } => {
+                RepairAction::MakeDirectory { shard_id: shard } => {
                     let path = shard_path(path, *shard);
                     fs::create_directory(&path).map_err(DirectoryError::io("create", &path))?;
                 }

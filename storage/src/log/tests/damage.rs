@@ -76,7 +76,7 @@ fn segment_of_another_log_or_shard_is_named() {
     let disk = disk_with_log(true);
     let other = LogId([6; 16]);
     assert!(matches!(scan(&directory(&disk), other, 0, true), Err(OpenError::ForeignSegment { log_id: LOG, .. })));
-    assert!(matches!(scan(&directory(&disk), LOG, 1, true), Err(OpenError::ForeignSegment { shard: 0, .. })));
+    assert!(matches!(scan(&directory(&disk), LOG, 1, true), Err(OpenError::ForeignSegment { shard_id: 0, .. })));
 }
 
 #[test]

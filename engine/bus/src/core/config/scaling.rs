@@ -11,10 +11,10 @@ pub struct ScalingPolicy {
     /// A shard whose fullest lane is fuller than this is overloaded: above 0, up to 1. Default 0.7.
     pub fill_ratio_threshold: f64,
     /// A shard that leaves events in their lanes for longer than this, on average, is overloaded. Default 5 ms.
-    pub push_latency_threshold_ns: u64,
+    pub push_latency_threshold: Duration,
     /// A shard whose blocks take longer than this from their first event until they are acknowledged, on average, is
     /// overloaded. Default 50 ms: more than `max_delay` of its batches, which every block may wait.
-    pub flush_latency_threshold_us: u64,
+    pub flush_latency_threshold: Duration,
     /// A shard that takes more events a second than this is overloaded. Default 5 million.
     pub event_rate_threshold: f64,
     /// Fewest shards. Default 1.
@@ -52,8 +52,8 @@ impl ScalingPolicy {
     pub fn default_for_cpus(cores: u16) -> Self {
         Self {
             fill_ratio_threshold: 0.7,
-            push_latency_threshold_ns: 5_000_000,
-            flush_latency_threshold_us: 50_000,
+            push_latency_threshold: Duration::from_millis(5),
+            flush_latency_threshold: Duration::from_millis(50),
             event_rate_threshold: 5e6,
             min_shards: 1,
             max_shards: cores.max(1),
@@ -69,7 +69,7 @@ impl ScalingPolicy {
     pub fn high_throughput(cores: u16) -> Self {
         Self {
             fill_ratio_threshold: 0.5,
-            push_latency_threshold_ns: 2_000_000,
+            push_latency_threshold: Duration::from_millis(2),
             event_rate_threshold: 3e6,
             min_shards: cores.clamp(1, 4),
             cooldown: Duration::from_millis(500),
@@ -84,8 +84,8 @@ impl ScalingPolicy {
     pub fn conservative(cores: u16) -> Self {
         Self {
             fill_ratio_threshold: 0.9,
-            push_latency_threshold_ns: 20_000_000,
-            flush_latency_threshold_us: 200_000,
+            push_latency_threshold: Duration::from_millis(20),
+            flush_latency_threshold: Duration::from_millis(200),
             event_rate_threshold: 10e6,
             cooldown: Duration::from_secs(5),
             scale_down_delay: Duration::from_secs(60),
@@ -115,8 +115,8 @@ impl ScalingPolicy {
                 (0.0..fill).contains(&under),
                 format!("underutilized_threshold is {under}; from 0, below fill_ratio_threshold, {fill}"),
             ),
-            (self.push_latency_threshold_ns > 0, "push_latency_threshold_ns is 0; at least 1".to_owned()),
-            (self.flush_latency_threshold_us > 0, "flush_latency_threshold_us is 0; at least 1".to_owned()),
+            (!self.push_latency_threshold.is_zero(), "push_latency_threshold is 0; at least 1 ns".to_owned()),
+            (!self.flush_latency_threshold.is_zero(), "flush_latency_threshold is 0; at least 1 ns".to_owned()),
             (
                 self.event_rate_threshold > 0.0 && self.event_rate_threshold.is_finite(),
                 format!("event_rate_threshold is {}; above 0, finite", self.event_rate_threshold),

@@ -103,7 +103,7 @@ impl Subscription {
         let SubscribeRequest { shards, sessions, kinds, filter, visibility, .. } = request;
         let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
         let (log, views): (_, Vec<_>) = (core.log_id(), core.shards().views().collect());
-        let cursor = cursor_of(log, &views, request.from_id.as_deref())?;
+        let cursor = cursor_of(log, &views, request.cursor.as_deref())?;
         if cursor.as_ref().is_some_and(|cursor| cursor.sweep.is_some()) {
             return Err(refuse_cursor(CursorFault::OtherOrdering, log, &views));
         }

@@ -298,7 +298,7 @@ impl Sweep {
             if let Some(poison) = shard.view.poison()
                 && self.lowest(at) == shard.end(self.visibility)
             {
-                page.failed_shards.push(ShardFailure { shard_id: poison.shard, message: poison.to_string() });
+                page.failed_shards.push(ShardFailure { shard_id: poison.shard_id, message: poison.to_string() });
             }
         }
     }

@@ -96,7 +96,7 @@ impl Reader {
                 self.cursor = page.next_id;
             }
             Means::Subscription => {
-                let request = SubscribeRequest { from_id: self.cursor.clone(), ..SubscribeRequest::new() };
+                let request = SubscribeRequest { cursor: self.cursor.clone(), ..SubscribeRequest::new() };
                 let request = request.visibility(self.visibility);
                 let live = self.live.get_or_insert_with(|| {
                     Subscription::new(Arc::clone(&machine.core), &request)
@@ -114,7 +114,7 @@ impl Reader {
                 self.cursor = Some(live.cursor());
             }
             Means::Batches => {
-                let request = SubscribeRequest { from_id: self.cursor.clone(), ..SubscribeRequest::new() };
+                let request = SubscribeRequest { cursor: self.cursor.clone(), ..SubscribeRequest::new() };
                 let request = request.visibility(self.visibility);
                 let batches = self.batches.get_or_insert_with(|| {
                     // Due at once, or never.
@@ -232,8 +232,9 @@ fn compare_contents(seed: u64, views: &[Arc<LogView>], all: &[StoredEvent]) {
         (*first, *last) = (event.insertion_ts.min(*first), event.insertion_ts.max(*last));
     }
     let found = contents.into_sessions();
-    assert!(found.is_sorted_by_key(|summary| summary.first_timestamp), "seed {seed}");
-    let found = found.into_iter().map(|it| (it.session, (it.events, it.bytes, it.first_timestamp, it.last_timestamp)));
+    assert!(found.is_sorted_by_key(|summary| summary.first_insertion_ts), "seed {seed}");
+    let found =
+        found.into_iter().map(|it| (it.session, (it.events, it.bytes, it.first_insertion_ts, it.last_insertion_ts)));
     assert_eq!(found.collect::<BTreeMap<_, _>>(), expected, "seed {seed}");
 }
 
@@ -249,7 +250,7 @@ fn compare_sessions(seed: u64, machine: &Machine, random: &mut Random) {
         asked.extend(random.chance(2000).then_some(SessionId(0xdead)));
         // In each shard's own order: how shards are merged depends on what else there is.
         let by_shard = |mut ids: Vec<EventId>| {
-            ids.sort_by_key(|id| id.shard);
+            ids.sort_by_key(|id| id.shard_id);
             ids
         };
         let expected = all.iter().filter(|event| asked.contains(&event.session)).map(|event| event.id).collect();

@@ -33,19 +33,19 @@ fn check(seed: u64, views: &[Arc<LogView>], policy: &RetentionPolicy, pins: &[Pi
         segments += there.len();
         bytes += there.iter().map(|segment| segment.file_bytes()).sum::<u64>();
         let gone: Vec<_> =
-            plan.removed.iter().filter(|gone| gone.shard == view.shard()).map(|gone| gone.base).collect();
+            plan.removed.iter().filter(|gone| gone.shard_id == view.shard()).map(|gone| gone.base).collect();
         let begins = there.iter().map(|segment| segment.base()).take(gone.len());
         assert!(gone.iter().copied().eq(begins), "seed {seed}: a beginning of shard {}", view.shard());
     }
     for gone in &plan.removed {
         let holds = match gone.reason {
-            TrimReason::Age => gone.last_timestamp < oldest,
+            TrimReason::Age => gone.last_insertion_ts < oldest,
             TrimReason::Bytes => policy.max_bytes.is_some_and(|most| bytes > most),
             TrimReason::Segments => policy.max_segments.is_some_and(|most| segments > most),
             reason => panic!("{reason}"),
         };
         assert!(holds, "seed {seed}: {gone:?}");
-        assert!(pins.iter().all(|pin| pin.shard != gone.shard || pin.next >= gone.end), "seed {seed}: {gone:?}");
+        assert!(pins.iter().all(|pin| pin.shard != gone.shard_id || pin.next >= gone.end), "seed {seed}: {gone:?}");
         (segments, bytes) = (segments - 1, bytes - gone.bytes);
     }
     assert_eq!((plan.segments_left, plan.bytes_left), (segments, bytes), "seed {seed}");
@@ -62,7 +62,7 @@ fn check(seed: u64, views: &[Arc<LogView>], policy: &RetentionPolicy, pins: &[Pi
         assert!(!old, "seed {seed}: something old is left");
     }
     for kept in &plan.kept {
-        assert!(pins.iter().any(|pin| pin.cursor == kept.cursor && pin.shard == kept.segment.shard), "seed {seed}");
+        assert!(pins.iter().any(|pin| pin.cursor == kept.cursor && pin.shard == kept.segment.shard_id), "seed {seed}");
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn happen(machine: &Machine, random: &mut Random) -> bool {
 
 /// Waits until events have the time of the wall again, or a later one.
 pub(crate) fn keep_up(machine: &Machine) -> Result<(), String> {
-    let mut generator = TimestampGenerator::new();
+    let generator = TimestampGenerator::new();
     settled(|| {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64 + machine.slept();
         let behind = wall.saturating_sub(generator.next());
