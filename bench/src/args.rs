@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tapeline::Durability;
+use tapeline::config::Durability;
 
 use crate::page::PageArgs;
 use crate::scenario::sessions::{SessionsArgs, SessionsFinderArgs};

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tapeline::{BackpressureMode, Durability, EventBus, EventBusConfig, EventBusConfigBuilder};
+use tapeline::config::Durability;
+use tapeline::{BackpressureMode, EventBus, EventBusConfig, EventBusConfigBuilder};
 use tapeline_storage::format::{archived_bytes, column_bytes};
 
 use super::Outcome;

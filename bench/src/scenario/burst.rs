@@ -8,7 +8,8 @@
 use std::sync::Barrier;
 use std::time::Instant;
 
-use tapeline::{EventBus, IngestionError, Producer, ProducerBatch, Session, kinds};
+use tapeline::bus::ProducerBatch;
+use tapeline::{EventBus, IngestionError, Producer, Session, kinds};
 
 use crate::args::BurstArgs;
 use crate::harness::cores::{Cores, on_core, pin};

@@ -58,7 +58,7 @@ fn live(args: &DeliverArgs, cores: &Cores, clock: Clock, output: &mut Output) ->
     for (case, samples) in [("stream", &streams), ("pause", &pauses)] {
         let mut report = Report::new("deliver")
             .param("case", case)
-            .param("durability", tapeline::Durability::from(args.durability).to_string())
+            .param("durability", tapeline::config::Durability::from(args.durability).to_string())
             .param("payload", args.common.payload)
             .param("rounds", args.common.rounds);
         for (name, value) in Percentiles::median(samples).named() {
@@ -140,7 +140,7 @@ fn catch_up(args: &DeliverArgs, cores: &Cores, output: &mut Output) -> Outcome<(
     output.emit(
         &Report::new("deliver")
             .param("case", "catch-up")
-            .param("durability", tapeline::Durability::from(args.durability).to_string())
+            .param("durability", tapeline::config::Durability::from(args.durability).to_string())
             .param("payload", args.common.payload)
             .param("rounds", args.common.rounds)
             .figure("events_per_second", rate)

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &FanoutArgs, output: &mut Output) -> Outcome<()> {
         let report = Report::new("fanout")
             .param("case", case)
             .param("rate", rounded(args.rate))
-            .param("durability", tapeline::Durability::from(args.durability).to_string())
+            .param("durability", tapeline::config::Durability::from(args.durability).to_string())
             .param("payload", args.common.payload)
             .param("rounds", args.common.rounds);
         let report = latency::with_figures(report, sample)

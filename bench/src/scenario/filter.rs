@@ -4,7 +4,9 @@
 
 use std::time::Instant;
 
-use tapeline::{Durability, EventBus, Filter, Kind, SubscribeRequest};
+use tapeline::config::Durability;
+use tapeline::event::Kind;
+use tapeline::{EventBus, Filter, SubscribeRequest};
 
 use crate::args::FilterArgs;
 use crate::harness::cores::{Cores, on_core};

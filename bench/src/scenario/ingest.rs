@@ -6,7 +6,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tapeline::{BackpressureMode, Durability, EventBus, IngestionError, Producer, ProducerBatch, Session, kinds};
+use tapeline::bus::ProducerBatch;
+use tapeline::config::Durability;
+use tapeline::{BackpressureMode, EventBus, IngestionError, Producer, Session, kinds};
 
 use crate::args::{IngestArgs, WhenFull};
 use crate::harness::cores::{Cores, on_core, pin};

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use tapeline::{Durability, EventBus, kinds};
+use tapeline::config::Durability;
+use tapeline::{EventBus, kinds};
 
 use crate::args::LatencyArgs;
 use crate::harness::clock::{Clock, ticks};

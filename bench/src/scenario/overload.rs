@@ -7,7 +7,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use tapeline::{BackpressureMode, Driver, EventBus, IngestionError, ProducerOptions, kinds};
+use tapeline::bus::ProducerOptions;
+use tapeline::config::Driver;
+use tapeline::{BackpressureMode, EventBus, IngestionError, kinds};
 
 use crate::args::OverloadArgs;
 use crate::harness::clock::{Clock, ticks};
@@ -68,7 +70,7 @@ struct Flood {
 /// Calls in a tight loop, into a lane that is full most of the time.
 fn flood(args: &OverloadArgs, cores: &Cores, clock: Clock, mode: BackpressureMode) -> Outcome<Flood> {
     let scratch = Scratch::below(args.common.dir.as_deref())?;
-    let config = bus::config(tapeline::Durability::Durable, scratch.path(), cores);
+    let config = bus::config(tapeline::config::Durability::Durable, scratch.path(), cores);
     // Written by calls that block, the log is far slower than the producer: the lane is full at every moment.
     let config = config.driver(Driver::Blocking).lane_bytes(256 << 10).ring_buffer_capacity(2048);
     let bus = bus::open(config.backpressure_mode(mode))?;
@@ -130,7 +132,7 @@ fn open_loop_beside(
     mode: Option<BackpressureMode>,
 ) -> Outcome<Sample> {
     let scratch = Scratch::below(args.common.dir.as_deref())?;
-    let bus = bus::open(bus::config(tapeline::Durability::Durable, scratch.path(), cores))?;
+    let bus = bus::open(bus::config(tapeline::config::Durability::Durable, scratch.path(), cores))?;
     let mut producer = bus.producer()?;
     let session = producer.session("measured");
     let payloads = Payloads::new(args.common.payload);
@@ -163,7 +165,7 @@ fn memory(args: &OverloadArgs, output: &mut Output) -> Outcome<()> {
     let (cores, scratch) = (Cores::plan(PRODUCERS, 1)?, Scratch::below(args.common.dir.as_deref())?);
     let before = resident_bytes()?;
     let budget = (PRODUCERS + 1) * (LANE_BYTES + (LANE_BYTES >> 5)) + (16 << 20);
-    let config = bus::config(tapeline::Durability::Durable, scratch.path(), &cores)
+    let config = bus::config(tapeline::config::Durability::Durable, scratch.path(), &cores)
         .lane_bytes(LANE_BYTES)
         .ring_buffer_capacity(LANE_BYTES / 64)
         .memory_budget(budget)

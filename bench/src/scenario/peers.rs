@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use net::{AdapterConfig, BackpressureMode, EventBus, EventBusConfig, IngestionError, RawEvent};
-use tapeline::Durability;
+use tapeline::config::Durability;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{PeersArgs, WhenFull};

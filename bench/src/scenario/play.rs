@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use tapeline::{LogFiles, LogRestore, ReplayRequest, RestoredEvent, Sequence, SessionId, Speed, kinds};
+use tapeline::consumer::Speed;
+use tapeline::event::{Sequence, SessionId};
+use tapeline::log::{LogRestore, RestoredEvent};
+use tapeline::{LogFiles, ReplayRequest, kinds};
 
 use crate::args::PlayArgs;
 use crate::harness::Outcome;

@@ -4,7 +4,8 @@
 
 use std::time::Instant;
 
-use tapeline::{ConsumeRequest, Durability, EventBus, Ordering, kinds};
+use tapeline::config::Durability;
+use tapeline::{ConsumeRequest, EventBus, Ordering, kinds};
 
 use crate::args::PollArgs;
 use crate::harness::cores::{Cores, on_core};

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use tapeline::{Durability, Producer, Session, kinds};
+use tapeline::config::Durability;
+use tapeline::{Producer, Session, kinds};
 
 use crate::args::{RecoverArgs, RecoverWriterArgs};
 use crate::harness::cores::Cores;

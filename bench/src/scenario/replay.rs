@@ -9,7 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tapeline::{Durability, LogFiles, Sequence, Verification, kinds};
+use tapeline::config::Durability;
+use tapeline::event::Sequence;
+use tapeline::log::Verification;
+use tapeline::{LogFiles, kinds};
 use tapeline_storage::log::{LogDirectory, LogView};
 use tapeline_storage::read::{LogReader, Step, open_shard};
 

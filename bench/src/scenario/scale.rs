@@ -85,7 +85,7 @@ impl Model {
 fn described(case: &str, args: &ScaleArgs) -> Report {
     Report::new("scale")
         .param("case", case)
-        .param("durability", tapeline::Durability::from(args.durability).to_string())
+        .param("durability", tapeline::config::Durability::from(args.durability).to_string())
         .param("payload", args.common.payload)
         .param("seconds", rounded(args.seconds))
         .param("rounds", args.common.rounds)

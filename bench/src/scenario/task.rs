@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tapeline::{Durability, EventBus, ShardTask, SubscribeRequest, kinds};
+use tapeline::bus::ShardTask;
+use tapeline::config::Durability;
+use tapeline::{EventBus, SubscribeRequest, kinds};
 
 use super::latency::open_loop_on;
 use crate::args::TaskArgs;

@@ -2,7 +2,8 @@
 //! rather than all of them when it falls behind.
 
 use serde_json::json;
-use tapeline::{ConsumerError, Event, EventBus, EventBusConfig, GapReason, SlowReader, SubscribeRequest, kinds};
+use tapeline::consumer::{GapReason, SlowReader};
+use tapeline::{ConsumerError, Event, EventBus, EventBusConfig, SubscribeRequest, kinds};
 
 fn score(value: f64) -> Event {
     Event::new(json!({ "metric": "refusal_rate", "value": value })).with_session("model-a").with_kind(kinds::DRIFT)

@@ -2,7 +2,8 @@
 //! shows tokens only once they are cleared.
 
 use serde_json::json;
-use tapeline::{EventBus, EventBusConfig, Sequence, SubscribeRequest, kinds};
+use tapeline::event::Sequence;
+use tapeline::{EventBus, EventBusConfig, SubscribeRequest, kinds};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,7 +40,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             break;
         }
         let at = (verdict.shard_id, Sequence::new(of.ok_or("no token")?));
-        let request = tapeline::ConsumeRequest::new(1).shards(vec![at.0]).start(tapeline::Start::Sequences(vec![at]));
+        let request =
+            tapeline::ConsumeRequest::new(1).shards(vec![at.0]).start(tapeline::consumer::Start::Sequences(vec![at]));
         shown.push_str(bus.poll(request).await?.events[0].raw_str()?);
     }
     assert_eq!(shown, "The code is ");

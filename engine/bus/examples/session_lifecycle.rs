@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use tapeline::{EventBus, EventBusConfig, LogFiles, ReplayRequest, Speed, kinds};
+use tapeline::consumer::Speed;
+use tapeline::{EventBus, EventBusConfig, LogFiles, ReplayRequest, kinds};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,7 +1,8 @@
 //! Structured-output parses: each parse of a growing answer is a typed event, read back without deserialising it.
 
 use rkyv::{Archive, Serialize};
-use tapeline::{EventBus, EventBusConfig, SubscribeRequest, TypedPayload, kinds, rkyv};
+use tapeline::event::TypedPayload;
+use tapeline::{EventBus, EventBusConfig, SubscribeRequest, kinds, rkyv};
 
 /// What a parser knows of an answer after each token.
 #[derive(Archive, Serialize)]

@@ -106,7 +106,8 @@
 //! # Replay
 //!
 //! ```
-//! use tapeline::{EventBus, ReplayRequest, Speed};
+//! use tapeline::consumer::Speed;
+//! use tapeline::{EventBus, ReplayRequest};
 //! # use tapeline::{Event, EventBusConfig};
 //!
 //! async fn replay(bus: &EventBus) -> Result<(), Box<dyn std::error::Error>> {
@@ -125,10 +126,11 @@
 //! # Overload
 //!
 //! A lane is bounded. The producer's [`BackpressureMode`] decides what happens to an event that finds its lane full:
-//! the call fails or waits, or an event is dropped. Every dropped event is counted and appears to readers as a [`Gap`].
+//! the call fails or waits, or an event is dropped. Every dropped event is counted and appears to readers as a [`Gap`](consumer::Gap).
 //!
 //! ```
-//! use tapeline::{BackpressureMode, EventBus, ProducerOptions, kinds};
+//! use tapeline::bus::ProducerOptions;
+//! use tapeline::{BackpressureMode, EventBus, kinds};
 //!
 //! fn relay(bus: &EventBus, tokens: &[&str]) -> Result<usize, Box<dyn std::error::Error>> {
 //!     let options = ProducerOptions::new().backpressure_mode(BackpressureMode::DropNewest);
@@ -147,6 +149,12 @@
 //! # let bus = futures_lite::future::block_on(EventBus::new(Default::default())).unwrap();
 //! # assert_eq!(relay(&bus, &["Hel", "lo"]).unwrap() as u64, bus.stats().drops.total());
 //! ```
+//!
+//! # Modules
+//!
+//! The names that most programs need are at the root. The others are in the modules: settings in [`config`], ways to
+//! read in [`consumer`], what can go wrong in [`error`], events in [`event`], logs without a bus in [`log`], what a log
+//! keeps in [`retention`], when shards come and go in [`scaling`], and statistics of shards in [`shard`].
 
 pub mod bus;
 mod bus_core;
@@ -158,13 +166,13 @@ mod lane;
 mod live;
 pub mod retention;
 mod routing;
-mod scaling;
+pub mod scaling;
 pub mod shard;
 
 #[cfg(test)]
 mod documentation_tests;
 
-/// Settings. The same names are at the root.
+/// Settings of a bus.
 pub mod config {
     pub use crate::core::config::{
         BackpressureMode, BatchConfig, Driver, EventBusConfig, EventBusConfigBuilder, IdleMode, LogConfig,
@@ -173,48 +181,49 @@ pub mod config {
     pub use tapeline_reader::{ConfigError, Durability, RetentionPolicy};
 }
 
-/// Reading: pages, subscriptions, replays, filters, cursors, gaps. The same names are at the root.
+/// Reading: pages, subscriptions, replays, filters, cursors, gaps.
 pub mod consumer {
     pub use crate::live::{
         Batch, Batches, BlockingSubscription, ConsumeRequest, ConsumeResponse, EventBatch, Events, Ordering,
         ShardFailure, SlowReader, SubscribeRequest, Subscription,
     };
     pub use tapeline_reader::{
-        CompiledFilter, CursorFault, Filter, FilterBuilder, FilterError, Gap, GapReason, NamedCursor, PacedReplay,
-        Replay, ReplayRequest, Speed, Start, Visibility, is_filterable, json_path_get,
+        CompiledFilter, CursorFault, DropReason, Drops, Filter, FilterBuilder, FilterError, Gap, GapReason,
+        NamedCursor, PacedReplay, Pacer, PacingError, Replay, ReplayRequest, Speed, Start, Visibility, is_filterable,
+        json_path_get,
     };
 }
 
-/// Errors, one type for each thing that a caller can ask for. The same names are at the root.
+/// Errors, one type for each thing that a caller can ask for, and the errors that they contain.
 pub mod error {
     pub use crate::bus::TaskError;
     pub use crate::core::error::{IngestionError, IngestionResult, RejectedBatch};
     pub use tapeline_reader::{
-        AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, CursorFault, DirectoryError,
-        FilterError, OpenError, PacingError, ParseEventIdError, ParseSpeedError, ReadError, RestoreError, ScalingError,
-        TypeError,
+        AdapterError, AdapterResult, BlockError, ConfigError, ConsumerError, ConsumerResult, CursorFault,
+        DirectoryError, FilterError, OpenError, PageError, ParseEventIdError, ParseSpeedError, Poison, ReadError,
+        RestoreError, ScalingError, TypeError,
     };
 }
 
-/// Events as they are ingested and read. The same names are at the root.
+/// Events as they are ingested and read, and typed payloads.
 pub mod event {
     pub use crate::live::Batch;
     pub use tapeline_reader::{
-        Event, EventId, EventView, Kind, Payload, RawEvent, Sequence, SessionId, StoredEvent, TypedPayload, kinds,
-        session_id,
+        Event, EventId, EventView, IntoSession, Kind, PAYLOAD_BYTES_MAX, Payload, PayloadSerializer, PayloadValidator,
+        PayloadWriter, RawEvent, Sequence, SessionId, StoredEvent, TypedPayload, kinds, session_id,
     };
 }
 
-/// Logs without a bus: reading, following, repairing, restoring and trimming them. The same names are at the root.
+/// Logs without a bus: reading, following, repairing, restoring and trimming them.
 pub mod log {
     pub use tapeline_reader::{
         Cut, Damage, Durability, FORMAT_VERSION, FollowStart, KindSummary, LogFiles, LogFollower, LogId, LogRestore,
         LostLog, Poison, RepairAction, RepairStep, RestoredEvent, SegmentSummary, SessionOpening, SessionSummary,
-        Stretch, Verification, plan_repair, repair_log, trim_log,
+        ShardSummary, Stretch, Trouble, Verification, plan_repair, repair_log, trim_log,
     };
 }
 
-/// Timestamps. The same name is at the root.
+/// Timestamps.
 pub mod timestamp {
     pub use tapeline_reader::TimestampGenerator;
 }
@@ -230,36 +239,40 @@ mod pages {
     mod replay {}
 }
 
-pub use bus::{EventBus, ShardContext, ShardSubscription, ShardTask, TaskError};
-pub use bus_core::EventBusStats;
-pub use core::config::{
-    BackpressureMode, BatchConfig, Driver, EventBusConfig, EventBusConfigBuilder, IdleMode, LogConfig,
-    MAX_BATCH_SIZE_LIMIT, PlacementConfig, ScalingPolicy,
+// The names of the predecessor's front page.
+#[doc(inline)]
+pub use bus::{EventBus, EventBusStats};
+#[doc(inline)]
+pub use config::{BackpressureMode, BatchConfig, ConfigError, EventBusConfig, EventBusConfigBuilder, ScalingPolicy};
+#[doc(inline)]
+pub use consumer::{ConsumeRequest, ConsumeResponse, Filter, Ordering};
+#[doc(inline)]
+pub use error::{
+    AdapterError, AdapterResult, ConsumerError, ConsumerResult, IngestionError, IngestionResult, ScalingError,
 };
-pub use core::error::{IngestionError, IngestionResult, RejectedBatch};
+#[doc(inline)]
+pub use event::{Batch, Event, RawEvent, StoredEvent};
+#[doc(inline)]
+pub use scaling::{ScalingDecision, ShardMetrics};
+#[doc(inline)]
+pub use timestamp::TimestampGenerator;
+
+// What programs need besides. The rest is in the modules.
+#[doc(inline)]
+pub use bus::{Producer, Session, Ticket};
+#[doc(inline)]
+pub use consumer::{Replay, ReplayRequest, SubscribeRequest, Subscription};
+#[doc(inline)]
+pub use event::kinds;
+#[doc(inline)]
+pub use log::LogFiles;
+#[doc(inline)]
+pub use tapeline_reader::sse;
+
 #[cfg(feature = "seam")]
 #[doc(hidden)]
 pub use core::seam;
 /// The version of glommio that tasks on shards run on.
 pub use glommio;
-pub use ingest::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
-pub use live::{
-    Batch, Batches, BlockingSubscription, ConsumeRequest, ConsumeResponse, EventBatch, Events, Ordering, ShardFailure,
-    SlowReader, SubscribeRequest, Subscription,
-};
-pub use scaling::{ScalingDecision, ShardMetrics};
-pub use shard::{LaneStats, ShardStats};
 /// The version of rkyv that typed payloads are archived with.
 pub use tapeline_reader::rkyv;
-#[doc(inline)]
-pub use tapeline_reader::{
-    AdapterError, AdapterResult, CompiledFilter, ConfigError, ConsumerError, ConsumerResult, CursorFault, Cut, Damage,
-    DirectoryError, DropReason, Drops, Durability, Event, EventId, EventView, FORMAT_VERSION, Filter, FilterBuilder,
-    FilterError, FollowStart, Gap, GapReason, IntoSession, KeptSegment, Kind, KindSummary, LogFiles, LogFollower,
-    LogId, LogRestore, LostLog, NamedCursor, OpenError, PAYLOAD_BYTES_MAX, PacedReplay, Pacer, PacingError,
-    ParseEventIdError, ParseSpeedError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter, Poison, RawEvent,
-    ReadError, RepairAction, RepairStep, Replay, ReplayRequest, RestoreError, RestoredEvent, RetentionPolicy,
-    ScalingError, SegmentSummary, Sequence, SessionId, SessionOpening, SessionSummary, Speed, Start, StoredEvent,
-    Stretch, TimestampGenerator, TrimPlan, TrimReason, TrimmedSegment, TypeError, TypedPayload, Verification,
-    Visibility, is_filterable, json_path_get, kinds, plan_repair, repair_log, session_id, sse, trim_log,
-};

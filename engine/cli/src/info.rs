@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tapeline::{EventBus, EventBusConfig, FORMAT_VERSION, SegmentSummary};
+use tapeline::log::{FORMAT_VERSION, SegmentSummary};
+use tapeline::{EventBus, EventBusConfig};
 
 use crate::args::DirectoryArgs;
 use crate::exit::{Exit, Failure, open_log};

@@ -35,9 +35,9 @@ impl LogFiles {
     /// How many events there are in each stretch of a `width` of at least 1 ns, by its start, in nanoseconds since the
     /// Unix epoch, which is a multiple of the width; stretches without events are left out.
     ///
-    /// Costs about 1 us a block that lies within one stretch, and for one that does not, as those of a segment that was
-    /// rewritten densely often do not, the reading of its events. Where these cannot be read they count as spread evenly
-    /// over the block's time.
+    /// Costs about 1 us a block that lies within one stretch. The events of one that does not are read, which is common
+    /// in a segment that was rewritten densely. Where they cannot be read they count as spread evenly over the time of
+    /// the block.
     ///
     /// # Errors
     /// [`ConsumerError::Read`](crate::ConsumerError::Read) where block headers cannot be read.

@@ -12,7 +12,7 @@ mod watch;
 
 use std::path::{Path, PathBuf};
 
-use tapeline::Durability;
+use tapeline::config::Durability;
 use tapeline_histogram::{Counts, Report as Files, Series, text};
 
 use self::load::Load;

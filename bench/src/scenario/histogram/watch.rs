@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use tapeline::{Producer, SessionId, Subscription, Ticket};
+use tapeline::event::SessionId;
+use tapeline::{Producer, Subscription, Ticket};
 
 use crate::harness::Outcome;
 use crate::harness::clock::ticks;

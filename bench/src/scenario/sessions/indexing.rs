@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use memmap2::Mmap;
-use tapeline::{Durability, EventBus, kinds};
+use tapeline::config::Durability;
+use tapeline::{EventBus, kinds};
 use tapeline_storage::format::{BlockView, IndexBuilder, PAGE_BYTES, SegmentHeader};
 
 use super::SessionsArgs;

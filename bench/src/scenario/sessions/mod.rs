@@ -12,7 +12,8 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use clap::Args;
-use tapeline::{LogFiles, ReplayRequest, SessionId};
+use tapeline::event::SessionId;
+use tapeline::{LogFiles, ReplayRequest};
 
 use self::sparse::SparseLog;
 use crate::args::CommonArgs;

@@ -4,7 +4,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use tapeline::{Kind, LogId, SessionId};
+use tapeline::event::{Kind, SessionId};
+use tapeline::log::LogId;
 use tapeline_storage::device::BlockWriter;
 use tapeline_storage::format::{
     BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, BlockHeader, Checksum, Epoch, Footer, IndexedBlock, IndexedSession, Meta,

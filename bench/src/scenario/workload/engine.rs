@@ -11,7 +11,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use tapeline::Kind;
+use tapeline::event::Kind;
 
 use super::conversation::Conversation;
 use super::plan::{Plan, STEP};

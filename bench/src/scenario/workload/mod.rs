@@ -25,7 +25,9 @@ mod testing;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tapeline::{Durability, EventBus, Kind, Producer, Session};
+use tapeline::config::Durability;
+use tapeline::event::Kind;
+use tapeline::{EventBus, Producer, Session};
 
 use crate::args::WorkloadArgs;
 use crate::harness::clock::{Clock, ticks};

@@ -18,12 +18,13 @@ use tapeline_reader::{
 };
 use tapeline_storage::format::LogId;
 
-use crate::bus_core::{BusCore, EventBusStats, OpenedLog};
+pub use crate::bus_core::EventBusStats;
+use crate::bus_core::{BusCore, OpenedLog};
 use crate::core::config::EventBusConfig;
 use crate::core::error::{IngestionResult, RejectedBatch};
 use crate::factory::{Made, ShardFactory};
-use crate::ingest::local::Locals;
-use crate::ingest::{Producer, ProducerOptions, local};
+use crate::ingest::local::{self, Locals};
+pub use crate::ingest::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
 use crate::live::{Batches, ConsumeRequest, ConsumeResponse, Pages, SubscribeRequest, Subscription};
 use crate::retention::{Keeper, carried_out, carry_out, plan_for_bus};
 use crate::scaling::{Scaling, ShardMetrics};
@@ -228,7 +229,7 @@ impl EventBus {
     }
 
     /// Events from a place on, then live ones. What was ingested in this process before the call is before
-    /// [`Start::Latest`](crate::Start::Latest).
+    /// [`Start::Latest`](crate::consumer::Start::Latest).
     ///
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError): a cursor or a filter that cannot be used, a file that cannot be read.
@@ -291,7 +292,8 @@ impl EventBus {
     /// ends the task alone.
     ///
     /// ```
-    /// # use tapeline::{ConsumerError, EventBus, EventBusConfig, Kind, RawEvent, SubscribeRequest};
+    /// # use tapeline::event::Kind;
+    /// # use tapeline::{ConsumerError, EventBus, EventBusConfig, RawEvent, SubscribeRequest};
     /// # futures_lite::future::block_on(async {
     /// let bus = EventBus::new(EventBusConfig::default()).await?;
     /// bus.ingest_raw(RawEvent::from_str("hello"))?;
@@ -332,8 +334,8 @@ impl EventBus {
         plan_for_bus(&self.core, policy)
     }
 
-    /// Removes what `policy` does not keep, whatever [`LogConfig::retention`](crate::LogConfig::retention) says. When
-    /// it returns, readers are told of it by a [`Gap`](crate::Gap); the files go shortly after. Returns what went.
+    /// Removes what `policy` does not keep, whatever [`LogConfig::retention`](crate::config::LogConfig::retention) says. When
+    /// it returns, readers are told of it by a [`Gap`](crate::consumer::Gap); the files go shortly after. Returns what went.
     ///
     /// # Errors
     /// As [`EventBus::plan_trim`]; [`AdapterError`], where a shard has ended.

@@ -148,7 +148,7 @@ fn bus_dropped_by_its_own_task_is_ended_by_another_thread() {
 }
 
 /// A bus whose one shard panics before it takes what is in its lanes.
-fn die(scratch: &Scratch) -> (EventBus, Producer, crate::Ticket) {
+fn die(scratch: &Scratch) -> (EventBus, Producer, Ticket) {
     let bus = block_on(EventBus::new(scratch.config().num_shards(1).build().expect("valid"))).expect("opens");
     let (arrives, at_the_turn) = mpsc::channel::<()>();
     let (leave, may_leave) = mpsc::channel::<()>();

@@ -89,7 +89,7 @@ impl Producer {
         })
     }
 
-    /// Its number on the bus, as [`LaneStats`](crate::LaneStats) and gaps name it.
+    /// Its number on the bus, as [`LaneStats`](crate::shard::LaneStats) and gaps name it.
     pub fn id(&self) -> u64 {
         self.id
     }
@@ -134,7 +134,8 @@ impl Producer {
     ///
     /// ```
     /// use rkyv::{Archive, Serialize};
-    /// use tapeline::{EventBus, EventBusConfig, TypedPayload, kinds, rkyv};
+    /// use tapeline::event::TypedPayload;
+    /// use tapeline::{EventBus, EventBusConfig, kinds, rkyv};
     ///
     /// #[derive(Archive, Serialize)]
     /// #[rkyv(crate = tapeline::rkyv)]

@@ -20,8 +20,8 @@ pub enum Ordering {
 /// A page to read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumeRequest {
-    /// The cursor to go on from: [`ConsumeResponse::next_id`] of the page before; the name is the predecessor's. `None`:
-    /// see `start`.
+    /// The cursor to go on from: [`ConsumeResponse::next_id`] of the page before. `None`: see `start`. The name is the
+    /// predecessor's.
     pub from_id: Option<String>,
     /// Where to start without a cursor.
     pub start: Start,

@@ -3,10 +3,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_lite::future::block_on;
-use tapeline::{
-    ConsumeRequest, EventBus, LogFiles, LogRestore, Ordering, RawEvent, RestoredEvent, RetentionPolicy, Sequence,
-    SessionId, Start, SubscribeRequest, kinds,
-};
+use tapeline::consumer::Start;
+use tapeline::event::{Sequence, SessionId};
+use tapeline::log::{LogRestore, RestoredEvent};
+use tapeline::retention::RetentionPolicy;
+use tapeline::{ConsumeRequest, EventBus, LogFiles, Ordering, RawEvent, SubscribeRequest, kinds};
 
 use crate::scratch::{Scratch, open};
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use futures_lite::future::block_on;
+use tapeline::event::Kind;
 use tapeline::{
-    BackpressureMode, Batch, BatchConfig, ConsumerError, EventBus, EventBusConfig, Kind, SubscribeRequest,
-    Subscription, kinds,
+    BackpressureMode, Batch, BatchConfig, ConsumerError, EventBus, EventBusConfig, SubscribeRequest, Subscription,
+    kinds,
 };
 
 const LATER: Duration = Duration::from_secs(3600);

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use futures_lite::future::block_on;
+use tapeline::config::Durability;
+use tapeline::consumer::CursorFault;
+use tapeline::event::{SessionId, session_id};
 use tapeline::{
-    BackpressureMode, ConsumeRequest, ConsumerError, CursorFault, Durability, Event, EventBus, EventBusConfig,
-    IngestionError, LogFiles, RawEvent, SessionId, StoredEvent, kinds, session_id,
+    BackpressureMode, ConsumeRequest, ConsumerError, Event, EventBus, EventBusConfig, IngestionError, LogFiles,
+    RawEvent, StoredEvent, kinds,
 };
 
 use crate::scratch::{Scratch, open};
@@ -67,7 +70,7 @@ fn poll_reads_what_was_ingested_before_whatever_the_thread() {
 
 #[test]
 fn sessions_keep_their_order_over_shards_segments_and_restarts() {
-    for driver in [tapeline::Driver::Auto, tapeline::Driver::Blocking] {
+    for driver in [tapeline::config::Driver::Auto, tapeline::config::Driver::Blocking] {
         let scratch = Scratch::new("order");
         let config = || scratch.config().num_shards(2).driver(driver);
         let mut expected = 0u64;

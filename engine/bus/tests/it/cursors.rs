@@ -1,9 +1,9 @@
 //! Named cursors: kept by the log, and honest about how far behind they are.
 
 use futures_lite::future::block_on;
+use tapeline::consumer::Start;
 use tapeline::{
-    ConsumeRequest, ConsumerError, EventBus, EventBusConfig, LogFiles, Ordering, RawEvent, Start, SubscribeRequest,
-    kinds,
+    ConsumeRequest, ConsumerError, EventBus, EventBusConfig, LogFiles, Ordering, RawEvent, SubscribeRequest, kinds,
 };
 
 use crate::scratch::{Scratch, open};

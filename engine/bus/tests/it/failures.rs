@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use futures_lite::future::block_on;
+use tapeline::config::{Driver, Durability};
+use tapeline::log::{plan_repair, repair_log};
 use tapeline::{
-    BackpressureMode, BatchConfig, ConfigError, Driver, Durability, EventBus, EventBusConfig, IngestionError, LogFiles,
-    RawEvent, ScalingPolicy, kinds, plan_repair, repair_log,
+    BackpressureMode, BatchConfig, ConfigError, EventBus, EventBusConfig, IngestionError, LogFiles, RawEvent,
+    ScalingPolicy, kinds,
 };
 
 use crate::scratch::{Scratch, open};
@@ -185,7 +187,7 @@ fn shards_run_where_and_how_they_are_told() {
     }
     let nowhere = open(EventBusConfig::builder().excluded_cores(all));
     assert!(nowhere[0].core.is_none() && nowhere[0].notes.iter().any(|note| note.contains("excluded_cores")));
-    let busy = EventBusConfig::builder().idle(tapeline::IdleMode::BusyPoll).build();
+    let busy = EventBusConfig::builder().idle(tapeline::config::IdleMode::BusyPoll).build();
     let bus = block_on(EventBus::new(busy.expect("configuration"))).expect("opens");
     bus.ingest(tapeline::Event::from_str("1").expect("JSON")).expect("taken");
     block_on(bus.flush()).expect("flushes");

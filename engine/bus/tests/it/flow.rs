@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_lite::future::block_on;
+use tapeline::bus::ProducerOptions;
+use tapeline::consumer::{DropReason, Gap, GapReason};
+use tapeline::event::{Kind, SessionId};
 use tapeline::{
-    AdapterError, BackpressureMode, ConsumeRequest, ConsumeResponse, DropReason, Event, EventBus, EventBusConfig, Gap,
-    GapReason, IngestionError, Kind, Producer, ProducerOptions, RawEvent, SessionId, kinds,
+    AdapterError, BackpressureMode, ConsumeRequest, ConsumeResponse, Event, EventBus, EventBusConfig, IngestionError,
+    Producer, RawEvent, kinds,
 };
 
 const PAYLOAD: [u8; 1000] = [7; 1000];

@@ -5,9 +5,12 @@ use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use futures_lite::future::block_on;
+use tapeline::consumer::GapReason;
+use tapeline::event::Kind;
+use tapeline::log::{FollowStart, LogFollower};
+use tapeline::retention::RetentionPolicy;
 use tapeline::{
-    ConsumerError, EventBus, EventBusConfigBuilder, Filter, FollowStart, GapReason, Kind, LogFiles, LogFollower,
-    ReplayRequest, RetentionPolicy, ScalingPolicy, StoredEvent, kinds,
+    ConsumerError, EventBus, EventBusConfigBuilder, Filter, LogFiles, ReplayRequest, ScalingPolicy, StoredEvent, kinds,
 };
 
 use crate::kill;
@@ -199,7 +202,7 @@ fn outlive_killed_writers(scratch: &Scratch, rounds: u64, page_cache: bool) {
         child.wait().expect("ends");
         see(settle(&mut follower));
         for name in ["a", "b"] {
-            let session = tapeline::session_id(&format!("{round}-{name}")).0;
+            let session = tapeline::event::session_id(&format!("{round}-{name}")).0;
             let seen = found.get(&session).copied().unwrap_or_default();
             assert!(seen >= acknowledged, "round {round}: {seen} of {acknowledged} acknowledged");
         }
@@ -297,8 +300,10 @@ fn named_cursors_of_a_log_are_kept_beside_its_writer() {
     let mut follower = follow(&scratch, FollowStart::Earliest);
     (0..40).for_each(|_| drop(follower.try_next()));
     files.save_cursor("reader", &follower.cursor()).expect("saves");
-    files.save_cursor("start", &files.cursor_at(&tapeline::Start::Earliest).expect("a place")).expect("saves");
-    files.save_cursor("end", &files.cursor_at(&tapeline::Start::Latest).expect("a place")).expect("saves");
+    files
+        .save_cursor("start", &files.cursor_at(&tapeline::consumer::Start::Earliest).expect("a place"))
+        .expect("saves");
+    files.save_cursor("end", &files.cursor_at(&tapeline::consumer::Start::Latest).expect("a place")).expect("saves");
     let lags: Vec<_> =
         files.cursors().expect("lists").into_iter().map(|named| (named.name, named.lag_events)).collect();
     let expected = [("end", 0), ("reader", 60), ("start", 100)].map(|(name, lag)| (name.to_owned(), lag));

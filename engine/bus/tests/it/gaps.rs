@@ -3,9 +3,8 @@
 use std::os::unix::fs::FileExt;
 
 use futures_lite::future::block_on;
-use tapeline::{
-    ConsumeRequest, ConsumerError, Gap, GapReason, LogFiles, Ordering, ReplayRequest, SubscribeRequest, kinds,
-};
+use tapeline::consumer::{Gap, GapReason};
+use tapeline::{ConsumeRequest, ConsumerError, LogFiles, Ordering, ReplayRequest, SubscribeRequest, kinds};
 
 use crate::scratch::{Scratch, open};
 

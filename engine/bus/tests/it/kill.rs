@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use futures_lite::future::block_on;
-use tapeline::{Durability, LogFiles, kinds};
+use tapeline::config::Durability;
+use tapeline::{LogFiles, kinds};
 
 use crate::scratch::{Scratch, open};
 

@@ -1,9 +1,10 @@
 //! Opening, ending, dropping, forking, panicking: nothing that was taken is lost, nothing hangs.
 
 use futures_lite::future::{block_on, poll_once};
+use tapeline::config::Durability;
 use tapeline::{
-    AdapterError, BatchConfig, ConsumeRequest, ConsumerError, Durability, EventBus, EventBusConfig, IngestionError,
-    LogFiles, RawEvent, ReplayRequest, SubscribeRequest, kinds,
+    AdapterError, BatchConfig, ConsumeRequest, ConsumerError, EventBus, EventBusConfig, IngestionError, LogFiles,
+    RawEvent, ReplayRequest, SubscribeRequest, kinds,
 };
 
 use crate::scratch::{Scratch, open};

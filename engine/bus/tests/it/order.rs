@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_lite::future::block_on;
+use tapeline::consumer::CursorFault;
 use tapeline::{
-    ConsumeRequest, ConsumeResponse, ConsumerError, CursorFault, EventBus, EventBusConfig, Filter, Ordering, RawEvent,
-    StoredEvent, kinds,
+    ConsumeRequest, ConsumeResponse, ConsumerError, EventBus, EventBusConfig, Filter, Ordering, RawEvent, StoredEvent,
+    kinds,
 };
 
 use crate::scratch::{Scratch, open};

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use futures_lite::future::block_on;
-use tapeline::{Durability, EventBusConfig, EventBusConfigBuilder, LogFiles, kinds};
+use tapeline::config::Durability;
+use tapeline::{EventBusConfig, EventBusConfigBuilder, LogFiles, kinds};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::scratch::open;

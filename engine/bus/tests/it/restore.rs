@@ -1,10 +1,10 @@
 //! A log that is put back is the log that it was, and a bus goes on in it.
 
 use futures_lite::future::block_on;
-use tapeline::{
-    AdapterError, ConsumerError, EventBus, Gap, GapReason, Kind, LogFiles, LogRestore, RestoredEvent, Sequence,
-    SessionId, kinds,
-};
+use tapeline::consumer::{Gap, GapReason};
+use tapeline::event::{Kind, Sequence, SessionId};
+use tapeline::log::{LogRestore, RestoredEvent};
+use tapeline::{AdapterError, ConsumerError, EventBus, LogFiles, kinds};
 
 use crate::scratch::{Scratch, open};
 

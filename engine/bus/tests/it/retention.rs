@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use futures_lite::future::block_on;
+use tapeline::consumer::{Gap, GapReason};
+use tapeline::log::trim_log;
+use tapeline::retention::{RetentionPolicy, TrimPlan, TrimReason};
 use tapeline::{
-    AdapterError, ConfigError, ConsumeRequest, ConsumerError, EventBus, Gap, GapReason, LogFiles, ReplayRequest,
-    RetentionPolicy, SubscribeRequest, TrimPlan, TrimReason, kinds, trim_log,
+    AdapterError, ConfigError, ConsumeRequest, ConsumerError, EventBus, LogFiles, ReplayRequest, SubscribeRequest,
+    kinds,
 };
 
 use crate::scratch::{Scratch, open};
@@ -172,7 +175,7 @@ fn names_outlive_the_segments_that_gave_them() {
         trim_log(scratch.path(), &RetentionPolicy::new().max_segments(1)).expect("trims");
         block_on(open(scratch.config()).shutdown()).expect("ends");
         let files = LogFiles::open(scratch.path()).expect("opens");
-        assert_eq!(files.session_names().into_iter().collect::<Vec<_>>(), [(tapeline::session_id(&name), name)]);
+        assert_eq!(files.session_names().into_iter().collect::<Vec<_>>(), [(tapeline::event::session_id(&name), name)]);
     }
 }
 

@@ -6,8 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use futures_lite::future::block_on;
+use tapeline::event::Kind;
 use tapeline::{
-    AdapterError, BackpressureMode, ConsumeRequest, EventBus, EventBusConfig, EventBusConfigBuilder, Kind, LogFiles,
+    AdapterError, BackpressureMode, ConsumeRequest, EventBus, EventBusConfig, EventBusConfigBuilder, LogFiles,
     ScalingError, ScalingPolicy, StoredEvent, SubscribeRequest,
 };
 

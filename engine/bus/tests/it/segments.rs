@@ -8,10 +8,10 @@ use std::process::Command;
 use std::time::Instant;
 
 use futures_lite::future::block_on;
+use tapeline::config::Driver;
+use tapeline::log::{FollowStart, LogFollower, LogId, plan_repair};
 use tapeline::rkyv::util::AlignedVec;
-use tapeline::{
-    Driver, EventBus, EventBusConfig, FollowStart, LogFiles, LogFollower, LogId, RawEvent, ReplayRequest, plan_repair,
-};
+use tapeline::{EventBus, EventBusConfig, LogFiles, RawEvent, ReplayRequest};
 use tapeline_storage::device::BlockWriter;
 use tapeline_storage::format::{
     BLOCK_HEADER_BYTES, BlockHeader, Checksum, Epoch, Footer, Kind, Meta, PAGE_BYTES, RECORD_ALIGN, Record,

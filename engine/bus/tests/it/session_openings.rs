@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use futures_lite::future::block_on;
-use tapeline::{EventBus, LogFiles, SessionId, SessionOpening, StoredEvent, kinds};
+use tapeline::event::SessionId;
+use tapeline::log::SessionOpening;
+use tapeline::{EventBus, LogFiles, StoredEvent, kinds};
 
 use crate::scratch::{Scratch, open};
 

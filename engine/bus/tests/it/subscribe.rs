@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use futures_lite::future::block_on;
 use futures_lite::{Stream, StreamExt};
+use tapeline::config::Durability;
+use tapeline::consumer::{GapReason, SlowReader, Start, Visibility};
+use tapeline::event::Kind;
 use tapeline::{
-    BatchConfig, ConsumeRequest, ConsumerError, Durability, EventBus, EventBusConfig, Filter, GapReason, Kind,
-    SlowReader, Start, SubscribeRequest, Subscription, Visibility, kinds,
+    BatchConfig, ConsumeRequest, ConsumerError, EventBus, EventBusConfig, Filter, SubscribeRequest, Subscription, kinds,
 };
 
 use crate::scratch::{Scratch, open};
@@ -186,7 +188,7 @@ fn start_may_be_a_time_or_a_sequence() {
             let found = subscription.try_next().map(|event| number(&event.expect("event").raw));
             assert_eq!(found, (first < 60_000).then_some(first as u64));
         }
-        let sequence = (0, tapeline::Sequence::new(index as u64));
+        let sequence = (0, tapeline::event::Sequence::new(index as u64));
         let page = block_on(bus.poll(ConsumeRequest::new(1).start(Start::Sequences(vec![sequence])))).expect("polls");
         assert_eq!(number(&page.events[0].raw), index as u64);
     }

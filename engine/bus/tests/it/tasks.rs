@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use futures_lite::future::block_on;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use tapeline::bus::ShardTask;
+use tapeline::error::TaskError;
+use tapeline::event::Kind;
 use tapeline::glommio::{self, channels::local_channel, io::BufferedFile, net::UnixStream, timer};
-use tapeline::{
-    AdapterError, BackpressureMode, Event, EventBus, EventBusConfig, Kind, LogFiles, ShardTask, SubscribeRequest,
-    TaskError,
-};
+use tapeline::{AdapterError, BackpressureMode, Event, EventBus, EventBusConfig, LogFiles, SubscribeRequest};
 
 use crate::scratch::Scratch;
 

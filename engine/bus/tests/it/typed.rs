@@ -2,10 +2,9 @@
 
 use futures_lite::future::block_on;
 use rkyv::{Archive, Serialize};
-use tapeline::{
-    ConsumeRequest, EventBusConfig, IngestionError, LogFiles, RawEvent, SubscribeRequest, TypeError, TypedPayload,
-    kinds, rkyv,
-};
+use tapeline::error::TypeError;
+use tapeline::event::TypedPayload;
+use tapeline::{ConsumeRequest, EventBusConfig, IngestionError, LogFiles, RawEvent, SubscribeRequest, kinds, rkyv};
 
 use crate::scratch::{Scratch, open, seed};
 

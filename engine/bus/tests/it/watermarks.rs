@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_lite::future::block_on;
-use tapeline::{ConsumeRequest, Durability, EventBus, ReplayRequest, Sequence, Start, kinds};
+use tapeline::config::Durability;
+use tapeline::consumer::Start;
+use tapeline::event::Sequence;
+use tapeline::{ConsumeRequest, EventBus, ReplayRequest, kinds};
 
 use crate::scratch::{Scratch, open};
 

@@ -19,7 +19,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tapeline::{BackpressureMode, Cut, Durability, EventBus, EventBusConfig, LogFiles};
+use tapeline::config::Durability;
+use tapeline::log::Cut;
+use tapeline::{BackpressureMode, EventBus, EventBusConfig, LogFiles};
 
 pub(crate) use self::args::RecordArgs;
 use self::args::{InputFormat, Level};

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::io;
 
 use serde_json::json;
+use tapeline::event::{Kind, PAYLOAD_BYTES_MAX};
 use tapeline::sse::FrameEnds;
-use tapeline::{IngestionError, Kind, PAYLOAD_BYTES_MAX, Producer, Session, Ticket, kinds};
+use tapeline::{IngestionError, Producer, Session, Ticket, kinds};
 
 use super::args::{InputFormat, OnBad};
 use super::ending::Ending;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use tapeline::{BackpressureMode, EventBus, EventBusConfig, Kind, kinds};
+use tapeline::event::Kind;
+use tapeline::{BackpressureMode, EventBus, EventBusConfig, kinds};
 
 use crate::run::{Scratch, done, errors, expect, json, record, run, run_with};
 
@@ -316,7 +317,7 @@ fn import_stream(log: &str, events: &[(u64, String)]) {
                 "shard": 0,
                 "sequence": sequence,
                 "timestamp": 1_700_000_000_000_000_000 + time * 1_000_000,
-                "session_id": tapeline::session_id("a").to_string(),
+                "session_id": tapeline::event::session_id("a").to_string(),
                 "kind": kind,
                 "payload_text": text,
             });

@@ -46,7 +46,7 @@ fn every_selection_and_command_knows_the_names() {
 
 /// The id of a session by its name.
 fn tapeline_id(name: &str) -> String {
-    tapeline::session_id(name).to_string()
+    tapeline::event::session_id(name).to_string()
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn the_last_opening_before_the_selection_counts() {
 fn chunks_know_the_stream_and_its_model_under_every_selection() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
-    let id = tapeline::session_id("chat").to_string();
+    let id = tapeline::event::session_id("chat").to_string();
     let line = |sequence: u64, kind: &str, payload: serde_json::Value| {
         json!({"shard": 0, "sequence": sequence, "timestamp": 1_000_000_000 * (sequence + 1), "session_id": id,
                "kind": kind, "payload": payload})

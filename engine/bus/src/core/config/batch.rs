@@ -41,7 +41,7 @@ impl Default for BatchConfig {
 }
 
 impl BatchConfig {
-    /// Same as [`MAX_BATCH_SIZE_LIMIT`](crate::MAX_BATCH_SIZE_LIMIT).
+    /// Same as [`MAX_BATCH_SIZE_LIMIT`](crate::config::MAX_BATCH_SIZE_LIMIT).
     pub const MAX_BATCH_SIZE_LIMIT: usize = MAX_BATCH_SIZE_LIMIT;
 
     /// Large batches.

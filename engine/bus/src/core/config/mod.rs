@@ -17,7 +17,7 @@ use scaling::available_cores;
 /// What happens to an event whose lane is full.
 ///
 /// An event that is let go is counted, by reason, producer and shard, and readers are told of it by a
-/// [`Gap`](crate::Gap) in its place.
+/// [`Gap`](crate::consumer::Gap) in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum BackpressureMode {

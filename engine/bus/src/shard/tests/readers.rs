@@ -9,12 +9,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tapeline_reader::contents::Contents;
-use tapeline_reader::{ConsumerError, Replay, ReplayRequest, StoredEvent};
+use tapeline_reader::{
+    ConsumerError, EventId, Gap, GapReason, Replay, ReplayRequest, SessionId, StoredEvent, Visibility,
+};
 
 use super::*;
 use crate::core::config::BatchConfig;
 use crate::live::{Batches, ConsumeRequest, ConsumeResponse, Ordering, SubscribeRequest, Subscription};
-use crate::{EventId, Gap, GapReason, SessionId, Visibility};
 
 /// What a reader has seen of each shard: payloads by sequence, holes as they were told.
 #[derive(Debug, Default)]

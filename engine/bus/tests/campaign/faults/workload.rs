@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_lite::future::block_on;
-use tapeline::{ConsumeRequest, Driver, Durability, EventBus, EventBusConfig, RetentionPolicy, kinds};
+use tapeline::config::{Driver, Durability};
+use tapeline::retention::RetentionPolicy;
+use tapeline::{ConsumeRequest, EventBus, EventBusConfig, kinds};
 use tapeline_storage::device::sim::Random;
 
 use super::kernel::{self, Refusal};

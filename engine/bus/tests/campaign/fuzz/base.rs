@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use tapeline::{LogFiles, Start, kinds};
+use tapeline::consumer::Start;
+use tapeline::{LogFiles, kinds};
 use tapeline_storage::format::layout::{Layout, Links};
 use tapeline_storage::format::{Era, Eras, Kind, LogId, PAGE_BYTES, Record, Sequence, SessionId, SessionNames};
 use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};

@@ -11,7 +11,7 @@ mod uses;
 
 use std::time::Duration;
 
-use tapeline::plan_repair;
+use tapeline::log::plan_repair;
 use tapeline_storage::device::sim::Random;
 
 use crate::runner::{Campaign, child, directory, note};

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use futures_lite::future::block_on;
-use tapeline::{
-    ConsumeRequest, EventBus, EventBusConfig, FollowStart, LogFiles, LogFollower, RawEvent, ReplayRequest,
-    RetentionPolicy, SessionId, Start, SubscribeRequest, plan_repair, repair_log, trim_log,
-};
+use tapeline::consumer::Start;
+use tapeline::event::SessionId;
+use tapeline::log::{FollowStart, LogFollower, plan_repair, repair_log, trim_log};
+use tapeline::retention::RetentionPolicy;
+use tapeline::{ConsumeRequest, EventBus, EventBusConfig, LogFiles, RawEvent, ReplayRequest, SubscribeRequest};
 use tapeline_storage::device::sim::Random;
 
 use super::base::SESSIONS;

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use futures_lite::future::block_on;
-use tapeline::{EventBus, EventBusConfig, FollowStart, LogFiles, LogFollower, ReplayRequest};
+use tapeline::log::{FollowStart, LogFollower};
+use tapeline::{EventBus, EventBusConfig, LogFiles, ReplayRequest};
 
 use super::ledger::{Ledger, Reader};
 use crate::runner::step;
@@ -58,7 +59,7 @@ pub(crate) fn visit(path: &Path, ledger: &Ledger) -> Result<(), String> {
         line.map_or(0, |events| events.parse::<u64>().expect("a number"))
     };
     for (name, events) in acknowledged {
-        let there = found(tapeline::session_id(&name).0);
+        let there = found(tapeline::event::session_id(&name).0);
         if there < events {
             return Err(format!("another process finds {there} of {events} acknowledged events of {name}"));
         }

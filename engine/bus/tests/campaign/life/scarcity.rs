@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_lite::future::block_on;
+use tapeline::retention::RetentionPolicy;
 use tapeline::{
-    AdapterError, ConsumeRequest, EventBus, IngestionError, RawEvent, ReplayRequest, RetentionPolicy, SubscribeRequest,
-    kinds,
+    AdapterError, ConsumeRequest, EventBus, IngestionError, RawEvent, ReplayRequest, SubscribeRequest, kinds,
 };
 use tapeline_storage::device::sim::Random;
 

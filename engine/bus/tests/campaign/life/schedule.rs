@@ -6,10 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_lite::future::{block_on, poll_once};
+use tapeline::config::{Driver, Durability};
+use tapeline::consumer::Start;
+use tapeline::log::trim_log;
+use tapeline::retention::RetentionPolicy;
 use tapeline::seam::{self, Machine, Step};
 use tapeline::{
-    BackpressureMode, ConsumeRequest, Driver, Durability, EventBus, EventBusConfig, IngestionError, LogFiles, RawEvent,
-    RetentionPolicy, ScalingPolicy, Start, SubscribeRequest, trim_log,
+    BackpressureMode, ConsumeRequest, EventBus, EventBusConfig, IngestionError, LogFiles, RawEvent, ScalingPolicy,
+    SubscribeRequest,
 };
 use tapeline_storage::device::sim::Random;
 
@@ -267,7 +271,7 @@ impl<'l> Life<'l> {
             return Ok(());
         }
         match (task.join(), kind) {
-            (Err(tapeline::TaskError::Panicked(_)), 0) | (Ok(()), 2 | 3) => Ok(()),
+            (Err(tapeline::error::TaskError::Panicked(_)), 0) | (Ok(()), 2 | 3) => Ok(()),
             (outcome, _) => self.forgive(Err(format!("a task of kind {kind} ended with {outcome:?}"))),
         }
     }

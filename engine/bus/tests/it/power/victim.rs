@@ -17,7 +17,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 use futures_lite::future::block_on;
-use tapeline::{AdapterError, Driver, EventBus, IngestionError, Poison, Producer, Session, Ticket, kinds};
+use tapeline::config::Driver;
+use tapeline::log::Poison;
+use tapeline::{AdapterError, EventBus, IngestionError, Producer, Session, Ticket, kinds};
 
 use super::{PATIENCE, Random, config, payload};
 
