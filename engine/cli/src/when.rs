@@ -1,12 +1,13 @@
 //! Times as a person writes them: RFC 3339, with a zone in brackets if need be, a date, a number of seconds since 1970,
 //! `now`, or a while ago (`-5m`).
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::civil::{Date, DateTime};
-use jiff::fmt::temporal::DateTimeParser;
-use jiff::tz::{Disambiguation, TimeZone};
+use jiff::fmt::temporal::{DateTimeParser, Pieces};
+use jiff::tz::{Disambiguation, Offset, TimeZone};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
 /// How times are written, for messages.
@@ -16,6 +17,9 @@ const EXAMPLES: &str = "a time is written 2026-01-31T12:00:00Z, 2026-01-31T12:00
 /// How numbers are read, for messages.
 const NUMBERS: &str = "a number is a time since 1970: seconds if it has 9 or 10 digits, milliseconds with 12 or 13, \
                        microseconds with 15 or 16, nanoseconds with 18 or 19; any seconds after @";
+
+/// Offsets that zones have had since 1970, in seconds east of UTC.
+const OFFSETS: RangeInclusive<i32> = -12 * 3600..=14 * 3600;
 
 /// How lengths of time are written, for messages.
 const LENGTHS: &str = "a length of time is written 500ms, 90s, 5m, 1h30m, 7d, 2w";
@@ -55,6 +59,9 @@ impl When {
 
 /// The time that a number means by how many digits it has. `None` where it is no number, or a date without hyphens.
 fn number_by_its_digits(text: &str) -> Option<Result<u64, String>> {
+    if text.trim_end_matches(['0', '.']).is_empty() && text.starts_with('0') {
+        return Some(Err(format!("is {text} a time? @0 is the beginning of 1970, -0s is now; {EXAMPLES}")));
+    }
     let whole = text.split('.').next().unwrap_or_default();
     let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
     let is_number = !whole.is_empty() && [whole, fraction].concat().bytes().all(|byte| byte.is_ascii_digit());
@@ -62,7 +69,6 @@ fn number_by_its_digits(text: &str) -> Option<Result<u64, String>> {
         return None;
     }
     let unit = match whole.len() {
-        1 if whole == "0" => Some(SECOND),
         9 | 10 => Some(SECOND),
         12 | 13 => Some(1_000_000),
         15 | 16 => Some(1_000),
@@ -114,7 +120,8 @@ fn ago(length: &str, now: u64) -> Result<u64, String> {
 fn zoned(text: &str) -> Result<Timestamp, String> {
     let zone = text.split(['[', ']']).nth(1).unwrap_or_default().trim_start_matches('!');
     let parser = DateTimeParser::new().disambiguation(Disambiguation::Reject);
-    parser.parse_zoned(text).map(|zoned| zoned.timestamp()).map_err(|_| {
+    check_offset(Pieces::parse(text).ok().and_then(|pieces| pieces.to_numeric_offset()))?;
+    let zoned = parser.parse_zoned(text).map_err(|_| {
         let offset = "write it with its offset: 2026-01-31T12:00:00-05:00";
         if !zone.is_empty() && !zone.contains('=') && TimeZone::get(zone).is_err() {
             return format!("this machine knows no time zone {zone} (looked for in /usr/share/zoneinfo); {offset}");
@@ -126,11 +133,22 @@ fn zoned(text: &str) -> Result<Timestamp, String> {
             ),
             false => EXAMPLES.to_owned(),
         }
-    })
+    })?;
+    check_offset(Some(zoned.offset()))?;
+    Ok(zoned.timestamp())
+}
+
+/// Refuses an offset that no place on earth has.
+fn check_offset(offset: Option<Offset>) -> Result<(), String> {
+    match offset.filter(|offset| !OFFSETS.contains(&offset.seconds())) {
+        Some(offset) => Err(format!("no time zone is at {offset}: they lie from -12:00 to +14:00; {EXAMPLES}")),
+        None => Ok(()),
+    }
 }
 
 /// A time with an offset, or without: then it is UTC, which is what this program prints.
 fn civil(text: &str) -> Result<Timestamp, String> {
+    check_offset(Pieces::parse(text).ok().and_then(|pieces| pieces.to_numeric_offset()))?;
     let local = || text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(Into::into));
     text.parse::<Timestamp>()
         .or_else(|_| local().and_then(|local| TimeZone::UTC.to_timestamp(local)))
@@ -208,7 +226,10 @@ mod tests {
         assert_eq!(at("1700000000.0000000019"), Ok(NOW + 1));
         assert_eq!(at("1700000000000.5"), Ok(NOW + 500_000));
         assert_eq!(at("999999999"), Ok(999_999_999 * SECOND));
-        assert_eq!((at("0"), at("@7")), (Ok(0), Ok(7 * SECOND)));
+        assert_eq!((at("@0"), at("@7"), at("-0s")), (Ok(0), Ok(7 * SECOND), Ok(NOW)));
+        for text in ["0", "00", "0.0", "0."] {
+            assert!(at(text).is_err_and(|error| error.contains("@0 is the beginning of 1970")), "{text}");
+        }
         for text in ["5", "17", "20269999", "17000000000", "20260131120000", "99999999999999999999", "@", "@x", "17.5"]
         {
             assert!(at(text).is_err_and(|error| error.contains("seconds if it has")), "{text}");
@@ -237,6 +258,21 @@ mod tests {
         for text in ["soon[UTC]", "[", "[]", "2026-01-31T12:00:00[", "2026-01-31T12:00:00[]"] {
             assert!(at(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn offsets_that_no_zone_has_are_refused_and_those_there_are_taken() {
+        for offset in ["+25:00", "-25:00", "+24:00", "+23:59", "+14:01", "-12:01", "+1530", "-18", "+25:59:59"] {
+            for text in [format!("2026-01-31T12:00:00{offset}"), format!("2026-01-31T12:00:00[{offset}]")] {
+                assert!(at(&text).is_err_and(|error| error.contains("2026-01-31T12:00:00")), "{text}: {:?}", at(&text));
+            }
+        }
+        for offset in ["+26:00", "+99:00", "+5", "+05:60"] {
+            assert!(at(&format!("2026-01-31T12:00:00{offset}")).is_err(), "{offset}");
+        }
+        assert_eq!(at("2026-01-31T12:00:00+14:00"), at("2026-01-30T22:00:00Z"));
+        assert_eq!(at("2026-01-31T12:00:00-12:00"), at("2026-02-01T00:00:00Z"));
+        assert_eq!(at("2026-01-31T12:00:00+05:45"), at("2026-01-31T06:15:00Z"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! read.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use crate::error::ConsumerResult;
 use crate::files::LogFiles;
 
 impl LogFiles {
-    /// From the time of the earliest event to behind that of the latest, in nanoseconds since the Unix epoch, notes of
+    /// From the time of the earliest event to that of the latest, in nanoseconds since the Unix epoch, notes of
     /// the bus and events that open sessions included. `None` for a log without events. Costs a look at each segment.
     ///
     /// # Errors
     /// [`ConsumerError::Read`](crate::ConsumerError::Read) where block headers cannot be read.
-    pub fn time_range(&self) -> ConsumerResult<Option<Range<u64>>> {
-        let mut range: Option<Range<u64>> = None;
+    pub fn time_range(&self) -> ConsumerResult<Option<RangeInclusive<u64>>> {
+        let mut range: Option<RangeInclusive<u64>> = None;
         self.for_each_span(Grain::Segment, |_, span| {
-            let (start, end) = (span.first_timestamp, span.last_timestamp.saturating_add(1));
+            let (first, last) = (span.first_timestamp, span.last_timestamp);
             range = Some(match &range {
-                Some(range) => range.start.min(start)..range.end.max(end),
-                None => start..end,
+                Some(range) => first.min(*range.start())..=last.max(*range.end()),
+                None => first..=last,
             });
         })?;
         Ok(range)
@@ -57,7 +57,7 @@ impl LogFiles {
             while next < view.appended() {
                 match view.span(next, view.appended(), grain).map_err(|error| unreadable(view, error))? {
                     // A stretch whose headers do not check has no times; reading tells what is wrong with it.
-                    Some(span) if span.last_timestamp == u64::MAX => next = span.end,
+                    Some(span) if !span.has_times => next = span.end,
                     Some(span) => {
                         each(view, &span);
                         next = span.end;
@@ -101,16 +101,13 @@ fn add((start, events): (u64, u64), counts: &mut BTreeMap<u64, u64>) {
 
 /// Adds the events of a span, spread evenly over its time.
 fn spread(span: &Span, width: u64, counts: &mut BTreeMap<u64, u64>) {
-    let events = span.end.since(span.first);
-    let (start, end) = (span.first_timestamp, span.last_timestamp.saturating_add(1));
-    let length = u128::from(end - start.min(end)).max(1);
-    let until = |time: u64| (u128::from(events) * u128::from(time.saturating_sub(start)) / length) as u64;
-    let mut at = start / width * width;
-    while at < end {
-        let next = at.saturating_add(width);
-        let count = until(next.min(end)) - until(at.max(start));
-        add((at, count), counts);
-        at = next;
+    let (events, first) = (span.end.since(span.first), span.first_timestamp);
+    let length = u128::from(span.last_timestamp.saturating_sub(first)) + 1;
+    for number in 0..events {
+        let after = u128::from(number) * length / u128::from(events);
+        // Less than the span is long.
+        let time = first + after as u64;
+        add((time / width * width, 1), counts);
     }
 }
 
@@ -131,6 +128,7 @@ mod tests {
             end: Sequence::new(7 + events),
             first_timestamp,
             last_timestamp,
+            has_times: true,
             is_block: true,
         };
         let spread = |span| {
@@ -142,5 +140,8 @@ mod tests {
         assert_eq!(spread(span(40, 10, 49)), [(10, 10), (20, 10), (30, 10), (40, 10)]);
         assert_eq!(spread(span(1, 10, 99)).iter().map(|(_, count)| count).sum::<u64>(), 1);
         assert_eq!(spread(span(1000, 15, 24)), [(10, 500), (20, 500)]);
+        // All of time, of which few stretches have an event.
+        assert_eq!(spread(span(2, 0, u64::MAX)), [(0, 1), ((1 << 63) / 10 * 10, 1)]);
+        assert_eq!(spread(span(3, u64::MAX, u64::MAX)), [(u64::MAX / 10 * 10, 3)]);
     }
 }

@@ -1,6 +1,6 @@
 //! A new log out of events that have their places and times already: what an export holds, put back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tapeline_storage::format::{Eras, Kind, LogId, Record, Sequence, SessionId};
 use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
@@ -29,13 +29,16 @@ pub struct RestoredEvent<'a> {
     pub payload: &'a [u8],
 }
 
-/// Writes a new log, which no bus can open meanwhile.
+/// Writes a new log, which no bus can open from its first event on until it is complete.
 ///
 /// Segments are written whole and sealed, durably, as they fill; a log that is abandoned halfway holds those. Costs
 /// about what writing the bytes costs.
 #[derive(Debug)]
 pub struct LogRestore {
-    directory: LogDirectory,
+    path: PathBuf,
+    log_id: LogId,
+    /// Made for the first event.
+    directory: Option<LogDirectory>,
     segment_bytes: u64,
     shards: Vec<ShardRestore>,
     names: Openings,
@@ -43,35 +46,43 @@ pub struct LogRestore {
 }
 
 impl LogRestore {
-    /// A new log in `path`, which is created where it does not exist. `segment_bytes` as in
+    /// A new log in `path`, which is created with the first event, where it does not exist. `segment_bytes` as in
     /// `LogConfig::segment_bytes` of a bus.
     ///
     /// # Errors
     /// [`AdapterError::Directory`]: there is a log already, or something else.
     pub fn create(path: &Path, segment_bytes: Option<u64>) -> AdapterResult<Self> {
-        let now = Clock::global().now();
-        let directory = LogDirectory::create(path, LogId(random()), now)?;
-        let segment_bytes = segment_bytes.unwrap_or(LogOptions::SEGMENT_BYTES);
-        Ok(Self { directory, segment_bytes, shards: Vec::new(), names: Openings::default(), now })
+        LogDirectory::check_vacant(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            log_id: LogId(random()),
+            directory: None,
+            segment_bytes: segment_bytes.unwrap_or(LogOptions::SEGMENT_BYTES),
+            shards: Vec::new(),
+            names: Openings::default(),
+            now: Clock::global().now(),
+        })
     }
 
     /// Identity of the log.
     pub fn log_id(&self) -> LogId {
-        self.directory.meta().log_id
+        self.log_id
     }
 
     /// Appends an event to its shard. It is durable once [`LogRestore::finish`] has returned.
     ///
     /// # Errors
     /// [`AdapterError::Restore`] or [`AdapterError::ReservedKind`]: the event was not accepted, and the log may go on;
-    /// [`AdapterError`] otherwise.
+    /// [`AdapterError`] otherwise. Where no event was accepted there is no log.
     pub fn append(&mut self, event: &RestoredEvent<'_>) -> AdapterResult<()> {
         let RestoredEvent { shard_id: shard, sequence, insertion_ts: timestamp, session, kind, payload } = *event;
         if kind.is_reserved() {
             return Err(AdapterError::ReservedKind { kind: kind.0 });
         }
         let record = Record { session, timestamp, kind, payload };
-        self.shard(shard)?.append(sequence, &record).map_err(|source| AdapterError::Restore { shard_id: shard, source })
+        let refused = |source| AdapterError::Restore { shard_id: shard, source };
+        ShardRestore::check(sequence, &record).map_err(refused)?;
+        self.shard(shard)?.append(sequence, &record).map_err(refused)
     }
 
     /// Has the log remember what a session is called that none of its events names, as those after a trim. The first
@@ -83,32 +94,42 @@ impl LogRestore {
     fn shard(&mut self, shard: u16) -> AdapterResult<&mut ShardRestore> {
         let known = self.shards.len() as u16;
         if shard >= known {
-            self.directory.grow(shard.saturating_add(1))?;
+            self.directory(shard.saturating_add(1))?;
         }
         for number in known..=shard {
-            let seed = u64::from_le_bytes(random());
-            let options = LogOptions {
-                segment_bytes: self.segment_bytes,
-                ..LogOptions::new(self.directory.meta().log_id, number, seed)
-            };
-            self.shards.push(ShardRestore::new(self.directory.shard(number)?, options, self.now));
+            let (log_id, seed) = (self.log_id, u64::from_le_bytes(random()));
+            let options = LogOptions { segment_bytes: self.segment_bytes, ..LogOptions::new(log_id, number, seed) };
+            let directory = self.directory(number.saturating_add(1))?.shard(number)?;
+            self.shards.push(ShardRestore::new(directory, options, self.now));
         }
         Ok(&mut self.shards[usize::from(shard)])
     }
 
-    /// Seals the log. It is complete, and durable, when this returns.
+    /// The log's directory, with so many shards at least.
+    fn directory(&mut self, shards: u16) -> AdapterResult<&LogDirectory> {
+        let directory = match self.directory.take() {
+            Some(directory) => self.directory.insert(directory),
+            None => self.directory.insert(LogDirectory::create(&self.path, shards, self.log_id, self.now)?),
+        };
+        directory.grow(shards)?;
+        Ok(directory)
+    }
+
+    /// Seals the log. It is complete, and durable, when this returns, also where it has no events.
     ///
     /// # Errors
     /// [`AdapterError`]; the segments that were full are there.
-    pub fn finish(self) -> AdapterResult<()> {
-        save_names(&self.directory, self.names)?;
+    pub fn finish(mut self) -> AdapterResult<()> {
+        self.directory(1)?;
+        let Some(directory) = self.directory else { return Ok(()) };
+        save_names(&directory, self.names)?;
         let has_several = self.shards.len() > 1;
         for shard in self.shards {
             shard.finish()?;
         }
         // Sessions may lie elsewhere than a bus would send them.
         if has_several {
-            self.directory.save_eras(&Eras::of_unknown_route())?;
+            directory.save_eras(&Eras::of_unknown_route())?;
         }
         Ok(())
     }

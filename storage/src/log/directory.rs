@@ -142,19 +142,28 @@ impl LogDirectory {
         Ok(Self { path: path.to_owned(), meta, shards_before, mode, lock: Some(Arc::new(lock)) })
     }
 
-    /// Makes a new log of one shard, with the identity `log_id`.
+    /// Makes a new log, with the identity `log_id`.
     ///
     /// # Errors
     /// As [`LogDirectory::open`]; [`DirectoryError::Exists`].
-    pub fn create(path: &Path, log_id: LogId, now: u64) -> Result<Self, DirectoryError> {
-        if path.exists() && known_meta(path)?.is_some() {
-            return Err(DirectoryError::Exists { path: path.to_owned() });
-        }
-        let directory = Self::open(path, 1, log_id, now, false)?;
+    pub fn create(path: &Path, shards: u16, log_id: LogId, now: u64) -> Result<Self, DirectoryError> {
+        Self::check_vacant(path)?;
+        let directory = Self::open(path, shards, log_id, now, false)?;
         match directory.meta.log_id == log_id {
             true => Ok(directory),
             false => Err(DirectoryError::Exists { path: path.to_owned() }),
         }
+    }
+
+    /// Checks that a new log can be made there. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`LogDirectory::create`].
+    pub fn check_vacant(path: &Path) -> Result<(), DirectoryError> {
+        if path.exists() && known_meta(path)?.is_some() {
+            return Err(DirectoryError::Exists { path: path.to_owned() });
+        }
+        Ok(())
     }
 
     /// Opens a log for reading, also while another process writes it.

@@ -87,11 +87,11 @@ impl ShardRestore {
         }
     }
 
-    /// Appends an event. What is between it and the one before counts as lost; before the first of all, as trimmed.
+    /// Checks what needs no look at the events before.
     ///
     /// # Errors
-    /// [`RestoreError`]; the event was not taken.
-    pub fn append(&mut self, sequence: Sequence, record: &Record<'_>) -> Result<(), RestoreError> {
+    /// [`RestoreError::TooLarge`], [`RestoreError::Sequence`].
+    pub fn check(sequence: Sequence, record: &Record<'_>) -> Result<(), RestoreError> {
         let (bytes, max) = (record.payload.len(), PAYLOAD_BYTES_MAX);
         if bytes > max {
             return Err(RestoreError::TooLarge { bytes, max });
@@ -100,6 +100,15 @@ impl ShardRestore {
         if sequence > highest {
             return Err(RestoreError::Sequence { found: sequence, max: highest });
         }
+        Ok(())
+    }
+
+    /// Appends an event. What is between it and the one before counts as lost; before the first of all, as trimmed.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; the event was not taken.
+    pub fn append(&mut self, sequence: Sequence, record: &Record<'_>) -> Result<(), RestoreError> {
+        Self::check(sequence, record)?;
         if sequence < self.next {
             return Err(RestoreError::Order { next: self.next, found: sequence });
         }

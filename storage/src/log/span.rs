@@ -17,6 +17,9 @@ pub struct Span {
     pub first_timestamp: u64,
     /// No event is later.
     pub last_timestamp: u64,
+    /// Whether the times are those of events. Where no header says them they are all that there are: an event may have
+    /// each of them, the last one too.
+    pub has_times: bool,
     /// Whether it is one block, or what is left of one.
     pub is_block: bool,
 }
@@ -91,13 +94,20 @@ impl LogView {
         let block = self.tail_block(from)?;
         let end = block.first_sequence().plus(block.visible().0 as u64);
         let (first_timestamp, last_timestamp) = block.times();
-        (from < end).then_some(Span { first: from, end, first_timestamp, last_timestamp, is_block: true })
+        (from < end).then_some(Span {
+            first: from,
+            end,
+            first_timestamp,
+            last_timestamp,
+            has_times: true,
+            is_block: true,
+        })
     }
 
     /// Nothing is known of the times of what is lost: a reader that looks there is told so.
     fn span_of_hole(&self, from: Sequence) -> Option<Span> {
         let end = self.hole_at(from)?;
-        Some(Span { first: from, end, first_timestamp: 0, last_timestamp: u64::MAX, is_block: true })
+        Some(Span { first: from, end, first_timestamp: 0, last_timestamp: u64::MAX, has_times: false, is_block: true })
     }
 
     fn span_in_segment(&self, from: Sequence, grain: Grain) -> io::Result<Option<Span>> {
@@ -110,6 +120,7 @@ impl LogView {
                 end: footer.end_sequence,
                 first_timestamp: footer.first_timestamp,
                 last_timestamp: footer.last_timestamp,
+                has_times: true,
                 is_block: false,
             })),
             _ => block_span(&segment, from).map(Some),
@@ -132,15 +143,11 @@ impl LogView {
 
 /// Where headers cannot be read, the span reaches from the last block that can to the end of the segment.
 fn block_span(segment: &Segment, from: Sequence) -> io::Result<Span> {
-    let unknown = (0, u64::MAX);
     let (place, after) = (segment.place_of(from)?, segment.place_after(from)?);
-    let times = match (place, after) {
-        (Some(place), Some(_)) => (place.first_timestamp, place.last_timestamp),
-        (Some(place), None) if place.end_sequence == segment.end_sequence() => {
-            (place.first_timestamp, place.last_timestamp)
-        }
-        _ => unknown,
-    };
+    let is_whole = |end: Sequence| after.is_some() || end == segment.end_sequence();
+    let times =
+        place.filter(|place| is_whole(place.end_sequence)).map(|place| (place.first_timestamp, place.last_timestamp));
+    let (first_timestamp, last_timestamp) = times.unwrap_or((0, u64::MAX));
     let end = after.map_or_else(|| segment.end_sequence(), |after| after.first_sequence);
-    Ok(Span { first: from, end, first_timestamp: times.0, last_timestamp: times.1, is_block: true })
+    Ok(Span { first: from, end, first_timestamp, last_timestamp, has_times: times.is_some(), is_block: true })
 }

@@ -20,6 +20,9 @@ use crate::record::{Ending, Input, Source};
 /// The longest line: that of the largest payload, each byte of it escaped.
 const LINE_BYTES_MAX: u64 = 8 << 20;
 
+/// What editors and shells of other systems put before a text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Most shards of a log that is imported. Each takes a directory, whatever one line says.
 const SHARDS_MAX: u16 = 512;
 
@@ -38,7 +41,8 @@ enum Stop {
     Failed(Failure),
 }
 
-/// Imports what the command line names. Whatever ends it, what was imported until then is made durable and counted.
+/// Imports what the command line names. Whatever ends it, what was imported until then is made durable and counted; if
+/// that is nothing, no log is left.
 pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
     let (sources, bytes) = Source::all(&args.files)?;
     let ending = Ending::catch()?;
@@ -50,9 +54,15 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
     let outcome = sources.iter().try_for_each(|source| importer.import(source, &ending, &progress));
     drop(progress);
     let Importer { restore, events, bytes, .. } = importer;
-    restore.finish()?;
+    match (&outcome, events) {
+        // There is no log yet, and the next attempt may make it.
+        (Err(_), 0) => drop(restore),
+        _ => restore.finish()?,
+    }
     let interrupted = matches!(outcome, Err(Stop::Interrupted));
-    tell(&Summary { events, bytes, log, interrupted }, args.json)?;
+    if outcome.is_ok() || events > 0 {
+        tell(&Summary { events, bytes, log, interrupted }, args.json)?;
+    }
     match outcome {
         Ok(()) => Ok(Exit::Done),
         Err(Stop::Interrupted) => Ok(Exit::Interrupted),
@@ -92,8 +102,9 @@ impl Importer {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(Stop::Interrupted),
                 Err(error) => return Err(at(source, number, error)),
             }
+            let line = if number == 1 { line.trim_start_matches(BYTE_ORDER_MARK) } else { &line };
             if !line.trim_ascii().is_empty() {
-                self.take(&line).map_err(|error| at(source, number, error))?;
+                self.take(line).map_err(|error| at(source, number, error))?;
             }
         }
         Ok(())

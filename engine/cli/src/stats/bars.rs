@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::ops::Range;
+use std::ops::RangeInclusive;
 
 use crate::human;
 
@@ -44,8 +44,8 @@ const WIDTHS: [u64; 19] = {
 };
 
 /// The width that gives a handy number of bars for a stretch of time, in nanoseconds.
-pub(super) fn width(range: &Range<u64>) -> u64 {
-    let bars = |width: u64| range.end.div_ceil(width) - range.start / width;
+pub(super) fn width(range: &RangeInclusive<u64>) -> u64 {
+    let bars = |width: u64| range.end() / width - range.start() / width + 1;
     WIDTHS.into_iter().find(|width| bars(*width) <= BARS_MAX).unwrap_or(WIDTHS[WIDTHS.len() - 1])
 }
 
@@ -65,7 +65,8 @@ pub(super) fn print(out: &mut impl Write, counts: &BTreeMap<u64, u64>, width: u6
         }
         let bar = (u128::from(count) * u128::from(BAR_CHARS)).div_ceil(u128::from(most));
         writeln!(out, "{}  {:>digits$}  {}", human::time(start), human::count(count), "#".repeat(bar as usize))?;
-        expected = start + width;
+        // The last stretch that there is has none after it.
+        expected = start.saturating_add(width);
     }
     Ok(())
 }
@@ -78,10 +79,11 @@ mod tests {
 
     #[test]
     fn width_fits_the_time_and_bars_the_most() {
-        assert_eq!(width(&(0..1)), 1_000_000);
-        assert_eq!(width(&(0..20 * S)), S);
-        assert_eq!(width(&(0..86_400 * S)), 3600 * S);
-        assert_eq!(width(&(0..u64::MAX)), WIDTHS[18]);
+        assert_eq!(width(&(0..=0)), 1_000_000);
+        assert_eq!(width(&(0..=20 * S - 1)), S);
+        assert_eq!(width(&(0..=86_400 * S - 1)), 3600 * S);
+        assert_eq!(width(&(0..=u64::MAX)), WIDTHS[18]);
+        assert_eq!(width(&(u64::MAX..=u64::MAX)), WIDTHS[0]);
         let counts = BTreeMap::from([(0, 1000), (S, 1), (3 * S, 500), (100 * S, 250)]);
         let mut out = Vec::new();
         print(&mut out, &counts, S).expect("prints");

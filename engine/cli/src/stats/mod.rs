@@ -106,8 +106,8 @@ impl Stats {
             sealed: shards.iter().map(|shard| shard.sealed).sum(),
             segment_bytes,
             bytes_per_event: (events > 0).then(|| segment_bytes as f64 / events as f64),
-            first_timestamp: range.as_ref().map(|range| range.start),
-            last_timestamp: range.as_ref().map(|range| range.end - 1),
+            first_timestamp: range.as_ref().map(|range| *range.start()),
+            last_timestamp: range.as_ref().map(|range| *range.end()),
         };
         Ok(Self { totals, shards, kinds, width, activity: log.activity(Duration::from_nanos(width))? })
     }

@@ -160,6 +160,59 @@ fn imports_that_cannot_be_say_where_and_why() {
     expect(run(&["export", &log, "--session", "nobody"]), 3);
 }
 
+/// A line as an export has it.
+fn line(rest: &str) -> String {
+    format!("{{\"shard\":0,\"sequence\":0,\"timestamp\":1,\"session_id\":\"{}\"{rest}}}\n", "0".repeat(32))
+}
+
+#[test]
+fn import_that_takes_no_event_leaves_nothing() {
+    let scratch = Scratch::new();
+    let sound = line(",\"kind\":\"token\",\"payload\":1");
+    let faults = [
+        "no JSON\n".to_owned(),
+        line(",\"kind\":\"token\""),
+        line(",\"kind\":\"none such\",\"payload\":1"),
+        line(",\"kind\":\"65535\",\"payload\":1"),
+        sound.replace("\"shard\":0", "\"shard\":512"),
+        sound.replace("\"sequence\":0", "\"sequence\":18446744073709551615"),
+        line(&format!(",\"kind\":\"token\",\"payload_text\":\"{}\"", "x".repeat(3 << 20))),
+        format!("{{\"text\":\"{}", "x".repeat(9 << 20)),
+    ];
+    std::fs::create_dir(scratch.path("empty")).expect("made");
+    for (number, fault) in faults.iter().enumerate() {
+        for directory in ["new/log", "empty"] {
+            let file = scratch.file("faulty.jsonl", fault);
+            let failed = expect(run(&["import", &scratch.arg(directory), &file]), 1);
+            assert!(errors(&failed).contains("faulty.jsonl:1: "), "{number}: {}", errors(&failed));
+            assert!(!errors(&failed).contains("imported 0"), "{number}: {}", errors(&failed));
+        }
+        assert!(!scratch.path("new").exists(), "{number}");
+        assert_eq!(std::fs::read_dir(scratch.path("empty")).expect("there").count(), 0, "{number}");
+    }
+    // What came before the fault stays; nothing at all is an empty log.
+    let file = scratch.file("half.jsonl", [sound.as_str(), "no JSON\n"].concat());
+    assert!(errors(&expect(run(&["import", &scratch.arg("half"), &file]), 1)).contains("1 event, "));
+    assert_eq!(json(&done(&["stats", &scratch.arg("half"), "--json"]))[0]["events"], 1);
+    done(&["import", &scratch.arg("nothing"), &scratch.file("nothing.jsonl", "")]);
+    assert_eq!(json(&done(&["stats", &scratch.arg("nothing"), "--json"]))[0]["events"], 0);
+}
+
+#[test]
+fn import_passes_over_a_byte_order_mark_before_each_input() {
+    let scratch = Scratch::new();
+    let first = line(",\"kind\":\"token\",\"payload\":1");
+    let second = first.replace("\"sequence\":0", "\"sequence\":1");
+    let files = [("one", first.as_str()), ("two", second.as_str()), ("three", "")];
+    let files = files.map(|(name, text)| scratch.file(name, format!("\u{feff}{text}")));
+    let log = scratch.arg("log");
+    done(&["import", &log, &files[0], &files[1], &files[2]]);
+    assert_eq!(json(&done(&["stats", &log, "--json"]))[0]["events"], 2);
+    expect(run_with(&["import", &scratch.arg("piped")], format!("\u{feff}{first}").as_bytes()), 0);
+    let inside = scratch.file("inside", format!("{first}\u{feff}{second}"));
+    assert!(errors(&expect(run(&["import", &scratch.arg("inside-log"), &inside]), 1)).contains("inside:2: "));
+}
+
 #[test]
 fn parquet_holds_the_same_events() {
     let scratch = Scratch::new();

@@ -41,6 +41,54 @@ fn totals_add_up_by_shard_kind_and_time() {
 }
 
 #[test]
+fn events_at_both_ends_of_time_are_counted_and_shown() {
+    let scratch = Scratch::new();
+    let ends = [0, 1, u64::MAX - 1, u64::MAX];
+    for (number, times) in [&ends[..], &ends[..1], &ends[3..], &[7, u64::MAX]].into_iter().enumerate() {
+        let line = |(sequence, time): (usize, &u64)| {
+            format!(
+                "{{\"shard\":0,\"sequence\":{sequence},\"timestamp\":{time},\"session_id\":\"{}\",\"session\":\"a\",\
+                 \"kind\":\"token\",\"payload\":{{\"model\":\"m\"}}}}\n",
+                "0a".repeat(16)
+            )
+        };
+        let log = scratch.arg(&format!("log-{number}"));
+        let file = scratch.file("events", times.iter().enumerate().map(line).collect::<String>());
+        done(&["import", &log, &file]);
+        for by in [&[][..], &["--by", "second"], &["--by", "day"]] {
+            let lines = json(&done(&[&["stats", &log, "--json"], by].concat()));
+            let bars = lines.iter().filter(|line| line["type"] == "time");
+            assert_eq!(bars.filter_map(|bar| bar["events"].as_u64()).sum::<u64>(), times.len() as u64, "{lines:?}");
+            assert_eq!(
+                (lines[0]["first_timestamp"].as_u64(), lines[0]["last_timestamp"].as_u64()),
+                (times.first().copied(), times.last().copied())
+            );
+            let text = String::from_utf8(done(&[&["stats", &log], by].concat())).expect("text");
+            assert!(times[times.len() - 1] == 0 || text.contains("2554-07-21T"), "{text}");
+        }
+        let commands: &[&[&str]] = &[
+            &["ls"],
+            &["ls", "--json"],
+            &["info"],
+            &["verify"],
+            &["export"],
+            &["replay", "--speed", "max"],
+            &["tail", "--from", "start", "--exit-idle", "10ms"],
+            &["tail", "--from", "1970-01-01", "--exit-idle", "10ms"],
+            &["latency"],
+            &["trim", "--max-age", "1d"],
+        ];
+        for command in commands {
+            let output = run(&[&command[..1], &[log.as_str()], &command[1..]].concat());
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.code().is_some_and(|code| code != 101), "{command:?}: {text}");
+            assert!(output.status.code() != Some(2) && !text.contains("panicked"), "{command:?}: {text}");
+        }
+        assert!(run(&["show", &log, "a"]).status.code() != Some(101));
+    }
+}
+
+#[test]
 fn segments_add_up_as_info_lists_them() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");

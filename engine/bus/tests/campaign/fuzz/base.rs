@@ -37,7 +37,7 @@ struct Plan<'a> {
 impl Plan<'_> {
     fn make(&self, scratch: &Path) -> Image {
         let _ = std::fs::remove_dir_all(scratch);
-        let mut directory = LogDirectory::create(scratch, LOG, BEGIN).expect("a log");
+        let mut directory = LogDirectory::create(scratch, 1, LOG, BEGIN).expect("a log");
         for (shard, &(first, end)) in (0..).zip(self.events) {
             directory.grow(shard + 1).expect("grows");
             let options =
