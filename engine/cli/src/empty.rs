@@ -116,8 +116,8 @@ impl Looked {
         let mut text = format!("and --filter lets none of {} through", human::count(self.of_kind));
         if self.opaque > 0 && looks_inside {
             text.push_str(&format!(
-                ": it looks into JSON, and into server-sent events whose data is JSON, and {} are neither",
-                human::count(self.opaque)
+                ": it looks into JSON, and into server-sent events whose data is JSON; neither: {}",
+                human::some(self.opaque, "event")
             ));
         }
         text

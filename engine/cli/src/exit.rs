@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tapeline_reader::{AdapterError, ConsumerError, Gap, GapReason, LogFiles};
+use tapeline_reader::{AdapterError, ConsumerError, Gap, GapReason, LogFiles, advice};
 
 use crate::output;
 
@@ -85,7 +85,7 @@ impl Failure {
     /// What the kernel said about a file.
     pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
         let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
-        Self::new(exit, format_args!("{}: {error}", path.display()))
+        Self::new(exit, format_args!("{}: {error}{}", path.display(), advice(error)))
     }
 }
 
@@ -151,7 +151,7 @@ fn kernel_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
 /// An error of standard output: the only place where an [`io::Error`] travels alone.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::failed(format_args!("standard output: {error}"))
+        Self::failed(format_args!("standard output: {error}{}", advice(&error)))
     }
 }
 

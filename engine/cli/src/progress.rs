@@ -3,9 +3,9 @@
 use indicatif::{ProgressBar, ProgressStyle};
 
 const KNOWN: &str = "{bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
-const EVENTS: &str = "{bar:32} {human_pos}/{human_len} events  {per_sec}  {eta} left";
+const EVENTS: &str = "{bar:32} event {human_pos} of {human_len}  {per_sec}  {eta} left";
 const UNKNOWN: &str = "{spinner} {bytes}  {bytes_per_sec}  {elapsed}";
-const UNKNOWN_EVENTS: &str = "{spinner} {human_pos} events  {per_sec}  {elapsed}";
+const UNKNOWN_EVENTS: &str = "{spinner} event {human_pos}  {per_sec}  {elapsed}";
 
 /// Bytes or events done, of a total where it is known. It is taken off the screen when dropped.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tapeline_reader::{RepairAction, RepairStep, plan_repair, repair_log};
 
 use crate::exit::{Exit, Failure};
+use crate::human;
 use crate::output::{self, Style};
 use crate::progress::Progress;
 
@@ -111,5 +112,5 @@ fn print_text(out: &mut impl Write, steps: &[RepairStep], applied: bool) -> io::
     }
     let lost = lost_events(steps);
     let verdict = if applied { style.good("repaired") } else { style.bad("to be repaired with --apply") };
-    writeln!(out, "{verdict}: {} steps, {lost} events lost", steps.len())
+    writeln!(out, "{verdict}: {}, {} lost", human::some(steps.len() as u64, "step"), human::some(lost, "event"))
 }

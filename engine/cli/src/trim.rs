@@ -9,6 +9,7 @@ use serde::Serialize;
 use tapeline_reader::{KeptSegment, RetentionPolicy, TrimPlan, TrimmedSegment, trim_log};
 
 use crate::exit::{Exit, Failure, open_log};
+use crate::human;
 use crate::output::{self, Align, Style, Table};
 use crate::size::parse_size;
 use crate::when::parse_duration;
@@ -140,9 +141,10 @@ fn print_text(out: &mut impl Write, plan: &TrimPlan, dry_run: bool) -> io::Resul
         table(plan).print(out, style)?;
     }
     let verb = if dry_run { "would remove" } else { "removed" };
-    let (removed, bytes) = (plan.removed.len(), removed_bytes(plan));
-    let TrimPlan { segments_left, bytes_left, .. } = plan;
-    writeln!(out, "{verb} {removed} segments, {bytes} bytes; {segments_left} segments, {bytes_left} bytes left")
+    let segments = |segments: usize| human::some(segments as u64, "segment");
+    let bytes = |bytes: u64| human::some(bytes, "byte");
+    let (removed, left) = (segments(plan.removed.len()), segments(plan.segments_left));
+    writeln!(out, "{verb} {removed}, {}; {left}, {} left", bytes(removed_bytes(plan)), bytes(plan.bytes_left))
 }
 
 fn removed_bytes(plan: &TrimPlan) -> u64 {

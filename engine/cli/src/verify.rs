@@ -7,6 +7,7 @@ use tapeline_reader::{Damage, Verification};
 
 use crate::args::DirectoryArgs;
 use crate::exit::{Exit, Failure, open_log};
+use crate::human;
 use crate::output::{self, Style};
 use crate::progress::Progress;
 
@@ -67,6 +68,7 @@ fn print_text(out: &mut impl Write, verification: &Verification) -> io::Result<(
         1 => style.bad("damaged in 1 place"),
         _ => style.bad("damaged in several places"),
     };
-    let Verification { blocks, events, bytes, .. } = verification;
-    writeln!(out, "{verdict}: {blocks} blocks, {events} events, {bytes} bytes")
+    let Verification { blocks, events, bytes, .. } = *verification;
+    let (blocks, events) = (human::some(blocks, "block"), human::some(events, "event"));
+    writeln!(out, "{verdict}: {blocks}, {events}, {}", human::some(bytes, "byte"))
 }

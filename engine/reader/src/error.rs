@@ -2,7 +2,8 @@
 
 use std::io;
 
-use tapeline_storage::format::Sequence;
+use tapeline_storage::device::advice;
+use tapeline_storage::format::{Sequence, counted};
 use tapeline_storage::log::{DirectoryError, OpenError, Poison, RestoreError};
 use tapeline_storage::read::ReadError;
 
@@ -28,10 +29,10 @@ pub enum ScalingError {
     #[error("the bus has no scaling policy; open it with EventBusConfig::scaling")]
     Disabled,
     /// There are as many as there may be.
-    #[error("there are {0} shards already, the policy's max_shards")]
+    #[error("no shard more: {0} is the policy's max_shards")]
     AtMaxShards(u16),
     /// There are as few as there may be.
-    #[error("there are {0} shards only, the policy's min_shards")]
+    #[error("no shard less: {0} is the policy's min_shards")]
     AtMinShards(u16),
     /// The last change is too recent.
     #[error("the last change of the shards is more recent than the policy's cooldown; try again later")]
@@ -111,7 +112,7 @@ pub enum AdapterError {
         source: io::Error,
     },
     /// The blocks of one more shard would be beyond the memory of the bus.
-    #[error("the blocks of shard {shard_id} take {bytes} bytes, {left} are left of the bus's memory_budget; raise it")]
+    #[error("the blocks of shard {shard_id} take {bytes} bytes; the bus's memory_budget has {left} left; raise it")]
     Budget {
         /// The shard.
         shard_id: u16,
@@ -243,7 +244,7 @@ pub enum ConsumerError {
     )]
     CursorName(String),
     /// The file of a named cursor.
-    #[error("cannot {operation} cursor {name}: {source}")]
+    #[error("cannot {operation} cursor {name}: {source}{}", advice(source))]
     CursorStore {
         /// The cursor.
         name: String,
@@ -253,7 +254,7 @@ pub enum ConsumerError {
         source: io::Error,
     },
     /// The subscription has ended, because its reader was too slow.
-    #[error("shard {shard_id}: {lag_events} events behind, more than the subscription allows; subscribe again")]
+    #[error("shard {shard_id}: {} behind, more than the subscription allows; subscribe again", counted(*lag_events, "event"))]
     Lagged {
         /// The shard.
         shard_id: u16,

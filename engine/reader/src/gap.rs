@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tapeline_storage::format::{RecordError, RecordView, Sequence};
+use tapeline_storage::format::{RecordError, RecordView, Sequence, counted};
 
 use crate::note::{DropNote, DropReason};
 use crate::selection::Selection;
@@ -79,7 +79,8 @@ impl fmt::Display for GapReason {
             Self::Trimmed => f.write_str("the log does not hold them any more"),
             Self::Lost => f.write_str("lost from the log's files, as a repair found"),
             Self::Overflow { events, reason, producer } => {
-                write!(f, "{events} events of producer {producer} were let go before they were stored: {reason}")
+                let events = counted(*events, "event");
+                write!(f, "{events} of producer {producer} let go before storage: {reason}")
             }
             Self::Dropped => f.write_str("dropped, because the reader fell behind"),
             Self::Corrupt(what) => write!(f, "unreadable: {what}"),

@@ -94,6 +94,8 @@ pub use restore::{LogRestore, RestoredEvent};
 pub use rkyv;
 pub use session::{IntoSession, session_id};
 pub use source::Start;
+#[doc(hidden)]
+pub use tapeline_storage::device::advice;
 pub use tapeline_storage::format::{
     BlockError, FORMAT_VERSION, Kind, LogId, PAYLOAD_BYTES_MAX, PageError, Sequence, SessionId,
 };

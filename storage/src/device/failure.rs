@@ -14,6 +14,25 @@ pub fn is_passing(error: &io::Error) -> bool {
         )
 }
 
+/// What an operator can do about an error of the kernel: what a message has after it. Empty where the error says it.
+pub fn advice(error: &io::Error) -> &'static str {
+    match errno_of(error) {
+        Some(libc::EISDIR) => "; this is a directory, name a file",
+        Some(libc::ENOTDIR) => "; this is below a file, name another place",
+        Some(libc::EEXIST) => "; something of this name is there already, choose another",
+        Some(libc::EMFILE) => "; raise the process's limit of open files (ulimit -n), or close some",
+        Some(libc::ENFILE) => "; the machine has as many open files as it may, close some or raise fs.file-max",
+        Some(libc::ENOSPC) => "; free space and try again",
+        Some(libc::EDQUOT) => "; free space or raise the quota, and try again",
+        Some(libc::EROFS) => "; choose a file system that is writable",
+        Some(libc::EACCES | libc::EPERM) => "; check its owner and permissions",
+        Some(libc::ENOMEM) => "; free memory and try again",
+        Some(libc::ENAMETOOLONG) => "; choose a shorter name",
+        Some(libc::ELOOP) => "; symbolic links are not followed here, name the place itself",
+        _ => "",
+    }
+}
+
 /// The sync of what was written before has failed: the kernel may have dropped the bytes, and calls them clean from now
 /// on, so that the next sync would succeed without them. Final.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +59,31 @@ pub(crate) fn errno_of(error: &io::Error) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_that_a_person_can_do_something_about_say_what() {
+        for number in [
+            libc::EISDIR,
+            libc::ENOTDIR,
+            libc::EEXIST,
+            libc::EMFILE,
+            libc::ENFILE,
+            libc::ENOSPC,
+            libc::EDQUOT,
+            libc::EROFS,
+            libc::EACCES,
+            libc::EPERM,
+            libc::ENOMEM,
+            libc::ENAMETOOLONG,
+            libc::ELOOP,
+        ] {
+            let error = io::Error::from_raw_os_error(number);
+            assert!(advice(&error).starts_with("; "), "{error}");
+            assert_eq!(advice(&io::Error::other(error)), advice(&io::Error::from_raw_os_error(number)), "{number}");
+        }
+        assert_eq!(advice(&io::Error::from_raw_os_error(libc::EIO)), "");
+        assert_eq!(advice(&io::Error::other("the file has more bytes")), "");
+    }
 
     #[test]
     fn passing_errors_pass_and_a_failed_sync_never_does() {

@@ -11,6 +11,7 @@
 
 use super::bytes::{get, get_u32, get_u64, put};
 use super::checksum::{Checksum, crc32c};
+use super::counted::counted;
 use super::{
     BLOCK_BYTES_MAX, Epoch, PAGE_BYTES, PageError, RECORD_ALIGN, RecordError, RecordView, SEQUENCE_MAX, Sequence,
     prefetch,
@@ -211,7 +212,7 @@ pub enum BlockError {
         records: u32,
     },
     /// Fewer bytes than the header states.
-    #[error("block of {needed} bytes, {found} are there")]
+    #[error("block of {needed} bytes ends after {}", counted(*found as u64, "byte"))]
     Short {
         /// Bytes of the block.
         needed: usize,

@@ -8,6 +8,7 @@
 mod block;
 mod bytes;
 mod checksum;
+mod counted;
 mod entries;
 mod eras;
 mod footer;
@@ -30,6 +31,7 @@ pub use block::{
     BLOCK_HEADER_BYTES, BLOCK_MAGIC, BlockError, BlockHeader, BlockView, Records, block_bytes, column_bytes,
 };
 pub use checksum::{Checksum, crc32c};
+pub use counted::counted;
 pub use eras::{ERAS_BYTES_MAX, ERAS_MAGIC, Era, Eras};
 pub use footer::{FOOTER_MAGIC, Footer};
 pub use gaps::{GAPS_FILE_BYTES, GAPS_MAGIC, Gaps, LOST_MAX};
@@ -65,7 +67,7 @@ pub const BLOCK_BYTES_MAX: usize = 1 << 20;
 #[non_exhaustive]
 pub enum PageError {
     /// Fewer bytes than the page has.
-    #[error("{found} bytes where {needed} are needed")]
+    #[error("{} where {needed} are needed", counted(*found as u64, "byte"))]
     Short {
         /// Bytes the page has.
         needed: usize,

@@ -20,7 +20,7 @@ use rkyv::ser::{Positional, Writer, WriterExt};
 use rkyv::validation::ArchiveContext;
 use rkyv::{Archive, Place, Portable, Serialize};
 
-use super::{BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, Kind, SessionId};
+use super::{BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, Kind, SessionId, counted};
 
 /// Alignment, in bytes, of a record and of its payload.
 pub const RECORD_ALIGN: usize = 16;
@@ -253,7 +253,7 @@ pub enum RecordError {
     #[error("not a valid archive: {0}")]
     Archive(String),
     /// The payload length and the archive length do not belong together.
-    #[error("payload of {payload} bytes in an archive of {archive} bytes")]
+    #[error("payload of {} in an archive of {}", counted(*payload as u64, "byte"), counted(*archive as u64, "byte"))]
     Length {
         /// Payload length that the root states.
         payload: usize,

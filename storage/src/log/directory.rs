@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::device::Directory;
 use crate::device::fs::{self, DirectoryLock, FsDirectory, WriteMode};
+use crate::device::{Directory, advice};
 use crate::format::{
     ERAS_BYTES_MAX, Eras, LogId, META_BYTES, Meta, NAMES_BYTES_MAX, PageError, SHARDS_MAX, SessionNames,
 };
@@ -34,7 +34,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 #[non_exhaustive]
 pub enum DirectoryError {
     /// The file system refused.
-    #[error("{operation} {path}: {source}")]
+    #[error("{operation} {path}: {source}{}", advice(source))]
     Io {
         /// What was attempted.
         operation: &'static str,

@@ -16,7 +16,7 @@ use super::restore::RESTORE_NAME;
 use super::roll::SPARE_NAME;
 use super::seal::REPACK_NAME;
 use super::{BlockPlace, Segment, gaps};
-use crate::device::{Directory, SegmentFile, another_file};
+use crate::device::{Directory, SegmentFile, advice, another_file};
 use crate::format::{
     BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, Gaps, LogId, PAGE_BYTES, PageError, RunStart,
     SegmentHeader, Sequence, SessionFilter, is_index_header,
@@ -39,7 +39,7 @@ const WINDOW_BYTES: usize = 4 * BLOCK_BYTES_MAX;
 #[non_exhaustive]
 pub enum OpenError {
     /// The file system refused.
-    #[error("{operation} {path}: {source}")]
+    #[error("{operation} {path}: {source}{}", advice(source))]
     Io {
         /// What was attempted.
         operation: &'static str,

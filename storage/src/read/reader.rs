@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::block::Block;
-use crate::device::{AlignedBytes, BlockMemory, SegmentFile};
+use crate::device::{AlignedBytes, BlockMemory, SegmentFile, advice};
 use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, PAGE_BYTES, Sequence};
 use crate::log::{BlockPlace, LentBlock, LogView, SealedMap, Segment};
 
@@ -50,7 +50,7 @@ pub enum Step {
 #[non_exhaustive]
 pub enum ReadError {
     /// The file system refused.
-    #[error("shard {shard_id}, segment {segment}, offset {offset}: {source}")]
+    #[error("shard {shard_id}, segment {segment}, offset {offset}: {source}{}", advice(source))]
     Io {
         /// The shard.
         shard_id: u16,

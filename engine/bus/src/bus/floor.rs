@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use tapeline_storage::format::counted;
+
 /// A log that is further ahead of the clock than this is not followed, in nanoseconds: more than clocks are set back by
 /// in good order, little enough to be waited for.
 const AHEAD_MAX_NS: u64 = 1_000_000_000;
@@ -36,7 +38,7 @@ impl fmt::Display for Ahead {
         write!(f, "the log's last event is ")?;
         match seconds {
             0..=DAY => write!(f, "{seconds} s")?,
-            _ => write!(f, "{} days", seconds / DAY)?,
+            _ => f.write_str(&counted(seconds / DAY, "day"))?,
         }
         write!(f, " ahead of the clock: new events get times of the clock, which are earlier")
     }

@@ -3,6 +3,7 @@
 use std::io;
 
 use tapeline_reader::ConfigError;
+use tapeline_storage::format::counted;
 use tapeline_storage::log::Poison;
 
 /// Why an event was not taken. It was lent to the call, so the caller still has it. Where [`IngestionError::is_drop`]
@@ -59,7 +60,7 @@ pub enum IngestionError {
     Options(#[from] ConfigError),
     /// A lane more would be beyond the memory of the bus; or a larger lane, which the event would need.
     #[error(
-        "a lane to shard {shard_id} takes {bytes} bytes, {left} are left of the bus's memory_budget of {budget}; raise it, or drop producers"
+        "a lane to shard {shard_id} takes {bytes} bytes; the bus's memory_budget of {budget} has {left} left; raise it, or drop producers"
     )]
     Budget {
         /// The shard.
@@ -106,7 +107,7 @@ impl IngestionError {
 
 /// A batch of which the bus did not take all.
 #[derive(Debug, thiserror::Error)]
-#[error("{taken} events of a batch were taken, {} were not: {error}", rest.len())]
+#[error("of a batch of {}, {taken} were taken: {error}", counted((taken + rest.len()) as u64, "event"))]
 pub struct RejectedBatch<E> {
     /// Events that are in the bus.
     pub taken: usize,

@@ -3,6 +3,7 @@
 //! Core ids come from core_affinity and the process's own mask, which know its cpuset.
 
 use core_affinity::CoreId;
+use tapeline_storage::format::counted;
 
 use crate::core::config::PlacementConfig;
 
@@ -40,7 +41,9 @@ fn place_among(shard: u16, placement: &PlacementConfig, allowed: &[usize]) -> Pl
     }
     place.core = cores.get(usize::from(shard) % cores.len().max(1)).copied();
     if !cores.is_empty() && usize::from(shard) >= cores.len() {
-        place.notes.push(format!("shard {shard} is beyond {} cores: the core is shared", cores.len()));
+        place
+            .notes
+            .push(format!("shard {shard} is beyond {}: the core is shared", counted(cores.len() as u64, "core")));
     }
     place
 }

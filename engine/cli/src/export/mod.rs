@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
-use tapeline_reader::{SessionId, SessionOpening, StoredEvent};
+use tapeline_reader::{SessionId, SessionOpening, StoredEvent, advice};
 
 pub(crate) use self::args::ExportArgs;
 use self::args::ExportFormat;
@@ -149,7 +149,7 @@ impl Text {
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
-        Failure::failed(format_args!("{}: {error}", self.place))
+        Failure::failed(format_args!("{}: {error}{}", self.place, advice(error)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Read};
 
 use serde::Serialize;
-use tapeline_reader::{LogRestore, RestoredEvent, Sequence, SessionId, SessionOpening, kinds};
+use tapeline_reader::{LogRestore, RestoredEvent, Sequence, SessionId, SessionOpening, advice, kinds};
 
 pub(crate) use self::args::ImportArgs;
 use self::line::Line;
@@ -100,7 +100,7 @@ impl Importer {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(Stop::Interrupted),
-                Err(error) => return Err(at(source, number, error)),
+                Err(error) => return Err(at(source, number, format_args!("{error}{}", advice(&error)))),
             }
             let line = if number == 1 { line.trim_start_matches(BYTE_ORDER_MARK) } else { &line };
             if !line.trim_ascii().is_empty() {

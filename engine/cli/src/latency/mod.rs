@@ -21,6 +21,7 @@ use tapeline_reader::LogFiles;
 pub(crate) use self::args::LatencyArgs;
 use self::meter::{Measured, Meter};
 use crate::exit::{Exit, Failure, check_outside, open_log};
+use crate::human;
 use crate::names;
 use crate::output::{self, Style};
 use crate::progress::Progress;
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
         let report = report::report(args, &log, &measured, exit);
         let written = report.write_to(directory).map_err(|error| Failure::file(directory, &error))?;
         if let Some(page) = written.last() {
-            eprintln!("{} files; look at {}", written.len(), page.display());
+            eprintln!("{}; look at {}", human::some(written.len() as u64, "file"), page.display());
         }
     }
     print(args, &measured)?;

@@ -9,6 +9,7 @@ use super::args::By;
 use super::measure::{Measure, Part};
 use super::meter::Measured;
 use super::report::{self, THROUGHPUT};
+use crate::human;
 use crate::output::{self, Align, Style, Table};
 
 /// Width of plots in characters.
@@ -72,8 +73,8 @@ fn line(out: &mut impl Write, place: Place<'_>, measure: &'static str, unit: Uni
 
 /// Prints what was measured for a person: a table of the measures, the slices, and plots.
 pub(super) fn text(out: &mut impl Write, by: Option<By>, measured: &Measured, style: Style) -> io::Result<()> {
-    let (tokens, sessions) = (measured.token_count, measured.sessions);
-    writeln!(out, "{tokens} tokens ({}) in {sessions} sessions\n", report::what(measured.tokens))?;
+    let (tokens, sessions) = (human::some(measured.token_count, "token"), human::some(measured.sessions, "session"));
+    writeln!(out, "{tokens} ({}) in {sessions}\n", report::what(measured.tokens))?;
     let throughput = report::throughput(measured);
     measures(measured, &throughput).print(out, style)?;
     if let Some(by) = by {

@@ -76,7 +76,7 @@ fn facts(args: &LatencyArgs, log: &LogFiles, measured: &Measured, exit: Exit) ->
     facts.push(("tokens", format!("{} ({})", measured.token_count, what(measured.tokens))));
     facts.push(("windows", Unit::Nanoseconds.text(measured.windows.length() as f64)));
     if measured.without_session > 0 {
-        facts.push(("not measured", format!("{} events without a session", measured.without_session)));
+        facts.push(("not measured", format!("{} without a session", human::some(measured.without_session, "event"))));
     }
     facts.extend(others(measured).map(|text| ("groups", text)));
     facts.extend(args.selection.is_some().then(|| ("selected", "by sessions, kinds, times or a filter".to_owned())));

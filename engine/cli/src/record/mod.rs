@@ -30,6 +30,7 @@ use self::recorder::{Naming, Plan, Recorder, Stop};
 pub(crate) use self::source::{Input, Source};
 use self::summary::{Outcome, Summary};
 use crate::exit::{Exit, Failure, open_log};
+use crate::human;
 use crate::progress::Progress;
 
 /// How long one event waits for a full lane before the recorder looks for a signal and goes on waiting.
@@ -120,7 +121,7 @@ fn cut_short(failure: Failure, lost: Option<String>) -> Failure {
 fn warn_of_ahead(bus: &EventBus) {
     if let Some(ahead) = bus.log_ahead() {
         let days = ahead.as_secs() / (24 * 3600);
-        let ahead = if days > 0 { format!("{days} days") } else { format!("{} s", ahead.as_secs()) };
+        let ahead = if days > 0 { human::some(days, "day") } else { format!("{} s", ahead.as_secs()) };
         eprintln!(
             "tapeline: warning: the log's last event is {ahead} ahead of the clock; what is recorded now has times of the clock"
         );

@@ -7,6 +7,7 @@ use serde_json::json;
 use tapeline::event::{Kind, PAYLOAD_BYTES_MAX};
 use tapeline::sse::FrameEnds;
 use tapeline::{IngestionError, Producer, Session, Ticket, kinds};
+use tapeline_reader::advice;
 
 use super::args::{InputFormat, OnBad};
 use super::ending::Ending;
@@ -221,7 +222,7 @@ fn too_long() -> String {
 fn stopped_by(error: SplitError, source: &Source) -> Stop {
     match error {
         SplitError::Read(error) if error.kind() == io::ErrorKind::Interrupted => Stop::Interrupted,
-        SplitError::Read(error) => Failure::failed(format_args!("{}: {error}", source.name())).into(),
+        SplitError::Read(error) => Failure::failed(format_args!("{}: {error}{}", source.name(), advice(&error))).into(),
         SplitError::TooLong { line } => refused(source, line, &too_long()),
     }
 }

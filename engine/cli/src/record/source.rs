@@ -32,7 +32,10 @@ impl Source {
         for path in paths.iter().filter(|path| !is_standard(path)) {
             let metadata = fs::metadata(path).map_err(|error| Failure::file(path, &error))?;
             if metadata.is_dir() {
-                return Err(Failure::new(Exit::Usage, format_args!("{}: a directory", path.display())));
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format_args!("{}: a directory; name the files in it", path.display()),
+                ));
             }
             total = total.filter(|_| metadata.is_file()).map(|bytes| bytes + metadata.len());
         }

@@ -61,8 +61,8 @@ fn tell_error(error: PacingError) {
     let PacingError { events, p50, p99, max, .. } = error;
     let words = |time: Duration| human::duration(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     let text = format!(
-        "{} events, each within {} of its time (p50), {} (p99), {} (max)",
-        human::count(events),
+        "{}, each within {} of its time (p50), {} (p99), {} (max)",
+        human::some(events, "event"),
         words(p50),
         words(p99),
         words(max)

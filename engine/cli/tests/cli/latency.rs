@@ -199,7 +199,7 @@ fn a_report_is_a_set_of_files_and_a_page() {
     // Five files for each of five measures, four for the one without groups, and two for all.
     assert_eq!(names.len(), 5 * 5 + 4 + 2, "{names:?}");
     let page = fs::read_to_string(scratch.path("new/report/index.html")).expect("a page");
-    assert!(page.contains("<td>tool_call</td>") && page.contains("1 events without a session"), "{page:.2000}");
+    assert!(page.contains("<td>tool_call</td>") && page.contains("1 event without a session"), "{page:.2000}");
     // Sliced by time, a report has the windows that it has anyway, and no groups.
     let again = scratch.arg("time");
     done(&["latency", &log, "--by", "time", "--out", &again]);

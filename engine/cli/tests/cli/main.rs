@@ -10,6 +10,7 @@ mod frames;
 mod help;
 mod latency;
 mod look;
+mod messages;
 mod names;
 mod openings;
 mod real_inputs;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use io_uring::Submitter;
 
 use crate::device::BlockMemory;
+use crate::format::counted;
 
 /// Bits of a registration that number the buffer; the others number the device.
 const INDEX_BITS: u32 = u16::BITS;
@@ -67,7 +68,7 @@ impl BufferTable {
     pub(super) fn note(&self) -> String {
         match &self.state {
             State::NotAsked => "no registered memory".to_owned(),
-            State::Registered(count) => format!("{count} blocks of registered memory"),
+            State::Registered(count) => format!("{} of registered memory", counted(*count as u64, "block")),
             State::Refused(error) => format!("memory could not be registered: {error}"),
         }
     }

@@ -8,7 +8,7 @@ use super::super::roll::SPARE_NAME;
 use super::super::scan::{is_missing, trims_elsewhere};
 use super::super::survey::Stretch;
 use super::survey::{Content, FileSurvey, FoundBlocks, ShardSurvey};
-use crate::format::{Gaps, LogId, Sequence};
+use crate::format::{Gaps, LogId, Sequence, counted};
 
 /// One step of a repair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +91,8 @@ impl fmt::Display for RepairAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReplaceMeta { reason, log_id, shards } => {
-                write!(f, "make the meta file anew, for log {log_id} of {shards} shards as the segments say: {reason}")
+                let shards = counted(u64::from(*shards), "shard");
+                write!(f, "make the meta file anew, for log {log_id} of {shards} as the segments say: {reason}")
             }
             Self::MakeDirectory { shard_id: shard } => write!(f, "make a directory for shard {shard}: it is missing"),
             Self::SetAside { file, reason } => write!(f, "set {file} aside: {reason}"),

@@ -9,7 +9,7 @@ use super::super::directory::{ERAS, LogDirectory, META, NAMES, durable_mode, loc
 use super::{RepairAction, set_aside};
 use crate::device::Directory;
 use crate::device::fs::{self, FsDirectory, WriteMode};
-use crate::format::{Eras, LogId, Meta, PAGE_BYTES, PageError, SHARDS_MAX, SegmentHeader};
+use crate::format::{Eras, LogId, Meta, PAGE_BYTES, PageError, SHARDS_MAX, SegmentHeader, counted};
 use crate::log::DirectoryError;
 
 impl LogDirectory {
@@ -127,7 +127,7 @@ fn contradicted(path: &Path, meta: Meta) -> (Meta, Option<String>) {
         return (told, Some(reason));
     }
     if held > meta.shards {
-        let reason = format!("it counts {} shards, and there are segments of more", meta.shards);
+        let reason = format!("it counts {}, and there are segments of more", counted(u64::from(meta.shards), "shard"));
         return (Meta { created: meta.created, ..told }, Some(reason));
     }
     (meta, None)
