@@ -1,5 +1,5 @@
-//! Durable and crash: a process ingests and dies without warning. What was acknowledged is there afterwards. Of the rest
-//! there is as much as the process wrote, without a hole.
+//! Durable and crash: a process ingests and dies without warning. What was acknowledged is there afterwards. Of the
+//! rest there is as much as the process wrote, without a hole.
 //!
 //! The program runs itself a second time, as the process that dies.
 

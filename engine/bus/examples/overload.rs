@@ -1,5 +1,5 @@
-//! Overload: a burst meets a small lane. The mode of the producer decides whether events wait, come back or are dropped;
-//! every event is accounted for, and readers see a gap where some were dropped.
+//! Overload: a burst meets a small lane. The mode of the producer decides whether events wait, come back or are
+//! dropped. Every event is accounted for, and readers see a gap where some were dropped.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Typed payloads: the producer serialises a Rust value once, and a reader borrows it from the bytes of the log. Nothing
-//! is decoded, and a payload of another type is refused.
+//! Typed payloads: the producer serialises a Rust value once, and a reader borrows it from the bytes of the log.
+//! Nothing is decoded, and a payload of another type is refused.
 
 use tapeline::event::TypedPayload;
 use tapeline::rkyv::{Archive, Serialize};
