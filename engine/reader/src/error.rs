@@ -50,6 +50,17 @@ pub enum ScalingError {
 }
 
 /// Why the store behind the bus, its own log first of all, cannot serve.
+///
+/// ```
+/// use std::path::Path;
+/// use tapeline_reader::{AdapterError, DirectoryError, LogFiles};
+///
+/// match LogFiles::open(Path::new("/no/such/log")) {
+///     Err(AdapterError::Directory(DirectoryError::NotALog { path })) => println!("no log in {}", path.display()),
+///     Err(error) if error.is_retryable() => println!("again, later: {error}"),
+///     other => println!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdapterError {
@@ -205,6 +216,13 @@ impl AdapterError {
 }
 
 /// Why events cannot be read.
+///
+/// ```
+/// use tapeline_reader::{ConsumerError, Filter, FilterError};
+///
+/// let error = ConsumerError::from(Filter::from_json("{").unwrap_err());
+/// assert!(matches!(error, ConsumerError::InvalidFilter(FilterError::Syntax { .. })));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumerError {

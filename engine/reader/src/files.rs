@@ -19,6 +19,20 @@ use crate::replay::{Replay, ReplayRequest};
 use crate::session::IntoSession;
 
 /// A log, open for reading, as it was at the time of the call.
+///
+/// ```
+/// use tapeline_reader::{LogFiles, LogRestore};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-log-files-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// let log = LogFiles::open(&directory)?;
+/// for session in log.sessions()? {
+///     println!("{:?}: {} events", session.name, session.events);
+/// }
+/// assert!(log.verify(|_bytes| ()).is_sound());
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct LogFiles {
     directory: LogDirectory,

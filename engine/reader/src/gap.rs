@@ -8,6 +8,14 @@ use crate::note::{DropNote, DropReason};
 use crate::selection::Selection;
 
 /// Events of one shard that a reader does not get, `from..to`. Reading goes on behind them.
+///
+/// ```
+/// use tapeline_reader::{Gap, GapReason, Sequence};
+///
+/// let gap = Gap { shard_id: 0, from: Sequence::ZERO, to: Sequence::new(24), reason: GapReason::Trimmed };
+/// assert_eq!(gap.to.since(gap.from), 24);
+/// assert!(gap.to_string().starts_with("shard 0: sequences 0 to 24"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// The shard.

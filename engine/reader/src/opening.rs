@@ -22,6 +22,13 @@ use crate::source::{Next, Source};
 const READ_BYTES_MAX: usize = 1 << 30;
 
 /// What an event of kind [`kinds::SESSION`](crate::kinds::SESSION) says of its session, if it says anything.
+///
+/// ```
+/// use tapeline_reader::SessionOpening;
+///
+/// let opening = SessionOpening::parse(br#"{"type": "session.open", "name": "chat-42", "model": "small"}"#);
+/// assert_eq!((opening.name.as_deref(), opening.model.as_deref()), (Some("chat-42"), Some("small")));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(from = "Fields")]
 #[non_exhaustive]

@@ -7,6 +7,13 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 /// How fast events are handed out.
+///
+/// ```
+/// use tapeline_reader::Speed;
+///
+/// assert_eq!("2.5".parse(), Ok(Speed::Factor(2.5)));
+/// assert_eq!("max".parse(), Ok(Speed::Max));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Speed {
     /// As fast as they can be read.
@@ -43,6 +50,19 @@ impl fmt::Display for Speed {
 
 /// Says when events are due, counted from the first: a delay is not passed on to the events behind it. Notes by how
 /// much each one missed its time.
+///
+/// ```
+/// use tapeline_reader::{Pacer, Speed};
+///
+/// let mut pacer = Pacer::new(Speed::Factor(100.0));
+/// for insertion_ts in [0, 1_000_000] {
+///     if let Some(wait) = pacer.wait(insertion_ts) {
+///         std::thread::sleep(wait);
+///     }
+///     pacer.played(insertion_ts);
+/// }
+/// assert_eq!(pacer.error().events, 2);
+/// ```
 #[derive(Debug)]
 pub struct Pacer {
     speed: Speed,

@@ -22,6 +22,18 @@ use crate::source::{Next, Source, Start};
 use crate::{fork, order};
 
 /// What to replay. The default is everything.
+///
+/// ```
+/// use tapeline_reader::{Filter, ReplayRequest};
+///
+/// let second = 1_000_000_000;
+/// let request = ReplayRequest::new()
+///     .session("chat-42")
+///     .since(1_700_000_000 * second)
+///     .until(1_700_000_060 * second)
+///     .filter(Filter::exists("error"));
+/// assert_eq!(request.sessions.map(|sessions| sessions.len()), Some(1));
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReplayRequest {
     /// Sessions. `None`: all.
@@ -233,6 +245,20 @@ impl Replayed {
 }
 
 /// A replay that blocks the thread before each event until it is due.
+///
+/// ```
+/// use tapeline_reader::{LogFiles, LogRestore, Speed};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-paced-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// let mut events = LogFiles::open(&directory)?.replay_all()?.paced(Speed::Factor(1.0));
+/// for event in events.by_ref() {
+///     println!("{}", event?.raw);
+/// }
+/// println!("kept the pace within {:?}", events.pacing_error().max);
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct PacedReplay {
     replay: Replay,

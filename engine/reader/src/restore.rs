@@ -33,6 +33,25 @@ pub struct RestoredEvent<'a> {
 ///
 /// Segments are written whole and sealed, durably, as they fill; a log that is abandoned halfway holds those. Costs
 /// about what writing the bytes costs.
+///
+/// ```
+/// use tapeline_reader::{LogFiles, LogRestore, RestoredEvent, Sequence, kinds, session_id};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-restore-{}", std::process::id()));
+/// let mut restore = LogRestore::create(&directory, None)?;
+/// restore.append(&RestoredEvent {
+///     shard_id: 0,
+///     sequence: Sequence::ZERO,
+///     insertion_ts: 1_700_000_000_000_000_000,
+///     session: session_id("chat-42"),
+///     kind: kinds::TOKEN,
+///     payload: b"hello",
+/// })?;
+/// restore.finish()?;
+/// assert_eq!(LogFiles::open(&directory)?.replay("chat-42")?.count(), 1);
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct LogRestore {
     path: PathBuf,

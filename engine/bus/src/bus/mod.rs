@@ -43,6 +43,20 @@ pub use self::task::{ShardContext, ShardSubscription, ShardTask, TaskError};
 ///
 /// In a forked child every call that can fail does so with an error that says so; statistics are empty, and identity,
 /// route and flags are what they were at the fork. No call waits for a lock that a thread of the parent held.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{ConsumeRequest, Event, EventBus, EventBusConfig};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest(Event::from_str(r#"{"token": "hello"}"#)?.with_session("chat-42"))?;
+/// let page = bus.poll(ConsumeRequest::new(100)).await?;
+/// assert_eq!(page.events[0].parse()?["token"], "hello");
+/// bus.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct EventBus {
     core: Arc<BusCore>,

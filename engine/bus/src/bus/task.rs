@@ -29,6 +29,25 @@ use crate::shard::{CompanionSpec, Line, Refusal, ShardControl, ShardTasks, TaskS
 /// [`glommio`](crate::glommio) where [`ShardContext::has_glommio`]. What a task starts by `glommio::spawn_local` should
 /// be joined or dropped by it: a detached one is never freed if the bus ends before it does, and a panic in it ends all
 /// tasks of the shard.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig, SubscribeRequest, kinds};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let counter = bus.run_on_shard(0, async |mut context| {
+///     let mut tokens = context.subscribe(SubscribeRequest::new().kind(kinds::TOKEN)).ok()?;
+///     let count = tokens.next_batch().await?.ok()?.events().count();
+///     let session = context.session("counts");
+///     context.emit(session, kinds::DRIFT, count.to_string().as_bytes()).ok()
+/// })?;
+/// let mut producer = bus.producer()?;
+/// producer.emit(producer.session("chat-42"), kinds::TOKEN, b"hello")?;
+/// assert!(counter.await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ShardContext {
     shard: u16,

@@ -10,6 +10,21 @@ use crate::shard::ShardControl;
 ///
 /// what was taken over is on its way, or stored, or was let go and told to readers. Read while producers and shards
 /// work, these are numbers of one moment each; at rest they add up exactly.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{Event, EventBus, EventBusConfig};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest(Event::from_str("1")?)?;
+/// bus.flush().await?;
+/// let stats = bus.stats();
+/// assert_eq!((stats.events_ingested, stats.events_appended, stats.drops.total()), (1, 1, 0));
+/// assert!(stats.is_balanced());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct EventBusStats {

@@ -8,6 +8,23 @@ use tapeline_storage::log::Poison;
 
 /// Why an event was not taken. It was lent to the call, so the caller still has it. Where [`IngestionError::is_drop`]
 /// holds it counts as let go; otherwise it may be ingested again.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{Event, EventBus, EventBusConfig, IngestionError};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.shutdown_via_ref().await?;
+/// match bus.ingest(Event::from_str("1")?) {
+///     Err(IngestionError::ShuttingDown) => println!("the bus has ended"),
+///     Err(IngestionError::Backpressure { shard_id }) => println!("shard {shard_id} lags: try again later"),
+///     Err(error) if error.is_drop() => println!("counted, and reported to readers: {error}"),
+///     other => println!("{other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IngestionError {

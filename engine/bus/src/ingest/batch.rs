@@ -11,6 +11,26 @@ use crate::core::error::IngestionResult;
 use crate::lane::Publish;
 
 /// Events of one session that become visible together. Dropping it takes back what was not published.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig, kinds};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let mut producer = bus.producer()?;
+/// let chat = producer.session("chat-42");
+/// let mut batch = producer.batch(chat);
+/// for token in ["Hel", "lo"] {
+///     batch.push(kinds::TOKEN, token.as_bytes())?;
+/// }
+/// // Readers see both from here on.
+/// let ticket = batch.publish()?.expect("two events");
+/// drop(batch);
+/// producer.durable(ticket).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ProducerBatch<'p> {
     producer: &'p mut Producer,

@@ -45,6 +45,21 @@ static SERIALS: AtomicU32 = AtomicU32::new(0);
 ///
 /// Events of one session through one producer are read in the order they were ingested. Dropping it loses nothing that
 /// was ingested.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig, kinds};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let mut producer = bus.producer()?;
+/// let chat = producer.open_session("chat-42")?;
+/// producer.emit(chat, kinds::TOKEN, b"Hel")?;
+/// let ticket = producer.emit(chat, kinds::TOKEN, b"lo")?;
+/// producer.durable(ticket).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Producer {
     core: Arc<BusCore>,

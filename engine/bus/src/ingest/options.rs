@@ -5,6 +5,21 @@ use crate::lane::{LaneOptions, Overflow};
 use tapeline_reader::ConfigError;
 
 /// Settings of one producer. Those that are `None` are the bus's.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::bus::ProducerOptions;
+/// use tapeline::{BackpressureMode, EventBus, EventBusConfig, kinds};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let options = ProducerOptions::new().backpressure_mode(BackpressureMode::DropOldest);
+/// let mut scores = bus.producer_with(options)?;
+/// // Other producers keep the mode of the bus.
+/// scores.emit(scores.session("scores"), kinds::DRIFT, b"0.7")?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ProducerOptions {
     /// What happens when a lane is full.

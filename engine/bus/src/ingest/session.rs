@@ -5,6 +5,21 @@ use tapeline_storage::format::SessionId;
 use crate::routing::Route;
 
 /// A session as a producer knows it: its id and its shard.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::event::session_id;
+/// use tapeline::{EventBus, EventBusConfig};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let producer = bus.producer()?;
+/// // By name, which is hashed, or by a number of 128 bits.
+/// assert_eq!(producer.session("chat-42").id(), session_id("chat-42"));
+/// assert_eq!(producer.session(7_u128).shard_id(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
     id: SessionId,
@@ -37,6 +52,22 @@ impl Session {
 
 /// Receipt of an event: proof that it was taken, and the way to learn that it is durable. Only the producer that gave
 /// it can answer; to any other it is an error.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig, kinds};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let mut producer = bus.producer()?;
+/// let ticket = producer.emit(producer.session("chat-42"), kinds::TOKEN, b"hello")?;
+/// producer.durable(ticket).await?;
+/// assert!(producer.is_durable(ticket));
+/// // Another producer does not know the ticket.
+/// assert!(bus.producer()?.durable(ticket).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     /// The shard that got the event.

@@ -18,6 +18,21 @@ pub enum Ordering {
 }
 
 /// A page to read.
+///
+/// ```
+/// use std::time::Duration;
+/// use tapeline::consumer::Visibility;
+/// use tapeline::{ConsumeRequest, Ordering, kinds};
+///
+/// // Durable tokens of one session in order of time; waits up to a second for the first.
+/// let request = ConsumeRequest::new(100)
+///     .session("chat-42")
+///     .kind(kinds::TOKEN)
+///     .ordering(Ordering::InsertionTs)
+///     .visibility(Visibility::Durable)
+///     .wait(Duration::from_secs(1));
+/// assert_eq!(request.limit, 100);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumeRequest {
     /// The cursor to go on from: [`ConsumeResponse::next_id`] of the page before. `None`: see `start`. The name is the
@@ -110,6 +125,16 @@ pub enum SlowReader {
 }
 
 /// A subscription to make.
+///
+/// ```
+/// use tapeline::consumer::{SlowReader, Start};
+/// use tapeline::{Filter, SubscribeRequest};
+///
+/// let searches = Filter::eq("tool.name", "search");
+/// let slow = SlowReader::Drop { lag_events: 10_000 };
+/// let request = SubscribeRequest::new().start(Start::Latest).filter(searches).slow_reader(slow);
+/// assert_eq!(request.slow_reader, slow);
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SubscribeRequest {
     /// The cursor to go on from: [`Subscription::cursor`](super::Subscription::cursor) of an earlier one, or

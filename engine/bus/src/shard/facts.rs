@@ -18,6 +18,20 @@ pub(crate) struct ShardReport {
 }
 
 /// Numbers of one shard, at one moment.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// for shard in bus.shard_stats() {
+///     println!("shard {} on core {:?}, by {}: {:?}", shard.shard_id, shard.core, shard.device, shard.notes);
+///     assert!(shard.poison.is_none());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ShardStats {

@@ -6,6 +6,15 @@ use std::str::FromStr;
 use tapeline_storage::format::{LogId, Sequence};
 
 /// Identity of a stored event, stable for ever. Prints as `<log>-<shard>-<sequence>`, and is read back from that.
+///
+/// ```
+/// use tapeline_reader::EventId;
+///
+/// let id: EventId = "000102030405060708090a0b0c0d0e0f-3-42".parse()?;
+/// assert_eq!((id.shard_id, id.sequence.get()), (3, 42));
+/// assert_eq!(id, "000102030405060708090a0b0c0d0e0f-3-42");
+/// # Ok::<(), tapeline_reader::ParseEventIdError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId {
     /// The log.

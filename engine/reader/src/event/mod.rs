@@ -24,6 +24,16 @@ use crate::session::IntoSession;
 /// An event whose payload is JSON. The bytes stay as they came: order of keys and form of numbers are kept.
 ///
 /// `Debug` prints the JSON. Serialises as its JSON, through serde_json: its session and kind are not part of that.
+///
+/// ```
+/// use tapeline_reader::{Event, kinds};
+///
+/// let event = Event::from_str(r#"{"tool": "search"}"#)?.with_session("run-7").with_kind(kinds::TOOL_CALL);
+/// assert_eq!(event.as_value()?["tool"], "search");
+/// // The bytes stay as they came.
+/// assert_eq!(event.as_bytes(), br#"{"tool": "search"}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Event(RawEvent);
 
@@ -127,6 +137,13 @@ impl fmt::Debug for Event {
 /// An event whose payload is any bytes.
 ///
 /// `Debug` prints the payload's length, never the payload: logs are no place for what users wrote.
+///
+/// ```
+/// use tapeline_reader::{RawEvent, kinds};
+///
+/// let event = RawEvent::from_bytes(vec![0, 159]).with_session("run-7").with_kind(kinds::DRIFT);
+/// assert_eq!(event.len(), 2);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawEvent {
     bytes: Bytes,
@@ -246,6 +263,24 @@ impl fmt::Debug for RawEvent {
 /// Serialises as an object of its fields, through serde_json. The payload stands in one of three of them: `raw` is the
 /// JSON that was ingested, byte for byte but for line ends, which become spaces, so that an event is one line;
 /// `raw_text` is UTF-8 that is not JSON; `raw_bytes` is an array of numbers.
+///
+/// ```
+/// use tapeline_reader::{LogFiles, LogRestore, RestoredEvent, Sequence, kinds, session_id};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-stored-event-{}", std::process::id()));
+/// let mut restore = LogRestore::create(&directory, None)?;
+/// let (session, kind) = (session_id("run-7"), kinds::TOOL_CALL);
+/// let (insertion_ts, payload) = (1_700_000_000_000_000_000, br#"{"tool": "search"}"#);
+/// restore.append(&RestoredEvent { shard_id: 0, sequence: Sequence::ZERO, insertion_ts, session, kind, payload })?;
+/// restore.finish()?;
+///
+/// let event = LogFiles::open(&directory)?.replay(session)?.next().unwrap()?;
+/// assert_eq!((event.session, event.kind, event.parse()?["tool"].as_str()), (session, kind, Some("search")));
+/// // The id stays, whatever becomes of the log; the JSON is for server-sent events.
+/// println!("id: {}\ndata: {}", event.id, serde_json::to_string(&event)?);
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Stable identity: log, shard and sequence.

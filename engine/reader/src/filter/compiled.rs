@@ -14,6 +14,15 @@ use crate::{EventView, StoredEvent};
 
 /// A filter prepared by [`Filter::compile`]: asked of an event by reference, from any thread, without locks. Allocates
 /// only for strings with escapes, and for arrays and objects that are compared as a whole.
+///
+/// ```
+/// use tapeline_reader::{Filter, kinds};
+///
+/// // A filter by kind and session is decided without a look at the payload.
+/// assert!(!Filter::kind(kinds::TOKEN).compile()?.needs_payload());
+/// assert!(Filter::eq("tool.name", "search").compile()?.needs_payload());
+/// # Ok::<(), tapeline_reader::FilterError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct CompiledFilter {
     gate: Gate,

@@ -41,6 +41,21 @@ const SHARD_LOOKS: u32 = 32;
 /// is one whose files the kernel refuses to read, when they have changed.
 ///
 /// Holds a descriptor for each segment, and the events of one block of each shard.
+///
+/// ```
+/// use tapeline_reader::{FollowStart, LogFollower, LogRestore, ReplayRequest};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-follower-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// let mut follower = LogFollower::open(&directory, FollowStart::Earliest, &ReplayRequest::new())?;
+/// // Again and again, as often as the program likes.
+/// follower.look();
+/// while let Some(event) = follower.try_next() {
+///     println!("{}", event?.raw);
+/// }
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct LogFollower {
     directory: LogDirectory,

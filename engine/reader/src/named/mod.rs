@@ -23,6 +23,20 @@ use crate::source::refuse_cursor;
 use crate::timestamp::Clock;
 
 /// A named cursor, and how far it is behind what can be read.
+///
+/// ```
+/// use tapeline_reader::{LogFiles, LogRestore, Start};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-cursors-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// let log = LogFiles::open(&directory)?;
+/// log.save_cursor("indexer", &log.cursor_at(&Start::Earliest)?)?;
+/// for cursor in log.cursors()? {
+///     println!("{} lags {} events, {:?}", cursor.name, cursor.lag_events, cursor.lag);
+/// }
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NamedCursor {

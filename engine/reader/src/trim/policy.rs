@@ -6,6 +6,17 @@ use crate::error::ConfigError;
 
 /// When the oldest segments of a log go: as soon as any of the limits says so. Only whole sealed segments go, and the
 /// oldest of the whole log first. The default has no limit: everything is kept.
+///
+/// ```
+/// use std::time::Duration;
+/// use tapeline_reader::RetentionPolicy;
+///
+/// // A week, at most 100 GiB; what a named cursor has not read stays.
+/// let week = Duration::from_secs(7 * 24 * 3600);
+/// let policy = RetentionPolicy::new().max_age(week).max_bytes(100 << 30).keep_for_cursors(true);
+/// policy.validate()?;
+/// # Ok::<(), tapeline_reader::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RetentionPolicy {
     /// A segment goes when its last event is older than this.

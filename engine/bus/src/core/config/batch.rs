@@ -14,6 +14,16 @@ pub const MAX_BATCH_SIZE_LIMIT: usize = 1_000_000;
 /// A batch ends with as many events as come within `max_delay` at the present rate, at least `min_size` and at most
 /// `max_size`, or when its first event is `max_delay` old. A block is also written at once when a caller waits for it
 /// and nothing is on its way to the disk; a batch is handed out at once when there has been none for `max_delay`.
+///
+/// ```
+/// use std::time::Duration;
+/// use tapeline::{BatchConfig, EventBusConfig};
+///
+/// let batch = BatchConfig { max_delay: Duration::from_millis(2), ..BatchConfig::low_latency() };
+/// let config = EventBusConfig::builder().batch(batch).build()?;
+/// assert_eq!(config.batch.max_delay.as_millis(), 2);
+/// # Ok::<(), tapeline::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchConfig {
     /// Fewest events that end a batch before its time. From 1. Default 1,000.

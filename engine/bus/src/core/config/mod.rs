@@ -18,6 +18,16 @@ use scaling::available_cores;
 ///
 /// An event that is let go is counted, by reason, producer and shard, and readers are told of it by a
 /// [`Gap`](crate::consumer::Gap) in its place.
+///
+/// ```
+/// use std::time::Duration;
+/// use tapeline::{BackpressureMode, EventBusConfig};
+///
+/// let wait = BackpressureMode::Block { deadline: Duration::from_millis(50) };
+/// let config = EventBusConfig::builder().backpressure_mode(wait).build()?;
+/// assert_eq!(config.backpressure_mode, wait);
+/// # Ok::<(), tapeline::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum BackpressureMode {
@@ -127,6 +137,17 @@ impl Default for PlacementConfig {
 }
 
 /// Settings of an [`EventBus`](crate::EventBus). The default is a readable bus of one shard in memory.
+///
+/// ```
+/// use tapeline::config::{Durability, EventBusConfig};
+///
+/// let config = EventBusConfig::builder().num_shards(2).directory("/var/lib/relay/log").build()?;
+/// assert_eq!(config.log.durability, Durability::Durable);
+/// // A setting that cannot work is an error that says why.
+/// let error = EventBusConfig::builder().num_shards(0).build().unwrap_err();
+/// assert!(error.to_string().contains("num_shards"));
+/// # Ok::<(), tapeline::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventBusConfig {
     /// Shards at the start, each a pinned thread. Default 1, which takes tens of millions of events a second; the

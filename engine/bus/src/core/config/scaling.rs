@@ -6,6 +6,15 @@ use tapeline_reader::ConfigError;
 
 /// How many shards take events, and when that changes. Overload in more than half of the shards adds some; none of them
 /// needed for long enough takes one away; between the two nothing happens.
+///
+/// ```
+/// use tapeline::{EventBusConfig, ScalingPolicy};
+///
+/// let policy = ScalingPolicy { max_shards: 4, ..ScalingPolicy::high_throughput(8) };
+/// let config = EventBusConfig::builder().scaling(policy).build()?;
+/// assert_eq!(config.scaling.unwrap().max_shards, 4);
+/// # Ok::<(), tapeline::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScalingPolicy {
     /// A shard whose fullest lane is fuller than this is overloaded: above 0, up to 1. Default 0.7.

@@ -10,6 +10,23 @@ use tapeline_storage::read::Block;
 /// Events of one block of one shard, in order, where they lie. Holding on to it holds on to the block's memory, which
 /// is the shard's or a mapping's; where readers hold half of a shard's blocks already, and in a file that is being
 /// written, it is a copy of its own, of 1 MiB at most.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{Event, EventBus, EventBusConfig, SubscribeRequest};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest(Event::from_str("1")?)?;
+/// let mut events = bus.subscribe(SubscribeRequest::new()).await?;
+/// let batch = events.next_batch().await.unwrap()?;
+/// for event in batch.events() {
+///     // Borrowed from the shard's memory.
+///     assert_eq!(event.unwrap().payload(), b"1");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct EventBatch {
     shard_id: u16,

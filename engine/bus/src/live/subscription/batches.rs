@@ -54,6 +54,22 @@ impl Batch {
 ///
 /// A gap is told in its place: behind the batch of what comes before it in its shard. Before any other error all that
 /// was collected is handed out. Holds at most `max_size` events of each shard, beside what the subscription holds.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{Event, EventBus, EventBusConfig, SubscribeRequest};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest_batch(vec![Event::from_str("1")?, Event::from_str("2")?]);
+/// let mut batches = bus.batches(SubscribeRequest::new()).await?;
+/// let batch = batches.next().await.unwrap()?;
+/// // Confirmed elsewhere, then stored here: nothing that was confirmed is sent again.
+/// println!("{} events from shard {}, sequence {}", batch.len(), batch.shard_id, batch.sequence_start);
+/// bus.save_cursor("relay", &batches.cursor())?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Batches {
     subscription: Subscription,

@@ -10,6 +10,21 @@ use crate::core::park;
 
 /// A [`Subscription`] whose reading blocks the thread while there is nothing to read. Iterates over events until the
 /// subscription ends.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{Event, EventBus, EventBusConfig, SubscribeRequest};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest(Event::from_str("1")?)?;
+/// let events = bus.subscribe(SubscribeRequest::new()).await?.blocking();
+/// bus.shutdown().await?;
+/// // Waits on the thread for each event; ends with the bus.
+/// assert_eq!(events.filter_map(Result::ok).count(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct BlockingSubscription(Subscription);
 

@@ -46,6 +46,24 @@ use crate::feed::{Bell, feed};
 /// [`ConsumerError::Gap`] is told in its place and does not end the subscription. After any other error its shard is
 /// left out, and the rest goes on: [`AdapterError::Poisoned`] comes behind the last event of a shard that died or whose
 /// writing failed.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{Event, EventBus, EventBusConfig, SubscribeRequest};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// for number in ["1", "2"] {
+///     bus.ingest(Event::from_str(number)?)?;
+/// }
+/// let mut first = bus.subscribe(SubscribeRequest::new()).await?;
+/// assert_eq!(first.next().await.unwrap()?.raw_str()?, "1");
+/// // A later subscription continues from the cursor.
+/// let mut second = bus.subscribe(SubscribeRequest::new().from(first.cursor())).await?;
+/// assert_eq!(second.next().await.unwrap()?.raw_str()?, "2");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Subscription {
     core: Arc<BusCore>,
