@@ -47,7 +47,14 @@ enum Line<'a> {
         text: String,
     },
     /// The last line.
-    Summary { steps: usize, lost: u64, applied: bool },
+    Summary {
+        steps: usize,
+        /// Events, as far as they can be counted.
+        lost: u64,
+        /// Shards that may have lost more at their ends.
+        uncounted: usize,
+        applied: bool,
+    },
 }
 
 /// Sequences that no file holds.
@@ -91,12 +98,18 @@ fn lost_events(steps: &[RepairStep]) -> u64 {
     steps.iter().filter_map(Lost::of).map(Lost::events).sum()
 }
 
+/// Shards that may have lost events at their ends that cannot be counted.
+fn uncounted_ends(steps: &[RepairStep]) -> usize {
+    steps.iter().filter(|step| matches!(step.action, RepairAction::LoseEnd { .. })).count()
+}
+
 fn print_json(out: &mut impl Write, steps: &[RepairStep], applied: bool) -> io::Result<()> {
     for step in steps {
         let (action, text) = (step.action.name(), step.action.to_string());
         output::json(out, &Line::Step { shard: step.shard_id, action, lost: Lost::of(step), text })?;
     }
-    output::json(out, &Line::Summary { steps: steps.len(), lost: lost_events(steps), applied })
+    let (lost, uncounted) = (lost_events(steps), uncounted_ends(steps));
+    output::json(out, &Line::Summary { steps: steps.len(), lost, uncounted, applied })
 }
 
 fn print_text(out: &mut impl Write, steps: &[RepairStep], applied: bool) -> io::Result<()> {
@@ -111,6 +124,8 @@ fn print_text(out: &mut impl Write, steps: &[RepairStep], applied: bool) -> io::
         }
     }
     let lost = lost_events(steps);
+    let least = if uncounted_ends(steps) > 0 { "at least " } else { "" };
     let verdict = if applied { style.good("repaired") } else { style.bad("to be repaired with --apply") };
-    writeln!(out, "{verdict}: {}, {} lost", human::some(steps.len() as u64, "step"), human::some(lost, "event"))
+    let (steps, lost) = (human::some(steps.len() as u64, "step"), human::some(lost, "event"));
+    writeln!(out, "{verdict}: {steps}, {least}{lost} lost")
 }

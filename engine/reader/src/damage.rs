@@ -24,6 +24,9 @@ impl Damage {
             OpenError::Corrupt { path, offset, .. } => {
                 Self { shard_id: shard, segment: path.clone(), offset: *offset, reason: error.to_string() }
             }
+            OpenError::CutShort { path, length, .. } => {
+                Self { shard_id: shard, segment: path.clone(), offset: *length, reason: error.to_string() }
+            }
             OpenError::Header { path, .. }
             | OpenError::ForeignName { path }
             | OpenError::ForeignSegment { path, .. }

@@ -1,7 +1,8 @@
-//! The gaps of a shard's log: what was trimmed from its front, and what a repair found to be lost.
+//! The gaps of a shard's log: what was trimmed from its front, what a repair found to be lost, and how far its sealed
+//! segments reach, so that what is missing at its end shows.
 //!
 //! Two slots of a page each, written in turn, so that neither a crash nor a full disk is in the way of a change: the
-//! valid slot with the higher number holds. A slot of zeros was never written.
+//! valid slot with the later number holds. A slot of zeros was never written.
 
 use std::ops::Range;
 
@@ -22,11 +23,9 @@ const SHARD: usize = 32;
 const LOST: usize = 36;
 const NUMBER: usize = 40;
 const TRIMMED: usize = 48;
-const RANGES: usize = 56;
+const SEALED: usize = 56;
+const RANGES: usize = 64;
 const RANGE_BYTES: usize = 16;
-
-/// Highest number of a change.
-const NUMBER_MAX: u64 = 1 << 62;
 
 /// Most ranges of lost sequences that are remembered apart; neighbours are one.
 pub const LOST_MAX: usize = (PAGE_BYTES - RANGES) / RANGE_BYTES;
@@ -34,9 +33,11 @@ pub const LOST_MAX: usize = (PAGE_BYTES - RANGES) / RANGE_BYTES;
 /// What a shard's log does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gaps {
-    /// How often they have changed.
+    /// How often they have changed, modulo 2^64; 0: never.
     number: u64,
     trimmed: Sequence,
+    /// Every event below was in a sealed segment.
+    sealed: Sequence,
     /// Ascending, apart from each other, not below `trimmed`.
     lost: Vec<Range<Sequence>>,
 }
@@ -45,6 +46,17 @@ impl Gaps {
     /// Everything below was trimmed.
     pub fn trimmed(&self) -> Sequence {
         self.trimmed
+    }
+
+    /// Every event below has been in a sealed segment, whose name was durable: whatever of them is in no file, and
+    /// neither trimmed nor lost, is missing.
+    pub fn sealed(&self) -> Sequence {
+        self.sealed
+    }
+
+    /// Every event below `to` is in a sealed segment.
+    pub fn seal(&mut self, to: Sequence) {
+        self.sealed = self.sealed.max(to.min(Sequence::new(SEQUENCE_MAX.get() - 1)));
     }
 
     /// Sequences that were lost, ascending.
@@ -92,7 +104,8 @@ impl Gaps {
 
     /// Counts a change: it goes to the other slot than the one before.
     pub fn advance(&mut self) {
-        self.number += 1;
+        // The numbers go on after the highest, in turns of even and odd, without 0.
+        self.number = self.number.checked_add(1).unwrap_or(2);
     }
 
     /// The slot to be written, and at what offset of the file.
@@ -105,6 +118,7 @@ impl Gaps {
         put(&mut page, LOST, (self.lost.len() as u32).to_le_bytes());
         put(&mut page, NUMBER, self.number.to_le_bytes());
         put(&mut page, TRIMMED, self.trimmed.get().to_le_bytes());
+        put(&mut page, SEALED, self.sealed.get().to_le_bytes());
         for (at, range) in (RANGES..).step_by(RANGE_BYTES).zip(&self.lost) {
             put(&mut page, at, range.start.get().to_le_bytes());
             put(&mut page, at + 8, range.end.get().to_le_bytes());
@@ -126,12 +140,20 @@ impl Gaps {
             false => Self::decode_slot(slot, log_id, shard),
         });
         match (first, second) {
-            (Ok(first), Ok(second)) => Ok(if first.number > second.number { first } else { second }),
+            (Ok(first), Ok(second)) => Ok(if first.is_later_than(&second) { first } else { second }),
             (Ok(first), Err(_)) if first.number > 0 => Ok(first),
             (Err(_), Ok(second)) if second.number > 0 => Ok(second),
             // The very first change was interrupted: it never took effect.
             (Ok(_), Err(PageError::Checksum { .. } | PageError::Magic { .. })) => Ok(Self::default()),
             (Err(error), _) | (_, Err(error)) => Err(error),
+        }
+    }
+
+    /// Whether it is the later of two slots, of which one was written after the other.
+    fn is_later_than(&self, other: &Self) -> bool {
+        match (self.number, other.number) {
+            (own, 0) => own > 0,
+            (own, other) => own > 0 && own.wrapping_sub(other).cast_signed() > 0,
         }
     }
 
@@ -152,12 +174,16 @@ impl Gaps {
         if trimmed > SEQUENCE_MAX {
             return field("trimmed", trimmed.get());
         }
+        let sealed = Sequence::new(get_u64(page, SEALED));
+        // A log that ends there has no sequences left.
+        if sealed >= SEQUENCE_MAX {
+            return field("sealed", sealed.get());
+        }
         let number = get_u64(page, NUMBER);
-        // Nothing changes so often; and there is a next one.
-        if number == 0 || number > NUMBER_MAX {
+        if number == 0 {
             return field("number", number);
         }
-        let mut gaps = Self { number, trimmed, lost: Vec::new() };
+        let mut gaps = Self { number, trimmed, sealed, lost: Vec::new() };
         for at in (RANGES..).step_by(RANGE_BYTES).take(count) {
             let range = Sequence::new(get_u64(page, at))..Sequence::new(get_u64(page, at + 8));
             let before = gaps.lost.last().map_or(trimmed, |last| last.end);

@@ -26,9 +26,12 @@ const CREATED: usize = 64;
 const RUN: usize = 72;
 const LATER_RUNS: usize = 80;
 const FLAGS: usize = 84;
-const RESERVED: usize = 88;
+const LENGTH: usize = 88;
 const RUNS: usize = 96;
 const RUN_BYTES: usize = 16;
+
+/// No file is longer.
+const FILE_BYTES_MAX: u64 = 1 << 62;
 
 /// The segment holds what was in several.
 const MERGED: u32 = 1;
@@ -64,6 +67,9 @@ pub struct SegmentHeader {
     /// Whether it holds what was in several segments. Files of those that began within it are no part of the log any
     /// more.
     pub is_merged: bool,
+    /// Length of the file in bytes from before this page is written until the segment is sealed: a shorter file without
+    /// a footer has been cut short.
+    pub length: u64,
 }
 
 impl SegmentHeader {
@@ -87,6 +93,7 @@ impl SegmentHeader {
         put(&mut page, CREATED, self.created.to_le_bytes());
         put(&mut page, RUN, self.run.get().to_le_bytes());
         put(&mut page, LATER_RUNS, (later.len().min(SEGMENT_RUNS_MAX - 1) as u32).to_le_bytes());
+        put(&mut page, LENGTH, self.length.to_le_bytes());
         put(&mut page, FLAGS, if self.is_merged { MERGED } else { 0 }.to_le_bytes());
         for (start, entry) in later.iter().zip(page[RUNS..].chunks_exact_mut(RUN_BYTES)) {
             put(entry, 0, start.first.get().to_le_bytes());
@@ -120,7 +127,11 @@ impl SegmentHeader {
         if flags & !MERGED != 0 {
             return field("flags", u64::from(flags));
         }
-        if page[RESERVED..RUNS].iter().chain(&page[runs_end..PAGE_BYTES]).any(|&byte| byte != 0) {
+        let length = get_u64(page, LENGTH);
+        if !length.is_multiple_of(PAGE_BYTES as u64) || length > FILE_BYTES_MAX {
+            return field("length", length);
+        }
+        if page[runs_end..PAGE_BYTES].iter().any(|&byte| byte != 0) {
             return field("reserved", 1);
         }
         let base = get_u64(page, BASE_SEQUENCE);
@@ -142,6 +153,7 @@ impl SegmentHeader {
             created: get_u64(page, CREATED),
             run: Epoch::new(get_u64(page, RUN)),
             is_merged: flags & MERGED != 0,
+            length,
         };
         Ok((header, crc))
     }

@@ -58,6 +58,7 @@ fn sample() -> Vec<u8> {
         created: 1_700_000_000_000_000_000,
         run: Epoch::new(0x99aa_bbcc_ddee_ff00),
         is_merged: false,
+        length: 1 << 20,
     };
     let (page, _) = header.encode();
     let (_, crc) = SegmentHeader::decode(&page).expect("own header");
@@ -297,7 +298,7 @@ fn header_of_a_merged_segment_lists_its_runs() {
         let (page, _) = merged.encode_with_runs(&wrong);
         assert!(matches!(SegmentHeader::decode(&page), Err(PageError::Field { field: "runs", .. })), "{wrong:?}");
     }
-    for (at, value, name) in [(80, 251, "runs"), (84, 2, "flags"), (88, 1, "reserved"), (96, 1, "reserved")] {
+    for (at, value, name) in [(80, 251, "runs"), (84, 2, "flags"), (88, 1, "length"), (96, 1, "reserved")] {
         let (mut page, _) = merged.encode();
         page[at..at + 4].copy_from_slice(&u32::to_le_bytes(value));
         let crc = crc32c(&page[12..]);

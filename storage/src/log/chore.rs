@@ -6,12 +6,13 @@ use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::gaps::{self, GapsFile};
 use super::merge::Merging;
 use super::permit::Permit;
 use super::roll::SPARE_NAME;
-use super::{Segment, gaps, seal};
+use super::{Segment, seal};
 use crate::device::{Directory, SegmentFile, errno_of, is_passing};
-use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, Sequence};
+use crate::format::{Footer, PAGE_BYTES, Sequence};
 
 /// What a chore does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub struct Chore(Work);
 enum Work {
     Prepare { directory: Arc<dyn Directory>, bytes: RangeInclusive<u64> },
     Name { directory: Arc<dyn Directory>, base: Sequence, written: Written },
-    Seal { segment: Arc<Segment>, footer: Footer, written: Written },
+    Seal { segment: Arc<Segment>, footer: Footer, written: Written, gaps: Arc<GapsFile> },
     Tidy(Tidying),
     Merge(Merging),
     Forget { directory: Arc<dyn Directory>, names: Vec<String>, permit: Arc<Permit> },
@@ -99,8 +100,8 @@ pub(super) struct Tidying {
 #[derive(Debug, Clone)]
 pub(super) struct Trimming {
     pub(super) directory: Arc<dyn Directory>,
-    /// Log, shard and gaps that are to be written down first; `None` once they are.
-    pub(super) gaps: Option<(LogId, u16, Gaps)>,
+    /// Where it is to be written down first that everything below is trimmed; `None` once it is.
+    pub(super) gaps: Option<(Arc<GapsFile>, Sequence)>,
     pub(super) names: VecDeque<String>,
     pub(super) permit: Arc<Permit>,
 }
@@ -108,9 +109,9 @@ pub(super) struct Trimming {
 impl Trimming {
     /// Returns what is left to do.
     fn step(mut self) -> io::Result<Option<Self>> {
-        if let Some((log_id, shard, mut gaps)) = self.gaps.take() {
-            gaps::write(&*self.directory, log_id, shard, &mut gaps)?;
-            self.permit.raise_floor(gaps.trimmed());
+        if let Some((gaps, to)) = self.gaps.take() {
+            gaps.trim(to)?;
+            self.permit.raise_floor(to);
         }
         if let Some(name) = self.names.pop_front() {
             gaps::remove(&*self.directory, &name)?;
@@ -175,9 +176,9 @@ impl Chore {
         Self(Work::Name { directory: Arc::clone(directory), base, written })
     }
 
-    /// `written`: of the segment.
-    pub(super) fn seal(segment: Arc<Segment>, footer: Footer, written: Written) -> Self {
-        Self(Work::Seal { segment, footer, written })
+    /// `written`: of the segment. Its end is written down in `gaps`.
+    pub(super) fn seal(segment: Arc<Segment>, footer: Footer, written: Written, gaps: &Arc<GapsFile>) -> Self {
+        Self(Work::Seal { segment, footer, written, gaps: Arc::clone(gaps) })
     }
 
     /// Gives a sealed segment its index, or a dense copy in its place.
@@ -275,9 +276,13 @@ impl Chore {
                 written.sync()?;
                 name_spare(&*directory, &Segment::file_name(base)).map(|()| Outcome::Named)
             }
-            Work::Seal { segment, footer, written } => {
+            Work::Seal { segment, footer, written, gaps } => {
                 written.sync()?;
-                seal::seal(&segment, footer).map(|()| Outcome::Sealed(segment))
+                // An attempt that failed after this may have let trimming remove the file.
+                if segment.footer().is_none() {
+                    seal::seal(&segment, footer)?;
+                }
+                gaps.seal(footer.end_sequence).map(|()| Outcome::Sealed(segment))
             }
             Work::Tidy(tidying) => seal::tidy(&tidying, goes_on),
             Work::Merge(merging) => merging.run(goes_on),
@@ -305,6 +310,8 @@ fn prepare(directory: &dyn Directory, bytes: &RangeInclusive<u64>) -> io::Result
         return Err(io::ErrorKind::StorageFull.into());
     }
     let whole = |length: u64| (length / PAGE_BYTES as u64 * PAGE_BYTES as u64).clamp(least, most);
+    // Sealing and trimming write to it, on a full disk, too.
+    gaps::create(directory)?;
     let mut length = whole(available / 4);
     let file = loop {
         match create_spare(directory, length) {
@@ -313,11 +320,6 @@ fn prepare(directory: &dyn Directory, bytes: &RangeInclusive<u64>) -> io::Result
             created => break created?,
         }
     };
-    match gaps::create(directory) {
-        // Then it is made when it is needed, if there is space by then.
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
-        created => created?,
-    }
     Ok(Outcome::Prepared(file, length))
 }
 

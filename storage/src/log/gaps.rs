@@ -1,10 +1,11 @@
 //! The file of a shard's gaps.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::OpenError;
 use crate::device::Directory;
-use crate::format::{GAPS_FILE_BYTES, Gaps, LogId};
+use crate::format::{GAPS_FILE_BYTES, Gaps, LogId, Sequence};
 
 /// Name of the file.
 pub(super) const GAPS_NAME: &str = "gaps";
@@ -26,6 +27,50 @@ pub(super) fn create(directory: &dyn Directory) -> io::Result<()> {
     match directory.create(GAPS_NAME, GAPS_FILE_BYTES as u64) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         created => created.map(drop),
+    }
+}
+
+/// The file of an open log, which its chores change one after the other.
+#[derive(Debug)]
+pub(super) struct GapsFile {
+    directory: Arc<dyn Directory>,
+    log_id: LogId,
+    shard: u16,
+    /// As the file has them.
+    gaps: Mutex<Gaps>,
+}
+
+impl GapsFile {
+    /// Of a file that has these gaps.
+    pub(super) fn new(directory: Arc<dyn Directory>, log_id: LogId, shard: u16, gaps: Gaps) -> Self {
+        Self { directory, log_id, shard, gaps: Mutex::new(gaps) }
+    }
+
+    /// Writes down that every event below `to` is in a sealed segment.
+    ///
+    /// # Errors
+    /// The kernel's: the file is as it was, and may be changed again.
+    pub(super) fn seal(&self, to: Sequence) -> io::Result<()> {
+        self.change(|gaps| gaps.seal(to))
+    }
+
+    /// Writes down that every event below `to` is trimmed.
+    ///
+    /// # Errors
+    /// As [`GapsFile::seal`].
+    pub(super) fn trim(&self, to: Sequence) -> io::Result<()> {
+        self.change(|gaps| gaps.trim(to))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Gaps)) -> io::Result<()> {
+        let mut known = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gaps = known.clone();
+        change(&mut gaps);
+        if gaps != *known {
+            write(&*self.directory, self.log_id, self.shard, &mut gaps)?;
+            *known = gaps;
+        }
+        Ok(())
     }
 }
 

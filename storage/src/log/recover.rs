@@ -12,7 +12,7 @@ use super::pool::BlockPool;
 use super::roll::Epochs;
 use super::scan::{FoundSegment, OpenError, Scan, scan};
 use super::seal::write_ending;
-use super::{Log, LogOptions, LogView, Run, Segment};
+use super::{Log, LogOptions, LogView, Run, Segment, gaps};
 use crate::device::{Device, Directory};
 use crate::format::{Gaps, Sequence};
 
@@ -75,9 +75,14 @@ impl Recovered {
 pub fn recover(directory: Arc<dyn Directory>, options: LogOptions) -> Result<Recovered, OpenError> {
     let found = scan(&directory, options.log_id, options.shard, false)?;
     let (end, last_timestamp) = (found.end(), found.last_timestamp());
-    let gaps = found.gaps.clone();
+    let mut gaps = found.gaps.clone();
     let files = Arc::clone(&found.files);
     let (segments, cuts) = seal_all(&directory, found)?;
+    if gaps.sealed() < end {
+        gaps.seal(end);
+        let path = format!("{}/{}", directory.path(), gaps::GAPS_NAME);
+        gaps::write(&*directory, options.log_id, options.shard, &mut gaps).map_err(OpenError::io("write", path))?;
+    }
     let run = Run { epoch: Epochs::new(options.seed).draw(), base: end };
     let view = LogView::new(options.log_id, options.shard, gaps.trimmed()..end, segments, Some(run));
     Ok(Recovered { options, files, view, gaps, cuts, last_timestamp })

@@ -137,7 +137,17 @@ impl ShardRestore {
     /// # Errors
     /// The kernel's; what was sealed before stays.
     pub fn finish(mut self) -> Result<(), OpenError> {
-        self.seal()
+        self.seal()?;
+        if self.run.is_none() {
+            return Ok(());
+        }
+        self.gaps.seal(self.next);
+        self.write_gaps()
+    }
+
+    fn write_gaps(&mut self) -> Result<(), OpenError> {
+        gaps::write(&*self.directory, self.options.log_id, self.options.shard, &mut self.gaps)
+            .map_err(OpenError::io("write", path_of(&*self.directory, gaps::GAPS_NAME)))
     }
 
     fn room(&self) -> u64 {
@@ -151,8 +161,7 @@ impl ShardRestore {
         } else if !self.gaps.lose(self.next..sequence) {
             return Err(RestoreError::Holes { max: crate::format::LOST_MAX });
         }
-        gaps::write(&*self.directory, self.options.log_id, self.options.shard, &mut self.gaps)
-            .map_err(OpenError::io("write", path_of(&*self.directory, gaps::GAPS_NAME)))?;
+        self.write_gaps()?;
         self.next = sequence;
         Ok(())
     }
@@ -167,6 +176,7 @@ impl ShardRestore {
             created: self.now,
             run: *self.run.get_or_insert(epoch),
             is_merged: false,
+            length: self.options.segment_length(),
         };
         // All of it is durable by the time that it can be read.
         let (later_runs, durable, length) = (Vec::new(), Sequence::ZERO, PAGE_BYTES as u64);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::chore::{Chore, ChoreDone, Outcome, Trimming, Written};
 use super::files::SegmentFiles;
+use super::gaps::GapsFile;
 use super::pool::Shortage;
 use super::queue::Queue;
 use super::tidier::Tidier;
@@ -89,11 +90,11 @@ impl Headers {
         Self { log_id: options.log_id, shard: options.shard, run, epochs }
     }
 
-    /// Of the next segment.
-    fn next(&mut self, base_sequence: Sequence, created: u64) -> SegmentHeader {
+    /// Of the next segment, whose file is of this length.
+    fn next(&mut self, base_sequence: Sequence, created: u64, length: u64) -> SegmentHeader {
         let Self { log_id, shard, run, epochs } = self;
         let (log_id, shard, run, epoch) = (*log_id, *shard, *run, epochs.draw());
-        SegmentHeader { log_id, shard, epoch, base_sequence, created, run, is_merged: false }
+        SegmentHeader { log_id, shard, epoch, base_sequence, created, run, is_merged: false, length }
     }
 }
 
@@ -112,7 +113,7 @@ pub(super) struct Roller {
     /// After the chores, on the same thread: what is gone for readers already.
     trims: Queue,
     tidier: Tidier,
-    gaps: Gaps,
+    gaps: Arc<GapsFile>,
     /// Of memory for the header of the next segment.
     shortage: Shortage,
 }
@@ -128,7 +129,7 @@ impl Roller {
             chores: Queue::default(),
             trims: Queue::default(),
             tidier: Tidier::new(Arc::clone(&files), options),
-            gaps,
+            gaps: Arc::new(GapsFile::new(Arc::clone(files.directory()), options.log_id, options.shard, gaps)),
             files,
             shortage: Shortage::default(),
         }
@@ -172,7 +173,7 @@ impl Roller {
         let Spare::Ready(file, length) = &self.spare else { return None };
         let length = *length;
         let mut memory = self.shortage.take_memory(view, now)?;
-        let header = self.headers.next(base, now);
+        let header = self.headers.next(base, now, length);
         let (page, crc) = header.encode();
         memory.fill_page(&page);
         let file = Arc::clone(file);
@@ -199,7 +200,7 @@ impl Roller {
 
     fn seal(&mut self, full: &ActiveSegment) {
         let written = self.written(&full.file);
-        self.chores.waiting.push_back(Chore::seal(Arc::clone(&full.segment), full.totals, written));
+        self.chores.waiting.push_back(Chore::seal(Arc::clone(&full.segment), full.totals, written, &self.gaps));
     }
 
     /// How what was written to a file lies at this level.
@@ -247,9 +248,7 @@ impl Roller {
         let Some(to) = trim::cut(view, to) else { return };
         let names = view.trim(to).into();
         self.tidier.forget_below(to);
-        self.gaps.trim(to);
-        let gaps = Some((self.headers.log_id, self.headers.shard, self.gaps.clone()));
-        self.gaps.advance();
+        let gaps = Some((Arc::clone(&self.gaps), to));
         let (directory, permit) = (Arc::clone(self.directory()), Arc::clone(self.tidier.permit()));
         self.trims.waiting.push_back(Chore::trim(Trimming { directory, gaps, names, permit }));
     }

@@ -2,8 +2,10 @@
 //! nothing.
 //!
 //! Recovery and readers in other processes look through the same eyes. The rule for a block that does not check:
-//! if any later block says that the durable watermark had passed it, acknowledged data is damaged and that is an error;
-//! otherwise it was never acknowledged, and the log ends before it (a torn tail).
+//! if any later block says that the durable watermark had passed it, or the file of the gaps that sealed segments reached
+//! beyond it, acknowledged data is damaged and that is an error. So it is where no crash leaves what is found: a file
+//! that is shorter than it was made and has no footer, a whole block that does not follow. Otherwise it was never
+//! acknowledged, and the log ends before it (a torn tail).
 
 use std::collections::VecDeque;
 use std::io;
@@ -91,7 +93,7 @@ pub enum OpenError {
         source: PageError,
     },
     /// Sequences between two segments, or before the first, are in no file.
-    #[error("{path}: sequences {from} to {to} are missing; put the missing segment back")]
+    #[error("{path}: sequences {from} to {to} are missing; put the missing segment back, or repair the log")]
     Missing {
         /// The shard's directory.
         path: String,
@@ -109,6 +111,20 @@ pub enum OpenError {
         base: Sequence,
         /// End of the segment before it.
         end: Sequence,
+    },
+    /// A segment that is not sealed has lost its end.
+    #[error(
+        "{path}: cut short to {length} of {stated} bytes; events from sequence {sequence} on may be lost; put back the file from a copy of this log, or repair the log"
+    )]
+    CutShort {
+        /// The file.
+        path: String,
+        /// Its length in bytes.
+        length: u64,
+        /// The length that its header states.
+        stated: u64,
+        /// Sequence after its last intact event.
+        sequence: Sequence,
     },
     /// Acknowledged data is damaged.
     #[error("{path}, offset {offset}: {source}; acknowledged data is damaged from sequence {sequence} on")]
@@ -255,9 +271,11 @@ impl Scan {
 pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only: bool) -> Result<Scan, OpenError> {
     let files = SegmentFiles::new(Arc::clone(directory));
     let scanner = Scanner { files: &files, log_id, shard, read_only };
+    // Read before the segments are listed: what the log has sealed since is no segment that is missing.
+    let gaps_before = gaps::read(&**directory, log_id, shard);
     let mut looked = scanner.look_at_all()?;
     looked.sort_by_key(|file| file.header.base_sequence);
-    let gaps = gaps::read(&**directory, log_id, shard)?;
+    let (sealed, gaps) = (gaps_before?.sealed(), gaps::read(&**directory, log_id, shard)?);
     let mut scan = Scan { segments: Vec::new(), leftovers: Vec::new(), gaps, files: Arc::clone(&files) };
     let mut looked = looked.into_iter().peekable();
     let (mut end, mut trimmed_end) = (scan.gaps.trimmed(), None);
@@ -290,7 +308,7 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
             break;
         }
         let next_base = looked.peek().map(|next| next.header.base_sequence);
-        let found = scanner.measure(file, next_base)?;
+        let found = scanner.measure(file, next_base, &Known { sealed, gaps: &scan.gaps })?;
         end = found.totals.end_sequence;
         scan.segments.push(found);
     }
@@ -298,6 +316,11 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
         && let Some(source) = trims_elsewhere(&scan.gaps, trimmed_end)
     {
         return Err(OpenError::Gaps { path: scanner.path(gaps::GAPS_NAME), source });
+    }
+    if let (from, to) = (scan.end(), sealed)
+        && from < to
+    {
+        return Err(OpenError::Missing { path: directory.path(), from, to });
     }
     let is_used = |name: &str| {
         let is_spare = scan.segments.iter().any(|found| found.is_spare) && name == SPARE_NAME;
@@ -525,7 +548,12 @@ impl Scanner<'_> {
     }
 
     /// Finds the end of a segment: from its footer, or by walking its blocks.
-    fn measure(&self, looked: LookedFile, next_base: Option<Sequence>) -> Result<FoundSegment, OpenError> {
+    fn measure(
+        &self,
+        looked: LookedFile,
+        next_base: Option<Sequence>,
+        known: &Known<'_>,
+    ) -> Result<FoundSegment, OpenError> {
         let (header, is_spare) = (looked.header, looked.is_spare);
         if let Some(totals) = looked.footer {
             let segment = Segment::sealed(header, self.files, totals, &looked.later_runs);
@@ -540,22 +568,16 @@ impl Scanner<'_> {
         }
         let totals = Footer::of_empty(header.epoch, header.base_sequence, looked.header_crc);
         let mut walk = Walk { file: &file, length, totals, places: Places::default() };
-        let stop = walk.run().map_err(OpenError::io("read", path.clone()))?;
+        let end = walk.run().map_err(OpenError::io("read", path.clone()))?;
         let (totals, places) = (walk.totals, walk.places);
-        let lost = totals.end_sequence;
-        if let (Some(Stop { damage, .. }), true) = (&stop, next_base != Some(lost)) {
-            let acknowledged = acknowledged_behind(&file, totals.data_end, length, header.epoch, lost)
-                .map_err(OpenError::io("read", path.clone()))?;
-            if acknowledged {
-                return Err(OpenError::Corrupt {
-                    path,
-                    offset: totals.data_end,
-                    sequence: lost,
-                    source: damage.clone(),
-                });
-            }
+        if next_base != Some(totals.end_sequence) {
+            let walked = Walked { path: &path, file: &file, header: &header, length, totals, end: &end };
+            refuse_loss(&walked, next_base, known)?;
         }
-        let torn = stop.filter(|stop| !stop.is_blank).map(|stop| stop.damage);
+        let torn = match end {
+            WalkEnd::Damage { source, is_blank: false, .. } => Some(source),
+            _ => None,
+        };
         let file = (next_base.is_none() || is_spare).then_some(file);
         let blocks = UnsealedBlocks { file, totals, places, later_runs: looked.later_runs };
         let segment = Segment::unsealed(header, self.files, blocks);
@@ -627,11 +649,85 @@ pub(crate) fn read_footer(
     Ok(footer.map(|footer| (footer, Footer::filter_of(&page))))
 }
 
-/// Where a walk ended.
-struct Stop {
-    damage: BlockError,
-    /// Nothing was ever written there.
-    is_blank: bool,
+/// What the file of the gaps says of a shard's segments.
+struct Known<'a> {
+    /// Every event below was in a sealed segment.
+    sealed: Sequence,
+    gaps: &'a Gaps,
+}
+
+impl Known<'_> {
+    /// Whether events that were in a sealed segment are missing from `end` on, where the next segment, if there is one,
+    /// begins at `next_base`.
+    fn misses(&self, end: Sequence, next_base: Option<Sequence>) -> bool {
+        let to = next_base.map_or(self.sealed, |next| next.min(self.sealed));
+        end < to && !self.gaps.is_lost(end, to)
+    }
+}
+
+/// What a walk over the blocks of a segment without a footer has found.
+struct Walked<'a> {
+    path: &'a str,
+    file: &'a Arc<dyn SegmentFile>,
+    header: &'a SegmentHeader,
+    length: u64,
+    totals: Footer,
+    end: &'a WalkEnd,
+}
+
+/// An error if what follows the intact blocks of a segment without a footer is what no crash leaves, or was acknowledged.
+/// `next_base`: where the next segment begins, if there is one.
+fn refuse_loss(walked: &Walked<'_>, next_base: Option<Sequence>, known: &Known<'_>) -> Result<(), OpenError> {
+    let Walked { path, file, header, length, totals, end } = walked;
+    let (source, is_whole) = match end {
+        WalkEnd::Ending => return Ok(()),
+        WalkEnd::File => (&BlockError::Short { needed: PAGE_BYTES, found: 0 }, false),
+        WalkEnd::Damage { source, is_whole, .. } => (source, *is_whole),
+    };
+    let (path, sequence) = ((*path).to_owned(), totals.end_sequence);
+    // What is missing of one that was sealed is known, and its file may have any length while it gets its index.
+    let was_sealed = known.sealed > header.base_sequence;
+    if !was_sealed && *length < header.length {
+        return Err(OpenError::CutShort { path, length: *length, stated: header.length, sequence });
+    }
+    let is_acknowledged = || {
+        acknowledged_behind(file, totals.data_end, *length, header.epoch, sequence)
+            .map_err(OpenError::io("read", path.clone()))
+    };
+    match known.misses(sequence, next_base) || (is_whole && !was_sealed) || is_acknowledged()? {
+        true => Err(OpenError::Corrupt { path, offset: totals.data_end, sequence, source: source.clone() }),
+        false => Ok(()),
+    }
+}
+
+/// What stopped a walk.
+enum WalkEnd {
+    /// The file ends.
+    File,
+    /// The blocks end: the segment was being sealed, or got its index.
+    Ending,
+    Damage {
+        source: BlockError,
+        /// Nothing was ever written there.
+        is_blank: bool,
+        /// A block that does not belong there, and is whole.
+        is_whole: bool,
+    },
+}
+
+/// Whether `bytes`, which follow the blocks that `totals` tell of, show that sealing had come this far: an index, or a
+/// footer without one.
+pub(super) fn is_ending(bytes: &[u8], totals: &Footer) -> bool {
+    let footer = bytes.get(..PAGE_BYTES).map(Footer::decode);
+    is_index_header(bytes, totals.epoch) || matches!(footer, Some(Ok(footer)) if footer == *totals)
+}
+
+/// Whether `bytes`, which do not go on what `totals` tell of, begin with a whole block that no crash leaves there: one
+/// of the segment's, or the first one under another epoch than the header's.
+pub(super) fn is_misplaced(bytes: &[u8], totals: &Footer) -> bool {
+    let Ok(header) = BlockHeader::decode(bytes) else { return false };
+    let is_first = totals.blocks == 0 && header.first_sequence == totals.base_sequence;
+    (header.epoch == totals.epoch || is_first) && BlockView::check(bytes, header.epoch).is_ok()
 }
 
 /// Walks the blocks of an unsealed segment.
@@ -643,14 +739,13 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Goes as far as blocks check and follow each other. Returns what stopped it, `None` if that was the end of the
-    /// file or of the blocks (sealing was interrupted).
-    fn run(&mut self) -> io::Result<Option<Stop>> {
+    /// Goes as far as blocks check and follow each other. Returns what stopped it.
+    fn run(&mut self) -> io::Result<WalkEnd> {
         let mut window = Window::of(self.file, PAGE, self.length)?;
         loop {
             let offset = self.totals.data_end;
             if offset >= self.length {
-                return Ok(None);
+                return Ok(WalkEnd::File);
             }
             if !window.holds(offset, BLOCK_BYTES_MAX) {
                 window = Window::of(self.file, offset, self.length)?;
@@ -664,18 +759,14 @@ impl Walk<'_> {
                     self.places.push(BlockPlace::of(&header, offset));
                     self.totals.add(&header);
                 }
-                Err(damage) => {
+                Err(_) if is_ending(bytes, &self.totals) => return Ok(WalkEnd::Ending),
+                Err(source) => {
                     let is_blank = bytes.iter().take(PAGE_BYTES).all(|&byte| byte == 0);
-                    return Ok((!self.is_own_ending(bytes)).then_some(Stop { damage, is_blank }));
+                    let is_whole = is_misplaced(bytes, &self.totals);
+                    return Ok(WalkEnd::Damage { source, is_blank, is_whole });
                 }
             }
         }
-    }
-
-    /// Whether sealing had come this far: an index, or a footer without one.
-    fn is_own_ending(&self, bytes: &[u8]) -> bool {
-        let footer = bytes.get(..PAGE_BYTES).map(Footer::decode);
-        is_index_header(bytes, self.totals.epoch) || matches!(footer, Some(Ok(footer)) if footer == self.totals)
     }
 }
 

@@ -87,7 +87,11 @@ pub(super) fn index_of(
     built.ok().map(|()| builder.finish())
 }
 
-/// Writes index and footer behind the last block, where the file ends then.
+/// Writes the footer after the last block, or an index and the footer, where the file ends then.
+///
+/// Without an index the footer is written before the file gets its length: a crash between leaves a file of its full
+/// length, so that a shorter one without a footer has been cut short. An index comes to segments alone whose end is
+/// known from elsewhere: from the file of the gaps, or because they have no name yet.
 ///
 /// # Errors
 /// The kernel's.
@@ -100,11 +104,18 @@ pub(super) fn write_ending(
     let encoded = index.and_then(|index| index.encode(epoch));
     let footer = Footer { index: encoded.as_ref().map(|(_, place)| *place), ..totals };
     let filter = index.filter(|_| encoded.is_some()).map_or_else(SessionFilter::all, SegmentIndex::filter);
-    file.truncate(footer.offset() + PAGE_BYTES as u64)?;
-    if let Some((bytes, _)) = &encoded {
-        file.write_at(bytes, totals.data_end)?;
+    let length = footer.offset() + PAGE_BYTES as u64;
+    match &encoded {
+        Some((bytes, _)) => {
+            file.truncate(length)?;
+            file.write_at(bytes, totals.data_end)?;
+            file.write_at(&footer.encode(&filter), footer.offset())?;
+        }
+        None => {
+            file.write_at(&footer.encode(&filter), footer.offset())?;
+            file.truncate(length)?;
+        }
     }
-    file.write_at(&footer.encode(&filter), footer.offset())?;
     Ok((footer, filter))
 }
 

@@ -29,6 +29,10 @@ pub struct SegmentSurvey {
     pub durable: Sequence,
     /// The blocks that an opening takes in if the segment has no footer; `None` if it takes in none.
     pub(super) walked: Option<Stretch>,
+    /// What the footer of these blocks would say.
+    pub(super) walked_totals: Option<Footer>,
+    /// What the footer of all blocks that check would say.
+    totals: Option<Footer>,
 }
 
 /// Blocks without a hole between them.
@@ -59,9 +63,13 @@ impl SegmentSurvey {
         self.stretches.last().map(|stretch| stretch.end)
     }
 
-    /// What is missing at the end shows in no block: the blocks have to end where the footer says.
-    pub(super) fn expect_end(&mut self, footer: &Footer) {
+    /// What is missing at the end shows in no block: the blocks have to end where the footer says, and to be as many and
+    /// of the times that it says.
+    pub(super) fn expect_footer(&mut self, footer: &Footer) {
         self.expect(footer.end_sequence, footer.base_sequence, footer.data_end);
+        let found = self.totals.filter(|_| self.damage.is_empty());
+        let reason = found.and_then(|found| contradiction(footer, &found));
+        self.damage.extend(reason.map(|reason| DamagedPlace { offset: footer.offset(), reason }));
     }
 
     fn expect(&mut self, expected: Sequence, base: Sequence, data_end: u64) {
@@ -105,7 +113,10 @@ impl Surveyor {
         let base = footer.map_or_else(|| segment.base(), |footer| footer.base_sequence);
         // An opening has followed the links of a segment without a footer up to its end.
         let mut found = self.blocks(file, FirstBlock { epoch, base, link: None }, data_end, progress)?;
-        found.expect(expected, base, data_end);
+        match &footer {
+            Some(footer) => found.expect_footer(footer),
+            None => found.expect(expected, base, data_end),
+        }
         match footer.map(|footer| check_index(file, &footer)) {
             Some(Err(error)) => {
                 found.damage.push(DamagedPlace { offset: data_end, reason: format!("index: {error}") });
@@ -172,6 +183,23 @@ fn open(segment: &Segment) -> io::Result<(Arc<dyn SegmentFile>, Option<Footer>)>
     }
 }
 
+/// What a footer says otherwise than the blocks, if anything.
+fn contradiction(footer: &Footer, found: &Footer) -> Option<String> {
+    let fields = |footer: &Footer| {
+        [
+            ("blocks", footer.blocks),
+            ("bytes of records", footer.records_bytes),
+            ("smallest timestamp", footer.first_timestamp),
+            ("largest timestamp", footer.last_timestamp),
+            ("checksum of the last block's header", u64::from(footer.last_block_crc)),
+        ]
+    };
+    let pairs = fields(footer).into_iter().zip(fields(found));
+    let (field, stated, found) =
+        pairs.map(|((field, stated), (_, found))| (field, stated, found)).find(|(_, stated, found)| stated != found)?;
+    Some(format!("footer: {field} {stated}, the blocks have {found}"))
+}
+
 /// What is wrong with the index that a footer tells of, if anything.
 ///
 /// # Errors
@@ -197,6 +225,8 @@ struct Survey {
     records_max: u64,
     /// Whether an opening that follows the blocks comes as far as here.
     is_walked: bool,
+    /// What the footer of no block would say.
+    empty: Footer,
     found: SegmentSurvey,
 }
 
@@ -222,6 +252,7 @@ impl Survey {
             links: link.map_or(Links::Ignored, Links::To),
             records_max: end / RECORD_ROOT_BYTES as u64,
             is_walked: true,
+            empty: Footer::of_empty(epoch, base, link.unwrap_or_default()),
             found: SegmentSurvey::default(),
         }
     }
@@ -313,9 +344,13 @@ impl Survey {
         if self.is_walked {
             let walked = self.found.walked.get_or_insert(block);
             (walked.end, walked.to) = (block.end, block.to);
+            self.found.walked_totals.get_or_insert(self.empty).add(header);
         }
         match view.records().try_fold(0, |count, record| record.map(|_| count + 1)) {
-            Ok(count) => self.take_block(block, count),
+            Ok(count) => {
+                self.found.totals.get_or_insert(self.empty).add(header);
+                self.take_block(block, count);
+            }
             // An opening does not look at records. How many there are is not known.
             Err(error) => self.note_damage(&error),
         }

@@ -5,6 +5,7 @@ mod bounds;
 mod crash;
 mod damage;
 mod depth;
+mod ends;
 mod faults;
 mod fields;
 mod follow;

@@ -102,6 +102,7 @@ impl SparseLog {
             created: 1,
             run: Epoch::new(1),
             is_merged: false,
+            length: 0,
         };
         let name = tapeline_storage::log::Segment::file_name(base);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(shard.join(name))?;

@@ -76,6 +76,7 @@ fn write_log(path: &Path, segments: u64) {
             created: 1,
             run: Epoch::new(1),
             is_merged: false,
+            length: 0,
         };
         let (page, _) = header.encode();
         let (_, crc) = SegmentHeader::decode(&page).expect("a header");

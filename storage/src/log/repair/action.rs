@@ -59,6 +59,11 @@ pub enum RepairAction {
         /// The one after the last.
         to: Sequence,
     },
+    /// Nothing is done: how many events are lost at the end of the shard is stated nowhere.
+    LoseEnd {
+        /// The sequence that the first of them had, and that an event gets again.
+        from: Sequence,
+    },
     /// The file of the gaps is set aside and made anew.
     ReplaceGaps {
         /// What is wrong with it.
@@ -81,6 +86,7 @@ impl RepairAction {
             Self::Rename { .. } => "rename",
             Self::Rewrite { .. } => "rewrite",
             Self::Lose { .. } => "lose",
+            Self::LoseEnd { .. } => "lose_end",
             Self::ReplaceGaps { .. } => "replace_gaps",
             Self::Reindex { .. } => "reindex",
         }
@@ -107,6 +113,9 @@ impl fmt::Display for RepairAction {
             Self::Lose { from, to } => {
                 write!(f, "write down that sequences {from} to {to} are lost: no file holds them")
             }
+            Self::LoseEnd { from } => {
+                write!(f, "events from sequence {from} on may be lost: how many there were is written nowhere")
+            }
             Self::ReplaceGaps { reason } => write!(f, "set the file gaps aside and make it anew: {reason}"),
             Self::Reindex { file } => write!(f, "write the index of {file} anew: it does not check"),
         }
@@ -117,10 +126,14 @@ impl fmt::Display for RepairAction {
 pub(super) fn plan(survey: &ShardSurvey) -> Vec<RepairAction> {
     let mut actions = Vec::new();
     let mut segments = Vec::new();
+    let mut headless_base = None;
     for FileSurvey { name, content } in &survey.files {
         match content {
             Content::Segment(found) => segments.push((name.as_str(), &**found)),
-            Content::Foreign(reason) => {
+            Content::Foreign(reason) | Content::Headless(reason) => {
+                if let (Content::Headless(_), Some(base)) = (content, Segment::base_of_name(name)) {
+                    headless_base = headless_base.max(Some(base));
+                }
                 actions.push(RepairAction::SetAside { file: name.clone(), reason: reason.clone() });
             }
             Content::Spare => {}
@@ -138,7 +151,9 @@ pub(super) fn plan(survey: &ShardSurvey) -> Vec<RepairAction> {
             Gaps::default()
         }
     };
-    let mut actions = Planning { gaps, durable: durable_of(&segments), is_sealed_before: None, actions }.run(&segments);
+    let durable = durable_of(&segments).max(gaps.sealed());
+    let planning = Planning { gaps, durable, headless_base, is_sealed_before: None, is_cut_short: false, actions };
+    let mut actions = planning.run(&segments);
     // As they are done: what is set aside makes room for names.
     actions.sort_by_key(|action| match action {
         RepairAction::ReplaceGaps { .. } => 0,
@@ -173,8 +188,12 @@ fn durable_of(segments: &[(&str, &FoundBlocks)]) -> Sequence {
 struct Planning {
     gaps: Gaps,
     durable: Sequence,
+    /// Where the last of the segments begins of which nothing is known but their names.
+    headless_base: Option<Sequence>,
     /// Whether the last segment so far is sealed once the plan is done; `None` before the first.
     is_sealed_before: Option<bool>,
+    /// Whether the last segment so far may have lost events that nothing tells of.
+    is_cut_short: bool,
     actions: Vec<RepairAction>,
 }
 
@@ -223,6 +242,10 @@ impl Planning {
         if self.durable > end && !self.gaps.is_lost(end, self.durable) {
             self.lose(end, self.durable);
         }
+        let end = self.gaps.behind(end).max(self.durable);
+        if self.is_cut_short || self.headless_base.is_some_and(|base| base >= end) {
+            self.actions.push(RepairAction::LoseEnd { from: end });
+        }
         self.actions
     }
 
@@ -246,7 +269,9 @@ impl Planning {
             true => file,
             false => self.rename(file, base),
         };
-        if !found.blocks.damage.is_empty() && self.is_hurt(found) {
+        let unlike_crash = found.unlike_crash(self.gaps.sealed());
+        self.is_cut_short = unlike_crash.is_some();
+        if unlike_crash.is_some() || (!found.blocks.damage.is_empty() && self.is_hurt(found)) {
             return self.rewrite(file, found);
         }
         if found.has_bad_index {
@@ -280,7 +305,7 @@ impl Planning {
     }
 
     fn rewrite(&mut self, file: String, found: &FoundBlocks) -> Sequence {
-        let place = found.blocks.damage.first();
+        let place = found.unlike_crash(self.gaps.sealed()).or(found.blocks.damage.first());
         let reason = place.map_or_else(String::new, |place| format!("offset {}: {}", place.offset, place.reason));
         let kept = found.blocks.stretches.clone();
         self.actions.push(RepairAction::Rewrite { file, kept, reason });

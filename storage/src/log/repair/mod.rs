@@ -15,9 +15,10 @@ pub use apply::repair_shard;
 
 use std::io;
 
+use self::survey::{FileSurvey, ShardSurvey};
 use super::{OpenError, SegmentSurvey};
 use crate::device::Directory;
-use crate::format::LogId;
+use crate::format::{LogId, Sequence};
 
 /// What a repair of a shard's directory would do, in order. Changes nothing. Reads every block; `progress` gets the
 /// bytes of each step.
@@ -53,8 +54,12 @@ pub fn survey_shard(
     shard: u16,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Vec<SurveyedFile>, OpenError> {
-    let files = survey::survey(directory, log_id, shard, progress)?.files.into_iter();
-    Ok(files.filter_map(|file| Some(SurveyedFile { name: file.name, found: file.content.into_segment()? })).collect())
+    let ShardSurvey { gaps, files } = survey::survey(directory, log_id, shard, progress)?;
+    let sealed = gaps.map_or(Sequence::ZERO, |gaps| gaps.sealed());
+    let surveyed = |FileSurvey { name, content }: FileSurvey| {
+        content.into_segment(sealed).map(|found| SurveyedFile { name, found })
+    };
+    Ok(files.into_iter().filter_map(surveyed).collect())
 }
 
 /// Renames a file to `<name>.aside`, or to `<name>.aside-2` and so on where that is taken.

@@ -3,8 +3,8 @@
 use std::io;
 
 use super::super::roll::SPARE_NAME;
-use super::super::scan::{UNFINISHED, is_acknowledged_spare, read_footer};
-use super::super::survey::{FirstBlock, SegmentSurvey, Stretch, Surveyor, check_index};
+use super::super::scan::{UNFINISHED, is_acknowledged_spare, is_ending, is_misplaced, read_footer};
+use super::super::survey::{DamagedPlace, FirstBlock, SegmentSurvey, Stretch, Surveyor, check_index};
 use super::super::{OpenError, gaps};
 use crate::device::fs::is_no_file;
 use crate::device::{Directory, SegmentFile};
@@ -35,17 +35,20 @@ pub(super) enum Content {
     Segment(Box<FoundBlocks>),
     /// No segment of this shard, and why.
     Foreign(String),
+    /// What was a segment, as its name says, and cannot be read as one, and why.
+    Headless(String),
     /// A spare that nothing was written to.
     Spare,
 }
 
 impl Content {
     /// Its blocks, or why there are none; `None` for a spare.
-    pub(super) fn into_segment(self) -> Option<Result<SegmentSurvey, String>> {
+    /// Every event below `sealed` was in a sealed segment.
+    pub(super) fn into_segment(self, sealed: Sequence) -> Option<Result<SegmentSurvey, String>> {
         match self {
             Self::Spare => None,
-            Self::Foreign(reason) => Some(Err(reason)),
-            Self::Segment(found) => Some(Ok(found.into_blocks())),
+            Self::Foreign(reason) | Self::Headless(reason) => Some(Err(reason)),
+            Self::Segment(found) => Some(Ok(found.into_blocks(sealed))),
         }
     }
 }
@@ -58,6 +61,8 @@ pub(super) struct FoundBlocks {
     pub(super) blocks: SegmentSurvey,
     /// An index that does not check.
     pub(super) has_bad_index: bool,
+    /// What follows the intact blocks that no crash leaves, where there is no footer.
+    unlike_crash: Option<DamagedPlace>,
 }
 
 impl FoundBlocks {
@@ -87,17 +92,26 @@ impl FoundBlocks {
         self.footer.map_or(walked, |footer| footer.end_sequence)
     }
 
+    /// What shows that the segment has lost its end, or that its header is not the one that its blocks were written
+    /// under; where every event below `sealed` was in a sealed segment.
+    pub(super) fn unlike_crash(&self, sealed: Sequence) -> Option<&DamagedPlace> {
+        // What is missing of one that was sealed is known, and its file may have any length while it gets its index.
+        self.unlike_crash.as_ref().filter(|_| sealed <= self.header.base_sequence)
+    }
+
     /// Whether a merged segment holds all that this one does.
     pub(super) fn is_within(&self, merged: &Self) -> bool {
         self.footer.is_some_and(|footer| footer.end_sequence <= merged.end())
     }
 
     /// Without what lies behind the last block of a segment that is not sealed: nothing was promised there.
-    fn into_blocks(self) -> SegmentSurvey {
+    fn into_blocks(self, sealed: Sequence) -> SegmentSurvey {
+        let unlike_crash = self.unlike_crash(sealed).cloned();
         let mut blocks = self.blocks;
         let end = blocks.stretches.last().map_or(PAGE_BYTES as u64, |last| last.to);
         if self.footer.is_none() {
             blocks.damage.retain(|place| place.offset < end);
+            blocks.damage.extend(unlike_crash);
         }
         blocks
     }
@@ -150,7 +164,7 @@ fn content(
             return Ok(Content::Spare);
         }
         Err(PageError::Version { found }) => return Ok(Content::Foreign(format!("format version {found}"))),
-        Err(error) => return Ok(Content::Foreign(format!("segment header: {error}"))),
+        Err(error) => return Ok(Content::Headless(format!("segment header: {error}"))),
     };
     if (header.log_id, header.shard) != owner {
         return Ok(Content::Foreign(format!("belongs to log {}, shard {}", header.log_id, header.shard)));
@@ -163,19 +177,48 @@ fn content(
     let blocks = surveyor.blocks(&*file, first, end, progress);
     let mut blocks = blocks.map_err(OpenError::io("read", path()))?;
     if let Some(footer) = footer {
-        blocks.expect_end(&footer);
+        blocks.expect_footer(&footer);
     }
     if footer.is_none()
         && blocks.stretches.is_empty()
         && let Some(reason) = contradiction(&*file, &header).map_err(OpenError::io("read", path()))?
     {
-        return Ok(Content::Foreign(format!("segment header: {reason}")));
+        return Ok(Content::Headless(format!("segment header: {reason}")));
     }
     let has_bad_index = match footer {
         None => false,
         Some(footer) => check_index(&*file, &footer).map_err(OpenError::io("read", path()))?.is_some(),
     };
-    Ok(Content::Segment(Box::new(FoundBlocks { header, footer, blocks, has_bad_index })))
+    let unlike_crash = match footer {
+        Some(_) => None,
+        None => unlike_crash(&*file, &header, length, &blocks).map_err(OpenError::io("read", path()))?,
+    };
+    Ok(Content::Segment(Box::new(FoundBlocks { header, footer, blocks, has_bad_index, unlike_crash })))
+}
+
+/// What follows the blocks of a file without a footer that an opening takes in, if no crash leaves that there.
+fn unlike_crash(
+    file: &dyn SegmentFile,
+    header: &SegmentHeader,
+    length: u64,
+    blocks: &SegmentSurvey,
+) -> io::Result<Option<DamagedPlace>> {
+    let empty = Footer::of_empty(header.epoch, header.base_sequence, 0);
+    let totals = blocks.walked_totals.unwrap_or(empty);
+    let offset = totals.data_end;
+    let mut bytes = vec![0; BLOCK_BYTES_MAX];
+    let read = file.read_at(&mut bytes, offset)?;
+    let bytes = &bytes[..read];
+    let reason = if is_ending(bytes, &totals) {
+        None
+    } else if length < header.length {
+        Some(format!("the file is cut short to {length} of {} bytes", header.length))
+    } else if is_misplaced(bytes, &totals) {
+        Some("a whole block that does not follow the one before it".to_owned())
+    } else {
+        None
+    };
+    Ok(reason.map(|reason| DamagedPlace { offset, reason }))
 }
 
 /// Why the first block of a file is not one of the segment that the header tells of, although it is whole.

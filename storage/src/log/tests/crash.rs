@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::harness::{Machine, check_all, directory, open, options, whole_disk};
+use super::harness::{LOG, Machine, check_all, directory, open, options, whole_disk};
 use crate::device::sim::{Faults, Random, SimDisk};
 use crate::format::Sequence;
-use crate::log::recover;
+use crate::log::{plan_shard_repair, recover};
 use crate::read::open_shard;
 
 const LONGEST: u64 = 3000;
@@ -36,12 +36,14 @@ fn crash_at(seed: u64, step: u64) {
     let disk = SimDisk::new(seed, Faults { crash_at: Some(step), ..Faults::default() });
     let (acknowledged, appended) = work(&disk, seed, 40).unwrap_or((0, 0));
     let disk = disk.reboot(Faults::default());
-    let (seen, _) = open_shard(&directory(&disk), super::harness::LOG, 0).expect("reads what a crash left");
+    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads what a crash left");
     let found = check_all(&seen, LONGEST);
     assert!(
         (acknowledged..=appended).contains(&found),
         "seed {seed} step {step}: {acknowledged} <= {found} <= {appended}"
     );
+    let plan = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans");
+    assert_eq!(plan, [], "seed {seed} step {step}: what a crash leaves needs no repair");
     // Recovery that is interrupted, over and over, loses nothing either.
     let mut disk = disk;
     for step in 1.. {
@@ -96,7 +98,7 @@ fn clean_stop_leaves_sealed_segments_only() {
     let mut machine = Machine::start(&disk, 4).expect("opens");
     machine.write(0..100, LONGEST);
     machine.close();
-    let (view, last) = open_shard(&directory(&disk), super::harness::LOG, 0).expect("reads");
+    let (view, last) = open_shard(&directory(&disk), LOG, 0).expect("reads");
     assert!(view.segments().len() > 3);
     assert!(view.segments().iter().all(|segment| segment.footer().is_some()));
     assert_eq!((check_all(&view, LONGEST), last), (100, 1099));
@@ -128,7 +130,7 @@ fn reader_beside_a_writer_sees_a_growing_prefix() {
     while next < 200 {
         next += machine.append(next..next + 1 + random.below(4), LONGEST);
         machine.turn(random.chance(5000));
-        let (view, _) = open_shard(&directory(&disk), super::harness::LOG, 0).expect("reads beside the writer");
+        let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("reads beside the writer");
         let found = check_all(&view, LONGEST);
         assert!(found >= before.max(machine.view().durable().get()) && found <= next, "{before} {found} {next}");
         before = found;

@@ -64,6 +64,7 @@ fn overlapping_segment_is_named() {
         created: 0,
         run: Epoch::new(1),
         is_merged: false,
+        length: 0,
     };
     let name = "00000000000000000001.seg";
     disk.copy_file(DIRECTORY, FIRST, name);

@@ -9,7 +9,7 @@ use crate::device::sim::{Faults, SimDisk};
 use crate::format::{Footer, PAGE_BYTES, SegmentHeader, SegmentIndex, Sequence, SessionFilter, SessionId};
 use crate::log::scan::{read_footer, scan};
 use crate::log::seal::{REPACK_NAME, index_of, write_ending};
-use crate::log::{LogView, SegmentSurvey, SessionSeek, Surveyor, blocks, plan_shard_repair, repair_shard};
+use crate::log::{LogView, OpenError, SegmentSurvey, SessionSeek, Surveyor, blocks, plan_shard_repair, repair_shard};
 use crate::read::{LogReader, Step, open_shard};
 
 const EVENTS: u64 = 60;
@@ -125,9 +125,14 @@ fn footer_with_another_end_than_its_blocks_is_damage_and_is_repaired() {
         let disk = log();
         let last = names(&disk).pop().expect("segments");
         change_footer(&disk, &last, |footer| footer.end_sequence = Sequence::new(change(footer.end_sequence.get())));
-        let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
-        assert!(read_all(&view) >= EVENTS - 1);
-        assert!(surveys(&view).iter().any(|survey| !survey.damage.is_empty()), "verification sees it");
+        match open_shard(&directory(&disk), LOG, 0) {
+            Ok((view, _)) => {
+                assert!(read_all(&view) >= EVENTS);
+                assert!(surveys(&view).iter().any(|survey| !survey.damage.is_empty()), "verification sees it");
+            }
+            Err(OpenError::Missing { from, to, .. }) => assert_eq!((from.get(), to.get()), (EVENTS - 1, EVENTS)),
+            Err(other) => panic!("{other}"),
+        }
         let plan = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans");
         assert!(!plan.is_empty(), "and so does repair");
         repair_shard(&*directory(&disk), LOG, 0, &plan, 3).expect("repairs");
@@ -173,7 +178,7 @@ fn gaps_that_end_within_a_missing_segment_are_an_error() {
     let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
     let first = view.segments().remove(0);
     assert!(first.end_sequence() > Sequence::new(2));
-    let mut gaps = crate::format::Gaps::default();
+    let mut gaps = crate::log::gaps::read(&*directory(&disk), LOG, 0).expect("reads");
     gaps.trim(Sequence::new(1));
     crate::log::gaps::write(&*directory(&disk), LOG, 0, &mut gaps).expect("writes");
     disk.remove_file(DIRECTORY, &names(&disk)[0]);
@@ -189,7 +194,7 @@ fn recovery_removes_no_file_that_took_the_name_of_its_own() {
     let disk = log();
     let segments = names(&disk);
     // The first segment was trimmed and is still there, and a copy was not finished.
-    let mut gaps = crate::format::Gaps::default();
+    let mut gaps = crate::log::gaps::read(&*directory(&disk), LOG, 0).expect("reads");
     gaps.trim(open_shard(&directory(&disk), LOG, 0).expect("opens").0.segments()[1].base());
     crate::log::gaps::write(&*directory(&disk), LOG, 0, &mut gaps).expect("writes");
     disk.copy_file(DIRECTORY, &segments[2], REPACK_NAME);

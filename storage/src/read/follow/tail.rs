@@ -57,11 +57,13 @@ impl Tail {
         self.at_end != AtEnd::Blank
     }
 
-    /// Where bytes stand that are no block, and their checksum.
+    /// Where bytes stand that are no block, or the file ends, and the checksum of what is there.
     pub(super) fn stray(&self) -> Option<(Sequence, u32)> {
         match self.at_end {
             AtEnd::Stray(crc) => Some((self.totals.end_sequence, crc)),
-            AtEnd::Blank | AtEnd::Nothing => None,
+            // A file that is written is longer than its blocks.
+            AtEnd::Nothing => Some((self.totals.end_sequence, 0)),
+            AtEnd::Blank => None,
         }
     }
 
