@@ -5,5 +5,6 @@ compile_error!("the format is little-endian and read in place; big-endian hosts 
 
 pub mod device;
 pub mod format;
+mod lock;
 pub mod log;
 pub mod read;

@@ -7,14 +7,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::open_block::OpenBlock;
 use super::pipeline::Pipeline;
 use super::pool::BlockPool;
 use super::{BatchTarget, Chore, ChoreDone, LogOptions, LogView, Poison, Run};
-use crate::device::{BlockMemory, BlockWriter, Doorbell};
-use crate::format::{BlockHeader, Checksum, Epoch, RECORD_ALIGN, SEQUENCE_MAX, Sequence, timestamp_of};
-
-/// Bytes summed at a time: large enough to reach the checksum's speed, small enough to be still in the first cache.
-const SUM_BYTES: usize = 16 << 10;
+use crate::device::{BlockMemory, Doorbell};
+use crate::format::{SEQUENCE_MAX, Sequence};
 
 /// Where a block may begin at the latest: then the sequences suffice for all that it holds.
 const LAST_BLOCK: Sequence = Sequence::new(SEQUENCE_MAX.get() - BlockMemory::BLOCK_BYTES as u64);
@@ -349,81 +347,5 @@ impl Log {
         if let Some(pipeline) = &mut self.pipeline {
             pipeline.enqueue(open);
         }
-    }
-}
-
-/// The block that is being filled.
-#[derive(Debug)]
-pub(super) struct OpenBlock {
-    pub(super) writer: BlockWriter,
-    pub(super) first_timestamp: u64,
-    pub(super) last_timestamp: u64,
-    pub(super) opened_at: u64,
-    checksum: Option<Checksum>,
-    /// Record bytes that the checksum covers.
-    summed: usize,
-}
-
-impl OpenBlock {
-    pub(super) fn new(writer: BlockWriter, opened_at: u64, summing: bool) -> Self {
-        let checksum = summing.then(Checksum::default);
-        Self { writer, first_timestamp: u64::MAX, last_timestamp: 0, opened_at, checksum, summed: 0 }
-    }
-
-    /// Copies a run in, which fits.
-    pub(super) fn append(&mut self, records: &[u8], lengths: &[u16]) {
-        // A run comes from one producer, whose timestamps rise: its ends are its extremes.
-        let (Some(&first), Some(&last)) = (lengths.first(), lengths.last()) else { return };
-        let first = &records[..usize::from(first) * RECORD_ALIGN];
-        let last = &records[records.len() - usize::from(last) * RECORD_ALIGN..];
-        self.first_timestamp = self.first_timestamp.min(timestamp_of(first));
-        self.last_timestamp = self.last_timestamp.max(timestamp_of(last));
-        self.writer.append(records, lengths);
-        self.writer.set_times(self.first_timestamp, self.last_timestamp);
-        if self.writer.records_bytes() - self.summed >= SUM_BYTES {
-            self.sum();
-        }
-    }
-
-    /// Sums what was appended since the last time.
-    fn sum(&mut self) {
-        if let Some(checksum) = &mut self.checksum {
-            checksum.update(self.writer.appended(self.summed, self.writer.records_bytes()));
-            self.summed = self.writer.records_bytes();
-        }
-    }
-
-    /// Sequence after the last record.
-    pub(super) fn end_sequence(&self) -> Sequence {
-        self.writer.memory().first_sequence().plus(self.writer.count() as u64)
-    }
-
-    /// Bytes that the block takes on disk.
-    pub(super) fn block_bytes(&self) -> usize {
-        crate::format::block_bytes(self.writer.count(), self.writer.records_bytes())
-    }
-
-    /// Closes the block and puts its header in front: behind the block of which `previous_crc` is the header's
-    /// checksum, when everything below `durable` was known to be durable.
-    pub(super) fn finish(&mut self, epoch: Epoch, previous_crc: u32, durable: Sequence) -> BlockHeader {
-        self.sum();
-        let block_bytes = self.writer.close();
-        let mut checksum = self.checksum.take().unwrap_or_default();
-        checksum.update(self.writer.closed_tail(block_bytes));
-        let header = BlockHeader {
-            header_crc: 0,
-            body_crc: checksum.finish(epoch),
-            epoch,
-            first_sequence: self.writer.memory().first_sequence(),
-            count: self.writer.count() as u32,
-            block_bytes: block_bytes as u32,
-            records_bytes: self.writer.records_bytes() as u32,
-            previous_crc,
-            first_timestamp: self.first_timestamp,
-            last_timestamp: self.last_timestamp,
-            durable_sequence: durable,
-        };
-        let header_crc = header.encode(self.writer.header_mut());
-        BlockHeader { header_crc, ..header }
     }
 }

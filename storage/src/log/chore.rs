@@ -6,11 +6,13 @@ use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::Segment;
+use super::ending::write_ending;
 use super::gaps::{self, GapsFile};
-use super::merge::Merging;
+use super::merge::{MergeEnd, Merging};
+use super::names::SPARE_NAME;
 use super::permit::Permit;
-use super::roll::SPARE_NAME;
-use super::{Segment, seal};
+use super::tidy::{Tidied, Tidying};
 use crate::device::{Directory, SegmentFile, errno_of, is_passing};
 use crate::format::{Footer, PAGE_BYTES, Sequence};
 
@@ -87,15 +89,6 @@ impl Written {
     }
 }
 
-/// A sealed segment that is to get an index, or a dense copy in its place.
-#[derive(Debug, Clone)]
-pub(super) struct Tidying {
-    pub(super) directory: Arc<dyn Directory>,
-    pub(super) segment: Arc<Segment>,
-    pub(super) repack_saves_bytes: u64,
-    pub(super) permit: Arc<Permit>,
-}
-
 /// Segments that are to go, the oldest first: one file for each chore, so that what the log waits for comes between.
 #[derive(Debug, Clone)]
 pub(super) struct Trimming {
@@ -153,16 +146,8 @@ pub(super) enum Outcome {
     /// This is left to be removed.
     Trimmed(Option<Trimming>),
     Sealed(Arc<Segment>),
-    /// This segment, if any, takes the place of the one with its base.
-    Tidied(Option<Arc<Segment>>),
-    /// The segment is as it was, because the log ends.
-    Abandoned(Arc<Segment>),
-    /// The segment holds what was in several; the files of these names are no part of the log any more.
-    Merged(Arc<Segment>, Vec<String>),
-    /// Segments up to this sequence are not to be merged, since that failed.
-    NotMerged(Sequence),
-    /// Segments were not merged, because the log ends.
-    MergeAbandoned,
+    Tidied(Tidied),
+    Merged(MergeEnd),
 }
 
 impl Chore {
@@ -280,12 +265,14 @@ impl Chore {
                 written.sync()?;
                 // An attempt that failed after this may have let trimming remove the file.
                 if segment.footer().is_none() {
-                    seal::seal(&segment, footer)?;
+                    let file = segment.file_to_write()?;
+                    let (footer, filter) = write_ending(&*file, segment.epoch(), footer, None)?;
+                    segment.seal(footer, filter);
                 }
                 gaps.seal(footer.end_sequence).map(|()| Outcome::Sealed(segment))
             }
-            Work::Tidy(tidying) => seal::tidy(&tidying, goes_on),
-            Work::Merge(merging) => merging.run(goes_on),
+            Work::Tidy(tidying) => tidying.run(goes_on).map(Outcome::Tidied),
+            Work::Merge(merging) => Ok(Outcome::Merged(merging.run(goes_on))),
             Work::Forget { directory, names, permit } => {
                 let wanted = names.iter().take_while(|_| !permit.is_withdrawn() && goes_on());
                 wanted.for_each(|name| drop(gaps::remove(&*directory, name)));

@@ -9,12 +9,12 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::Segment;
-use super::scan::read_footer;
+use super::ending::read_footer;
+use super::names::{base_of, segment_name};
 use super::sealed::SealedMap;
-use super::view::lock;
 use crate::device::{Directory, SegmentFile};
 use crate::format::{Footer, PAGE_BYTES, SegmentHeader, Sequence, SessionFilter};
+use crate::lock::lock;
 
 /// Most mappings that are kept: with as many shards as a log has cores, far below the 65,530 that Linux gives a
 /// process.
@@ -72,15 +72,14 @@ impl SegmentFiles {
         }
     }
 
-    /// Opens the file of a sealed segment, and finds out what it says of itself.
+    /// Opens the file of a sealed segment, of which `own` and `known` were known last, and finds out what it says of itself.
     ///
     /// # Errors
     /// As [`SegmentFiles::open`]; `UnexpectedEof` where it is shorter than it was.
-    pub(crate) fn open_sealed(&self, segment: &Segment) -> io::Result<SealedFile> {
-        let known = segment.footer().ok_or_else(|| invalid("the segment is not sealed"))?;
-        let (file, header) = match self.open_any(segment.header(), true) {
+    pub(crate) fn open_sealed(&self, own: &SegmentHeader, known: &Footer) -> io::Result<SealedFile> {
+        let (file, header) = match self.open_any(own, true) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.open_merged(segment.base(), known.end_sequence)?.ok_or(error)?
+                self.open_merged(own.base_sequence, known.end_sequence)?.ok_or(error)?
             }
             opened => opened?,
         };
@@ -93,7 +92,7 @@ impl SegmentFiles {
             return Ok(SealedFile { file, footer });
         }
         // Its ending is being written anew: the blocks stay where they are.
-        if header.epoch != segment.epoch() {
+        if header.epoch != own.epoch {
             return Err(invalid("the file of this name is another segment's"));
         }
         if length < known.data_end {
@@ -104,7 +103,7 @@ impl SegmentFiles {
 
     /// Opens the file that has the segment's name, if it begins with the same sequence of the same shard.
     fn open_any(&self, own: &SegmentHeader, read_only: bool) -> io::Result<(Arc<dyn SegmentFile>, SegmentHeader)> {
-        let file = self.directory.open(&Segment::file_name(own.base_sequence), read_only)?;
+        let file = self.directory.open(&segment_name(own.base_sequence), read_only)?;
         let mut page = vec![0; PAGE_BYTES];
         let read = file.read_settled(&mut page, 0)?;
         let (header, _) = SegmentHeader::decode(&page[..read]).map_err(|error| invalid(&error.to_string()))?;
@@ -117,9 +116,9 @@ impl SegmentFiles {
     /// Opens the merged segment that holds the sequences from `base` to `end`, if there is one.
     fn open_merged(&self, base: Sequence, end: Sequence) -> io::Result<Option<(Arc<dyn SegmentFile>, SegmentHeader)>> {
         let names = self.directory.list()?;
-        let bases = names.iter().filter_map(|name| Segment::base_of_name(name));
+        let bases = names.iter().filter_map(|name| base_of(name));
         let Some(before) = bases.filter(|before| *before < base).max() else { return Ok(None) };
-        let file = self.directory.open(&Segment::file_name(before), true)?;
+        let file = self.directory.open(&segment_name(before), true)?;
         let mut page = vec![0; PAGE_BYTES];
         let read = file.read_settled(&mut page, 0)?;
         let Ok((header, _)) = SegmentHeader::decode(&page[..read]) else { return Ok(None) };
@@ -132,15 +131,15 @@ impl SegmentFiles {
     ///
     /// # Errors
     /// As [`SegmentFiles::open_sealed`].
-    pub(crate) fn map(&self, segment: &Segment) -> io::Result<Arc<SealedMap>> {
+    pub(crate) fn map(&self, own: &SegmentHeader, known: &Footer) -> io::Result<Arc<SealedMap>> {
         let changes = {
             let mut maps = lock(&self.maps);
-            if let Some(map) = maps.use_again(segment.base()) {
+            if let Some(map) = maps.use_again(own.base_sequence) {
                 return Ok(map);
             }
             maps.changes
         };
-        let SealedFile { file, footer } = self.open_sealed(segment)?;
+        let SealedFile { file, footer } = self.open_sealed(own, known)?;
         let mapping = match file.map() {
             // There may be more mappings of this process than the kernel gives: those that no reader uses can go.
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
@@ -183,11 +182,11 @@ impl SegmentFiles {
     }
 
     /// What the filter of a sealed segment says. `None` where it cannot be had.
-    pub(crate) fn ask_filter<T>(&self, segment: &Segment, ask: impl Fn(&SessionFilter) -> T) -> Option<T> {
-        if let Some(filter) = lock(&self.filters).get(&segment.base()) {
+    pub(crate) fn ask_filter<T>(&self, own: &SegmentHeader, ask: impl Fn(&SessionFilter) -> T) -> Option<T> {
+        if let Some(filter) = lock(&self.filters).get(&own.base_sequence) {
             return Some(ask(filter));
         }
-        let (file, header) = self.open_any(segment.header(), true).ok()?;
+        let (file, header) = self.open_any(own, true).ok()?;
         let (footer, filter) = read_footer(&file, &header, file.length().ok()?).ok().flatten()?;
         let answer = ask(&filter);
         self.keep_filter(&footer, filter);

@@ -1,14 +1,13 @@
 //! The file of a shard's gaps.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::OpenError;
+use super::names::GAPS_NAME;
 use crate::device::Directory;
 use crate::format::{GAPS_FILE_BYTES, Gaps, LogId, Sequence};
-
-/// Name of the file.
-pub(super) const GAPS_NAME: &str = "gaps";
+use crate::lock::lock;
 
 /// The gaps of a shard; none where there is no file.
 pub(super) fn read(directory: &dyn Directory, log_id: LogId, shard: u16) -> Result<Gaps, OpenError> {
@@ -63,7 +62,7 @@ impl GapsFile {
     }
 
     fn change(&self, change: impl FnOnce(&mut Gaps)) -> io::Result<()> {
-        let mut known = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.gaps);
         let mut gaps = known.clone();
         change(&mut gaps);
         if gaps != *known {

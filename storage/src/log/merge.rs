@@ -8,11 +8,10 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::chore::Outcome;
 use super::files::SegmentFiles;
+use super::names::REPACK_NAME;
 use super::permit::Permit;
-use super::rewrite::{NewSegment, SegmentWriter};
-use super::seal::{REPACK_NAME, dense_bytes};
+use super::rewrite::{NewSegment, SegmentWriter, dense_bytes};
 use super::{Segment, blocks};
 use crate::format::{Epoch, Footer, PAGE_BYTES, RunStart, SEGMENT_RUNS_MAX, SegmentHeader, Sequence};
 
@@ -152,6 +151,17 @@ pub(super) struct Merging {
     pub(super) permit: Arc<Permit>,
 }
 
+/// What became of them.
+#[derive(Debug)]
+pub(super) enum MergeEnd {
+    /// The segment holds what was in all of them; the files of these names are no part of the log any more.
+    Merged(Arc<Segment>, Vec<String>),
+    /// They are as they were. Segments up to this sequence are not to be merged, since that failed.
+    Failed(Sequence),
+    /// They are as they were, because the log ends.
+    Abandoned,
+}
+
 impl Merging {
     /// Name of the first, and of the merged one.
     pub(super) fn name(&self) -> String {
@@ -161,10 +171,7 @@ impl Merging {
     /// Writes the merged segment, which is complete and durable before it takes the first one's name: a crash before
     /// leaves a file that is nothing, a crash after it files that are no part of the log any more. Memory: some blocks,
     /// and the index.
-    ///
-    /// # Errors
-    /// None: where it cannot be written the segments are as they were.
-    pub(super) fn run(self, goes_on: &mut dyn FnMut() -> bool) -> io::Result<Outcome> {
+    pub(super) fn run(self, goes_on: &mut dyn FnMut() -> bool) -> MergeEnd {
         let mut is_abandoned = false;
         let mut check = || {
             is_abandoned = is_abandoned || self.permit.is_withdrawn() || !goes_on();
@@ -173,10 +180,10 @@ impl Merging {
         let end = self.segments.last().map_or(Sequence::ZERO, |last| last.end_sequence());
         if let Ok(Some(merged)) = self.put_in_place(&mut check) {
             let names = self.segments.iter().skip(1).map(|segment| Segment::file_name(segment.base())).collect();
-            return Ok(Outcome::Merged(merged, names));
+            return MergeEnd::Merged(merged, names);
         }
         let _ = self.files.directory().remove(REPACK_NAME);
-        Ok(if is_abandoned { Outcome::MergeAbandoned } else { Outcome::NotMerged(end) })
+        if is_abandoned { MergeEnd::Abandoned } else { MergeEnd::Failed(end) }
     }
 
     /// `None` where the first one is being trimmed.

@@ -1,10 +1,11 @@
 //! What a tidying chore may do while the shard's thread goes on: whether to continue, and which names are still taken.
 
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use crate::format::Sequence;
+use crate::lock::lock;
 
 /// Shared by a log and its tidying chores.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ impl Permit {
 
     /// Segments that begin below `to` are removed from now on.
     pub(super) fn raise_floor(&self, to: Sequence) {
-        let mut floor = self.floor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut floor = lock(&self.floor);
         *floor = to.max(*floor);
     }
 
@@ -40,7 +41,7 @@ impl Permit {
     /// # Errors
     /// Those of `replace`.
     pub(super) fn replace(&self, base: Sequence, replace: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
-        let floor = self.floor.lock().unwrap_or_else(PoisonError::into_inner);
+        let floor = lock(&self.floor);
         if base < *floor {
             return Ok(false);
         }

@@ -8,8 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::append::OpenBlock;
 use super::files::SegmentFiles;
+use super::open_block::OpenBlock;
 use super::roll::{ActiveSegment, Roller};
 use super::{BlockPlace, Chore, ChoreDone, Durability, LogOptions, LogView, Segment};
 use crate::device::{BlockMemory, Completion, Device, Doorbell, Write, is_passing};

@@ -2,8 +2,35 @@
 
 use std::io;
 
-use super::BlockPlace;
-use crate::format::Sequence;
+use crate::format::{BlockHeader, Sequence};
+
+/// Where a block starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockPlace {
+    /// Sequence of its first record.
+    pub first_sequence: Sequence,
+    /// Sequence after its last record.
+    pub end_sequence: Sequence,
+    /// Offset in the file, in bytes.
+    pub offset: u64,
+    /// Smallest timestamp in it.
+    pub first_timestamp: u64,
+    /// Largest timestamp in it.
+    pub last_timestamp: u64,
+}
+
+impl BlockPlace {
+    /// The place of the block with this header.
+    pub(crate) fn of(header: &BlockHeader, offset: u64) -> Self {
+        Self {
+            first_sequence: header.first_sequence,
+            end_sequence: header.end_sequence(),
+            offset,
+            first_timestamp: header.first_timestamp,
+            last_timestamp: header.last_timestamp,
+        }
+    }
+}
 
 /// Most places that are kept of a segment, 640 KiB. Of more blocks than that every second is kept, of twice as many
 /// every fourth, and so on.

@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 
+use super::ending::write_ending;
 use super::files::SegmentFiles;
+use super::names::GAPS_NAME;
 use super::pipeline::Pipeline;
 use super::pool::BlockPool;
-use super::roll::Epochs;
-use super::scan::{FoundSegment, OpenError, Scan, scan};
-use super::seal::write_ending;
-use super::{Log, LogOptions, LogView, Run, Segment, gaps};
+use super::run::Epochs;
+use super::scan::{FoundSegment, Scan, scan};
+use super::{Log, LogOptions, LogView, OpenError, Run, Segment, gaps};
 use crate::device::{Device, Directory};
 use crate::format::{Gaps, Sequence};
 
@@ -80,7 +81,7 @@ pub fn recover(directory: Arc<dyn Directory>, options: LogOptions) -> Result<Rec
     let (segments, cuts) = seal_all(&directory, found)?;
     if gaps.sealed() < end {
         gaps.seal(end);
-        let path = format!("{}/{}", directory.path(), gaps::GAPS_NAME);
+        let path = format!("{}/{}", directory.path(), GAPS_NAME);
         gaps::write(&*directory, options.log_id, options.shard, &mut gaps).map_err(OpenError::io("write", path))?;
     }
     let run = Run { epoch: Epochs::new(options.seed).draw(), base: end };

@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use super::names::{GAPS_NAME, RESTORE_NAME};
 use super::rewrite::{NewSegment, SegmentWriter};
-use super::roll::Epochs;
+use super::run::Epochs;
 use super::{LogOptions, OpenError, Segment, gaps};
 use crate::device::Directory;
 use crate::format::{
@@ -12,9 +13,6 @@ use crate::format::{
     archived_bytes,
 };
 use rkyv::util::AlignedVec;
-
-/// Name of a segment until it is complete.
-pub(super) const RESTORE_NAME: &str = "restore.tmp";
 
 /// Why an event cannot be restored.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +145,7 @@ impl ShardRestore {
 
     fn write_gaps(&mut self) -> Result<(), OpenError> {
         gaps::write(&*self.directory, self.options.log_id, self.options.shard, &mut self.gaps)
-            .map_err(OpenError::io("write", path_of(&*self.directory, gaps::GAPS_NAME)))
+            .map_err(OpenError::io("write", path_of(&*self.directory, GAPS_NAME)))
     }
 
     fn room(&self) -> u64 {

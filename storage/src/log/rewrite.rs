@@ -3,16 +3,22 @@
 use std::io;
 use std::sync::Arc;
 
-use super::append::OpenBlock;
-use super::seal::write_ending;
+use super::ending::write_ending;
+use super::open_block::OpenBlock;
 use crate::device::{BlockWriter, Directory, SegmentFile};
 use crate::format::{
     BLOCK_BYTES_MAX, BlockView, Footer, IndexBuilder, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RunStart, SegmentHeader,
-    Sequence, SessionFilter, archived_bytes,
+    Sequence, SessionFilter, archived_bytes, block_bytes,
 };
 
 /// The largest archive that a block holds.
 const RECORD_BYTES_MAX: usize = archived_bytes(PAYLOAD_BYTES_MAX);
+
+/// Bytes that the segment's blocks would take if they were full.
+pub(super) fn dense_bytes(totals: &Footer) -> u64 {
+    let records = totals.end_sequence.since(totals.base_sequence);
+    block_bytes(records as usize, totals.records_bytes as usize) as u64
+}
 
 /// What a segment is written with.
 #[derive(Debug)]

@@ -13,15 +13,16 @@ use std::time::Duration;
 use super::chore::{Chore, ChoreDone, Outcome, Trimming, Written};
 use super::files::SegmentFiles;
 use super::gaps::GapsFile;
+use super::merge::MergeEnd;
+use super::names::SPARE_NAME;
 use super::pool::Shortage;
 use super::queue::Queue;
+use super::run::Epochs;
 use super::tidier::Tidier;
+use super::tidy::Tidied;
 use super::{Durability, LogOptions, LogView, Segment, trim};
 use crate::device::{BlockWriter, Directory, SegmentFile};
-use crate::format::{BlockHeader, Epoch, Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader, Sequence, SplitMix64};
-
-/// Name of the segment that is prepared and not yet in use.
-pub(crate) const SPARE_NAME: &str = "spare.seg";
+use crate::format::{BlockHeader, Epoch, Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader, Sequence};
 
 /// The segment that blocks are written to.
 #[derive(Debug)]
@@ -286,20 +287,18 @@ impl Roller {
                 self.tidier.merge_from(Sequence::ZERO);
                 self.tidy(segment);
             }
-            Outcome::Abandoned(segment) if segment.base() >= view.trimmed() => self.tidy(segment),
+            Outcome::Tidied(Tidied::Abandoned(segment)) if segment.base() >= view.trimmed() => self.tidy(segment),
+            Outcome::Tidied(Tidied::Replaced(segment)) => view.replace_segment(segment),
             // Where its first part was trimmed meanwhile, the others are there still, and it is not.
-            Outcome::Merged(merged, names) if merged.base() >= view.trimmed() => {
+            Outcome::Merged(MergeEnd::Merged(merged, names)) if merged.base() >= view.trimmed() => {
                 view.merge_segments(merged);
                 self.tidier.remove_merged(names);
             }
-            Outcome::NotMerged(end) => self.tidier.merge_from(end),
-            Outcome::Tidied(Some(segment)) => view.replace_segment(segment),
+            Outcome::Merged(MergeEnd::Failed(end)) => self.tidier.merge_from(end),
             Outcome::Trimmed(Some(rest)) => self.trims.waiting.push_front(Chore::trim(rest)),
             Outcome::Sealed(_)
-            | Outcome::Abandoned(_)
-            | Outcome::Merged(..)
-            | Outcome::MergeAbandoned
-            | Outcome::Tidied(None)
+            | Outcome::Tidied(Tidied::Abandoned(_) | Tidied::Left)
+            | Outcome::Merged(MergeEnd::Merged(..) | MergeEnd::Abandoned)
             | Outcome::Trimmed(None)
             | Outcome::Removed => {}
         }
@@ -342,19 +341,5 @@ impl Roller {
                 None => break,
             }
         }
-    }
-}
-
-/// The stream of segment epochs that a seed gives.
-#[derive(Debug)]
-pub(super) struct Epochs(SplitMix64);
-
-impl Epochs {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(SplitMix64::new(seed))
-    }
-
-    pub(super) fn draw(&mut self) -> Epoch {
-        Epoch::new(self.0.draw())
     }
 }

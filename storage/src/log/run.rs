@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Segment;
-use crate::format::{Epoch, RunStart, Sequence};
+use crate::format::{Epoch, RunStart, Sequence, SplitMix64};
 
 /// One opening for writing. The default is the beginning of the log, before any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,5 +79,19 @@ impl Run {
             }
         }
         None
+    }
+}
+
+/// The stream of segment epochs that a seed gives.
+#[derive(Debug)]
+pub(super) struct Epochs(SplitMix64);
+
+impl Epochs {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(SplitMix64::new(seed))
+    }
+
+    pub(super) fn draw(&mut self) -> Epoch {
+        Epoch::new(self.0.draw())
     }
 }

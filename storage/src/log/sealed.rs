@@ -4,8 +4,7 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use super::BlockPlace;
-use super::places::{Around, Places};
+use super::places::{Around, BlockPlace, Places};
 use crate::device::Mapping;
 use crate::format::{ArchivedIndexedBlock, ArchivedSegmentIndex, BlockHeader, Epoch, Footer, PAGE_BYTES, Sequence};
 

@@ -4,44 +4,16 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::files::SegmentFiles;
-use super::places::{Around, Places};
-use super::scan::UnsealedBlocks;
+use super::files::{SealedFile, SegmentFiles};
+use super::names::{base_of, segment_name};
+use super::places::{Around, BlockPlace, Places};
 use super::sealed::SealedMap;
-use super::view::lock;
 use crate::device::SegmentFile;
 use crate::format::{
     ArchivedSegmentIndex, BlockHeader, Epoch, Footer, PAGE_BYTES, RunStart, SegmentHeader, Sequence, SessionFilter,
     SessionId,
 };
-
-/// Where a block starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BlockPlace {
-    /// Sequence of its first record.
-    pub first_sequence: Sequence,
-    /// Sequence after its last record.
-    pub end_sequence: Sequence,
-    /// Offset in the file, in bytes.
-    pub offset: u64,
-    /// Smallest timestamp in it.
-    pub first_timestamp: u64,
-    /// Largest timestamp in it.
-    pub last_timestamp: u64,
-}
-
-impl BlockPlace {
-    /// The place of the block with this header.
-    pub(crate) fn of(header: &BlockHeader, offset: u64) -> Self {
-        Self {
-            first_sequence: header.first_sequence,
-            end_sequence: header.end_sequence(),
-            offset,
-            first_timestamp: header.first_timestamp,
-            last_timestamp: header.last_timestamp,
-        }
-    }
-}
+use crate::lock::lock;
 
 /// A segment: a header, and blocks up to an end that grows until the segment is sealed.
 ///
@@ -59,6 +31,18 @@ pub struct Segment {
     /// `None` once it is sealed.
     open: Mutex<Option<Box<OpenEnd>>>,
     footer: OnceLock<Footer>,
+}
+
+/// The blocks of a segment that has no footer.
+#[derive(Debug)]
+pub(super) struct UnsealedBlocks {
+    /// Its file, if it is to stay open.
+    pub(super) file: Option<Arc<dyn SegmentFile>>,
+    /// What the footer would say.
+    pub(super) totals: Footer,
+    pub(super) places: Places,
+    /// Where runs begin in it after the first.
+    pub(super) later_runs: Vec<RunStart>,
 }
 
 /// What a segment has for as long as it is not sealed.
@@ -115,14 +99,12 @@ impl Segment {
 
     /// File name of the segment that starts at `base`.
     pub fn file_name(base: Sequence) -> String {
-        format!("{:020}.seg", base.get())
+        segment_name(base)
     }
 
     /// The base sequence in a file name, if it is one of a segment.
     pub fn base_of_name(name: &str) -> Option<Sequence> {
-        let digits = name.strip_suffix(".seg")?;
-        let canonical = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
-        canonical.then(|| digits.parse().ok().map(Sequence::new)).flatten()
+        base_of(name)
     }
 
     /// The header.
@@ -174,7 +156,7 @@ impl Segment {
         match self.footer() {
             Some(footer) if footer.index.is_some() => {
                 let any = |filter: &SessionFilter| sessions.iter().any(|session| filter.may_hold(*session));
-                self.files.ask_filter(self, any).unwrap_or(true)
+                self.files.ask_filter(&self.header, any).unwrap_or(true)
             }
             _ => true,
         }
@@ -196,6 +178,15 @@ impl Segment {
     /// The kernel's; `InvalidData` for a file of another segment.
     pub(crate) fn file(&self) -> io::Result<Arc<dyn SegmentFile>> {
         self.open_file().map_or_else(|| self.files.open(&self.header, true), Ok)
+    }
+
+    /// The file of a sealed segment, and what that says of itself.
+    ///
+    /// # Errors
+    /// As [`SegmentFiles::open_sealed`]; `InvalidInput` while it is not sealed.
+    pub(crate) fn sealed_file(&self) -> io::Result<SealedFile> {
+        let known = self.footer().ok_or(io::ErrorKind::InvalidInput)?;
+        self.files.open_sealed(&self.header, known)
     }
 
     /// Its file for writing, by a process that has the log open for that.
@@ -232,10 +223,10 @@ impl Segment {
     /// # Errors
     /// The kernel's; `NotFound` where the segment was trimmed meanwhile.
     pub fn with_index<T>(&self, look: impl FnOnce(&ArchivedSegmentIndex) -> T) -> io::Result<Option<T>> {
-        match self.footer().and_then(|footer| footer.index) {
-            Some(_) => {
+        match self.footer().filter(|footer| footer.index.is_some()) {
+            Some(footer) => {
                 let look = |index: &ArchivedSegmentIndex| (!index.sessions_left_out).then(|| look(index));
-                self.files.map(self)?.with_index(look).map(Option::flatten)
+                self.files.map(&self.header, footer)?.with_index(look).map(Option::flatten)
             }
             None => Ok(None),
         }
@@ -246,7 +237,7 @@ impl Segment {
     /// # Errors
     /// The kernel's; `NotFound` where the segment was trimmed meanwhile.
     pub(crate) fn sealed_map(&self) -> io::Result<Option<Arc<SealedMap>>> {
-        self.footer().map(|_| self.files.map(self)).transpose()
+        self.footer().map(|footer| self.files.map(&self.header, footer)).transpose()
     }
 
     /// The blocks around `sequence`. Cost as [`SealedMap::around`] where the segment was not mapped before.

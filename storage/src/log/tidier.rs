@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::chore::{Chore, Tidying};
+use super::chore::Chore;
 use super::files::SegmentFiles;
 use super::merge::{self, Limits, Merging, Part};
 use super::permit::Permit;
 use super::queue::Queue;
-use super::roll::Epochs;
+use super::run::Epochs;
+use super::tidy::Tidying;
 use super::{LogOptions, LogView, Segment};
 use crate::format::Sequence;
 

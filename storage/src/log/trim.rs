@@ -1,5 +1,6 @@
 //! Trimming a shard's log that no process writes.
 
+use super::names::GAPS_NAME;
 use super::{LogView, OpenError, Segment, gaps};
 use crate::device::Directory;
 use crate::format::Sequence;
@@ -22,8 +23,7 @@ pub fn trim_at_rest(directory: &dyn Directory, view: &LogView, to: Sequence) -> 
     let path = |name: &str| format!("{}/{name}", directory.path());
     let mut gaps = gaps::read(directory, view.log_id(), view.shard())?;
     gaps.trim(to);
-    gaps::write(directory, view.log_id(), view.shard(), &mut gaps)
-        .map_err(OpenError::io("write", path(gaps::GAPS_NAME)))?;
+    gaps::write(directory, view.log_id(), view.shard(), &mut gaps).map_err(OpenError::io("write", path(GAPS_NAME)))?;
     for name in view.trim(to) {
         gaps::remove(directory, &name).map_err(OpenError::io("remove", path(&name)))?;
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Mutex;
 
-use super::view::lock;
+use crate::lock::lock;
 
 /// An error that did not end a log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::lending::Lending;
 use super::trouble::{Trouble, Troubles};
 use super::{Expired, LentBlock, LogOptions, Place, Run, Segment, gaps};
 use crate::device::BlockMemory;
 use crate::format::{LogId, Sequence};
+use crate::lock::lock;
 
 /// The first error that ended a log's writing.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -374,9 +375,4 @@ impl LogView {
             durable: self.durable(),
         });
     }
-}
-
-/// Locks; a panic of another holder leaves lists of `Arc`s, which are whole after every statement.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

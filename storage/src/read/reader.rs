@@ -360,7 +360,7 @@ impl LogReader {
     /// Reads a block that does not check in the mapping from the device: pages of the cache can be older than what was
     /// written past it. `damage` where that does not check either.
     fn read_again(&self, segment: &Segment, offset: u64, damage: BlockError) -> Result<(Block, u32), ReadError> {
-        let opened = segment.files().open_sealed(segment).ok();
+        let opened = segment.sealed_file().ok();
         let read = opened.and_then(|opened| read_block(&*opened.file, opened.footer.epoch, offset).ok());
         let Some((bytes, Ok(header))) = read else { return Err(self.corrupt(segment, offset, damage)) };
         Ok((self.block_read(segment, offset, bytes, &header)?, header.block_bytes))

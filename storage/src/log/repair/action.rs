@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::fmt;
 
 use super::super::Segment;
-use super::super::roll::SPARE_NAME;
+use super::super::names::SPARE_NAME;
 use super::super::scan::{is_missing, trims_elsewhere};
 use super::super::survey::Stretch;
 use super::survey::{Content, FileSurvey, FoundBlocks, ShardSurvey};

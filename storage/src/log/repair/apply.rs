@@ -3,18 +3,15 @@
 use std::io;
 use std::sync::Arc;
 
+use super::super::ending::{index_of, read_footer, write_ending};
+use super::super::names::{GAPS_NAME, REPAIR_NAME};
 use super::super::rewrite::{NewSegment, SegmentWriter};
-use super::super::roll::Epochs;
-use super::super::scan::read_footer;
-use super::super::seal::{index_of, write_ending};
+use super::super::run::Epochs;
 use super::super::survey::Stretch;
 use super::super::{OpenError, Segment, blocks, gaps};
 use super::{RepairAction, name_aside, set_aside};
 use crate::device::{Directory, SegmentFile};
 use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader};
-
-/// Name of a new segment until it is complete.
-pub(in super::super) const REPAIR_NAME: &str = "repair.tmp";
 
 /// Does what a plan of this directory says. `seed` is for the epochs of new segments.
 ///
@@ -30,13 +27,13 @@ pub fn repair_shard(
     let mut repair = Repair { directory, epochs: Epochs::new(seed) };
     for action in actions {
         if let RepairAction::ReplaceGaps { .. } = action {
-            repair.aside(gaps::GAPS_NAME)?;
+            repair.aside(GAPS_NAME)?;
         }
     }
     // Losses first: what takes the place of a segment may have holes.
     let mut known = gaps::read(directory, log_id, shard)?;
     if repair.lose(&mut known, actions)? {
-        gaps::write(directory, log_id, shard, &mut known).map_err(repair.failed("write", gaps::GAPS_NAME))?;
+        gaps::write(directory, log_id, shard, &mut known).map_err(repair.failed("write", GAPS_NAME))?;
     }
     // Files that go first: their names may be what others are to have.
     for action in actions {
@@ -102,7 +99,7 @@ impl Repair<'_> {
             if let RepairAction::Lose { from, to } = action {
                 let too_many = || io::Error::new(io::ErrorKind::StorageFull, "more lost ranges than a log remembers");
                 if !gaps.lose(*from..*to) {
-                    return Err(self.failed("write", gaps::GAPS_NAME)(too_many()));
+                    return Err(self.failed("write", GAPS_NAME)(too_many()));
                 }
                 any = true;
             }

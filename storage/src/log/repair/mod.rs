@@ -10,7 +10,6 @@ mod directory;
 mod survey;
 
 pub use action::RepairAction;
-pub(super) use apply::REPAIR_NAME;
 pub use apply::repair_shard;
 
 use std::io;

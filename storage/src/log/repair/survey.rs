@@ -2,8 +2,9 @@
 
 use std::io;
 
-use super::super::roll::SPARE_NAME;
-use super::super::scan::{UNFINISHED, is_acknowledged_spare, is_ending, is_misplaced, read_footer};
+use super::super::ending::{is_ending, read_footer};
+use super::super::names::{SPARE_NAME, UNFINISHED};
+use super::super::scan::{is_acknowledged_spare, is_misplaced};
 use super::super::survey::{DamagedPlace, FirstBlock, SegmentSurvey, Stretch, Surveyor, check_index};
 use super::super::{OpenError, gaps};
 use crate::device::fs::is_no_file;

@@ -178,7 +178,7 @@ pub(super) struct FirstBlock {
 /// The file of a segment, and what it says of itself if it is sealed.
 fn open(segment: &Segment) -> io::Result<(Arc<dyn SegmentFile>, Option<Footer>)> {
     match segment.footer() {
-        Some(_) => segment.files().open_sealed(segment).map(|SealedFile { file, footer }| (file, Some(footer))),
+        Some(_) => segment.sealed_file().map(|SealedFile { file, footer }| (file, Some(footer))),
         None => Ok((segment.file()?, None)),
     }
 }

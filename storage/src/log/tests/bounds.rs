@@ -1,10 +1,11 @@
-//! What a log takes of its process does not grow with the number of its segments and blocks.
+//! What a log takes of its process does not grow with the number of its segments and blocks, and of its device no more
+//! than that gives.
 
 use std::sync::Arc;
 
 use super::harness::*;
 use crate::device::scarcity;
-use crate::device::sim::Random;
+use crate::device::sim::{Faults, Random};
 use crate::format::Sequence;
 use crate::log::{LogOptions, LogView, Segment, Surveyor};
 use crate::read::{FollowedShard, GapCause, LogReader, Step, open_shard};
@@ -159,4 +160,18 @@ fn log_that_gets_no_memory_for_a_header_closes_all_the_same() {
     let error = machine.log.close(&machine.doorbell, ticking(machine.now)).expect_err("10 events are not durable");
     scarcity::set(false);
     assert!(error.message.contains("take memory"), "{error}");
+}
+
+#[test]
+fn a_log_keeps_to_the_depth_of_its_device_whether_it_rolls_or_not() {
+    for depth in [1, 2, 3, 64] {
+        let disk = whole_disk(depth as u64);
+        let mut machine = Machine::with_depth(&disk, 7, depth).expect("opens");
+        machine.write(0..400, 2000);
+        assert!(machine.view().segments().len() > 3, "it rolled");
+        assert_eq!(machine.view().durable().get(), 400);
+        machine.close();
+        let disk = disk.reboot(Faults::default());
+        assert_eq!(check_all(open(&disk, 8).expect("opens").view(), 2000), 400, "depth {depth}");
+    }
 }

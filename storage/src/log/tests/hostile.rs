@@ -7,8 +7,9 @@ use super::harness::*;
 use crate::device::SegmentFile;
 use crate::device::sim::{Faults, SimDisk};
 use crate::format::{Footer, PAGE_BYTES, SegmentHeader, SegmentIndex, Sequence, SessionFilter, SessionId};
-use crate::log::scan::{read_footer, scan};
-use crate::log::seal::{REPACK_NAME, index_of, write_ending};
+use crate::log::ending::{index_of, read_footer, write_ending};
+use crate::log::names::REPACK_NAME;
+use crate::log::scan::scan;
 use crate::log::{LogView, OpenError, SegmentSurvey, SessionSeek, Surveyor, blocks, plan_shard_repair, repair_shard};
 use crate::read::{LogReader, Step, open_shard};
 

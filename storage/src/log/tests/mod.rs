@@ -4,7 +4,6 @@ mod batching;
 mod bounds;
 mod crash;
 mod damage;
-mod depth;
 mod ends;
 mod faults;
 mod fields;

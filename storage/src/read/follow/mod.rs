@@ -15,14 +15,12 @@
 //! an attempt to open the next segment, whose name is known. Every [`CLOSE_LOOK`]th look lists the directory besides.
 
 mod settling;
-mod suspicion;
 mod tail;
 
 use std::sync::Arc;
 
 use self::settling::Settling;
-use self::suspicion::Suspicion;
-use self::tail::Tail;
+use self::tail::{Suspicion, Tail};
 use super::look_through;
 use crate::device::Directory;
 use crate::format::{LogId, Sequence};
