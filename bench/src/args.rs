@@ -124,6 +124,9 @@ pub(crate) struct IngestArgs {
     /// Producer threads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) producers: u16,
+    /// Lanes that each of these threads writes to in turn, so that their shard has to put each event in its place
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) lanes: u16,
     /// Shards
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) shards: u16,

@@ -57,6 +57,8 @@ pub(crate) struct Load {
     pub(crate) payload: usize,
     pub(crate) publish: Publish,
     pub(crate) full: WhenFull,
+    /// Of each producer thread.
+    pub(crate) lanes: u16,
     pub(crate) lane_mib: u32,
     pub(crate) seconds: f64,
     pub(crate) cores: Cores,
@@ -85,6 +87,7 @@ pub(crate) fn run(args: &IngestArgs, output: &mut Output) -> Outcome<()> {
             payload: args.common.payload,
             publish,
             full: args.full,
+            lanes: args.lanes,
             lane_mib: args.lane_mib,
             seconds: args.seconds,
             cores: Cores::plan(usize::from(args.producers), usize::from(args.shards))?,
@@ -100,6 +103,7 @@ fn measure(load: &Load, args: &IngestArgs) -> Outcome<Report> {
         .param("durability", load.level.to_string())
         .param("payload", load.payload)
         .param("producers", args.producers)
+        .param("lanes", args.lanes)
         .param("shards", args.shards)
         .param("full", load.full.name())
         .param("lane_mib", load.lane_mib)
@@ -189,8 +193,9 @@ pub(crate) fn round(load: &Load, directory: &Path, report: Report) -> Outcome<(R
 
 /// Ingests until `end`. Returns how many events.
 fn produce(bus: &EventBus, load: &Load, end: Instant) -> Outcome<u64> {
-    let mut producer = bus.producer()?;
-    let sessions: [Session; SESSIONS] = std::array::from_fn(|number| producer.session(&format!("session-{number}")));
+    let mut producers = (0..load.lanes).map(|_| bus.producer()).collect::<Result<Vec<_>, _>>()?;
+    let name = |number| format!("session-{number}");
+    let sessions: [Session; SESSIONS] = std::array::from_fn(|number| producers[0].session(&name(number)));
     let payloads = Payloads::new(load.payload);
     let mut events = 0;
     let mut stride = 0;
@@ -198,8 +203,11 @@ fn produce(bus: &EventBus, load: &Load, end: Instant) -> Outcome<u64> {
         for _ in 0..STRIDES {
             let session = sessions[stride % SESSIONS];
             match load.publish {
-                Publish::Each => emit_each(&mut producer, session, &payloads, events)?,
-                Publish::Batch => emit_batch(&mut producer, session, &payloads, events)?,
+                Publish::Each => emit_each(&mut producers, session, &payloads, events)?,
+                Publish::Batch => {
+                    let lane = stride % producers.len();
+                    emit_batch(&mut producers[lane], session, &payloads, events)?;
+                }
             }
             events += STRIDE as u64;
             stride += 1;
@@ -211,8 +219,16 @@ fn produce(bus: &EventBus, load: &Load, end: Instant) -> Outcome<u64> {
 }
 
 #[inline]
-fn emit_each(producer: &mut Producer, session: Session, payloads: &Payloads, first: u64) -> Result<(), IngestionError> {
+fn emit_each(
+    producers: &mut [Producer],
+    session: Session,
+    payloads: &Payloads,
+    first: u64,
+) -> Result<(), IngestionError> {
+    let mut lane = 0;
     for number in first..first + STRIDE as u64 {
+        let next = if lane + 1 < producers.len() { lane + 1 } else { 0 };
+        let producer = &mut producers[std::mem::replace(&mut lane, next)];
         while let Err(error) = producer.emit(session, kinds::TOKEN, payloads.of(number)) {
             spin_if_full(error)?;
         }

@@ -56,6 +56,7 @@ fn throughput(args: &PeersArgs, cores: &Cores, output: &mut Output) -> Outcome<(
         payload: args.common.payload,
         publish: Publish::Each,
         full: WhenFull::Wait,
+        lanes: 1,
         lane_mib: 4,
         seconds: args.seconds,
         cores: cores.clone(),

@@ -45,10 +45,9 @@ pub use index::{
 pub use meta::{META_BYTES, META_MAGIC, Meta, SHARDS_MAX};
 pub(crate) use mix::SplitMix64;
 pub use names::{NAMES_BYTES_MAX, NAMES_MAGIC, SessionNames};
-pub(crate) use record::timestamp_of;
 pub use record::{
     ArchivedPayload, ArchivedRecord, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RECORD_ROOT_BYTES, Record, RecordError,
-    RecordView, archive_in_place, archive_into, archived_bytes, restamp,
+    RecordView, archive_in_place, archive_into, archived_bytes, restamp, set_timestamp, timestamp_of,
 };
 pub use segment::{RunStart, SEGMENT_MAGIC, SEGMENT_RUNS_MAX, SegmentHeader};
 

@@ -138,8 +138,17 @@ pub const fn archived_bytes(payload_bytes: usize) -> usize {
 /// If the lengths differ or are too short for a root: a bug of the caller.
 pub fn restamp(archive: &[u8], timestamp: u64, slot: &mut [u8]) {
     slot.copy_from_slice(archive);
-    let at = slot.len() - RECORD_ROOT_BYTES + offset_of!(ArchivedRecord, timestamp);
-    super::bytes::put(slot, at, timestamp.to_le_bytes());
+    set_timestamp(slot, timestamp);
+}
+
+/// Gives an archive another time.
+///
+/// # Panics
+/// If it is too short for a root: a bug of the caller.
+#[inline(always)]
+pub fn set_timestamp(archive: &mut [u8], timestamp: u64) {
+    let at = archive.len() - RECORD_ROOT_BYTES + offset_of!(ArchivedRecord, timestamp);
+    super::bytes::put(archive, at, timestamp.to_le_bytes());
 }
 
 /// Serialises `record` into `slot`, which must have exactly [`archived_bytes`] bytes and start at a multiple of 16.
@@ -238,9 +247,9 @@ fn copy_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// The timestamp of an archive that this process serialised; 0 for bytes shorter than a root.
+/// The timestamp of an archive that this process serialised, which is not checked; 0 for bytes shorter than a root.
 #[inline]
-pub(crate) fn timestamp_of(archive: &[u8]) -> u64 {
+pub fn timestamp_of(archive: &[u8]) -> u64 {
     let root = archive.len().saturating_sub(RECORD_ROOT_BYTES);
     super::bytes::get_u64(archive, root + offset_of!(ArchivedRecord, timestamp))
 }

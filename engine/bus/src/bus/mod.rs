@@ -121,7 +121,8 @@ impl EventBus {
     }
 
     /// Ingests an event through a producer that is kept for the calling thread. Returns the shard and the timestamp.
-    /// Costs a few nanoseconds more than [`Producer::emit`].
+    /// Costs a few nanoseconds more than [`Producer::emit`]. A task that changes threads between two calls keeps its
+    /// events in order.
     ///
     /// # Errors
     /// [`IngestionError`](crate::IngestionError); the event was not taken.

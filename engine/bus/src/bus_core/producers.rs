@@ -1,9 +1,10 @@
 //! What the producers of one bus share: their numbers, the settings of those that have none of their own, and where
 //! their timestamps begin.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::core::config::{BackpressureMode, EventBusConfig};
+use crate::core::fence;
 use crate::lane::{LaneOptions, Overflow};
 
 /// Shared by the producers of a bus.
@@ -14,6 +15,10 @@ pub(crate) struct Producers {
     /// Timestamps go on above this: what is in the log already, unless that was ahead of the clock.
     timestamp_floor: u64,
     made: AtomicU64,
+    /// There are several producers: the time of an event has to be later than those that its thread can have seen.
+    order_times: AtomicBool,
+    /// Every thread has seen that there are.
+    all_order_times: AtomicBool,
     /// The number of events handed back for want of a lane, in which they would count.
     refused: AtomicU64,
 }
@@ -29,13 +34,30 @@ impl Producers {
             backpressure_mode: config.backpressure_mode,
             timestamp_floor,
             made: AtomicU64::new(0),
+            order_times: AtomicBool::new(false),
+            all_order_times: AtomicBool::new(false),
             refused: AtomicU64::new(0),
         }
     }
 
-    /// The number of the next producer.
+    /// The number of the next producer. From the second one on, all producers order their times.
     pub(crate) fn next_id(&self) -> u64 {
-        self.made.fetch_add(1, Ordering::Relaxed)
+        let id = self.made.fetch_add(1, Ordering::Relaxed);
+        if id > 0 && !self.all_order_times.load(Ordering::Acquire) {
+            self.order_times.store(true, Ordering::Relaxed);
+            // A call of the first producer that has not seen it began before, and can have seen no other's event.
+            fence::all_threads();
+            // SYNC: pairs with the Acquire load above: the fence comes before.
+            self.all_order_times.store(true, Ordering::Release);
+        }
+        id
+    }
+
+    /// Returns whether the times of events have to be later than those that their threads can have seen. One load, most
+    /// often of a line in the cache.
+    #[inline(always)]
+    pub(crate) fn order_times(&self) -> bool {
+        self.order_times.load(Ordering::Relaxed)
     }
 
     /// The lanes of producers that have no settings of their own.

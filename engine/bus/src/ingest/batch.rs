@@ -6,7 +6,7 @@ use tapeline_reader::{PayloadSerializer, TypedPayload};
 use tapeline_storage::format::Kind;
 
 use super::source::{Bytes, Value};
-use super::{Producer, Session, Ticket};
+use super::{GROUP_EVENTS, Producer, Session, Ticket};
 use crate::core::error::IngestionResult;
 use crate::lane::Publish;
 
@@ -41,8 +41,8 @@ pub struct ProducerBatch<'p> {
     events: u64,
 }
 
-/// Events of a batch that follow one reading of the clock. Reading it costs more than all the rest of a push.
-const FOLLOWERS_MAX: u32 = 15;
+/// Events of a batch that follow one reading of the clock.
+const FOLLOWERS_MAX: u32 = GROUP_EVENTS as u32 - 1;
 
 impl<'p> ProducerBatch<'p> {
     pub(super) fn new(producer: &'p mut Producer, session: Session) -> Self {
@@ -50,8 +50,8 @@ impl<'p> ProducerBatch<'p> {
         Self { producer, session, followers: FOLLOWERS_MAX, events: 0 }
     }
 
-    /// Adds an event. The clock is read for the first event after a publish and for every 16th; the others are a
-    /// nanosecond apart.
+    /// Adds an event. The clock is read for 16 events at a time, whose times are a nanosecond apart: at the first of
+    /// them, and at the last where the bus has several producers.
     ///
     /// # Errors
     /// As [`Producer::emit`]; the events before it stay in the batch.
@@ -80,6 +80,10 @@ impl<'p> ProducerBatch<'p> {
     /// Where the next event has its time from.
     #[inline]
     fn time(&mut self) -> TimeSource {
+        if self.producer.core.producers().order_times() {
+            // Derived from an earlier look, it could be before an event that the caller has seen meanwhile.
+            return TimeSource::Pending;
+        }
         if self.followers >= FOLLOWERS_MAX {
             self.followers = 0;
             return TimeSource::Clock;

@@ -61,7 +61,7 @@ impl Producer {
 
     /// Writes a record that was taken back to another lane, to be published.
     fn rewrite(&mut self, session: Session, record: &[u8]) -> IngestionResult<()> {
-        let shard = session.shard_id();
+        let (shard, time) = (session.shard_id(), self.time());
         let link = match self.links.get_mut(usize::from(shard)) {
             Some(Some(link)) => link,
             _ => connect(&self.core, &mut self.links, shard, &self.lane_options, self.route, self.id)?,
@@ -71,7 +71,7 @@ impl Producer {
         }
         let Ok(mut claim) = link.lane.claim_reserve(record.len()) else { return Err(refusal(&link.control)) };
         claim.begin(self.clock.last() + 1, Publish::Later);
-        restamp(record, self.clock.next(), claim.slot());
+        restamp(record, self.clock.draw(time), claim.slot());
         let _ = claim.commit();
         Ok(())
     }

@@ -17,6 +17,9 @@ pub(super) trait RecordSource {
     /// Bytes of the payload.
     fn payload_bytes(&self) -> usize;
 
+    /// Whether the event gets its time later.
+    fn is_pending(&self) -> bool;
+
     /// Serialises the event into the claim and returns its time. An error leaves the clock as it was.
     fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut Timestamps) -> IngestionResult<u64>;
 
@@ -41,6 +44,11 @@ impl RecordSource for Bytes<'_> {
     #[inline(always)]
     fn payload_bytes(&self) -> usize {
         self.payload.len()
+    }
+
+    #[inline(always)]
+    fn is_pending(&self) -> bool {
+        self.time == TimeSource::Pending
     }
 
     // A function of its own would cost a third of an event.
@@ -90,6 +98,10 @@ where
 
     fn payload_bytes(&self) -> usize {
         self.bytes
+    }
+
+    fn is_pending(&self) -> bool {
+        self.time == TimeSource::Pending
     }
 
     fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut Timestamps) -> IngestionResult<u64> {

@@ -104,11 +104,15 @@ impl LaneWriter {
         self.look_for_room();
         self.limit_to_straight();
         let end = self.index;
+        let stamped = lengths.len() - std::mem::take(&mut self.unstamped).records() as usize;
         let mut rest = &records[..];
-        for length in lengths {
-            let (record, behind) = rest.split_at(length);
-            rest = behind;
+        for (number, length) in lengths.into_iter().enumerate() {
+            let (record, after) = rest.split_at(length);
+            rest = after;
             self.repeat(record);
+            if number >= stamped {
+                let _ = self.note_unstamped(length);
+            }
         }
         self.numbers.size.set_capacity(next.options());
         last.end_at(end, next);

@@ -80,7 +80,7 @@ pub(crate) use growth::RingNeeded;
 pub(crate) use handle::LaneHandle;
 pub(crate) use mark::Publish;
 pub(crate) use options::{LaneOptions, Overflow};
-pub(crate) use reader::LaneReader;
+pub(crate) use reader::{LaneReader, RecordRun};
 pub(crate) use writer::{Claim, LaneFull, LaneWriter};
 
 use crate::core::budget::{MemoryBudget, MemoryShare};

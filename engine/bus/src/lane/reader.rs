@@ -90,17 +90,76 @@ impl LaneReader {
         if self.is_evicting() && !self.hold() {
             return RecordRun::default();
         }
+        self.go_on();
+        let limit = max_bytes.min(self.ring.bytes_to_end(self.byte_position));
+        let (entries, bytes) = fitting(self.unread_lengths(), limit);
+        self.show(entries, bytes)
+    }
+
+    /// Looks at the writer, also where what was known is not consumed. Returns the entry index up to which records were
+    /// known before; `None` while the writer of an evicting lane gives records up, which may be any of them.
+    pub(crate) fn look_again(&mut self) -> Option<u64> {
+        if self.is_evicting() && !self.hold() {
+            return None;
+        }
+        let before = self.known;
+        self.known = self.bound().max(self.index);
+        self.index_limit = self.known.min(self.ring.end()).max(self.index);
+        Some(before)
+    }
+
+    /// The first record that is known and not consumed, without a look at the writer.
+    pub(crate) fn first(&mut self) -> Option<&[u8]> {
+        if self.index == self.known {
+            return None;
+        }
+        self.go_on();
+        let bytes = self.unread_lengths().first().map_or(0, |&units| usize::from(units) * UNIT_BYTES);
+        Some(self.show(1, bytes).records)
+    }
+
+    /// As [`LaneReader::peek`], without a look at the writer: of the records that are known, those before the first
+    /// that `takes` refuses, which is given each record and its entry index.
+    pub(crate) fn peek_while(&mut self, max_bytes: usize, mut takes: impl FnMut(&[u8], u64) -> bool) -> RecordRun<'_> {
+        if self.index == self.known {
+            return RecordRun::default();
+        }
+        self.go_on();
+        let limit = max_bytes.min(self.ring.bytes_to_end(self.byte_position));
+        let (mut entries, mut bytes) = (0, 0);
+        for &units in self.unread_lengths() {
+            let length = usize::from(units) * UNIT_BYTES;
+            if units == 0 || bytes + length > limit {
+                break;
+            }
+            let offset = self.ring.offset(self.byte_position) + bytes;
+            // SAFETY: rule 3: a published length covers these bytes, and the slice ends before `self` moves on; rule 4.
+            let record = unsafe { self.ring.bytes(offset, length) };
+            if !takes(record, self.index + entries as u64) {
+                break;
+            }
+            (entries, bytes) = (entries + 1, bytes + length);
+        }
+        self.show(entries, bytes)
+    }
+
+    /// Follows into the ring that has the next record, and over a skip before it.
+    #[inline]
+    fn go_on(&mut self) {
         if self.index == self.index_limit {
             self.look();
         }
         if self.unread_lengths().first() == Some(&0) {
             self.skip();
         }
-        let limit = max_bytes.min(self.ring.bytes_to_end(self.byte_position));
-        let (entries, bytes) = fitting(self.unread_lengths(), limit);
+    }
+
+    /// A run of so many entries and bytes from here on, which are published and back to back.
+    #[inline]
+    fn show(&mut self, entries: usize, bytes: usize) -> RecordRun<'_> {
         (self.peeked_entries, self.peeked_bytes) = (entries, bytes);
         let offset = self.ring.offset(self.byte_position);
-        // SAFETY: rule 3: published lengths cover these bytes, and the run borrows `self`; rule 4: `limit`.
+        // SAFETY: rule 3: published lengths cover these bytes, and the run borrows `self`; rule 4: the caller's limit.
         let records = unsafe { self.ring.bytes(offset, bytes) };
         RecordRun { records, lengths: &self.unread_lengths()[..entries] }
     }

@@ -16,6 +16,7 @@ mod handover;
 mod host;
 mod inbox;
 mod lanes;
+mod merge;
 mod pace;
 mod placement;
 mod slot;
@@ -26,6 +27,7 @@ mod waiters;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tapeline_reader::timestamp::Clock;
 use tapeline_storage::format::{BLOCK_BYTES_MAX, Sequence};
 use tapeline_storage::log::{Chore, ChoreDone, Log, LogOptions};
 
@@ -35,6 +37,7 @@ pub use facts::ShardStats;
 use followers::{Followers, Watermarks};
 use inbox::Arrivals;
 pub use lanes::LaneStats;
+use merge::{HasLane, Merge};
 pub(crate) use placement::place;
 use slot::LaneSlot;
 pub(crate) use waiters::{Barrier, Reach};
@@ -44,8 +47,11 @@ use crate::lane::LaneReader;
 pub(crate) use start::{ShardSpec, ShardThread, start};
 pub(crate) use tasks::{CompanionSpec, Line, Refusal, ShardTasks, TASK_PATIENCE, TaskSeed, yield_now};
 
-/// Bytes that one lane may give in one turn, so that lanes share the shard fairly: a block, which holds any record.
+/// Bytes that a lane alone may give in one turn: a block, which holds any record.
 const LANE_TURN_BYTES: usize = BLOCK_BYTES_MAX;
+
+/// Bytes that several lanes may give together in one turn.
+const TURN_BYTES: usize = 4 * BLOCK_BYTES_MAX;
 
 /// How long a shard that ends waits for space on its disk, while it holds events: two attempts.
 const FULL_PATIENCE_NS: u64 = 2 * LogOptions::FULL_RETRY_NS;
@@ -84,14 +90,20 @@ pub(crate) struct Shard<B> {
     control: Arc<ShardControl>,
     log: Log,
     slots: Vec<LaneSlot>,
+    merge: Merge,
     followers: Followers,
     background: B,
     upkeep: Upkeep,
     /// Number of the route that its lanes go by.
     route: u64,
-    /// Whether the last look found the log full or poisoned.
-    was_refusing: bool,
-    was_poisoned: bool,
+    reported: Reported,
+}
+
+/// What the last look found the log to be.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reported {
+    refusing: bool,
+    poisoned: bool,
 }
 
 impl<B: Background> Shard<B> {
@@ -100,12 +112,12 @@ impl<B: Background> Shard<B> {
             control,
             log,
             slots: Vec::new(),
+            merge: Merge::default(),
             followers: Followers::default(),
             background,
             upkeep: Upkeep::default(),
             route: 0,
-            was_refusing: false,
-            was_poisoned: false,
+            reported: Reported::default(),
         }
     }
 
@@ -167,9 +179,9 @@ impl<B: Background> Shard<B> {
     }
 
     fn drain(&mut self, now: u64) -> usize {
-        let mut drained = 0;
+        let mut drained = if self.is_one_lane() { self.drain_alone(now) } else { self.drain_in_order(now) };
         for slot in &mut self.slots {
-            drained += slot.drain(&self.control, &mut self.log, now, LANE_TURN_BYTES);
+            slot.end_turn(&self.log);
             if slot.is_drained() {
                 drained += slot.tell_the_rest(&self.control, &mut self.log, now);
             }
@@ -177,6 +189,42 @@ impl<B: Background> Shard<B> {
         let (view, followers) = (self.control.view(), &mut self.followers);
         self.log.publish(|block| followers.announce(view, block));
         self.release();
+        drained
+    }
+
+    /// Looks at the lane, and then whether another one has come: what is known after this comes before what that holds,
+    /// or has nothing to do with it.
+    fn is_one_lane(&mut self) -> bool {
+        match &mut self.slots[..] {
+            [] => true,
+            [slot] => slot.lane().look_again().is_some() && !self.control.inbox().has_arrivals(),
+            _ => false,
+        }
+    }
+
+    fn drain_alone(&mut self, now: u64) -> usize {
+        let slot = self.slots.first_mut();
+        slot.map_or(0, |slot| slot.drain(&self.control, &mut self.log, now, LANE_TURN_BYTES))
+    }
+
+    /// Takes from all lanes what comes next.
+    fn drain_in_order(&mut self, now: u64) -> usize {
+        let until = Clock::global().past();
+        // A lane that was made before an event of that time was stamped is there.
+        self.admit();
+        self.merge.begin(until, &mut self.slots);
+        let (mut left, mut drained) = (TURN_BYTES, 0);
+        while left > 0
+            && let Some((head, bound)) = self.merge.next()
+        {
+            let slot = &mut self.slots[head.lane];
+            let (entries, bytes) = slot.take(bound, &self.control, &mut self.log, now);
+            if entries == 0 {
+                break;
+            }
+            (drained, left) = (drained + entries, left.saturating_sub(bytes));
+            self.merge.put_back(head, slot.lane());
+        }
         drained
     }
 
@@ -238,11 +286,11 @@ impl<B: Background> Shard<B> {
         let refusing = poisoned || self.log.view().is_full();
         if poisoned {
             self.slots.iter().for_each(LaneSlot::close);
-            if !std::mem::replace(&mut self.was_poisoned, true) {
+            if !std::mem::replace(&mut self.reported.poisoned, true) {
                 self.followers.report_all();
             }
         }
-        std::mem::replace(&mut self.was_refusing, refusing) != refusing
+        std::mem::replace(&mut self.reported.refusing, refusing) != refusing
     }
 
     /// Whether a chore is on its way that the log may be waiting for.

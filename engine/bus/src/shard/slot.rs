@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use tapeline_reader::Drops;
 use tapeline_reader::note::DropNote;
-use tapeline_storage::format::{RECORD_ALIGN, Sequence, SessionId};
+use tapeline_storage::format::{BLOCK_BYTES_MAX, RECORD_ALIGN, Sequence, SessionId};
 use tapeline_storage::log::Log;
 
 use super::ShardControl;
+use super::merge::{Bound, HasLane};
 use crate::lane::{LaneHandle, LaneReader};
 
 /// "When the log is durable up to `end`, the lane is acknowledged up to `entry`."
@@ -22,6 +23,8 @@ struct Mark {
 #[derive(Debug)]
 pub(super) struct LaneSlot {
     reader: LaneReader,
+    /// Records were taken in this turn.
+    takes: bool,
     is_released: bool,
     marks: VecDeque<Mark>,
     /// Drops that notes of the shard tell of.
@@ -32,45 +35,61 @@ impl LaneSlot {
     /// The lane of a shard that goes by this route.
     pub(super) fn new(mut reader: LaneReader, route: u64) -> Self {
         reader.pass_to(route);
-        Self { reader, is_released: true, marks: VecDeque::new(), told: Drops::default() }
+        Self { reader, takes: false, is_released: true, marks: VecDeque::new(), told: Drops::default() }
     }
 
-    /// Copies up to about `budget` bytes of what is published now into the log. Returns how many records.
+    /// Copies up to about `budget` bytes of what is known of a lane that is alone into the log. Returns how many
+    /// records.
     ///
     /// What is published meanwhile is left for the next turn: to chase a producer that writes would stop it, because
     /// each look takes away the cache lines that it is writing to.
     pub(super) fn drain(&mut self, control: &ShardControl, log: &mut Log, now: u64, budget: usize) -> usize {
         let (mut left, mut drained) = (budget, 0);
-        while left > 0 {
-            if self.reader.is_evicting() {
-                if !self.reader.hold() {
-                    break;
-                }
-                drained += self.tell(control, log, now, self.reader.drops().since(self.told));
-            }
+        while left > 0 && self.reader.knows_more() {
+            drained += self.tell_evicted(control, log, now);
             let run = self.reader.peek(budget);
-            if run.lengths.is_empty() {
-                break;
-            }
             let (entries, bytes) = log.append(run.records, run.lengths, now);
             if entries == 0 {
                 break;
             }
-            self.reader.consume(entries);
+            self.consume(entries);
             drained += entries;
             left = left.saturating_sub(bytes);
-            if !self.reader.knows_more() {
-                break;
-            }
         }
-        if drained > 0 || self.reader.is_evicting() {
+        drained
+    }
+
+    /// Copies the records within `bound` that lie back to back into the log. Returns how many, and their bytes.
+    pub(super) fn take(&mut self, bound: Bound, control: &ShardControl, log: &mut Log, now: u64) -> (usize, usize) {
+        self.tell_evicted(control, log, now);
+        let run = bound.peek(&mut self.reader, BLOCK_BYTES_MAX);
+        let taken = log.append(run.records, run.lengths, now);
+        self.consume(taken.0);
+        taken
+    }
+
+    fn consume(&mut self, entries: usize) {
+        self.reader.consume(entries);
+        self.takes = self.takes || entries > 0;
+    }
+
+    /// The end of a turn: gives the memory of what was taken back to the producer.
+    pub(super) fn end_turn(&mut self, log: &Log) {
+        if self.takes || self.reader.is_evicting() {
             self.reader.free();
         }
-        if drained > 0 {
+        if std::mem::take(&mut self.takes) {
             self.is_released = false;
             self.mark(log);
         }
-        drained
+    }
+
+    /// Writes notes of what the producer has given up before the records that it has left. Returns how many.
+    fn tell_evicted(&mut self, control: &ShardControl, log: &mut Log, now: u64) -> usize {
+        match self.reader.is_evicting() {
+            true => self.tell(control, log, now, self.reader.drops().since(self.told)),
+            false => 0,
+        }
     }
 
     /// The producer is gone or its lane closed: writes notes of what it could not tell itself. Returns how many.
@@ -167,5 +186,11 @@ impl LaneSlot {
     /// The producer is gone, and all it published is acknowledged.
     pub(super) fn is_served(&self) -> bool {
         self.reader.is_drained() && self.marks.is_empty()
+    }
+}
+
+impl HasLane for LaneSlot {
+    fn lane(&mut self) -> &mut LaneReader {
+        &mut self.reader
     }
 }

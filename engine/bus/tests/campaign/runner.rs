@@ -185,6 +185,8 @@ pub(crate) fn child(case: impl Fn(u64) -> Result<(), String>) {
     let Ok(orders) = std::env::var(CHILD) else { return };
     let (first, count) = orders.split_once(',').expect("two numbers");
     let (first, count): (u64, u64) = (first.parse().expect("a seed"), count.parse().expect("a number"));
+    // What it takes to name the functions of a backtrace is read now: there may be no descriptors left for it later.
+    let _ = std::backtrace::Backtrace::force_capture().to_string();
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
         let owned = payload.downcast_ref::<String>().map(String::as_str);

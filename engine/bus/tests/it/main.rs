@@ -4,6 +4,7 @@
 
 mod ahead;
 mod batches;
+mod causal;
 mod contents;
 mod cursors;
 mod failures;

@@ -9,6 +9,7 @@
 //! over such an event says nothing: it is refused, and measured anew. The clock then steps to the time where it is
 //! behind. Where it is ahead, it goes on at the right rate, less 500 ppm: it never stands and never goes back.
 
+use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -34,6 +35,9 @@ const JUMP_NS: u64 = 10_000_000;
 /// Tries to read counter and clock at one moment; the closest one counts.
 const SIMULTANEOUS_TRIES: usize = 8;
 
+/// Looks at a clock that does not move on, before [`Clock::past`] takes it for one that was set back.
+const PAST_LOOKS: usize = 1_000;
+
 /// What the clock counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Counter {
@@ -58,6 +62,23 @@ pub struct Clock {
     start_wall: u64,
     /// The last steering; locked by the thread that steers.
     steering: Mutex<Steering>,
+    newest: Newest,
+}
+
+/// The largest ordered time of a clock that may stand still for longer than an event takes.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Newest(AtomicU64);
+
+impl Newest {
+    /// This time, or the next one that was not given out.
+    fn after(&self, nanos: u64) -> u64 {
+        // SYNC: pairs with itself: threads that draw one after the other see each other's.
+        match self.0.fetch_max(nanos, Ordering::AcqRel) < nanos {
+            true => nanos,
+            false => self.0.fetch_add(1, Ordering::AcqRel) + 1,
+        }
+    }
 }
 
 /// Counter and time at one moment.
@@ -107,7 +128,7 @@ impl Clock {
         let scale = ScaleCell::new(Scale { tick: 0, nanos: start_wall, rate: Scale::RATE_ONE });
         let at = Moment { raw: 0, nanos: start_wall };
         let steering = Mutex::new(Steering { at, rate: Scale::RATE_ONE, ahead: 0 });
-        Self { counter: Counter::Uptime, scale, uptime, start, start_wall, steering }
+        Self { counter: Counter::Uptime, scale, uptime, start, start_wall, steering, newest: Newest::default() }
     }
 
     /// A clock on the TSC, or `None` if its rate cannot be found out. Spins for [`CALIBRATION`].
@@ -171,6 +192,47 @@ impl Clock {
             *kept = self.scale.keep();
         }
         kept.scale.at(self.raw())
+    }
+
+    /// As [`Clock::now_by`], once the processor has done everything that precedes the call in the program: larger than
+    /// every ordered time that the thread can have seen, on whichever thread it was drawn. The TSC needs no help to be
+    /// larger: it moves on within 10 ns, and an event takes longer.
+    #[inline(always)]
+    pub(super) fn ordered_by(&self, kept: &mut KeptScale) -> u64 {
+        loop {
+            if !self.scale.is_in_force(kept) {
+                *kept = self.scale.keep();
+            }
+            let nanos = kept.scale.at(self.raw_ordered());
+            // The thread may have lost its core meanwhile, and others have drawn times by another scale.
+            if self.scale.is_in_force(kept) {
+                return match self.counter {
+                    #[cfg(target_arch = "x86_64")]
+                    Counter::Tsc => nanos,
+                    _ => self.newest.after(nanos),
+                };
+            }
+        }
+    }
+
+    /// A time that has passed: what was stamped up to it by an ordered time, on any thread, was stamped before this
+    /// returns, and what that thread had seen until then is seen by the loads that follow. `u64::MAX` where the counter
+    /// has been set back. Some 60 ns.
+    pub fn past(&self) -> u64 {
+        let present = || self.scale.read(|scale| scale.at(self.raw_ordered()));
+        let then = present();
+        let has_passed = (0..PAST_LOOKS).any(|_| present() > then);
+        load_fence();
+        if has_passed { then } else { u64::MAX }
+    }
+
+    /// The counter, read once the processor has done everything that precedes it.
+    #[inline(always)]
+    fn raw_ordered(&self) -> u64 {
+        if cfg!(target_arch = "x86_64") {
+            load_fence();
+        }
+        self.raw()
     }
 
     /// Whether the clock reads the TSC, for statistics.
@@ -317,6 +379,21 @@ fn set_to_wall(uptime: Uptime) -> (u64, u64) {
 fn kernel_trusts_tsc() -> bool {
     const CURRENT: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
     std::fs::read_to_string(CURRENT).is_ok_and(|name| name.trim_end() == "tsc")
+}
+
+/// Keeps what follows from being done before what precedes it, reading of the counter included.
+#[inline(always)]
+#[allow(unsafe_code)]
+fn load_fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86_64 has the instruction.
+    unsafe {
+        core::arch::x86_64::_mm_lfence();
+    }
+    // Elsewhere the vDSO orders its reading of the counter by itself.
+    #[cfg(not(target_arch = "x86_64"))]
+    std::sync::atomic::fence(Ordering::SeqCst);
+    compiler_fence(Ordering::SeqCst);
 }
 
 #[cfg(target_arch = "x86_64")]

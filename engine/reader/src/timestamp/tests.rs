@@ -1,7 +1,7 @@
 //! Timestamps increase, compare, mean what they say, and survive being steered.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -120,6 +120,38 @@ fn threads_that_share_a_generator_get_rising_timestamps_of_their_own() {
         let all: HashSet<u64> = drawn.iter().flatten().copied().collect();
         assert_eq!((all.len(), all.iter().max().copied()), (4 * EACH, Some(generator.last())));
     }
+}
+
+#[test]
+fn ordered_time_is_larger_than_any_that_its_thread_has_seen() {
+    for clock in [Clock::global(), monotonic()] {
+        let (latest, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut timestamps = Timestamps::new(clock);
+                while !is_over.load(Ordering::Relaxed) {
+                    latest.store(timestamps.draw(TimeSource::Ordered), Ordering::Release);
+                }
+            });
+            let mut timestamps = Timestamps::new(clock);
+            let mut is_earlier = |seen| timestamps.draw(TimeSource::Ordered) <= seen;
+            let inversions = (0..300_000).filter(|_| is_earlier(latest.load(Ordering::Acquire))).count();
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(inversions, 0);
+        });
+    }
+}
+
+#[test]
+fn times_of_a_group_are_those_of_its_last_event_counted_back() {
+    let mut timestamps = Timestamps::new(Clock::global());
+    let before = timestamps.draw(TimeSource::Ordered);
+    assert_eq!(timestamps.draw(TimeSource::Pending), before, "no time of its own");
+    let first = timestamps.next_group(16);
+    assert!(first > before);
+    assert_eq!(timestamps.last(), first + 15);
+    assert!(timestamps.last() - 15 <= Clock::global().past(), "no time is ahead of the clock");
+    assert!(timestamps.next_group(1) > first + 15);
 }
 
 #[test]
