@@ -7,27 +7,15 @@
 use std::path::Path;
 
 use tapeline_histogram::{Counts, Group, Report, Series, Slice, Unit};
+use tapeline_testing::Random;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A small generator (splitmix64).
-struct Random(u64);
-
-impl Random {
-    /// Above 0, at most 1.
-    fn share(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (((mixed ^ (mixed >> 31)) >> 11) as f64 + 1.0) / (1u64 << 53) as f64
-    }
-
-    /// About `middle`, now and then much more.
-    fn latency(&mut self, middle: f64) -> u64 {
-        let sum: f64 = (0..6).map(|_| self.share()).sum::<f64>() / 3.0;
-        let tail = if self.share() < 0.002 { self.share().powi(-1).min(80.0) } else { 1.0 };
-        (middle * sum.powi(2) * tail) as u64
-    }
+/// About `middle`, now and then much more.
+fn latency(random: &mut Random, middle: f64) -> u64 {
+    let sum: f64 = (0..6).map(|_| random.fraction()).sum::<f64>() / 3.0;
+    let tail = if random.fraction() < 0.002 { (1.0 - random.fraction()).recip().min(80.0) } else { 1.0 };
+    (middle * sum.powi(2) * tail) as u64
 }
 
 /// `each` gives the values of second `number`.
@@ -47,27 +35,27 @@ fn series(name: &str, title: &str, unit: Unit, seconds: u64, mut each: impl FnMu
 
 fn main() -> std::io::Result<()> {
     let directory = std::env::args().nth(1).unwrap_or_else(|| "target/gallery".to_owned());
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let mut long = series("long-tail", "Inter-token latency", Unit::Nanoseconds, 120, |second| {
         let middle = if (50..58).contains(&second) { 180e6 } else { 24e6 + second as f64 * 5e4 };
-        (0..400).map(|_| random.latency(middle)).collect()
+        (0..400).map(|_| latency(&mut random, middle)).collect()
     });
     for (number, label) in
         ["gpt-oss-120b", "llama-3.1-8b", "a <model> & its \"very\" long name", "-"].iter().enumerate()
     {
         let mut counts = Counts::new();
-        let values = (0..40_000 >> (2 * number)).map(|_| random.latency(12e6 * (number + 1) as f64));
+        let values = (0..40_000 >> (2 * number)).map(|_| latency(&mut random, 12e6 * (number + 1) as f64));
         values.for_each(|value| counts.record(value));
         long.groups.push(Group { label: (*label).to_owned(), counts });
     }
     let narrow = series("narrow", "Call of ingest", Unit::Nanoseconds, 10, |_| {
-        (0..20_000).map(|_| 40 + (random.share() * 30.0) as u64).collect()
+        (0..20_000).map(|_| 40 + (random.fraction() * 30.0) as u64).collect()
     });
     let rate = series("rate", "Rate of sessions", Unit::PerThousandSeconds, 40, |second| {
-        (0..5).map(|_| 30_000 + (second * 700) + (random.share() * 9000.0) as u64).collect()
+        (0..5).map(|_| 30_000 + (second * 700) + (random.fraction() * 9000.0) as u64).collect()
     });
     let days = series("days", "Session length", Unit::Nanoseconds, 3, |_| {
-        (0..300).map(|_| (random.share().powi(6) * 3e14) as u64).collect()
+        (0..300).map(|_| (random.fraction().powi(6) * 3e14) as u64).collect()
     });
     let one = series("one", "One value", Unit::Nanoseconds, 1, |_| vec![1_234_567]);
     let zero = series("zero", "Only zeros", Unit::Nanoseconds, 2, |_| vec![0, 0]);

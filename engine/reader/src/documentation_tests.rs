@@ -1,9 +1,9 @@
 //! The tables of docs/ that list what the code has: each item has its row, and each row its item.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
-
 use std::io;
+
+use tapeline_testing::tables::{rows, variant};
 
 use crate::cursor::CursorFault;
 use crate::gap::GapReason;
@@ -15,26 +15,6 @@ use crate::{
 
 const CONSUMERS: &str = include_str!("../../../docs/CONSUMERS.md");
 const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
-
-type Names = BTreeSet<String>;
-
-/// The first words of the first cells of the table that begins with this header.
-fn rows(page: &str, header: &str) -> Names {
-    let table =
-        page.lines().skip_while(|line| !line.starts_with(header)).skip(2).take_while(|line| line.starts_with('|'));
-    let cell = |row: &str| row.split('|').nth(1).unwrap_or_default().to_owned();
-    let word = |cell: String| cell.chars().skip_while(|c| !c.is_alphabetic()).take_while(is_of_name).collect();
-    table.map(cell).map(word).collect()
-}
-
-fn is_of_name(c: &char) -> bool {
-    c.is_alphanumeric() || *c == '_'
-}
-
-/// The name of a variant.
-fn variant(value: &impl Debug) -> String {
-    format!("{value:?}").chars().take_while(is_of_name).collect()
-}
 
 #[test]
 fn reasons_of_gaps_have_rows() {

@@ -59,8 +59,6 @@ mod pacing;
 mod repair;
 mod restore;
 mod session;
-#[cfg(test)]
-mod testing;
 mod walk;
 
 #[cfg(test)]

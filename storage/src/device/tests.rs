@@ -8,14 +8,14 @@ use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 use std::os::fd::RawFd;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+
+use tapeline_testing::{Random, Scratch, seed};
 
 use super::blocking::BlockingDevice;
-use super::fs::{FsDirectory, WriteMode, create_directory, probe_direct};
+use super::fs::{FsDirectory, WriteMode, probe_direct};
 use super::memory::MemoryDevice;
 use super::sim::{Faults, SimDisk};
 use super::uring::{UringDevice, UringOptions};
@@ -88,7 +88,7 @@ fn uring_direct() -> Option<Harness> {
 }
 
 fn uring_tmpfs() -> Option<Harness> {
-    Harness::over(uring()?, Scratch::in_tmpfs()?, WriteMode::BufferedSync)
+    Harness::over(uring()?, Scratch::in_memory("device")?, WriteMode::BufferedSync)
 }
 
 fn blocking_direct() -> Option<Harness> {
@@ -96,15 +96,15 @@ fn blocking_direct() -> Option<Harness> {
 }
 
 fn blocking_buffered() -> Option<Harness> {
-    Harness::over(BlockingDevice::new(false), Scratch::new(), WriteMode::Buffered)
+    Harness::over(BlockingDevice::new(false), Scratch::new("device"), WriteMode::Buffered)
 }
 
 fn blocking_tmpfs() -> Option<Harness> {
-    Harness::over(BlockingDevice::new(true), Scratch::in_tmpfs()?, WriteMode::BufferedSync)
+    Harness::over(BlockingDevice::new(true), Scratch::in_memory("device")?, WriteMode::BufferedSync)
 }
 
 fn memory_device() -> Option<Harness> {
-    let harness = Harness::over(MemoryDevice::new(), Scratch::new(), WriteMode::Buffered)?;
+    let harness = Harness::over(MemoryDevice::new(), Scratch::new("device"), WriteMode::Buffered)?;
     Some(Harness { keeps_bytes: false, ..harness })
 }
 
@@ -140,49 +140,12 @@ pub(in crate::device) fn uring_with(options: UringOptions) -> Option<UringDevice
 
 /// A scratch directory, where it takes direct writes.
 pub(in crate::device) fn direct_scratch() -> Option<Scratch> {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     if !probe_direct(scratch.path()).unwrap() {
         println!("skipped: no O_DIRECT in {}", scratch.path().display());
         return None;
     }
     Some(scratch)
-}
-
-/// A directory of its own, removed at the end.
-#[derive(Debug)]
-pub(in crate::device) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(in crate::device) fn new() -> Self {
-        Self::below(&std::env::temp_dir())
-    }
-
-    pub(in crate::device) fn in_tmpfs() -> Option<Self> {
-        let shared_memory = Path::new("/dev/shm");
-        if !shared_memory.is_dir() {
-            println!("skipped: no /dev/shm");
-            return None;
-        }
-        Some(Self::below(shared_memory))
-    }
-
-    fn below(path: &Path) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = path.join(format!("tapeline-device-{}-{count}", std::process::id()));
-        create_directory(&path).unwrap();
-        Self(path)
-    }
-
-    pub(in crate::device) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 impl Harness {
@@ -210,9 +173,9 @@ impl Harness {
 
 /// Bytes that differ for each seed and page.
 pub(in crate::device) fn pattern(seed: u64, pages: usize) -> Vec<u8> {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::new(seed);
     let words = pages * PAGE_BYTES / size_of::<u64>();
-    (0..words).flat_map(|_| random.next().to_le_bytes()).collect()
+    (0..words).flat_map(|_| random.next_u64().to_le_bytes()).collect()
 }
 
 /// Memory of a block that holds these pages.
@@ -232,30 +195,6 @@ fn read(file: &dyn SegmentFile, offset: u64, length: usize) -> Vec<u8> {
     let read = file.read_at(&mut bytes, offset).unwrap();
     bytes.truncate(read);
     bytes
-}
-
-/// xorshift64.
-struct Random(u64);
-
-impl Random {
-    /// Prints its seed, so that a failure can be repeated.
-    fn new() -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let seed = now.as_nanos() as u64 | 1;
-        println!("seed: {seed}");
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
 }
 
 pub(in crate::device) fn what_was_written_is_read_back(mut harness: Harness) {
@@ -284,7 +223,7 @@ pub(in crate::device) fn what_was_written_is_read_back(mut harness: Harness) {
 
 pub(in crate::device) fn every_write_completes_once_with_its_token(mut harness: Harness) {
     const PAGES: u64 = 64;
-    let mut random = Random::new();
+    let mut random = Random::new(seed());
     let file = harness.directory.create("file", PAGES * PAGE).unwrap();
     let (mut in_flight, mut tokens, mut done) = (0, HashSet::new(), Vec::new());
     let bell = Doorbell::new().unwrap();

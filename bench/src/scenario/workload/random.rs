@@ -1,4 +1,4 @@
-//! Random numbers of a seed: splitmix64, and the distributions that a load needs.
+//! Random numbers of a seed, and the distributions that a load needs.
 
 #[cfg(test)]
 mod tests;
@@ -7,25 +7,22 @@ use std::f64::consts::TAU;
 
 /// The same seed gives the same numbers.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(super) struct Random(tapeline_testing::Random);
 
 impl Random {
     /// The numbers of this seed.
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(tapeline_testing::Random::new(seed))
     }
 
     /// Any 64 bits.
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.next_u64()
     }
 
     /// Below `end`, which is not 0.
     pub(super) fn below(&mut self, end: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
+        self.0.below(end)
     }
 
     /// In (0, 1).

@@ -1,8 +1,7 @@
 //! Openings that fail at each step, and who holds the log's lock meanwhile.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -18,29 +17,23 @@ use super::*;
 use crate::core::config::{EventBusConfigBuilder, ScalingPolicy};
 use crate::core::seam::{Step, plan};
 
-struct Scratch(PathBuf);
+struct Scratch(tapeline_testing::Scratch);
 
 impl Scratch {
     fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("tapeline-bus-{}-{number}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
+        Self(tapeline_testing::Scratch::new("bus"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
     }
 
     fn config(&self) -> EventBusConfigBuilder {
-        EventBusConfig::builder().directory(&self.0).segment_bytes(2 << 20).num_shards(2)
+        EventBusConfig::builder().directory(self.path()).segment_bytes(2 << 20).num_shards(2)
     }
 
     fn open(&self) -> EventBus {
         block_on(EventBus::new(self.config().build().expect("a configuration"))).expect("opens")
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -72,12 +65,12 @@ fn opening_that_fails_at_any_step_leaves_no_thread_and_a_free_lock() {
             scratch.config().num_shards(1).scaling(policy).retention(RetentionPolicy::new().max_segments(1000));
         let failed = block_on(EventBus::new(config.build().expect("a configuration")));
         assert!(failed.is_err_and(|error| error.to_string().contains("os error 11")), "{step:?}");
-        assert!(!is_locked(&scratch.0), "{step:?}: the lock is held by a thread that is left");
+        assert!(!is_locked(scratch.path()), "{step:?}: the lock is held by a thread that is left");
         let bus = scratch.open();
         bus.ingest(Event::from_str("1").expect("JSON")).expect("taken");
         block_on(bus.flush()).expect("durable");
         drop(bus);
-        assert_eq!(count(&scratch.0), round + 2, "{step:?}");
+        assert_eq!(count(scratch.path()), round + 2, "{step:?}");
     }
 }
 
@@ -101,11 +94,11 @@ fn lock_is_held_until_the_last_thread_of_a_failed_opening_has_ended() {
         let config = scratch.config().num_shards(1).build().expect("valid");
         let opening = scope.spawn(|| block_on(EventBus::new(config)).is_err());
         at_the_end.recv().expect("a shard's thread comes to its end");
-        assert!(is_locked(&scratch.0), "a shard's thread is left, and the lock is free");
+        assert!(is_locked(scratch.path()), "a shard's thread is left, and the lock is free");
         drop(leave);
         assert!(opening.join().expect("no panic"), "opens");
     });
-    assert!(!is_locked(&scratch.0));
+    assert!(!is_locked(scratch.path()));
 }
 
 #[test]
@@ -134,7 +127,7 @@ fn bus_dropped_by_its_own_task_is_ended_by_another_thread() {
     hand_over.send(bus).expect("the task runs");
     assert_eq!(task.expect("runs").join(), Ok(()), "no panic, and no wait for itself");
     at_the_end.recv().expect("the shards were told to end");
-    assert!(is_locked(&scratch.0), "a shard's thread is left, and the lock is free");
+    assert!(is_locked(scratch.path()), "a shard's thread is left, and the lock is free");
     drop(leave);
     // Waits for the lock, as long as threads of the bus before are at their end.
     let again = loop {
@@ -144,7 +137,7 @@ fn bus_dropped_by_its_own_task_is_ended_by_another_thread() {
         }
     };
     drop(again);
-    assert_eq!(count(&scratch.0), 1, "what the task ingested is there");
+    assert_eq!(count(scratch.path()), 1, "what the task ingested is there");
 }
 
 /// A bus whose one shard panics before it takes what is in its lanes.
@@ -206,8 +199,8 @@ fn death_of_a_shard_is_reported_to_every_waiter_and_acknowledges_nothing() {
     assert!(matches!(bus.run_on_shard(0, |_| async {}), Err(AdapterError::Shutdown)));
     poisoned(block_on(bus.shutdown_via_ref()));
     drop((producer, bus));
-    assert_eq!(count(&scratch.0), 0);
-    assert!(!is_locked(&scratch.0));
+    assert_eq!(count(scratch.path()), 0);
+    assert!(!is_locked(scratch.path()));
 }
 
 #[test]

@@ -11,5 +11,3 @@ pub(crate) mod park;
 pub(crate) mod seam;
 #[cfg(feature = "seam")]
 pub mod seam;
-#[cfg(test)]
-pub(crate) mod testing;

@@ -1,6 +1,8 @@
 //! A lane that gives up its oldest records keeps its newest, counts what goes, and mixes nothing.
 
-use super::tests::{Random, check, write};
+use tapeline_testing::{Random, seed};
+
+use super::tests::{check, write};
 use super::*;
 
 const EVICTING: LaneOptions =
@@ -93,7 +95,7 @@ fn a_batch_that_is_not_published_is_not_given_up() {
 
 #[test]
 fn random_sizes_and_paces_lose_nothing_uncounted() {
-    let mut random = Random(crate::core::testing::seed());
+    let mut random = Random::new(seed());
     for _ in 0..20 {
         let (mut writer, mut reader) = evicting();
         let (mut written, mut read, mut next) = (0u64, 0u64, 0u64);

@@ -1,8 +1,9 @@
 //! A lane that grows loses nothing, repeats nothing and mixes nothing, and takes no memory that it is not given.
 
-use super::tests::{Random, check, drain, publish, write};
+use tapeline_testing::{Random, seeds};
+
+use super::tests::{check, drain, publish, write};
 use super::*;
-use crate::core::testing::seed;
 
 const MOST: LaneOptions = LaneOptions { capacity_bytes: 1 << 20, capacity_events: 1 << 14, overflow: Overflow::Refuse };
 
@@ -191,9 +192,8 @@ fn stream_gets_a_ring_that_it_does_not_go_round_often_and_no_larger_one() {
 
 #[test]
 fn random_lives_lose_nothing_and_repeat_nothing() {
-    let first = seed();
-    for seed in first..first + 60 {
-        let mut random = Random(seed);
+    for seed in seeds(60) {
+        let mut random = Random::new(seed);
         let events = 1 << (6 + random.below(8));
         let most = LaneOptions { capacity_bytes: 256 << 10, capacity_events: events, overflow: Overflow::Refuse };
         let budget = if random.below(2) == 0 { ample() } else { MemoryBudget::new(256 << 10) };
@@ -245,9 +245,8 @@ fn random_lives_lose_nothing_and_repeat_nothing() {
 
 #[test]
 fn random_evicting_lives_lose_nothing_uncounted() {
-    let first = seed();
-    for seed in first..first + 40 {
-        let mut random = Random(seed);
+    for seed in seeds(40) {
+        let mut random = Random::new(seed);
         let most = LaneOptions { capacity_bytes: 64 << 10, capacity_events: 1024, overflow: Overflow::Evict };
         let (mut writer, mut reader) = growing(most, &ample());
         let (mut next, mut written, mut read) = (0, 0, 0);
@@ -286,9 +285,8 @@ fn random_evicting_lives_lose_nothing_uncounted() {
 #[test]
 fn records_cross_threads_once_and_whole_while_the_lane_grows() {
     const RECORDS: u64 = 40_000;
-    let first = seed();
-    for seed in first..first + 8 {
-        let mut sizes = Random(seed);
+    for seed in seeds(8) {
+        let mut sizes = Random::new(seed);
         let batch = 1 + sizes.below(100) as u64;
         let (mut writer, mut reader) = growing(MOST, &ample());
         let producer = std::thread::spawn(move || {

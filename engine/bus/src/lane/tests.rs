@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tapeline_testing::{Random, seed};
+
 use super::reader::RecordRun;
 use super::writer::LaneFull;
 use super::*;
@@ -11,23 +13,6 @@ const SMALL: LaneOptions =
 
 fn small() -> (LaneWriter, LaneReader) {
     fixed(SMALL).unwrap()
-}
-
-/// SplitMix64: seeded sizes for the randomised tests.
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    fn new() -> Self {
-        Self(crate::core::testing::seed())
-    }
-
-    pub(super) fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % limit as u64) as usize
-    }
 }
 
 /// A record of `bytes` whose every unit tells its number, its place and its length.
@@ -418,8 +403,9 @@ fn a_dropped_or_closed_reader_is_seen() {
 #[test]
 fn records_cross_threads_once_and_whole() {
     const RECORDS: u64 = 300_000;
-    let mut random = Random::new();
-    let (mut reads, mut sizes) = (Random(random.0 ^ 1), Random(random.0 ^ 2));
+    let seed = seed();
+    let mut random = Random::new(seed);
+    let (mut reads, mut sizes) = (Random::new(seed ^ 1), Random::new(seed ^ 2));
     let batch = 1 + random.below(16) as u64;
     let (mut writer, mut reader) = small();
     let producer = std::thread::spawn(move || {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tapeline_reader::ScalingError;
+use tapeline_testing::{Random, seed};
 
 use super::metrics::{Meter, SAMPLES};
 use super::scaler::Scaler;
@@ -146,17 +147,15 @@ fn nothing_changes_in_the_cooldown() {
 
 #[test]
 fn noise_around_the_thresholds_does_not_make_it_flap() {
-    let mut state = crate::core::testing::seed();
-    let mut noise = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f64 / (1u64 << 24) as f64
-    };
+    let mut random = Random::new(seed());
     for center in [0.1, 0.7] {
         let (mut scaler, mut active, mut turns, mut last) = (Scaler::new(policy()), 4_i32, 0, 0);
         for now in (0..600_000).step_by(100) {
             let metrics = window(active as u16, |m| m.event_rate = 1e5);
-            let metrics: Vec<_> =
-                metrics.into_iter().map(|m| ShardMetrics { fill_ratio: center + 0.2 * (noise() - 0.5), ..m }).collect();
+            let metrics: Vec<_> = metrics
+                .into_iter()
+                .map(|m| ShardMetrics { fill_ratio: center + 0.2 * (random.fraction() - 0.5), ..m })
+                .collect();
             let change = match scaler.decide(now * MS, &metrics, active as u16) {
                 ScalingDecision::None => continue,
                 ScalingDecision::ScaleUp(count) => i32::from(count),

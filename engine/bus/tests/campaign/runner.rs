@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use tapeline_testing::asked;
+
 use crate::life::memory::SETTINGS;
 use crate::scratch::Scratch;
 
@@ -70,16 +72,15 @@ impl Campaign {
     /// Runs all cases, from the seed in `TAPELINE_SEED`, else from 0, in `TAPELINE_PROCESSES` processes at a time, else
     /// one for each core; begins none after `TAPELINE_SECONDS`.
     pub(crate) fn run(&self) {
-        let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-        let cases = number(self.cases.0).unwrap_or(self.cases.1);
-        let first = number("TAPELINE_SEED").unwrap_or(0);
-        let seconds = number("TAPELINE_SECONDS").map(Duration::from_secs);
+        let cases = asked(self.cases.0).unwrap_or(self.cases.1);
+        let first = asked("TAPELINE_SEED").unwrap_or(0);
+        let seconds = asked("TAPELINE_SECONDS").map(Duration::from_secs);
         println!("{cases} cases, the first of seed {first}");
         let (begun, ran) = (Instant::now(), AtomicU64::new(0));
         let next = AtomicU64::new(0);
         let failures = Mutex::new(Vec::new());
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-        let processes = number("TAPELINE_PROCESSES").unwrap_or(cores).max(1);
+        let processes = asked("TAPELINE_PROCESSES").unwrap_or(cores).max(1);
         std::thread::scope(|scope| {
             for _ in 0..processes {
                 scope.spawn(|| {

@@ -12,23 +12,12 @@ use tapeline::retention::RetentionPolicy;
 use tapeline::{
     ConsumerError, EventBus, EventBusConfigBuilder, Filter, LogFiles, ReplayRequest, ScalingPolicy, StoredEvent, kinds,
 };
+use tapeline_testing::{Random, seed};
 
 use crate::kill;
-use crate::scratch::{Scratch, open, seed};
+use crate::scratch::{Scratch, open};
 
 const SESSIONS: u64 = 12;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ mixed >> 31) % end
-    }
-}
 
 fn follow(scratch: &Scratch, start: FollowStart) -> LogFollower {
     LogFollower::open(scratch.path(), start, &ReplayRequest::new()).expect("follows")
@@ -118,7 +107,7 @@ enum Trims {
 
 /// Returns how many segments the writer removed.
 fn follow_a_busy_writer(seed: u64, trims: Trims) -> usize {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let scratch = Scratch::new("follow");
     let mut trimmed = 0;
     let mut shards = 1;
@@ -212,7 +201,7 @@ fn outlive_killed_writers(scratch: &Scratch, rounds: u64, page_cache: bool) {
 #[test]
 fn starts_are_where_they_say() {
     let scratch = Scratch::new("follow-starts");
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     let mut numbers = Numbers::default();
     let bus = open(config(&scratch, 3));
     for _ in 0..8 {
@@ -248,7 +237,7 @@ fn starts_are_where_they_say() {
 #[test]
 fn what_is_missing_comes_in_its_place() {
     let scratch = Scratch::new("follow-damage");
-    let mut random = Random(8);
+    let mut random = Random::new(8);
     let mut numbers = Numbers::default();
     let bus = open(scratch.config().segment_bytes(2 << 20));
     for _ in 0..12 {
@@ -291,7 +280,7 @@ fn what_is_missing_comes_in_its_place() {
 #[test]
 fn named_cursors_of_a_log_are_kept_beside_its_writer() {
     let scratch = Scratch::new("follow-cursors");
-    let mut random = Random(9);
+    let mut random = Random::new(9);
     let mut numbers = Numbers::default();
     let bus = open(scratch.config().num_shards(2));
     emit(&bus, &mut numbers, &mut random, 100);

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use futures_lite::future::block_on;
 use tapeline::config::Durability;
 use tapeline::{LogFiles, kinds};
+use tapeline_testing::asked;
 
 use crate::scratch::{Scratch, open};
 
@@ -89,7 +90,7 @@ fn kill_round(scratch: &Scratch, round: u64, page_cache: bool) {
 
 #[test]
 fn killed_process_loses_nothing_acknowledged() {
-    let rounds = std::env::var("TAPELINE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
+    let rounds = asked("TAPELINE_KILLS").unwrap_or(6);
     let scratch = Scratch::new("kill");
     (0..rounds).for_each(|round| kill_round(&scratch, round, false));
     let cached = Scratch::new("kill-cached");

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use futures_lite::future::block_on;
 use tapeline::config::Durability;
 use tapeline::{EventBusConfig, EventBusConfigBuilder, LogFiles, kinds};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use tapeline_testing::{Random, asked};
 
 use crate::scratch::open;
 use disk::Disk;
@@ -46,11 +46,11 @@ fn power_cuts_leave_a_beginning_at_level_page_cache() {
 }
 
 fn cut_power(is_cached: bool) {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let rounds = number("TAPELINE_POWER_CUTS").unwrap_or(5);
+    let rounds = asked("TAPELINE_POWER_CUTS").unwrap_or(5);
     let now = || SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64;
-    let mut random = Random { seed: number("TAPELINE_SEED").unwrap_or_else(now), drawn: 0 };
-    println!("TAPELINE_SEED={}", random.seed);
+    let seed = asked("TAPELINE_SEED").unwrap_or_else(now);
+    println!("TAPELINE_SEED={seed}");
+    let mut random = Random::new(seed);
     let mut disk = Disk::new();
     let mut ledger = Ledger::default();
     for round in 0..rounds {
@@ -154,18 +154,5 @@ impl Entry {
             next += self.step;
         }
         next
-    }
-}
-
-/// Numbers that a seed gives.
-struct Random {
-    seed: u64,
-    drawn: u64,
-}
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.drawn += 1;
-        xxh3_64_with_seed(&self.drawn.to_le_bytes(), self.seed) % bound
     }
 }

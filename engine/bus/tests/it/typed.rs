@@ -5,8 +5,9 @@ use rkyv::{Archive, Serialize};
 use tapeline::error::TypeError;
 use tapeline::event::TypedPayload;
 use tapeline::{ConsumeRequest, EventBusConfig, IngestionError, LogFiles, RawEvent, SubscribeRequest, kinds, rkyv};
+use tapeline_testing::{Random, seed};
 
-use crate::scratch::{Scratch, open, seed};
+use crate::scratch::{Scratch, open};
 
 #[derive(Archive, Serialize, Clone)]
 #[rkyv(crate = rkyv)]
@@ -113,11 +114,7 @@ fn another_type_and_no_type_are_refused() {
 
 #[test]
 fn forged_payloads_are_errors_and_never_more() {
-    let mut state = seed();
-    let mut random = move |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below
-    };
+    let mut random = Random::new(seed());
     let bus = open(EventBusConfig::builder());
     let mut producer = bus.producer().expect("producer");
     let session = producer.session("typed");
@@ -125,11 +122,11 @@ fn forged_payloads_are_errors_and_never_more() {
     let sound = block_on(bus.poll(ConsumeRequest::default())).expect("polls").events[0].raw.to_vec();
     for _ in 0..5_000 {
         let mut forged = sound.clone();
-        for _ in 0..=random(3) {
-            let at = random(forged.len());
-            forged[at] ^= 1 << random(8);
+        for _ in 0..=random.below(3) {
+            let at = random.below(forged.len());
+            forged[at] ^= 1 << random.below(8);
         }
-        forged.truncate(if random(4) == 0 { random(forged.len()) } else { forged.len() });
+        forged.truncate(if random.below(4) == 0 { random.below(forged.len()) } else { forged.len() });
         while bus.ingest_raw(RawEvent::from_bytes(forged.clone()).with_session("typed")).is_err() {
             std::thread::yield_now();
         }

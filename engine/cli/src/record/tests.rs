@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use serde_json::Value;
 use tapeline::sse::FrameEnds as Frames;
+use tapeline_testing::{Random, seeds};
 
 use super::args::OnBad;
 use super::field;
@@ -94,8 +95,8 @@ fn a_frame_of_lines_that_end_with_a_return_ends_with_its_last_byte() {
 
 #[test]
 fn any_bytes_come_back_from_any_cut() {
-    for seed in 0..500 {
-        let mut random = Random(seed);
+    for seed in seeds(500) {
+        let mut random = Random::new(seed);
         let alphabet = b"\n\r\na:";
         let bytes: Vec<u8> = (0..random.below(200)).map(|_| alphabet[random.below(alphabet.len())]).collect();
         let step = 1 + random.below(20);
@@ -160,8 +161,8 @@ fn long_events_come_in_parts_or_are_passed_over() {
 
 #[test]
 fn parts_of_frames_end_where_the_frames_do() {
-    for seed in 0..500 {
-        let mut random = Random(seed);
+    for seed in seeds(500) {
+        let mut random = Random::new(seed);
         let alphabet = b"\n\r\na:a";
         let bytes: Vec<u8> = (0..random.below(200)).map(|_| alphabet[random.below(alphabet.len())]).collect();
         let limit = Limit { bytes_max: 4 + random.below(8), on_bad: OnBad::Keep };
@@ -236,8 +237,8 @@ fn a_line_names_its_session() {
 #[test]
 fn the_session_of_any_line_is_looked_for() {
     let words = ["{", "}", "[", "]", "\"", "\\", ":", ",", "\"id\"", "1", " ", "\u{feff}", "NaN", "\"x\""];
-    for seed in 0..5000 {
-        let mut random = Random(seed);
+    for seed in seeds(5000) {
+        let mut random = Random::new(seed);
         let line: String = (0..random.below(12)).map(|_| words[random.below(words.len())]).collect();
         let ours = field::session_name(line.as_bytes(), "id");
         // Whatever is an object with a string of that name has that session.
@@ -250,16 +251,4 @@ fn the_session_of_any_line_is_looked_for() {
 
 fn joined(pieces: Vec<(u64, Vec<u8>)>) -> Vec<u8> {
     pieces.into_iter().flat_map(|(_, bytes)| bytes).collect()
-}
-
-/// A small generator (splitmix64): the tests need variety, not quality.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
 }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use tapeline_testing::{Random, seed};
+
 use crate::run::{Scratch, done, errors, expect, json, record, run, run_with};
 
 /// What scripts/check-exports finds in a file, where the environment for it is there.
@@ -17,59 +19,45 @@ fn checked(args: &[&str]) -> Option<serde_json::Value> {
     Some(serde_json::from_slice(&output.stdout).expect("one JSON object"))
 }
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ mixed >> 31) % end
+/// Text, JSON, almost JSON, any bytes; sometimes nothing, sometimes a lot.
+fn payload(random: &mut Random) -> Vec<u8> {
+    let pieces: &[&[u8]] = &[
+        b"{\"a\": 1.50}",
+        b"[1,\n2]",
+        b" null",
+        b"\"\\ud800\"",
+        b"\r\n",
+        b"\n",
+        b"data: x\n\n",
+        b"\xff\xfe",
+        b"\0",
+        "grün".as_bytes(),
+        b"\"",
+        b"{",
+        b"}",
+        b"12",
+        b"-0",
+        b"\t",
+        b"\\",
+        b"true",
+    ];
+    let mut payload = Vec::new();
+    for _ in 0..random.below(5) {
+        payload.extend_from_slice(pieces[random.below(pieces.len())]);
     }
-
-    /// Text, JSON, almost JSON, any bytes; sometimes nothing, sometimes a lot.
-    fn payload(&mut self) -> Vec<u8> {
-        let pieces: &[&[u8]] = &[
-            b"{\"a\": 1.50}",
-            b"[1,\n2]",
-            b" null",
-            b"\"\\ud800\"",
-            b"\r\n",
-            b"\n",
-            b"data: x\n\n",
-            b"\xff\xfe",
-            b"\0",
-            "grün".as_bytes(),
-            b"\"",
-            b"{",
-            b"}",
-            b"12",
-            b"-0",
-            b"\t",
-            b"\\",
-            b"true",
-        ];
-        let mut payload = Vec::new();
-        for _ in 0..self.below(5) {
-            payload.extend_from_slice(pieces[self.below(pieces.len() as u64) as usize]);
-        }
-        if self.below(40) == 0 {
-            payload.resize(self.below(1_000_000) as usize, b'"');
-        }
-        payload
+    if random.below(40) == 0 {
+        payload.resize(random.below(1_000_000), b'"');
     }
+    payload
 }
 
 #[test]
 fn import_of_an_export_is_the_same_log() {
-    let seed = 7;
-    println!("seed {seed}");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed());
     let scratch = Scratch::new();
     let log = scratch.arg("log");
     for number in 0..80 {
-        let file = scratch.file("payload", random.payload());
+        let file = scratch.file("payload", payload(&mut random));
         let session = format!("session {}", random.below(5));
         record(&[&log, &file, "--format", "raw", "--session", &session, "--shards", "2"]);
         if number == 40 {
@@ -217,9 +205,9 @@ fn import_passes_over_a_byte_order_mark_before_each_input() {
 fn parquet_holds_the_same_events() {
     let scratch = Scratch::new();
     let (log, lines, table) = (scratch.arg("log"), scratch.arg("lines"), scratch.arg("table.parquet"));
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     for number in 0..20 {
-        let file = scratch.file("payload", random.payload());
+        let file = scratch.file("payload", payload(&mut random));
         record(&[&log, &file, "--format", "raw", "--session", &format!("s{}", number % 3)]);
     }
     done(&["export", &log, "--out", &lines]);

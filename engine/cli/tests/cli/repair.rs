@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use tapeline_testing::{Random, seeds};
+
 use crate::run::{Scratch, done, errors, expect, json, record, run};
 
 const LINES: usize = 200_000;
@@ -164,25 +166,19 @@ fn verify_tells_of_every_damaged_place() {
     assert!(broken.iter().any(|line| line["reason"].as_str().is_some_and(|reason| reason.contains("header"))));
 }
 
-/// A number below `end`, by a linear congruential generator.
-fn below(state: &mut u64, end: usize) -> usize {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    (*state >> 33) as usize % end.max(1)
-}
-
 /// Harms a file as a disk, a script or a person may.
-fn harm_somehow(files: &[PathBuf], random: &mut u64) -> String {
-    let file = &files[below(random, files.len())];
+fn harm_somehow(files: &[PathBuf], random: &mut Random) -> String {
+    let file = &files[random.below(files.len())];
     let Ok(mut bytes) = fs::read(file) else { return "nothing: removed before".to_owned() };
-    let (at, length) = (below(random, bytes.len()), 1 + below(random, 300_000));
-    let what = ["flips", "cuts", "removes", "blanks", "extends", "swaps"][below(random, 6)];
+    let (at, length) = (random.below(bytes.len().max(1)), 1 + random.below(300_000));
+    let what = ["flips", "cuts", "removes", "blanks", "extends", "swaps"][random.below(6)];
     match what {
-        "flips" => bytes[at] ^= 1 << below(random, 8),
+        "flips" => bytes[at] ^= 1 << random.below(8),
         "cuts" => bytes.truncate(at),
         "blanks" => bytes.iter_mut().skip(at).take(length).for_each(|byte| *byte = 0),
         "extends" => bytes.resize(bytes.len() + length, 0xa5),
         "swaps" => {
-            let other = &files[below(random, files.len())];
+            let other = &files[random.below(files.len())];
             if let Ok(others) = fs::read(other) {
                 fs::write(other, std::mem::replace(&mut bytes, others)).expect("written");
             }
@@ -200,8 +196,8 @@ fn harm_somehow(files: &[PathBuf], random: &mut u64) -> String {
 fn whatever_is_done_to_the_files_the_log_opens_after_a_repair() {
     let scratch = Scratch::new();
     let (sound, segments) = log(&scratch);
-    for seed in 0..6 {
-        let (mut random, copy) = (seed, scratch.path(&format!("copy-{seed}")));
+    for seed in seeds(6) {
+        let (mut random, copy) = (Random::new(seed), scratch.path(&format!("copy-{seed}")));
         let shard = copy.join("shard-0000");
         fs::create_dir_all(&shard).expect("made");
         let names = segments.iter().map(|segment| segment.file_name().expect("name").to_str().expect("text"));
@@ -212,7 +208,7 @@ fn whatever_is_done_to_the_files_the_log_opens_after_a_repair() {
             fs::copy(from, to).expect("copied");
         }
         let files: Vec<_> = files.into_iter().map(|(_, to)| to).collect();
-        let harms: Vec<_> = (0..=below(&mut random, 4)).map(|_| harm_somehow(&files, &mut random)).collect();
+        let harms: Vec<_> = (0..=random.below(4)).map(|_| harm_somehow(&files, &mut random)).collect();
         let told = format!("seed {seed} of {sound}: {harms:?}");
         let copy = copy.to_str().expect("text");
         let status = |args: &[&str]| {

@@ -1,33 +1,21 @@
 //! Sparse counts are what the dense histograms of the library are.
 
+use tapeline_testing::{Random, seed};
+
 use super::*;
 
-/// A small generator (splitmix64): the tests need variety, not quality.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// As many values of one length in bits as of another.
-    fn value(&mut self) -> u64 {
-        let bits = self.next() % 64;
-        self.next() >> bits
-    }
+/// As many values of one length in bits as of another.
+fn value(random: &mut Random) -> u64 {
+    let bits = random.below(64);
+    random.next_u64() >> bits
 }
 
 #[test]
 fn counts_are_what_the_library_counts() {
-    let seed = std::env::var("TAPELINE_SEED").map_or(1, |seed| seed.parse().expect("TAPELINE_SEED is a number"));
-    println!("TAPELINE_SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed());
     let (mut dense, mut sparse) = (histogram(), Counts::new());
     let edges = [0, 1, 2047, 2048, 2049, 4095, 4096, HIGHEST - 1, HIGHEST, HIGHEST + 1, u64::MAX];
-    let drawn: Vec<u64> = (0..20_000).map(|_| random.value()).collect();
+    let drawn: Vec<u64> = (0..20_000).map(|_| value(&mut random)).collect();
     for value in edges.into_iter().chain(drawn) {
         dense.saturating_record(value);
         sparse.record(value);

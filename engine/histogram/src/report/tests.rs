@@ -1,5 +1,7 @@
 //! A report leaves its files, and nothing else.
 
+use tapeline_testing::Scratch;
+
 use super::*;
 
 fn report(names: &[&str]) -> Report {
@@ -19,7 +21,7 @@ fn report(names: &[&str]) -> Report {
 
 #[test]
 fn every_series_has_its_files_and_all_have_one_page() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = Scratch::new("report");
     let below = directory.path().join("new/report");
     let mut report = report(&["one", "a/../b c"]);
     report.series[1].groups.push(Group { label: "g".to_owned(), counts: Counts::new() });
@@ -49,7 +51,7 @@ fn the_page_needs_nothing_from_elsewhere() {
 
 #[test]
 fn two_series_of_one_name_are_refused() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = Scratch::new("report");
     let error = report(&["a b", "a_b"]).write_to(directory.path()).expect_err("refused");
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert_eq!(fs::read_dir(directory.path()).expect("readable").count(), 0);

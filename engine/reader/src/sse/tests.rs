@@ -1,5 +1,7 @@
 //! The frames of a stream are those of the standard, however its bytes come.
 
+use tapeline_testing::{Random, seeds};
+
 use super::*;
 
 /// What a client gets: type and data of each event.
@@ -116,8 +118,8 @@ fn frames_do_not_depend_on_how_the_bytes_come() {
         b"\xff",
         b"{\"a\": 1}",
     ];
-    for seed in 0..3000 {
-        let mut random = Random(seed);
+    for seed in seeds(3000) {
+        let mut random = Random::new(seed);
         let bytes: Vec<u8> = (0..random.below(24)).flat_map(|_| words[random.below(words.len())].to_vec()).collect();
         let expected = standard(&bytes);
         let text = String::from_utf8_lossy(&bytes);
@@ -135,8 +137,8 @@ fn a_frame_without_end_is_not_kept_for_ever() {
 
 #[test]
 fn any_bytes_are_parsed() {
-    for seed in 0..3000 {
-        let mut random = Random(seed);
+    for seed in seeds(3000) {
+        let mut random = Random::new(seed);
         let bytes: Vec<u8> = (0..random.below(64)).map(|_| random.below(256) as u8).collect();
         assert_eq!(whole(&bytes), standard(&bytes), "seed {seed}");
         assert_eq!(dribbled(&bytes, || 1 + random.below(5)), standard(&bytes), "seed {seed}");
@@ -188,17 +190,5 @@ fn payloads_that_are_one_event_are_its_frame() {
         if let (Some(frame), true) = (frame, is_frames(payload.as_bytes())) {
             assert_eq!(events(std::iter::once(frame)), whole(payload.as_bytes()), "{payload:?}");
         }
-    }
-}
-
-/// A small generator (splitmix64): the tests need variety, not quality.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
     }
 }

@@ -6,10 +6,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tapeline_testing::Scratch;
+
 use super::directory::{open_directory, rename_checked};
 use super::mapping::FsMapping;
 use super::*;
-use crate::device::tests::{Scratch, pattern};
+use crate::device::tests::pattern;
 use crate::device::{Directory, Mapping, SegmentFile, Space};
 use crate::format::PAGE_BYTES;
 
@@ -28,7 +30,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn files_and_directories_are_private() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let deep = scratch.path().join("a/b/c");
     create_directory(&deep).unwrap();
     create_directory(&deep).unwrap();
@@ -45,7 +47,7 @@ fn files_and_directories_are_private() {
 
 #[test]
 fn existing_directory_keeps_its_mode() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o750)).unwrap();
     create_directory(scratch.path()).unwrap();
     assert_eq!(mode(scratch.path()), 0o750);
@@ -53,7 +55,7 @@ fn existing_directory_keeps_its_mode() {
 
 #[test]
 fn directory_over_a_file_is_refused() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     write_file_durably(scratch.path(), "file", b"").unwrap();
     let error = create_directory(&scratch.path().join("file")).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
@@ -62,7 +64,7 @@ fn directory_over_a_file_is_refused() {
 
 #[test]
 fn symbolic_links_are_refused() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let directory = directory(&scratch);
     directory.create("target", PAGE).unwrap();
     symlink("target", scratch.path().join("link")).unwrap();
@@ -82,7 +84,7 @@ fn symbolic_links_are_refused() {
 
 #[test]
 fn only_regular_files_are_opened() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     create_directory(&scratch.path().join("sub")).unwrap();
     assert_eq!(directory(&scratch).open("sub", true).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     // The open of a named pipe waits for the other end.
@@ -96,7 +98,7 @@ fn only_regular_files_are_opened() {
 
 #[test]
 fn rename_without_the_kernels_help_replaces_nothing() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let directory = directory(&scratch);
     directory.create("a", PAGE).unwrap();
     symlink("nowhere", scratch.path().join("dangling")).unwrap();
@@ -109,7 +111,7 @@ fn rename_without_the_kernels_help_replaces_nothing() {
 
 #[test]
 fn full_disk_leaves_no_file() {
-    let Some(scratch) = Scratch::in_tmpfs() else { return };
+    let Some(scratch) = Scratch::in_memory("device") else { return };
     let directory = directory(&scratch);
     // tmpfs compares with its size before it allocates anything.
     match directory.create("file", 1 << 50) {
@@ -129,7 +131,7 @@ fn quota_counts_as_full_disk() {
 
 #[test]
 fn direct_probe_leaves_nothing_behind() {
-    for scratch in [Some(Scratch::new()), Scratch::in_tmpfs()].into_iter().flatten() {
+    for scratch in [Some(Scratch::new("device")), Scratch::in_memory("device")].into_iter().flatten() {
         println!("{}: {}", scratch.path().display(), probe_direct(scratch.path()).unwrap());
         assert!(directory(&scratch).list().unwrap().is_empty());
     }
@@ -138,7 +140,7 @@ fn direct_probe_leaves_nothing_behind() {
 
 #[test]
 fn reader_sees_what_the_writer_of_an_open_file_wrote() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let mode = if probe_direct(scratch.path()).unwrap() { WriteMode::Direct } else { WriteMode::BufferedSync };
     let writer = FsDirectory::open(scratch.path(), mode).unwrap().create("file", 8 * PAGE).unwrap();
     let reader = FsDirectory::open(scratch.path(), WriteMode::Direct).unwrap().open("file", true).unwrap();
@@ -154,7 +156,7 @@ fn reader_sees_what_the_writer_of_an_open_file_wrote() {
 
 #[test]
 fn reader_does_without_direct_reads_where_they_are_refused() {
-    let Some(scratch) = Scratch::in_tmpfs() else { return };
+    let Some(scratch) = Scratch::in_memory("device") else { return };
     directory(&scratch).create("file", 2 * PAGE).unwrap().write_at(&pattern(1, 2), 0).unwrap();
     let reader = FsDirectory::open(scratch.path(), WriteMode::Direct).unwrap().open("file", true).unwrap();
     let mut found = vec![0; 2 * PAGE_BYTES];
@@ -164,7 +166,7 @@ fn reader_does_without_direct_reads_where_they_are_refused() {
 
 #[test]
 fn file_that_ends_within_a_page_is_read_to_its_end() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let bytes = &pattern(1, 4)[..3 * PAGE_BYTES + 100];
     fs::write(scratch.path().join("file"), bytes).unwrap();
     for mode in [WriteMode::Direct, WriteMode::Buffered] {
@@ -184,7 +186,7 @@ fn mapped(scratch: &Scratch, bytes: &[u8]) -> (Arc<dyn SegmentFile>, FsMapping) 
 
 #[test]
 fn pages_that_were_cut_off_are_refused_not_touched() {
-    for scratch in [Some(Scratch::new()), Scratch::in_tmpfs()].into_iter().flatten() {
+    for scratch in [Some(Scratch::new("device")), Scratch::in_memory("device")].into_iter().flatten() {
         let bytes = pattern(1, 8);
         let (file, map) = mapped(&scratch, &bytes);
         map.populate(0..bytes.len()).unwrap();
@@ -200,7 +202,7 @@ fn pages_that_were_cut_off_are_refused_not_touched() {
 
 #[test]
 fn pages_are_brought_in_without_the_kernels_help() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let bytes = pattern(1, 1100);
     let (file, map) = mapped(&scratch, &bytes);
     match map.touch(0..bytes.len()) {
@@ -222,7 +224,7 @@ fn pages_are_brought_in_without_the_kernels_help() {
 
 #[test]
 fn empty_file_is_mapped() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let (_, map) = mapped(&scratch, &[]);
     assert!(map.bytes().is_empty());
     map.populate(0..0).unwrap();
@@ -231,7 +233,7 @@ fn empty_file_is_mapped() {
 
 #[test]
 fn lock_is_held_against_another_descriptor_until_released() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let lock = lock_exclusive(scratch.path(), "lock", Duration::ZERO).unwrap();
     for patience in [Duration::ZERO, SHORT] {
         let error = lock_exclusive(scratch.path(), "lock", patience).unwrap_err();
@@ -243,7 +245,7 @@ fn lock_is_held_against_another_descriptor_until_released() {
 
 #[test]
 fn lock_is_awaited() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let lock = lock_exclusive(scratch.path(), "lock", Duration::ZERO).unwrap();
     let waiter = std::thread::spawn({
         let path = scratch.path().to_owned();
@@ -255,7 +257,7 @@ fn lock_is_awaited() {
 
 #[test]
 fn lock_is_held_against_another_process_until_it_dies() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let path = scratch.path().join("lock");
     // Says a line once it has the lock, and holds it until its standard input ends.
     let mut command = Command::new("flock");
@@ -294,7 +296,7 @@ fn holds_in(child: libc::pid_t) -> bool {
 
 #[test]
 fn forked_child_does_not_keep_the_lock() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let lock = lock_exclusive(scratch.path(), "lock", Duration::ZERO).unwrap();
     let (mut end, writer) = io::pipe().unwrap();
     // The grandchild and the child live until the parent closes its end of the pipe.
@@ -311,7 +313,7 @@ fn forked_child_does_not_keep_the_lock() {
 
 #[test]
 fn lock_dropped_in_a_forked_child_closes_no_file_of_that_child() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let lock = lock_exclusive(scratch.path(), "lock", Duration::ZERO).unwrap();
     let mut copy = Some(lock);
     let child = fork(|| {
@@ -326,7 +328,7 @@ fn lock_dropped_in_a_forked_child_closes_no_file_of_that_child() {
 
 #[test]
 fn name_is_removed_only_while_it_is_the_files_own() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let directory = directory(&scratch);
     let own = directory.create("own", 4096).unwrap();
     directory.rename("own", "moved").unwrap();
@@ -341,7 +343,7 @@ fn name_is_removed_only_while_it_is_the_files_own() {
 
 #[test]
 fn small_file_is_replaced_whole() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     assert_eq!(read_small_file(scratch.path(), "meta", 10).unwrap_err().kind(), io::ErrorKind::NotFound);
     fs::write(scratch.path().join("meta.tmp"), b"left by a crash").unwrap();
     write_file_durably(scratch.path(), "meta", b"0123456789").unwrap();
@@ -379,7 +381,7 @@ fn errors_and_stuck_writes_are_final() {
 
 #[test]
 fn space_is_that_of_the_file_system_of_the_directory() {
-    for scratch in [Some(Scratch::new()), Scratch::in_tmpfs()].into_iter().flatten() {
+    for scratch in [Some(Scratch::new("device")), Scratch::in_memory("device")].into_iter().flatten() {
         let directory = directory(&scratch);
         let before = directory.space().unwrap();
         assert!(before == Space::UNKNOWN || before.free <= before.total, "{before:?}");
@@ -395,7 +397,7 @@ fn space_is_that_of_the_file_system_of_the_directory() {
 
 #[test]
 fn shared_file_that_many_replace_is_always_whole() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let texts = ["a", "b", "c"].map(|letter| letter.repeat(300));
     write_shared_file_durably(scratch.path(), "cursor", texts[0].as_bytes()).unwrap();
     // A crash of a process with this number has left the name that comes next, and others.

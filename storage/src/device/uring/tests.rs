@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
+use tapeline_testing::Scratch;
+
 use super::*;
 use crate::device::fs::{FsDirectory, WriteMode};
-use crate::device::tests::{Scratch, memory_with, pattern, uring, uring_with, write};
+use crate::device::tests::{memory_with, pattern, uring, uring_with, write};
 use crate::device::{BlockWriter, Directory, SegmentFile};
 use crate::format::PAGE_BYTES;
 
@@ -27,7 +29,7 @@ fn finish(device: &mut UringDevice) -> Completion {
 #[test]
 fn registered_memory_is_written_by_its_number() {
     let Some(mut device) = uring() else { return };
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let file = file(&scratch);
     let (known, foreign) = (write(1, &file, &pattern(1, 1), 0), write(2, &file, &pattern(2, 1), 4096));
     device.register(std::slice::from_ref(&known.memory));
@@ -58,7 +60,7 @@ fn registered_memory_is_written_by_its_number() {
 #[test]
 fn fresh_memory_at_a_registered_address_has_no_number() {
     let Some(mut device) = uring() else { return };
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let file = file(&scratch);
     let registered: Vec<_> = (0..4).map(|_| memory_with(&[])).collect();
     device.register(&registered);
@@ -76,7 +78,7 @@ fn fresh_memory_at_a_registered_address_has_no_number() {
 #[test]
 fn memory_of_another_device_has_no_number() {
     let (Some(mut one), Some(mut two)) = (uring(), uring()) else { return };
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let file = file(&scratch);
     let write = write(1, &file, &pattern(1, 1), 0);
     one.register(std::slice::from_ref(&write.memory));
@@ -88,7 +90,7 @@ fn memory_of_another_device_has_no_number() {
 #[test]
 fn refused_registration_is_noted_and_lived_with() {
     let Some(mut device) = uring() else { return };
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let file = file(&scratch);
     let write = write(1, &file, &pattern(1, 1), 0);
     // More than any kernel takes.
@@ -102,7 +104,7 @@ fn refused_registration_is_noted_and_lived_with() {
 #[test]
 fn removed_files_are_let_go_when_others_come() {
     let Some(mut device) = uring() else { return };
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let directory = directory(&scratch);
     let mut held = Vec::new();
     for number in 0..10 {
@@ -117,7 +119,7 @@ fn removed_files_are_let_go_when_others_come() {
 #[test]
 fn failed_ring_ends_all_writes_and_never_frees_their_memory() {
     let Some(mut device) = uring() else { return };
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let file = file(&scratch);
     for token in 0..3 {
         device.submit(write(token, &file, &pattern(token, 1), 0));
@@ -145,7 +147,7 @@ fn depth_out_of_range_is_refused() {
 
 #[test]
 fn every_depth_works() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let file = file(&scratch);
     for depth in [1, 2, 7, 64] {
         let Some(mut device) = uring_with(UringOptions { depth }) else { return };
@@ -165,7 +167,7 @@ fn every_setup_works() {
     if uring().is_none() {
         return;
     }
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let file = file(&scratch);
     for (name, set_up) in ring::SETUPS {
         let (mut builder, options) = (IoUring::builder(), UringOptions::default());
@@ -193,7 +195,7 @@ fn every_setup_works() {
 #[test]
 fn completions_are_found_without_waiting() {
     let Some(mut device) = uring() else { return };
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     device.submit(write(1, &file(&scratch), &pattern(1, 1), 0));
     let mut done = Vec::new();
     while done.is_empty() {
@@ -205,7 +207,7 @@ fn completions_are_found_without_waiting() {
 #[test]
 fn deeper_than_the_depth_stops_at_once() {
     let Some(mut device) = uring() else { return };
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("device");
     let file = file(&scratch);
     let submit = std::panic::AssertUnwindSafe(|| {
         for token in 0..=device.depth() as u64 {

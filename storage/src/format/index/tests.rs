@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tapeline_testing::seeds;
+
 use super::builder::SESSIONS_MAX;
 use super::*;
 use crate::device::BlockWriter;
@@ -108,7 +110,7 @@ fn scan(blocks: &[Vec<Event>]) -> BTreeMap<u128, (IndexedSession, Vec<u32>, Vec<
 
 #[test]
 fn index_says_what_a_scan_says() {
-    for seed in 0..200 {
+    for seed in seeds(200) {
         let mut random = Random::new(seed);
         let (mut builder, mut blocks, mut number, mut offset) = (IndexBuilder::new(EPOCH), Vec::new(), 0, 4096);
         for _ in 0..1 + random.below(6) {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tapeline_testing::seeds;
+
 use super::harness::{LOG, Machine, check_all, directory, open, options, whole_disk};
 use crate::device::sim::{Faults, Random, SimDisk};
 use crate::format::Sequence;
@@ -59,7 +61,7 @@ fn crash_at(seed: u64, step: u64) {
 
 #[test]
 fn every_step_of_a_workload_is_a_safe_crash_point() {
-    for seed in [1, 2, 3] {
+    for seed in seeds(3) {
         let disk = whole_disk(seed);
         work(&disk, seed, 40).expect("opens");
         let steps = disk.steps();
@@ -71,7 +73,7 @@ fn every_step_of_a_workload_is_a_safe_crash_point() {
 #[test]
 fn log_goes_on_through_many_crashes() {
     let mut lived = 0;
-    for seed in 100..140 {
+    for seed in seeds(40) {
         let mut random = Random::new(seed);
         let mut disk = whole_disk(seed);
         let (mut acknowledged, mut appended) = (0, 0);

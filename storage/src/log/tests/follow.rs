@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tapeline_testing::seeds;
+
 use super::harness::{DIRECTORY, LOG, Machine, directory, payload, whole_disk};
 use crate::device::sim::{Random, SimDisk};
 use crate::format::Sequence;
@@ -136,12 +138,7 @@ fn history(seed: u64, trims: bool) -> u64 {
 
 #[test]
 fn follower_sees_every_durable_event_once_and_in_order() {
-    let seeds: Vec<u64> = match std::env::var("TAPELINE_FOLLOW_SEED") {
-        Ok(seed) => vec![seed.parse().expect("a number")],
-        Err(_) => (0..150).collect(),
-    };
-    let events: u64 =
-        seeds.iter().inspect(|seed| println!("seed {seed}")).map(|seed| history(*seed, *seed % 2 == 1)).sum();
+    let events: u64 = seeds(150).map(|seed| history(seed, seed % 2 == 1)).sum();
     println!("{events} events");
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tapeline_testing::seeds;
+
 use super::harness::*;
 use crate::device::sim::{Faults, Random, SimDisk};
 use crate::format::{BlockHeader, Kind, PAGE_BYTES, Record, Sequence, SessionId};
@@ -143,7 +145,7 @@ fn read_from(view: &std::sync::Arc<LogView>, first: u64, seed: u64) -> BTreeSet<
 #[test]
 fn what_is_intact_is_read_after_a_repair_and_the_rest_is_told() {
     let mut repaired = 0;
-    for seed in 0..300 {
+    for seed in seeds(300) {
         let mut random = Random::new(seed);
         let disk = log(seed, true);
         let (lost, has_copies) = harm(&disk, &mut random);
@@ -167,7 +169,7 @@ fn what_is_intact_is_read_after_a_repair_and_the_rest_is_told() {
 
 #[test]
 fn log_that_a_crash_left_opens_after_a_repair() {
-    for seed in 0..200 {
+    for seed in seeds(200) {
         let mut random = Random::new(seed);
         let disk = log(seed, false);
         let harmless = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans");
@@ -182,7 +184,7 @@ fn log_that_a_crash_left_opens_after_a_repair() {
 
 #[test]
 fn repair_that_is_interrupted_is_begun_again_and_loses_nothing() {
-    for seed in 0..12 {
+    for seed in seeds(12) {
         let damaged = |faults| {
             let disk = log(seed, true);
             let (lost, _) = harm(&disk, &mut Random::new(seed));

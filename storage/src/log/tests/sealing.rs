@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tapeline_testing::seeds;
+
 use super::harness::*;
 use crate::device::sim::{Failure, Faults, Random, SimDisk};
 use crate::format::{Sequence, SessionId};
@@ -156,7 +158,7 @@ fn found_by_seeking(view: &Arc<LogView>, sessions: &[SessionId]) -> Vec<u64> {
 
 #[test]
 fn seeking_finds_what_a_scan_finds() {
-    for seed in 0..30 {
+    for seed in seeds(30) {
         let mut random = Random::new(seed);
         let disk = whole_disk(seed);
         let (mut number, mut streams) = (0, Vec::new());

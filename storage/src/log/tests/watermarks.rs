@@ -5,6 +5,8 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use tapeline_testing::seeds;
+
 use super::harness::*;
 use crate::device::sim::{Faults, SimDevice};
 use crate::device::{Completion, Device, Doorbell, Write};
@@ -150,7 +152,7 @@ fn memory_log_lists_what_it_shows() {
 #[test]
 fn poisoned_log_leaves_nothing_with_its_device_and_takes_nothing_more() {
     let mut open_blocks = 0;
-    for seed in 0..10 {
+    for seed in seeds(10) {
         let (mut machine, _, held) = watched(seed);
         machine.disk.set_faults(Faults { write_error: 10_000, ..Faults::default() });
         let mut next = 0;

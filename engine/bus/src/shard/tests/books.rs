@@ -7,6 +7,8 @@ use tapeline_reader::Drops;
 use tapeline_reader::note::DropNote;
 use tapeline_storage::device::sim::Failure;
 
+use tapeline_testing::seeds;
+
 use super::*;
 use crate::core::config::BackpressureMode;
 
@@ -150,7 +152,7 @@ fn run(seed: u64) -> Drops {
 #[test]
 fn books_add_up_at_every_moment_in_every_mode() {
     let mut drops = Drops::default();
-    for seed in 0..300 {
+    for seed in seeds(300) {
         drops += run(seed);
     }
     assert!(drops.newest > 100 && drops.oldest > 100 && drops.sampled > 100, "{drops:?}");

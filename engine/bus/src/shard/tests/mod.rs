@@ -9,6 +9,8 @@ use tapeline_storage::format::{Eras, Kind, LogId, Sequence};
 use tapeline_storage::log::{BatchOptions, Chore, ChoreDone, LogOptions, LogView, recover};
 use tapeline_storage::read::{LogReader, Step, open_shard};
 
+use tapeline_testing::{asked, seeds};
+
 use super::facts::ShardReport;
 use super::{Background, Shard, ShardControl};
 use crate::bus_core::{BusCore, OpenedLog};
@@ -220,11 +222,8 @@ fn crash(seed: u64) -> usize {
 
 #[test]
 fn crashes_lose_nothing_acknowledged_invent_nothing_and_keep_order() {
-    let number = |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let rounds = number("TAPELINE_CRASHES", 2000);
-    let first = number("TAPELINE_SEED", 0);
-    println!("seeds {first} to {}", first + rounds);
-    let acknowledged: usize = (first..first + rounds).map(crash).sum();
+    let rounds = asked("TAPELINE_CRASHES").unwrap_or(2000);
+    let acknowledged: usize = seeds(rounds).map(crash).sum();
     println!("{acknowledged} events acknowledged before {rounds} crashes");
     assert!(acknowledged as u64 > rounds, "the machines get something done before they crash");
 }
@@ -251,7 +250,7 @@ fn poisoned_shard_refuses_and_wakes_those_who_wait() {
 
 #[test]
 fn finished_shard_has_taken_everything_or_refused_it() {
-    for seed in 0..200 {
+    for seed in seeds(200) {
         let disk = SimDisk::new(seed, Faults::default());
         let mut machine = Machine::start(&disk, seed, 1).expect("starts");
         let mut random = Random::new(seed);

@@ -5,6 +5,8 @@ use futures_lite::future::block_on;
 use tapeline_reader::{Replay, ReplayRequest, Start, StoredEvent};
 use tapeline_storage::format::Era;
 
+use tapeline_testing::seeds;
+
 use super::*;
 use crate::live::{ConsumeRequest, Ordering, SubscribeRequest, Subscription};
 use crate::routing::Change;
@@ -236,7 +238,7 @@ fn crashes_leave_a_prefix_of_sessions_that_move() {
 #[test]
 fn sessions_stay_in_order_whatever_shards_they_move_to() {
     let mut changes = 0;
-    for seed in 0..150 {
+    for seed in seeds(150) {
         let mut random = Random::new(seed);
         let mut disk = SimDisk::new(seed, Faults::default());
         let mut past = Past::default();

@@ -13,6 +13,8 @@ use tapeline_reader::{
     ConsumerError, EventId, Gap, GapReason, Replay, ReplayRequest, SessionId, StoredEvent, Visibility,
 };
 
+use tapeline_testing::{asked, seeds};
+
 use super::*;
 use crate::core::config::BatchConfig;
 use crate::live::{Batches, ConsumeRequest, ConsumeResponse, Ordering, SubscribeRequest, Subscription};
@@ -269,11 +271,8 @@ fn compare_sessions(seed: u64, machine: &Machine, random: &mut Random) {
 
 #[test]
 fn readers_see_what_the_log_holds_through_restarts_and_crashes() {
-    let number = |name, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let rounds = number("TAPELINE_CRASHES", 2000).min(2000) / 4;
-    let first = number("TAPELINE_SEED", 0);
-    println!("seeds {first} to {}", first + rounds);
-    let seen: usize = (first..first + rounds).map(run).sum();
+    let rounds = asked("TAPELINE_CRASHES").unwrap_or(2000).min(2000) / 4;
+    let seen: usize = seeds(rounds).map(run).sum();
     assert!(seen as u64 > rounds, "readers get something to see");
 }
 

@@ -48,8 +48,8 @@ impl Orders {
     pub(super) fn draw(round: u64, is_cached: bool, random: &mut Random) -> Self {
         Self {
             round,
-            flush_every: [3, 50, 1000, ENDLESS][random.below(4) as usize],
-            close_after: [1 + random.below(4000), ENDLESS, ENDLESS][random.below(3) as usize],
+            flush_every: [3, 50, 1000, ENDLESS][random.below(4)],
+            close_after: [1 + random.below(4000), ENDLESS, ENDLESS][random.below(3)],
             is_blocking: random.below(4) == 0,
             is_cached,
         }

@@ -1,27 +1,8 @@
 //! Random values, payloads and filters.
 
+use tapeline_testing::Random;
+
 use super::*;
-
-/// SplitMix64.
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new() -> Self {
-        Self(crate::testing::seed())
-    }
-
-    pub(super) fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % limit as u64) as usize
-    }
-
-    pub(super) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())].clone()
-    }
-}
 
 const KEYS: [&str; 8] = ["a", "b", "ab", "0", "1", "01", "é", ""];
 const TEXTS: [&str; 9] = ["", "a", "ab", "abc", "é", "\"", "\\", "\n", "b\"c"];

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use tapeline_testing::seeds;
+
 use super::*;
 use crate::device::sim::Failure;
 
@@ -15,7 +17,7 @@ fn one_write(disk: &SimDisk, file: &Arc<dyn SegmentFile>, token: u64) -> io::Res
 #[test]
 fn failed_write_has_written_any_of_its_sectors() {
     let mut written = BTreeSet::new();
-    for seed in 0..100 {
+    for seed in seeds(100) {
         let disk = SimDisk::new(seed, Faults { write_error: 10_000, ..Faults::default() });
         let file = disk.directory("d").create("f", 4 * PAGE).expect("only writes fail");
         assert_eq!(errno_of(one_write(&disk, &file, 1)), Some(libc::EIO));
@@ -68,7 +70,7 @@ fn chosen_call_fails_with_its_error() {
 #[test]
 fn failed_call_may_have_worked_but_a_failed_creation_leaves_nothing() {
     let mut names = BTreeSet::new();
-    for seed in 0..50 {
+    for seed in seeds(50) {
         let disk = healthy(seed);
         let directory = disk.directory("d");
         directory.create("a", PAGE).expect("creates");

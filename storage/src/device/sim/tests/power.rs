@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tapeline_testing::seeds;
+
 use super::*;
 
 const SECTOR_BYTES: usize = 512;
@@ -29,7 +31,7 @@ fn arrived(seed: u64, pages: usize) -> (usize, usize) {
 fn write_in_flight_arrives_wholly_partly_or_not() {
     for pages in [1, 20] {
         let [mut none, mut whole, mut front_only, mut back_only, mut mixed] = [0; 5];
-        for seed in 0..300 {
+        for seed in seeds(300) {
             match arrived(seed, pages) {
                 (_, 0) => none += 1,
                 (_, all) if all == pages * PAGE_BYTES => whole += 1,
@@ -45,7 +47,7 @@ fn write_in_flight_arrives_wholly_partly_or_not() {
 
 #[test]
 fn confirmed_write_survives() {
-    for seed in 0..100 {
+    for seed in seeds(100) {
         let disk = healthy(seed);
         let file = disk.directory("d").create("f", 8 * PAGE).expect("creates");
         let mut device = disk.device(4);
@@ -210,7 +212,7 @@ fn crash_before_within_and_after_a_truncation() {
 #[test]
 fn crash_within_a_removal_leaves_the_file_or_not() {
     let mut left = BTreeSet::new();
-    for seed in 0..50 {
+    for seed in seeds(50) {
         let disk = healthy(seed);
         let directory = disk.directory("d");
         directory.create("f", PAGE).expect("creates");

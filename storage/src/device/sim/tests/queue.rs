@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tapeline_testing::seeds;
+
 use super::*;
 
 /// Which tokens each look brought, and what was on the disk in the end.
@@ -25,7 +27,7 @@ fn history(seed: u64) -> (Vec<Vec<u64>>, Vec<u8>) {
 
 #[test]
 fn same_seed_gives_the_same_history_and_seeds_differ() {
-    for seed in 0..20 {
+    for seed in seeds(20) {
         assert!(history(seed) == history(seed), "seed {seed}");
         assert!(history(seed) != history(seed + 100), "seed {seed}");
     }
@@ -49,7 +51,7 @@ fn write_in_flight_cannot_be_read_and_a_confirmed_one_can() {
 #[test]
 fn completions_come_in_any_order_and_in_any_number() {
     let (mut orders, mut counts) = (BTreeSet::new(), BTreeSet::new());
-    for seed in 0..100 {
+    for seed in seeds(100) {
         let disk = healthy(seed);
         let file = disk.directory("d").create("f", 4 * PAGE).expect("creates");
         let mut device = disk.device(4);
@@ -136,7 +138,7 @@ fn file_that_is_not_to_be_written_is_refused() {
 
 #[test]
 fn dropped_device_leaves_nothing_in_flight() {
-    for seed in 0..50 {
+    for seed in seeds(50) {
         let disk = healthy(seed);
         let file = disk.directory("d").create("f", 2 * PAGE).expect("creates");
         let mut device = disk.device(1);

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use tapeline_testing::{asked, seeds};
+
 use super::super::harness::*;
 use crate::device::is_passing;
 use crate::device::sim::{Failure, Faults, Random, SimDisk};
@@ -218,16 +220,15 @@ fn totals(seed: u64, durability: Durability) -> (u64, u64) {
 
 fn fail_everywhere(durability: Durability) -> Answers {
     let mut answers = Answers::new();
-    let all = std::env::var("TAPELINE_CALLS").is_ok_and(|seeds| !seeds.is_empty());
-    let seeds = std::env::var("TAPELINE_CALLS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1);
-    for seed in 1..=seeds {
+    let count = asked("TAPELINE_CALLS");
+    for seed in seeds(count.unwrap_or(1)) {
         let (calls, writes) = totals(seed, durability);
         println!("seed {seed}, {durability}: {calls} calls, {writes} writes");
         let nths = (1..=calls).map(|nth| (Target::Call, nth)).chain((1..=writes).map(|nth| (Target::Write, nth)));
         for (target, nth) in nths {
             let mut errnos = ERRNOS;
             errnos[1..].rotate_left(nth as usize % (ERRNOS.len() - 1));
-            let tried = if all { ERRNOS.len() } else { TRIED };
+            let tried = if count.is_some() { ERRNOS.len() } else { TRIED };
             for errno in errnos.into_iter().take(tried) {
                 let failure = Failure { nth, errno };
                 answers.append(&mut fail(Case { seed, durability, target, failure }));

@@ -5,6 +5,8 @@ mod passing;
 
 use std::sync::Arc;
 
+use tapeline_testing::seeds;
+
 use super::harness::{DIRECTORY, Machine, check_all, directory, open, options, whole_disk};
 use crate::device::Doorbell;
 use crate::device::sim::{Failure, Faults, SimDisk};
@@ -14,7 +16,7 @@ use crate::read::{LogReader, ReadError, Step};
 
 #[test]
 fn failed_write_is_final_and_says_so() {
-    for seed in 0..40 {
+    for seed in seeds(40) {
         let disk = whole_disk(seed);
         let mut machine = Machine::start(&disk, seed).expect("opens");
         machine.write(0..20, 2000);
@@ -104,7 +106,7 @@ fn log_on_a_full_disk_opens_and_writes_when_there_is_space() {
 #[test]
 fn lost_write_is_found_out_and_not_taken_for_the_end() {
     let mut found_out = 0;
-    for seed in 0..40 {
+    for seed in seeds(40) {
         let disk = whole_disk(seed);
         let mut machine = Machine::start(&disk, seed).expect("opens");
         machine.write(0..5, 2000);

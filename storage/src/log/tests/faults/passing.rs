@@ -1,5 +1,7 @@
 //! Errors that pass: the log waits, says so, and goes on.
 
+use tapeline_testing::seeds;
+
 use super::super::harness::*;
 use crate::device::sim::{Failure, Faults};
 
@@ -131,7 +133,7 @@ fn index_that_cannot_be_written_is_done_without_and_told() {
 
 #[test]
 fn trim_that_fails_for_good_is_told_and_the_log_goes_on() {
-    for seed in 0..20 {
+    for seed in seeds(20) {
         let disk = whole_disk(seed);
         let mut machine = Machine::start(&disk, seed).expect("opens");
         machine.write(0..100, 2000);
