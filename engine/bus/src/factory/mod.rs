@@ -16,7 +16,7 @@ use crate::core::budget::MemoryBudget;
 use crate::core::config::{EventBusConfig, PlacementConfig};
 use crate::core::seam::Step;
 use crate::core::{foreign, seam};
-use crate::shard::{ShardControl, ShardSpec, ShardThread, place, start};
+use crate::shard::{ShardControl, ShardSpec, ShardThread, Started, place, start};
 
 /// Makes the shards of one bus.
 #[derive(Debug)]
@@ -83,13 +83,11 @@ impl ShardFactory {
             making.threads.push(thread);
             receivers.push((shard, receiver));
         }
-        let mut failure = None;
+        // Dropped before the threads are joined: those that are not taken over end.
+        let (mut all, mut failure) = (Vec::new(), None);
         for (shard, receiver) in receivers {
             match foreign::awaited(receiver).await {
-                Ok(Ok(started)) => {
-                    making.made.last_timestamp = making.made.last_timestamp.max(started.last_timestamp);
-                    making.made.shards.extend(started.take());
-                }
+                Ok(Ok(started)) => all.push(started),
                 Ok(Err(error)) => failure = failure.or(Some(error)),
                 Err(_) => {
                     let message = "its thread ended while it opened".to_owned();
@@ -100,6 +98,8 @@ impl ShardFactory {
         match failure {
             Some(error) => Err(error),
             None => {
+                let last_timestamp = all.iter().map(|started| started.last_timestamp).max().unwrap_or(0);
+                making.made = Made { shards: all.into_iter().filter_map(Started::take).collect(), last_timestamp };
                 lock(&self.threads).append(&mut making.threads);
                 Ok(std::mem::take(&mut making.made))
             }

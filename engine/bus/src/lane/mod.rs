@@ -126,7 +126,7 @@ fn begin(
 
 /// A lane of one ring.
 #[cfg(test)]
-fn fixed(options: LaneOptions) -> io::Result<(LaneWriter, LaneReader)> {
+pub(crate) fn fixed(options: LaneOptions) -> io::Result<(LaneWriter, LaneReader)> {
     options.validate()?;
     begin(options, options, 0, LaneMemory { first: MemoryShare::default(), budget: MemoryBudget::new(0) })
 }

@@ -82,13 +82,15 @@ impl Lanes {
         self.lock().present.push(lane);
     }
 
-    /// Removes a lane that is gone; its numbers stay.
-    pub(super) fn retire(&self, lane: &LaneHandle) {
+    /// Removes lanes that are gone, in the order in which they came; their numbers stay. One pass, however many go.
+    pub(super) fn retire(&self, gone: &[LaneHandle]) {
         let mut listed = self.lock();
-        listed.retired.add(lane);
+        gone.iter().for_each(|lane| listed.retired.add(lane));
         // Those that are gone are none of those there are.
         (listed.retired.lanes, listed.retired.capacity_bytes) = (0, 0);
-        listed.present.retain(|other| !other.is_same(lane));
+        let mut gone = gone.iter().peekable();
+        listed.present.retain(|lane| gone.next_if(|next| next.is_same(lane)).is_none());
+        debug_assert!(gone.next().is_none(), "lanes are listed in the order in which they came");
     }
 
     /// The numbers of all lanes, those that are gone included. A lock, and a dozen loads for each lane.
@@ -137,5 +139,34 @@ impl Lanes {
             fullest = fullest.max(bytes.max(pending as f64 / lane.room_events() as f64).min(1.0));
         }
         (events, fullest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::{LaneOptions, Overflow, fixed};
+
+    #[test]
+    fn lanes_that_go_at_once_leave_the_others_and_their_numbers() {
+        let options = LaneOptions {
+            capacity_bytes: LaneOptions::CAPACITY_BYTES_MIN,
+            capacity_events: 1024,
+            overflow: Overflow::Refuse,
+        };
+        let lanes = Lanes::default();
+        let mut ends: Vec<_> = (0..6).map(|_| fixed(options).expect("memory")).collect();
+        for (writer, reader) in &mut ends {
+            lanes.add(reader.handle());
+            writer.claim(32).expect("room").commit();
+            writer.publish();
+        }
+        let handles: Vec<_> = ends.iter().map(|(writer, _)| writer.handle()).collect();
+        lanes.retire(&[handles[0].clone(), handles[2].clone(), handles[3].clone()]);
+        let left = lanes.each(|lane| handles.iter().position(|handle| handle.is_same(lane)));
+        assert_eq!(left, [Some(1), Some(4), Some(5)]);
+        assert_eq!((lanes.totals().lanes, lanes.totals().records), (3, 6));
+        lanes.retire(&[handles[1].clone(), handles[4].clone(), handles[5].clone()]);
+        assert_eq!((lanes.totals().lanes, lanes.totals().records), (0, 6));
     }
 }

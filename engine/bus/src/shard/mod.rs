@@ -44,7 +44,7 @@ pub(crate) use waiters::{Barrier, Reach};
 
 use crate::core::fence;
 use crate::lane::LaneReader;
-pub(crate) use start::{ShardSpec, ShardThread, start};
+pub(crate) use start::{ShardSpec, ShardThread, Started, start};
 pub(crate) use tasks::{CompanionSpec, Line, Refusal, ShardTasks, TASK_PATIENCE, TaskSeed, yield_now};
 
 /// Bytes that a lane alone may give in one turn: a block, which holds any record.
@@ -239,14 +239,15 @@ impl<B: Background> Shard<B> {
     fn acknowledge(&mut self) {
         let durable = self.log.view().durable();
         self.slots.iter_mut().for_each(|slot| slot.acknowledge(durable));
-        let control = &self.control;
+        let mut gone = Vec::new();
         self.slots.retain(|slot| {
             let served = slot.is_served();
-            if served {
-                control.lanes().retire(&slot.handle());
-            }
+            gone.extend(served.then(|| slot.handle()));
             !served
         });
+        if !gone.is_empty() {
+            self.control.lanes().retire(&gone);
+        }
     }
 
     fn do_chores(&mut self, now: u64) -> bool {

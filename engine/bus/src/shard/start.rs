@@ -1,7 +1,7 @@
 //! How a shard comes to run: a thread that pins itself, recovers the log, chooses its device, and reports.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use futures_channel::oneshot;
@@ -39,10 +39,13 @@ pub(crate) struct ShardSpec {
 /// A shard's thread. Ends with the message of its panic, if it panicked.
 pub(crate) type ShardThread = JoinHandle<Result<(), String>>;
 
-/// A shard that runs; it ends if the opening does not take it over.
+/// A shard whose log is open. It sleeps until the opening takes it over, and ends if the opening does not: the shards
+/// of a bus do not take turns on its cores while others are still opened.
 #[derive(Debug)]
 pub(crate) struct Started {
     control: Option<Arc<ShardControl>>,
+    /// Dropped with this, which ends the shard's sleep.
+    _asleep: mpsc::Sender<()>,
     /// The largest timestamp in its log.
     pub(crate) last_timestamp: u64,
 }
@@ -105,8 +108,10 @@ fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
         }
     };
     let mark = StopMark(Arc::clone(&control));
+    let (asleep, awake) = mpsc::channel();
     // Where the opening does not receive it, its drop stops the shard.
-    let _ = started.send(Ok(Started { control: Some(Arc::clone(&control)), last_timestamp }));
+    let _ = started.send(Ok(Started { control: Some(Arc::clone(&control)), _asleep: asleep, last_timestamp }));
+    let _ = awake.recv();
     host::run(idle, background, |background| Shard::new(control, log, background));
     drop(mark);
 }
