@@ -85,6 +85,7 @@ fn adapter_errors() -> Vec<AdapterError> {
         AdapterError::ReservedKind { kind: kinds::RESERVED.start },
         AdapterError::Poisoned(Box::new(poison)),
         AdapterError::StorageFull { shard_id: 0 },
+        AdapterError::HeldUp { shard_id: 0, trouble: Box::default() },
         AdapterError::Dropped { shard_id: 0 },
         ScalingError::InCooldown.into(),
         ScalingError::Disabled.into(),
@@ -112,6 +113,7 @@ fn row_of(error: &AdapterError) -> String {
         | AdapterError::ReservedKind { .. }
         | AdapterError::Poisoned(_)
         | AdapterError::StorageFull { .. }
+        | AdapterError::HeldUp { .. }
         | AdapterError::Dropped { .. }
         | AdapterError::Scaling(_)
         | AdapterError::Fatal { .. }

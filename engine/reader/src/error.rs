@@ -4,7 +4,7 @@ use std::io;
 
 use tapeline_storage::device::advice;
 use tapeline_storage::format::{Sequence, counted};
-use tapeline_storage::log::{DirectoryError, OpenError, Poison, RestoreError};
+use tapeline_storage::log::{DirectoryError, OpenError, Poison, RestoreError, Trouble};
 use tapeline_storage::read::ReadError;
 
 use crate::cursor::CursorFault;
@@ -90,7 +90,16 @@ pub enum AdapterError {
         /// The shard.
         shard_id: u16,
     },
-    /// The event was let go for newer ones before it reached the log.
+    /// Descriptors or memory have run out, or the kernel refuses for another reason that passes: what was asked for has
+    /// to wait for that. Nothing is lost; the shard tries again every 100 ms and goes on by itself.
+    #[error("shard {shard_id} is held up: {trouble}{}", trouble.remedy())]
+    HeldUp {
+        /// The shard.
+        shard_id: u16,
+        /// What is refused.
+        trouble: Box<Trouble>,
+    },
+    /// The event was dropped for newer ones before it reached the log.
     #[error("dropped: the lane to shard {shard_id} was full, and newer events were kept")]
     Dropped {
         /// The shard.
@@ -191,6 +200,7 @@ impl AdapterError {
         matches!(
             self,
             Self::StorageFull { .. }
+                | Self::HeldUp { .. }
                 | Self::NoTaskThread { .. }
                 | Self::NoThread { .. }
                 | Self::TaskRuns { .. }

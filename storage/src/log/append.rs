@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::open_block::OpenBlock;
 use super::pipeline::Pipeline;
-use super::pool::BlockPool;
+use super::pool::{BlockPool, TAKE_MEMORY};
 use super::{BatchTarget, Chore, ChoreDone, LogOptions, LogView, Poison, Run};
 use crate::device::{BlockMemory, Doorbell};
 use crate::format::{SEQUENCE_MAX, Sequence};
@@ -30,6 +30,8 @@ pub struct Log {
     block_bytes: usize,
     /// `None` at level `Memory`: the tail is the store.
     pipeline: Option<Pipeline>,
+    /// The operation that keeps the log from writing, as the view has it.
+    held_up: Option<&'static str>,
 }
 
 impl Log {
@@ -61,6 +63,7 @@ impl Log {
             batch: BatchTarget::new(options.batch),
             block_bytes: options.block_bytes.min(BlockMemory::BLOCK_BYTES),
             pipeline,
+            held_up: None,
         }
     }
 
@@ -169,7 +172,27 @@ impl Log {
             self.rotate(now);
         }
         let submitted = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.submit(&self.view, now));
+        self.report_hold_up(now);
         reaped || submitted
+    }
+
+    /// Returns whether an operation keeps the log from writing: [`LogView::shortage`] says which.
+    pub fn is_held_up(&self) -> bool {
+        self.held_up.is_some()
+    }
+
+    /// Notes in the view which operation keeps the log from writing what it has, or from taking more: one whose errors
+    /// have not passed for a while. Costs a few comparisons while there is none.
+    fn report_hold_up(&mut self, now: u64) {
+        let patience = LogOptions::FULL_RETRY_NS;
+        let is_written = self.pipeline.as_ref().is_none_or(Pipeline::is_idle);
+        let is_short = |since| is_written && now.saturating_sub(since) >= patience;
+        let memory = self.pool.short_since().filter(|since| is_short(*since)).map(|_| TAKE_MEMORY);
+        let unwritten = self.pipeline.as_ref().filter(|_| !is_written);
+        let held_up = memory.or_else(|| unwritten?.hold_up(now, patience));
+        if std::mem::replace(&mut self.held_up, held_up) != held_up {
+            self.view.set_hold_up(held_up);
+        }
     }
 
     /// Whether everything appended is readable and durable, and nothing is on its way.
@@ -280,7 +303,7 @@ impl Log {
     pub fn give_up_if_stuck(&self, now: u64) -> bool {
         let patience = LogOptions::CLOSE_PATIENCE_NS;
         let is_short = self.pool.short_since().is_some_and(|since| now.saturating_sub(since) >= patience);
-        let is_stuck = is_short || self.pipeline.as_ref().is_some_and(|pipeline| pipeline.is_stuck(now, patience));
+        let is_stuck = is_short || self.pipeline.as_ref().is_some_and(|log| log.hold_up(now, patience).is_some());
         if is_stuck && self.view.is_full() {
             self.give_up_for_want_of_space();
         } else if is_stuck {

@@ -171,11 +171,13 @@ impl Pipeline {
         format!("{}, offset {}", Segment::file_name(base), write.offset)
     }
 
-    /// Whether nothing moves because of errors that pass, and none has passed for `patience` nanoseconds.
-    pub(super) fn is_stuck(&self, now: u64, patience: u64) -> bool {
-        let writes = (!self.refused.is_empty()).then_some(self.refused_since);
-        let since = writes.or_else(|| self.roller.held_up_since());
-        self.flight.len() == self.refused.len() && since.is_some_and(|since| now.saturating_sub(since) >= patience)
+    /// The operation that keeps everything from moving because of errors that pass, if none has passed for `patience`
+    /// nanoseconds.
+    pub(super) fn hold_up(&self, now: u64, patience: u64) -> Option<&'static str> {
+        let writes = (!self.refused.is_empty()).then_some((WRITE, self.refused_since));
+        let (operation, since) = writes.or_else(|| self.roller.hold_up())?;
+        let is_held_up = self.flight.len() == self.refused.len() && now.saturating_sub(since) >= patience;
+        is_held_up.then_some(operation)
     }
 
     fn advance(&mut self, view: &LogView, now: u64) {

@@ -7,7 +7,7 @@ use crate::device::{BlockMemory, BlockWriter};
 use crate::format::Sequence;
 
 /// What is asked of the kernel.
-const TAKE_MEMORY: &str = "take memory";
+pub(super) const TAKE_MEMORY: &str = "take memory";
 
 /// Whether the kernel refuses memory, and since when.
 #[derive(Debug, Default)]

@@ -21,6 +21,8 @@ pub(super) struct Rest {
     pub(super) since: u64,
     pub(super) until: u64,
     pub(super) is_full: bool,
+    /// The operation that met the error.
+    pub(super) operation: &'static str,
 }
 
 impl Queue {
@@ -51,9 +53,10 @@ impl Queue {
         self.runs = false;
         let since = self.rest.take().map_or(now, |rest| rest.since);
         if let Some((chore, error)) = again {
-            self.waiting.push_front(chore);
             let is_full = error.kind() == io::ErrorKind::StorageFull;
-            self.rest = Some(Rest { since, until: now.saturating_add(pause), is_full });
+            let operation = chore.label().kind.name();
+            self.rest = Some(Rest { since, until: now.saturating_add(pause), is_full, operation });
+            self.waiting.push_front(chore);
         }
     }
 }

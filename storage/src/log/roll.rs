@@ -15,7 +15,7 @@ use super::files::SegmentFiles;
 use super::gaps::GapsFile;
 use super::merge::MergeEnd;
 use super::names::SPARE_NAME;
-use super::pool::Shortage;
+use super::pool::{Shortage, TAKE_MEMORY};
 use super::queue::Queue;
 use super::run::Epochs;
 use super::tidier::Tidier;
@@ -157,9 +157,10 @@ impl Roller {
         self.chores.rest.is_some_and(|rest| rest.is_full)
     }
 
-    /// Since when a chore that blocks may be waiting for has met errors that pass.
-    pub(super) fn held_up_since(&self) -> Option<u64> {
-        self.chores.rest.map(|rest| rest.since).or(self.shortage.since())
+    /// The operation that blocks may be waiting for and that has met errors that pass, and since when.
+    pub(super) fn hold_up(&self) -> Option<(&'static str, u64)> {
+        let chore = self.chores.rest.map(|rest| (rest.operation, rest.since));
+        chore.or(self.shortage.since().map(|since| (TAKE_MEMORY, since)))
     }
 
     /// Makes the spare the active segment, starting at `base`; the old one, if any, retires. Returns the new one's

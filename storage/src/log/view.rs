@@ -156,6 +156,17 @@ impl LogView {
         self.troubles.all()
     }
 
+    /// The trouble that keeps the log from writing, if one does and it is not a full disk. The log tries again every
+    /// [`LogOptions::FULL_RETRY_NS`]; what it has taken is kept meanwhile. A lock.
+    pub fn shortage(&self) -> Option<Trouble> {
+        self.troubles.hold_up().filter(|_| !self.is_full())
+    }
+
+    /// Notes that this operation keeps the log from writing, or that none does.
+    pub(super) fn set_hold_up(&self, operation: Option<&'static str>) {
+        self.troubles.set_hold_up(operation);
+    }
+
     /// An operation has failed, and is tried again or done without.
     pub(super) fn add_trouble(&self, operation: &'static str, place: String, error: &io::Error, is_retried: bool) {
         self.troubles.add(operation, place, error, is_retried);

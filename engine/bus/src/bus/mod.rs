@@ -41,6 +41,9 @@ pub use self::task::{ShardContext, ShardSubscription, ShardTask, TaskError};
 /// and blocks meanwhile, but on a thread of its own (in a task, or in a waker that a shard calls), which leaves the
 /// waiting to another thread.
 ///
+/// A waker may run on a shard's thread. A call there that would have to wait for that thread is refused with
+/// [`AdapterError::OnShard`], and so is the reading of a subscription that has nothing to hand out.
+///
 /// In a forked child every call that can fail does so with an error that says so; statistics are empty, and identity,
 /// route and flags are what they were at the fork. No call waits for a lock that a thread of the parent held.
 ///
@@ -206,7 +209,8 @@ impl EventBus {
     /// level.
     ///
     /// # Errors
-    /// [`AdapterError`], where that cannot be.
+    /// [`AdapterError`], where that cannot be, or not at present: a full disk, or [`AdapterError::HeldUp`] while
+    /// descriptors or memory have run out. The events are kept, and written once that is over.
     pub async fn flush(&self) -> AdapterResult<()> {
         self.core.check_fork()?;
         let shards = self.core.shards().all();
@@ -372,11 +376,10 @@ impl EventBus {
     }
 
     /// Whether the bus accepts events and can make them durable: it is not shut down, no shard's log is poisoned, and
-    /// no shard's disk is full. Never waits; `async` as an adapter's is.
+    /// no full disk or shortage of descriptors or memory holds one up. Never waits; `async` as an adapter's is.
     pub async fn is_healthy(&self) -> bool {
         let is_open = !self.core.is_forked() && !self.core.is_closed();
-        is_open
-            && self.core.shards().all().iter().all(|shard| shard.view().poison().is_none() && !shard.view().is_full())
+        is_open && self.core.shards().all().iter().all(|shard| shard.can_write())
     }
 
     /// Numbers of each lane there is: who ingests how much into which shard, and what was let go. Disturbs nothing.
@@ -422,7 +425,7 @@ impl EventBus {
     pub async fn manual_scale_up(&self, count: u16) -> AdapterResult<Vec<u16>> {
         self.core.check_fork()?;
         let scaling = self.scaling.as_ref().ok_or(ScalingError::Disabled)?;
-        Ok(scaling.up(count).await.ok_or(AdapterError::Shutdown)??)
+        scaling.up(count).await
     }
 
     /// Has up to `count` shards take no new events, not before the policy's cooldown is over. Returns which. What they
@@ -433,7 +436,7 @@ impl EventBus {
     pub async fn manual_scale_down(&self, count: u16) -> AdapterResult<Vec<u16>> {
         self.core.check_fork()?;
         let scaling = self.scaling.as_ref().ok_or(ScalingError::Disabled)?;
-        Ok(scaling.down(count).await.ok_or(AdapterError::Shutdown)??)
+        scaling.down(count).await
     }
 
     /// Identity of the log.
@@ -484,7 +487,7 @@ impl EventBus {
         let ending = self.ending();
         ending.ask();
         for shard in self.core.shards().all().iter() {
-            shard.stopped().await;
+            shard.stopped().await?;
         }
         let outcome = ending.join();
         self.is_shutdown_completed.store(outcome.runs.is_none(), Ordering::Release);

@@ -179,9 +179,11 @@ impl<T> Future for ShardTask<T> {
         }
         // The companion wakes it.
         let waker = foreign::contained(context.waker());
-        Pin::new(&mut self.outcome)
-            .poll(&mut Context::from_waker(&waker))
-            .map(|outcome| outcome.unwrap_or_else(|_| Err(self.ended_early())))
+        match Pin::new(&mut self.outcome).poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(outcome) => Poll::Ready(outcome.unwrap_or_else(|_| Err(self.ended_early()))),
+            Poll::Pending if is_shard_thread() => Poll::Ready(Err(TaskError::OnShard)),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 

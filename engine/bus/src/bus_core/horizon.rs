@@ -68,8 +68,10 @@ impl Horizon {
                 Ok(()) => {}
                 // Nothing more of this shard will ever be readable.
                 Err(AdapterError::Poisoned(_) | AdapterError::Shutdown) => {}
-                // It will be, once there is space.
-                Err(AdapterError::StorageFull { .. }) => return Ok(self.known(visibility)),
+                // It will be, once the shard can write.
+                Err(AdapterError::StorageFull { .. } | AdapterError::HeldUp { .. }) => {
+                    return Ok(self.known(visibility));
+                }
                 Err(error) => return Err(error),
             }
         }

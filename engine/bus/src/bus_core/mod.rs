@@ -123,8 +123,8 @@ impl BusCore {
         &self.memory
     }
 
-    /// Waits until every event that was ingested before is readable. A full disk or a poisoned log does not keep a
-    /// reader from reading what is there.
+    /// Waits until every event that was ingested before is readable. A shard that cannot write or has ended does not
+    /// keep a reader from reading what is there.
     ///
     /// # Errors
     /// [`AdapterError`].
@@ -132,7 +132,12 @@ impl BusCore {
         self.check_fork()?;
         for shard in self.shards.all().iter() {
             match shard.reached(&shard.barrier(), Reach::Appended).await {
-                Err(AdapterError::StorageFull { .. } | AdapterError::Poisoned(_) | AdapterError::Shutdown) => {}
+                Err(
+                    AdapterError::StorageFull { .. }
+                    | AdapterError::HeldUp { .. }
+                    | AdapterError::Poisoned(_)
+                    | AdapterError::Shutdown,
+                ) => {}
                 outcome => outcome?,
             }
         }

@@ -155,19 +155,11 @@ pub(super) fn wait_for_room(control: &ShardControl, lane: &mut LaneWriter, bytes
     // A deadline beyond what an instant can hold cannot be told from none.
     let deadline = Instant::now().checked_add(deadline);
     loop {
-        let listener = control.next_move();
+        let next_move = control.next_move();
         let ended = control.is_closing() || control.view().is_full() || control.view().poison().is_some();
         if lane.claim(bytes).is_ok() || ended || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return;
         }
-        wait(listener, deadline);
-    }
-}
-
-fn wait(listener: event_listener::EventListener, deadline: Option<Instant>) {
-    use event_listener::Listener;
-    match deadline {
-        Some(deadline) => drop(listener.wait_deadline(deadline)),
-        None => listener.wait(),
+        next_move.wait(deadline);
     }
 }

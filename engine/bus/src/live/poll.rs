@@ -67,7 +67,7 @@ impl Pages {
                 let horizon = core.advance_horizon(visibility).await?;
                 sweep.adopt(core);
                 sweep.read(horizon, limit, &mut page);
-                if !is_empty(&page) || sweep.is_full(&page, limit) || !patience.wait().await {
+                if !is_empty(&page) || sweep.is_full(&page, limit) || !patience.wait().await? {
                     break;
                 }
             }
@@ -99,7 +99,7 @@ async fn in_shard_order(
         loop {
             patience.look(&pager.selection);
             pager.read();
-            if !pager.is_empty() || pager.is_full() || !patience.wait().await {
+            if !pager.is_empty() || pager.is_full() || !patience.wait().await? {
                 break;
             }
         }

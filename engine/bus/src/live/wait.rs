@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tapeline_reader::AdapterResult;
 use tapeline_reader::selection::Selection;
 use tapeline_reader::timestamp::Clock;
 use tapeline_storage::format::Sequence;
 use tapeline_storage::read::Visibility;
 
 use crate::bus_core::BusCore;
+use crate::core::foreign;
 use crate::feed::{Bell, Follower};
 
 /// Waits for shards to move, until a deadline that the shards keep.
@@ -46,8 +48,11 @@ impl<'a> Patience<'a> {
     }
 
     /// Waits for something to have moved since the last look. Returns whether anything may still come.
-    pub(super) async fn wait(&self) -> bool {
-        poll_fn(|context| {
+    ///
+    /// # Errors
+    /// [`AdapterError::OnShard`](tapeline_reader::AdapterError::OnShard), where a shard's thread would have to wait.
+    pub(super) async fn wait(&self) -> AdapterResult<bool> {
+        let moved = poll_fn(|context| {
             self.bell.arm(context.waker());
             // Asked first: what a shard published before it left is seen by the look after this.
             let is_over = !self.bell.is_connected();
@@ -55,8 +60,8 @@ impl<'a> Patience<'a> {
                 true => Poll::Ready(!is_over),
                 false => Poll::Pending,
             }
-        })
-        .await
+        });
+        foreign::awaited_off_shard("poll", moved).await
     }
 
     fn ends(&self) -> Vec<Sequence> {

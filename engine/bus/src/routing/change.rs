@@ -14,7 +14,7 @@
 //! it is needed again.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tapeline_storage::format::{Era, Sequence};
 
@@ -62,23 +62,22 @@ impl Change {
         is_kept.then_some(boundary)
     }
 
-    /// Waits, blocking the thread, for the era that begins, once every shard has said where, and has
-    /// acknowledged what is before. Where a disk is full that takes until there is space; unless the
-    /// bus ends, which leaves the shards where they are.
+    /// Waits, blocking the thread, for the era that begins, once every shard has reported its boundary, and has
+    /// acknowledged what is before it. Where a log cannot write, that takes until it can; unless the bus ends, which
+    /// leaves the shards where they are.
     pub(crate) fn wait(&self, is_ending: impl Fn() -> bool) -> Era {
-        use event_listener::Listener;
-        let gives_up = |shard: &ShardControl| is_ending() && shard.view().is_full();
+        let gives_up = |shard: &ShardControl| is_ending() && !shard.can_write();
         let mut starts = Vec::with_capacity(self.shards.len());
         for shard in self.shards.iter() {
             starts.push(loop {
-                let listener = shard.next_move();
+                let next_move = shard.next_move();
                 if let Some(start) = self.start(shard) {
                     break start;
                 }
                 if gives_up(shard) {
                     break shard.view().appended();
                 }
-                let _ = listener.wait_timeout(LOOK);
+                next_move.wait(Some(Instant::now() + LOOK));
             });
         }
         Era { active: self.route.active(), starts }

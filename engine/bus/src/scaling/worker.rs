@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use futures_channel::oneshot;
-use tapeline_reader::ScalingError;
+use tapeline_reader::blocking::check_may_block;
 use tapeline_reader::timestamp::Clock;
+use tapeline_reader::{AdapterError, AdapterResult, ScalingError};
 
 use super::metrics::{Meter, SAMPLES};
 use super::scaler::Scaler;
@@ -63,18 +64,39 @@ impl Scaling {
         self.send(Order::Monitor);
     }
 
-    /// Adds shards.
-    pub(crate) async fn up(&self, count: u16) -> Option<Outcome> {
-        let (sender, outcome) = oneshot::channel();
-        self.send(Order::Up(count, sender));
-        foreign::awaited(outcome).await.ok()
+    /// Adds up to `count` shards. Returns which.
+    ///
+    /// # Errors
+    /// [`AdapterError`]; [`AdapterError::OnShard`] on a thread that the change waits for.
+    pub(crate) async fn up(&self, count: u16) -> AdapterResult<Vec<u16>> {
+        self.change("manual_scale_up", |answer| Order::Up(count, answer)).await
     }
 
-    /// Takes shards away.
-    pub(crate) async fn down(&self, count: u16) -> Option<Outcome> {
-        let (sender, outcome) = oneshot::channel();
-        self.send(Order::Down(count, sender));
-        foreign::awaited(outcome).await.ok()
+    /// Takes up to `count` shards away. Returns which.
+    ///
+    /// # Errors
+    /// As [`Scaling::up`].
+    pub(crate) async fn down(&self, count: u16) -> AdapterResult<Vec<u16>> {
+        self.change("manual_scale_down", |answer| Order::Down(count, answer)).await
+    }
+
+    async fn change(
+        &self,
+        call: &'static str,
+        order: impl FnOnce(oneshot::Sender<Outcome>) -> Order,
+    ) -> AdapterResult<Vec<u16>> {
+        check_may_block(call)?;
+        if self.is_here() {
+            return Err(AdapterError::OnShard { call });
+        }
+        let (answer, outcome) = oneshot::channel();
+        self.send(order(answer));
+        Ok(foreign::awaited_off_shard(call, outcome).await?.map_err(|_| AdapterError::Shutdown)??)
+    }
+
+    /// Returns whether the calling thread is the scaling thread.
+    fn is_here(&self) -> bool {
+        lock(&self.thread).as_ref().is_some_and(|thread| thread.thread().id() == thread::current().id())
     }
 
     fn send(&self, order: Order) {
@@ -176,7 +198,7 @@ impl Worker {
     fn change_to(&mut self, wanted: u16) -> Outcome {
         let active = self.active();
         let shards = self.core.shards().all();
-        if let Some(blocked) = shards.iter().find(|shard| shard.view().is_full() || shard.view().poison().is_some()) {
+        if let Some(blocked) = shards.iter().find(|shard| !shard.can_write()) {
             return Err(ScalingError::ShardBlocked(blocked.id()));
         }
         let started = shards.len() as u16;

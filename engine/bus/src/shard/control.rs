@@ -13,7 +13,6 @@
 
 use std::sync::Arc;
 
-use event_listener::EventListener;
 use tapeline_reader::blocking::check_may_block;
 use tapeline_reader::{AdapterError, AdapterResult};
 use tapeline_storage::device::Doorbell;
@@ -25,7 +24,7 @@ use super::handover::Handover;
 use super::inbox::Inbox;
 use super::lanes::Lanes;
 use super::tasks::ShardTasks;
-use super::waiters::{Barrier, Reach, Waiters};
+use super::waiters::{Barrier, NextMove, Reach, Waiters};
 use crate::core::budget::MemoryShare;
 use crate::lane::{LaneHandle, LaneReader};
 
@@ -130,29 +129,40 @@ impl ShardControl {
     /// Waits until `barrier` is reached. The shard commits at once if durability is waited for.
     ///
     /// # Errors
-    /// Poison, a full disk, or the end of the shard, where these keep the barrier from being reached.
+    /// Poison, a full disk, a shortage of something else, or the end of the shard, where these keep the barrier from
+    /// being reached. [`AdapterError::OnShard`], where a shard's thread would have to wait.
     pub(crate) async fn reached(&self, barrier: &Barrier, reach: Reach) -> AdapterResult<()> {
-        let _counted = self.waiters.enter(reach);
-        self.waiters.wait(&self.inbox, || self.outcome(barrier, reach)).await
+        let (_counted, known) = (self.waiters.enter(reach), self.attempts());
+        self.waiters.wait(reach.wait(), &self.inbox, || self.outcome(barrier, reach, known)).await
     }
 
     /// As [`ShardControl::reached`], blocking the thread. A thread that steps a shard would wait for itself: there it is
     /// an error.
     pub(crate) fn wait_reached(&self, barrier: &Barrier, reach: Reach) -> AdapterResult<()> {
-        check_may_block("waiting for durability")?;
-        let _counted = self.waiters.enter(reach);
-        self.waiters.wait_blocking(&self.inbox, || self.outcome(barrier, reach))
+        check_may_block(reach.wait())?;
+        let (_counted, known) = (self.waiters.enter(reach), self.attempts());
+        self.waiters.wait_blocking(&self.inbox, || self.outcome(barrier, reach, known))
     }
 
-    /// The outcome of waiting for `barrier`, if there is one yet.
-    fn outcome(&self, barrier: &Barrier, reach: Reach) -> Option<AdapterResult<()>> {
+    /// The number of attempts that a shortage has made vain, if there is one.
+    fn attempts(&self) -> Option<u64> {
+        self.view().shortage().map(|trouble| trouble.times)
+    }
+
+    /// The outcome of waiting for `barrier`, if there is one yet. A shortage counts once an attempt after the `known`
+    /// ones was in vain, so that one that is over is not reported.
+    fn outcome(&self, barrier: &Barrier, reach: Reach, known: Option<u64>) -> Option<AdapterResult<()>> {
         // Asked first: what a shard did before it ended is seen by the look after this.
         let end = self.end();
         if barrier.is_reached(reach) {
             return Some(Ok(()));
         }
         let full = || self.view().is_full().then(|| AdapterError::StorageFull { shard_id: self.id() });
-        end.or_else(full).map(Err)
+        let held_up = || {
+            let trouble = self.view().shortage().filter(|trouble| Some(trouble.times) != known)?;
+            Some(AdapterError::HeldUp { shard_id: self.id(), trouble: Box::new(trouble) })
+        };
+        end.or_else(full).or_else(held_up).map(Err)
     }
 
     /// Waits until readers learn of the trim below `to`.
@@ -164,7 +174,7 @@ impl ShardControl {
             let end = self.end();
             if self.view().trimmed() >= to { Some(Ok(())) } else { end.map(Err) }
         };
-        self.waiters.wait(&self.inbox, look).await
+        self.waiters.wait("trim", &self.inbox, look).await
     }
 
     /// The error of those who wait for a shard that moves nothing any more.
@@ -174,9 +184,15 @@ impl ShardControl {
         poison.or(stopped)
     }
 
-    /// Returns something to wait for that ends when the shard moves; wakes the shard.
-    pub(crate) fn next_move(&self) -> EventListener {
+    /// Wakes the shard, and returns its next move, to be waited for.
+    pub(crate) fn next_move(&self) -> NextMove {
         self.waiters.next_move(&self.inbox)
+    }
+
+    /// Returns whether the shard's log can write: it is not poisoned, its disk is not full, and nothing else holds it up.
+    pub(crate) fn can_write(&self) -> bool {
+        let view = self.view();
+        view.poison().is_none() && !view.is_full() && view.shortage().is_none()
     }
 
     /// Asks the shard and its tasks to end.
@@ -186,8 +202,11 @@ impl ShardControl {
     }
 
     /// Waits for the end of the shard's thread.
-    pub(crate) async fn stopped(&self) {
-        self.waiters.wait(&self.inbox, || self.is_stopped().then_some(())).await;
+    ///
+    /// # Errors
+    /// [`AdapterError::OnShard`], where a shard's thread would have to wait.
+    pub(crate) async fn stopped(&self) -> AdapterResult<()> {
+        self.waiters.wait("shutdown", &self.inbox, || self.is_stopped().then_some(Ok(()))).await
     }
 
     /// The shard's thread is at its end; nothing moves any more.

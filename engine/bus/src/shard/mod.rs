@@ -96,14 +96,16 @@ pub(crate) struct Shard<B> {
     upkeep: Upkeep,
     /// Number of the route that its lanes go by.
     route: u64,
-    reported: Reported,
+    standstill: Option<Standstill>,
 }
 
-/// What the last look found the log to be.
-#[derive(Debug, Clone, Copy, Default)]
-struct Reported {
-    refusing: bool,
-    poisoned: bool,
+/// What keeps a log from writing, as it was last reported to waiters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standstill {
+    Poisoned,
+    Full,
+    /// This many attempts of an operation were in vain.
+    HeldUp(u64),
 }
 
 impl<B: Background> Shard<B> {
@@ -117,7 +119,7 @@ impl<B: Background> Shard<B> {
             background,
             upkeep: Upkeep::default(),
             route: 0,
-            reported: Reported::default(),
+            standstill: None,
         }
     }
 
@@ -136,7 +138,7 @@ impl<B: Background> Shard<B> {
         if advanced || self.slots.iter().any(LaneSlot::is_served) {
             self.acknowledge();
         }
-        if self.tell_refusal() || advanced || reported {
+        if self.report_standstill() || advanced || reported {
             self.control.waiters().notify();
         }
         self.followers.ring(now, self.watermarks());
@@ -281,17 +283,26 @@ impl<B: Background> Shard<B> {
         self.log.chore_done(done, now);
     }
 
-    /// Returns whether the log began or ceased to refuse events. A poisoned log closes its lanes.
-    fn tell_refusal(&mut self) -> bool {
-        let poisoned = self.log.poison().is_some();
-        let refusing = poisoned || self.log.view().is_full();
-        if poisoned {
+    /// Returns whether waiters have to know that the log cannot write, or can again. A poisoned log closes its lanes.
+    fn report_standstill(&mut self) -> bool {
+        let view = self.log.view();
+        let standstill = if self.log.poison().is_some() {
+            Some(Standstill::Poisoned)
+        } else if view.is_full() {
+            Some(Standstill::Full)
+        } else if self.log.is_held_up() {
+            view.shortage().map(|trouble| Standstill::HeldUp(trouble.times))
+        } else {
+            None
+        };
+        let before = std::mem::replace(&mut self.standstill, standstill);
+        if standstill == Some(Standstill::Poisoned) {
             self.slots.iter().for_each(LaneSlot::close);
-            if !std::mem::replace(&mut self.reported.poisoned, true) {
+            if before != standstill {
                 self.followers.report_all();
             }
         }
-        std::mem::replace(&mut self.reported.refusing, refusing) != refusing
+        before != standstill
     }
 
     /// Whether a chore is on its way that the log may be waiting for.

@@ -27,4 +27,5 @@ mod session_openings;
 mod subscribe;
 mod tasks;
 mod typed;
+mod wakers;
 mod watermarks;

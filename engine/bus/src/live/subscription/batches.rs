@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tapeline_reader::blocking::check_may_block;
 use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{AdapterError, ConsumerError, ConsumerResult, StoredEvent};
 use tapeline_storage::format::Sequence;
@@ -201,10 +202,15 @@ impl Batches {
         }
         self.subscription.bell.arm(context.waker());
         self.timer.arm(context.waker());
-        let batch = self.try_next();
+        let mut batch = self.try_next();
         if batch.is_none() && !self.has_ended() {
-            self.keep_time();
-            return Poll::Pending;
+            match check_may_block("waiting for events") {
+                Ok(()) => {
+                    self.keep_time();
+                    return Poll::Pending;
+                }
+                Err(refused) => batch = Some(Err(refused.into())),
+            }
         }
         self.subscription.bell.disarm();
         self.timer.disarm();

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use tapeline_reader::blocking::check_may_block;
 use tapeline_reader::cursor::Cursor;
 use tapeline_reader::page::{Found, copy_events};
 use tapeline_reader::selection::Selection;
@@ -235,7 +236,12 @@ impl Subscription {
         !has_more && (is_over || self.has_lagged)
     }
 
-    fn poll_with<T>(&mut self, context: &Context<'_>, mut look: impl FnMut(&mut Self) -> Option<T>) -> Poll<Option<T>> {
+    /// Polls with `look`. On a shard's thread, which would wait for itself, an error takes the place of waiting.
+    fn poll_with<T>(
+        &mut self,
+        context: &Context<'_>,
+        mut look: impl FnMut(&mut Self) -> Option<ConsumerResult<T>>,
+    ) -> Poll<Option<ConsumerResult<T>>> {
         if let Some(item) = look(self) {
             return Poll::Ready(Some(item));
         }
@@ -243,9 +249,12 @@ impl Subscription {
             return Poll::Ready(None);
         }
         self.bell.arm(context.waker());
-        let item = look(self);
+        let mut item = look(self);
         if item.is_none() && !self.has_ended() {
-            return Poll::Pending;
+            match check_may_block("waiting for events") {
+                Ok(()) => return Poll::Pending,
+                Err(refused) => item = Some(Err(refused.into())),
+            }
         }
         self.bell.disarm();
         Poll::Ready(item)

@@ -25,6 +25,7 @@ mod closing;
 mod moves;
 mod readers;
 mod retention;
+mod shortage;
 
 const LOG: LogId = LogId([9; 16]);
 const SESSIONS: u64 = 4;

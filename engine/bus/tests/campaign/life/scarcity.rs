@@ -42,9 +42,10 @@ impl Scarce {
     }
 }
 
-/// Little to spare, for at most a second: a call that waits for a shard may wait as long as the shortage lasts.
+/// Little to spare, until it is dropped: no call waits for the end of a shortage, but those that change the shards.
 pub(crate) struct Shortage {
-    over: mpsc::Sender<()>,
+    /// How long it still lasts.
+    over: mpsc::Sender<Duration>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -55,22 +56,29 @@ impl Shortage {
         let thread = std::thread::spawn(move || {
             let limit = scarce.limit();
             let _ = begun.send(());
-            let _ = receiver.recv_timeout(LONGEST);
+            let rest = receiver.recv().unwrap_or_default();
+            let _ = receiver.recv_timeout(rest);
             drop(limit);
         });
         wait.recv().expect("begins");
         Self { over, thread: Some(thread) }
     }
+
+    /// Ends by itself: a change of the shards waits until their logs can write.
+    fn pass(&self) {
+        let _ = self.over.send(LONGEST);
+    }
 }
 
 impl Drop for Shortage {
     fn drop(&mut self) {
-        let _ = self.over.send(());
+        let _ = self.over.send(Duration::ZERO);
         self.thread.take().into_iter().for_each(|thread| thread.join().expect("ends"));
     }
 }
 
-const LONGEST: Duration = Duration::from_secs(1);
+/// How long a change of the shards has to wait.
+const LONGEST: Duration = Duration::from_millis(300);
 
 /// Bytes of the process's address space.
 fn address_space() -> u64 {
@@ -80,9 +88,9 @@ fn address_space() -> u64 {
 }
 
 /// Asks a bus for any one thing. It may be refused; what came of it is returned, to be dropped at some time.
-pub(crate) fn ask(bus: &EventBus, stream: &Stream, random: &mut Random) -> Option<Part> {
+pub(crate) fn ask(bus: &EventBus, shortage: &Shortage, stream: &Stream, random: &mut Random) -> Option<Part> {
     let named = random.below(3);
-    match random.below(15) {
+    match random.below(16) {
         0 => part("producer", bus.producer().ok()),
         1 => part("subscribe", block_on(bus.subscribe(SubscribeRequest::new())).ok()),
         2 => part("batches", block_on(bus.batches(SubscribeRequest::live())).ok()),
@@ -95,8 +103,15 @@ pub(crate) fn ask(bus: &EventBus, stream: &Stream, random: &mut Random) -> Optio
             part("run_on_shard", bus.run_on_shard(0, |_| async {}).ok())
         }
         6 => part("trim", block_on(bus.trim(&RetentionPolicy::new().max_segments(10_000))).ok()),
-        7 => part("manual_scale_up", block_on(bus.manual_scale_up(1)).ok()),
-        8 => part("manual_scale_down", block_on(bus.manual_scale_down(1)).ok()),
+        7 => {
+            shortage.pass();
+            part("manual_scale_up", block_on(bus.manual_scale_up(1)).ok())
+        }
+        8 => {
+            shortage.pass();
+            part("manual_scale_down", block_on(bus.manual_scale_down(1)).ok())
+        }
+        14 => part("flush", block_on(bus.flush()).ok()),
         9 => part("save_cursor", save_cursor(bus, &format!("cursor-{named}"))),
         10 => part("load_cursor", bus.load_cursor(&format!("cursor-{named}")).ok()),
         11 => part("remove_cursor", bus.remove_cursor(&format!("cursor-{named}")).ok()),

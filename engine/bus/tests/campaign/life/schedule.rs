@@ -342,7 +342,7 @@ impl<'l> Life<'l> {
             let scarce = Scarce::draw(random);
             step(&format!("{scarce:?} to spare"));
             let shortage = Shortage::begin(scarce);
-            let part = scarcity::ask(&self.bus, &stream, random);
+            let part = scarcity::ask(&self.bus, &shortage, &stream, random);
             if random.below(2) == 0 {
                 drop(shortage);
             }

@@ -32,9 +32,12 @@ fn chores_wait_for_descriptors_and_memory_and_say_so() {
         assert_eq!(trouble.operation, "prepare segment");
         assert!(trouble.place.ends_with("spare.seg"), "{trouble}");
         assert_eq!(trouble.message, std::io::Error::from_raw_os_error(errno).to_string());
+        assert_eq!(trouble.errno, Some(errno));
+        assert_eq!(machine.view().shortage().as_ref(), Some(trouble), "it keeps the log from writing");
         disk.set_faults(Faults::default());
         machine.write(next..next + 50, 3000);
         assert_eq!(machine.view().troubles(), [], "{errno}");
+        assert_eq!(machine.view().shortage(), None, "{errno}");
         assert_eq!(check_all(machine.view(), 3000), next + 50);
         machine.close();
         assert_eq!(check_all(open(&disk, 9).expect("opens").view(), 3000), next + 50);
