@@ -257,7 +257,7 @@ pub use scaling::{ScalingDecision, ShardMetrics};
 #[doc(inline)]
 pub use timestamp::TimestampGenerator;
 
-// What programs need besides. The rest is in the modules.
+// The other names that programs need. The rest is in the modules.
 #[doc(inline)]
 pub use bus::{Producer, Session, Ticket};
 #[doc(inline)]

@@ -22,7 +22,7 @@ pub(crate) struct Ending {
     pub(crate) keeper: Option<Arc<Keeper>>,
 }
 
-/// How the threads of a bus ended.
+/// The outcome of waiting for the threads of a bus.
 #[derive(Debug)]
 pub(crate) struct Joined {
     /// The message of the first that panicked.

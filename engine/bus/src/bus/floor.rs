@@ -1,4 +1,4 @@
-//! Where the times of a run begin, after what is in the log already.
+//! The floor of timestamps: those of a writer run begin after what is in the log already.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tapeline_storage::format::counted;
 /// in good order, little enough to be waited for.
 const AHEAD_MAX_NS: u64 = 1_000_000_000;
 
-/// The time that all events of this run come after.
+/// The time that all events of this writer run come after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Floor {
     pub(crate) timestamp: u64,

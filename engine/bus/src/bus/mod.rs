@@ -1,5 +1,5 @@
-//! The bus: holds the bus core, the shard factory and the helper threads, and hands out what reads and writes. Tasks that
-//! users run beside its shards.
+//! The bus: holds the bus core, the shard factory and the helper threads, and hands out what reads and writes. Tasks
+//! that users run beside its shards.
 
 mod ending;
 mod floor;
@@ -147,8 +147,8 @@ impl EventBus {
     }
 
     /// Ingests events in order until the bus does not take one; returns how many are in the bus. That event and those
-    /// after it are dropped with the vector: [`EventBus::try_ingest_batch`] hands them back. Events that are let go, as
-    /// the mode has it, are left out and end nothing.
+    /// after it are dropped with the vector: [`EventBus::try_ingest_batch`] hands them back. Events that the mode
+    /// drops are left out and end nothing.
     pub fn ingest_batch(&self, events: Vec<Event>) -> usize {
         self.try_ingest_batch(events).unwrap_or_else(|rejected| rejected.taken)
     }
@@ -158,8 +158,8 @@ impl EventBus {
         self.try_ingest_raw_batch(events).unwrap_or_else(|rejected| rejected.taken)
     }
 
-    /// Ingests events in order until the bus does not take one; returns how many are in the bus. Events that are let
-    /// go, as the mode has it, are left out and end nothing.
+    /// Ingests events in order until the bus does not take one; returns how many are in the bus. Events that the
+    /// mode drops are left out and end nothing.
     ///
     /// # Errors
     /// [`RejectedBatch`]: the event that was not taken and all after it, why, and how many are in the bus.
@@ -247,7 +247,7 @@ impl EventBus {
         Ok(replay.with_eras(self.core.eras()))
     }
 
-    /// Events from a place on, then live ones. What was ingested in this process before the call is before
+    /// Events from a position on, then live ones. What was ingested in this process before the call is before
     /// [`Start::Latest`](crate::consumer::Start::Latest).
     ///
     /// # Errors
@@ -295,7 +295,7 @@ impl EventBus {
         self.core.readers().cursors.remove(name)
     }
 
-    /// The named cursors, and how far each is behind. Costs some microseconds for each and each shard.
+    /// The named cursors, and by how much each lags behind. Costs some microseconds for each and each shard.
     ///
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError): a file cannot be read.
@@ -345,7 +345,7 @@ impl EventBus {
         run_on(&self.core, shard, || self.factory.store().hold(), work)
     }
 
-    /// What [`EventBus::trim`] would remove at present, and why. Changes nothing.
+    /// Lists what [`EventBus::trim`] would remove at present, and why. Changes nothing.
     ///
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError): a policy without limits, a named cursor that cannot be read.
@@ -353,8 +353,9 @@ impl EventBus {
         plan_for_bus(&self.core, policy)
     }
 
-    /// Removes what `policy` does not keep, whatever [`LogConfig::retention`](crate::config::LogConfig::retention) says. When
-    /// it returns, readers are told of it by a [`Gap`](crate::consumer::Gap); the files go shortly after. Returns what went.
+    /// Removes what `policy` does not keep, whatever [`LogConfig::retention`](crate::config::LogConfig::retention)
+    /// says. When it returns, readers get a [`Gap`](crate::consumer::Gap) for it; the files are removed shortly after.
+    /// Returns the plan as it was carried out.
     ///
     /// # Errors
     /// As [`EventBus::plan_trim`]; [`AdapterError`], where a shard has ended.
@@ -375,14 +376,16 @@ impl EventBus {
         self.stats().events_in_lanes
     }
 
-    /// Whether the bus accepts events and can make them durable: it is not shut down, no shard's log is poisoned, and
-    /// no full disk or shortage of descriptors or memory holds one up. Never waits; `async` as an adapter's is.
+    /// Returns whether the bus accepts events and can make them durable: it is not shut down, no shard's log is
+    /// poisoned, and no full disk or shortage of descriptors or memory holds one up. Never waits; `async` as an
+    /// adapter's is.
     pub async fn is_healthy(&self) -> bool {
         let is_open = !self.core.is_forked() && !self.core.is_closed();
         is_open && self.core.shards().all().iter().all(|shard| shard.can_write())
     }
 
-    /// Numbers of each lane there is: who ingests how much into which shard, and what was let go. Disturbs nothing.
+    /// Numbers of each lane there is: the events that each producer ingested into each shard, and those that were
+    /// dropped. Disturbs nothing.
     pub fn lane_stats(&self) -> Vec<LaneStats> {
         match self.core.is_forked() {
             true => Vec::new(),
@@ -398,13 +401,13 @@ impl EventBus {
         }
     }
 
-    /// How busy each shard was in the last window of the scaling policy; `None` without one. Changes nothing.
+    /// The load of each shard in the last window of the scaling policy; `None` without one. Changes nothing.
     pub fn shard_metrics(&self) -> Option<Vec<ShardMetrics>> {
         let scaling = self.scaling.as_ref()?;
         Some(if self.core.is_forked() { Vec::new() } else { scaling.metrics() })
     }
 
-    /// Whether the number of shards may change.
+    /// Returns whether the number of shards may change.
     pub fn is_dynamic_scaling_enabled(&self) -> bool {
         self.scaling.is_some()
     }
@@ -456,12 +459,12 @@ impl EventBus {
         self.core.route().get().active()
     }
 
-    /// Whether the bus has been asked to end.
+    /// Returns whether the bus has been asked to end.
     pub fn is_shutdown(&self) -> bool {
         self.core.is_closed()
     }
 
-    /// Whether the bus has ended.
+    /// Returns whether the bus has ended.
     pub fn is_shutdown_completed(&self) -> bool {
         self.is_shutdown_completed.load(Ordering::Acquire)
     }

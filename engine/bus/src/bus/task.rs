@@ -17,9 +17,9 @@ use crate::core::error::IngestionResult;
 use crate::core::{foreign, park};
 use crate::ingest::{Producer, ProducerOptions, Session, Ticket};
 use crate::live::{EventBatch, SubscribeRequest, Subscription};
-use crate::shard::{CompanionSpec, Line, Refusal, ShardControl, ShardTasks, TaskSeed, yield_now};
+use crate::shard::{CompanionSpec, Line, NewTask, Refusal, ShardControl, ShardTasks, yield_now};
 
-/// What a task on a shard has: the events of its shard, and a producer to all.
+/// The surroundings of a task on a shard: the events of its shard, and a producer to all shards.
 ///
 /// The task runs on a thread beside the shard's, on the same core, at a lower priority: the tasks of a shard get a
 /// tenth of the core while the shard wants it, and all of it otherwise. A task that blocks or computes for long between
@@ -71,14 +71,14 @@ impl ShardContext {
         self.shard
     }
 
-    /// Whether the executor of this task is glommio's. It is not where io_uring or memory to lock is refused: then the
-    /// calls of glommio that need its executor panic.
+    /// Returns whether the executor of this task is glommio's. It is not where io_uring or memory to lock is refused:
+    /// then the calls of glommio that need its executor panic.
     pub fn has_glommio(&self) -> bool {
         let control = self.core.shards().get(self.shard);
         control.and_then(|control| control.tasks().runtime()).is_some_and(|(name, _)| name == ShardTasks::GLOMMIO)
     }
 
-    /// The events of this shard, from a place on, then live. They are read by reference where they were written, on
+    /// The events of this shard, from a position on, then live. They are read by reference where they were written, on
     /// this core.
     ///
     /// # Errors
@@ -125,7 +125,7 @@ impl ShardSubscription {
         self.0.next_batch().await
     }
 
-    /// The cursor behind what was handed out.
+    /// The cursor after what was handed out.
     pub fn cursor(&self) -> String {
         self.0.cursor()
     }
@@ -216,7 +216,7 @@ where
         .ok_or_else(|| AdapterError::NoShard { shard_id: shard, shards: core.shards().count() })?;
     let (sender, receiver) = oneshot::channel();
     let core = Arc::clone(core);
-    let seed = TaskSeed::new(move || {
+    let task = NewTask::new(move || {
         Box::pin(async move {
             let Ok(context) = ShardContext::new(core, shard) else { return };
             // The caller may have dropped the receiver.
@@ -224,7 +224,7 @@ where
         })
     });
     let spec = || CompanionSpec { name: format!("tapeline-t{shard}"), cores: control.facts().cores(), hold: hold() };
-    let line = control.tasks().plant(seed, spec).map_err(|refusal| match refusal {
+    let line = control.tasks().submit(task, spec).map_err(|refusal| match refusal {
         Refusal::Closed => AdapterError::Shutdown,
         Refusal::NoThread(source) => AdapterError::NoTaskThread { shard_id: shard, source },
     })?;

@@ -1,4 +1,4 @@
-//! Openings that fail at each step, and who holds the log's lock meanwhile.
+//! Openings that fail at each step, and the holders of the log's lock meanwhile.
 
 use std::io;
 use std::path::Path;
@@ -126,7 +126,7 @@ fn bus_dropped_by_its_own_task_is_ended_by_another_thread() {
     });
     hand_over.send(bus).expect("the task runs");
     assert_eq!(task.expect("runs").join(), Ok(()), "no panic, and no wait for itself");
-    at_the_end.recv().expect("the shards were told to end");
+    at_the_end.recv().expect("the shards were asked to end");
     assert!(is_locked(scratch.path()), "a shard's thread is left, and the lock is free");
     drop(leave);
     // Waits for the lock, as long as threads of the bus before are at their end.
@@ -158,7 +158,7 @@ fn die(scratch: &Scratch) -> (EventBus, Producer, Ticket) {
     (bus, producer, tickets[99])
 }
 
-/// What was panicked with panics when it is dropped.
+/// A payload of a panic that panics when it is dropped.
 struct NastyPayload;
 
 impl Drop for NastyPayload {
@@ -191,8 +191,8 @@ fn death_of_a_shard_is_reported_to_every_waiter_and_acknowledges_nothing() {
     let page = block_on(bus.poll(ConsumeRequest::new(10).wait(Duration::from_secs(3600)))).expect("a page");
     assert_eq!((page.events.len(), page.failed_shards.len()), (0, 1));
     let mut events = block_on(bus.subscribe(SubscribeRequest::new())).expect("a subscription");
-    let told = block_on(events.next());
-    assert!(matches!(told, Some(Err(ConsumerError::Adapter(AdapterError::Poisoned(_))))), "{told:?}");
+    let reported = block_on(events.next());
+    assert!(matches!(reported, Some(Err(ConsumerError::Adapter(AdapterError::Poisoned(_))))), "{reported:?}");
     assert!(block_on(events.next()).is_none());
     let mut batches = block_on(bus.batches(SubscribeRequest::new())).expect("batches");
     assert!(matches!(batches.blocking_next(), Some(Err(ConsumerError::Adapter(AdapterError::Poisoned(_))))));
@@ -341,7 +341,7 @@ fn threads_keep_nothing_of_a_bus_that_has_ended() {
 /// Set for a process whose clock is that of a machine that the test sets.
 const CHILD: &str = "TAPELINE_TEST_MACHINE";
 
-/// What a suspend, a hibernation or a migration may do to a counter.
+/// The things that a suspend, a hibernation or a migration may do to a counter.
 const EVENTS: [MachineEvent; 7] = [
     event(HOUR, 1_000),
     event(-HOUR, 1_000),

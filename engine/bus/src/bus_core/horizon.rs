@@ -16,10 +16,10 @@ use tapeline_storage::read::Visibility;
 use crate::core::fence;
 use crate::shard::{Reach, ShardControl};
 
-/// How far clocks of two threads may differ, in nanoseconds, doubled.
+/// The most by which clocks of two threads may differ, in nanoseconds, doubled.
 const CLOCK_SKEW_NS: u64 = 2_000;
 
-/// How far the horizon has come, for readers of each visibility.
+/// The horizon, for readers of each visibility.
 #[derive(Debug, Default)]
 pub(crate) struct Horizon {
     appended: AtomicU64,
@@ -34,7 +34,7 @@ impl Horizon {
         }
     }
 
-    /// What is known already. Costs a load.
+    /// The horizon that is known already. Costs a load.
     pub(crate) fn known(&self, visibility: Visibility) -> u64 {
         self.of(visibility).load(Ordering::Relaxed)
     }
@@ -49,7 +49,7 @@ impl Horizon {
         floor: u64,
         visibility: Visibility,
     ) -> AdapterResult<u64> {
-        // What an earlier process wrote is complete.
+        // Everything that an earlier process wrote is complete.
         let mut horizon = Clock::global().now().saturating_sub(CLOCK_SKEW_NS).max(floor.saturating_add(1));
         fence::all_threads();
         let mut barriers = Vec::new();

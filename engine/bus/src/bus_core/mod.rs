@@ -29,7 +29,7 @@ use self::readers::Readers;
 use self::shards::Shards;
 pub use self::stats::EventBusStats;
 
-/// What a bus, its producers and its consumers share.
+/// The state that a bus, its producers and its consumers share.
 #[derive(Debug)]
 pub(crate) struct BusCore {
     log_id: LogId,
@@ -108,12 +108,12 @@ impl BusCore {
         *self.eras.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(eras);
     }
 
-    /// What producers share.
+    /// The state that producers share.
     pub(crate) fn producers(&self) -> &Producers {
         &self.producers
     }
 
-    /// What consumers share.
+    /// The state that consumers share.
     pub(crate) fn readers(&self) -> &Readers {
         &self.readers
     }

@@ -1,5 +1,5 @@
-//! What the producers of one bus share: their numbers, the settings of those that have none of their own, and where
-//! their timestamps begin.
+//! The state that the producers of one bus share: their numbers, the settings of those that have none of their own, and
+//! where their timestamps begin.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -65,7 +65,7 @@ impl Producers {
         self.lane_options
     }
 
-    /// What producers that have no settings of their own do when a lane is full.
+    /// The mode of producers that have no settings of their own.
     pub(crate) fn backpressure_mode(&self) -> BackpressureMode {
         self.backpressure_mode
     }

@@ -1,4 +1,4 @@
-//! What the consumers of one bus share.
+//! The state that the consumers of one bus share.
 
 use std::path::Path;
 use std::sync::atomic::{Ordering, fence};
@@ -13,7 +13,7 @@ use crate::feed::Bell;
 /// Shared by the consumers of a bus.
 #[derive(Debug)]
 pub(crate) struct Readers {
-    /// How far reading in order of time may go.
+    /// The bound of reading in order of time.
     pub(crate) horizon: Horizon,
     /// Cursors with a name.
     pub(crate) cursors: CursorStore,

@@ -53,12 +53,12 @@ impl Shards {
         self.count.load(Ordering::Acquire)
     }
 
-    /// What readers see of shards of earlier configurations.
+    /// The views of the shards of earlier configurations.
     pub(crate) fn archived(&self) -> &[Arc<LogView>] {
         &self.archived
     }
 
-    /// What readers see: the views of the shards that were started, then those of the archived ones.
+    /// The views of the shards that were started, then those of the archived ones.
     pub(crate) fn views(&self) -> impl Iterator<Item = Arc<LogView>> {
         let started: Vec<_> = self.all().iter().map(|shard| Arc::clone(shard.view())).collect();
         started.into_iter().chain(self.archived.iter().cloned())

@@ -8,8 +8,8 @@ use crate::shard::ShardControl;
 ///
 /// `events_ingested + notes = events_in_lanes + events_committing + events_durable + drops.total()`:
 ///
-/// what was taken over is on its way, or stored, or was let go and told to readers. Read while producers and shards
-/// work, these are numbers of one moment each; at rest they add up exactly.
+/// what was taken over is on its way, or stored, or was dropped and reported to readers. Read while producers and
+/// shards work, these are numbers of one moment each; at rest they add up exactly.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -28,14 +28,14 @@ use crate::shard::ShardControl;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct EventBusStats {
-    /// Events taken over, those that were let go later included.
+    /// Events taken over, those that were dropped later included.
     pub events_ingested: u64,
     /// Events that producers got back because the bus did not take them: no room, no memory for a lane, no space, an
     /// end, or a shard that there is not. Not counted are events that no bus would take (too long, no JSON, a reserved
     /// kind), the events of a batch after the one that came back, which were not tried, and calls after the end that
     /// found no producer.
     pub events_refused: u64,
-    /// Events let go, by reason.
+    /// Events dropped, by reason.
     pub drops: Drops,
     /// Records that the bus itself wrote for its readers. They take sequences, and count below like events.
     pub notes: u64,
@@ -60,7 +60,7 @@ pub struct EventBusStats {
 }
 
 impl EventBusStats {
-    /// Whether the numbers add up, as they do whenever nothing is being ingested at the moment.
+    /// Returns whether the numbers add up, as they do whenever nothing is being ingested at the moment.
     pub fn is_balanced(&self) -> bool {
         let there = self.events_in_lanes + self.events_committing + self.events_durable + self.drops.total();
         self.events_ingested + self.notes == there

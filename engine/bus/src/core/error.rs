@@ -7,7 +7,7 @@ use tapeline_storage::format::counted;
 use tapeline_storage::log::Poison;
 
 /// Why an event was not taken. It was lent to the call, so the caller still has it. Where [`IngestionError::is_drop`]
-/// holds it counts as let go; otherwise it may be ingested again.
+/// holds it counts as dropped; otherwise it may be ingested again.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -28,19 +28,19 @@ use tapeline_storage::log::Poison;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IngestionError {
-    /// The lane is full: the shard is behind.
+    /// The lane is full: the shard lags behind.
     #[error("backpressure: the lane to shard {shard_id} is full; try again later, or choose BackpressureMode::Block")]
     Backpressure {
         /// The shard.
         shard_id: u16,
     },
-    /// The lane is full, and the mode is to let the newest event go: it is counted, and readers are told.
+    /// The lane is full, and the mode is to drop the newest event: it is counted, and readers get a gap.
     #[error("dropped: the lane to shard {shard_id} is full")]
     Dropped {
         /// The shard.
         shard_id: u16,
     },
-    /// The lane is filling up, and the event is not among those that are kept: it is counted, and readers are told.
+    /// The lane is filling up, and the event is not among those that are kept: it is counted, and readers get a gap.
     #[error("sampled out: the lane to shard {shard_id} is filling up")]
     Sampled {
         /// The shard.
@@ -115,8 +115,8 @@ pub enum IngestionError {
 }
 
 impl IngestionError {
-    /// Whether the event was let go, as the producer's mode has it: it is counted, readers are told by a gap, and there
-    /// is nothing to try again.
+    /// Returns whether the producer's mode dropped the event: it is counted, readers get a gap, and there is nothing to
+    /// try again.
     pub fn is_drop(&self) -> bool {
         matches!(self, Self::Dropped { .. } | Self::Sampled { .. })
     }

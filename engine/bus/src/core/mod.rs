@@ -1,5 +1,6 @@
-//! What every part of a bus uses, and what uses none of them: settings, errors of ingestion, the memory budget, fences
-//! and forks, foreign code and its panics, waiting on a plain thread, and the places where tests hold a bus up.
+//! The tools of every part of a bus, which use none of these parts: settings, errors of ingestion, the memory budget,
+//! fences and forks, foreign code and its panics, waiting on a plain thread, and the steps at which tests hold a bus
+//! up.
 
 pub(crate) mod budget;
 pub(crate) mod config;

@@ -34,7 +34,7 @@ pub enum Step {
 /// Goes on after a step of this log's bus.
 ///
 /// # Errors
-/// What a test has in store.
+/// An error that a test has planned.
 #[cfg(not(any(test, feature = "seam")))]
 #[inline(always)]
 pub(crate) fn pass(_: LogId, _: Step) -> io::Result<()> {
@@ -58,7 +58,7 @@ mod planned {
     type Action = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
     static PLANS: Mutex<Vec<(LogId, Step, Action)>> = Mutex::new(Vec::new());
-    /// How many there are, so that a step without one is cheap.
+    /// The number of plans, so that a step without one is cheap.
     static COUNT: AtomicUsize = AtomicUsize::new(0);
 
     fn change<T>(change: impl FnOnce(&mut Vec<(LogId, Step, Action)>) -> T) -> T {
@@ -68,12 +68,12 @@ mod planned {
         changed
     }
 
-    /// Has the action take place when this log comes to the step for the next time.
+    /// Runs the action when this log comes to the step for the next time.
     pub fn plan(log: LogId, step: Step, action: impl FnOnce() -> io::Result<()> + Send + 'static) {
         change(|plans| plans.push((log, step, Box::new(action))));
     }
 
-    /// Forgets the actions that did not take place. Returns whether there were none.
+    /// Forgets the actions that did not run. Returns whether there were none.
     pub fn forget(log: LogId) -> bool {
         let forgotten = change(|plans| plans.extract_if(.., |(of, ..)| *of == log).count());
         forgotten == 0

@@ -16,7 +16,7 @@ use crate::core::budget::MemoryBudget;
 use crate::core::config::{EventBusConfig, PlacementConfig};
 use crate::core::seam::Step;
 use crate::core::{foreign, seam};
-use crate::shard::{ShardControl, ShardSpec, ShardThread, Started, place, start};
+use crate::shard::{ShardControl, ShardSpec, ShardThread, Started, choose_core, start};
 
 /// Makes the shards of one bus.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl ShardFactory {
         }
     }
 
-    /// What the shard of this number is started with.
+    /// Makes what the shard of this number is started with.
     fn spec(&self, shard: u16) -> AdapterResult<ShardSpec> {
         let config = &self.config;
         let (files, hold) = match self.store.files(shard)? {
@@ -122,12 +122,12 @@ impl ShardFactory {
         };
         let bytes = config.memory_bytes();
         let memory = self.memory.take(bytes).map_err(|left| AdapterError::Budget { shard_id: shard, bytes, left })?;
-        let place = place(shard, &config.placement);
+        let core = choose_core(shard, &config.placement);
         let PlacementConfig { driver, idle, .. } = config.placement;
-        Ok(ShardSpec { log, place, driver, idle, files, hold, memory })
+        Ok(ShardSpec { log, core, driver, idle, files, hold, memory })
     }
 
-    /// Waits for the end of all threads but the calling one. Shards that have not been told to end do not. The message
+    /// Waits for the end of all threads but the calling one. Shards that have not been asked to end do not. The message
     /// of the first that panicked.
     pub(crate) fn join(&self) -> Option<String> {
         let threads = std::mem::take(&mut *lock(&self.threads));

@@ -87,7 +87,8 @@ impl LogStore {
         Ok(Some(ShardFiles { directory: directory.shard(shard)?, mode, hold }))
     }
 
-    /// The lock of the log's directory, if the log has one: a thread that may touch the directory holds it for its life.
+    /// The lock of the log's directory, if the log has one: a thread that may touch the directory holds it for its
+    /// life.
     pub(crate) fn hold(&self) -> Option<Arc<DirectoryLock>> {
         self.directory().and_then(|directory| directory.hold())
     }

@@ -43,7 +43,7 @@ impl Bell {
         self.armed.store(false, Ordering::Relaxed);
     }
 
-    /// Wakes the follower if it sleeps; returns whether it did. Comes behind a `SeqCst` fence.
+    /// Wakes the follower if it sleeps; returns whether it did. Comes after a `SeqCst` fence.
     pub(crate) fn ring(&self) -> bool {
         // SYNC: AcqRel: the waker that was registered before arming is the one that is woken.
         let rung = self.armed.load(Ordering::Relaxed) && self.armed.swap(false, Ordering::AcqRel);
@@ -65,7 +65,7 @@ impl Bell {
         self.ring();
     }
 
-    /// Whether any shard may still ring.
+    /// Returns whether any shard may still ring.
     pub(crate) fn is_connected(&self) -> bool {
         self.shards.load(Ordering::Acquire) > 0
     }

@@ -1,4 +1,4 @@
-//! Feeds: how a shard hands its blocks to those who follow it live.
+//! Feeds: the way of a shard's blocks to its live followers.
 //!
 //! A feed is an SPSC ring of references to blocks, from one shard to one follower: a stream costs its shard one push a
 //! block for each follower, and nothing an event. The follower sees new events of the block it stands in by itself, in
@@ -29,17 +29,17 @@ const FEED_BLOCKS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Feed(Consumer<LentBlock>);
 
-/// The shard's end, and the follower's bell. When it is dropped the follower is told that this shard is done.
+/// The shard's end, and the follower's bell. Its drop reports to the follower that this shard is done.
 #[derive(Debug)]
 pub(crate) struct Follower {
     blocks: Option<Producer<LentBlock>>,
     bell: Arc<Bell>,
-    /// What it is rung for. `None`: nothing.
+    /// The follower is rung when the watermark of this visibility moves. `None`: never.
     visibility: Option<Visibility>,
     deadline: Option<u64>,
 }
 
-/// A follower with a feed of its own, who wants to see as much as `visibility` says.
+/// Makes a follower with a feed of its own, which sees as much as `visibility` says.
 pub(crate) fn feed(bell: &Arc<Bell>, visibility: Visibility) -> (Follower, Feed) {
     let (blocks, feed) = RingBuffer::new(FEED_BLOCKS);
     bell.join();
@@ -71,7 +71,7 @@ impl Follower {
         follower
     }
 
-    /// A follower who is woken at `deadline` (nanoseconds), and for nothing else.
+    /// A follower that is woken at `deadline` (nanoseconds), and for nothing else.
     pub(crate) fn timer(bell: &Arc<Bell>, deadline: u64) -> Self {
         bell.join();
         Self { blocks: None, bell: Arc::clone(bell), visibility: None, deadline: Some(deadline) }
@@ -93,7 +93,7 @@ impl Follower {
         self.bell.ring()
     }
 
-    /// Whether the follower is to be woken when these watermarks have moved.
+    /// Returns whether the follower is to be woken when these watermarks have moved.
     pub(crate) fn wants(&self, appended: bool, durable: bool) -> bool {
         match self.visibility {
             Some(Visibility::Appended) => appended,
@@ -107,7 +107,7 @@ impl Follower {
         self.deadline
     }
 
-    /// Whether the other side is gone.
+    /// Returns whether the other side is gone.
     pub(crate) fn is_gone(&self) -> bool {
         self.blocks.as_ref().is_some_and(Producer::is_abandoned) || self.bell.is_silent()
     }

@@ -1,4 +1,4 @@
-//! What a feed promises.
+//! The promises of a feed.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Reading a bus: [`Pages`] reads pages and waits for more, [`Subscription`] follows live from any place.
+//! Reading a bus: [`Pages`] reads pages and waits for more, [`Subscription`] follows live from any position.
 //!
 //! Reading order: `request` (what can be asked for), `poll`, `sweep` (pages in order of time), `wait` (the patience of
 //! a poll), `subscription`.

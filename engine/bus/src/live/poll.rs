@@ -107,7 +107,7 @@ async fn in_shard_order(
     Ok(pager.finish())
 }
 
-/// Whether there is nothing to tell.
+/// Returns whether the page brings nothing.
 fn is_empty(page: &ConsumeResponse) -> bool {
     page.events.is_empty() && page.gaps.is_empty() && page.failed_shards.is_empty()
 }
@@ -162,22 +162,22 @@ impl<'p> Pager<'p> {
         }
     }
 
-    /// Whether the page takes no more.
+    /// Returns whether the page takes no more.
     pub(super) fn is_full(&self) -> bool {
         self.page.events.len() >= self.limit || self.scanned >= SCAN_BYTES
     }
 
-    /// Whether each shard has more to read than its share of the page.
+    /// Returns whether each shard has more to read than its share of the page.
     fn has_shares(&self) -> bool {
         self.sources.iter().all(|source| source.lag() > self.limit.div_ceil(self.sources.len()) as u64)
     }
 
-    /// Whether there is nothing to tell.
+    /// Returns whether the page brings nothing.
     pub(super) fn is_empty(&self) -> bool {
         is_empty(&self.page)
     }
 
-    /// Whether there is something to read.
+    /// Returns whether there is something to read.
     pub(super) fn has_more(&self) -> bool {
         self.sources.iter().any(|source| source.has_more() && !self.has_failed(source))
     }
@@ -190,27 +190,27 @@ impl<'p> Pager<'p> {
     /// others.
     pub(super) fn read(&mut self) {
         self.adopt();
-        let mut hungry: Vec<usize> =
+        let mut unfinished: Vec<usize> =
             (0..self.sources.len()).filter(|at| !self.has_failed(&self.sources[*at])).collect();
         // Whose turn it is follows from how far the shards were read, so that pages smaller than the number of shards
         // keep none of them waiting.
         let read: u64 = self.sources.iter().map(|source| source.next_sequence().get()).fold(0, u64::wrapping_add);
-        let first = read % hungry.len().max(1) as u64;
-        hungry.rotate_left(first as usize);
+        let first = read % unfinished.len().max(1) as u64;
+        unfinished.rotate_left(first as usize);
         let mut moves = true;
-        while !self.is_full() && !hungry.is_empty() && moves {
+        while !self.is_full() && !unfinished.is_empty() && moves {
             moves = false;
-            let mut still_hungry = Vec::new();
-            for (served, at) in hungry.iter().copied().enumerate() {
-                let share = (self.limit - self.page.events.len()).div_ceil(hungry.len() - served);
+            let mut still_unfinished = Vec::new();
+            for (served, at) in unfinished.iter().copied().enumerate() {
+                let share = (self.limit - self.page.events.len()).div_ceil(unfinished.len() - served);
                 let before = self.sources[at].next_sequence();
                 if share == 0 || self.read_share(at, share) {
-                    still_hungry.push(at);
+                    still_unfinished.push(at);
                 }
                 moves |= self.sources[at].next_sequence() != before;
             }
-            moves |= still_hungry.len() < hungry.len();
-            hungry = still_hungry;
+            moves |= still_unfinished.len() < unfinished.len();
+            unfinished = still_unfinished;
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a reader asks for, and what a page brings.
+//! The request of a reader, and the page that answers it.
 
 use std::time::Duration;
 
@@ -52,9 +52,9 @@ pub struct ConsumeRequest {
     pub sessions: Option<Vec<SessionId>>,
     /// Kinds to read. `None`: all.
     pub kinds: Option<Vec<Kind>>,
-    /// Whether what a crash may still take is read.
+    /// The visibility that an event needs to be read: with `Durable`, nothing is read that a crash may still take.
     pub visibility: Visibility,
-    /// How long to wait for an event where there is none. Default zero.
+    /// The longest time to wait for an event where there is none. Default zero.
     pub wait: Duration,
 }
 
@@ -103,7 +103,7 @@ impl ConsumeRequest {
     }
 }
 
-/// What to do about a subscriber that has once caught up and fell behind.
+/// The treatment of a subscriber that has once caught up and fell behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SlowReader {
@@ -150,9 +150,9 @@ pub struct SubscribeRequest {
     pub sessions: Option<Vec<SessionId>>,
     /// Kinds to read. `None`: all.
     pub kinds: Option<Vec<Kind>>,
-    /// Whether what a crash may still take is read.
+    /// The visibility that an event needs to be read: with `Durable`, nothing is read that a crash may still take.
     pub visibility: Visibility,
-    /// What to do when the reader is slow.
+    /// The treatment of a slow reader.
     pub slow_reader: SlowReader,
 }
 
@@ -255,7 +255,7 @@ pub struct ConsumeResponse {
     pub events: Vec<StoredEvent>,
     /// The cursor after this page; the name is the predecessor's. Always there: read on while `has_more`.
     pub next_id: Option<String>,
-    /// Whether there was more to read when the page ended.
+    /// True if there was more to read when the page ended.
     pub has_more: bool,
     /// Events that the page would hold and that are not to be had.
     pub gaps: Vec<Gap>,

@@ -24,7 +24,7 @@ pub(super) struct Patience<'a> {
     deadline: u64,
     /// Shards that know of it.
     followed: usize,
-    /// How far the shards had come at the last look.
+    /// The ends of the shards at the last look.
     seen: Vec<Sequence>,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Patience<'a> {
         Self { core, visibility, bell, deadline, followed: 0, seen: Vec::new() }
     }
 
-    /// What is readable now of the selection is being read: the next wait is for something else.
+    /// The caller reads what is readable of the selection now: the next wait is for later events.
     pub(super) fn look(&mut self, selection: &Selection) {
         let shards = self.core.shards().all();
         for shard in shards.iter().skip(self.followed).filter(|shard| selection.has_shard(shard.id())) {

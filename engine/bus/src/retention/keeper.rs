@@ -14,7 +14,7 @@ use crate::core::seam::Step;
 use crate::core::{foreign, seam};
 use crate::factory::ShardFactory;
 
-/// How often the log is looked at.
+/// The time between two looks at the log.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The bus's hold on the thread.
@@ -35,7 +35,7 @@ impl Keeper {
         let (end, ended) = mpsc::channel();
         let work = move || {
             while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-                // What cannot be done now is tried again: nothing depends on it but space.
+                // A trim that fails now is tried again: nothing depends on it but space.
                 let _ = plan_for_bus(&core, &policy).and_then(|mut plan| carry_out(&core, factory.store(), &mut plan));
             }
         };

@@ -14,14 +14,14 @@ pub use tapeline_reader::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, Tr
 use crate::bus_core::BusCore;
 use crate::factory::LogStore;
 
-/// What the policy would have go of a bus's log at present.
+/// Lists what the policy would remove of a bus's log at present.
 pub(crate) fn plan_for_bus(core: &BusCore, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
     core.check_fork()?;
     let views: Vec<_> = core.shards().views().collect();
     plan_now(&views, policy, &core.readers().cursors)
 }
 
-/// Has the plan carried out: shards that run trim their own logs, the rest is done here.
+/// Carries the plan out: asks shards that run to trim their own logs, and trims the others.
 pub(crate) fn carry_out(core: &BusCore, store: &LogStore, plan: &mut TrimPlan) -> ConsumerResult<()> {
     let views: Vec<_> = core.shards().views().collect();
     plan.keep_names(&core.readers().names, &views)?;
@@ -36,7 +36,7 @@ pub(crate) fn carry_out(core: &BusCore, store: &LogStore, plan: &mut TrimPlan) -
     Ok(())
 }
 
-/// Waits until readers are told of what the plan has removed. The files go when the shards have time.
+/// Waits until readers get a gap for what the plan has removed. The shards remove the files when they have time.
 pub(crate) async fn carried_out(core: &BusCore, plan: &TrimPlan) -> ConsumerResult<()> {
     for (shard, to) in plan.cuts() {
         if let Some(control) = core.shards().get(shard) {

@@ -3,11 +3,11 @@
 //! 1. Shards that are needed and not there yet are started.
 //! 2. The route is changed, and every thread of the process executes a fence: from now on each producer goes by it, but
 //!    for those that were about to publish, which have noted so.
-//! 3. Each shard takes what goes by the old route out of its lanes and says where that ends. What goes by the new one
-//!    waits in the lanes: producers do not notice.
-//! 4. Everything before these places is made durable: whatever a crash takes, a session that moves keeps a prefix.
-//! 5. The places begin an era, which is kept and made known to readers. Readers read all of an era before the next, so
-//!    that a session that moves stays in order.
+//! 3. Each shard takes what goes by the old route out of its lanes and reports the boundary where that ends. What goes
+//!    by the new one waits in the lanes: producers do not notice.
+//! 4. Everything before these boundaries is made durable: whatever a crash takes, a session that moves keeps a prefix.
+//! 5. The boundaries begin an era, which is kept and made known to readers. Readers read all of an era before the next,
+//!    so that a session that moves stays in order.
 //! 6. The shards go on.
 //!
 //! A shard that takes no new events any more stays, asleep: its events are read from it, and it is there at once when
@@ -22,7 +22,7 @@ use crate::core::fence;
 use crate::routing::{Route, RouteInForce};
 use crate::shard::ShardControl;
 
-/// How often a change looks whether it is to be given up.
+/// The time after which a change looks again whether the bus ends.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A change from step 2 on.
@@ -83,7 +83,7 @@ impl Change {
         Era { active: self.route.active(), starts }
     }
 
-    /// Lets the shards go on. Readers know of the era.
+    /// Has the shards go on. Readers know of the era.
     pub(crate) fn end(self) {
         for shard in self.shards.iter() {
             shard.handover().set_active(shard.id() < self.route.active());

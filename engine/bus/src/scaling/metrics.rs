@@ -1,4 +1,4 @@
-//! How busy a shard is: from numbers that are there anyway, read now and then by the scaling thread.
+//! The load of a shard: computed from numbers that are there anyway, which the scaling thread reads now and then.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,22 +9,22 @@ use crate::shard::Reading;
 /// Samples in a window.
 pub(super) const SAMPLES: u32 = 4;
 
-/// How busy one shard was in the last [`metrics_window`](ScalingPolicy::metrics_window).
+/// The load of one shard in the last [`metrics_window`](ScalingPolicy::metrics_window).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ShardMetrics {
     /// The shard.
     pub shard_id: u16,
-    /// How full its fullest lane was on average, by bytes or by events, from 0 to 1.
+    /// The fill of its fullest lane on average, by bytes or by events, from 0 to 1.
     pub fill_ratio: f64,
     /// Events a second that it took.
     pub event_rate: f64,
-    /// How long an event waited in its lane on average: events waiting by events a second (J. Little).
+    /// The time that an event waited in its lane on average: events waiting by events a second (J. Little).
     pub avg_push_latency: Duration,
-    /// How long a block took from its first event until it was acknowledged, on average; 0 in memory.
+    /// The time that a block took from its first event until it was acknowledged, on average; 0 in memory.
     pub avg_flush_latency: Duration,
-    /// Whether it gets no new events and has not taken all that it had.
+    /// True if it gets no new events and has not taken all that it had.
     pub draining: bool,
-    /// How much of what it is good for it does: the largest of the above by its threshold, the two times only if it has
+    /// The share of its capacity that it uses: the largest of the above by its threshold, the two times only if it has
     /// work at all. 0 is idle, above 1 is overloaded.
     pub weight: f64,
     /// When this was looked at.
@@ -77,7 +77,7 @@ impl Meter {
         }
     }
 
-    /// What the readings say.
+    /// Computes the load from the readings.
     pub(super) fn metrics(&self, shard_id: u16, is_active: bool, policy: &ScalingPolicy) -> ShardMetrics {
         let mut metrics = ShardMetrics::new(shard_id);
         let (Some(first), Some(last)) = (self.0.front(), self.0.back()) else { return metrics };

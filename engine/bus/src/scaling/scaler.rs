@@ -10,7 +10,7 @@ use tapeline_reader::ScalingError;
 use super::ShardMetrics;
 use crate::core::config::ScalingPolicy;
 
-/// What is to be done about the number of shards.
+/// A decision about the number of shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScalingDecision {
     /// Nothing.
@@ -31,7 +31,7 @@ pub(super) struct Scaler {
     overload: Option<(u64, f64)>,
 }
 
-/// How long an overload is remembered, in times of `scale_down_delay`.
+/// The time for which an overload is remembered, in times of `scale_down_delay`.
 const MEMORY: u32 = 10;
 
 impl Scaler {
@@ -53,7 +53,7 @@ impl Scaler {
         (self.changed_at, self.underutilized_since) = (Some(now), None);
     }
 
-    /// What to do about the `active` shards that these metrics are of.
+    /// Decides about the `active` shards that these metrics are of.
     pub(super) fn decide(&mut self, now: u64, metrics: &[ShardMetrics], active: u16) -> ScalingDecision {
         let policy = &self.policy;
         let overloaded = metrics.iter().filter(|shard| shard.compute_weight(policy) > 1.0).count() as u16;
@@ -80,7 +80,7 @@ impl Scaler {
         }
     }
 
-    /// Whether one shard fewer would do, with room to spare.
+    /// Returns whether one shard fewer would do, with room to spare.
     fn is_underutilized(&self, now: u64, metrics: &[ShardMetrics], active: u16) -> bool {
         let policy = &self.policy;
         let rate: f64 = metrics.iter().map(|shard| shard.event_rate).sum();
@@ -109,7 +109,7 @@ impl Scaler {
         self.changed_at.is_some_and(|at| !has_passed(at, now, self.policy.cooldown))
     }
 
-    /// How many shards there are after a caller has asked for `count` more.
+    /// The number of shards after a caller has asked for `count` more.
     ///
     /// # Errors
     /// [`ScalingError::AtMaxShards`], where there may not be any more at all.
@@ -120,7 +120,7 @@ impl Scaler {
         }
     }
 
-    /// How many shards there are after a caller has asked for `count` fewer.
+    /// The number of shards after a caller has asked for `count` fewer.
     ///
     /// # Errors
     /// [`ScalingError::AtMinShards`], where there may not be any fewer at all; [`ScalingError::InCooldown`].

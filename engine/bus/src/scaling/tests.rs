@@ -27,7 +27,7 @@ fn window(active: u16, shape: impl Fn(&mut ShardMetrics)) -> Vec<ShardMetrics> {
     (0..active).map(one).collect()
 }
 
-/// What the policy decides at once about two shards that look like this.
+/// The decision of the policy at once about two shards that look like this.
 fn decide(policy: ScalingPolicy, shape: impl Fn(&mut ShardMetrics)) -> ScalingDecision {
     Scaler::new(policy).decide(0, &window(2, shape), 2)
 }
@@ -141,7 +141,7 @@ fn nothing_changes_in_the_cooldown() {
             .find(|now| scaler.decide(now * MS, &window(2, |m| m.fill_ratio = 1.0), 2) != ScalingDecision::None);
         assert_eq!(first, Some(cooldown.as_millis() as u64));
         assert_eq!(scaler.fewer(MS, 3, 1), Err(ScalingError::InCooldown));
-        assert_eq!(scaler.more(2, 1), Ok(3), "who asks for more gets it at once");
+        assert_eq!(scaler.more(2, 1), Ok(3), "a caller that asks for more gets it at once");
     }
 }
 

@@ -54,7 +54,7 @@ impl Scaling {
         Ok(Self { orders: Mutex::new(Some(orders)), thread: Mutex::new(Some(thread)), metrics })
     }
 
-    /// What was seen at the last look, by shard.
+    /// The metrics of the last look, by shard.
     pub(crate) fn metrics(&self) -> Vec<ShardMetrics> {
         lock(&self.metrics).clone()
     }
@@ -188,7 +188,7 @@ impl Worker {
             ScalingDecision::ScaleUp(count) => active.saturating_add(count),
             ScalingDecision::ScaleDown(count) => active.saturating_sub(count),
         };
-        // What cannot be done now is tried again after the cooldown; the shards there are go on.
+        // A change that fails now is tried again after the cooldown; the shards there are go on.
         if self.change_to(wanted).is_err() {
             self.scaler.changed(Clock::global().now());
         }

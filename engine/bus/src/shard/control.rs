@@ -1,4 +1,4 @@
-//! What a shard and all other threads share: one place for each subject.
+//! The state that a shard and all other threads share: one type for each subject.
 //!
 //! | subject | type |
 //! |---|---|
@@ -28,7 +28,7 @@ use super::waiters::{Barrier, NextMove, Reach, Waiters};
 use crate::core::budget::MemoryShare;
 use crate::lane::{LaneHandle, LaneReader};
 
-/// What a shard and all other threads share.
+/// The state that a shard and all other threads share.
 #[derive(Debug)]
 pub(crate) struct ShardControl {
     inbox: Inbox,
@@ -102,7 +102,7 @@ impl ShardControl {
         stats
     }
 
-    /// How busy the shard is. A lock, and a dozen loads a lane.
+    /// Reads the load of the shard. A lock, and a dozen loads a lane.
     pub(crate) fn reading(&self, at: u64) -> Reading {
         let (events, _) = self.facts.progress();
         let (commits, commit_ns) = self.view().commits();
@@ -136,8 +136,8 @@ impl ShardControl {
         self.waiters.wait(reach.wait(), &self.inbox, || self.outcome(barrier, reach, known)).await
     }
 
-    /// As [`ShardControl::reached`], blocking the thread. A thread that steps a shard would wait for itself: there it is
-    /// an error.
+    /// As [`ShardControl::reached`], blocking the thread. A thread that steps a shard would wait for itself: there it
+    /// is an error.
     pub(crate) fn wait_reached(&self, barrier: &Barrier, reach: Reach) -> AdapterResult<()> {
         check_may_block(reach.wait())?;
         let (_counted, known) = (self.waiters.enter(reach), self.attempts());
@@ -189,7 +189,8 @@ impl ShardControl {
         self.waiters.next_move(&self.inbox)
     }
 
-    /// Returns whether the shard's log can write: it is not poisoned, its disk is not full, and nothing else holds it up.
+    /// Returns whether the shard's log can write: it is not poisoned, its disk is not full, and nothing else holds it
+    /// up.
     pub(crate) fn can_write(&self) -> bool {
         let view = self.view();
         view.poison().is_none() && !view.is_full() && view.shortage().is_none()

@@ -1,4 +1,5 @@
-//! What a shard states about itself: how it runs, what it found when it started, how far it has come, how busy it is.
+//! The facts that a shard states about itself: how it runs, what it found when it started, how far it has come, its
+//! load.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -6,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{Cut, LogView, Poison, Trouble, Watermarks};
 
-/// How a shard runs, and what it found when it started.
+/// The report of a shard that has started: how it runs, and what it found.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ShardReport {
     pub(crate) device: &'static str,
@@ -37,23 +38,23 @@ pub(crate) struct ShardReport {
 pub struct ShardStats {
     /// The shard.
     pub shard_id: u16,
-    /// Whether new events come to it: scaling may have others take them.
+    /// True if new events come to it: scaling may have others take them.
     pub is_active: bool,
     /// Events in the log, since it was created.
     pub events_appended: u64,
     /// Events acknowledged at the log's level, since it was created.
     pub events_durable: u64,
-    /// Whether the shard waits for space on its disk.
+    /// True if the shard waits for space on its disk.
     pub is_full: bool,
     /// The error that ended the shard's writing, if one did.
     pub poison: Option<Poison>,
     /// Errors that did not end it: what is being tried again, and what the log does without.
     pub troubles: Vec<Trouble>,
-    /// What writes its blocks: `uring`, `blocking` or `memory`.
+    /// The driver that writes its blocks: `uring`, `blocking` or `memory`.
     pub device: &'static str,
     /// The core it is pinned to, if it is.
     pub core: Option<usize>,
-    /// What runs its tasks: `glommio`, or `plain` where that cannot be had, as `notes` say then. `None` before the
+    /// The runtime of its tasks: `glommio`, or `plain` where that cannot be had, as `notes` say then. `None` before the
     /// first.
     pub task_runtime: Option<&'static str>,
     /// Why the shard runs otherwise than it was asked to.
@@ -62,7 +63,7 @@ pub struct ShardStats {
     pub cuts: Vec<Cut>,
 }
 
-/// How busy one shard is, at one moment.
+/// The load of one shard, at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Reading {
     /// Nanoseconds.
@@ -71,7 +72,7 @@ pub(crate) struct Reading {
     pub(crate) events: u64,
     /// Events in lanes.
     pub(crate) pending: u64,
-    /// How full the fullest lane is.
+    /// The fill of the fullest lane.
     pub(crate) fill_ratio: f64,
     /// Blocks acknowledged so far.
     pub(crate) commits: u64,

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tapeline_storage::format::Sequence;
 
-/// How far a change of the route has come in one shard: numbers of routes.
+/// The progress of a change of the route in one shard: numbers of routes.
 #[derive(Debug, Default)]
 pub(crate) struct Handover {
     begun: AtomicU64,
@@ -53,7 +53,7 @@ impl Handover {
         is_reported.then(|| Sequence::new(self.boundary.load(Ordering::Relaxed)))
     }
 
-    /// Lets the shard go on with what goes by this route.
+    /// Has the shard go on with what goes by this route.
     pub(crate) fn pass(&self, route: u64) {
         // SYNC: pairs with the Acquire load in passed(): readers know of the era.
         self.passed.store(route, Ordering::Release);

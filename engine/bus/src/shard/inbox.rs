@@ -1,4 +1,4 @@
-//! What other threads hand to a shard or ask of it: lanes, followers, a trim, its end.
+//! The inbox of a shard: other threads hand it lanes and followers, and ask for a trim or its end.
 //!
 //! The shard's thread looks into its inbox once a turn. Events take another way: they come through the lanes.
 
@@ -43,8 +43,8 @@ impl Inbox {
         }
     }
 
-    /// Hands the shard a new lane, which is listed among `lanes`. Rings no bell: the shard takes the lane in at its next
-    /// turn, as it does an event.
+    /// Hands the shard a new lane, which is listed among `lanes`. Rings no bell: the shard takes the lane in at its
+    /// next turn, as it does an event.
     ///
     /// # Errors
     /// The lane, if the shard takes no more.
@@ -63,7 +63,7 @@ impl Inbox {
     }
 
     /// # Errors
-    /// What arrives, if the inbox is closed.
+    /// The lane or follower, if the inbox is closed.
     fn arrive<T>(&self, what: T, list: impl FnOnce(&mut Arrivals, T)) -> Result<(), T> {
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
         if arrivals.is_closed {

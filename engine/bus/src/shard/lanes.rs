@@ -14,11 +14,11 @@ pub struct LaneStats {
     pub producer: u64,
     /// The shard.
     pub shard_id: u16,
-    /// Events taken over: those in the lane, those beyond it, those that were let go.
+    /// Events taken over: those in the lane, those beyond it, those that were dropped.
     pub events_ingested: u64,
     /// Events handed back to the producer.
     pub events_refused: u64,
-    /// Events let go.
+    /// Events dropped.
     pub drops: Drops,
     /// Bytes in the lane.
     pub bytes_pending: u64,
@@ -53,7 +53,7 @@ pub(crate) struct LaneTotals {
 }
 
 impl LaneTotals {
-    /// Events taken over, those that were let go included.
+    /// Events taken over, those that were dropped included.
     pub(crate) fn events_ingested(&self) -> u64 {
         self.records.saturating_sub(self.notes) + self.drops.newest + self.drops.sampled
     }

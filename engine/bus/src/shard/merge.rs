@@ -9,8 +9,8 @@
 //! 3. It takes what is known in order of time. If a was ingested before b, by whichever threads, a has the smaller time
 //!    (1) and is known when b is taken (2): it is taken first.
 //!
-//! What was known before the clock was read is due, whatever its time: a clock that was set back with the machine
-//! delays nothing. A lane alone is in order as it is.
+//! Records that were known before the clock was read are due, whatever their times: a clock that was set back with the
+//! machine delays nothing. A lane alone is in order as it is.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -28,7 +28,7 @@ pub(super) trait HasLane {
 #[derive(Debug, Default)]
 pub(super) struct Merge {
     heads: BinaryHeap<Reverse<Head>>,
-    /// What is later waits, unless it is due.
+    /// Records with later times wait, unless they are due.
     until: u64,
     /// Turns in a row in which a lane could not be looked at.
     blind_turns: u32,

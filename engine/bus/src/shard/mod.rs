@@ -1,15 +1,15 @@
 //! A shard: a state machine that moves events from its lanes to its log, stepped by a host.
 //!
-//! Reading order: `Shard::turn` here, `slot` (a lane and what of it is acknowledged), `followers` (who is handed its
-//! blocks and woken), `tasks` (what users run beside it, on a thread of their own), `control` (what others know of a
-//! shard and how they wait for it), `lanes` (the numbers of its lanes), `start` (how a shard comes to run), `host` (who
-//! steps it), `pace` (spinning and napping), `placement` (on which core), `handover` (what happens when sessions move
-//! between shards).
+//! Reading order: `Shard::turn` here, `slot` (a lane, and which of its events are acknowledged), `followers` (readers
+//! that get its blocks and are woken), `tasks` (users' work beside it, on a thread of its own), `control` (the state
+//! that it shares with all other threads: `inbox`, `waiters`, `facts`, `lanes`, `handover`), `start` (its start),
+//! `host` (the thread that steps it), `pace` (spinning and napping), `core_choice` (the core that it is pinned to).
 //!
 //! A shard owns no thread, no clock and no executor. Per event it makes no system call, takes no lock and allocates
 //! nothing; waiters and bookkeeping cost per turn or per block.
 
 mod control;
+mod core_choice;
 mod facts;
 mod followers;
 mod handover;
@@ -18,7 +18,6 @@ mod inbox;
 mod lanes;
 mod merge;
 mod pace;
-mod placement;
 mod slot;
 mod start;
 mod tasks;
@@ -32,20 +31,20 @@ use tapeline_storage::format::{BLOCK_BYTES_MAX, Sequence};
 use tapeline_storage::log::{Chore, ChoreDone, Log, LogOptions};
 
 pub(crate) use control::ShardControl;
+pub(crate) use core_choice::choose_core;
 pub(crate) use facts::Reading;
 pub use facts::ShardStats;
 use followers::{Followers, Watermarks};
 use inbox::Arrivals;
 pub use lanes::LaneStats;
 use merge::{HasLane, Merge};
-pub(crate) use placement::place;
 use slot::LaneSlot;
 pub(crate) use waiters::{Barrier, Reach};
 
 use crate::core::fence;
 use crate::lane::LaneReader;
 pub(crate) use start::{ShardSpec, ShardThread, Started, start};
-pub(crate) use tasks::{CompanionSpec, Line, Refusal, ShardTasks, TASK_PATIENCE, TaskSeed, yield_now};
+pub(crate) use tasks::{CompanionSpec, Line, NewTask, Refusal, ShardTasks, TASK_PATIENCE, yield_now};
 
 /// Bytes that a lane alone may give in one turn: a block, which holds any record.
 const LANE_TURN_BYTES: usize = BLOCK_BYTES_MAX;
@@ -53,7 +52,7 @@ const LANE_TURN_BYTES: usize = BLOCK_BYTES_MAX;
 /// Bytes that several lanes may give together in one turn.
 const TURN_BYTES: usize = 4 * BLOCK_BYTES_MAX;
 
-/// How long a shard that ends waits for space on its disk, while it holds events: two attempts.
+/// The time for which a shard that ends waits for space on its disk, while it holds events: two attempts.
 const FULL_PATIENCE_NS: u64 = 2 * LogOptions::FULL_RETRY_NS;
 
 /// Runs the chores of a log somewhere else.
@@ -65,23 +64,23 @@ pub(crate) trait Background {
     fn done(&mut self) -> Option<ChoreDone>;
 }
 
-/// What came of a turn.
+/// The outcome of a turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Turn {
     /// Events taken from lanes.
     pub(crate) drained: usize,
-    /// Whether anything moved at all.
+    /// True if anything moved at all.
     pub(crate) moved: bool,
 }
 
-/// What is under way beside the turns.
+/// The work that is under way beside the turns.
 #[derive(Debug, Clone, Copy, Default)]
 struct Upkeep {
     /// The background has a chore.
     chore_runs: bool,
     /// The background has a tidying chore.
     tidying_runs: bool,
-    /// What the log was last asked to give up.
+    /// The end of the last trim that the log was asked for.
     trimmed_to: Sequence,
 }
 
@@ -99,7 +98,7 @@ pub(crate) struct Shard<B> {
     standstill: Option<Standstill>,
 }
 
-/// What keeps a log from writing, as it was last reported to waiters.
+/// The reason why a log does not write, as it was last reported to waiters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standstill {
     Poisoned,
@@ -185,7 +184,7 @@ impl<B: Background> Shard<B> {
         for slot in &mut self.slots {
             slot.end_turn(&self.log);
             if slot.is_drained() {
-                drained += slot.tell_the_rest(&self.control, &mut self.log, now);
+                drained += slot.report_the_rest(&self.control, &mut self.log, now);
             }
         }
         let (view, followers) = (self.control.view(), &mut self.followers);
@@ -237,7 +236,7 @@ impl<B: Background> Shard<B> {
         }
     }
 
-    /// Tells each lane how far its events are durable, and drops lanes whose producers are gone and served.
+    /// Acknowledges to each lane which of its events are durable, and drops lanes whose producers are gone and served.
     fn acknowledge(&mut self) {
         let durable = self.log.view().durable();
         self.slots.iter_mut().for_each(|slot| slot.acknowledge(durable));
@@ -305,12 +304,12 @@ impl<B: Background> Shard<B> {
         before != standstill
     }
 
-    /// Whether a chore is on its way that the log may be waiting for.
+    /// Returns whether a chore is on its way that the log may be waiting for.
     pub(crate) fn has_chore(&self) -> bool {
         self.upkeep.chore_runs
     }
 
-    /// Whether a reader follows the shard live.
+    /// Returns whether a reader follows the shard live.
     pub(crate) fn has_followers(&self) -> bool {
         !self.followers.is_empty()
     }
@@ -360,9 +359,9 @@ impl<B: Background> Shard<B> {
             let now = clock();
             let mut drained = self.drain(now);
             for slot in self.slots.iter_mut().filter(|slot| !slot.has_pending()) {
-                drained += slot.tell_the_rest(&self.control, &mut self.log, now);
+                drained += slot.report_the_rest(&self.control, &mut self.log, now);
             }
-            let pending = self.slots.iter().any(|slot| slot.has_pending() || slot.untold().total() > 0);
+            let pending = self.slots.iter().any(|slot| slot.has_pending() || slot.unreported().total() > 0);
             let worked = self.log.turn(now, true);
             while let Some(chore) = self.log.next_chore(now) {
                 self.log.chore_done(chore.run(), now);
@@ -379,15 +378,16 @@ impl<B: Background> Shard<B> {
                 self.log.wait(self.control.inbox().doorbell(), Duration::from_millis(1));
             }
         }
-        // The outcome is in the view, where those who wait look.
+        // The outcome is in the view, where waiters look.
         let _ = self.log.close(self.control.inbox().doorbell(), &mut clock);
-        // What was published at the very end is readable to those who wait for that, whatever became of its durability.
+        // Events that were published at the very end are readable to their waiters, whatever became of their
+        // durability.
         self.release();
         self.acknowledge();
     }
 
-    /// Waits for the chores that are out. A tidying one is told to end, and is left to its thread if that gets no core:
-    /// the next opening does what it leaves undone.
+    /// Waits for the chores that are out. A tidying one is asked to end, and is left to its thread if that gets no
+    /// core: the next opening does what it leaves undone.
     fn take_chores_back(&mut self, mut clock: impl FnMut() -> u64) {
         self.log.abandon_tidying();
         let until = clock().saturating_add(LogOptions::CLOSE_TIDYING_NS);

@@ -27,26 +27,26 @@ pub(super) struct LaneSlot {
     takes: bool,
     is_released: bool,
     marks: VecDeque<Mark>,
-    /// Drops that notes of the shard tell of.
-    told: Drops,
+    /// Drops that notes of the shard have reported.
+    reported: Drops,
 }
 
 impl LaneSlot {
     /// The lane of a shard that goes by this route.
     pub(super) fn new(mut reader: LaneReader, route: u64) -> Self {
         reader.pass_to(route);
-        Self { reader, takes: false, is_released: true, marks: VecDeque::new(), told: Drops::default() }
+        Self { reader, takes: false, is_released: true, marks: VecDeque::new(), reported: Drops::default() }
     }
 
     /// Copies up to about `budget` bytes of what is known of a lane that is alone into the log. Returns how many
     /// records.
     ///
-    /// What is published meanwhile is left for the next turn: to chase a producer that writes would stop it, because
-    /// each look takes away the cache lines that it is writing to.
+    /// Events that are published meanwhile are left for the next turn: to chase a producer that writes would stop it,
+    /// because each look takes away the cache lines that it is writing to.
     pub(super) fn drain(&mut self, control: &ShardControl, log: &mut Log, now: u64, budget: usize) -> usize {
         let (mut left, mut drained) = (budget, 0);
         while left > 0 && self.reader.knows_more() {
-            drained += self.tell_evicted(control, log, now);
+            drained += self.report_evicted(control, log, now);
             let run = self.reader.peek(budget);
             let (entries, bytes) = log.append(run.records, run.lengths, now);
             if entries == 0 {
@@ -61,7 +61,7 @@ impl LaneSlot {
 
     /// Copies the records within `bound` that lie back to back into the log. Returns how many, and their bytes.
     pub(super) fn take(&mut self, bound: Bound, control: &ShardControl, log: &mut Log, now: u64) -> (usize, usize) {
-        self.tell_evicted(control, log, now);
+        self.report_evicted(control, log, now);
         let run = bound.peek(&mut self.reader, BLOCK_BYTES_MAX);
         let taken = log.append(run.records, run.lengths, now);
         self.consume(taken.0);
@@ -84,26 +84,27 @@ impl LaneSlot {
         }
     }
 
-    /// Writes notes of what the producer has given up before the records that it has left. Returns how many.
-    fn tell_evicted(&mut self, control: &ShardControl, log: &mut Log, now: u64) -> usize {
+    /// Writes notes of the events that the producer dropped before those that it has left. Returns the number of notes.
+    fn report_evicted(&mut self, control: &ShardControl, log: &mut Log, now: u64) -> usize {
         match self.reader.is_evicting() {
-            true => self.tell(control, log, now, self.reader.drops().since(self.told)),
+            true => self.report(control, log, now, self.reader.drops().since(self.reported)),
             false => 0,
         }
     }
 
-    /// The producer is gone or its lane closed: writes notes of what it could not tell itself. Returns how many.
-    pub(super) fn tell_the_rest(&mut self, control: &ShardControl, log: &mut Log, now: u64) -> usize {
-        self.tell(control, log, now, self.untold())
+    /// The producer is gone or its lane closed: writes notes of the drops that the producer could not report itself.
+    /// Returns the number of notes.
+    pub(super) fn report_the_rest(&mut self, control: &ShardControl, log: &mut Log, now: u64) -> usize {
+        self.report(control, log, now, self.unreported())
     }
 
-    /// Drops that no note tells of. Exact once the producer is gone or its lane closed.
-    pub(super) fn untold(&self) -> Drops {
+    /// Drops that no note has reported. Exact once the producer is gone or its lane closed.
+    pub(super) fn unreported(&self) -> Drops {
         if self.reader.is_evicting() {
-            return self.reader.drops().since(self.told);
+            return self.reader.drops().since(self.reported);
         }
         // The mode of such a lane has one reason only.
-        let events = self.reader.unreported().saturating_sub(self.told.total());
+        let events = self.reader.unreported().saturating_sub(self.reported.total());
         match self.reader.drops().sampled {
             0 => Drops::of([events, 0, 0]),
             _ => Drops::of([0, 0, events]),
@@ -111,7 +112,7 @@ impl LaneSlot {
     }
 
     /// Writes a note for each reason that has drops. Returns how many found room.
-    fn tell(&mut self, control: &ShardControl, log: &mut Log, now: u64, drops: Drops) -> usize {
+    fn report(&mut self, control: &ShardControl, log: &mut Log, now: u64, drops: Drops) -> usize {
         let mut written = 0;
         for (reason, events) in drops.reasons() {
             let producer = self.reader.handle().producer();
@@ -121,7 +122,7 @@ impl LaneSlot {
             if log.append(note.bytes(), &[length], now).0 == 0 {
                 break;
             }
-            self.told.count(reason, events);
+            self.reported.count(reason, events);
             control.facts().count_note();
             written += 1;
         }
@@ -136,7 +137,7 @@ impl LaneSlot {
         }
     }
 
-    /// Whether everything was drained that goes by an earlier route than this one, and no more of it can come.
+    /// Returns whether everything was drained that goes by an earlier route than this one, and no more of it can come.
     pub(super) fn has_passed_to(&self, route: u64) -> bool {
         self.reader.has_passed_to(route)
     }

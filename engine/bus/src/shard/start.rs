@@ -1,4 +1,4 @@
-//! How a shard comes to run: a thread that pins itself, recovers the log, chooses its device, and reports.
+//! The start of a shard: a thread pins itself, recovers the log, chooses its device, and reports.
 
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -12,20 +12,20 @@ use tapeline_storage::device::uring::{UringDevice, UringOptions};
 use tapeline_storage::device::{Device, Directory, Doorbell, probe};
 use tapeline_storage::log::{Log, LogOptions, recover};
 
+use super::core_choice::{self, CoreChoice};
 use super::facts::ShardReport;
 use super::host::{self, ThreadBackground};
-use super::placement::{self, Place};
 use super::{Shard, ShardControl};
 use crate::core::budget::MemoryShare;
 use crate::core::config::{Driver, IdleMode};
 use crate::core::seam::Step;
 use crate::core::{foreign, seam};
 
-/// What one shard is started with.
+/// Everything that one shard is started with.
 #[derive(Debug)]
 pub(crate) struct ShardSpec {
     pub(crate) log: LogOptions,
-    pub(crate) place: Place,
+    pub(crate) core: CoreChoice,
     pub(crate) driver: Driver,
     pub(crate) idle: IdleMode,
     /// The shard's directory, and how its files are written. `None`: in memory.
@@ -68,7 +68,7 @@ impl Drop for Started {
 /// Starts a shard on a thread of its own. The receiver gets it once its log is open.
 ///
 /// # Errors
-/// The kernel's, where no thread can be made.
+/// The kernel's, where it refuses the thread.
 pub(crate) fn start(spec: ShardSpec) -> io::Result<(ShardThread, oneshot::Receiver<AdapterResult<Started>>)> {
     let (sender, receiver) = oneshot::channel();
     let name = format!("tapeline-{}", spec.log.shard);
@@ -96,9 +96,9 @@ impl Drop for StopMark {
 }
 
 fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
-    placement::pin(&mut spec.place);
+    core_choice::pin(&mut spec.core);
     let idle = spec.idle;
-    let background = ThreadBackground::new(spec.log.log_id, spec.hold.take(), std::mem::take(&mut spec.place.free));
+    let background = ThreadBackground::new(spec.log.log_id, spec.hold.take(), std::mem::take(&mut spec.core.free));
     let (control, log, last_timestamp) = match open(spec) {
         Ok(opened) => opened,
         Err(error) => {
@@ -117,9 +117,9 @@ fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
 }
 
 fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, u64)> {
-    let ShardSpec { log: options, place, driver, idle: _, files, hold: _, memory } = spec;
+    let ShardSpec { log: options, core, driver, idle: _, files, hold: _, memory } = spec;
     let shard = options.shard;
-    let mut notes = place.notes;
+    let mut notes = core.notes;
     let (log, cuts, last_timestamp) = match files {
         None => (Log::in_memory(&options), Vec::new(), 0),
         Some((directory, mode)) => {
@@ -135,7 +135,7 @@ fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, u64)> {
         message: format!("no descriptor for a doorbell: {error}"),
     })?;
     notes.extend(log.device_notes());
-    let report = ShardReport { device: log.device_name(), core: place.core, among: place.among, notes, cuts };
+    let report = ShardReport { device: log.device_name(), core: core.core, among: core.among, notes, cuts };
     let control = Arc::new(ShardControl::new(Arc::clone(log.view()), doorbell, report, memory));
     Ok((control, log, last_timestamp))
 }

@@ -19,7 +19,7 @@ use super::inbox::Inbox;
 use crate::core::foreign;
 use crate::lane::LaneHandle;
 
-/// How far events are to have come.
+/// The stage that events are to have reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// Readable.

@@ -1,4 +1,4 @@
-//! How many events make a batch.
+//! The size of batches.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use tapeline_storage::log::BatchOptions;
 /// Most events that a batch may be set to hold.
 pub const MAX_BATCH_SIZE_LIMIT: usize = 1_000_000;
 
-/// How many events make a batch, and how long the first of them waits for others. Governs the blocks of the log, and
-/// what [`EventBus::batches`](crate::EventBus::batches) hands out.
+/// The number of events that make a batch, and the time for which the first of them waits for others. Governs the
+/// blocks of the log, and what [`EventBus::batches`](crate::EventBus::batches) hands out.
 ///
 /// A batch ends with as many events as come within `max_delay` at the present rate, at least `min_size` and at most
 /// `max_size`, or when its first event is `max_delay` old. A block is also written at once when a caller waits for it
@@ -30,11 +30,11 @@ pub struct BatchConfig {
     pub min_size: usize,
     /// Most events that a batch holds: `min_size` to [`MAX_BATCH_SIZE_LIMIT`]. Default 10,000.
     pub max_size: usize,
-    /// How long the first event of a batch waits for others. Default 10 ms.
+    /// The longest time for which the first event of a batch waits for others. Default 10 ms.
     pub max_delay: Duration,
-    /// Whether the size follows the rate. Otherwise `max_size` events end a batch, or its time. Default `true`.
+    /// True if the size follows the rate. Otherwise `max_size` events end a batch, or its time. Default `true`.
     pub adaptive: bool,
-    /// What the rate is measured over. Default 100 ms.
+    /// The time over which the rate is measured. Default 100 ms.
     pub velocity_window: Duration,
 }
 

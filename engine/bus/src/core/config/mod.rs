@@ -14,10 +14,10 @@ pub use batch::{BatchConfig, MAX_BATCH_SIZE_LIMIT};
 pub use scaling::ScalingPolicy;
 use scaling::available_cores;
 
-/// What happens to an event whose lane is full.
+/// The fate of an event whose lane is full.
 ///
-/// An event that is let go is counted, by reason, producer and shard, and readers are told of it by a
-/// [`Gap`](crate::consumer::Gap) in its place.
+/// A dropped event is counted, by reason, producer and shard, and readers get a
+/// [`Gap`](crate::consumer::Gap) at its position.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,13 +40,13 @@ pub enum BackpressureMode {
         /// Longest wait for one event.
         deadline: Duration,
     },
-    /// The event is let go: [`Dropped`](crate::IngestionError::Dropped).
+    /// The event is dropped: [`Dropped`](crate::IngestionError::Dropped).
     DropNewest,
-    /// The oldest events of the lane, those that its shard has not copied yet, are let go: at least a 64th of it at a
+    /// The oldest events of the lane, those that its shard has not copied yet, are dropped: at least a 64th of it at a
     /// time. The newest is kept; unless the shard's thread loses its core while it copies, for longer than the last
     /// eighth of the lane takes to fill: then as `DropNewest`.
     DropOldest,
-    /// While the lane is more than half full, one event in `rate` of each session is kept, the others are let go:
+    /// While the lane is more than half full, one event in `rate` of each session is kept, the others are dropped:
     /// [`Sampled`](crate::IngestionError::Sampled). So are all while it is full.
     Sample {
         /// Of how many events one is kept, at least 1.
@@ -67,7 +67,7 @@ impl BackpressureMode {
     }
 }
 
-/// What writes blocks at level `Durable`.
+/// The driver that writes blocks at level `Durable`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Driver {
@@ -85,7 +85,7 @@ pub enum Driver {
 pub struct LogConfig {
     /// Directory of the log. `None`: in memory.
     pub directory: Option<PathBuf>,
-    /// What an acknowledged event survives. `Memory` if and only if there is no directory.
+    /// The failures that an acknowledged event survives. `Memory` if and only if there is no directory.
     pub durability: Durability,
     /// Size of a segment file in bytes while it is written. Default 256 MiB; at least 2 MiB.
     pub segment_bytes: u64,
@@ -97,12 +97,12 @@ pub struct LogConfig {
     pub retention: Option<RetentionPolicy>,
 }
 
-/// What a shard does while there is nothing to do.
+/// The behaviour of a shard that has no work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum IdleMode {
     /// It naps, up to a millisecond between bursts and up to 8 on a bus that is not used: about 1 % of a core. An event
-    /// may wait for a nap; who waits for events ends it.
+    /// may wait for a nap; a reader that waits for events ends it.
     #[default]
     Doze,
     /// It looks again at once, for ever: a whole core, and no event waits.
@@ -112,15 +112,15 @@ pub enum IdleMode {
 /// Where and how shards run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacementConfig {
-    /// Whether each shard is pinned to a core. Otherwise the kernel moves it about. Default `true`.
+    /// True if each shard is pinned to a core. Otherwise the kernel moves it about. Default `true`.
     pub pinned: bool,
     /// Cores to pin shards to, in order, over and over. `None`: the cores this process may use, from the last.
     pub cores: Option<Vec<usize>>,
     /// Cores that no shard runs on: those of threads that feed GPUs, say.
     pub excluded_cores: Vec<usize>,
-    /// What shards do while there is nothing to do.
+    /// The behaviour of shards that have no work.
     pub idle: IdleMode,
-    /// What writes their blocks.
+    /// The driver that writes their blocks.
     pub driver: Driver,
 }
 
@@ -159,13 +159,14 @@ pub struct EventBusConfig {
     /// Bytes that a lane may grow to hold: a power of two, at least 64 KiB. Default 16 MiB. Each producer has a lane to
     /// each shard it writes to, which begins with 4 KiB and grows when it is full or carries a stream.
     pub lane_bytes: usize,
-    /// What happens when a lane is full.
+    /// The fate of an event whose lane is full.
     pub backpressure_mode: BackpressureMode,
     /// Most bytes of memory that the bus takes for lanes and blocks. Default: `memory_bytes` for each shard that there
     /// may be, and 960 MiB for lanes, which is 1 GiB for a shard in memory. A lane beyond it is refused, and a lane
     /// does not grow beyond it.
     pub memory_budget: Option<usize>,
-    /// How many events make a block of the log, and a batch of [`EventBus::batches`](crate::EventBus::batches).
+    /// The number of events that make a block of the log, and a batch of
+    /// [`EventBus::batches`](crate::EventBus::batches).
     pub batch: BatchConfig,
     /// When more or fewer shards take events. Default: never.
     pub scaling: Option<ScalingPolicy>,
@@ -338,12 +339,12 @@ pub struct EventBusConfigBuilder {
 }
 
 macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident($value:ident: $type:ty) => $place:ident $(. $rest:ident)* = $expression:expr;)*) => {
+    ($($(#[$doc:meta])* $name:ident($value:ident: $type:ty) => $group:ident $(. $rest:ident)* = $expression:expr;)*) => {
         $(
             $(#[$doc])*
             #[must_use]
             pub fn $name(mut self, $value: $type) -> Self {
-                self.$place$(.$rest)* = $expression;
+                self.$group$(.$rest)* = $expression;
                 self
             }
         )*

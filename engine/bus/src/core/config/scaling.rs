@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tapeline_reader::ConfigError;
 
-/// How many shards take events, and when that changes. Overload in more than half of the shards adds some; none of them
-/// needed for long enough takes one away; between the two nothing happens.
+/// The number of shards that take events, and the rules by which it changes. Overload in more than half of the shards
+/// adds some; none of them needed for long enough takes one away; between the two nothing happens.
 ///
 /// ```
 /// use tapeline::{EventBusConfig, ScalingPolicy};
@@ -30,16 +30,16 @@ pub struct ScalingPolicy {
     pub min_shards: u16,
     /// Most shards. Default: the cores that the process may use.
     pub max_shards: u16,
-    /// How long nothing changes after a change. Default 1 s.
+    /// The time after a change in which nothing changes. Default 1 s.
     pub cooldown: Duration,
-    /// How long shards are underutilized before one goes. Default 10 s.
+    /// The time for which shards are underutilized before one goes. Default 10 s.
     pub scale_down_delay: Duration,
     /// A shard whose fullest lane is emptier than this is underutilized, if the others could take its events at half of
     /// `event_rate_threshold` each: from 0, below `fill_ratio_threshold`. Default 0.1.
     pub underutilized_threshold: f64,
-    /// What is averaged over, and how often is decided. Default 100 ms.
+    /// The time over which is averaged, and after which is decided again. Default 100 ms.
     pub metrics_window: Duration,
-    /// Whether shards come and go by themselves. Otherwise by
+    /// True if shards come and go by themselves. Otherwise by
     /// [`EventBus::manual_scale_up`](crate::EventBus::manual_scale_up) alone. Default `true`.
     pub auto_scale: bool,
 }

@@ -54,7 +54,7 @@ impl EventBatch {
         self.block.count()
     }
 
-    /// The events that were asked for, and a gap for each record that does not check or tells of one. Costs 7 to 12 ns
+    /// The events that were asked for, and a gap for each record that does not check or reports one. Costs 7 to 12 ns
     /// for each record of 64 bytes, and the filter besides.
     #[inline]
     pub fn events(&self) -> Events<'_> {

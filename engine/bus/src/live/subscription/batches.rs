@@ -36,12 +36,12 @@ impl Batch {
         Self { shard_id, events, sequence_start }
     }
 
-    /// How many events.
+    /// The number of events.
     pub fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
@@ -53,7 +53,7 @@ impl Batch {
 /// [`max_size`](BatchConfig::max_size); when its first event was taken up [`max_delay`](BatchConfig::max_delay) ago; at
 /// once, where its shard has had none for that long; or when the subscription has ended.
 ///
-/// A gap is told in its place: behind the batch of what comes before it in its shard. Before any other error all that
+/// A gap comes at its position: after the batch of what comes before it in its shard. Before any other error all that
 /// was collected is handed out. Holds at most `max_size` events of each shard, beside what the subscription holds.
 ///
 /// ```
@@ -77,7 +77,7 @@ pub struct Batches {
     options: BatchOptions,
     /// For each reader of the subscription that has had an event.
     collected: Vec<Collected>,
-    /// Told when what comes before it has been handed out.
+    /// Returned when what comes before it has been handed out.
     error: Option<ConsumerError>,
     /// Rung by the shard that keeps a deadline; connected while one does.
     timer: Arc<Bell>,
@@ -89,7 +89,7 @@ struct Collected {
     events: Vec<StoredEvent>,
     /// When the first was taken up, in nanoseconds.
     since: u64,
-    /// How long they wait for more once there is nothing to read.
+    /// The time for which they wait for more once there is nothing to read.
     patience: u64,
     /// When the last batch was handed out.
     handed_at: u64,
@@ -172,7 +172,7 @@ impl Batches {
         }
     }
 
-    /// The cursor behind the last batch, or gap, that was handed out: what is collected comes again to a reader that
+    /// The cursor after the last batch, or gap, that was handed out: what is collected comes again to a reader that
     /// goes on from it. Costs a lock and some text a shard. In a forked child as [`Subscription::cursor`].
     pub fn cursor(&self) -> String {
         self.subscription.cursor_before(|at, shard_id| {
@@ -190,7 +190,7 @@ impl Batches {
         self.subscription.lag() + collected as u64
     }
 
-    /// Whether nothing more will come.
+    /// Returns whether nothing more will come.
     pub fn has_ended(&self) -> bool {
         let is_empty = self.error.is_none() && self.collected.iter().all(|collected| collected.events.is_empty());
         is_empty && self.subscription.has_ended()
@@ -239,7 +239,7 @@ impl Batches {
         (due <= Clock::global().now()).then_some(at)
     }
 
-    /// The reader whose events are due first, behind the time.
+    /// The reader whose events are due first, after the time when they are.
     fn first_due(&self, patience: impl Fn(&Collected) -> u64) -> Option<(u64, usize)> {
         let waiting = self.collected.iter().enumerate().filter(|(_, collected)| !collected.events.is_empty());
         waiting.map(|(at, collected)| (collected.since.saturating_add(patience(collected)), at)).min()

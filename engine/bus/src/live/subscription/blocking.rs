@@ -39,9 +39,9 @@ impl BlockingSubscription {
     }
 
     /// Waits for the next event, at most for `timeout`. `None`: there was none, or the subscription has ended, which
-    /// [`Subscription::has_ended`] tells.
+    /// [`Subscription::has_ended`] says.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<ConsumerResult<StoredEvent>> {
-        // A time beyond what an instant can hold cannot be told from none.
+        // A time beyond what an instant can hold cannot be distinguished from none.
         self.wait(Instant::now().checked_add(timeout), Subscription::try_next)
     }
 

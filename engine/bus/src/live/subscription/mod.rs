@@ -1,10 +1,10 @@
-//! Subscriptions: a log from any place on, and then live, with no hole and no repeat.
+//! Subscriptions: a log from any position on, and then live, with no hole and no repeat.
 //!
 //! Replay and live are one reader: it walks its shard's log, and where it has caught up, the next block comes through a
 //! [`Feed`](crate::feed) instead of a search. A reader that falls behind finds in the log what its feed had no room
 //! for. So the handoff between the two is none, in either direction.
 //!
-//! What a subscription holds at most of each shard: the block that it reads, and four in its feed, all of them among
+//! A subscription holds at most this of each shard: the block that it reads, and four in its feed, all of them among
 //! the blocks that the shard lends; and the events copied out of one block. It never slows a producer.
 
 mod batch;
@@ -36,16 +36,16 @@ use crate::bus_core::BusCore;
 use crate::core::config::BatchConfig;
 use crate::feed::{Bell, feed};
 
-/// Events of a log from a place on, then live ones as they are ingested. Ends when the bus has ended and all of it has
-/// been read.
+/// Events of a log from a position on, then live ones as they are ingested. Ends when the bus has ended and all of it
+/// has been read.
 ///
 /// Three ways to read, which may be mixed: as a [`Stream`] (or [`Subscription::try_next`] without waiting), each event
 /// with a copy of its payload; by [`Subscription::next_batch`], borrowed and uncopied; and from a plain thread through
 /// [`Subscription::blocking`]. Events of one shard, hence of one session from one producer, come in order; shards take
 /// turns.
 ///
-/// [`ConsumerError::Gap`] is told in its place and does not end the subscription. After any other error its shard is
-/// left out, and the rest goes on: [`AdapterError::Poisoned`] comes behind the last event of a shard that died or whose
+/// [`ConsumerError::Gap`] comes at its position and does not end the subscription. After any other error its shard is
+/// left out, and the rest goes on: [`AdapterError::Poisoned`] comes after the last event of a shard that died or whose
 /// writing failed.
 ///
 /// ```
@@ -78,11 +78,11 @@ pub struct Subscription {
     ready: Ready,
     /// The policy has ended it.
     has_lagged: bool,
-    /// The places that it began at, and those of shards that are not read.
+    /// The positions that it began at, and those of shards that are not read.
     cursor: Cursor,
 }
 
-/// What the reader asked for, for as long as the subscription lives.
+/// The request of the reader, for as long as the subscription lives.
 #[derive(Debug)]
 struct Terms {
     selection: Arc<Selection>,
@@ -134,9 +134,9 @@ impl Subscription {
             readers.push(Reader::new(&core, &bell, *visibility, source.seeking(&selection)));
         }
         let mut cursor = cursor.unwrap_or_default();
-        let places =
+        let positions =
             readers.iter().map(|Reader { source, .. }| (source.shard_id(), source.place(source.next_sequence())));
-        cursor.places.extend(places);
+        cursor.places.extend(positions);
         Ok(Self {
             terms: Terms { selection: Arc::new(selection), visibility: *visibility, slow_reader: request.slow_reader },
             // Shards that came since the views were listed are taken in by the first look.
@@ -201,13 +201,13 @@ impl Subscription {
         Batches::new(self, config)
     }
 
-    /// The cursor behind what was handed out. Costs a lock and some text a shard. In a forked child, where a thread of
+    /// The cursor after what was handed out. Costs a lock and some text a shard. In a forked child, where a thread of
     /// the parent may hold that lock for ever, the cursor that the subscription began at.
     pub fn cursor(&self) -> String {
         self.cursor_before(|_, _| None)
     }
 
-    /// The cursor behind what was handed out, in some shards before an event that was: by reader and shard.
+    /// The cursor after what was handed out, in some shards before an event that was: by reader and shard.
     fn cursor_before(&self, first_kept: impl Fn(usize, u16) -> Option<Sequence>) -> String {
         let mut cursor = self.cursor.clone();
         if self.core.is_forked() {
@@ -227,7 +227,7 @@ impl Subscription {
         self.readers.iter().map(|reader| reader.source.lag()).sum::<u64>() + self.ready.found.len() as u64
     }
 
-    /// Whether nothing more will come: the bus has ended, and all of it was read.
+    /// Returns whether nothing more will come: the bus has ended, and all of it was read.
     pub fn has_ended(&self) -> bool {
         // Asked first: what a shard published before it ended is seen by the look after this.
         let is_over = !self.bell.is_connected();
@@ -356,13 +356,13 @@ impl Reader {
         }
     }
 
-    /// Whether there is something to hand out, or to report.
+    /// Returns whether there is something to hand out, or to report.
     fn has_more(&self) -> bool {
         self.source.has_more() || self.source.is_over()
     }
 
     /// # Errors
-    /// What the policy has for a reader that is too far behind.
+    /// The gap, or the end of the subscription, that the policy has for a reader that is too far behind.
     fn keep_up(&mut self, slow_reader: SlowReader) -> ConsumerResult<()> {
         let lag = self.source.lag();
         match slow_reader {

@@ -6,7 +6,7 @@
 //! time has come, and what is handed out is the earliest there is.
 //!
 //! Nothing is handed out from the horizon on: the time below which every event is readable (see `horizon`). So no event
-//! can turn up that belongs into an earlier page. What earlier runs of the log's writer left is complete: it comes
+//! can turn up that belongs into an earlier page. What earlier writer runs left is complete: it comes
 //! first, also where its times are ahead of the clock. Should a time turn up all the same that lies before what was
 //! handed out (a counter was set back, see `timestamp`), its event is handed out late: an event that was not read is
 //! never passed over.
@@ -31,7 +31,7 @@ use tapeline_storage::log::{Grain, LogView};
 use tapeline_storage::read::Visibility;
 
 pub(crate) use parked::Parked;
-use stretch::{Age, Key, Run, ShardSpan, Stretch};
+use stretch::{Age, BlockEvents, Key, ShardSpan, Stretch};
 
 use super::request::{ConsumeRequest, ConsumeResponse, ShardFailure};
 use crate::bus_core::BusCore;
@@ -56,10 +56,10 @@ struct Swept {
     view: Arc<LogView>,
     /// Everything before has been put into the queue.
     queued_to: Sequence,
-    /// Behind every event that was handed out.
+    /// After every event that was handed out.
     seen: Sequence,
-    /// What is before was written by earlier runs.
-    run_start: Sequence,
+    /// Events before it were written by earlier writer runs.
+    written_from: Sequence,
     has_failed: bool,
 }
 
@@ -72,7 +72,7 @@ impl Swept {
     }
 
     fn age(&self, sequence: Sequence) -> Age {
-        if sequence < self.run_start { Age::Earlier } else { Age::Present }
+        if sequence < self.written_from { Age::Earlier } else { Age::Present }
     }
 }
 
@@ -101,8 +101,8 @@ impl Sweep {
             }
             let unread = cursor.as_ref().and_then(|cursor| cursor.first_unread(view.shard()));
             let queued_to = unread.map_or(seen, |unread| unread.min(seen));
-            let run_start = Sequence::ZERO;
-            shards.push(Swept { view: Arc::clone(view), queued_to, seen, run_start, has_failed });
+            let written_from = Sequence::ZERO;
+            shards.push(Swept { view: Arc::clone(view), queued_to, seen, written_from, has_failed });
         }
         let frontier = cursor.as_ref().and_then(|cursor| Some(cursor.sweep.as_ref()?.frontier));
         Ok(Self {
@@ -120,12 +120,12 @@ impl Sweep {
     /// Takes in the shards that have come since it was made. Before a read up to a horizon that knows of them.
     pub(super) fn adopt(&mut self, core: &BusCore) {
         for view in core.shards().views().filter(|view| self.selection.has_shard(view.shard())) {
-            let run_start = core.shards().written_from(view.shard());
+            let written_from = core.shards().written_from(view.shard());
             match self.shards.iter_mut().find(|shard| shard.view.shard() == view.shard()) {
-                Some(shard) => shard.run_start = run_start,
+                Some(shard) => shard.written_from = written_from,
                 None => {
                     let begin = view.trimmed();
-                    self.shards.push(Swept { view, queued_to: begin, seen: begin, run_start, has_failed: false });
+                    self.shards.push(Swept { view, queued_to: begin, seen: begin, written_from, has_failed: false });
                 }
             }
         }
@@ -141,12 +141,12 @@ impl Sweep {
         self.shards.iter_mut().for_each(|shard| shard.has_failed = false);
     }
 
-    /// Whether the page takes no more.
+    /// Returns whether the page takes no more.
     pub(super) fn is_full(&self, page: &ConsumeResponse, limit: usize) -> bool {
         page.events.len() >= limit || self.scanned >= SCAN_BYTES
     }
 
-    /// Whether there is something to read, be it behind the horizon.
+    /// Returns whether there is something to read, be it after the horizon.
     pub(super) fn has_more(&self) -> bool {
         !self.queue.is_empty()
             || self.shards.iter().any(|shard| !shard.has_failed && shard.queued_to < shard.end(self.visibility))
@@ -173,7 +173,7 @@ impl Sweep {
                         return;
                     }
                 }
-                Stretch::Run(run) => self.hand_out(run, horizon, limit, page),
+                Stretch::Events(events) => self.hand_out(events, horizon, limit, page),
             }
         }
     }
@@ -247,44 +247,44 @@ impl Sweep {
                 Err(gap) => page.gaps.push(gap),
             }
         }
-        self.queue.extend(Run::new(at, Age::Earlier, earlier).map(Stretch::Run));
-        self.queue.extend(Run::new(at, Age::Present, present).map(Stretch::Run));
+        self.queue.extend(BlockEvents::new(at, Age::Earlier, earlier).map(Stretch::Events));
+        self.queue.extend(BlockEvents::new(at, Age::Present, present).map(Stretch::Events));
     }
 
-    /// Whether a page before had the event: it is not behind the last one of its shard, nor of them all.
+    /// Returns whether a page before had the event: it is not after the last one of its shard, nor of them all.
     fn was_handed_out(&self, at: usize, event: &StoredEvent) -> bool {
         let Some(frontier) = self.frontier else { return false };
         let shard = &self.shards[at];
         let last = self.shards.iter().find(|shard| shard.view.shard() == frontier.shard);
-        let last = Key { age: last.map_or(Age::Earlier, |shard| shard.age(frontier.sequence)), place: frontier };
-        event.sequence < shard.seen && Key { age: shard.age(event.sequence), place: Frontier::of(event) } <= last
+        let last = Key { age: last.map_or(Age::Earlier, |shard| shard.age(frontier.sequence)), position: frontier };
+        event.sequence < shard.seen && Key { age: shard.age(event.sequence), position: Frontier::of(event) } <= last
     }
 
-    /// Hands out the events of a run that come before everything else in the queue.
-    fn hand_out(&mut self, mut run: Run, horizon: u64, limit: usize, page: &mut ConsumeResponse) {
+    /// Hands out those of the events that come before everything else in the queue.
+    fn hand_out(&mut self, mut events: BlockEvents, horizon: u64, limit: usize, page: &mut ConsumeResponse) {
         let bound = self.queue.peek().map(Stretch::earliest);
-        let age = run.age;
-        let is_next = |place: Frontier| {
-            let key = Key { age, place };
+        let age = events.age;
+        let is_next = |position: Frontier| {
+            let key = Key { age, position };
             key.is_due(horizon) && bound.is_none_or(|bound| key < bound)
         };
         while page.events.len() < limit
-            && let Some(event) = run.next_if(is_next)
+            && let Some(event) = events.next_if(is_next)
         {
             self.frontier = Some(Frontier::of(&event));
-            let seen = &mut self.shards[run.at].seen;
+            let seen = &mut self.shards[events.at].seen;
             *seen = event.sequence.plus(1).max(*seen);
             page.events.push(event);
         }
-        if !run.is_empty() {
-            self.queue.push(Stretch::Run(run));
+        if !events.is_empty() {
+            self.queue.push(Stretch::Events(events));
         }
     }
 
     /// The rest of the page is without this shard.
     fn fail(&mut self, at: usize, message: String, page: &mut ConsumeResponse) {
         let shard_id = self.shards[at].view.shard();
-        // What lies in the queue of it goes back: the cursor stands before it.
+        // Its stretches leave the queue: the cursor stands before them.
         let lowest = self.lowest(at);
         self.queue.retain(|stretch| stretch.shard() != shard_id);
         self.shards[at].queued_to = lowest;
@@ -310,7 +310,7 @@ impl Sweep {
         queued.map(Stretch::lowest).fold(shard.queued_to, Sequence::min)
     }
 
-    /// The cursor behind what was handed out.
+    /// The cursor after what was handed out.
     pub(super) fn cursor(&self) -> String {
         let mut cursor = self.cursor.clone();
         let mut unread = cursor.sweep.take().map(|sweep| sweep.unread).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What waits in the queue of a sweep.
+//! The stretches that wait in the queue of a sweep.
 
 use std::cmp::Ordering;
 
@@ -7,25 +7,25 @@ use tapeline_reader::cursor::Frontier;
 use tapeline_storage::format::Sequence;
 use tapeline_storage::log::Span;
 
-/// Which run of the log's writer an event is of. What earlier runs wrote is complete and comes first, whatever its
-/// times: the clock may have been set back since.
+/// The age of an event: of an earlier writer run, or of the present one. What earlier runs wrote is complete and comes
+/// first, whatever its times: the clock may have been set back since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Age {
     Earlier,
     Present,
 }
 
-/// Place in the order in which a sweep hands out.
+/// A position in the order in which a sweep hands out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) age: Age,
-    pub(super) place: Frontier,
+    pub(super) position: Frontier,
 }
 
 impl Key {
-    /// Whether nothing before it can turn up any more, where that is certain below `horizon`.
+    /// Returns whether nothing before it can turn up any more, where that is certain below `horizon`.
     pub(super) fn is_due(&self, horizon: u64) -> bool {
-        self.age == Age::Earlier || self.place.timestamp < horizon
+        self.age == Age::Earlier || self.position.timestamp < horizon
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Stretch {
     /// Not opened: reader number, and what is known of it.
     Span { at: usize, span: ShardSpan },
     /// Events in order of time.
-    Run(Run),
+    Events(BlockEvents),
 }
 
 /// A span and its shard.
@@ -66,9 +66,9 @@ impl Stretch {
     pub(super) fn earliest(&self) -> Key {
         match self {
             Self::Span { span: ShardSpan { shard, first, first_timestamp, age, .. }, .. } => {
-                Key { age: *age, place: Frontier { timestamp: *first_timestamp, shard: *shard, sequence: *first } }
+                Key { age: *age, position: Frontier { timestamp: *first_timestamp, shard: *shard, sequence: *first } }
             }
-            Self::Run(run) => Key { age: run.age, place: run.earliest() },
+            Self::Events(events) => Key { age: events.age, position: events.earliest() },
         }
     }
 
@@ -76,14 +76,14 @@ impl Stretch {
     pub(super) fn lowest(&self) -> Sequence {
         match self {
             Self::Span { span, .. } => span.first,
-            Self::Run(run) => run.lowest.last().copied().unwrap_or_default(),
+            Self::Events(events) => events.lowest.last().copied().unwrap_or_default(),
         }
     }
 
     pub(super) fn shard(&self) -> u16 {
         match self {
             Self::Span { span, .. } => span.shard,
-            Self::Run(run) => run.earliest().shard,
+            Self::Events(events) => events.earliest().shard,
         }
     }
 }
@@ -110,16 +110,16 @@ impl Eq for Stretch {}
 
 /// Events of one block, the last one first: they are taken from the end.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct BlockEvents {
     /// Reader number.
     pub(super) at: usize,
     pub(super) age: Age,
     events: Vec<StoredEvent>,
-    /// For each event, the lowest sequence of it and those behind it in time.
+    /// For each event, the lowest sequence of it and those after it in time.
     lowest: Vec<Sequence>,
 }
 
-impl Run {
+impl BlockEvents {
     /// Puts events of one shard and age in order of time. `None`, if there are none.
     pub(super) fn new(at: usize, age: Age, mut events: Vec<StoredEvent>) -> Option<Self> {
         events.reverse();

@@ -3,9 +3,9 @@
 //! The function is pure and fixed for ever: one shard holds the whole of a session only as long as every process sends
 //! it there.
 //!
-//! How many shards take events is the [`Route`]. It changes while producers work: a producer looks at it after it has
-//! noted that it is about to publish, so that the thread that changes it knows which producers may still use the old
-//! one.
+//! The [`Route`] is the number of shards that take events. It changes while producers work: a producer looks at it
+//! after it has noted that it is about to publish, so that the thread that changes it knows which producers may still
+//! use the old one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! Those who follow a shard live: handed each new block, woken when what they want to see has moved.
+//! The followers of a shard: they are handed each new block, and woken when what they want to see has moved.
 //!
 //! Waking a follower is a system call, which costs a shard more than hundreds of events. So a follower that was woken
 //! is woken again [`QUIET_NS`] later at the earliest, and for every one that a shard wakes it stays quiet that much
@@ -14,8 +14,8 @@ use tapeline_storage::log::LogView;
 
 use crate::feed::Follower;
 
-/// How long a shard wakes no follower, for each follower that it has woken, in nanoseconds. To wake one takes 10 to 70
-/// us.
+/// The time for which a shard wakes no follower, for each follower that it has woken, in nanoseconds. To wake one takes
+/// 10 to 70 us.
 const QUIET_NS: u64 = 100_000;
 
 /// The longest time for which it wakes no follower.
@@ -44,7 +44,7 @@ impl Followers {
         self.report_all();
     }
 
-    /// Has everyone woken at the next ring: the shard will have nothing more.
+    /// Has every follower woken at the next ring: the shard will have nothing more.
     pub(super) fn report_all(&mut self) {
         self.rung_at = None;
         self.quiet_until = 0;
@@ -64,7 +64,8 @@ impl Followers {
         self.present.iter_mut().for_each(|follower| follower.announce(view, block));
     }
 
-    /// Wakes those who wait for what has moved, unless others were woken a moment ago, and those whose time is over.
+    /// Wakes the followers that wait for what has moved, unless others were woken a moment ago, and those whose time is
+    /// over.
     pub(super) fn ring(&mut self, now: u64, watermarks: Watermarks) {
         if self.present.is_empty() {
             return;
@@ -77,7 +78,7 @@ impl Followers {
         self.present.retain(|follower| follower.deadline().is_none_or(|deadline| now < deadline));
     }
 
-    /// As [`Followers::ring`], at once: the shard is going to sleep. Forgets those who are gone, so that a shard which
+    /// As [`Followers::ring`], at once: the shard is going to sleep. Forgets those that are gone, so that a shard which
     /// has no followers left sleeps as long as it may.
     pub(super) fn ring_before_sleep(&mut self, watermarks: Watermarks) {
         self.present.retain(|follower| !follower.is_gone());

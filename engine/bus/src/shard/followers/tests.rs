@@ -1,4 +1,4 @@
-//! A shard wakes those who wait, not too often, and forgets those who are gone.
+//! A shard wakes the followers that wait, not too often, and forgets those that are gone.
 
 use std::sync::atomic::{AtomicUsize, Ordering as AtomicOrdering};
 use std::task::{Wake, Waker};
@@ -64,7 +64,7 @@ fn those_who_are_gone_are_forgotten_though_nothing_moves() {
 }
 
 #[test]
-fn patience_that_is_over_is_told() {
+fn patience_that_is_over_is_reported() {
     let (bell, count) = (Arc::new(Bell::new()), Arc::new(Count::default()));
     let mut followers = Followers::default();
     followers.admit([Follower::waiting(&bell, Visibility::Appended, 100)]);
@@ -91,5 +91,5 @@ fn timer_is_rung_when_it_is_due_and_for_nothing_else() {
     assert_eq!((woken(), followers.first_deadline()), (1, Some(200)));
     bell.silence();
     followers.ring_before_sleep(at(3, 3));
-    assert!(followers.is_empty(), "whoever is gone needs no timer");
+    assert!(followers.is_empty(), "a follower that is gone needs no timer");
 }

@@ -9,7 +9,7 @@ use tapeline_storage::device::fs::DirectoryLock;
 use tapeline_storage::format::LogId;
 use tapeline_storage::log::{Chore, ChoreDone, ChoreLabel};
 
-use super::super::{Background, placement};
+use super::super::{Background, core_choice};
 use crate::core::seam::Step;
 use crate::core::{foreign, seam};
 
@@ -146,7 +146,7 @@ fn made(worker: &mut Option<Worker>, make: impl FnOnce() -> Option<Worker>) -> O
 fn yield_to_all_others(cores: &[usize]) {
     const LOWEST: libc::c_int = 19;
     // A refusal leaves it on the shard's core.
-    let _ = cores.is_empty() || placement::leave_to(cores);
+    let _ = cores.is_empty() || core_choice::leave_to(cores);
     // SAFETY: the call takes no pointers. Zero is the calling thread; a refusal leaves its priority as it is.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LOWEST) };
 }
@@ -179,7 +179,7 @@ mod tests {
         let all: Vec<usize> = cores(std::thread::spawn(present));
         let among = all.clone();
         let left = cores(std::thread::spawn(move || {
-            placement::leave_to(&among[..1]);
+            core_choice::leave_to(&among[..1]);
             yield_to_all_others(&among);
             present()
         }));

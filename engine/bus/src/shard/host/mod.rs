@@ -112,5 +112,5 @@ impl HostClock {
 /// Readings of the clock after which another one is asked whether it is time to steer.
 const READINGS: u32 = 4_096;
 
-/// How often the clock is steered, in nanoseconds.
+/// The time between two corrections of the clock, in nanoseconds.
 const STEER_NS: u64 = 1_000_000_000;

@@ -16,19 +16,19 @@ use std::time::Duration;
 use super::Turn;
 use crate::core::config::IdleMode;
 
-/// How long a shard looks again at once before it naps, in nanoseconds.
+/// The time for which a shard looks again at once before it naps, in nanoseconds.
 const SPIN_NS: u64 = 20_000;
 
 /// Events in one turn that are a stream.
 const STREAM_EVENTS: usize = 2;
 
-/// How long a stream is gathered, in nanoseconds.
+/// The time for which a stream is gathered, in nanoseconds.
 const GATHER_NS: u64 = 3_000;
 
 /// Events a microsecond that are a flood.
 const FLOOD_RATE: u64 = 10;
 
-/// How long a flood is gathered, in nanoseconds: then what is read has left the caches of its producer.
+/// The time for which a flood is gathered, in nanoseconds: then what is read has left the caches of its producer.
 const GATHER_FLOOD_NS: u64 = 100_000;
 
 /// Events in one turn that are a backlog: the shard is far enough behind.
@@ -40,7 +40,7 @@ const NAP_MIN: Duration = Duration::from_micros(50);
 /// The longest nap between bursts.
 const NAP_MAX: Duration = Duration::from_millis(1);
 
-/// How long nothing moves on a bus that is not used at present, in nanoseconds.
+/// A bus on which nothing has moved for this long is not used at present, in nanoseconds.
 const DOZE_AFTER_NS: u64 = 1_000_000_000;
 
 /// The longest nap there.
@@ -52,7 +52,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// The longest nap while a chore runs elsewhere.
 const NAP_CHORE: Duration = Duration::from_micros(200);
 
-/// What to do now.
+/// The next step of a shard's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
     /// Look again.
@@ -65,7 +65,7 @@ pub(super) enum Pace {
     Nap(Duration),
 }
 
-/// What keeps a shard from sleeping long.
+/// The reasons that keep a shard from sleeping long.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Needs {
     /// A chore runs elsewhere.
@@ -76,7 +76,7 @@ pub(super) struct Needs {
     pub(super) retired: bool,
 }
 
-/// How long nothing has moved, or how fast events come.
+/// Knows how long nothing has moved, and how fast events come.
 #[derive(Debug, Default)]
 pub(super) struct Pacer {
     idle: IdleMode,

@@ -13,7 +13,7 @@ use super::line::Line;
 use super::runtime::Runtime;
 use super::set::{TaskSet, yield_now};
 use crate::core::foreign;
-use crate::shard::placement;
+use crate::shard::core_choice;
 
 /// By how much a companion's nice value is above its shard's: the kernel then gives the tasks a tenth of a core that
 /// the shard wants as well.
@@ -29,7 +29,7 @@ pub(super) fn start(spec: CompanionSpec, line: &Arc<Line>) -> io::Result<JoinHan
         line.begin();
         if !spec.cores.is_empty() {
             // Refused, it runs where its maker may.
-            let _ = placement::leave_to(&spec.cores);
+            let _ = core_choice::leave_to(&spec.cores);
         }
         yield_to_the_shard();
         live(&line);
@@ -57,7 +57,7 @@ async fn serve(line: Arc<Line>, tasks: Rc<RefCell<TaskSet>>) {
             return Poll::Ready(());
         }
         let mut tasks = tasks.borrow_mut();
-        line.take().into_iter().for_each(|seed| tasks.admit(&line, seed));
+        line.take().into_iter().for_each(|task| tasks.admit(&line, task));
         if tasks.step() {
             context.waker().wake_by_ref();
         }

@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use super::lock;
 use super::runtime::Runtime;
-use super::set::TaskSeed;
+use super::set::NewTask;
 use crate::core::foreign;
 
 /// Reminders without an answer after which there are no more. Each holds on to a waker until it is heard, and glommio
 /// counts wakers in 16 bits.
 const REMINDERS_MAX: u32 = 1_000;
 
-/// How often a companion that is to end is reminded of it.
+/// The time between two reminders of a companion that is to end.
 const REMIND_TO_END: Duration = Duration::from_millis(20);
 
-/// What a companion and other threads share.
+/// The state that a companion and other threads share.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     inbox: Mutex<Inbox>,
@@ -32,7 +32,7 @@ pub(crate) struct Line {
 /// Tasks on their way.
 #[derive(Debug, Default)]
 struct Inbox {
-    seeds: Vec<TaskSeed>,
+    tasks: Vec<NewTask>,
     is_closed: bool,
 }
 
@@ -63,21 +63,21 @@ impl Line {
     ///
     /// # Errors
     /// The task, if it takes no more.
-    pub(super) fn push(&self, seed: TaskSeed) -> Result<(), TaskSeed> {
+    pub(super) fn push(&self, task: NewTask) -> Result<(), NewTask> {
         {
             let mut inbox = lock(&self.inbox);
             if inbox.is_closed {
-                return Err(seed);
+                return Err(task);
             }
-            inbox.seeds.push(seed);
+            inbox.tasks.push(task);
         }
         self.call();
         Ok(())
     }
 
     /// Takes the tasks that were handed over.
-    pub(super) fn take(&self) -> Vec<TaskSeed> {
-        std::mem::take(&mut lock(&self.inbox).seeds)
+    pub(super) fn take(&self) -> Vec<NewTask> {
+        std::mem::take(&mut lock(&self.inbox).tasks)
     }
 
     /// Has the companion look for work. A system call while it sleeps, else some nanoseconds.
@@ -134,13 +134,13 @@ impl Line {
         if let Some(panic) = panic {
             let _ = self.end.panic.set(panic);
         }
-        let seeds = {
+        let tasks = {
             let mut inbox = lock(&self.inbox);
             inbox.is_closed = true;
-            std::mem::take(&mut inbox.seeds)
+            std::mem::take(&mut inbox.tasks)
         };
         self.end.is_over.store(true, Ordering::Relaxed);
-        seeds.into_iter().for_each(foreign::discard);
+        tasks.into_iter().for_each(foreign::discard);
     }
 
     /// The companion's work has ended, and it holds nothing more.

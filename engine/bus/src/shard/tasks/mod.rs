@@ -1,8 +1,8 @@
 //! Tasks of users beside a shard, on the shard's core.
 //!
 //! [`ShardTasks`] is what a shard and all others know of them. `companion` is the thread they run on, made for the
-//! first task; `line` is how other threads reach it; `runtime` is what runs them there: a glommio executor, or a plain loop where that cannot be had; `set`
-//! are the tasks themselves.
+//! first task; `line` is how other threads reach it; `runtime` is what runs them there: a glommio executor, or a plain
+//! loop where that cannot be had; `set` are the tasks themselves.
 //!
 //! The companion is a thread beside the shard's, so a task takes nothing from the shard but its share of the core,
 //! whatever it does: it may spin, block or panic. It may touch the log's directory, so it holds the directory's lock
@@ -21,11 +21,11 @@ use tapeline_storage::device::fs::DirectoryLock;
 
 pub(crate) use line::Line;
 pub(super) use runtime::REMIND_NS;
-pub(crate) use set::{TaskSeed, yield_now};
+pub(crate) use set::{NewTask, yield_now};
 
 use crate::core::foreign;
 
-/// How long a shutdown waits for tasks that do not come to an `await`.
+/// The time for which a shutdown waits for tasks that do not come to an `await`.
 pub(crate) const TASK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The tasks of one shard, for all threads.
@@ -50,7 +50,7 @@ pub(crate) enum Refusal {
     NoThread(io::Error),
 }
 
-/// What a companion is made with.
+/// Everything that a companion is made with.
 #[derive(Debug, Default)]
 pub(crate) struct CompanionSpec {
     pub(crate) name: String,
@@ -68,16 +68,16 @@ impl ShardTasks {
     ///
     /// # Errors
     /// [`Refusal`]; the task is dropped.
-    pub(crate) fn plant(&self, seed: TaskSeed, spec: impl FnOnce() -> CompanionSpec) -> Result<Arc<Line>, Refusal> {
+    pub(crate) fn submit(&self, task: NewTask, spec: impl FnOnce() -> CompanionSpec) -> Result<Arc<Line>, Refusal> {
         let mut state = lock(&self.0);
-        let refused = match state.take(seed, spec) {
+        let refused = match state.take(task, spec) {
             Ok(line) => return Ok(line),
             Err(refused) => refused,
         };
-        // What users made is dropped without a lock.
+        // The task of a user is dropped without a lock.
         drop(state);
-        let (seed, refusal) = refused;
-        foreign::discard(seed);
+        let (task, refusal) = refused;
+        foreign::discard(task);
         Err(refusal)
     }
 
@@ -118,12 +118,12 @@ impl ShardTasks {
         is_over
     }
 
-    /// Whether the calling thread is the companion.
+    /// Returns whether the calling thread is the companion.
     pub(crate) fn is_here(&self) -> bool {
         lock(&self.0).line.as_ref().is_some_and(|line| line.is_here())
     }
 
-    /// What runs the tasks, and why it is not glommio where that is so. `None` before the first task.
+    /// The runtime of the tasks, and why it is not glommio where that is so. `None` before the first task.
     pub(crate) fn runtime(&self) -> Option<(&'static str, Option<String>)> {
         lock(&self.0).line.as_ref().and_then(|line| line.runtime())
     }
@@ -137,24 +137,24 @@ impl ShardTasks {
 }
 
 impl State {
-    fn take(&mut self, seed: TaskSeed, spec: impl FnOnce() -> CompanionSpec) -> Result<Arc<Line>, (TaskSeed, Refusal)> {
+    fn take(&mut self, task: NewTask, spec: impl FnOnce() -> CompanionSpec) -> Result<Arc<Line>, (NewTask, Refusal)> {
         if self.is_closed {
-            return Err((seed, Refusal::Closed));
+            return Err((task, Refusal::Closed));
         }
-        let seed = match &self.line {
-            Some(line) => match line.push(seed) {
+        let task = match &self.line {
+            Some(line) => match line.push(task) {
                 Ok(()) => return Ok(Arc::clone(line)),
-                Err(seed) => seed,
+                Err(task) => task,
             },
-            None => seed,
+            None => task,
         };
         let line = Arc::new(Line::default());
         match companion::start(spec(), &line) {
             Ok(thread) => self.threads.push((Arc::clone(&line), thread)),
-            Err(error) => return Err((seed, Refusal::NoThread(error))),
+            Err(error) => return Err((task, Refusal::NoThread(error))),
         }
         self.line = Some(Arc::clone(&line));
-        line.push(seed).map(|()| line).map_err(|seed| (seed, Refusal::Closed))
+        line.push(task).map(|()| line).map_err(|task| (task, Refusal::Closed))
     }
 }
 

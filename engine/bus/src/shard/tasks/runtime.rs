@@ -1,4 +1,4 @@
-//! What runs the tasks of a companion: a glommio executor, so that tasks may use glommio's timers, channels, files and
+//! The runtime of a companion's tasks: a glommio executor, so that tasks may use glommio's timers, channels, files and
 //! sockets, or a plain loop where glommio cannot run.
 //!
 //! glommio 0.9 may put an executor to sleep although a task is ready: `run_task_queues` returns the same for "nothing
@@ -31,7 +31,7 @@ const KERNEL_MIN: (u32, u32) = (5, 8);
 /// process would panic as well.
 static IS_BROKEN: AtomicBool = AtomicBool::new(false);
 
-/// How often a shard reminds its companion, in nanoseconds.
+/// The time between two reminders of a companion, in nanoseconds.
 pub(crate) const REMIND_NS: u64 = 100_000_000;
 
 /// Runs futures on the calling thread.

@@ -1,6 +1,6 @@
 //! The tasks of one companion, polled in turn.
 //!
-//! A task that panics ends, and who waits for it is told; so does one whose future panics when it is dropped.
+//! A task that panics ends, and its caller gets the panic; so does one whose future panics when it is dropped.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -15,17 +15,17 @@ use crate::core::foreign;
 pub(crate) type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A task on its way to the companion: makes it there.
-pub(crate) struct TaskSeed(Box<dyn FnOnce() -> LocalTask + Send>);
+pub(crate) struct NewTask(Box<dyn FnOnce() -> LocalTask + Send>);
 
-impl TaskSeed {
+impl NewTask {
     pub(crate) fn new(make: impl FnOnce() -> LocalTask + Send + 'static) -> Self {
         Self(Box::new(make))
     }
 }
 
-impl std::fmt::Debug for TaskSeed {
+impl std::fmt::Debug for NewTask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TaskSeed")
+        f.write_str("NewTask")
     }
 }
 
@@ -59,8 +59,8 @@ impl Wake for Alarm {
 
 impl TaskSet {
     /// Makes a task on this thread.
-    pub(super) fn admit(&mut self, line: &Arc<Line>, seed: TaskSeed) {
-        let Ok(future) = foreign::contain(seed.0) else { return };
+    pub(super) fn admit(&mut self, line: &Arc<Line>, task: NewTask) {
+        let Ok(future) = foreign::contain(task.0) else { return };
         let alarm = Arc::new(Alarm { is_set: AtomicBool::new(true), line: Arc::clone(line) });
         let waker = Waker::from(Arc::clone(&alarm));
         self.0.push(Task { future, alarm, waker });

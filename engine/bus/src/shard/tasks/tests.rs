@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-fn seed(task: impl Future<Output = ()> + Send + 'static) -> TaskSeed {
-    TaskSeed::new(move || Box::pin(task))
+fn new(task: impl Future<Output = ()> + Send + 'static) -> NewTask {
+    NewTask::new(move || Box::pin(task))
 }
 
 fn far() -> Instant {
@@ -23,7 +23,7 @@ fn tasks_take_turns() {
     let gate = async move {
         let _ = gate.recv();
     };
-    tasks.plant(seed(gate), CompanionSpec::default).expect("taken");
+    tasks.submit(new(gate), CompanionSpec::default).expect("taken");
     for number in 0..2 {
         let report = report.clone();
         let turns = async move {
@@ -32,7 +32,7 @@ fn tasks_take_turns() {
                 yield_now().await;
             }
         };
-        tasks.plant(seed(turns), CompanionSpec::default).expect("taken");
+        tasks.submit(new(turns), CompanionSpec::default).expect("taken");
     }
     drop((open, report));
     assert_eq!(order.iter().collect::<Vec<i32>>(), [0, 1, 0, 1, 0, 1]);
@@ -45,21 +45,21 @@ fn companion_is_made_for_the_first_task_and_ends_with_the_shard() {
     let tasks = ShardTasks::default();
     assert!(tasks.runtime().is_none() && tasks.join(far()), "no task, no thread");
     let (begin, has_begun) = mpsc::channel();
-    let line = tasks.plant(
-        seed(async move {
+    let line = tasks.submit(
+        new(async move {
             let _ = begin.send(std::thread::current().id());
             std::future::pending().await
         }),
         CompanionSpec::default,
     );
     let companion = has_begun.recv().expect("runs");
-    let again = tasks.plant(seed(async {}), || unreachable!("there is one")).expect("taken");
+    let again = tasks.submit(new(async {}), || unreachable!("there is one")).expect("taken");
     assert!(Arc::ptr_eq(&line.expect("taken"), &again) && !again.is_here());
     assert_ne!(companion, std::thread::current().id());
     assert!(["glommio", "plain"].contains(&tasks.runtime().expect("made").0));
     tasks.close();
     assert!(tasks.join(far()) && again.has_ended());
-    assert!(matches!(tasks.plant(seed(async {}), CompanionSpec::default), Err(Refusal::Closed)));
+    assert!(matches!(tasks.submit(new(async {}), CompanionSpec::default), Err(Refusal::Closed)));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn task_that_does_not_return_is_waited_for_no_longer_than_asked() {
         let _ = begin.send(());
         let _ = may_end.recv();
     };
-    tasks.plant(seed(blocked), CompanionSpec::default).expect("taken");
+    tasks.submit(new(blocked), CompanionSpec::default).expect("taken");
     has_begun.recv().expect("runs");
     tasks.close();
     assert!(!tasks.join(Instant::now()));
@@ -86,18 +86,18 @@ fn reminders_end_while_they_are_not_heard() {
         let _ = begin.send(());
         let _ = may_end.recv();
     };
-    tasks.plant(seed(blocked), CompanionSpec::default).expect("taken");
+    tasks.submit(new(blocked), CompanionSpec::default).expect("taken");
     has_begun.recv().expect("runs");
     // More than glommio can count.
     (0..100_000).for_each(|_| tasks.remind());
     drop(end);
-    let (tell, told) = mpsc::channel();
+    let (report, reported) = mpsc::channel();
     let again = poll_fn(move |_| {
-        let _ = tell.send(());
+        let _ = report.send(());
         Poll::Ready(())
     });
-    tasks.plant(seed(again), CompanionSpec::default).expect("taken");
-    told.recv().expect("goes on");
+    tasks.submit(new(again), CompanionSpec::default).expect("taken");
+    reported.recv().expect("goes on");
     tasks.close();
     assert!(tasks.join(far()));
 }

@@ -1,5 +1,5 @@
-//! The books: at every moment and in every mode, what was taken over is in a lane, in the log, or was let go; and
-//! readers are told of every event that was let go.
+//! The books: at every moment and in every mode, what was taken over is in a lane, in the log, or was dropped; and
+//! readers get a report of every event that was dropped.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tapeline_testing::seeds;
 use super::*;
 use crate::core::config::BackpressureMode;
 
-/// What the calls of one producer came to.
+/// The outcomes of one producer's calls.
 #[derive(Default)]
 struct Calls {
     kept: u64,
@@ -90,9 +90,9 @@ impl Bookkeeper {
     }
 }
 
-/// Events in the logs of each producer, and what notes tell of each.
+/// Events in the logs of each producer, and the drops that notes report of each.
 fn contents(views: &[Arc<LogView>], producers: &[u64]) -> (Vec<u64>, Vec<Drops>) {
-    let (mut events, mut told) = (vec![0; producers.len()], vec![Drops::default(); producers.len()]);
+    let (mut events, mut reported) = (vec![0; producers.len()], vec![Drops::default(); producers.len()]);
     for view in views {
         let mut reader = LogReader::new(Arc::clone(view), view.trimmed());
         while let Step::Block(block) = reader.step().expect("reads") {
@@ -103,11 +103,11 @@ fn contents(views: &[Arc<LogView>], producers: &[u64]) -> (Vec<u64>, Vec<Drops>)
                     continue;
                 };
                 let who = producers.iter().position(|id| *id == note.producer).expect("a producer");
-                told[who].count(note.reason, note.events);
+                reported[who].count(note.reason, note.events);
             }
         }
     }
-    (events, told)
+    (events, reported)
 }
 
 /// Runs a machine whose disk is at times slow, full or broken. Returns what was dropped.
@@ -136,13 +136,13 @@ fn run(seed: u64) -> Drops {
     let views: Vec<_> = books.machine.core.shards().views().collect();
     if views.iter().all(|view| view.poison().is_none()) {
         let producers: Vec<_> = books.machine.producers.iter().map(Producer::id).collect();
-        let (events, told) = contents(&views, &producers);
+        let (events, reported) = contents(&views, &producers);
         let mut all = Drops::default();
         for (who, calls) in books.calls.iter().enumerate() {
-            assert_eq!(told[who].newest, calls.drops.newest, "seed {seed}: {:?}", MODES[who]);
-            assert_eq!(told[who].sampled, calls.drops.sampled, "seed {seed}: {:?}", MODES[who]);
-            assert_eq!(events[who] + told[who].oldest, calls.kept, "seed {seed}: {:?}", MODES[who]);
-            all += told[who];
+            assert_eq!(reported[who].newest, calls.drops.newest, "seed {seed}: {:?}", MODES[who]);
+            assert_eq!(reported[who].sampled, calls.drops.sampled, "seed {seed}: {:?}", MODES[who]);
+            assert_eq!(events[who] + reported[who].oldest, calls.kept, "seed {seed}: {:?}", MODES[who]);
+            all += reported[who];
         }
         assert_eq!((stats.drops, stats.events_in_lanes, stats.events_committing), (all, 0, 0), "seed {seed}");
     }

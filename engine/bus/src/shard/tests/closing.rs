@@ -28,7 +28,7 @@ fn shard_ends_though_its_tidying_thread_does_not() {
     let mut random = Random::new(3);
     (0..200).for_each(|_| machine.step(&mut random));
     let durable = machine.shards[0].log.view().durable();
-    // What a crash left has no index yet.
+    // Segments that a crash left have no index yet.
     disk.crash();
     let disk = disk.reboot(Faults::default());
     let recovered = recover(disk.directory(&directory_name(0)), options(0, 4)).expect("recovers");

@@ -44,7 +44,7 @@ impl Background for Inline {
     }
 }
 
-/// What a producer has said in one session: how many events, and the last ticket of each.
+/// The events of a producer in one session: the ticket of each, and the number of those acknowledged.
 #[derive(Default)]
 struct Said {
     tickets: Vec<Ticket>,
@@ -230,7 +230,7 @@ fn crashes_lose_nothing_acknowledged_invent_nothing_and_keep_order() {
 }
 
 #[test]
-fn poisoned_shard_refuses_and_wakes_those_who_wait() {
+fn poisoned_shard_refuses_and_wakes_waiters() {
     let disk = SimDisk::new(1, Faults::default());
     let mut machine = Machine::start(&disk, 1, 1).expect("starts");
     let mut random = Random::new(1);

@@ -13,7 +13,7 @@ use crate::routing::Change;
 
 const SHARDS: u16 = 3;
 
-/// What a reader has seen of each producer in each session.
+/// The events that a reader has seen of each producer in each session.
 #[derive(Default)]
 struct Seen(BTreeMap<(u64, u64), u64>);
 
@@ -37,7 +37,7 @@ struct Mover {
     changes: usize,
 }
 
-/// What outlives a restart.
+/// The state that outlives a restart.
 #[derive(Default)]
 struct Past {
     eras: Eras,
@@ -127,7 +127,7 @@ impl Mover {
     }
 
     fn read_page(&mut self, random: &mut Random, context: &str) {
-        // What is in the lanes is waited for: there is nothing to wait for while no shard makes a turn.
+        // The lanes are emptied first: there is nothing to wait for while no shard makes a turn.
         while self.change.is_some() || self.machine.core.stats().bytes_pending > 0 {
             self.machine.turn(random);
             self.end_change();

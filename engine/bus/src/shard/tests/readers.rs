@@ -1,6 +1,6 @@
 //! Readers against a plain model: over random operations, restarts and crashes of a simulated machine, a reader that
-//! reads by pages, in order of time, or by subscription ends up with exactly what the log holds, and was told of every
-//! event that it saw and that a crash took.
+//! reads by pages, in order of time, or by subscription ends up with exactly what the log holds, and got a gap for
+//! every event that it saw and that a crash took.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -19,7 +19,7 @@ use super::*;
 use crate::core::config::BatchConfig;
 use crate::live::{Batches, ConsumeRequest, ConsumeResponse, Ordering, SubscribeRequest, Subscription};
 
-/// What a reader has seen of each shard: payloads by sequence, holes as they were told.
+/// The view that a reader has of each shard: payloads by sequence, holes as they were reported.
 #[derive(Debug, Default)]
 struct Model {
     shards: BTreeMap<u16, BTreeMap<u64, Vec<u8>>>,
@@ -39,7 +39,10 @@ impl Model {
         assert_eq!(gap.reason, GapReason::LostInCrash, "seed {seed}: {gap}");
         let shard = self.shards.entry(gap.shard_id).or_default();
         let lost = shard.split_off(&gap.from.get());
-        assert!(lost.keys().all(|sequence| *sequence < gap.to.get()), "seed {seed}: more was lost than told: {gap}");
+        assert!(
+            lost.keys().all(|sequence| *sequence < gap.to.get()),
+            "seed {seed}: more was lost than reported: {gap}"
+        );
         self.order.retain(|(_, shard, sequence)| *shard != gap.shard_id || *sequence < gap.from.get());
     }
 
@@ -67,7 +70,7 @@ enum Means {
     Batches,
 }
 
-/// Lets the machine go on until the future is ready.
+/// Runs the machine until the future is ready.
 fn drive<T>(machine: &mut Machine, random: &mut Random, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     loop {
@@ -187,7 +190,7 @@ fn run(seed: u64) -> usize {
             machine.finish();
         }
         if is_last {
-            // Gone, they tell their followers that the log has ended: batches wait for nothing more.
+            // Their drop reports the end of the log to followers: batches wait for nothing more.
             machine.shards.clear();
             let mut quiet = 0;
             while quiet < 20 {

@@ -1,4 +1,4 @@
-//! A plan removes what its policy says, all of it and nothing else; shards carry it out; readers are told.
+//! A plan removes what its policy says, all of it and nothing else; shards carry it out; readers get gaps.
 
 use tapeline_reader::named::Pin;
 use tapeline_reader::trim::plan;
@@ -102,11 +102,11 @@ fn run(seed: u64) -> usize {
         let names = disk.files(&directory_name(view.shard()));
         match names.iter().filter(|name| name.starts_with('0')).min() {
             Some(first) => assert!(first.starts_with(&format!("{:020}", cut.get())), "seed {seed}: {first} but {cut}"),
-            // What was written so far is gone, and nothing has been since.
+            // Everything written so far is gone, and nothing has been written since.
             None => assert_eq!(cut, view.durable(), "seed {seed}"),
         }
     }
-    // A reader that stood at the beginning is told of the hole, and gets the rest.
+    // A reader that stood at the beginning gets a gap for the hole, and the rest.
     for view in &views {
         let mut reader = LogReader::new(Arc::clone(view), Sequence::ZERO);
         if view.trimmed() > Sequence::ZERO {

@@ -1,4 +1,4 @@
-//! On which core a shard runs.
+//! The choice of the core that a shard's thread is pinned to.
 //!
 //! Core ids come from core_affinity and the process's own mask, which know its cpuset.
 
@@ -7,9 +7,9 @@ use tapeline_storage::format::counted;
 
 use crate::core::config::PlacementConfig;
 
-/// Where a shard is to run, and what stands against it.
+/// The core that a shard's thread is to run on, and the reasons why it does not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Place {
+pub(crate) struct CoreChoice {
     /// The core to pin it to.
     pub(crate) core: Option<usize>,
     /// The cores to leave it to, where it is not pinned. Empty: as the thread was made.
@@ -19,33 +19,33 @@ pub(crate) struct Place {
     pub(crate) notes: Vec<String>,
 }
 
-/// A place for the shard of this number: the chosen cores in order, else those of the process from the last, since the
-/// first ones serve interrupts; over and over.
-pub(crate) fn place(shard: u16, placement: &PlacementConfig) -> Place {
-    place_among(shard, placement, &allowed_cores())
+/// Chooses the core of the shard of this number: the wanted cores in order, else those of the process from the last,
+/// since the first ones serve interrupts; over and over.
+pub(crate) fn choose_core(shard: u16, placement: &PlacementConfig) -> CoreChoice {
+    choose_among(shard, placement, &allowed_cores())
 }
 
-fn place_among(shard: u16, placement: &PlacementConfig, allowed: &[usize]) -> Place {
+fn choose_among(shard: u16, placement: &PlacementConfig, allowed: &[usize]) -> CoreChoice {
     let free: Vec<usize> = allowed.iter().copied().filter(|core| !placement.excluded_cores.contains(core)).collect();
-    let mut place = Place { free: free.clone(), ..Place::default() };
+    let mut choice = CoreChoice { free: free.clone(), ..CoreChoice::default() };
     if !placement.pinned {
-        place.among = free;
-        return place;
+        choice.among = free;
+        return choice;
     }
     let cores: Vec<usize> = match &placement.cores {
         Some(wanted) => wanted.clone(),
         None => free.into_iter().rev().collect(),
     };
     if cores.is_empty() && !allowed.is_empty() {
-        place.notes.push(format!("excluded_cores leaves none of the cores {allowed:?}: not pinned"));
+        choice.notes.push(format!("excluded_cores leaves none of the cores {allowed:?}: not pinned"));
     }
-    place.core = cores.get(usize::from(shard) % cores.len().max(1)).copied();
+    choice.core = cores.get(usize::from(shard) % cores.len().max(1)).copied();
     if !cores.is_empty() && usize::from(shard) >= cores.len() {
-        place
+        choice
             .notes
             .push(format!("shard {shard} is beyond {}: the core is shared", counted(cores.len() as u64, "core")));
     }
-    place
+    choice
 }
 
 /// The cores that the process may use, in order: those of its main thread, and those of the caller. A caller that is
@@ -72,16 +72,18 @@ fn main_thread_cores() -> Vec<usize> {
 }
 
 /// Pins the calling thread, or frees it. Notes where that fails: the kernel refuses cores outside of the cpuset.
-pub(super) fn pin(place: &mut Place) {
-    if !place.among.is_empty() && !leave_to(&place.among) {
-        place.notes.push(format!("cores {:?} cannot be had: on those of the thread that opened the bus", place.among));
+pub(super) fn pin(choice: &mut CoreChoice) {
+    if !choice.among.is_empty() && !leave_to(&choice.among) {
+        choice
+            .notes
+            .push(format!("cores {:?} cannot be had: on those of the thread that opened the bus", choice.among));
     }
-    if let Some(core) = place.core
+    if let Some(core) = choice.core
         // Beyond the set, core_affinity panics.
         && (core >= libc::CPU_SETSIZE as usize || !core_affinity::set_for_current(CoreId { id: core }))
     {
-        place.notes.push(format!("core {core} cannot be had, the process may use {:?}: not pinned", allowed_cores()));
-        place.core = None;
+        choice.notes.push(format!("core {core} cannot be had, the process may use {:?}: not pinned", allowed_cores()));
+        choice.core = None;
     }
 }
 
@@ -103,15 +105,15 @@ mod tests {
     use super::*;
 
     fn cores(placement: &PlacementConfig, allowed: &[usize]) -> Vec<Option<usize>> {
-        (0..3).map(|shard| place_among(shard, placement, allowed).core).collect()
+        (0..3).map(|shard| choose_among(shard, placement, allowed).core).collect()
     }
 
     #[test]
     fn cores_come_from_the_cpuset_and_are_shared_in_turn() {
         let placement = PlacementConfig::default();
         assert_eq!(cores(&placement, &[0, 1]), [Some(1), Some(0), Some(1)]);
-        assert!(place_among(1, &placement, &[0, 1]).notes.is_empty());
-        assert_eq!(place_among(2, &placement, &[0, 1]).notes, ["shard 2 is beyond 2 cores: the core is shared"]);
+        assert!(choose_among(1, &placement, &[0, 1]).notes.is_empty());
+        assert_eq!(choose_among(2, &placement, &[0, 1]).notes, ["shard 2 is beyond 2 cores: the core is shared"]);
     }
 
     #[test]
@@ -125,19 +127,19 @@ mod tests {
         let placement = PlacementConfig { excluded_cores: vec![3, 0], ..PlacementConfig::default() };
         assert_eq!(cores(&placement, &[0, 1, 2, 3]), [Some(2), Some(1), Some(2)]);
         assert_eq!(cores(&placement, &[0, 3]), [None, None, None]);
-        assert!(place_among(0, &placement, &[0, 3]).notes[0].contains("excluded_cores"));
+        assert!(choose_among(0, &placement, &[0, 3]).notes[0].contains("excluded_cores"));
         let unpinned = PlacementConfig { pinned: false, ..placement };
-        let place = place_among(0, &unpinned, &[0, 1, 2, 3]);
-        assert_eq!((place.core, place.among), (None, vec![1, 2]));
+        let choice = choose_among(0, &unpinned, &[0, 1, 2, 3]);
+        assert_eq!((choice.core, choice.among), (None, vec![1, 2]));
     }
 
     #[test]
     fn shard_that_is_not_pinned_may_run_wherever_the_process_may() {
         let all = allowed_cores();
         let seen = std::thread::spawn(|| {
-            pin(&mut Place { core: allowed_cores().first().copied(), ..Place::default() });
+            pin(&mut CoreChoice { core: allowed_cores().first().copied(), ..CoreChoice::default() });
             let unpinned = PlacementConfig { pinned: false, ..PlacementConfig::default() };
-            pin(&mut place(0, &unpinned));
+            pin(&mut choose_core(0, &unpinned));
             core_affinity::get_core_ids().map(|cores| cores.len())
         });
         assert_eq!(seen.join().expect("no panic"), Some(all.len()));
@@ -146,10 +148,10 @@ mod tests {
     #[test]
     fn a_core_that_is_not_there_is_reported_and_left() {
         for core in [libc::CPU_SETSIZE as usize - 1, libc::CPU_SETSIZE as usize, usize::MAX] {
-            let mut place = Place { core: Some(core), ..Place::default() };
-            pin(&mut place);
-            assert_eq!(place.core, None);
-            assert!(place.notes[0].contains("cannot be had"), "{:?}", place.notes);
+            let mut choice = CoreChoice { core: Some(core), ..CoreChoice::default() };
+            pin(&mut choice);
+            assert_eq!(choice.core, None);
+            assert!(choice.notes[0].contains("cannot be had"), "{:?}", choice.notes);
         }
     }
 
@@ -157,7 +159,7 @@ mod tests {
     fn a_pinned_caller_leaves_the_other_cores_to_the_shards() {
         let all = allowed_cores();
         let pinned = std::thread::spawn(move || {
-            pin(&mut Place { core: all.first().copied(), ..Place::default() });
+            pin(&mut CoreChoice { core: all.first().copied(), ..CoreChoice::default() });
             (all, allowed_cores())
         });
         let (all, seen) = pinned.join().expect("no panic");
@@ -166,6 +168,6 @@ mod tests {
 
     #[test]
     fn without_any_core_shards_run_unpinned() {
-        assert_eq!(place_among(0, &PlacementConfig::default(), &[]), Place::default());
+        assert_eq!(choose_among(0, &PlacementConfig::default(), &[]), CoreChoice::default());
     }
 }
