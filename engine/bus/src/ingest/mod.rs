@@ -356,7 +356,7 @@ impl Producer {
         let handle = link.lane.handle();
         let published = handle.published();
         let is_back = link.lane.discard();
-        if is_back || link.control.wait_reached(&Barrier::of(handle, published), Reach::Appended).is_err() {
+        if is_back || link.control.wait_taken(&Barrier::of(handle, published)).is_err() {
             link.lane.count_refused(events, if is_back { 0 } else { events });
             return Err(refusal(&link.control));
         }

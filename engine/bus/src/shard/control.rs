@@ -144,6 +144,19 @@ impl ShardControl {
         self.waiters.wait_blocking(&self.inbox, || self.outcome(barrier, reach, known))
     }
 
+    /// Waits, blocking the thread, until a shard that ends has taken what is before `barrier`, or has ended without it.
+    /// A full disk or a shortage does not end the wait: the shard may take it yet, and gives up after a while.
+    ///
+    /// # Errors
+    /// Poison or the end of the shard; [`AdapterError::OnShard`].
+    pub(crate) fn wait_taken(&self, barrier: &Barrier) -> AdapterResult<()> {
+        check_may_block(Reach::Appended.wait())?;
+        self.waiters.wait_blocking(&self.inbox, || {
+            let end = self.end();
+            if barrier.is_reached(Reach::Appended) { Some(Ok(())) } else { end.map(Err) }
+        })
+    }
+
     /// The number of attempts that a shortage has made vain, if there is one.
     fn attempts(&self) -> Option<u64> {
         self.view().shortage().map(|trouble| trouble.times)
@@ -177,7 +190,7 @@ impl ShardControl {
         self.waiters.wait("trim", &self.inbox, look).await
     }
 
-    /// The error of those who wait for a shard that moves nothing any more.
+    /// The error of waiters for a shard that moves nothing any more.
     fn end(&self) -> Option<AdapterError> {
         let stopped = self.is_stopped().then_some(AdapterError::Shutdown);
         let poison = self.view().poison().map(|poison| AdapterError::Poisoned(Box::new(poison.clone())));
