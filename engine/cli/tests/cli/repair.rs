@@ -50,7 +50,10 @@ fn sound_log_needs_nothing() {
     let (log, _) = log(&scratch);
     assert_eq!(String::from_utf8_lossy(&done(&["repair", &log])), "sound: nothing to repair\n");
     let summary = json(&done(&["repair", &log, "--apply", "--json"]));
-    assert_eq!(summary, [serde_json::json!({"type": "summary", "steps": 0, "lost": 0, "applied": true})]);
+    assert_eq!(
+        summary,
+        [serde_json::json!({"type": "summary", "steps": 0, "lost": 0, "uncounted": 0, "applied": true})]
+    );
 }
 
 #[test]
@@ -127,6 +130,43 @@ fn meta_file_of_another_log_is_replaced_and_every_event_stays() {
     let after = json(&done(&["info", &log, "--json"])).remove(0);
     assert_eq!((&before["log"], &before["events"]), (&after["log"], &after["events"]));
     done(&["verify", &log]);
+}
+
+#[test]
+fn what_lies_in_a_log_by_mistake_costs_one_repair_and_no_meta_file() {
+    let scratch = Scratch::new();
+    let (log, segments) = log(&scratch);
+    let before = json(&done(&["info", &log, "--json"])).remove(0);
+    // A directory that is called like a segment, and a segment in the directory of a shard that the log has not.
+    fs::create_dir(scratch.path("log/shard-0000/00000000000000000001.seg")).expect("made");
+    fs::create_dir(scratch.path("log/shard-0001")).expect("made");
+    fs::copy(&segments[1], scratch.path("log/shard-0001/spare.seg")).expect("copied");
+    let repaired = String::from_utf8(done(&["repair", &log, "--apply"])).expect("text");
+    assert!(!repaired.contains("meta"), "{repaired}");
+    assert_eq!(String::from_utf8_lossy(&done(&["repair", &log])), "sound: nothing to repair\n");
+    let after = json(&done(&["info", &log, "--json"])).remove(0);
+    assert_eq!((&before["log"], &before["events"]), (&after["log"], &after["events"]));
+}
+
+#[test]
+fn newest_segment_that_is_gone_or_emptied_is_damage_and_its_events_are_counted() {
+    for is_removed in [true, false] {
+        let scratch = Scratch::new();
+        let (log, segments) = log(&scratch);
+        let last = segments.last().expect("segments");
+        match is_removed {
+            true => fs::remove_file(last).expect("removed"),
+            false => fs::write(last, "").expect("emptied"),
+        }
+        let damaged = expect(run(&["verify", &log]), 5);
+        assert!(String::from_utf8_lossy(&damaged.stdout).starts_with("damaged: shard 0, "), "{damaged:?}");
+        let summary = json(&done(&["repair", &log, "--apply", "--json"])).pop().expect("a summary");
+        let (read, missing) = numbers(&log);
+        assert!(summary["lost"].as_u64() == Some(missing) && missing > 0, "{summary}, {missing} missing");
+        assert_eq!(summary["uncounted"], 0);
+        // The last event is that of the recorder's own.
+        assert!((read.len() as u64 + missing).abs_diff(LINES as u64) <= 2, "{} read, {missing} missing", read.len());
+    }
 }
 
 #[test]

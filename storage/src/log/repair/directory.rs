@@ -119,12 +119,15 @@ fn reason_to_set_aside<T>(read: Result<T, DirectoryError>) -> Result<Option<Stri
 /// another where they all belong to another log, or lie in shards that it does not count.
 fn contradicted(path: &Path, meta: Meta) -> (Meta, Option<String>) {
     // The survey of its shard reports what cannot be read.
-    let Ok(Told { meta: Some(told), is_newer: false, logs: 1, held }) = meta_of_segments(path) else {
+    let Ok(Told { meta: Some(told), is_newer: false, logs, held }) = meta_of_segments(path) else {
         return (meta, None);
     };
-    if told.log_id != meta.log_id {
+    if !logs.contains(&meta.log_id) {
         let reason = format!("it is that of log {}, and every segment belongs to another", meta.log_id);
         return (told, Some(reason));
+    }
+    if told.log_id != meta.log_id {
+        return (meta, None);
     }
     if held > meta.shards {
         let reason = format!("it counts {}, and there are segments of more", counted(u64::from(meta.shards), "shard"));
@@ -138,7 +141,7 @@ struct Told {
     /// Of the log that most of them belong to.
     meta: Option<Meta>,
     /// Logs that they belong to.
-    logs: usize,
+    logs: Vec<LogId>,
     /// The number after that of the last directory that holds one of that log.
     held: u16,
     /// One of them has a newer format.
@@ -166,15 +169,18 @@ fn meta_of_segments(path: &Path) -> Result<Told, DirectoryError> {
             let tally = logs.entry(header.log_id).or_insert(none);
             tally.segments += 1;
             tally.created = tally.created.min(header.created);
-            tally.shards = tally.shards.max(shard + 1);
+            // One that lies in another shard's directory says nothing of how many there are.
+            if header.shard == shard {
+                tally.shards = tally.shards.max(shard + 1);
+            }
         }
     }
-    let found = logs.len();
+    let found = logs.keys().copied().collect();
     let most = logs.into_iter().max_by_key(|(_, tally)| tally.segments);
     let held = most.as_ref().map_or(0, |(_, tally)| tally.shards);
     let meta = most.map(|(log_id, Tally { created, shards, .. })| {
         // A log makes directories in order, and a shard may have no segment yet.
-        let shards = (shards..SHARDS_MAX).find(|&shard| !shard_path(path, shard).is_dir()).unwrap_or(SHARDS_MAX);
+        let shards = (shards.max(1)..SHARDS_MAX).find(|&shard| !shard_path(path, shard).is_dir()).unwrap_or(SHARDS_MAX);
         Meta { log_id, shards, created }
     });
     Ok(Told { meta, logs: found, held, is_newer })
@@ -197,7 +203,11 @@ fn headers(path: &Path) -> io::Result<Vec<Result<SegmentHeader, PageError>>> {
     let mut headers = Vec::new();
     for name in directory.list()?.into_iter().filter(|name| name.ends_with(".seg")) {
         let mut page = [0; PAGE_BYTES];
-        let read = directory.open(&name, true)?.read_at(&mut page, 0)?;
+        let read = match directory.open(&name, true).and_then(|file| file.read_at(&mut page, 0)) {
+            // The survey of its shard sets it aside.
+            Err(error) if fs::is_no_file(&error) => continue,
+            read => read?,
+        };
         headers.push(SegmentHeader::decode(&page[..read]).map(|(header, _)| header));
     }
     Ok(headers)
