@@ -1,5 +1,7 @@
 //! The tables of docs/ that list what the code has: each item has its row, and each row its item.
 
+use std::collections::BTreeSet;
+
 use tapeline_reader::RetentionPolicy;
 use tapeline_testing::tables::{fields, rows, variant};
 
@@ -8,6 +10,7 @@ use crate::live::SlowReader;
 
 const CONSUMERS: &str = include_str!("../../../docs/CONSUMERS.md");
 const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
+const EXAMPLES: &str = include_str!("../examples/README.md");
 
 #[test]
 fn settings_have_rows() {
@@ -44,4 +47,14 @@ fn modes_of_back_pressure_have_rows() {
 fn rules_for_slow_readers_have_rows() {
     let rules = [SlowReader::Replay, SlowReader::Drop { lag_events: 1 }, SlowReader::Fail { lag_events: 1 }];
     assert_eq!(rows(CONSUMERS, "| `SlowReader` |"), rules.iter().map(variant).collect());
+}
+
+#[test]
+fn examples_have_rows() {
+    let names = EXAMPLES.lines().filter_map(|line| line.strip_prefix("| [")?.split_once(']'));
+    let rows: BTreeSet<String> = names.map(|(name, _)| name.to_owned()).collect();
+    let directory = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).expect("a directory");
+    let files = directory.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"));
+    let programs: BTreeSet<String> = files.filter_map(|name| name.strip_suffix(".rs").map(str::to_owned)).collect();
+    assert_eq!(rows, programs);
 }
