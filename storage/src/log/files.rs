@@ -72,7 +72,8 @@ impl SegmentFiles {
         }
     }
 
-    /// Opens the file of a sealed segment, of which `own` and `known` were known last, and finds out what it says of itself.
+    /// Opens the file of a sealed segment, of which `own` and `known` were known last, and finds out what it says of
+    /// itself.
     ///
     /// # Errors
     /// As [`SegmentFiles::open`]; `UnexpectedEof` where it is shorter than it was.

@@ -25,6 +25,15 @@ fn look(bus: &EventBus, stop: &AtomicBool) {
     }
 }
 
+/// Has the readers stop, also where an assertion fails: they would be waited for without end.
+struct Stopper<'a>(&'a AtomicBool);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Ingests events, looking at the numbers meanwhile. Returns how many were taken.
 fn ingest(bus: &EventBus) -> u64 {
     let mut producer = bus.producer().expect("producer");
@@ -50,9 +59,10 @@ fn shutdown_beside_busy_readers_hides_nothing() {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             (0..READERS).for_each(|_| drop(scope.spawn(|| look(&bus, &stop))));
+            let stopper = Stopper(&stop);
             let taken = ingest(&bus);
             block_on(bus.shutdown_via_ref()).expect("ends");
-            stop.store(true, Ordering::Relaxed);
+            drop(stopper);
             let shard = &bus.shard_stats()[0];
             assert_eq!((shard.events_appended, shard.events_durable), (taken, taken), "round {round}");
             let replay = block_on(bus.replay_with(ReplayRequest::new())).expect("replays");

@@ -149,7 +149,7 @@ fn what_lies_in_a_log_by_mistake_costs_one_repair_and_no_meta_file() {
 }
 
 #[test]
-fn newest_segment_that_is_gone_or_emptied_is_damage_and_its_events_are_counted() {
+fn newest_segment_that_is_gone_or_emptied_is_counted_damage() {
     for is_removed in [true, false] {
         let scratch = Scratch::new();
         let (log, segments) = log(&scratch);

@@ -33,8 +33,8 @@ pub(super) struct Walked<'a> {
     pub(super) end: &'a WalkEnd,
 }
 
-/// An error if what follows the intact blocks of a segment without a footer is what no crash leaves, or was acknowledged.
-/// `next_base`: where the next segment begins, if there is one.
+/// An error if what follows the intact blocks of a segment without a footer is what no crash leaves, or was
+/// acknowledged. `next_base`: where the next segment begins, if there is one.
 pub(super) fn refuse_loss(
     walked: &Walked<'_>,
     next_base: Option<Sequence>,

@@ -1,8 +1,8 @@
 //! What is in a shard's directory: segments in order, where their intact blocks end, and what is damaged. Writes
 //! nothing.
 //!
-//! Recovery and readers in other processes look through the same eyes. The rule for a block that does not check:
-//! if any later block says that the durable watermark had passed it, or the file of the gaps that sealed segments reached
+//! Recovery and readers in other processes look through the same eyes. The rule for a block that does not check: if any
+//! later block says that the durable watermark had passed it, or the file of the gaps that sealed segments reached
 //! beyond it, acknowledged data is damaged and that is an error. So it is where no crash leaves what is found: a file
 //! that is shorter than it was made and has no footer, a whole block that does not follow. Otherwise it was never
 //! acknowledged, and the log ends before it (a torn tail).

@@ -63,8 +63,8 @@ impl SegmentSurvey {
         self.stretches.last().map(|stretch| stretch.end)
     }
 
-    /// What is missing at the end shows in no block: the blocks have to end where the footer says, and to be as many and
-    /// of the times that it says.
+    /// What is missing at the end shows in no block: the blocks have to end where the footer says, and to be as many
+    /// and of the times that it says.
     pub(super) fn expect_footer(&mut self, footer: &Footer) {
         self.expect(footer.end_sequence, footer.base_sequence, footer.data_end);
         let found = self.totals.filter(|_| self.damage.is_empty());
