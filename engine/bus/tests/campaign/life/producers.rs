@@ -160,6 +160,8 @@ impl Ingest {
                 self.stream.acknowledge(taken);
                 Ok(true)
             }
+            // The process is short of memory or descriptors; nothing was lost, and the next wait may end better.
+            Err(AdapterError::HeldUp { .. }) => Ok(true),
             Err(error) if error.is_shutdown() || self.trouble.is_here() => Ok(false),
             Err(error) => Err(format!("{}: not acknowledged: {error}", self.stream.name)),
         }
