@@ -17,7 +17,7 @@ pub(super) trait RecordSource {
     /// Bytes of the payload.
     fn payload_bytes(&self) -> usize;
 
-    /// Whether the event gets its time later.
+    /// Returns whether the event gets its time later.
     fn is_pending(&self) -> bool;
 
     /// Serialises the event into the claim and returns its time. An error leaves the clock as it was.
