@@ -9,6 +9,7 @@ use tapeline::{AdapterError, EventBus, IngestionError, Producer, Session, kinds}
 use tapeline_storage::device::sim::Random;
 
 use super::ledger::{Stream, payload};
+use super::surroundings::settled;
 use crate::runner::ON_PURPOSE;
 
 /// Whether the bus may refuse for another reason than that it ends or is behind. For good once it may.
@@ -139,7 +140,7 @@ impl Ingest {
 
     fn flush(&mut self) -> Result<bool, String> {
         let taken = self.stream.taken();
-        let outcome = block_on(self.producer.flush());
+        let outcome = through_shortages(|| block_on(self.producer.flush()));
         self.acknowledged(taken, outcome)
     }
 
@@ -147,10 +148,11 @@ impl Ingest {
     fn wait(&mut self) -> Result<bool, String> {
         let Some(ticket) = self.emit()? else { return Ok(false) };
         let taken = self.stream.taken();
-        let outcome = match self.random.below(2) {
-            0 => self.producer.wait_durable(ticket),
-            _ => block_on(self.producer.durable(ticket)),
-        };
+        let blocks = self.random.below(2) == 0;
+        let outcome = through_shortages(|| match blocks {
+            true => self.producer.wait_durable(ticket),
+            false => block_on(self.producer.durable(ticket)),
+        });
         self.acknowledged(taken, outcome)
     }
 
@@ -160,10 +162,18 @@ impl Ingest {
                 self.stream.acknowledge(taken);
                 Ok(true)
             }
-            // The process is short of memory or descriptors; nothing was lost, and the next wait may end better.
-            Err(AdapterError::HeldUp { .. }) => Ok(true),
             Err(error) if error.is_shutdown() || self.trouble.is_here() => Ok(false),
             Err(error) => Err(format!("{}: not acknowledged: {error}", self.stream.name)),
         }
     }
+}
+
+/// Waits again while the process is short of memory or descriptors, which ends: an answer that stays is a fault.
+fn through_shortages(mut wait: impl FnMut() -> Result<(), AdapterError>) -> Result<(), AdapterError> {
+    let mut outcome = Ok(());
+    let _ = settled(|| {
+        outcome = wait();
+        outcome.as_ref().err().filter(|error| matches!(error, AdapterError::HeldUp { .. })).map(ToString::to_string)
+    });
+    outcome
 }
