@@ -237,11 +237,20 @@ impl LaneWriter {
 
     /// Copies the records that are not published: all of them are in the last ring.
     pub(super) fn unpublished(&self) -> (Vec<u8>, Vec<usize>) {
-        let (mut index, mut position) = {
-            let writer = &self.numbers.writer;
-            (writer.published.load(Ordering::Relaxed), writer.published_bytes.load(Ordering::Relaxed))
-        };
+        let writer = &self.numbers.writer;
+        let from = (writer.published.load(Ordering::Relaxed), writer.published_bytes.load(Ordering::Relaxed));
         let (mut records, mut lengths) = (Vec::new(), Vec::new());
+        self.walk(from, |offset, bytes| {
+            // SAFETY: rule 2: the writer's own, committed; rule 4: a record lies in one piece.
+            records.extend_from_slice(unsafe { self.ring.bytes(offset, bytes) });
+            lengths.push(bytes);
+        });
+        (records, lengths)
+    }
+
+    /// Shows where each committed record lies in the last ring, and its bytes, from this entry and byte position on.
+    #[inline]
+    fn walk(&self, (mut index, mut position): (u64, u64), mut visit: impl FnMut(usize, usize)) {
         while index < self.index {
             // SAFETY: rule 2: the writer's own, committed; rule 4: one entry.
             let units = unsafe { self.ring.lengths(self.ring.slot(index), 1) };
@@ -249,14 +258,11 @@ impl LaneWriter {
             if bytes == 0 {
                 position += self.ring.bytes_to_end(position) as u64;
             } else {
-                // SAFETY: rule 2: the writer's own, committed; rule 4: a record lies in one piece.
-                records.extend_from_slice(unsafe { self.ring.bytes(self.ring.offset(position), bytes) });
-                lengths.push(bytes);
+                visit(self.ring.offset(position), bytes);
                 position += bytes as u64;
             }
             index += 1;
         }
-        (records, lengths)
     }
 
     /// Notes that the record before has no time yet. Returns how many have none.
@@ -277,22 +283,13 @@ impl LaneWriter {
 
     /// Has `stamp` give each record that has no time one, in order. About 1 ns a record beside it.
     pub(crate) fn stamp(&mut self, mut stamp: impl FnMut(&mut [u8])) {
-        let Unstamped { mut index, byte_position: mut position, .. } = std::mem::take(&mut self.unstamped);
-        while index < self.index {
-            // SAFETY: rule 2: the writer's own, committed; rule 4: one entry.
-            let units = unsafe { self.ring.lengths(self.ring.slot(index), 1) };
-            let bytes = usize::from(units.first().copied().unwrap_or(0)) * UNIT_BYTES;
-            if bytes == 0 {
-                position += self.ring.bytes_to_end(position) as u64;
-            } else {
-                // SAFETY: rules 2 and 4: the writer's own, not published, in one piece.
-                let mut record = unsafe { self.ring.bytes_mut(self.ring.offset(position), bytes) };
-                // SAFETY: rules 2 and 5: there is no other slice of it.
-                stamp(unsafe { record.as_mut() });
-                position += bytes as u64;
-            }
-            index += 1;
-        }
+        let Unstamped { index, byte_position, .. } = std::mem::take(&mut self.unstamped);
+        self.walk((index, byte_position), |offset, bytes| {
+            // SAFETY: rules 2 and 4: the writer's own, not published, in one piece.
+            let mut record = unsafe { self.ring.bytes_mut(offset, bytes) };
+            // SAFETY: rules 2 and 5: there is no other slice of it.
+            stamp(unsafe { record.as_mut() });
+        });
     }
 
     /// Nothing is begun any more.
