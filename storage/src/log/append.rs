@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::open_block::OpenBlock;
+use super::outage::Outage;
 use super::pipeline::Pipeline;
 use super::pool::{BlockPool, TAKE_MEMORY};
 use super::{BatchTarget, Chore, ChoreDone, LogOptions, LogView, Poison, Run};
@@ -172,7 +173,7 @@ impl Log {
             self.rotate(now);
         }
         let submitted = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.submit(&self.view, now));
-        self.report_hold_up(now);
+        self.report_hold_up();
         reaped || submitted
     }
 
@@ -181,15 +182,15 @@ impl Log {
         self.held_up.is_some()
     }
 
-    /// Notes in the view which operation keeps the log from writing what it has, or from taking more: one whose errors
-    /// have not passed for a while. Costs a few comparisons while there is none.
-    fn report_hold_up(&mut self, now: u64) {
-        let patience = LogOptions::FULL_RETRY_NS;
+    /// Notes in the view which operation keeps the log from writing what it has, or from taking more: one that failed
+    /// again a while after its first failure. Costs a few comparisons while there is none.
+    fn report_hold_up(&mut self) {
         let is_written = self.pipeline.as_ref().is_none_or(Pipeline::is_idle);
-        let is_short = |since| is_written && now.saturating_sub(since) >= patience;
-        let memory = self.pool.short_since().filter(|since| is_short(*since)).map(|_| TAKE_MEMORY);
+        let memory = self.pool.outage().filter(|_| is_written).map(|outage| (TAKE_MEMORY, outage));
         let unwritten = self.pipeline.as_ref().filter(|_| !is_written);
-        let held_up = memory.or_else(|| unwritten?.hold_up(now, patience));
+        let held_up = memory.or_else(|| unwritten?.hold_up());
+        let held_up = held_up.filter(|(_, outage)| outage.known_length() >= LogOptions::FULL_RETRY_NS);
+        let held_up = held_up.map(|(operation, _)| operation);
         if std::mem::replace(&mut self.held_up, held_up) != held_up {
             self.view.set_hold_up(held_up);
         }
@@ -302,8 +303,10 @@ impl Log {
     /// [`LogOptions::CLOSE_PATIENCE_NS`]. Returns whether it did.
     pub fn give_up_if_stuck(&self, now: u64) -> bool {
         let patience = LogOptions::CLOSE_PATIENCE_NS;
-        let is_short = self.pool.short_since().is_some_and(|since| now.saturating_sub(since) >= patience);
-        let is_stuck = is_short || self.pipeline.as_ref().is_some_and(|log| log.hold_up(now, patience).is_some());
+        let is_long = |outage: Outage| outage.age(now) >= patience;
+        let is_short = self.pool.outage().is_some_and(is_long);
+        let hold_up = self.pipeline.as_ref().and_then(Pipeline::hold_up);
+        let is_stuck = is_short || hold_up.is_some_and(|(_, outage)| is_long(outage));
         if is_stuck && self.view.is_full() {
             self.give_up_for_want_of_space();
         } else if is_stuck {

@@ -23,6 +23,7 @@ mod merge;
 mod names;
 mod open_block;
 mod options;
+mod outage;
 mod permit;
 mod pipeline;
 mod places;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::files::SegmentFiles;
 use super::open_block::OpenBlock;
+use super::outage::Outage;
 use super::roll::{ActiveSegment, Roller};
 use super::{BlockPlace, Chore, ChoreDone, Durability, LogOptions, LogView, Segment};
 use crate::device::{BlockMemory, Completion, Device, Doorbell, Write, is_passing};
@@ -53,9 +54,8 @@ pub(super) struct Pipeline {
     completions: Vec<Completion>,
     /// Writes that met an error that passes.
     refused: Vec<Write>,
-    /// When the first of these errors in a row was met, and when to try again.
-    refused_since: u64,
-    retry_at: u64,
+    /// The errors that pass, the last of which may be over.
+    outage: Option<Outage>,
     /// None until there is something to write.
     active: Option<ActiveSegment>,
     /// Whether there has been anything to write.
@@ -75,8 +75,7 @@ impl Pipeline {
             first_token: 0,
             completions: Vec::new(),
             refused: Vec::new(),
-            refused_since: 0,
-            retry_at: 0,
+            outage: None,
             active: None,
             is_wanted: false,
             roller: Roller::new(files, gaps, options),
@@ -155,10 +154,9 @@ impl Pipeline {
                 if error.kind() == io::ErrorKind::StorageFull {
                     view.set_full(true);
                 }
-                if self.refused.is_empty() && now > self.retry_at.saturating_add(LogOptions::FULL_RETRY_NS) {
-                    self.refused_since = now;
-                }
-                self.retry_at = now.saturating_add(LogOptions::FULL_RETRY_NS);
+                // Of writes that are retried together some may succeed before others fail.
+                let is_recent = |outage: &Outage| now <= outage.last().saturating_add(2 * LogOptions::FULL_RETRY_NS);
+                self.outage = Some(Outage::add(self.outage.filter(is_recent), now));
                 self.refused.push(write);
             }
             Err(error) => view.set_poison(WRITE, self.place_of(view, &write), &error),
@@ -171,13 +169,11 @@ impl Pipeline {
         format!("{}, offset {}", Segment::file_name(base), write.offset)
     }
 
-    /// The operation that keeps everything from moving because of errors that pass, if none has passed for `patience`
-    /// nanoseconds.
-    pub(super) fn hold_up(&self, now: u64, patience: u64) -> Option<&'static str> {
-        let writes = (!self.refused.is_empty()).then_some((WRITE, self.refused_since));
-        let (operation, since) = writes.or_else(|| self.roller.hold_up())?;
-        let is_held_up = self.flight.len() == self.refused.len() && now.saturating_sub(since) >= patience;
-        is_held_up.then_some(operation)
+    /// The operation that keeps everything from moving because of errors that pass.
+    pub(super) fn hold_up(&self) -> Option<(&'static str, Outage)> {
+        let write = self.outage.filter(|_| !self.refused.is_empty()).map(|outage| (WRITE, outage));
+        let moves = self.flight.len() > self.refused.len();
+        write.or_else(|| self.roller.hold_up()).filter(|_| !moves)
     }
 
     fn advance(&mut self, view: &LogView, now: u64) {
@@ -232,7 +228,8 @@ impl Pipeline {
     }
 
     fn retry_refused(&mut self, view: &LogView, now: u64) -> bool {
-        if self.refused.is_empty() || now < self.retry_at {
+        let retry_at = self.outage.map_or(0, |outage| outage.last().saturating_add(LogOptions::FULL_RETRY_NS));
+        if self.refused.is_empty() || now < retry_at {
             return false;
         }
         view.set_full(false);

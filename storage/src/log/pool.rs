@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::LogView;
+use super::outage::Outage;
 use crate::device::{BlockMemory, BlockWriter};
 use crate::format::Sequence;
 
 /// What is asked of the kernel.
 pub(super) const TAKE_MEMORY: &str = "take memory";
 
-/// Whether the kernel refuses memory, and since when.
+/// The kernel's refusals of memory, if the last request was refused.
 #[derive(Debug, Default)]
-pub(super) struct Shortage(Option<u64>);
+pub(super) struct Shortage(Option<Outage>);
 
 impl Shortage {
     /// Fresh memory. The view reports that there is none, until there is some.
@@ -22,7 +23,7 @@ impl Shortage {
                 Some(writer)
             }
             Err(error) => {
-                self.0.get_or_insert(now);
+                self.0 = Some(Outage::add(self.0, now));
                 view.add_trouble(TAKE_MEMORY, "a block".into(), &error, true);
                 None
             }
@@ -35,8 +36,7 @@ impl Shortage {
         }
     }
 
-    /// When it began, if it is not over.
-    pub(super) fn since(&self) -> Option<u64> {
+    pub(super) fn outage(&self) -> Option<Outage> {
         self.0
     }
 }
@@ -69,9 +69,9 @@ impl BlockPool {
         self.free.iter().map(|writer| Arc::clone(writer.memory())).collect()
     }
 
-    /// Since when the kernel has refused memory, if it does.
-    pub(super) fn short_since(&self) -> Option<u64> {
-        self.shortage.since()
+    /// The kernel's refusals of memory, if the last request was refused.
+    pub(super) fn outage(&self) -> Option<Outage> {
+        self.shortage.outage()
     }
 
     /// Memory for a new block. Without fresh memory that of a block whose readers have given it back, or of the oldest

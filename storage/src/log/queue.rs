@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::Chore;
+use super::outage::Outage;
 
 /// Chores in order, of which one runs at a time.
 #[derive(Debug, Default)]
@@ -17,8 +18,7 @@ pub(super) struct Queue {
 /// relies on what came before it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rest {
-    /// When the first of the errors in a row was met.
-    pub(super) since: u64,
+    pub(super) outage: Outage,
     pub(super) until: u64,
     pub(super) is_full: bool,
     /// The operation that met the error.
@@ -51,11 +51,12 @@ impl Queue {
     /// gone.
     pub(super) fn take_back(&mut self, again: Option<(Chore, &io::Error)>, now: u64, pause: u64) {
         self.runs = false;
-        let since = self.rest.take().map_or(now, |rest| rest.since);
+        let before = self.rest.take().map(|rest| rest.outage);
         if let Some((chore, error)) = again {
             let is_full = error.kind() == io::ErrorKind::StorageFull;
             let operation = chore.label().kind.name();
-            self.rest = Some(Rest { since, until: now.saturating_add(pause), is_full, operation });
+            let outage = Outage::add(before, now);
+            self.rest = Some(Rest { outage, until: now.saturating_add(pause), is_full, operation });
             self.waiting.push_front(chore);
         }
     }

@@ -15,6 +15,7 @@ use super::files::SegmentFiles;
 use super::gaps::GapsFile;
 use super::merge::MergeEnd;
 use super::names::SPARE_NAME;
+use super::outage::Outage;
 use super::pool::{Shortage, TAKE_MEMORY};
 use super::queue::Queue;
 use super::run::Epochs;
@@ -157,10 +158,10 @@ impl Roller {
         self.chores.rest.is_some_and(|rest| rest.is_full)
     }
 
-    /// The operation that blocks may be waiting for and that has met errors that pass, and since when.
-    pub(super) fn hold_up(&self) -> Option<(&'static str, u64)> {
-        let chore = self.chores.rest.map(|rest| (rest.operation, rest.since));
-        chore.or(self.shortage.since().map(|since| (TAKE_MEMORY, since)))
+    /// The operation that blocks may be waiting for and that has met errors that pass.
+    pub(super) fn hold_up(&self) -> Option<(&'static str, Outage)> {
+        let chore = self.chores.rest.map(|rest| (rest.operation, rest.outage));
+        chore.or(self.shortage.outage().map(|outage| (TAKE_MEMORY, outage)))
     }
 
     /// Makes the spare the active segment, starting at `base`; the old one, if any, retires. Returns the new one's

@@ -63,3 +63,18 @@ fn waiters_learn_of_a_shortage_and_everything_goes_on_when_it_is_over() {
         machine.said.values().for_each(|said| assert_eq!(said.acknowledged, said.tickets.len(), "{errno}"));
     }
 }
+
+#[test]
+fn waiters_do_not_learn_of_a_single_failure() {
+    let disk = SimDisk::new(1, Faults::default());
+    let mut machine = Machine::start(&disk, 1, 1).expect("starts");
+    let mut random = Random::new(1);
+    let control = Arc::clone(&machine.shards[0].control);
+    // Until the log has no segment to go on in.
+    while control.view().troubles().is_empty() {
+        machine.speak(&mut random);
+        turn(&mut machine, Some(libc::EMFILE));
+    }
+    let flushed = answer(&mut machine, None, async { control.reached(&control.barrier(), Reach::Durable).await });
+    flushed.expect("by the second attempt the shortage is over");
+}

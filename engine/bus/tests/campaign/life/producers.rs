@@ -169,7 +169,7 @@ impl Ingest {
 }
 
 /// Waits again while the process is short of memory or descriptors, which ends: an answer that stays is a fault.
-fn through_shortages(mut wait: impl FnMut() -> Result<(), AdapterError>) -> Result<(), AdapterError> {
+pub(crate) fn through_shortages(mut wait: impl FnMut() -> Result<(), AdapterError>) -> Result<(), AdapterError> {
     let mut outcome = Ok(());
     let _ = settled(|| {
         outcome = wait();

@@ -42,7 +42,7 @@ impl Scarce {
     }
 }
 
-/// Little to spare, until it is dropped: no call waits for the end of a shortage, but those that change the shards.
+/// Little to spare, until it is dropped.
 pub(crate) struct Shortage {
     /// How long it still lasts.
     over: mpsc::Sender<Duration>,
@@ -64,8 +64,9 @@ impl Shortage {
         Self { over, thread: Some(thread) }
     }
 
-    /// Ends by itself: a change of the shards waits until their logs can write.
-    fn pass(&self) {
+    /// Ends by itself: a change of the shards waits until their logs can write, and a producer that blocks waits for
+    /// room.
+    pub(crate) fn pass(&self) {
         let _ = self.over.send(LONGEST);
     }
 }
@@ -77,7 +78,7 @@ impl Drop for Shortage {
     }
 }
 
-/// How long a change of the shards has to wait.
+/// How long a caller has to wait that waits for the end of a shortage.
 const LONGEST: Duration = Duration::from_millis(300);
 
 /// Bytes of the process's address space.
@@ -117,7 +118,10 @@ pub(crate) fn ask(bus: &EventBus, shortage: &Shortage, stream: &Stream, random: 
         11 => part("remove_cursor", bus.remove_cursor(&format!("cursor-{named}")).ok()),
         12 => part("cursors", bus.cursors().ok()),
         13 => part("numbers", Some((bus.stats(), bus.lane_stats(), bus.shard_stats(), bus.shard_metrics()))),
-        _ => part("ingest", Some(ingest(bus, stream, random.below(20_000)))),
+        _ => {
+            shortage.pass();
+            part("ingest", Some(ingest(bus, stream, random.below(20_000))))
+        }
     }
 }
 

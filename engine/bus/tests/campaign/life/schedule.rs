@@ -236,7 +236,7 @@ impl<'l> Life<'l> {
     fn flush(&mut self) -> Outcome {
         step("flush");
         let taken = self.ledger.taken();
-        match block_on(self.bus.flush()) {
+        match producers::through_shortages(|| block_on(self.bus.flush())) {
             Ok(()) => {
                 Ledger::acknowledge(taken);
                 Ok(())
@@ -412,7 +412,7 @@ impl<'l> Life<'l> {
     /// The process runs out of descriptors while events come; afterwards everything goes on.
     fn few_descriptors(&mut self, random: &mut Random) -> Outcome {
         step("few descriptors");
-        let limit = Limit::descriptors(random.below(4));
+        let shortage = Shortage::begin(Scarce::Descriptors(random.below(4)));
         self.start_producers(random);
         let stream = self.stream();
         let mut producer = match self.bus.producer() {
@@ -420,14 +420,15 @@ impl<'l> Life<'l> {
             Err(error) => return self.forgive(Err(error.to_string())),
         };
         let session = producer.session(stream.name.as_str());
-        // Enough for another segment.
+        // A producer waits for room, which comes once the shard has another segment.
+        shortage.pass();
         for number in 0..random.below(20_000) {
             match producer.emit(session, tapeline::kinds::TOKEN, &payload(number)) {
                 Ok(_) => stream.take(1),
                 Err(_) => break,
             }
         }
-        drop(limit);
+        drop(shortage);
         step("descriptors are there again");
         self.flush()
     }
