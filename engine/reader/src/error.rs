@@ -155,8 +155,8 @@ pub enum AdapterError {
         /// The kind.
         kind: u16,
     },
-    /// The ticket was given by another producer, of this bus or another: only that one can answer.
-    #[error("the ticket of an event in shard {shard_id} was given by another producer; ask that one")]
+    /// The ticket was given by a producer of another bus: only that bus can answer.
+    #[error("the ticket of an event in shard {shard_id} was given by a producer of another bus; ask that bus")]
     ForeignTicket {
         /// The shard that the ticket names.
         shard_id: u16,

@@ -13,8 +13,8 @@ use std::time::Duration;
 use tapeline_reader::named::{list_in as list_cursors, save_in as save_cursor};
 use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{
-    AdapterError, AdapterResult, ConsumerResult, Event, IntoSession, NamedCursor, RawEvent, Replay, ReplayRequest,
-    RetentionPolicy, ScalingError, TrimPlan,
+    AdapterError, AdapterResult, ConsumerResult, Event, EventId, IntoSession, NamedCursor, RawEvent, Replay,
+    ReplayRequest, RetentionPolicy, ScalingError, TrimPlan,
 };
 use tapeline_storage::format::LogId;
 
@@ -123,13 +123,14 @@ impl EventBus {
         Ok(bus)
     }
 
-    /// Ingests an event through a producer that is kept for the calling thread. Returns the shard and the timestamp.
+    /// Ingests an event through a producer that is kept for the calling thread. Its ticket has the shard and the
+    /// timestamp, and [`EventBus::durable`] waits for it.
     /// Costs a few nanoseconds more than [`Producer::emit`]. A task that changes threads between two calls keeps its
     /// events in order.
     ///
     /// # Errors
     /// [`IngestionError`](crate::IngestionError); the event was not taken.
-    pub fn ingest(&self, event: impl Borrow<Event>) -> IngestionResult<(u16, u64)> {
+    pub fn ingest(&self, event: impl Borrow<Event>) -> IngestionResult<Ticket> {
         self.ingest_raw(event.borrow().as_raw())
     }
 
@@ -137,12 +138,11 @@ impl EventBus {
     ///
     /// # Errors
     /// As [`EventBus::ingest`].
-    pub fn ingest_raw(&self, event: impl Borrow<RawEvent>) -> IngestionResult<(u16, u64)> {
+    pub fn ingest_raw(&self, event: impl Borrow<RawEvent>) -> IngestionResult<Ticket> {
         let event = event.borrow();
         local::with(&self.locals, &self.core, |producer| {
             let session = producer.session(event.session());
-            let ticket = producer.emit(session, event.kind(), event.as_bytes())?;
-            Ok((ticket.shard_id, ticket.insertion_ts))
+            producer.emit(session, event.kind(), event.as_bytes())
         })
     }
 
@@ -219,6 +219,71 @@ impl EventBus {
             shard.reached(barrier, Reach::Durable).await?;
         }
         Ok(())
+    }
+
+    /// Waits until the event of a ticket has reached the bus's durability level, whichever thread or producer ingested
+    /// it. Returns at once for an event that has. The shard commits at once while it is waited for. The future is
+    /// `Send` and borrows nothing.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use tapeline::{Event, EventBus, EventBusConfig};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// let bus = Arc::new(EventBus::new(EventBusConfig::default()).await?);
+    /// let ticket = bus.ingest(Event::from_str(r#"{"token": "hello"}"#)?)?;
+    /// let confirmed = tokio::spawn(bus.durable(ticket));
+    /// confirmed.await??;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`AdapterError::ForeignTicket`], where another bus gave the ticket; [`AdapterError::Dropped`], where the event
+    /// was dropped as the oldest of its lane, or may have been: a bus remembers 4,096 stretches of such drops for each
+    /// producer, and 64 producers that are gone; otherwise as [`EventBus::flush`].
+    pub fn durable(&self, ticket: Ticket) -> impl Future<Output = AdapterResult<()>> + Send + use<> {
+        ticket.reached(&self.core, Reach::Durable)
+    }
+
+    /// Waits until the event of a ticket can be read at [`Visibility::Appended`](crate::consumer::Visibility::Appended).
+    /// As [`EventBus::durable`] otherwise.
+    ///
+    /// # Errors
+    /// As [`EventBus::durable`].
+    pub fn readable(&self, ticket: Ticket) -> impl Future<Output = AdapterResult<()>> + Send + use<> {
+        ticket.reached(&self.core, Reach::Appended)
+    }
+
+    /// Whether the event of a ticket has reached the bus's durability level; `false` of another bus's. A lock. The
+    /// producer that gave the ticket answers [`Producer::is_durable`] for one load.
+    pub fn is_durable(&self, ticket: Ticket) -> bool {
+        ticket.has_reached(&self.core, Reach::Durable)
+    }
+
+    /// The id of the event of a ticket, once it can be read. `None`, where the log no longer has the event, and where
+    /// another producer's event of the same shard and nanosecond cannot be told from it. Costs a seek by time in that
+    /// shard, which reads a block. The future is `Send` and borrows nothing.
+    ///
+    /// ```
+    /// use tapeline::{Event, EventBus, EventBusConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// let ticket = bus.ingest(Event::from_str(r#"{"token": "hello"}"#)?)?;
+    /// let id = bus.event_id(ticket).await?;
+    /// assert_eq!(id, Some(bus.poll(Default::default()).await?.events[0].id));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`EventBus::durable`], and [`ConsumerError`](crate::ConsumerError), where the log cannot be read.
+    pub fn event_id(&self, ticket: Ticket) -> impl Future<Output = ConsumerResult<Option<EventId>>> + Send + use<> {
+        ticket.event_id(&self.core)
     }
 
     /// Reads a page of events. It holds what was ingested in this process before the call, up to its limit.

@@ -1,15 +1,20 @@
 //! The state that the producers of one bus share: their numbers, the settings of those that have none of their own, and
 //! where their timestamps begin.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::core::config::{BackpressureMode, EventBusConfig};
 use crate::core::fence;
 use crate::lane::{LaneOptions, Overflow};
 
+/// The number of buses that this process has made.
+static BUSES: AtomicU32 = AtomicU32::new(0);
+
 /// Shared by the producers of a bus.
 #[derive(Debug)]
 pub(crate) struct Producers {
+    /// The number of the bus in the process, for tickets.
+    bus: u32,
     lane_options: LaneOptions,
     backpressure_mode: BackpressureMode,
     /// Timestamps go on above this: what is in the log already, unless that was ahead of the clock.
@@ -26,6 +31,7 @@ pub(crate) struct Producers {
 impl Producers {
     pub(super) fn new(config: &EventBusConfig, timestamp_floor: u64) -> Self {
         Self {
+            bus: BUSES.fetch_add(1, Ordering::Relaxed),
             lane_options: LaneOptions {
                 capacity_bytes: config.lane_bytes,
                 capacity_events: config.ring_buffer_capacity,
@@ -38,6 +44,11 @@ impl Producers {
             all_order_times: AtomicBool::new(false),
             refused: AtomicU64::new(0),
         }
+    }
+
+    /// The number of the bus in the process.
+    pub(crate) fn bus(&self) -> u32 {
+        self.bus
     }
 
     /// The number of the next producer. From the second one on, all producers order their times.

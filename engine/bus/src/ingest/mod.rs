@@ -16,19 +16,20 @@ mod reroute;
 mod sampler;
 mod session;
 mod source;
+mod ticket;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use rkyv::Serialize;
 use tapeline_reader::timestamp::{Clock, TimeSource, Timestamps};
-use tapeline_reader::{AdapterError, AdapterResult, IntoSession, PayloadSerializer, TypedPayload, fork, note};
+use tapeline_reader::{AdapterResult, IntoSession, PayloadSerializer, TypedPayload, fork, note};
 use tapeline_storage::format::{Kind, PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES, SessionId, archived_bytes, set_timestamp};
 
 pub use batch::ProducerBatch;
 pub use options::ProducerOptions;
-pub use session::{Session, Ticket};
+pub use session::Session;
+pub use ticket::Ticket;
 
 use crate::bus_core::BusCore;
 use crate::core::error::{IngestionError, IngestionResult};
@@ -38,9 +39,7 @@ use crate::shard::{Barrier, Reach, ShardControl};
 use link::Link;
 use overflow::{Backpressure, Rejected};
 use source::RecordSource;
-
-/// Numbers of the producers of this process.
-static SERIALS: AtomicU32 = AtomicU32::new(0);
+use ticket::Origin;
 
 /// Ingests events from one thread at a time: `Send`, not `Sync`, not `Clone`. Make one for each thread.
 ///
@@ -67,8 +66,8 @@ pub struct Producer {
     core: Arc<BusCore>,
     /// Its number on the bus.
     id: u64,
-    /// Its number in the process, for its tickets.
-    serial: u32,
+    /// For its tickets.
+    origin: Origin,
     /// One lane to each shard, made when it is first used.
     links: Vec<Option<Link>>,
     lane_options: LaneOptions,
@@ -94,7 +93,7 @@ impl Producer {
         let half_lane = lane_options.capacity_bytes / 2;
         Ok(Self {
             id,
-            serial: SERIALS.fetch_add(1, Relaxed),
+            origin: Origin::new(&core, id, lane_options.overflow),
             route: core.route().get(),
             links: Vec::new(),
             lane_options,
@@ -195,21 +194,24 @@ impl Producer {
         ProducerBatch::new(self, session)
     }
 
-    /// Whether the event has reached the bus's durability level; `false` of another producer's. Costs one load. An
-    /// event that was dropped as the oldest of its lane never has; nor, as far as is remembered, one before the last
-    /// 4,096 such drops.
+    /// Whether the event has reached the bus's durability level; `false` of another bus's. Costs one load if this
+    /// producer gave the ticket, a lock otherwise. An event that was dropped as the oldest of its lane never has; nor,
+    /// as far as is remembered, one before the last 4,096 such drops.
     pub fn is_durable(&self, ticket: Ticket) -> bool {
-        self.lane_of(ticket).is_some_and(|lane| lane.is_durable(ticket.entry()))
+        match self.links.get(usize::from(ticket.shard_id)) {
+            Some(Some(link)) if ticket.is_of(self.origin) => link.lane.is_durable(ticket.entry()),
+            _ => ticket.has_reached(&self.core, Reach::Durable),
+        }
     }
 
-    /// Waits until the event has reached the bus's durability level.
+    /// Waits until the event has reached the bus's durability level: as
+    /// [`EventBus::durable`](crate::EventBus::durable), of tickets of all the bus's producers. The future is `Send` and
+    /// borrows nothing: it may be awaited in a task, or after the producer is gone.
     ///
     /// # Errors
     /// [`AdapterError`], where it cannot.
-    pub async fn durable(&self, ticket: Ticket) -> AdapterResult<()> {
-        let (control, barrier) = self.barrier(ticket)?;
-        control.reached(&barrier, Reach::Durable).await?;
-        self.check_kept(ticket)
+    pub fn durable(&self, ticket: Ticket) -> impl Future<Output = AdapterResult<()>> + Send + use<> {
+        ticket.reached(&self.core, Reach::Durable)
     }
 
     /// As [`Producer::durable`], blocking the thread.
@@ -217,32 +219,29 @@ impl Producer {
     /// # Errors
     /// As [`Producer::durable`].
     pub fn wait_durable(&self, ticket: Ticket) -> AdapterResult<()> {
-        let (control, barrier) = self.barrier(ticket)?;
-        control.wait_reached(&barrier, Reach::Durable)?;
-        self.check_kept(ticket)
+        ticket.wait_reached(&self.core, Reach::Durable)
     }
 
-    /// # Errors
-    /// [`AdapterError::Dropped`].
-    fn check_kept(&self, ticket: Ticket) -> AdapterResult<()> {
-        match self.lane_of(ticket).is_some_and(|lane| lane.was_evicted(ticket.entry())) {
-            true => Err(AdapterError::Dropped { shard_id: ticket.shard_id }),
-            false => Ok(()),
-        }
-    }
-
-    /// Waits until everything this producer ingested has reached the bus's durability level.
+    /// Waits until everything this producer ingested before the call has reached the bus's durability level. The future
+    /// is `Send` and borrows nothing.
     ///
     /// # Errors
     /// As [`Producer::durable`].
-    pub async fn flush(&self) -> AdapterResult<()> {
-        self.core.check_fork()?;
-        for link in self.links.iter().flatten() {
+    pub fn flush(&self) -> impl Future<Output = AdapterResult<()>> + Send + use<> {
+        let barrier = |link: &Link| {
             let handle = link.lane.handle();
             let published = handle.published();
-            link.control.reached(&Barrier::of(handle, published), Reach::Durable).await?;
+            (Arc::clone(&link.control), Barrier::of(handle, published))
+        };
+        let barriers: Vec<_> = self.links.iter().flatten().map(barrier).collect();
+        let forked = self.core.check_fork();
+        async move {
+            forked?;
+            for (control, barrier) in &barriers {
+                control.reached(barrier, Reach::Durable).await?;
+            }
+            Ok(())
         }
-        Ok(())
     }
 
     /// Where an event that is published at once has its time from: where there are several producers, from a clock that
@@ -293,7 +292,7 @@ impl Producer {
                 return Err(error);
             }
         };
-        let ticket = Ticket::new(self.serial, shard, claim.commit(), timestamp);
+        let ticket = Ticket::new(self.origin, shard, claim.commit(), timestamp);
         if is_pending && link.lane.note_unstamped(bytes) >= GROUP_EVENTS {
             stamp_group(&mut link.lane, &mut self.clock);
         }
@@ -319,7 +318,7 @@ impl Producer {
         if link.lane.unstamped() > 0 {
             stamp_group(&mut link.lane, &mut self.clock);
         }
-        let ticket = (events > 0).then(|| Ticket::new(self.serial, shard, link.lane.position(), self.clock.last()));
+        let ticket = (events > 0).then(|| Ticket::new(self.origin, shard, link.lane.position(), self.clock.last()));
         if !publish_in(&mut link.lane) {
             self.confirm(shard, events)?;
         }
@@ -361,23 +360,6 @@ impl Producer {
             return Err(refusal(&link.control));
         }
         Ok(())
-    }
-
-    fn lane_of(&self, ticket: Ticket) -> Option<&LaneWriter> {
-        if !ticket.is_of(self.serial) {
-            return None;
-        }
-        self.links.get(usize::from(ticket.shard_id))?.as_ref().map(|link| &link.lane)
-    }
-
-    fn barrier(&self, ticket: Ticket) -> AdapterResult<(&ShardControl, Barrier)> {
-        self.core.check_fork()?;
-        match self.links.get(usize::from(ticket.shard_id)) {
-            Some(Some(link)) if ticket.is_of(self.serial) => {
-                Ok((&link.control, Barrier::of(link.lane.handle(), ticket.entry())))
-            }
-            _ => Err(AdapterError::ForeignTicket { shard_id: ticket.shard_id }),
-        }
     }
 }
 

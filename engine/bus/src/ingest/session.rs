@@ -1,4 +1,4 @@
-//! Tokens of the hot path: a session's place, an event's receipt.
+//! A session as producers know it.
 
 use tapeline_storage::format::SessionId;
 
@@ -47,50 +47,5 @@ impl Session {
     /// older token works as before, for the price of another hash.
     pub fn shard_id(&self) -> u16 {
         self.shard
-    }
-}
-
-/// Receipt of an event: proof that it was taken, and the way to learn that it is durable. Only the producer that gave
-/// it can answer; to any other it is an error.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use tapeline::{EventBus, EventBusConfig, kinds};
-///
-/// let bus = EventBus::new(EventBusConfig::default()).await?;
-/// let mut producer = bus.producer()?;
-/// let ticket = producer.emit(producer.session("chat-42"), kinds::TOKEN, b"hello")?;
-/// producer.durable(ticket).await?;
-/// assert!(producer.is_durable(ticket));
-/// // Another producer does not know the ticket.
-/// assert!(bus.producer()?.durable(ticket).await.is_err());
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
-    /// The shard that got the event.
-    pub shard_id: u16,
-    /// The producer that gave it, of all producers of the process.
-    producer: u32,
-    /// The event's time: nanoseconds since the Unix epoch, strictly rising within a producer.
-    pub insertion_ts: u64,
-    /// Lane entry that must be durable.
-    entry: u64,
-}
-
-impl Ticket {
-    #[inline(always)]
-    pub(super) fn new(producer: u32, shard: u16, entry: u64, timestamp: u64) -> Self {
-        Self { shard_id: shard, producer, insertion_ts: timestamp, entry }
-    }
-
-    pub(super) fn is_of(self, producer: u32) -> bool {
-        self.producer == producer
-    }
-
-    pub(super) fn entry(self) -> u64 {
-        self.entry
     }
 }

@@ -27,11 +27,12 @@ impl LaneWriter {
         let first = self.numbers.reader.freed.load(Ordering::Relaxed);
         let position = self.numbers.reader.freed_bytes.load(Ordering::Relaxed);
         let (index, position, events) = self.give_up(first, position, bytes);
+        // Noted before any index passes over them, so that the holder of a ticket never takes them for durable.
+        self.numbers.note_evicted(first..index);
         self.numbers.reader.freed_bytes.store(position, Ordering::Relaxed);
         self.numbers.reader.freed.store(index, Ordering::Relaxed);
         self.numbers.losses.enter_dropped(DropReason::Oldest, events);
         self.numbers.hold.give_back();
-        self.evicted.note(first..index);
         Some(index > first)
     }
 
@@ -65,7 +66,7 @@ impl LaneWriter {
     }
 }
 
-/// Entries that were given up, as far as they are remembered: for tickets.
+/// Entries that were given up, as far as they are remembered: for tickets, whichever thread holds them.
 #[derive(Debug, Default)]
 pub(super) struct Evicted {
     ranges: VecDeque<Range<u64>>,
@@ -77,7 +78,7 @@ pub(super) struct Evicted {
 const RANGES_MAX: usize = 4096;
 
 impl Evicted {
-    fn note(&mut self, range: Range<u64>) {
+    pub(super) fn note(&mut self, range: Range<u64>) {
         match self.ranges.back_mut() {
             Some(last) if last.end == range.start => last.end = range.end,
             _ if range.is_empty() => {}
@@ -88,6 +89,11 @@ impl Evicted {
         {
             self.forgotten = oldest.end;
         }
+    }
+
+    /// Whether anything was given up.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
     }
 
     /// Whether the entry was given up, or may have been.

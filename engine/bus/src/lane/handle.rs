@@ -1,5 +1,10 @@
 //! The numbers of a lane: what its two ends show each other and other threads.
 
+use std::ops::Range;
+// Not loom's: nothing of a model happens under it.
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::evict::Evicted;
 use super::hold::Hold;
 use super::losses::LossBook;
 use super::mark::Mark;
@@ -16,6 +21,9 @@ pub(super) struct Numbers {
     pub(super) hold: Hold,
     pub(super) ends: Ends,
     pub(super) size: Size,
+    /// The writer takes the lock when it evicts, holders of tickets when they ask. No atomic of the lane is touched
+    /// under it.
+    evicted: Mutex<Evicted>,
     producer: u64,
 }
 
@@ -122,8 +130,24 @@ impl Numbers {
                 room_bytes: number(most.capacity_bytes),
                 room_events: number(most.capacity_events),
             },
+            evicted: Mutex::default(),
             producer,
         }
+    }
+
+    fn evicted(&self) -> MutexGuard<'_, Evicted> {
+        // A panic of another holder leaves ranges, which are whole after every statement.
+        self.evicted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer gives up these entries.
+    pub(super) fn note_evicted(&self, range: Range<u64>) {
+        self.evicted().note(range);
+    }
+
+    /// Whether the record before this entry index was given up, or is of a time that is not remembered.
+    pub(super) fn was_evicted(&self, entry: u64) -> bool {
+        self.evicted().may_hold(entry.saturating_sub(1))
     }
 
     /// The writer's mark.
@@ -230,6 +254,16 @@ impl LaneHandle {
     /// Events that the lane can hold.
     pub(crate) fn room_events(&self) -> u64 {
         self.numbers.size.room_events.load(Ordering::Relaxed)
+    }
+
+    /// Whether the record before this entry index was given up, or is of a time that is not remembered. A lock.
+    pub(crate) fn was_evicted(&self, entry: u64) -> bool {
+        self.numbers.was_evicted(entry)
+    }
+
+    /// Whether any record was given up. A lock.
+    pub(crate) fn has_evicted(&self) -> bool {
+        !self.numbers.evicted().is_empty()
     }
 
     /// Whether both are views of one lane.

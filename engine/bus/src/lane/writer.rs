@@ -8,7 +8,6 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-use super::evict::Evicted;
 use super::growth::Growth;
 use super::handle::{LaneHandle, Numbers};
 use super::mark::{Mark, Publish};
@@ -43,7 +42,6 @@ pub(crate) struct LaneWriter {
     pub(super) ring: Arc<Ring>,
     pub(super) numbers: Arc<Numbers>,
     pub(super) growth: Box<Growth>,
-    pub(super) evicted: Evicted,
     /// Entry index after the last commit.
     pub(super) index: u64,
     /// Byte position after the last commit.
@@ -73,7 +71,6 @@ impl LaneWriter {
             ring,
             numbers,
             growth: Box::new(growth),
-            evicted: Evicted::default(),
             index: 0,
             byte_position: 0,
             skips: 0,
@@ -334,8 +331,8 @@ impl LaneWriter {
         self.is_unpublished
     }
 
-    /// Whether the record before this entry index has what its durability level promises. One load, and a look at what
-    /// was given up.
+    /// Whether the record before this entry index has what its durability level promises. One load; in an evicting lane
+    /// a lock and a look at what was given up.
     #[inline]
     pub(crate) fn is_durable(&self, entry: u64) -> bool {
         // SYNC: pairs with the Release store in LaneReader::acknowledge.
@@ -345,7 +342,7 @@ impl LaneWriter {
     /// Whether the record before this entry index was given up, or is of a time that is not remembered.
     #[inline]
     pub(crate) fn was_evicted(&self, entry: u64) -> bool {
-        self.evicted.may_hold(entry.saturating_sub(1))
+        self.ring.options().overflow == Overflow::Evict && self.numbers.was_evicted(entry)
     }
 
     /// Counts an event that found no room and was dropped.

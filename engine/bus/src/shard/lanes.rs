@@ -1,5 +1,6 @@
 //! The numbers of the lanes to one shard, for every thread to read.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tapeline_reader::Drops;
@@ -35,6 +36,46 @@ pub(crate) struct Lanes(Mutex<Listed>);
 struct Listed {
     present: Vec<LaneHandle>,
     retired: LaneTotals,
+    evicting: RetiredEvicting,
+}
+
+/// Retired lanes whose producers gave up events, for tickets of those.
+#[derive(Debug, Default)]
+struct RetiredEvicting {
+    lanes: VecDeque<LaneHandle>,
+    /// Lanes of producers below this number may be among those that are no longer remembered.
+    forgotten_below: u64,
+}
+
+/// Retired evicting lanes that are remembered: each has 64 KiB of ranges at most.
+const EVICTING_MAX: usize = 64;
+
+impl RetiredEvicting {
+    fn add(&mut self, lane: &LaneHandle) {
+        if !lane.has_evicted() {
+            return;
+        }
+        self.lanes.push_back(lane.clone());
+        if self.lanes.len() > EVICTING_MAX
+            && let Some(oldest) = self.lanes.pop_front()
+        {
+            self.forgotten_below = self.forgotten_below.max(oldest.producer() + 1);
+        }
+    }
+
+    /// Whether the lane of this producer gave up this entry, or may have.
+    fn may_hold(&self, producer: u64, entry: u64) -> bool {
+        let known = self.lanes.iter().find(|lane| lane.producer() == producer);
+        known.map_or(producer < self.forgotten_below, |lane| lane.was_evicted(entry))
+    }
+}
+
+/// What became of the lane of a producer.
+#[derive(Debug)]
+pub(crate) enum LaneState {
+    Present(LaneHandle),
+    /// Its producer is gone, and all that the lane held is acknowledged, except for what was given up.
+    Retired,
 }
 
 /// Numbers of the lanes to one shard.
@@ -85,7 +126,10 @@ impl Lanes {
     /// Removes lanes that are gone, in the order in which they came; their numbers stay. One pass, however many go.
     pub(super) fn retire(&self, gone: &[LaneHandle]) {
         let mut listed = self.lock();
-        gone.iter().for_each(|lane| listed.retired.add(lane));
+        gone.iter().for_each(|lane| {
+            listed.retired.add(lane);
+            listed.evicting.add(lane);
+        });
         // Those that are gone are none of those there are.
         (listed.retired.lanes, listed.retired.capacity_bytes) = (0, 0);
         let mut gone = gone.iter().peekable();
@@ -116,6 +160,19 @@ impl Lanes {
                 capacity_bytes: totals.capacity_bytes,
             }
         })
+    }
+
+    /// What became of the lane of a producer that had one. A lock, and a look at each lane.
+    pub(crate) fn state(&self, producer: u64) -> LaneState {
+        let listed = self.lock();
+        let present = listed.present.iter().find(|lane| lane.producer() == producer);
+        present.map_or(LaneState::Retired, |lane| LaneState::Present(lane.clone()))
+    }
+
+    /// Whether the retired lane of a producer that evicts gave up this entry, or may have: more than 64 such lanes are
+    /// not remembered. A lock.
+    pub(crate) fn may_have_evicted(&self, producer: u64, entry: u64) -> bool {
+        self.lock().evicting.may_hold(producer, entry)
     }
 
     /// Returns what `ask` says of each lane there is.

@@ -36,6 +36,7 @@ pub(crate) use facts::Reading;
 pub use facts::ShardStats;
 use followers::{Followers, Watermarks};
 use inbox::Arrivals;
+pub(crate) use lanes::LaneState;
 pub use lanes::LaneStats;
 use merge::{HasLane, Merge};
 use slot::LaneSlot;

@@ -34,12 +34,12 @@ fn default_bus_is_readable_under_tokio() {
     runtime.block_on(async {
         let bus = EventBus::new(EventBusConfig::default()).await.expect("opens");
         let event = Event::from_str(r#"{"token": "hello", "index": 0}"#).expect("JSON");
-        let (shard, timestamp) = bus.ingest(event).expect("ingests");
+        let ticket = bus.ingest(event).expect("ingests");
         let response = bus.poll(ConsumeRequest::default()).await.expect("polls");
         assert_eq!(response.events.len(), 1);
         let event = &response.events[0];
         assert_eq!(event.raw.to_string(), r#"{"token": "hello", "index": 0}"#, "the bytes stay as they came");
-        assert_eq!((event.shard_id, event.insertion_ts), (shard, timestamp));
+        assert_eq!((event.shard_id, event.insertion_ts), (ticket.shard_id, ticket.insertion_ts));
         assert_eq!(event.id, format!("{}-0-0", bus.log_id()));
         bus.shutdown().await.expect("ends");
     });

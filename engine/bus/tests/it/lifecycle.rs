@@ -166,25 +166,6 @@ fn stats_add_up_and_lanes_of_ended_threads_go_away() {
 }
 
 #[test]
-fn a_ticket_is_answered_by_its_own_producer_alone() {
-    let (bus, other) = (open(EventBusConfig::builder()), open(EventBusConfig::builder()));
-    let mut owner = bus.producer().expect("producer");
-    let session = owner.session("s");
-    let ticket = owner.emit(session, kinds::TOKEN, b"x").expect("emits");
-    owner.wait_durable(ticket).expect("durable");
-    for bus in [&bus, &other] {
-        let mut stranger = bus.producer().expect("producer");
-        let session = stranger.session("s");
-        let own = stranger.emit(session, kinds::TOKEN, b"y").expect("emits");
-        stranger.wait_durable(own).expect("durable");
-        assert!(!stranger.is_durable(ticket));
-        assert!(matches!(stranger.wait_durable(ticket), Err(AdapterError::ForeignTicket { shard_id: 0 })));
-        assert!(matches!(block_on(stranger.durable(ticket)), Err(AdapterError::ForeignTicket { shard_id: 0 })));
-    }
-    assert!(owner.is_durable(ticket));
-}
-
-#[test]
 #[allow(unsafe_code, reason = "fork")]
 fn forked_child_is_refused_and_the_parent_goes_on() {
     let scratch = Scratch::new("fork");

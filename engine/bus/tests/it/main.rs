@@ -26,6 +26,7 @@ mod segments;
 mod session_openings;
 mod subscribe;
 mod tasks;
+mod tickets;
 mod typed;
 mod wakers;
 mod watermarks;

@@ -42,7 +42,7 @@ fn events_keep_their_places_and_times_over_many_segments() {
         assert_eq!(&found.raw[..], &payload[..]);
     }
     let bus: EventBus = open(scratch.config());
-    let (_, timestamp) = bus.ingest_raw(tapeline::RawEvent::from_str("more")).expect("ingests");
+    let timestamp = bus.ingest_raw(tapeline::RawEvent::from_str("more")).expect("ingests").insertion_ts;
     assert!(timestamp > 1_000_000 + 5000);
     block_on(bus.shutdown()).expect("ends");
     assert_eq!(LogFiles::open(scratch.path()).expect("opens").replay_all().expect("replays").count(), 1001);
