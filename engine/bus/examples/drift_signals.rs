@@ -1,5 +1,5 @@
-//! Drift signals: a monitor reads scores in the background, keeps its place under a name, and wants the latest scores
-//! rather than all of them when it falls behind.
+//! Drift signals: a monitor reads scores in the background, keeps its position under a name, and wants the latest
+//! scores rather than all of them when it falls behind.
 
 use serde_json::json;
 use tapeline::consumer::{GapReason, SlowReader};

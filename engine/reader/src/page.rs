@@ -65,8 +65,8 @@ pub fn copy_events(
                     let start = payloads.len().next_multiple_of(PAYLOAD_ALIGN);
                     payloads.resize(start, 0);
                     payloads.extend_from_slice(event.payload());
-                    let place = start..payloads.len();
-                    heads.push(Ok((sequence, event.insertion_ts(), event.session(), event.kind(), place)));
+                    let range = start..payloads.len();
+                    heads.push(Ok((sequence, event.insertion_ts(), event.session(), event.kind(), range)));
                 }
             }
             Err(error) => heads.push(Err(Gap::of_record(shard, sequence, &error))),
@@ -74,9 +74,9 @@ pub fn copy_events(
     }
     let payloads = Bytes::from_owner(payloads);
     found.extend(heads.into_iter().map(|head| {
-        head.map(|(sequence, insertion_ts, session, kind, place)| StoredEvent {
+        head.map(|(sequence, insertion_ts, session, kind, range)| StoredEvent {
             id: EventId { log, shard_id: shard, sequence },
-            raw: Payload::from(payloads.slice(place)),
+            raw: Payload::from(payloads.slice(range)),
             insertion_ts,
             shard_id: shard,
             sequence,

@@ -1,4 +1,4 @@
-//! A new log out of events that have their places and times already: what an export holds, put back.
+//! A new log out of events that have their sequences and times already: what an export holds, put back.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::random::random;
 use crate::timestamp::Clock;
 use crate::trim::save_names;
 
-/// An event with its place and its time.
+/// An event with its sequence and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestoredEvent<'a> {
     /// Its shard.

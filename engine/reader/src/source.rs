@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use tapeline_storage::format::{Eras, LogId, Sequence};
-use tapeline_storage::log::{Expired, Grain, LentBlock, LogView, Place, Poison, SessionSeek};
+use tapeline_storage::log::{Expired, Grain, LentBlock, LogView, Poison, Position, SessionSeek};
 use tapeline_storage::read::{Block, GapCause, LogReader, ReadError, Step, Visibility};
 
 use crate::cursor::{Cursor, CursorFault};
@@ -12,7 +12,7 @@ use crate::error::{ConsumerError, ConsumerResult};
 use crate::gap::{Gap, GapReason};
 use crate::selection::Selection;
 
-/// Where reading starts that no cursor places.
+/// The start of a reading that has no cursor.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Start {
@@ -48,8 +48,8 @@ pub struct Source {
     reader: LogReader,
     /// Where a live reader gets new blocks from, without looking for them.
     feed: Option<Box<dyn NewBlocks>>,
-    /// To be told before anything else, and the place where it was found.
-    lost: Option<(Gap, Place)>,
+    /// The gap to report before anything else, and the position where it was found.
+    lost: Option<(Gap, Position)>,
     /// Passes over what holds none of the sessions that its reader asks for.
     seek: Option<SessionSeek>,
 }
@@ -61,15 +61,15 @@ impl Source {
         Self { reader, feed: None, lost: None, seek: None }
     }
 
-    /// A reader that goes on at `place`, perhaps behind a crash.
+    /// A reader that goes on at `position`, perhaps after a crash.
     ///
     /// # Errors
-    /// Where the log does not know the place any more.
-    pub fn resume(view: &Arc<LogView>, place: Place, visibility: Visibility) -> Result<Self, Expired> {
-        let next = view.resume(place)?;
+    /// [`Expired`], if the log no longer knows the position.
+    pub fn resume(view: &Arc<LogView>, position: Position, visibility: Visibility) -> Result<Self, Expired> {
+        let next = view.resume(position)?;
         let mut source = Self::at(view, next, visibility);
-        if next < place.next {
-            source.lost = Some((source.gap_of(next, place.next, GapReason::LostInCrash), place));
+        if next < position.next {
+            source.lost = Some((source.gap_of(next, position.next, GapReason::LostInCrash), position));
         }
         Ok(source)
     }
@@ -113,11 +113,11 @@ impl Source {
         self.reader.next_sequence()
     }
 
-    /// The place of a reader that goes on at `next`, which this one has reached.
-    pub fn place(&self, next: Sequence) -> Place {
+    /// The position of a reader that goes on at `next`, which this one has reached.
+    pub fn position(&self, next: Sequence) -> Position {
         match &self.lost {
-            Some((_, place)) => *place,
-            None => self.reader.view().place(next),
+            Some((_, position)) => *position,
+            None => self.reader.view().position(next),
         }
     }
 
@@ -231,8 +231,9 @@ pub fn source(
 ) -> ConsumerResult<Source> {
     let Some(cursor) = cursor else { return Ok(Source::start(view, start, visibility)?) };
     // A shard that the cursor does not know is younger than it: nothing of it has been read.
-    let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
-    Source::resume(view, place, visibility).map_err(|_| refuse_cursor(CursorFault::Expired(view.shard()), log, views))
+    let position = cursor.positions.get(&view.shard()).copied().unwrap_or_default();
+    Source::resume(view, position, visibility)
+        .map_err(|_| refuse_cursor(CursorFault::Expired(view.shard()), log, views))
 }
 
 /// The error that says what is wrong with a cursor, and which one can be used.

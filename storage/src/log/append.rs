@@ -332,14 +332,14 @@ impl Log {
         (wanted && pipeline.is_idle())
             || now.saturating_sub(open.opened_at) >= self.batch.options().delay_ns
             // A block that would have to wait for its turn may as well go on filling.
-            || (open.writer.count() >= self.batch.events() && pipeline.has_place())
+            || (open.writer.count() >= self.batch.events() && pipeline.has_room())
     }
 
     /// Most events that the open block is to hold: the target, or where it would have to wait for its turn all that it
     /// may. In memory, where none is committed, what fits.
     fn events_max(&self) -> usize {
         match &self.pipeline {
-            Some(pipeline) if pipeline.has_place() => self.batch.events(),
+            Some(pipeline) if pipeline.has_room() => self.batch.events(),
             Some(_) => self.batch.options().events_max,
             None => usize::MAX,
         }

@@ -6,7 +6,7 @@
 //!   lock            held by the one process that writes
 //!   eras            where in each shard the log's eras begin, once sessions have moved between shards
 //!   names           names of sessions whose opening was trimmed
-//!   cursors/        places of readers, by name
+//!   cursors/        cursors of readers, by name
 //!   shard-0000/     the segments of shard 0, named by first sequence
 //! ```
 

@@ -63,7 +63,7 @@ pub use places::BlockPlace;
 pub use recover::{Cut, Recovered, recover};
 pub use repair::{RepairAction, SurveyedFile, plan_shard_repair, repair_shard, survey_shard};
 pub use restore::{RestoreError, ShardRestore};
-pub use run::{Expired, Place, Run};
+pub use run::{Expired, Position, Run};
 pub(crate) use scan::begin_segment;
 pub use scan::{FoundSegment, Scan, scan};
 pub(crate) use sealed::SealedMap;

@@ -102,7 +102,7 @@ impl Pipeline {
     }
 
     /// Whether a block would be submitted at once.
-    pub(super) fn has_place(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.waiting.is_empty() && self.refused.is_empty() && self.flight.len() < self.device.depth()
     }
 

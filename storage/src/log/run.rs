@@ -1,7 +1,7 @@
-//! Runs: openings of a log for writing, and places that survive from one to the next.
+//! Runs: openings of a log for writing, and positions that survive from one to the next.
 //!
 //! A crash loses what was appended above the durable watermark, and the next run gives the same sequences to other
-//! events. A place therefore remembers the run that wrote the event before it.
+//! events. A position therefore remembers the run that wrote the event before it.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ pub struct Run {
     pub base: Sequence,
 }
 
-/// A reader's place in one shard.
+/// A reader's position in one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Place {
-    /// Sequence of the event behind it.
+pub struct Position {
+    /// Sequence of the next event.
     pub next: Sequence,
     /// The run that wrote the event before it.
     pub run: Run,
 }
 
-/// The log holds nothing any more of the run that a place belongs to.
+/// The log no longer holds anything of the run that a position belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the part of the log that the place belongs to is gone")]
+#[error("the part of the log that the position belongs to is gone")]
 pub struct Expired;
 
 impl Run {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::lending::Lending;
 use super::trouble::{Trouble, Troubles};
-use super::{Expired, LentBlock, LogOptions, Place, Run, Segment, gaps};
+use super::{Expired, LentBlock, LogOptions, Position, Run, Segment, gaps};
 use crate::device::BlockMemory;
 use crate::format::{LogId, Sequence};
 use crate::lock::lock;
@@ -177,36 +177,36 @@ impl LogView {
         self.troubles.end(operation);
     }
 
-    /// The place before `next`, to be found again by [`LogView::resume`].
-    pub fn place(&self, next: Sequence) -> Place {
+    /// The position before `next`, to be found again by [`LogView::resume`].
+    pub fn position(&self, next: Sequence) -> Position {
         let run = match next.get().checked_sub(1).map(Sequence::new) {
             // Nothing was read before it: no run can have lost what was read.
             None => Run::default(),
             Some(last) if last >= self.run.base => self.run,
             Some(last) => Run::at(&lock(&self.segments), last),
         };
-        Place { next, run }
+        Position { next, run }
     }
 
-    /// Where a reader goes on that stood at `place`, perhaps before a restart. Below `place.next` if a crash took what
-    /// it had read above the durable watermark, whose sequences have been given to other events since.
+    /// Sequence at which a reader that stood at `position` goes on, perhaps after a restart. Below `position.next` if a
+    /// crash took what it had read above the durable watermark, whose sequences have been given to other events since.
     ///
     /// # Errors
-    /// [`Expired`], where the log does not remember the run that the place belongs to.
-    pub fn resume(&self, place: Place) -> Result<Sequence, Expired> {
-        if place.run == self.run || place.run == Run::default() {
-            return Ok(place.next.min(self.appended()));
+    /// [`Expired`], where the log does not remember the run that the position belongs to.
+    pub fn resume(&self, position: Position) -> Result<Sequence, Expired> {
+        if position.run == self.run || position.run == Run::default() {
+            return Ok(position.next.min(self.appended()));
         }
         let segments = lock(&self.segments);
-        if let Some(end) = place.run.end_in(&segments) {
+        if let Some(end) = position.run.end_in(&segments) {
             // The present run begins where recovery found the log to end, and may have no segment yet.
             let is_last = segments.last().is_some_and(|last| last.end_sequence() == end);
             let end = if is_last { end.max(self.run.base) } else { end };
-            return Ok(place.next.min(end));
+            return Ok(position.next.min(end));
         }
         // A run that left no segment made nothing durable.
-        match place.run.base >= self.trimmed() {
-            true => Ok(place.run.base.min(self.appended())),
+        match position.run.base >= self.trimmed() {
+            true => Ok(position.run.base.min(self.appended())),
             false => Err(Expired),
         }
     }

@@ -75,13 +75,13 @@ pub enum ReadError {
     },
 }
 
-/// A place in one shard, going forward.
+/// Reads one shard forward, block by block.
 #[derive(Debug)]
 pub struct LogReader {
     view: Arc<LogView>,
     next: Sequence,
     visibility: Visibility,
-    place: Place,
+    next_block: NextBlock,
 }
 
 /// Up to where a reader reads.
@@ -94,9 +94,9 @@ pub enum Visibility {
     Durable,
 }
 
-/// Where `next` lies, as far as it is known.
+/// The block that holds `next`, as far as it is known.
 #[derive(Debug)]
-enum Place {
+enum NextBlock {
     Unknown,
     /// Records already read of the block, and their bytes.
     Tail {
@@ -115,12 +115,12 @@ enum Place {
         segment: Arc<Segment>,
         offset: u64,
     },
-    Sealed(MappedPlace),
+    Sealed(MappedBlock),
 }
 
-/// A place in a sealed segment.
+/// A block of a sealed segment.
 #[derive(Debug)]
-struct MappedPlace {
+struct MappedBlock {
     segment: Arc<Segment>,
     map: Arc<SealedMap>,
     /// Of the block that holds `next`.
@@ -132,7 +132,7 @@ struct MappedPlace {
 impl LogReader {
     /// A reader that stands before `next`.
     pub fn new(view: Arc<LogView>, next: Sequence) -> Self {
-        Self { view, next, visibility: Visibility::default(), place: Place::Unknown }
+        Self { view, next, visibility: Visibility::default(), next_block: NextBlock::Unknown }
     }
 
     /// The same, reading up to what `visibility` says.
@@ -157,18 +157,19 @@ impl LogReader {
 
     /// Whether the next step has to find a block first: then [`LogReader::enter`] spares it the search.
     pub fn needs_block(&self) -> bool {
-        match &self.place {
-            Place::Unknown | Place::Unlent { .. } => true,
-            Place::Tail { memory, count, .. } => *count == memory.visible().0,
-            Place::Open { .. } | Place::Sealed(_) => false,
+        match &self.next_block {
+            NextBlock::Unknown | NextBlock::Unlent { .. } => true,
+            NextBlock::Tail { memory, count, .. } => *count == memory.visible().0,
+            NextBlock::Open { .. } | NextBlock::Sealed(_) => false,
         }
     }
 
-    /// Goes on in `memory`, a block of the log's tail, if it starts with the reader's place. Returns whether it does.
+    /// Goes on in `memory`, a block of the log's tail, if it starts with the reader's next record. Returns whether it
+    /// does.
     pub fn enter(&mut self, memory: LentBlock) -> bool {
         let starts = memory.first_sequence() == self.next;
         if starts {
-            self.place = Place::Tail { memory, count: 0, bytes: 0 };
+            self.next_block = NextBlock::Tail { memory, count: 0, bytes: 0 };
         }
         starts
     }
@@ -182,14 +183,14 @@ impl LogReader {
             next.or_else(|| Some(segment.end_sequence())).filter(|next| *next > from)
         });
         let to = behind.unwrap_or_else(|| self.view.appended());
-        self.move_to(to, Place::Unknown);
+        self.move_to(to, NextBlock::Unknown);
         Gap { from, to, cause: GapCause::Damaged }
     }
 
     /// Moves to `next`.
     pub fn return_to(&mut self, next: Sequence) {
         if next != self.next {
-            self.move_to(next, Place::Unknown);
+            self.move_to(next, NextBlock::Unknown);
         }
     }
 
@@ -198,7 +199,7 @@ impl LogReader {
         &self.view
     }
 
-    /// The next block: everything visible of the block that holds the reader's place, never anything before it.
+    /// The next block: everything visible of the block that holds the reader's next record, never anything before it.
     /// Costs about 100 ns in memory, one checksum pass the first time a block of a sealed segment is read, one `pread`
     /// for a block of the active one.
     ///
@@ -213,14 +214,14 @@ impl LogReader {
             let trimmed = self.view.trimmed();
             if self.next < trimmed {
                 let gap = Gap { from: self.next, to: trimmed, cause: GapCause::Trimmed };
-                self.move_to(trimmed, Place::Unknown);
+                self.move_to(trimmed, NextBlock::Unknown);
                 return Ok(Step::Gap(gap));
             }
-            let step = match std::mem::replace(&mut self.place, Place::Unknown) {
-                Place::Unknown => {
+            let step = match std::mem::replace(&mut self.next_block, NextBlock::Unknown) {
+                NextBlock::Unknown => {
                     // Not found: lost, or the log moved on between two looks, so look again.
-                    self.place = self.locate()?;
-                    if matches!(self.place, Place::Unknown)
+                    self.next_block = self.locate()?;
+                    if matches!(self.next_block, NextBlock::Unknown)
                         && let Some(to) = self.view.hole_at(self.next)
                     {
                         let gap = Gap { from: self.next, to: to.min(end), cause: GapCause::Lost };
@@ -229,10 +230,10 @@ impl LogReader {
                     }
                     None
                 }
-                Place::Tail { memory, count, bytes } => self.tail_step(memory, count, bytes),
-                Place::Unlent { memory, count, bytes } => self.copy_step(&memory, count, bytes),
-                Place::Open { segment, offset } => self.open_step(segment, offset)?,
-                Place::Sealed(place) => self.sealed_step(place)?,
+                NextBlock::Tail { memory, count, bytes } => self.tail_step(memory, count, bytes),
+                NextBlock::Unlent { memory, count, bytes } => self.copy_step(&memory, count, bytes),
+                NextBlock::Open { segment, offset } => self.open_step(segment, offset)?,
+                NextBlock::Sealed(mapped) => self.sealed_step(mapped)?,
             };
             if let Some(mut block) = step {
                 if block.end_sequence() > end && self.visibility == Visibility::Durable {
@@ -244,45 +245,45 @@ impl LogReader {
         }
     }
 
-    fn move_to(&mut self, next: Sequence, place: Place) {
+    fn move_to(&mut self, next: Sequence, next_block: NextBlock) {
         self.next = next;
-        self.place = place;
+        self.next_block = next_block;
     }
 
-    fn locate(&self) -> Result<Place, ReadError> {
+    fn locate(&self) -> Result<NextBlock, ReadError> {
         if let Some(memory) = self.view.tail_block(self.next) {
             let count = self.next.since(memory.first_sequence()) as usize;
             if count < memory.visible().0 {
                 let bytes = memory.bytes_of(count);
                 return Ok(match self.view.lend(memory) {
-                    Ok(memory) => Place::Tail { memory, count, bytes },
-                    Err(memory) => Place::Unlent { memory, count, bytes },
+                    Ok(memory) => NextBlock::Tail { memory, count, bytes },
+                    Err(memory) => NextBlock::Unlent { memory, count, bytes },
                 });
             }
         }
-        let Some(segment) = self.view.segment_of(self.next) else { return Ok(Place::Unknown) };
+        let Some(segment) = self.view.segment_of(self.next) else { return Ok(NextBlock::Unknown) };
         if self.next >= segment.end_sequence() {
-            return Ok(Place::Unknown);
+            return Ok(NextBlock::Unknown);
         }
         match self.locate_in(&segment) {
             // Its file went with what was trimmed: look again, and find the gap.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.view.was_trimmed(&segment, self.next) => {
-                Ok(Place::Unknown)
+                Ok(NextBlock::Unknown)
             }
             located => located.map_err(|source| self.io(&segment, 0, source)),
         }
     }
 
-    fn locate_in(&self, segment: &Arc<Segment>) -> io::Result<Place> {
+    fn locate_in(&self, segment: &Arc<Segment>) -> io::Result<NextBlock> {
         let offset_of = |place: Option<BlockPlace>| place.map_or(PAGE_BYTES as u64, |place| place.offset);
         match segment.sealed_map()? {
             Some(map) => {
                 let offset = offset_of(map.around(self.next)?.at);
-                Ok(Place::Sealed(MappedPlace { segment: Arc::clone(segment), map, offset, populated: 0..0 }))
+                Ok(NextBlock::Sealed(MappedBlock { segment: Arc::clone(segment), map, offset, populated: 0..0 }))
             }
             None => {
                 let offset = offset_of(segment.place_of(self.next)?);
-                Ok(Place::Open { segment: Arc::clone(segment), offset })
+                Ok(NextBlock::Open { segment: Arc::clone(segment), offset })
             }
         }
     }
@@ -305,7 +306,7 @@ impl LogReader {
             return None;
         }
         let block = Block::in_memory(memory.clone(), count, visible, bytes, end);
-        self.move_to(block.end_sequence(), Place::Tail { memory, count: visible, bytes: end });
+        self.move_to(block.end_sequence(), NextBlock::Tail { memory, count: visible, bytes: end });
         Some(block)
     }
 
@@ -320,13 +321,13 @@ impl LogReader {
         let header = header.map_err(|source| self.corrupt(&segment, offset, source))?;
         let block = self.block_read(&segment, offset, bytes, &header)?;
         let offset = offset + u64::from(header.block_bytes);
-        self.move_to(block.end_sequence(), Place::Open { segment, offset });
+        self.move_to(block.end_sequence(), NextBlock::Open { segment, offset });
         Ok(Some(block))
     }
 
     /// `None` at the end of the segment.
-    fn sealed_step(&mut self, place: MappedPlace) -> Result<Option<Block>, ReadError> {
-        let MappedPlace { segment, map, offset, mut populated } = place;
+    fn sealed_step(&mut self, mapped: MappedBlock) -> Result<Option<Block>, ReadError> {
+        let MappedBlock { segment, map, offset, mut populated } = mapped;
         if offset >= map.data_end() {
             // Sequences that its footer counts and its blocks do not hold.
             let is_missing = segment.base() <= self.next && self.next < segment.end_sequence();
@@ -353,7 +354,7 @@ impl LogReader {
             Err(damage) => self.read_again(&segment, offset, damage)?,
         };
         let offset = offset + u64::from(block_bytes);
-        self.move_to(block.end_sequence(), Place::Sealed(MappedPlace { segment, map, offset, populated }));
+        self.move_to(block.end_sequence(), NextBlock::Sealed(MappedBlock { segment, map, offset, populated }));
         Ok(Some(block))
     }
 
@@ -377,7 +378,7 @@ impl LogReader {
         Ok(Block::read(Arc::new(bytes), header, skip))
     }
 
-    /// Records of the block that lie before the reader's place. The block must hold that place.
+    /// Counts the records of the block that lie before the reader's next one. The block must hold that one.
     fn skip_in(&self, header: &BlockHeader, segment: &Segment, offset: u64) -> Result<usize, ReadError> {
         if header.first_sequence <= self.next && self.next < header.end_sequence() {
             return Ok(self.next.since(header.first_sequence) as usize);

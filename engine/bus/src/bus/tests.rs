@@ -11,7 +11,7 @@ use tapeline_reader::timestamp::machine::{Machine, MachineEvent};
 use tapeline_reader::{ConsumerError, CursorFault, LogFiles, kinds};
 use tapeline_storage::device::fs::lock_exclusive;
 use tapeline_storage::format::{Epoch, Sequence};
-use tapeline_storage::log::{Place, Run};
+use tapeline_storage::log::{Position, Run};
 
 use super::*;
 use crate::core::config::{EventBusConfigBuilder, ScalingPolicy};
@@ -399,7 +399,7 @@ fn cursor_of_a_run_that_is_gone_is_expired_and_names_the_earliest() {
     }
     block_on(bus.flush()).expect("flushes");
     let run = Run { epoch: Epoch::new(99), base: Sequence::ZERO };
-    let gone = Cursor { places: [(0, Place { next: Sequence::new(5), run })].into(), sweep: None };
+    let gone = Cursor { positions: [(0, Position { next: Sequence::new(5), run })].into(), sweep: None };
     let request = ConsumeRequest::default().from(gone.encode(bus.log_id()));
     match block_on(bus.poll(request)) {
         Err(ConsumerError::InvalidCursor { fault: CursorFault::Expired(0), earliest }) => {

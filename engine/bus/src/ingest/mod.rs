@@ -112,15 +112,15 @@ impl Producer {
 
     /// The session's token: its id and its shard. Costs a hash for a name, nothing for an id.
     pub fn session(&self, session: impl IntoSession) -> Session {
-        self.place(session.into_session())
+        self.route_session(session.into_session())
     }
 
     /// The session's token of today.
     fn refresh(&self, session: Session) -> Session {
-        if session.route() == self.route { session } else { self.place(session.id()) }
+        if session.route() == self.route { session } else { self.route_session(session.id()) }
     }
 
-    fn place(&self, session: SessionId) -> Session {
+    fn route_session(&self, session: SessionId) -> Session {
         Session::new(session, self.route.shard_of(session, self.id), self.route)
     }
 
@@ -302,8 +302,8 @@ impl Producer {
         Ok(ticket)
     }
 
-    /// Publishes the `events` that a batch has written to the shard of its session, if they are any. Returns the place
-    /// of the session from now on, and the ticket of the last event.
+    /// Publishes the `events` that a batch has written to the shard of its session, if there are any. Returns the
+    /// session's token from now on, and the ticket of the last event.
     #[inline(always)]
     fn publish(&mut self, session: Session, events: u64) -> IngestionResult<(Session, Option<Ticket>)> {
         if self.is_forked() {

@@ -16,7 +16,7 @@ impl Producer {
         self.emit(session, kind, payload)
     }
 
-    /// Goes by the route in force, and finds the session's place there. Nothing may be begun.
+    /// Takes the route in force, and finds the session's shard there. No event may be begun.
     #[cold]
     pub(super) fn reroute(&mut self, session: SessionId) -> Session {
         let route = self.core.route().get();
@@ -28,7 +28,7 @@ impl Producer {
             }
             self.route = route;
         }
-        self.place(session)
+        self.route_session(session)
     }
 
     /// The route has changed since the batch was begun: its events move to the session's shard of today, with times of

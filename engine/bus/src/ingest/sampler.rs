@@ -2,57 +2,57 @@
 
 use tapeline_storage::format::SessionId;
 
-/// Places in the table of sessions: 128 KiB.
-const PLACES: usize = 4_096;
+/// Slots of the table of sessions: 128 KiB.
+const SLOTS: usize = 4_096;
 
 /// Sessions that it counts at the same time.
-const SESSIONS_MAX: usize = PLACES / 2;
+const SESSIONS_MAX: usize = SLOTS / 2;
 
 /// Counts the events of each session and keeps one in `rate`. Has a bounded number of sessions, and allocates only when
 /// it is made: where there are more, all begin anew.
 #[derive(Debug)]
 pub(super) struct Sampler {
     rate: u32,
-    places: Box<[Place]>,
+    slots: Box<[Slot]>,
     sessions: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Slot {
     session: SessionId,
-    /// Events until one is kept. [`Place::FREE`]: a place that no session has.
+    /// Events until one is kept. [`Slot::FREE`]: a slot that no session has.
     left: u32,
 }
 
-impl Place {
+impl Slot {
     const FREE: u32 = u32::MAX;
     const UNUSED: Self = Self { session: SessionId::NONE, left: Self::FREE };
 }
 
 impl Sampler {
     pub(super) fn new(rate: u32) -> Self {
-        Self { rate: rate.clamp(1, u32::MAX - 1), places: vec![Place::UNUSED; PLACES].into(), sessions: 0 }
+        Self { rate: rate.clamp(1, u32::MAX - 1), slots: vec![Slot::UNUSED; SLOTS].into(), sessions: 0 }
     }
 
     /// Whether the next event of the session is kept. Some nanoseconds, and a cache miss.
     pub(super) fn keeps(&mut self, session: SessionId) -> bool {
         let hash = xxhash_rust::xxh3::xxh3_64(&session.0.to_le_bytes());
         if self.sessions >= SESSIONS_MAX {
-            self.places.fill(Place::UNUSED);
+            self.slots.fill(Slot::UNUSED);
             self.sessions = 0;
         }
-        let mut at = hash as usize % PLACES;
-        while self.places[at].left != Place::FREE && self.places[at].session != session {
-            at = (at + 1) % PLACES;
+        let mut at = hash as usize % SLOTS;
+        while self.slots[at].left != Slot::FREE && self.slots[at].session != session {
+            at = (at + 1) % SLOTS;
         }
-        let place = &mut self.places[at];
-        if place.left == Place::FREE {
+        let slot = &mut self.slots[at];
+        if slot.left == Slot::FREE {
             // Sessions that begin at the same time do not keep the same events.
-            *place = Place { session, left: (hash >> 32) as u32 % self.rate };
+            *slot = Slot { session, left: (hash >> 32) as u32 % self.rate };
             self.sessions += 1;
         }
-        let keeps = place.left == 0;
-        place.left = if keeps { self.rate - 1 } else { place.left - 1 };
+        let keeps = slot.left == 0;
+        slot.left = if keeps { self.rate - 1 } else { slot.left - 1 };
         keeps
     }
 }

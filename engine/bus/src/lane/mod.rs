@@ -6,8 +6,8 @@
 //! starts at its beginning; an entry of length 0, a *skip*, tells the reader so. Lengths stand apart from the records
 //! so that a shard moves a run of records without touching them one by one.
 //!
-//! A place in a lane is an *entry index*: u64 from 0, never wrapping, skips included. Four of them move forward only:
-//! durable <= released <= freed <= published <= committed.
+//! A position in a lane is an *entry index*: u64 from 0, never wrapping, skips included. Four of them move forward
+//! only: durable <= released <= freed <= published <= committed.
 //!
 //! | step | who | cost |
 //! |---|---|---|

@@ -15,7 +15,7 @@ fn small() -> (LaneWriter, LaneReader) {
     fixed(SMALL).unwrap()
 }
 
-/// A record of `bytes` whose every unit tells its number, its place and its length.
+/// A record of `bytes` whose every unit tells its number, its unit and its length.
 pub(super) fn write(
     writer: &mut LaneWriter,
     number: u64,
@@ -26,9 +26,9 @@ pub(super) fn write(
     let slot = claim.slot();
     assert_eq!(slot.len(), bytes);
     assert!(slot.as_ptr().addr().is_multiple_of(UNIT_BYTES));
-    for (place, unit) in slot.chunks_exact_mut(UNIT_BYTES).enumerate() {
+    for (index, unit) in slot.chunks_exact_mut(UNIT_BYTES).enumerate() {
         unit[..8].copy_from_slice(&number.to_le_bytes());
-        unit[8..12].copy_from_slice(&(place as u32).to_le_bytes());
+        unit[8..12].copy_from_slice(&(index as u32).to_le_bytes());
         unit[12..].copy_from_slice(&(bytes as u32).to_le_bytes());
     }
     Ok(claim.commit())
@@ -50,9 +50,9 @@ pub(super) fn check(run: RecordRun<'_>, first: u64) -> usize {
     let mut rest = run.records;
     for (number, &units) in (first..).zip(run.lengths) {
         let (record, behind) = rest.split_at(usize::from(units) * UNIT_BYTES);
-        for (place, unit) in record.chunks_exact(UNIT_BYTES).enumerate() {
+        for (index, unit) in record.chunks_exact(UNIT_BYTES).enumerate() {
             assert_eq!(unit[..8], number.to_le_bytes(), "number");
-            assert_eq!(unit[8..12], (place as u32).to_le_bytes(), "place in record {number}");
+            assert_eq!(unit[8..12], (index as u32).to_le_bytes(), "unit in record {number}");
             assert_eq!(unit[12..], (record.len() as u32).to_le_bytes(), "length of record {number}");
         }
         rest = behind;

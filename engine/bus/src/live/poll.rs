@@ -120,7 +120,7 @@ pub(super) struct Pager<'p> {
     visibility: Visibility,
     selection: Selection,
     sources: Vec<Source>,
-    /// Places of shards that are not read.
+    /// Positions of shards that are not read.
     cursor: Cursor,
     scanned: usize,
     page: ConsumeResponse,
@@ -266,7 +266,7 @@ impl<'p> Pager<'p> {
         }
         self.page.failed_shards.append(&mut poisoned);
         for source in &self.sources {
-            self.cursor.places.insert(source.shard_id(), source.place(source.next_sequence()));
+            self.cursor.positions.insert(source.shard_id(), source.position(source.next_sequence()));
         }
         self.page.next_id = Some(self.cursor.encode(self.core.log_id()));
         self.page

@@ -290,9 +290,9 @@ fn named_cursors_of_a_log_are_kept_beside_its_writer() {
     (0..40).for_each(|_| drop(follower.try_next()));
     files.save_cursor("reader", &follower.cursor()).expect("saves");
     files
-        .save_cursor("start", &files.cursor_at(&tapeline::consumer::Start::Earliest).expect("a place"))
+        .save_cursor("start", &files.cursor_at(&tapeline::consumer::Start::Earliest).expect("a position"))
         .expect("saves");
-    files.save_cursor("end", &files.cursor_at(&tapeline::consumer::Start::Latest).expect("a place")).expect("saves");
+    files.save_cursor("end", &files.cursor_at(&tapeline::consumer::Start::Latest).expect("a position")).expect("saves");
     let lags: Vec<_> =
         files.cursors().expect("lists").into_iter().map(|named| (named.name, named.lag_events)).collect();
     let expected = [("end", 0), ("reader", 60), ("start", 100)].map(|(name, lag)| (name.to_owned(), lag));

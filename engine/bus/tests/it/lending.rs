@@ -16,7 +16,7 @@ const PAYLOAD: usize = 100_000;
 /// Events that pass, 1 GiB, beside one for each reader.
 const EVENTS: u64 = 10_737;
 
-/// Readers of which each stops at another place.
+/// Readers, each of which stops at another position.
 const READERS: u64 = 100;
 
 /// Most MiB that the process may grow by: 16 of blocks, the lane, and what a hundred subscriptions, threads and an

@@ -20,7 +20,7 @@ fn event(shard: u16, sequence: u64, payload: &[u8]) -> RestoredEvent<'_> {
 }
 
 #[test]
-fn events_keep_their_places_and_times_over_many_segments() {
+fn events_keep_their_sequences_and_times_over_many_segments() {
     let scratch = Scratch::new("restore");
     let mut restore = LogRestore::create(scratch.path(), Some(2 << 20)).expect("creates");
     let payload = vec![7; 10_000];

@@ -21,7 +21,7 @@ pub(crate) struct CursorArgs {
 pub(crate) enum CursorCommand {
     /// List the named cursors and how far each is behind
     Ls(ListArgs),
-    /// Set a named cursor to a place, whether it exists or not
+    /// Set a named cursor to a start, whether it exists or not
     Set(SetArgs),
     /// Remove a named cursor
     Rm(RemoveArgs),
@@ -45,7 +45,7 @@ pub(crate) struct ListArgs {
 /// Arguments of `tapeline cursor set`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A reader that is running keeps its own place, and writes it over what is set here when it next saves it: stop it first.
+A reader that is running keeps its own position, and writes it over what is set here when it next saves it: stop it first.
 
 Examples:
   tapeline cursor set log relay earliest             have it read everything again
@@ -59,8 +59,8 @@ pub(crate) struct SetArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// Where: earliest, latest, a time (2026-01-31T12:00:00Z, -5m), or the text of a cursor
-    #[arg(value_name = "PLACE", allow_hyphen_values = true)]
-    pub(crate) place: String,
+    #[arg(value_name = "START", allow_hyphen_values = true)]
+    pub(crate) start: String,
 }
 
 /// Arguments of `tapeline cursor rm`.

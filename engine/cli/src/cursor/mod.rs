@@ -77,7 +77,7 @@ fn table(cursors: &[NamedCursor]) -> Table<5> {
 
 fn set(args: &SetArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
-    let cursor = place(&log, &args.place)?;
+    let cursor = start(&log, &args.start)?;
     log.save_cursor(&args.name, &cursor).map_err(refused)?;
     Ok(Exit::Done)
 }
@@ -92,8 +92,8 @@ fn remove(args: &RemoveArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// The cursor at the place that a person means.
-fn place(log: &LogFiles, text: &str) -> Result<String, Failure> {
+/// The cursor for the start that an operator names.
+fn start(log: &LogFiles, text: &str) -> Result<String, Failure> {
     let start = match text {
         "earliest" => Start::Earliest,
         "latest" => Start::Latest,

@@ -32,7 +32,7 @@ struct Line<'a> {
 
 /// The label of a slice, and its time.
 #[derive(Debug, Default, Clone, Copy)]
-struct Place<'a> {
+struct SliceLabel<'a> {
     by: Option<By>,
     label: Option<&'a str>,
     window: Option<(u64, u64)>,
@@ -42,29 +42,35 @@ struct Place<'a> {
 pub(super) fn json(out: &mut impl Write, by: Option<By>, measured: &Measured) -> io::Result<()> {
     let throughput = report::throughput(measured);
     for (measure, total) in Measure::ALL.into_iter().zip(&measured.totals) {
-        line(out, Place::default(), measure.name(), measure.unit(), &Counts::from(total))?;
+        line(out, SliceLabel::default(), measure.name(), measure.unit(), &Counts::from(total))?;
     }
-    line(out, Place::default(), THROUGHPUT, throughput.unit, &Counts::from(&throughput.histogram))?;
+    line(out, SliceLabel::default(), THROUGHPUT, throughput.unit, &Counts::from(&throughput.histogram))?;
     for group in &measured.groups {
-        part(out, Place { by, label: Some(&group.label), window: None }, &group.part)?;
+        part(out, SliceLabel { by, label: Some(&group.label), window: None }, &group.part)?;
     }
     if by == Some(By::Time) {
         for ((start, window), slice) in measured.windows.all().zip(&throughput.slices) {
             let label = output::time(start);
-            let place = Place { by, label: Some(&label), window: Some((start, slice.end_ns)) };
-            part(out, place, window.unwrap_or(&Part::default()))?;
-            line(out, place, THROUGHPUT, throughput.unit, &slice.counts)?;
+            let of = SliceLabel { by, label: Some(&label), window: Some((start, slice.end_ns)) };
+            part(out, of, window.unwrap_or(&Part::default()))?;
+            line(out, of, THROUGHPUT, throughput.unit, &slice.counts)?;
         }
     }
     Ok(())
 }
 
-fn part(out: &mut impl Write, place: Place<'_>, part: &Part) -> io::Result<()> {
-    Measure::ALL.into_iter().try_for_each(|measure| line(out, place, measure.name(), measure.unit(), part.of(measure)))
+fn part(out: &mut impl Write, of: SliceLabel<'_>, part: &Part) -> io::Result<()> {
+    Measure::ALL.into_iter().try_for_each(|measure| line(out, of, measure.name(), measure.unit(), part.of(measure)))
 }
 
-fn line(out: &mut impl Write, place: Place<'_>, measure: &'static str, unit: Unit, counts: &Counts) -> io::Result<()> {
-    let Place { by, label: slice, window } = place;
+fn line(
+    out: &mut impl Write,
+    of: SliceLabel<'_>,
+    measure: &'static str,
+    unit: Unit,
+    counts: &Counts,
+) -> io::Result<()> {
+    let SliceLabel { by, label: slice, window } = of;
     let (start_ns, end_ns) = window.unzip();
     let (by, unit) = (by.map(By::name), unit.name());
     let line = Line { by, slice, start_ns, end_ns, measure, unit, summary: counts.summary() };

@@ -47,13 +47,13 @@ pub(super) struct Stall {
     pub(super) timestamp: u64,
     pub(super) time: String,
     /// Shard and sequence of the event before it.
-    pub(super) after: Place,
+    pub(super) after: EventRef,
     /// Shard and sequence of the event that ended it.
-    pub(super) before: Place,
+    pub(super) before: EventRef,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Place {
+pub(super) struct EventRef {
     pub(super) shard: u16,
     pub(super) sequence: u64,
 }
@@ -68,7 +68,7 @@ pub(super) struct Profiler {
     kinds: BTreeMap<Kind, KindTotals>,
     /// The longest first.
     stalls: Vec<Stall>,
-    last: Option<(u64, Place)>,
+    last: Option<(u64, EventRef)>,
     gaps: Vec<String>,
 }
 
@@ -106,9 +106,9 @@ impl Profiler {
         totals.bytes += event.raw.len() as u64;
         totals.first_timestamp = totals.first_timestamp.min(time);
         totals.last_timestamp = totals.last_timestamp.max(time);
-        let place = Place { shard: event.shard_id, sequence: event.sequence.get() };
-        if let Some((before, after)) = self.last.replace((time, place)) {
-            self.note_stall(time.saturating_sub(before), before, after, place);
+        let this = EventRef { shard: event.shard_id, sequence: event.sequence.get() };
+        if let Some((before, after)) = self.last.replace((time, this)) {
+            self.note_stall(time.saturating_sub(before), before, after, this);
         }
     }
 
@@ -127,7 +127,7 @@ impl Profiler {
         self.gaps.push(what);
     }
 
-    fn note_stall(&mut self, duration_ns: u64, timestamp: u64, after: Place, before: Place) {
+    fn note_stall(&mut self, duration_ns: u64, timestamp: u64, after: EventRef, before: EventRef) {
         let at = self.stalls.partition_point(|stall| stall.duration_ns >= duration_ns);
         if at < self.stalls_max {
             self.stalls.truncate(self.stalls_max - 1);

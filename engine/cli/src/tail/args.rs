@@ -29,7 +29,7 @@ pub(crate) struct TailArgs {
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
     /// Where to begin: start, now, -N (the last N of what is selected), -5m, a time [default: --since, or now]
-    #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "START", allow_hyphen_values = true)]
     pub(crate) from: Option<From>,
     /// What to print of an event
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]

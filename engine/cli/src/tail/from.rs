@@ -1,4 +1,4 @@
-//! The place where a tail begins.
+//! The start of a tail.
 
 use std::str::FromStr;
 
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_words_numbers_and_times() {
+    fn starts_are_words_numbers_and_times() {
         let from = |text: &str| text.parse::<From>().map(|from| from.0);
         assert_eq!(from("start"), Ok(FollowStart::Earliest));
         assert_eq!(from("now"), Ok(FollowStart::Latest));

@@ -1,4 +1,4 @@
-//! `tapeline tail`: what is in a log from a place on, then what comes, while another process writes it.
+//! `tapeline tail`: what is in a log from a start on, then what comes, while another process writes it.
 
 mod args;
 mod from;

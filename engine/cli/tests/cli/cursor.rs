@@ -16,7 +16,7 @@ fn cursors_are_set_listed_and_removed() {
     let file = scratch.file("a", "1\n2\n3\n");
     record(&[&log, &file, "--format", "jsonl", "--shards", "2"]);
     assert!(lags(&log).is_empty());
-    let set = |name: &str, place: &str| expect(run(&["cursor", "set", &log, name, place]), 0);
+    let set = |name: &str, start: &str| expect(run(&["cursor", "set", &log, name, start]), 0);
     set("all", "earliest");
     set("none", "latest");
     set("hour", "-1h");

@@ -85,7 +85,7 @@ fn what_is_there_comes_first_and_then_what_comes() {
 }
 
 #[test]
-fn without_a_place_it_begins_now() {
+fn without_a_start_it_begins_now() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
     let mut recording = Recording::start(&[&log, "--format", "jsonl"]);

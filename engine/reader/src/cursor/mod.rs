@@ -1,20 +1,22 @@
-//! The cursor: a reader's place over all shards, as opaque text.
+//! The cursor: a reader's position over all shards, as opaque text.
 //!
-//! Hexadecimal digits of: version, flags, log id, the place of each shard, CRC-32C of all that; between them what pages
-//! in order of time need. Little-endian. A place is the next sequence and the run that wrote the event before it, so
-//! that a reader who had seen what a crash took is told so. A shard that is not named is read from its beginning.
+//! Hexadecimal digits of: version, flags, log id, the position of each shard, CRC-32C of all that; between them what
+//! pages in order of time need. Little-endian. A position is the next sequence and the run that wrote the event before
+//! it, so that a reader who had seen what a crash took is told so. A shard that is not named is read from its
+//! beginning.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tapeline_storage::format::{Epoch, LogId, Sequence, crc32c};
-use tapeline_storage::log::{LogView, Place, Run};
+use tapeline_storage::log::{LogView, Position, Run};
 
 use crate::event::StoredEvent;
 
 const VERSION: u8 = 2;
 const CRC_BYTES: usize = 4;
-/// Flag of a cursor in order of time: it has a frontier, and for each place the first sequence that was not handed out.
+/// Flag of a cursor in order of time: it has a frontier, and for each position the first sequence that was not handed
+/// out.
 const IN_ORDER_OF_TIME: u8 = 1;
 
 /// What is wrong with a cursor.
@@ -38,8 +40,8 @@ pub enum CursorFault {
     OtherOrdering,
 }
 
-/// Place in an order of time: everything up to this event has been handed out. Ties of time go to the lower shard, then
-/// to the lower sequence.
+/// Position in an order of time: everything up to this event has been handed out. Ties of time go to the lower shard,
+/// then to the lower sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Frontier {
     pub timestamp: u64,
@@ -56,31 +58,31 @@ impl Frontier {
     }
 }
 
-/// The place of each shard: behind the events that were handed out.
+/// The position in each shard: after the events that were handed out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cursor {
-    pub places: BTreeMap<u16, Place>,
-    pub sweep: Option<SweepPlace>,
+    pub positions: BTreeMap<u16, Position>,
+    pub sweep: Option<SweepPosition>,
 }
 
-/// What a cursor in order of time knows beside the places.
+/// What a cursor in order of time knows beside the positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SweepPlace {
+pub struct SweepPosition {
     pub frontier: Frontier,
     /// For each shard the first event that was not handed out: others behind it may have been.
     pub unread: BTreeMap<u16, Sequence>,
 }
 
 impl Cursor {
-    /// The earliest place in these shards.
+    /// The earliest position in these shards.
     pub fn earliest<'a>(views: impl IntoIterator<Item = &'a Arc<LogView>>) -> Self {
-        let places = views.into_iter().map(|view| (view.shard(), view.place(view.trimmed()))).collect();
-        Self { places, sweep: None }
+        let positions = views.into_iter().map(|view| (view.shard(), view.position(view.trimmed()))).collect();
+        Self { positions, sweep: None }
     }
 
     /// The first event of a shard that was not handed out, if the cursor knows the shard.
     pub fn first_unread(&self, shard: u16) -> Option<Sequence> {
-        let next = self.places.get(&shard)?.next;
+        let next = self.positions.get(&shard)?.next;
         let unread = self.sweep.as_ref().and_then(|sweep| sweep.unread.get(&shard));
         Some(unread.map_or(next, |unread| next.min(*unread)))
     }
@@ -88,18 +90,18 @@ impl Cursor {
     pub fn encode(&self, log: LogId) -> String {
         let mut bytes = vec![VERSION, if self.sweep.is_some() { IN_ORDER_OF_TIME } else { 0 }];
         bytes.extend(log.0);
-        if let Some(SweepPlace { frontier: Frontier { timestamp, shard, sequence }, .. }) = self.sweep {
+        if let Some(SweepPosition { frontier: Frontier { timestamp, shard, sequence }, .. }) = self.sweep {
             bytes.extend(timestamp.to_le_bytes());
             bytes.extend(shard.to_le_bytes());
             bytes.extend(sequence.get().to_le_bytes());
         }
-        for (shard, place) in &self.places {
+        for (shard, position) in &self.positions {
             bytes.extend(shard.to_le_bytes());
-            for number in [place.next.get(), place.run.epoch.get(), place.run.base.get()] {
+            for number in [position.next.get(), position.run.epoch.get(), position.run.base.get()] {
                 bytes.extend(number.to_le_bytes());
             }
             if let Some(sweep) = &self.sweep {
-                let unread = sweep.unread.get(shard).copied().unwrap_or(place.next);
+                let unread = sweep.unread.get(shard).copied().unwrap_or(position.next);
                 bytes.extend(unread.get().to_le_bytes());
             }
         }
@@ -128,11 +130,11 @@ impl Cursor {
         let mut cursor = Self::default();
         if flags & IN_ORDER_OF_TIME != 0 {
             let frontier = fields.frontier().ok_or_else(cut)?;
-            cursor.sweep = Some(SweepPlace { frontier, unread: BTreeMap::new() });
+            cursor.sweep = Some(SweepPosition { frontier, unread: BTreeMap::new() });
         }
         while !fields.0.is_empty() {
-            let (shard, place) = fields.place().ok_or_else(cut)?;
-            cursor.places.insert(shard, place);
+            let (shard, position) = fields.position().ok_or_else(cut)?;
+            cursor.positions.insert(shard, position);
             if let Some(sweep) = &mut cursor.sweep {
                 sweep.unread.insert(shard, Sequence::new(fields.u64().ok_or_else(cut)?));
             }
@@ -167,10 +169,10 @@ impl Fields<'_> {
         Some(Frontier { timestamp: self.u64()?, shard: self.u16()?, sequence: Sequence::new(self.u64()?) })
     }
 
-    fn place(&mut self) -> Option<(u16, Place)> {
+    fn position(&mut self) -> Option<(u16, Position)> {
         let (shard, next) = (self.u16()?, Sequence::new(self.u64()?));
         let run = Run { epoch: Epoch::new(self.u64()?), base: Sequence::new(self.u64()?) };
-        Some((shard, Place { next, run }))
+        Some((shard, Position { next, run }))
     }
 }
 

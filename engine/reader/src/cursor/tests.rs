@@ -5,15 +5,15 @@ use super::*;
 const LOG: LogId = LogId([7; 16]);
 
 fn cursor(is_sweep: bool) -> Cursor {
-    let place = |next, epoch| Place {
+    let position = |next, epoch| Position {
         next: Sequence::new(next),
         run: Run { epoch: Epoch::new(epoch), base: Sequence::new(next / 2) },
     };
     let frontier = Frontier { timestamp: u64::MAX - 1, shard: 3, sequence: Sequence::new(12) };
     let unread = [(0, Sequence::new(9)), (3, Sequence::new(1))].into();
     Cursor {
-        places: [(0, place(10, 77)), (3, place(u64::MAX, 0))].into(),
-        sweep: is_sweep.then_some(SweepPlace { frontier, unread }),
+        positions: [(0, position(10, 77)), (3, position(u64::MAX, 0))].into(),
+        sweep: is_sweep.then_some(SweepPosition { frontier, unread }),
     }
 }
 

@@ -3,7 +3,7 @@
 //! An event is asked in four steps, each only if the one before left it open: the gate, which is inlined where the
 //! filter is used; other metadata; bytes that a match must have; the parsed payload.
 
-use super::error::{FilterError, Place};
+use super::error::{FilterError, TermPath};
 use super::expression::Expression;
 use super::gate::Gate;
 use super::lookup::Lookup;
@@ -36,7 +36,7 @@ pub struct CompiledFilter {
 
 impl CompiledFilter {
     pub(super) fn new(filter: &Filter) -> Result<Self, FilterError> {
-        limits::check(filter, 1, &mut 0, Place::ROOT)?;
+        limits::check(filter, 1, &mut 0, TermPath::ROOT)?;
         let mut fields = Vec::new();
         let (gate, expression) = Gate::split(Expression::new(filter, true, &mut fields));
         Ok(Self {

@@ -1,8 +1,9 @@
-//! What is wrong with a filter, and where.
+//! The errors of a filter, and the term that each names.
 
 use std::fmt;
 
-/// Why a filter cannot be used. Places read like `$and[2].$eq.path`; that of the filter itself is empty.
+/// The reason for which a filter cannot be used. `at` names the term, like `$and[2].$eq.path`; it is empty for the
+/// filter as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FilterError {
@@ -21,34 +22,34 @@ pub enum FilterError {
         message: String,
     },
     /// A part of the filter is not one that the grammar knows.
-    #[error("{}: {message}", shown(.place))]
+    #[error("{}: {message}", shown(.at))]
     Invalid {
-        /// Where.
-        place: String,
-        /// What is wrong.
+        /// The term.
+        at: String,
+        /// The fault.
         message: String,
     },
     /// Filters in filters, or arrays and objects in a value, are too deep.
-    #[error("{}: nested deeper than {max} levels", shown(.place))]
+    #[error("{}: nested deeper than {max} levels", shown(.at))]
     TooDeep {
-        /// Where the first level too many is.
-        place: String,
+        /// The first term that is too deep.
+        at: String,
         /// Most levels.
         max: usize,
     },
     /// The filter has too many parts.
-    #[error("{}: more than {max} filters in one", shown(.place))]
+    #[error("{}: more than {max} filters in one", shown(.at))]
     TooLarge {
-        /// Where the first part too many is.
-        place: String,
+        /// The first term that is too many.
+        at: String,
         /// Most parts.
         max: usize,
     },
     /// The path has too many segments.
-    #[error("{}: path of {segments} segments; at most {max} can lead anywhere", shown(.place))]
+    #[error("{}: path of {segments} segments; at most {max} can lead anywhere", shown(.at))]
     PathTooLong {
-        /// Where the path is.
-        place: String,
+        /// The term that has the path.
+        at: String,
         /// Its segments.
         segments: usize,
         /// Most segments.
@@ -56,14 +57,14 @@ pub enum FilterError {
     },
 }
 
-fn shown(place: &str) -> &str {
-    if place.is_empty() { "filter" } else { place }
+fn shown(at: &str) -> &str {
+    if at.is_empty() { "filter" } else { at }
 }
 
-/// A place in a filter, built on the way down for nothing and made text only for an error.
+/// The keys and indexes that lead to a term of a filter. Costs nothing on the way down; only an error makes text of it.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    parent: Option<&'a Place<'a>>,
+pub(super) struct TermPath<'a> {
+    parent: Option<&'a TermPath<'a>>,
     step: Step<'a>,
 }
 
@@ -74,8 +75,8 @@ enum Step<'a> {
     Index(usize),
 }
 
-impl<'a> Place<'a> {
-    pub(super) const ROOT: Place<'static> = Place { parent: None, step: Step::Root };
+impl<'a> TermPath<'a> {
+    pub(super) const ROOT: TermPath<'static> = TermPath { parent: None, step: Step::Root };
 
     pub(super) fn key(&'a self, key: &'a str) -> Self {
         Self { parent: Some(self), step: Step::Key(key) }
@@ -86,11 +87,11 @@ impl<'a> Place<'a> {
     }
 
     pub(super) fn invalid(&self, message: impl Into<String>) -> FilterError {
-        FilterError::Invalid { place: self.to_string(), message: message.into() }
+        FilterError::Invalid { at: self.to_string(), message: message.into() }
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for TermPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(parent) = self.parent {
             parent.fmt(f)?;

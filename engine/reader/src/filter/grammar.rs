@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tapeline_storage::format::{Kind, SessionId};
 
-use super::error::{FilterError, Place};
+use super::error::{FilterError, TermPath};
 use super::field::{Field, Relation, Test};
 use super::limits::{TEXT_BYTES_MAX, VALUE_DEPTH_MAX, check_path, enter};
 use super::members::{Members, each, is_array, parse};
@@ -24,7 +24,7 @@ pub(super) fn read(json: &str) -> Result<Filter, FilterError> {
         return Err(FilterError::TooLong { bytes: json.len(), max: TEXT_BYTES_MAX });
     }
     let raw = serde_json::from_str(json).map_err(|error| FilterError::Syntax { message: error.to_string() })?;
-    Reader { nodes: 0 }.filter(raw, 1, Place::ROOT)
+    Reader { nodes: 0 }.filter(raw, 1, TermPath::ROOT)
 }
 
 struct Reader {
@@ -32,12 +32,12 @@ struct Reader {
 }
 
 impl Reader {
-    fn filter(&mut self, raw: &RawValue, depth: usize, place: Place<'_>) -> Result<Filter, FilterError> {
-        enter(depth, &mut self.nodes, &place)?;
-        let members = Members::of(raw, &place)?;
+    fn filter(&mut self, raw: &RawValue, depth: usize, at: TermPath<'_>) -> Result<Filter, FilterError> {
+        enter(depth, &mut self.nodes, &at)?;
+        let members = Members::of(raw, &at)?;
         let mut first = None;
         for key in COMBINABLE.into_iter().filter(|key| members.has(key)) {
-            let found = members.required(key, &place).and_then(|raw| self.term(key, raw, depth, place.key(key)));
+            let found = members.required(key, &at).and_then(|raw| self.term(key, raw, depth, at.key(key)));
             match found {
                 Ok(filter) => return Ok(filter),
                 Err(error) => first = first.or(Some(error)),
@@ -45,38 +45,36 @@ impl Reader {
         }
         match (first, members.entries()) {
             (first, _) if members.has("path") || members.has("value") => {
-                let field = read_field("$eq", &members, &place);
+                let field = read_field("$eq", &members, &at);
                 field.map(|field| Filter(Node::Field(field))).map_err(|error| first.unwrap_or(error))
             }
             (Some(error), _) => Err(error),
-            (None, [(key, raw)]) => self.term(key, raw, depth, place.key(key)),
-            (None, []) => Err(place.invalid("expected a term, found an empty object")),
-            (None, _) => Err(place.invalid("expected one term; combine several with $and")),
+            (None, [(key, raw)]) => self.term(key, raw, depth, at.key(key)),
+            (None, []) => Err(at.invalid("expected a term, found an empty object")),
+            (None, _) => Err(at.invalid("expected one term; combine several with $and")),
         }
     }
 
-    fn term(&mut self, key: &str, raw: &RawValue, depth: usize, place: Place<'_>) -> Result<Filter, FilterError> {
+    fn term(&mut self, key: &str, raw: &RawValue, depth: usize, at: TermPath<'_>) -> Result<Filter, FilterError> {
         Ok(match key {
-            "$and" => Filter::and(self.list(raw, depth, place)?),
-            "$or" => Filter::or(self.list(raw, depth, place)?),
-            "$not" => Filter::not(self.filter(raw, depth + 1, place)?),
+            "$and" => Filter::and(self.list(raw, depth, at)?),
+            "$or" => Filter::or(self.list(raw, depth, at)?),
+            "$not" => Filter::not(self.filter(raw, depth + 1, at)?),
             "$eq" if is_array(raw) => {
                 let Ok((path, value)) = serde_json::from_str::<(&RawValue, &RawValue)>(raw.get()) else {
-                    return Err(place.invalid("expected a path and a value"));
+                    return Err(at.invalid("expected a path and a value"));
                 };
-                Filter::eq(read_path(path, &place.index(0))?, read_value(value, &place.index(1))?)
+                Filter::eq(read_path(path, &at.index(0))?, read_value(value, &at.index(1))?)
             }
             "$eq" | "$ne" | "$gt" | "$gte" | "$lt" | "$lte" | "$in" | "$exists" | "$prefix" | "$contains" => {
-                Filter(Node::Field(read_field(key, &Members::of(raw, &place)?, &place)?))
+                Filter(Node::Field(read_field(key, &Members::of(raw, &at)?, &at)?))
             }
-            "$session" => Filter(read_sessions(raw, &place)?),
-            "$kind" => {
-                Filter::kinds(each(raw, &place, |raw, place| parse(raw, &place, "a number from 0 to 65535").map(Kind))?)
-            }
-            "$time" => Filter(Node::Time(read_interval(raw, &place)?)),
-            "$size" => Filter(Node::Size(read_interval(raw, &place)?)),
+            "$session" => Filter(read_sessions(raw, &at)?),
+            "$kind" => Filter::kinds(each(raw, &at, |raw, at| parse(raw, &at, "a number from 0 to 65535").map(Kind))?),
+            "$time" => Filter(Node::Time(read_interval(raw, &at)?)),
+            "$size" => Filter(Node::Size(read_interval(raw, &at)?)),
             _ => {
-                return Err(place.invalid(
+                return Err(at.invalid(
                     "unknown term; there are $and, $or, $not, $eq, $ne, $gt, $gte, $lt, $lte, $in, $exists, $prefix, \
                      $contains, $session, $kind, $time, $size, and path with value",
                 ));
@@ -84,88 +82,88 @@ impl Reader {
         })
     }
 
-    fn list(&mut self, raw: &RawValue, depth: usize, place: Place<'_>) -> Result<Vec<Filter>, FilterError> {
-        let filters: Vec<&RawValue> = parse(raw, &place, "an array of filters")?;
+    fn list(&mut self, raw: &RawValue, depth: usize, at: TermPath<'_>) -> Result<Vec<Filter>, FilterError> {
+        let filters: Vec<&RawValue> = parse(raw, &at, "an array of filters")?;
         let filters = filters.into_iter().enumerate();
-        filters.map(|(index, raw)| self.filter(raw, depth + 1, place.index(index))).collect()
+        filters.map(|(index, raw)| self.filter(raw, depth + 1, at.index(index))).collect()
     }
 }
 
-fn read_field(key: &str, members: &Members<'_>, place: &Place<'_>) -> Result<Field, FilterError> {
+fn read_field(key: &str, members: &Members<'_>, at: &TermPath<'_>) -> Result<Field, FilterError> {
     let argument = if key == "$in" { "values" } else { "value" };
     if key != "$eq" {
-        members.only(&["path", argument], place)?;
+        members.only(&["path", argument], at)?;
     }
-    let path = read_path(members.required("path", place)?, &place.key("path"))?;
+    let path = read_path(members.required("path", at)?, &at.key("path"))?;
     if key == "$exists" && !members.has(argument) {
         return Ok(Field { path, test: Test::Exists(true) });
     }
-    let (raw, place) = (members.required(argument, place)?, place.key(argument));
+    let (raw, at) = (members.required(argument, at)?, at.key(argument));
     let test = match key {
-        "$exists" => Test::Exists(parse(raw, &place, "true or false")?),
-        "$prefix" => Test::Prefix(parse(raw, &place, "a string")?),
-        "$in" if !is_array(raw) => return Err(place.invalid("expected an array")),
-        "$in" => Test::In(each(raw, &place, |raw, place| read_value(raw, &place))?),
-        "$ne" => Test::NotEqual(read_value(raw, &place)?),
-        "$gt" => Test::Order(Relation::Gt, read_value(raw, &place)?),
-        "$gte" => Test::Order(Relation::Gte, read_value(raw, &place)?),
-        "$lt" => Test::Order(Relation::Lt, read_value(raw, &place)?),
-        "$lte" => Test::Order(Relation::Lte, read_value(raw, &place)?),
-        "$contains" => Test::Contains(read_value(raw, &place)?),
-        _ => Test::Equal(read_value(raw, &place)?),
+        "$exists" => Test::Exists(parse(raw, &at, "true or false")?),
+        "$prefix" => Test::Prefix(parse(raw, &at, "a string")?),
+        "$in" if !is_array(raw) => return Err(at.invalid("expected an array")),
+        "$in" => Test::In(each(raw, &at, |raw, at| read_value(raw, &at))?),
+        "$ne" => Test::NotEqual(read_value(raw, &at)?),
+        "$gt" => Test::Order(Relation::Gt, read_value(raw, &at)?),
+        "$gte" => Test::Order(Relation::Gte, read_value(raw, &at)?),
+        "$lt" => Test::Order(Relation::Lt, read_value(raw, &at)?),
+        "$lte" => Test::Order(Relation::Lte, read_value(raw, &at)?),
+        "$contains" => Test::Contains(read_value(raw, &at)?),
+        _ => Test::Equal(read_value(raw, &at)?),
     };
     Ok(Field { path, test })
 }
 
-fn read_path(raw: &RawValue, place: &Place<'_>) -> Result<String, FilterError> {
-    let path: String = parse(raw, place, "a string")?;
-    check_path(&path, place)?;
+fn read_path(raw: &RawValue, at: &TermPath<'_>) -> Result<String, FilterError> {
+    let path: String = parse(raw, at, "a string")?;
+    check_path(&path, at)?;
     Ok(path)
 }
 
-fn read_value(raw: &RawValue, place: &Place<'_>) -> Result<Value, FilterError> {
+fn read_value(raw: &RawValue, at: &TermPath<'_>) -> Result<Value, FilterError> {
     if nesting(raw.get()) > VALUE_DEPTH_MAX {
-        return Err(FilterError::TooDeep { place: place.to_string(), max: VALUE_DEPTH_MAX });
+        return Err(FilterError::TooDeep { at: at.to_string(), max: VALUE_DEPTH_MAX });
     }
-    serde_json::from_str(raw.get()).map_err(|error| place.invalid(error.to_string()))
+    serde_json::from_str(raw.get()).map_err(|error| at.invalid(error.to_string()))
 }
 
-fn read_sessions(raw: &RawValue, place: &Place<'_>) -> Result<Node, FilterError> {
+fn read_sessions(raw: &RawValue, at: &TermPath<'_>) -> Result<Node, FilterError> {
     let (mut names, mut ids) = (Vec::new(), Vec::new());
-    each(raw, place, |raw, place| {
+    each(raw, at, |raw, at| {
         if raw.get().starts_with('{') {
-            let members = Members::of(raw, &place)?;
-            members.only(&["id"], &place)?;
-            ids.push(read_session_id(members.required("id", &place)?, &place.key("id"))?);
+            let members = Members::of(raw, &at)?;
+            members.only(&["id"], &at)?;
+            ids.push(read_session_id(members.required("id", &at)?, &at.key("id"))?);
         } else {
-            names.push(parse(raw, &place, "a session's name or {\"id\": ..}")?);
+            names.push(parse(raw, &at, "a session's name or {\"id\": ..}")?);
         }
         Ok(())
     })?;
     Ok(Node::Session { names, ids })
 }
 
-fn read_session_id(raw: &RawValue, place: &Place<'_>) -> Result<SessionId, FilterError> {
-    let text: String = parse(raw, place, "a string")?;
+fn read_session_id(raw: &RawValue, at: &TermPath<'_>) -> Result<SessionId, FilterError> {
+    let text: String = parse(raw, at, "a string")?;
     let digits = Some(text).filter(|text| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let id = digits.and_then(|digits| u128::from_str_radix(&digits, 16).ok());
-    id.map(SessionId).ok_or_else(|| place.invalid("expected 32 hex digits"))
+    id.map(SessionId).ok_or_else(|| at.invalid("expected 32 hex digits"))
 }
 
-fn read_interval(raw: &RawValue, place: &Place<'_>) -> Result<Interval, FilterError> {
-    let members = Members::of(raw, place)?;
-    members.only(&["gt", "gte", "lt", "lte"], place)?;
+fn read_interval(raw: &RawValue, at: &TermPath<'_>) -> Result<Interval, FilterError> {
+    let members = Members::of(raw, at)?;
+    members.only(&["gt", "gte", "lt", "lte"], at)?;
     let bound = |exclusive: &str, inclusive: &str| match (members.has(exclusive), members.has(inclusive)) {
-        (true, true) => Err(place.invalid(format!("expected {exclusive} or {inclusive}, not both"))),
-        (true, false) => read_bound(&members, exclusive, place).map(Bound::Excluded),
-        (false, true) => read_bound(&members, inclusive, place).map(Bound::Included),
+        (true, true) => Err(at.invalid(format!("expected {exclusive} or {inclusive}, not both"))),
+        (true, false) => read_bound(&members, exclusive, at).map(Bound::Excluded),
+        (false, true) => read_bound(&members, inclusive, at).map(Bound::Included),
         (false, false) => Ok(Bound::Unbounded),
     };
     Ok((bound("gt", "gte")?, bound("lt", "lte")?))
 }
 
-fn read_bound(members: &Members<'_>, key: &str, place: &Place<'_>) -> Result<u64, FilterError> {
-    parse(members.required(key, place)?, &place.key(key), "a whole number of 64 bits")
+fn read_bound(members: &Members<'_>, key: &str, at: &TermPath<'_>) -> Result<u64, FilterError> {
+    parse(members.required(key, at)?, &at.key(key), "a whole number of 64 bits")
 }
 
 /// Levels of arrays and objects in valid JSON.

@@ -1,6 +1,6 @@
 //! What a filter may be at most, so that neither its text nor its tree exhausts a reader.
 
-use super::error::{FilterError, Place};
+use super::error::{FilterError, TermPath};
 use super::{Filter, Node, path};
 
 /// Levels of filters in filters, at most.
@@ -15,37 +15,37 @@ pub(super) const PATH_SEGMENTS_MAX: usize = 127;
 pub(super) const VALUE_DEPTH_MAX: usize = 32;
 
 /// Holds filters made by constructors to the limits, before anything else descends into them.
-pub(super) fn check(filter: &Filter, depth: usize, nodes: &mut usize, place: Place<'_>) -> Result<(), FilterError> {
-    enter(depth, nodes, &place)?;
+pub(super) fn check(filter: &Filter, depth: usize, nodes: &mut usize, at: TermPath<'_>) -> Result<(), FilterError> {
+    enter(depth, nodes, &at)?;
     match &filter.0 {
-        Node::And(filters) => check_list(filters, depth, nodes, place.key("$and")),
-        Node::Or(filters) => check_list(filters, depth, nodes, place.key("$or")),
-        Node::Not(filter) => check(filter, depth + 1, nodes, place.key("$not")),
-        Node::Field(field) => check_path(&field.path, &place.key(field.test.key()).key("path")),
+        Node::And(filters) => check_list(filters, depth, nodes, at.key("$and")),
+        Node::Or(filters) => check_list(filters, depth, nodes, at.key("$or")),
+        Node::Not(filter) => check(filter, depth + 1, nodes, at.key("$not")),
+        Node::Field(field) => check_path(&field.path, &at.key(field.test.key()).key("path")),
         Node::Session { .. } | Node::Kind(_) | Node::Time(_) | Node::Size(_) => Ok(()),
     }
 }
 
-fn check_list(filters: &[Filter], depth: usize, nodes: &mut usize, place: Place<'_>) -> Result<(), FilterError> {
+fn check_list(filters: &[Filter], depth: usize, nodes: &mut usize, at: TermPath<'_>) -> Result<(), FilterError> {
     let mut filters = filters.iter().enumerate();
-    filters.try_for_each(|(index, filter)| check(filter, depth + 1, nodes, place.index(index)))
+    filters.try_for_each(|(index, filter)| check(filter, depth + 1, nodes, at.index(index)))
 }
 
 /// Counts a filter at a depth, the outermost being 1.
-pub(super) fn enter(depth: usize, nodes: &mut usize, place: &Place<'_>) -> Result<(), FilterError> {
+pub(super) fn enter(depth: usize, nodes: &mut usize, at: &TermPath<'_>) -> Result<(), FilterError> {
     *nodes += 1;
     if depth > DEPTH_MAX {
-        return Err(FilterError::TooDeep { place: place.to_string(), max: DEPTH_MAX });
+        return Err(FilterError::TooDeep { at: at.to_string(), max: DEPTH_MAX });
     }
     if *nodes > NODES_MAX {
-        return Err(FilterError::TooLarge { place: place.to_string(), max: NODES_MAX });
+        return Err(FilterError::TooLarge { at: at.to_string(), max: NODES_MAX });
     }
     Ok(())
 }
 
-pub(super) fn check_path(path: &str, place: &Place<'_>) -> Result<(), FilterError> {
+pub(super) fn check_path(path: &str, at: &TermPath<'_>) -> Result<(), FilterError> {
     match path::segments(path).count() {
         0..=PATH_SEGMENTS_MAX => Ok(()),
-        segments => Err(FilterError::PathTooLong { place: place.to_string(), segments, max: PATH_SEGMENTS_MAX }),
+        segments => Err(FilterError::PathTooLong { at: at.to_string(), segments, max: PATH_SEGMENTS_MAX }),
     }
 }

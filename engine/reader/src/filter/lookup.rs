@@ -1,4 +1,4 @@
-//! The places of a payload that a filter looks at: its paths as a tree of keys, with the tests of each place.
+//! The paths of a payload that a filter looks at, as a tree of keys with the tests of each.
 //!
 //! Each test leaves a bit where it holds. Bits are zero until then, so a path that leads nowhere needs no work.
 
@@ -8,13 +8,14 @@ use super::field::{Field, Found, Test};
 use super::held::Held;
 use super::path;
 
-/// A place that paths lead to or through.
+/// A node of the tree: paths end here or lead on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lookup {
     tests: Vec<(usize, Test)>,
     /// Sorted by key.
     keys: Vec<(String, Lookup)>,
-    /// Places in an array, and which of `keys` they are; sorted. `1` and `01` are one place.
+    /// The keys that are an index of an array too, each with its number among `keys`; sorted. `1` and `01` are one
+    /// index.
     pub(super) elements: Vec<(usize, usize)>,
     /// The tests here and below.
     pub(super) below: Held,
@@ -35,14 +36,14 @@ impl Lookup {
     }
 
     fn insert(&mut self, number: usize, field: &Field) {
-        let mut place = self;
-        place.below.insert(number);
+        let mut lookup = self;
+        lookup.below.insert(number);
         for segment in path::segments(&field.path) {
-            place = place.child(segment);
-            place.below.insert(number);
+            lookup = lookup.child(segment);
+            lookup.below.insert(number);
         }
-        place.whole |= field.test.wants_whole();
-        place.tests.push((number, field.test.clone()));
+        lookup.whole |= field.test.wants_whole();
+        lookup.tests.push((number, field.test.clone()));
     }
 
     fn child(&mut self, segment: &str) -> &mut Lookup {
@@ -56,15 +57,15 @@ impl Lookup {
         &mut self.keys[at].1
     }
 
-    /// Finds the places in arrays among the keys, here and below.
+    /// Finds the keys that are an index of an array, here and below.
     fn index(&mut self) {
-        let places = self.keys.iter().enumerate().filter_map(|(at, (key, _))| Some((path::index_of(key)?, at)));
-        self.elements = places.collect();
+        let elements = self.keys.iter().enumerate().filter_map(|(at, (key, _))| Some((path::index_of(key)?, at)));
+        self.elements = elements.collect();
         self.elements.sort_unstable();
         self.keys.iter_mut().for_each(|(_, lookup)| lookup.index());
     }
 
-    /// Runs the tests of this place.
+    /// Runs the tests of this path.
     #[inline]
     pub(super) fn test(&self, found: &Found<'_>, held: &mut Held) {
         for (number, test) in &self.tests {
@@ -74,7 +75,7 @@ impl Lookup {
         }
     }
 
-    /// Runs the tests of this place and below on a value that had to be built.
+    /// Runs the tests of this path and those below it on a value that had to be built.
     pub(super) fn walk(&self, value: &Value, held: &mut Held) {
         self.test(&Found::of(value), held);
         for (key, lookup) in &self.keys {
@@ -92,7 +93,7 @@ impl Lookup {
         }
     }
 
-    /// The place that `elements` names.
+    /// The node that `elements` names.
     pub(super) fn element(&self, at: usize) -> &Lookup {
         &self.keys[at].1
     }

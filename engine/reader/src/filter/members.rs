@@ -5,14 +5,14 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::error::{FilterError, Place};
+use super::error::{FilterError, TermPath};
 
 /// An object's keys and values as they come.
 pub(super) struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    pub(super) fn of(raw: &'a RawValue, place: &Place<'_>) -> Result<Self, FilterError> {
-        parse(raw, place, "an object")
+    pub(super) fn of(raw: &'a RawValue, at: &TermPath<'_>) -> Result<Self, FilterError> {
+        parse(raw, at, "an object")
     }
 
     pub(super) fn entries(&self) -> &[(String, &'a RawValue)] {
@@ -23,19 +23,19 @@ impl<'a> Members<'a> {
         self.0.iter().any(|(other, _)| other == key)
     }
 
-    pub(super) fn required(&self, key: &str, place: &Place<'_>) -> Result<&'a RawValue, FilterError> {
+    pub(super) fn required(&self, key: &str, at: &TermPath<'_>) -> Result<&'a RawValue, FilterError> {
         let mut found = self.0.iter().filter(|(other, _)| other == key);
         match (found.next(), found.next()) {
             (Some((_, raw)), None) => Ok(raw),
-            (None, _) => Err(place.invalid(format!("{key} is missing"))),
-            (Some(_), Some(_)) => Err(place.invalid(format!("{key} is there twice"))),
+            (None, _) => Err(at.invalid(format!("{key} is missing"))),
+            (Some(_), Some(_)) => Err(at.invalid(format!("{key} is there twice"))),
         }
     }
 
-    pub(super) fn only(&self, known: &[&str], place: &Place<'_>) -> Result<(), FilterError> {
+    pub(super) fn only(&self, known: &[&str], at: &TermPath<'_>) -> Result<(), FilterError> {
         match self.0.iter().find(|(key, _)| !known.contains(&key.as_str())) {
             None => Ok(()),
-            Some((key, _)) => Err(place.key(key).invalid(format!("unknown key; expected {}", known.join(", ")))),
+            Some((key, _)) => Err(at.key(key).invalid(format!("unknown key; expected {}", known.join(", ")))),
         }
     }
 }
@@ -64,23 +64,23 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
 pub(super) fn parse<'a, T: Deserialize<'a>>(
     raw: &'a RawValue,
-    place: &Place<'_>,
+    at: &TermPath<'_>,
     what: &str,
 ) -> Result<T, FilterError> {
-    serde_json::from_str(raw.get()).map_err(|_| place.invalid(format!("expected {what}")))
+    serde_json::from_str(raw.get()).map_err(|_| at.invalid(format!("expected {what}")))
 }
 
-/// Reads the elements of an array, or the one thing that stands in its place.
+/// Reads the elements of an array, or the one thing that stands in place of it.
 pub(super) fn each<T>(
     raw: &RawValue,
-    place: &Place<'_>,
-    mut read: impl FnMut(&RawValue, Place<'_>) -> Result<T, FilterError>,
+    at: &TermPath<'_>,
+    mut read: impl FnMut(&RawValue, TermPath<'_>) -> Result<T, FilterError>,
 ) -> Result<Vec<T>, FilterError> {
     if !is_array(raw) {
-        return Ok(vec![read(raw, *place)?]);
+        return Ok(vec![read(raw, *at)?]);
     }
-    let elements: Vec<&RawValue> = parse(raw, place, "an array")?;
-    elements.into_iter().enumerate().map(|(index, raw)| read(raw, place.index(index))).collect()
+    let elements: Vec<&RawValue> = parse(raw, at, "an array")?;
+    elements.into_iter().enumerate().map(|(index, raw)| read(raw, at.index(index))).collect()
 }
 
 pub(super) fn is_array(raw: &RawValue) -> bool {

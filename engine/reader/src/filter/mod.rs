@@ -1,8 +1,8 @@
 //! Filters: which events a reader wants, said once, compiled once, asked of every event.
 //!
 //! A [`Filter`] is a tree. `and`, `or` and `not` combine terms; a term looks at the event's metadata (session, kind,
-//! time, size) or at one place of its payload, named by a dotted path. [`Filter::compile`] makes a [`CompiledFilter`].
-//! [`Filter`]'s own page has the grammar, its meaning and its cost.
+//! time, size) or at one path of its payload. [`Filter::compile`] makes a [`CompiledFilter`]. [`Filter`]'s own page has
+//! the grammar, its meaning and its cost.
 
 mod builder;
 mod compiled;
@@ -69,7 +69,7 @@ use subject::Document;
 /// | `{"$time":{"gte":t,"lt":t}}` | nanoseconds since the Unix epoch; `gt`, `gte`, `lt`, `lte`, all optional |
 /// | `{"$size":{"gte":n,"lte":n}}` | payload bytes, likewise |
 ///
-/// A path is split at dots; a segment is a key of an object and, where it is a number, a place in an array; the empty
+/// A path is split at dots; a segment is a key of an object and, where it is a number, an index of an array; the empty
 /// path is the whole payload. Equality is that of [`serde_json::Value`]: 1 is not 1.0, of repeated keys the last
 /// counts. An object with several keys of `$and`, `$or`, `$not`, `$eq`, `path` and `value` is read as the first in this
 /// order that can be, and its other keys are ignored, as they are beside the `path` and `value` of `$eq`; everywhere
@@ -84,7 +84,7 @@ use subject::Document;
 /// What is looked at must also be what a [`serde_json::Value`] can hold, or the payload counts as not JSON: no number
 /// beyond `f64`, no lone surrogate, at most 127 levels. Looked at are the value at the end of a path, and the keys of
 /// the objects on the way. What is in an array or object there is looked at only where a term compares with a whole one
-/// or is `$contains`, and where two segments name one place of an array, as `1` and `01` do. All else is skipped.
+/// or is `$contains`, and where two segments name one index of an array, as `1` and `01` do. All else is skipped.
 ///
 /// # Cost
 /// | what decides | expected |
@@ -235,7 +235,7 @@ impl Filter {
     /// Reads the grammar above. Never recurses deeper than the limits, whatever the text.
     ///
     /// # Errors
-    /// [`FilterError`], which names the place: text over 64 KiB or not JSON, a term that is unknown or malformed, more
+    /// [`FilterError`], which names the term: text over 64 KiB or not JSON, a term that is unknown or malformed, more
     /// than 64 levels or 1,024 filters, a path of more than 127 segments, a value of more than 32 levels.
     pub fn from_json(json: &str) -> Result<Self, FilterError> {
         grammar::read(json)

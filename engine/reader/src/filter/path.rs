@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// The value at a dotted path, `None` where there is none. Segments are keys of objects and, where they are numbers,
-/// places in arrays; the empty path is the value itself.
+/// indexes of arrays; the empty path is the value itself.
 ///
 /// ```
 /// # extern crate tapeline_reader as tapeline;
@@ -32,7 +32,7 @@ pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('.').take(if path.is_empty() { 0 } else { usize::MAX })
 }
 
-/// The place in an array that a segment names.
+/// The index of an array that a segment names.
 pub(super) fn index_of(segment: &str) -> Option<usize> {
     segment.parse().ok()
 }

@@ -63,7 +63,7 @@ impl Demand {
         }
     }
 
-    /// Every segment that is no place in an array is a key; the longest is the rarest.
+    /// Every segment that is no index of an array is a key; the longest is the rarest.
     fn of_path(path: &str) -> Option<Self> {
         let keys = path::segments(path).filter(|segment| path::index_of(segment).is_none());
         keys.max_by_key(|key| key.len()).map(|key| Self::needle(format!("\"{key}\"")))

@@ -1,6 +1,6 @@
-//! One reading of a payload, in step with the tree of places that a filter looks at.
+//! One reading of a payload, in step with the tree of paths that a filter looks at.
 //!
-//! The payload is read once from end to end; where its keys meet the tree, the tests of that place run, everything else
+//! The payload is read once from end to end; where its keys meet the tree, the tests of that path run, everything else
 //! is skipped without recursion. Of repeated keys the last counts: meeting a key clears the bits below it first.
 
 use std::fmt;
@@ -27,7 +27,7 @@ pub(super) fn read(lookup: &Lookup, payload: &[u8]) -> Option<Held> {
     Some(held)
 }
 
-/// A value about to be read for the tests of its place and below.
+/// A value about to be read for the tests of its path and those below.
 struct Reading<'a> {
     lookup: &'a Lookup,
     held: &'a mut Held,
@@ -93,7 +93,7 @@ impl<'de> Visitor<'de> for Reading<'_> {
         let mut index = 0;
         while let Some(keys) = wanted.peek() {
             let more = match keys {
-                [(place, _), ..] if *place != index => array.next_element::<IgnoredAny>()?.is_some(),
+                [(wanted, _), ..] if *wanted != index => array.next_element::<IgnoredAny>()?.is_some(),
                 keys => {
                     let element = Element { lookup: self.lookup, keys, held: self.held };
                     wanted.next();

@@ -11,7 +11,7 @@ use crate::selection::Selection;
 use crate::{kinds, note};
 
 /// Where each shard has to be read from for the last `count` selected events of all of them, in order of era and time.
-/// Events that open sessions are not counted. Costs the reading of the blocks behind these places.
+/// Events that open sessions are not counted. Costs the reading of the blocks after these positions.
 pub(super) fn last(views: &[Arc<LogView>], selection: &Selection, eras: &Eras, count: usize) -> Vec<Sequence> {
     let mut shards: Vec<_> = views.iter().map(Backwards::new).collect();
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! Following a log's directory that another process writes: what is there from a place on, then what comes.
+//! Following a log's directory that another process writes: what is there from a position on, then what comes.
 //!
 //! [`LogFollower`] looks at the files again and again, as often as its owner asks it to, and hands out events as they
 //! become durable. It never writes, and the writer does not know of it.
@@ -34,7 +34,7 @@ use crate::source::Source;
 /// After so many looks it asks whether shards have come, or can be opened after all.
 const SHARD_LOOKS: u32 = 32;
 
-/// A log that another process may write, from a place on, for as long as one likes.
+/// A log that another process may write, from a position on, for as long as one likes.
 ///
 /// Every event that is durable is handed out once, in the order of its shard. Damage and what is gone come in their
 /// place as errors, and reading goes on behind them. A shard that cannot be opened is told of once and tried again; so
@@ -66,7 +66,7 @@ pub struct LogFollower {
     /// To be told before anything else.
     troubles: VecDeque<ConsumerError>,
     told: Told,
-    /// Places of shards that are not followed.
+    /// Positions of shards that are not followed.
     cursor: Cursor,
     /// Shards that there were at the start.
     first_shards: u16,
@@ -176,7 +176,7 @@ impl LogFollower {
     /// The cursor behind what was handed out: for [`FollowStart::Cursor`], and for the consumers of a bus.
     pub fn cursor(&self) -> String {
         let mut cursor = self.cursor.clone();
-        cursor.places.extend(self.shards.iter().map(|shard| (shard.id(), shard.place())));
+        cursor.positions.extend(self.shards.iter().map(|shard| (shard.id(), shard.position())));
         cursor.encode(self.log_id())
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tapeline_storage::format::{Eras, LogId};
-use tapeline_storage::log::{LogView, OpenError, Place};
+use tapeline_storage::log::{LogView, OpenError, Position};
 use tapeline_storage::read::{FollowedShard, Look, ReadError, Visibility};
 
 use crate::event::StoredEvent;
@@ -39,7 +39,7 @@ impl Followed {
         self.files.view()
     }
 
-    /// Reads from another place.
+    /// Reads from another position.
     pub(super) fn start(&mut self, source: Source) {
         self.source = source;
         self.ready.clear();
@@ -75,16 +75,16 @@ impl Followed {
 
     fn go_on_in_new_view(&mut self, selection: &Selection) {
         self.has_failed = false;
-        let place = self.source.place(self.source.next_sequence());
+        let position = self.source.position(self.source.next_sequence());
         let view = self.files.view();
-        if let Ok(source) = Source::resume(view, place, Visibility::Appended) {
+        if let Ok(source) = Source::resume(view, position, Visibility::Appended) {
             self.source = source.seeking(selection);
             return;
         }
         // The run that was being read is gone. What is left of the log goes on where it was, or further on.
-        let next = place.next.min(view.appended()).max(view.trimmed());
-        let (from, to) = (place.next.min(next), place.next.max(next));
-        let reason = if next > place.next { GapReason::Trimmed } else { GapReason::LostInCrash };
+        let next = position.next.min(view.appended()).max(view.trimmed());
+        let (from, to) = (position.next.min(next), position.next.max(next));
+        let reason = if next > position.next { GapReason::Trimmed } else { GapReason::LostInCrash };
         if from < to {
             self.ready.push_back(Err(Gap { shard_id: self.id(), from, to, reason }));
         }
@@ -151,12 +151,12 @@ impl Followed {
         }
     }
 
-    /// The place behind what was handed out.
-    pub(super) fn place(&self) -> Place {
+    /// The position after the events that were handed out.
+    pub(super) fn position(&self) -> Position {
         let ready = self.ready.front().map(|found| match found {
             Ok(event) => event.sequence,
             Err(gap) => gap.from,
         });
-        self.source.place(ready.unwrap_or_else(|| self.source.next_sequence()))
+        self.source.position(ready.unwrap_or_else(|| self.source.next_sequence()))
     }
 }

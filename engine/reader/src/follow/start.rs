@@ -66,8 +66,8 @@ impl FollowStart {
         let from_beginning = || Source::at(view, view.trimmed(), visibility);
         let source = match (self, is_new) {
             (Self::Cursor(_), _) => {
-                let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
-                Source::resume(view, place, visibility).ok()
+                let position = cursor.positions.get(&view.shard()).copied().unwrap_or_default();
+                Source::resume(view, position, visibility).ok()
             }
             (Self::Latest | Self::Last(_), false) => Some(Source::at(view, view.appended(), visibility)),
             (Self::Time(time), _) => Source::start(view, &Start::Time(*time), visibility).ok(),

@@ -1,7 +1,7 @@
 //! The named cursors of a log that this process has not open for writing.
 //!
 //! A cursor's file is replaced as a whole, so that setting or removing one is safe beside a process that has the log
-//! open: readers that are running keep their place, and write it over what was set when they next save it.
+//! open: readers that are running keep their position, and write it over what was set when they next save it.
 
 use tapeline_storage::read::Visibility;
 
@@ -58,7 +58,7 @@ impl LogFiles {
         let mut cursor = Cursor::default();
         for view in self.views() {
             let source = Source::start(view, start, Visibility::Durable)?;
-            cursor.places.insert(view.shard(), source.place(source.next_sequence()));
+            cursor.positions.insert(view.shard(), source.position(source.next_sequence()));
         }
         Ok(cursor.encode(self.log_id()))
     }

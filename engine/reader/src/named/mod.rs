@@ -1,7 +1,7 @@
-//! Named cursors: places that the log keeps for readers, and how far each reader is behind.
+//! Named cursors: positions that the log keeps for readers, and how far each reader is behind.
 //!
-//! In a log with a directory each is a file below `cursors/`, replaced as a whole, so that a crash leaves the place
-//! before or the place after. Without a directory they live as long as the bus.
+//! In a log with a directory each is a file below `cursors/`, replaced as a whole, so that a crash leaves the position
+//! before or the position after. Without a directory they live as long as the bus.
 
 mod files;
 mod store;
@@ -54,7 +54,7 @@ pub struct NamedCursor {
     pub fault: Option<String>,
 }
 
-/// Keeps a place under a name.
+/// Keeps a position under a name.
 pub fn save_in(
     store: &CursorStore,
     log: LogId,
@@ -138,9 +138,9 @@ fn read(store: &CursorStore, name: &str, log: LogId) -> Result<Option<Cursor>, S
 
 /// The first event of a shard that a reader at the cursor has not read. `None` where the log cannot tell any more.
 fn next_unread(cursor: &Cursor, view: &LogView) -> Option<Sequence> {
-    let place = cursor.places.get(&view.shard()).copied().unwrap_or_default();
+    let position = cursor.positions.get(&view.shard()).copied().unwrap_or_default();
     let unread = cursor.first_unread(view.shard()).unwrap_or_default();
-    view.resume(place).ok().map(|next| next.min(unread))
+    view.resume(position).ok().map(|next| next.min(unread))
 }
 
 fn measure(log: LogId, views: &[Arc<LogView>], name: String, text: String) -> ConsumerResult<NamedCursor> {

@@ -46,14 +46,14 @@ impl Follower {
             Look::Same => assert_eq!(view.appended(), before),
             Look::Grown => assert!(view.appended() >= before),
             Look::Replaced => {
-                let place = self.reader.view().place(self.reader.next_sequence());
-                let next = match view.resume(place) {
+                let position = self.reader.view().position(self.reader.next_sequence());
+                let next = match view.resume(position) {
                     Ok(next) => {
-                        assert_eq!(next, place.next, "seen, and gone");
+                        assert_eq!(next, position.next, "seen, and gone");
                         next
                     }
                     Err(_) => {
-                        assert!(view.trimmed() >= place.next, "forgotten: {place:?}");
+                        assert!(view.trimmed() >= position.next, "forgotten: {position:?}");
                         self.trimmed = view.trimmed().get();
                         view.trimmed()
                     }
@@ -222,9 +222,9 @@ fn empty_segment_of_the_next_writer_takes_the_place_of_the_last() {
     machine.write(5..9, LONGEST);
     follower.settle();
     assert_eq!(follower.next(), 9);
-    // Places that it gives are those of the run that wrote, should a crash take that later.
+    // Positions that it gives are those of the run that wrote, should a crash take that later.
     let end = Sequence::new(9);
-    assert_eq!(follower.shard.view().place(end), machine.view().place(end));
+    assert_eq!(follower.shard.view().position(end), machine.view().position(end));
 }
 
 /// A writer that is killed, of whose last block, the one of event 4, the disk keeps half.
@@ -244,13 +244,13 @@ fn disk_with_torn_block() -> (SimDisk, Follower) {
 #[test]
 fn what_was_seen_and_cut_off_is_another_view() {
     let (disk, mut follower) = disk_with_torn_block();
-    let place = follower.reader.view().place(follower.reader.next_sequence());
+    let position = follower.reader.view().position(follower.reader.next_sequence());
     let mut machine = Machine::start(&disk, 8).expect("opens");
     machine.write(4..20, LONGEST);
     let looks = (0..2 * CLOSE_LOOK).map(|_| follower.shard.look().expect("looks"));
     assert!(looks.collect::<Vec<_>>().contains(&Look::Replaced));
     let view = follower.shard.view();
-    assert_eq!((view.appended().get(), view.resume(place).map(Sequence::get)), (20, Ok(4)));
+    assert_eq!((view.appended().get(), view.resume(position).map(Sequence::get)), (20, Ok(4)));
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn damage_to_what_was_acknowledged_is_told_once_and_passed_when_sealed() {
     machine.close();
     assert_eq!(told(&mut follower), 0);
     let view = follower.shard.view();
-    let next = view.resume(follower.reader.view().place(Sequence::new(1))).expect("knows the place");
+    let next = view.resume(follower.reader.view().position(Sequence::new(1))).expect("knows the position");
     let mut reader = LogReader::new(Arc::clone(view), next);
     assert!(reader.step().is_err());
     let gap = reader.pass_damage();
@@ -316,19 +316,19 @@ fn log_is_walked_backwards_block_by_block() {
 }
 
 #[test]
-fn places_are_of_the_run_that_wrote() {
+fn positions_are_of_the_run_that_wrote() {
     let disk = whole_disk(8);
     let mut first = Machine::start(&disk, 11).expect("opens");
     first.write(0..5, LONGEST);
     let mut follower = Follower::start(&disk);
-    let old = follower.shard.view().place(Sequence::new(5));
-    assert_eq!(old, first.view().place(Sequence::new(5)));
+    let old = follower.shard.view().position(Sequence::new(5));
+    assert_eq!(old, first.view().position(Sequence::new(5)));
     first.close();
     let mut second = Machine::start(&disk, 12).expect("opens");
     second.write(5..9, LONGEST);
     follower.settle();
-    let new = follower.shard.view().place(Sequence::new(9));
-    assert_eq!(new, second.view().place(Sequence::new(9)));
+    let new = follower.shard.view().position(Sequence::new(9));
+    assert_eq!(new, second.view().position(Sequence::new(9)));
     assert_eq!(follower.shard.view().resume(old).map(Sequence::get), Ok(5));
 }
 

@@ -7,7 +7,7 @@ use crate::device::Doorbell;
 use crate::device::sim::{Faults, SimDisk};
 use crate::format::Sequence;
 use crate::log::chore::ChoreKind;
-use crate::log::{LogOptions, LogView, Place, plan_shard_repair, recover};
+use crate::log::{LogOptions, LogView, Position, plan_shard_repair, recover};
 use crate::read::{CLOSE_LOOK, FollowedShard, Gap, GapCause, LogReader, Step, open_shard};
 
 const LONGEST: u64 = 100;
@@ -30,10 +30,10 @@ fn segment_files(disk: &SimDisk) -> Vec<String> {
 }
 
 /// A disk with the segments of so many openings, of an event each, that a crash ended before they were tidied. With the
-/// place behind each.
-fn crashed_openings(seed: u64, count: u64) -> (SimDisk, Vec<Place>) {
+/// position after each.
+fn crashed_openings(seed: u64, count: u64) -> (SimDisk, Vec<Position>) {
     let mut disk = whole_disk(seed);
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     for number in 0..count {
         let mut machine = start(&disk, seed + number).expect("opens");
         let (records, lengths) = run_of(number..number + 1, LONGEST);
@@ -47,50 +47,50 @@ fn crashed_openings(seed: u64, count: u64) -> (SimDisk, Vec<Place>) {
             }
             machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
         }
-        places.push(machine.view().place(Sequence::new(number + 1)));
+        positions.push(machine.view().position(Sequence::new(number + 1)));
         disk.crash();
         disk = disk.reboot(Faults::default());
     }
-    (disk, places)
+    (disk, positions)
 }
 
-fn check_places(view: &LogView, places: &[Place]) {
-    for place in places {
-        assert_eq!(view.resume(*place), Ok(place.next), "{place:?}");
-        assert_eq!(view.place(place.next), *place);
+fn check_positions(view: &LogView, positions: &[Position]) {
+    for position in positions {
+        assert_eq!(view.resume(*position), Ok(position.next), "{position:?}");
+        assert_eq!(view.position(position.next), *position);
     }
 }
 
 #[test]
-fn log_of_many_short_openings_has_few_segments_and_every_place_stays_good() {
+fn many_short_openings_leave_few_segments_and_every_position_good() {
     const OPENINGS: u64 = 3_000;
     let disk = whole_disk(1);
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     for number in 0..OPENINGS {
         let mut machine = start(&disk, number).expect("opens");
         machine.write(number..number + 1, LONGEST);
-        places.push(machine.view().place(Sequence::new(number + 1)));
+        positions.push(machine.view().position(Sequence::new(number + 1)));
         machine.close();
     }
     let files = segment_files(&disk);
     assert!(files.len() <= 40, "{} segments", files.len());
     let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
     assert_eq!(check_all(&view, LONGEST), OPENINGS);
-    check_places(&view, &places);
+    check_positions(&view, &positions);
     let machine = start(&disk, OPENINGS).expect("opens");
-    check_places(machine.view(), &places);
+    check_positions(machine.view(), &positions);
     machine.close();
     assert_eq!(segment_files(&disk), files, "an opening that writes nothing changes nothing");
 }
 
 #[test]
-fn place_in_what_a_crash_took_is_known_in_a_merged_segment() {
+fn position_in_what_a_crash_took_is_known_in_a_merged_segment() {
     let disk = whole_disk(2);
     let mut first = start(&disk, 1).expect("opens");
     first.write(0..3, LONGEST);
     first.append(3..5, LONGEST);
     first.log.publish(|_| {});
-    let lost = first.view().place(Sequence::new(5));
+    let lost = first.view().position(Sequence::new(5));
     disk.crash();
     let disk = disk.reboot(Faults::default());
     for number in 3..30 {
@@ -125,7 +125,7 @@ fn every_step_of_a_merge_is_a_safe_crash_point() {
     assert!(merge(&disk, BEFORE));
     assert!(segment_files(&disk).len() < 5, "{:?}", segment_files(&disk));
     for step in start_step + 1..=disk.steps() {
-        let (disk, places) = crashed_openings(7, BEFORE);
+        let (disk, positions) = crashed_openings(7, BEFORE);
         disk.set_faults(Faults { crash_at: Some(step), ..Faults::default() });
         let is_done = merge(&disk, BEFORE);
         let disk = disk.reboot(Faults::default());
@@ -134,15 +134,15 @@ fn every_step_of_a_merge_is_a_safe_crash_point() {
         let (view, _) = open_shard(&directory(&disk), LOG, 0).unwrap_or_else(|error| panic!("step {step}: {error}"));
         let found = check_all(&view, LONGEST);
         assert!((BEFORE..=BEFORE + 1).contains(&found) && (!is_done || found > BEFORE), "step {step}: {found}");
-        check_places(&view, &places);
+        check_positions(&view, &positions);
         let machine = start(&disk, 5000).expect("recovers");
         assert_eq!(check_all(machine.view(), LONGEST), found, "step {step}");
-        check_places(machine.view(), &places);
+        check_positions(machine.view(), &positions);
         machine.close();
         assert!(merge(&disk, found));
         let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
         assert_eq!(check_all(&view, LONGEST), found + 1, "step {step}");
-        check_places(&view, &places);
+        check_positions(&view, &positions);
         assert!(segment_files(&disk).len() < 8, "step {step}: {:?}", segment_files(&disk));
         assert!(!disk.files(DIRECTORY).contains(&"repack.tmp".to_owned()));
     }
@@ -174,7 +174,7 @@ fn readers_of_segments_that_are_merged_under_them_read_on() {
 fn follower_beside_openings_that_merge_sees_every_event_once() {
     let disk = whole_disk(10);
     let mut followed = FollowedShard::open(directory(&disk), LOG, 0).expect("follows");
-    let mut place = Place::default();
+    let mut position = Position::default();
     let mut seen = 0;
     for number in 0..60 {
         let mut machine = start(&disk, number).expect("opens");
@@ -187,7 +187,7 @@ fn follower_beside_openings_that_merge_sees_every_event_once() {
         for _ in 0..CLOSE_LOOK {
             followed.look().expect("looks");
         }
-        let from = followed.view().resume(place).expect("goes on");
+        let from = followed.view().resume(position).expect("goes on");
         assert_eq!(from.get(), seen, "after opening {number}");
         let mut reader = LogReader::new(Arc::clone(followed.view()), from);
         while let Step::Block(block) = reader.step().expect("reads") {
@@ -195,7 +195,7 @@ fn follower_beside_openings_that_merge_sees_every_event_once() {
             seen = block.end_sequence().get();
         }
         assert_eq!(seen, number + 1);
-        place = followed.view().place(reader.next_sequence());
+        position = followed.view().position(reader.next_sequence());
     }
     assert!(segment_files(&disk).len() < 30);
 }

@@ -1,23 +1,23 @@
-//! Places that outlive a run.
+//! Positions that outlive a run.
 
 use super::harness::{Machine, check_all, whole_disk};
 use crate::device::sim::Faults;
 use crate::format::Sequence;
-use crate::log::{LogView, Place};
+use crate::log::{LogView, Position};
 use crate::read::{LogReader, Step, Visibility, open_shard};
 
-fn at(view: &LogView, next: u64) -> Place {
-    view.place(Sequence::new(next))
+fn at(view: &LogView, next: u64) -> Position {
+    view.position(Sequence::new(next))
 }
 
 #[test]
-fn place_above_what_a_crash_left_is_found_at_the_end_of_its_run() {
+fn position_above_what_a_crash_left_is_found_at_the_end_of_its_run() {
     let disk = whole_disk(3);
     let mut first = Machine::start(&disk, 1).expect("opens");
     first.write(0..10, 100);
     first.append(10..15, 100);
     first.log.publish(|_| {});
-    let places = [0, 7, 10, 13, 15].map(|next| at(first.view(), next));
+    let positions = [0, 7, 10, 13, 15].map(|next| at(first.view(), next));
     disk.crash();
     let disk = disk.reboot(Faults::default());
     // A run that loses all it appended leaves no segment.
@@ -30,11 +30,11 @@ fn place_above_what_a_crash_left_is_found_at_the_end_of_its_run() {
     let disk = disk.reboot(Faults::default());
     let mut third = Machine::start(&disk, 3).expect("opens");
     third.write(10..40, 100);
-    let found = |place| third.view().resume(place).map(Sequence::get);
-    assert_eq!(places.map(found), [Ok(0), Ok(7), Ok(10), Ok(10), Ok(10)]);
+    let found = |position| third.view().resume(position).map(Sequence::get);
+    assert_eq!(positions.map(found), [Ok(0), Ok(7), Ok(10), Ok(10), Ok(10)]);
     assert_eq!(found(lost), Ok(10));
     for next in 0..=40 {
-        assert_eq!(found(at(third.view(), next)), Ok(next), "a place of this run");
+        assert_eq!(found(at(third.view(), next)), Ok(next), "a position of this run");
     }
     let kept = at(third.view(), 40);
     third.close();

@@ -135,8 +135,8 @@ impl Subscription {
         }
         let mut cursor = cursor.unwrap_or_default();
         let positions =
-            readers.iter().map(|Reader { source, .. }| (source.shard_id(), source.place(source.next_sequence())));
-        cursor.places.extend(positions);
+            readers.iter().map(|Reader { source, .. }| (source.shard_id(), source.position(source.next_sequence())));
+        cursor.positions.extend(positions);
         Ok(Self {
             terms: Terms { selection: Arc::new(selection), visibility: *visibility, slow_reader: request.slow_reader },
             // Shards that came since the views were listed are taken in by the first look.
@@ -217,7 +217,7 @@ impl Subscription {
             let ready = self.ready.next().filter(|_| at == self.ready.reader);
             let next = first_kept(at, reader.source.shard_id()).or(ready);
             let next = next.unwrap_or_else(|| reader.source.next_sequence());
-            cursor.places.insert(reader.source.shard_id(), reader.source.place(next));
+            cursor.positions.insert(reader.source.shard_id(), reader.source.position(next));
         }
         cursor.encode(self.core.log_id())
     }

@@ -21,7 +21,7 @@ use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
 
-use tapeline_reader::cursor::{Cursor, Frontier, SweepPlace};
+use tapeline_reader::cursor::{Cursor, Frontier, SweepPosition};
 use tapeline_reader::page::{SCAN_BYTES, copy_events};
 use tapeline_reader::selection::Selection;
 use tapeline_reader::source::{Next, Source, cursor_of, source};
@@ -45,7 +45,7 @@ pub(crate) struct Sweep {
     shards: Vec<Swept>,
     queue: BinaryHeap<Stretch>,
     frontier: Option<Frontier>,
-    /// Places of shards that are not read.
+    /// Positions of shards that are not read.
     cursor: Cursor,
     scanned: usize,
 }
@@ -316,10 +316,10 @@ impl Sweep {
         let mut unread = cursor.sweep.take().map(|sweep| sweep.unread).unwrap_or_default();
         for (at, shard) in self.shards.iter().enumerate() {
             let shard_id = shard.view.shard();
-            cursor.places.insert(shard_id, shard.view.place(shard.seen));
+            cursor.positions.insert(shard_id, shard.view.position(shard.seen));
             unread.insert(shard_id, self.lowest(at));
         }
-        cursor.sweep = Some(SweepPlace { frontier: self.frontier.unwrap_or(Frontier::BEGINNING), unread });
+        cursor.sweep = Some(SweepPosition { frontier: self.frontier.unwrap_or(Frontier::BEGINNING), unread });
         cursor.encode(self.log)
     }
 }

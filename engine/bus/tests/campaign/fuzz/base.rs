@@ -85,7 +85,7 @@ fn save_cursors(log: &Path) {
     let files = LogFiles::open(log).expect("opens");
     let middle = Start::Sequences((0..files.num_shards()).map(|shard| (shard, Sequence::new(200))).collect());
     for (name, start) in [("relay", middle), ("latest", Start::Latest)] {
-        files.save_cursor(name, &files.cursor_at(&start).expect("a place")).expect("saved");
+        files.save_cursor(name, &files.cursor_at(&start).expect("a position")).expect("saved");
     }
 }
 

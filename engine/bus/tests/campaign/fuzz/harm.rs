@@ -70,11 +70,11 @@ fn pick_structure(layout: &Layout, random: &mut Random) -> Option<(&'static str,
 fn change_word(bytes: &mut [u8], range: &Range<usize>, random: &mut Random) -> String {
     let width = [2, 4, 4, 8, 8, 8][random.below(6) as usize];
     let end = range.end.min(bytes.len());
-    let places = end.saturating_sub(range.start) / width;
-    if places == 0 {
+    let fields = end.saturating_sub(range.start) / width;
+    if fields == 0 {
         return " (too short)".into();
     }
-    let at = range.start + random.below(places as u64) as usize * width;
+    let at = range.start + random.below(fields as u64) as usize * width;
     let mut word = [0; 8];
     word[..width].copy_from_slice(&bytes[at..at + width]);
     let before = u64::from_le_bytes(word);

@@ -1,4 +1,4 @@
-//! The grammar takes what the predecessor takes, gives back what it took, and names the place of what is wrong.
+//! The grammar takes what the predecessor takes, gives back what it took, and names the term that is wrong.
 
 use super::super::limits::*;
 use super::*;
@@ -52,7 +52,7 @@ fn the_predecessors_grammar_is_read_in_full() {
 }
 
 #[test]
-fn mistakes_are_named_with_their_place() {
+fn mistakes_are_named_with_their_term() {
     for (json, expected) in [
         ("5", "filter: expected an object"),
         ("{}", "filter: expected a term, found an empty object"),
@@ -124,7 +124,7 @@ fn limits_are_met_exactly() {
     );
 }
 
-/// The error of reading the filter's JSON, which compiling the filter finds at the same place.
+/// The error of reading the filter's JSON, which compiling the filter finds at the same term.
 fn read_and_compile(filter: &Filter) -> Option<String> {
     let read = Filter::from_json(&filter.to_json()).err().map(|error| error.to_string());
     let compiled = filter.compile().err().map(|error| error.to_string());

@@ -79,8 +79,8 @@ fn payloads_need_not_be_objects() {
     assert!(matches(&Filter::eq("1", "x"), r#"[0,"x",2]"#));
     assert!(matches(&Filter::eq("1", "x"), r#"{"1":"x"}"#));
     assert!(!matches(&Filter::eq("+", "x"), "[]"));
-    let places = ["10", "2", "02", "1"].map(|place| Filter::eq(place, place.parse::<u64>().unwrap()));
-    assert!(matches(&Filter::and(places), "[0,1,2,3,4,5,6,7,8,9,10]"), "places in whatever order");
+    let indexes = ["10", "2", "02", "1"].map(|index| Filter::eq(index, index.parse::<u64>().unwrap()));
+    assert!(matches(&Filter::and(indexes), "[0,1,2,3,4,5,6,7,8,9,10]"), "indexes in any order");
 }
 
 #[test]
