@@ -1,7 +1,7 @@
 //! Memory of one block: written once by its shard, read by the device and by readers on other threads meanwhile.
 //!
 //! Layout: [`BlockMemory::BLOCK_BYTES`] of the block as it goes to disk, then the length column while it grows (it
-//! moves behind the records when the block is closed).
+//! moves to the end of the records when the block is closed).
 //!
 //! Rules of the unsafe code here:
 //! 1. One [`BlockWriter`] exists per memory; only it writes, and only while it is the open block or being closed.
@@ -30,8 +30,8 @@ pub struct BlockMemory {
     last_timestamp: AtomicU64,
     /// Records in the high half, bytes of records in the low half.
     visible: AtomicU64,
-    /// What the device that this memory is registered with calls it; 0 for none. It lives and dies with the memory:
-    /// fresh memory at the same address is not what the kernel has registered.
+    /// The id under which the device has registered this memory; 0 for none. It lives and dies with the memory: fresh
+    /// memory at the same address is not what the kernel has registered.
     registration: AtomicU64,
     /// Readers to whom it is lent.
     holders: AtomicUsize,
@@ -65,7 +65,7 @@ impl BlockMemory {
         })
     }
 
-    /// How many readers it is lent to. The log's lending alone changes it.
+    /// The number of readers it is lent to. The log's lending alone changes it.
     pub(crate) fn holders(&self) -> &AtomicUsize {
         &self.holders
     }
@@ -75,7 +75,7 @@ impl BlockMemory {
         self.start.as_ptr()
     }
 
-    /// What [`BlockMemory::set_registration`] was last given, or 0.
+    /// The id that [`BlockMemory::set_registration`] was last given, or 0.
     pub(crate) fn registration(&self) -> u64 {
         self.registration.load(Ordering::Relaxed)
     }
@@ -244,8 +244,8 @@ impl BlockWriter {
         self.records_bytes
     }
 
-    /// How many of the records described by `lengths` (units of 16 bytes) still fit a block of `block_bytes`, and their
-    /// bytes.
+    /// Counts the records described by `lengths` (units of 16 bytes) that still fit a block of `block_bytes`. Returns
+    /// the count and their bytes.
     pub fn fitting(&self, lengths: &[u16], block_bytes: usize) -> (usize, usize) {
         let room = self.room(block_bytes);
         let (mut taken, mut bytes) = (0, 0);
@@ -300,14 +300,14 @@ impl BlockWriter {
         unsafe { self.memory.slice(BLOCK_HEADER_BYTES + from, to - from) }
     }
 
-    /// Moves the column behind the records and zeroes the padding. Returns the bytes of the finished block.
+    /// Moves the column to the end of the records and zeroes the padding. Returns the bytes of the finished block.
     pub fn close(&mut self) -> usize {
         let column = column_bytes(self.count);
-        // SAFETY: the growing column lies behind the block and is not written here.
+        // SAFETY: the growing column lies after the block and is not written here.
         let entries = unsafe { self.memory.slice(BlockMemory::BLOCK_BYTES, column) }.as_ptr();
         let end = BLOCK_HEADER_BYTES + self.records_bytes;
         let block_bytes = (end + column).next_multiple_of(PAGE_BYTES);
-        // SAFETY: rules 1 and 2: behind the last record, within the block because `append` keeps room for the column.
+        // SAFETY: rules 1 and 2: after the last record, within the block because `append` keeps room for the column.
         let tail = unsafe { self.slice_mut(end, block_bytes - end) };
         // SAFETY: `entries` has `column` bytes and lies outside of `tail`, which is at least as long.
         unsafe { std::ptr::copy_nonoverlapping(entries, tail.as_mut_ptr(), column) };
@@ -315,7 +315,7 @@ impl BlockWriter {
         block_bytes
     }
 
-    /// What [`BlockWriter::close`] put behind the records, for the checksum.
+    /// The bytes that [`BlockWriter::close`] put after the records, for the checksum.
     pub fn closed_tail(&self, block_bytes: usize) -> &[u8] {
         &self.memory.closed_bytes(block_bytes)[BLOCK_HEADER_BYTES + self.records_bytes..]
     }

@@ -18,7 +18,7 @@ pub struct BlockingDevice {
     done: Vec<Completion>,
 }
 
-/// How a write is made durable.
+/// The way in which a write is made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SyncMode {
     /// It is not.

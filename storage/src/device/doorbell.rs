@@ -43,7 +43,7 @@ impl Doorbell {
         unsafe { libc::write(self.event.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
     }
 
-    /// Whether it was rung since the last answer.
+    /// Returns whether it was rung since the last answer.
     pub fn is_rung(&self) -> bool {
         self.rung.load(Ordering::Relaxed)
     }

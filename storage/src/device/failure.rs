@@ -1,9 +1,9 @@
-//! What the error of a call means: it passes, or it is final.
+//! Classes of failed calls: an error passes, or it is final.
 
 use std::io;
 
-/// Whether the call may succeed when it is made again: descriptors, memory or space have run out for a while, or it was
-/// interrupted. A failed sync never passes, whatever its number: see `SyncFailed`.
+/// Returns whether the call may succeed when it is made again: descriptors, memory or space have run out for a while,
+/// or it was interrupted. A failed sync never passes, whatever its number: see `SyncFailed`.
 pub fn is_passing(error: &io::Error) -> bool {
     let number = error.raw_os_error();
     // An exceeded quota comes as a full disk without a number.
@@ -14,7 +14,7 @@ pub fn is_passing(error: &io::Error) -> bool {
         )
 }
 
-/// What an operator can do about an error of the kernel: what a message has after it. Empty where the error says it.
+/// The advice to the operator about an error of the kernel, as the end of a message. Empty where the error says it.
 pub fn advice(error: &io::Error) -> &'static str {
     match errno_of(error) {
         Some(libc::EISDIR) => "; this is a directory, name a file",

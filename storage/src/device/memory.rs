@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Completion, Device, Doorbell, Write};
 
-/// A write queue without a file behind it.
+/// A write queue without a file.
 #[derive(Debug, Default)]
 pub struct MemoryDevice {
     done: Vec<Completion>,

@@ -46,11 +46,12 @@ pub use failure::{advice, is_passing};
 pub struct Write {
     /// The caller's number; comes back in the [`Completion`].
     pub token: u64,
-    /// Where to.
+    /// The file to write to.
     pub file: Arc<dyn SegmentFile>,
-    /// What; the device keeps the memory alive until the write has completed.
+    /// The memory to write; the device keeps it alive until the write has completed.
     pub memory: Arc<BlockMemory>,
-    /// How many of its bytes, a multiple of [`crate::format::PAGE_BYTES`], at most [`BlockMemory::BLOCK_BYTES`].
+    /// The number of its bytes to write, a multiple of [`crate::format::PAGE_BYTES`], at most
+    /// [`BlockMemory::BLOCK_BYTES`].
     pub length: usize,
     /// At what offset, a multiple of [`crate::format::PAGE_BYTES`].
     pub offset: u64,
@@ -59,7 +60,7 @@ pub struct Write {
 /// The end of one [`Write`].
 #[derive(Debug)]
 pub struct Completion {
-    /// What was written.
+    /// The write that ended.
     pub write: Write,
     /// `Ok` when all its bytes have reached what the level promises. A short write is continued by the driver, not
     /// reported; any error is final for these bytes.
@@ -89,7 +90,7 @@ pub trait Device: Debug {
     /// one and the same doorbell at every call: with another, a ring may be noticed only when the time has passed.
     fn wait(&mut self, doorbell: &Doorbell, timeout: Duration);
 
-    /// What a person should know of how the driver runs here: what it could use and what was refused, and why.
+    /// Remarks for the operator on how the driver runs here: what it could use and what was refused, and why.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
@@ -98,7 +99,7 @@ pub trait Device: Debug {
 /// Space of the file system that a directory lies in, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// What this process may still write.
+    /// Bytes that this process may still write.
     pub free: u64,
     /// All of it.
     pub total: u64,
@@ -114,7 +115,7 @@ impl Space {
     /// A log leaves one in so many bytes to its neighbours.
     const MARGIN_PART: u64 = 32;
 
-    /// What a log may still take.
+    /// Bytes that a log may still take.
     pub fn available(&self) -> u64 {
         self.free.saturating_sub((self.total / Self::MARGIN_PART).min(Self::MARGIN_BYTES_MAX))
     }
@@ -183,7 +184,7 @@ pub trait Directory: Debug + Send + Sync {
     /// The kernel's.
     fn sync(&self) -> io::Result<()>;
 
-    /// Where the directory is, for messages.
+    /// The directory's path, for messages.
     fn path(&self) -> String;
 }
 

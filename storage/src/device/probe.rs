@@ -1,4 +1,4 @@
-//! What this machine lets a process do, found by trying.
+//! Abilities that this machine gives a process, found by trying.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use super::uring;
 
 const CAP_IPC_LOCK: u32 = 14;
 
-/// Whether io_uring works here: creates a ring as [`uring::UringDevice`] does, and passes one request through it.
+/// Tests whether io_uring works here: creates a ring as [`uring::UringDevice`] does, and passes one request through it.
 ///
 /// Must run before anything that cannot live without io_uring, such as glommio, is started. Costs some 100 us.
 ///

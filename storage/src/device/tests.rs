@@ -31,9 +31,9 @@ const PAGE: u64 = PAGE_BYTES as u64;
 pub(in crate::device) struct Harness {
     pub(in crate::device) device: Box<dyn Device>,
     pub(in crate::device) directory: Arc<dyn Directory>,
-    /// Whether bytes reach the files, and what is wrong with a file is noticed.
+    /// True if bytes reach the files, and damage to a file is noticed.
     pub(in crate::device) keeps_bytes: bool,
-    /// What must live as long as the directory.
+    /// A value that must live as long as the directory.
     pub(in crate::device) scratch: Box<dyn Any>,
 }
 

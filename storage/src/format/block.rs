@@ -53,7 +53,7 @@ pub const fn block_bytes(count: usize, records_bytes: usize) -> usize {
 pub struct BlockHeader {
     /// CRC-32C of the header itself; links the next block to this one.
     pub header_crc: u32,
-    /// CRC-32C of everything behind the header, then the epoch.
+    /// CRC-32C of everything after the header, then the epoch.
     pub body_crc: u32,
     /// Epoch of the segment.
     pub epoch: Epoch,
@@ -164,7 +164,7 @@ impl BlockHeader {
     }
 }
 
-/// Why bytes are not a whole block.
+/// The fault of bytes that are not a whole block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockError {
@@ -322,7 +322,7 @@ impl<'a> Records<'a> {
         self.column.len() / size_of::<u16>()
     }
 
-    /// Bytes of the records not yet handed out, and perhaps of some that were left out behind them.
+    /// Bytes of the records not yet handed out, and perhaps of some that were left out after them.
     pub fn bytes(&self) -> usize {
         self.records.len()
     }

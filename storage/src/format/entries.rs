@@ -39,7 +39,7 @@ impl<'a> Entries<'a> {
         Ok(Self { file_bytes: file.len(), count: get_u64(file, COUNT), rest: &file[HEADER_BYTES..] })
     }
 
-    /// How many entries there should be.
+    /// The number of entries that the file says to have.
     pub(super) fn count(&self) -> u64 {
         self.count
     }

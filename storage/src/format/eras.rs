@@ -39,7 +39,7 @@ impl Era {
 pub struct Eras(Vec<Era>);
 
 impl Eras {
-    /// Whether the log never changed its shards.
+    /// Returns whether the log never changed its shards.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -64,7 +64,7 @@ impl Eras {
         self.0.partition_point(|era| era.start(shard) <= sequence)
     }
 
-    /// Where the era of this number ends in a shard, if it has ended.
+    /// The end of the era of this number in a shard, if it has ended.
     pub fn end_of(&self, era: usize, shard: u16) -> Option<Sequence> {
         self.0.get(era).map(|next| next.start(shard))
     }

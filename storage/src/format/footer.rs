@@ -95,7 +95,7 @@ impl Footer {
         self.last_block_crc = block.header_crc;
     }
 
-    /// Where the footer stands: behind the blocks and the index.
+    /// Offset of the footer: after the blocks and the index.
     pub fn offset(&self) -> u64 {
         self.data_end + self.index.map_or(0, |index| index.file_bytes())
     }

@@ -30,10 +30,10 @@ const RANGE_BYTES: usize = 16;
 /// Most ranges of lost sequences that are remembered apart; neighbours are one.
 pub const LOST_MAX: usize = (PAGE_BYTES - RANGES) / RANGE_BYTES;
 
-/// What a shard's log does not hold.
+/// The sequences that a shard's log does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gaps {
-    /// How often they have changed, modulo 2^64; 0: never.
+    /// Number of changes, modulo 2^64; 0: never changed.
     number: u64,
     trimmed: Sequence,
     /// Every event below was in a sealed segment.
@@ -64,7 +64,7 @@ impl Gaps {
         &self.lost
     }
 
-    /// Whether `from..to` is known to be lost.
+    /// Returns whether `from..to` is recorded as lost.
     pub fn is_lost(&self, from: Sequence, to: Sequence) -> bool {
         self.lost.iter().any(|range| range.start <= from && to <= range.end)
     }
@@ -149,7 +149,7 @@ impl Gaps {
         }
     }
 
-    /// Whether it is the later of two slots, of which one was written after the other.
+    /// Returns whether this is the later of two slots, of which one was written after the other.
     fn is_later_than(&self, other: &Self) -> bool {
         match (self.number, other.number) {
             (own, 0) => own > 0,
@@ -206,7 +206,7 @@ mod tests {
         Sequence::new(from)..Sequence::new(to)
     }
 
-    /// What is in the file after each change, over a file that is `file` so far.
+    /// Applies a change to `file`, the contents so far.
     fn write(gaps: &mut Gaps, file: &mut [u8]) {
         gaps.advance();
         let (page, offset) = gaps.encode(LOG, 3);

@@ -82,7 +82,7 @@ impl SessionId {
     /// The session of events that belong to none.
     pub const NONE: Self = Self(0);
 
-    /// What the filter of a segment lists if the segment holds notes of the bus.
+    /// The id that the filter of a segment lists if the segment holds notes of the bus.
     pub(crate) const NOTES: Self = Self(u128::MAX);
 }
 
@@ -98,7 +98,7 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// What an event is about: an open number, 0 where the producer does not say.
+/// The subject of an event: an open number, 0 where the producer does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Kind(pub u16);
 
@@ -110,7 +110,7 @@ impl Kind {
     /// The kinds that the bus alone writes, from here on: notes to the readers of all sessions.
     pub const RESERVED: Self = Self(0xfff0);
 
-    /// Whether the bus alone writes events of this kind.
+    /// Returns whether the bus alone writes events of this kind.
     pub const fn is_reserved(self) -> bool {
         self.0 >= Self::RESERVED.0
     }

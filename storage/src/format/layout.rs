@@ -1,4 +1,4 @@
-//! Where the structures of a log's files lie, and how their checksums are made right after a change: for tests that
+//! The offsets of the structures in a log's files, and the repair of their checksums after a change: for tests that
 //! harm a log.
 
 use std::ops::Range;
@@ -24,7 +24,7 @@ pub struct Layout {
     pub footer: Option<Range<usize>>,
 }
 
-/// What becomes of what a structure says of the one before it when checksums are made right.
+/// The treatment of a structure's link to the one before it when checksums are made right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Links {
     /// It stays: a structure that has another checksum than before breaks the link to it.

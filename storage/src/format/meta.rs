@@ -19,7 +19,7 @@ const LOG_ID: usize = 16;
 const SHARDS: usize = 32;
 const CREATED: usize = 40;
 
-/// What a log directory says of itself.
+/// The contents of the file `meta` of a log's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meta {
     /// Identity of the log.

@@ -1,6 +1,6 @@
 //! SplitMix64: numbers that a seed determines, and its finaliser, which spreads the bits of a number.
 
-/// What is added for each number: the golden ratio's part of 2^64.
+/// The step from one number to the next: the golden ratio's part of 2^64.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Spreads the bits of a number over all 64. Part of the format: see the filter of an index.

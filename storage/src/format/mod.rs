@@ -61,7 +61,7 @@ pub const PAGE_BYTES: usize = 4096;
 /// Largest block, header and padding included, in bytes.
 pub const BLOCK_BYTES_MAX: usize = 1 << 20;
 
-/// Why the bytes of a header, footer or meta page cannot be used.
+/// The fault of a header, footer or meta page that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PageError {

@@ -23,12 +23,12 @@ const LENGTH: usize = 16;
 pub struct SessionNames(Vec<(SessionId, String)>);
 
 impl SessionNames {
-    /// Whether there is none.
+    /// Returns whether there are no names.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many there are.
+    /// The number of names.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -38,7 +38,7 @@ impl SessionNames {
         self.0.iter().map(|(session, name)| (*session, name.as_str()))
     }
 
-    /// Keeps names behind those there are. A session that has one already keeps it.
+    /// Adds names after those there are. A session that has one already keeps it.
     pub fn extend(&mut self, names: impl IntoIterator<Item = (SessionId, String)>) {
         let mut known: HashSet<_> = self.0.iter().map(|(session, _)| *session).collect();
         self.0.extend(names.into_iter().filter(|(session, _)| known.insert(*session)));
@@ -106,7 +106,7 @@ mod tests {
     use super::super::crc32c;
     use super::*;
 
-    /// Where the checksum, the version and the number of names stand.
+    /// Offsets of the checksum, the version and the number of names.
     const CRC: usize = 8;
     const VERSION: usize = 12;
     const COUNT: usize = 16;

@@ -3,14 +3,14 @@
 //! A scan looks at one or two lines of each record, which is too sparse for the processor to see a stream in it. Asked
 //! a page ahead, also across page borders, it reads a mapping at 150 instead of 110 M records/s.
 
-/// How far ahead.
+/// Bytes to prefetch ahead.
 const AHEAD_BYTES: usize = 4096;
 
 /// Bytes of a cache line.
 #[cfg(target_arch = "x86_64")]
 const LINE_BYTES: usize = 64;
 
-/// Asks for the two lines that lie a page behind the start of `bytes`, be they in it or not.
+/// Asks for the two lines that lie a page after the start of `bytes`, within it or not.
 #[inline(always)]
 #[allow(unsafe_code)]
 pub(super) fn ahead_of(bytes: &[u8]) {

@@ -254,7 +254,7 @@ pub fn timestamp_of(archive: &[u8]) -> u64 {
     super::bytes::get_u64(archive, root + offset_of!(ArchivedRecord, timestamp))
 }
 
-/// Why bytes are not a record.
+/// The fault of bytes that are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {

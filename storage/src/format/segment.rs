@@ -7,7 +7,7 @@ use super::{Epoch, FORMAT_VERSION, LogId, PAGE_BYTES, PageError, SEQUENCE_MAX, S
 /// First bytes of every segment file.
 pub const SEGMENT_MAGIC: [u8; 8] = *b"TAPESEG1";
 
-/// How records are archived: rkyv 0.8, little-endian, aligned primitives, 32-bit relative pointers.
+/// The archive format of records: rkyv 0.8, little-endian, aligned primitives, 32-bit relative pointers.
 const RKYV_TAG: [u8; 4] = [8, b'L', b'A', 32];
 
 /// FNV-1a of the record's layout in words; another layout has another hash.
@@ -39,7 +39,7 @@ const MERGED: u32 = 1;
 /// Most runs that the events of one segment can come from.
 pub const SEGMENT_RUNS_MAX: usize = 1 + (PAGE_BYTES - RUNS) / RUN_BYTES;
 
-/// Where the events of a run begin in a segment.
+/// The beginning of a run in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunStart {
     /// First sequence.
@@ -64,7 +64,7 @@ pub struct SegmentHeader {
     /// Epoch of the first segment of the same run: of the same opening for writing. Sequences above the durable
     /// watermark that one run lost in a crash are given again by the next.
     pub run: Epoch,
-    /// Whether it holds what was in several segments. Files of those that began within it are no part of the log any
+    /// True if it holds the events of several segments. Files of those that began within it are no part of the log any
     /// more.
     pub is_merged: bool,
     /// Length of the file in bytes from before this page is written until the segment is sealed: a shorter file without
@@ -158,7 +158,7 @@ impl SegmentHeader {
         Ok((header, crc))
     }
 
-    /// Where runs begin in the segment after the first, as a page says that was decoded.
+    /// Beginnings of the runs after the first in the segment of a page that was decoded.
     pub fn later_runs(page: &[u8]) -> Vec<RunStart> {
         let count = (get_u32(page, LATER_RUNS) as usize).min(SEGMENT_RUNS_MAX - 1);
         let entries = page.get(RUNS..PAGE_BYTES).unwrap_or_default().chunks_exact(RUN_BYTES).take(count);

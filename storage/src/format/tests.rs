@@ -1,4 +1,4 @@
-//! What the bytes promise.
+//! The promises of the bytes on disk.
 
 use super::*;
 use crate::device::BlockWriter;

@@ -15,7 +15,7 @@ use super::{BatchTarget, Chore, ChoreDone, LogOptions, LogView, Poison, Run};
 use crate::device::{BlockMemory, Doorbell};
 use crate::format::{SEQUENCE_MAX, Sequence};
 
-/// Where a block may begin at the latest: then the sequences suffice for all that it holds.
+/// The last sequence at which a block may begin: then the sequences suffice for all that it holds.
 const LAST_BLOCK: Sequence = Sequence::new(SEQUENCE_MAX.get() - BlockMemory::BLOCK_BYTES as u64);
 
 /// The log of one shard, on the shard's thread.
@@ -68,7 +68,7 @@ impl Log {
         }
     }
 
-    /// What readers see.
+    /// The view that readers have.
     pub fn view(&self) -> &Arc<LogView> {
         &self.view
     }
@@ -78,7 +78,7 @@ impl Log {
         self.pipeline.as_ref().map_or("memory", Pipeline::device_name)
     }
 
-    /// Why the device driver does without something it would have used.
+    /// Remarks of the device driver: what it does without, and why.
     pub fn device_notes(&self) -> Vec<String> {
         self.pipeline.as_ref().map_or_else(Vec::new, Pipeline::device_notes)
     }
@@ -157,7 +157,7 @@ impl Log {
         }
     }
 
-    /// Whether readers see everything that was appended.
+    /// Returns whether readers see everything that was appended.
     pub fn is_published(&self) -> bool {
         self.view.appended() == self.next
     }
@@ -196,13 +196,13 @@ impl Log {
         }
     }
 
-    /// Whether everything appended is readable and durable, and nothing is on its way.
+    /// Returns whether everything appended is readable and durable, and nothing is on its way.
     pub fn is_idle(&self) -> bool {
         self.is_published() && self.view.durable() == self.next && self.pipeline.as_ref().is_none_or(Pipeline::is_idle)
     }
 
-    /// When the open block is due, in the clock of `now`. `None` also where none will be committed: a poisoned log must
-    /// not keep its shard awake.
+    /// The time at which the open block is due, in the clock of `now`. `None` also where none will be committed: a
+    /// poisoned log must not keep its shard awake.
     pub fn commit_due(&self) -> Option<u64> {
         self.pipeline.as_ref().filter(|_| self.poison().is_none())?;
         self.open.as_ref().map(|open| open.opened_at.saturating_add(self.batch.options().delay_ns))
@@ -216,8 +216,8 @@ impl Log {
         }
     }
 
-    /// Gives up the oldest events: those of the sealed segments that end at `to` or before. Readers are told of them by
-    /// a gap from now on; the files go when there is time. At level `Memory`, which lives in its budget, nothing.
+    /// Gives up the oldest events: those of the sealed segments that end at `to` or before. Readers get a gap for them
+    /// from now on; tidying removes the files. At level `Memory`, which lives in its budget, nothing.
     pub fn trim(&mut self, to: Sequence) {
         if let Some(pipeline) = &mut self.pipeline {
             pipeline.trim(&self.view, to);
@@ -252,7 +252,7 @@ impl Log {
         }
     }
 
-    /// Whether there is no tidying to do, and none is under way.
+    /// Returns whether there is no tidying to do, and none is under way.
     #[cfg(test)]
     pub(super) fn is_tidy(&self) -> bool {
         self.pipeline.as_ref().is_none_or(Pipeline::is_tidy)

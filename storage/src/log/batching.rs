@@ -1,4 +1,4 @@
-//! How many events make a batch: of a block that is written, and of what is handed to a backend.
+//! The number of events of a batch: of a block that is written, and of the events that are handed to a backend.
 
 /// Sizes and times of batches. Times are nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,10 +7,10 @@ pub struct BatchOptions {
     pub events_min: usize,
     /// Most events that a batch holds. At least `events_min`.
     pub events_max: usize,
-    /// How long the first event of a batch waits for others.
+    /// Nanoseconds for which the first event of a batch waits for others.
     pub delay_ns: u64,
-    /// What the rate of events is measured over; `None`: it is not, and a batch ends with `events_max` events or its
-    /// time.
+    /// The window over which the rate of events is measured; `None`: it is not measured, and a batch ends with
+    /// `events_max` events or its time.
     pub window_ns: Option<u64>,
 }
 
@@ -20,12 +20,12 @@ impl Default for BatchOptions {
     }
 }
 
-/// How many events are to end a batch now: as many as come in its time, between the least and the most.
+/// The number of events that ends a batch now: as many as come in its time, between the least and the most.
 #[derive(Debug)]
 pub struct BatchTarget {
     options: BatchOptions,
     events: usize,
-    /// When the measurement began, and how many events there had been.
+    /// The beginning of the measurement, and the number of events until then.
     window: Option<(u64, u64)>,
 }
 

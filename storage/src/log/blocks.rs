@@ -9,7 +9,7 @@ use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, 
 /// Bytes read at a time.
 const STEP_BYTES: usize = 4 * BLOCK_BYTES_MAX;
 
-/// Hands each block that `totals` tell of with its offset to `each`, checked, in order.
+/// Hands each block that `totals` count with its offset to `each`, checked, in order.
 ///
 /// # Errors
 /// The kernel's; `InvalidData` with the offset for a block that does not check; `UnexpectedEof` where the file ends
@@ -68,7 +68,7 @@ pub(super) fn for_each_in(
     Ok(())
 }
 
-/// Bytes of the block that begins here; 0 for one whose header is cut off or does not check, which its own check tells.
+/// Bytes of the block that begins here; 0 for one whose header is cut off or does not check, which its own check finds.
 fn whole_block(bytes: &[u8]) -> u64 {
     BlockHeader::decode(bytes)
         .map_or(if bytes.len() < PAGE_BYTES { u64::MAX >> 1 } else { 0 }, |header| u64::from(header.block_bytes))

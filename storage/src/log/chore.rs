@@ -1,4 +1,4 @@
-//! What a log needs done that blocks: it describes the work, the host runs it on another thread and brings the outcome.
+//! Blocking work of a log: the log describes it, the host runs it on another thread and brings the outcome.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,7 +16,7 @@ use super::tidy::{Tidied, Tidying};
 use crate::device::{Directory, SegmentFile, errno_of, is_passing};
 use crate::format::{Footer, PAGE_BYTES, Sequence};
 
-/// What a chore does.
+/// The work of a chore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChoreKind {
     Prepare,
@@ -44,12 +44,13 @@ impl ChoreKind {
         }
     }
 
-    /// Whether nothing waits for it: work for a thread that has time, beside the one that runs the rest.
+    /// Returns whether no caller waits for it: work for a thread that has time, beside the one that runs the rest.
     fn is_tidying(self) -> bool {
         matches!(self, Self::Tidy | Self::Merge | Self::Forget)
     }
 
-    /// Whether a log goes on where it fails for good: the next opening does what it was to do, or it is never missed.
+    /// Returns whether a log goes on where it fails for good: the next opening does the same work, or it is never
+    /// missed.
     fn may_fail(self) -> bool {
         self.is_tidying() || matches!(self, Self::Trim | Self::Remove)
     }
@@ -71,7 +72,8 @@ enum Work {
     Trim(Trimming),
 }
 
-/// Where the bytes are that a name or a footer tells of. Neither may get to the disk before them.
+/// The file or directory that holds the bytes to which a name or a footer points. They must get to the disk before
+/// either.
 #[derive(Debug, Clone)]
 pub(super) enum Written {
     /// On the disk.
@@ -93,7 +95,7 @@ impl Written {
 #[derive(Debug, Clone)]
 pub(super) struct Trimming {
     pub(super) directory: Arc<dyn Directory>,
-    /// Where it is to be written down first that everything below is trimmed; `None` once it is.
+    /// The record to write first, that everything below is trimmed; `None` once it is written.
     pub(super) gaps: Option<(Arc<GapsFile>, Sequence)>,
     pub(super) names: VecDeque<String>,
     pub(super) permit: Arc<Permit>,
@@ -113,7 +115,7 @@ impl Trimming {
     }
 }
 
-/// What a chore does, in words for messages.
+/// The work of a chore, in words for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChoreLabel {
     pub(super) kind: ChoreKind,
@@ -191,17 +193,17 @@ impl Chore {
         Self(Work::Remove { directory: Arc::clone(directory), name, file: Arc::clone(file) })
     }
 
-    /// Whether nothing waits for it: work for a thread that has time, beside the one that runs the rest.
+    /// Returns whether no caller waits for it: work for a thread that has time, beside the one that runs the rest.
     pub fn is_tidying(&self) -> bool {
         self.kind().is_tidying()
     }
 
-    /// Whether the next opening of the log does it just as well.
+    /// Returns whether the next opening of the log does it just as well.
     pub(super) fn may_be_left(&self) -> bool {
         matches!(&self.0, Work::Trim(trimming) if trimming.gaps.is_none())
     }
 
-    /// Whether it is for a segment that begins before `to`.
+    /// Returns whether it is for a segment that begins before `to`.
     pub(super) fn is_tidying_below(&self, to: Sequence) -> bool {
         matches!(&self.0, Work::Tidy(tidying) if tidying.segment.base() < to)
     }
@@ -219,7 +221,7 @@ impl Chore {
         }
     }
 
-    /// What it does, for [`ChoreLabel::lost`].
+    /// The words for its work, for [`ChoreLabel::lost`].
     pub fn label(&self) -> ChoreLabel {
         let within = |directory: &Arc<dyn Directory>, name: &str| format!("{}/{name}", directory.path());
         let place = match &self.0 {
@@ -336,8 +338,8 @@ fn name_spare(directory: &dyn Directory, name: &str) -> io::Result<()> {
 }
 
 impl ChoreDone {
-    /// Whether it is an error of the kernel that the log goes on without: the next opening does what this was to do, or
-    /// it is never missed.
+    /// Returns whether it is an error of the kernel that the log goes on without: the next opening does the same work,
+    /// or it is never missed.
     pub(super) fn may_be_left(&self) -> bool {
         let is_kernels = self.result.as_ref().is_err_and(|error| errno_of(error).is_some());
         is_kernels && self.label.kind.may_fail()
@@ -347,7 +349,7 @@ impl ChoreDone {
         self.label.kind == ChoreKind::Trim
     }
 
-    /// Whether the chore was a tidying one.
+    /// Returns whether the chore was a tidying one.
     pub fn is_tidying(&self) -> bool {
         self.label.kind.is_tidying()
     }

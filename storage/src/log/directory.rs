@@ -26,17 +26,17 @@ const LOCK: &str = "lock";
 pub(super) const ERAS: &str = "eras";
 pub(super) const NAMES: &str = "names";
 
-/// How long to wait for the lock: a killed process's io_uring can hold it for a moment.
+/// Longest wait for the lock: a killed process's io_uring can hold it for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Why a log directory cannot be opened.
+/// The reason for which a log directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectoryError {
     /// The file system refused.
     #[error("{operation} {path}: {source}{}", advice(source))]
     Io {
-        /// What was attempted.
+        /// The call that failed.
         operation: &'static str,
         /// On what.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum DirectoryError {
     Meta {
         /// The meta file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault of the page.
         source: PageError,
     },
     /// The file of the log's eras cannot be used.
@@ -76,7 +76,7 @@ pub enum DirectoryError {
     Eras {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault of the page.
         source: PageError,
     },
     /// The file of names cannot be used.
@@ -86,7 +86,7 @@ pub enum DirectoryError {
     Names {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault of the page.
         source: PageError,
     },
 }
@@ -179,7 +179,7 @@ impl LogDirectory {
         Self { path: path.to_owned(), meta, shards_before, mode: WriteMode::Direct, lock: None }
     }
 
-    /// What the log says of itself.
+    /// The contents of the file `meta`.
     pub fn meta(&self) -> &Meta {
         &self.meta
     }
@@ -194,7 +194,7 @@ impl LogDirectory {
         &self.path
     }
 
-    /// How segment files are written here.
+    /// The way in which segment files are written here.
     pub fn mode(&self) -> WriteMode {
         self.mode
     }
@@ -295,7 +295,7 @@ pub(super) fn shard_path(path: &Path, shard: u16) -> PathBuf {
     path.join(format!("shard-{shard:04}"))
 }
 
-/// How files are written here so that they are durable at once.
+/// Finds the way in which files are written here so that they are durable at once.
 pub(super) fn durable_mode(path: &Path) -> Result<WriteMode, DirectoryError> {
     let direct = fs::probe_direct(path).map_err(DirectoryError::io("probe", path))?;
     Ok(if direct { WriteMode::Direct } else { WriteMode::BufferedSync })
@@ -356,7 +356,7 @@ fn refuse_foreign(path: &Path) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-/// What a small file's name ends with until it is complete.
+/// The suffix of a small file until it is complete.
 const LEFTOVER: &str = ".tmp";
 
 /// Removes what a crash left of a small file.

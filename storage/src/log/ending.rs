@@ -28,8 +28,8 @@ pub(crate) fn read_footer(
     Ok(footer.map(|footer| (footer, Footer::filter_of(&page))))
 }
 
-/// Whether `bytes`, which follow the blocks that `totals` tell of, show that sealing had come this far: an index, or a
-/// footer without one.
+/// Returns whether `bytes`, which follow the blocks that `totals` count, show that sealing had come this far: an index,
+/// or a footer without one.
 pub(super) fn is_ending(bytes: &[u8], totals: &Footer) -> bool {
     let footer = bytes.get(..PAGE_BYTES).map(Footer::decode);
     is_index_header(bytes, totals.epoch) || matches!(footer, Some(Ok(footer)) if footer == *totals)
@@ -67,7 +67,7 @@ pub(super) fn write_ending(
     Ok((footer, filter))
 }
 
-/// The index of the blocks that `totals` tell of, if they can be read and check, and as long as `check` has nothing
+/// The index of the blocks that `totals` count, if they can be read and check, and as long as `check` has nothing
 /// against it.
 pub(super) fn index_of(
     file: &dyn SegmentFile,

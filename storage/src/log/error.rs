@@ -1,18 +1,18 @@
-//! Why a shard's directory cannot be opened.
+//! Errors of opening a shard's directory.
 
 use std::io;
 
 use crate::device::advice;
 use crate::format::{BlockError, LogId, PageError, Sequence};
 
-/// Why a shard's directory cannot be opened. Nothing was changed.
+/// The reason for which a shard's directory cannot be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The file system refused.
     #[error("{operation} {path}: {source}{}", advice(source))]
     Io {
-        /// What was attempted.
+        /// The call that failed.
         operation: &'static str,
         /// On what.
         path: String,
@@ -30,7 +30,7 @@ pub enum OpenError {
     Header {
         /// The file.
         path: String,
-        /// What is wrong.
+        /// The fault of the page.
         source: PageError,
     },
     /// A segment of another log or shard.
@@ -58,7 +58,7 @@ pub enum OpenError {
     Gaps {
         /// The file.
         path: String,
-        /// What is wrong.
+        /// The fault of the page.
         source: PageError,
     },
     /// Sequences between two segments, or before the first, are in no file.
@@ -104,7 +104,7 @@ pub enum OpenError {
         offset: u64,
         /// Sequence that the block should start with.
         sequence: Sequence,
-        /// What is wrong with it.
+        /// The fault of the block.
         source: BlockError,
     },
 }

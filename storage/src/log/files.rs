@@ -39,7 +39,7 @@ pub(crate) struct SegmentFiles {
 #[derive(Debug, Default)]
 struct Maps {
     kept: Vec<Arc<SealedMap>>,
-    /// How often segments got other files: a mapping that was made meanwhile is not kept.
+    /// Number of times that segments got other files: a mapping that was made meanwhile is not kept.
     changes: u64,
 }
 
@@ -47,7 +47,7 @@ struct Maps {
 #[derive(Debug)]
 pub(crate) struct SealedFile {
     pub(crate) file: Arc<dyn SegmentFile>,
-    /// What the file says of itself.
+    /// The footer in the file.
     pub(crate) footer: Footer,
 }
 
@@ -182,7 +182,7 @@ impl SegmentFiles {
         }
     }
 
-    /// What the filter of a sealed segment says. `None` where it cannot be had.
+    /// Asks the filter of a sealed segment. `None` where it cannot be had.
     pub(crate) fn ask_filter<T>(&self, own: &SegmentHeader, ask: impl Fn(&SessionFilter) -> T) -> Option<T> {
         if let Some(filter) = lock(&self.filters).get(&own.base_sequence) {
             return Some(ask(filter));

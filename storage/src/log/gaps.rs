@@ -84,7 +84,7 @@ pub(super) fn write(directory: &dyn Directory, log_id: LogId, shard: u16, gaps: 
     file.write_at(&page, offset)
 }
 
-/// Removes a segment that the gaps tell of; one that is gone already is no error.
+/// Removes a segment that the gaps record as gone; one that is gone already is no error.
 pub(super) fn remove(directory: &dyn Directory, name: &str) -> io::Result<()> {
     match directory.remove(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -16,7 +16,7 @@ use crate::device::BlockMemory;
 /// Blocks that are not lent, of however few there are.
 const KEPT_BLOCKS: usize = 4;
 
-/// How many blocks of one log are lent, and how many may be.
+/// Counts the blocks of one log that are lent, and limits them.
 #[derive(Debug, Default)]
 pub(crate) struct Lending {
     lent: AtomicUsize,

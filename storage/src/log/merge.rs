@@ -1,8 +1,8 @@
 //! Merging: small sealed segments that follow each other become one, as those of short openings do.
 //!
-//! What is to be merged is chosen so that a log that was opened n times with little to write has about n / 125
-//! segments, and every event is written anew about as often as its segment doubles: see [`choose`]. A merged segment
-//! stays small enough, in bytes and in time, for retention to go on in small steps.
+//! [`choose`] picks the segments so that a log that was opened n times with little to write has about n / 125 segments,
+//! and every event is written anew about as often as its segment doubles. A merged segment stays small enough, in bytes
+//! and in time, for retention to go on in small steps.
 
 use std::io;
 use std::ops::Range;
@@ -27,12 +27,12 @@ const SPAN_NS: u64 = 3_600_000_000_000;
 /// ... or one in so many nanoseconds of their age: they are removed by age that much later at most.
 const SPAN_PART: u64 = 8;
 
-/// What counts of a sealed segment.
+/// The measures of a sealed segment that count here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part {
     sequences: (Sequence, Sequence),
     times: (u64, u64),
-    /// That it takes with full blocks.
+    /// Bytes that it would have with full blocks.
     bytes: u64,
     runs: usize,
 }
@@ -59,7 +59,7 @@ impl Part {
     }
 }
 
-/// How far merging goes.
+/// Limits of merging.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     bytes: u64,
@@ -67,7 +67,7 @@ pub(super) struct Limits {
     now: u64,
 }
 
-/// Why a group of segments does not take in the next.
+/// The reason for which a group of segments does not take in the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// There is none yet.
@@ -83,7 +83,7 @@ impl Limits {
         Self { bytes: segment_bytes / SEGMENT_PART, now }
     }
 
-    /// How much of a full segment a part is, in bytes and in runs.
+    /// The share of a full segment that a part is, in bytes and in runs.
     fn weight(&self, part: &Part) -> u128 {
         let (bytes, runs) = (u128::from(part.bytes), part.runs as u128);
         (bytes * SEGMENT_RUNS_MAX as u128).max(runs * u128::from(self.bytes))
@@ -113,7 +113,7 @@ impl Limits {
     }
 }
 
-/// What is to become one next, if anything is.
+/// Chooses the segments to merge next, if any are.
 ///
 /// From the oldest on, as many neighbours as fit into one segment are a group. One that can grow no more is merged
 /// whole, once. Of one that still grows, the last so many are merged of which none is more than half of all: so that
@@ -134,7 +134,7 @@ pub(super) fn choose(parts: &[Part], limits: &Limits) -> Option<Range<usize>> {
     None
 }
 
-/// Whether there are enough of them, and none is more than half.
+/// Returns whether there are enough of them, and none is more than half.
 fn is_doubled(parts: &[Part], limits: &Limits) -> bool {
     let weights = || parts.iter().map(|part| limits.weight(part));
     parts.len() >= COUNT_MIN && weights().max().unwrap_or(0) * 2 <= weights().sum::<u128>()
@@ -151,7 +151,7 @@ pub(super) struct Merging {
     pub(super) permit: Arc<Permit>,
 }
 
-/// What became of them.
+/// The outcome of a merge.
 #[derive(Debug)]
 pub(super) enum MergeEnd {
     /// The segment holds what was in all of them; the files of these names are no part of the log any more.
@@ -229,7 +229,7 @@ impl Merging {
         Ok(Segment::sealed(header, &self.files, footer, &later_runs))
     }
 
-    /// Where runs begin after the first.
+    /// Beginnings of the runs after the first.
     fn later_runs(&self) -> Vec<RunStart> {
         let mut starts: Vec<_> = self.segments.iter().flat_map(|segment| segment.run_starts()).collect();
         starts.dedup_by_key(|start| start.run);

@@ -57,8 +57,8 @@ impl OpenBlock {
         crate::format::block_bytes(self.writer.count(), self.writer.records_bytes())
     }
 
-    /// Closes the block and puts its header in front: behind the block of which `previous_crc` is the header's
-    /// checksum, when everything below `durable` was known to be durable.
+    /// Closes the block and puts its header in front. It follows the block of which `previous_crc` is the header's
+    /// checksum; everything below `durable` was known to be durable.
     pub(super) fn finish(&mut self, epoch: Epoch, previous_crc: u32, durable: Sequence) -> BlockHeader {
         self.sum();
         let block_bytes = self.writer.close();

@@ -1,10 +1,10 @@
-//! What a log is opened with.
+//! Settings of a log.
 
 use super::BatchOptions;
 use crate::device::BlockMemory;
 use crate::format::{BLOCK_BYTES_MAX, LogId, PAGE_BYTES};
 
-/// What an acknowledged event survives.
+/// The failures that an acknowledged event survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// Nothing: events live in this process, in a bounded budget. No file.
@@ -37,15 +37,15 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Largest block in bytes: a multiple of a page, at most [`BLOCK_BYTES_MAX`]. Bounds the largest record.
     pub block_bytes: usize,
-    /// How many events a block gathers, and for how long: the oldest one has its block committed when its time is over.
+    /// Limits of a block in events and in time: the oldest event has its block committed when its time is over.
     pub batch: BatchOptions,
     /// Blocks of memory: those being filled and written, and the most recent ones for readers. At least 4. At level
     /// `Memory` they are all the log there is.
     pub blocks: usize,
     /// Seed of the random segment epochs.
     pub seed: u64,
-    /// What a write survives once the device driver has completed it: the level that the driver and the directory were
-    /// opened for.
+    /// The failures that a write survives once the device driver has completed it: the level that the driver and the
+    /// directory were opened for.
     pub durability: Durability,
     /// A sealed segment is rewritten with full blocks if that saves so many bytes, and half of what it takes.
     pub repack_saves_bytes: u64,
@@ -55,23 +55,22 @@ impl LogOptions {
     /// Default size of a segment file.
     pub const SEGMENT_BYTES: u64 = 256 << 20;
 
-    /// How long after a full disk, or another error that passes, the next attempt is made: 100 ms.
+    /// Time from a full disk, or another error that passes, to the next attempt: 100 ms.
     pub const FULL_RETRY_NS: u64 = 100_000_000;
 
-    /// How long after an error that passes the attempt to index a segment is made again: 10 s, since it reads all of
-    /// it.
+    /// Time from an error that passes to the next attempt to index a segment: 10 s, since it reads all of it.
     pub const TIDY_RETRY_NS: u64 = 10_000_000_000;
 
-    /// How long a log that closes goes on after errors that pass, in nanoseconds.
+    /// Longest time for which a log that closes goes on after errors that pass, in nanoseconds.
     pub const CLOSE_PATIENCE_NS: u64 = 2_000_000_000;
 
-    /// How long no block has had to wait for the device before segments get their indexes: 100 ms.
+    /// Time without a block that waits for the device, after which segments get their indexes: 100 ms.
     pub const CALM_NS: u64 = 100_000_000;
 
-    /// How long a log that closes goes on giving segments their indexes, in nanoseconds.
+    /// Longest time for which a log that closes goes on giving segments their indexes, in nanoseconds.
     pub const CLOSE_TIDYING_NS: u64 = 2_000_000_000;
 
-    /// What a rewritten segment saves at least: 64 KiB.
+    /// Least bytes that a rewritten segment saves: 64 KiB.
     pub const REPACK_SAVES_BYTES: u64 = 64 << 10;
 
     /// Memory that `blocks` blocks take, in bytes.

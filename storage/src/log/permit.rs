@@ -1,4 +1,5 @@
-//! What a tidying chore may do while the shard's thread goes on: whether to continue, and which names are still taken.
+//! The permit of a tidying chore while the shard's thread goes on: whether to continue, and which names are still
+//! taken.
 
 use std::io;
 use std::sync::Mutex;

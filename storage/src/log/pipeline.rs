@@ -1,4 +1,4 @@
-//! Closed blocks on their way to the device, in order, and the durable watermark behind them.
+//! Closed blocks on their way to the device, in order, and the durable watermark that follows them.
 //!
 //! Several writes are in flight and complete in any order; the watermark moves over the completed prefix only. The
 //! header page of a new segment is one of the writes, before the segment's first block.
@@ -18,7 +18,7 @@ use crate::format::{Gaps, PAGE_BYTES, Sequence};
 
 const WRITE: &str = "write";
 
-/// What becomes true when a write has completed.
+/// The fact that becomes true when a write has completed.
 #[derive(Debug)]
 enum Landing {
     /// A segment has its header, and may take its final name.
@@ -58,11 +58,11 @@ pub(super) struct Pipeline {
     outage: Option<Outage>,
     /// None until there is something to write.
     active: Option<ActiveSegment>,
-    /// Whether there has been anything to write.
+    /// True once there has been anything to write.
     is_wanted: bool,
     roller: Roller,
     durability: Durability,
-    /// When a block last had to wait for its turn.
+    /// The last time at which a block had to wait for its turn.
     waited_at: Option<u64>,
 }
 
@@ -101,7 +101,7 @@ impl Pipeline {
         self.waiting.is_empty() && self.flight.is_empty()
     }
 
-    /// Whether a block would be submitted at once.
+    /// Returns whether a block would be submitted at once.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.is_empty() && self.refused.is_empty() && self.flight.len() < self.device.depth()
     }
@@ -239,7 +239,7 @@ impl Pipeline {
         true
     }
 
-    /// Goes on in the spare segment, if there is one. The view is told whether a full disk is in the way.
+    /// Goes on in the spare segment, if there is one. Records in the view whether a full disk is in the way.
     fn roll(&mut self, view: &LogView, now: u64) -> bool {
         let Some(first) = self.waiting.front().map(|block| block.writer.memory().first_sequence()) else {
             return false;
@@ -254,7 +254,8 @@ impl Pipeline {
         true
     }
 
-    /// What a block says of the blocks before it: nothing at levels whose writes may be lost in any order.
+    /// The durable sequence that a block states of the blocks before it: none at levels whose writes may be lost in any
+    /// order.
     fn known_durable(&self, view: &LogView) -> Sequence {
         match self.durability {
             Durability::Durable => view.durable(),
@@ -297,7 +298,8 @@ impl Pipeline {
         self.roller.is_tidy()
     }
 
-    /// What is to be done when there is time, if there is: tidying reads from the device that blocks are waiting for.
+    /// The next tidying chore, if there is one and the device is calm: tidying reads from the device that blocks are
+    /// waiting for.
     pub(super) fn next_tidying(&mut self, view: &LogView, now: u64) -> Option<Chore> {
         let is_calm = self.waited_at.is_none_or(|waited| now.saturating_sub(waited) >= LogOptions::CALM_NS);
         if is_calm { self.roller.next_tidying(view, now) } else { None }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::format::{BlockHeader, Sequence};
 
-/// Where a block starts.
+/// The start of a block in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockPlace {
     /// Sequence of its first record.
@@ -109,8 +109,7 @@ pub(crate) struct Near {
 }
 
 impl Near {
-    /// The blocks around `sequence`. `next` is asked for the block behind one; `None` ends the walk: it cannot be
-    /// found.
+    /// The blocks around `sequence`. `next` is asked for the block after one; `None` ends the walk: it cannot be found.
     ///
     /// # Errors
     /// Those of `next`.

@@ -7,7 +7,7 @@ use super::outage::Outage;
 use crate::device::{BlockMemory, BlockWriter};
 use crate::format::Sequence;
 
-/// What is asked of the kernel.
+/// The request to the kernel, in words for messages.
 pub(super) const TAKE_MEMORY: &str = "take memory";
 
 /// The kernel's refusals of memory, if the last request was refused.

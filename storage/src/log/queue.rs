@@ -26,7 +26,7 @@ pub(super) struct Rest {
 }
 
 impl Queue {
-    /// Whether none of its chores runs, and none rests.
+    /// Returns whether none of its chores runs, and none rests.
     pub(super) fn is_ready(&self, now: u64) -> bool {
         !self.runs && self.rest.is_none_or(|rest| now >= rest.until)
     }
@@ -41,7 +41,7 @@ impl Queue {
         Some(chore)
     }
 
-    /// Whether there is nothing to do, and nothing is being done.
+    /// Returns whether there is nothing to do, and nothing is being done.
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && !self.runs

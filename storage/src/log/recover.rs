@@ -26,7 +26,7 @@ pub struct Cut {
     pub offset: u64,
     /// Sequence that the next event got.
     pub sequence: Sequence,
-    /// What was wrong with the bytes behind.
+    /// The fault of the bytes after it.
     pub reason: String,
 }
 
@@ -42,7 +42,7 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// What readers see.
+    /// The view that readers have.
     pub fn view(&self) -> &Arc<LogView> {
         &self.view
     }

@@ -14,16 +14,16 @@ use crate::format::{
 };
 use rkyv::util::AlignedVec;
 
-/// Why an event cannot be restored.
+/// The reason for which an event cannot be restored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// Its sequence is not behind that of the event before.
+    /// Its sequence is not after that of the event before.
     #[error("sequence {found} follows {next} or a later one; events of a shard are restored in order", next = .next.get().saturating_sub(1))]
     Order {
         /// The least that it may be.
         next: Sequence,
-        /// What it is.
+        /// Its own sequence.
         found: Sequence,
     },
     /// Its payload fits no block.
@@ -37,7 +37,7 @@ pub enum RestoreError {
     /// Its sequence is higher than any log's.
     #[error("sequence {found}; the highest of a log is {max}")]
     Sequence {
-        /// What it is.
+        /// Its own value.
         found: Sequence,
         /// The highest.
         max: Sequence,
@@ -45,7 +45,7 @@ pub enum RestoreError {
     /// There are more holes in the sequences than a log remembers.
     #[error("more than {max} holes in the sequences; renumber the events")]
     Holes {
-        /// How many it remembers.
+        /// The number that it remembers.
         max: usize,
     },
     /// The file system refused.
@@ -61,7 +61,7 @@ pub struct ShardRestore {
     options: LogOptions,
     run: Option<Epoch>,
     epochs: Epochs,
-    /// When it is restored: nanoseconds since the Unix epoch.
+    /// The time of the restoration: nanoseconds since the Unix epoch.
     now: u64,
     writer: Option<SegmentWriter>,
     next: Sequence,

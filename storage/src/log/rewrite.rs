@@ -20,11 +20,11 @@ pub(super) fn dense_bytes(totals: &Footer) -> u64 {
     block_bytes(records as usize, totals.records_bytes as usize) as u64
 }
 
-/// What a segment is written with.
+/// The values that a new segment is written with.
 #[derive(Debug)]
 pub(super) struct NewSegment {
     pub(super) header: SegmentHeader,
-    /// Where runs begin in it after the first.
+    /// Beginnings of the runs in it after the first.
     pub(super) later_runs: Vec<RunStart>,
     /// All events below are known to be durable.
     pub(super) durable: Sequence,
@@ -37,7 +37,7 @@ pub(super) struct NewSegment {
 pub(super) struct SegmentWriter {
     file: Arc<dyn SegmentFile>,
     header: SegmentHeader,
-    /// What the blocks say was durable when they were written.
+    /// The durable sequence that the blocks state.
     durable: Sequence,
     open: Option<OpenBlock>,
     totals: Footer,

@@ -32,7 +32,7 @@ pub(super) struct ActiveSegment {
     pub(super) file: Arc<dyn SegmentFile>,
     /// File length, in bytes.
     length: u64,
-    /// What the footer would say now.
+    /// The totals that the footer would have now.
     totals: Footer,
 }
 
@@ -42,8 +42,8 @@ impl ActiveSegment {
         Self { segment, file, length, totals }
     }
 
-    /// Whether half of it is full, or the next block may not fit: a segment that a nearly full disk had room for holds
-    /// little more than one.
+    /// Returns whether half of it is full, or the next block may not fit: a segment that a nearly full disk had room
+    /// for holds little more than one.
     fn is_running_out(&self, block_bytes_max: u64) -> bool {
         self.room() < block_bytes_max.max(self.length / 2)
     }
@@ -76,7 +76,7 @@ enum Spare {
     Unnamed(Arc<dyn SegmentFile>),
 }
 
-/// What the headers of one opening's segments say.
+/// The fields that all headers of one opening's segments share.
 #[derive(Debug)]
 struct Headers {
     log_id: LogId,
@@ -100,7 +100,7 @@ impl Headers {
     }
 }
 
-/// What prepares, names and seals segments, and removes those that are trimmed.
+/// Prepares, names and seals segments, and removes those that are trimmed.
 #[derive(Debug)]
 pub(super) struct Roller {
     files: Arc<SegmentFiles>,
@@ -153,7 +153,7 @@ impl Roller {
         }
     }
 
-    /// Whether the disk had no space for what the next segment needs when last asked.
+    /// Returns whether the disk had no space for the next segment at the last attempt.
     pub(super) fn is_full(&self) -> bool {
         self.chores.rest.is_some_and(|rest| rest.is_full)
     }
@@ -206,7 +206,7 @@ impl Roller {
         self.chores.waiting.push_back(Chore::seal(Arc::clone(&full.segment), full.totals, written, &self.gaps));
     }
 
-    /// How what was written to a file lies at this level.
+    /// The form in which bytes written to a file lie at this level.
     fn written(&self, file: &Arc<dyn SegmentFile>) -> Written {
         match self.durability {
             Durability::Durable => Written::Durably,
@@ -226,7 +226,7 @@ impl Roller {
         self.tidier.is_idle() && self.trims.is_idle() && !self.chores.runs
     }
 
-    /// What is to be done when there is time.
+    /// The next tidying chore, if there is one.
     pub(super) fn next_tidying(&mut self, view: &LogView, now: u64) -> Option<Chore> {
         self.tidier.next(view, &mut self.headers.epochs, now)
     }

@@ -17,7 +17,7 @@ pub(crate) struct SealedMap {
     mapping: Box<dyn Mapping>,
     /// A bit for each page where a checked block starts.
     checked: Box<[AtomicU64]>,
-    /// Whether the index has been found to match its checksum, and the blocks.
+    /// Records whether the index has been found to match its checksum, and the blocks.
     index: AtomicU8,
     places: OnceLock<Places>,
 }
@@ -27,7 +27,7 @@ const INDEX_GOOD: u8 = 1;
 const INDEX_BAD: u8 = 2;
 
 impl SealedMap {
-    /// `mapping` holds at least the blocks that `footer` tells of.
+    /// `mapping` holds at least the blocks that `footer` counts.
     pub(super) fn new(footer: Footer, mapping: Box<dyn Mapping>) -> Self {
         let pages = mapping.bytes().len().div_ceil(PAGE_BYTES);
         let checked = (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
@@ -91,7 +91,7 @@ impl SealedMap {
         Ok(index.map(look))
     }
 
-    /// Whether the blocks that the index lists can be those of the file.
+    /// Returns whether the blocks that the index lists can be those of the file.
     fn is_of_blocks(&self, index: &ArchivedSegmentIndex) -> bool {
         if index.blocks.is_empty() && index.sessions_left_out {
             return true;
@@ -151,7 +151,7 @@ impl SealedMap {
         places
     }
 
-    /// Hops from header to header as far as they chain; a reader meets what is behind with its own checks.
+    /// Hops from header to header as far as they chain; a reader meets the rest with its own checks.
     fn walked_places(&self) -> io::Result<Places> {
         let (mut places, mut offset) = (Places::default(), PAGE_BYTES as u64);
         while let Some(header) = self.header_at(offset)? {

@@ -1,4 +1,4 @@
-//! Where the events of some sessions can be: segments and blocks that hold none are passed over.
+//! The search for the events of some sessions: segments and blocks that hold none are passed over.
 
 use std::io;
 
@@ -13,7 +13,7 @@ pub struct SessionSeek {
     known: Option<Known>,
 }
 
-/// What is known of one sealed segment.
+/// The facts known of one sealed segment.
 #[derive(Debug, Clone)]
 struct Known {
     base: Sequence,
@@ -30,14 +30,14 @@ impl SessionSeek {
         Self { sessions, known: None }
     }
 
-    /// The first sequence at or behind `from` that may be an event of one of the sessions, or the end of what is
+    /// The first sequence at or after `from` that may be an event of one of the sessions, or the end of what is
     /// readable. Notes of the bus, which concern all sessions, and gaps are not passed over. Where there is no index,
     /// nothing is.
     ///
     /// Costs one look at a segment's filter, and where that does not rule it out one at its index.
     pub fn next(&mut self, view: &LogView, from: Sequence) -> Sequence {
         let mut from = from;
-        // What is gone is for the reader to tell.
+        // The reader reports what is gone.
         while from >= view.trimmed()
             && let Some(known) = self.know(view, from)
         {
@@ -50,7 +50,7 @@ impl SessionSeek {
         from
     }
 
-    /// What is known of the segment that holds `from`. `None` if it is not sealed, or cannot be looked into.
+    /// Finds the facts of the segment that holds `from`. `None` if it is not sealed, or cannot be looked into.
     fn know(&mut self, view: &LogView, from: Sequence) -> Option<&Known> {
         let holds = |known: &Known| (known.base..known.end).contains(&from);
         if !self.known.as_ref().is_some_and(holds) {

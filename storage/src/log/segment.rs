@@ -22,7 +22,7 @@ use crate::lock::lock;
 #[derive(Debug)]
 pub struct Segment {
     header: SegmentHeader,
-    /// Where runs begin in it after the first.
+    /// Beginnings of the runs in it after the first.
     later_runs: Box<[RunStart]>,
     files: Arc<SegmentFiles>,
     /// End of the contiguous completed blocks, in bytes.
@@ -38,14 +38,14 @@ pub struct Segment {
 pub(super) struct UnsealedBlocks {
     /// Its file, if it is to stay open.
     pub(super) file: Option<Arc<dyn SegmentFile>>,
-    /// What the footer would say.
+    /// The totals that the footer would have.
     pub(super) totals: Footer,
     pub(super) places: Places,
-    /// Where runs begin in it after the first.
+    /// Beginnings of the runs in it after the first.
     pub(super) later_runs: Vec<RunStart>,
 }
 
-/// What a segment has for as long as it is not sealed.
+/// The parts of a segment that end when it is sealed.
 #[derive(Debug, Default)]
 struct OpenEnd {
     /// Of the segment that blocks come to, or of one that may not have got its name.
@@ -112,12 +112,12 @@ impl Segment {
         &self.header
     }
 
-    /// Where runs begin in it after the first, whose [`SegmentHeader::run`] says.
+    /// Beginnings of the runs in it after the first, which is that of [`SegmentHeader::run`].
     pub(crate) fn later_runs(&self) -> &[RunStart] {
         &self.later_runs
     }
 
-    /// Where runs begin in it.
+    /// Beginnings of the runs in it.
     pub(crate) fn run_starts(&self) -> impl DoubleEndedIterator<Item = RunStart> + '_ {
         let first = RunStart { first: self.base(), run: self.header.run };
         std::iter::once(first).chain(self.later_runs.iter().copied())
@@ -149,7 +149,7 @@ impl Segment {
         self.footer().map_or_else(|| self.data_end(), |footer| footer.offset() + PAGE_BYTES as u64)
     }
 
-    /// Whether events of any of the sessions may be in the segment: false is certain.
+    /// Returns whether events of any of the sessions may be in the segment: false is certain.
     ///
     /// Costs the opening of the file where its filter is not kept.
     pub(crate) fn may_hold_any(&self, sessions: &[SessionId]) -> bool {
@@ -197,7 +197,7 @@ impl Segment {
         self.open_file().map_or_else(|| self.files.open(&self.header, false), Ok)
     }
 
-    /// A block has reached the file behind the others.
+    /// A block has reached the file after the others.
     pub(crate) fn extend(&self, place: BlockPlace, data_end: u64, end_sequence: Sequence) {
         if let Some(open) = &mut *lock(&self.open) {
             open.places.push(place);
@@ -207,7 +207,7 @@ impl Segment {
         self.end_sequence.store(end_sequence.get(), Ordering::Release);
     }
 
-    /// The segment has its footer and will not change any more: its descriptor and its places are let go.
+    /// The segment has its footer and will not change any more: this closes its descriptor and drops its places.
     pub(crate) fn seal(&self, footer: Footer, filter: SessionFilter) {
         self.files.keep_filter(&footer, filter);
         let _ = self.footer.set(footer);
@@ -266,7 +266,7 @@ impl Segment {
         self.around(sequence).map(|around| around.at)
     }
 
-    /// The place of the block behind the one that holds `sequence`, if it is known.
+    /// The place of the block after the one that holds `sequence`, if it is known.
     ///
     /// # Errors
     /// As [`Segment::around`].

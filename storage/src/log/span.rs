@@ -17,14 +17,14 @@ pub struct Span {
     pub first_timestamp: u64,
     /// No event is later.
     pub last_timestamp: u64,
-    /// Whether the times are those of events. Where no header says them they are all that there are: an event may have
-    /// each of them, the last one too.
+    /// True if the times are those of events. Where no header states them they are all that there are: an event may
+    /// have each of them, the last one too.
     pub has_times: bool,
-    /// Whether it is one block, or what is left of one.
+    /// True if it is one block, or what is left of one.
     pub is_block: bool,
 }
 
-/// How long the spans are that a reader asks for.
+/// The length of the spans that a reader asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grain {
     /// A sealed segment where there is one, else a block.
@@ -77,7 +77,7 @@ impl LogView {
         Ok(bytes)
     }
 
-    /// Where the block that holds `from` starts in a segment, or its first block that is behind.
+    /// Offset in a segment of the block that holds `from`, or of the first block after it.
     fn offset_from(&self, segment: &Segment, from: Sequence) -> io::Result<u64> {
         if from <= segment.base() {
             return Ok(PAGE_BYTES as u64);
@@ -104,7 +104,7 @@ impl LogView {
         })
     }
 
-    /// Nothing is known of the times of what is lost: a reader that looks there is told so.
+    /// Nothing is known of the times of what is lost: a reader that looks there gets a gap.
     fn span_of_hole(&self, from: Sequence) -> Option<Span> {
         let end = self.hole_at(from)?;
         Some(Span { first: from, end, first_timestamp: 0, last_timestamp: u64::MAX, has_times: false, is_block: true })
@@ -141,7 +141,7 @@ impl LogView {
     }
 }
 
-/// Where headers cannot be read, the span reaches from the last block that can to the end of the segment.
+/// If headers cannot be read, the span reaches from the last block that can to the end of the segment.
 fn block_span(segment: &Segment, from: Sequence) -> io::Result<Span> {
     let (place, after) = (segment.place_of(from)?, segment.place_after(from)?);
     let is_whole = |end: Sequence| after.is_some() || end == segment.end_sequence();

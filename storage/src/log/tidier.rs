@@ -1,4 +1,4 @@
-//! What is done to sealed segments when there is time: indexes, dense copies, merging.
+//! Tidying of sealed segments: indexes, dense copies, merging.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl Tidier {
         self.queue.is_idle()
     }
 
-    /// What tidying and trimming agree on.
+    /// The permit that tidying and trimming share.
     pub(super) fn permit(&self) -> &Arc<Permit> {
         &self.permit
     }
@@ -97,8 +97,8 @@ impl Tidier {
         self.queue.take(now)
     }
 
-    /// What is to be merged, if anything is. Looked for once something was sealed: an opening that writes nothing
-    /// changes nothing.
+    /// The next merge, if there is one. Looked for once something was sealed: an opening that writes nothing changes
+    /// nothing.
     fn next_merge(&mut self, view: &LogView, epochs: &mut Epochs, now: u64) -> Option<Chore> {
         let from = self.merge_from?;
         let mut segments: Vec<_> = view.segments().into_iter().skip_while(|segment| segment.base() < from).collect();

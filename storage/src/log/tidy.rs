@@ -1,7 +1,7 @@
 //! Tidying: what is made of a sealed segment when there is time, an index or a denser copy in its place.
 //!
 //! A segment is sealed at once, by a footer alone. When there is time it gets its index: the footer is written again,
-//! behind an index that is whole; in between recovery finds the end by walking the blocks. A dense copy is complete and
+//! after an index that is whole; in between recovery finds the end by walking the blocks. A dense copy is complete and
 //! durable under a name of its own before it takes the segment's name; readers that have the old file open read on in
 //! it.
 
@@ -28,7 +28,7 @@ pub(super) struct Tidying {
     pub(super) permit: Arc<Permit>,
 }
 
-/// What became of a segment.
+/// The outcome of tidying a segment.
 #[derive(Debug)]
 pub(super) enum Tidied {
     /// It is as it was, and stays so.

@@ -12,7 +12,7 @@ use crate::lock::lock;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Trouble {
-    /// What was attempted.
+    /// The call that failed.
     pub operation: &'static str,
     /// On which file.
     pub place: String,
@@ -20,14 +20,14 @@ pub struct Trouble {
     pub message: String,
     /// The kernel's error number, if it was the kernel's.
     pub errno: Option<i32>,
-    /// How often it has failed in a row.
+    /// The number of failures in a row.
     pub times: u64,
-    /// Whether it is tried again; otherwise the log does without it until it is opened anew.
+    /// True if it is tried again; otherwise the log does without it until it is opened anew.
     pub is_retried: bool,
 }
 
 impl Trouble {
-    /// What an operator can do about it, in words to follow the trouble's own.
+    /// The advice to an operator, in words to follow the trouble's own.
     pub fn remedy(&self) -> &'static str {
         match self.errno.map_or("", |errno| advice(&io::Error::from_raw_os_error(errno))) {
             "" => "; wait until the kernel no longer refuses it",

@@ -1,4 +1,4 @@
-//! What readers on other threads see of a log: watermarks, recent blocks, segments.
+//! The part of a log that readers on other threads see: watermarks, recent blocks, segments.
 //!
 //! Order of publication, which readers rely on: a block is listed in the tail before `appended` passes its first
 //! record; a block is described by its segment before it leaves the tail; so a sequence below `appended` is always
@@ -23,7 +23,7 @@ use crate::lock::lock;
 pub struct Poison {
     /// The shard.
     pub shard_id: u16,
-    /// What was attempted.
+    /// The call that failed.
     pub operation: &'static str,
     /// Segment and offset.
     pub place: String,
@@ -35,7 +35,7 @@ pub struct Poison {
     pub durable: Sequence,
 }
 
-/// How far a log has come: exclusive upper sequences, of which none passes the next.
+/// The progress of a log: exclusive upper sequences, of which none passes the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Watermarks {
     /// Gone up to here.
@@ -141,7 +141,7 @@ impl LogView {
         self.commit_ns.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// Whether the log waits for space on its disk.
+    /// Returns whether the log waits for space on its disk.
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }
@@ -223,7 +223,7 @@ impl LogView {
         segments.get(after.checked_sub(1)?).cloned()
     }
 
-    /// The segment behind the one that starts at `base`.
+    /// The segment after the one that starts at `base`.
     pub(crate) fn segment_after(&self, base: Sequence) -> Option<Arc<Segment>> {
         let segments = lock(&self.segments);
         segments.get(segments.partition_point(|segment| segment.base() <= base)).cloned()
@@ -333,8 +333,8 @@ impl LogView {
         gone.iter().map(|segment| Segment::file_name(segment.base())).collect()
     }
 
-    /// Whether `sequence` of a segment whose file is not there was trimmed, be it by another process, which has written
-    /// that down before it removed the file. Readers of this view are then told so, too.
+    /// Returns whether `sequence` of a segment whose file is not there was trimmed, perhaps by another process, which
+    /// has recorded that before it removed the file. Readers of this view then get a gap, too.
     pub(crate) fn was_trimmed(&self, segment: &Segment, sequence: Sequence) -> bool {
         if sequence < self.trimmed() {
             return true;

@@ -42,7 +42,8 @@ impl LogView {
     }
 }
 
-/// Where the block that holds `last` begins. Where headers cannot be read, what is left of the segment is one piece.
+/// Finds the first sequence of the block that holds `last`. Where headers cannot be read, what is left of the segment
+/// is one piece.
 fn first_before(segment: &Segment, last: Sequence) -> io::Result<Sequence> {
     match segment.place_of(last)?.filter(|place| last < place.end_sequence) {
         Some(place) => Ok(place.first_sequence),

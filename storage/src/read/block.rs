@@ -76,7 +76,7 @@ impl Block {
         }
     }
 
-    /// Leaves out the records from `end` on, which lies behind the first.
+    /// Leaves out the records from `end` on, which is after the first.
     pub fn end_at(&mut self, end: Sequence) {
         self.count = self.count.min(end.since(self.first_sequence) as usize);
     }
@@ -119,7 +119,7 @@ impl Block {
         }
     }
 
-    /// The block was checked when it was made: this finds `count` of its records again, behind `skip`.
+    /// The block was checked when it was made: this finds `count` of its records again, after `skip`.
     fn records_of(bytes: &[u8], epoch: Epoch, skip: usize, count: usize) -> Records<'_> {
         let mut records = match BlockView::of_checked(bytes, epoch) {
             Ok(view) => view.records(),

@@ -19,11 +19,11 @@ use crate::device::Directory;
 use crate::format::LogId;
 use crate::log::{LogView, OpenError, Scan, scan};
 
-/// How often a look at a directory is repeated that another process changes meanwhile.
+/// Most looks at a directory that another process changes meanwhile.
 const LOOKS: usize = 8;
 
-/// Opens one shard of a log that another process may be writing, or has left behind. Changes nothing. The view ends
-/// where the intact blocks ended at the time of the call. Returned with the largest timestamp in the log.
+/// Opens one shard of a log that another process may be writing, or has left. Changes nothing. The view ends where the
+/// intact blocks ended at the time of the call. Returned with the largest timestamp in the log.
 ///
 /// # Errors
 /// [`OpenError`], as recovery would give it.
@@ -34,7 +34,7 @@ pub fn open_shard(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16) -> 
     Ok((LogView::new(log_id, shard, sequences, segments, None), last_timestamp))
 }
 
-/// What is in a shard's directory that another process may be changing.
+/// Scans a shard's directory that another process may be changing.
 fn look_through(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16) -> Result<Scan, OpenError> {
     let mut look = 1;
     loop {

@@ -19,11 +19,11 @@ pub struct Gap {
     pub from: Sequence,
     /// Sequence after the last one that is gone.
     pub to: Sequence,
-    /// Why.
+    /// The reason for which they are missing.
     pub cause: GapCause,
 }
 
-/// Why sequences are gone.
+/// The reason for which sequences are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GapCause {
     /// They were trimmed.
@@ -34,18 +34,18 @@ pub enum GapCause {
     Damaged,
 }
 
-/// What comes next for a reader.
+/// The next thing for a reader.
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Records.
     Block(Block),
-    /// Sequences that the log does not hold any more; the reader stands behind them.
+    /// Sequences that the log does not hold any more; the reader is after them.
     Gap(Gap),
     /// Nothing at present.
     End,
 }
 
-/// Why a reader cannot go on.
+/// The reason for which a reader cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -70,7 +70,7 @@ pub enum ReadError {
         segment: String,
         /// Offset of the block.
         offset: u64,
-        /// What is wrong.
+        /// The fault of the block.
         source: BlockError,
     },
 }
@@ -90,7 +90,7 @@ pub enum Visibility {
     /// Everything that is readable; what a crash may still take is included.
     #[default]
     Appended,
-    /// What is acknowledged at the log's level.
+    /// Only records that are acknowledged at the log's level.
     Durable,
 }
 
@@ -155,7 +155,7 @@ impl LogReader {
         }
     }
 
-    /// Whether the next step has to find a block first: then [`LogReader::enter`] spares it the search.
+    /// Returns whether the next step has to find a block first: then [`LogReader::enter`] spares it the search.
     pub fn needs_block(&self) -> bool {
         match &self.next_block {
             NextBlock::Unknown | NextBlock::Unlent { .. } => true,
@@ -174,7 +174,7 @@ impl LogReader {
         starts
     }
 
-    /// Goes past the block that [`LogReader::step`] could not read, to the next one that can be found: the one behind
+    /// Goes past the block that [`LogReader::step`] could not read, to the next one that can be found: the one after
     /// it, or, where its header is damaged too, the next segment.
     pub fn pass_damage(&mut self) -> Gap {
         let from = self.next;

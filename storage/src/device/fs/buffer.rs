@@ -12,7 +12,7 @@ thread_local! {
     static BOUNCE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether O_DIRECT can use the bytes as they lie.
+/// Returns whether O_DIRECT can use the bytes as they lie.
 pub(super) fn is_aligned(bytes: &[u8]) -> bool {
     bytes.as_ptr().addr().is_multiple_of(PAGE_BYTES) && bytes.len().is_multiple_of(PAGE_BYTES)
 }

@@ -67,7 +67,8 @@ fn set_flags(file: &File, flags: c_int) -> io::Result<()> {
     check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
-/// Whether a name was not opened because it is not that of a regular file, but of a directory, a pipe or a link.
+/// Returns whether a name was not opened because it is not that of a regular file, but of a directory, a pipe or a
+/// link.
 pub(crate) fn is_no_file(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidInput || error.raw_os_error() == Some(libc::ELOOP)
 }
@@ -84,7 +85,7 @@ fn open_any(directory: &File, name: &CStr, flags: c_int) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(descriptor) })
 }
 
-/// Whether the name exists, be it a dangling link.
+/// Returns whether the name exists, even as a dangling link.
 pub(super) fn exists_at(directory: &File, name: &CStr) -> io::Result<bool> {
     match open_any(directory, name, libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC) {
         Ok(_) => Ok(true),
@@ -167,7 +168,7 @@ pub(super) fn close(descriptor: RawFd) {
     unsafe { libc::close(descriptor) };
 }
 
-/// Whether the name in the directory is that of the open file. A symbolic link is not.
+/// Returns whether the name in the directory is that of the open file. A symbolic link is not.
 pub(super) fn is_name_of(directory: &File, name: &CStr, descriptor: RawFd) -> io::Result<bool> {
     // SAFETY: zeros are a valid value of the structure.
     let zeroed: libc::stat = unsafe { mem::zeroed() };

@@ -1,4 +1,4 @@
-//! Whether a file system takes direct writes.
+//! A test of a file system for direct writes.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -30,8 +30,8 @@ impl FsDirectory {
         Ok(Self { directory: open_directory(path, libc::O_NOFOLLOW)?, path: path.to_owned(), mode })
     }
 
-    /// Makes a created file what it should be. Its name becomes durable last, so that no crash leaves a file behind
-    /// that is shorter than its name promises, except one that was never reported.
+    /// Gives a created file its length. Its name becomes durable last, so that no crash leaves a file behind that is
+    /// shorter than its name promises, except one that was never reported.
     fn fill(&self, name: &CStr, length: u64) -> io::Result<FsFile> {
         let file = FsFile::create(&self.directory, name, self.mode)?;
         file.allocate(length)?;
@@ -64,8 +64,8 @@ impl Directory for FsDirectory {
         Ok(Arc::new(FsFile::open(&self.directory, &name, self.mode, read_only)?))
     }
 
-    /// Where the file system cannot refuse to replace, `to` is looked up first; the log's lock keeps other writers away
-    /// meanwhile.
+    /// If the file system has no rename that refuses to replace, this looks `to` up first; the log's lock keeps other
+    /// writers away meanwhile.
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let (from, to) = (call::plain_name(from)?, call::plain_name(to)?);
         match call::rename_at(&self.directory, &from, &to, libc::RENAME_NOREPLACE) {

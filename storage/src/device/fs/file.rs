@@ -23,7 +23,7 @@ pub(super) struct FsFile {
     read_only: bool,
     /// Opened with O_DSYNC.
     synced: bool,
-    /// Whether the descriptor reads and writes directly. A reader's does from the first bytes on that may still change.
+    /// True if the descriptor reads and writes directly. A reader's does from the first bytes on that may still change.
     /// Cleared if the file system accepts that, and then refuses direct reads.
     direct: AtomicBool,
     /// A reader that is to read directly, and does not yet.

@@ -31,7 +31,7 @@ pub(super) fn names(directory: &File) -> io::Result<Vec<String>> {
     }
 }
 
-/// The name of the first entry, and the entries behind it.
+/// Splits off the name of the first entry. Returns it and the remaining entries.
 fn split_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = entries.get(LENGTH_AT..LENGTH_AT + size_of::<u16>())?.try_into().ok()?;
     let (entry, behind) = entries.split_at_checked(usize::from(u16::from_ne_bytes(length)))?;

@@ -26,13 +26,13 @@ pub(super) struct FsMapping {
 impl FsMapping {
     #[allow(unsafe_code)]
     pub(super) fn new(file: &File) -> io::Result<Self> {
-        // SAFETY: only sealed segments are read through mappings, and of those only what the file's own footer tells of
+        // SAFETY: only sealed segments are read through mappings, and of those only what the file's own footer names
         // when it is mapped: its blocks, which no thread writes any more, and an index, which is written before the
-        // footer that tells of it. Tidying writes an ending anew, and so changes the length of a mapped file, only
-        // where the footer told of no index: behind the last byte that is read. A page that is lost all the same (a
-        // shortened file, a failed disk) is refused by `populate`, which comes before each use. What is not excluded is
-        // SIGBUS where the kernel drops a populated page while a reader holds its block and the disk then fails, or
-        // another program shortens the file; docs/DURABILITY.md says so.
+        // footer that names it. Tidying writes an ending anew, and so changes the length of a mapped file, only where
+        // the footer named no index: after the last byte that is read. A page that is lost all the same (a shortened
+        // file, a failed disk) is refused by `populate`, which comes before each use. What is not excluded is SIGBUS
+        // where the kernel drops a populated page while a reader holds its block and the disk then fails, or another
+        // program shortens the file; docs/DURABILITY.md says so.
         let map = unsafe { Mmap::map(file) }?;
         Ok(Self { map })
     }

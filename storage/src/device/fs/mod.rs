@@ -29,7 +29,7 @@ pub use small_file::{
     read_small_file, remove_file_durably, remove_temporary_files, write_file_durably, write_shared_file_durably,
 };
 
-/// How segment files are written, by the device and by [`super::SegmentFile::write_at`].
+/// The way in which segment files are written, by the device and by [`super::SegmentFile::write_at`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteMode {
     /// O_DIRECT and O_DSYNC: past the page cache, durable when written. Check with [`probe_direct`].

@@ -1,4 +1,4 @@
-//! How far the write of one run of pages has come, over short writes and interruptions.
+//! The progress of one write of pages, over short writes and interruptions.
 
 use std::io;
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::directory::{open_directory, sync_directory};
 use super::{call, listing};
 
-/// How the names of files end that are on their way to another name.
+/// The suffix of files on their way to another name.
 const TEMPORARY: &str = ".tmp";
 
 /// Names that [`write_shared_file_durably`] tries. Each that is taken was left by a process with the same number.

@@ -53,7 +53,7 @@ impl Device for SimDevice {
     }
 
     /// # Panics
-    /// Where the caller breaks a rule of [`Device::submit`] or [`Write`].
+    /// If the caller breaks a rule of [`Device::submit`] or [`Write`].
     fn submit(&mut self, write: Write) {
         assert!(self.flights.len() + self.refused.len() < self.depth, "more than {} writes in flight", self.depth);
         assert!(write.length.is_multiple_of(PAGE_BYTES), "a write has whole pages");
@@ -103,7 +103,7 @@ impl Drop for SimDevice {
     fn drop(&mut self) {
         let mut machine = self.disk.lock();
         for (nth, _) in self.flights.drain(..) {
-            // No waiter is left to be told.
+            // No waiter is left to get the result.
             let _ = machine.land(self.disk.boot(), nth);
         }
     }

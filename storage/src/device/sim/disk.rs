@@ -20,7 +20,7 @@ pub struct SimDisk {
     boot: u64,
 }
 
-/// How many files are open: as many descriptors as a process would hold.
+/// Counts open files: as many descriptors as a process would hold.
 #[derive(Default)]
 pub(super) struct OpenFiles {
     now: AtomicUsize,
@@ -87,7 +87,8 @@ impl SimDisk {
         &self.open_files
     }
 
-    /// Whether this boot has power. A host that waits for completions asks, because without power none will come.
+    /// Returns whether this boot has power. A host that waits for completions asks, because without power none will
+    /// come.
     pub fn is_on(&self) -> bool {
         self.lock().is_on(self.boot)
     }
@@ -123,7 +124,7 @@ impl SimDisk {
         self.boot
     }
 
-    /// Whether both are the same boot of the same machine.
+    /// Returns whether both are the same boot of the same machine.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.boot == other.boot && Arc::ptr_eq(&self.machine, &other.machine)
     }

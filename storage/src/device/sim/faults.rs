@@ -1,17 +1,18 @@
-//! What goes wrong on a simulated machine.
+//! Faults of a simulated machine.
 
 use super::Random;
 
 /// One write or call that fails, chosen by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
-    /// Which one, counted from 1 over all boots; see [`super::SimDisk::writes`] and [`super::SimDisk::calls`].
+    /// The number of the write or call, counted from 1 over all boots; see [`super::SimDisk::writes`] and
+    /// [`super::SimDisk::calls`].
     pub nth: u64,
     /// The error it gets. With `ENOSPC` it leaves nothing behind.
     pub errno: i32,
 }
 
-/// What goes wrong: by chance, in parts of 10,000, or at a chosen moment. By default nothing does.
+/// The faults to inject: by chance, in parts of 10,000, or at a chosen moment. By default there are none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Faults {
     /// The step at which the power goes, counted from 1 over all boots; see [`super::SimDisk::steps`].

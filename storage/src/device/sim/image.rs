@@ -1,4 +1,4 @@
-//! What is on the simulated disk: directories, files, and how much fits. Knows nothing of faults or of power.
+//! The contents of the simulated disk: directories, files, and how much fits. Knows nothing of faults or of power.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -166,7 +166,7 @@ pub(super) fn errno(number: i32) -> io::Error {
     io::Error::from_raw_os_error(number)
 }
 
-/// What the kernel demands of direct I/O, and the traits of their callers.
+/// Refuses what the kernel refuses of direct I/O, and what the traits forbid their callers.
 pub(super) fn check_whole_pages(offset: u64, length: usize) -> io::Result<()> {
     match offset.is_multiple_of(PAGE_BYTES as u64) && length.is_multiple_of(PAGE_BYTES) {
         true => Ok(()),

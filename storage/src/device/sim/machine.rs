@@ -1,4 +1,4 @@
-//! The machine behind a [`SimDisk`](super::SimDisk): its steps, its power, and the writes in flight.
+//! The machine of a [`SimDisk`](super::SimDisk): its steps, its power, and the writes in flight.
 
 use std::io;
 use std::sync::Arc;
@@ -167,9 +167,9 @@ impl Machine {
         self.step(boot).ok().map(|()| self.writes)
     }
 
-    /// Ends a write in flight; returns what its owner is told, `None` if there is no power any more.
+    /// Ends a write in flight. Returns the result for its owner, `None` if there is no power any more.
     pub(super) fn land(&mut self, boot: u64, nth: u64) -> Option<io::Result<()>> {
-        // The write is still in flight in this step: it may be on the disk without a waiter having been told.
+        // The write is still in flight in this step: it may be on the disk before a waiter knows of it.
         self.step(boot).ok()?;
         let flight = self.take_flight(nth)?;
         if let Some(number) = self.faults.of_write(nth, &mut self.random) {

@@ -9,7 +9,7 @@
 //! - One seed, and one order of calls, give one history: the simulation knows no clock, thread or address.
 //! - Steps are the points where the power can go, counted from 1. A submission and a completion are one each, and so is
 //!   a blocking call that only looks. A blocking call that changes the disk is three: before it, in its midst, and when
-//!   it is done and no waiter has been told.
+//!   it is done and no waiter knows of it.
 //! - A submitted write is in flight until it is completed, and cannot be read before. Completions come in seeded order,
 //!   and now and then not at the first look. Confirmed writes are on the disk, as with O_DSYNC.
 //! - When the power goes, each write in flight is on the disk wholly, in part (a beginning, an end, or any of its

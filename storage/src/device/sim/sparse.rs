@@ -75,7 +75,7 @@ impl SparseFile {
             drop(self.pages.split_off(&kept));
             self.unreadable.split_off(&kept);
             self.reserved = self.reserved.min(kept);
-            // What is behind the end of a file reads as zeros when the file grows again.
+            // Bytes after the end of a file read as zeros when the file grows again.
             if let Some(last) = self.pages.get_mut(&(length / PAGE)) {
                 last[(length % PAGE) as usize..].fill(0);
             }

@@ -1,4 +1,4 @@
-//! What tests do to a disk behind everybody's back. None of it is a step, and none of it draws a random number.
+//! Changes that tests make to a disk past the device. None of them is a step, and none of them draws a random number.
 
 use super::SimDisk;
 use super::image::FileId;

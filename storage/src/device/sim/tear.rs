@@ -1,11 +1,11 @@
-//! Which bytes of an interrupted write reach the disk.
+//! The bytes of an interrupted write that reach the disk.
 
 use std::iter;
 use std::ops::Range;
 
 use super::Random;
 
-/// What a disk writes wholly or not at all.
+/// The unit that a disk writes wholly or not at all.
 pub(super) const SECTOR_BYTES: usize = 512;
 
 /// Ranges of the bytes that reach the disk: none, all, a beginning, an end, or any sectors, each in a fifth of cases.

@@ -24,7 +24,7 @@ struct Slot {
     writes: usize,
 }
 
-/// How a write names its file.
+/// The way in which a write names its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     /// By the number of its slot.
@@ -38,7 +38,7 @@ pub(super) enum Target {
 pub(super) struct FileTable {
     slots: [Slot; SLOTS],
     next: usize,
-    /// Why files are named by descriptors.
+    /// The reason for which files are named by descriptors.
     refused: Option<io::Error>,
 }
 
@@ -77,7 +77,7 @@ impl FileTable {
     /// file system mounted, until then.
     pub(super) fn unregister(&self, submitter: &Submitter<'_>) {
         if self.refused.is_none() {
-            // Where it is refused, the files are let go with the ring.
+            // If the kernel refuses, the files are closed with the ring.
             let _ = submitter.unregister_files();
         }
     }

@@ -43,7 +43,7 @@ const BELLS: u32 = 2;
 /// User data of a doorbell's poll: this, plus its descriptor. Below are the indices of writes.
 const BELL: u64 = 1 << 32;
 
-/// How a ring is made.
+/// Settings of a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UringOptions {
     /// Writes in flight at once, from 1 to 1024.
@@ -71,7 +71,7 @@ pub struct UringDevice {
     ended: Vec<Completion>,
     /// Descriptor of the doorbell that the kernel watches.
     watched: Option<RawFd>,
-    /// What the ring itself failed with. It is not entered again.
+    /// The error with which the ring itself failed. It is not entered again.
     failed: Option<i32>,
     /// Writes that used registered memory.
     fixed_writes: u64,
@@ -123,7 +123,7 @@ impl UringDevice {
         self.check(result);
     }
 
-    /// What is queued stays queued on a passing error, and goes with the next call.
+    /// On a passing error queued writes stay queued, and go with the next call.
     fn check(&mut self, result: io::Result<usize>) {
         let Err(error) = result else { return };
         match error.raw_os_error() {

@@ -21,7 +21,7 @@ pub(super) const SETUPS: [Setup; 4] = [
     ("plain", |_| ()),
 ];
 
-/// Creates a ring, and tells which setup it has. The calling thread must be the one that uses it.
+/// Creates a ring. Returns it and the setup it has. The calling thread must be the one that uses it.
 ///
 /// # Errors
 /// The kernel's; `Unsupported` before Linux 5.11, which cannot wait with a timeout.

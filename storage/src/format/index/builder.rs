@@ -14,8 +14,8 @@ pub(super) const SESSIONS_MAX: usize = 100_000;
 /// Most bytes that sessions, postings and openings take in an index.
 const SESSIONS_BYTES_MAX: usize = 16 << 20;
 
-/// What they may take in any case, and what part of the blocks' bytes beyond that: readers find a session sooner by
-/// reading the blocks than by an index that is not much shorter.
+/// Bytes that the sessions may take in any case, and the part of the blocks' bytes that they may take beyond that:
+/// readers find a session sooner by reading the blocks than by an index that is not much shorter.
 const SESSIONS_BYTES_LEAST: usize = 64 << 10;
 const SESSIONS_SHARE: u64 = 16;
 
@@ -34,7 +34,7 @@ pub struct IndexBuilder {
     postings: Vec<(u32, u32)>,
     /// The last block with an event of each session.
     last_block: Vec<u32>,
-    /// Where the last event's session is listed: streams come in runs.
+    /// The entry of the last event's session: streams come in runs.
     recent: Option<(SessionId, usize)>,
 }
 

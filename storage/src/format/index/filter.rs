@@ -47,7 +47,7 @@ impl SessionFilter {
         &self.0
     }
 
-    /// Whether the session may be in the segment.
+    /// Returns whether the session may be in the segment.
     pub fn may_hold(&self, session: SessionId) -> bool {
         probes(session).all(|bit| self.0[(bit / 8) as usize] >> (bit % 8) & 1 == 1)
     }

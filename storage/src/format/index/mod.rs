@@ -39,7 +39,7 @@ pub const INDEX_BYTES_MAX: u64 = 64 << 20;
 /// Longest payload of an event that opens a session that the index repeats, in bytes.
 pub const OPENING_BYTES_MAX: usize = 512;
 
-/// What a segment holds.
+/// The contents of a segment.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Archive, Serialize)]
 #[rkyv(derive(Debug))]
 pub struct SegmentIndex {
@@ -55,8 +55,8 @@ pub struct SegmentIndex {
     pub openings: Vec<u8>,
     /// Totals by kind, by number.
     pub kinds: Vec<KindTotal>,
-    /// Whether there were too many sessions to list, so that none is, nor its postings and openings: the blocks have to
-    /// be read. Of still more blocks these are not listed either.
+    /// True if there were too many sessions to list: then none is, nor its postings and openings, and the blocks have
+    /// to be read. Of still more blocks these are not listed either.
     pub sessions_left_out: bool,
 }
 
@@ -64,7 +64,7 @@ pub struct SegmentIndex {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
 #[rkyv(derive(Debug))]
 pub struct IndexedBlock {
-    /// Where it starts in the file, in bytes.
+    /// Offset of its start in the file, in bytes.
     pub offset: u64,
     /// Sequence of its first record.
     pub first_sequence: u64,
@@ -106,11 +106,11 @@ pub struct IndexedSession {
 pub struct Part {
     /// Its first element.
     pub start: u32,
-    /// How many.
+    /// The number of blocks.
     pub count: u32,
 }
 
-/// What a segment holds of one kind.
+/// The events of one kind in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
 #[rkyv(derive(Debug))]
 pub struct KindTotal {
@@ -122,7 +122,7 @@ pub struct KindTotal {
     pub bytes: u64,
 }
 
-/// How long an index is, and its checksum: what a footer says of it.
+/// The length of an index, and its checksum: the footer has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexPlace {
     /// Bytes of header and archive, without the padding.
@@ -204,7 +204,7 @@ impl ArchivedPart {
     }
 }
 
-/// Whether an index of a segment of this epoch begins here.
+/// Returns whether an index of a segment of this epoch begins here.
 pub(crate) fn is_header(bytes: &[u8], epoch: Epoch) -> bool {
     bytes.len() >= INDEX_HEADER_BYTES && get(bytes, 0) == INDEX_MAGIC && get_u64(bytes, 8) == epoch.get()
 }

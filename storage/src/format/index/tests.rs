@@ -67,7 +67,7 @@ fn block(events: &[Event], first: u64) -> Vec<u8> {
     writer.memory().closed_bytes(block_bytes).to_vec()
 }
 
-/// What a plain scan says: entries with their blocks and openings, by session.
+/// The index according to a plain scan: entries with their blocks and openings, by session.
 fn scan(blocks: &[Vec<Event>]) -> BTreeMap<u128, (IndexedSession, Vec<u32>, Vec<u8>)> {
     let (mut found, mut sequence) = (BTreeMap::new(), 0);
     for (number, block) in blocks.iter().enumerate() {

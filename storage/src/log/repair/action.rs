@@ -1,4 +1,4 @@
-//! What follows from a survey. Looks at nothing else.
+//! The actions that follow from a survey. Looks at nothing else.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::format::{Gaps, LogId, Sequence, counted};
 pub enum RepairAction {
     /// The log's meta file is set aside, if it is there, and made anew.
     ReplaceMeta {
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
         /// Identity of the log, as most segments state it.
         log_id: LogId,
@@ -33,7 +33,7 @@ pub enum RepairAction {
     SetAside {
         /// The file.
         file: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A segment is given its own name again.
@@ -47,9 +47,9 @@ pub enum RepairAction {
     Rewrite {
         /// The file.
         file: String,
-        /// What is intact.
+        /// The blocks that are intact.
         kept: Vec<Stretch>,
-        /// What is wrong with the rest.
+        /// The fault of the rest.
         reason: String,
     },
     /// Sequences are written down as lost: no file holds them.
@@ -66,7 +66,7 @@ pub enum RepairAction {
     },
     /// The file of the gaps is set aside and made anew.
     ReplaceGaps {
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A segment gets a new index.
@@ -77,7 +77,7 @@ pub enum RepairAction {
 }
 
 impl RepairAction {
-    /// What it is, in one word: a name for scripts.
+    /// The action in one word: a name for scripts.
     pub fn name(&self) -> &'static str {
         match self {
             Self::ReplaceMeta { .. } => "replace_meta",
@@ -122,7 +122,7 @@ impl fmt::Display for RepairAction {
     }
 }
 
-/// What is to be done, in order.
+/// Plans the actions, in order.
 pub(super) fn plan(survey: &ShardSurvey) -> Vec<RepairAction> {
     let mut actions = Vec::new();
     let mut segments = Vec::new();
@@ -188,11 +188,11 @@ fn durable_of(segments: &[(&str, &FoundBlocks)]) -> Sequence {
 struct Planning {
     gaps: Gaps,
     durable: Sequence,
-    /// Where the last of the segments begins of which nothing is known but their names.
+    /// The first sequence of the last segments of which nothing is known but their names.
     headless_base: Option<Sequence>,
-    /// Whether the last segment so far is sealed once the plan is done; `None` before the first.
+    /// True if the last segment so far is sealed once the plan is done; `None` before the first.
     is_sealed_before: Option<bool>,
-    /// Whether the last segment so far may have lost events that nothing tells of.
+    /// True if the last segment so far may have lost events that no record counts.
     is_cut_short: bool,
     actions: Vec<RepairAction>,
 }
@@ -228,7 +228,7 @@ impl Planning {
             }
             if base > end && !self.gaps.is_lost(end, base) {
                 if self.durable <= end && !is_missing(self.is_sealed_before) {
-                    // Nothing behind a torn end was acknowledged.
+                    // No block after a torn end was acknowledged.
                     self.leave(name, found);
                     continue;
                 }
@@ -288,8 +288,8 @@ impl Planning {
         to
     }
 
-    /// Whether damage took something, and is not only the blank or torn rest of a segment that is written, where an
-    /// opening cuts it.
+    /// Returns whether damage took something, and is not only the blank or torn rest of a segment that is written,
+    /// where an opening cuts it.
     fn is_hurt(&self, found: &FoundBlocks) -> bool {
         if found.footer.is_some() {
             return true;

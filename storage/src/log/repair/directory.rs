@@ -17,7 +17,7 @@ impl LogDirectory {
     /// words are then taken from the headers of the segments. Changes nothing.
     ///
     /// # Errors
-    /// [`DirectoryError`]: no log, a newer format, or a meta file that cannot be used where no segment tells what it
+    /// [`DirectoryError`]: no log, a newer format, or a meta file that cannot be used where no segment has what it
     /// said.
     pub fn survey(path: &Path) -> Result<(Self, Vec<RepairAction>), DirectoryError> {
         let mut actions = Vec::new();
@@ -89,7 +89,7 @@ impl LogDirectory {
     }
 }
 
-/// Why a meta file is to be replaced; `None` if it is not.
+/// The reason to replace a meta file; `None` if it is to stay.
 fn reason_to_replace(error: &DirectoryError) -> Option<String> {
     match error {
         DirectoryError::Meta { source, .. } => Some(source.to_string()),
@@ -99,7 +99,7 @@ fn reason_to_replace(error: &DirectoryError) -> Option<String> {
     }
 }
 
-/// Why a file that the log can do without is to be set aside; `None` if it is not.
+/// The reason to set a file aside that the log can do without; `None` if it is to stay.
 ///
 /// # Errors
 /// That of a file in a newer format.
@@ -136,7 +136,7 @@ fn contradicted(path: &Path, meta: Meta) -> (Meta, Option<String>) {
     (meta, None)
 }
 
-/// What the segments say of their log.
+/// The identity of the log, as its segments state it.
 struct Told {
     /// Of the log that most of them belong to.
     meta: Option<Meta>,
@@ -151,7 +151,7 @@ struct Told {
 /// The segments of one log.
 struct Tally {
     segments: u64,
-    /// When the first of them was created.
+    /// The time at which the first of them was created.
     created: u64,
     /// The number after that of the last directory that holds one.
     shards: u16,

@@ -19,8 +19,8 @@ use super::{OpenError, SegmentSurvey};
 use crate::device::Directory;
 use crate::format::{LogId, Sequence};
 
-/// What a repair of a shard's directory would do, in order. Changes nothing. Reads every block; `progress` gets the
-/// bytes of each step.
+/// Plans the repair of a shard's directory: the actions, in order. Changes nothing. Reads every block; `progress` gets
+/// the bytes of each step.
 ///
 /// # Errors
 /// [`OpenError::Io`].
@@ -38,12 +38,12 @@ pub fn plan_shard_repair(
 pub struct SurveyedFile {
     /// Its name.
     pub name: String,
-    /// What is in it, or why it is no segment of the shard.
+    /// The contents, or the reason for which it is no segment of the shard.
     pub found: Result<SegmentSurvey, String>,
 }
 
-/// What is in the segment files of a shard, by name: for a shard that does not open. Blank or torn bytes behind the
-/// last block of a segment that is not sealed are not listed.
+/// Surveys the segment files of a shard, by name: for a shard that does not open. Blank or torn bytes after the last
+/// block of a segment that is not sealed are not listed.
 ///
 /// # Errors
 /// [`OpenError`].

@@ -1,4 +1,4 @@
-//! What is in a shard's directory, file by file.
+//! A survey of a shard's directory, file by file.
 
 use std::io;
 
@@ -29,14 +29,14 @@ pub(super) struct FileSurvey {
     pub(super) content: Content,
 }
 
-/// What is in a file.
+/// The contents of a file.
 #[derive(Debug)]
 pub(super) enum Content {
     /// A segment of this shard.
     Segment(Box<FoundBlocks>),
     /// No segment of this shard, and why.
     Foreign(String),
-    /// What was a segment, as its name says, and cannot be read as one, and why.
+    /// A file with the name of a segment that cannot be read as one, and the reason.
     Headless(String),
     /// A spare that nothing was written to.
     Spare,
@@ -62,7 +62,7 @@ pub(super) struct FoundBlocks {
     pub(super) blocks: SegmentSurvey,
     /// An index that does not check.
     pub(super) has_bad_index: bool,
-    /// What follows the intact blocks that no crash leaves, where there is no footer.
+    /// The bytes after the intact blocks that no crash leaves, where there is no footer.
     unlike_crash: Option<DamagedPlace>,
 }
 
@@ -74,8 +74,8 @@ impl FoundBlocks {
         told.map_or(found, |footer| footer.end_sequence)
     }
 
-    /// Whether intact blocks take all the room that the footer tells of: then they know better than it how many events
-    /// there are.
+    /// Returns whether intact blocks take all the room that the footer states: then the number of events is theirs, not
+    /// the footer's.
     fn is_filled(&self, footer: &Footer) -> bool {
         let all = Stretch {
             first: footer.base_sequence,
@@ -93,19 +93,19 @@ impl FoundBlocks {
         self.footer.map_or(walked, |footer| footer.end_sequence)
     }
 
-    /// What shows that the segment has lost its end, or that its header is not the one that its blocks were written
+    /// The evidence that the segment has lost its end, or that its header is not the one that its blocks were written
     /// under; where every event below `sealed` was in a sealed segment.
     pub(super) fn unlike_crash(&self, sealed: Sequence) -> Option<&DamagedPlace> {
         // What is missing of one that was sealed is known, and its file may have any length while it gets its index.
         self.unlike_crash.as_ref().filter(|_| sealed <= self.header.base_sequence)
     }
 
-    /// Whether a merged segment holds all that this one does.
+    /// Returns whether a merged segment holds all that this one does.
     pub(super) fn is_within(&self, merged: &Self) -> bool {
         self.footer.is_some_and(|footer| footer.end_sequence <= merged.end())
     }
 
-    /// Without what lies behind the last block of a segment that is not sealed: nothing was promised there.
+    /// Leaves out the bytes after the last block of a segment that is not sealed: no event was promised there.
     fn into_blocks(self, sealed: Sequence) -> SegmentSurvey {
         let unlike_crash = self.unlike_crash(sealed).cloned();
         let mut blocks = self.blocks;
@@ -197,7 +197,7 @@ fn content(
     Ok(Content::Segment(Box::new(FoundBlocks { header, footer, blocks, has_bad_index, unlike_crash })))
 }
 
-/// What follows the blocks of a file without a footer that an opening takes in, if no crash leaves that there.
+/// Finds bytes after the blocks of a file without a footer that an opening takes in, if no crash leaves them there.
 fn unlike_crash(
     file: &dyn SegmentFile,
     header: &SegmentHeader,
@@ -222,7 +222,8 @@ fn unlike_crash(
     Ok(reason.map(|reason| DamagedPlace { offset, reason }))
 }
 
-/// Why the first block of a file is not one of the segment that the header tells of, although it is whole.
+/// The reason for which the first block of a file is not one of the segment that the header names, although it is
+/// whole.
 fn contradiction(file: &dyn SegmentFile, header: &SegmentHeader) -> io::Result<Option<BlockError>> {
     let mut bytes = vec![0; BLOCK_BYTES_MAX];
     let read = file.read_at(&mut bytes, PAGE_BYTES as u64)?;

@@ -14,7 +14,7 @@ pub(in super::super) struct Leftover {
     own: Own,
 }
 
-/// How a file is known again.
+/// The mark by which a file is known again.
 #[derive(Debug)]
 enum Own {
     File(Arc<dyn SegmentFile>),

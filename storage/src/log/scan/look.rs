@@ -156,7 +156,7 @@ impl Scanner<'_> {
         match SegmentHeader::decode(&opened.page) {
             Ok(header) if (header.0.log_id, header.0.shard) == (self.log_id, self.shard) => Ok(Some(header)),
             Ok((header, _)) => Err(OpenError::ForeignSegment { path, log_id: header.log_id, shard_id: header.shard }),
-            // A torn header, never acknowledged, unless a block behind it says otherwise.
+            // A torn header, never acknowledged, unless a block after it says otherwise.
             Err(source) => match is_acknowledged_spare(&opened.file, opened.length) {
                 Ok(false) => Ok(None),
                 Ok(true) => Err(OpenError::Header { path, source }),
@@ -171,7 +171,7 @@ impl Scanner<'_> {
         ((header.0.log_id, header.0.shard) == (self.log_id, self.shard)).then_some(header)
     }
 
-    /// Opens a file. What is settled may come out of the page cache, and is asked for ahead.
+    /// Opens a file. Bytes that no longer change may come out of the page cache, and are asked for ahead.
     pub(super) fn open(&self, name: &str, is_settled: bool) -> Result<Unread, OpenError> {
         let opened = self.files.directory().open(name, self.read_only || is_settled);
         let file = opened.map_err(OpenError::io("open", self.path(name)))?;

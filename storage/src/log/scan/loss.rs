@@ -1,4 +1,4 @@
-//! What a segment that is not sealed may have lost after its intact blocks.
+//! Events that a segment without a footer may have lost after its intact blocks.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::walk::{WalkEnd, acknowledged_after};
 use crate::device::SegmentFile;
 use crate::format::{BlockError, Footer, Gaps, PAGE_BYTES, SegmentHeader, Sequence};
 
-/// What the file of the gaps says of a shard's segments.
+/// The entries of the file of the gaps about a shard's segments.
 pub(super) struct Known<'a> {
     /// Every event below was in a sealed segment.
     pub(super) sealed: Sequence,
@@ -15,15 +15,15 @@ pub(super) struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// Whether events that were in a sealed segment are missing from `end` on, where the next segment, if there is one,
-    /// begins at `next_base`.
+    /// Returns whether events that were in a sealed segment are missing from `end` on, where the next segment, if there
+    /// is one, begins at `next_base`.
     fn misses(&self, end: Sequence, next_base: Option<Sequence>) -> bool {
         let to = next_base.map_or(self.sealed, |next| next.min(self.sealed));
         end < to && !self.gaps.is_lost(end, to)
     }
 }
 
-/// What a walk over the blocks of a segment without a footer has found.
+/// The findings of a walk over the blocks of a segment without a footer.
 pub(super) struct Walked<'a> {
     pub(super) path: &'a str,
     pub(super) file: &'a Arc<dyn SegmentFile>,

@@ -1,4 +1,4 @@
-//! What is in a shard's directory: segments in order, where their intact blocks end, and what is damaged. Writes
+//! A scan of a shard's directory: segments in order, where their intact blocks end, and what is damaged. Writes
 //! nothing.
 //!
 //! Recovery and readers in other processes look through the same eyes. The rule for a block that does not check: if any
@@ -34,11 +34,12 @@ use crate::format::{BlockError, Footer, Gaps, LogId, PAGE_BYTES, PageError, Sequ
 pub struct FoundSegment {
     /// The segment; its end is the end of its intact blocks.
     pub segment: Arc<Segment>,
-    /// Whether it was found under the spare's name.
+    /// True if it was found under the spare's name.
     pub is_spare: bool,
-    /// What the footer says or, without one, would say.
+    /// The totals of the footer, or those that it would have.
     pub totals: Footer,
-    /// Why the blocks end where they end, if not because the segment is sealed: the bytes behind do not check.
+    /// The reason for which the blocks end where they end, unless the segment is sealed: the bytes after them do not
+    /// check.
     pub torn: Option<BlockError>,
 }
 
@@ -49,7 +50,7 @@ impl FoundSegment {
     }
 }
 
-/// What was found in a shard's directory.
+/// The findings in a shard's directory.
 #[derive(Debug)]
 pub struct Scan {
     /// Segments in order, without holes.
@@ -57,20 +58,20 @@ pub struct Scan {
     /// Files that hold nothing acknowledged, and cannot be read on: a spare not yet in use, segments after a torn tail.
     /// What is no segment is left out where the scan is for reading.
     pub(super) leftovers: Vec<Leftover>,
-    /// What is known not to be there.
+    /// Sequences recorded as trimmed or lost.
     pub gaps: Gaps,
-    /// Where the segments' files are.
+    /// The files of the segments.
     pub(crate) files: Arc<SegmentFiles>,
 }
 
 impl Scan {
-    /// Sequence after the last event, or after what is lost of those behind it.
+    /// Sequence after the last event, and after the lost ones that follow it.
     pub fn end(&self) -> Sequence {
         let end = self.segments.last().map_or(self.gaps.trimmed(), |last| last.totals.end_sequence);
         self.gaps.behind(end)
     }
 
-    /// Whether the last segment so far is a merged one that holds what is in the file.
+    /// Returns whether the last segment so far is a merged one that holds what is in the file.
     fn is_merged_away(&self, file: &LookedFile) -> bool {
         let end = file.footer.map(|footer| footer.end_sequence);
         let holds = |last: &FoundSegment| {
@@ -125,7 +126,7 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
         }
         if base > end {
             scanner.explain_hole(&scan, end, &file)?;
-            // Nothing behind the torn tail was acknowledged.
+            // No block after the torn tail was acknowledged.
             scan.leftovers.push(Leftover::of(&file));
             for later in looked.by_ref() {
                 scanner.refuse_acknowledged(&later, end, &scan)?;
@@ -157,15 +158,15 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
     Ok(scan)
 }
 
-/// What is wrong with the gaps of a log whose last segment ends at `end` and was trimmed, if anything: whole segments
-/// are trimmed, and a log goes on where the last of them ended.
+/// The fault of the gaps of a log whose last segment ends at `end` and was trimmed, if there is one: whole segments are
+/// trimmed, and a log goes on where the last of them ended.
 pub(super) fn trims_elsewhere(gaps: &Gaps, end: Sequence) -> Option<PageError> {
     let trimmed = gaps.trimmed();
     (trimmed != end).then_some(PageError::Field { field: "trimmed", found: trimmed.get() })
 }
 
-/// Opens the segment `name` for reading, without looking at its blocks: what is returned ends behind its header, with
-/// the totals of that. `None` if there is no such file, or a spare that is not in use.
+/// Opens the segment `name` for reading, without looking at its blocks: the segment returned ends after its header,
+/// with the totals of that. `None` if there is no such file, or a spare that is not in use.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -190,9 +191,9 @@ pub(crate) fn begin_segment(
     }))
 }
 
-/// Whether sequences that no file holds are missing, whatever the segments after them say: the segment before them is
-/// sealed, or there is none. Only the end of a segment that is not sealed may be torn, and what follows it then is a
-/// leftover if nothing in it was acknowledged.
+/// Returns whether sequences that no file holds are missing, whatever the segments after them say: the segment before
+/// them is sealed, or there is none. Only the end of a segment that is not sealed may be torn, and what follows it then
+/// is a leftover if nothing in it was acknowledged.
 pub(super) fn is_missing(is_sealed_before: Option<bool>) -> bool {
     is_sealed_before != Some(false)
 }
@@ -246,7 +247,7 @@ impl Scanner<'_> {
         Ok(FoundSegment { segment, is_spare, totals, torn })
     }
 
-    /// Decides what a hole before `file` is: a missing segment, damage, or the unacknowledged rest behind a torn tail.
+    /// Decides what a hole before `file` is: a missing segment, damage, or the unacknowledged rest after a torn tail.
     fn explain_hole(&self, scan: &Scan, end: Sequence, file: &LookedFile) -> Result<(), OpenError> {
         if is_missing(scan.segments.last().map(|before| before.segment.footer().is_some())) {
             let path = self.files.directory().path();
@@ -255,8 +256,7 @@ impl Scanner<'_> {
         self.refuse_acknowledged(file, end, scan)
     }
 
-    /// An error if `looked`, which stands behind the torn end of the segment before it, proves that more was
-    /// acknowledged.
+    /// An error if `looked`, which is after the torn end of the segment before it, proves that more was acknowledged.
     fn refuse_acknowledged(&self, looked: &LookedFile, end: Sequence, scan: &Scan) -> Result<(), OpenError> {
         let acknowledged = looked.footer.is_some() || self.is_acknowledged(looked, end)?;
         match scan.segments.last() {

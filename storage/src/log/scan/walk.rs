@@ -13,7 +13,7 @@ const PAGE: u64 = PAGE_BYTES as u64;
 /// Bytes read at a time: a window always holds the whole of the block at its start.
 const WINDOW_BYTES: usize = 4 * BLOCK_BYTES_MAX;
 
-/// What stopped a walk.
+/// The cause that stopped a walk.
 pub(super) enum WalkEnd {
     /// The file ends.
     File,
@@ -28,8 +28,8 @@ pub(super) enum WalkEnd {
     },
 }
 
-/// Whether `bytes`, which do not go on what `totals` tell of, begin with a whole block that no crash leaves there: one
-/// of the segment's, or the first one under another epoch than the header's.
+/// Returns whether `bytes`, which do not continue the blocks that `totals` count, begin with a whole block that no
+/// crash leaves there: one of the segment's, or the first one under another epoch than the header's.
 pub(in super::super) fn is_misplaced(bytes: &[u8], totals: &Footer) -> bool {
     let Ok(header) = BlockHeader::decode(bytes) else { return false };
     let is_first = totals.blocks == 0 && header.first_sequence == totals.base_sequence;
@@ -40,7 +40,7 @@ pub(in super::super) fn is_misplaced(bytes: &[u8], totals: &Footer) -> bool {
 pub(super) struct Walk<'a> {
     pub(super) file: &'a Arc<dyn SegmentFile>,
     pub(super) length: u64,
-    /// What the footer of the blocks so far would say.
+    /// The totals that the footer of the blocks so far would have.
     pub(super) totals: Footer,
     pub(super) places: Places,
 }
@@ -77,7 +77,8 @@ impl Walk<'_> {
     }
 }
 
-/// Whether any block of this epoch at `from` or after it knows that the durable watermark had passed `sequence`.
+/// Returns whether any block of this epoch at `from` or after it states that the durable watermark had passed
+/// `sequence`.
 pub(super) fn acknowledged_after(
     file: &Arc<dyn SegmentFile>,
     from: u64,
@@ -126,7 +127,7 @@ impl Window {
     }
 }
 
-/// Whether a block of a spare whose header does not check says that others of it were acknowledged.
+/// Returns whether a block of a spare whose header does not check states that others of it were acknowledged.
 pub(in super::super) fn is_acknowledged_spare(file: &Arc<dyn SegmentFile>, length: u64) -> io::Result<bool> {
     let window = Window::of(file, PAGE, length)?;
     match BlockHeader::decode(window.bytes(PAGE)) {

@@ -20,7 +20,7 @@ pub(super) struct Chunk {
     bytes: AlignedBytes,
     /// Of the bytes that count.
     held: Range<usize>,
-    /// Why some of its pages are zeros: the device did not give them.
+    /// The reason for which some of its pages are zeros: the device did not give them.
     pub(super) fault: Option<io::Error>,
 }
 
@@ -32,7 +32,7 @@ impl Default for Chunk {
 }
 
 impl Chunk {
-    /// What is there, from what was put before it on.
+    /// The bytes from what was put before them on.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes.as_slice()[self.held.clone()]
     }

@@ -12,12 +12,12 @@ use crate::format::{
     ArchivedSegmentIndex, BlockError, BlockHeader, BlockView, Epoch, Footer, PAGE_BYTES, RECORD_ROOT_BYTES, Sequence,
 };
 
-/// What is in a segment file.
+/// The contents of a segment file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SegmentSurvey {
-    /// Blocks that check, one behind the other, in order.
+    /// Blocks that check, one after the other, in order.
     pub stretches: Vec<Stretch>,
-    /// Where something does not check, in order.
+    /// The places that do not check, in order.
     pub damage: Vec<DamagedPlace>,
     /// Blocks that check.
     pub blocks: u64,
@@ -29,9 +29,9 @@ pub struct SegmentSurvey {
     pub durable: Sequence,
     /// The blocks that an opening takes in if the segment has no footer; `None` if it takes in none.
     pub(super) walked: Option<Stretch>,
-    /// What the footer of these blocks would say.
+    /// The totals that the footer of these blocks would have.
     pub(super) walked_totals: Option<Footer>,
-    /// What the footer of all blocks that check would say.
+    /// The totals that the footer of all blocks that check would have.
     totals: Option<Footer>,
 }
 
@@ -44,16 +44,16 @@ pub struct Stretch {
     pub end: Sequence,
     /// Offset of the first block.
     pub from: u64,
-    /// Offset behind the last block.
+    /// Offset after the last block.
     pub to: u64,
 }
 
 /// Bytes that do not check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamagedPlace {
-    /// Where they begin in the file.
+    /// Offset of their start in the file.
     pub offset: u64,
-    /// What is wrong.
+    /// The fault.
     pub reason: String,
 }
 
@@ -63,8 +63,8 @@ impl SegmentSurvey {
         self.stretches.last().map(|stretch| stretch.end)
     }
 
-    /// What is missing at the end shows in no block: the blocks have to end where the footer says, and to be as many
-    /// and of the times that it says.
+    /// Compares with the footer: no block shows what is missing at the end. The blocks have to end where the footer
+    /// says, and to be as many and of the times that it says.
     pub(super) fn expect_footer(&mut self, footer: &Footer) {
         self.expect(footer.end_sequence, footer.base_sequence, footer.data_end);
         let found = self.totals.filter(|_| self.damage.is_empty());
@@ -164,7 +164,7 @@ impl Surveyor {
     }
 }
 
-/// What the first block of a segment has to say.
+/// The facts that the first block of a segment states.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FirstBlock {
     pub(super) epoch: Epoch,
@@ -183,7 +183,7 @@ fn open(segment: &Segment) -> io::Result<(Arc<dyn SegmentFile>, Option<Footer>)>
     }
 }
 
-/// What a footer says otherwise than the blocks, if anything.
+/// The first statement in which a footer and the blocks differ, if there is one.
 fn contradiction(footer: &Footer, found: &Footer) -> Option<String> {
     let fields = |footer: &Footer| {
         [
@@ -200,7 +200,7 @@ fn contradiction(footer: &Footer, found: &Footer) -> Option<String> {
     Some(format!("footer: {field} {stated}, the blocks have {found}"))
 }
 
-/// What is wrong with the index that a footer tells of, if anything.
+/// The fault of the index that a footer names, if there is one.
 ///
 /// # Errors
 /// The kernel's.
@@ -216,21 +216,21 @@ pub(super) fn check_index(file: &dyn SegmentFile, footer: &Footer) -> io::Result
 /// A segment that is looked at.
 struct Survey {
     epoch: Epoch,
-    /// What the next block begins with.
+    /// The sequence at which the next block begins.
     next: Sequence,
     offset: u64,
     is_damaged_here: bool,
     links: Links,
     /// More records than a file of this length holds.
     records_max: u64,
-    /// Whether an opening that follows the blocks comes as far as here.
+    /// True if an opening that follows the blocks comes as far as here.
     is_walked: bool,
-    /// What the footer of no block would say.
+    /// The totals of a footer without blocks.
     empty: Footer,
     found: SegmentSurvey,
 }
 
-/// What the next block links to.
+/// The checksum to which the next block links.
 #[derive(Clone, Copy)]
 enum Links {
     /// They are not looked at.
@@ -296,7 +296,7 @@ impl Survey {
         }
     }
 
-    /// A block tells of no event that comes later than those of its segment: a higher watermark would use up sequences.
+    /// A block states no event that comes later than those of its segment: a higher watermark would use up sequences.
     fn take_watermark(&mut self, header: &BlockHeader) {
         let most = header.first_sequence.plus(self.records_max);
         self.found.durable = self.found.durable.max(header.durable_sequence.min(most));

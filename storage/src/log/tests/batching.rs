@@ -1,4 +1,4 @@
-//! When blocks are written, and how many events they hold: every setting is seen in the blocks.
+//! The times at which blocks are written, and the events that they hold: every setting is seen in the blocks.
 
 use super::harness::*;
 use crate::format::Sequence;

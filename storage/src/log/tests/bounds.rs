@@ -1,5 +1,5 @@
-//! What a log takes of its process does not grow with the number of its segments and blocks, and of its device no more
-//! than that gives.
+//! The resources that a log takes of its process do not grow with the number of its segments and blocks, and it takes
+//! of its device no more than that gives.
 
 use std::sync::Arc;
 

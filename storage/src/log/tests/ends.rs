@@ -1,5 +1,6 @@
-//! What is missing at the end of a shard is told, wherever no crash leaves what is found: a file that was cut short,
-//! emptied or removed, a header under which its blocks were not written, a footer that says otherwise than they.
+//! Readers get a gap for what is missing at the end of a shard, wherever no crash leaves what is found: a file that was
+//! cut short, emptied or removed, a header under which its blocks were not written, a footer that says otherwise than
+//! they.
 
 use super::harness::*;
 use crate::device::sim::{Faults, SimDisk};
@@ -11,7 +12,7 @@ use crate::read::{CLOSE_LOOK, FollowedShard, GapCause, LogReader, Step, open_sha
 const LONGEST: u64 = 3000;
 const EVENTS: u64 = 60;
 
-/// How the process that wrote a log ended.
+/// The end of the process that wrote a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Closed,

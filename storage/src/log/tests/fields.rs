@@ -102,7 +102,7 @@ fn values(before: u64, width: usize) -> BTreeSet<u64> {
     values.collect()
 }
 
-/// What a change belongs to.
+/// The structure that a change belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Harmed {
     Header,
@@ -190,7 +190,7 @@ fn repaired(disk: &SimDisk, case: &str) -> BTreeSet<u64> {
 struct Change {
     file: usize,
     harmed: Harmed,
-    /// Where the structure begins.
+    /// Offset of the structure's start.
     start: usize,
     field: Field,
     value: u64,

@@ -164,7 +164,7 @@ fn events_in_a_spare_without_its_name_are_seen() {
     let mut machine = Machine::start(&disk, 2).expect("opens");
     let mut follower = Follower::start(&disk);
     let mut next = 0;
-    // The spare is in use once blocks are behind the header in it, and keeps its name while its chore does not run.
+    // The spare is in use once blocks follow the header in it, and keeps its name while its chore does not run.
     while machine.view().segments().len() < 2 {
         next += machine.append(next..next + 3, LONGEST);
         machine.turn(false);
@@ -236,7 +236,7 @@ fn disk_with_torn_block() -> (SimDisk, Follower) {
     follower.look(u64::MAX);
     assert_eq!(follower.next(), 5);
     drop(machine);
-    // One page a block, behind the header page.
+    // One page a block, after the header page.
     disk.overwrite(DIRECTORY, &Segment::file_name(Sequence::ZERO), 5 * 4096 + 60, &[0; 4000]);
     (disk, follower)
 }

@@ -14,7 +14,7 @@ fn with_blocks(blocks: usize) -> LogOptions {
     LogOptions { blocks, ..options(1) }
 }
 
-/// What a reader finds now, up to one block.
+/// Reads what a reader finds now, up to one block.
 fn look(reader: &mut LogReader) -> Option<Block> {
     loop {
         match reader.step().expect("reads") {

@@ -1,4 +1,4 @@
-//! What a log promises, on a simulated machine.
+//! The promises of a log, on a simulated machine.
 
 mod batching;
 mod bounds;

@@ -1,4 +1,4 @@
-//! After a repair a log opens, everything that is intact is read, and everything else is told as a gap.
+//! After a repair a log opens, everything that is intact is read, and everything else is reported as a gap.
 
 use std::collections::BTreeSet;
 
@@ -115,7 +115,7 @@ fn repair(disk: &SimDisk, seed: u64) -> Vec<RepairAction> {
     actions
 }
 
-/// Every event that is read is its own; returns those that are told to be missing.
+/// Every event that is read is its own; returns those that are reported missing.
 fn read(view: &std::sync::Arc<LogView>, seed: u64) -> BTreeSet<u64> {
     read_from(view, 0, seed)
 }
@@ -268,7 +268,7 @@ fn header_of_a_damaged_block_tells_what_was_acknowledged() {
     for (seed, from) in (0..20).flat_map(|seed| (0..4).map(move |from| (seed, from))) {
         let disk = log(seed, false);
         let last = segments(&disk).pop().expect("a segment");
-        // All bodies from one block on: the headers alone tell.
+        // All bodies from one block on: only the headers are evidence.
         for block in blocks(&disk).iter().filter(|block| block.file == last).skip(from) {
             disk.corrupt(DIRECTORY, &last, block.bytes.start + 200, |byte| byte ^ 1);
         }

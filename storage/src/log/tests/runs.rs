@@ -71,7 +71,7 @@ fn reader_goes_on_behind_a_damaged_block() {
     }
     machine.close();
     let name = crate::log::Segment::file_name(Sequence::ZERO);
-    // The body of the block of event 3: one page a block, behind the header page.
+    // The body of the block of event 3: one page a block, after the header page.
     disk.corrupt(super::harness::DIRECTORY, &name, 4 * 4096 + 100, |byte| byte ^ 1);
     let (view, _) = open_shard(&super::harness::directory(&disk), super::harness::LOG, 0).expect("reads");
     let mut reader = LogReader::new(view, Sequence::ZERO);

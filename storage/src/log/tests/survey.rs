@@ -61,7 +61,7 @@ fn every_intact_block_is_found_between_pages_that_cannot_be_read() {
         let intact: Vec<_> = blocks.iter().filter(|(block, _)| !is_bad(block)).collect();
         assert_eq!(found.blocks, intact.len() as u64, "{pages:?}");
         assert_eq!(found.events, intact.iter().map(|(_, events)| events).sum::<u64>(), "{pages:?}");
-        // Every run of damaged blocks is one place, or one that is told by the end of the segment.
+        // Every run of damaged blocks is one place, or one that the end of the segment reports.
         let runs = blocks.iter().enumerate().filter(|(at, (block, _))| {
             is_bad(block) && at.checked_sub(1).is_none_or(|before| !is_bad(&blocks[before].0))
         });

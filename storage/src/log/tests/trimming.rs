@@ -1,4 +1,4 @@
-//! What is trimmed is gone for good and told of; what is not is there.
+//! Trimmed events are gone for good and reported; all others are there.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ fn segment_files(disk: &SimDisk) -> Vec<String> {
     disk.files(DIRECTORY).into_iter().filter(|name| name.starts_with('0')).collect()
 }
 
-/// Where the log begins, and its end; all between is checked.
+/// The beginning of the log, and its end; all between is checked.
 fn extent(view: &Arc<LogView>) -> (u64, u64) {
     let mut reader = LogReader::new(Arc::clone(view), Sequence::ZERO);
     let (mut start, mut next) = (0, 0);

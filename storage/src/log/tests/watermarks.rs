@@ -12,7 +12,7 @@ use crate::device::sim::{Faults, SimDevice};
 use crate::device::{Completion, Device, Doorbell, Write};
 use crate::log::{Log, Watermarks, recover};
 
-/// A device that tells of its waits and counts what it still has to hand out.
+/// A device that reports its waits and counts the completions that it still has to hand out.
 #[derive(Debug)]
 struct Watched {
     device: SimDevice,

@@ -1,10 +1,10 @@
 //! Following: one shard's log that another process writes, looked at again and again, and the view that grows with it.
 //!
 //! A [`FollowedShard`] owns a [`LogView`] and moves it on at each [`FollowedShard::look`]: over blocks that have landed
-//! behind the known end, into segments that have begun, past segments that are gone. What it promises:
+//! after the known end, into segments that have begun, past segments that are gone. It promises:
 //!
 //! * the view holds whole blocks that follow each other; a block that does not check is the present end of the log,
-//!   until something behind it proves that it was acknowledged;
+//!   until something after it proves that it was acknowledged;
 //! * a block that was durable when a look began is in the view when it ends, unless its segment has not got its name
 //!   yet, or the segment before it has been removed: then it is in within [`CLOSE_LOOK`] looks;
 //! * after a crash of the writer, what the next one kept is in the view, and what it cut off is not. A view never takes
@@ -31,7 +31,7 @@ use crate::log::{
 /// After so many looks at the latest a look is a close one.
 pub const CLOSE_LOOK: u32 = 16;
 
-/// What a look came to.
+/// The result of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
     /// Nothing new to read.
@@ -49,7 +49,7 @@ pub struct FollowedShard {
     log_id: LogId,
     shard: u16,
     view: Arc<LogView>,
-    /// Where blocks come; none where the last segment is sealed, or there is none.
+    /// The segment to which blocks come; none where the last segment is sealed, or there is none.
     tail: Option<Tail>,
     /// Segments before it that have not got their last form.
     settling: Settling,
@@ -69,7 +69,7 @@ impl FollowedShard {
         let scan = look_through(&directory, log_id, shard)?;
         let (end, files) = (scan.end(), Arc::clone(&scan.files));
         let tail = scan.segments.last().filter(|last| last.segment.footer().is_none()).map(Tail::of);
-        // Behind what a repair found to be lost at its end, nothing is written to a segment any more.
+        // No writer writes to a segment after the range that a repair found lost at its end.
         let tail = tail.filter(|tail| tail.segment().end_sequence() == end);
         let mut settling = Settling::default();
         let is_tail = |segment: &Arc<Segment>| tail.as_ref().is_some_and(|tail| Arc::ptr_eq(tail.segment(), segment));
@@ -90,13 +90,14 @@ impl FollowedShard {
     ///
     /// # Errors
     /// [`OpenError`]: the view stays as it is, and so do the reasons for the error. The next look may have another
-    /// answer; acknowledged data that is damaged is told once, and reading ends before it until the segment is sealed.
+    /// answer; acknowledged data that is damaged is reported once, and reading ends before it until the segment is
+    /// sealed.
     pub fn look(&mut self) -> Result<Look, OpenError> {
         self.looks += 1;
         if self.looks >= CLOSE_LOOK { self.look_closely() } else { self.go_on() }
     }
 
-    /// Looks for what has changed, also at what changes seldom: names, footers, what stands behind the end. What was
+    /// Looks for what has changed, also at what changes seldom: names, footers, what lies after the end. What was
     /// durable when the look began is in the view when it ends.
     ///
     /// Costs a listing of the directory, some system calls, and more where something is amiss.
@@ -196,7 +197,7 @@ impl FollowedShard {
             self.view.add_segment(Arc::clone(&segment));
             Look::Grown
         } else {
-            // Places tell one run from another by their view's.
+            // A position names its run by the view that gave it.
             segments.push(Arc::clone(&segment));
             self.view =
                 LogView::new(self.log_id, self.shard, self.view.trimmed()..end, segments, Some(Run::of(&segment)));
@@ -207,12 +208,12 @@ impl FollowedShard {
         Ok(look)
     }
 
-    /// Whether a spare may be more than that: the writer may have died before it named it.
+    /// Returns whether a spare may hold blocks: the writer may have died before it named it.
     fn needs_spare(&self) -> bool {
         self.tail.as_ref().is_none_or(|tail| !tail.is_spare() && tail.segment().base() < self.view.appended())
     }
 
-    /// Segments that are not there any more are gone for readers, too, and their files are let go.
+    /// Removes segments that are no longer in the directory from the view, and closes their files.
     fn forget_removed(&mut self, bases: &[Sequence]) {
         let Some(&first) = bases.first() else { return };
         let segments = self.view.segments();
@@ -223,7 +224,7 @@ impl FollowedShard {
         }
     }
 
-    /// Whether the directory holds something else than what the view shows.
+    /// Returns whether the directory holds something else than what the view shows.
     fn is_elsewhere(&mut self, bases: &[Sequence]) -> Result<bool, OpenError> {
         if bases.iter().any(|base| *base > self.view.appended()) {
             return Ok(true);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::format::Footer;
 use crate::log::{LogView, OpenError, Segment, read_footer};
 
-/// Segments that a follower looks at again, less and less often, until they have an index. A file that a dense copy has
-/// replaced is let go with that, so that its space is free.
+/// Segments that a follower looks at again, less and less often, until they have an index. That also closes a file that
+/// a dense copy has replaced, so that its space is free.
 #[derive(Debug, Default)]
 pub(super) struct Settling(Vec<Unsettled>);
 
@@ -18,7 +18,7 @@ struct Unsettled {
 }
 
 impl Settling {
-    /// Whether the segment may get another form.
+    /// Returns whether the segment may get another form.
     pub(super) fn concerns(segment: &Segment) -> bool {
         segment.footer().is_none_or(|footer| footer.index.is_none())
     }

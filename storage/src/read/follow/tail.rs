@@ -7,18 +7,18 @@ use crate::device::AlignedBytes;
 use crate::format::{BLOCK_BYTES_MAX, BlockHeader, BlockView, Footer, PAGE_BYTES, Sequence, crc32c};
 use crate::log::{BlockPlace, FoundSegment, LogView, SPARE_NAME, Segment};
 
-/// Where the next block comes.
+/// The place where the next block comes.
 #[derive(Debug)]
 pub(super) struct Tail {
     segment: Arc<Segment>,
-    /// What the footer would say.
+    /// The totals that the footer would have.
     totals: Footer,
-    /// Whether its file had the spare's name when it was last looked at.
+    /// True if its file had the spare's name at the last look.
     is_spare: bool,
     at_end: AtEnd,
 }
 
-/// What stands where the next block would be.
+/// The bytes in the place of the next block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AtEnd {
     /// Nothing was ever written there.
@@ -52,12 +52,12 @@ impl Tail {
         self.is_spare = false;
     }
 
-    /// Whether what stands at the end can be that of a sealed segment.
+    /// Returns whether the bytes at the end can be those of a sealed segment.
     pub(super) fn may_be_sealed(&self) -> bool {
         self.at_end != AtEnd::Blank
     }
 
-    /// Where bytes stand that are no block, or the file ends, and the checksum of what is there.
+    /// The place of bytes that are no block, or of the file's end, and the checksum of what is there.
     pub(super) fn stray(&self) -> Option<Stray> {
         match self.at_end {
             AtEnd::Stray(crc) => Some((self.totals.end_sequence, crc)),
@@ -67,7 +67,7 @@ impl Tail {
         }
     }
 
-    /// Whether the blocks end as the footer says.
+    /// Returns whether the blocks end as the footer says.
     pub(super) fn ends_as(&self, footer: &Footer) -> bool {
         (footer.end_sequence, footer.data_end) == (self.totals.end_sequence, self.totals.data_end)
     }
@@ -135,7 +135,7 @@ impl AtEnd {
     }
 }
 
-/// What was found at the end of a log: behind which sequence, and the checksum of its first page.
+/// Bytes found at the end of a log: the sequence before them, and the checksum of their first page.
 type Stray = (Sequence, u32);
 
 /// Remembers what stood at the end of a log at the last close look, so that what stays there is examined, once.
@@ -150,7 +150,7 @@ pub(super) enum Suspicion {
 }
 
 impl Suspicion {
-    /// Whether what is found now has stayed since the last time, and was not examined yet.
+    /// Returns whether the bytes found now are the same as last time, and were not examined yet.
     pub(super) fn is_confirmed(&mut self, stray: Option<Stray>) -> bool {
         let (next, confirmed) = match (&self, stray) {
             (_, None) => (Self::None, false),

@@ -1,4 +1,4 @@
-//! Directories, files, mappings, and what tests do to them behind everybody's back.
+//! Directories, files, mappings, and changes that tests make to them past the device.
 
 use std::io;
 
@@ -65,7 +65,7 @@ fn file_keeps_to_its_trait() {
     let bytes = disk.read_file("d", "f");
     assert!(bytes[PAGE_BYTES..2 * PAGE_BYTES - 96].iter().all(|&byte| byte == 1));
     assert!(bytes[2 * PAGE_BYTES - 96..].iter().all(|&byte| byte == 0));
-    // A write behind the end leaves a hole.
+    // A write after the end leaves a hole.
     file.write_at(&[2; PAGE_BYTES], 5 * PAGE).expect("writes");
     assert_eq!(file.length().expect("length"), 6 * PAGE);
     let refused =

@@ -1,4 +1,4 @@
-//! What the simulation promises to the tests that rely on it.
+//! The promises of the simulation to the tests that rely on it.
 
 mod faults;
 mod files;

@@ -8,7 +8,8 @@ use super::*;
 
 const SECTOR_BYTES: usize = 512;
 
-/// How many bytes in front and how many in all have arrived of a write of `pages` that a crash struck.
+/// Counts the bytes that have arrived of a write of `pages` that a crash struck: those in front without a hole, and
+/// all.
 fn arrived(seed: u64, pages: usize) -> (usize, usize) {
     let disk = healthy(seed);
     let file = disk.directory("d").create("f", 64 * PAGE).expect("creates");
@@ -152,7 +153,8 @@ fn every_step_can_be_the_last() {
     assert!(workload(0, Some(17)).0.is_on());
 }
 
-/// What a crash at `step` leaves, over many seeds: file names with their lengths, and how many bytes are not zero.
+/// The states that a crash at `step` leaves, over many seeds: file names with their lengths, and the number of bytes
+/// that are not zero.
 fn outcomes(step: u64) -> BTreeSet<(String, u64, usize)> {
     let outcome = |seed| {
         let (disk, _) = workload(seed, Some(step));

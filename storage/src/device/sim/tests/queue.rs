@@ -6,7 +6,7 @@ use tapeline_testing::seeds;
 
 use super::*;
 
-/// Which tokens each look brought, and what was on the disk in the end.
+/// Collects the tokens that each look brought, and the contents of the disk in the end.
 fn history(seed: u64) -> (Vec<Vec<u64>>, Vec<u8>) {
     let disk = SimDisk::new(seed, Faults { write_error: 1000, crash_at: Some(40), ..Faults::default() });
     let file = disk.directory("d").create("f", 64 * PAGE).expect("creates");

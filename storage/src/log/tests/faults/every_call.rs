@@ -1,5 +1,5 @@
 //! Every call and every write of a workload fails once, with every error: what passes costs time and nothing else; what
-//! does not is told, and loses nothing that was acknowledged.
+//! does not is reported, and loses nothing that was acknowledged.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -22,7 +22,7 @@ const EVENTS: u64 = 120;
 /// the other of those that pass.
 const TRIED: usize = 2;
 
-/// What fails.
+/// The call that fails.
 #[derive(Debug, Clone, Copy)]
 enum Target {
     Call,
@@ -32,10 +32,10 @@ enum Target {
 /// The page that says what each error of each step does.
 const DURABILITY: &str = include_str!("../../../../../docs/DURABILITY.md");
 
-/// What came of errors: step, whether the error passes, answer.
+/// The answers to errors: step, whether the error passes, answer.
 type Answers = BTreeSet<(String, bool, String)>;
 
-/// What the page says.
+/// The answers that the page promises.
 fn promised() -> Answers {
     let (_, section) = DURABILITY.split_once("### Which error of which step does what").expect("the section");
     let rows = section.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
@@ -56,7 +56,7 @@ struct Case {
     failure: Failure,
 }
 
-/// How far a run came.
+/// The extent of a run.
 struct Reached {
     trimmed: u64,
     acknowledged: u64,
@@ -122,7 +122,7 @@ fn work(disk: &SimDisk, seed: u64, durability: Durability) -> Result<Reached, Op
     })
 }
 
-/// What a log says of errors that it has met.
+/// The errors that a log says it has met.
 fn answers_of(view: &LogView) -> Vec<(String, String)> {
     let answer = |trouble: &Trouble| if trouble.is_retried { "tried again" } else { "done without" };
     let troubles = view.troubles();
