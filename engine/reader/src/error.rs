@@ -11,6 +11,7 @@ use crate::cursor::CursorFault;
 use crate::damage::Damage;
 use crate::filter::FilterError;
 use crate::gap::Gap;
+use crate::token::{ResumeToken, TokenFault};
 
 /// Why a setting cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -260,6 +261,18 @@ pub enum ConsumerError {
         /// The earliest cursor that can be used.
         earliest: String,
     },
+    /// A reader cannot continue after the token. The answer of an HTTP server is 410 Gone.
+    #[error("resume token {fault}{}", token_advice(*earliest))]
+    InvalidToken {
+        /// What is wrong with it.
+        fault: TokenFault,
+        /// The token of the earliest event of the session that the log holds, if it holds one. A reader without a token
+        /// begins with that event.
+        earliest: Option<ResumeToken>,
+    },
+    /// A reader of one session was asked for the events without a session.
+    #[error("events without a session cannot be followed as one; name a session, or subscribe to all")]
+    NoSession,
     /// The filter is malformed or too large.
     #[error(transparent)]
     InvalidFilter(#[from] FilterError),
@@ -292,6 +305,13 @@ pub enum ConsumerError {
     /// A shard of the log cannot be opened; the others can be read.
     #[error("shard {}: {}", .0.shard_id, .0.reason)]
     Damaged(Damage),
+}
+
+fn token_advice(earliest: Option<ResumeToken>) -> String {
+    match earliest {
+        Some(earliest) => format!("; begin without a token: the earliest event that is left has {earliest}"),
+        None => "; begin without a token: the log holds no event of the session".to_owned(),
+    }
 }
 
 /// Result of asking the store for something.

@@ -53,12 +53,14 @@ mod error;
 mod files;
 mod filter;
 mod follow;
+mod life;
 mod names;
 mod opening;
 mod pacing;
 mod repair;
 mod restore;
 mod session;
+mod token;
 mod walk;
 
 #[cfg(test)]
@@ -81,6 +83,7 @@ pub use files::{LogFiles, SegmentSummary, ShardSummary, Verification};
 pub use filter::{CompiledFilter, Filter, FilterBuilder, FilterError, is_filterable, json_path_get};
 pub use follow::{FollowStart, LogFollower, LostLog};
 pub use gap::{Gap, GapReason};
+pub use life::{ParseOutcomeError, SessionChange, SessionMetadata, SessionOutcome};
 pub use named::NamedCursor;
 pub use note::{DropReason, Drops};
 pub use opening::SessionOpening;
@@ -102,4 +105,5 @@ pub use tapeline_storage::log::{
 };
 pub use tapeline_storage::read::{ReadError, Visibility};
 pub use timestamp::TimestampGenerator;
+pub use token::{ParseTokenError, ResumeToken, TokenFault};
 pub use trim::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, TrimmedSegment, trim_log};

@@ -4,6 +4,7 @@ use rkyv::bytecheck::CheckBytes;
 use tapeline_storage::format::{Kind, RecordView, Sequence, SessionId};
 
 use super::typed::{self, PayloadValidator, TypeError, TypedPayload};
+use crate::token::ResumeToken;
 
 /// An event as it lies in a block or a mapped file, borrowed. Costs nothing to make; copies nothing.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +50,11 @@ impl<'a> EventView<'a> {
     #[inline]
     pub fn insertion_ts(&self) -> u64 {
         self.record.timestamp()
+    }
+
+    /// The place of a reader that continues after this event, in its session.
+    pub fn token(&self) -> ResumeToken {
+        ResumeToken::new(self.session(), self.shard_id, self.sequence, self.insertion_ts())
     }
 
     /// The payload, exactly as it was ingested. Starts at a multiple of 16.

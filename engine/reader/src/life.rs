@@ -1,0 +1,253 @@
+//! The life of a session, as events of kind [`kinds::SESSION`](crate::kinds::SESSION) say it: opened, with what it is
+//! about; closed, with how it ended. Their payloads are JSON objects, which lie on disk.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+const OPEN: &str = "session.open";
+const CLOSE: &str = "session.close";
+
+/// What a session is about, stated when it is opened. All of it is optional. It lies in the log as the fields `model`,
+/// `user`, `content_type` and `labels` of the open event's JSON; an event of up to 512 bytes is also found in the index
+/// of its segment.
+///
+/// ```
+/// use tapeline_reader::SessionMetadata;
+///
+/// let metadata = SessionMetadata::new().model("gpt-oss-20b").user("u-7").label("region", "eu");
+/// assert_eq!(metadata.labels["region"], "eu");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct SessionMetadata {
+    /// The model whose answers it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The user that it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The media type of its events' payloads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Whatever else it is to be found by.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl SessionMetadata {
+    /// Nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same of this model.
+    #[must_use]
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// The same for this user.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// The same with payloads of this media type.
+    #[must_use]
+    pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.content_type = Some(content_type.into());
+        self
+    }
+
+    /// The same with this label, too.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+}
+
+/// How a session ended. Prints as it stands in the close event, and is read back from that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SessionOutcome {
+    /// It came to its end.
+    Finished,
+    /// An error ended it.
+    Failed,
+    /// A user, an operator or a check ended it.
+    Stopped,
+    /// It took too long.
+    TimedOut,
+}
+
+/// The text is no [`SessionOutcome`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no outcome of a session: finished, failed, stopped or timed_out")]
+pub struct ParseOutcomeError(String);
+
+impl SessionOutcome {
+    const ALL: [Self; 4] = [Self::Finished, Self::Failed, Self::Stopped, Self::TimedOut];
+
+    /// As it stands in the close event.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+            Self::TimedOut => "timed_out",
+        }
+    }
+}
+
+impl fmt::Display for SessionOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for SessionOutcome {
+    type Err = ParseOutcomeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|outcome| outcome.as_str() == text);
+        found.ok_or_else(|| ParseOutcomeError(text.to_owned()))
+    }
+}
+
+/// What an event of kind [`kinds::SESSION`](crate::kinds::SESSION) says of its session. Any producer may write one.
+///
+/// ```
+/// use tapeline_reader::{SessionChange, SessionOutcome};
+///
+/// let closed = SessionChange::parse(br#"{"type": "session.close", "outcome": "failed"}"#);
+/// assert_eq!(closed, Some(SessionChange::Closed { outcome: Some(SessionOutcome::Failed) }));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionChange {
+    /// It begins, or begins anew.
+    Opened {
+        /// What it is called.
+        name: Option<String>,
+        /// What it is about.
+        metadata: SessionMetadata,
+    },
+    /// It ends.
+    Closed {
+        /// How, if the event says so: one that was not written by `close_session` may not.
+        outcome: Option<SessionOutcome>,
+    },
+}
+
+/// The fields of both. One that is of another type than it should be says nothing, and is no reason to ignore the
+/// others.
+#[derive(Deserialize)]
+struct Fields {
+    #[serde(rename = "type", default)]
+    kind: Value,
+    #[serde(default)]
+    name: Value,
+    #[serde(default)]
+    outcome: Value,
+    #[serde(default)]
+    model: Value,
+    #[serde(default)]
+    user: Value,
+    #[serde(default)]
+    content_type: Value,
+    #[serde(default)]
+    labels: Value,
+}
+
+impl SessionChange {
+    /// Reads the payload of an event of kind session. `None`: it says neither that the session begins nor that it ends.
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        let fields: Fields = serde_json::from_slice(payload).ok()?;
+        let text = |field| if let Value::String(text) = field { Some(text) } else { None };
+        let labels = if let Value::Object(labels) = fields.labels { labels } else { serde_json::Map::new() };
+        match fields.kind.as_str()? {
+            OPEN => Some(Self::Opened {
+                name: text(fields.name),
+                metadata: SessionMetadata {
+                    model: text(fields.model),
+                    user: text(fields.user),
+                    content_type: text(fields.content_type),
+                    labels: labels.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect(),
+                },
+            }),
+            CLOSE => Some(Self::Closed { outcome: text(fields.outcome).and_then(|outcome| outcome.parse().ok()) }),
+            _ => None,
+        }
+    }
+
+    /// Whether the payload of an event of kind session says that the session ends.
+    #[doc(hidden)]
+    pub fn is_close(payload: &[u8]) -> bool {
+        matches!(Self::parse(payload), Some(Self::Closed { .. }))
+    }
+
+    /// The payload of the event that opens a session.
+    #[doc(hidden)]
+    pub fn open_payload(name: &str, metadata: &SessionMetadata) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Opened<'a> {
+            r#type: &'a str,
+            name: &'a str,
+            #[serde(flatten)]
+            metadata: &'a SessionMetadata,
+        }
+        // Strings and maps of strings: nothing that JSON does not have.
+        serde_json::to_vec(&Opened { r#type: OPEN, name, metadata }).unwrap_or_default()
+    }
+
+    /// The payload of the event that closes a session.
+    #[doc(hidden)]
+    pub fn close_payload(outcome: SessionOutcome) -> Vec<u8> {
+        format!(r#"{{"type":"{CLOSE}","outcome":"{outcome}"}}"#).into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let plain = SessionChange::open_payload("a\"b", &SessionMetadata::new());
+        assert_eq!(String::from_utf8(plain).unwrap(), r#"{"type":"session.open","name":"a\"b"}"#);
+        let metadata =
+            SessionMetadata::new().model("m").user("u").content_type("text/plain").label("k", "v").label("l", "ö");
+        let payload = SessionChange::open_payload("chat", &metadata);
+        let opened = SessionChange::Opened { name: Some("chat".to_owned()), metadata };
+        assert_eq!(SessionChange::parse(&payload), Some(opened));
+        for outcome in SessionOutcome::ALL {
+            let closed = SessionChange::Closed { outcome: Some(outcome) };
+            assert_eq!(SessionChange::parse(&SessionChange::close_payload(outcome)), Some(closed));
+            assert_eq!(outcome.to_string().parse(), Ok(outcome));
+        }
+    }
+
+    #[test]
+    fn what_other_producers_write_says_what_it_says() {
+        let parse = |text: &str| SessionChange::parse(text.as_bytes());
+        assert_eq!(parse(r#"{"type":"session.close","tokens":7}"#), Some(SessionChange::Closed { outcome: None }));
+        assert_eq!(
+            parse(r#"{"type":"session.close","outcome":"odd"}"#),
+            Some(SessionChange::Closed { outcome: None })
+        );
+        let opened = parse(r#"{"type":"session.open","name":7,"model":"m","labels":{"a":1,"b":"c"},"user":null}"#);
+        let metadata = SessionMetadata::new().model("m").label("b", "c");
+        assert_eq!(opened, Some(SessionChange::Opened { name: None, metadata }));
+        for nothing in ["", "{}", "7", r#"{"type":7}"#, r#"{"type":"session.ping"}"#, r#"{"type":"session.close""#] {
+            assert_eq!(parse(nothing), None, "{nothing}");
+        }
+    }
+}
