@@ -200,7 +200,7 @@ pub mod error {
     pub use crate::core::error::{IngestionError, IngestionResult, RejectedBatch};
     pub use tapeline_reader::{
         AdapterError, AdapterResult, BlockError, ConfigError, ConsumerError, ConsumerResult, CursorFault,
-        DirectoryError, FilterError, OpenError, PageError, ParseEventIdError, ParseSpeedError, ParseTokenError, Poison, ReadError,
+        DirectoryError, FilterError, OpenError, PageError, ParseEventIdError, ParseOutcomeError, ParseSpeedError, ParseTokenError, Poison, ReadError,
         RestoreError, ScalingError, TokenFault, TypeError,
     };
 }
@@ -210,7 +210,8 @@ pub mod event {
     pub use crate::live::Batch;
     pub use tapeline_reader::{
         Event, EventId, EventView, IntoSession, Kind, PAYLOAD_BYTES_MAX, Payload, PayloadSerializer, PayloadValidator,
-        PayloadWriter, RawEvent, Sequence, SessionId, StoredEvent, TypedPayload, kinds, session_id,
+        PayloadWriter, RawEvent, Sequence, SessionChange, SessionId, SessionMetadata, SessionOutcome, StoredEvent,
+        TypedPayload, kinds, session_id,
     };
 }
 

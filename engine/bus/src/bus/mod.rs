@@ -14,7 +14,7 @@ use tapeline_reader::named::{list_in as list_cursors, save_in as save_cursor};
 use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{
     AdapterError, AdapterResult, ConsumerResult, Event, EventId, IntoSession, NamedCursor, RawEvent, Replay,
-    ReplayRequest, RetentionPolicy, ScalingError, TrimPlan,
+    ReplayRequest, RetentionPolicy, ScalingError, SessionMetadata, SessionOutcome, TrimPlan,
 };
 use tapeline_storage::format::LogId;
 
@@ -143,6 +143,27 @@ impl EventBus {
         local::with(&self.locals, &self.core, |producer| {
             let session = producer.session(event.session());
             producer.emit(session, event.kind(), event.as_bytes())
+        })
+    }
+
+    /// Begins a session by name, as [`Producer::open_session_with`] does.
+    ///
+    /// # Errors
+    /// As [`EventBus::ingest`].
+    pub fn open_session_with(&self, name: &str, metadata: &SessionMetadata) -> IngestionResult<Session> {
+        local::with(&self.locals, &self.core, |producer| producer.open_session_with(name, metadata))
+    }
+
+    /// Ends a session, as [`Producer::close_session`] does. Returns the shard and the timestamp of the event that says
+    /// so.
+    ///
+    /// # Errors
+    /// As [`Producer::close_session`].
+    pub fn close_session(&self, session: impl IntoSession, outcome: SessionOutcome) -> IngestionResult<(u16, u64)> {
+        let session = session.into_session();
+        local::with(&self.locals, &self.core, |producer| {
+            let ticket = producer.close_session(producer.session(session), outcome)?;
+            Ok((ticket.shard_id, ticket.insertion_ts))
         })
     }
 

@@ -1,8 +1,9 @@
 //! The bus core: what a bus, its producers and its consumers share of it. Holds no thread and no file.
 //!
 //! `shards` are the shards there are, `producers` and `readers` what each kind of user shares, `horizon` the time below
-//! which every event is readable, `stats` the books. [`BusCore`] has only the calls that need several of them.
+//! which every event is readable, `closed` the sessions that take no events, `stats` the books. [`BusCore`] has only the calls that need several of them.
 
+mod closed;
 mod horizon;
 mod producers;
 mod readers;
@@ -24,6 +25,8 @@ use crate::core::error::{IngestionError, IngestionResult};
 use crate::routing::{Route, RouteInForce};
 use crate::shard::{Reach, ShardControl};
 
+pub(crate) use self::closed::CLOSED_BYTES;
+use self::closed::ClosedSessions;
 use self::producers::Producers;
 use self::readers::Readers;
 use self::shards::Shards;
@@ -38,6 +41,7 @@ pub(crate) struct BusCore {
     eras: RwLock<Arc<Eras>>,
     producers: Producers,
     readers: Readers,
+    closed: ClosedSessions,
     memory: Arc<MemoryBudget>,
     fork_generation: u32,
     is_closed: AtomicBool,
@@ -72,6 +76,7 @@ impl BusCore {
             eras: RwLock::new(Arc::new(eras)),
             producers: Producers::new(config, timestamp_floor),
             readers: Readers::new(config.log.directory.as_deref()),
+            closed: ClosedSessions::default(),
             memory,
             fork_generation: fork::generation(),
             is_closed: AtomicBool::new(false),
@@ -116,6 +121,12 @@ impl BusCore {
     /// The state that consumers share.
     pub(crate) fn readers(&self) -> &Readers {
         &self.readers
+    }
+
+    /// The sessions that are closed.
+    #[inline(always)]
+    pub(crate) fn closed(&self) -> &ClosedSessions {
+        &self.closed
     }
 
     /// The memory of lanes and blocks.

@@ -3,7 +3,7 @@
 use std::io;
 
 use tapeline_reader::ConfigError;
-use tapeline_storage::format::counted;
+use tapeline_storage::format::{SessionId, counted};
 use tapeline_storage::log::Poison;
 
 /// Why an event was not taken. It was lent to the call, so the caller still has it. Where [`IngestionError::is_drop`]
@@ -88,6 +88,20 @@ pub enum IngestionError {
         left: usize,
         /// Bytes there are.
         budget: usize,
+    },
+    /// The session was closed, and not opened again.
+    #[error("session {session} is closed; open it again with open_session, which begins another turn of it")]
+    SessionClosed {
+        /// The session.
+        session: SessionId,
+    },
+    /// The list of closed sessions, which is made for the first close, would be beyond the memory of the bus.
+    #[error("the list of closed sessions takes {bytes} bytes; the bus's memory_budget has {left} left; raise it")]
+    ClosedBudget {
+        /// Bytes of the list.
+        bytes: usize,
+        /// Bytes left.
+        left: usize,
     },
     /// The event is not JSON.
     #[error("not JSON: {0}")]

@@ -57,6 +57,7 @@ impl<'p> ProducerBatch<'p> {
     /// As [`Producer::emit`]; the events before it stay in the batch.
     #[inline]
     pub fn push(&mut self, kind: Kind, payload: &[u8]) -> IngestionResult<()> {
+        self.producer.check_session(self.session.id(), 1)?;
         let time = self.time();
         let _ = self.producer.write(self.session, Bytes { kind, payload, time }, Publish::Later)?;
         self.events += 1;
@@ -71,6 +72,7 @@ impl<'p> ProducerBatch<'p> {
     where
         T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
     {
+        self.producer.check_session(self.session.id(), 1)?;
         let time = self.time();
         let _ = self.producer.write(self.session, Value::new(kind, value, time)?, Publish::Later)?;
         self.events += 1;

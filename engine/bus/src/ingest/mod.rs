@@ -8,6 +8,7 @@
 //! where the bus has several producers, whose times have to be later than what their threads have seen.
 
 mod batch;
+mod life;
 mod link;
 pub(crate) mod local;
 mod options;
@@ -124,24 +125,19 @@ impl Producer {
         Session::new(session, self.route.shard_of(session, self.id), self.route)
     }
 
-    /// Begins a session by name: ingests an event of kind [`kinds::SESSION`](tapeline_reader::kinds::SESSION) that
-    /// carries the name, so that it can be listed later.
-    ///
-    /// # Errors
-    /// As [`Producer::emit`].
-    pub fn open_session(&mut self, name: &str) -> IngestionResult<Session> {
-        let session = self.session(name);
-        let opened = serde_json::json!({ "type": "session.open", "name": name }).to_string();
-        self.emit(session, tapeline_reader::kinds::SESSION, opened.as_bytes())?;
-        Ok(session)
-    }
-
     /// Ingests an event. The ticket tells when it is durable.
     ///
     /// # Errors
     /// [`IngestionError`]; the event was not taken.
     #[inline]
     pub fn emit(&mut self, session: Session, kind: Kind, payload: &[u8]) -> IngestionResult<Ticket> {
+        self.check_session(session.id(), 1)?;
+        self.put(session, kind, payload)
+    }
+
+    /// As [`Producer::emit`], whether the session is closed or not.
+    #[inline(always)]
+    fn put(&mut self, session: Session, kind: Kind, payload: &[u8]) -> IngestionResult<Ticket> {
         let time = self.time();
         self.write(session, source::Bytes { kind, payload, time }, Publish::Now)
     }
@@ -185,6 +181,7 @@ impl Producer {
     where
         T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
     {
+        self.check_session(session.id(), 1)?;
         let time = self.time();
         self.write(session, source::Value::new(kind, value, time)?, Publish::Now)
     }
@@ -310,6 +307,12 @@ impl Producer {
             return Err(IngestionError::Forked);
         }
         let shard = session.shard_id();
+        if events > 0
+            && let Err(closed) = self.check_session(session.id(), events)
+        {
+            self.discard(shard);
+            return Err(closed);
+        }
         let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok((session, None)) };
         link.lane.begin_publish();
         if self.core.route().get() != self.route || session.route() != self.route {

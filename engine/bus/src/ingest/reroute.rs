@@ -13,7 +13,7 @@ impl Producer {
     #[inline(never)]
     pub(super) fn emit_elsewhere(&mut self, session: SessionId, kind: Kind, payload: &[u8]) -> IngestionResult<Ticket> {
         let session = self.reroute(session);
-        self.emit(session, kind, payload)
+        self.put(session, kind, payload)
     }
 
     /// Takes the route in force, and finds the session's shard there. No event may be begun.

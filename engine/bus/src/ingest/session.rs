@@ -1,5 +1,6 @@
 //! A session as producers know it.
 
+use tapeline_reader::IntoSession;
 use tapeline_storage::format::SessionId;
 
 use crate::routing::Route;
@@ -47,5 +48,11 @@ impl Session {
     /// older token works as before, for the price of another hash.
     pub fn shard_id(&self) -> u16 {
         self.shard
+    }
+}
+
+impl IntoSession for Session {
+    fn into_session(self) -> SessionId {
+        self.id
     }
 }

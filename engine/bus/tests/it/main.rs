@@ -5,6 +5,7 @@
 mod ahead;
 mod batches;
 mod causal;
+mod closing;
 mod contents;
 mod cursors;
 mod failures;

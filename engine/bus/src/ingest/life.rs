@@ -1,0 +1,95 @@
+//! Sessions that begin and end: their events, and the refusal of what comes after the end.
+
+use tapeline_reader::{SessionChange, SessionMetadata, SessionOutcome, kinds};
+use tapeline_storage::format::SessionId;
+
+use super::{Producer, Session, Ticket};
+use crate::bus_core::CLOSED_BYTES;
+use crate::core::error::{IngestionError, IngestionResult};
+
+impl Producer {
+    /// Begins a session by name: ingests an event of kind [`kinds::SESSION`] that carries the name, so that it can be
+    /// listed later. A session that was closed takes events again: this is another turn of it.
+    ///
+    /// # Errors
+    /// As [`Producer::emit`].
+    pub fn open_session(&mut self, name: &str) -> IngestionResult<Session> {
+        self.open_session_with(name, &SessionMetadata::new())
+    }
+
+    /// As [`Producer::open_session`], stating what the session is about.
+    ///
+    /// # Errors
+    /// As [`Producer::emit`].
+    pub fn open_session_with(&mut self, name: &str, metadata: &SessionMetadata) -> IngestionResult<Session> {
+        let session = self.session(name);
+        self.put(session, kinds::SESSION, &SessionChange::open_payload(name, metadata))?;
+        self.core.closed().open(session.id());
+        Ok(session)
+    }
+
+    /// Ends a session: ingests an event of kind [`kinds::SESSION`] that says how it ended. What any producer ingested
+    /// into it before the call comes before that event. Once this has returned, events of the session are refused with
+    /// [`IngestionError::SessionClosed`], on every thread that can know that it has, until the session is opened again.
+    /// An event that another thread ingests at the same time may come after the close, where readers that end with it
+    /// do not see it.
+    ///
+    /// The bus remembers the 16,384 sessions that were closed last, in 3 MiB of its memory budget, for as long as it
+    /// is open. To an older one, and after a restart, events are taken again.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tapeline::event::{SessionMetadata, SessionOutcome};
+    /// use tapeline::{EventBus, EventBusConfig, IngestionError, kinds};
+    ///
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// let mut producer = bus.producer()?;
+    /// let chat = producer.open_session_with("chat-42", &SessionMetadata::new().model("gpt-oss-20b"))?;
+    /// producer.emit(chat, kinds::TOKEN, b"hello")?;
+    /// producer.close_session(chat, SessionOutcome::Finished)?;
+    /// assert!(matches!(producer.emit(chat, kinds::TOKEN, b"late"), Err(IngestionError::SessionClosed { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Producer::emit`], and [`IngestionError::ClosedBudget`]; the session is as it was.
+    pub fn close_session(&mut self, session: Session, outcome: SessionOutcome) -> IngestionResult<Ticket> {
+        self.check_session(session.id(), 1)?;
+        self.core.check_open()?;
+        let closed = self.core.closed();
+        closed
+            .prepare(self.core.memory())
+            .map_err(|left| IngestionError::ClosedBudget { bytes: CLOSED_BYTES, left })?;
+        let ticket = self.put(session, kinds::SESSION, &SessionChange::close_payload(outcome))?;
+        self.core.closed().close(session.id());
+        Ok(ticket)
+    }
+
+    /// Refuses events of a session that is closed. One load, or two.
+    ///
+    /// # Errors
+    /// [`IngestionError::SessionClosed`].
+    #[inline(always)]
+    pub(super) fn check_session(&self, session: SessionId, events: u64) -> IngestionResult<()> {
+        match self.core.closed().may_be(session) {
+            true => self.check_closed(session, events),
+            false => Ok(()),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_closed(&self, session: SessionId, events: u64) -> IngestionResult<()> {
+        // The list's lock may be a thread's of the parent.
+        if self.is_forked() {
+            return Err(IngestionError::Forked);
+        }
+        if !self.core.closed().is_closed(session) {
+            return Ok(());
+        }
+        self.core.producers().count_refused(events);
+        Err(IngestionError::SessionClosed { session })
+    }
+}
