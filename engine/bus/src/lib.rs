@@ -189,8 +189,8 @@ pub mod consumer {
     };
     pub use tapeline_reader::{
         CompiledFilter, CursorFault, DropReason, Drops, Filter, FilterBuilder, FilterError, Gap, GapReason,
-        NamedCursor, PacedReplay, Pacer, PacingError, Replay, ReplayRequest, ResumeToken, Speed, Start, TokenFault, Visibility,
-        is_filterable, json_path_get,
+        NamedCursor, PacedReplay, Pacer, PacingError, Replay, ReplayRequest, ResumeToken, Speed, Start, TokenFault,
+        Visibility, is_filterable, json_path_get,
     };
 }
 
@@ -200,8 +200,8 @@ pub mod error {
     pub use crate::core::error::{IngestionError, IngestionResult, RejectedBatch};
     pub use tapeline_reader::{
         AdapterError, AdapterResult, BlockError, ConfigError, ConsumerError, ConsumerResult, CursorFault,
-        DirectoryError, FilterError, OpenError, PageError, ParseEventIdError, ParseOutcomeError, ParseSpeedError, ParseTokenError, Poison, ReadError,
-        RestoreError, ScalingError, TokenFault, TypeError,
+        DirectoryError, FilterError, OpenError, PageError, ParseEventIdError, ParseOutcomeError, ParseSpeedError,
+        ParseTokenError, Poison, ReadError, RestoreError, ScalingError, TokenFault, TypeError,
     };
 }
 

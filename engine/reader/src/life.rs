@@ -239,10 +239,7 @@ mod tests {
     fn what_other_producers_write_says_what_it_says() {
         let parse = |text: &str| SessionChange::parse(text.as_bytes());
         assert_eq!(parse(r#"{"type":"session.close","tokens":7}"#), Some(SessionChange::Closed { outcome: None }));
-        assert_eq!(
-            parse(r#"{"type":"session.close","outcome":"odd"}"#),
-            Some(SessionChange::Closed { outcome: None })
-        );
+        assert_eq!(parse(r#"{"type":"session.close","outcome":"odd"}"#), Some(SessionChange::Closed { outcome: None }));
         let opened = parse(r#"{"type":"session.open","name":7,"model":"m","labels":{"a":1,"b":"c"},"user":null}"#);
         let metadata = SessionMetadata::new().model("m").label("b", "c");
         assert_eq!(opened, Some(SessionChange::Opened { name: None, metadata }));

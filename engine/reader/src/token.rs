@@ -262,7 +262,8 @@ mod tests {
             let text = any(&mut random).1.to_string();
             for at in 0..text.len() {
                 for digit in DIGITS.iter().map(|digit| char::from(*digit)).chain(['=', '+', ' ', '\0', 'ö']) {
-                    let changed: String = text.chars().enumerate().map(|(i, c)| if i == at { digit } else { c }).collect();
+                    let changed: String =
+                        text.chars().enumerate().map(|(i, c)| if i == at { digit } else { c }).collect();
                     assert!(changed == text || changed.parse::<ResumeToken>().is_err(), "{text} {at} {digit}");
                 }
                 assert!(text[..at].parse::<ResumeToken>().is_err());
@@ -278,7 +279,8 @@ mod tests {
             let chars = random.next_u64() % 40;
             let any: String = (0..chars).filter_map(|_| char::from_u32((random.next_u64() % 0x300) as u32)).collect();
             assert!(any.parse::<ResumeToken>().is_err(), "{any:?}");
-            let digits: String = (0..TOKEN_CHARS).map(|_| char::from(DIGITS[(random.next_u64() % 64) as usize])).collect();
+            let digits: String =
+                (0..TOKEN_CHARS).map(|_| char::from(DIGITS[(random.next_u64() % 64) as usize])).collect();
             assert_eq!(digits.parse::<ResumeToken>(), Err(ParseTokenError::Checksum), "{digits}");
         }
         assert!("A".repeat(TOKEN_CHARS).parse::<ResumeToken>().is_err(), "zeros");

@@ -154,17 +154,13 @@ impl EventBus {
         local::with(&self.locals, &self.core, |producer| producer.open_session_with(name, metadata))
     }
 
-    /// Ends a session, as [`Producer::close_session`] does. Returns the shard and the timestamp of the event that says
-    /// so.
+    /// Ends a session, as [`Producer::close_session`] does. The ticket is of the event that says so.
     ///
     /// # Errors
     /// As [`Producer::close_session`].
-    pub fn close_session(&self, session: impl IntoSession, outcome: SessionOutcome) -> IngestionResult<(u16, u64)> {
+    pub fn close_session(&self, session: impl IntoSession, outcome: SessionOutcome) -> IngestionResult<Ticket> {
         let session = session.into_session();
-        local::with(&self.locals, &self.core, |producer| {
-            let ticket = producer.close_session(producer.session(session), outcome)?;
-            Ok((ticket.shard_id, ticket.insertion_ts))
-        })
+        local::with(&self.locals, &self.core, |producer| producer.close_session(producer.session(session), outcome))
     }
 
     /// Ingests events in order until the bus does not take one; returns how many are in the bus. That event and those

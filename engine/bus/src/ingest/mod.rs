@@ -206,7 +206,7 @@ impl Producer {
     /// borrows nothing: it may be awaited in a task, or after the producer is gone.
     ///
     /// # Errors
-    /// [`AdapterError`], where it cannot.
+    /// [`AdapterError`](crate::AdapterError), where it cannot.
     pub fn durable(&self, ticket: Ticket) -> impl Future<Output = AdapterResult<()>> + Send + use<> {
         ticket.reached(&self.core, Reach::Durable)
     }
