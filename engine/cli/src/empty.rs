@@ -1,5 +1,5 @@
-//! Why nothing was selected, in words: a log without events, a session that is not there, or options that leave all
-//! out.
+//! The reason for which no event was selected, in words: a log without events, a session that is not there, or options
+//! that leave all out.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +17,7 @@ const LOOK_EVENTS: usize = 100_000;
 /// Names and kinds that are listed.
 const LIST_MAX: usize = 8;
 
-/// That these sessions are not in the log.
+/// The failure for sessions that are not in the log.
 pub(crate) fn no_sessions(log: &LogFiles, names: &[&str]) -> Failure {
     let quoted: Vec<_> = names.iter().take(LIST_MAX).map(|name| format!("{name:?}")).collect();
     let more = if names.len() > LIST_MAX { ", ..." } else { "" };
@@ -36,7 +36,7 @@ pub(crate) fn explain(log: &LogFiles, selection: &Selection) {
     }
 }
 
-/// `None` where the log cannot be read: that is told elsewhere.
+/// `None` where the log cannot be read: another check reports that.
 fn reason(log: &LogFiles, selection: &Selection) -> Option<String> {
     let sessions = log.sessions().ok()?;
     let wanted: Vec<_> = selection.session.iter().flat_map(|name| ids(name)).collect();
@@ -63,7 +63,7 @@ fn reason(log: &LogFiles, selection: &Selection) -> Option<String> {
     })
 }
 
-/// That all of it is outside of the times that are asked for.
+/// The words for a log whose events are all outside of the times that are asked for.
 fn out_of_range(selection: &Selection, sessions: &[&SessionSummary]) -> String {
     let first = sessions.iter().map(|session| session.first_insertion_ts).min().unwrap_or(0);
     let last = sessions.iter().map(|session| session.last_insertion_ts).max().unwrap_or(0);
@@ -74,7 +74,7 @@ fn out_of_range(selection: &Selection, sessions: &[&SessionSummary]) -> String {
     format!("none of them {bounds}: they are from {} to {}", output::time(first), output::time(last))
 }
 
-/// What there is in the range of time, whatever its kind and payload.
+/// The events in the range of time, whatever their kind and payload.
 #[derive(Default)]
 struct Looked {
     in_range: u64,

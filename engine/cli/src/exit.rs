@@ -55,7 +55,7 @@ impl Failure {
         Self::new(Exit::Failed, message)
     }
 
-    /// Why the log at `path` cannot be opened.
+    /// The failure for a log at `path` that cannot be opened.
     pub(crate) fn of_log(path: &Path, error: ConsumerError) -> Self {
         match (&error, kernel_error(&error)) {
             (ConsumerError::Adapter(_), Some(cause)) if cause.kind() == io::ErrorKind::NotFound => Self::no_log(path),
@@ -65,7 +65,7 @@ impl Failure {
         }
     }
 
-    /// That the directory has no meta file: there is no log, or one whose meta file is gone.
+    /// The failure for a directory without a meta file: there is no log, or one whose meta file is gone.
     fn no_log(path: &Path) -> Self {
         let place = path.display();
         // A log that is being made has empty directories before it has its meta file.
@@ -82,7 +82,7 @@ impl Failure {
         }
     }
 
-    /// What the kernel said about a file.
+    /// The failure for a file about which the kernel gave this error.
     pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
         let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
         Self::new(exit, format_args!("{}: {error}{}", path.display(), advice(error)))
@@ -92,7 +92,7 @@ impl Failure {
 /// Checks that an output does not replace a part of the log that it is made of.
 ///
 /// # Errors
-/// Where `out` lies in the log's directory, or is it.
+/// If `out` lies in the log's directory, or is it.
 pub(crate) fn check_outside(log: &Path, out: &Path) -> Result<(), Failure> {
     let Ok(log) = log.canonicalize() else { return Ok(()) };
     let here = Path::new(".");

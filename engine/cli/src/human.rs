@@ -76,7 +76,7 @@ pub(crate) fn time(nanoseconds: u64) -> String {
     time.map_or_else(|_| nanoseconds.to_string(), |time| format!("{time:.3}"))
 }
 
-/// How far apart two places of a clock are.
+/// The distance of two times, for a person.
 pub(crate) fn ago(length: Duration) -> String {
     duration(u64::try_from(length.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -54,12 +54,12 @@ impl From<SegmentSummary> for Segment {
     }
 }
 
-/// What a bus that opens the log would run on.
+/// The device that a bus that opens the log would run on.
 #[derive(Debug, Serialize)]
 struct Backend {
-    /// What writes the blocks: `uring` or `blocking`.
+    /// The driver that writes the blocks: `uring` or `blocking`.
     device: Option<&'static str>,
-    /// What else there is to say: how it is set up, why it is not the first choice, why it cannot be told.
+    /// Remarks: how it is set up, why it is not the first choice, why it is not known.
     notes: Vec<String>,
 }
 

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(refusal) => {
-            // Nothing can be done about a closed terminal, and the exit status tells the rest.
+            // A closed terminal leaves no way to say more; the exit status says the rest.
             let _ = refusal.print();
             return if refusal.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }

@@ -34,7 +34,7 @@ impl Names {
             return;
         }
         self.has_looked = true;
-        // Where the log cannot be opened any more the ids have to do; what is wrong is told by what reads it.
+        // If the log can no longer be opened the ids have to do; the reader of the log reports the fault.
         let Ok(log) = LogFiles::open(&self.directory) else { return };
         log.session_names().into_iter().for_each(|(session, name)| printer.name(session, name));
         tell_damage(&log);

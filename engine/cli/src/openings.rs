@@ -19,9 +19,9 @@ pub(crate) struct Openings {
 }
 
 impl Openings {
-    /// What the session of an event was opened as before it, if the event is the first of it and opens no session
-    /// itself. `look_up` finds the openings of all sessions before a time; it is called at most once. Costs one look
-    /// at a set where the session changes.
+    /// The last opening of an event's session before it, if the event is the first of it and opens no session itself.
+    /// `look_up` finds the openings of all sessions before a time; it is called at most once. Costs one look at a set
+    /// where the session changes.
     pub(crate) fn before(
         &mut self,
         event: &StoredEvent,

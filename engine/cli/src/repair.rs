@@ -1,4 +1,4 @@
-//! `tapeline repair`: says what a damaged log needs, and does it when it is told to.
+//! `tapeline repair`: says what a damaged log needs, and does it with `--apply`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;

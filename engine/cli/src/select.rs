@@ -1,4 +1,4 @@
-//! Which events a command is about: sessions, kinds, times, a filter.
+//! The events that a command is about: sessions, kinds, times, a filter.
 
 use std::io;
 
@@ -44,7 +44,7 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Whether it leaves anything out.
+    /// Returns whether it leaves anything out.
     pub(crate) fn is_some(&self) -> bool {
         let Self { session, kind, since, until, filter } = self;
         !session.is_empty() || !kind.is_empty() || since.is_some() || until.is_some() || filter.is_some()
@@ -113,7 +113,8 @@ impl Selection {
     /// The same selection with the ids of sessions that are not named after them, as far as they are in the log.
     ///
     /// # Errors
-    /// [`Exit::NotFound`] where none of the sessions is there. Of some that are missing it tells the person.
+    /// [`Exit::NotFound`] where none of the sessions is there. It reports those that are missing beside others on
+    /// standard error.
     pub(crate) fn found_in(&self, log: &LogFiles) -> Result<Found, Failure> {
         let mut found = Found { selection: self.clone(), exit: Exit::Done };
         let missing: Vec<_> = self.session.iter().filter(|name| !may_have(log, name)).collect();
@@ -155,7 +156,7 @@ pub(crate) enum AsksFor {
 /// The next item of a replay.
 #[derive(Debug)]
 pub(crate) enum Met {
-    /// What the session was opened as before its first event that is handed out.
+    /// The last opening of the session before its first event that is handed out.
     Opening(SessionId, SessionOpening),
     /// An event, or what is in place of some.
     Event(ConsumerResult<StoredEvent>),
@@ -168,7 +169,7 @@ pub(crate) struct Found {
     pub(crate) exit: Exit,
 }
 
-/// Whether the log has events of the session of this name or id, or cannot tell because parts of it cannot be read.
+/// Returns whether the log has events of the session of this name or id, or may have some in parts that cannot be read.
 /// Looks for the first.
 fn may_have(log: &LogFiles, name: &str) -> bool {
     let mut request = ReplayRequest::new();

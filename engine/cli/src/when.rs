@@ -10,18 +10,18 @@ use jiff::fmt::temporal::{DateTimeParser, Pieces};
 use jiff::tz::{Disambiguation, Offset, TimeZone};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
-/// How times are written, for messages.
+/// The forms of times, for messages.
 const EXAMPLES: &str = "a time is written 2026-01-31T12:00:00Z, 2026-01-31T12:00:00-05:00, 2026-01-31 (midnight in UTC), \
                         1700000000 (seconds since 1970), -5m (five minutes ago) or now";
 
-/// How numbers are read, for messages.
+/// The meaning of numbers, for messages.
 const NUMBERS: &str = "a number is a time since 1970: seconds if it has 9 or 10 digits, milliseconds with 12 or 13, \
                        microseconds with 15 or 16, nanoseconds with 18 or 19; any seconds after @";
 
 /// Offsets that zones have had since 1970, in seconds east of UTC.
 const OFFSETS: RangeInclusive<i32> = -12 * 3600..=14 * 3600;
 
-/// How lengths of time are written, for messages.
+/// The forms of lengths of time, for messages.
 const LENGTHS: &str = "a length of time is written 500ms, 90s, 5m, 1h30m, 7d, 2w";
 
 const SECOND: u64 = 1_000_000_000;
@@ -31,7 +31,7 @@ const SECOND: u64 = 1_000_000_000;
 pub(crate) struct When(pub(crate) u64);
 
 impl When {
-    /// What `text` means at the time `now`.
+    /// Reads `text` at the time `now`.
     fn at(text: &str, now: u64) -> Result<Self, String> {
         let text = text.trim();
         if text == "now" {

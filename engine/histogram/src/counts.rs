@@ -51,7 +51,7 @@ impl Counts {
         Self { buckets: Vec::new(), count: 0 }
     }
 
-    /// Records a value. A search over the buckets there are; a value of a new bucket moves those behind it.
+    /// Records a value. A search over the buckets there are; a value of a new bucket moves those after it.
     pub fn record(&mut self, value: u64) {
         self.record_n(value, 1);
     }
@@ -84,7 +84,7 @@ impl Counts {
         self.count += others.count;
     }
 
-    /// How many values were recorded.
+    /// The number of values that were recorded.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -154,7 +154,7 @@ pub(crate) fn highest_of(lowest: u64) -> u64 {
     lowest + (width(lowest) - 1)
 }
 
-/// What a dense histogram of any bounds recorded.
+/// The values that a dense histogram of any bounds recorded.
 impl From<&Histogram<u64>> for Counts {
     fn from(dense: &Histogram<u64>) -> Self {
         let mut counts = Self::new();

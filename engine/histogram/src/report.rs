@@ -1,4 +1,4 @@
-//! What there is to report: series, their parts over time and by group.
+//! The contents of a report: series, their parts over time and by group.
 
 #[cfg(test)]
 mod tests;
@@ -18,9 +18,9 @@ use crate::{files, html, svg};
 pub struct Report {
     /// The heading of the page.
     pub title: String,
-    /// What else to know, name and value: the machine, the load, what was left out.
+    /// Further facts, name and value: the machine, the load, what was left out.
     pub facts: Vec<(String, String)>,
-    /// What the groups of the series are, in one word (`model`). Empty where there are none.
+    /// The kind of the series' groups, in one word (`model`). Empty where there are none.
     pub grouped_by: String,
     /// The measures.
     pub series: Vec<Series>,
@@ -31,9 +31,9 @@ pub struct Report {
 pub struct Series {
     /// Names the files. Characters other than letters, digits, `-` and `_` become `_` there.
     pub name: String,
-    /// What people read.
+    /// The title for people.
     pub title: String,
-    /// What a value counts.
+    /// The unit of a value.
     pub unit: Unit,
     /// All values.
     pub histogram: Histogram<u64>,
@@ -83,8 +83,8 @@ impl Report {
     /// every ten parts.
     ///
     /// # Errors
-    /// What the kernel says; then some files are written and others are not. [`io::ErrorKind::InvalidInput`] where two
-    /// series would have the same files.
+    /// The error of the kernel; then some files are written and others are not. [`io::ErrorKind::InvalidInput`] where
+    /// two series would have the same files.
     pub fn write_to(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
         self.check_names()?;
         fs::create_dir_all(directory)?;

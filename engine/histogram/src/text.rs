@@ -18,7 +18,7 @@ const WIDTH_MIN: usize = 40;
 const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 /// Plots a distribution: each line stands for values from the one it names up to that of the next line, with a bar as
-/// long as its share and the count behind it. The steps are of equal ratio where the values differ much, else of equal
+/// long as its share and the count after it. The steps are of equal ratio where the values differ much, else of equal
 /// width. Lines have at most `width` characters, or 40 where that is less, and end with a line feed.
 pub fn plot(counts: &Counts, unit: Unit, width: usize) -> String {
     if counts.count() == 0 {

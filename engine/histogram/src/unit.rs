@@ -9,7 +9,7 @@ const DIGITS: usize = 3;
 /// Most digits that a histogram's values can differ in.
 const DIGITS_MAX: usize = 9;
 
-/// What a value of a series counts.
+/// The unit of a series' values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Nanoseconds.
@@ -32,7 +32,7 @@ impl Unit {
         self.text_of(value, DIGITS)
     }
 
-    /// Ascending values, with as many digits as tell them apart.
+    /// Ascending values, with as many digits as distinguish them.
     pub(crate) fn texts(self, values: &[f64]) -> Vec<String> {
         let texts = |digits| values.iter().map(|&value| self.text_of(value, digits)).collect::<Vec<_>>();
         let differ = |texts: &Vec<String>| texts.windows(2).all(|pair| pair[0] != pair[1]);
@@ -46,7 +46,7 @@ impl Unit {
         }
     }
 
-    /// What an axis says beside its labels.
+    /// The words of an axis beside its labels.
     pub(crate) fn axis(self) -> &'static str {
         match self {
             Self::Nanoseconds => "time",
@@ -76,7 +76,7 @@ fn rate(per_second: f64, digits: usize) -> String {
     format!("{}{prefix}/s", rounded(per_second / scale, digits))
 }
 
-/// So many significant digits, all of those before the point, without trailing zeros behind it.
+/// So many significant digits, all of those before the point, without trailing zeros after it.
 fn rounded(value: f64, digits: usize) -> String {
     let whole = [9.995, 99.95].iter().filter(|end| value >= **end).count() + 1;
     let decimals = digits.saturating_sub(whole);

@@ -1,4 +1,4 @@
-//! When a log was written to: how many events lie in which stretch of time.
+//! The times at which a log was written to: the number of events in each stretch of time.
 //!
 //! Out of the times that blocks and segments say of themselves. Only a block that reaches over more than one stretch is
 //! read.
@@ -32,8 +32,8 @@ impl LogFiles {
         Ok(range)
     }
 
-    /// How many events there are in each stretch of a `width` of at least 1 ns, by its start, in nanoseconds since the
-    /// Unix epoch, which is a multiple of the width; stretches without events are left out.
+    /// Counts the events in each stretch of a `width` of at least 1 ns, by its start, in nanoseconds since the Unix
+    /// epoch, which is a multiple of the width; stretches without events are left out.
     ///
     /// Costs about 1 us a block that lies within one stretch. The events of one that does not are read, which is common
     /// in a segment that was rewritten densely. Where they cannot be read they count as spread evenly over the time of
@@ -56,7 +56,7 @@ impl LogFiles {
             let mut next = view.trimmed();
             while next < view.appended() {
                 match view.span(next, view.appended(), grain).map_err(|error| unreadable(view, error))? {
-                    // A stretch whose headers do not check has no times; reading tells what is wrong with it.
+                    // A stretch whose headers do not check has no times; reading reports the fault.
                     Some(span) if !span.has_times => next = span.end,
                     Some(span) => {
                         each(view, &span);

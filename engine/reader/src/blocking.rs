@@ -14,7 +14,7 @@ pub fn become_shard_thread() {
     IS_SHARD_THREAD.with(|is_shard| is_shard.set(true));
 }
 
-/// Whether the calling thread steps a shard.
+/// Returns whether the calling thread steps a shard.
 pub fn is_shard_thread() -> bool {
     IS_SHARD_THREAD.with(Cell::get)
 }

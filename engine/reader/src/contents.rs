@@ -1,4 +1,5 @@
-//! What a log holds, by session and by kind: out of the indexes of sealed segments, and by reading where there is none.
+//! The contents of a log, by session and by kind: out of the indexes of sealed segments, and by reading where there is
+//! none.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +14,7 @@ use crate::names;
 use crate::names::opened_name;
 use crate::walk::{Passage, Walk};
 
-/// What a log holds of one session.
+/// The events of one session in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionSummary {
@@ -31,7 +32,7 @@ pub struct SessionSummary {
     pub last_insertion_ts: u64,
 }
 
-/// What a log holds of one kind.
+/// The events of one kind in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KindSummary {

@@ -14,7 +14,7 @@ pub struct Damage {
     pub segment: String,
     /// Offset in the file.
     pub offset: u64,
-    /// What is wrong.
+    /// The fault.
     pub reason: String,
 }
 

@@ -130,7 +130,7 @@ fn row_of(error: &AdapterError) -> String {
     }
 }
 
-/// Whether a cell of the table says yes, no, or that it depends.
+/// Reads a cell of the table: yes, no, or `None` if it depends.
 fn answer(cell: &str) -> Option<bool> {
     match cell.trim() {
         "yes" => Some(true),

@@ -13,7 +13,7 @@ use crate::filter::FilterError;
 use crate::gap::Gap;
 use crate::token::{ResumeToken, TokenFault};
 
-/// Why a setting cannot be used.
+/// The reason for which a setting cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -22,7 +22,7 @@ pub enum ConfigError {
     InvalidValue(String),
 }
 
-/// Why the number of shards does not change.
+/// The reason for which the number of shards does not change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScalingError {
@@ -50,7 +50,7 @@ pub enum ScalingError {
     NotKept(String),
 }
 
-/// Why the store behind the bus, its own log first of all, cannot serve.
+/// The reason for which the store of the bus, its own log first of all, cannot serve.
 ///
 /// ```
 /// use std::path::Path;
@@ -79,7 +79,7 @@ pub enum AdapterError {
     Restore {
         /// Its shard.
         shard_id: u16,
-        /// Why.
+        /// The reason.
         source: RestoreError,
     },
     /// A write failed; nothing after its watermark is acknowledged.
@@ -97,7 +97,7 @@ pub enum AdapterError {
     HeldUp {
         /// The shard.
         shard_id: u16,
-        /// What is refused.
+        /// The call that was refused, and the error.
         trouble: Box<Trouble>,
     },
     /// The event was dropped for newer ones before it reached the log.
@@ -115,7 +115,7 @@ pub enum AdapterError {
     Fatal {
         /// The shard.
         shard_id: u16,
-        /// What failed.
+        /// The failure, in words.
         message: String,
     },
     /// A thread of the bus panicked. What it had acknowledged is durable.
@@ -127,7 +127,7 @@ pub enum AdapterError {
     /// A helper thread of the bus cannot be started.
     #[error("the thread for {purpose} cannot be started: {source}; free threads or memory and try again")]
     NoThread {
-        /// What it is for.
+        /// The thread's purpose.
         purpose: &'static str,
         /// The kernel's error.
         source: io::Error,
@@ -166,7 +166,7 @@ pub enum AdapterError {
     /// calls.
     #[error("{call} would wait for its own thread; call it on a thread that is none of the bus's")]
     OnShard {
-        /// What was called.
+        /// The call.
         call: &'static str,
     },
     /// The thread for the tasks of a shard cannot be made.
@@ -196,7 +196,7 @@ pub enum AdapterError {
 }
 
 impl AdapterError {
-    /// Whether the same call may succeed later.
+    /// Returns whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
@@ -210,8 +210,8 @@ impl AdapterError {
         )
     }
 
-    /// Whether the bus accepts nothing more until it is opened anew, or cannot be opened as it is configured. An error
-    /// that is neither this nor retryable concerns one call: its arguments, its thread, or one event.
+    /// Returns whether the bus accepts nothing more until it is opened anew, or cannot be opened as it is configured.
+    /// An error that is neither this nor retryable concerns one call: its arguments, its thread, or one event.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Directory(error) => !matches!(error, DirectoryError::Locked { .. }),
@@ -220,13 +220,13 @@ impl AdapterError {
         }
     }
 
-    /// Whether the bus is shut down.
+    /// Returns whether the bus is shut down.
     pub fn is_shutdown(&self) -> bool {
         matches!(self, Self::Shutdown)
     }
 }
 
-/// Why events cannot be read.
+/// The reason for which events cannot be read.
 ///
 /// ```
 /// use tapeline_reader::{ConsumerError, Filter, FilterError};
@@ -250,13 +250,13 @@ pub enum ConsumerError {
         shard_id: u16,
         /// The event.
         sequence: Sequence,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// The cursor cannot be used here.
     #[error("invalid cursor: {fault}; the earliest one is {earliest}")]
     InvalidCursor {
-        /// What is wrong with it.
+        /// The fault.
         fault: CursorFault,
         /// The earliest cursor that can be used.
         earliest: String,
@@ -276,7 +276,7 @@ pub enum ConsumerError {
     /// The filter is malformed or too large.
     #[error(transparent)]
     InvalidFilter(#[from] FilterError),
-    /// Events that are not to be had. Reading goes on behind them.
+    /// Events that are not available. Reading goes on after them.
     #[error("gap: {0}")]
     Gap(Gap),
     /// A cursor cannot have this name.
@@ -289,7 +289,7 @@ pub enum ConsumerError {
     CursorStore {
         /// The cursor.
         name: String,
-        /// What was attempted.
+        /// The call that failed.
         operation: &'static str,
         /// The kernel's error.
         source: io::Error,
@@ -299,7 +299,7 @@ pub enum ConsumerError {
     Lagged {
         /// The shard.
         shard_id: u16,
-        /// Events behind.
+        /// Events that the reader is behind.
         lag_events: u64,
     },
     /// A shard of the log cannot be opened; the others can be read.

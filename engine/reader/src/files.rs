@@ -69,11 +69,11 @@ pub struct SegmentSummary {
     pub end: Sequence,
     /// End of the blocks in the file, in bytes.
     pub bytes: u64,
-    /// Whether it has its footer.
+    /// True if it has its footer.
     pub sealed: bool,
-    /// What of its bytes is padding, once it is sealed.
+    /// The part of its bytes that is padding, once it is sealed.
     pub padding_bytes: Option<u64>,
-    /// When it was created: nanoseconds since the Unix epoch.
+    /// Time of its creation: nanoseconds since the Unix epoch.
     pub created: u64,
     /// Its epoch.
     pub epoch: u64,
@@ -89,9 +89,9 @@ pub struct Verification {
     pub events: u64,
     /// Bytes looked at.
     pub bytes: u64,
-    /// What does not check.
+    /// The places that do not check.
     pub damage: Vec<Damage>,
-    /// Why the file of names cannot be used, as [`LogFiles::names_damage`] says.
+    /// The reason for which the file of names cannot be used, as [`LogFiles::names_damage`] says.
     pub names_damage: Option<String>,
 }
 
@@ -125,12 +125,12 @@ impl LogFiles {
         self.directory.path()
     }
 
-    /// When the log was created: nanoseconds since the Unix epoch.
+    /// Time of the log's creation: nanoseconds since the Unix epoch.
     pub fn created(&self) -> u64 {
         self.directory.meta().created
     }
 
-    /// How many shards the log has, those included that could not be opened.
+    /// The number of the log's shards, those included that could not be opened.
     pub fn num_shards(&self) -> u16 {
         self.directory.meta().shards
     }
@@ -197,8 +197,8 @@ impl LogFiles {
         openings.into_names()
     }
 
-    /// What the sessions were last opened as before a time; `None`: all sessions. A reader that starts there, or leaves
-    /// out the events that open sessions, learns it here. What cannot be read says nothing.
+    /// The last opening of each session before a time; `None`: of all sessions. A reader that starts there, or leaves
+    /// out the events that open sessions, learns them here. Events that cannot be read count as none.
     ///
     /// Costs a look at each index, and the reading of the segment that reaches over the time; of each shard it reads 1
     /// GiB at most, beyond which only the first opening of a session in a segment is known.
@@ -208,8 +208,8 @@ impl LogFiles {
         search.into_openings()
     }
 
-    /// Why the file cannot be used in which the log keeps the names of sessions whose opening event was trimmed; `None`
-    /// if it can, or there is none. Without it such sessions have no name.
+    /// The reason for which the file cannot be used in which the log keeps the names of sessions whose opening event
+    /// was trimmed; `None` if it can, or there is none. Without it such sessions have no name.
     pub fn names_damage(&self) -> Option<&str> {
         self.read_names().as_ref().err().map(String::as_str)
     }
@@ -258,7 +258,7 @@ impl LogFiles {
             .collect()
     }
 
-    /// Reads and checks every block of every shard, the indexes and the file of names, going on behind damage at the
+    /// Reads and checks every block of every shard, the indexes and the file of names, going on after damage at the
     /// next block that checks. `progress` gets the bytes of each step.
     pub fn verify(&self, mut progress: impl FnMut(u64)) -> Verification {
         let (mut outcome, mut surveyor) = (Verification::default(), Surveyor::default());
@@ -293,7 +293,7 @@ impl LogFiles {
 }
 
 impl Verification {
-    /// Whether everything checks.
+    /// Returns whether everything checks.
     pub fn is_sound(&self) -> bool {
         self.damage.is_empty() && self.names_damage.is_none()
     }

@@ -1,4 +1,4 @@
-//! Whether this process is a fork of the one that opened the bus.
+//! A test for a fork of the process that opened the bus.
 //!
 //! A forked child has the memory of the lanes, but not the shards' threads: what it ingested would go nowhere. Asking
 //! for the process id is a system call; a counter that the child raises is one load.
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// How many forks lie between the first process and this one.
+/// The number of forks between the first process and this one.
 #[inline]
 pub fn generation() -> u32 {
     FORKS.load(Ordering::Relaxed)

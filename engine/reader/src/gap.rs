@@ -1,4 +1,4 @@
-//! Gaps: holes that a reader is told about.
+//! Gaps: holes that readers get reported.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use tapeline_storage::format::{RecordError, RecordView, Sequence, counted};
 use crate::note::{DropNote, DropReason};
 use crate::selection::Selection;
 
-/// Events of one shard that a reader does not get, `from..to`. Reading goes on behind them.
+/// Events of one shard that a reader does not get, `from..to`. Reading goes on after them.
 ///
 /// ```
 /// use tapeline_reader::{Gap, GapReason, Sequence};
@@ -24,11 +24,11 @@ pub struct Gap {
     pub from: Sequence,
     /// Sequence after the last that is missing.
     pub to: Sequence,
-    /// Why.
+    /// The reason.
     pub reason: GapReason,
 }
 
-/// Why events are missing.
+/// The reason for which events are missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GapReason {
@@ -36,28 +36,28 @@ pub enum GapReason {
     Trimmed,
     /// A repair of the log found that its files do not hold them any more.
     Lost,
-    /// They never reached the log: their lane was full or filling up, and its mode was to let events go. `from..to` is
-    /// the sequence of the note that tells so; what is missing has none. It was before what follows here, of this
-    /// producer.
+    /// They never reached the log: their lane was full or filling up, and its mode was to drop events. `from..to` is
+    /// the sequence of the note that reports it; the missing events have none. They came before the producer's events
+    /// that follow here.
     Overflow {
-        /// How many.
+        /// The number of missing events.
         events: u64,
-        /// Which ones.
+        /// The reason for which the bus dropped them.
         reason: DropReason,
-        /// Whose: `Producer::id`.
+        /// The producer's number: `Producer::id`.
         producer: u64,
     },
     /// The reader fell behind, and wanted the latest events rather than all of them.
     Dropped,
     /// A block does not check; the words of [`ReadError`](tapeline_storage::read::ReadError) name segment and offset.
     Corrupt(String),
-    /// The reader had seen them, or was told to stand behind them; they were above the durable watermark, and a crash
+    /// The reader had seen them, or was told to start after them; they were above the durable watermark, and a crash
     /// took them. Events with the same sequences may follow: they are others.
     LostInCrash,
 }
 
 impl Gap {
-    /// What a reader is told of a note of the bus, if it is for this reader.
+    /// The gap that a note of the bus reports, if it is for this reader.
     #[cold]
     #[doc(hidden)]
     pub fn of_note(shard_id: u16, sequence: Sequence, record: &RecordView<'_>, selection: &Selection) -> Option<Self> {
@@ -66,7 +66,7 @@ impl Gap {
         selection.concerns(session).then(|| Self { shard_id, from: sequence, to: sequence.plus(1), reason })
     }
 
-    /// What a reader is told of a record that does not check.
+    /// The gap that stands for a record that does not check.
     #[cold]
     #[doc(hidden)]
     pub fn of_record(shard_id: u16, sequence: Sequence, error: &RecordError) -> Self {
@@ -88,7 +88,7 @@ impl fmt::Display for GapReason {
             Self::Lost => f.write_str("lost from the log's files, as a repair found"),
             Self::Overflow { events, reason, producer } => {
                 let events = counted(*events, "event");
-                write!(f, "{events} of producer {producer} let go before storage: {reason}")
+                write!(f, "{events} of producer {producer} dropped before storage: {reason}")
             }
             Self::Dropped => f.write_str("dropped, because the reader fell behind"),
             Self::Corrupt(what) => write!(f, "unreadable: {what}"),

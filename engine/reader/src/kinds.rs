@@ -22,7 +22,7 @@ pub const RETRY: Kind = Kind(7);
 pub const DRIFT: Kind = Kind(8);
 /// The life of a session: opened, closed. Its open event carries the session's name.
 pub const SESSION: Kind = Kind::SESSION;
-/// A note of the bus: events were let go here before they reached the log. Readers get a [`Gap`](crate::Gap) for it.
+/// A note of the bus: events were dropped here before they reached the log. Readers get a [`Gap`](crate::Gap) for it.
 pub const GAP: Kind = Kind(RESERVED.start);
 /// Kinds that the bus alone writes.
 pub const RESERVED: std::ops::RangeFrom<u16> = Kind::RESERVED.0..;

@@ -1,4 +1,4 @@
-//! What sessions are called: the event that opens a session says so.
+//! The names of sessions: the event that opens a session has one.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};

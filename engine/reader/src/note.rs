@@ -1,9 +1,9 @@
 //! Notes: records that the bus itself writes into a log, for its readers.
 //!
-//! Here as well: why events are let go, and how many were ([`DropReason`], [`Drops`]).
+//! Here as well: the reasons and the numbers of dropped events ([`DropReason`], [`Drops`]).
 //!
 //! A note takes a sequence like an event, and its kind is one of those that are reserved. Its payload is JSON, so that
-//! any tool can show it. The one kind there is tells of events that were let go before they reached the log.
+//! any tool can show it. The one kind there is reports events that were dropped before they reached the log.
 
 use std::io::Write;
 use std::ops::AddAssign;
@@ -19,13 +19,13 @@ const PAYLOAD_MAX: usize = 128;
 /// Largest record of a note, in bytes.
 pub const RECORD_MAX: usize = archived_bytes(PAYLOAD_MAX);
 
-/// Whether the bus alone writes events of this kind.
+/// Returns whether the bus alone writes events of this kind.
 #[inline(always)]
 pub fn is_reserved(kind: Kind) -> bool {
     kind.0 >= kinds::RESERVED.start
 }
 
-/// Why an event was let go.
+/// The reason for which an event was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DropReason {
@@ -59,7 +59,7 @@ impl std::fmt::Display for DropReason {
     }
 }
 
-/// Events that were let go, by reason. Every one is told to readers as a [`Gap`](crate::Gap).
+/// Numbers of dropped events, by reason. Every one is reported to readers in a [`Gap`](crate::Gap).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Drops {
@@ -97,7 +97,7 @@ impl Drops {
         all.into_iter().filter(|(_, events)| *events > 0)
     }
 
-    /// What was let go since `earlier`.
+    /// The events dropped since `earlier`.
     #[doc(hidden)]
     pub fn since(self, earlier: Self) -> Self {
         Self {
@@ -116,7 +116,7 @@ impl AddAssign for Drops {
     }
 }
 
-/// "In this place so many events of a producer were let go."
+/// "In this place so many events of a producer were dropped."
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DropNote {
     pub producer: u64,

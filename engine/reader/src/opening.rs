@@ -1,10 +1,9 @@
-//! What the events say that open sessions, found through the indexes of a log's segments instead of a pass over its
-//! events.
+//! The events that open sessions, found through the indexes of a log's segments instead of a pass over its events.
 //!
 //! An index repeats the first opening of each session in its segment. A search goes from the newest segment to the
-//! oldest and reads blocks where an index does not settle what a session's last opening is: in the segment that reaches
-//! over the time in question, in one without an index, and in one with more openings than its index repeats. It reads
-//! at most [`READ_BYTES_MAX`] of a shard; of older segments the word of the index has to do.
+//! oldest and reads blocks where an index does not determine a session's last opening: in the segment that reaches over
+//! the time in question, in one without an index, and in one with more openings than its index repeats. It reads at
+//! most [`READ_BYTES_MAX`] of a shard; of older segments the word of the index has to do.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use crate::source::{Next, Source};
 /// Most bytes of payloads that one search reads of one shard.
 const READ_BYTES_MAX: usize = 1 << 30;
 
-/// What an event of kind [`kinds::SESSION`](crate::kinds::SESSION) says of its session, if it says anything.
+/// The contents of an event of kind [`kinds::SESSION`](crate::kinds::SESSION), if it has any.
 ///
 /// ```
 /// use tapeline_reader::SessionOpening;
@@ -33,11 +32,11 @@ const READ_BYTES_MAX: usize = 1 << 30;
 #[serde(from = "Fields")]
 #[non_exhaustive]
 pub struct SessionOpening {
-    /// What the session is called. An event without it opens no session.
+    /// The session's name. An event without it opens no session.
     pub name: Option<String>,
     /// The model whose answers it holds.
     pub model: Option<String>,
-    /// What its events were cut from, where readers must know: `sse` for server-sent events.
+    /// The form of the stream that its events were cut from, where readers must know: `sse` for server-sent events.
     pub format: Option<String>,
 }
 
@@ -100,7 +99,7 @@ impl OpeningSearch {
                 continue;
             }
             let look = |index: &ArchivedSegmentIndex| self.add_index(&segment, index, bytes_left, &mut found);
-            if !matches!(segment.with_index(look), Ok(Some(Settled::Yes))) {
+            if !matches!(segment.with_index(look), Ok(Some(Answer::Complete))) {
                 let here = self.read(view, &segment, &mut bytes_left);
                 here.into_iter().for_each(|(session, (time, opening))| prepend(&mut found, session, time, opening));
             }
@@ -118,19 +117,19 @@ impl OpeningSearch {
         }
     }
 
-    /// What was found.
+    /// The openings that were found.
     pub(super) fn into_openings(self) -> HashMap<SessionId, SessionOpening> {
         self.found.into_iter().map(|(session, (_, opening))| (session, opening)).collect()
     }
 
-    /// Takes from an index what it settles.
+    /// Takes from an index what it determines.
     fn add_index(
         &self,
         segment: &Segment,
         index: &ArchivedSegmentIndex,
         bytes_left: usize,
         found: &mut Found,
-    ) -> Settled {
+    ) -> Answer {
         let opened = index.kinds.iter().filter(|total| Kind(total.kind.to_native()) == Kind::SESSION);
         let opened: u64 = opened.map(|total| total.events.to_native()).sum();
         let is_open = |entry: &&ArchivedIndexedSession| {
@@ -139,12 +138,12 @@ impl OpeningSearch {
         };
         let entries: Vec<_> = self.entries(index).filter(is_open).collect();
         if opened == 0 || entries.is_empty() {
-            return Settled::Yes;
+            return Answer::Complete;
         }
         let repeated = index.sessions.iter().filter(|entry| index.opening_of(entry).is_some()).count() as u64;
         let reaches_over = segment.footer().is_none_or(|footer| footer.last_timestamp >= self.time);
         if bytes_left > 0 && (reaches_over || repeated < opened) {
-            return Settled::No;
+            return Answer::Partial;
         }
         for entry in entries {
             if let Some(payload) = index.opening_of(entry) {
@@ -152,7 +151,7 @@ impl OpeningSearch {
                 prepend(found, session, time, SessionOpening::parse(payload));
             }
         }
-        Settled::Yes
+        Answer::Complete
     }
 
     /// The entries of the sessions that are searched for.
@@ -197,11 +196,11 @@ impl OpeningSearch {
     }
 }
 
-/// Whether an index settles what the sessions of its segment were last opened as.
+/// The answer of an index about the last openings of the sessions of its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Settled {
-    Yes,
-    No,
+enum Answer {
+    Complete,
+    Partial,
 }
 
 /// Adds an opening that is earlier than those found of its session in this shard.

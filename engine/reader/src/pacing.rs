@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-/// How fast events are handed out.
+/// The rate at which events are handed out.
 ///
 /// ```
 /// use tapeline_reader::Speed;
@@ -48,8 +48,8 @@ impl fmt::Display for Speed {
     }
 }
 
-/// Says when events are due, counted from the first: a delay is not passed on to the events behind it. Notes by how
-/// much each one missed its time.
+/// Says when events are due, counted from the first: a delay is not passed on to the events after it. Notes by how much
+/// each one missed its time.
 ///
 /// ```
 /// use tapeline_reader::{Pacer, Speed};
@@ -78,11 +78,11 @@ struct Start {
     at: Instant,
     first: u64,
     last: u64,
-    /// What was left out of pauses.
+    /// The time that was left out of pauses.
     skipped: Duration,
 }
 
-/// How well a pace was kept: the time between when events were due and when they were handed out, within 0.1 %.
+/// The errors of a pace: the time between when events were due and when they were handed out, within 0.1 %.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PacingError {
@@ -109,7 +109,7 @@ impl Pacer {
         self
     }
 
-    /// How long to wait before an event with this `insertion_ts` is due. `None`: it is. Counts the time from the first
+    /// The time to wait before an event with this `insertion_ts` is due. `None`: it is. Counts the time from the first
     /// call.
     pub fn wait(&mut self, insertion_ts: u64) -> Option<Duration> {
         let due = self.due(insertion_ts)?;
@@ -128,7 +128,7 @@ impl Pacer {
         }
     }
 
-    /// How well the pace was kept so far. All 0 at [`Speed::Max`].
+    /// The errors of the pace so far. All 0 at [`Speed::Max`].
     pub fn error(&self) -> PacingError {
         self.late.as_ref().map_or_else(PacingError::default, |late| PacingError {
             events: late.len(),

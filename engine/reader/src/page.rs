@@ -17,7 +17,7 @@ const PAYLOAD_ALIGN: usize = 16;
 /// milliseconds, with a cursor that goes on.
 pub const SCAN_BYTES: usize = 16 << 20;
 
-/// What a look at a block came to.
+/// The result of a look at a block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Looked {
     /// Records looked at.

@@ -14,14 +14,14 @@ use crate::random::random;
 pub struct RepairStep {
     /// The shard that it concerns; `None` for the log's own files.
     pub shard_id: Option<u16>,
-    /// What is done.
+    /// The action.
     pub action: RepairAction,
 }
 
-/// What [`repair_log`] would do to the log at `path` at present, in order; nothing where the log is sound. Changes
-/// nothing. Reads every block; `progress` gets the bytes of each step.
+/// Plans the repair of the log at `path`: the steps that [`repair_log`] would take at present, in order; none where the
+/// log is sound. Changes nothing. Reads every block; `progress` gets the bytes of each step.
 ///
-/// What a crash leaves needs no repair: opening the log sees to it.
+/// The remains of a crash need no repair: opening the log cuts them.
 ///
 /// # Errors
 /// [`AdapterError`](crate::AdapterError): no log, one of a newer format, a file that cannot be read.
@@ -34,7 +34,7 @@ pub fn plan_repair(path: &Path, mut progress: impl FnMut(u64)) -> AdapterResult<
     Ok(steps)
 }
 
-/// Makes the log at `path` open again and everything intact in it readable. What is lost is told to readers as a gap
+/// Makes the log at `path` open again and everything intact in it readable. Readers get lost events reported as a gap
 /// ([`GapReason::Lost`](crate::GapReason)).
 ///
 /// Nothing is destroyed: a file that something else takes the place of is kept as `<name>.aside`. A repair that is

@@ -21,7 +21,7 @@ use crate::session::IntoSession;
 use crate::source::{Next, Source, Start};
 use crate::{fork, order};
 
-/// What to replay. The default is everything.
+/// A choice of events to replay. The default is everything.
 ///
 /// ```
 /// use tapeline_reader::{Filter, ReplayRequest};
@@ -42,7 +42,7 @@ pub struct ReplayRequest {
     pub since: Option<u64>,
     /// Events ingested before this time. `None`: up to the last.
     pub until: Option<u64>,
-    /// Which of these events. `None`: all.
+    /// The choice among these events. `None`: all.
     pub filter: Option<Filter>,
 }
 
@@ -96,9 +96,9 @@ impl ReplayRequest {
 
 /// Iterates over stored events up to those that were readable when it was made.
 ///
-/// An error stands for what could not be read, and where possible the iteration goes on behind it: what is not to be
-/// had comes as [`ConsumerError::Gap`]. In a forked child of a process with a bus, where threads of the parent may hold
-/// locks for ever, it ends with [`AdapterError::Forked`].
+/// An error stands for what could not be read, and where possible the iteration goes on after it: missing events come
+/// as [`ConsumerError::Gap`]. In a forked child of a process with a bus, where threads of the parent may hold locks for
+/// ever, it ends with [`AdapterError::Forked`].
 #[derive(Debug)]
 pub struct Replay {
     log: LogId,
@@ -108,7 +108,7 @@ pub struct Replay {
     /// Errors to hand out before anything else.
     errors: VecDeque<ConsumerError>,
     eras: Arc<Eras>,
-    /// That of the process that it was made in.
+    /// The fork generation of the process that it was made in.
     fork_generation: u32,
 }
 
@@ -194,7 +194,7 @@ impl Iterator for Replay {
 }
 
 impl Replayed {
-    /// Reads on until an event is ready, the end is reached, or there is something to be told.
+    /// Reads on until an event is ready, the end is reached, or there is something to report.
     fn fill(
         &mut self,
         log: LogId,
@@ -234,7 +234,7 @@ impl Replayed {
 
     /// Leaves out the block that comes next if all of it is later. Returns whether it did.
     fn pass_later_than(&mut self, until: u64) -> bool {
-        // Where the headers cannot be read, reading tells what is wrong.
+        // If the headers cannot be read, reading reports the fault.
         let span = self.view.span(self.source.next_sequence(), self.end, Grain::Block).ok().flatten();
         let later = span.filter(|span| span.first_timestamp >= until);
         if let Some(span) = later {
@@ -266,7 +266,7 @@ pub struct PacedReplay {
 }
 
 impl PacedReplay {
-    /// How well the pace was kept so far.
+    /// The errors of the pace so far.
     pub fn pacing_error(&self) -> PacingError {
         self.pacer.error()
     }

@@ -1,11 +1,11 @@
-//! Which events a reader wants: of which shards, and which of these.
+//! The events that a reader wants: its shards, and a choice among their events.
 
 use tapeline_storage::format::{Kind, SessionId};
 
 use crate::event::EventView;
 use crate::filter::{CompiledFilter, Filter, FilterError};
 
-/// What a reader asked for, ready to be asked of each event.
+/// A reader's choice, ready to be asked of each event.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     shards: Option<Vec<u16>>,
@@ -40,7 +40,7 @@ impl Selection {
         self.sessions.as_deref()
     }
 
-    /// Whether something that is missing of this session, or of one that is not known, may have been asked for.
+    /// Returns whether something that is missing of this session, or of one that is not known, may have been asked for.
     pub fn concerns(&self, session: SessionId) -> bool {
         session == SessionId::NONE || self.sessions.as_ref().is_none_or(|sessions| sessions.contains(&session))
     }
@@ -49,12 +49,12 @@ impl Selection {
         self.shards.as_ref().is_none_or(|shards| shards.contains(&shard))
     }
 
-    /// Whether it leaves anything out of its shards.
+    /// Returns whether it leaves anything out of its shards.
     pub fn is_partial(&self) -> bool {
         self.filter.is_some()
     }
 
-    /// What decides about an event of its shards, if anything does.
+    /// The filter that decides about an event of its shards, if there is one.
     #[inline]
     pub fn filter(&self) -> Option<&CompiledFilter> {
         self.filter.as_ref()

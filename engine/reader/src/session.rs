@@ -4,7 +4,7 @@
 use tapeline_storage::format::SessionId;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// What can name a session.
+/// A value that can name a session.
 pub trait IntoSession {
     /// The id.
     fn into_session(self) -> SessionId;

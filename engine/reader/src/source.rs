@@ -19,7 +19,7 @@ pub enum Start {
     /// At the earliest event there is.
     #[default]
     Earliest,
-    /// Behind the last event that was ingested in this process before the call.
+    /// After the last event that was ingested in this process before the call.
     Latest,
     /// In each shard at the first event that was ingested at this time or later: nanoseconds since the Unix epoch.
     Time(u64),
@@ -33,7 +33,7 @@ pub trait NewBlocks: Debug + Send {
     fn take(&mut self, next: Sequence) -> Option<LentBlock>;
 }
 
-/// What comes next of a shard.
+/// The next item of a shard.
 #[derive(Debug)]
 pub enum Next {
     Block(Block),
@@ -46,7 +46,7 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Source {
     reader: LogReader,
-    /// Where a live reader gets new blocks from, without looking for them.
+    /// The source of new blocks for a live reader, without looking for them.
     feed: Option<Box<dyn NewBlocks>>,
     /// The gap to report before anything else, and the position where it was found.
     lost: Option<(Gap, Position)>,
@@ -74,7 +74,7 @@ impl Source {
         Ok(source)
     }
 
-    /// A reader that starts where it was told.
+    /// A reader that starts at `start`.
     ///
     /// # Errors
     /// The kernel's, where a time is looked for in files that cannot be read.
@@ -121,7 +121,7 @@ impl Source {
         }
     }
 
-    /// What is to be told before anything else.
+    /// The gap to report before anything else.
     pub fn take_lost(&mut self) -> Option<Gap> {
         self.lost.take().map(|(gap, _)| gap)
     }
@@ -131,7 +131,7 @@ impl Source {
         eras.of(self.shard_id(), self.reader.next_sequence())
     }
 
-    /// Whether its shard will never have more than was read: no reader has to wait for it.
+    /// Returns whether its shard will never have more than was read: no reader has to wait for it.
     pub fn is_over(&self) -> bool {
         self.poison().is_some()
     }
@@ -142,7 +142,7 @@ impl Source {
         self.reader.view().poison().filter(|_| !self.has_more())
     }
 
-    /// Whether there is something to hand out.
+    /// Returns whether there is something to hand out.
     #[inline]
     pub fn has_more(&self) -> bool {
         self.reader.next_sequence() < self.reader.end() || self.lost.is_some()
@@ -166,7 +166,7 @@ impl Source {
         self.gap_of(from, next, GapReason::Dropped)
     }
 
-    /// What comes next. Cost as [`LogReader::step`].
+    /// Reads the next item. Costs what [`LogReader::step`] does.
     ///
     /// # Errors
     /// The kernel's, where a file cannot be read: the source stays where it is. What does not check is a gap.
@@ -280,7 +280,7 @@ fn first_in_block(
             let at = block.records().position(is_due).map(|at| block.first_sequence().plus(at as u64));
             Ok(at.filter(|at| *at < end))
         }
-        // A reader that reads from here is told what is wrong.
+        // A reader that reads from here gets the fault reported.
         Ok(Step::Gap(_)) | Err(ReadError::Corrupt { .. }) => Ok(Some(from)),
         Ok(Step::End) => Ok(None),
         Err(error) => Err(error),

@@ -7,9 +7,9 @@ use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{LogView, Segment};
 use tapeline_storage::read::{Block, LogReader, ReadError, Step};
 
-/// What comes next on a walk.
+/// The next item on a walk.
 pub(super) enum Passage {
-    /// A sealed segment that lies in the range whole. The walk goes on after it, unless it is told to enter.
+    /// A sealed segment that lies in the range whole. The walk goes on after it, unless the caller enters it.
     Segment(Arc<Segment>),
     /// A block of events. It may reach beyond the range.
     Block(Block),
@@ -33,7 +33,7 @@ impl Walk {
         Self { segments: view.segments(), reader, end: range.end, entered: None }
     }
 
-    /// What comes next.
+    /// Goes on to the next item.
     ///
     /// # Errors
     /// As [`LogReader::step`]; the walk stays where it is.

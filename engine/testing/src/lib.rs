@@ -1,5 +1,5 @@
-//! What the tests of all packages share: numbers of a seed, directories that go away, and the tables of the pages in
-//! docs/. It depends on no other package, so that each may use it; packages that are published leave it out.
+//! Support that the tests of all packages share: numbers of a seed, directories that go away, and the tables of the
+//! pages in docs/. It depends on no other package, so that each may use it; packages that are published leave it out.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test has no better answer to a broken environment")]
 

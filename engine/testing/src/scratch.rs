@@ -38,7 +38,7 @@ impl Scratch {
         Self(path)
     }
 
-    /// Where it is.
+    /// The directory's path.
     pub fn path(&self) -> &Path {
         &self.0
     }

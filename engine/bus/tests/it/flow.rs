@@ -141,7 +141,7 @@ fn drop_oldest_keeps_the_newest_and_never_calls_a_lost_event_durable() {
     let lost = tickets.iter().filter(|ticket| !producer.is_durable(**ticket)).count() as u64;
     assert_eq!(lost, stats.drops.oldest);
     assert!(producer.is_durable(last), "the newest is kept");
-    let gone = tickets.iter().find(|ticket| !producer.is_durable(**ticket)).expect("one that was let go");
+    let gone = tickets.iter().find(|ticket| !producer.is_durable(**ticket)).expect("one that was dropped");
     assert!(matches!(producer.wait_durable(*gone), Err(AdapterError::Dropped { shard_id: 0 })));
     let page = read(&bus);
     assert_eq!(page.events.last().map(|event| event.insertion_ts), Some(last.insertion_ts));

@@ -30,7 +30,7 @@ fn read(follower: &mut LogFollower) -> Vec<StoredEvent> {
 }
 
 /// Looks until nothing has come for so long that nothing can be hidden any more.
-fn settle(follower: &mut LogFollower) -> Vec<StoredEvent> {
+fn read_until_quiet(follower: &mut LogFollower) -> Vec<StoredEvent> {
     let mut found = Vec::new();
     let mut quiet = 0;
     while quiet < 70 {
@@ -125,7 +125,7 @@ fn follow_a_busy_writer(seed: u64, trims: Trims) -> usize {
             2 => drop(block_on(bus.manual_scale_down(1))),
             3 if trims == Trims::Sometimes => {
                 // What it has not read would be a gap.
-                seen.see(&settle(&mut first));
+                seen.see(&read_until_quiet(&mut first));
                 let policy = RetentionPolicy::new().max_segments(1 + random.below(6) as usize);
                 trimmed += block_on(bus.trim(&policy)).expect("trims").removed.len();
             }
@@ -143,11 +143,11 @@ fn follow_a_busy_writer(seed: u64, trims: Trims) -> usize {
             seen.see(&read(&mut first));
         }
     }
-    seen.see(&settle(&mut first));
+    seen.see(&read_until_quiet(&mut first));
     assert_eq!(seen, written, "seed {seed}, beside the writer");
     block_on(bus.shutdown()).expect("ends");
-    assert_eq!(settle(&mut first).len(), 0, "seed {seed}");
-    let late = settle(&mut follow(&scratch, FollowStart::Earliest));
+    assert_eq!(read_until_quiet(&mut first).len(), 0, "seed {seed}");
+    let late = read_until_quiet(&mut follow(&scratch, FollowStart::Earliest));
     match trims {
         Trims::Never => {
             let mut numbers = Numbers::default();
@@ -189,7 +189,7 @@ fn outlive_killed_writers(scratch: &Scratch, rounds: u64, page_cache: bool) {
             }
         }
         child.wait().expect("ends");
-        see(settle(&mut follower));
+        see(read_until_quiet(&mut follower));
         for name in ["a", "b"] {
             let session = tapeline::event::session_id(&format!("{round}-{name}")).0;
             let seen = found.get(&session).copied().unwrap_or_default();
@@ -228,7 +228,7 @@ fn starts_are_where_they_say() {
     assert_eq!(read(&mut follower), of_session[of_session.len() - 4..]);
     let nothing = ReplayRequest::new().filter(Filter::kinds([Kind(4711)]));
     let mut follower = LogFollower::open(scratch.path(), FollowStart::Last(4), &nothing).expect("follows");
-    assert_eq!(settle(&mut follower), []);
+    assert_eq!(read_until_quiet(&mut follower), []);
     let broken = LogFollower::open(scratch.path(), FollowStart::Cursor("00".into()), &only);
     assert!(matches!(broken, Err(ConsumerError::InvalidCursor { .. })), "{broken:?}");
     assert!(LogFollower::open(&scratch.path().join("none"), FollowStart::Latest, &only).is_err());

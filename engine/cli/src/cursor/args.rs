@@ -58,7 +58,7 @@ pub(crate) struct SetArgs {
     /// Name of the cursor: letters, digits, '-', '_', '.'
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
-    /// Where: earliest, latest, a time (2026-01-31T12:00:00Z, -5m), or the text of a cursor
+    /// Start: earliest, latest, a time (2026-01-31T12:00:00Z, -5m), or the text of a cursor
     #[arg(value_name = "START", allow_hyphen_values = true)]
     pub(crate) start: String,
 }

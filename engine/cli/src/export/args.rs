@@ -20,7 +20,7 @@ pub(crate) struct ExportArgs {
     /// Directory of the log
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// What to make of the events
+    /// Format to write
     #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
     pub(crate) format: ExportFormat,
     /// The file to write, for openai-chunks a directory; what is there by the same name is replaced. Standard output
@@ -31,7 +31,7 @@ pub(crate) struct ExportArgs {
     pub(crate) selection: Selection,
 }
 
-/// What becomes of the events.
+/// The format that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
     /// One JSON object a line, with all that makes the event

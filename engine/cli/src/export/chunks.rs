@@ -34,7 +34,7 @@ const WAITING_BYTES: usize = 16 << 20;
 
 /// The streams.
 pub(super) struct Chunks {
-    /// Where files go; `None`: standard output, which takes one session.
+    /// The directory of the files; `None`: standard output, which takes one session.
     directory: Option<PathBuf>,
     names: FileNames,
     streams: HashMap<SessionId, Output>,

@@ -40,7 +40,8 @@ trait Sink {
 
 /// Exports what the command line asks for.
 ///
-/// What is gone or cannot be read is told on standard error and in the exit status; the export goes on after it.
+/// Events that are gone or cannot be read are reported on standard error and in the exit status; the export goes on
+/// after them.
 pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
     let mut printer =
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     Ok(exit.max(found))
 }
 
-/// What a format needs: formats, models and names of streams stand in openings.
+/// The openings that a format needs: formats, models and names of streams stand in openings.
 fn asks_for(format: ExportFormat) -> AsksFor {
     match format {
         ExportFormat::Sse | ExportFormat::OpenaiChunks => AsksFor::Openings,
@@ -72,7 +73,7 @@ fn asks_for(format: ExportFormat) -> AsksFor {
 struct Exporting {
     sink: Box<dyn Sink>,
     printer: Printer,
-    /// Where names are looked up; `None`: the format has none.
+    /// The names of sessions; `None`: the format has none.
     names: Option<Names>,
     progress: Progress,
     /// The worst that was met.

@@ -7,7 +7,7 @@ use tapeline_reader::SessionId;
 /// Most bytes of a session's name in a file's name. File systems take 255 bytes, `-`, digits and `.sse` included.
 const NAME_BYTES_MAX: usize = 200;
 
-/// The names that were given. No two are the same, even where a file system does not tell `A` from `a`.
+/// The names that were given. No two are the same, even where a file system does not distinguish `A` from `a`.
 #[derive(Debug, Default)]
 pub(super) struct FileNames {
     taken: HashSet<String>,

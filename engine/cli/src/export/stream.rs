@@ -26,12 +26,12 @@ pub(super) struct Stream {
     model: String,
     /// Bytes that have not been written.
     pub(super) bytes: Vec<u8>,
-    /// Where the session was recorded as server-sent events: these.
+    /// The frames, if the session was recorded as server-sent events.
     frames: Option<Frames>,
     /// The beginning of a character that a token breaks off.
     character: Vec<u8>,
     calls: Calls,
-    /// When the last event came, in seconds.
+    /// Time of the last event, in seconds.
     created: u64,
     end: End,
     left_out: u64,

@@ -1,4 +1,4 @@
-//! What a frame's data, or a payload that is JSON, says in OpenAI's protocol.
+//! The words of OpenAI's protocol in a frame's data, or in a payload that is JSON.
 
 use std::borrow::Cow;
 

@@ -35,7 +35,8 @@ impl OutputFormat {
         matches!(self, Self::Jsonl | Self::Text)
     }
 
-    /// What a printer of this form has to know: what was recorded as server-sent events is printed as such.
+    /// The openings that a printer of this form has to know: sessions that were recorded as server-sent events are
+    /// printed as such.
     pub(crate) fn asks_for(self) -> AsksFor {
         if self == Self::Sse { AsksFor::Openings } else { AsksFor::Events }
     }

@@ -10,9 +10,9 @@ use tapeline_reader::{SessionId, StoredEvent, kinds};
 
 /// Writes events as frames.
 ///
-/// What `record --format sse` stored stands as it was recorded, so that a client gets the same events of it. A frame
-/// that was stored in parts is put together again; one that was broken off is left out, as clients drop it. Of other
-/// events, one that looks like whole frames stands as it is.
+/// Events that `record --format sse` stored are printed as they were recorded, so that a client gets the same events of
+/// it. A frame that was stored in parts is put together again; one that was broken off is left out, as clients drop it.
+/// Of other events, one that looks like whole frames stands as it is.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     /// The streams that were recorded as server-sent events, by session.
@@ -20,7 +20,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// What follows in the session is the beginning of such a stream, or of something else.
+    /// The session goes on with the beginning of such a stream, or of something else.
     pub(super) fn open(&mut self, session: SessionId, is_recorded: bool) {
         match is_recorded {
             true => drop(self.recorded.insert(session, Stream::default())),

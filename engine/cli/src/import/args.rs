@@ -18,7 +18,8 @@ pub(crate) struct ImportArgs {
     /// Directory of the new log
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// What `tapeline export --format jsonl` wrote, one file after the other; standard input for -, and without any
+    /// Files that `tapeline export --format jsonl` wrote, read one after the other; standard input for -, and without
+    /// any
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Number the events of each shard anew, from 0

@@ -20,7 +20,7 @@ use crate::record::{Ending, Input, Source};
 /// The longest line: that of the largest payload, each byte of it escaped.
 const LINE_BYTES_MAX: u64 = 8 << 20;
 
-/// What editors and shells of other systems put before a text.
+/// The mark that editors and shells of other systems put before a text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Most shards of a log that is imported. Each takes a directory, whatever one line says.

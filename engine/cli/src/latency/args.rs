@@ -50,7 +50,7 @@ pub(crate) struct LatencyArgs {
     pub(crate) selection: Selection,
 }
 
-/// What measures are sliced by.
+/// The property that slices the measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum By {
     /// Each session
@@ -58,7 +58,7 @@ pub(crate) enum By {
     /// Each kind of event, as if events of this kind alone were tokens; events without a kind by what they call
     /// themselves
     Kind,
-    /// What the event that opens a session, or else the first chunk, names as its model; - where none does
+    /// Model that the event that opens a session, or else the first chunk, names; - where none does
     Model,
     /// Windows of time
     Time,

@@ -1,4 +1,5 @@
-//! What an event says to someone who waits for tokens: whether it has any content, what it is, and of which model.
+//! The meaning of an event for someone who waits for tokens: whether it has any content, what it is, and of which
+//! model.
 //!
 //! Servers send more than content: comments that keep a connection open, a chunk that says whose words follow, one
 //! with the reason to finish, one with the usage, `[DONE]`. None of these is a token.
@@ -6,12 +7,12 @@
 use serde_json::Value;
 use tapeline_reader::{StoredEvent, sse};
 
-/// What an event says.
+/// The meaning of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Said {
     /// True if there is anything in it that a reader of the stream waits for.
     pub(super) has_content: bool,
-    /// What its protocol calls it; `None`: it speaks none that is known.
+    /// The name of the event in its protocol; `None`: it speaks none that is known.
     pub(super) what: Option<String>,
     /// The model that it names.
     pub(super) model: Option<String>,

@@ -39,7 +39,7 @@ pub(super) struct Groups {
     kinds: HashMap<(SessionId, usize), Track>,
     /// The group of all that came when there were [`GROUPS_MAX`].
     others: Option<usize>,
-    /// How many sessions, kinds or models it stands for, those that came again counted again.
+    /// The number of sessions, kinds or models it stands for, those that came again counted again.
     lumped: u64,
 }
 
@@ -93,7 +93,7 @@ impl Groups {
         self.by == Some(By::Model) && self.all[group].label == UNNAMED
     }
 
-    /// True if events of this kind are told apart by what they say: by kind, where they have none.
+    /// True if events of this kind are distinguished by what they say: by kind, where they have none.
     pub(super) fn asks_for_what(&self, kind: Kind) -> bool {
         self.by == Some(By::Kind) && kind == kinds::UNSPECIFIED
     }

@@ -14,7 +14,7 @@ use super::windows::Windows;
 use crate::exit::Failure;
 use crate::openings;
 
-/// Which events count as tokens.
+/// The events that count as tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tokens {
     /// Those of kind token.
@@ -31,7 +31,7 @@ pub(super) struct Meter {
     totals: [Histogram<u64>; Measure::ALL.len()],
     windows: Windows,
     groups: Groups,
-    /// What the session of the next event was opened as before it.
+    /// The last opening of the session before its next event.
     earlier: Option<SessionOpening>,
     /// First and last time that was met.
     span: Option<(u64, u64)>,
@@ -59,7 +59,7 @@ impl Session {
 pub(super) struct Measured {
     /// The events that counted as tokens.
     pub(super) tokens: Tokens,
-    /// How many there were.
+    /// The number of tokens.
     pub(super) token_count: u64,
     /// Sessions that were met.
     pub(super) sessions: u64,
@@ -71,7 +71,7 @@ pub(super) struct Measured {
     pub(super) totals: [Histogram<u64>; Measure::ALL.len()],
     pub(super) windows: Windows,
     pub(super) groups: Vec<Group>,
-    /// How many sessions, kinds or models are in one group because there were too many.
+    /// The number of sessions, kinds or models that are in one group because there were too many.
     pub(super) lumped: u64,
 }
 

@@ -32,7 +32,8 @@ const STEP: u64 = 4096;
 
 /// Measures what the command line selects.
 ///
-/// What is gone or cannot be read is told on standard error and in the exit status; what comes after it is measured.
+/// Events that are gone or cannot be read are reported on standard error and in the exit status; those after them are
+/// measured.
 pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
     args.out.as_deref().map_or(Ok(()), |out| check_outside(&args.directory, out))?;
     let log = open_log(&args.directory)?;
@@ -92,7 +93,7 @@ fn print(args: &LatencyArgs, measured: &Measured) -> io::Result<()> {
 struct Measuring {
     meter: Meter,
     progress: Progress,
-    /// Events that the bar has not been told of.
+    /// Events that the bar does not show yet.
     pending: u64,
     /// The worst that was met.
     exit: Exit,

@@ -90,7 +90,7 @@ fn facts(args: &LatencyArgs, log: &LogFiles, measured: &Measured, exit: Exit) ->
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// That there are more groups than stand by themselves, if there are.
+/// The note that there are more groups than stand by themselves, if there are.
 pub(super) fn others(measured: &Measured) -> Option<String> {
     (measured.lumped > 0).then(|| {
         format!(

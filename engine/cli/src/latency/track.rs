@@ -1,4 +1,4 @@
-//! What is remembered of a stream of events, a session's or those of one kind in it, to measure it in one pass.
+//! The facts remembered of a stream of events, a session's or those of one kind in it, to measure it in one pass.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +12,7 @@ pub(super) struct Track {
     begun: u64,
     /// Time of its last.
     last: u64,
-    /// How many there were.
+    /// The number of events.
     events: u64,
     tokens: u64,
     first_token: u64,
@@ -25,12 +25,12 @@ impl Track {
         Self { begun: time, last: time, events, tokens: 0, first_token: 0, last_token: 0 }
     }
 
-    /// When it begun, and how many events it has.
+    /// The time at which it began, and its number of events.
     pub(super) fn beginning(&self) -> (u64, u64) {
         (self.begun, self.events)
     }
 
-    /// How many of them are tokens.
+    /// The number of tokens among them.
     pub(super) fn tokens(&self) -> u64 {
         self.tokens
     }
@@ -63,8 +63,8 @@ impl Track {
         measured.map(|(measure, value)| Sample { measure, value, time })
     }
 
-    /// What is known when the stream has ended: of one with a single token no time per token, of one with a single
-    /// event no length, and no rate where no time passed.
+    /// The samples that are known when the stream has ended: of one with a single token no time per token, of one with
+    /// a single event no length, and no rate where no time passed.
     pub(super) fn ended(&self) -> impl Iterator<Item = Sample> {
         let Self { begun, last, events, tokens, first_token, last_token } = *self;
         let per_token = (tokens > 1).then(|| last_token.saturating_sub(first_token) / (tokens - 1));
@@ -77,7 +77,7 @@ impl Track {
     }
 }
 
-/// How many in a thousand seconds, of so many in some nanoseconds, which are not 0.
+/// The number in a thousand seconds, of so many in some nanoseconds, which are not 0.
 pub(super) fn per_thousand_seconds(number: u64, nanos: u64) -> u64 {
     u64::try_from(u128::from(number) * 1_000_000_000_000 / u128::from(nanos)).unwrap_or(u64::MAX)
 }

@@ -22,7 +22,7 @@ const SHORTEST: u64 = 1_000_000;
 #[derive(Debug)]
 pub(super) struct Windows {
     length: u64,
-    /// What the length is multiplied by next; 0 where it is given.
+    /// The next factor of the length; 0 where the length is given.
     factor: u64,
     /// The windows of the first and of the last event, by their numbers since the epoch.
     span: Option<(u64, u64)>,

@@ -44,7 +44,7 @@ pub(crate) struct LsArgs {
     pub(crate) json: bool,
 }
 
-/// What sessions are ordered by, from small to large.
+/// The order of sessions, from small to large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Sort {
     /// Time of the first event

@@ -20,10 +20,10 @@ pub(crate) struct RecordArgs {
     /// Directory of the log; created where it does not exist
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// What to record, one after the other; standard input for -, and without any
+    /// Files to record, one after the other; standard input for -, and without any
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Where an event ends
+    /// End of an event
     #[arg(long, value_enum)]
     pub(crate) format: InputFormat,
     /// Session of all events; without it, each file is a session named by its stem, standard input is "stdin"
@@ -32,14 +32,14 @@ pub(crate) struct RecordArgs {
     /// Field of each JSON line whose value, a string or a number, names the event's session
     #[arg(long, value_name = "FIELD")]
     pub(crate) session_field: Option<String>,
-    /// What becomes of an event that is too long, and of a line that names no session
+    /// Treatment of an event that is too long, and of a line that names no session
     #[arg(long, value_enum, default_value_t = OnBad::Keep)]
     pub(crate) on_bad: OnBad,
     /// Shards that take events, each a pinned core and files of its own [default: the log's own number, 1 for a new
     /// log]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) shards: Option<u16>,
-    /// What an event must survive before it counts as recorded
+    /// Failure that an event must survive before it counts as recorded
     #[arg(long, value_enum, default_value_t = Level::Durable)]
     pub(crate) durability: Level,
     /// Size of new segment files [default: the engine's, 268435456]
@@ -50,7 +50,7 @@ pub(crate) struct RecordArgs {
     pub(crate) json: bool,
 }
 
-/// Where an event ends in what is recorded.
+/// The end of an event in the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum InputFormat {
     /// At the end of each line
@@ -70,7 +70,7 @@ pub(crate) enum Level {
     PageCache,
 }
 
-/// What becomes of input that cannot be recorded as it should be.
+/// The treatment of input that cannot be recorded as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnBad {
     /// It is recorded all the same: too long in parts, a line without a session in that of its file

@@ -1,4 +1,4 @@
-//! When a recording ends because a signal asks for it.
+//! The end of a recording when a signal asks for it.
 //!
 //! The first signal lets a pipe come to its end, so that what its writer says last is recorded: on a terminal the
 //! signal reaches the writer as well. SIGTERM is sent by those who kill soon, so that a pipe has [`TERM_PATIENCE`]
@@ -13,7 +13,7 @@ use super::recorder::Stop;
 use crate::exit::Failure;
 use crate::signal::{Interrupt, Wake};
 
-/// How long a pipe may take to end after SIGTERM.
+/// Longest time that a pipe may take to end after SIGTERM.
 const TERM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The end that signals have asked for.
@@ -29,7 +29,7 @@ pub(crate) struct Ending {
 enum State {
     /// No signal has come.
     Unasked,
-    /// What is in the pipe is waited for; until this time.
+    /// The recorder waits for the rest of the pipe; until this time.
     Draining(Option<Instant>),
     /// It is to end at once.
     Due,
@@ -42,7 +42,7 @@ impl Ending {
         Ok(Self { interrupt, state: Cell::new(State::Unasked), drains: Cell::new(false) })
     }
 
-    /// What is read from now on is a pipe that is let come to its end, or is not.
+    /// From now on the recorder reads a pipe to its end, or does not.
     pub(super) fn drain(&self, drains: bool) {
         self.drains.set(drains);
     }

@@ -16,7 +16,7 @@ const SHOWN_BYTES: usize = 40;
 /// counts.
 ///
 /// # Errors
-/// What is wrong with the line, to be read after its place.
+/// The fault of the line, to be read after its place.
 pub(super) fn session_name(line: &[u8], field: &str) -> Result<String, String> {
     let (found, outcome) = Scan::of(line, field);
     outcome?;

@@ -1,4 +1,5 @@
-//! What was accepted, and what of it is in the log: an event that the disk has no room for is counted nowhere.
+//! The records that were accepted, and those of them that are in the log: an event that the disk has no room for is not
+//! counted.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,7 +8,7 @@ use tapeline::{Producer, Ticket};
 use super::summary::Counts;
 
 /// Entries after which those that are durable are taken off.
-const SETTLE_ENTRIES: usize = 1024;
+const CHECK_ENTRIES: usize = 1024;
 
 /// A record that was accepted.
 #[derive(Debug, Clone, Copy)]
@@ -27,16 +28,16 @@ pub(super) enum What {
 /// The records of a recording. It remembers those that may not be durable: what lanes and open blocks hold.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    settled: Counts,
+    durable: Counts,
     /// Records among those, by shard.
-    settled_of: HashMap<u16, u64>,
+    durable_of: HashMap<u16, u64>,
     open: VecDeque<(usize, Entry)>,
     /// The source that is read, from 0.
     source: usize,
 }
 
 impl Ledger {
-    /// What follows is of this source.
+    /// The records that follow are of this source.
     pub(super) fn begin(&mut self, source: usize) {
         self.source = source;
     }
@@ -44,19 +45,19 @@ impl Ledger {
     /// A record was accepted.
     pub(super) fn add(&mut self, entry: Entry, producer: &Producer) {
         self.open.push_back((self.source, entry));
-        if self.open.len().is_multiple_of(SETTLE_ENTRIES) {
+        if self.open.len().is_multiple_of(CHECK_ENTRIES) {
             while self.open.front().is_some_and(|(_, entry)| producer.is_durable(entry.ticket))
                 && let Some((_, entry)) = self.open.pop_front()
             {
-                *self.settled_of.entry(entry.ticket.shard_id).or_default() += 1;
-                entry.count(&mut self.settled);
+                *self.durable_of.entry(entry.ticket.shard_id).or_default() += 1;
+                entry.count(&mut self.durable);
             }
         }
     }
 
     /// Counts of all that was accepted.
     pub(super) fn accepted(&self) -> Counts {
-        let mut counts = self.settled;
+        let mut counts = self.durable;
         self.open.iter().for_each(|(_, entry)| entry.count(&mut counts));
         counts
     }
@@ -64,7 +65,7 @@ impl Ledger {
     /// Counts of what is in the log, where each shard has so many records of this recording; and the first event that
     /// is not there: its source and line. A shard has the records that it was given first.
     pub(super) fn stored(&self, records: &HashMap<u16, u64>) -> (Counts, Option<(usize, u64)>) {
-        let (mut counts, mut first_lost, mut given) = (self.settled, None, self.settled_of.clone());
+        let (mut counts, mut first_lost, mut given) = (self.durable, None, self.durable_of.clone());
         for (source, entry) in &self.open {
             let shard = entry.ticket.shard_id;
             let given = given.entry(shard).or_default();

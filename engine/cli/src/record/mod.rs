@@ -33,7 +33,7 @@ use crate::exit::{Exit, Failure, open_log};
 use crate::human;
 use crate::progress::Progress;
 
-/// How long one event waits for a full lane before the recorder looks for a signal and goes on waiting.
+/// Longest time that one event waits for a full lane before the recorder looks for a signal and goes on waiting.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The memory budget of the bus: as much as its default, and enough for the blocks of each shard and a lane to it.
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     let flushed = pollster::block_on(bus.flush());
     let shut = match &flushed {
         Ok(()) => None,
-        // What the disk had no room for stays unwritten from here on, so that it can be told what was written.
+        // Records that the disk had no room for stay unwritten from here on, so that it is known what was written.
         Err(_) => Some(pollster::block_on(bus.shutdown_via_ref())),
     };
     let (counts, lost) = match &flushed {

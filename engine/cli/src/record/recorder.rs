@@ -38,11 +38,11 @@ pub(super) enum Naming {
 /// The treatment of a source's bytes.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// What is one event.
+    /// The end of an event.
     pub(super) format: InputFormat,
     /// The session that it belongs to.
     pub(super) naming: Naming,
-    /// What becomes of what cannot be recorded as it should be.
+    /// The treatment of input that cannot be recorded as it should be.
     pub(super) on_bad: OnBad,
 }
 
@@ -81,13 +81,13 @@ impl<'a> Recorder<'a> {
         Self { producer, plan, sessions, ending, progress, ledger, tally }
     }
 
-    /// What the bus has accepted, all of which is durable.
+    /// The records that the bus has accepted, all of which are durable.
     pub(super) fn counts(&self) -> Counts {
         self.ledger.accepted()
     }
 
-    /// What of it is in the log, where each shard has so many records of this recording; and the place of the first
-    /// event that is not, `FILE:LINE`.
+    /// The records of it that are in the log, where each shard has so many records of this recording; and the place of
+    /// the first event that is not, `FILE:LINE`.
     pub(super) fn stored(&self, records: &HashMap<u16, u64>, sources: &[Source]) -> (Counts, Option<String>) {
         let (counts, lost) = self.ledger.stored(records);
         (counts, lost.and_then(|(source, line)| Some(format!("{}:{line}", sources.get(source)?.name()))))

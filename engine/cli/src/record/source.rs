@@ -20,7 +20,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// The sources that the command line names, and their length in bytes where all of them tell.
+    /// The sources that the command line names, and their length in bytes where all of them have one.
     ///
     /// # Errors
     /// A file that is not there, or is a directory.

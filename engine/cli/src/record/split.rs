@@ -13,7 +13,7 @@ pub(super) struct End {
     pub(super) lines: u64,
 }
 
-/// Where events end: one format.
+/// The ends of events in one format.
 pub(super) trait Cutter {
     /// Looks for the end of the event that starts at `bytes[0]`. Called again with the same bytes and more where there
     /// was none; remembers how far it has looked, and forgets when it returns an end. `ended` says that no more bytes

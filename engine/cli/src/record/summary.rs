@@ -47,7 +47,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// What is said of a recording into `log`, all of which survives what `durability` names.
+    /// The summary of a recording into `log`, all of which survives what `durability` names.
     pub(super) fn new(outcome: Outcome, durability: String, log: String) -> Self {
         let Outcome { counts: Counts { events, bytes, sessions }, tally, taken, interrupted } = outcome;
         let seconds = taken.as_secs_f64();
@@ -55,7 +55,7 @@ impl Summary {
         Self { events, bytes, sessions, seconds, events_per_second, durability, log, interrupted, tally }
     }
 
-    /// Prints it: as JSON to standard output, or as text to standard error. What was odd is told there in any case.
+    /// Prints it: as JSON to standard output, or as text to standard error. Oddities are reported there in any case.
     pub(super) fn print(&self, as_json: bool) -> Result<(), Failure> {
         eprint!("{}", self.tally);
         if as_json {

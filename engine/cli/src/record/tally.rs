@@ -27,7 +27,7 @@ pub(super) enum Oddity {
     Skipped,
 }
 
-/// How often something was met, and what is said of the first time.
+/// The number of occurrences of an oddity, and the words about the first.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 #[serde(into = "u64")]
 struct Times {

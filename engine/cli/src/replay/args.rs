@@ -22,7 +22,7 @@ pub(crate) struct ReplayArgs {
     /// Directory of the log
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// What to print of an event
+    /// Form in which events are printed
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub(crate) format: OutputFormat,
     /// Pace: a factor of the recorded one, or max

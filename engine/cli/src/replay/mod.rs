@@ -28,7 +28,8 @@ const LONG: Duration = Duration::from_millis(5);
 
 /// Prints what the command line asks for.
 ///
-/// What is gone or cannot be read is told on standard error and in the exit status; the replay goes on after it.
+/// Events that are gone or cannot be read are reported on standard error and in the exit status; the replay goes on
+/// after them.
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
     let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;

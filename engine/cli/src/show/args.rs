@@ -19,7 +19,7 @@ pub(crate) struct ShowArgs {
     /// The session: its name, or its id as 32 hexadecimal digits
     #[arg(value_name = "SESSION")]
     pub(crate) session: String,
-    /// How many of the longest stalls to show
+    /// Number of the longest stalls to show
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) stalls: usize,
     /// Show the events, too

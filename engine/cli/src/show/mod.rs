@@ -176,7 +176,7 @@ impl Listing {
         ])
     }
 
-    /// What cannot be read was told with the profile.
+    /// Events that cannot be read were reported with the profile.
     fn print(mut self, out: &mut impl Write, log: &LogFiles, selection: &Selection) -> Result<(), Failure> {
         if !self.as_json {
             writeln!(out)?;

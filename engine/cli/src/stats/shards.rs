@@ -20,7 +20,7 @@ pub(super) struct ShardTotals {
     pub(super) bytes: u64,
     /// Of the sealed segments' blocks.
     pub(super) block_bytes: u64,
-    /// What of these is padding.
+    /// The part of these that is padding.
     pub(super) padding_bytes: u64,
 }
 

@@ -28,10 +28,10 @@ pub(crate) struct TailArgs {
     /// Directory of the log
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// Where to begin: start, now, -N (the last N of what is selected), -5m, a time [default: --since, or now]
+    /// Start: start, now, -N (the last N of what is selected), -5m, a time [default: --since, or now]
     #[arg(long, value_name = "START", allow_hyphen_values = true)]
     pub(crate) from: Option<From>,
-    /// What to print of an event
+    /// Form in which events are printed
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub(crate) format: OutputFormat,
     /// End after so many events, not counting those that open sessions

@@ -6,7 +6,7 @@ use tapeline_reader::FollowStart;
 
 use crate::when::When;
 
-/// What a person says of it.
+/// The start, from the operator's word for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct From(pub(crate) FollowStart);
 

@@ -20,16 +20,16 @@ use crate::output::Style;
 use crate::select::{AsksFor, Selection};
 use crate::signal::{Interrupt, Wake, die_of_closed_pipe};
 
-/// How long it sleeps between two looks at the files: what is durable is printed so much later at most, and some
-/// milliseconds.
+/// Sleep between two looks at the files: a durable event is printed so much later at most, and some milliseconds.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Bytes collected before they are written, while there is more to read.
 const OUTPUT_BYTES: usize = 256 << 10;
 
-/// Prints what is there, then what comes, until it is told to end.
+/// Prints what is there, then what comes, until a signal or an option ends it.
 ///
-/// What is gone or cannot be read is told on standard error and in the exit status; the tail goes on after it.
+/// Events that are gone or cannot be read are reported on standard error and in the exit status; the tail goes on after
+/// them.
 pub(crate) fn run(args: &TailArgs) -> Result<Exit, Failure> {
     let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
     let mut tail = Tail::new(args);
@@ -137,7 +137,7 @@ struct Tail<'a> {
     openings: Openings,
     out: io::BufWriter<io::StdoutLock<'static>>,
     printed: u64,
-    /// When the last event was printed, or it all began.
+    /// The time at which the last event was printed, or at which the tail began.
     last: Instant,
     /// Nothing came at a look after the time of `--until`.
     is_past: bool,
@@ -162,12 +162,12 @@ impl<'a> Tail<'a> {
         }
     }
 
-    /// Prints what is there, then what comes, until it is told to end or the log is gone.
+    /// Prints what is there, then what comes, until a signal or an option ends it or the log is gone.
     fn follow(&mut self, follower: &mut LogFollower, interrupt: &Interrupt) -> Result<Ended, Failure> {
         loop {
             while let Some(event) = follower.try_next() {
                 if event.is_err() && follower.lost().is_some() {
-                    // What is gone with the log is told in one line.
+                    // One line reports the events that are gone with the log.
                     continue;
                 }
                 self.print(event)?;
@@ -250,7 +250,7 @@ impl<'a> Tail<'a> {
         if self.args.format.asks_for() == AsksFor::Events {
             return;
         }
-        // Where the log cannot be opened any more, what is wrong is told by what reads it.
+        // If the log can no longer be opened, the reader of the log reports the fault.
         let opening = self.openings.before(event, |time| match LogFiles::open(&self.args.directory) {
             Ok(log) => log.openings_before(time, sessions(&log, &self.args.selection).as_deref()),
             Err(_) => HashMap::new(),

@@ -2,7 +2,7 @@
 
 use crate::run::{Recording, Scratch, done, json, listed, record, run_with, until};
 
-/// Lines that differ, so that a prefix can be told.
+/// Lines that differ, so that a test can recognise a prefix.
 fn lines(from: usize, count: usize) -> Vec<u8> {
     (from..from + count)
         .flat_map(|number| format!("{{\"line\":{number},\"text\":\"some text\"}}\n").into_bytes())

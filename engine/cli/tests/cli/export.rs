@@ -7,7 +7,7 @@ use tapeline_testing::{Random, seed};
 
 use crate::run::{Scratch, done, errors, expect, json, record, run, run_with};
 
-/// What scripts/check-exports finds in a file, where the environment for it is there.
+/// The findings of scripts/check-exports in a file, where the environment for it is there.
 fn checked(args: &[&str]) -> Option<serde_json::Value> {
     let Some(python) = std::env::var_os("TAPELINE_PYTHON") else {
         eprintln!("not checked: TAPELINE_PYTHON is not set; scripts/python-env prints what it is to be");

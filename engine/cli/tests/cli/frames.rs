@@ -2,7 +2,7 @@
 
 use crate::run::{Scratch, done, record};
 
-/// What a client that follows the HTML standard makes of a stream: type and data of each event.
+/// The events that a client of the HTML standard gets from a stream: type and data of each.
 pub(crate) fn events(stream: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(stream.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stream)).into_owned();
     let text = text.replace("\r\n", "\n").replace('\r', "\n");

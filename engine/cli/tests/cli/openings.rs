@@ -1,4 +1,4 @@
-//! What sessions were opened as is known under every selection: their format, their model, their name.
+//! The openings of sessions are known under every selection: their format, their model, their name.
 
 use serde_json::json;
 

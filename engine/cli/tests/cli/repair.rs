@@ -28,7 +28,7 @@ fn harm(file: &PathBuf, offset: usize) {
     fs::write(file, bytes).expect("file");
 }
 
-/// Numbers of the events of the session, in order, and how many sequences are told to be missing.
+/// Numbers of the events of the session, in order, and how many sequences are reported missing.
 fn numbers(log: &str) -> (Vec<u64>, u64) {
     let replay = run(&["replay", log, "--format", "jsonl"]);
     assert!([Some(0), Some(4)].contains(&replay.status.code()), "{}", errors(&replay));
@@ -37,7 +37,7 @@ fn numbers(log: &str) -> (Vec<u64>, u64) {
     (numbers, missing)
 }
 
-/// Sequences that a message of a gap tells of.
+/// Sequences that a message of a gap counts.
 fn missing_in(message: &str) -> Option<u64> {
     let (from, rest) = message.split_once(": sequences ")?.1.split_once(" to ")?;
     let to = rest.split_once(':')?.0;

@@ -1,4 +1,4 @@
-//! What is selected, and what is said where that is nothing.
+//! The events that are selected, and the message where there are none.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
 //! Percentiles as text, the way `outputPercentileDistribution` of the Java library prints them. Values are those of the
-//! series, unscaled: a plotter that asks for the unit of the values is to be told nanoseconds.
+//! series, unscaled: a plotter that asks for the unit of the values has to be given nanoseconds.
 
 use std::io::{self, Write};
 

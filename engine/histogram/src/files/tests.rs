@@ -1,4 +1,4 @@
-//! What is written is read back: logs by the library's own reader, the text by its rules, JSON by its numbers.
+//! Written files are read back: logs by the library's own reader, the text by its rules, JSON by its numbers.
 
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};

@@ -42,7 +42,7 @@ impl Scale {
         Self { unit, is_log: true, low: min / lacking, high: max * lacking }
     }
 
-    /// Where a value stands, as a share of the axis from its lower end.
+    /// The point of a value, as a share of the axis from its lower end.
     pub(super) fn share(&self, value: f64) -> f64 {
         match self.is_log {
             true => (value.max(1.0) / self.low).ln() / (self.high / self.low).ln(),
@@ -50,12 +50,12 @@ impl Scale {
         }
     }
 
-    /// Where a value stands on the picture.
+    /// The point of a value on the picture.
     pub(super) fn at(&self, value: f64) -> f64 {
         BOTTOM - self.share(value).clamp(0.0, 1.0) * (BOTTOM - TOP)
     }
 
-    /// What is labelled: round values, the roundest first, as many as there is room for.
+    /// The labels: round values, the roundest first, as many as there is room for.
     pub(super) fn ticks(&self) -> Vec<Tick> {
         let mut ticks: Vec<Tick> = Vec::new();
         let candidates = if self.is_log { logarithmic(self.unit, self.high) } else { self.multiples() };

@@ -80,7 +80,7 @@ fn heat(count: u64, most: u64) -> usize {
     ((share * HEATS as f64) as usize).min(HEATS - 1)
 }
 
-/// What the colours mean, to the right of the name.
+/// The meaning of the colours, to the right of the name.
 fn legend(picture: &mut Picture, most: u64) {
     const BOX: f64 = 16.0;
     if most == 1 {

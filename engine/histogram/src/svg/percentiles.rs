@@ -71,7 +71,7 @@ impl Nines {
         Self((count as f64).log10().max(1.0))
     }
 
-    /// Where the share `1 - rest` of all values stands.
+    /// The point of the share `1 - rest` of all values.
     fn at(self, rest: f64) -> f64 {
         LEFT + (-rest.log10() / self.0).clamp(0.0, 1.0) * (RIGHT - LEFT)
     }
@@ -97,7 +97,7 @@ fn percent(nines: i32) -> String {
 /// The steps of a distribution: level over the values of a bucket, up to the next.
 fn path(counts: &Counts, nines: Nines, scale: &Scale) -> String {
     let (total, mut seen, mut path) = (counts.count() as f64, 0, String::new());
-    // What lies behind the last value's own share is not known; a line needs some length all the same.
+    // The values after the last one's own share are not known; a line needs some length all the same.
     let last = nines.at(1.0 / total).max(LEFT + 24.0);
     let mut drawn = (f64::NEG_INFINITY, f64::NEG_INFINITY);
     for (number, &(value, count)) in counts.buckets().iter().enumerate() {

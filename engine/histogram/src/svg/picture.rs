@@ -91,7 +91,7 @@ impl Picture {
     }
 }
 
-/// Where text stands.
+/// The place of a text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     x: f64,

@@ -1,9 +1,9 @@
 //! The colours of both themes, and the classes of pictures.
 //!
-//! Lines: eight hues that differ in lightness as well, for readers who tell few hues apart. Heat: one hue; few events
+//! Lines: eight hues that differ in lightness as well, for readers who distinguish few hues. Heat: one hue; few events
 //! lie near the paper, many far from it.
 
-/// Lines that are told apart by colour.
+/// Lines that colour distinguishes.
 pub(super) const LINES: usize = 8;
 /// Steps of heat.
 pub(super) const HEATS: usize = 9;

@@ -2,7 +2,7 @@
 //!
 //! Hexadecimal digits of: version, flags, log id, the position of each shard, CRC-32C of all that; between them what
 //! pages in order of time need. Little-endian. A position is the next sequence and the run that wrote the event before
-//! it, so that a reader who had seen what a crash took is told so. A shard that is not named is read from its
+//! it, so that a reader who had seen what a crash took gets a gap. A shard that is not named is read from its
 //! beginning.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const CRC_BYTES: usize = 4;
 /// out.
 const IN_ORDER_OF_TIME: u8 = 1;
 
-/// What is wrong with a cursor.
+/// The fault of a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CursorFault {
@@ -32,7 +32,8 @@ pub enum CursorFault {
     /// It is of another log.
     #[error("of log {0}, another one")]
     Foreign(LogId),
-    /// The log holds nothing any more of the part of a shard that it stands in, and cannot tell what lies between.
+    /// The log no longer holds anything of the part of a shard that the cursor is in, and does not know what lies
+    /// between.
     #[error("expired: the part of shard {0} that it stands in is gone")]
     Expired(u16),
     /// It belongs to pages in order of time, and cannot go on in another order.
@@ -65,11 +66,11 @@ pub struct Cursor {
     pub sweep: Option<SweepPosition>,
 }
 
-/// What a cursor in order of time knows beside the positions.
+/// The part of a cursor that only reading in order of time needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SweepPosition {
     pub frontier: Frontier,
-    /// For each shard the first event that was not handed out: others behind it may have been.
+    /// For each shard the first event that was not handed out: others after it may have been.
     pub unread: BTreeMap<u16, Sequence>,
 }
 
@@ -143,7 +144,7 @@ impl Cursor {
     }
 }
 
-/// What is left of a cursor's bytes.
+/// The rest of a cursor's bytes.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {

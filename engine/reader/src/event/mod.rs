@@ -47,7 +47,7 @@ impl Event {
     /// An event of JSON text. One pass that checks and builds nothing.
     ///
     /// # Errors
-    /// Where the text is not JSON, with line and column.
+    /// If the text is not JSON, with line and column.
     #[allow(clippy::should_implement_trait, reason = "usable without importing the trait, which is implemented too")]
     pub fn from_str(json: &str) -> Result<Self, serde_json::Error> {
         Self::from_slice(json.as_bytes())
@@ -56,7 +56,7 @@ impl Event {
     /// An event of JSON bytes.
     ///
     /// # Errors
-    /// Where the bytes are not UTF-8 JSON.
+    /// If the bytes are not UTF-8 JSON.
     pub fn from_slice(json: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice::<IgnoredAny>(json)?;
         Ok(Self(RawEvent::from_bytes(Bytes::copy_from_slice(json))))
@@ -82,7 +82,7 @@ impl Event {
     /// The JSON as a value, parsed anew at each call.
     ///
     /// # Errors
-    /// Where a number is beyond what a value can hold.
+    /// If a number is beyond what a value can hold.
     pub fn as_value(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::from_slice(self.as_bytes())
     }
@@ -167,7 +167,7 @@ impl RawEvent {
     /// An event of bytes that are checked to be JSON.
     ///
     /// # Errors
-    /// Where they are not.
+    /// If they are not.
     pub fn from_bytes_validated(bytes: impl Into<Bytes>) -> Result<Self, serde_json::Error> {
         let bytes = bytes.into();
         serde_json::from_slice::<IgnoredAny>(&bytes)?;
@@ -221,7 +221,7 @@ impl RawEvent {
     /// The payload parsed as JSON.
     ///
     /// # Errors
-    /// Where it is not JSON.
+    /// If it is not JSON.
     pub fn parse(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::from_slice(&self.bytes)
     }
@@ -231,7 +231,7 @@ impl RawEvent {
         self.bytes.len()
     }
 
-    /// Whether the payload is empty.
+    /// Returns whether the payload is empty.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -288,7 +288,7 @@ pub struct StoredEvent {
     pub id: EventId,
     /// The payload, exactly as it was ingested.
     pub raw: Payload,
-    /// When it was ingested: nanoseconds since the Unix epoch.
+    /// Time of ingestion: nanoseconds since the Unix epoch.
     pub insertion_ts: u64,
     /// The shard that holds it.
     pub shard_id: u16,
@@ -310,7 +310,7 @@ impl StoredEvent {
     /// The payload parsed as JSON.
     ///
     /// # Errors
-    /// Where it is not JSON.
+    /// If it is not JSON.
     pub fn parse(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::from_slice(&self.raw)
     }
@@ -335,7 +335,7 @@ impl StoredEvent {
     /// The payload as text.
     ///
     /// # Errors
-    /// Where it is not UTF-8.
+    /// If it is not UTF-8.
     pub fn raw_str(&self) -> Result<&str, std::str::Utf8Error> {
         std::str::from_utf8(&self.raw)
     }

@@ -29,12 +29,12 @@ const ALIGN: usize = 16;
 
 /// A type whose values can be payloads. Implemented beside the derives of rkyv.
 pub trait TypedPayload: Archive {
-    /// What the type is called in the log: unique among all that share one, and another one whenever the layout
-    /// changes, as in `acme.Token.2`.
+    /// The name of the type in the log: unique among all that share one, and another one whenever the layout changes,
+    /// as in `acme.Token.2`.
     const TYPE_NAME: &'static str;
 }
 
-/// Why a payload cannot be read as a type.
+/// The reason for which a payload cannot be read as a type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TypeError {
@@ -57,7 +57,7 @@ pub enum TypeError {
     Invalid(String),
 }
 
-/// Where rkyv writes a payload: into memory of known length, or nowhere, to learn that length.
+/// The output of rkyv for a payload: memory of known length, or a counter that learns that length.
 #[derive(Debug)]
 pub struct PayloadWriter<'a> {
     bytes: Option<&'a mut [u8]>,

@@ -46,7 +46,7 @@ impl<'a> EventView<'a> {
         self.record.kind()
     }
 
-    /// When it was ingested: nanoseconds since the Unix epoch.
+    /// Time of ingestion: nanoseconds since the Unix epoch.
     #[inline]
     pub fn insertion_ts(&self) -> u64 {
         self.record.timestamp()

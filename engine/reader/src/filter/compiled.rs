@@ -26,9 +26,9 @@ use crate::{EventView, StoredEvent};
 #[derive(Debug, Clone)]
 pub struct CompiledFilter {
     gate: Gate,
-    /// Whether an event that the gate admits is a match.
-    gate_settles: bool,
-    /// What the gate leaves to ask.
+    /// True if an event that the gate admits is a match.
+    gate_decides: bool,
+    /// The terms that the gate leaves to ask.
     expression: Expression,
     prefilter: Option<Prefilter>,
     lookup: Lookup,
@@ -41,14 +41,14 @@ impl CompiledFilter {
         let (gate, expression) = Gate::split(Expression::new(filter, true, &mut fields));
         Ok(Self {
             gate,
-            gate_settles: matches!(expression, Expression::Constant(true)),
+            gate_decides: matches!(expression, Expression::Constant(true)),
             prefilter: Prefilter::new(expression.demand(&fields)),
             lookup: Lookup::new(fields),
             expression,
         })
     }
 
-    /// Whether the event is wanted. [`Filter`](super::Filter) says what that means and costs.
+    /// Returns whether the event is wanted. [`Filter`](super::Filter) says what that means and costs.
     #[inline]
     pub fn matches(&self, event: &EventView<'_>) -> bool {
         self.holds(event)
@@ -61,10 +61,10 @@ impl CompiledFilter {
 
     #[inline]
     pub(super) fn holds(&self, event: &impl Subject) -> bool {
-        self.gate.admits(event) && (self.gate_settles || self.decide(event))
+        self.gate.admits(event) && (self.gate_decides || self.decide(event))
     }
 
-    /// Whether a payload may have to be read; if not, metadata settles every answer.
+    /// Returns whether a payload may have to be read; if not, metadata decides every answer.
     pub fn needs_payload(&self) -> bool {
         self.expression.needs_payload()
     }

@@ -1,7 +1,7 @@
 //! A filter as `all`, `any` and terms that are wanted true or false.
 //!
-//! Negations are pushed down to the terms, what is settled for every event is folded away, `all` in `all` and `any` in
-//! `any` are one, and the cheap parts come first.
+//! Negations are pushed down to the terms, terms with the same answer for every event are folded away, `all` in `all`
+//! and `any` in `any` are one, and the cheap parts come first.
 
 use super::field::Field;
 use super::held::Held;
@@ -51,7 +51,7 @@ impl Expression {
         let mut flat = Vec::with_capacity(parts.len());
         for part in parts {
             match part {
-                // `false` settles "all", `true` settles "any"; the other changes nothing.
+                // `false` decides "all", `true` decides "any"; the other changes nothing.
                 Self::Constant(value) if value != all => return Self::Constant(value),
                 Self::Constant(_) => {}
                 Self::All(parts) if all => flat.extend(parts),
@@ -91,12 +91,12 @@ impl Expression {
             Self::Constant(value) => Some(*value),
             Self::Metadata(term, wanted) => Some(term.holds(event) == *wanted),
             Self::Payload(test, wanted) => held.map(|held| held.has(*test) == *wanted),
-            Self::All(parts) => settle(parts, false, event, held),
-            Self::Any(parts) => settle(parts, true, event, held),
+            Self::All(parts) => decide(parts, false, event, held),
+            Self::Any(parts) => decide(parts, true, event, held),
         }
     }
 
-    /// What a match must have, `None` for nothing that could be told beforehand.
+    /// The demand that a match must meet, `None` where none is known beforehand.
     pub(super) fn demand(&self, fields: &[&Field]) -> Option<Demand> {
         match self {
             Self::Constant(_) => None,
@@ -113,7 +113,7 @@ impl Expression {
 }
 
 /// `decisive` if a part answers so; open if a part is; else the opposite.
-fn settle(parts: &[Expression], decisive: bool, event: &impl Subject, held: Option<&Held>) -> Option<bool> {
+fn decide(parts: &[Expression], decisive: bool, event: &impl Subject, held: Option<&Held>) -> Option<bool> {
     let mut open = false;
     for part in parts {
         match part.decide(event, held) {

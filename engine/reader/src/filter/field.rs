@@ -30,7 +30,7 @@ pub(super) enum Relation {
     Lte,
 }
 
-/// What a path leads to, as far as it was read.
+/// The value at the end of a path, as far as it was read.
 #[derive(Debug, Clone)]
 pub(super) enum Found<'a> {
     Null,
@@ -99,8 +99,8 @@ impl Test {
         }
     }
 
-    /// Whether the value passes. Of a pair of opposite tests, what is said of a missing value follows from `holds`
-    /// being false for it, see [`Test::is_negative`].
+    /// Returns whether the value passes. Of a pair of opposite tests, the answer for a missing value follows from
+    /// `holds` being false for it, see [`Test::is_negative`].
     pub(super) fn holds(&self, found: &Found<'_>) -> bool {
         match self {
             Self::Equal(value) | Self::NotEqual(value) => found.equals(value),
@@ -112,12 +112,12 @@ impl Test {
         }
     }
 
-    /// Whether the term is true exactly where [`Test::holds`] is false or there is no value.
+    /// Returns whether the term is true exactly where [`Test::holds`] is false or there is no value.
     pub(super) fn is_negative(&self) -> bool {
         matches!(self, Self::NotEqual(_) | Self::Exists(false))
     }
 
-    /// Whether the test looks into arrays and objects.
+    /// Returns whether the test looks into arrays and objects.
     pub(super) fn wants_whole(&self) -> bool {
         match self {
             Self::Equal(value) | Self::NotEqual(value) => is_nested(value),

@@ -6,7 +6,8 @@ use serde::de::IgnoredAny;
 
 use crate::sse;
 
-/// Whether payload terms of a filter can look into a payload: it is JSON, or one server-sent event whose data is.
+/// Returns whether payload terms of a filter can look into a payload: it is JSON, or one server-sent event whose data
+/// is.
 pub fn is_filterable(payload: &[u8]) -> bool {
     let json = data_of(payload).unwrap_or(Cow::Borrowed(payload));
     str::from_utf8(&json).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())

@@ -1,4 +1,5 @@
-//! What can be asked of an event in a nanosecond or two, inline: whether it is of one session, of a few kinds, or both.
+//! The questions about an event that take a nanosecond or two, inline: whether it is of one session, of a few kinds, or
+//! both.
 //!
 //! The gate is a part of a conjunction, or all of it: an event that it refuses is no match, whatever else is asked.
 

@@ -1,10 +1,10 @@
-//! Which tests of a payload hold.
+//! The set of a payload's tests that hold.
 
 use super::limits::NODES_MAX;
 
 const WORDS: usize = NODES_MAX.div_ceil(64);
 
-/// Which tests hold, by number.
+/// The tests that hold, by number.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held([u64; WORDS]);
 

@@ -1,4 +1,4 @@
-//! What a filter may be at most, so that neither its text nor its tree exhausts a reader.
+//! Limits of a filter, so that neither its text nor its tree exhausts a reader.
 
 use super::error::{FilterError, TermPath};
 use super::{Filter, Node, path};

@@ -19,7 +19,7 @@ pub(super) struct Lookup {
     pub(super) elements: Vec<(usize, usize)>,
     /// The tests here and below.
     pub(super) below: Held,
-    /// Whether a test here looks into arrays and objects.
+    /// True if a test here looks into arrays and objects.
     pub(super) whole: bool,
 }
 

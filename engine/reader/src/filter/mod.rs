@@ -39,7 +39,7 @@ pub use frame::is_filterable;
 pub use path::json_path_get;
 use subject::Document;
 
-/// Which events a reader wants. Immutable.
+/// The choice of events that a reader wants. Immutable.
 ///
 /// The constructors check nothing; [`Filter::compile`] refuses what is beyond the limits.
 ///
@@ -76,15 +76,15 @@ use subject::Document;
 /// else an unknown key is an error.
 ///
 /// # Payloads that are not JSON
-/// Metadata terms come first. Where they settle the answer, whatever each of the payload terms would say, the payload
-/// is not looked at. Where they do not, a payload that is not JSON does not match, also under `$not`. JSON means the
-/// whole payload: UTF-8 and the grammar of RFC 8259. A payload that is one server-sent event counts as its data, with
-/// lines joined by line feeds.
+/// Metadata terms come first. If they decide the answer, whatever each of the payload terms would say, the payload is
+/// not looked at. If they do not, a payload that is not JSON does not match, also under `$not`. JSON means the whole
+/// payload: UTF-8 and the grammar of RFC 8259. A payload that is one server-sent event counts as its data, with lines
+/// joined by line feeds.
 ///
-/// What is looked at must also be what a [`serde_json::Value`] can hold, or the payload counts as not JSON: no number
-/// beyond `f64`, no lone surrogate, at most 127 levels. Looked at are the value at the end of a path, and the keys of
-/// the objects on the way. What is in an array or object there is looked at only where a term compares with a whole one
-/// or is `$contains`, and where two segments name one index of an array, as `1` and `01` do. All else is skipped.
+/// The parts that a filter looks at must fit a [`serde_json::Value`], or the payload counts as not JSON: no number
+/// beyond `f64`, no lone surrogate, at most 127 levels. A filter looks at the value at the end of a path, and at the
+/// keys of the objects on the way. It looks into an array or object there only where a term compares with a whole one
+/// or is `$contains`, and where two segments name one index of an array, as `1` and `01` do. It skips everything else.
 ///
 /// # Cost
 /// | what decides | expected |
@@ -141,7 +141,7 @@ impl Filter {
         Self(Node::Or(filters.into_iter().collect()))
     }
 
-    /// What the filter does not match.
+    /// Matches the events that the filter does not match.
     #[allow(clippy::should_implement_trait, reason = "one of the constructors, named as in the grammar")]
     pub fn not(filter: Filter) -> Self {
         Self(Node::Not(Box::new(filter)))
@@ -157,12 +157,12 @@ impl Filter {
         Self::field(path, Test::NotEqual(value.into()))
     }
 
-    /// A larger number, or a string behind this one.
+    /// A larger number, or a string that sorts after this one.
     pub fn gt(path: impl Into<String>, value: impl Into<Value>) -> Self {
         Self::field(path, Test::Order(Relation::Gt, value.into()))
     }
 
-    /// A number as large or larger, or this string or one behind it.
+    /// A number as large or larger, or this string or one that sorts after it.
     pub fn gte(path: impl Into<String>, value: impl Into<Value>) -> Self {
         Self::field(path, Test::Order(Relation::Gte, value.into()))
     }
@@ -254,9 +254,9 @@ impl Filter {
         CompiledFilter::new(self)
     }
 
-    /// Whether a JSON value matches that is no event: it is in no session, of no kind, of time 0, and as large as its
-    /// shortest text. A filter beyond the limits matches nothing. Compiles the filter: for many values or events use
-    /// [`Filter::compile`].
+    /// Returns whether a JSON value matches that is no event: it is in no session, of no kind, of time 0, and as large
+    /// as its shortest text. A filter beyond the limits matches nothing. Compiles the filter: for many values or events
+    /// use [`Filter::compile`].
     pub fn matches(&self, value: &Value) -> bool {
         self.compile().is_ok_and(|filter| filter.holds(&Document(value.to_string())))
     }

@@ -23,7 +23,7 @@ pub(super) struct Prefilter {
     demand: Demand,
 }
 
-/// What a match must have.
+/// The demand that a match must meet.
 #[derive(Debug, Clone)]
 pub(super) enum Demand {
     Metadata(Metadata, bool),
@@ -47,7 +47,7 @@ impl Prefilter {
 }
 
 impl Demand {
-    /// What the term needs to hold, `None` for nothing.
+    /// The demand of the term, `None` if it has none.
     pub(super) fn of_field(field: &Field) -> Option<Self> {
         match &field.test {
             Test::Equal(Value::String(text)) | Test::NotEqual(Value::String(text)) => {

@@ -1,4 +1,4 @@
-//! What a filter is asked of: an event in a block, an event of a page, or a document that was never ingested.
+//! The subjects of a filter: an event in a block, an event of a page, or a document that was never ingested.
 
 use tapeline_storage::format::{Kind, SessionId};
 

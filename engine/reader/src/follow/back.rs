@@ -10,8 +10,8 @@ use crate::event::EventView;
 use crate::selection::Selection;
 use crate::{kinds, note};
 
-/// Where each shard has to be read from for the last `count` selected events of all of them, in order of era and time.
-/// Events that open sessions are not counted. Costs the reading of the blocks after these positions.
+/// The sequence in each shard at which reading starts for the last `count` selected events of all of them, in order of
+/// era and time. Events that open sessions are not counted. Costs the reading of the blocks after these positions.
 pub(super) fn last(views: &[Arc<LogView>], selection: &Selection, eras: &Eras, count: usize) -> Vec<Sequence> {
     let mut shards: Vec<_> = views.iter().map(Backwards::new).collect();
     for _ in 0..count {

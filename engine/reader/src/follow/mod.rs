@@ -37,7 +37,7 @@ const SHARD_LOOKS: u32 = 32;
 /// A log that another process may write, from a position on, for as long as one likes.
 ///
 /// Every event that is durable is handed out once, in the order of its shard. Damage and what is gone come in their
-/// place as errors, and reading goes on behind them. A shard that cannot be opened is told of once and tried again; so
+/// place as errors, and reading goes on after them. A shard that cannot be opened is reported once and tried again; so
 /// is one whose files the kernel refuses to read, when they have changed.
 ///
 /// Holds a descriptor for each segment, and the events of one block of each shard.
@@ -63,9 +63,9 @@ pub struct LogFollower {
     start: FollowStart,
     shards: Vec<Followed>,
     eras: Arc<Eras>,
-    /// To be told before anything else.
+    /// Errors to report before anything else.
     troubles: VecDeque<ConsumerError>,
-    told: Told,
+    reported: Reported,
     /// Positions of shards that are not followed.
     cursor: Cursor,
     /// Shards that there were at the start.
@@ -74,7 +74,7 @@ pub struct LogFollower {
     lost: Option<LostLog>,
 }
 
-/// Why a log that is followed will have nothing more.
+/// The reason for which a log that is followed will have nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LostLog {
@@ -84,9 +84,9 @@ pub enum LostLog {
     Replaced,
 }
 
-/// What was told last of each shard that cannot be followed, and of the directory.
+/// The last report on each shard that cannot be followed, and on the directory.
 #[derive(Debug, Default)]
-struct Told {
+struct Reported {
     shards: BTreeMap<u16, String>,
     directory: String,
 }
@@ -111,7 +111,7 @@ impl LogFollower {
             shards: Vec::new(),
             eras: Arc::default(),
             troubles: VecDeque::new(),
-            told: Told::default(),
+            reported: Reported::default(),
             cursor: Cursor::default(),
             looks: 0,
             lost: None,
@@ -137,13 +137,13 @@ impl LogFollower {
         self.has_more()
     }
 
-    /// Why nothing more will come, if a look has found that the log is not there any more. What was found before can be
-    /// read. Notices it within 32 looks.
+    /// The reason for which nothing more will come, if a look has found that the log is not there any more. What was
+    /// found before can be read. Notices it within 32 looks.
     pub fn lost(&self) -> Option<LostLog> {
         self.lost
     }
 
-    /// Whether there is anything to read of what the last look found, be it left out by the request.
+    /// Returns whether the last look found anything that is still to read, even if the request leaves it out.
     pub fn has_more(&self) -> bool {
         !self.troubles.is_empty() || self.shards.iter().any(Followed::has_more)
     }
@@ -173,7 +173,7 @@ impl LogFollower {
         self.shards.iter_mut().min_by_key(|shard| shard.key())?.next_event().map(Ok)
     }
 
-    /// The cursor behind what was handed out: for [`FollowStart::Cursor`], and for the consumers of a bus.
+    /// The cursor after the events that were handed out: for [`FollowStart::Cursor`], and for the consumers of a bus.
     pub fn cursor(&self) -> String {
         let mut cursor = self.cursor.clone();
         cursor.positions.extend(self.shards.iter().map(|shard| (shard.id(), shard.position())));
@@ -188,7 +188,7 @@ impl LogFollower {
                 match shard.look(&self.eras, &self.selection) {
                     Ok(moved) => has_moved |= moved,
                     Err(error) => {
-                        self.troubles.extend(self.told.damage(Damage::of_open(shard.id(), &error)));
+                        self.troubles.extend(self.reported.damage(Damage::of_open(shard.id(), &error)));
                     }
                 }
             }
@@ -203,7 +203,7 @@ impl LogFollower {
                     self.look_for_shards();
                     has_moved = true;
                 }
-                Err(error) => return self.troubles.extend(self.told.directory(error)),
+                Err(error) => return self.troubles.extend(self.reported.directory(error)),
             }
         }
     }
@@ -221,14 +221,14 @@ impl LogFollower {
                 self.lost = Some(LostLog::Replaced);
                 let source = io::Error::other("another log has taken its place");
                 let path = self.directory.path().to_owned();
-                self.troubles.extend(self.told.directory(DirectoryError::Io { operation: "follow", path, source }));
+                self.troubles.extend(self.reported.directory(DirectoryError::Io { operation: "follow", path, source }));
                 false
             }
             Err(error) => {
                 let is_gone =
                     matches!(&error, DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
                 self.lost = is_gone.then_some(LostLog::Removed);
-                self.troubles.extend(self.told.directory(error));
+                self.troubles.extend(self.reported.directory(error));
                 false
             }
         }
@@ -242,8 +242,8 @@ impl LogFollower {
             }
             match self.open_shard(shard) {
                 Ok(Ok(followed)) => self.shards.push(followed),
-                Ok(Err(damage)) => self.troubles.extend(self.told.damage(damage)),
-                Err(error) => self.troubles.extend(self.told.directory(error)),
+                Ok(Err(damage)) => self.troubles.extend(self.reported.damage(damage)),
+                Err(error) => self.troubles.extend(self.reported.directory(error)),
             }
         }
         self.shards.sort_by_key(Followed::id);
@@ -281,14 +281,14 @@ impl LogFollower {
     }
 }
 
-impl Told {
-    /// What is to be told of a shard: nothing that is known.
+impl Reported {
+    /// The error to report of a shard: none if it was reported before.
     fn damage(&mut self, damage: Damage) -> Option<ConsumerError> {
         let before = self.shards.insert(damage.shard_id, damage.reason.clone());
         (before.as_ref() != Some(&damage.reason)).then_some(ConsumerError::Damaged(damage))
     }
 
-    /// What is to be told of the directory.
+    /// The error to report of the directory: none if it was reported before.
     fn directory(&mut self, error: DirectoryError) -> Option<ConsumerError> {
         let before = std::mem::replace(&mut self.directory, error.to_string());
         (before != self.directory).then(|| AdapterError::from(error).into())

@@ -47,8 +47,8 @@ impl Followed {
 
     /// Looks for what has come. Returns whether anything has.
     ///
-    /// An era that is known begins behind all that is durable before it: a shard that does not go that far yet is
-    /// looked at closely, and what is not in it then is lost.
+    /// An era that is known begins after all that is durable before it: a shard that does not go that far yet is looked
+    /// at closely, and what is not in it then is lost.
     pub(super) fn look(&mut self, eras: &Eras, selection: &Selection) -> Result<bool, OpenError> {
         let last = eras.iter().count().checked_sub(1).and_then(|before| eras.end_of(before, self.id()));
         let has_come = self.take_in(selection, FollowedShard::look)?;
@@ -91,12 +91,12 @@ impl Followed {
         self.source = Source::at(view, next, Visibility::Appended).seeking(selection);
     }
 
-    /// Whether there is anything to hand out, or to look at.
+    /// Returns whether there is anything to hand out, or to look at.
     pub(super) fn has_more(&self) -> bool {
         !self.ready.is_empty() || (!self.has_failed && self.source.has_more())
     }
 
-    /// Whether it has more, and has not got to know yet what comes next.
+    /// Returns whether it has more, and has not got to know yet what comes next.
     pub(super) fn is_unknown(&self) -> bool {
         self.ready.is_empty() && self.has_more()
     }
@@ -131,19 +131,19 @@ impl Followed {
         Ok(())
     }
 
-    /// What comes next, if it is a gap.
+    /// The next item, if it is a gap.
     pub(super) fn next_gap(&mut self) -> Option<Gap> {
         self.ready.front()?.as_ref().err()?;
         self.ready.pop_front()?.err()
     }
 
-    /// What comes next, if it is an event.
+    /// The next item, if it is an event.
     pub(super) fn next_event(&mut self) -> Option<StoredEvent> {
         self.ready.front()?.as_ref().ok()?;
         self.ready.pop_front()?.ok()
     }
 
-    /// What decides which shard's turn it is; the least comes first, and who has no event last.
+    /// The key that decides which shard's turn it is; the least comes first, and a shard without an event last.
     pub(super) fn key(&self) -> (usize, u64, u16) {
         match self.ready.front() {
             Some(Ok(event)) => (self.era, event.insertion_ts, self.id()),

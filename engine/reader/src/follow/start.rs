@@ -1,4 +1,4 @@
-//! Where following starts.
+//! The start of following.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::cursor::{Cursor, CursorFault};
 use crate::error::ConsumerResult;
 use crate::source::{Source, Start, cursor_of, refuse_cursor, source};
 
-/// Where a [`LogFollower`](super::LogFollower) starts.
+/// The start of a [`LogFollower`](super::LogFollower).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum FollowStart {
     /// At the earliest event there is.
     Earliest,
-    /// Behind the last event that is durable.
+    /// After the last event that is durable.
     #[default]
     Latest,
     /// In each shard at the first event that was ingested at this time or later: nanoseconds since the Unix epoch.
@@ -24,7 +24,7 @@ pub enum FollowStart {
     /// Before the last so many events of those that were asked for, not counting events of kind
     /// [`kinds::SESSION`](crate::kinds::SESSION). Where parts of the log cannot be read they are of what can.
     Last(usize),
-    /// Where [`LogFollower::cursor`](super::LogFollower::cursor), or a cursor of a subscription or a page, stands.
+    /// At [`LogFollower::cursor`](super::LogFollower::cursor), or a cursor of a subscription or a page.
     Cursor(String),
 }
 

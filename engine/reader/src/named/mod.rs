@@ -44,13 +44,14 @@ pub struct NamedCursor {
     pub name: String,
     /// The cursor, to go on with. One that cannot be used any more is listed, too: using it says why.
     pub cursor: String,
-    /// Events behind it. Those of a log in order of time are counted from the first that may not have been read.
+    /// Events that the reader is behind. Those of a log in order of time are counted from the first that may not have
+    /// been read.
     pub lag_events: u64,
-    /// Bytes of the log behind it, whole blocks counted.
+    /// Bytes of the log that the reader is behind, whole blocks counted.
     pub lag_bytes: u64,
-    /// How long ago the first event behind it was ingested. Zero where there is none.
+    /// Time since the ingestion of the first event that the reader is behind. Zero where there is none.
     pub lag: Duration,
-    /// Why it cannot be used, if it cannot: then it counts as behind everything.
+    /// The reason for which it cannot be used, if it cannot: then it counts as behind everything.
     pub fault: Option<String>,
 }
 
@@ -84,7 +85,7 @@ pub fn list_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> Consu
     Ok(named)
 }
 
-/// What is wrong, without the words that say of which cursor.
+/// The fault, without the words that name the cursor.
 fn cause(error: &ConsumerError) -> String {
     match error {
         ConsumerError::CursorStore { source, .. } => source.to_string(),
@@ -98,11 +99,11 @@ pub struct Pin {
     pub cursor: String,
     pub shard: u16,
     pub next: Sequence,
-    /// Why the cursor cannot be read.
+    /// The reason for which the cursor cannot be read.
     pub fault: Option<String>,
 }
 
-/// Where each named cursor stands in each shard. One that cannot be read holds everything, since it may stand anywhere;
+/// The position of each named cursor in each shard. One that cannot be read holds everything, since it may be anywhere;
 /// one of another log holds nothing.
 pub fn pins(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Vec<Pin>> {
     let mut pins = Vec::new();
@@ -136,7 +137,7 @@ fn read(store: &CursorStore, name: &str, log: LogId) -> Result<Option<Cursor>, S
     }
 }
 
-/// The first event of a shard that a reader at the cursor has not read. `None` where the log cannot tell any more.
+/// The first event of a shard that a reader at the cursor has not read. `None` where the log no longer knows.
 fn next_unread(cursor: &Cursor, view: &LogView) -> Option<Sequence> {
     let position = cursor.positions.get(&view.shard()).copied().unwrap_or_default();
     let unread = cursor.first_unread(view.shard()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Where named cursors lie.
+//! The store of named cursors.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! Where a frame ends.
+//! The end of a frame.
 
 /// The end of a frame within a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct FrameEnds {
     /// No line ends before here, from `line_start` on.
     looked: usize,
     line_start: usize,
-    /// Whether a line before this one says something.
+    /// True if a line before this one is not blank.
     has_lines: bool,
     lines: u64,
     /// The last line end was a `\r`, to which a `\n` may belong.
@@ -69,7 +69,7 @@ impl FrameEnds {
         self.line_start = self.line_start.checked_sub(bytes).unwrap_or(WITHIN_LINE);
     }
 
-    /// How many bytes of the line end at `looked` belong to it; `None` where that is to be seen.
+    /// The bytes of the line end at `looked` that belong to it; `None` where more bytes have to come first.
     fn ending(&self, bytes: &[u8], is_last: bool, ended: bool) -> Option<usize> {
         let ends_as_before = is_last && bytes[..self.looked].ends_with(b"\r");
         match &bytes[self.looked..] {

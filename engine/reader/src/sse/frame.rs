@@ -1,4 +1,4 @@
-//! What a client makes of a frame.
+//! The meaning of a frame for a client.
 
 use std::borrow::Cow;
 
@@ -65,7 +65,7 @@ pub(super) fn field(line: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Whether a line is blank, a comment, or a field that the standard names.
+/// Returns whether a line is blank, a comment, or a field that the standard names.
 pub(super) fn is_plain(line: &[u8]) -> bool {
     line.is_empty() || matches!(field(line).0, b"" | b"data" | b"event" | b"id" | b"retry")
 }

@@ -42,8 +42,8 @@ pub fn frames_of_payload(payload: &[u8]) -> Option<impl Iterator<Item = Frame<'_
     is_frames(payload).then(|| frames(payload))
 }
 
-/// Whether a payload looks like whole frames: it ends with a blank line, and each of its lines is a comment or a field
-/// of the standard. Text that was never meant as frames may look like them.
+/// Returns whether a payload looks like whole frames: it ends with a blank line, and each of its lines is a comment or
+/// a field of the standard. Text that was never meant as frames may look like them.
 pub fn is_frames(payload: &[u8]) -> bool {
     let mut rest = payload.strip_prefix(BOM).unwrap_or(payload);
     let mut is_known = false;

@@ -4,7 +4,7 @@ use tapeline_testing::{Random, seeds};
 
 use super::*;
 
-/// What a client gets: type and data of each event.
+/// The events of a client: type and data of each.
 type Events = Vec<(String, String)>;
 
 fn events<'a>(frames: impl Iterator<Item = Frame<'a>>) -> Events {

@@ -38,7 +38,7 @@ const SIMULTANEOUS_TRIES: usize = 8;
 /// Looks at a clock that does not move on, before [`Clock::past`] takes it for one that was set back.
 const PAST_LOOKS: usize = 1_000;
 
-/// What the clock counts.
+/// The counter that the clock reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Counter {
     #[cfg(target_arch = "x86_64")]
@@ -95,7 +95,7 @@ struct Steering {
     at: Moment,
     /// The counter's measured rate.
     rate: u64,
-    /// How far the clock was ahead afterwards.
+    /// Nanoseconds by which the clock was ahead afterwards.
     ahead: i64,
 }
 
@@ -235,7 +235,7 @@ impl Clock {
         self.raw()
     }
 
-    /// Whether the clock reads the TSC, for statistics.
+    /// Returns whether the clock reads the TSC, for statistics.
     pub fn is_tsc(&self) -> bool {
         self.counter != Counter::Uptime
     }
@@ -301,7 +301,7 @@ impl Clock {
         *steering = Steering { at: now, rate, ahead: self.ahead(now) };
     }
 
-    /// How far the clock was ahead at a moment.
+    /// Nanoseconds by which the clock was ahead at a moment.
     fn ahead(&self, moment: Moment) -> i64 {
         self.nanos_at(moment.raw).wrapping_sub(moment.nanos) as i64
     }
@@ -327,12 +327,12 @@ impl Clock {
     }
 }
 
-/// Whether a counter may have changed from one rate to the other by itself.
+/// Returns whether a counter may have changed from one rate to the other by itself.
 fn is_near(rate: u64, other: u64) -> bool {
     rate.abs_diff(other) <= other / RATE_DRIFT_PART
 }
 
-/// How long the machine has been up, suspended time included.
+/// Measures how long the machine has been up, suspended time included.
 #[derive(Debug, Clone, Copy)]
 struct Uptime(libc::clockid_t);
 
@@ -374,7 +374,7 @@ fn set_to_wall(uptime: Uptime) -> (u64, u64) {
     (start, wall)
 }
 
-/// Whether the kernel itself keeps time by the TSC. Where it does not say, no.
+/// Returns whether the kernel itself keeps time by the TSC. If it does not say, no.
 #[cfg(target_arch = "x86_64")]
 fn kernel_trusts_tsc() -> bool {
     const CURRENT: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";

@@ -11,14 +11,14 @@ pub struct Machine {
     is_present: AtomicBool,
 }
 
-/// What a suspend, a hibernation or a migration does to the clocks of a machine.
+/// The change that a suspend, a hibernation or a migration makes to the clocks of a machine.
 #[derive(Debug, Clone, Copy)]
 pub struct MachineEvent {
     /// By how much the counter jumps.
     pub ticks: i64,
     /// Ticks of the counter in 1,000 ns from then on.
     pub per_mille: u64,
-    /// How long the machine was suspended, in nanoseconds.
+    /// Nanoseconds for which the machine was suspended.
     pub slept: u64,
 }
 

@@ -28,7 +28,7 @@ pub use generator::TimestampGenerator;
 
 use scale::KeptScale;
 
-/// Where an event has its time from.
+/// The source of an event's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeSource {
     /// It is read from the clock. The processor may read the counter some hundred instructions early, before a load

@@ -87,8 +87,8 @@ impl ScaleCell {
         }
     }
 
-    /// What `reading` makes of the scale, when the scale did not change meanwhile: a counter read inside is converted
-    /// by the scale that was in force.
+    /// Reads a counter by the scale, when the scale did not change meanwhile: a counter read inside is converted by the
+    /// scale that was in force.
     #[inline]
     pub(super) fn read<T>(&self, reading: impl Fn(&Scale) -> T) -> T {
         self.read_versioned(reading).1
@@ -101,7 +101,7 @@ impl ScaleCell {
         KeptScale { version, scale }
     }
 
-    /// Whether this is still the scale in force. One load.
+    /// Returns whether this is still the scale in force. One load.
     #[inline(always)]
     pub(super) fn is_in_force(&self, kept: &KeptScale) -> bool {
         // SYNC: pairs with the second Release store in `replace`.

@@ -9,8 +9,8 @@ use super::machine::{Machine, MachineEvent};
 use super::scale::{Scale, ScaleCell};
 use super::*;
 
-/// How much smaller, in nanoseconds, a timestamp may be than one of another thread that was drawn before it: what the
-/// TSC differs between cores, what a core reads it too early, and what the scale is bent by while a thread reads it.
+/// Nanoseconds by which a timestamp may be smaller than one of another thread that was drawn before it: what the TSC
+/// differs between cores, what a core reads it too early, and what the scale is bent by while a thread reads it.
 const TOLERANCE_NS: u64 = 1_000;
 
 const SECOND: u64 = 1_000_000_000;

@@ -25,7 +25,7 @@ use crate::files::LogFiles;
 use crate::named::{CursorStore, pins};
 use crate::timestamp::Clock;
 
-/// What the policy would have go of these shards at present.
+/// Plans what the policy removes from these shards at present.
 ///
 /// # Errors
 /// A policy without limits, a cursor that cannot be read.
@@ -42,8 +42,8 @@ impl TrimPlan {
     /// Keeps the names that are given in what goes, before it goes.
     ///
     /// # Errors
-    /// What passes, as a lack of descriptors does: then nothing is to go yet. A file that cannot be written for another
-    /// reason, such as a full disk, holds no space.
+    /// If an error passes, as a lack of descriptors does: then no segment is to go yet. A file that cannot be written
+    /// for another reason, such as a full disk, holds no space.
     #[doc(hidden)]
     pub fn keep_names(&mut self, names: &NameStore, views: &[Arc<LogView>]) -> ConsumerResult<()> {
         match names.keep(views, self) {
@@ -57,7 +57,7 @@ impl TrimPlan {
     }
 }
 
-/// Whether the same may succeed in a moment.
+/// Returns whether the same may succeed in a moment.
 fn is_passing(error: &AdapterError) -> bool {
     let kernel = iter::successors(Some(error as &(dyn Error + 'static)), |&error| error.source())
         .find_map(|error| error.downcast_ref::<io::Error>());
@@ -68,8 +68,8 @@ fn is_passing(error: &AdapterError) -> bool {
 }
 
 impl LogFiles {
-    /// What [`trim_log`] would remove at present. Changes nothing, and may be asked while another process writes the
-    /// log.
+    /// Plans what [`trim_log`] would remove at present. Changes nothing, and may be asked while another process writes
+    /// the log.
     ///
     /// # Errors
     /// [`ConsumerError`]: a policy without limits, a cursor that cannot be read.

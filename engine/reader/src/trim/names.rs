@@ -20,7 +20,7 @@ const LOOK_COUNT: usize = 1024;
 pub struct NameStore {
     /// `None`: the log is in memory, and trims nothing.
     path: Option<PathBuf>,
-    /// How many names there may be before they are looked at again. Held while the file is replaced.
+    /// The number of names at which they are looked at again. Held while the file is replaced.
     most: Mutex<usize>,
 }
 
@@ -74,7 +74,7 @@ impl NameStore {
     }
 }
 
-/// Which of the named sessions have events in what the plan leaves. `None` where not all of that can be read.
+/// The named sessions that have events in what the plan leaves. `None` where not all of that can be read.
 fn sessions_left(views: &[Arc<LogView>], plan: &TrimPlan, names: &SessionNames) -> Option<HashSet<SessionId>> {
     let cuts = plan.cuts();
     let named = names.iter().map(|(session, _)| session).collect();

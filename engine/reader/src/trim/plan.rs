@@ -1,4 +1,4 @@
-//! Which segments go, and why. Looks at numbers only: changes nothing, and reads no events.
+//! A plan of the segments that go, with reasons. Looks at numbers only: changes nothing, and reads no events.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -10,7 +10,7 @@ use tapeline_storage::log::{LogView, Segment};
 use super::RetentionPolicy;
 use crate::named::Pin;
 
-/// What trimming removes, oldest first, and what it would but for a cursor.
+/// The segments that trimming removes, oldest first, and those that only a cursor holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TrimPlan {
@@ -45,7 +45,7 @@ pub struct TrimmedSegment {
     pub first_insertion_ts: u64,
     /// The largest.
     pub last_insertion_ts: u64,
-    /// Which limit it is beyond.
+    /// The limit that it is beyond.
     pub reason: TrimReason,
 }
 
@@ -53,11 +53,11 @@ pub struct TrimmedSegment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeptSegment {
-    /// What would go.
+    /// The segment that would go.
     pub segment: TrimmedSegment,
     /// The named cursor that has not passed it.
     pub cursor: String,
-    /// Why that cursor cannot be read, if it cannot: it may stand anywhere, and so holds everything.
+    /// The reason for which that cursor cannot be read, if it cannot: it may be anywhere, and so holds everything.
     pub cursor_fault: Option<String>,
 }
 
@@ -92,8 +92,8 @@ impl TrimPlan {
     }
 }
 
-/// What `policy` has go at the time `now` (nanoseconds since the Unix epoch), where `pins` are what cursors have not
-/// read.
+/// Plans what `policy` removes at the time `now` (nanoseconds since the Unix epoch), where `pins` are what cursors have
+/// not read.
 pub fn plan(views: &[Arc<LogView>], policy: &RetentionPolicy, pins: &[Pin], now: u64) -> TrimPlan {
     let mut shards: Vec<Shard<'_>> = views.iter().map(|view| Shard::of(view, now)).collect();
     let mut plan = TrimPlan {
@@ -130,7 +130,7 @@ pub fn plan(views: &[Arc<LogView>], policy: &RetentionPolicy, pins: &[Pin], now:
     plan
 }
 
-/// What a shard has.
+/// The segments of a shard that may go.
 struct Shard<'a> {
     number: u16,
     segments: usize,
@@ -157,7 +157,7 @@ impl Shard<'_> {
 }
 
 /// For each segment the time that it is as old as: that of its last event. A time that is ahead of the clock says
-/// nothing: such a segment is as old as the first event behind it whose time is not.
+/// nothing: such a segment is as old as the first event after it whose time is not.
 fn ages(segments: &[Arc<Segment>], now: u64) -> Vec<u64> {
     let mut behind = u64::MAX;
     let age = |segment: &Arc<Segment>| {

@@ -1,11 +1,11 @@
-//! What a log is to keep.
+//! Limits on what a log keeps.
 
 use std::time::Duration;
 
 use crate::error::ConfigError;
 
-/// When the oldest segments of a log go: as soon as any of the limits says so. Only whole sealed segments go, and the
-/// oldest of the whole log first. The default has no limit: everything is kept.
+/// Limits beyond which the oldest segments of a log go: as soon as any of them is passed. Only whole sealed segments
+/// go, and the oldest of the whole log first. The default has no limit: everything is kept.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,8 +26,8 @@ pub struct RetentionPolicy {
     pub max_bytes: Option<u64>,
     /// Segments go until all shards together have at most so many, those being written included.
     pub max_segments: Option<usize>,
-    /// What a named cursor has not passed stays, whatever the limits say. A reader that never comes back then fills the
-    /// disk: `tapeline cursor ls` shows how far each is behind.
+    /// True if events stay that a named cursor has not passed, whatever the limits say. A reader that never comes back
+    /// then fills the disk: `tapeline cursor ls` shows how far each is behind.
     pub keep_for_cursors: bool,
 }
 
@@ -65,7 +65,7 @@ impl RetentionPolicy {
         self
     }
 
-    /// Whether there is any limit.
+    /// Returns whether there is any limit.
     pub(crate) fn has_limit(&self) -> bool {
         self.max_age.is_some() || self.max_bytes.is_some() || self.max_segments.is_some()
     }

@@ -25,7 +25,9 @@ impl LogDirectory {
             Ok(meta) => contradicted(path, meta),
             Err(error) => {
                 let Some(reason) = reason_to_replace(&error) else { return Err(error) };
-                let Told { meta: Some(meta), is_newer: false, .. } = meta_of_segments(path)? else { return Err(error) };
+                let FromSegments { meta: Some(meta), is_newer: false, .. } = meta_of_segments(path)? else {
+                    return Err(error);
+                };
                 (meta, Some(reason))
             }
         };
@@ -119,7 +121,7 @@ fn reason_to_set_aside<T>(read: Result<T, DirectoryError>) -> Result<Option<Stri
 /// another where they all belong to another log, or lie in shards that it does not count.
 fn contradicted(path: &Path, meta: Meta) -> (Meta, Option<String>) {
     // The survey of its shard reports what cannot be read.
-    let Ok(Told { meta: Some(told), is_newer: false, logs, held }) = meta_of_segments(path) else {
+    let Ok(FromSegments { meta: Some(told), is_newer: false, logs, held }) = meta_of_segments(path) else {
         return (meta, None);
     };
     if !logs.contains(&meta.log_id) {
@@ -137,7 +139,7 @@ fn contradicted(path: &Path, meta: Meta) -> (Meta, Option<String>) {
 }
 
 /// The identity of the log, as its segments state it.
-struct Told {
+struct FromSegments {
     /// Of the log that most of them belong to.
     meta: Option<Meta>,
     /// Logs that they belong to.
@@ -157,7 +159,7 @@ struct Tally {
     shards: u16,
 }
 
-fn meta_of_segments(path: &Path) -> Result<Told, DirectoryError> {
+fn meta_of_segments(path: &Path) -> Result<FromSegments, DirectoryError> {
     let mut logs: BTreeMap<LogId, Tally> = BTreeMap::new();
     let mut is_newer = false;
     for shard in shards_of(path)? {
@@ -183,7 +185,7 @@ fn meta_of_segments(path: &Path) -> Result<Told, DirectoryError> {
         let shards = (shards.max(1)..SHARDS_MAX).find(|&shard| !shard_path(path, shard).is_dir()).unwrap_or(SHARDS_MAX);
         Meta { log_id, shards, created }
     });
-    Ok(Told { meta, logs: found, held, is_newer })
+    Ok(FromSegments { meta, logs: found, held, is_newer })
 }
 
 /// Shards that a log may have and that there are directories of.

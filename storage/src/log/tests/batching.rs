@@ -38,7 +38,7 @@ fn no_block_holds_more_than_the_most() {
     for most in [7, 50] {
         let mut machine = machine(BatchOptions { events_min: 1, events_max: most, ..SLOW });
         stream(&mut machine, 500, 120);
-        machine.settle();
+        machine.turn_until_durable();
         assert!(blocks(&machine).iter().all(|events| *events <= most as u64), "{:?}", blocks(&machine));
         check_all(machine.view(), 1);
     }
@@ -48,7 +48,7 @@ fn no_block_holds_more_than_the_most() {
 fn without_adapting_the_most_ends_a_block() {
     let mut machine = machine(BatchOptions { events_min: 1, events_max: 20, ..SLOW });
     stream(&mut machine, 100, 5);
-    machine.settle();
+    machine.turn_until_durable();
     assert_eq!(blocks(&machine), [20; 5]);
 }
 
@@ -57,7 +57,7 @@ fn oldest_event_waits_for_the_delay_and_no_longer() {
     for delay in [5, 20] {
         let mut machine = machine(BatchOptions { delay_ns: delay * MS, ..SLOW });
         stream(&mut machine, 100, 1);
-        machine.settle();
+        machine.turn_until_durable();
         let sizes = blocks(&machine);
         assert!(sizes[..sizes.len() - 1].iter().all(|events| *events == delay), "{delay}: {sizes:?}");
     }
@@ -69,7 +69,7 @@ fn blocks_grow_with_the_rate_between_the_least_and_the_most() {
     let sizes_at = |rate: u64, batch: BatchOptions| {
         let mut machine = machine(batch);
         stream(&mut machine, rate * 60, rate);
-        machine.settle();
+        machine.turn_until_durable();
         let sizes = blocks(&machine);
         sizes[sizes.len() / 2]
     };

@@ -142,7 +142,7 @@ fn log_that_gets_no_memory_takes_nothing_and_goes_on_when_it_does() {
         }
     }
     scarcity::set(false);
-    machine.settle();
+    machine.turn_until_durable();
     assert!(machine.view().poison().is_none());
     assert_eq!(check_all(machine.view(), LONGEST), next);
     machine.close();

@@ -73,7 +73,7 @@ fn log(closed: bool) -> Files {
     (0..EVENTS).for_each(|number| machine.write(number..number + 1, LONGEST));
     let cut = machine.view().segments()[1].base();
     machine.log.trim(cut);
-    machine.settle();
+    machine.turn_until_durable();
     (0..20).for_each(|_| machine.turn(true));
     match closed {
         true => machine.close(),

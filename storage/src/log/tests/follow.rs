@@ -79,7 +79,7 @@ impl Follower {
     }
 
     /// Looks until nothing can be hidden any more.
-    fn settle(&mut self) {
+    fn look_until_quiet(&mut self) {
         (0..2 * CLOSE_LOOK).for_each(|_| self.look(u64::MAX));
     }
 }
@@ -114,9 +114,9 @@ fn history(seed: u64, trims: bool) -> u64 {
             // Killed: what it had given to the kernel lands.
             0 => drop(machine),
             1 => {
-                machine.settle();
+                machine.turn_until_durable();
                 written = next;
-                follower.settle();
+                follower.look_until_quiet();
                 assert_eq!(follower.next(), written, "seed {seed}: beside a writer at rest");
                 drop(machine);
             }
@@ -126,11 +126,11 @@ fn history(seed: u64, trims: bool) -> u64 {
             }
         }
         if random.chance(3000) {
-            follower.settle();
+            follower.look_until_quiet();
             assert!(follower.next() >= written, "seed {seed}: {} of {written}, with no writer", follower.next());
         }
     }
-    follower.settle();
+    follower.look_until_quiet();
     assert!(follower.next() >= written, "seed {seed}: {} of {written} at the end", follower.next());
     assert_eq!(follower.next(), follow(&disk).view().appended().get(), "seed {seed}");
     follower.next()
@@ -148,7 +148,7 @@ fn look_at_a_log_at_rest_is_two_calls() {
     let mut machine = Machine::start(&disk, 1).expect("opens");
     machine.write(0..10, LONGEST);
     let mut follower = Follower::start(&disk);
-    follower.settle();
+    follower.look_until_quiet();
     let (calls, steps) = (disk.calls(), disk.steps());
     for _ in 1..CLOSE_LOOK {
         assert_eq!(follower.shard.look().expect("looks"), Look::Same);
@@ -176,14 +176,14 @@ fn events_in_a_spare_without_its_name_are_seen() {
     }
     assert!(disk.files(DIRECTORY).contains(&SPARE_NAME.to_owned()));
     assert_eq!(machine.view().durable().get(), next);
-    follower.settle();
+    follower.look_until_quiet();
     assert_eq!(follower.next(), next);
     // It gets its name, and is the same segment.
     machine.write(next..next + 10, LONGEST);
-    follower.settle();
+    follower.look_until_quiet();
     assert_eq!(follower.next(), next + 10);
     machine.close();
-    follower.settle();
+    follower.look_until_quiet();
     assert!(follower.shard.view().segments().iter().all(|segment| segment.footer().is_some()), "all are sealed");
 }
 
@@ -198,11 +198,11 @@ fn removed_segments_are_a_gap_and_let_go() {
     assert!(bases.len() > 4 && follower.next() < bases[3].get());
     bases[..3].iter().for_each(|base| disk.remove_file(DIRECTORY, &Segment::file_name(*base)));
     (0..CLOSE_LOOK).for_each(|_| follower.look(0));
-    follower.settle();
+    follower.look_until_quiet();
     assert_eq!((follower.trimmed, follower.next()), (bases[3].get(), 60));
     assert_eq!(follower.shard.view().segments().first().map(|segment| segment.base()), Some(bases[3]));
     machine.write(60..90, LONGEST);
-    follower.settle();
+    follower.look_until_quiet();
     assert_eq!(follower.next(), 90);
 }
 
@@ -214,13 +214,13 @@ fn empty_segment_of_the_next_writer_takes_the_place_of_the_last() {
     first.close();
     let idle = Machine::start(&disk, 5).expect("opens");
     let mut follower = Follower::start(&disk);
-    follower.settle();
+    follower.look_until_quiet();
     assert_eq!(follower.next(), 5);
     // Killed with nothing written: the next one removes the empty file, and makes another of the same name.
     drop(idle);
     let mut machine = Machine::start(&disk, 6).expect("opens");
     machine.write(5..9, LONGEST);
-    follower.settle();
+    follower.look_until_quiet();
     assert_eq!(follower.next(), 9);
     // Positions that it gives are those of the run that wrote, should a crash take that later.
     let end = Sequence::new(9);
@@ -257,11 +257,11 @@ fn what_was_seen_and_cut_off_is_another_view() {
 fn torn_block_is_the_end_until_it_is_cut() {
     let (disk, _) = disk_with_torn_block();
     let mut follower = Follower::start(&disk);
-    follower.settle();
+    follower.look_until_quiet();
     assert_eq!(follower.next(), 4);
     let mut machine = Machine::start(&disk, 8).expect("opens");
     machine.write(4..30, LONGEST);
-    follower.settle();
+    follower.look_until_quiet();
     assert_eq!(follower.next(), 30);
 }
 
@@ -326,7 +326,7 @@ fn positions_are_of_the_run_that_wrote() {
     first.close();
     let mut second = Machine::start(&disk, 12).expect("opens");
     second.write(5..9, LONGEST);
-    follower.settle();
+    follower.look_until_quiet();
     let new = follower.shard.view().position(Sequence::new(9));
     assert_eq!(new, second.view().position(Sequence::new(9)));
     assert_eq!(follower.shard.view().resume(old).map(Sequence::get), Ok(5));

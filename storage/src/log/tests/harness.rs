@@ -110,7 +110,7 @@ impl Machine {
             self.turn(false);
             assert!(self.log.poison().is_none() || !self.disk.is_on(), "{:?}", self.log.poison());
         }
-        self.settle();
+        self.turn_until_durable();
     }
 
     /// Appends events of one session, and makes them durable.
@@ -122,11 +122,11 @@ impl Machine {
             (taken, bytes) = (taken + more, bytes + more_bytes);
             self.turn(false);
         }
-        self.settle();
+        self.turn_until_durable();
     }
 
     /// Turns until everything is durable.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn turn_until_durable(&mut self) {
         for _ in 0..10_000 {
             self.turn(true);
             if self.log.is_idle() {

@@ -217,7 +217,7 @@ fn copy_of_what_was_trimmed_is_set_aside() {
     let mut machine = Machine::start(&disk, 4).expect("opens");
     let cut = machine.view().segments()[1].base();
     machine.log.trim(cut);
-    machine.settle();
+    machine.turn_until_durable();
     machine.close();
     // An operator puts back a copy of what was trimmed.
     disk.rename_file(DIRECTORY, "kept", "backup.seg");
@@ -284,7 +284,7 @@ fn damaged_gaps_and_indexes_are_made_anew() {
     let mut machine = Machine::start(&disk, 6).expect("opens");
     let cut = machine.view().segments()[1].base();
     machine.log.trim(cut);
-    machine.settle();
+    machine.turn_until_durable();
     machine.close();
     for at in [20, 4096 + 20] {
         disk.corrupt(DIRECTORY, "gaps", at, |byte| byte ^ 1);

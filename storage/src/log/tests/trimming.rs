@@ -49,7 +49,7 @@ fn trimmed_segments_go_and_the_rest_stays() {
     machine.log.trim(segments[2].base().plus(1));
     assert_eq!(machine.view().trimmed(), segments[2].base());
     machine.log.trim(cut);
-    machine.settle();
+    machine.turn_until_durable();
     (0..20).for_each(|_| machine.turn(false));
     assert_eq!(machine.view().trimmed(), cut);
     assert_eq!(segment_files(&disk)[0], crate::log::Segment::file_name(cut));
@@ -72,7 +72,7 @@ fn log_that_is_trimmed_to_its_active_segment_goes_on() {
     machine.close();
     let mut machine = Machine::start(&disk, 2).expect("opens");
     machine.log.trim(Sequence::new(u64::MAX));
-    machine.settle();
+    machine.turn_until_durable();
     machine.close();
     assert_eq!(segment_files(&disk), Vec::<String>::new());
     let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
@@ -104,7 +104,7 @@ fn work(disk: &SimDisk, seed: u64) -> Option<(u64, u64, u64, u64)> {
     let mut random = Random::new(seed);
     let mut next = machine.log.next_sequence().get();
     let end = next + 60;
-    let mut settled = machine.view().trimmed().get();
+    let mut tidied = machine.view().trimmed().get();
     while disk.is_on() && machine.log.poison().is_none() && machine.view().durable().get() < end {
         next += machine.append(next..(next + random.below(5)).min(end), LONGEST);
         if random.chance(500) {
@@ -113,10 +113,10 @@ fn work(disk: &SimDisk, seed: u64) -> Option<(u64, u64, u64, u64)> {
         }
         machine.turn(random.chance(3000) || next == end);
         if machine.log.is_tidy() && disk.is_on() {
-            settled = machine.view().trimmed().get();
+            tidied = machine.view().trimmed().get();
         }
     }
-    let reached = (settled, machine.view().trimmed().get(), machine.view().durable().get(), next);
+    let reached = (tidied, machine.view().trimmed().get(), machine.view().durable().get(), next);
     if disk.is_on() && random.chance(5000) {
         machine.close();
     }
@@ -132,12 +132,12 @@ fn every_step_of_a_trimming_workload_is_a_safe_crash_point() {
         work(&disk, seed).expect("opens");
         for step in 1..=disk.steps() {
             let disk = SimDisk::new(seed, Faults { crash_at: Some(step), ..Faults::default() });
-            let (settled, asked, acknowledged, appended) = work(&disk, seed).unwrap_or_default();
+            let (tidied, asked, acknowledged, appended) = work(&disk, seed).unwrap_or_default();
             let disk = disk.reboot(Faults::default());
             let (view, _) = open_shard(&directory(&disk), LOG, 0)
                 .unwrap_or_else(|error| panic!("seed {seed} step {step}: {error}"));
             let (start, end) = extent(&view);
-            assert!((settled..=asked).contains(&start), "seed {seed} step {step}: {settled} <= {start} <= {asked}");
+            assert!((tidied..=asked).contains(&start), "seed {seed} step {step}: {tidied} <= {start} <= {asked}");
             assert!((acknowledged..=appended).contains(&end.max(start)), "seed {seed} step {step}: {end}");
             let machine = Machine::start(&disk, seed + 10).expect("recovers");
             assert_eq!(extent(machine.view()), (start, end), "seed {seed} step {step}");
@@ -207,7 +207,7 @@ fn dense_copy_of_a_segment_that_is_trimmed_meanwhile_is_dropped() {
     machine.log.chore_done(copying.run(), machine.now);
     assert_eq!(segment_files(&disk)[0], crate::log::Segment::file_name(cut));
     assert!(!disk.files(DIRECTORY).contains(&"repack.tmp".to_owned()));
-    machine.settle();
+    machine.turn_until_durable();
     assert!(machine.log.poison().is_none());
 }
 

@@ -75,7 +75,7 @@ fn durable_never_passes_appended_while_a_reader_has_the_tail() {
             assert!(!machine.log.is_idle(), "something is not readable yet");
         }
         drop(guard);
-        machine.settle();
+        machine.turn_until_durable();
         assert_eq!(check_all(&view, 500), next);
         assert_eq!(view.durable().get(), next);
     }

@@ -14,13 +14,13 @@
 //! A look at a log where nothing happens costs two system calls: a read of the page where the next block would be, and
 //! an attempt to open the next segment, whose name is known. Every [`CLOSE_LOOK`]th look lists the directory besides.
 
-mod settling;
 mod tail;
+mod unindexed;
 
 use std::sync::Arc;
 
-use self::settling::Settling;
 use self::tail::{Suspicion, Tail};
+use self::unindexed::Unindexed;
 use super::look_through;
 use crate::device::Directory;
 use crate::format::{LogId, Sequence};
@@ -52,7 +52,7 @@ pub struct FollowedShard {
     /// The segment to which blocks come; none where the last segment is sealed, or there is none.
     tail: Option<Tail>,
     /// Segments before it that have not got their last form.
-    settling: Settling,
+    unindexed: Unindexed,
     suspicion: Suspicion,
     /// The files say otherwise than the view.
     is_lost: bool,
@@ -71,14 +71,14 @@ impl FollowedShard {
         let tail = scan.segments.last().filter(|last| last.segment.footer().is_none()).map(Tail::of);
         // No writer writes to a segment after the range that a repair found lost at its end.
         let tail = tail.filter(|tail| tail.segment().end_sequence() == end);
-        let mut settling = Settling::default();
+        let mut unindexed = Unindexed::default();
         let is_tail = |segment: &Arc<Segment>| tail.as_ref().is_some_and(|tail| Arc::ptr_eq(tail.segment(), segment));
         let before = scan.segments.iter().map(|found| &found.segment).filter(|segment| !is_tail(segment));
-        before.filter(|segment| Settling::concerns(segment)).for_each(|segment| settling.add(segment));
+        before.filter(|segment| Unindexed::concerns(segment)).for_each(|segment| unindexed.add(segment));
         let segments = scan.segments.into_iter().map(|FoundSegment { segment, .. }| segment).collect();
         let view = LogView::new(log_id, shard, scan.gaps.trimmed()..end, segments, None);
         let suspicion = Suspicion::default();
-        Ok(Self { files, log_id, shard, view, tail, settling, suspicion, is_lost: false, looks: 0 })
+        Ok(Self { files, log_id, shard, view, tail, unindexed, suspicion, is_lost: false, looks: 0 })
     }
 
     /// The view. It moves at each look, and another takes its place where a look says so.
@@ -116,7 +116,7 @@ impl FollowedShard {
             look = look.max(self.enter(SPARE_NAME)?).max(self.go_on()?);
         }
         self.forget_removed(&bases);
-        self.settling.look(&self.view, |name| begin_segment(&self.files, self.log_id, self.shard, name));
+        self.unindexed.look(&self.view, |name| begin_segment(&self.files, self.log_id, self.shard, name));
         if self.is_lost || self.is_elsewhere(&bases)? {
             return Ok(look.max(self.look_again()?));
         }
@@ -157,7 +157,7 @@ impl FollowedShard {
             None => Ok(look),
             Some((footer, filter)) if tail.ends_as(&footer) => {
                 tail.segment().seal(footer, filter);
-                self.settling.add(tail.segment());
+                self.unindexed.add(tail.segment());
                 self.tail = None;
                 Ok(look)
             }
@@ -204,7 +204,7 @@ impl FollowedShard {
             Look::Replaced
         };
         let before = self.tail.replace(Tail::new(segment, totals, name));
-        before.iter().for_each(|tail| self.settling.add(tail.segment()));
+        before.iter().for_each(|tail| self.unindexed.add(tail.segment()));
         Ok(look)
     }
 
@@ -220,7 +220,7 @@ impl FollowedShard {
         for (gone, next) in segments.iter().zip(segments.iter().skip(1)).take_while(|(gone, _)| gone.base() < first) {
             self.view.set_trimmed(next.base().min(self.view.durable()));
             self.view.remove_segment(gone.base());
-            self.settling.forget(gone);
+            self.unindexed.forget(gone);
         }
     }
 

@@ -12,7 +12,7 @@ use tapeline_storage::device::sim::Random;
 use super::kernel::{self, Refusal};
 use super::may_be_final;
 use crate::life::ledger::{Expect, Ledger, Stream, payload};
-use crate::life::surroundings::{Belongings, settled};
+use crate::life::surroundings::{Belongings, eventually};
 use crate::runner::step;
 use crate::scratch::Scratch;
 
@@ -147,7 +147,7 @@ fn write(bus: &EventBus, stream: &Arc<Stream>, events: u64) -> Result<(), String
 fn flush(bus: &EventBus, ledger: &Ledger) -> Result<(), String> {
     let taken = ledger.taken();
     let mut outcome = Ok(());
-    settled(|| {
+    eventually(|| {
         outcome = block_on(bus.flush());
         outcome.as_ref().err().filter(|error| error.is_retryable()).map(ToString::to_string)
     })?;

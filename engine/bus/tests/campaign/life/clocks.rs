@@ -6,7 +6,7 @@ use tapeline::TimestampGenerator;
 use tapeline::seam::{Machine, MachineEvent};
 use tapeline_storage::device::sim::Random;
 
-use super::surroundings::settled;
+use super::surroundings::eventually;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -33,7 +33,7 @@ pub(crate) fn happen(machine: &Machine, random: &mut Random) -> bool {
 /// Waits until events have the time of the wall again, or a later one.
 pub(crate) fn keep_up(machine: &Machine) -> Result<(), String> {
     let generator = TimestampGenerator::new();
-    settled(|| {
+    eventually(|| {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64 + machine.slept();
         let behind = wall.saturating_sub(generator.next());
         (behind > SECOND).then(|| format!("the clock is {behind} ns behind the wall"))

@@ -35,7 +35,7 @@ pub(crate) fn drop_all(bus: Arc<EventBus>, mut parts: Vec<Part>, random: &mut Ra
     }
 }
 
-/// A task on a shard keeps the bus until it may let go.
+/// A task on a shard keeps the bus until it may drop it.
 fn leave_to_shard(bus: &Arc<EventBus>, random: &mut Random) -> Arc<AtomicBool> {
     let (go, owner) = (Arc::new(AtomicBool::new(false)), Arc::clone(bus));
     let may_go = Arc::clone(&go);

@@ -107,7 +107,7 @@ impl Ledger {
     }
 
     /// After a recovery: what is in the log now stays there, and what is not never comes.
-    pub(crate) fn settle(&self, path: &Path) -> Result<(), String> {
+    pub(crate) fn adopt(&self, path: &Path) -> Result<(), String> {
         let files = LogFiles::open(path).map_err(|error| format!("the log does not open: {error}"))?;
         for stream in self.streams().iter() {
             let found = count(&files, stream)?;

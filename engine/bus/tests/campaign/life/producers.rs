@@ -9,7 +9,7 @@ use tapeline::{AdapterError, EventBus, IngestionError, Producer, Session, kinds}
 use tapeline_storage::device::sim::Random;
 
 use super::ledger::{Stream, payload};
-use super::surroundings::settled;
+use super::surroundings::eventually;
 use crate::runner::ON_PURPOSE;
 
 /// Whether the bus may refuse for another reason than that it ends or is behind. For good once it may.
@@ -171,7 +171,7 @@ impl Ingest {
 /// Waits again while the process is short of memory or descriptors, which ends: an answer that stays is a fault.
 pub(crate) fn through_shortages(mut wait: impl FnMut() -> Result<(), AdapterError>) -> Result<(), AdapterError> {
     let mut outcome = Ok(());
-    let _ = settled(|| {
+    let _ = eventually(|| {
         outcome = wait();
         outcome.as_ref().err().filter(|error| matches!(error, AdapterError::HeldUp { .. })).map(ToString::to_string)
     });

@@ -21,7 +21,7 @@ use super::drops::{Part, drop_all};
 use super::ledger::{Expect, Ledger, Reader, Stream, payload};
 use super::producers::{self, Trouble};
 use super::scarcity::{self, Scarce, Shortage};
-use super::surroundings::{Belongings, Busy, Fork, Limit, TASKS, settled};
+use super::surroundings::{Belongings, Busy, Fork, Limit, TASKS, eventually};
 use super::{clocks, memory, neighbour, openings, victim, wakers};
 use crate::runner::{ON_PURPOSE, directory, note, step};
 
@@ -79,7 +79,7 @@ fn lives(path: &Path, before: &Belongings, machine: Option<&'static Machine>, ra
             ledger.check(path, Expect::Acknowledged)?;
             let bus = open(configuration(path, random))?;
             drop(bus);
-            ledger.settle(path)?;
+            ledger.adopt(path)?;
         }
         let config = configuration(path, random);
         let mut life = Life { machine, ..Life::open(path, &ledger, number, config)? };
@@ -98,11 +98,11 @@ fn lives(path: &Path, before: &Belongings, machine: Option<&'static Machine>, ra
             step("recover");
             drop(open(configuration(path, random))?);
             ledger.check(path, expect)?;
-            ledger.settle(path)?;
+            ledger.adopt(path)?;
         }
         step("the lock is free");
         // A tidying thread that a shutdown abandoned has it until it gets a core.
-        settled(|| {
+        eventually(|| {
             let trimmed = trim_log(path, &RetentionPolicy::new().max_bytes(u64::MAX));
             trimmed.err().map(|error| format!("not free: {error}"))
         })?;
@@ -117,7 +117,7 @@ fn lives(path: &Path, before: &Belongings, machine: Option<&'static Machine>, ra
 fn open(config: EventBusConfig) -> Result<EventBus, String> {
     step("open");
     let mut opened = None;
-    settled(|| {
+    eventually(|| {
         let outcome = block_on(EventBus::new(config.clone()));
         let is_held = outcome.as_ref().err().filter(|error| error.is_retryable()).map(|error| format!("held: {error}"));
         opened = Some(outcome);
@@ -550,7 +550,7 @@ impl<'l> Life<'l> {
         step("memory is back");
         let most = self.memory_at_rest + (12 << 20);
         let bus = Arc::clone(&self.bus);
-        settled(|| {
+        eventually(|| {
             let taken =
                 (1..=20u128).all(|session| bus.ingest_raw(RawEvent::from_str("x").with_session(session)).is_ok());
             let flushed = block_on(bus.flush()).is_ok();

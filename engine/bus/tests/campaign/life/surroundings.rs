@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks again and again until there is no complaint any more.
-pub(crate) fn settled(mut complaint: impl FnMut() -> Option<String>) -> Result<(), String> {
+pub(crate) fn eventually(mut complaint: impl FnMut() -> Option<String>) -> Result<(), String> {
     let begun = Instant::now();
     while let Some(text) = complaint() {
         if begun.elapsed() > PATIENCE {
@@ -55,7 +55,7 @@ impl Belongings {
 
     /// Waits until there is nothing that was not there before.
     pub(crate) fn are_all(&self) -> Result<(), String> {
-        settled(|| {
+        eventually(|| {
             let now = Self::now();
             let is_new = |(number, target): &(&String, &String)| self.descriptors.get(*number) != Some(*target);
             let mut descriptors: Vec<_> = now.descriptors.iter().filter(is_new).map(|(_, target)| target).collect();
@@ -195,7 +195,7 @@ impl Fork {
     /// Waits for a child that ends by itself.
     pub(crate) fn outcome(self) -> Result<(), String> {
         let mut status = 0;
-        settled(|| {
+        eventually(|| {
             // SAFETY: a live integer.
             let ended = unsafe { libc::waitpid(self.0, &raw mut status, libc::WNOHANG) };
             (ended != self.0).then(|| "a forked child does not end".to_owned())

@@ -1,4 +1,4 @@
-//! What the gate decides is what the terms say.
+//! The gate gives the answer that the terms give.
 
 use super::*;
 

@@ -2,12 +2,12 @@
 
 use super::*;
 
-/// What a filter says of a payload that is not JSON, as it concerns the terms of `filter`.
+/// Checks the answer of a filter for a payload that is not JSON, as it concerns the terms of `filter`.
 fn assert_not_json(filter: &Filter, payload: &[u8]) {
     assert!(!matches(filter, payload), "{} {payload:?}", filter.to_json());
     assert!(!matches(&Filter::not(filter.clone()), payload), "not {} {payload:?}", filter.to_json());
     assert!(!matches(&Filter::and([Filter::kind(Kind(2)), Filter::not(filter.clone())]), payload));
-    // Metadata settles these; the payload is not looked at.
+    // Metadata decides these; the filter does not look at the payload.
     assert!(matches(&Filter::or([filter.clone(), Filter::kind(Kind(2))]), payload));
     assert!(matches(&Filter::not(Filter::and([filter.clone(), Filter::kind(Kind(3))])), payload));
 }

@@ -15,8 +15,8 @@ type Seen = BTreeSet<(&'static str, bool)>;
 fn expected(filter: &Filter, event: &EventView<'_>, value: Option<&Value>, seen: &mut Seen) -> Option<bool> {
     let (term, answer) = match &filter.0 {
         Node::And(filters) if filters.is_empty() => ("$and", Some(false)),
-        Node::And(filters) => ("$and", settled(filters, false, event, value, seen)),
-        Node::Or(filters) => ("$or", settled(filters, true, event, value, seen)),
+        Node::And(filters) => ("$and", decided(filters, false, event, value, seen)),
+        Node::Or(filters) => ("$or", decided(filters, true, event, value, seen)),
         Node::Not(filter) => ("$not", expected(filter, event, value, seen).map(|answer| !answer)),
         Node::Field(field) => {
             (field.test.key(), value.map(|value| field_expected(&field.test, json_path_get(value, &field.path))))
@@ -33,7 +33,7 @@ fn expected(filter: &Filter, event: &EventView<'_>, value: Option<&Value>, seen:
     answer
 }
 
-fn settled(
+fn decided(
     filters: &[Filter],
     decisive: bool,
     event: &EventView<'_>,
@@ -103,7 +103,7 @@ fn spoil(random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// How a payload was read.
+/// The outcome of reading a payload.
 #[derive(PartialEq)]
 enum Payload {
     Value,

@@ -98,7 +98,7 @@ fn log_on_a_full_disk_opens_and_writes_when_there_is_space() {
     assert!(machine.view().is_full() && machine.log.poison().is_none());
     assert_eq!(disk.files(DIRECTORY), Vec::<String>::new());
     disk.set_capacity(u64::MAX);
-    machine.settle();
+    machine.turn_until_durable();
     assert!(!machine.view().is_full());
     assert_eq!(check_all(machine.view(), 100), 1);
 }
@@ -205,7 +205,7 @@ fn block_that_does_not_fit_a_short_segment_gets_the_next_one() {
     let mut machine = Machine { disk: disk.clone(), log, now: 1, doorbell: Doorbell::new().expect("doorbell") };
     // A block of a page, then one that is too long for what it leaves, though it leaves more than half.
     let small = machine.append(0..1, 1000);
-    machine.settle();
+    machine.turn_until_durable();
     let segments = machine.view().segments().len();
     let large = machine.append(small..small + 75, 1000);
     (0..200).for_each(|_| machine.turn(true));

@@ -60,7 +60,7 @@ fn write_waits_for_memory_and_says_so() {
         let [trouble] = &machine.view().troubles()[..] else { panic!("{errno}: {:?}", machine.view().troubles()) };
         assert_eq!((trouble.operation, trouble.is_retried), ("write", true));
         assert!(trouble.place.ends_with("offset 8192"), "{trouble}");
-        machine.settle();
+        machine.turn_until_durable();
         assert_eq!(machine.view().durable().get(), 6);
         assert_eq!((machine.view().troubles(), machine.view().is_full()), (Vec::new(), false));
         machine.close();

@@ -9,26 +9,26 @@ use crate::log::{LogView, OpenError, Segment, read_footer};
 /// Segments that a follower looks at again, less and less often, until they have an index. That also closes a file that
 /// a dense copy has replaced, so that its space is free.
 #[derive(Debug, Default)]
-pub(super) struct Settling(Vec<Unsettled>);
+pub(super) struct Unindexed(Vec<Recheck>);
 
 #[derive(Debug)]
-struct Unsettled {
+struct Recheck {
     segment: Arc<Segment>,
     looks: u32,
 }
 
-impl Settling {
+impl Unindexed {
     /// Returns whether the segment may get another form.
     pub(super) fn concerns(segment: &Segment) -> bool {
         segment.footer().is_none_or(|footer| footer.index.is_none())
     }
 
     pub(super) fn add(&mut self, segment: &Arc<Segment>) {
-        self.0.push(Unsettled { segment: Arc::clone(segment), looks: 0 });
+        self.0.push(Recheck { segment: Arc::clone(segment), looks: 0 });
     }
 
     pub(super) fn forget(&mut self, segment: &Segment) {
-        self.0.retain(|unsettled| unsettled.segment.base() != segment.base());
+        self.0.retain(|recheck| recheck.segment.base() != segment.base());
     }
 
     /// Puts the form that a segment has now into the view. One that cannot be had stays as it is.
@@ -37,7 +37,7 @@ impl Settling {
         view: &LogView,
         open: impl Fn(&str) -> Result<Option<(Arc<Segment>, Footer)>, OpenError>,
     ) {
-        self.0.retain_mut(|Unsettled { segment, looks }| {
+        self.0.retain_mut(|Recheck { segment, looks }| {
             *looks += 1;
             if looks.is_power_of_two()
                 && let Ok(Some((named, _))) = open(&Segment::file_name(segment.base()))
