@@ -184,8 +184,8 @@ pub mod config {
 /// Reading: pages, subscriptions, replays, filters, cursors, gaps.
 pub mod consumer {
     pub use crate::live::{
-        Batch, Batches, BlockingSubscription, ConsumeRequest, ConsumeResponse, EventBatch, Events, Ordering,
-        ShardFailure, SlowReader, SubscribeRequest, Subscription,
+        Batch, Batches, BlockingSubscription, ConsumeRequest, ConsumeResponse, EventBatch, Events, Ordering, Relay,
+        RelayRequest, ShardFailure, SlowReader, SubscribeRequest, Subscription,
     };
     pub use tapeline_reader::{
         CompiledFilter, CursorFault, DropReason, Drops, Filter, FilterBuilder, FilterError, Gap, GapReason,
@@ -262,7 +262,7 @@ pub use timestamp::TimestampGenerator;
 #[doc(inline)]
 pub use bus::{Producer, Session, Ticket};
 #[doc(inline)]
-pub use consumer::{Replay, ReplayRequest, SubscribeRequest, Subscription};
+pub use consumer::{Relay, RelayRequest, Replay, ReplayRequest, ResumeToken, SubscribeRequest, Subscription};
 #[doc(inline)]
 pub use event::kinds;
 #[doc(inline)]

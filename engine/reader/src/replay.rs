@@ -5,6 +5,7 @@
 //! shard's own order is kept.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tapeline_storage::format::{Eras, LogId, Sequence, SessionId};
@@ -147,6 +148,27 @@ impl Replay {
         }
         let (eras, fork_generation) = (Arc::default(), fork::generation());
         Ok(Self { log, selection, until: request.until, shards, errors, eras, fork_generation })
+    }
+
+    /// A replay of these events of each shard alone.
+    #[doc(hidden)]
+    pub fn of_ranges(
+        log: LogId,
+        ranges: Vec<(Arc<LogView>, Range<Sequence>)>,
+        request: &ReplayRequest,
+    ) -> ConsumerResult<Self> {
+        let mut replay = Self::new(log, Vec::new(), request)?;
+        let shard = |(view, range): (Arc<LogView>, Range<Sequence>)| Replayed {
+            source: Source::at(&view, range.start, Visibility::Appended).seeking(&replay.selection),
+            view,
+            end: range.end,
+            ready: VecDeque::new(),
+            found: Vec::new(),
+            era: 0,
+        };
+        let shards = ranges.into_iter().map(shard).collect();
+        replay.shards = shards;
+        Ok(replay)
     }
 
     /// The same, with all of an era before the next. The eras are read after the replay was made: it knows how far its

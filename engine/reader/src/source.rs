@@ -74,6 +74,12 @@ impl Source {
         Ok(source)
     }
 
+    /// The same, which is to be told of this gap before anything else.
+    pub fn after_gap(mut self, gap: Gap) -> Self {
+        self.lost = Some((gap, self.reader.view().position(self.reader.next_sequence())));
+        self
+    }
+
     /// A reader that starts at `start`.
     ///
     /// # Errors
@@ -242,7 +248,7 @@ pub fn refuse_cursor(fault: CursorFault, log: LogId, views: &[Arc<LogView>]) -> 
 }
 
 /// The first event of a shard, in its order, that is not earlier than `time`.
-fn first_since(view: &Arc<LogView>, time: u64) -> Result<Sequence, ReadError> {
+pub fn first_since(view: &Arc<LogView>, time: u64) -> Result<Sequence, ReadError> {
     let mut next = view.trimmed();
     let unreadable =
         |source, offset| ReadError::Io { shard_id: view.shard(), segment: "headers".into(), offset, source };

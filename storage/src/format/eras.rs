@@ -59,6 +59,27 @@ impl Eras {
         self.0.iter()
     }
 
+    /// How many there are after the first.
+    pub fn later(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Where the era of this number begins in a shard.
+    pub fn start_of(&self, era: usize, shard: u16) -> Sequence {
+        era.checked_sub(1).and_then(|at| self.0.get(at)).map_or(Sequence::ZERO, |era| era.start(shard))
+    }
+
+    /// The shards that took new events in the era of this number, if that is known.
+    pub fn route_of(&self, era: usize) -> Option<u16> {
+        era.checked_sub(1).and_then(|at| self.0.get(at)).map(|era| era.active).filter(|active| *active > 0)
+    }
+
+    /// Whether each session is known to lie in one shard within the era of this number. It is not of the events before
+    /// the first change of a log that was restored, nor of those before the changes that a log remembers.
+    pub fn is_by_one_route(&self, era: usize) -> bool {
+        self.route_of(era).is_some() || (era == 0 && self.is_empty())
+    }
+
     /// Number of the era that an event lies in: 0 for the first.
     pub fn of(&self, shard: u16, sequence: Sequence) -> usize {
         self.0.partition_point(|era| era.start(shard) <= sequence)
@@ -151,6 +172,15 @@ mod tests {
             (eras.end_of(0, 0), eras.end_of(1, 1), eras.end_of(2, 0)),
             (Some(Sequence::new(10)), Some(Sequence::new(7)), None)
         );
+    }
+
+    #[test]
+    fn routes_of_eras_are_known_after_the_first_change() {
+        let known = eras(&[(2, &[10]), (1, &[15, 7])]);
+        let routes = [0, 1, 2, 3].map(|era| (known.route_of(era), known.is_by_one_route(era)));
+        assert_eq!(routes, [(None, false), (Some(2), true), (Some(1), true), (None, false)]);
+        assert_eq!([0, 1, 2].map(|era| known.start_of(era, 0).get()), [0, 10, 15]);
+        assert!(Eras::default().is_by_one_route(0) && !Eras::of_unknown_route().is_by_one_route(1));
     }
 
     #[test]

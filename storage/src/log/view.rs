@@ -211,6 +211,25 @@ impl LogView {
         }
     }
 
+    /// Where runs began, at sequences up to `last`, ascending. A crash took what the run before had above that.
+    pub fn run_starts(&self, last: Sequence) -> Vec<Sequence> {
+        let (mut starts, mut run) = (Vec::new(), None);
+        for segment in lock(&self.segments).iter() {
+            for start in segment.run_starts().filter(|start| start.first <= last) {
+                // A run goes on from segment to segment.
+                if run.replace(start.run) != Some(start.run) {
+                    starts.push(start.first);
+                }
+            }
+        }
+        // The present one may have no segment yet.
+        let has_begun = self.run != Run::default() && run != Some(self.run.epoch);
+        if has_begun && self.run.base <= last && starts.last() != Some(&self.run.base) {
+            starts.push(self.run.base);
+        }
+        starts
+    }
+
     /// Segments, oldest first.
     pub fn segments(&self) -> Vec<Arc<Segment>> {
         lock(&self.segments).clone()

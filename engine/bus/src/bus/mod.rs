@@ -14,7 +14,7 @@ use tapeline_reader::named::{list_in as list_cursors, save_in as save_cursor};
 use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{
     AdapterError, AdapterResult, ConsumerResult, Event, EventId, IntoSession, NamedCursor, RawEvent, Replay,
-    ReplayRequest, RetentionPolicy, ScalingError, SessionMetadata, SessionOutcome, TrimPlan,
+    ReplayRequest, ResumeToken, RetentionPolicy, ScalingError, SessionMetadata, SessionOutcome, TrimPlan,
 };
 use tapeline_storage::format::LogId;
 
@@ -25,7 +25,9 @@ use crate::core::error::{IngestionResult, RejectedBatch};
 use crate::factory::{Made, ShardFactory};
 use crate::ingest::local::{self, Locals};
 pub use crate::ingest::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
-use crate::live::{Batches, ConsumeRequest, ConsumeResponse, Pages, SubscribeRequest, Subscription};
+use crate::live::{
+    Batches, ConsumeRequest, ConsumeResponse, Pages, Relay, RelayRequest, SubscribeRequest, Subscription,
+};
 use crate::retention::{Keeper, carried_out, carry_out, plan_for_bus};
 use crate::scaling::{Scaling, ShardMetrics};
 use crate::shard::{LaneStats, Reach, ShardControl, ShardStats};
@@ -337,6 +339,28 @@ impl EventBus {
     pub async fn subscribe(&self, request: SubscribeRequest) -> ConsumerResult<Subscription> {
         self.core.wait_readable().await?;
         Subscription::new(Arc::clone(&self.core), &request)
+    }
+
+    /// The events of a session, from the one after the token's on, then live ones, up to the session's close: what a
+    /// client of a stream gets that may break and resume.
+    ///
+    /// # Errors
+    /// [`ConsumerError::InvalidToken`](crate::ConsumerError::InvalidToken): the token is of another session, or of an
+    /// event that the log does not have, or has trimmed events after; [`ConsumerError`](crate::ConsumerError).
+    pub async fn relay(&self, session: impl IntoSession, after: Option<ResumeToken>) -> ConsumerResult<Relay> {
+        self.relay_with(RelayRequest { after, ..RelayRequest::new(session) }).await
+    }
+
+    /// As [`EventBus::relay`], with a choice of visibility.
+    ///
+    /// # Errors
+    /// As [`EventBus::relay`].
+    pub async fn relay_with(&self, request: RelayRequest) -> ConsumerResult<Relay> {
+        self.core.check_fork()?;
+        // Asked first: the event that closed it is readable after the wait.
+        let was_closed = self.core.closed().is_closed(request.session);
+        self.core.wait_readable().await?;
+        Relay::new(Arc::clone(&self.core), &request, was_closed)
     }
 
     /// As [`EventBus::subscribe`], in batches as [`EventBusConfig::batch`] says.

@@ -154,6 +154,9 @@ pub struct SubscribeRequest {
     pub visibility: Visibility,
     /// The treatment of a slow reader.
     pub slow_reader: SlowReader,
+    /// Whether the subscription ends with the event that closes its session, or the last of them. It does not end where
+    /// a reader never meets that event: because [`SlowReader::Drop`] passed over it, or the lane of its producer did.
+    pub until_close: bool,
 }
 
 impl SubscribeRequest {
@@ -171,6 +174,14 @@ impl SubscribeRequest {
     #[must_use]
     pub fn from(mut self, cursor: impl Into<String>) -> Self {
         self.cursor = Some(cursor.into());
+        self
+    }
+
+    /// The same, ending with the event that closes its session, or the last of them, whether that is among the events
+    /// that were asked for or not.
+    #[must_use]
+    pub fn until_close(mut self) -> Self {
+        self.until_close = true;
         self
     }
 

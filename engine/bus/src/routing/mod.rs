@@ -20,4 +20,4 @@ mod change;
 mod route;
 
 pub(crate) use change::Change;
-pub(crate) use route::{Route, RouteInForce};
+pub(crate) use route::{Route, RouteInForce, shard_of};

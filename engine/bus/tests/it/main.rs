@@ -19,6 +19,7 @@ mod openings;
 mod order;
 mod porting;
 mod power;
+mod relay;
 mod restore;
 mod retention;
 mod scaling;

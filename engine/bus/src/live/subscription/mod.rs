@@ -10,8 +10,9 @@
 mod batch;
 mod batches;
 mod blocking;
+mod until;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,8 +24,9 @@ use tapeline_reader::cursor::Cursor;
 use tapeline_reader::page::{Found, copy_events};
 use tapeline_reader::selection::Selection;
 use tapeline_reader::source::{Next, Source, cursor_of, refuse_cursor, source};
-use tapeline_reader::{AdapterError, ConsumerError, ConsumerResult, CursorFault, StoredEvent, order};
+use tapeline_reader::{AdapterError, ConsumerError, ConsumerResult, CursorFault, Gap, StoredEvent, order};
 use tapeline_storage::format::Sequence;
+use tapeline_storage::log::LogView;
 use tapeline_storage::read::Visibility;
 
 pub use batch::{EventBatch, Events};
@@ -35,6 +37,7 @@ use super::request::{SlowReader, SubscribeRequest};
 use crate::bus_core::BusCore;
 use crate::core::config::BatchConfig;
 use crate::feed::{Bell, feed};
+use until::Until;
 
 /// Events of a log from a position on, then live ones as they are ingested. Ends when the bus has ended and all of it
 /// has been read.
@@ -78,8 +81,18 @@ pub struct Subscription {
     ready: Ready,
     /// The policy has ended it.
     has_lagged: bool,
+    until: Until,
     /// The positions that it began at, and those of shards that are not read.
     cursor: Cursor,
+}
+
+/// Where a subscription begins, if neither a cursor nor a [`Start`](tapeline_reader::Start) says.
+#[derive(Debug, Default)]
+pub(crate) struct Beginning {
+    /// In each shard that was there.
+    pub(crate) next: BTreeMap<u16, Sequence>,
+    /// What its reader is told before anything else.
+    pub(crate) lost: Option<Gap>,
 }
 
 /// The request of the reader, for as long as the subscription lives.
@@ -119,24 +132,56 @@ impl Ready {
 
 impl Subscription {
     pub(crate) fn new(core: Arc<BusCore>, request: &SubscribeRequest) -> ConsumerResult<Self> {
-        let SubscribeRequest { shards, sessions, kinds, filter, visibility, .. } = request;
-        let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
         let (log, views): (_, Vec<_>) = (core.log_id(), core.shards().views().collect());
         let cursor = cursor_of(log, &views, request.cursor.as_deref())?;
         if cursor.as_ref().is_some_and(|cursor| cursor.sweep.is_some()) {
             return Err(refuse_cursor(CursorFault::OtherOrdering, log, &views));
         }
+        let mut first =
+            |view: &Arc<LogView>| source(log, &views, view, cursor.as_ref(), &request.start, request.visibility);
+        let mut subscription = Self::begin(core, request, &views, &mut first)?;
+        subscription.cursor.positions = cursor.unwrap_or_default().positions;
+        let readers = subscription.readers.iter();
+        let positions =
+            readers.map(|Reader { source, .. }| (source.shard_id(), source.position(source.next_sequence())));
+        subscription.cursor.positions.extend(positions);
+        Ok(subscription)
+    }
+
+    /// A subscription that continues where a relay does.
+    pub(crate) fn resumed(
+        core: Arc<BusCore>,
+        request: &SubscribeRequest,
+        beginning: &Beginning,
+    ) -> ConsumerResult<Self> {
+        let views: Vec<_> = core.shards().views().collect();
+        let mut first = |view: &Arc<LogView>| {
+            let next = beginning.next.get(&view.shard()).copied().unwrap_or_else(|| view.trimmed());
+            let source = Source::at(view, next, request.visibility);
+            Ok(match &beginning.lost {
+                Some(gap) if gap.shard_id == view.shard() => source.after_gap(gap.clone()),
+                _ => source,
+            })
+        };
+        Self::begin(core, request, &views, &mut first)
+    }
+
+    /// A subscription that begins in each shard where `first` says.
+    fn begin(
+        core: Arc<BusCore>,
+        request: &SubscribeRequest,
+        views: &[Arc<LogView>],
+        first: &mut dyn FnMut(&Arc<LogView>) -> ConsumerResult<Source>,
+    ) -> ConsumerResult<Self> {
+        let SubscribeRequest { shards, sessions, kinds, filter, visibility, .. } = request;
+        let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
+        let until = Until::of(request)?;
         let bell = Arc::new(Bell::new());
         core.readers().watch(&bell);
         let mut readers = Vec::new();
         for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
-            let source = source(log, &views, view, cursor.as_ref(), &request.start, *visibility)?;
-            readers.push(Reader::new(&core, &bell, *visibility, source.seeking(&selection)));
+            readers.push(Reader::new(&core, &bell, *visibility, first(view)?.seeking(&selection)));
         }
-        let mut cursor = cursor.unwrap_or_default();
-        let positions =
-            readers.iter().map(|Reader { source, .. }| (source.shard_id(), source.position(source.next_sequence())));
-        cursor.positions.extend(positions);
         Ok(Self {
             terms: Terms { selection: Arc::new(selection), visibility: *visibility, slow_reader: request.slow_reader },
             // Shards that came since the views were listed are taken in by the first look.
@@ -147,8 +192,15 @@ impl Subscription {
             turn: 0,
             ready: Ready::default(),
             has_lagged: false,
-            cursor,
+            until,
+            cursor: Cursor::default(),
         })
+    }
+
+    /// Has it end where the shards end now, if it does not end before.
+    pub(crate) fn end_at_present(&mut self) {
+        let ends = self.core.shards().views().map(|view| (view.shard(), view.appended())).collect();
+        self.until = Until::Present { sessions: std::mem::take(&mut self.until).into_sessions(), ends };
     }
 
     /// The next event, if there is one now. Costs some loads a shard where there is none.
@@ -233,7 +285,10 @@ impl Subscription {
         let is_over = !self.bell.is_connected();
         let mut present = self.readers.iter().filter(|reader| !reader.has_failed);
         let has_more = !self.ready.found.is_empty() || present.any(Reader::has_more);
-        !has_more && (is_over || self.has_lagged)
+        match self.until.is_reached() {
+            true => self.ready.found.is_empty(),
+            false => !has_more && (is_over || self.has_lagged),
+        }
     }
 
     /// Polls with `look`. On a shard's thread, which would wait for itself, an error takes the place of waiting.
@@ -266,6 +321,10 @@ impl Subscription {
             return Some(Err(error.into()));
         }
         self.adopt();
+        self.until.look_at_ends(self.readers.iter().map(Reader::reached));
+        if self.until.is_reached() {
+            return None;
+        }
         for _ in 0..self.readers.len() {
             let at = self.turn;
             self.turn = (at + 1) % self.readers.len();
@@ -292,6 +351,10 @@ impl Subscription {
             if !order::admit(&eras, others, &mut self.readers[at].source, block) {
                 return None;
             }
+            if let Some(end) = self.until.look(block) {
+                block.end_at(end);
+                self.readers[at].source.return_to(end);
+            }
         }
         next
     }
@@ -315,6 +378,7 @@ impl Subscription {
         if let Some(next) = self.ready.next() {
             self.readers[self.ready.reader].source.return_to(next);
             self.ready.found.clear();
+            self.until.forget_last();
         }
     }
 }
@@ -354,6 +418,12 @@ impl Reader {
                 Some(Err(error.into()))
             }
         }
+    }
+
+    /// Its shard, and how far it has been read; to the end, where it cannot be read any more.
+    fn reached(&self) -> (u16, Sequence) {
+        let next = if self.has_failed { Sequence::new(u64::MAX) } else { self.source.next_sequence() };
+        (self.source.shard_id(), next)
     }
 
     /// Returns whether there is something to hand out, or to report.

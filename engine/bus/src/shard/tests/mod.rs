@@ -24,6 +24,7 @@ mod books;
 mod closing;
 mod moves;
 mod readers;
+mod relays;
 mod retention;
 mod shortage;
 

@@ -1,0 +1,394 @@
+//! A relay gives each client every event of a session once, in order, however often the client breaks off and resumes
+//! by a token, and ends with the session.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use futures_lite::future::block_on;
+use tapeline::consumer::{TokenFault, Visibility};
+use tapeline::error::ParseTokenError;
+use tapeline::event::{Sequence, SessionOutcome, session_id};
+use tapeline::log::{LogRestore, RestoredEvent};
+use tapeline::{
+    ConsumerError, EventBus, EventBusConfig, LogFiles, Producer, RelayRequest, ResumeToken, ScalingPolicy, StoredEvent,
+    SubscribeRequest, kinds,
+};
+use tapeline_testing::{Random, seeds};
+
+use crate::scratch::{Scratch, open};
+
+fn relay(bus: &EventBus, session: &str, after: Option<ResumeToken>) -> tapeline::Relay {
+    block_on(bus.relay(session, after)).expect("relays")
+}
+
+/// All that a relay gives, to its end.
+fn all(mut relay: tapeline::Relay) -> Vec<StoredEvent> {
+    std::iter::from_fn(|| block_on(relay.next())).map(|event| event.expect("an event")).collect()
+}
+
+fn refusal(bus: &EventBus, session: &str, token: ResumeToken) -> (TokenFault, Option<ResumeToken>) {
+    match block_on(bus.relay(session, Some(token))) {
+        Err(ConsumerError::InvalidToken { fault, earliest }) => (fault, earliest),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn payloads(events: &[StoredEvent]) -> Vec<&[u8]> {
+    events.iter().map(|event| &event.raw[..]).collect()
+}
+
+fn by_hand(max_shards: u16) -> ScalingPolicy {
+    let brief = Duration::from_millis(1);
+    ScalingPolicy { auto_scale: false, cooldown: brief, max_shards, ..ScalingPolicy::default_for_cpus(max_shards) }
+}
+
+/// Changes the number of shards that take events, if it may.
+fn scale(bus: &EventBus, random: &mut Random) {
+    let _ = match random.below(2_u64) {
+        0 => block_on(bus.manual_scale_up(1 + random.below(2_u16))),
+        _ => block_on(bus.manual_scale_down(1 + random.below(2_u16))),
+    };
+}
+
+/// Every token of the session's events is a place before exactly what follows.
+fn check_every_token(bus: &EventBus, session: &str, events: &[StoredEvent]) {
+    for (at, event) in events.iter().enumerate() {
+        let text = event.token().to_string();
+        let rest = all(relay(bus, session, Some(text.parse().expect("a token"))));
+        let ids = |events: &[StoredEvent]| -> Vec<_> {
+            events.iter().map(|event| (event.shard_id, event.sequence, event.insertion_ts)).collect()
+        };
+        assert_eq!(ids(&rest), ids(&events[at + 1..]), "after event {at}, {}", event.id);
+    }
+}
+
+#[test]
+fn relay_replays_goes_on_live_and_ends_with_the_session() {
+    let scratch = Scratch::new("relay-live");
+    for visibility in [Visibility::Appended, Visibility::Durable] {
+        let bus = open(scratch.config().num_shards(2));
+        let name = format!("chat-{visibility:?}");
+        let mut producer = bus.producer().expect("a producer");
+        let chat = producer.open_session(&name).expect("opens");
+        for number in 0..10_u64 {
+            producer.emit(chat, kinds::TOKEN, &number.to_le_bytes()).expect("emits");
+        }
+        let mut relay = block_on(bus.relay_with(RelayRequest::new(&name).visibility(visibility))).expect("relays");
+        for _ in 0..11 {
+            block_on(relay.next()).expect("goes on").expect("an event");
+        }
+        assert!(relay.try_next().is_none(), "nothing more is there yet");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let other = producer.session("another");
+                for number in 10..500_u64 {
+                    producer.emit(chat, kinds::TOKEN, &number.to_le_bytes()).expect("emits");
+                    producer.emit(other, kinds::TOKEN, b"not for this client").expect("emits");
+                }
+                producer.close_session(chat, SessionOutcome::Finished).expect("closes");
+                producer.emit(other, kinds::TOKEN, b"goes on").expect("emits");
+            });
+            let live = all(relay);
+            let numbers: Vec<_> = (10..500_u64).map(u64::to_le_bytes).collect();
+            assert_eq!(payloads(&live[..490]), numbers.iter().map(|bytes| &bytes[..]).collect::<Vec<_>>());
+            assert_eq!(payloads(&live[490..]), [br#"{"type":"session.close","outcome":"finished"}"#]);
+        });
+    }
+}
+
+#[test]
+fn clients_that_break_off_at_random_get_everything_once() {
+    let scratch = Scratch::new("relay-drops");
+    for seed in seeds(2) {
+        let bus = open(scratch.config().num_shards(1).scaling(by_hand(4)));
+        let names: Vec<_> = (0..8).map(|number| format!("chat-{seed}-{number}")).collect();
+        thread::scope(|scope| {
+            let clients = names.iter().zip(0_u64..).map(|(name, client)| {
+                let bus = &bus;
+                scope.spawn(move || {
+                    let mut random = Random::new(seed ^ client << 8);
+                    let (mut seen, mut last) = (Vec::new(), None::<String>);
+                    loop {
+                        let token = last.as_ref().map(|text| text.parse().expect("a token"));
+                        let mut relay = relay(bus, name, token);
+                        let mut is_over = false;
+                        for _ in 0..1 + random.below(30_u64) {
+                            let Some(event) = block_on(relay.next()) else {
+                                is_over = true;
+                                break;
+                            };
+                            let event = event.expect("an event");
+                            last = Some(event.token().to_string());
+                            seen.push(event.raw.to_vec());
+                        }
+                        if is_over {
+                            return seen;
+                        }
+                    }
+                })
+            });
+            let clients: Vec<_> = clients.collect();
+            let mut random = Random::new(seed);
+            let mut producer = bus.producer().expect("a producer");
+            let sessions: Vec<_> = names.iter().map(|name| producer.open_session(name).expect("opens")).collect();
+            for number in 0..400_u64 {
+                for session in &sessions {
+                    producer.emit(*session, kinds::TOKEN, &number.to_le_bytes()).expect("emits");
+                }
+                if random.below(40_u64) == 0 {
+                    scale(&bus, &mut random);
+                }
+            }
+            sessions.iter().for_each(|session| {
+                producer.close_session(*session, SessionOutcome::Finished).expect("closes");
+            });
+            for client in clients {
+                let seen = client.join().expect("no panic");
+                assert_eq!(seen.len(), 402, "{seed}");
+                let expected = (0..400_u64).map(u64::to_le_bytes);
+                assert!(seen[1..401].iter().cloned().eq(expected.map(|number| number.to_vec())), "{seed}");
+            }
+        });
+    }
+}
+
+/// Sessions that moved often, over restarts with other numbers of shards. Returns the events of each.
+fn wander(scratch: &Scratch, random: &mut Random) -> BTreeMap<String, Vec<StoredEvent>> {
+    let names: Vec<_> = (0..6).map(|number| format!("wanderer-{number}")).collect();
+    let mut next = 0_u64;
+    for opening in 0..4 {
+        let shards = 1 + random.below(4_u16);
+        let bus = open(scratch.config().num_shards(shards).scaling(by_hand(4)));
+        let mut producers = [(); 2].map(|()| bus.producer().expect("a producer"));
+        for _ in 0..8 {
+            for _ in 0..random.below(5_u64) {
+                for name in &names {
+                    let producer: &mut Producer = &mut producers[random.below(2_usize)];
+                    let session = producer.session(name);
+                    producer.emit(session, kinds::TOKEN, &next.to_le_bytes()).expect("emits");
+                    next += 1;
+                }
+            }
+            scale(&bus, random);
+        }
+        if opening == 3 {
+            for name in &names {
+                bus.close_session(name, SessionOutcome::Stopped).expect("closes");
+            }
+        }
+        block_on(bus.shutdown()).expect("ends");
+    }
+    let bus = open(scratch.config().num_shards(2));
+    names.into_iter().map(|name| (name.clone(), all(relay(&bus, &name, None)))).collect()
+}
+
+#[test]
+fn tokens_survive_moves_restarts_and_the_import_of_an_export() {
+    for seed in seeds(3) {
+        let (scratch, restored) = (Scratch::new("relay-moves"), Scratch::new("relay-import"));
+        let mut random = Random::new(seed);
+        let sessions = wander(&scratch, &mut random);
+        let shards =
+            |events: &[StoredEvent]| events.windows(2).filter(|two| two[0].shard_id != two[1].shard_id).count();
+        assert!(sessions.values().map(|events| shards(events)).sum::<usize>() > 6, "seed {seed}: sessions move");
+        let bus = open(scratch.config().num_shards(3));
+        for (name, events) in &sessions {
+            let mut numbers =
+                events[..events.len() - 1].iter().map(|event| u64::from_le_bytes(event.raw[..].try_into().unwrap()));
+            assert!(numbers.by_ref().is_sorted(), "seed {seed}");
+            check_every_token(&bus, name, events);
+        }
+        block_on(bus.shutdown()).expect("ends");
+
+        let mut restore = LogRestore::create(restored.path(), None).expect("creates");
+        for event in LogFiles::open(scratch.path()).expect("opens").replay_all().expect("replays") {
+            let StoredEvent { shard_id, sequence, insertion_ts, session, kind, raw, .. } = event.expect("an event");
+            let event = RestoredEvent { shard_id, sequence, insertion_ts, session, kind, payload: &raw };
+            restore.append(&event).expect("appends");
+        }
+        restore.finish().expect("durable");
+        let bus = open(restored.config().num_shards(2));
+        for (name, events) in &sessions {
+            assert_eq!(payloads(&all(relay(&bus, name, None))), payloads(events), "seed {seed}");
+            check_every_token(&bus, name, events);
+        }
+    }
+}
+
+#[test]
+fn closed_session_ends_every_relay_and_a_turn_that_follows_is_another() {
+    let scratch = Scratch::new("relay-turns");
+    let mut ends = Vec::new();
+    for turn in 0..3_u64 {
+        let bus = open(scratch.config());
+        let mut producer = bus.producer().expect("a producer");
+        let chat = producer.open_session("chat").expect("opens");
+        producer.emit(chat, kinds::TOKEN, &turn.to_le_bytes()).expect("emits");
+        producer.close_session(chat, SessionOutcome::Finished).expect("closes");
+        // Of each turn up to now, then of the one after it.
+        let mut after = None;
+        for number in 0..=turn {
+            let events = all(relay(&bus, "chat", after));
+            assert_eq!(events.len(), 3, "turn {number} of {turn}");
+            assert_eq!(&events[1].raw[..], number.to_le_bytes());
+            after = Some(events[2].token());
+        }
+        assert_eq!(all(relay(&bus, "chat", after)), [], "the last turn is over, and there is no other");
+        ends.push(after.expect("a token"));
+        let nobody = producer.open_session("nobody").expect("opens");
+        producer.close_session(nobody, SessionOutcome::Failed).expect("closes");
+        block_on(bus.shutdown()).expect("ends");
+    }
+    let bus = open(scratch.config());
+    assert_eq!(all(relay(&bus, "chat", Some(ends[1]))).len(), 3);
+    assert_eq!(all(relay(&bus, "chat", Some(ends[2]))), [], "it is known to be over after a restart, too");
+}
+
+#[test]
+fn subscription_until_the_close_of_its_sessions_hands_out_nothing_after_it() {
+    let bus = open(EventBusConfig::builder().num_shards(2));
+    let mut producer = bus.producer().expect("a producer");
+    let sessions = ["a", "b", "c"].map(|name| producer.open_session(name).expect("opens"));
+    for (round, session) in [(0, 0), (1, 1), (2, 0)] {
+        producer.emit(sessions[session], kinds::TOKEN, &[round]).expect("emits");
+    }
+    for session in [1, 0] {
+        producer.close_session(sessions[session], SessionOutcome::Finished).expect("closes");
+    }
+    producer.open_session("a").expect("opens again");
+    producer.emit(sessions[0], kinds::TOKEN, b"another turn").expect("emits");
+    let tokens = SubscribeRequest::new().session("a").session("b").kind(kinds::TOKEN).until_close();
+    let one_by_one = block_on(bus.subscribe(tokens.clone())).expect("subscribes").blocking();
+    assert_eq!(one_by_one.filter_map(Result::ok).count(), 3);
+    let mut borrowed = block_on(bus.subscribe(tokens.clone())).expect("subscribes");
+    let mut found = 0;
+    while let Some(batch) = block_on(borrowed.next_batch()) {
+        found += batch.expect("a batch").events().count();
+    }
+    assert_eq!(found, 3);
+    // In both ways by turns: what was copied and not handed out is read again, the close among it.
+    let mut mixed = block_on(bus.subscribe(tokens)).expect("subscribes");
+    let mut found = 0;
+    while let Some(event) = block_on(mixed.next()) {
+        event.expect("an event");
+        found += 1;
+        let batch = block_on(mixed.next_batch());
+        found += batch.map_or(0, |batch| batch.expect("a batch").events().count());
+    }
+    assert_eq!(found, 3);
+    let refused = block_on(bus.subscribe(SubscribeRequest::new().until_close()));
+    assert!(matches!(refused, Err(ConsumerError::NoSession)), "{refused:?}");
+}
+
+#[test]
+fn tokens_of_what_is_not_there_are_refused_with_the_earliest() {
+    let scratch = Scratch::new("relay-gone");
+    let mut restore = LogRestore::create(scratch.path(), None).expect("creates");
+    let session = session_id("chat");
+    let event = |shard_id, sequence, insertion_ts| RestoredEvent {
+        shard_id,
+        sequence: Sequence::new(sequence),
+        insertion_ts,
+        session,
+        kind: kinds::TOKEN,
+        payload: b"x",
+    };
+    for (shard, sequence, time) in [(0, 100, 1_000), (0, 101, 1_020), (0, 105, 1_030), (1, 7, 1_010)] {
+        restore.append(&event(shard, sequence, time)).expect("appends");
+    }
+    restore.finish().expect("durable");
+    let bus = open(scratch.config().num_shards(2));
+    let token = |shard, sequence, time| ResumeToken::new(session, shard, Sequence::new(sequence), time);
+    let earliest = Some(token(0, 100, 1_000));
+    assert_eq!(refusal(&bus, "chat", token(0, 99, 990)), (TokenFault::Gone, earliest));
+    assert_eq!(refusal(&bus, "chat", token(1, 3, 990)), (TokenFault::Gone, earliest));
+    assert_eq!(refusal(&bus, "chat", token(0, 100, 1_000)), (TokenFault::Gone, earliest), "of shard 1 it cannot tell");
+    let text = block_on(bus.relay("chat", Some(token(0, 99, 990)))).expect_err("gone").to_string();
+    assert!(text.contains("gone") && text.contains(&token(0, 100, 1_000).to_string()), "{text}");
+    assert_eq!(refusal(&bus, "other", token(0, 100, 1_000)), (TokenFault::Foreign, None));
+    for unknown in [token(0, 100, 1_001), token(7, 0, 1)] {
+        let (fault, _) = refusal(&bus, "chat", unknown);
+        assert!(matches!(fault, TokenFault::Unknown | TokenFault::Gone), "{unknown}: {fault:?}");
+    }
+    // Beyond where the run before this one ended: what a crash would have taken.
+    let mut lost = relay(&bus, "chat", Some(token(0, 5_000, 2_000)));
+    let gap = block_on(lost.next()).expect("a gap").expect_err("a gap").to_string();
+    assert!(gap.contains("sequences 106 to 5001: lost in a crash"), "{gap}");
+    let mut rest = relay(&bus, "chat", Some(token(1, 7, 1_010)));
+    assert_eq!(block_on(rest.next()).expect("more").expect("an event").sequence.get(), 101);
+    let gap = block_on(rest.next()).expect("more").expect_err("a hole");
+    assert!(matches!(gap, ConsumerError::Gap(_)), "{gap}");
+    assert_eq!(block_on(rest.next()).expect("more").expect("an event").sequence.get(), 105);
+    assert!(matches!(block_on(bus.relay(0_u128, None)), Err(ConsumerError::NoSession)));
+}
+
+#[test]
+fn bus_in_memory_says_gone_once_it_let_events_go() {
+    let bus = open(EventBusConfig::builder().num_shards(1).memory_bytes(4 << 20));
+    let mut producer = bus.producer().expect("a producer");
+    let chat = producer.session("chat");
+    producer.emit(chat, kinds::TOKEN, b"first").expect("emits");
+    let first = block_on(relay(&bus, "chat", None).next()).expect("one").expect("an event").token();
+    assert!(relay(&bus, "chat", Some(first)).try_next().is_none());
+    for _ in 0..200 {
+        while producer.emit(chat, kinds::TOKEN, &[7; 100_000]).is_err() {
+            thread::yield_now();
+        }
+    }
+    let (fault, earliest) = refusal(&bus, "chat", first);
+    assert_eq!(fault, TokenFault::Gone);
+    let earliest = earliest.expect("some event is left");
+    assert!(block_on(bus.relay("chat", Some(earliest))).is_ok());
+}
+
+#[test]
+fn nothing_but_a_token_of_the_session_is_accepted() {
+    let scratch = Scratch::new("relay-forged");
+    for opening in 0..2 {
+        let bus = open(scratch.config().num_shards(2));
+        let mut producer = bus.producer().expect("a producer");
+        for number in 0..50_u64 {
+            for name in ["mine", "yours"] {
+                producer.emit(producer.session(name), kinds::TOKEN, &number.to_le_bytes()).expect("emits");
+            }
+        }
+        if opening == 0 {
+            block_on(bus.shutdown()).expect("ends");
+        }
+    }
+    let bus = open(scratch.config().num_shards(2));
+    let mine: Vec<_> = LogFiles::open(scratch.path()).unwrap().replay("mine").unwrap().map(Result::unwrap).collect();
+    for event in &mine {
+        assert_eq!(refusal(&bus, "yours", event.token()).0, TokenFault::Foreign);
+    }
+    for seed in seeds(2) {
+        let mut random = Random::new(seed);
+        for _ in 0..2_000 {
+            let token = random.pick(&mine).token().to_string();
+            let mut bytes = token.clone().into_bytes();
+            for _ in 0..1 + random.below(3_u64) {
+                let at = random.below(bytes.len() as u64) as usize;
+                match random.below(3_u64) {
+                    0 => bytes[at] ^= 1 << random.below(7_u64),
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, random.next_u64() as u8 & 0x7f),
+                }
+            }
+            let text = String::from_utf8(bytes).expect("ASCII");
+            let parsed: Result<ResumeToken, ParseTokenError> = text.parse();
+            assert!(text == token || parsed.is_err(), "seed {seed}: {text}");
+        }
+        // Composed, with a checksum that matches: refused, or a crash is reported; never another session's events.
+        for _ in 0..300 {
+            let event = random.pick(&mine);
+            let sequence = Sequence::new(random.below(120_u64));
+            let time = event.insertion_ts.wrapping_add(random.below(3_u64)).wrapping_sub(1);
+            let token = ResumeToken::new(event.session, random.below(3_u16), sequence, time);
+            let Ok(mut relay) = block_on(bus.relay("mine", Some(token))) else { continue };
+            while let Some(item) = relay.try_next() {
+                assert!(item.map_or(true, |event| event.session == session_id("mine")), "seed {seed}");
+            }
+        }
+    }
+}
