@@ -9,6 +9,14 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
+/// CRC-32C of the bytes of `pieces`, one after the other.
+pub(super) fn crc32c_of(pieces: &[&[u8]]) -> u32 {
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    pieces.iter().for_each(|piece| digest.update(piece));
+    // CRC-32 algorithms fill the low half only.
+    digest.finalize() as u32
+}
+
 /// A CRC-32C computed piece by piece, and sealed with the segment's epoch.
 #[derive(Debug, Clone)]
 pub struct Checksum(Digest);

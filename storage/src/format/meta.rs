@@ -1,7 +1,7 @@
 //! The meta file of a log directory, and the check that all pages share.
 
 use super::bytes::{get, get_u32, get_u64, put};
-use super::checksum::crc32c;
+use super::checksum::{crc32c, crc32c_of};
 use super::{FORMAT_VERSION, LogId, PageError};
 
 /// First bytes of the meta file.
@@ -72,7 +72,7 @@ pub(super) fn check_page(page: &[u8], needed: usize, magic: [u8; 8]) -> Result<u
     }
     // The version comes before the checksum: a newer format may compute it otherwise, and deserves its own error.
     let version = get_u32(page, VERSION);
-    if version > FORMAT_VERSION {
+    if version > FORMAT_VERSION && !is_damaged_version(page) {
         return Err(PageError::Version { found: version });
     }
     let (expected, found) = (crc32c(&page[VERSION..]), get_u32(page, CRC));
@@ -83,6 +83,12 @@ pub(super) fn check_page(page: &[u8], needed: usize, magic: [u8; 8]) -> Result<u
         return Err(PageError::Version { found: version });
     }
     Ok(found)
+}
+
+/// Returns whether the page's checksum is right once its version is this format's: then its version alone is damaged.
+fn is_damaged_version(page: &[u8]) -> bool {
+    let rest = &page[VERSION + size_of::<u32>()..];
+    crc32c_of(&[&FORMAT_VERSION.to_le_bytes(), rest]) == get_u32(page, CRC)
 }
 
 #[cfg(test)]

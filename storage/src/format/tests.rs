@@ -211,7 +211,21 @@ fn every_bit_of_a_page_is_covered_by_its_checksum() {
 fn newer_format_is_named_as_such() {
     let mut page = sample()[..PAGE_BYTES].to_vec();
     page[12] = 2;
+    let sum = crc32c(&page[12..]);
+    page[8..12].copy_from_slice(&sum.to_le_bytes());
     assert_eq!(SegmentHeader::decode(&page), Err(PageError::Version { found: 2 }));
+    page[8] ^= 1;
+    assert_eq!(SegmentHeader::decode(&page), Err(PageError::Version { found: 2 }), "by a checksum of its own");
+}
+
+#[test]
+fn damaged_version_is_no_newer_format() {
+    let mut page = sample()[..PAGE_BYTES].to_vec();
+    for bit in 96..128 {
+        page[bit / 8] ^= 1 << (bit % 8);
+        assert!(matches!(SegmentHeader::decode(&page), Err(PageError::Checksum { .. })), "bit {bit}");
+        page[bit / 8] ^= 1 << (bit % 8);
+    }
 }
 
 #[test]

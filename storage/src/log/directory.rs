@@ -89,6 +89,14 @@ pub enum DirectoryError {
         /// The fault of the page.
         source: PageError,
     },
+    /// A segment that a repair must not touch: what its format promises is not known here.
+    #[error("{path}: {source}; repair the log with the program that wrote it, or a newer one")]
+    Newer {
+        /// The segment.
+        path: PathBuf,
+        /// The version that it states.
+        source: PageError,
+    },
 }
 
 impl DirectoryError {
@@ -304,7 +312,7 @@ pub(super) fn durable_mode(path: &Path) -> Result<WriteMode, DirectoryError> {
 pub(super) fn lock(path: &Path) -> Result<DirectoryLock, DirectoryError> {
     fs::lock_exclusive(path, LOCK, LOCK_PATIENCE).map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => DirectoryError::Locked { path: path.to_owned() },
-        _ => DirectoryError::io("lock", path)(source),
+        _ => DirectoryError::io("lock", &path.join(LOCK))(source),
     })
 }
 

@@ -203,7 +203,7 @@ impl Planning {
         let mut before: Option<(&str, Sequence)> = None;
         // The last segment, if it is an intact one that holds what was in several.
         let mut merged: Option<&FoundBlocks> = None;
-        for (name, found) in segments {
+        for (at, (name, found)) in segments.iter().enumerate() {
             let base = found.header.base_sequence;
             if let Some((kept, _)) = before.filter(|(_, of_kept)| *of_kept == base) {
                 let reason = format!("starts at sequence {base} like {kept}, which holds as much or more");
@@ -236,7 +236,11 @@ impl Planning {
             }
             let is_whole = found.header.is_merged && found.footer.is_some() && found.blocks.damage.is_empty();
             merged = is_whole.then_some(*found);
-            end = self.segment(name, found);
+            // A crash leaves a segment without its own name only where it is the last, and not sealed.
+            let may_be_spare = at + 1 == segments.len() && found.footer.is_none();
+            let is_named = has_own_name(name, found) || (*name == SPARE_NAME && may_be_spare);
+            let file = if is_named { (*name).to_owned() } else { self.rename((*name).to_owned(), base) };
+            end = self.segment(file, found);
         }
         // Sequences that were acknowledged are not given again.
         if self.durable > end && !self.gaps.is_lost(end, self.durable) {
@@ -262,13 +266,7 @@ impl Planning {
     }
 
     /// Returns where the segment ends.
-    fn segment(&mut self, name: &str, found: &FoundBlocks) -> Sequence {
-        let file = name.to_owned();
-        let base = found.header.base_sequence;
-        let file = match name == SPARE_NAME || has_own_name(name, found) {
-            true => file,
-            false => self.rename(file, base),
-        };
+    fn segment(&mut self, file: String, found: &FoundBlocks) -> Sequence {
         let unlike_crash = found.unlike_crash(self.gaps.sealed());
         self.is_cut_short = unlike_crash.is_some();
         if unlike_crash.is_some() || (!found.blocks.damage.is_empty() && self.is_hurt(found)) {

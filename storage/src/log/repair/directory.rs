@@ -17,17 +17,15 @@ impl LogDirectory {
     /// words are then taken from the headers of the segments. Changes nothing.
     ///
     /// # Errors
-    /// [`DirectoryError`]: no log, a newer format, or a meta file that cannot be used where no segment has what it
-    /// said.
+    /// [`DirectoryError`]: no log, a file of a newer format, or a meta file that cannot be used where no segment has
+    /// what it said.
     pub fn survey(path: &Path) -> Result<(Self, Vec<RepairAction>), DirectoryError> {
         let mut actions = Vec::new();
         let (meta, reason) = match read_meta(path) {
-            Ok(meta) => contradicted(path, meta),
+            Ok(meta) => contradicted(path, meta)?,
             Err(error) => {
                 let Some(reason) = reason_to_replace(&error) else { return Err(error) };
-                let FromSegments { meta: Some(meta), is_newer: false, .. } = meta_of_segments(path)? else {
-                    return Err(error);
-                };
+                let FromSegments { meta: Some(meta), .. } = meta_of_segments(path)? else { return Err(error) };
                 (meta, Some(reason))
             }
         };
@@ -119,23 +117,30 @@ fn reason_to_set_aside<T>(read: Result<T, DirectoryError>) -> Result<Option<Stri
 
 /// The meta file that the segments ask for in place of one that can be read, and why; else that one. They ask for
 /// another where they all belong to another log, or lie in shards that it does not count.
-fn contradicted(path: &Path, meta: Meta) -> (Meta, Option<String>) {
-    // The survey of its shard reports what cannot be read.
-    let Ok(FromSegments { meta: Some(told), is_newer: false, logs, held }) = meta_of_segments(path) else {
-        return (meta, None);
+///
+/// # Errors
+/// [`DirectoryError::Newer`].
+fn contradicted(path: &Path, meta: Meta) -> Result<(Meta, Option<String>), DirectoryError> {
+    let FromSegments { meta: Some(told), logs, held } = (match meta_of_segments(path) {
+        Err(error @ DirectoryError::Newer { .. }) => return Err(error),
+        // The survey of its shard reports what cannot be read.
+        Err(_) => return Ok((meta, None)),
+        Ok(told) => told,
+    }) else {
+        return Ok((meta, None));
     };
     if !logs.contains(&meta.log_id) {
         let reason = format!("it is that of log {}, and every segment belongs to another", meta.log_id);
-        return (told, Some(reason));
+        return Ok((told, Some(reason)));
     }
     if told.log_id != meta.log_id {
-        return (meta, None);
+        return Ok((meta, None));
     }
     if held > meta.shards {
         let reason = format!("it counts {}, and there are segments of more", counted(u64::from(meta.shards), "shard"));
-        return (Meta { created: meta.created, ..told }, Some(reason));
+        return Ok((Meta { created: meta.created, ..told }, Some(reason)));
     }
-    (meta, None)
+    Ok((meta, None))
 }
 
 /// The identity of the log, as its segments state it.
@@ -146,8 +151,6 @@ struct FromSegments {
     logs: Vec<LogId>,
     /// The number after that of the last directory that holds one of that log.
     held: u16,
-    /// One of them has a newer format.
-    is_newer: bool,
 }
 
 /// The segments of one log.
@@ -161,12 +164,16 @@ struct Tally {
 
 fn meta_of_segments(path: &Path) -> Result<FromSegments, DirectoryError> {
     let mut logs: BTreeMap<LogId, Tally> = BTreeMap::new();
-    let mut is_newer = false;
     for shard in shards_of(path)? {
         let path = shard_path(path, shard);
-        for header in headers(&path).map_err(DirectoryError::io("read", &path))? {
-            is_newer |= matches!(header, Err(PageError::Version { .. }));
-            let Ok(header) = header else { continue };
+        for (name, header) in headers(&path).map_err(DirectoryError::io("read", &path))? {
+            let header = match header {
+                Err(source @ PageError::Version { .. }) => {
+                    return Err(DirectoryError::Newer { path: path.join(name), source });
+                }
+                Err(_) => continue,
+                Ok(header) => header,
+            };
             let none = Tally { segments: 0, created: u64::MAX, shards: 0 };
             let tally = logs.entry(header.log_id).or_insert(none);
             tally.segments += 1;
@@ -185,7 +192,7 @@ fn meta_of_segments(path: &Path) -> Result<FromSegments, DirectoryError> {
         let shards = (shards.max(1)..SHARDS_MAX).find(|&shard| !shard_path(path, shard).is_dir()).unwrap_or(SHARDS_MAX);
         Meta { log_id, shards, created }
     });
-    Ok(FromSegments { meta, logs: found, held, is_newer })
+    Ok(FromSegments { meta, logs: found, held })
 }
 
 /// Shards that a log may have and that there are directories of.
@@ -200,7 +207,8 @@ fn shards_of(path: &Path) -> Result<Vec<u16>, DirectoryError> {
     Ok(shards)
 }
 
-fn headers(path: &Path) -> io::Result<Vec<Result<SegmentHeader, PageError>>> {
+/// The header of each segment, by name.
+fn headers(path: &Path) -> io::Result<Vec<(String, Result<SegmentHeader, PageError>)>> {
     let directory = FsDirectory::open(path, WriteMode::Direct)?;
     let mut headers = Vec::new();
     for name in directory.list()?.into_iter().filter(|name| name.ends_with(".seg")) {
@@ -210,7 +218,7 @@ fn headers(path: &Path) -> io::Result<Vec<Result<SegmentHeader, PageError>>> {
             Err(error) if fs::is_no_file(&error) => continue,
             read => read?,
         };
-        headers.push(SegmentHeader::decode(&page[..read]).map(|(header, _)| header));
+        headers.push((name, SegmentHeader::decode(&page[..read]).map(|(header, _)| header)));
     }
     Ok(headers)
 }

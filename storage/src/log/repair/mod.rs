@@ -23,7 +23,7 @@ use crate::format::{LogId, Sequence};
 /// the bytes of each step.
 ///
 /// # Errors
-/// [`OpenError::Io`].
+/// [`OpenError::Io`], [`OpenError::Gaps`] of a newer format.
 pub fn plan_shard_repair(
     directory: &dyn Directory,
     log_id: LogId,

@@ -129,7 +129,7 @@ pub(super) fn survey(
     names.retain(|name| name.ends_with(".seg") || UNFINISHED.contains(&name.as_str()));
     names.sort_unstable();
     let gaps = match gaps::read(directory, log_id, shard) {
-        Err(OpenError::Gaps { source, .. }) => Err(source.to_string()),
+        Err(OpenError::Gaps { source, .. }) if !matches!(source, PageError::Version { .. }) => Err(source.to_string()),
         Err(OpenError::Io { source, .. }) if is_no_file(&source) => Err(source.to_string()),
         read => Ok(read?),
     };

@@ -135,6 +135,10 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
             break;
         }
         let next_base = looked.peek().map(|next| next.header.base_sequence);
+        // A segment gets its name before it is sealed and before the next is begun, whatever a crash leaves.
+        if file.is_spare && (file.footer.is_some() || next_base.is_some()) {
+            return Err(OpenError::Renamed { path: scanner.path(SPARE_NAME), base });
+        }
         let found = scanner.measure(file, next_base, &Known { sealed, gaps: &scan.gaps })?;
         end = found.totals.end_sequence;
         scan.segments.push(found);

@@ -2,8 +2,8 @@
 
 use super::harness::{DIRECTORY, LOG, Machine, check_all, directory, open, options, whole_disk};
 use crate::device::sim::{Faults, Random, SimDisk};
-use crate::format::{Epoch, LogId, PAGE_BYTES, SegmentHeader, Sequence};
-use crate::log::{OpenError, recover, scan};
+use crate::format::{Epoch, LogId, PAGE_BYTES, SegmentHeader, Sequence, crc32c};
+use crate::log::{OpenError, RepairAction, plan_shard_repair, recover, scan};
 
 const FIRST: &str = "00000000000000000000.seg";
 
@@ -51,6 +51,13 @@ fn renamed_and_copied_segments_are_named() {
     let disk = disk_with_log(true);
     disk.copy_file(DIRECTORY, FIRST, "copy of segment.seg");
     assert!(matches!(open(&disk, 1), Err(OpenError::ForeignName { .. })));
+    let disk = disk_with_log(true);
+    disk.copy_file(DIRECTORY, FIRST, "spare.seg");
+    disk.remove_file(DIRECTORY, FIRST);
+    let error = open(&disk, 1).expect_err("renamed");
+    assert!(matches!(&error, OpenError::Renamed { path, .. } if path.ends_with("spare.seg")), "{error}");
+    let plan = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("planned");
+    assert_eq!(plan, [RepairAction::Rename { file: "spare.seg".into(), to: FIRST.into() }]);
 }
 
 #[test]
@@ -84,6 +91,8 @@ fn segment_of_another_log_or_shard_is_named() {
 fn newer_format_is_named_and_left_alone() {
     let disk = disk_with_log(true);
     disk.overwrite(DIRECTORY, FIRST, 12, &[9]);
+    let page = disk.read_file(DIRECTORY, FIRST);
+    disk.overwrite(DIRECTORY, FIRST, 8, &crc32c(&page[12..PAGE_BYTES]).to_le_bytes());
     let before = disk.read_file(DIRECTORY, FIRST);
     let error = open(&disk, 1).expect_err("newer");
     assert!(error.to_string().contains("format version is 9, this build reads 1"), "{error}");

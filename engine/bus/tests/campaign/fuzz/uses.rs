@@ -4,6 +4,7 @@ use std::path::Path;
 
 use futures_lite::future::block_on;
 use tapeline::consumer::Start;
+use tapeline::error::{AdapterError, DirectoryError, OpenError, PageError};
 use tapeline::event::SessionId;
 use tapeline::log::{FollowStart, LogFollower, plan_repair, repair_log, trim_log};
 use tapeline::retention::RetentionPolicy;
@@ -203,10 +204,42 @@ fn trim(path: &Path, random: &mut Random) -> Outcome {
     Ok(())
 }
 
+/// Whether what lies in the log's directory explains that a repair is refused: something else than a file or a directory
+/// where one belongs, a meta file that cannot be used, or words of a newer format. Whatever else is harmed is repaired.
+fn explains(root: &Path, error: &AdapterError) -> bool {
+    let is_newer = |source: &PageError| matches!(source, PageError::Version { .. });
+    match error {
+        AdapterError::Directory(DirectoryError::Meta { .. } | DirectoryError::Newer { .. }) => true,
+        AdapterError::Directory(DirectoryError::NotALog { .. }) => !root.join("meta").exists(),
+        AdapterError::Directory(DirectoryError::Eras { source, .. } | DirectoryError::Names { source, .. }) => {
+            is_newer(source)
+        }
+        AdapterError::Directory(DirectoryError::Io { path, .. }) => is_strange(root, path),
+        AdapterError::Open(OpenError::Io { path, .. }) => is_strange(root, Path::new(path)),
+        AdapterError::Open(OpenError::Gaps { source, .. }) => is_newer(source),
+        _ => false,
+    }
+}
+
+/// Whether a name on the way to `path` stands for something else than its kind of name does, or for nothing.
+fn is_strange(root: &Path, path: &Path) -> bool {
+    path.ancestors().take_while(|part| *part != root).any(|part| {
+        let name = part.file_name().unwrap_or_default().to_string_lossy();
+        let is_directorys = name == "cursors" || (name.starts_with("shard-") && !name.contains('.'));
+        match part.symlink_metadata() {
+            Ok(found) if is_directorys => !found.is_dir(),
+            Ok(found) => !found.is_file(),
+            Err(_) => true,
+        }
+    })
+}
+
 /// A log that was repaired opens, needs no other repair, and has no damage.
 fn repair(path: &Path, _: &mut Random) -> Outcome {
-    if repair_log(path, |_| {}).is_err() {
-        return Ok(());
+    match repair_log(path, |_| {}) {
+        Err(error) if explains(path, &error) => return Ok(()),
+        Err(error) => return Err(format!("not repaired: {error}: {error:?}")),
+        Ok(_) => {}
     }
     step("plan again");
     let again = plan_repair(path, |_| {}).map_err(|error| format!("repaired, and then: {error}"))?;

@@ -31,7 +31,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_left() {
         child: "life::case",
         repeat: "scripts/crash life 1",
         cases_per_process: 1,
-        patience: Duration::from_secs(60),
+        patience: Duration::from_secs(120),
         cases: ("TAPELINE_LIVES", 30),
     };
     campaign.run();

@@ -114,7 +114,7 @@ fn lives(path: &Path, before: &Belongings, machine: Option<&'static Machine>, ra
 }
 
 /// Threads of an opening that was abandoned, or the ring of a process that was killed, may hold the lock for a while.
-fn open(config: EventBusConfig) -> Result<EventBus, String> {
+pub(crate) fn open(config: EventBusConfig) -> Result<EventBus, String> {
     step("open");
     let mut opened = None;
     eventually(|| {

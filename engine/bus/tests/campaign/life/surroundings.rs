@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Longest that something takes that needs no more than a turn of some thread.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Asks again and again until there is no complaint any more.
 pub(crate) fn eventually(mut complaint: impl FnMut() -> Option<String>) -> Result<(), String> {

@@ -10,7 +10,7 @@ use tapeline::{EventBus, kinds};
 use tapeline_storage::device::sim::Random;
 
 use super::ledger::{Ledger, Stream, payload};
-use super::schedule::configuration;
+use super::schedule::{configuration, open};
 use crate::runner::step;
 
 /// Directory, seed, and the name of the streams.
@@ -24,7 +24,7 @@ fn run() {
     let Ok(orders) = std::env::var(ORDERS) else { return };
     let [directory, seed, name] = orders.split('|').collect::<Vec<_>>().try_into().expect("three");
     let mut random = Random::new(seed.parse().expect("a seed"));
-    let bus = Arc::new(block_on(EventBus::new(configuration(Path::new(directory), &mut random))).expect("opens"));
+    let bus = Arc::new(open(configuration(Path::new(directory), &mut random)).expect("opens"));
     let threads = (0..STREAMS).map(|number| {
         let (bus, name) = (Arc::clone(&bus), format!("{name}-{number}"));
         std::thread::spawn(move || ingest(&bus, &name))
