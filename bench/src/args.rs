@@ -12,7 +12,7 @@ use crate::scenario::sessions::{SessionsArgs, SessionsFinderArgs};
 #[derive(Debug, Parser)]
 #[command(name = "tapeline-bench", version, about)]
 pub(crate) struct Cli {
-    /// What to measure
+    /// Scenario to measure
     #[command(subcommand)]
     pub(crate) scenario: Scenario,
     /// Print each result as one JSON object a line
@@ -44,15 +44,15 @@ pub(crate) enum Scenario {
     Sessions(SessionsArgs),
     /// From ingest to a live subscriber: under a stream, after a pause, catching up
     Deliver(DeliverArgs),
-    /// What a task beside a shard gets and costs
+    /// Gains and costs of a task beside a shard
     Task(TaskArgs),
     /// Pages out of four shards, in both orders
     Poll(PollArgs),
     /// Reading through filters, by what decides
     Filter(FilterArgs),
-    /// What live subscribers cost the shard and the producer
+    /// Costs of live subscribers for the shard and the producer
     Fanout(FanoutArgs),
-    /// What calls without room cost, what they do to others, and how much memory overload takes
+    /// Costs of calls without room, their effects on others, and the memory of an overload
     Overload(OverloadArgs),
     /// Producers by shards beside a model, the cost of watching, the time to another shard
     Scale(ScaleArgs),
@@ -70,7 +70,7 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    /// Where the scenario writes, if it was told.
+    /// The directory that the scenario writes to, if it was given.
     pub(crate) fn directory(&self) -> Option<&Path> {
         match self {
             Self::Ingest(args) => args.common.dir.as_deref(),
@@ -96,10 +96,10 @@ impl Scenario {
     }
 }
 
-/// What most scenarios take.
+/// The arguments that most scenarios take.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CommonArgs {
-    /// Where to write; a directory is made in it and removed again [default: the directory for temporary files]
+    /// Directory to write to; a directory is made in it and removed again [default: the directory for temporary files]
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,
     /// Rounds; the median counts
@@ -118,7 +118,7 @@ pub(crate) struct IngestArgs {
     /// Seconds of a round
     #[arg(long, default_value_t = 2.0, value_parser = positive)]
     pub(crate) seconds: f64,
-    /// What an acknowledged event survives
+    /// Failure that an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Durable)]
     pub(crate) durability: Level,
     /// Producer threads
@@ -130,7 +130,7 @@ pub(crate) struct IngestArgs {
     /// Shards
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) shards: u16,
-    /// What a producer does while its lane is full
+    /// Action of a producer while its lane is full
     #[arg(long, value_enum, default_value_t = WhenFull::Wait)]
     pub(crate) full: WhenFull,
     /// MiB of a lane, a power of two
@@ -149,7 +149,7 @@ pub(crate) struct BurstArgs {
     /// Producer threads, each with a burst into a lane of its own at the same time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) producers: u16,
-    /// What an acknowledged event survives
+    /// Failure that an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Memory)]
     pub(crate) durability: Level,
 }
@@ -165,7 +165,7 @@ pub(crate) struct LatencyArgs {
     /// Events a second; may be given several times [default: 0.1, 1 and 5 million]
     #[arg(long, value_parser = positive)]
     pub(crate) rate: Vec<f64>,
-    /// What an acknowledged event survives
+    /// Failure that an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Durable)]
     pub(crate) durability: Level,
 }
@@ -173,11 +173,11 @@ pub(crate) struct LatencyArgs {
 /// Options of `histogram`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct HistogramArgs {
-    /// Where the log is written; a directory is made in it and removed again [default: the directory for temporary
+    /// Directory to write the log to; a directory is made in it and removed again [default: the directory for temporary
     /// files]
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,
-    /// Where the files go, index.html among them
+    /// Directory of the files, index.html among them
     #[arg(long, value_name = "DIR", default_value = "target/latency-histogram", overrides_with = "out")]
     pub(crate) out: PathBuf,
     /// Events a second, of all producers
@@ -192,7 +192,7 @@ pub(crate) struct HistogramArgs {
     /// Producer threads; each wants a core
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) producers: u16,
-    /// What an acknowledged event survives
+    /// Failure that an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Durable)]
     pub(crate) durability: Level,
 }
@@ -236,7 +236,7 @@ pub(crate) struct DeliverArgs {
     /// Seconds of a round, roughly
     #[arg(long, default_value_t = 1.0, value_parser = positive)]
     pub(crate) seconds: f64,
-    /// What an acknowledged event survives
+    /// Failure that an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Durable)]
     pub(crate) durability: Level,
 }
@@ -249,7 +249,7 @@ pub(crate) struct TaskArgs {
     /// Seconds of a round, roughly
     #[arg(long, default_value_t = 1.0, value_parser = positive)]
     pub(crate) seconds: f64,
-    /// What an acknowledged event survives
+    /// Failure that an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Durable)]
     pub(crate) durability: Level,
 }
@@ -300,7 +300,7 @@ pub(crate) struct FanoutArgs {
     /// Events a second
     #[arg(long, default_value_t = 1e6, value_parser = positive)]
     pub(crate) rate: f64,
-    /// What an acknowledged event survives
+    /// Failure that an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Durable)]
     pub(crate) durability: Level,
 }
@@ -332,7 +332,7 @@ pub(crate) struct ScaleArgs {
     /// Numbers of shards
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
     pub(crate) shards: Vec<usize>,
-    /// What an acknowledged event survives
+    /// Failure that an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Memory)]
     pub(crate) durability: Level,
 }
@@ -363,17 +363,17 @@ pub(crate) struct WorkloadArgs {
     /// Sessions to begin; the load ends when they have ended, if that is sooner [default: no end]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) sessions: Option<u64>,
-    /// How many times faster than in the trace time passes
+    /// Factor by which time passes faster than in the trace
     #[arg(long, default_value_t = 100.0, value_parser = positive)]
     pub(crate) speed: f64,
-    /// Where sessions come from: agent sessions as JSON lines, or requests as CSV with the columns TIMESTAMP,
-    /// ContextTokens, GeneratedTokens [default: a model]
+    /// Source of sessions: agent sessions as JSON lines, or requests as CSV with the columns TIMESTAMP, ContextTokens,
+    /// GeneratedTokens [default: a model]
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
     /// Seed of all that is modelled
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// What an acknowledged event survives
+    /// Failure that an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Level::Durable)]
     pub(crate) durability: Level,
     /// Shards
@@ -399,7 +399,7 @@ impl From<Level> for Durability {
     }
 }
 
-/// What a producer does while its lane is full.
+/// The action of a producer while its lane is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WhenFull {
     /// Sleep, in the bus's mode `Block`

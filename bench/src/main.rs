@@ -70,7 +70,7 @@ fn append_to(path: &Path) -> Outcome<std::fs::File> {
     opened.map_err(|error| format!("open {}: {error}", path.display()).into())
 }
 
-/// Whether the process that reads the results has gone, as `head` does.
+/// Returns whether the process that reads the results has gone, as `head` does.
 fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

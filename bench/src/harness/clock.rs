@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::stats::median;
 
-/// How long the counter is compared with the system's clock.
+/// The time for which the counter is compared with the system's clock.
 const CALIBRATION: Duration = Duration::from_millis(100);
 
 /// Readings of which the mean cost is taken, in each of several runs.
@@ -60,7 +60,7 @@ impl Clock {
         nanos / self.nanos_per_tick
     }
 
-    /// What one reading costs, in nanoseconds: the mean of many, in the median run.
+    /// The cost of one reading, in nanoseconds: the mean of many, in the median run.
     pub(crate) fn overhead_ns(self) -> f64 {
         let mean = || {
             let first = ticks();

@@ -1,4 +1,4 @@
-//! Who runs where: producers on the first cores, shards on the last.
+//! The cores of threads: producers on the first, shards on the last.
 
 use super::Outcome;
 

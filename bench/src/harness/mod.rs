@@ -1,4 +1,4 @@
-//! What every scenario measures with: clock, cores, limits of the machine, statistics, and the form of the results.
+//! The tools of every scenario: clock, cores, limits of the machine, statistics, and the form of the results.
 
 pub(crate) mod bus;
 pub(crate) mod clock;
@@ -16,5 +16,5 @@ pub(crate) mod table;
 pub(crate) mod threads;
 pub(crate) mod wait;
 
-/// What a scenario gives back: an error is a message for the person who runs the program.
+/// The result of a scenario: an error is a message for the person who runs the program.
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

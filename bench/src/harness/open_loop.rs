@@ -10,10 +10,10 @@ use super::Outcome;
 use super::clock::{Clock, ticks};
 use super::latencies::{Latencies, Percentiles};
 
-/// How long the loop runs before calls count: pages are touched, caches and branches warm.
+/// The time for which the loop runs before calls count: pages are touched, caches and branches warm.
 pub(crate) const WARM_UP: Duration = Duration::from_millis(200);
 
-/// What an open loop measured.
+/// The measurements of an open loop.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// Of the calls.
@@ -83,7 +83,7 @@ pub(crate) fn run_between(
     })
 }
 
-/// What one call took, in ticks.
+/// The times of one call, in ticks.
 #[derive(Debug, Clone, Copy)]
 struct Taken {
     plain: u32,

@@ -111,7 +111,7 @@ pub(crate) fn rounded(value: f64) -> Value {
     Value::from((value * scale).round() / scale)
 }
 
-/// Where results go.
+/// The destination of results.
 #[derive(Debug)]
 pub(crate) struct Output {
     json: bool,

@@ -20,5 +20,5 @@ pub(crate) fn cpu_seconds(name: &str) -> Outcome<f64> {
     Ok(nanos as f64 / 1e9)
 }
 
-/// What the bus calls the threads of its shards.
+/// The prefix of the names of the shards' threads.
 pub(crate) const SHARDS: &str = "tapeline-";

@@ -8,7 +8,7 @@ use super::parameters::Parameters;
 use super::results::Measured;
 use crate::harness::table::quantity;
 
-/// What a bar may show, the best first.
+/// The figures that a bar may show, the best first.
 const RATES: [&str; 3] = ["events_per_second", "stored_per_second", "log_bytes_per_second"];
 
 /// A bar for each result that is a rate; those that are latencies at a given rate are not.
@@ -50,7 +50,7 @@ fn chart(name: &str, bars: &[(String, f64, &Measured)]) -> String {
     )
 }
 
-/// What a rate is to what it is compared with.
+/// The relation of a rate to the one it is compared with.
 fn beside(row: &Measured) -> String {
     let ratios = row.ratios.iter().map(|(name, value)| format!("{value} {}", name.replace('_', " ")));
     ratios.collect::<Vec<_>>().join(" · ")

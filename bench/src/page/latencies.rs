@@ -23,7 +23,7 @@ struct Distribution {
     nanos: [f64; 4],
 }
 
-/// Whether a result is about latencies.
+/// Returns whether a result is about latencies.
 pub(super) fn has(row: &Measured) -> bool {
     row.figures.iter().any(|(name, _)| name.ends_with(PERCENTILES[0].0))
 }
@@ -118,7 +118,7 @@ impl Axis {
         self.decades().map(line).collect()
     }
 
-    /// What the decades are.
+    /// The decades of the axis.
     fn html(&self) -> String {
         let last = 10f64.powi(self.high);
         let text = |nanos: f64| {

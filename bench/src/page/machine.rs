@@ -5,7 +5,7 @@ use super::results::Results;
 use crate::harness::report::Fields;
 use crate::harness::table::{plain, quantity};
 
-/// What each machine is, once.
+/// The description of each machine, once.
 pub(super) fn html(results: &Results) -> String {
     let mut machines: Vec<&Fields> = Vec::new();
     for measured in results.all() {

@@ -55,7 +55,7 @@ fn figures(row: &Measured) -> impl Iterator<Item = &str> {
 }
 
 fn table(rows: &[&Measured], parameters: &Parameters<'_>) -> String {
-    let params = parameters.telling().iter().map(|name| Column { part: Part::Param, name });
+    let params = parameters.distinct().iter().map(|name| Column { part: Part::Param, name });
     let mut columns: Vec<Column<'_>> = params.filter(|column| rows.iter().any(|row| column.is_in(row))).collect();
     for part in Part::MEASURED {
         for (name, _) in rows.iter().flat_map(|row| part.of(row).iter()) {

@@ -1,4 +1,5 @@
-//! What the results of one scenario were asked for: what is the same for all of them, and what tells them apart.
+//! The parameters of the results of one scenario: those that are the same for all of them, and those that distinguish
+//! them.
 
 use serde_json::Value;
 
@@ -16,9 +17,9 @@ pub(super) struct Parameters<'a> {
     /// The same for all.
     common: Vec<(&'a str, &'a Value)>,
     /// Names of the others, in the order in which they come up: short ones and long ones.
-    telling: Vec<&'a str>,
+    distinct: Vec<&'a str>,
     long: Vec<&'a str>,
-    /// The first of `telling` that tell apart all that can be told apart.
+    /// The first of `distinct` that distinguish all results that can be distinguished.
     label: Vec<&'a str>,
 }
 
@@ -26,35 +27,36 @@ impl<'a> Parameters<'a> {
     /// Compares the parameters of several results.
     pub(super) fn of(rows: &[&'a Measured]) -> Self {
         let rows = rows.to_vec();
-        let (mut common, mut telling, mut long) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut common, mut distinct, mut long) = (Vec::new(), Vec::new(), Vec::new());
         for (name, value) in rows.iter().flat_map(|row| row.params.iter()) {
-            if telling.contains(&name) || long.contains(&name) || common.iter().any(|(known, _)| *known == name) {
+            if distinct.contains(&name) || long.contains(&name) || common.iter().any(|(known, _)| *known == name) {
                 continue;
             }
             let mut values = rows.iter().map(|row| row.params.get(name));
             match values.clone().all(|found| found == Some(value)) {
                 true => common.push((name, value)),
                 false if values.any(|found| found.is_some_and(is_long)) => long.push(name),
-                false => telling.push(name),
+                false => distinct.push(name),
             }
         }
-        let label = label_of(&rows, &telling);
-        Self { rows, common, telling, long, label }
+        let label = label_of(&rows, &distinct);
+        Self { rows, common, distinct, long, label }
     }
 
-    /// What is different about a result, in short: a case by its name, numbers with theirs.
+    /// The difference of a result from the others, in short: a case by its name, numbers with theirs.
     pub(super) fn label(&self, row: &Measured) -> String {
         let words = self.label.iter().filter_map(|name| Some(word(name, row.params.get(name)?)));
         let words: Vec<String> = words.collect();
         if words.is_empty() { row.scenario.clone() } else { words.join(", ") }
     }
 
-    /// Names of those that tell results apart, without the long ones.
-    pub(super) fn telling(&self) -> &[&'a str] {
-        &self.telling
+    /// Names of the parameters that distinguish results, without the long ones.
+    pub(super) fn distinct(&self) -> &[&'a str] {
+        &self.distinct
     }
 
-    /// What is the same for all; and what would be too long for a table, with the results that it belongs to.
+    /// The parameters that are the same for all; and those that would be too long for a table, with the results that
+    /// they belong to.
     pub(super) fn html(&self) -> String {
         let common = self.common.iter().map(|(name, value)| {
             let items: Vec<String> = match value.as_array() {
@@ -82,8 +84,8 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// The first parameters that tell apart all results that these parameters can.
-fn label_of<'a>(rows: &[&Measured], telling: &[&'a str]) -> Vec<&'a str> {
+/// The first parameters that distinguish all results that these parameters can.
+fn label_of<'a>(rows: &[&Measured], distinct: &[&'a str]) -> Vec<&'a str> {
     let told_apart = |names: &[&str]| {
         let mut values: Vec<Vec<Option<&Value>>> = Vec::new();
         for row in rows {
@@ -95,7 +97,7 @@ fn label_of<'a>(rows: &[&Measured], telling: &[&'a str]) -> Vec<&'a str> {
         values.len()
     };
     let mut label: Vec<&str> = Vec::new();
-    for name in telling {
+    for name in distinct {
         let before = told_apart(&label);
         label.push(name);
         if told_apart(&label) == before {

@@ -4,7 +4,7 @@ use super::*;
 use crate::harness::scratch::Scratch;
 use crate::harness::table::quantity;
 
-/// What would be more than text, if it could. The short one is part of labels.
+/// Text that would be more than text, if it could. The short one is part of labels.
 const HOSTILE: &str = "<script>alert(\"1\")</script> & 'more'";
 const HOSTILE_AND_SHORT: &str = "<script>\"'&";
 
@@ -169,7 +169,7 @@ fn labels_say_no_more_than_they_have_to() {
     let rows: Vec<&Measured> = rows.iter().collect();
     let parameters = parameters::Parameters::of(&rows);
     let labels: Vec<String> = rows.iter().map(|row| parameters.label(row)).collect();
-    assert_eq!(parameters.telling(), ["case", "rate", "overhead"]);
+    assert_eq!(parameters.distinct(), ["case", "rate", "overhead"]);
     assert_eq!(labels, ["a, rate 1000", "a, rate 20,000", "b"]);
     assert_eq!(parameters::Parameters::of(&rows[..1]).label(rows[0]), "s");
 }

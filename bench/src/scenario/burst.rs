@@ -89,7 +89,7 @@ struct Team<'a> {
     rounds: usize,
 }
 
-/// What one producer did in one round.
+/// The work of one producer in one round.
 struct Span {
     start: Instant,
     end: Instant,
@@ -98,7 +98,7 @@ struct Span {
 }
 
 impl Team<'_> {
-    /// What each round measured.
+    /// The measurements of each round.
     fn run(&self) -> Outcome<Vec<Measured>> {
         let barrier = Barrier::new(self.cores.producers.len());
         let members = std::thread::scope(|scope| -> Outcome<Vec<Vec<Span>>> {

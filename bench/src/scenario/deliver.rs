@@ -26,7 +26,7 @@ const PAUSES: u64 = 100;
 /// The pauses: not a multiple of any nap.
 const PAUSE: Duration = Duration::from_micros(7_300);
 
-/// How long a followed shard is watched doing nothing.
+/// The time for which a followed shard is watched doing nothing.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// Measures the three cases.

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &FanoutArgs, output: &mut Output) -> Outcome<()> {
     Ok(())
 }
 
-/// What one round came to.
+/// The measurements of one round.
 struct Round {
     sample: Sample,
     shard_seconds: f64,

@@ -32,7 +32,7 @@ const STRIDES: usize = 16;
 /// Sessions of each producer, so that several shards have work.
 const SESSIONS: usize = 16;
 
-/// How events are handed in.
+/// The way in which events are handed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Publish {
     /// Published one by one.
@@ -50,7 +50,7 @@ impl Publish {
     }
 }
 
-/// What a round does.
+/// The load of a round.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     pub(crate) level: Durability,
@@ -64,7 +64,7 @@ pub(crate) struct Load {
     pub(crate) cores: Cores,
 }
 
-/// What a round measured.
+/// The measurements of a round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Round {
     /// Events that are durable.

@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Producers whose first event is measured in a round.
 const PRODUCERS: usize = 40;
 
-/// What is measured.
+/// The call that is measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Case {
     /// An open loop at a rate.

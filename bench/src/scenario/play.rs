@@ -27,7 +27,7 @@ const RATE: u64 = 20;
 /// The payload without its text.
 const EMPTY: &str = r#"{"token":""}"#;
 
-/// When the logs begin: nanoseconds since the Unix epoch.
+/// The beginning of the logs: nanoseconds since the Unix epoch.
 const START: u64 = 1_700_000_000_000_000_000;
 
 /// Measures both.

@@ -29,7 +29,7 @@ const ROOM: u64 = 64 << 20;
 /// Events of one flush while the child waits to be killed.
 const TRICKLE: u64 = 1000;
 
-/// What one recovery showed.
+/// The measurements of one recovery.
 #[derive(Debug, Clone, Copy)]
 struct Recovery {
     seconds: f64,

@@ -30,7 +30,7 @@ const STRIDE: u64 = 4096;
 /// Name of the state, and what becomes of the checksum in it.
 const STATES: [(&str, &str); 3] = [("mapped", "remembered"), ("fresh", "computed"), ("cold", "computed")];
 
-/// What one pass over a log found.
+/// The measurements of one pass over a log.
 #[derive(Debug, Clone, Copy, Default)]
 struct Pass {
     events: u64,

@@ -96,7 +96,7 @@ fn median_of_rounds(args: &ScaleArgs, mut round: impl FnMut() -> Outcome<f64>) -
     Ok(median(&rates))
 }
 
-/// What a producer writes into a lane that is large enough, in events a second.
+/// The rate at which a producer writes into a lane that is large enough, in events a second.
 fn burst(args: &ScaleArgs) -> Outcome<f64> {
     let (cores, scratch) = (Cores::plan(1, 1)?, Scratch::below(args.common.dir.as_deref())?);
     let config = bus::config(args.durability.into(), scratch.path(), &cores).memory_budget(4 << 30);
@@ -204,7 +204,8 @@ fn watched(args: &ScaleArgs, output: &mut Output) -> Outcome<()> {
     Ok(output.emit(&report.ratio("to_unwatched", median(&with) / median(&without)))?)
 }
 
-/// What a look at all numbers takes of a core's time, ten a second, and what the bus's own thread takes.
+/// The part of a core's time that a look at all numbers takes, ten a second, and the part that the bus's own thread
+/// takes.
 fn watching_seconds() -> Outcome<f64> {
     Ok(WATCHED_NS.load(Ordering::Relaxed) as f64 / 1e9 + cpu_seconds("tapeline-scali")?)
 }

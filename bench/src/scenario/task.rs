@@ -40,7 +40,7 @@ const THROUGH_RATE: f64 = 2e6;
 /// The session that tasks read, and the one that they ingest into.
 const SESSIONS: [u128; 2] = [1, 2];
 
-/// What runs beside the calls.
+/// The work beside the calls.
 #[derive(Debug, Clone, Copy)]
 enum Neighbour {
     None,

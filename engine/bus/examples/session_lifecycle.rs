@@ -1,5 +1,5 @@
-//! Session lifecycles: sessions open, work and close; afterwards the log tells which there were and replays one at the
-//! pace it was recorded.
+//! Session lifecycles: sessions open, work and close; afterwards the log lists them and replays one at the pace it was
+//! recorded.
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use rkyv::{Archive, Serialize};
 use tapeline::event::TypedPayload;
 use tapeline::{EventBus, EventBusConfig, SubscribeRequest, kinds, rkyv};
 
-/// What a parser knows of an answer after each token.
+/// The state of a parser after each token of an answer.
 #[derive(Archive, Serialize)]
 #[rkyv(crate = tapeline::rkyv)]
 struct Parse {

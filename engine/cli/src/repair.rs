@@ -17,7 +17,7 @@ use crate::progress::Progress;
 #[command(after_help = "\
 Without --apply nothing is changed: the exit status is 0 where the log is sound and 5 where there is something to do.
 What a crash leaves needs no repair; opening the log sees to it. Nothing is destroyed: what something else takes the place of
-is kept as NAME.aside, and what no file holds any more is written down as lost, so that readers are told of it.
+is kept as NAME.aside, and what no file holds any more is recorded as lost, so that readers get a gap for it.
 
 Examples:
   tapeline repair log            what would be done

@@ -17,8 +17,8 @@ use crate::when::parse_duration;
 /// Arguments of `tapeline trim`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Only whole sealed segments go, the oldest of the whole log first, as soon as one of the limits says so. Readers that stood in
-them are told of a gap. A log that a bus has open is trimmed by that bus: by its retention setting, or by EventBus::trim.
+Only whole sealed segments go, the oldest of the whole log first, as soon as one of the limits says so. Readers that were in
+them get a gap. A log that a bus has open is trimmed by that bus: by its retention setting, or by EventBus::trim.
 
 Examples:
   tapeline trim log --max-age 7d --dry-run           what would go, and why

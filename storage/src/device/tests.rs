@@ -46,11 +46,11 @@ macro_rules! suite {
                 depth_is_respected
                 read_only_file_fails_the_write_alone
                 file_without_descriptor_fails_the_write_alone
-                many_files_are_told_apart
+                many_files_are_kept_apart
                 wait_ends_with_a_completion
                 wait_ends_with_the_doorbell
                 wait_ends_with_time
-                drop_waits_for_writes_and_lets_memory_go
+                drop_waits_for_writes_and_releases_memory
                 registered_memory_is_written_like_any_other
                 names_are_created_listed_renamed_removed
                 names_are_never_replaced
@@ -289,7 +289,7 @@ fn bad_file_fails_the_write_alone(mut harness: Harness, good: &Arc<dyn SegmentFi
     }
 }
 
-pub(in crate::device) fn many_files_are_told_apart(mut harness: Harness) {
+pub(in crate::device) fn many_files_are_kept_apart(mut harness: Harness) {
     const FILES: u64 = 24;
     let mut kept = Vec::new();
     for number in 0..FILES {
@@ -346,7 +346,7 @@ pub(in crate::device) fn wait_ends_with_time(mut harness: Harness) {
     assert!(!bell.is_rung());
 }
 
-pub(in crate::device) fn drop_waits_for_writes_and_lets_memory_go(harness: Harness) {
+pub(in crate::device) fn drop_waits_for_writes_and_releases_memory(harness: Harness) {
     let Harness { mut device, directory, keeps_bytes, scratch } = harness;
     let depth = device.depth() as u64;
     let file = directory.create("file", depth * PAGE).unwrap();

@@ -70,7 +70,7 @@ impl Gaps {
     }
 
     /// The end of the lost range that holds `next`, else `next`.
-    pub fn behind(&self, next: Sequence) -> Sequence {
+    pub fn after_lost(&self, next: Sequence) -> Sequence {
         self.lost.iter().find(|range| range.contains(&next)).map_or(next, |range| range.end)
     }
 
@@ -256,7 +256,7 @@ mod tests {
         assert!(
             gaps.is_lost(Sequence::new(12), Sequence::new(25)) && !gaps.is_lost(Sequence::new(24), Sequence::new(31))
         );
-        assert_eq!([9, 10, 31, 50].map(|next| gaps.behind(Sequence::new(next)).get()), [9, 25, 50, 50]);
+        assert_eq!([9, 10, 31, 50].map(|next| gaps.after_lost(Sequence::new(next)).get()), [9, 25, 50, 50]);
         gaps.trim(Sequence::new(35));
         assert_eq!((gaps.trimmed(), gaps.lost()), (Sequence::new(35), &[range(35, 50)][..]));
         gaps.trim(Sequence::new(20));

@@ -240,7 +240,7 @@ fn short_pages_are_errors() {
 }
 
 #[test]
-fn random_bytes_behind_good_checksums_never_panic() {
+fn random_bytes_under_good_checksums_never_panic() {
     let seed = 0x7a9e;
     println!("seed {seed}");
     let mut random = Random::new(seed);

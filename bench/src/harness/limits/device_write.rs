@@ -5,7 +5,7 @@
 //! driver does.
 //!
 //! Rules of the unsafe code here:
-//! 1. The buffers outlive the ring that was told of them.
+//! 1. The buffers outlive the ring that has their addresses.
 //! 2. A write names a buffer and a file that live until its completion has been taken: `write_blocks` returns only when
 //!    nothing is in flight. Meanwhile no thread writes to the buffers; the kernel only reads them.
 
@@ -34,7 +34,7 @@ const TIME_MAX: Duration = Duration::from_secs(2);
 /// Longest wait for a completion before the queue is looked at again.
 const WAIT: Timespec = Timespec::new().nsec(100_000_000);
 
-/// How fast the device was written.
+/// The rate at which the device was written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriteLimit {
     /// Bytes a second.

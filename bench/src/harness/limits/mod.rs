@@ -1,5 +1,5 @@
-//! What this machine can do at most, measured beside what the bus does: memory, the
-//! distance of its cores, the device written, the device read.
+//! Limits of this machine, measured beside the bus: memory, the distance of its cores, the device written, the device
+//! read.
 
 mod device_read;
 mod device_write;

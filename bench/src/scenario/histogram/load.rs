@@ -13,7 +13,7 @@ use crate::harness::open_loop::WARM_UP;
 use crate::harness::payloads::Payloads;
 use crate::harness::wait::block_on;
 
-/// How long after the last call everything must have been delivered, and be durable.
+/// Longest time after the last call until everything is delivered and durable.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// From the moment when all threads are there to the first call.
@@ -24,16 +24,16 @@ const START_IN: Duration = Duration::from_millis(5);
 pub(super) struct Load {
     /// Calls a second of all producers.
     pub(super) rate: f64,
-    /// How long they count. Before that, the loop warms up.
+    /// Seconds for which calls count. Before that, the loop warms up.
     pub(super) seconds: f64,
     /// Bytes of a payload.
     pub(super) payload: usize,
 }
 
-/// When calls are due.
+/// The times at which calls are due.
 #[derive(Debug, Clone, Copy)]
 struct Timetable {
-    /// When the first call of the first producer is.
+    /// The time of the first call of the first producer.
     start: u64,
     /// Ticks between two calls of a producer.
     interval: f64,
@@ -41,13 +41,13 @@ struct Timetable {
 }
 
 impl Timetable {
-    /// When a call of a producer is due, in ticks. Producers take turns.
+    /// The time at which a call of a producer is due, in ticks. Producers take turns.
     fn due(self, producer: usize, call: usize) -> u64 {
         self.start + ((call as f64 + producer as f64 / self.producers as f64) * self.interval) as u64
     }
 }
 
-/// When things happened to the events of one producer, in ticks, by call. Calls of the warm-up are among them.
+/// The times of events of one producer, in ticks, by call. Calls of the warm-up are among them.
 #[derive(Debug)]
 pub(super) struct Calls {
     pub(super) due: Vec<u64>,
@@ -56,7 +56,7 @@ pub(super) struct Calls {
     pub(super) durable: Vec<u64>,
 }
 
-/// What a run left.
+/// The measurements of a run.
 #[derive(Debug)]
 pub(super) struct Ran {
     /// By producer.

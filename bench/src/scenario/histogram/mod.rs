@@ -26,7 +26,7 @@ use crate::harness::{Outcome, bus};
 /// Events of a run: 32 bytes of each are kept until it is over.
 const EVENTS_MAX: f64 = 5e7;
 
-/// What is measured: facts for people who look at the page.
+/// The meaning of each measure: facts for people who look at the page.
 const MEANINGS: [(&str, &str); 3] = [
     ("ingest", "from the moment an event is due until the call returns"),
     ("deliver", "from the same moment until a live subscriber has the event"),
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &HistogramArgs, output: &mut Output) -> Outcome<()> {
         series: all,
     };
     let written = files.write_to(&args.out).map_err(|error| format!("write {}: {error}", args.out.display()))?;
-    tell(&files, &described, ran.rate, written.last(), output)
+    report(&files, &described, ran.rate, written.last(), output)
 }
 
 fn described(args: &HistogramArgs, level: Durability, clock: Clock) -> Report {
@@ -73,7 +73,7 @@ fn described(args: &HistogramArgs, level: Durability, clock: Clock) -> Report {
 }
 
 /// Prints a result and a plot for each series, and where to look.
-fn tell(files: &Files, described: &Report, rate: f64, page: Option<&PathBuf>, output: &mut Output) -> Outcome<()> {
+fn report(files: &Files, described: &Report, rate: f64, page: Option<&PathBuf>, output: &mut Output) -> Outcome<()> {
     for Series { name, title, unit, histogram, .. } in &files.series {
         let counts = Counts::from(histogram);
         let summary = counts.summary();

@@ -11,7 +11,7 @@ const SLICES: u64 = 100;
 /// Shortest slice: a millisecond, which is what logs resolve.
 const SLICE_NS_MIN: u64 = 1_000_000;
 
-/// When an event's latency ends, by call.
+/// The times at which events' latencies end, by call.
 type Ends = fn(&Calls) -> &[u64];
 
 /// Latencies from the moment an event was due until each of three ends. A slice has the events that were due in it.

@@ -1,4 +1,4 @@
-//! What happens to events after their call, seen between calls.
+//! Observations of events after their call, made between calls.
 
 use std::collections::VecDeque;
 
@@ -8,12 +8,12 @@ use tapeline::{Producer, Subscription, Ticket};
 use crate::harness::Outcome;
 use crate::harness::clock::ticks;
 
-/// What of one producer's events has become durable, and when.
+/// The events of one producer that have become durable, and their times.
 #[derive(Debug)]
 pub(super) struct Durables {
     /// Accepted and not yet durable, the oldest first.
     waiting: VecDeque<Ticket>,
-    /// When the event of each call was seen to be durable, in ticks.
+    /// The time at which the event of each call was seen to be durable, in ticks.
     pub(super) seen: Vec<u64>,
 }
 
@@ -41,7 +41,7 @@ impl Durables {
     }
 }
 
-/// What a live subscriber has been handed, and when: one after the other of each producer's session.
+/// The events that a live subscriber has been handed, and their times: one after the other of each producer's session.
 #[derive(Debug)]
 pub(super) struct Deliveries {
     subscription: Subscription,
@@ -60,7 +60,7 @@ impl Deliveries {
     /// Looks once: takes the batch that is there.
     ///
     /// # Errors
-    /// Where the subscription fails, or something is missing.
+    /// If the subscription fails, or something is missing.
     #[inline]
     pub(super) fn look(&mut self) -> Outcome<()> {
         let Some(batch) = self.subscription.try_next_batch() else { return Ok(()) };
@@ -74,7 +74,7 @@ impl Deliveries {
         Ok(())
     }
 
-    /// How many were delivered.
+    /// The number of delivered events.
     pub(super) fn count(&self) -> usize {
         self.seen.iter().map(Vec::len).sum()
     }

@@ -1,4 +1,4 @@
-//! What indexes cost: the time to build one, and what the producer feels of it.
+//! The cost of indexes: the time to build one, and the effect on the producer.
 
 use std::time::Instant;
 

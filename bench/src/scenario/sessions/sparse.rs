@@ -26,7 +26,7 @@ const BLOCKS: u64 = SEGMENT_BYTES / BLOCK_BYTES - 1;
 /// Blocks that a session's events are spread over.
 const BLOCKS_OF_SESSION: u64 = 8;
 
-/// How many segments have a real block, spread over the log.
+/// The number of segments that have a real block, spread over the log.
 const TARGETS: u64 = 16;
 
 /// A log on paper.

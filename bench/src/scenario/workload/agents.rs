@@ -30,13 +30,13 @@ pub(super) struct AgentTrace {
     contents: Contents,
     first_tokens: FirstTokens,
     random: Random,
-    /// When the next session begins.
+    /// The time at which the next session begins.
     arrival: Duration,
-    /// How often the trace has been read to its end.
+    /// The number of times that the trace has been read to its end.
     repetition: u32,
 }
 
-/// What is in a trace.
+/// The contents of a trace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Contents {
     pub(super) sessions: u64,
@@ -73,7 +73,7 @@ impl AgentTrace {
         self.lines.name()
     }
 
-    /// What is in it.
+    /// The contents of the trace.
     pub(super) fn contents(&self) -> Contents {
         self.contents
     }

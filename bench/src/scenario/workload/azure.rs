@@ -115,7 +115,7 @@ pub(super) fn single_request(
     Plan { name: format!("request-{number:07}"), model: Arc::clone(model), arrival, requests: vec![request] }
 }
 
-/// Where the columns are.
+/// The numbers of the columns.
 #[derive(Debug, Clone, Copy)]
 struct Columns([usize; 3]);
 

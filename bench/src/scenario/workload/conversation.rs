@@ -21,11 +21,11 @@ use crate::harness::Outcome;
 pub(super) struct Conversation<S> {
     session: S,
     number: u64,
-    /// What is asked or answered.
+    /// The request that is asked or answered.
     request: Option<Request>,
     upcoming: vec::IntoIter<Request>,
     chunks: Chunks,
-    /// When the answer's first token is due.
+    /// The time at which the answer's first token is due.
     ready_at: Duration,
     /// Tokens of the answer so far, and of the answers before.
     tokens: u32,
@@ -52,7 +52,7 @@ impl<S: Copy> Conversation<S> {
         })
     }
 
-    /// How long it pauses before the next request. `None` after the last.
+    /// The pause before the next request. `None` after the last.
     pub(super) fn pause(&self) -> Option<Duration> {
         self.upcoming.as_slice().first().map(|request| request.pause)
     }

@@ -92,7 +92,7 @@ impl<S: Copy> Engine<S> {
         self.pausing.len() + self.waiting.len() + self.running.len()
     }
 
-    /// Whether all sessions have ended, and none will come.
+    /// Returns whether all sessions have ended, and none will come.
     pub(super) fn is_over(&self) -> bool {
         self.live() == 0 && self.upcoming.is_none()
     }

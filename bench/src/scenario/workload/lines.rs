@@ -13,7 +13,7 @@ use crate::harness::Outcome;
 /// Longest line that is taken. That of the longest session in the public trace of agent sessions has 56 kB.
 const LINE_BYTES_MAX: usize = 256 << 10;
 
-/// What some programs begin a file in UTF-8 with.
+/// The mark with which some programs begin a file in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A file of lines in UTF-8.

@@ -5,8 +5,8 @@
 //! is in the result. `--speed` compresses time; what counts for the bus, several streams emitting together at every
 //! step, stays.
 //!
-//! One result a second tells how much is accepted and how much of it is acknowledged, so that the person who kills the
-//! process can compare what is found afterwards.
+//! One result a second reports how much is accepted and how much of it is acknowledged, so that the person who kills
+//! the process can compare what is found afterwards.
 
 mod agents;
 mod azure;
@@ -42,7 +42,7 @@ use engine::{Engine, Sink};
 use progress::Progress;
 use source::Source;
 
-/// How long before a step is due the thread stops sleeping and spins: the kernel wakes it that late at worst.
+/// The time before a step is due at which the thread stops sleeping and spins: the kernel wakes it that late at worst.
 const SPIN: Duration = Duration::from_micros(100);
 
 /// Runs the load for `--seconds`, or until the last of `--sessions` has ended.
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &WorkloadArgs, output: &mut Output) -> Outcome<()> {
     bus::close(bus)
 }
 
-/// What the load is, before it has begun.
+/// The description of the load, before it has begun.
 fn describe(args: &WorkloadArgs, source: &Source) -> Report {
     let report = Report::new("workload")
         .param("source", source.name())

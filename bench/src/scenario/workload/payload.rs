@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::plan::{Part, Plan, Request};
 
-/// What tokens are made of. Nothing in them has to be escaped in JSON.
+/// The words of tokens. Nothing in them has to be escaped in JSON.
 const WORDS: [&str; 32] = [
     "the", "model", "streams", "a", "token", "at", "each", "step", "and", "every", "answer", "is", "kept", "in",
     "order", "so", "that", "what", "was", "said", "can", "be", "heard", "again", "from", "its", "first", "word", "to",

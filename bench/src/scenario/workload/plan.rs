@@ -1,4 +1,4 @@
-//! What a session will do: requests to an inference engine, pauses between them.
+//! The plan of a session: requests to an inference engine, pauses between them.
 
 #[cfg(test)]
 mod tests;
@@ -19,9 +19,9 @@ pub(super) const STEP: Duration = Duration::from_millis(25);
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
     pub(super) name: String,
-    /// What its open event names as the model.
+    /// The model that its open event names.
     pub(super) model: Arc<str>,
-    /// When it begins, from the start of the load.
+    /// The time at which it begins, from the start of the load.
     pub(super) arrival: Duration,
     pub(super) requests: Vec<Request>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Request {
     /// From the end of the answer before it, or from the session's begin: a person thinks, or a tool works.
     pub(super) pause: Duration,
     pub(super) model: Arc<str>,
-    /// Whether it brings the result of a tool.
+    /// True if it brings the result of a tool.
     pub(super) has_tool_result: bool,
     /// Length of the prompt in tokens.
     pub(super) context_tokens: u32,
@@ -41,11 +41,11 @@ pub(super) struct Request {
     /// Length of the answer in tokens.
     pub(super) generated_tokens: u32,
     pub(super) answer: Answer,
-    /// Why the answer ends, in the words of OpenAI's interface, if the trace says it.
+    /// The reason for which the answer ends, in the words of OpenAI's interface, if the trace says it.
     pub(super) finish: Option<&'static str>,
 }
 
-/// What an answer is made of.
+/// The parts of an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) has_thinking: bool,

@@ -1,4 +1,4 @@
-//! What the load tells while it runs, once a second, and at its end.
+//! The reports of the load while it runs, once a second, and at its end.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ pub(super) struct Progress<'a> {
     clock: Clock,
     /// The load's parameters.
     report: Report,
-    /// Seconds told.
+    /// Seconds reported.
     seconds: u64,
     /// Events in the log before the load.
     durable_before: u64,
-    /// Events accepted when the last second was told.
+    /// Events accepted when the last second was reported.
     accepted: u64,
     told_at: Duration,
 }
 
 impl<'a> Progress<'a> {
-    /// Nothing told yet.
+    /// Begins before the first second.
     pub(super) fn new(bus: &'a EventBus, clock: Clock, report: Report) -> Self {
         let stats = bus.stats();
         Self {
@@ -38,7 +38,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// When the next second is over.
+    /// The time at which the next second is over.
     pub(super) fn due(&self) -> Duration {
         Duration::from_secs(self.seconds + 1)
     }

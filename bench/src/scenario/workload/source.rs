@@ -1,4 +1,4 @@
-//! Where sessions come from, found by what is in the file: a trace of single requests, one of agent sessions, or the
+//! The source of sessions, found by the contents of the file: a trace of single requests, one of agent sessions, or the
 //! model where there is no file.
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ impl Source {
         }
     }
 
-    /// What it is.
+    /// The source's name.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Azure(trace) => format!("{}: {} requests", trace.name(), trace.requests()),
@@ -67,7 +67,7 @@ impl Source {
         }
     }
 
-    /// What of the load was recorded in production.
+    /// The parts of the load that were recorded in production.
     pub(super) fn real(&self) -> Vec<String> {
         let real: &[&str] = match self {
             Self::Azure(_) => &["when requests arrive", "lengths of prompts and answers in tokens"],
@@ -86,7 +86,7 @@ impl Source {
         real
     }
 
-    /// What of the load is a model.
+    /// The parts of the load that are a model.
     pub(super) fn modelled(&self) -> Vec<String> {
         let step = STEP.as_millis();
         let mut modelled = vec![

@@ -1,4 +1,4 @@
-//! What the tests of the load share.
+//! Support that the tests of the load share.
 
 use std::path::{Path, PathBuf};
 

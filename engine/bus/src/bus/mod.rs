@@ -276,15 +276,15 @@ impl EventBus {
         ticket.reached(&self.core, Reach::Appended)
     }
 
-    /// Whether the event of a ticket has reached the bus's durability level; `false` of another bus's. A lock. The
-    /// producer that gave the ticket answers [`Producer::is_durable`] for one load.
+    /// Returns whether the event of a ticket has reached the bus's durability level; `false` of another bus's. A lock.
+    /// The producer that gave the ticket answers [`Producer::is_durable`] for one load.
     pub fn is_durable(&self, ticket: Ticket) -> bool {
         ticket.has_reached(&self.core, Reach::Durable)
     }
 
     /// The id of the event of a ticket, once it can be read. `None`, where the log no longer has the event, and where
-    /// another producer's event of the same shard and nanosecond cannot be told from it. Costs a seek by time in that
-    /// shard, which reads a block. The future is `Send` and borrows nothing.
+    /// another producer's event of the same shard and nanosecond cannot be distinguished from it. Costs a seek by time
+    /// in that shard, which reads a block. The future is `Send` and borrows nothing.
     ///
     /// ```
     /// use tapeline::{Event, EventBus, EventBusConfig};

@@ -131,7 +131,7 @@ impl ShardSubscription {
     }
 }
 
-/// Why a task on a shard has no outcome.
+/// The reason for which a task on a shard has no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
@@ -188,7 +188,7 @@ impl<T> Future for ShardTask<T> {
 }
 
 impl<T> ShardTask<T> {
-    /// Why there is no outcome.
+    /// The reason for which there is no outcome.
     fn ended_early(&self) -> TaskError {
         self.line.panic().map_or(TaskError::Shutdown, |panic| TaskError::Panicked(panic.to_owned()))
     }

@@ -204,7 +204,7 @@ fn death_of_a_shard_is_reported_to_every_waiter_and_acknowledges_nothing() {
 }
 
 #[test]
-fn tasks_of_a_shard_that_dies_end_and_are_told() {
+fn tasks_of_a_shard_that_dies_end_and_report_it() {
     let scratch = Scratch::new();
     let bus = block_on(EventBus::new(scratch.config().num_shards(1).build().expect("valid"))).expect("opens");
     let waits = bus.run_on_shard(0, |_| std::future::pending::<()>()).expect("runs");

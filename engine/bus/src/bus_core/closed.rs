@@ -5,8 +5,8 @@
 //! the closed session of that tag; one that holds [`SEVERAL`], to several. Only where the tag is the asker's, or the
 //! slot has several, the exact list is looked at, under a lock.
 //!
-//! A close stores the slot before it returns. An event whose call begins after that, by whatever the two threads have
-//! told each other, finds the slot stored: loads and stores of one atomic are coherent.
+//! A close stores the slot before it returns. An event whose call begins after that, by whatever message between the
+//! two threads, finds the slot stored: loads and stores of one atomic are coherent.
 //!
 //! The list holds the [`CLOSED_MAX`] sessions that were closed last. Table and list are made for the first close, count
 //! in the bus's memory budget, and never grow.
@@ -51,8 +51,8 @@ struct List {
 }
 
 impl ClosedSessions {
-    /// Whether a session may be closed: [`ClosedSessions::is_closed`] knows. At most two loads of lines that change only
-    /// when sessions are closed and opened again.
+    /// Returns whether a session may be closed: [`ClosedSessions::is_closed`] knows. At most two loads of lines that
+    /// change only when sessions are closed and opened again.
     #[inline(always)]
     pub(crate) fn may_be(&self, session: SessionId) -> bool {
         match self.slots.get() {
@@ -66,7 +66,7 @@ impl ClosedSessions {
         }
     }
 
-    /// Whether a session is closed. A lock.
+    /// Returns whether a session is closed. A lock.
     #[cold]
     pub(crate) fn is_closed(&self, session: SessionId) -> bool {
         self.lock().closed.contains_key(&session)

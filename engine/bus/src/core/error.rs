@@ -1,4 +1,4 @@
-//! Why events are not taken.
+//! The errors of ingestion.
 
 use std::io;
 
@@ -6,8 +6,8 @@ use tapeline_reader::ConfigError;
 use tapeline_storage::format::{SessionId, counted};
 use tapeline_storage::log::Poison;
 
-/// Why an event was not taken. It was lent to the call, so the caller still has it. Where [`IngestionError::is_drop`]
-/// holds it counts as dropped; otherwise it may be ingested again.
+/// The reason for which an event was not taken. It was lent to the call, so the caller still has it. Where
+/// [`IngestionError::is_drop`] holds it counts as dropped; otherwise it may be ingested again.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -144,7 +144,7 @@ pub struct RejectedBatch<E> {
     pub taken: usize,
     /// The event that was not taken, and all after it, in order.
     pub rest: Vec<E>,
-    /// Why the first of them was not taken.
+    /// The reason for which the first of them was not taken.
     #[source]
     pub error: IngestionError,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Makes every thread of the process execute a full fence before this returns.
 ///
-/// Where `membarrier` is refused, waits for long enough that stores have left every store buffer.
+/// If `membarrier` is refused, waits for long enough that stores have left every store buffer.
 pub(crate) fn all_threads() {
     static REGISTERED: OnceLock<bool> = OnceLock::new();
     let registered = *REGISTERED.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED));

@@ -102,7 +102,7 @@ impl Follower {
         }
     }
 
-    /// When the follower waits no longer, in nanoseconds: dropped then, it is woken.
+    /// The time at which the follower waits no longer, in nanoseconds: dropped then, it is woken.
     pub(crate) fn deadline(&self) -> Option<u64> {
         self.deadline
     }

@@ -79,7 +79,7 @@ impl<'p> ProducerBatch<'p> {
         Ok(())
     }
 
-    /// Where the next event has its time from.
+    /// The source of the next event's time.
     #[inline]
     fn time(&mut self) -> TimeSource {
         if self.producer.core.producers().order_times() {

@@ -59,7 +59,7 @@ fn find<'s>(slots: &'s mut Vec<Arc<Slot>>, locals: &Locals, core: &Arc<BusCore>)
 /// A thread's producer of one bus.
 #[derive(Debug)]
 struct Slot {
-    /// Which one: compared, never looked into. It is there as long as the producer.
+    /// The bus: compared, never looked into. It is there as long as the producer.
     bus: *const BusCore,
     is_used: AtomicBool,
     is_withdrawn: AtomicBool,
@@ -101,7 +101,7 @@ impl Slot {
         producer.as_mut().map_or(Err(IngestionError::ShuttingDown), ingest)
     }
 
-    /// Takes the producer from its thread, which a fence of every thread has told that it was withdrawn.
+    /// Takes the producer from its thread, which a fence of every thread has shown that it was withdrawn.
     fn withdraw(&self) -> Option<Producer> {
         // SYNC: pairs with the Release store in the drop of Use. A call of the thread that is under way ends soon: its
         // shards have stopped.

@@ -125,7 +125,7 @@ impl Producer {
         Session::new(session, self.route.shard_of(session, self.id), self.route)
     }
 
-    /// Ingests an event. The ticket tells when it is durable.
+    /// Ingests an event. The ticket says when it is durable.
     ///
     /// # Errors
     /// [`IngestionError`]; the event was not taken.
@@ -191,9 +191,9 @@ impl Producer {
         ProducerBatch::new(self, session)
     }
 
-    /// Whether the event has reached the bus's durability level; `false` of another bus's. Costs one load if this
-    /// producer gave the ticket, a lock otherwise. An event that was dropped as the oldest of its lane never has; nor,
-    /// as far as is remembered, one before the last 4,096 such drops.
+    /// Returns whether the event has reached the bus's durability level; `false` of another bus's. Costs one load if
+    /// this producer gave the ticket, a lock otherwise. An event that was dropped as the oldest of its lane never has;
+    /// nor, as far as is remembered, one before the last 4,096 such drops.
     pub fn is_durable(&self, ticket: Ticket) -> bool {
         match self.links.get(usize::from(ticket.shard_id)) {
             Some(Some(link)) if ticket.is_of(self.origin) => link.lane.is_durable(ticket.entry()),
@@ -241,8 +241,8 @@ impl Producer {
         }
     }
 
-    /// Where an event that is published at once has its time from: where there are several producers, from a clock that
-    /// is later than whatever made the caller ingest it.
+    /// The source of the time of an event that is published at once: where there are several producers, a clock that is
+    /// later than whatever made the caller ingest it.
     #[inline(always)]
     fn time(&self) -> TimeSource {
         if self.core.producers().order_times() { TimeSource::Ordered } else { TimeSource::Clock }
@@ -328,7 +328,7 @@ impl Producer {
         Ok((session, ticket))
     }
 
-    /// Whether this process is a child of the one that opened the bus. Two loads.
+    /// Returns whether this process is a child of the one that opened the bus. Two loads.
     #[inline(always)]
     fn is_forked(&self) -> bool {
         fork::generation() != self.fork_generation
@@ -430,7 +430,7 @@ fn connect<'l>(
     Ok(links[at].insert(Link::new(control, writer)))
 }
 
-/// Why a shard takes no event at present.
+/// The reason for which a shard takes no event at present.
 fn refusal(control: &ShardControl) -> IngestionError {
     if let Some(poison) = control.view().poison() {
         return IngestionError::Poisoned(Box::new(poison.clone()));

@@ -1,4 +1,4 @@
-//! What one producer has otherwise than its bus.
+//! The settings in which one producer differs from its bus.
 
 use crate::core::config::BackpressureMode;
 use crate::lane::{LaneOptions, Overflow};
@@ -22,7 +22,7 @@ use tapeline_reader::ConfigError;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ProducerOptions {
-    /// What happens when a lane is full.
+    /// The action when a lane is full.
     pub backpressure_mode: Option<BackpressureMode>,
     /// Bytes that each of its lanes holds: a power of two, at least 64 KiB. Its lanes hold as many events for each byte
     /// as those of the bus.
@@ -49,7 +49,7 @@ impl ProducerOptions {
         self
     }
 
-    /// What the producer does when a lane is full, where producers without a mode of their own do as `default` says.
+    /// The producer's action when a lane is full, where producers without a mode of their own do as `default` says.
     ///
     /// # Errors
     /// A mode whose setting is out of range.

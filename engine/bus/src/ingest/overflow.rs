@@ -1,4 +1,4 @@
-//! What becomes of an event whose lane has no room: the modes of back-pressure.
+//! The fate of an event whose lane has no room: the modes of back-pressure.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ use crate::core::error::{IngestionError, IngestionResult};
 use crate::lane::{Claim, LaneWriter, Overflow};
 use crate::shard::ShardControl;
 
-/// How often a producer looks again whether its shard has copied what it has begun to copy: some tens of microseconds.
+/// The number of looks that a producer takes at whether its shard has copied what it has begun to copy: some tens of
+/// microseconds.
 const LOOKS: usize = 4_096;
 
 /// Losses that a sampling producer gathers before it reports them while its lane is under pressure.
@@ -46,7 +47,7 @@ impl Backpressure {
         Self { mode, sampler, producer }
     }
 
-    /// How long a call may wait for room.
+    /// Longest time that a call may wait for room.
     pub(super) fn patience(&self) -> Option<Duration> {
         match self.mode {
             BackpressureMode::Block { deadline } => Some(deadline),
@@ -54,7 +55,7 @@ impl Backpressure {
         }
     }
 
-    /// What lanes of this mode do when they are nearly full.
+    /// The action of lanes of this mode when they are nearly full.
     pub(super) fn overflow(&self) -> Overflow {
         match self.mode {
             BackpressureMode::DropOldest => Overflow::Evict,
@@ -104,7 +105,7 @@ impl Backpressure {
         link.lane.claim_reserve(event.bytes).map_err(|_| IngestionError::Backpressure { shard_id: shard })
     }
 
-    /// Whether a sampling producer keeps the event.
+    /// Returns whether a sampling producer keeps the event.
     fn chooses(
         &mut self,
         link: &mut Link,
@@ -152,7 +153,7 @@ fn make_room(lane: &mut LaneWriter, bytes: usize) {
 
 /// Sleeps until the lane has room, for `deadline` at most, or until the shard takes nothing more.
 pub(super) fn wait_for_room(control: &ShardControl, lane: &mut LaneWriter, bytes: usize, deadline: Duration) {
-    // A deadline beyond what an instant can hold cannot be told from none.
+    // A deadline beyond what an instant can hold is the same as none.
     let deadline = Instant::now().checked_add(deadline);
     loop {
         let next_move = control.next_move();

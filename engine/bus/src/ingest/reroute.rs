@@ -1,4 +1,4 @@
-//! What a producer does when the shards that take events have changed since it looked.
+//! The way of a producer's events when the shards that take events have changed since it looked.
 
 use tapeline_storage::format::{Kind, SessionId, restamp};
 

@@ -34,7 +34,7 @@ impl Sampler {
         Self { rate: rate.clamp(1, u32::MAX - 1), slots: vec![Slot::UNUSED; SLOTS].into(), sessions: 0 }
     }
 
-    /// Whether the next event of the session is kept. Some nanoseconds, and a cache miss.
+    /// Returns whether the next event of the session is kept. Some nanoseconds, and a cache miss.
     pub(super) fn keeps(&mut self, session: SessionId) -> bool {
         let hash = xxhash_rust::xxh3::xxh3_64(&session.0.to_le_bytes());
         if self.sessions >= SESSIONS_MAX {

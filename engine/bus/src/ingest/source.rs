@@ -10,7 +10,7 @@ use super::{Producer, Ticket};
 use crate::core::error::{IngestionError, IngestionResult};
 use crate::lane::Claim;
 
-/// What a record is made from.
+/// A source from which a record is made.
 pub(super) trait RecordSource {
     fn kind(&self) -> Kind;
 

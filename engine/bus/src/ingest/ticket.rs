@@ -112,7 +112,7 @@ impl Ticket {
         self.check_kept(&control, lane.as_ref())
     }
 
-    /// Whether the event has come as far as `reach`; `false` of another bus's.
+    /// Returns whether the event has come as far as `reach`; `false` of another bus's.
     pub(crate) fn has_reached(self, core: &BusCore, reach: Reach) -> bool {
         let Ok(Found { control, lane }) = self.find(core) else { return false };
         let is_there = lane.as_ref().is_none_or(|lane| Barrier::of(lane.clone(), self.entry).is_reached(reach));

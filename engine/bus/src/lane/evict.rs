@@ -70,7 +70,7 @@ impl LaneWriter {
 #[derive(Debug, Default)]
 pub(super) struct Evicted {
     ranges: VecDeque<Range<u64>>,
-    /// What lies below is not remembered.
+    /// Entries below this index are not remembered.
     forgotten: u64,
 }
 
@@ -91,12 +91,12 @@ impl Evicted {
         }
     }
 
-    /// Whether anything was given up.
+    /// Returns whether no entry was given up.
     pub(super) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// Whether the entry was given up, or may have been.
+    /// Returns whether the entry was given up, or may have been.
     pub(super) fn may_hold(&self, index: u64) -> bool {
         let after = self.ranges.partition_point(|range| range.start <= index);
         let range = after.checked_sub(1).and_then(|at| self.ranges.get(at));

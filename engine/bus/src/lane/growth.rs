@@ -17,7 +17,7 @@ const STREAM_LAP_NS: u64 = 100_000_000;
 /// A ring of this size is as good for a stream as any larger one: one event in some thousands looks at the reader.
 const STREAM_BYTES: usize = 256 << 10;
 
-/// How a lane grows, on its writer's side.
+/// The growth of a lane, on its writer's side.
 #[derive(Debug)]
 pub(super) struct Growth {
     /// The largest ring.
@@ -28,7 +28,7 @@ pub(super) struct Growth {
     older: Vec<(Arc<Ring>, u64)>,
     /// Byte position at which the present round of the ring ends.
     lap_end: u64,
-    /// When it began.
+    /// The time at which it began.
     lap_began: u64,
 }
 
@@ -52,7 +52,7 @@ impl Growth {
         self.older.iter().find(|(_, end)| index < *end).map(|(ring, _)| &**ring)
     }
 
-    /// Lets go of the rings whose entries are all below `freed`.
+    /// Releases the rings whose entries are all below `freed`.
     pub(super) fn forget_below(&mut self, freed: u64) {
         self.older.retain(|(_, end)| *end > freed);
     }
@@ -147,7 +147,7 @@ impl LaneWriter {
         self.growth.lap_began = now();
     }
 
-    /// What a record of `bytes` would need, if no ring can take it for which the budget had memory.
+    /// The ring that a record of `bytes` would need, if no ring can take it for which the budget had memory.
     pub(crate) fn ring_needed(&self, bytes: usize) -> Option<RingNeeded> {
         let present = self.ring.options();
         if bytes <= present.largest_record() {

@@ -11,7 +11,8 @@ use super::mark::Mark;
 use super::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use super::{Drops, LaneOptions};
 
-/// What the two ends share beside the ring. Lives as long as the last [`LaneHandle`]; the ring's memory does not.
+/// The numbers that the two ends share beside the ring. They live as long as the last [`LaneHandle`]; the ring's memory
+/// does not.
 #[derive(Debug)]
 pub(super) struct Numbers {
     pub(super) writer: WriterNumbers,
@@ -32,7 +33,7 @@ pub(super) struct Numbers {
 pub(super) struct Size {
     /// Of the last ring.
     capacity_bytes: AtomicU64,
-    /// How large the lane can become.
+    /// Bytes to which the lane can grow.
     room_bytes: AtomicU64,
     room_events: AtomicU64,
 }
@@ -145,7 +146,7 @@ impl Numbers {
         self.evicted().note(range);
     }
 
-    /// Whether the record before this entry index was given up, or is of a time that is not remembered.
+    /// Returns whether the record before this entry index was given up, or is of a time that is not remembered.
     pub(super) fn was_evicted(&self, entry: u64) -> bool {
         self.evicted().may_hold(entry.saturating_sub(1))
     }
@@ -256,17 +257,17 @@ impl LaneHandle {
         self.numbers.size.room_events.load(Ordering::Relaxed)
     }
 
-    /// Whether the record before this entry index was given up, or is of a time that is not remembered. A lock.
+    /// Returns whether the record before this entry index was given up, or is of a time that is not remembered. A lock.
     pub(crate) fn was_evicted(&self, entry: u64) -> bool {
         self.numbers.was_evicted(entry)
     }
 
-    /// Whether any record was given up. A lock.
+    /// Returns whether any record was given up. A lock.
     pub(crate) fn has_evicted(&self) -> bool {
         !self.numbers.evicted().is_empty()
     }
 
-    /// Whether both are views of one lane.
+    /// Returns whether both are views of one lane.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.numbers, &other.numbers)
     }
@@ -283,14 +284,14 @@ impl LaneHandle {
         self.numbers.reader.durable.load(Ordering::Acquire)
     }
 
-    /// Whether the reader will take no more. [`LaneHandle::released`] and [`LaneHandle::durable`], read after this said
-    /// `true`, are what they were when the lane closed, or later.
+    /// Returns whether the reader will take no more. [`LaneHandle::released`] and [`LaneHandle::durable`], read after
+    /// this said `true`, are what they were when the lane closed, or later.
     #[cfg(test)]
     pub(crate) fn is_closed(&self) -> bool {
         self.numbers.is_closed()
     }
 
-    /// Whether the writer is gone. [`LaneHandle::published`], read after this said `true`, is final.
+    /// Returns whether the writer is gone. [`LaneHandle::published`], read after this said `true`, is final.
     #[cfg(all(test, not(tapeline_loom)))]
     pub(crate) fn is_abandoned(&self) -> bool {
         self.numbers.is_abandoned()

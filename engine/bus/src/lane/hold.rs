@@ -7,7 +7,7 @@
 
 use super::sync::{AtomicBool, Ordering};
 
-/// Which end moves the beginning, if any.
+/// Says which end moves the beginning, if any.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Hold(AtomicBool);

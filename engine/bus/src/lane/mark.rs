@@ -20,11 +20,11 @@
 //! nothing begun        u64::MAX
 //! ```
 
-/// What a writer has begun.
+/// The record or batch that a writer has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark(u64);
 
-/// When the record that is begun is published.
+/// The moment at which the record that is begun is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Publish {
     /// At once, with all that was written before.
@@ -65,7 +65,7 @@ impl Mark {
         Self::new(self.0, Publish::Now)
     }
 
-    /// Whether what was begun may be published at this moment.
+    /// Returns whether the record that was begun may be published at this moment.
     pub(super) fn is_publishing(self) -> bool {
         self != Self::NONE && self.0 & PUBLISHES != 0
     }

@@ -3,8 +3,8 @@
 //!
 //! A ring is two rings of one memory: `bytes` holds the records, back to back and each contiguous; `lengths` holds one
 //! `u16` entry per record, its length in units of 16 bytes. A record that does not fit before the end of the byte ring
-//! starts at its beginning; an entry of length 0, a *skip*, tells the reader so. Lengths stand apart from the records
-//! so that a shard moves a run of records without touching them one by one.
+//! starts at its beginning; an entry of length 0, a *skip*, sends the reader there. Lengths stand apart from the
+//! records so that a shard moves a run of records without touching them one by one.
 //!
 //! A position in a lane is an *entry index*: u64 from 0, never wrapping, skips included. Four of them move forward
 //! only: durable <= released <= freed <= published <= committed.
@@ -31,7 +31,7 @@
 //!    repeats is in its last ring.
 //! 3. The writer stores the next ring, then the end, then publishes; the reader loads `published`, then the end. So a
 //!    reader that knows of an entry knows in which ring it is. It follows when its index has come to the end; the ring
-//!    that it leaves is freed by whichever side lets go of it last.
+//!    that it leaves is freed by the side that releases it last.
 //! 4. A lane never holds more than `capacity_bytes` and `capacity_events` of its last ring, earlier rings included: the
 //!    writer's limits are `freed` plus these, as if there were one ring.
 //! 5. The writer of an evicting lane keeps the rings before its last until they are freed, and walks over their records
@@ -41,9 +41,9 @@
 //! durable, released and freed pass over entries that never reached the log, and the holder of a ticket asks the
 //! writer.
 //!
-//! What happens at the ends: a writer that is dropped *abandons* the lane, and what it did not publish never was. A
-//! reader that is dropped, or says so, *closes* it: nothing beyond [`LaneHandle::released`] will be read any more. A
-//! publish that races a close may come too late; a producer that must know compares the two indices after the close.
+//! The ends of a lane: a writer that is dropped *abandons* the lane, and what it did not publish never was. A reader
+//! that is dropped, or says so, *closes* it: nothing beyond [`LaneHandle::released`] will be read any more. A publish
+//! that races a close may come too late; a producer that must know compares the two indices after the close.
 //!
 //! Not here: waiting, doorbells, what a full lane means for an event, what a record is.
 

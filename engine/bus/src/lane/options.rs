@@ -1,10 +1,10 @@
-//! How large a lane may become and its rings are, and what may happen when it is nearly full.
+//! The size that a lane and its rings may reach, and the action when it is nearly full.
 
 use std::io;
 
 use super::UNIT_BYTES;
 
-/// What a writer may do about a lane that is nearly full. The reserve is the part that [`LaneWriter::claim`] leaves
+/// The action of a writer on a lane that is nearly full. The reserve is the part that [`LaneWriter::claim`] leaves
 /// free: [`LaneWriter::claim_reserve`] takes from it.
 ///
 /// [`LaneWriter::claim`]: super::LaneWriter::claim
@@ -28,7 +28,7 @@ pub(crate) struct LaneOptions {
     pub capacity_bytes: usize,
     /// Records: a power of two, from 2 to `capacity_bytes / 16`. A skip at the end of the byte ring takes one, too.
     pub capacity_events: usize,
-    /// What the writer may do when the lane is nearly full.
+    /// The action of the writer when the lane is nearly full.
     pub overflow: Overflow,
 }
 
@@ -40,7 +40,7 @@ impl LaneOptions {
     /// Bytes of the first ring: some tens of events.
     pub(crate) const FIRST_BYTES: usize = if cfg!(tapeline_loom) { 64 } else { 4 << 10 };
 
-    /// How many times larger the next ring is.
+    /// The factor by which the next ring is larger.
     const STEP: usize = if cfg!(tapeline_loom) { 2 } else { 4 };
 
     /// Longest record in bytes: half a lane, so that a record fits an empty lane at whatever offset it stands, and no

@@ -25,7 +25,7 @@ pub(crate) struct RecordRun<'a> {
 }
 
 impl RecordRun<'_> {
-    /// Whether there is no record.
+    /// Returns whether there is no record.
     #[inline]
     #[cfg(all(test, not(tapeline_loom)))]
     pub(crate) fn is_empty(&self) -> bool {
@@ -205,8 +205,8 @@ impl LaneReader {
         }
     }
 
-    /// Whether everything is consumed that goes by an earlier route than this one, and nothing of it can come any more.
-    /// Once all threads have executed a fence after the route changed.
+    /// Returns whether everything is consumed that goes by an earlier route than this one, and nothing of it can come
+    /// any more. Once all threads have executed a fence after the route changed.
     pub(crate) fn has_passed_to(&self, route: u64) -> bool {
         let mark = self.numbers.mark();
         let published = self.published();
@@ -294,7 +294,7 @@ impl LaneReader {
         self.numbers.reader.released.store(self.index, Ordering::Release);
     }
 
-    /// Whether the writer may give records up.
+    /// Returns whether the writer may give records up.
     #[inline]
     pub(crate) fn is_evicting(&self) -> bool {
         self.ring.options().overflow == Overflow::Evict
@@ -333,24 +333,24 @@ impl LaneReader {
         self.numbers.ends.closed.store(true, Ordering::Release);
     }
 
-    /// Whether the writer is gone; it may have left records.
+    /// Returns whether the writer is gone; it may have left records.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.numbers.is_abandoned()
     }
 
-    /// Whether there is more to peek at without another look at the writer, which would take the cache line that it
-    /// publishes in away from it.
+    /// Returns whether there is more to peek at without another look at the writer, which would take the cache line
+    /// that it publishes in away from it.
     #[inline]
     pub(crate) fn knows_more(&self) -> bool {
         self.index != self.known
     }
 
-    /// Whether something is published that is not consumed.
+    /// Returns whether something is published that is not consumed.
     pub(crate) fn has_pending(&self) -> bool {
         self.published() != self.index
     }
 
-    /// Whether the writer is gone and everything it published is consumed: nothing will ever come.
+    /// Returns whether the writer is gone and everything it published is consumed: nothing will ever come.
     pub(crate) fn is_drained(&self) -> bool {
         // In this order: what was published before the writer went is seen after it was seen gone.
         self.is_abandoned() && self.published() == self.index
@@ -368,7 +368,7 @@ impl Drop for LaneReader {
     }
 }
 
-/// How many of the records lie back to back in at most `limit` bytes, and their bytes.
+/// Counts the records that lie back to back in at most `limit` bytes. Returns the count and their bytes.
 #[inline]
 fn fitting(lengths: &[u16], limit: usize) -> (usize, usize) {
     let (mut entries, mut bytes) = (0, 0);

@@ -31,14 +31,15 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// are more than the kernel lets a process have.
 const MAPPED_BYTES: usize = 128 << 10;
 
-/// What the prefetcher of x86 takes at a time: what a ring shares with its neighbours would be the other side's.
+/// Bytes that the prefetcher of x86 takes at a time: a ring that shared them with its neighbours would have them taken
+/// by the other side.
 const LINE_BYTES: usize = 128;
 
 /// Both rings, in one piece of memory that is resident from the start.
 #[derive(Debug)]
 pub(super) struct Ring {
     start: NonNull<u8>,
-    /// Where the lengths begin.
+    /// The start of the lengths.
     lengths: NonNull<u16>,
     options: LaneOptions,
     /// Entry index at which it ends: the records from there on are in the next ring. `u64::MAX` while it is the last.

@@ -15,7 +15,7 @@ fn small() -> (LaneWriter, LaneReader) {
     fixed(SMALL).unwrap()
 }
 
-/// A record of `bytes` whose every unit tells its number, its unit and its length.
+/// A record of `bytes`, each unit of which holds the record's number, its own number and its length.
 pub(super) fn write(
     writer: &mut LaneWriter,
     number: u64,
@@ -270,7 +270,7 @@ fn claims_that_are_not_committed_leave_nothing() {
 }
 
 #[test]
-fn a_claim_behind_a_skip_that_is_not_committed_leaves_nothing() {
+fn a_claim_after_a_skip_that_is_not_committed_leaves_nothing() {
     let (mut writer, mut reader) = small();
     let half = writer.largest_record();
     publish(&mut writer, 0, half).unwrap();
@@ -314,7 +314,7 @@ fn discard_takes_back_to_the_last_publish() {
     publish(&mut writer, 0, half).unwrap();
     assert_eq!(drain(&mut reader, 0), 1);
     publish(&mut writer, 1, half / 2).unwrap();
-    // Behind a skip, and with a claim open.
+    // After a skip, and with a claim open.
     write(&mut writer, 2, half / 2 + UNIT_BYTES, LaneWriter::claim).unwrap();
     claim_noise(&mut writer, 16);
     writer.discard();

@@ -129,7 +129,7 @@ impl LaneWriter {
         Ok(Claim { writer: self, start, bytes })
     }
 
-    /// Whether a record of `bytes` would have to take from the reserve, or find none, however the lane grows.
+    /// Returns whether a record of `bytes` would have to take from the reserve, or find none, however the lane grows.
     #[cold]
     pub(crate) fn is_pressed(&mut self, bytes: usize) -> bool {
         self.look_or_grow(bytes, (0, 0)).is_err()
@@ -141,7 +141,7 @@ impl LaneWriter {
         self.limit_to_straight();
     }
 
-    /// Finds out where a record can start, behind a skip if need be, with so many bytes and entries of the reserve.
+    /// Finds the start of a record, after a skip if need be, with so many bytes and entries of the reserve.
     #[cold]
     pub(super) fn look_around(&mut self, bytes: usize, reserve: (u64, u64)) -> Result<u64, LaneFull> {
         let to_end = self.ring.bytes_to_end(self.byte_position);
@@ -326,20 +326,20 @@ impl LaneWriter {
         self.index
     }
 
-    /// Whether something was begun that is not published.
+    /// Returns whether something was begun that is not published.
     pub(crate) fn is_unpublished(&self) -> bool {
         self.is_unpublished
     }
 
-    /// Whether the record before this entry index has what its durability level promises. One load; in an evicting lane
-    /// a lock and a look at what was given up.
+    /// Returns whether the record before this entry index has what its durability level promises. One load; in an
+    /// evicting lane a lock and a look at what was given up.
     #[inline]
     pub(crate) fn is_durable(&self, entry: u64) -> bool {
         // SYNC: pairs with the Release store in LaneReader::acknowledge.
         self.numbers.reader.durable.load(Ordering::Acquire) >= entry && !self.was_evicted(entry)
     }
 
-    /// Whether the record before this entry index was given up, or is of a time that is not remembered.
+    /// Returns whether the record before this entry index was given up, or is of a time that is not remembered.
     #[inline]
     pub(crate) fn was_evicted(&self, entry: u64) -> bool {
         self.ring.options().overflow == Overflow::Evict && self.numbers.was_evicted(entry)
@@ -360,8 +360,8 @@ impl LaneWriter {
         self.numbers.losses.enter_note(events);
     }
 
-    /// How full the lane is: used and all, in bytes. Counts committed records that the reader has not freed; when
-    /// the ring of lengths is the fuller one, its share is given instead. Costs a cache miss while the reader is busy.
+    /// Used bytes and all bytes of the lane. Counts committed records that the reader has not freed; when the ring of
+    /// lengths is the fuller one, its share is given instead. Costs a cache miss while the reader is busy.
     #[inline]
     #[cfg(all(test, not(tapeline_loom)))]
     pub(crate) fn fill(&self) -> (usize, usize) {
@@ -373,7 +373,7 @@ impl LaneWriter {
         ((bytes as usize).max(entries as usize * bytes_per_entry), capacity_bytes)
     }
 
-    /// What the writer may do when the lane is nearly full.
+    /// The action of the writer when the lane is nearly full.
     pub(crate) fn overflow(&self) -> Overflow {
         self.ring.options().overflow
     }
@@ -384,7 +384,7 @@ impl LaneWriter {
         self.growth.most().largest_record()
     }
 
-    /// Whether the reader will take no more. One load that hits the cache.
+    /// Returns whether the reader will take no more. One load that hits the cache.
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.numbers.is_closed()
@@ -461,7 +461,7 @@ impl<'w> Claim<'w> {
         if start != writer.byte_position {
             writer.skip_to(start);
         }
-        // `claim` is given no longer record than an entry can tell.
+        // `claim` is given no longer record than an entry can describe.
         writer.push_length((bytes / UNIT_BYTES) as u16);
         writer.byte_position = start + bytes as u64;
         writer.index

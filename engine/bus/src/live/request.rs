@@ -38,11 +38,11 @@ pub struct ConsumeRequest {
     /// The cursor to go on from: [`ConsumeResponse::next_id`] of the page before. `None`: see `start`. The name is the
     /// predecessor's.
     pub from_id: Option<String>,
-    /// Where to start without a cursor.
+    /// The start without a cursor.
     pub start: Start,
     /// Most events in the page. Default 1000.
     pub limit: usize,
-    /// Which events. `None`: all.
+    /// The choice among these events. `None`: all.
     pub filter: Option<Filter>,
     /// In which order.
     pub ordering: Ordering,
@@ -110,13 +110,13 @@ pub enum SlowReader {
     /// It reads on from the log, however far behind.
     #[default]
     Replay,
-    /// Where it is more than `lag_events` behind in a shard, it goes on half as far from the end, and gets a gap for
-    /// what it does not see.
+    /// If it is more than `lag_events` behind in a shard, it goes on half as far from the end, and gets a gap for what
+    /// it does not see.
     Drop {
         /// Most events behind, in one shard.
         lag_events: u64,
     },
-    /// Where it is more than `lag_events` behind in a shard, its subscription ends with
+    /// If it is more than `lag_events` behind in a shard, its subscription ends with
     /// [`ConsumerError::Lagged`](crate::ConsumerError::Lagged).
     Fail {
         /// Most events behind, in one shard.
@@ -140,9 +140,9 @@ pub struct SubscribeRequest {
     /// The cursor to go on from: [`Subscription::cursor`](super::Subscription::cursor) of an earlier one, or
     /// [`ConsumeResponse::next_id`]. `None`: see `start`.
     pub cursor: Option<String>,
-    /// Where to start without a cursor.
+    /// The start without a cursor.
     pub start: Start,
-    /// Which events. `None`: all.
+    /// The choice among these events. `None`: all.
     pub filter: Option<Filter>,
     /// Shards to read. `None`: all.
     pub shards: Option<Vec<u16>>,

@@ -27,7 +27,7 @@ pub struct ShardMetrics {
     /// The share of its capacity that it uses: the largest of the above by its threshold, the two times only if it has
     /// work at all. 0 is idle, above 1 is overloaded.
     pub weight: f64,
-    /// When this was looked at.
+    /// The time of the look at it.
     pub last_updated: Instant,
 }
 

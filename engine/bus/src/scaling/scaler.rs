@@ -27,7 +27,7 @@ pub(super) struct Scaler {
     policy: ScalingPolicy,
     changed_at: Option<u64>,
     underutilized_since: Option<u64>,
-    /// When shards were overloaded last, and the events a second that each took then.
+    /// The time at which shards were overloaded last, and the events a second that each took then.
     overload: Option<(u64, f64)>,
 }
 

@@ -32,7 +32,7 @@ fn decide(policy: ScalingPolicy, shape: impl Fn(&mut ShardMetrics)) -> ScalingDe
     Scaler::new(policy).decide(0, &window(2, shape), 2)
 }
 
-/// When, in milliseconds, two idle shards become one.
+/// The time, in milliseconds, at which two idle shards become one.
 fn idle_until(policy: ScalingPolicy, shape: impl Fn(&mut ShardMetrics)) -> Option<u64> {
     let mut scaler = Scaler::new(policy);
     (0..200_000).find(|now| scaler.decide(now * MS, &window(2, &shape), 2) == ScalingDecision::ScaleDown(1))

@@ -57,7 +57,7 @@ pub struct ShardStats {
     /// The runtime of its tasks: `glommio`, or `plain` where that cannot be had, as `notes` say then. `None` before the
     /// first.
     pub task_runtime: Option<&'static str>,
-    /// Why the shard runs otherwise than it was asked to.
+    /// The ways in which the shard runs otherwise than it was asked to, with reasons.
     pub notes: Vec<String>,
     /// Torn tails that were cut off when the log was opened: bytes that were never acknowledged.
     pub cuts: Vec<Cut>,

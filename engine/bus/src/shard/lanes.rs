@@ -63,14 +63,14 @@ impl RetiredEvicting {
         }
     }
 
-    /// Whether the lane of this producer gave up this entry, or may have.
+    /// Returns whether the lane of this producer gave up this entry, or may have.
     fn may_hold(&self, producer: u64, entry: u64) -> bool {
         let known = self.lanes.iter().find(|lane| lane.producer() == producer);
         known.map_or(producer < self.forgotten_below, |lane| lane.was_evicted(entry))
     }
 }
 
-/// What became of the lane of a producer.
+/// The state of a producer's lane.
 #[derive(Debug)]
 pub(crate) enum LaneState {
     Present(LaneHandle),
@@ -162,15 +162,15 @@ impl Lanes {
         })
     }
 
-    /// What became of the lane of a producer that had one. A lock, and a look at each lane.
+    /// The state of the lane of a producer that had one. A lock, and a look at each lane.
     pub(crate) fn state(&self, producer: u64) -> LaneState {
         let listed = self.lock();
         let present = listed.present.iter().find(|lane| lane.producer() == producer);
         present.map_or(LaneState::Retired, |lane| LaneState::Present(lane.clone()))
     }
 
-    /// Whether the retired lane of a producer that evicts gave up this entry, or may have: more than 64 such lanes are
-    /// not remembered. A lock.
+    /// Returns whether the retired lane of a producer that evicts gave up this entry, or may have: more than 64 such
+    /// lanes are not remembered. A lock.
     pub(crate) fn may_have_evicted(&self, producer: u64, entry: u64) -> bool {
         self.lock().evicting.may_hold(producer, entry)
     }

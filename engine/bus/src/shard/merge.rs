@@ -49,7 +49,7 @@ pub(super) struct Head {
     due: u64,
 }
 
-/// Which records of a lane come before all that the others have.
+/// The records of a lane that come before all that the others have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound {
     /// Nothing later, unless it is due.

@@ -1,4 +1,4 @@
-//! Runs the cases of a campaign in processes of their own, and tells which failed, where and why.
+//! Runs the cases of a campaign in processes of their own, and reports the failures, each with place and reason.
 //!
 //! The test is the parent: it starts this binary again for some seeds at a time, listens to what the child says, and
 //! ends a child that says nothing for too long. The child says each case that it begins, each step of it, and its
@@ -29,7 +29,7 @@ const FAILURES_MAX: usize = 100;
 const MEMORY: &str = "/dev/shm";
 /// Room that the logs of all processes need by far.
 const FREE_BYTES: u64 = 1 << 30;
-/// How a panic begins that a case means.
+/// The beginning of the message of a panic that a case means.
 pub(crate) const ON_PURPOSE: &str = "on purpose";
 
 /// Panics of this process that no case meant.
@@ -39,7 +39,7 @@ static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 pub(crate) struct Campaign {
     /// Path of the test that is its child.
     pub(crate) child: &'static str,
-    /// How a person repeats the case of one seed, without the seed.
+    /// The command that repeats the case of one seed, without the seed.
     pub(crate) repeat: &'static str,
     /// Cases that a process runs one after the other.
     pub(crate) cases_per_process: u64,
@@ -52,7 +52,7 @@ pub(crate) struct Campaign {
 #[derive(Default)]
 struct Failure {
     seed: u64,
-    /// What the case does.
+    /// The description of the case.
     note: String,
     step: String,
     reason: String,
@@ -98,11 +98,11 @@ impl Campaign {
             }
         });
         println!("{} cases in {:?}", ran.into_inner(), begun.elapsed());
-        self.tell(&failures.into_inner().unwrap_or_else(PoisonError::into_inner));
+        self.report(&failures.into_inner().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Tells of the first failure of each kind all there is, of the others the seed.
-    fn tell(&self, failures: &[Failure]) {
+    fn report(&self, failures: &[Failure]) {
         let mut kinds: BTreeMap<String, Vec<&Failure>> = BTreeMap::new();
         failures.iter().for_each(|failure| kinds.entry(failure.kind()).or_default().push(failure));
         for alike in kinds.values() {
@@ -114,7 +114,7 @@ impl Campaign {
         assert!(failures.is_empty(), "{} cases failed in {} ways", failures.len(), kinds.len());
     }
 
-    /// Runs the cases of some seeds, with another process behind each that ends before its time.
+    /// Runs the cases of some seeds, with another process after each that ends before its time.
     fn run_some(&self, first: u64, count: u64, failures: &Mutex<Vec<Failure>>) {
         let end = first.wrapping_add(count);
         let mut seed = first;
@@ -258,14 +258,14 @@ fn listen(child: &mut Child) -> mpsc::Receiver<String> {
     receiver
 }
 
-/// Where the logs of this process lie: in memory, if there is such a file system with room, where that is asked for;
-/// else on a disk. The parent removes them.
+/// The directory of the logs of this process: in memory, if there is such a file system with room, where that is asked
+/// for; else on a disk. The parent removes them.
 pub(crate) fn directory(in_memory: bool) -> PathBuf {
     let [memory, disk] = directories(std::process::id());
     if in_memory && free_bytes(Path::new(MEMORY)) > FREE_BYTES { memory } else { disk }
 }
 
-/// Where the logs of a process may lie.
+/// The directories in which the logs of a process may lie.
 fn directories(process: u32) -> [PathBuf; 2] {
     [MEMORY, env!("CARGO_TARGET_TMPDIR")].map(|root| Path::new(root).join(format!("tapeline-campaign-{process}")))
 }

@@ -47,7 +47,7 @@ fn ingest(bus: &EventBus, count: u32) -> Vec<u64> {
     (0..count).map(emit).collect()
 }
 
-/// Pages of one event in order of time, from a cursor on. Returns their times, and the cursor behind.
+/// Pages of one event in order of time, from a cursor on. Returns their times, and the cursor after them.
 fn sweep(bus: &EventBus, mut from: Option<String>, count: usize) -> (Vec<u64>, Option<String>) {
     let mut times = Vec::new();
     while times.len() < count {
@@ -109,7 +109,7 @@ fn subscriptions_from_a_time_find_what_came_after_it() {
 }
 
 #[test]
-fn a_segment_ahead_of_the_clock_ages_by_what_came_behind_it() {
+fn a_segment_ahead_of_the_clock_ages_by_what_came_after_it() {
     let scratch = Scratch::new("ahead");
     restored(&scratch, [YEAR_2100, YEAR_2100]);
     let bus = open(scratch.config().num_shards(2));

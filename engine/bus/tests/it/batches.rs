@@ -1,4 +1,4 @@
-//! What an adapter is handed: events of one shard, in order, as many and as soon as the settings say.
+//! The batches that an adapter is handed: events of one shard, in order, as many and as soon as the settings say.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ fn adaptive_batches_have_at_least_the_least() {
 }
 
 #[test]
-fn cursor_stands_behind_the_batches_that_were_handed_out() {
+fn cursor_is_after_the_batches_that_were_handed_out() {
     let bus = open(3);
     ingest(&bus, 0..300);
     block_on(bus.shutdown_via_ref()).expect("ends");
@@ -100,7 +100,7 @@ fn cursor_stands_behind_the_batches_that_were_handed_out() {
 }
 
 #[test]
-fn gap_comes_behind_what_was_before_it() {
+fn gap_comes_after_what_was_before_it() {
     let bus = open(1);
     let mut producer = bus.producer().expect("a producer");
     let session = producer.session("flood");
@@ -132,7 +132,7 @@ fn settings_out_of_range_are_refused() {
 }
 
 #[test]
-fn cursor_stands_before_a_gap_that_was_not_told() {
+fn cursor_is_before_a_gap_that_was_not_reported() {
     let bus = open(1);
     let mut producer = bus.producer().expect("a producer");
     let session = producer.session("flood");

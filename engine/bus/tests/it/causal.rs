@@ -1,4 +1,4 @@
-//! What happened before comes before, in every reader, whichever threads did it.
+//! An event that happened before another comes before it, in every reader, on whichever threads.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -37,7 +37,7 @@ fn ingest(bus: &EventBus, session: &str, payload: Vec<u8>) {
 
 const THREADS: usize = 4;
 
-/// How many events of each thread happened before: a vector clock.
+/// The number of events of each thread that happened before: a vector clock.
 type Past = [u32; THREADS];
 
 fn join(past: &mut Past, other: &Past) {
@@ -66,7 +66,7 @@ fn assert_causal<'e>(events: impl Iterator<Item = &'e [u8]>, expected: Past, how
     assert_eq!(seen, expected, "{how}");
 }
 
-/// A thread that ingests, and tells other threads of what it knows, by each means that there is.
+/// A thread that ingests, and passes what it knows to other threads, by each means that there is.
 struct Talker<'b> {
     bus: &'b EventBus,
     number: usize,

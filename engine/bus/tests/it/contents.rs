@@ -1,4 +1,4 @@
-//! What goes in comes out: all of it, in order, as it was.
+//! All events that go in come out, in order, as they were.
 
 use std::time::Duration;
 
@@ -170,7 +170,7 @@ fn batch_is_visible_at_once_or_never() {
 }
 
 #[test]
-fn bounded_memory_tells_what_is_gone() {
+fn bounded_memory_reports_what_is_gone() {
     let bus = open(EventBusConfig::builder().memory_bytes(4 << 20));
     let mut producer = bus.producer().expect("producer");
     let session = producer.session("long");

@@ -147,7 +147,7 @@ fn session_of_another_bus_is_refused() {
 }
 
 #[test]
-fn full_lane_fails_or_blocks_as_it_was_told() {
+fn full_lane_fails_or_blocks_as_it_is_set() {
     // A shard that is slow to take: tiny lanes, a flood.
     let flood = |mode| {
         let config = EventBusConfig::builder().lane_bytes(1 << 16).ring_buffer_capacity(1024).backpressure_mode(mode);
@@ -172,7 +172,7 @@ fn full_lane_fails_or_blocks_as_it_was_told() {
 }
 
 #[test]
-fn shards_run_where_and_how_they_are_told() {
+fn shards_run_where_and_how_they_are_set() {
     let all = core_affinity();
     let open = |builder: tapeline::EventBusConfigBuilder| {
         let bus = block_on(EventBus::new(builder.build().expect("configuration"))).expect("opens");

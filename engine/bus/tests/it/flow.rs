@@ -1,4 +1,4 @@
-//! What happens to events that find no room: each mode does what its name says, and nothing is lost untold.
+//! The fate of events that find no room: each mode does what its name says, and every loss is reported.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,16 +35,16 @@ fn read(bus: &EventBus) -> ConsumeResponse {
     block_on(bus.poll(ConsumeRequest::new(1_000_000))).expect("a page")
 }
 
-fn told(gaps: &[Gap], wanted: DropReason) -> u64 {
-    let told = |gap: &Gap| match &gap.reason {
+fn reported(gaps: &[Gap], wanted: DropReason) -> u64 {
+    let reported = |gap: &Gap| match &gap.reason {
         GapReason::Overflow { events, reason, .. } if *reason == wanted => *events,
         other => panic!("{other}"),
     };
-    gaps.iter().map(told).sum()
+    gaps.iter().map(reported).sum()
 }
 
 #[test]
-fn fail_producer_hands_the_event_back_and_tells_nobody() {
+fn fail_producer_hands_the_event_back_and_reports_no_gap() {
     let bus = open(BackpressureMode::FailProducer);
     let mut producer = bus.producer().expect("a producer");
     let (taken, errors) = fill(&mut producer, 100);
@@ -57,7 +57,7 @@ fn fail_producer_hands_the_event_back_and_tells_nobody() {
 }
 
 #[test]
-fn drop_newest_lets_the_event_go_and_tells_readers_in_its_place() {
+fn drop_newest_drops_the_event_and_reports_it_in_its_place() {
     let bus = open(BackpressureMode::DropNewest);
     let mut producer = bus.producer().expect("a producer");
     let (taken, errors) = fill(&mut producer, 100);
@@ -67,7 +67,7 @@ fn drop_newest_lets_the_event_go_and_tells_readers_in_its_place() {
     let session = producer.session("filled");
     producer.emit(session, kinds::TOKEN, b"after").expect("there is room again");
     let page = read(&bus);
-    assert_eq!((page.events.len(), told(&page.gaps, DropReason::Newest)), (taken + 1, errors.len() as u64));
+    assert_eq!((page.events.len(), reported(&page.gaps, DropReason::Newest)), (taken + 1, errors.len() as u64));
     let last = page.events.last().expect("an event");
     assert_eq!(page.gaps[0].to, last.sequence, "the gap is where they are missing");
     assert!(matches!(page.gaps[0].reason, GapReason::Overflow { producer: id, .. } if id == producer.id()));
@@ -113,7 +113,7 @@ fn sample_keeps_one_in_so_many_above_half_a_lane() {
     let (more, refused) = fill(&mut producer, 5);
     assert_eq!((more, refused.len()), (5, 0), "below half a lane every event is kept");
     let page = read(&bus);
-    assert_eq!((page.events.len(), told(&page.gaps, DropReason::Sampled)), (taken + more, errors.len() as u64));
+    assert_eq!((page.events.len(), reported(&page.gaps, DropReason::Sampled)), (taken + more, errors.len() as u64));
     assert!(bus.stats().is_balanced());
 }
 
@@ -327,7 +327,7 @@ fn kinds_of_the_bus_are_refused() {
 }
 
 #[test]
-fn lane_holds_as_many_events_as_it_is_told_however_small() {
+fn lane_holds_as_many_events_as_it_is_set_to_however_small() {
     for events in [1024, 2048] {
         let config = EventBusConfig::builder().lane_bytes(1 << 20).ring_buffer_capacity(events);
         let bus = block_on(EventBus::new(config.build().expect("a configuration"))).expect("a bus");

@@ -98,7 +98,7 @@ fn follower_sees_each_durable_event_once_beside_a_changing_writer() {
     assert!(follow_a_busy_writer(seed, Trims::Sometimes) > 0, "seed {seed} trims nothing");
 }
 
-/// Whether the writer removes old segments.
+/// Says whether the writer removes old segments.
 #[derive(PartialEq)]
 enum Trims {
     Never,
@@ -250,7 +250,7 @@ fn what_is_missing_comes_in_its_place() {
     let segments = LogFiles::open(scratch.path()).expect("opens").segments();
     assert!(segments.len() > 3 && segments.iter().all(|segment| segment.sealed));
     let path = |at: usize| scratch.path().join("shard-0000").join(&segments[at].file);
-    // One segment with a damaged first block, behind the header page.
+    // One segment with a damaged first block, after the header page.
     let mut bytes = std::fs::read(path(2)).expect("reads");
     bytes[4096 + 200] ^= 1;
     std::fs::write(path(2), bytes).expect("writes");

@@ -1,4 +1,4 @@
-//! What cannot be read is told in its place, by every reader, and what is behind it is read.
+//! Every reader reports unreadable events in their place, and reads those after them.
 
 use std::os::unix::fs::FileExt;
 

@@ -1,4 +1,4 @@
-//! What readers hold is within the memory of the bus, however slow they are and however many.
+//! The memory that readers hold is within the memory of the bus, however slow they are and however many.
 
 use std::process::Command;
 

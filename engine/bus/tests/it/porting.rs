@@ -105,7 +105,7 @@ async fn a_filter_is_a_field_of_a_request_and_is_asked_of_values_and_pages() {
 }
 
 #[tokio::test]
-async fn a_bus_is_healthy_until_it_ends_and_tells_what_is_pending() {
+async fn a_bus_is_healthy_until_it_ends_and_reports_what_is_pending() {
     let bus = EventBus::new(EventBusConfig::default()).await.expect("a bus");
     assert!(bus.is_healthy().await);
     bus.ingest(Event::new(json!(1))).expect("room");

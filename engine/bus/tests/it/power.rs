@@ -38,7 +38,7 @@ fn power_cuts_lose_nothing_acknowledged() {
     cut_power(false);
 }
 
-/// What was acknowledged since the log was opened may be gone; the log is whole all the same.
+/// Events acknowledged since the log was opened may be gone; the log is whole all the same.
 #[test]
 #[ignore = "needs root: mounts a file system"]
 fn power_cuts_leave_a_beginning_at_level_page_cache() {
@@ -117,7 +117,7 @@ fn check_round(directory: &Path, orders: &Orders, acknowledged: [u64; 2], ledger
     ledger.check(directory);
 }
 
-/// What a log must hold, and nothing besides.
+/// The events that a log must hold, and no others.
 #[derive(Default)]
 struct Ledger(Vec<Entry>);
 

@@ -49,7 +49,7 @@ fn events_keep_their_sequences_and_times_over_many_segments() {
 }
 
 #[test]
-fn what_is_left_out_is_told() {
+fn what_is_left_out_is_reported() {
     let scratch = Scratch::new("holes");
     let mut restore = LogRestore::create(scratch.path(), None).expect("creates");
     for sequence in [5, 6, 9, 10, 20] {
@@ -66,7 +66,7 @@ fn what_is_left_out_is_told() {
             Err(error) => panic!("{error}"),
         }
     }
-    // What lies before the first counts as trimmed: a reader from the earliest begins behind it.
+    // The sequences before the first count as trimmed: a reader from the earliest begins after them.
     assert_eq!((found, gaps), (vec![5, 6, 9, 10, 20], vec![(7, 9), (11, 20)]));
 }
 

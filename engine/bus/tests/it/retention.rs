@@ -1,4 +1,4 @@
-//! What a log keeps, and for how long, as users set it.
+//! The contents of a log under the limits that users set.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn fill(bus: &EventBus, megabytes: u64) {
     }
 }
 
-/// Reads all there is: the holes that are told, and how many events.
+/// Reads all there is: the holes that are reported, and how many events.
 fn read(bus: &EventBus) -> (Vec<Gap>, usize) {
     let page = block_on(bus.poll(ConsumeRequest::new(10_000))).expect("polls");
     (page.gaps, page.events.len())
@@ -45,9 +45,9 @@ fn trimming_on_demand_says_what_goes_and_leaves_the_rest() {
     assert_eq!(bases(&block_on(bus.trim(&policy)).expect("trims")), bases(&plan));
     let cut = plan.removed.last().expect("removed").end;
     let trimmed = |gap: &Gap| gap.reason == GapReason::Trimmed && gap.to == cut;
-    // Who reads anew begins behind the hole; who stood before it is told.
+    // A reader that reads anew begins after the hole; one that was before it gets a gap.
     assert_eq!(read(&bus).1 as u64, before.1 as u64 - cut.get());
-    let told = std::iter::from_fn(|| standing.try_next()).find_map(|event| match event {
+    let reported = std::iter::from_fn(|| standing.try_next()).find_map(|event| match event {
         Err(ConsumerError::Gap(gap)) => Some(gap),
         Ok(event) => {
             assert!(event.sequence > first.sequence);
@@ -55,7 +55,7 @@ fn trimming_on_demand_says_what_goes_and_leaves_the_rest() {
         }
         Err(error) => panic!("{error}"),
     });
-    assert!(told.as_ref().is_none_or(trimmed), "{told:?}");
+    assert!(reported.as_ref().is_none_or(trimmed), "{reported:?}");
     block_on(bus.shutdown()).expect("ends");
     let files = LogFiles::open(scratch.path()).expect("opens");
     assert!(files.damage().is_empty(), "{:?}", files.damage());
@@ -95,7 +95,7 @@ fn old_events_go_and_those_that_a_cursor_waits_for_stay_if_asked() {
     assert_eq!(all.removed.len(), kept.kept.len() + kept.removed.len());
     assert!(all.removed.iter().all(|segment| segment.reason == TrimReason::Age));
     block_on(bus.trim(&policy)).expect("trims");
-    // The reader is told, and goes on.
+    // The reader gets a gap, and goes on.
     let cursor = bus.load_cursor("relay").expect("reads").expect("a cursor");
     let page = block_on(bus.poll(ConsumeRequest::new(1000).from(cursor))).expect("polls");
     assert!(matches!(page.gaps[..], [Gap { reason: GapReason::Trimmed, .. }]), "{:?}", page.gaps);
@@ -194,7 +194,7 @@ fn names_go_with_the_last_event_of_their_session() {
 }
 
 #[test]
-fn names_that_do_not_check_are_told_and_the_log_is_used_without() {
+fn names_that_do_not_check_are_reported_and_the_log_works_without() {
     let scratch = Scratch::new("names-damaged");
     let bus = open(scratch.config().segment_bytes(2 << 20));
     fill_long_session(&bus, "chat");

@@ -42,7 +42,7 @@ impl Order {
     }
 }
 
-/// Ingests until it is told to stop, now and then in batches. Returns how many events.
+/// Ingests until `stop` is set, now and then in batches. Returns how many events.
 fn speak(bus: &EventBus, who: u64, stop: &AtomicBool) -> u64 {
     let mut producer = bus.producer().expect("a producer");
     let mut sessions: Vec<_> = (0..SESSIONS).map(|session| producer.session(1 + u128::from(session))).collect();

@@ -89,7 +89,7 @@ fn write_log(path: &Path, segments: u64) {
     }
 }
 
-/// What a process has resident, in MiB.
+/// The resident memory of a process, in MiB.
 fn resident_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();

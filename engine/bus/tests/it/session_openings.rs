@@ -1,4 +1,4 @@
-//! What sessions were opened as before a time is what a pass over all events finds.
+//! The openings of sessions before a time are those that a pass over all events finds.
 
 use std::collections::HashMap;
 

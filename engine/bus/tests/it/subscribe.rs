@@ -116,7 +116,7 @@ fn subscription_ends_with_the_bus_when_all_is_read() {
 }
 
 #[test]
-fn cursor_of_a_subscription_goes_on_exactly_behind_what_was_handed_out() {
+fn cursor_of_a_subscription_goes_on_after_what_was_handed_out() {
     let scratch = Scratch::new("subscription-cursor");
     let mut cursor = None;
     let mut seen = Vec::new();

@@ -152,10 +152,10 @@ fn panic_in_a_task_of_glommios_ends_the_tasks_and_no_shard() {
         .detach();
         std::future::pending::<()>().await;
     });
-    let told = TaskError::Panicked("in a task of the task".into());
-    assert_eq!(culprit.expect("runs").join(), Err(told.clone()));
+    let panicked = TaskError::Panicked("in a task of the task".into());
+    assert_eq!(culprit.expect("runs").join(), Err(panicked.clone()));
     if bus.shard_stats()[0].task_runtime == Some("glommio") {
-        assert_eq!(bystander.join(), Err(told));
+        assert_eq!(bystander.join(), Err(panicked));
     }
     assert_eq!(bus.run_on_shard(0, |_| async { 5 }).expect("runs").join(), Ok(5), "others run again");
     bus.ingest(Event::from_str("1").expect("JSON")).expect("taken");

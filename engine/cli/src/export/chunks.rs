@@ -108,13 +108,13 @@ impl Sink for Chunks {
             total.broken_off += broken_off;
             output.write()?;
         }
-        tell(total);
+        report(total);
         Ok(())
     }
 }
 
 /// Says what a reader of the streams would not see.
-fn tell(Account { left_out, failed, broken_off }: Account) {
+fn report(Account { left_out, failed, broken_off }: Account) {
     if left_out > 0 {
         eprintln!("left out {}: no chat.completion.chunk, and no text", human::some(left_out, "event"));
     }

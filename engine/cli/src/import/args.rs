@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Events keep their shard, sequence, time, session, kind and payload. What is left out between two sequences of a shard counts
-as lost in the new log, and readers are told so; --renumber closes such holes. To add JSON lines of any other form to a log,
+as lost in the new log, and readers get a gap for it; --renumber closes such holes. To add JSON lines of any other form to a log,
 use `tapeline record --format jsonl`.
 
 Examples:

@@ -61,7 +61,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
     }
     let interrupted = matches!(outcome, Err(Stop::Interrupted));
     if outcome.is_ok() || events > 0 {
-        tell(&Summary { events, bytes, log, interrupted }, args.json)?;
+        report(&Summary { events, bytes, log, interrupted }, args.json)?;
     }
     match outcome {
         Ok(()) => Ok(Exit::Done),
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
     }
 }
 
-fn tell(summary: &Summary, json: bool) -> io::Result<()> {
+fn report(summary: &Summary, json: bool) -> io::Result<()> {
     if json {
         return output::json(&mut io::stdout(), summary);
     }

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_told_from_what_servers_send_beside_it() {
+    fn content_differs_from_what_servers_send_beside_it() {
         for content in [
             r#"{"object":"chat.completion.chunk","choices":[{"delta":{"content":"a"}}]}"#,
             r#"{"choices":[{"delta":{"role":"assistant","reasoning_content":"hm"}}]}"#,

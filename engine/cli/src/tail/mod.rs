@@ -53,7 +53,7 @@ pub(crate) fn run(args: &TailArgs) -> Result<Exit, Failure> {
                 if !args.wait {
                     return Err(Failure::new(Exit::NotFound, format_args!("{place}: {what}; --wait follows the next")));
                 }
-                tell(format_args!("{place}: {what}; from here on it is the next log"));
+                report(format_args!("{place}: {what}; from here on it is the next log"));
             }
         }
         // Of a log that began while this one waited, all is news.
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &TailArgs) -> Result<Exit, Failure> {
 }
 
 /// Says something that is no error.
-fn tell(what: impl std::fmt::Display) {
+fn report(what: impl std::fmt::Display) {
     eprintln!("{} {what}", Style::of(&io::stderr()).strong("tapeline:"));
 }
 
@@ -101,7 +101,7 @@ fn open(args: &TailArgs, start: FollowStart, interrupt: &Interrupt, tail: &Tail<
             return Err(Failure::new(failure.exit, format_args!("{failure}; --wait waits for one")));
         }
         if !std::mem::replace(&mut has_told, true) {
-            tell(format_args!("{failure}; waiting for one"));
+            report(format_args!("{failure}; waiting for one"));
         }
         start = FollowStart::Earliest;
         if tail.is_idle() {

@@ -244,7 +244,7 @@ fn what_cannot_be_done_has_its_status() {
 }
 
 #[test]
-fn what_is_missing_is_told_and_the_rest_is_measured() {
+fn what_is_missing_is_reported_and_the_rest_is_measured() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
     let config = EventBusConfig::builder().directory(&log).backpressure_mode(BackpressureMode::DropNewest);

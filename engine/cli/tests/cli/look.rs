@@ -103,7 +103,7 @@ fn a_damaged_meta_file_is_corruption() {
 }
 
 #[test]
-fn info_tells_format_segments_and_backend() {
+fn info_names_format_segments_and_backend() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
     let file = scratch.file("a", "1\n2\n");

@@ -84,7 +84,7 @@ fn parts_of_a_log_that_are_imported_keep_the_names() {
 }
 
 #[test]
-fn a_file_of_names_that_does_not_check_is_told() {
+fn a_file_of_names_that_does_not_check_is_reported() {
     let scratch = Scratch::new();
     let log = long(&scratch);
     done(&["trim", &log, "--max-segments", "1"]);

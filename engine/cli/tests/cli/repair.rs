@@ -57,7 +57,7 @@ fn sound_log_needs_nothing() {
 }
 
 #[test]
-fn everything_intact_is_there_after_a_repair_and_the_rest_is_told() {
+fn everything_intact_is_there_after_a_repair_the_rest_is_reported() {
     let scratch = Scratch::new();
     let (log, segments) = log(&scratch);
     harm(&segments[0], 4096 + 1000);
@@ -187,7 +187,7 @@ fn log_in_use_or_missing_is_refused() {
 }
 
 #[test]
-fn verify_tells_of_every_damaged_place() {
+fn verify_reports_every_damaged_place() {
     let scratch = Scratch::new();
     let (log, segments) = log(&scratch);
     let end = fs::metadata(&segments[0]).expect("file").len() as usize;
@@ -249,11 +249,11 @@ fn whatever_is_done_to_the_files_the_log_opens_after_a_repair() {
         }
         let files: Vec<_> = files.into_iter().map(|(_, to)| to).collect();
         let harms: Vec<_> = (0..=random.below(4)).map(|_| harm_somehow(&files, &mut random)).collect();
-        let told = format!("seed {seed} of {sound}: {harms:?}");
+        let case = format!("seed {seed} of {sound}: {harms:?}");
         let copy = copy.to_str().expect("text");
         let status = |args: &[&str]| {
             let output = run(args);
-            (output.status.code(), format!("{told}: {args:?}: {}", errors(&output)))
+            (output.status.code(), format!("{case}: {args:?}: {}", errors(&output)))
         };
         let (verified, message) = status(&["verify", copy]);
         assert!([Some(0), Some(3), Some(5)].contains(&verified), "{message}");
@@ -262,7 +262,7 @@ fn whatever_is_done_to_the_files_the_log_opens_after_a_repair() {
             assert_eq!(code, Some(0), "{message}");
         }
         let (read, _) = numbers(copy);
-        assert!(read.windows(2).all(|pair| pair[0] < pair[1]), "{told}: in order, and none twice");
+        assert!(read.windows(2).all(|pair| pair[0] < pair[1]), "{case}: in order, and none twice");
         fs::remove_dir_all(copy).expect("removed");
     }
 }

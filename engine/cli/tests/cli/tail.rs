@@ -183,7 +183,7 @@ fn it_selects_as_replay_does_and_prints_the_same() {
 }
 
 #[test]
-fn it_ends_when_it_is_told_to() {
+fn it_ends_as_its_options_say() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
     expect(run(&["tail", &log]), 3);
@@ -202,7 +202,7 @@ fn it_ends_when_it_is_told_to() {
 }
 
 #[test]
-fn damage_is_told_in_its_place_and_passed() {
+fn damage_is_reported_in_its_place_and_passed() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
     let file = scratch.file("a", "some line of text\n".repeat(40_000));

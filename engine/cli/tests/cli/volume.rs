@@ -26,7 +26,7 @@ fn on_volume(scratch: &Scratch, mebibytes: u32, script: &str) -> Option<Output> 
 }
 
 #[test]
-fn a_full_disk_is_told_with_what_was_recorded_and_where_to_go_on() {
+fn a_full_disk_is_reported_with_what_is_recorded_and_what_is_left() {
     let scratch = Scratch::new();
     let lines: Vec<String> = (0..30_000).map(|n| format!("{{\"n\":{n},\"text\":\"{}\"}}\n", "x".repeat(800))).collect();
     let file = scratch.file("in.jsonl", lines.concat());
@@ -50,7 +50,7 @@ fn a_small_volume_has_small_segments() {
 }
 
 #[test]
-fn a_volume_that_is_too_small_is_told() {
+fn a_volume_that_is_too_small_is_reported() {
     let scratch = Scratch::new();
     let Some(output) = on_volume(&scratch, 1, "echo 1 | $T record m/log --format jsonl") else { return };
     let output = expect(output, 1);

@@ -246,7 +246,7 @@ impl Planning {
         if self.durable > end && !self.gaps.is_lost(end, self.durable) {
             self.lose(end, self.durable);
         }
-        let end = self.gaps.behind(end).max(self.durable);
+        let end = self.gaps.after_lost(end).max(self.durable);
         if self.is_cut_short || self.headless_base.is_some_and(|base| base >= end) {
             self.actions.push(RepairAction::LoseEnd { from: end });
         }

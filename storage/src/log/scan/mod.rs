@@ -68,7 +68,7 @@ impl Scan {
     /// Sequence after the last event, and after the lost ones that follow it.
     pub fn end(&self) -> Sequence {
         let end = self.segments.last().map_or(self.gaps.trimmed(), |last| last.totals.end_sequence);
-        self.gaps.behind(end)
+        self.gaps.after_lost(end)
     }
 
     /// Returns whether the last segment so far is a merged one that holds what is in the file.

@@ -88,7 +88,7 @@ fn repaired(disk: &SimDisk, case: &str) -> (u64, u64, Vec<RepairAction>) {
 }
 
 #[test]
-fn last_segment_of_a_log_at_rest_that_is_cut_short_is_told_and_counted() {
+fn last_segment_at_rest_that_is_cut_short_is_reported_and_counted() {
     for ending in [Ending::Closed, Ending::Recovered] {
         let sound = log(ending);
         let bytes = sound.read_file(DIRECTORY, &last(&sound));
@@ -133,7 +133,7 @@ fn newest_segments_that_are_removed_are_missing() {
 }
 
 #[test]
-fn segment_that_a_killed_process_wrote_is_told_where_it_is_cut_short() {
+fn segment_of_a_killed_process_is_reported_where_it_is_cut_short() {
     let sound = log(Ending::Killed);
     let bytes = sound.read_file(DIRECTORY, &last(&sound));
     let data_end = Layout::of(&bytes).data_end();
@@ -156,7 +156,7 @@ fn segment_that_a_killed_process_wrote_is_told_where_it_is_cut_short() {
 }
 
 #[test]
-fn header_under_which_the_blocks_were_not_written_is_told() {
+fn header_under_which_the_blocks_were_not_written_is_reported() {
     // The epoch, and the writer run.
     for (ending, at) in [(Ending::Closed, 48), (Ending::Killed, 48), (Ending::Killed, 72)] {
         let (disk, case) = (log(ending), format!("{ending:?}, byte {at}"));
@@ -199,7 +199,7 @@ fn footer_that_says_otherwise_than_its_blocks_is_damage_and_is_repaired() {
 }
 
 #[test]
-fn follower_tells_of_a_file_that_is_cut_short_under_it() {
+fn follower_reports_a_file_that_is_cut_short_under_it() {
     let disk = whole_disk(7);
     let mut machine = Machine::without_repacking(&disk, options(7));
     machine.write(0..1, LONGEST);

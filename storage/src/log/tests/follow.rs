@@ -266,7 +266,7 @@ fn torn_block_is_the_end_until_it_is_cut() {
 }
 
 #[test]
-fn damage_to_what_was_acknowledged_is_told_once_and_passed_when_sealed() {
+fn damage_to_acknowledged_data_is_reported_once_and_passed_when_sealed() {
     let disk = whole_disk(6);
     let mut machine = Machine::start(&disk, 9).expect("opens");
     let mut follower = Follower::start(&disk);

@@ -143,7 +143,7 @@ fn read_from(view: &std::sync::Arc<LogView>, first: u64, seed: u64) -> BTreeSet<
 }
 
 #[test]
-fn what_is_intact_is_read_after_a_repair_and_the_rest_is_told() {
+fn what_is_intact_is_read_after_a_repair_and_the_rest_is_reported() {
     let mut repaired = 0;
     for seed in seeds(300) {
         let mut random = Random::new(seed);
@@ -263,7 +263,7 @@ fn segment_after_missing_ones_is_kept_without_its_footer() {
 }
 
 #[test]
-fn header_of_a_damaged_block_tells_what_was_acknowledged() {
+fn header_of_a_damaged_block_states_what_was_acknowledged() {
     let mut repaired = 0;
     for (seed, from) in (0..20).flat_map(|seed| (0..4).map(move |from| (seed, from))) {
         let disk = log(seed, false);

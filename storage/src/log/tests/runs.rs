@@ -63,7 +63,7 @@ fn durable_reader_ends_where_the_watermark_is() {
 }
 
 #[test]
-fn reader_goes_on_behind_a_damaged_block() {
+fn reader_goes_on_after_a_damaged_block() {
     let disk = whole_disk(5);
     let mut machine = Machine::without_repacking(&disk, super::harness::options(1));
     for number in 0..8 {

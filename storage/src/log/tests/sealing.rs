@@ -245,7 +245,7 @@ fn chore_that_panics_is_answered_with_an_error() {
 }
 
 #[test]
-fn what_the_page_cache_holds_is_synced_before_a_footer_tells_of_it() {
+fn what_the_page_cache_holds_is_synced_before_a_footer_counts_it() {
     let disk = whole_disk(31);
     let options = LogOptions { durability: Durability::PageCache, ..options(31) };
     let mut machine = Machine::without_repacking(&disk, options);

@@ -212,7 +212,7 @@ fn dense_copy_of_a_segment_that_is_trimmed_meanwhile_is_dropped() {
 }
 
 #[test]
-fn trimming_lets_what_the_log_waits_for_come_between() {
+fn chores_that_the_log_waits_for_come_between_trims() {
     let disk = whole_disk(7);
     let mut machine = Machine::start(&disk, 1).expect("opens");
     machine.write(0..200, LONGEST);

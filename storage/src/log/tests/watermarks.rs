@@ -121,7 +121,7 @@ fn closing_waits_for_a_reader_that_has_the_tail() {
 }
 
 #[test]
-fn closing_ends_beside_a_reader_that_never_lets_go_of_the_tail() {
+fn closing_ends_beside_a_reader_that_never_drops_the_tail() {
     let disk = whole_disk(2);
     let mut machine = Machine::start(&disk, 2).expect("opens");
     assert_eq!(machine.append(0..20, 500), 20);

@@ -120,7 +120,7 @@ impl FollowedShard {
         if self.is_lost || self.is_elsewhere(&bases)? {
             return Ok(look.max(self.look_again()?));
         }
-        Ok(look.max(self.look_behind()?))
+        Ok(look.max(self.examine_stray()?))
     }
 
     /// Takes in blocks and segments for as long as there are any.
@@ -249,7 +249,7 @@ impl FollowedShard {
     }
 
     /// Finds out whether what stands at the end for longer than a write takes is damage.
-    fn look_behind(&mut self) -> Result<Look, OpenError> {
+    fn examine_stray(&mut self) -> Result<Look, OpenError> {
         let stray = self.tail.as_ref().and_then(Tail::stray);
         if !self.suspicion.is_confirmed(stray) {
             return Ok(Look::Same);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::scenario::workload::random::Random;
 
-/// How many are kept. The public trace has 3,307.
+/// The number of times that are kept. The public trace has 3,307.
 const KEPT_MAX: usize = 4096;
 
 /// An even sample of the times that were offered.

@@ -58,7 +58,7 @@ impl RecordedSession {
         }
     }
 
-    /// What the session will do, begun at `arrival`.
+    /// Plans the session's work, begun at `arrival`.
     pub(super) fn plan(self, arrival: Duration, first_tokens: &FirstTokens, random: &mut Random) -> Plan {
         // Each model's name once, however many requests name it.
         let mut models: Vec<Arc<str>> = Vec::new();

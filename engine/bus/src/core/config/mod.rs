@@ -80,7 +80,7 @@ pub enum Driver {
     Blocking,
 }
 
-/// Where a bus keeps its events.
+/// The log in which a bus keeps its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
     /// Directory of the log. `None`: in memory.
@@ -92,8 +92,8 @@ pub struct LogConfig {
     /// Memory for blocks per shard, in bytes: at level `Memory` all that is kept (default 64 MiB), else what is being
     /// written and the most recent blocks for readers (default 16 MiB). At least 4 MiB.
     pub memory_bytes: Option<usize>,
-    /// When the oldest segments go: looked after once a second, by a thread of its own. Default: never. A log in memory
-    /// is bounded by `memory_bytes` instead.
+    /// Limits beyond which the oldest segments go: a thread of its own looks once a second. Default: none. A log in
+    /// memory is bounded by `memory_bytes` instead.
     pub retention: Option<RetentionPolicy>,
 }
 
@@ -109,7 +109,7 @@ pub enum IdleMode {
     BusyPoll,
 }
 
-/// Where and how shards run.
+/// The cores and threads of shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacementConfig {
     /// True if each shard is pinned to a core. Otherwise the kernel moves it about. Default `true`.
@@ -168,11 +168,11 @@ pub struct EventBusConfig {
     /// The number of events that make a block of the log, and a batch of
     /// [`EventBus::batches`](crate::EventBus::batches).
     pub batch: BatchConfig,
-    /// When more or fewer shards take events. Default: never.
+    /// The policy by which more or fewer shards take events. Default: none.
     pub scaling: Option<ScalingPolicy>,
-    /// Where events are kept.
+    /// The log in which events are kept.
     pub log: LogConfig,
-    /// Where shards run.
+    /// The cores and threads of shards.
     pub placement: PlacementConfig,
 }
 

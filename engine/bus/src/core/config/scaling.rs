@@ -1,4 +1,4 @@
-//! When shards come and go.
+//! The policy by which shards come and go.
 
 use std::time::Duration;
 

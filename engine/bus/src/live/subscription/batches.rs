@@ -87,11 +87,11 @@ pub struct Batches {
 #[derive(Debug)]
 struct Collected {
     events: Vec<StoredEvent>,
-    /// When the first was taken up, in nanoseconds.
+    /// The time at which the first was taken up, in nanoseconds.
     since: u64,
     /// The time for which they wait for more once there is nothing to read.
     patience: u64,
-    /// When the last batch was handed out.
+    /// The time at which the last batch was handed out.
     handed_at: u64,
     /// Events taken up so far.
     total: u64,

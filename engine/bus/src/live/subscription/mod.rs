@@ -2,7 +2,7 @@
 //!
 //! Replay and live are one reader: it walks its shard's log, and where it has caught up, the next block comes through a
 //! [`Feed`](crate::feed) instead of a search. A reader that falls behind finds in the log what its feed had no room
-//! for. So the handoff between the two is none, in either direction.
+//! for. So there is no hand-off between the two, in either direction.
 //!
 //! A subscription holds at most this of each shard: the block that it reads, and four in its feed, all of them among
 //! the blocks that the shard lends; and the events copied out of one block. It never slows a producer.

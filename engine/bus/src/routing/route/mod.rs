@@ -1,4 +1,4 @@
-//! Where an event goes: from the id of its session to a shard.
+//! The way of an event: from the id of its session to a shard.
 //!
 //! The function is pure and fixed for ever: one shard holds the whole of a session only as long as every process sends
 //! it there.

@@ -73,7 +73,7 @@ impl Drop for Life {
 #[derive(Debug, Default)]
 struct HostClock {
     steered: u64,
-    /// When it was steered last, by a clock that no suspend puts out of step.
+    /// The time at which it was steered last, by a clock that no suspend puts out of step.
     steered_at: Option<Instant>,
     /// Readings since the last look at that clock.
     readings: u32,

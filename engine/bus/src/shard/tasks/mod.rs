@@ -41,7 +41,7 @@ struct State {
     threads: Vec<(Arc<Line>, JoinHandle<()>)>,
 }
 
-/// Why a task is not taken.
+/// The reason for which a task is not taken.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// The shard takes no more tasks.

@@ -31,7 +31,7 @@ const STACK_BYTES_MIN: u64 = 1 << 20;
 /// Calls of the kind so far.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-/// Whether calls have been refused, and none will be any more.
+/// Returns whether calls have been refused, and none will be any more.
 pub(crate) fn is_over(refusal: &Refusal) -> bool {
     CALLS.load(Ordering::SeqCst) >= refusal.first + refusal.count
 }
@@ -100,7 +100,7 @@ fn is_refused(refusal: &Refusal) -> bool {
     (refusal.first..refusal.first + refusal.count).contains(&number)
 }
 
-/// What a case says to its parent.
+/// Returns whether the call is a case's report to its parent.
 fn is_of_the_test(call: &libc::seccomp_data) -> bool {
     c_long::from(call.nr) == libc::SYS_write && call.args[0] <= 2
 }

@@ -1,9 +1,9 @@
-//! A kernel that refuses some system calls of a bus on a real disk: each is told or tried again, and nothing that was
-//! acknowledged is lost.
+//! A kernel that refuses some system calls of a bus on a real disk: each is reported or tried again, and nothing that
+//! was acknowledged is lost.
 //!
 //! Each seed draws a system call, an error, and the calls that fail with it (`kernel`), and a bus that is opened,
-//! written, read, trimmed and closed meanwhile (`workload`). A kernel that lets no process filter its own calls is
-//! told, and tests nothing.
+//! written, read, trimmed and closed meanwhile (`workload`). On a kernel that lets no process filter its own calls the
+//! campaign says so, and tests nothing.
 
 mod kernel;
 mod workload;
@@ -55,12 +55,12 @@ const KINDS: &[Kind] = &[
 
 /// Errors that pass: what a caller may try again. Any other answer to a write or a sync is final.
 const PASSING: [c_int; 7] = [EMFILE, ENFILE, ENOMEM, ENOSPC, EINTR, EAGAIN, EBUSY];
-/// What makes data durable: after such a call failed nothing is known of the data.
+/// The calls that make data durable: after one of them failed nothing is known of the data.
 const FINAL: [c_long; 5] = [SYS_fsync, SYS_fdatasync, SYS_pwritev2, SYS_pwrite64, SYS_io_uring_enter];
 
 #[test]
 #[ignore = "a campaign: scripts/crash faults runs it"]
-fn refused_calls_are_told_or_tried_again() {
+fn refused_calls_are_reported_or_tried_again() {
     let campaign = Campaign {
         child: "faults::case",
         repeat: "scripts/crash faults 1",
@@ -91,7 +91,7 @@ fn draw(random: &mut Random) -> (Refusal, &'static str) {
     (Refusal { call, error, first: random.below(most), count }, name)
 }
 
-/// Whether a bus may end its log on the word of such a call.
+/// Returns whether a bus may end its log on the word of such a call.
 fn may_be_final(refusal: &Refusal) -> bool {
     let is_data = FINAL.contains(&refusal.call);
     !PASSING.contains(&refusal.error) || is_data && ![EINTR, EAGAIN, ENOSPC].contains(&refusal.error)

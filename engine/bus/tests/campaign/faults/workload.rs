@@ -1,4 +1,4 @@
-//! What a bus does while the kernel refuses, and what must hold then.
+//! The work of a bus while the kernel refuses, and the conditions that must hold then.
 
 use std::path::Path;
 use std::sync::Arc;

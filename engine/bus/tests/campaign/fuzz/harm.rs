@@ -1,5 +1,4 @@
-//! What is done to a log: fields changed and checksums made right again, lengths, files that change places, strange
-//! names.
+//! Harm done to a log: fields changed and checksums made right again, lengths, files that change places, strange names.
 
 use std::ops::Range;
 
@@ -261,7 +260,7 @@ fn splice(image: &mut Image, random: &mut Random) -> String {
     format!("{count} bytes of {from} +{at} (zeros: {are_zeros}) in {to} +{into}")
 }
 
-/// What is no file where a file is expected.
+/// Puts an entry that is no file where a file is expected.
 fn strange_entry(image: &mut Image, random: &mut Random) -> String {
     let names = ["meta", "lock", "eras", "cursors", "cursors/relay", "cursors/odd name", "shard-0001", "shard-9999"];
     let segment = format!("shard-0000/{}", segment_name(random));

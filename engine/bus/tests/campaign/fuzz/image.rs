@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// What a name in a log's directory stands for.
+/// The meaning of a name in a log's directory.
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
     /// A file of these bytes, and of zeros without blocks up to this length.

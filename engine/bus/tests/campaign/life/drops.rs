@@ -1,4 +1,4 @@
-//! Where the parts of a bus are dropped: in any order, each on any kind of thread.
+//! The drops of the parts of a bus: in any order, each on any kind of thread.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::runner::step;
 pub(crate) type Part = Box<dyn Send>;
 
 thread_local! {
-    /// What goes when its thread does.
+    /// The parts that go when their thread does.
     static LAST: RefCell<Vec<Part>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -84,6 +84,6 @@ fn drop_somewhere(part: Part, random: &mut Random) {
 }
 
 fn join(thread: std::thread::JoinHandle<()>) {
-    // A panic is told by the hook.
+    // The panic hook reports a panic.
     let _ = thread.join();
 }

@@ -1,4 +1,4 @@
-//! What was ingested and what was acknowledged, to be compared with what a log holds.
+//! The events that were ingested and those that were acknowledged, to be compared with what a log holds.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,12 +52,12 @@ fn number_of(event: &StoredEvent) -> Option<u64> {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger(Mutex<Vec<Arc<Stream>>>);
 
-/// How much of what was taken has to be there.
+/// The part of the taken events that has to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expect {
     /// Everything: the bus has ended in order.
     Everything,
-    /// What was acknowledged, and of the rest a beginning.
+    /// All acknowledged events, and the first ones of the rest.
     Acknowledged,
 }
 
@@ -72,17 +72,17 @@ impl Ledger {
         self.0.lock().expect("no panic while it is held")
     }
 
-    /// What was taken so far.
+    /// The events taken so far.
     pub(crate) fn taken(&self) -> Vec<(Arc<Stream>, u64)> {
         self.streams().iter().map(|stream| (Arc::clone(stream), stream.taken())).collect()
     }
 
-    /// What was taken then is safe.
+    /// The events taken then are safe.
     pub(crate) fn acknowledge(taken: Vec<(Arc<Stream>, u64)>) {
         taken.into_iter().for_each(|(stream, events)| stream.acknowledge(events));
     }
 
-    /// How many events of each stream are safe.
+    /// The number of safe events of each stream.
     pub(crate) fn acknowledged(&self) -> Vec<(String, u64)> {
         let streams = self.streams();
         streams.iter().map(|stream| (stream.name.clone(), stream.acknowledged.load(Ordering::SeqCst))).collect()

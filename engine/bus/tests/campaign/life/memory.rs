@@ -27,7 +27,7 @@ const SIGNALS_BYTES_MAX: usize = 64 << 10;
 /// For the signals of so many threads that began while memory was short.
 const SIGNALS_BYTES: usize = 16 << 20;
 
-/// Where the memory for signals begins, if there is some.
+/// The start of the memory for signals, if there is some.
 static SIGNALS: AtomicUsize = AtomicUsize::new(0);
 static USED: AtomicUsize = AtomicUsize::new(0);
 

@@ -22,7 +22,7 @@ fn run() {
     let config = EventBusConfig::builder().directory(path).build().expect("a configuration");
     match block_on(EventBus::new(config)) {
         Ok(_) => panic!("two processes have the log open"),
-        Err(error) => assert!(error.is_retryable(), "another process is told: {error}"),
+        Err(error) => assert!(error.is_retryable(), "another process gets: {error}"),
     }
     // Begins a line of its own.
     println!();

@@ -10,10 +10,10 @@ use tapeline_storage::device::sim::Random;
 use super::scarcity::Scarce;
 use crate::runner::step;
 
-/// What keeps a log from opening, until it is dropped.
+/// A thing that keeps a log from opening, until it is dropped.
 struct Hindrance {
     path: PathBuf,
-    /// What was there.
+    /// The contents before.
     before: Option<Vec<u8>>,
 }
 
@@ -86,7 +86,7 @@ fn scarcity(config: &EventBusConfig, random: &mut Random) -> Result<(), String> 
     outcome.map_or(Ok(()), |bus| block_on(bus.shutdown()).map_err(|error| format!("opened with {scarce:?}: {error}")))
 }
 
-/// Of two that open at once, one succeeds, and the other is told why not.
+/// Of two that open at once, one succeeds, and the other gets the reason.
 fn locked(config: &EventBusConfig) -> Result<(), String> {
     step("two openings at once");
     let other = config.clone();
@@ -96,7 +96,7 @@ fn locked(config: &EventBusConfig) -> Result<(), String> {
         [Ok(_), Ok(_)] => Err("two have the log open".into()),
         [Err(first), Err(second)] => Err(format!("neither opened: {first}; {second}")),
         [Ok(_), Err(error)] | [Err(error), Ok(_)] if error.is_retryable() => Ok(()),
-        [_, _] => Err("the other was not told that the log is locked".into()),
+        [_, _] => Err("the other was not refused because the log is locked".into()),
     }
 }
 

@@ -12,7 +12,7 @@ use super::ledger::{Stream, payload};
 use super::surroundings::eventually;
 use crate::runner::ON_PURPOSE;
 
-/// Whether the bus may refuse for another reason than that it ends or is behind. For good once it may.
+/// Says whether the bus may refuse for another reason than that it ends or is behind. For good once it may.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trouble(Arc<AtomicBool>);
 
@@ -26,7 +26,7 @@ impl Trouble {
     }
 }
 
-/// How a producer comes to its end.
+/// The way in which a producer comes to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Quota,
@@ -98,7 +98,7 @@ impl Ingest {
         }
     }
 
-    /// Whether the error is the end; otherwise it is worth another try.
+    /// Returns whether the error is the end; otherwise it is worth another try.
     fn ends(&self, error: &IngestionError) -> Result<bool, String> {
         match error {
             IngestionError::Backpressure { .. } => Ok(false),

@@ -18,7 +18,7 @@ use super::ledger::{Stream, payload};
 use super::surroundings::{Limit, TASKS};
 use crate::runner::step;
 
-/// What there is little of.
+/// The resource that is short.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scarce {
     Descriptors(u64),
@@ -44,7 +44,7 @@ impl Scarce {
 
 /// Little to spare, until it is dropped.
 pub(crate) struct Shortage {
-    /// How long it still lasts.
+    /// The time for which it still lasts.
     over: mpsc::Sender<Duration>,
     thread: Option<JoinHandle<()>>,
 }
@@ -78,7 +78,7 @@ impl Drop for Shortage {
     }
 }
 
-/// How long a caller has to wait that waits for the end of a shortage.
+/// Longest wait of a caller for the end of a shortage.
 const LONGEST: Duration = Duration::from_millis(300);
 
 /// Bytes of the process's address space.
@@ -149,26 +149,26 @@ fn ingest(bus: &EventBus, stream: &Stream, events: u64) -> Option<()> {
     Some(())
 }
 
-/// Whether all is as before the shortage: what a bus refused then, it does now.
+/// Returns whether all is as before the shortage: the bus now does what it refused then.
 pub(crate) fn is_over(bus: &EventBus) -> Result<(), String> {
     step("enough is there again: ask for everything");
-    let told = |what: &str, error: &dyn std::fmt::Display| format!("after a shortage: {what}: {error}");
+    let failed = |what: &str, error: &dyn std::fmt::Display| format!("after a shortage: {what}: {error}");
     match bus.ingest_raw(RawEvent::from_str("x").with_session(1u128)) {
         Ok(_) | Err(IngestionError::Backpressure { .. } | IngestionError::Budget { .. }) => {}
-        Err(error) => return Err(told("ingest", &error)),
+        Err(error) => return Err(failed("ingest", &error)),
     }
     let producer = bus.producer().map(drop);
     match producer {
         Ok(()) | Err(IngestionError::Budget { .. }) => {}
-        Err(error) => return Err(told("producer", &error)),
+        Err(error) => return Err(failed("producer", &error)),
     }
-    block_on(bus.subscribe(SubscribeRequest::live())).map_err(|error| told("subscribe", &error))?;
-    block_on(bus.poll(ConsumeRequest::new(10))).map_err(|error| told("poll", &error))?;
+    block_on(bus.subscribe(SubscribeRequest::live())).map_err(|error| failed("subscribe", &error))?;
+    block_on(bus.poll(ConsumeRequest::new(10))).map_err(|error| failed("poll", &error))?;
     TASKS.fetch_add(1, Ordering::Relaxed);
     match bus.run_on_shard(0, |_| async {}) {
-        Ok(task) => task.join().map_err(|error| told("a task", &error))?,
+        Ok(task) => task.join().map_err(|error| failed("a task", &error))?,
         Err(AdapterError::Shutdown) => return Err("after a shortage: run_on_shard: the shard has ended".into()),
-        Err(error) => return Err(told("run_on_shard", &error)),
+        Err(error) => return Err(failed("run_on_shard", &error)),
     }
-    bus.cursors().map(drop).map_err(|error| told("cursors", &error))
+    bus.cursors().map(drop).map_err(|error| failed("cursors", &error))
 }

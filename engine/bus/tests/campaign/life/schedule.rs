@@ -447,7 +447,7 @@ impl<'l> Life<'l> {
         match block_on(EventBus::new(config)) {
             Ok(_) => Err("two have the log open".into()),
             Err(error) if error.is_retryable() => Ok(()),
-            Err(error) => Err(format!("a second opener is told: {error}")),
+            Err(error) => Err(format!("a second opener gets: {error}")),
         }
     }
 

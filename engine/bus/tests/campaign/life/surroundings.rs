@@ -30,7 +30,7 @@ pub(crate) static TASKS: AtomicUsize = AtomicUsize::new(0);
 const KERNEL: &str = "anon_inode:seccomp";
 pub(crate) const KERNEL_THREAD: &str = "kernel";
 
-/// What a process has beside memory: descriptors and threads, by number.
+/// The resources of a process beside memory: descriptors and threads, by number.
 #[derive(Debug)]
 pub(crate) struct Belongings {
     descriptors: BTreeMap<String, String>,

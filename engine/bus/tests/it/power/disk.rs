@@ -1,7 +1,7 @@
 //! A disk whose power can be cut: an ext4 file system in a file, on a loop device.
 //!
-//! The file system is told to stop without writing anything more, neither data nor its journal. Mounted again, it is
-//! what it would be after a power cut, but for one thing: the device keeps all it was given, flushed or not.
+//! The test orders the file system to stop without writing anything more, neither data nor its journal. Mounted again,
+//! it is what it would be after a power cut, but for one thing: the device keeps all it was given, flushed or not.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -75,7 +75,7 @@ impl Disk {
     }
 
     /// The kernel clears a process's ring away after the process has ended, and the ring holds its files: the file
-    /// system is busy until then, and nothing tells when that is.
+    /// system is busy until then, and the kernel does not report when that is.
     fn unmount(&mut self) -> Result<(), String> {
         let start = Instant::now();
         loop {

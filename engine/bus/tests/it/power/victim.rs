@@ -26,7 +26,7 @@ use super::{PATIENCE, Random, config, payload};
 const DIRECTORY: &str = "TAPELINE_POWER_DIRECTORY";
 const ORDERS: &str = "TAPELINE_POWER_ORDERS";
 
-/// What the process is to do.
+/// The orders to the process.
 #[derive(Debug, PartialEq)]
 pub(super) struct Orders {
     /// Names its sessions.
@@ -35,7 +35,7 @@ pub(super) struct Orders {
     pub(super) flush_every: u64,
     /// Events from the start to the end.
     pub(super) close_after: u64,
-    /// Whether blocks are written by the blocking driver.
+    /// True if the blocking driver writes the blocks.
     pub(super) is_blocking: bool,
     /// At level `PageCache` instead of `Durable`.
     pub(super) is_cached: bool,
@@ -55,7 +55,7 @@ impl Orders {
         }
     }
 
-    /// Whether the process comes to its end, if it is let.
+    /// Returns whether the process comes to its end, if nothing kills it.
     pub(super) fn closes(&self) -> bool {
         self.close_after < ENDLESS
     }
@@ -190,7 +190,7 @@ impl Victim {
         self.acknowledged
     }
 
-    /// What it said last, other than acknowledgements.
+    /// Its last words, other than acknowledgements.
     pub(super) fn last_words(&self) -> &str {
         &self.last_words
     }
@@ -202,7 +202,7 @@ impl Victim {
         }
     }
 
-    /// Takes in what it still says. It must end by itself, having closed the log or been told clearly why it cannot.
+    /// Takes in what it still says. It must end by itself, having closed the log or reported clearly why it cannot.
     /// Returns what it had acknowledged.
     pub(super) fn end(mut self) -> [u64; 2] {
         while self.listen() {}

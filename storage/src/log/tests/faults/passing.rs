@@ -107,7 +107,7 @@ fn spare_that_a_failed_attempt_left_is_made_anew() {
 }
 
 #[test]
-fn index_that_cannot_be_written_is_done_without_and_told() {
+fn index_that_cannot_be_written_is_reported_and_the_log_goes_on() {
     let disk = whole_disk(7);
     let mut machine = Machine::without_repacking(&disk, options(7));
     let mut next = 0;
@@ -135,7 +135,7 @@ fn index_that_cannot_be_written_is_done_without_and_told() {
 }
 
 #[test]
-fn trim_that_fails_for_good_is_told_and_the_log_goes_on() {
+fn trim_that_fails_for_good_is_reported_and_the_log_goes_on() {
     for seed in seeds(20) {
         let disk = whole_disk(seed);
         let mut machine = Machine::start(&disk, seed).expect("opens");
