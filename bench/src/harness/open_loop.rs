@@ -1,8 +1,8 @@
 //! An open loop: calls are due at fixed times, whatever the calls before them took.
 //!
 //! Two latencies are kept for each call. The plain one is how long the call took. The corrected one counts from the
-//! moment the call was due, so that a stall also shows in the calls that waited behind it. Both are kept as they are
-//! and counted at the end: to count them between calls would measure caches that the counting had cleared.
+//! moment the call was due, so that a stall also shows in the calls that waited for it. Both are kept as they are and
+//! counted at the end: to count them between calls would measure caches that the counting had cleared.
 
 use std::time::Duration;
 

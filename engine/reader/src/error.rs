@@ -264,7 +264,7 @@ pub enum ConsumerError {
     /// A reader cannot continue after the token. The answer of an HTTP server is 410 Gone.
     #[error("resume token {fault}{}", token_advice(*earliest))]
     InvalidToken {
-        /// What is wrong with it.
+        /// The fault.
         fault: TokenFault,
         /// The token of the earliest event of the session that the log holds, if it holds one. A reader without a token
         /// begins with that event.

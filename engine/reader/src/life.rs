@@ -11,7 +11,7 @@ use serde_json::Value;
 const OPEN: &str = "session.open";
 const CLOSE: &str = "session.close";
 
-/// What a session is about, stated when it is opened. All of it is optional. It lies in the log as the fields `model`,
+/// Facts about a session, stated when it is opened. All of it is optional. It lies in the log as the fields `model`,
 /// `user`, `content_type` and `labels` of the open event's JSON; an event of up to 512 bytes is also found in the index
 /// of its segment.
 ///
@@ -73,7 +73,7 @@ impl SessionMetadata {
     }
 }
 
-/// How a session ended. Prints as it stands in the close event, and is read back from that.
+/// The way in which a session ended. Prints as it stands in the close event, and is read back from that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -122,7 +122,8 @@ impl FromStr for SessionOutcome {
     }
 }
 
-/// What an event of kind [`kinds::SESSION`](crate::kinds::SESSION) says of its session. Any producer may write one.
+/// The statement of an event of kind [`kinds::SESSION`](crate::kinds::SESSION) about its session. Any producer may
+/// write one.
 ///
 /// ```
 /// use tapeline_reader::{SessionChange, SessionOutcome};
@@ -135,9 +136,9 @@ impl FromStr for SessionOutcome {
 pub enum SessionChange {
     /// It begins, or begins anew.
     Opened {
-        /// What it is called.
+        /// The session's name.
         name: Option<String>,
-        /// What it is about.
+        /// Facts about the session.
         metadata: SessionMetadata,
     },
     /// It ends.
@@ -188,7 +189,7 @@ impl SessionChange {
         }
     }
 
-    /// Whether the payload of an event of kind session says that the session ends.
+    /// Returns whether the payload of an event of kind session says that the session ends.
     #[doc(hidden)]
     pub fn is_close(payload: &[u8]) -> bool {
         matches!(Self::parse(payload), Some(Self::Closed { .. }))

@@ -51,7 +51,7 @@ pub struct ResumeToken {
     session_tag: u32,
 }
 
-/// Why a text is no [`ResumeToken`].
+/// The reason for which a text is no [`ResumeToken`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseTokenError {
@@ -74,7 +74,7 @@ pub enum ParseTokenError {
     Checksum,
 }
 
-/// Why a reader cannot continue after a token.
+/// The reason for which a reader cannot continue after a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenFault {
@@ -96,7 +96,7 @@ impl ResumeToken {
         Self { insertion_ts, sequence_low, shard_id, session_tag: session_tag(session) }
     }
 
-    /// Whether its event is of this session: of two sessions in 4 billion it cannot tell.
+    /// Returns whether its event is of this session; wrongly true for one in 4 billion of the others.
     pub fn is_of(&self, session: SessionId) -> bool {
         self.session_tag == session_tag(session)
     }

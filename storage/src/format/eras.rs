@@ -59,12 +59,12 @@ impl Eras {
         self.0.iter()
     }
 
-    /// How many there are after the first.
+    /// The number of eras after the first.
     pub fn later(&self) -> usize {
         self.0.len()
     }
 
-    /// Where the era of this number begins in a shard.
+    /// The start of the era of this number in a shard.
     pub fn start_of(&self, era: usize, shard: u16) -> Sequence {
         era.checked_sub(1).and_then(|at| self.0.get(at)).map_or(Sequence::ZERO, |era| era.start(shard))
     }
@@ -74,8 +74,8 @@ impl Eras {
         era.checked_sub(1).and_then(|at| self.0.get(at)).map(|era| era.active).filter(|active| *active > 0)
     }
 
-    /// Whether each session is known to lie in one shard within the era of this number. It is not of the events before
-    /// the first change of a log that was restored, nor of those before the changes that a log remembers.
+    /// Returns whether each session is known to lie in one shard within the era of this number. It is not of the events
+    /// before the first change of a log that was restored, nor of those before the changes that a log remembers.
     pub fn is_by_one_route(&self, era: usize) -> bool {
         self.route_of(era).is_some() || (era == 0 && self.is_empty())
     }

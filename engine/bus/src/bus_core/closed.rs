@@ -1,7 +1,7 @@
 //! The sessions that are closed: events of them are refused until they are opened again.
 //!
-//! A producer asks with each event, so that the answer "open" has to be cheap: [`ClosedSessions::may_be`] is a load of a
-//! slot of a table, by a hash of the session. A slot that is 0 belongs to no closed session; one that holds a tag, to
+//! A producer asks with each event, so that the answer "open" has to be cheap: [`ClosedSessions::may_be`] is a load of
+//! a slot of a table, by a hash of the session. A slot that is 0 belongs to no closed session; one that holds a tag, to
 //! the closed session of that tag; one that holds [`SEVERAL`], to several. Only where the tag is the asker's, or the
 //! slot has several, the exact list is looked at, under a lock.
 //!

@@ -1,7 +1,8 @@
 //! The bus core: what a bus, its producers and its consumers share of it. Holds no thread and no file.
 //!
 //! `shards` are the shards there are, `producers` and `readers` what each kind of user shares, `horizon` the time below
-//! which every event is readable, `closed` the sessions that take no events, `stats` the books. [`BusCore`] has only the calls that need several of them.
+//! which every event is readable, `closed` the sessions that take no events, `stats` the books. [`BusCore`] has only
+//! the calls that need several of them.
 
 mod closed;
 mod horizon;

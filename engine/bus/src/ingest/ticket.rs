@@ -1,7 +1,7 @@
 //! The receipt of an event, and the ways to learn what became of it, for whichever thread holds it.
 //!
-//! A ticket names a producer of a bus and an entry of its lane. The lane's numbers outlive the lane's memory for as long
-//! as something of it is not acknowledged; a producer that is not among those with a lane is gone and served.
+//! A ticket names a producer of a bus and an entry of its lane. The lane's numbers outlive the lane's memory for as
+//! long as something of it is not acknowledged; a producer that is not among those with a lane is gone and served.
 
 use std::sync::Arc;
 

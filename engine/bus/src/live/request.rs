@@ -154,7 +154,7 @@ pub struct SubscribeRequest {
     pub visibility: Visibility,
     /// The treatment of a slow reader.
     pub slow_reader: SlowReader,
-    /// Whether the subscription ends with the event that closes its session, or the last of them. It does not end where
+    /// True if the subscription ends with the event that closes its session, or the last of them. It does not end where
     /// a reader never meets that event: because [`SlowReader::Drop`] passed over it, or the lane of its producer did.
     pub until_close: bool,
 }

@@ -64,7 +64,7 @@ fn session_that_is_opened_again_is_another_turn() {
 }
 
 #[test]
-fn whoever_can_know_of_the_close_is_refused() {
+fn every_caller_that_can_know_of_the_close_is_refused() {
     let bus = open(EventBusConfig::builder());
     thread::scope(|scope| {
         let (sender, receiver) = channel::<String>();
@@ -114,7 +114,7 @@ fn sessions_stay_closed_while_shards_come_and_go() {
 }
 
 #[test]
-fn memory_of_closed_sessions_is_counted_and_a_close_without_it_changes_nothing() {
+fn memory_of_closed_sessions_is_counted_a_close_without_it_changes_none() {
     let bus = open(EventBusConfig::builder());
     let mut producer = bus.producer().expect("a producer");
     let chat = producer.open_session("chat").expect("opens");

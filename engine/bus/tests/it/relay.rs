@@ -246,7 +246,7 @@ fn closed_session_ends_every_relay_and_a_turn_that_follows_is_another() {
 }
 
 #[test]
-fn subscription_until_the_close_of_its_sessions_hands_out_nothing_after_it() {
+fn subscription_until_its_sessions_close_hands_out_nothing_after_it() {
     let bus = open(EventBusConfig::builder().num_shards(2));
     let mut producer = bus.producer().expect("a producer");
     let sessions = ["a", "b", "c"].map(|name| producer.open_session(name).expect("opens"));

@@ -11,7 +11,7 @@ use tapeline::{
 use crate::scratch::{Scratch, open};
 
 #[test]
-fn a_ticket_is_answered_by_its_bus_and_every_producer_of_it_and_by_no_other_bus() {
+fn a_ticket_is_answered_by_every_producer_of_its_bus_and_by_no_other_bus() {
     let (bus, other) = (open(EventBusConfig::builder()), open(EventBusConfig::builder()));
     let mut owner = bus.producer().expect("producer");
     let ticket = owner.emit(owner.session("s"), kinds::TOKEN, b"x").expect("emits");

@@ -10,7 +10,7 @@ use tapeline_storage::format::SessionId;
 use super::resume::Resume;
 use crate::bus_core::BusCore;
 
-/// What is read before the subscription begins.
+/// The events that are read before the subscription begins.
 #[derive(Debug)]
 pub(super) struct History {
     replay: Replay,
@@ -51,7 +51,7 @@ impl History {
         Ok((Some(Self { replay, after: resume.after, passed: BTreeSet::new(), is_closed: false }), resume))
     }
 
-    /// Whether the session was closed in it, and so ends with it.
+    /// True if the session was closed in it, and so ends with it.
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed
     }
@@ -73,7 +73,7 @@ impl History {
         }
     }
 
-    /// Whether an event of another shard comes, in order of time, before the token's.
+    /// Returns whether an event of another shard comes, in order of time, before the token's.
     fn is_before_token(&mut self, event: &StoredEvent) -> bool {
         let Some(token) = self.after else { return false };
         let shard = event.shard_id;

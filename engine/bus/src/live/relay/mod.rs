@@ -37,7 +37,8 @@ pub struct RelayRequest {
     pub session: SessionId,
     /// The token of the last event that the client has. `None`: from the earliest event that the log holds.
     pub after: Option<ResumeToken>,
-    /// The visibility that an event needs to be relayed: with `Durable`, nothing is relayed that a crash may still take.
+    /// The visibility that an event needs to be relayed: with `Durable`, nothing is relayed that a crash may still
+    /// take.
     pub visibility: Visibility,
 }
 
@@ -100,13 +101,14 @@ impl RelayRequest {
 /// ```
 #[derive(Debug)]
 pub struct Relay {
-    /// What comes before the subscription begins, where a log that was restored has to be put in order.
+    /// The events before the subscription begins, where a log that was restored has to be put in order.
     history: Option<History>,
     subscription: Subscription,
 }
 
 impl Relay {
-    /// `was_closed`: the session was closed before the bus was waited for. All that was ingested until then is readable.
+    /// `was_closed`: the session was closed before the bus was waited for. All that was ingested until then is
+    /// readable.
     pub(crate) fn new(core: Arc<BusCore>, request: &RelayRequest, was_closed: bool) -> ConsumerResult<Self> {
         let RelayRequest { session, after, visibility } = *request;
         if session == SessionId::NONE {

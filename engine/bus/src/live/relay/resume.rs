@@ -1,13 +1,13 @@
-//! Where a reader of one session continues after a token, shard by shard.
+//! The point at which a reader of one session continues after a token, shard by shard.
 //!
 //! In the token's shard that is after its event, which is looked up and compared: session and time have to be the
 //! token's. Within an era a session lies in one shard, and readers read all of an era before the next, so that in every
-//! other shard the reader continues where the era of the token's event ends. Of a log that was restored the eras are not
-//! known: there, time decides.
+//! other shard the reader continues where the era of the token's event ends. Of a log that was restored the eras are
+//! not known: there, time decides.
 //!
 //! An event that is not there was lost in a crash, and its sequence may belong to another by now. The reader then
 //! continues where the run that had it ended, which is where a later run began: the first of those, up to the sequence,
-//! whose first event is later than the token. It is told that a crash took events.
+//! whose first event is later than the token. It gets a gap for the events that the crash took.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,23 +23,23 @@ use crate::bus_core::BusCore;
 use crate::live::subscription::Beginning;
 use crate::routing::shard_of;
 
-/// Where a reader of a session begins.
+/// The start of a reader of a session.
 #[derive(Debug, Default)]
 pub(super) struct Resume {
     pub(super) beginning: Beginning,
     /// The token's event closed the session.
     pub(super) is_after_close: bool,
-    /// What it continues after.
+    /// The token that it continues after.
     pub(super) after: Option<ResumeToken>,
     /// The eras, read after how far the shards go.
     pub(super) eras: Arc<Eras>,
 }
 
-/// What lies where the token's event has to be.
+/// The item in the place of the token's event.
 enum Found {
-    /// It does.
+    /// The token's event.
     Event { is_close: bool },
-    /// Something that cannot be read: a reader that stands before it is told.
+    /// Something that cannot be read: a reader that is before it gets an error.
     Unreadable,
     /// The log has trimmed it.
     Trimmed,
@@ -78,7 +78,7 @@ impl From<ReadError> for Fault {
 
 struct Search {
     views: Vec<Arc<LogView>>,
-    /// How far each shard goes.
+    /// The end of each shard.
     ends: BTreeMap<u16, Sequence>,
     eras: Arc<Eras>,
     session: SessionId,
@@ -212,8 +212,8 @@ impl Search {
     }
 }
 
-/// The first of the runs that began up to sequence `at` with an event later than `time`; if there is none, the last that
-/// began after another. `None`: no crash explains that the event is not there.
+/// The first of the runs that began up to sequence `at` with an event later than `time`; if there is none, the last
+/// that began after another. `None`: no crash explains that the event is not there.
 fn run_after(view: &Arc<LogView>, at: Sequence, time: u64) -> Result<Option<Sequence>, ReadError> {
     let starts = view.run_starts(at);
     let mut found = starts.last().copied().filter(|last| *last > Sequence::ZERO);

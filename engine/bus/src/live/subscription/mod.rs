@@ -86,12 +86,12 @@ pub struct Subscription {
     cursor: Cursor,
 }
 
-/// Where a subscription begins, if neither a cursor nor a [`Start`](tapeline_reader::Start) says.
+/// The start of a subscription, if neither a cursor nor a [`Start`](tapeline_reader::Start) says.
 #[derive(Debug, Default)]
 pub(crate) struct Beginning {
     /// In each shard that was there.
     pub(crate) next: BTreeMap<u16, Sequence>,
-    /// What its reader is told before anything else.
+    /// The items that its reader gets before anything else.
     pub(crate) lost: Option<Gap>,
 }
 

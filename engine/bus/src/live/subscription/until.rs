@@ -1,4 +1,4 @@
-//! Where a subscription ends before its bus does.
+//! The end of a subscription before that of its bus.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::live::request::SubscribeRequest;
 /// The end of a subscription.
 #[derive(Debug, Default)]
 pub(super) enum Until {
-    /// That of the bus.
+    /// The end of the bus.
     #[default]
     Bus,
-    /// Where the last of its sessions is closed.
+    /// The close of the last of its sessions.
     Close(Open),
     /// The same, and at the latest where each shard ended when it was asked.
     Present { sessions: Open, ends: BTreeMap<u16, Sequence> },
@@ -49,7 +49,7 @@ impl Until {
         }
     }
 
-    /// Whether it has come.
+    /// Returns whether it has come.
     pub(super) fn is_reached(&self) -> bool {
         match self {
             Self::Bus => false,

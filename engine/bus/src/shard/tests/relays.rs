@@ -12,7 +12,7 @@ use crate::live::{Relay, RelayRequest};
 struct Client {
     session: SessionId,
     visibility: Visibility,
-    /// What it has: shard, sequence, payload.
+    /// The contents: shard, sequence, payload.
     seen: Vec<(u16, u64, Vec<u8>)>,
     last: Option<ResumeToken>,
     gaps: usize,
@@ -115,7 +115,7 @@ fn compare(seed: u64, machine: &Machine, client: &Client) {
 }
 
 #[test]
-fn clients_that_resume_by_tokens_have_what_the_log_holds_through_restarts_and_crashes() {
+fn clients_that_resume_by_tokens_have_what_the_log_holds_after_crashes() {
     let rounds = asked("TAPELINE_CRASHES").unwrap_or(2000).min(2000) / 8;
     let (mut seen, mut gaps) = (0, 0);
     for seed in seeds(rounds) {

@@ -204,8 +204,9 @@ fn trim(path: &Path, random: &mut Random) -> Outcome {
     Ok(())
 }
 
-/// Whether what lies in the log's directory explains that a repair is refused: something else than a file or a directory
-/// where one belongs, a meta file that cannot be used, or words of a newer format. Whatever else is harmed is repaired.
+/// Returns whether what lies in the log's directory explains that a repair is refused: something else than a file or a
+/// directory where one belongs, a meta file that cannot be used, or words of a newer format. Whatever else is harmed is
+/// repaired.
 fn explains(root: &Path, error: &AdapterError) -> bool {
     let is_newer = |source: &PageError| matches!(source, PageError::Version { .. });
     match error {
@@ -221,7 +222,7 @@ fn explains(root: &Path, error: &AdapterError) -> bool {
     }
 }
 
-/// Whether a name on the way to `path` stands for something else than its kind of name does, or for nothing.
+/// Returns whether a name on the way to `path` stands for something else than its kind of name does, or for nothing.
 fn is_strange(root: &Path, path: &Path) -> bool {
     path.ancestors().take_while(|part| *part != root).any(|part| {
         let name = part.file_name().unwrap_or_default().to_string_lossy();
