@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tapeline::config::Durability;
 
 use crate::page::PageArgs;
+use crate::scenario::catchup::CatchupArgs;
 use crate::scenario::sessions::{SessionsArgs, SessionsFinderArgs};
 
 /// Measures Tapeline against the limits of the machine it runs on.
@@ -44,6 +45,8 @@ pub(crate) enum Scenario {
     Sessions(SessionsArgs),
     /// From ingest to a live subscriber: under a stream, after a pause, catching up
     Deliver(DeliverArgs),
+    /// Clients that reconnect to sessions of a running server's log, and an unrelated task meanwhile
+    Catchup(CatchupArgs),
     /// Gains and costs of a task beside a shard
     Task(TaskArgs),
     /// Pages out of four shards, in both orders
@@ -83,6 +86,7 @@ impl Scenario {
             Self::Sessions(args) => args.common.dir.as_deref(),
             Self::SessionsFinder(args) => Some(&args.dir),
             Self::Deliver(args) => args.common.dir.as_deref(),
+            Self::Catchup(args) => args.common.dir.as_deref(),
             Self::Task(args) => args.common.dir.as_deref(),
             Self::Fanout(args) => args.common.dir.as_deref(),
             Self::Overload(args) => args.common.dir.as_deref(),
@@ -417,7 +421,7 @@ impl WhenFull {
     }
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
         _ => Err("a number above 0".to_owned()),

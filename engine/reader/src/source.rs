@@ -2,10 +2,11 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tapeline_storage::format::{Eras, LogId, Sequence};
 use tapeline_storage::log::{Expired, Grain, LentBlock, LogView, Poison, Position, SessionSeek};
-use tapeline_storage::read::{Block, GapCause, LogReader, ReadError, Step, Visibility};
+use tapeline_storage::read::{Block, GapCause, Loading, LogReader, ReadError, Step, Visibility};
 
 use crate::cursor::{Cursor, CursorFault};
 use crate::error::{ConsumerError, ConsumerResult};
@@ -177,27 +178,46 @@ impl Source {
     /// # Errors
     /// The kernel's, where a file cannot be read: the source stays where it is. What does not check is a gap.
     pub fn step(&mut self) -> Result<Next, ReadError> {
+        loop {
+            if let Poll::Ready(next) = self.poll_step(None)? {
+                return Ok(next);
+            }
+        }
+    }
+
+    /// As [`Source::step`]. With `loading` it is pending while the active segment's file is read elsewhere, until its
+    /// waker is woken.
+    ///
+    /// # Errors
+    /// As [`Source::step`].
+    pub fn poll_step(&mut self, loading: Option<&Loading>) -> Result<Poll<Next>, ReadError> {
         if let Some(gap) = self.take_lost() {
-            return Ok(Next::Gap(gap));
+            return Ok(Poll::Ready(Next::Gap(gap)));
         }
         if let Some(seek) = &mut self.seek {
             let next = seek.next(self.reader.view(), self.reader.next_sequence()).min(self.reader.end());
             self.reader.return_to(next.max(self.reader.next_sequence()));
         }
         self.take_from_feed();
-        match self.reader.step() {
-            Ok(Step::Block(block)) => Ok(Next::Block(block)),
-            Ok(Step::End) => Ok(Next::End),
-            Ok(Step::Gap(gap)) => {
+        let step = match loading {
+            Some(loading) => self.reader.poll_step(loading),
+            None => self.reader.step().map(Poll::Ready),
+        };
+        let next = match step {
+            Ok(Poll::Pending) => return Ok(Poll::Pending),
+            Ok(Poll::Ready(Step::Block(block))) => Next::Block(block),
+            Ok(Poll::Ready(Step::End)) => Next::End,
+            Ok(Poll::Ready(Step::Gap(gap))) => {
                 let reason = if gap.cause == GapCause::Trimmed { GapReason::Trimmed } else { GapReason::Lost };
-                Ok(Next::Gap(self.gap_of(gap.from, gap.to, reason)))
+                Next::Gap(self.gap_of(gap.from, gap.to, reason))
             }
             Err(error @ ReadError::Corrupt { .. }) => {
                 let gap = self.reader.pass_damage();
-                Ok(Next::Gap(self.gap_of(gap.from, gap.to, GapReason::Corrupt(error.to_string()))))
+                Next::Gap(self.gap_of(gap.from, gap.to, GapReason::Corrupt(error.to_string())))
             }
-            Err(error) => Err(error),
-        }
+            Err(error) => return Err(error),
+        };
+        Ok(Poll::Ready(next))
     }
 
     fn take_from_feed(&mut self) {
@@ -278,17 +298,22 @@ fn first_in_block(
     time: u64,
 ) -> Result<Option<Sequence>, ReadError> {
     let mut reader = LogReader::new(Arc::clone(view), from);
-    match reader.step() {
-        Ok(Step::Block(block)) => {
-            let is_due = |record: Result<tapeline_storage::format::RecordView<'_>, _>| {
-                record.is_ok_and(|record| record.timestamp() >= time)
-            };
-            let at = block.records().position(is_due).map(|at| block.first_sequence().plus(at as u64));
-            Ok(at.filter(|at| *at < end))
+    while reader.next_sequence() < end {
+        let before = reader.next_sequence();
+        match reader.step() {
+            Ok(Step::Block(block)) => {
+                let is_due = |record: Result<tapeline_storage::format::RecordView<'_>, _>| {
+                    record.is_ok_and(|record| record.timestamp() >= time)
+                };
+                if let Some(at) = block.records().position(is_due) {
+                    return Ok(Some(block.first_sequence().plus(at as u64)).filter(|at| *at < end));
+                }
+            }
+            // A reader that reads from here is told what is wrong.
+            Ok(Step::Gap(_)) | Err(ReadError::Corrupt { .. }) => return Ok(Some(before)),
+            Ok(Step::End) => break,
+            Err(error) => return Err(error),
         }
-        // A reader that reads from here gets the fault reported.
-        Ok(Step::Gap(_)) | Err(ReadError::Corrupt { .. }) => Ok(Some(from)),
-        Ok(Step::End) => Ok(None),
-        Err(error) => Err(error),
     }
+    Ok(None)
 }

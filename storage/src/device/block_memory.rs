@@ -138,6 +138,42 @@ impl BlockMemory {
         units.sum::<usize>() * RECORD_ALIGN
     }
 
+    /// The place of the record of this sequence, or of the next one, if the records before it are visible: counted in
+    /// the block, and in bytes.
+    pub(crate) fn offset_of(&self, sequence: Sequence) -> Option<(usize, usize)> {
+        let count = usize::try_from(sequence.get().checked_sub(self.first_sequence().get())?).ok()?;
+        (count <= self.visible().0).then(|| (count, self.bytes_of(count)))
+    }
+
+    /// The record, counted in the block, at which `most` bytes of records from record `from` at byte `offset` on are
+    /// reached, at least one later, and its byte; `visible` where there are fewer.
+    ///
+    /// # Panics
+    /// If the records up to `visible`, as [`BlockMemory::visible`] gave it, are not visible.
+    pub(crate) fn stretch(
+        &self,
+        (from, offset): (usize, usize),
+        visible: (usize, usize),
+        most: usize,
+    ) -> (usize, usize) {
+        let (count, bytes) = visible;
+        if bytes - offset <= most {
+            return visible;
+        }
+        assert!(from <= count && count <= self.visible().0, "records are not visible");
+        // SAFETY: rule 2 freezes these entries.
+        let column = unsafe { self.slice(Self::BLOCK_BYTES + column_bytes(from), column_bytes(count - from)) };
+        let (mut to, mut end) = (from, offset);
+        for unit in column.chunks_exact(size_of::<u16>()) {
+            let next = end + usize::from(u16::from_le_bytes([unit[0], unit[1]])) * RECORD_ALIGN;
+            if to > from && next - offset > most {
+                break;
+            }
+            (to, end) = (to + 1, next);
+        }
+        (to, end)
+    }
+
     /// # Safety
     /// The bytes lie in the allocation and are not written while the slice lives.
     unsafe fn slice(&self, at: usize, length: usize) -> &[u8] {
@@ -226,6 +262,11 @@ impl BlockWriter {
     /// The memory, for readers and the device.
     pub fn memory(&self) -> &Arc<BlockMemory> {
         &self.memory
+    }
+
+    /// The memory, without its writer.
+    pub(crate) fn into_memory(self) -> Arc<BlockMemory> {
+        self.memory
     }
 
     /// Tells readers the range of times of what was appended; comes before it is published.

@@ -36,14 +36,14 @@ pub use eras::{ERAS_BYTES_MAX, ERAS_MAGIC, Era, Eras};
 pub use footer::{FOOTER_MAGIC, Footer};
 pub use gaps::{GAPS_FILE_BYTES, GAPS_MAGIC, Gaps, LOST_MAX};
 pub use identity::{Epoch, Kind, LogId, SEQUENCE_MAX, Sequence, SessionId};
-pub(crate) use index::is_header as is_index_header;
 pub use index::{
     ArchivedIndexedBlock, ArchivedIndexedSession, ArchivedSegmentIndex, FILTER_BYTES, INDEX_BYTES_MAX,
     INDEX_HEADER_BYTES, INDEX_MAGIC, IndexBuilder, IndexPlace, IndexedBlock, IndexedSession, KindTotal,
     OPENING_BYTES_MAX, Part, SegmentIndex, SessionFilter,
 };
+pub(crate) use index::{SessionHash, is_header as is_index_header};
 pub use meta::{META_BYTES, META_MAGIC, Meta, SHARDS_MAX};
-pub(crate) use mix::SplitMix64;
+pub(crate) use mix::{SplitMix64, mix};
 pub use names::{NAMES_BYTES_MAX, NAMES_MAGIC, SessionNames};
 pub use record::{
     ArchivedPayload, ArchivedRecord, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RECORD_ROOT_BYTES, Record, RecordError,

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dense::Condenser;
 use super::open_block::OpenBlock;
 use super::outage::Outage;
 use super::pipeline::Pipeline;
@@ -31,6 +32,7 @@ pub struct Log {
     block_bytes: usize,
     /// `None` at level `Memory`: the tail is the store.
     pipeline: Option<Pipeline>,
+    condenser: Condenser,
     /// The operation that keeps the log from writing, as the view has it.
     held_up: Option<&'static str>,
 }
@@ -55,6 +57,7 @@ impl Log {
     pub(super) fn with(options: &LogOptions, view: Arc<LogView>, pool: BlockPool, pipeline: Option<Pipeline>) -> Self {
         let next = view.appended();
         view.lending().allow(options.blocks);
+        view.windows().allow(options.window_bytes);
         Self {
             view,
             pool,
@@ -64,6 +67,7 @@ impl Log {
             batch: BatchTarget::new(options.batch),
             block_bytes: options.block_bytes.min(BlockMemory::BLOCK_BYTES),
             pipeline,
+            condenser: Condenser::new(next),
             held_up: None,
         }
     }
@@ -173,6 +177,10 @@ impl Log {
             self.rotate(now);
         }
         let submitted = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.submit(&self.view, now));
+        if self.pipeline.is_some() {
+            let open = self.open_sequence();
+            self.condenser.turn(&self.view, &mut self.pool, open, now);
+        }
         self.report_hold_up();
         reaped || submitted
     }
@@ -204,7 +212,9 @@ impl Log {
     /// The time at which the open block is due, in the clock of `now`. `None` also where none will be committed: a
     /// poisoned log must not keep its shard awake.
     pub fn commit_due(&self) -> Option<u64> {
-        self.pipeline.as_ref().filter(|_| self.poison().is_none())?;
+        // A block that would have to wait for its turn goes on filling; the completion that gives it its turn ends a
+        // sleep.
+        self.pipeline.as_ref().filter(|pipeline| self.poison().is_none() && pipeline.has_room())?;
         self.open.as_ref().map(|open| open.opened_at.saturating_add(self.batch.options().delay_ns))
     }
 
@@ -329,10 +339,10 @@ impl Log {
     fn is_due(&self, now: u64, wanted: bool) -> bool {
         let Some(open) = &self.open else { return false };
         let Some(pipeline) = &self.pipeline else { return false };
+        let is_over = now.saturating_sub(open.opened_at) >= self.batch.options().delay_ns;
+        // A block that would have to wait for its turn may as well go on filling.
         (wanted && pipeline.is_idle())
-            || now.saturating_sub(open.opened_at) >= self.batch.options().delay_ns
-            // A block that would have to wait for its turn may as well go on filling.
-            || (open.writer.count() >= self.batch.events() && pipeline.has_room())
+            || (pipeline.has_room() && (is_over || open.writer.count() >= self.batch.events()))
     }
 
     /// Most events that the open block is to hold: the target, or where it would have to wait for its turn all that it

@@ -9,10 +9,12 @@
 //! failed block, nothing is retried. What passes is waited for: a full disk, and descriptors or memory that have run
 //! out ([`Trouble`]).
 
+mod active;
 mod append;
 mod batching;
 mod blocks;
 mod chore;
+mod dense;
 mod directory;
 mod ending;
 mod error;
@@ -48,7 +50,9 @@ mod tidy;
 mod trim;
 mod trouble;
 mod view;
+mod windows;
 
+pub use active::{ActiveSession, ActiveSessions};
 pub use append::Log;
 pub use batching::{BatchOptions, BatchTarget};
 pub use chore::{Chore, ChoreDone, ChoreLabel};
@@ -74,3 +78,5 @@ pub use survey::{DamagedPlace, SegmentSurvey, Stretch, Surveyor};
 pub use trim::trim_at_rest;
 pub use trouble::Trouble;
 pub use view::{LogView, Poison, Watermarks};
+pub(crate) use windows::{BlockIn, Load, Sought, Window};
+pub use windows::{LoadJob, Loader};

@@ -109,6 +109,11 @@ pub(crate) struct Near {
 }
 
 impl Near {
+    /// The kept place at the sequence or before it.
+    pub(crate) fn before(&self) -> Option<BlockPlace> {
+        self.around.at
+    }
+
     /// The blocks around `sequence`. `next` is asked for the block after one; `None` ends the walk: it cannot be found.
     ///
     /// # Errors

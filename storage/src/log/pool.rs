@@ -7,6 +7,10 @@ use super::outage::Outage;
 use crate::device::{BlockMemory, BlockWriter};
 use crate::format::Sequence;
 
+/// Blocks that are left to be filled and written, of so many one, and of however few.
+const SPARED_PART: usize = 4;
+const SPARED_LEAST: usize = 3;
+
 /// The request to the kernel, in words for messages.
 pub(super) const TAKE_MEMORY: &str = "take memory";
 
@@ -90,16 +94,47 @@ impl BlockPool {
             self.shortage.end(view);
             return Some((writer, None));
         }
+        let (writer, start) = self.take_oldest(view, durable)?;
+        self.shortage.end(view);
+        Some((writer, Some(start)))
+    }
+
+    /// The memory of the oldest block in the tail that no reader holds, if all of it is below `end`, and the sequence
+    /// that the tail then starts with.
+    fn take_oldest(&mut self, view: &LogView, end: Sequence) -> Option<(BlockWriter, Sequence)> {
         let mut tail = view.try_tail()?;
-        let starts = tail.iter().skip(1).map(|block| block.first_sequence()).take_while(|&start| start <= durable);
+        let starts = tail.iter().skip(1).map(|block| block.first_sequence()).take_while(|&start| start <= end);
         // No reader can take hold of a block that the tail alone has while the tail is locked.
         let (at, start) = starts.enumerate().find(|&(at, _)| Arc::strong_count(&tail[at]) == 1)?;
         self.held.extend(tail.drain(..at));
         let oldest = tail.pop_front()?;
         drop(tail);
-        let writer = self.reuse(oldest)?;
-        self.shortage.end(view);
-        Some((writer, Some(start)))
+        Some((self.reuse(oldest)?, start))
+    }
+
+    /// Memory for a dense block of records from `first` on: what blocks that are being filled and written can spare, or
+    /// that of the oldest block in the tail.
+    pub(super) fn take_dense(&mut self, view: &LogView, first: Sequence) -> Option<BlockWriter> {
+        let spared = (self.budget / SPARED_PART).max(SPARED_LEAST);
+        if self.free.is_empty() {
+            let given_back = self.take_given_back();
+            self.free.extend(given_back);
+        }
+        // The block that is to be copied then gives its own memory back.
+        if self.free.len() + (self.budget - self.allocated) < spared {
+            return self.take_oldest(view, first).map(|(writer, _)| writer);
+        }
+        self.free.pop().or_else(|| {
+            let writer = BlockWriter::new().ok()?;
+            self.allocated += 1;
+            Some(writer)
+        })
+    }
+
+    /// Takes memory back that the tail does not list any more.
+    pub(super) fn give_back(&mut self, memory: Arc<BlockMemory>) {
+        let writer = self.reuse(memory);
+        self.free.extend(writer);
     }
 
     /// Fresh memory within the budget, if the kernel has it.

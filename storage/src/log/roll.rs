@@ -108,6 +108,7 @@ pub(super) struct Roller {
     /// Lengths that a new segment may have.
     segment_bytes: RangeInclusive<u64>,
     durability: Durability,
+    index_bytes: usize,
     spare: Spare,
     /// Full segments, oldest first, until their last block is durable.
     retired: VecDeque<ActiveSegment>,
@@ -126,6 +127,7 @@ impl Roller {
             headers: Headers::new(options),
             segment_bytes: options.segment_length_min()..=options.segment_length(),
             durability: options.durability,
+            index_bytes: options.index_bytes,
             spare: Spare::Absent,
             retired: VecDeque::new(),
             chores: Queue::default(),
@@ -180,7 +182,7 @@ impl Roller {
         let (page, crc) = header.encode();
         memory.fill_page(&page);
         let file = Arc::clone(file);
-        let segment = Segment::begin(header, &self.files, Arc::clone(&file));
+        let segment = Segment::begin(header, &self.files, Arc::clone(&file), self.index_bytes);
         self.spare = Spare::Unnamed(Arc::clone(&file));
         self.retired.extend(active.replace(ActiveSegment::new(segment, file, crc, length)));
         Some(memory)

@@ -1,19 +1,21 @@
 //! The search for the events of some sessions: segments and blocks that hold none are passed over.
+//!
+//! The index of a sealed segment says where they are; of the active one the shard's thread lists its blocks.
 
 use std::io;
 
-use super::{LogView, Segment};
+use super::{LogView, Segment, active};
 use crate::format::{Sequence, SessionId};
 
 /// Passes over what cannot hold events of its sessions. For one shard, going forward.
 #[derive(Debug, Clone)]
 pub struct SessionSeek {
     sessions: Vec<SessionId>,
-    /// The sealed segment that was looked at last.
+    /// The segment, or the part of one, that was looked at last.
     known: Option<Known>,
 }
 
-/// The facts known of one sealed segment.
+/// The facts known of one sealed segment, or of a part of the active one.
 #[derive(Debug, Clone)]
 struct Known {
     base: Sequence,
@@ -50,18 +52,26 @@ impl SessionSeek {
         from
     }
 
-    /// Finds the facts of the segment that holds `from`. `None` if it is not sealed, or cannot be looked into.
+    /// Finds the facts known around `from`. `None` if there are none.
     fn know(&mut self, view: &LogView, from: Sequence) -> Option<&Known> {
         let holds = |known: &Known| (known.base..known.end).contains(&from);
         if !self.known.as_ref().is_some_and(holds) {
             let segment = view.segment_of(from).filter(|segment| from < segment.end_sequence())?;
-            self.known = Known::look(&segment, &self.sessions).ok().flatten();
+            self.known = match segment.footer() {
+                Some(_) => Known::look(&segment, &self.sessions).ok().flatten(),
+                None => Known::look_active(&segment, &self.sessions, from),
+            };
         }
         self.known.as_ref()
     }
 }
 
 impl Known {
+    fn look_active(segment: &Segment, sessions: &[SessionId], from: Sequence) -> Option<Self> {
+        let active::Places { stretches, end } = segment.active_places(sessions, from)?;
+        Some(Self { base: from, end, stretches })
+    }
+
     fn look(segment: &Segment, sessions: &[SessionId]) -> io::Result<Option<Self>> {
         let Some(footer) = segment.footer() else { return Ok(None) };
         let known = |stretches| Self { base: segment.base(), end: footer.end_sequence, stretches };

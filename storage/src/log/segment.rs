@@ -4,14 +4,15 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use super::active::{self, ActiveIndex, ActiveSessions};
 use super::files::{SealedFile, SegmentFiles};
 use super::names::{base_of, segment_name};
 use super::places::{Around, BlockPlace, Places};
 use super::sealed::SealedMap;
 use crate::device::SegmentFile;
 use crate::format::{
-    ArchivedSegmentIndex, BlockHeader, Epoch, Footer, PAGE_BYTES, RunStart, SegmentHeader, Sequence, SessionFilter,
-    SessionId,
+    ArchivedSegmentIndex, BlockHeader, Epoch, Footer, PAGE_BYTES, Records, RunStart, SegmentHeader, Sequence,
+    SessionFilter, SessionId,
 };
 use crate::lock::lock;
 
@@ -51,12 +52,20 @@ struct OpenEnd {
     /// Of the segment that blocks come to, or of one that may not have got its name.
     file: Option<Arc<dyn SegmentFile>>,
     places: Places,
+    /// Of the segment that blocks come to.
+    sessions: Option<ActiveIndex>,
 }
 
 impl Segment {
-    /// A segment without blocks, in this file.
-    pub(crate) fn begin(header: SegmentHeader, files: &Arc<SegmentFiles>, file: Arc<dyn SegmentFile>) -> Arc<Self> {
-        let open = OpenEnd { file: Some(file), places: Places::default() };
+    /// A segment without blocks, in this file; what is known of its sessions takes `index_bytes` at most.
+    pub(crate) fn begin(
+        header: SegmentHeader,
+        files: &Arc<SegmentFiles>,
+        file: Arc<dyn SegmentFile>,
+        index_bytes: usize,
+    ) -> Arc<Self> {
+        let sessions = Some(ActiveIndex::new(header.epoch, header.base_sequence, index_bytes));
+        let open = OpenEnd { file: Some(file), places: Places::default(), sessions };
         let totals = Footer::of_empty(header.epoch, header.base_sequence, 0);
         Arc::new(Self::with(header, files, &totals, Some(open)))
     }
@@ -64,7 +73,7 @@ impl Segment {
     /// A segment that was found to have these blocks, and no footer.
     pub(super) fn unsealed(header: SegmentHeader, files: &Arc<SegmentFiles>, blocks: UnsealedBlocks) -> Arc<Self> {
         let UnsealedBlocks { file, totals, places, later_runs } = blocks;
-        let open = Some(OpenEnd { file, places });
+        let open = Some(OpenEnd { file, places, sessions: None });
         Arc::new(Self { later_runs: later_runs.into(), ..Self::with(header, files, &totals, open) })
     }
 
@@ -207,6 +216,28 @@ impl Segment {
         self.end_sequence.store(end_sequence.get(), Ordering::Release);
     }
 
+    /// Lists the sessions of a block that has reached the file. The blocks between it and those listed before stay
+    /// unknown.
+    pub(super) fn list_sessions(&self, first: Sequence, records: Records<'_>) {
+        if let Some(index) = lock(&self.open).as_mut().and_then(|open| open.sessions.as_mut()) {
+            index.add(first, records);
+        }
+    }
+
+    /// The stretches at `from` or later in which events of any of the sessions may be, up to some sequence; `None` if
+    /// nothing is known of that, or the segment is sealed.
+    pub(super) fn active_places(&self, sessions: &[SessionId], from: Sequence) -> Option<active::Places> {
+        let open = lock(&self.open);
+        let places = open.as_ref()?.sessions.as_ref()?.places(sessions, from);
+        (places.end > from).then_some(places)
+    }
+
+    /// The sessions of a segment that is being written, as far as known: from number `from` on, at most `count`.
+    /// `None` once it is sealed.
+    pub fn active_sessions(&self, from: usize, count: usize) -> Option<ActiveSessions> {
+        lock(&self.open).as_ref()?.sessions.as_ref().map(|index| index.sessions(from, count))
+    }
+
     /// The segment has its footer and will not change any more: this closes its descriptor and drops its places.
     pub(crate) fn seal(&self, footer: Footer, filter: SessionFilter) {
         self.files.keep_filter(&footer, filter);
@@ -264,6 +295,13 @@ impl Segment {
     /// As [`Segment::around`].
     pub(crate) fn place_of(&self, sequence: Sequence) -> io::Result<Option<BlockPlace>> {
         self.around(sequence).map(|around| around.at)
+    }
+
+    /// The offset at which the walk to the block of `sequence` begins in a segment that is not sealed, without a
+    /// read.
+    pub(crate) fn walk_start(&self, sequence: Sequence) -> u64 {
+        let place = lock(&self.open).as_ref().and_then(|open| open.places.near(sequence).before());
+        place.map_or(PAGE_BYTES as u64, |place| place.offset)
     }
 
     /// The place of the block after the one that holds `sequence`, if it is known.

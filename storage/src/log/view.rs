@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::lending::Lending;
 use super::trouble::{Trouble, Troubles};
+use super::windows::Windows;
 use super::{Expired, LentBlock, LogOptions, Position, Run, Segment, gaps};
 use crate::device::BlockMemory;
 use crate::format::{LogId, Sequence};
@@ -62,6 +63,7 @@ pub struct LogView {
     troubles: Troubles,
     tail: Mutex<VecDeque<Arc<BlockMemory>>>,
     lending: Arc<Lending>,
+    windows: Arc<Windows>,
     segments: Mutex<Vec<Arc<Segment>>>,
 }
 
@@ -90,6 +92,7 @@ impl LogView {
             troubles: Troubles::default(),
             tail: Mutex::new(VecDeque::new()),
             lending: Arc::default(),
+            windows: Windows::new(),
             segments: Mutex::new(segments),
         })
     }
@@ -281,6 +284,15 @@ impl LogView {
     /// Bytes of the blocks that readers hold, which are among those that the log fills. At most half of them.
     pub fn lent_bytes(&self) -> usize {
         LogOptions::memory_bytes(self.lending.lent())
+    }
+
+    /// Bytes that readers have in memory of the file that blocks come to.
+    pub fn window_bytes(&self) -> usize {
+        self.windows.bytes()
+    }
+
+    pub(crate) fn windows(&self) -> &Arc<Windows> {
+        &self.windows
     }
 
     pub(crate) fn lending(&self) -> &Lending {

@@ -6,8 +6,8 @@ use crate::format::Sequence;
 use crate::log::{LogView, Segment};
 
 impl LogView {
-    /// Sequence of the first record of the block that holds the record before `end`: from there to `end` a reader gets
-    /// one block, or what is there of it, or a gap. `None` if that record is gone.
+    /// Sequence of the first record of the block that holds the record before `end`: a reader gets from there to `end`
+    /// in few steps. `None` if that record is gone.
     ///
     /// Costs a search; for a segment that was sealed before this process opened it about 1 us for each of its blocks at
     /// the first call.

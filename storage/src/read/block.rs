@@ -6,7 +6,7 @@ use rkyv::util::AlignedVec;
 
 use crate::device::{AlignedBytes, BlockMemory};
 use crate::format::{BlockHeader, BlockView, Epoch, RECORD_ALIGN, RECORD_ROOT_BYTES, Records, Sequence};
-use crate::log::{LentBlock, SealedMap};
+use crate::log::{LentBlock, SealedMap, Window};
 
 /// Records in order, and what keeps their bytes alive. Cheap to move and to clone; holding on to blocks holds on to
 /// their memory: of the log's own, what its lending allows.
@@ -34,6 +34,12 @@ enum Source {
     Mapped {
         map: Arc<SealedMap>,
         at: usize,
+        skip: usize,
+    },
+    /// Checked, at an offset of the file.
+    Window {
+        window: Arc<Window>,
+        offset: u64,
         skip: usize,
     },
     /// Checked. The memory is aligned for records.
@@ -66,6 +72,27 @@ impl Block {
             count: view.header().count as usize - skip,
             source: Source::Mapped { map, at, skip },
         }
+    }
+
+    pub(super) fn in_window(window: Arc<Window>, offset: u64, header: &BlockHeader, skip: usize) -> Self {
+        Self {
+            first_sequence: header.first_sequence.plus(skip as u64),
+            count: header.count as usize - skip,
+            source: Source::Window { window, offset, skip },
+        }
+    }
+
+    /// The same, holding on to nothing that readers share in bounded memory beyond what the log lends: for a reader
+    /// that keeps it.
+    #[must_use]
+    pub fn detached(self) -> Self {
+        let Source::Window { .. } = &self.source else { return self };
+        let (records, column) = self.records().into_parts();
+        let mut bytes = AlignedVec::<RECORD_ALIGN>::with_capacity(records.len() + column.len());
+        bytes.extend_from_slice(records);
+        bytes.extend_from_slice(column);
+        let source = Source::Copied { bytes: Arc::new(bytes), records_bytes: records.len() };
+        Self { source, ..self }
     }
 
     pub(super) fn read(bytes: Arc<AlignedBytes>, header: &BlockHeader, skip: usize) -> Self {
@@ -114,6 +141,9 @@ impl Block {
             Source::Mapped { map, at, skip } => {
                 let bytes = map.mapping().bytes().get(*at..).unwrap_or_default();
                 Self::records_of(bytes, map.epoch(), *skip, self.count)
+            }
+            Source::Window { window, offset, skip } => {
+                Self::records_of(window.bytes_from(*offset), window.epoch(), *skip, self.count)
             }
             Source::Read { bytes, epoch, skip } => Self::records_of(bytes.as_slice(), *epoch, *skip, self.count),
         }

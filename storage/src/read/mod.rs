@@ -11,7 +11,7 @@ mod reader;
 
 pub use block::Block;
 pub use follow::{CLOSE_LOOK, FollowedShard, Look};
-pub use reader::{Gap, GapCause, LogReader, ReadError, Step, Visibility};
+pub use reader::{Gap, GapCause, Loading, LogReader, ReadError, Step, Visibility};
 
 use std::sync::Arc;
 

@@ -3,14 +3,19 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
 use super::block::Block;
 use crate::device::{AlignedBytes, BlockMemory, SegmentFile, advice};
 use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, PAGE_BYTES, Sequence};
-use crate::log::{BlockPlace, LentBlock, LogView, SealedMap, Segment};
+use crate::log::{BlockIn, LentBlock, Load, Loader, LogView, SealedMap, Segment, Sought, Window};
 
 /// Bytes of a mapping that are populated at a time: two largest blocks.
 const POPULATE_BYTES: usize = 2 * BLOCK_BYTES_MAX;
+
+/// Bytes of records in memory that one step hands out, but for a longer record: what a reader makes of a step, or
+/// copies of a block that is not lent, stays small.
+const STEP_BYTES: usize = 32 << 10;
 
 /// Sequences that a reader asked for and that are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,10 +115,12 @@ enum NextBlock {
         count: usize,
         bytes: usize,
     },
-    /// Offset of the block that starts with `next`, in a segment that was not sealed.
+    /// Offset of the block that starts with `next`, or of one before it, in a segment that was not sealed.
     Open {
         segment: Arc<Segment>,
         offset: u64,
+        /// The reading that the reader waits for.
+        asked: Option<Arc<Load>>,
     },
     Sealed(MappedBlock),
 }
@@ -127,6 +134,23 @@ struct MappedBlock {
     offset: u64,
     /// The part of the mapping that is populated.
     populated: Range<usize>,
+}
+
+/// A place in a segment that is not sealed.
+#[derive(Debug)]
+struct Sight {
+    segment: Arc<Segment>,
+    offset: u64,
+    asked: Option<Arc<Load>>,
+}
+
+/// Reads for a reader that must not block its thread.
+#[derive(Debug, Clone)]
+pub struct Loading {
+    /// Reads elsewhere.
+    pub loader: Arc<dyn Loader>,
+    /// Wakes the reader. The same for as long as the reader lives.
+    pub waker: Waker,
 }
 
 impl LogReader {
@@ -187,11 +211,20 @@ impl LogReader {
         Gap { from, to, cause: GapCause::Damaged }
     }
 
-    /// Moves to `next`.
+    /// Moves to `next`. Within the block in memory that it stands in this costs 50 ps for each record of the block
+    /// before `next`.
     pub fn return_to(&mut self, next: Sequence) {
-        if next != self.next {
-            self.move_to(next, NextBlock::Unknown);
+        if next == self.next {
+            return;
         }
+        let place = match std::mem::replace(&mut self.next_block, NextBlock::Unknown) {
+            NextBlock::Tail { memory, .. } => match memory.offset_of(next) {
+                Some((count, bytes)) => NextBlock::Tail { memory, count, bytes },
+                None => NextBlock::Unknown,
+            },
+            _ => NextBlock::Unknown,
+        };
+        self.move_to(next, place);
     }
 
     /// The log.
@@ -199,7 +232,8 @@ impl LogReader {
         &self.view
     }
 
-    /// The next block: everything visible of the block that holds the reader's next record, never anything before it.
+    /// The next block: of a block in memory that holds the reader's place up to [`STEP_BYTES`], of one on disk all from
+    /// there on; never anything before it.
     /// Costs about 100 ns in memory, one checksum pass the first time a block of a sealed segment is read, one `pread`
     /// for a block of the active one.
     ///
@@ -207,15 +241,32 @@ impl LogReader {
     /// [`ReadError`]; the reader stays where it is.
     pub fn step(&mut self) -> Result<Step, ReadError> {
         loop {
+            if let Poll::Ready(step) = self.step_with(None)? {
+                return Ok(step);
+            }
+        }
+    }
+
+    /// As [`LogReader::step`], for a thread that must not wait for the active segment's file: pending while that is
+    /// read elsewhere, until the waker is woken.
+    ///
+    /// # Errors
+    /// As [`LogReader::step`].
+    pub fn poll_step(&mut self, loading: &Loading) -> Result<Poll<Step>, ReadError> {
+        self.step_with(Some(loading))
+    }
+
+    fn step_with(&mut self, loading: Option<&Loading>) -> Result<Poll<Step>, ReadError> {
+        loop {
             let end = self.end();
             if self.next >= end {
-                return Ok(Step::End);
+                return Ok(Poll::Ready(Step::End));
             }
             let trimmed = self.view.trimmed();
             if self.next < trimmed {
                 let gap = Gap { from: self.next, to: trimmed, cause: GapCause::Trimmed };
                 self.move_to(trimmed, NextBlock::Unknown);
-                return Ok(Step::Gap(gap));
+                return Ok(Poll::Ready(Step::Gap(gap)));
             }
             let step = match std::mem::replace(&mut self.next_block, NextBlock::Unknown) {
                 NextBlock::Unknown => {
@@ -226,13 +277,19 @@ impl LogReader {
                     {
                         let gap = Gap { from: self.next, to: to.min(end), cause: GapCause::Lost };
                         self.next = gap.to;
-                        return Ok(Step::Gap(gap));
+                        return Ok(Poll::Ready(Step::Gap(gap)));
                     }
                     None
                 }
                 NextBlock::Tail { memory, count, bytes } => self.tail_step(memory, count, bytes),
                 NextBlock::Unlent { memory, count, bytes } => self.copy_step(&memory, count, bytes),
-                NextBlock::Open { segment, offset } => self.open_step(segment, offset)?,
+                NextBlock::Open { segment, offset, asked } => {
+                    let sought = Sight { segment, offset, asked };
+                    match self.open_step(sought, loading)? {
+                        Poll::Ready(block) => block,
+                        Poll::Pending => return Ok(Poll::Pending),
+                    }
+                }
                 NextBlock::Sealed(mapped) => self.sealed_step(mapped)?,
             };
             if let Some(mut block) = step {
@@ -240,7 +297,7 @@ impl LogReader {
                     block.end_at(end);
                     self.return_to(end);
                 }
-                return Ok(Step::Block(block));
+                return Ok(Poll::Ready(Step::Block(block)));
             }
         }
     }
@@ -275,54 +332,118 @@ impl LogReader {
     }
 
     fn locate_in(&self, segment: &Arc<Segment>) -> io::Result<NextBlock> {
-        let offset_of = |place: Option<BlockPlace>| place.map_or(PAGE_BYTES as u64, |place| place.offset);
         match segment.sealed_map()? {
             Some(map) => {
-                let offset = offset_of(map.around(self.next)?.at);
+                let offset = map.around(self.next)?.at.map_or(PAGE_BYTES as u64, |place| place.offset);
                 Ok(NextBlock::Sealed(MappedBlock { segment: Arc::clone(segment), map, offset, populated: 0..0 }))
             }
             None => {
-                let offset = offset_of(segment.place_of(self.next)?);
-                Ok(NextBlock::Open { segment: Arc::clone(segment), offset })
+                let offset = segment.walk_start(self.next);
+                Ok(NextBlock::Open { segment: Arc::clone(segment), offset, asked: None })
             }
         }
     }
 
     /// As [`LogReader::tail_step`]; the next step has to find its block.
     fn copy_step(&mut self, memory: &BlockMemory, count: usize, bytes: usize) -> Option<Block> {
-        let (visible, end) = memory.visible();
-        if count == visible {
+        let visible = memory.visible();
+        if count == visible.0 {
             return None;
         }
-        let block = Block::copied(memory, count, visible, bytes, end);
+        let (to, end) = memory.stretch((count, bytes), visible, STEP_BYTES);
+        let block = Block::copied(memory, count, to, bytes, end);
         self.next = block.end_sequence();
         Some(block)
     }
 
     fn tail_step(&mut self, memory: LentBlock, count: usize, bytes: usize) -> Option<Block> {
-        let (visible, end) = memory.visible();
+        let visible = memory.visible();
         // A block that shows nothing more is complete: `next` is below `appended`, so it lies in a later one.
-        if count == visible {
+        if count == visible.0 {
             return None;
         }
-        let block = Block::in_memory(memory.clone(), count, visible, bytes, end);
-        self.move_to(block.end_sequence(), NextBlock::Tail { memory, count: visible, bytes: end });
+        let (to, end) = memory.stretch((count, bytes), visible, STEP_BYTES);
+        let block = Block::in_memory(memory.clone(), count, to, bytes, end);
+        self.move_to(block.end_sequence(), NextBlock::Tail { memory, count: to, bytes: end });
         Some(block)
     }
 
     /// `None` at the end of what the segment has, or where it has been sealed meanwhile.
-    fn open_step(&mut self, segment: Arc<Segment>, offset: u64) -> Result<Option<Block>, ReadError> {
-        if offset >= segment.data_end() || segment.footer().is_some() {
-            return Ok(None);
+    fn open_step(&mut self, mut sight: Sight, loading: Option<&Loading>) -> Result<Poll<Option<Block>>, ReadError> {
+        let mut length = PAGE_BYTES as u64;
+        loop {
+            let segment = Arc::clone(&sight.segment);
+            if sight.offset >= segment.data_end() || segment.footer().is_some() {
+                return Ok(Poll::Ready(None));
+            }
+            let window = match self.window(&mut sight, length, loading) {
+                Poll::Pending => {
+                    let Sight { segment, offset, asked } = sight;
+                    self.next_block = NextBlock::Open { segment, offset, asked };
+                    return Ok(Poll::Pending);
+                }
+                // Its file may be another one since it was sealed.
+                Poll::Ready(Err(_)) if segment.footer().is_some() => return Ok(Poll::Ready(None)),
+                Poll::Ready(window) => window.map_err(|source| self.io(&segment, sight.offset, source))?,
+            };
+            let header = match window.block(sight.offset) {
+                BlockIn::Whole(header) => header,
+                BlockIn::Cut(block_bytes) if block_bytes > length => {
+                    length = block_bytes;
+                    continue;
+                }
+                BlockIn::Cut(block_bytes) => {
+                    let found = window.bytes_from(sight.offset).len();
+                    let error = BlockError::Short { needed: block_bytes as usize, found };
+                    return Err(self.damaged(&window, &sight, error));
+                }
+                BlockIn::Damaged(error) => return Err(self.damaged(&window, &sight, error)),
+            };
+            let offset = sight.offset + u64::from(header.block_bytes);
+            if header.end_sequence() <= self.next {
+                // Not every place is kept: this block lies between the one that is and the reader's.
+                (sight.offset, length) = (offset, PAGE_BYTES as u64);
+                continue;
+            }
+            let skip = self.skip_in(&header, &segment, sight.offset)?;
+            let block = Block::in_window(window, sight.offset, &header, skip);
+            self.move_to(block.end_sequence(), NextBlock::Open { segment, offset, asked: None });
+            return Ok(Poll::Ready(Some(block)));
         }
-        let io = |source| self.io(&segment, offset, source);
-        let file = segment.file().map_err(io)?;
-        let (bytes, header) = read_block(&*file, segment.epoch(), offset).map_err(io)?;
-        let header = header.map_err(|source| self.corrupt(&segment, offset, source))?;
-        let block = self.block_read(&segment, offset, bytes, &header)?;
-        let offset = offset + u64::from(header.block_bytes);
-        self.move_to(block.end_sequence(), NextBlock::Open { segment, offset });
-        Ok(Some(block))
+    }
+
+    /// The window with `length` bytes at the reader's offset.
+    fn window(&self, sight: &mut Sight, length: u64, loading: Option<&Loading>) -> Poll<io::Result<Arc<Window>>> {
+        let windows = self.view.windows();
+        let Some(loading) = loading else { return Poll::Ready(windows.read(&sight.segment, sight.offset, length)) };
+        if let Some(asked) = &sight.asked {
+            let Some(outcome) = asked.outcome() else { return Poll::Pending };
+            sight.asked = None;
+            return Poll::Ready(outcome);
+        }
+        let load = match windows.seek(&sight.segment, sight.offset, length) {
+            Sought::Found(window) => return Poll::Ready(Ok(window)),
+            Sought::Reads(load) => load,
+            Sought::ToRead(load, job) => {
+                // Where no thread takes it, this one has to wait after all.
+                if let Err(job) = loading.loader.load(job) {
+                    job.run();
+                }
+                load
+            }
+        };
+        match load.outcome_or_wake(&loading.waker) {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                sight.asked = Some(load);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn damaged(&self, window: &Arc<Window>, sight: &Sight, error: BlockError) -> ReadError {
+        self.view.windows().forget(window);
+        self.corrupt(&sight.segment, sight.offset, error)
     }
 
     /// `None` at the end of the segment.

@@ -43,6 +43,13 @@ impl Ending {
             keeper.end();
         }
         self.stop_shards();
+        self.end_loading();
+    }
+
+    fn end_loading(&self) {
+        if let Some(threads) = self.core.load_threads() {
+            threads.end();
+        }
     }
 
     fn stop_shards(&self) {
@@ -58,6 +65,9 @@ impl Ending {
             let has_ended = shard.tasks().join(until);
             runs.or((!has_ended).then(|| shard.id()))
         });
+        if let Some(threads) = self.core.load_threads() {
+            threads.join();
+        }
         self.locals.withdraw();
         Joined { panic, runs }
     }
@@ -80,6 +90,7 @@ impl Ending {
         // Without a thread that waits, the threads end by themselves.
         if thread::Builder::new().name("tapeline-end".into()).spawn(waits).is_err() {
             self.stop_shards();
+            self.end_loading();
         }
     }
 }

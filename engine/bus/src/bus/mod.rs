@@ -19,7 +19,7 @@ use tapeline_reader::{
 use tapeline_storage::format::LogId;
 
 pub use crate::bus_core::EventBusStats;
-use crate::bus_core::{BusCore, OpenedLog};
+use crate::bus_core::{BusCore, LoadThreads, OpenedLog};
 use crate::core::config::EventBusConfig;
 use crate::core::error::{IngestionResult, RejectedBatch};
 use crate::factory::{Made, ShardFactory};
@@ -97,6 +97,7 @@ impl EventBus {
         drop(opening);
         let log = OpenedLog { log_id: factory.store().log_id(), archived, eras, timestamp_floor: floor.timestamp };
         let core = Arc::new(BusCore::new(factory.config(), Arc::clone(factory.memory()), shards, log));
+        core.load_on(LoadThreads::new(factory.store().hold()));
         if let Some(ahead) = floor.ahead {
             core.shards().all().iter().for_each(|shard| shard.facts().note_ahead(ahead.to_string()));
         }

@@ -1,23 +1,25 @@
-//! The bus core: what a bus, its producers and its consumers share of it. Holds no thread and no file.
+//! The bus core: what a bus, its producers and its consumers share of it. Holds no file, and no thread but those that
+//! read for consumers.
 //!
 //! `shards` are the shards there are, `producers` and `readers` what each kind of user shares, `horizon` the time below
-//! which every event is readable, `closed` the sessions that take no events, `stats` the books. [`BusCore`] has only
-//! the calls that need several of them.
+//! which every event is readable, `closed` the sessions that take no events, `loading` the threads that read files,
+//! `stats` the books. [`BusCore`] has only the calls that need several of them.
 
 mod closed;
 mod horizon;
+mod loading;
 mod producers;
 mod readers;
 mod shards;
 mod stats;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tapeline_reader::blocking::check_may_block;
 use tapeline_reader::{AdapterError, AdapterResult, fork};
 use tapeline_storage::format::{Eras, LogId};
-use tapeline_storage::log::LogView;
+use tapeline_storage::log::{Loader, LogView};
 use tapeline_storage::read::Visibility;
 
 use crate::core::budget::MemoryBudget;
@@ -28,6 +30,7 @@ use crate::shard::{Reach, ShardControl};
 
 pub(crate) use self::closed::CLOSED_BYTES;
 use self::closed::ClosedSessions;
+pub(crate) use self::loading::LoadThreads;
 use self::producers::Producers;
 use self::readers::Readers;
 use self::shards::Shards;
@@ -43,6 +46,8 @@ pub(crate) struct BusCore {
     producers: Producers,
     readers: Readers,
     closed: ClosedSessions,
+    /// Of a bus with threads.
+    load_threads: OnceLock<Arc<LoadThreads>>,
     memory: Arc<MemoryBudget>,
     fork_generation: u32,
     is_closed: AtomicBool,
@@ -78,6 +83,7 @@ impl BusCore {
             producers: Producers::new(config, timestamp_floor),
             readers: Readers::new(config.log.directory.as_deref()),
             closed: ClosedSessions::default(),
+            load_threads: OnceLock::new(),
             memory,
             fork_generation: fork::generation(),
             is_closed: AtomicBool::new(false),
@@ -128,6 +134,21 @@ impl BusCore {
     #[inline(always)]
     pub(crate) fn closed(&self) -> &ClosedSessions {
         &self.closed
+    }
+
+    /// Has files read on these threads from now on, for readers that must not block theirs. Before any reads.
+    pub(crate) fn load_on(&self, threads: Arc<LoadThreads>) {
+        let _ = self.load_threads.set(threads);
+    }
+
+    /// The threads that read files, if the bus has such.
+    pub(crate) fn load_threads(&self) -> Option<&Arc<LoadThreads>> {
+        self.load_threads.get()
+    }
+
+    /// Reads files elsewhere, where there are threads for that.
+    pub(crate) fn loader(&self) -> Option<Arc<dyn Loader>> {
+        self.load_threads.get().map(LoadThreads::loader)
     }
 
     /// The memory of lanes and blocks.
@@ -218,6 +239,9 @@ impl BusCore {
 
     /// In a forked child: the threads of tasks are the parent's, and so may be the locks of their lists.
     pub(crate) fn forget_threads(self: &Arc<Self>) {
+        if let Some(threads) = self.load_threads() {
+            threads.forget_threads();
+        }
         let is_done = self.shards.try_all().is_some_and(|shards| {
             // Each of them, whatever becomes of the others.
             shards.iter().filter(|shard| !shard.tasks().forget_thread()).count() == 0

@@ -117,10 +117,12 @@ impl ShardFactory {
             segment_bytes: config.log.segment_bytes,
             batch: config.batch.options(),
             blocks: config.blocks(),
+            index_bytes: config.catch_up_bytes() / 2,
+            window_bytes: config.catch_up_bytes() / 2,
             durability: config.log.durability,
             ..LogOptions::new(self.store.log_id(), shard, u64::from_le_bytes(random()))
         };
-        let bytes = config.memory_bytes();
+        let bytes = config.memory_bytes() + config.catch_up_bytes();
         let memory = self.memory.take(bytes).map_err(|left| AdapterError::Budget { shard_id: shard, bytes, left })?;
         let core = choose_core(shard, &config.placement);
         let PlacementConfig { driver, idle, .. } = config.placement;

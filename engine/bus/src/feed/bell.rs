@@ -4,7 +4,8 @@
 //! fence between their two steps, so either the follower's look finds what was published, or the shard finds the bell
 //! armed. An armed bell is rung once, by the shard that comes first; one that is not armed costs the shard a load.
 
-use std::task::Waker;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 
 use super::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering, fence};
 use crate::core::foreign;
@@ -53,6 +54,11 @@ impl Bell {
         rung
     }
 
+    /// A waker that rings it, for what a follower waits for beside its shards.
+    pub(crate) fn ringer(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+
     pub(super) fn join(&self) {
         self.shards.fetch_add(1, Ordering::Relaxed);
     }
@@ -77,5 +83,17 @@ impl Bell {
 
     pub(super) fn is_silent(&self) -> bool {
         self.silent.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // SYNC: pairs with the fence in arm(): what the follower waits for was there before.
+        fence(Ordering::SeqCst);
+        self.ring();
     }
 }

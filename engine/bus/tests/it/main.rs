@@ -4,6 +4,7 @@
 
 mod ahead;
 mod batches;
+mod catch_up;
 mod causal;
 mod closing;
 mod contents;

@@ -56,7 +56,10 @@ impl<'a> Backwards<'a> {
         while self.found.is_empty()
             && let Ok(Some(first)) = self.view.block_before(self.looked_to)
         {
-            if let Ok(Step::Block(mut block)) = LogReader::new(Arc::clone(self.view), first).step() {
+            let mut reader = LogReader::new(Arc::clone(self.view), first);
+            while reader.next_sequence() < self.looked_to
+                && let Ok(Step::Block(mut block)) = reader.step()
+            {
                 block.end_at(self.looked_to);
                 let shard = self.view.shard();
                 let sequences = (block.first_sequence().get()..).map(Sequence::new);

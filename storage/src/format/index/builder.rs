@@ -45,7 +45,7 @@ impl IndexBuilder {
             index: SegmentIndex::default(),
             blocks: 0,
             block_bytes: 0,
-            known: HashMap::with_hasher(SessionHash(epoch.get())),
+            known: HashMap::with_hasher(SessionHash::new(epoch)),
             postings: Vec::new(),
             last_block: Vec::new(),
             recent: None,
@@ -212,7 +212,14 @@ fn begin(sequence: u64, first: &RecordView<'_>) -> IndexedSession {
 
 /// Hashes a session id, which is a hash itself, or what a user chose, with a seed.
 #[derive(Debug, Clone, Copy)]
-struct SessionHash(u64);
+pub(crate) struct SessionHash(u64);
+
+impl SessionHash {
+    /// For what belongs to a segment of this epoch.
+    pub(crate) fn new(epoch: Epoch) -> Self {
+        Self(epoch.get())
+    }
+}
 
 impl BuildHasher for SessionHash {
     type Hasher = Self;

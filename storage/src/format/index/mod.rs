@@ -19,6 +19,7 @@ use rkyv::util::AlignedVec;
 use rkyv::{Archive, Serialize};
 
 pub use builder::IndexBuilder;
+pub(crate) use builder::SessionHash;
 pub use filter::{FILTER_BYTES, SessionFilter};
 
 use super::bytes::{get, get_u64};

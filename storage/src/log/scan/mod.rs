@@ -191,7 +191,7 @@ pub(crate) fn begin_segment(
     };
     Ok(header.map(|(header, header_crc)| {
         let totals = Footer::of_empty(header.epoch, header.base_sequence, header_crc);
-        (Segment::begin(header, files, opened.file), totals)
+        (Segment::begin(header, files, opened.file, 0), totals)
     }))
 }
 

@@ -3,6 +3,7 @@
 use super::harness::*;
 use crate::format::Sequence;
 use crate::log::{BatchOptions, BatchTarget, Grain, LogOptions};
+use crate::read::open_shard;
 
 const MS: u64 = 1_000_000;
 
@@ -12,10 +13,11 @@ fn machine(batch: BatchOptions) -> Machine {
     Machine::without_repacking(&whole_disk(1), LogOptions { batch, ..options(1) })
 }
 
-/// Events of each block that was written.
+/// Events of each block that was written, as another process finds them.
 fn blocks(machine: &Machine) -> Vec<u64> {
     let (mut next, mut sizes) = (Sequence::ZERO, Vec::new());
-    while let Some(span) = machine.view().span(next, machine.view().durable(), Grain::Block).expect("spans") {
+    let (view, _) = open_shard(&machine.disk.directory(DIRECTORY), LOG, 0).expect("opens");
+    while let Some(span) = view.span(next, machine.view().durable(), Grain::Block).expect("spans") {
         sizes.push(span.end.since(span.first));
         next = span.end;
     }

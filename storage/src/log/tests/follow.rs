@@ -300,18 +300,19 @@ fn log_is_walked_backwards_block_by_block() {
     (0..50).step_by(2).for_each(|number| machine.write(number..number + 2, LONGEST));
     machine.append(50..53, LONGEST);
     machine.log.publish(|_| {});
-    for (view, end) in [(Arc::clone(machine.view()), 53), (Arc::clone(follow(&disk).view()), 50)] {
+    // In memory they are dense.
+    for (view, end, least) in [(Arc::clone(machine.view()), 53, 1), (Arc::clone(follow(&disk).view()), 50, 6)] {
         let (mut end, mut blocks) = (Sequence::new(end), 0);
         while let Some(first) = view.block_before(end).expect("finds") {
             assert!(first < end);
-            match LogReader::new(Arc::clone(&view), first).step().expect("reads") {
-                Step::Block(block) => assert!(block.first_sequence() == first && block.end_sequence() >= end),
-                other => panic!("{other:?}"),
+            let mut reader = LogReader::new(Arc::clone(&view), first);
+            while reader.next_sequence() < end {
+                assert!(matches!(reader.step(), Ok(Step::Block(block)) if block.first_sequence() >= first));
             }
             (end, blocks) = (first, blocks + 1);
         }
         assert_eq!(end, Sequence::ZERO);
-        assert!(blocks > 5);
+        assert!(blocks >= least);
     }
 }
 

@@ -212,6 +212,9 @@ const LANES_BYTES: usize = 960 << 20;
 /// Bytes of a ring that takes the longest event, about: what a budget has for lanes at least.
 const LONGEST_EVENT_LANE_BYTES: usize = 4 << 20;
 
+/// Most bytes of a shard's memory for readers that catch up.
+const CATCH_UP_BYTES: usize = 16 << 20;
+
 impl EventBusConfig {
     /// A builder that starts from the default.
     pub fn builder() -> EventBusConfigBuilder {
@@ -308,6 +311,16 @@ impl EventBusConfig {
     /// Most bytes of memory for lanes and blocks.
     pub(crate) fn memory_budget(&self) -> usize {
         self.memory_budget.unwrap_or_else(|| self.blocks_bytes().saturating_add(LANES_BYTES))
+    }
+
+    /// Memory for readers that catch up with a shard, in bytes: an eighth of what the budget has beyond the blocks and
+    /// the lane of the longest event, 16 MiB at most. None for a log in memory.
+    pub(crate) fn catch_up_bytes(&self) -> usize {
+        if self.log.directory.is_none() {
+            return 0;
+        }
+        let left = self.memory_budget().saturating_sub(self.blocks_bytes() + LONGEST_EVENT_LANE_BYTES);
+        (left / 8 / usize::from(self.max_shards())).min(CATCH_UP_BYTES)
     }
 
     /// Memory for the blocks of all shards that there may be, in bytes.

@@ -140,6 +140,13 @@ impl Batches {
 
     /// The next batch, if one is to be handed out now.
     pub fn try_next(&mut self) -> Option<ConsumerResult<Batch>> {
+        self.look(Subscription::try_next)
+    }
+
+    fn look(
+        &mut self,
+        mut next: impl FnMut(&mut Subscription) -> Option<ConsumerResult<StoredEvent>>,
+    ) -> Option<ConsumerResult<Batch>> {
         loop {
             if let Some(error) = self.error.take() {
                 let Some(at) = self.collected_before(&error) else { return Some(Err(error)) };
@@ -152,7 +159,7 @@ impl Batches {
             {
                 return Some(Ok(self.hand_out(at)));
             }
-            match self.subscription.try_next() {
+            match next(&mut self.subscription) {
                 Some(Ok(event)) => {
                     let at = self.subscription.ready.reader;
                     if self.collected.len() <= at {
@@ -197,12 +204,12 @@ impl Batches {
     }
 
     fn poll_next(&mut self, context: &Context<'_>) -> Poll<Option<ConsumerResult<Batch>>> {
-        if let Some(batch) = self.try_next() {
+        if let Some(batch) = self.look(Subscription::try_next_loading) {
             return Poll::Ready(Some(batch));
         }
         self.subscription.bell.arm(context.waker());
         self.timer.arm(context.waker());
-        let mut batch = self.try_next();
+        let mut batch = self.look(Subscription::try_next_loading);
         if batch.is_none() && !self.has_ended() {
             match check_may_block("waiting for events") {
                 Ok(()) => {

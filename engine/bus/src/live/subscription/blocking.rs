@@ -35,14 +35,14 @@ impl BlockingSubscription {
 
     /// Waits for the next events; see [`Subscription::try_next_batch`]. `None`: the subscription has ended.
     pub fn next_batch(&mut self) -> Option<ConsumerResult<EventBatch>> {
-        self.wait(None, Subscription::try_next_batch)
+        self.wait(None, Subscription::next_batch_within)
     }
 
     /// Waits for the next event, at most for `timeout`. `None`: there was none, or the subscription has ended, which
     /// [`Subscription::has_ended`] says.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<ConsumerResult<StoredEvent>> {
         // A time beyond what an instant can hold cannot be distinguished from none.
-        self.wait(Instant::now().checked_add(timeout), Subscription::try_next)
+        self.wait(Instant::now().checked_add(timeout), Subscription::next_within)
     }
 
     /// The subscription.
@@ -60,13 +60,17 @@ impl BlockingSubscription {
         deadline: Option<Instant>,
         mut look: impl FnMut(&mut Subscription) -> Option<ConsumerResult<T>>,
     ) -> Option<ConsumerResult<T>> {
-        if let Some(item) = look(&mut self.0) {
+        if let Some(item) = self.0.try_now(&mut look) {
             return Some(item);
         }
         let (parker, waker) = park::parker();
         let context = Context::from_waker(&waker);
         loop {
-            if let Poll::Ready(item) = self.0.poll_with(&context, &mut look) {
+            // The thread is the reader's own: it reads files itself.
+            let loading = self.0.loading.take();
+            let polled = self.0.poll_with(&context, &mut look);
+            self.0.loading = loading;
+            if let Poll::Ready(item) = polled {
                 return item;
             }
             match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
@@ -82,6 +86,6 @@ impl Iterator for BlockingSubscription {
     type Item = ConsumerResult<StoredEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.wait(None, Subscription::try_next)
+        self.wait(None, Subscription::next_within)
     }
 }

@@ -10,6 +10,7 @@
 mod batch;
 mod batches;
 mod blocking;
+mod stint;
 mod until;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,12 +28,13 @@ use tapeline_reader::source::{Next, Source, cursor_of, refuse_cursor, source};
 use tapeline_reader::{AdapterError, ConsumerError, ConsumerResult, CursorFault, Gap, StoredEvent, order};
 use tapeline_storage::format::Sequence;
 use tapeline_storage::log::LogView;
-use tapeline_storage::read::Visibility;
+use tapeline_storage::read::{Loading, Visibility};
 
 pub use batch::{EventBatch, Events};
 pub use batches::{Batch, Batches};
 pub use blocking::BlockingSubscription;
 
+use self::stint::Stint;
 use super::request::{SlowReader, SubscribeRequest};
 use crate::bus_core::BusCore;
 use crate::core::config::BatchConfig;
@@ -73,6 +75,10 @@ pub struct Subscription {
     core: Arc<BusCore>,
     terms: Terms,
     bell: Arc<Bell>,
+    /// Reads files elsewhere, where the bus has threads for that.
+    loading: Option<Loading>,
+    /// The work that it may still do before it lets other tasks run.
+    stint: Stint,
     readers: Vec<Reader>,
     /// Shards that were there when it last looked for more.
     shard_count: usize,
@@ -186,6 +192,8 @@ impl Subscription {
             terms: Terms { selection: Arc::new(selection), visibility: *visibility, slow_reader: request.slow_reader },
             // Shards that came since the views were listed are taken in by the first look.
             shard_count: 0,
+            loading: core.loader().map(|loader| Loading { loader, waker: bell.ringer() }),
+            stint: Stint::default(),
             core,
             bell,
             readers,
@@ -203,14 +211,55 @@ impl Subscription {
         self.until = Until::Present { sessions: std::mem::take(&mut self.until).into_sessions(), ends };
     }
 
-    /// The next event, if there is one now. Costs some loads a shard where there is none.
+    /// The next event, if there is one now. Costs some loads a shard where there is none. Unlike the stream it reads
+    /// files on the calling thread, and never lets other tasks run.
     pub fn try_next(&mut self) -> Option<ConsumerResult<StoredEvent>> {
+        self.try_now(Self::next_within)
+    }
+
+    /// The next events as they lie in the log, if there are any now: those of one block, uncopied. A batch may hold
+    /// none that was asked for.
+    pub fn try_next_batch(&mut self) -> Option<ConsumerResult<EventBatch>> {
+        self.try_now(Self::next_batch_within)
+    }
+
+    /// Looks as long as it takes to find something, or that there is nothing, and reads files on this thread.
+    fn try_now<T>(&mut self, look: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {
+        let loading = self.loading.take();
+        let found = self.find(look);
+        self.loading = loading;
+        found
+    }
+
+    /// Looks as long as it takes to find something, or that there is nothing that is not being read elsewhere.
+    fn find<T>(&mut self, mut look: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {
+        loop {
+            self.stint = Stint::default();
+            let found = look(self);
+            if found.is_some() || !self.stint.is_over() {
+                return found;
+            }
+        }
+    }
+
+    /// As [`Subscription::try_next`], with files read elsewhere.
+    fn try_next_loading(&mut self) -> Option<ConsumerResult<StoredEvent>> {
+        self.find(Self::next_within)
+    }
+
+    /// The next event, if it is found within the stint.
+    fn next_within(&mut self) -> Option<ConsumerResult<StoredEvent>> {
         loop {
             if let Some(found) = self.ready.found.pop_front() {
+                self.stint.hand_out();
                 return Some(found.map_err(ConsumerError::Gap));
+            }
+            if self.stint.is_over() {
+                return None;
             }
             match self.advance()? {
                 Ok((reader, block)) => {
+                    self.stint.look_at(block.count());
                     let (log, shard) = (self.core.log_id(), self.readers[reader].source.shard_id());
                     self.ready.reader = reader;
                     copy_events(log, shard, &block, &self.terms.selection, usize::MAX, &mut self.ready.found);
@@ -220,24 +269,24 @@ impl Subscription {
         }
     }
 
-    /// The next events as they lie in the log, if there are any now: those of one block, uncopied. A batch may hold
-    /// none that was asked for.
-    pub fn try_next_batch(&mut self) -> Option<ConsumerResult<EventBatch>> {
+    /// The next batch.
+    fn next_batch_within(&mut self) -> Option<ConsumerResult<EventBatch>> {
         self.return_ready();
         Some(self.advance()?.map(|(reader, block)| {
+            self.stint.look_at(block.count());
             let shard_id = self.readers[reader].source.shard_id();
-            EventBatch::new(shard_id, block, Arc::clone(&self.terms.selection))
+            EventBatch::new(shard_id, block.detached(), Arc::clone(&self.terms.selection))
         }))
     }
 
     /// Waits for the next events; see [`Subscription::try_next_batch`]. `None`: the subscription has ended.
     pub async fn next_batch(&mut self) -> Option<ConsumerResult<EventBatch>> {
-        poll_fn(|context| self.poll_with(context, Self::try_next_batch)).await
+        poll_fn(|context| self.poll_with(context, Self::next_batch_within)).await
     }
 
     /// Waits for the next event. `None`: the subscription has ended.
     pub async fn next(&mut self) -> Option<ConsumerResult<StoredEvent>> {
-        poll_fn(|context| self.poll_with(context, Self::try_next)).await
+        poll_fn(|context| self.poll_with(context, Self::next_within)).await
     }
 
     /// The same for a plain thread: an iterator that blocks.
@@ -297,14 +346,25 @@ impl Subscription {
         context: &Context<'_>,
         mut look: impl FnMut(&mut Self) -> Option<ConsumerResult<T>>,
     ) -> Poll<Option<ConsumerResult<T>>> {
+        if self.stint.is_over() {
+            return self.let_others_run(context);
+        }
         if let Some(item) = look(self) {
             return Poll::Ready(Some(item));
+        }
+        if self.stint.is_over() {
+            return self.let_others_run(context);
         }
         if self.has_ended() {
             return Poll::Ready(None);
         }
+        self.stint = Stint::default();
         self.bell.arm(context.waker());
         let mut item = look(self);
+        if item.is_none() && self.stint.is_over() {
+            self.bell.disarm();
+            return self.let_others_run(context);
+        }
         if item.is_none() && !self.has_ended() {
             match check_may_block("waiting for events") {
                 Ok(()) => return Poll::Pending,
@@ -313,6 +373,13 @@ impl Subscription {
         }
         self.bell.disarm();
         Poll::Ready(item)
+    }
+
+    /// Yields once: the reader's task is polled again after the others.
+    fn let_others_run<T>(&mut self, context: &Context<'_>) -> Poll<T> {
+        self.stint = Stint::default();
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The next block of the reader whose turn it is, with its number.
@@ -341,7 +408,7 @@ impl Subscription {
 
     /// The next block of one reader, unless another has to read first.
     fn step(&mut self, at: usize) -> Option<ConsumerResult<tapeline_storage::read::Block>> {
-        let mut next = self.readers[at].step(self.terms.slow_reader);
+        let mut next = self.readers[at].step(self.terms.slow_reader, self.loading.as_ref());
         if let Some(Ok(block)) = &mut next {
             // Read after the watermark that the block is below; and so are the shards.
             let eras = self.core.eras();
@@ -397,17 +464,22 @@ impl Reader {
         Self { source, was_live: false, has_failed: false }
     }
 
-    fn step(&mut self, slow_reader: SlowReader) -> Option<ConsumerResult<tapeline_storage::read::Block>> {
+    fn step(
+        &mut self,
+        slow_reader: SlowReader,
+        loading: Option<&Loading>,
+    ) -> Option<ConsumerResult<tapeline_storage::read::Block>> {
         if self.has_failed {
             return None;
         }
         if let Err(error) = self.keep_up(slow_reader) {
             return Some(Err(error));
         }
-        match self.source.step() {
-            Ok(Next::Block(block)) => Some(Ok(block)),
-            Ok(Next::Gap(gap)) => Some(Err(ConsumerError::Gap(gap))),
-            Ok(Next::End) => {
+        match self.source.poll_step(loading) {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(Next::Block(block))) => Some(Ok(block)),
+            Ok(Poll::Ready(Next::Gap(gap))) => Some(Err(ConsumerError::Gap(gap))),
+            Ok(Poll::Ready(Next::End)) => {
                 self.was_live = true;
                 let poison = self.source.poison()?.clone();
                 self.has_failed = true;
@@ -453,6 +525,6 @@ impl Stream for Subscription {
     type Item = ConsumerResult<StoredEvent>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_with(context, Self::try_next)
+        self.get_mut().poll_with(context, Self::next_within)
     }
 }
