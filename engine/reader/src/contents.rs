@@ -33,6 +33,18 @@ pub struct SessionSummary {
 }
 
 /// The events of one kind in a log.
+///
+/// ```
+/// use tapeline_reader::{LogFiles, LogRestore};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-kind-summary-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// for kind in LogFiles::open(&directory)?.kinds()? {
+///     println!("kind {}: {} events", kind.kind.0, kind.events);
+/// }
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KindSummary {

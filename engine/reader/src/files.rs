@@ -80,6 +80,20 @@ pub struct SegmentSummary {
 }
 
 /// Outcome of looking at every block.
+///
+/// ```
+/// use tapeline_reader::{LogFiles, LogRestore};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-verification-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// let verification = LogFiles::open(&directory)?.verify(|_bytes| ());
+/// for damage in &verification.damage {
+///     println!("shard {}, {}: {}", damage.shard_id, damage.segment, damage.reason);
+/// }
+/// assert!(verification.is_sound());
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Verification {

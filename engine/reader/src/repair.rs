@@ -9,6 +9,18 @@ use crate::error::AdapterResult;
 use crate::random::random;
 
 /// One step of a repair.
+///
+/// ```
+/// use tapeline_reader::{LogRestore, plan_repair};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-repair-step-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// for step in plan_repair(&directory, |_bytes| ())? {
+///     println!("shard {:?}: {}", step.shard_id, step.action);
+/// }
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RepairStep {

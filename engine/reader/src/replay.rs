@@ -100,6 +100,23 @@ impl ReplayRequest {
 /// An error stands for what could not be read, and where possible the iteration goes on after it: missing events come
 /// as [`ConsumerError::Gap`]. In a forked child of a process with a bus, where threads of the parent may hold locks for
 /// ever, it ends with [`AdapterError::Forked`].
+///
+/// ```
+/// use tapeline_reader::{ConsumerError, LogFiles, LogRestore};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-replay-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// for event in LogFiles::open(&directory)?.replay_all()? {
+///     match event {
+///         Ok(event) => println!("{}: {}", event.sequence, event.raw),
+///         // A hole; the events after it follow.
+///         Err(ConsumerError::Gap(gap)) => eprintln!("{gap}"),
+///         Err(error) => return Err(error.into()),
+///     }
+/// }
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Replay {
     log: LogId,

@@ -14,6 +14,17 @@ use crate::gap::{Gap, GapReason};
 use crate::selection::Selection;
 
 /// The start of a reading that has no cursor.
+///
+/// ```
+/// use tapeline_reader::Start;
+///
+/// // The events of the last minute, then those that come.
+/// let minute = std::time::Duration::from_secs(60);
+/// let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+/// let start = Start::Time((now - minute).as_nanos() as u64);
+/// # let _ = start;
+/// # Ok::<(), std::time::SystemTimeError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Start {

@@ -132,6 +132,19 @@ impl ShardSubscription {
 }
 
 /// The reason for which a task on a shard has no outcome.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::error::TaskError;
+/// use tapeline::{EventBus, EventBusConfig};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let task = bus.run_on_shard(0, |_shard| async { panic!("on purpose") })?;
+/// assert!(matches!(task.await, Err(TaskError::Panicked(_))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {

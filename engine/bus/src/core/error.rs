@@ -137,6 +137,22 @@ impl IngestionError {
 }
 
 /// A batch of which the bus did not take all.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{Event, EventBus, EventBusConfig};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let text = |bytes| Event::new(serde_json::json!("x".repeat(bytes)));
+/// // The second event is larger than any event may be.
+/// let rejected = bus.try_ingest_batch(vec![text(5), text(2 << 20), text(7)]).unwrap_err();
+/// assert_eq!((rejected.taken, rejected.rest.len()), (1, 2));
+/// // Without it the others go on.
+/// bus.try_ingest_batch(rejected.rest.into_iter().skip(1).collect())?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("of a batch of {}, {taken} were taken: {error}", counted((taken + rest.len()) as u64, "event"))]
 pub struct RejectedBatch<E> {

@@ -7,6 +7,14 @@ use tapeline_storage::format::{Kind, SessionId};
 use tapeline_storage::read::Visibility;
 
 /// In which order the events of a page come. The events of a session from one producer are in order in both.
+///
+/// ```
+/// use tapeline::ConsumeRequest;
+/// use tapeline::consumer::Ordering;
+///
+/// let in_order_of_time = ConsumeRequest::new(100).ordering(Ordering::InsertionTs);
+/// # let _ = in_order_of_time;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ordering {
     /// Each shard's own order; shards take turns.
@@ -104,6 +112,18 @@ impl ConsumeRequest {
 }
 
 /// The treatment of a subscriber that has once caught up and fell behind.
+///
+/// ```
+/// use tapeline::SubscribeRequest;
+/// use tapeline::consumer::SlowReader;
+///
+/// // A dashboard wants the present: a gap stands for what it was too slow for.
+/// let dashboard = SubscribeRequest::new().slow_reader(SlowReader::Drop { lag_events: 10_000 });
+/// // A relay has to have every event, however late.
+/// let relay = SubscribeRequest::new().slow_reader(SlowReader::Replay);
+/// assert_eq!(relay, SubscribeRequest::new(), "as is the default");
+/// # let _ = dashboard;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SlowReader {

@@ -8,6 +8,20 @@ use tapeline_reader::Drops;
 use crate::lane::LaneHandle;
 
 /// Numbers of one lane, at one moment.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig, kinds};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let mut producer = bus.producer()?;
+/// producer.emit(producer.session("chat-42"), kinds::TOKEN, b"hello")?;
+/// let lane = bus.lane_stats().into_iter().find(|lane| lane.producer == producer.id()).unwrap();
+/// assert_eq!((lane.events_ingested, lane.drops.total()), (1, 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LaneStats {

@@ -342,6 +342,15 @@ impl StoredEvent {
 }
 
 /// Bytes of an event. Prints as text, with replacement characters where it is not UTF-8.
+///
+/// ```
+/// use tapeline_reader::Payload;
+///
+/// let payload = Payload::from(bytes::Bytes::from_static(b"hello"));
+/// // Bytes, text, or shared without a copy.
+/// assert_eq!((&payload[..2], payload.to_string()), (&b"he"[..], String::from("hello")));
+/// assert_eq!(payload.into_bytes(), "hello");
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Payload(Bytes);
 

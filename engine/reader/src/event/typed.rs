@@ -28,6 +28,22 @@ const TRAILER_BYTES: usize = 16;
 const ALIGN: usize = 16;
 
 /// A type whose values can be payloads. Implemented beside the derives of rkyv.
+///
+/// ```
+/// use rkyv::{Archive, Deserialize, Serialize};
+/// use tapeline_reader::{TypedPayload, rkyv};
+///
+/// #[derive(Archive, Serialize, Deserialize)]
+/// #[rkyv(crate = tapeline_reader::rkyv)]
+/// struct Token {
+///     index: u32,
+///     text: String,
+/// }
+///
+/// impl TypedPayload for Token {
+///     const TYPE_NAME: &'static str = "example.Token.1";
+/// }
+/// ```
 pub trait TypedPayload: Archive {
     /// The name of the type in the log: unique among all that share one, and another one whenever the layout changes,
     /// as in `acme.Token.2`.

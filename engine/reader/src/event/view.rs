@@ -7,6 +7,15 @@ use super::typed::{self, PayloadValidator, TypeError, TypedPayload};
 use crate::token::ResumeToken;
 
 /// An event as it lies in a block or a mapped file, borrowed. Costs nothing to make; copies nothing.
+///
+/// ```
+/// use tapeline_reader::{EventView, kinds};
+///
+/// /// The text of a token, without a copy of it.
+/// fn token<'a>(event: &EventView<'a>) -> Option<&'a str> {
+///     (event.kind() == kinds::TOKEN).then(|| std::str::from_utf8(event.payload()).ok()).flatten()
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct EventView<'a> {
     shard_id: u16,

@@ -4,6 +4,13 @@ use std::fmt;
 
 /// The reason for which a filter cannot be used. `at` names the term, like `$and[2].$eq.path`; it is empty for the
 /// filter as a whole.
+///
+/// ```
+/// use tapeline_reader::{Filter, FilterError};
+///
+/// let error = Filter::from_json(r#"{"$and": [{"$kind": 1}, {"$eq": ["a", 1, 2]}]}"#).unwrap_err();
+/// assert!(matches!(&error, FilterError::Invalid { at, .. } if at == "$and[1].$eq"), "{error}");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FilterError {

@@ -11,6 +11,20 @@ use super::RetentionPolicy;
 use crate::named::Pin;
 
 /// The segments that trimming removes, oldest first, and those that only a cursor holds.
+///
+/// ```
+/// use tapeline_reader::{LogFiles, LogRestore, RetentionPolicy};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-trim-plan-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// let plan = LogFiles::open(&directory)?.plan_trim(&RetentionPolicy::new().max_bytes(1 << 30))?;
+/// for segment in &plan.removed {
+///     println!("{} of shard {} would go: {}", segment.file, segment.shard_id, segment.reason);
+/// }
+/// assert!(plan.removed.is_empty(), "less than a gibibyte");
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TrimPlan {

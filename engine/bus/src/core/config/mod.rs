@@ -81,6 +81,18 @@ pub enum Driver {
 }
 
 /// The log in which a bus keeps its events.
+///
+/// ```
+/// use tapeline::EventBusConfig;
+/// use tapeline::config::{Durability, LogConfig};
+///
+/// // The builder sets them one by one.
+/// let builder = EventBusConfig::builder().directory("log").durability(Durability::PageCache);
+/// let config = builder.segment_bytes(64 << 20).build()?;
+/// let LogConfig { directory, segment_bytes, retention, .. } = config.log;
+/// assert_eq!((directory, segment_bytes, retention), (Some("log".into()), 64 << 20, None));
+/// # Ok::<(), tapeline::error::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
     /// Directory of the log. `None`: in memory.
@@ -98,6 +110,15 @@ pub struct LogConfig {
 }
 
 /// The behaviour of a shard that has no work.
+///
+/// ```
+/// use tapeline::EventBusConfig;
+/// use tapeline::config::IdleMode;
+///
+/// let config = EventBusConfig::builder().idle(IdleMode::BusyPoll).build()?;
+/// assert_eq!(config.placement.idle, IdleMode::BusyPoll);
+/// # Ok::<(), tapeline::error::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum IdleMode {
@@ -110,6 +131,16 @@ pub enum IdleMode {
 }
 
 /// The cores and threads of shards.
+///
+/// ```
+/// use tapeline::EventBusConfig;
+/// use tapeline::config::PlacementConfig;
+///
+/// // Two shards on cores 2 and 3.
+/// let config = EventBusConfig::builder().num_shards(2).cores(vec![2, 3]).build()?;
+/// assert_eq!(config.placement, PlacementConfig { cores: Some(vec![2, 3]), ..PlacementConfig::default() });
+/// # Ok::<(), tapeline::error::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacementConfig {
     /// True if each shard is pinned to a core. Otherwise the kernel moves it about. Default `true`.
