@@ -10,6 +10,7 @@ use tapeline_storage::log::LogView;
 use tapeline_storage::read::Block;
 
 use crate::error::{ConsumerError, ConsumerResult};
+use crate::life::{SessionChange, SessionMetadata, SessionState};
 use crate::names;
 use crate::names::opened_name;
 use crate::walk::{Passage, Walk};
@@ -30,6 +31,12 @@ pub struct SessionSummary {
     pub first_insertion_ts: u64,
     /// Time of the last event of any kind.
     pub last_insertion_ts: u64,
+    /// Its metadata, as an event says that opened it: the last one that the indexes of the log repeat.
+    pub metadata: SessionMetadata,
+    /// Its state.
+    pub state: SessionState,
+    /// True if an event opened it.
+    pub was_opened: bool,
 }
 
 /// The events of one kind in a log.
@@ -60,6 +67,8 @@ pub struct KindSummary {
 #[derive(Debug, Default)]
 pub struct Contents {
     sessions: HashMap<SessionId, SessionSummary>,
+    /// A time that is not earlier than that of the last change of each session.
+    changed: HashMap<SessionId, u64>,
     kinds: BTreeMap<Kind, KindSummary>,
 }
 
@@ -82,21 +91,104 @@ impl Contents {
         }
     }
 
+    /// Adds what is readable of one session in a shard. Gaps are passed over, and segments and blocks that do not hold
+    /// the session, as far as indexes know.
+    pub fn add_session(&mut self, view: &Arc<LogView>, session: SessionId) -> ConsumerResult<()> {
+        let mut walk = Walk::new(view, view.trimmed()..Sequence::new(u64::MAX)).seeking(session);
+        loop {
+            match walk.step()? {
+                Passage::End => return Ok(()),
+                Passage::Segment(segment) if !segment.may_hold_any(&[session]) => {}
+                Passage::Segment(segment) => {
+                    let look = |index: &ArchivedSegmentIndex| {
+                        if let Some(entry) = index.session(session) {
+                            self.add_entry(index, entry);
+                            if index.opening_of(entry).is_none() {
+                                names::of_long_openings(view, index, |session, name| self.name(session, name));
+                            }
+                        }
+                        index.sessions_left_out
+                    };
+                    if !matches!(segment.with_index(look), Ok(Some(false))) {
+                        walk.enter(&segment);
+                    }
+                }
+                Passage::Block(block) => {
+                    for record in block.records().flatten().filter(|record| record.session() == session) {
+                        self.add_record(&record);
+                    }
+                }
+            }
+        }
+    }
+
     fn add_index(&mut self, view: &Arc<LogView>, index: &ArchivedSegmentIndex) {
         for entry in index.sessions.iter() {
-            let found = SessionSummary::of_entry(entry);
-            // Most sessions are in one segment, and names are parsed once.
-            let summary = match self.sessions.entry(found.session) {
-                Entry::Occupied(known) => known.into_mut().merge(&found),
-                Entry::Vacant(new) => new.insert(found),
-            };
-            if summary.name.is_none() {
-                summary.name = index.opening_of(entry).and_then(opened_name);
-            }
+            self.add_entry(index, entry);
         }
         names::of_long_openings(view, index, |session, name| self.name(session, name));
         for total in index.kinds.iter() {
             self.count(Kind(total.kind.to_native()), total.events.to_native(), total.bytes.to_native());
+        }
+    }
+
+    fn add_entry(&mut self, index: &ArchivedSegmentIndex, entry: &ArchivedIndexedSession) {
+        let found = SessionSummary::of_entry(entry);
+        // Most sessions are in one segment, and names are parsed once.
+        let (session, time) = (found.session, found.last_insertion_ts);
+        let summary = match self.sessions.entry(session) {
+            Entry::Occupied(known) => known.into_mut().merge(&found),
+            Entry::Vacant(new) => new.insert(found),
+        };
+        if summary.name.is_none() {
+            summary.name = index.opening_of(entry).and_then(opened_name);
+        }
+        if let Some(payload) = index.opening_of(entry) {
+            self.change(session, time, payload);
+        }
+        match index.last_change_of(entry) {
+            Some(payload) => self.change(session, time, payload),
+            // What is too long for an index opens its session.
+            None if entry.is_change_left_out() => {
+                self.apply(session, time, SessionChange::Opened { name: None, metadata: SessionMetadata::new() })
+            }
+            None => {}
+        }
+    }
+
+    /// An event of kind session says this, at this time or before.
+    fn change(&mut self, session: SessionId, time: u64, payload: &[u8]) {
+        if let Some(change) = SessionChange::parse(payload) {
+            self.apply(session, time, change);
+        }
+    }
+
+    fn apply(&mut self, session: SessionId, time: u64, change: SessionChange) {
+        let Some(summary) = self.sessions.get_mut(&session) else { return };
+        // Of a session that moved, the shards are added one after the other.
+        let is_last = self.changed.get(&session).is_none_or(|known| *known <= time);
+        if is_last {
+            self.changed.insert(session, time);
+        }
+        match change {
+            SessionChange::Opened { metadata, .. } => {
+                summary.was_opened = true;
+                if is_last {
+                    (summary.metadata, summary.state) = (metadata, SessionState::Open);
+                } else if summary.metadata == SessionMetadata::default() {
+                    summary.metadata = metadata;
+                }
+            }
+            SessionChange::Closed { outcome } if is_last => summary.state = SessionState::Closed { outcome },
+            SessionChange::Closed { .. } => {}
+        }
+    }
+
+    fn add_record(&mut self, record: &RecordView<'_>) {
+        let summary = self.sessions.entry(record.session());
+        summary.or_insert_with(|| SessionSummary::begin(record)).add(record);
+        if record.kind() == Kind::SESSION {
+            self.change(record.session(), record.timestamp(), record.payload());
         }
     }
 
@@ -109,8 +201,7 @@ impl Contents {
             })?;
             self.count(record.kind(), 1, record.payload().len() as u64);
             if !record.kind().is_reserved() {
-                let summary = self.sessions.entry(record.session());
-                summary.or_insert_with(|| SessionSummary::begin(&record)).add(&record);
+                self.add_record(&record);
             }
         }
         Ok(())
@@ -153,6 +244,9 @@ impl SessionSummary {
             bytes: 0,
             first_insertion_ts: first.timestamp(),
             last_insertion_ts: first.timestamp(),
+            metadata: SessionMetadata::new(),
+            state: SessionState::Open,
+            was_opened: false,
         }
     }
 
@@ -164,6 +258,9 @@ impl SessionSummary {
             bytes: entry.bytes.to_native(),
             first_insertion_ts: entry.first_timestamp.to_native(),
             last_insertion_ts: entry.last_timestamp.to_native(),
+            metadata: SessionMetadata::new(),
+            state: SessionState::Open,
+            was_opened: false,
         }
     }
 
@@ -200,6 +297,9 @@ mod tests {
             bytes: u64::MAX,
             first_insertion_ts: 1,
             last_insertion_ts: 2,
+            metadata: SessionMetadata::new(),
+            state: SessionState::Open,
+            was_opened: false,
         };
         let mut sum = most.clone();
         sum.merge(&most);

@@ -8,6 +8,7 @@ use tapeline_testing::tables::{rows, variant};
 use crate::cursor::CursorFault;
 use crate::gap::GapReason;
 use crate::note::DropReason;
+use crate::token::TokenFault;
 use crate::{
     AdapterError, ConfigError, DirectoryError, Kind, LogId, OpenError, Poison, RestoreError, ScalingError, Sequence,
     kinds,
@@ -36,6 +37,16 @@ fn reasons_of_gaps_have_rows() {
         | GapReason::LostInCrash => variant(reason),
     });
     assert_eq!(rows(CONSUMERS, "| reason | means |"), names.collect());
+}
+
+#[test]
+fn faults_of_tokens_have_rows() {
+    let faults = [TokenFault::Foreign, TokenFault::Gone, TokenFault::Unknown];
+    let names = faults.iter().map(|fault| match fault {
+        // A new fault is a new element above, and a row.
+        TokenFault::Foreign | TokenFault::Gone | TokenFault::Unknown => variant(fault),
+    });
+    assert_eq!(rows(CONSUMERS, "| token fault |"), names.collect());
 }
 
 #[test]

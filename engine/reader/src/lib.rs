@@ -83,7 +83,7 @@ pub use files::{LogFiles, SegmentSummary, ShardSummary, Verification};
 pub use filter::{CompiledFilter, Filter, FilterBuilder, FilterError, is_filterable, json_path_get};
 pub use follow::{FollowStart, LogFollower, LostLog};
 pub use gap::{Gap, GapReason};
-pub use life::{ParseOutcomeError, SessionChange, SessionMetadata, SessionOutcome};
+pub use life::{ParseOutcomeError, SessionChange, SessionMetadata, SessionOutcome, SessionState};
 pub use named::NamedCursor;
 pub use note::{DropReason, Drops};
 pub use opening::SessionOpening;

@@ -122,6 +122,23 @@ impl FromStr for SessionOutcome {
     }
 }
 
+/// The state of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SessionState {
+    /// It was not closed since it was opened last, or never opened.
+    #[default]
+    Open,
+    /// It was closed.
+    Closed {
+        /// The outcome, if the event that closed it says so.
+        outcome: Option<SessionOutcome>,
+    },
+    /// It was not closed, and the process that wrote its last event has ended: by a crash, or without closing it. Only
+    /// an open bus tells this from [`SessionState::Open`].
+    CutOff,
+}
+
 /// The statement of an event of kind [`kinds::SESSION`](crate::kinds::SESSION) about its session. Any producer may
 /// write one.
 ///

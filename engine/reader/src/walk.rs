@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tapeline_storage::format::Sequence;
-use tapeline_storage::log::{LogView, Segment};
+use tapeline_storage::format::{Sequence, SessionId};
+use tapeline_storage::log::{LogView, Segment, SessionSeek};
 use tapeline_storage::read::{Block, LogReader, ReadError, Step};
 
 /// The next item on a walk.
@@ -24,13 +24,21 @@ pub(super) struct Walk {
     end: Sequence,
     /// The segment whose events are to be seen one by one.
     entered: Option<Sequence>,
+    /// Passes over blocks that do not hold the session that is wanted.
+    seek: Option<SessionSeek>,
 }
 
 impl Walk {
     /// A walk over the events of these sequences.
     pub(super) fn new(view: &Arc<LogView>, range: Range<Sequence>) -> Self {
         let reader = LogReader::new(Arc::clone(view), range.start);
-        Self { segments: view.segments(), reader, end: range.end, entered: None }
+        Self { segments: view.segments(), reader, end: range.end, entered: None, seek: None }
+    }
+
+    /// The same, to see this session alone: blocks that are known not to hold it are passed over.
+    pub(super) fn seeking(mut self, session: SessionId) -> Self {
+        self.seek = Some(SessionSeek::new(vec![session]));
+        self
     }
 
     /// Goes on to the next item.
@@ -42,6 +50,10 @@ impl Walk {
             if let Some(segment) = self.sealed_here() {
                 self.reader.return_to(segment.end_sequence());
                 return Ok(Passage::Segment(segment));
+            }
+            if let Some(seek) = &mut self.seek {
+                let next = seek.next(self.reader.view(), self.reader.next_sequence());
+                self.reader.return_to(next.max(self.reader.next_sequence()));
             }
             match self.reader.step()? {
                 Step::End => break,

@@ -161,7 +161,7 @@ impl Segment {
     /// Returns whether events of any of the sessions may be in the segment: false is certain.
     ///
     /// Costs the opening of the file where its filter is not kept.
-    pub(crate) fn may_hold_any(&self, sessions: &[SessionId]) -> bool {
+    pub fn may_hold_any(&self, sessions: &[SessionId]) -> bool {
         match self.footer() {
             Some(footer) if footer.index.is_some() => {
                 let any = |filter: &SessionFilter| sessions.iter().any(|session| filter.may_hold(*session));

@@ -172,6 +172,7 @@ fn index(base: Sequence, sessions: std::ops::Range<u64>) -> SegmentIndex {
             last_timestamp: last,
             postings: Part { start, count: BLOCKS_OF_SESSION as u32 },
             opening: Part { start: opening, count: name.len() as u32 },
+            change: Part::default(),
         });
     }
     index

@@ -3,6 +3,7 @@
 
 mod ending;
 mod floor;
+mod sessions;
 mod task;
 
 use std::borrow::Borrow;
@@ -14,7 +15,8 @@ use tapeline_reader::named::{list_in as list_cursors, save_in as save_cursor};
 use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{
     AdapterError, AdapterResult, ConsumerResult, Event, EventId, IntoSession, NamedCursor, RawEvent, Replay,
-    ReplayRequest, ResumeToken, RetentionPolicy, ScalingError, SessionMetadata, SessionOutcome, TrimPlan,
+    ReplayRequest, ResumeToken, RetentionPolicy, ScalingError, SessionMetadata, SessionOutcome, SessionState,
+    SessionSummary, TrimPlan,
 };
 use tapeline_storage::format::LogId;
 
@@ -362,6 +364,39 @@ impl EventBus {
         let was_closed = self.core.closed().is_closed(request.session);
         self.core.wait_readable().await?;
         Relay::new(Arc::clone(&self.core), &request, was_closed)
+    }
+
+    /// The sessions there are, by time of their first event. Reads on the calling thread: the index of each sealed
+    /// segment, and the events of those that have none, as the one that is being written.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): a file cannot be read.
+    pub async fn sessions(&self) -> ConsumerResult<Vec<SessionSummary>> {
+        self.core.wait_readable().await?;
+        sessions::all(&self.core)
+    }
+
+    /// The summary of one session: whether it goes on, what it is about, how many events it has. `None`: the log holds
+    /// no event of it. Reads on the calling thread: the indexes of the sealed segments that hold it, and blocks of the
+    /// others that are not known to be without it.
+    ///
+    /// # Errors
+    /// As [`EventBus::sessions`].
+    pub async fn session(&self, session: impl IntoSession) -> ConsumerResult<Option<SessionSummary>> {
+        let session = session.into_session();
+        self.core.wait_readable().await?;
+        sessions::one(&self.core, session)
+    }
+
+    /// The sessions that were opened and not closed, and that an earlier process wrote last: those that a crash has cut
+    /// off. Cost as [`EventBus::sessions`].
+    ///
+    /// # Errors
+    /// As [`EventBus::sessions`].
+    pub async fn unfinished(&self) -> ConsumerResult<Vec<SessionSummary>> {
+        let mut sessions = self.sessions().await?;
+        sessions.retain(|summary| summary.was_opened && summary.state == SessionState::CutOff);
+        Ok(sessions)
     }
 
     /// As [`EventBus::subscribe`], in batches as [`EventBusConfig::batch`] says.

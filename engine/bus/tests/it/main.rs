@@ -12,6 +12,7 @@ mod cursors;
 mod failures;
 mod flow;
 mod follow;
+mod found;
 mod gaps;
 mod kill;
 mod lending;

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use tapeline_reader::SessionSummary;
+use tapeline_reader::{SessionOutcome, SessionState, SessionSummary};
 
 pub(crate) use self::args::LsArgs;
 use self::args::Sort;
@@ -27,6 +27,10 @@ struct Line<'a> {
     last_timestamp: u64,
     duration_ns: u64,
     events_per_second: Option<f64>,
+    /// `open` or `closed`.
+    state: &'static str,
+    /// The outcome, where the event that closed it says so.
+    outcome: Option<SessionOutcome>,
 }
 
 impl<'a> From<&'a SessionSummary> for Line<'a> {
@@ -42,6 +46,8 @@ impl<'a> From<&'a SessionSummary> for Line<'a> {
             last_timestamp: summary.last_insertion_ts,
             duration_ns: length(summary),
             events_per_second: human::per_second(summary.events, length(summary)),
+            state: if matches!(summary.state, SessionState::Closed { .. }) { "closed" } else { "open" },
+            outcome: outcome(summary),
         }
     }
 }
@@ -103,12 +109,25 @@ fn compare(first: &SessionSummary, second: &SessionSummary, sort: Sort) -> Order
     by.then_with(|| (first.first_insertion_ts, first.session).cmp(&(second.first_insertion_ts, second.session)))
 }
 
+fn outcome(session: &SessionSummary) -> Option<SessionOutcome> {
+    if let SessionState::Closed { outcome } = session.state { outcome } else { None }
+}
+
+/// The word of the table for its end.
+fn ending(session: &SessionSummary) -> &'static str {
+    match (session.state, outcome(session)) {
+        (_, Some(outcome)) => outcome.as_str(),
+        (SessionState::Closed { .. }, None) => "closed",
+        _ => "-",
+    }
+}
+
 /// Nanoseconds from the first event to the last.
 fn length(session: &SessionSummary) -> u64 {
     session.last_insertion_ts.saturating_sub(session.first_insertion_ts)
 }
 
-fn table(sessions: &[SessionSummary]) -> Table<6> {
+fn table(sessions: &[SessionSummary]) -> Table<7> {
     let mut table = Table::new([
         ("SESSION", Align::Left),
         ("EVENTS", Align::Right),
@@ -116,6 +135,7 @@ fn table(sessions: &[SessionSummary]) -> Table<6> {
         ("FIRST", Align::Left),
         ("DURATION", Align::Right),
         ("RATE", Align::Right),
+        ("END", Align::Left),
     ]);
     for session in sessions {
         table.row([
@@ -125,6 +145,7 @@ fn table(sessions: &[SessionSummary]) -> Table<6> {
             human::time(session.first_insertion_ts),
             human::duration(length(session)),
             human::rate(session.events, length(session)),
+            ending(session).to_owned(),
         ]);
     }
     table

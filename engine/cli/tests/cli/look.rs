@@ -12,7 +12,7 @@ fn ls_is_a_table_or_json() {
     record(&[&log, &long, &short, "--format", "jsonl"]);
     let table = String::from_utf8(done(&["ls", &log])).expect("text");
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["SESSION", "EVENTS", "BYTES", "FIRST", "DURATION", "RATE"]);
+    assert_eq!(rows[0], ["SESSION", "EVENTS", "BYTES", "FIRST", "DURATION", "RATE", "END"]);
     assert_eq!(rows[1][..4], ["a-long-name", "2", "4", "B"]);
     assert_eq!(rows[2][..4], ["b", "1", "1", "B"]);
     assert!(!table.contains('\x1b'), "colours are for terminals");

@@ -35,6 +35,13 @@ impl NameStore {
         Self { path: Some(path.to_owned()), most: Mutex::new(0) }
     }
 
+    /// Has `each` called with the names that are kept. A file that cannot be read has none.
+    pub fn each(&self, mut each: impl FnMut(SessionId, &str)) {
+        let Some(path) = &self.path else { return };
+        let names = LogDirectory::open_read_only(path).and_then(|directory| directory.names());
+        names.iter().flat_map(SessionNames::iter).for_each(|(session, name)| each(session, name));
+    }
+
     /// Keeps the names that are given in what `plan` removes, durably when it returns. Reads the indexes of the
     /// segments that go, and now and then the sessions of all that stays, to drop the names of those that have gone
     /// with all their events.

@@ -1,8 +1,8 @@
 //! Builds the index of a segment from its blocks. About 20 ns an event: one look-up of its session.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher};
 
 use super::{ArchivedIndexedSession, IndexedBlock, IndexedSession, KindTotal, OPENING_BYTES_MAX, Part, SegmentIndex};
@@ -34,6 +34,9 @@ pub struct IndexBuilder {
     postings: Vec<(u32, u32)>,
     /// The last block with an event of each session.
     last_block: Vec<u32>,
+    /// Payloads of the last events of kind session, of sessions that had another before; empty for one too long.
+    changes: BTreeMap<u32, Vec<u8>>,
+    change_bytes: usize,
     /// The entry of the last event's session: streams come in runs.
     recent: Option<(SessionId, usize)>,
 }
@@ -48,6 +51,8 @@ impl IndexBuilder {
             known: HashMap::with_hasher(SessionHash::new(epoch)),
             postings: Vec::new(),
             last_block: Vec::new(),
+            changes: BTreeMap::new(),
+            change_bytes: 0,
             recent: None,
         }
     }
@@ -92,12 +97,38 @@ impl IndexBuilder {
         if record.kind() != Kind::SESSION {
             entry.events += 1;
             entry.bytes += bytes;
-        } else if entry.opening.count == 0 && record.payload().len() <= OPENING_BYTES_MAX {
-            entry.opening = Part { start: self.index.openings.len() as u32, count: bytes as u32 };
-            self.index.openings.extend_from_slice(record.payload());
+        } else {
+            self.add_change(at, record.payload());
         }
         if self.index.sessions.len() > SESSIONS_MAX || self.sessions_bytes() > SESSIONS_BYTES_MAX {
             self.leave_out_sessions();
+        }
+    }
+
+    /// Adds the payload of an event of kind session.
+    fn add_change(&mut self, at: usize, payload: &[u8]) {
+        let (entry, is_short) = (&mut self.index.sessions[at], payload.len() <= OPENING_BYTES_MAX);
+        let before = if is_short && entry.opening.count == 0 {
+            entry.opening = Part { start: self.index.openings.len() as u32, count: payload.len() as u32 };
+            self.index.openings.extend_from_slice(payload);
+            self.changes.remove(&(at as u32))
+        } else {
+            let kept = if is_short { payload } else { &[] };
+            self.change_bytes += kept.len();
+            self.changes.insert(at as u32, kept.to_vec())
+        };
+        self.change_bytes -= before.map_or(0, |before| before.len());
+    }
+
+    /// Lists the payloads of the last events of kind session.
+    fn list_changes(&mut self) {
+        for (at, payload) in std::mem::take(&mut self.changes) {
+            let openings = &mut self.index.openings;
+            self.index.sessions[at as usize].change = match payload.is_empty() {
+                true => Part::LEFT_OUT,
+                false => Part { start: openings.len() as u32, count: payload.len() as u32 },
+            };
+            openings.extend(payload);
         }
     }
 
@@ -122,6 +153,7 @@ impl IndexBuilder {
         self.index.sessions.len() * size_of::<ArchivedIndexedSession>()
             + self.postings.len() * size_of::<u32>()
             + self.index.openings.len()
+            + self.change_bytes
     }
 
     fn leave_out_sessions(&mut self) {
@@ -129,7 +161,7 @@ impl IndexBuilder {
         self.index = SegmentIndex { blocks, kinds, sessions_left_out: true, ..SegmentIndex::default() };
         (self.known, self.postings, self.last_block) =
             (HashMap::with_hasher(*self.known.hasher()), Vec::new(), Vec::new());
-        self.recent = None;
+        (self.changes, self.change_bytes, self.recent) = (BTreeMap::new(), 0, None);
     }
 
     fn place_of(&mut self, sequence: u64, record: &RecordView<'_>) -> usize {
@@ -171,6 +203,7 @@ impl IndexBuilder {
         if self.sessions_bytes() > share.max(SESSIONS_BYTES_LEAST) {
             self.leave_out_sessions();
         }
+        self.list_changes();
         self.list_postings();
         self.index.sessions.sort_unstable_by_key(|entry| entry.session);
         self.index.kinds.sort_unstable_by_key(|total| total.kind);
@@ -207,6 +240,7 @@ fn begin(sequence: u64, first: &RecordView<'_>) -> IndexedSession {
         last_timestamp: first.timestamp(),
         postings: Part::default(),
         opening: Part::default(),
+        change: Part::default(),
     }
 }
 

@@ -99,6 +99,10 @@ pub struct IndexedSession {
     /// Its part of [`SegmentIndex::openings`]: the payload of the first event that opened it here, empty where there is
     /// none, or one longer than [`OPENING_BYTES_MAX`].
     pub opening: Part,
+    /// Its part of [`SegmentIndex::openings`]: the payload of the last event of kind
+    /// [`Kind::SESSION`](super::Kind::SESSION), where that is another one. One that is longer than [`OPENING_BYTES_MAX`]
+    /// has the part [`Part::LEFT_OUT`].
+    pub change: Part,
 }
 
 /// A part of a list.
@@ -109,6 +113,11 @@ pub struct Part {
     pub start: u32,
     /// The number of blocks.
     pub count: u32,
+}
+
+impl Part {
+    /// The part of what a list has not.
+    pub const LEFT_OUT: Self = Self { start: u32::MAX, count: 0 };
 }
 
 /// The events of one kind in a segment.
@@ -194,6 +203,25 @@ impl ArchivedSegmentIndex {
     /// The payload of the event that opened a session, if it is here.
     pub fn opening_of(&self, entry: &ArchivedIndexedSession) -> Option<&[u8]> {
         Some(entry.opening.of(&self.openings)).filter(|payload| !payload.is_empty())
+    }
+}
+
+impl ArchivedIndexedSession {
+    /// Returns whether the payload of its last event of kind [`Kind::SESSION`](super::Kind::SESSION) is too long for an index.
+    pub fn is_change_left_out(&self) -> bool {
+        (self.change.start.to_native(), self.change.count.to_native()) == (Part::LEFT_OUT.start, Part::LEFT_OUT.count)
+    }
+}
+
+impl ArchivedSegmentIndex {
+    /// The payload of the last event of kind [`Kind::SESSION`](super::Kind::SESSION) of a session, if there is one, and
+    /// it is here.
+    pub fn last_change_of(&self, entry: &ArchivedIndexedSession) -> Option<&[u8]> {
+        match entry.change.count.to_native() {
+            _ if entry.is_change_left_out() => None,
+            0 => self.opening_of(entry),
+            _ => Some(entry.change.of(&self.openings)).filter(|payload| !payload.is_empty()),
+        }
     }
 }
 

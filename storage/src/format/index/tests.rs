@@ -67,8 +67,11 @@ fn block(events: &[Event], first: u64) -> Vec<u8> {
     writer.memory().closed_bytes(block_bytes).to_vec()
 }
 
+/// A session: its entry, its blocks, what opened it, and what its last event of kind session says, if that is kept.
+type Scanned = (IndexedSession, Vec<u32>, Vec<u8>, Vec<u8>);
+
 /// The index according to a plain scan: entries with their blocks and openings, by session.
-fn scan(blocks: &[Vec<Event>]) -> BTreeMap<u128, (IndexedSession, Vec<u32>, Vec<u8>)> {
+fn scan(blocks: &[Vec<Event>]) -> BTreeMap<u128, Scanned> {
     let (mut found, mut sequence) = (BTreeMap::new(), 0);
     for (number, block) in blocks.iter().enumerate() {
         for event in block {
@@ -76,26 +79,30 @@ fn scan(blocks: &[Vec<Event>]) -> BTreeMap<u128, (IndexedSession, Vec<u32>, Vec<
             if event.kind.is_reserved() {
                 continue;
             }
-            let (entry, blocks, opening): &mut (IndexedSession, Vec<u32>, Vec<u8>) =
-                found.entry(event.session.0).or_insert_with(|| {
-                    let entry = IndexedSession {
-                        session: event.session.0,
-                        events: 0,
-                        bytes: 0,
-                        first_sequence: sequence - 1,
-                        last_sequence: 0,
-                        first_timestamp: u64::MAX,
-                        last_timestamp: 0,
-                        postings: Part::default(),
-                        opening: Part::default(),
-                    };
-                    (entry, Vec::new(), Vec::new())
-                });
+            let (entry, blocks, opening, change): &mut Scanned = found.entry(event.session.0).or_insert_with(|| {
+                let entry = IndexedSession {
+                    session: event.session.0,
+                    events: 0,
+                    bytes: 0,
+                    first_sequence: sequence - 1,
+                    last_sequence: 0,
+                    first_timestamp: u64::MAX,
+                    last_timestamp: 0,
+                    postings: Part::default(),
+                    opening: Part::default(),
+                    change: Part::default(),
+                };
+                (entry, Vec::new(), Vec::new(), Vec::new())
+            });
             entry.last_sequence = sequence - 1;
             entry.first_timestamp = entry.first_timestamp.min(event.timestamp);
             entry.last_timestamp = entry.last_timestamp.max(event.timestamp);
             if blocks.last() != Some(&(number as u32)) {
                 blocks.push(number as u32);
+            }
+            if event.kind == Kind::SESSION {
+                let is_short = event.payload.len() <= OPENING_BYTES_MAX;
+                *change = if is_short { event.payload.clone() } else { Vec::new() };
             }
             if event.kind != Kind::SESSION {
                 entry.events += 1;
@@ -126,7 +133,7 @@ fn index_says_what_a_scan_says() {
         let read = ArchivedSegmentIndex::decode(&bytes, place, EPOCH, false).expect("decodes");
         let expected = scan(&blocks);
         assert_eq!(read.sessions.len(), expected.len(), "seed {seed}");
-        for (id, (entry, numbers, opening)) in &expected {
+        for (id, (entry, numbers, opening, change)) in &expected {
             let found = read.session(SessionId(*id)).unwrap_or_else(|| panic!("seed {seed}: session {id}"));
             assert_eq!(found.events.to_native(), entry.events, "seed {seed}");
             assert_eq!(found.bytes.to_native(), entry.bytes, "seed {seed}");
@@ -136,6 +143,9 @@ fn index_says_what_a_scan_says() {
             assert_eq!(found.last_timestamp.to_native(), entry.last_timestamp, "seed {seed}");
             assert_eq!(read.blocks_of(found).collect::<Vec<_>>(), *numbers, "seed {seed}");
             assert_eq!(read.opening_of(found).unwrap_or_default(), opening, "seed {seed}");
+            if !change.is_empty() || opening.is_empty() {
+                assert_eq!(read.last_change_of(found).unwrap_or_default(), change, "seed {seed}");
+            }
         }
         assert!(read.session(SessionId(12345)).is_none());
         let notes: Vec<u32> = (0..blocks.len() as u32)
