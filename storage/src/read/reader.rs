@@ -232,7 +232,7 @@ impl LogReader {
         &self.view
     }
 
-    /// The next block: of a block in memory that holds the reader's place up to [`STEP_BYTES`], of one on disk all from
+    /// The next block: of a block in memory that holds the reader's place up to `STEP_BYTES`, of one on disk all from
     /// there on; never anything before it.
     /// Costs about 100 ns in memory, one checksum pass the first time a block of a sealed segment is read, one `pread`
     /// for a block of the active one.
