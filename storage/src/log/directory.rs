@@ -89,6 +89,12 @@ pub enum DirectoryError {
         /// The fault of the page.
         source: PageError,
     },
+    /// The directory of a shard that the log has is missing, with the shard's events.
+    #[error("{path}: the shard's directory is missing; put it back from a copy of this log, or repair the log")]
+    NoShard {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A segment that a repair must not touch: what its format promises is not known here.
     #[error("{path}: {source}; repair the log with the program that wrote it, or a newer one")]
     Newer {
@@ -134,6 +140,10 @@ impl LogDirectory {
         let known = known_meta(path)?;
         let before = known.unwrap_or(Meta { log_id, shards, created: now });
         let meta = Meta { shards: before.shards.max(shards), ..before };
+        let promised = known.map_or(0, |known| known.shards);
+        if let Some(missing) = (0..promised).map(|shard| shard_path(path, shard)).find(|path| !path.exists()) {
+            return Err(DirectoryError::NoShard { path: missing });
+        }
         for shard in 0..meta.shards {
             let directory = shard_path(path, shard);
             fs::create_directory(&directory).map_err(DirectoryError::io("create", &directory))?;

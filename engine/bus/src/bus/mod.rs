@@ -23,7 +23,7 @@ use tapeline_storage::format::LogId;
 pub use crate::bus_core::EventBusStats;
 use crate::bus_core::{BusCore, LoadThreads, OpenedLog};
 use crate::core::config::EventBusConfig;
-use crate::core::error::{IngestionResult, RejectedBatch};
+use crate::core::error::{IngestionError, IngestionResult, RejectedBatch};
 use crate::factory::{Made, ShardFactory};
 use crate::ingest::local::{self, Locals};
 pub use crate::ingest::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
@@ -197,16 +197,29 @@ impl EventBus {
         self.ingest_all(events, |event| event)
     }
 
-    fn ingest_all<E>(&self, mut events: Vec<E>, raw: impl Fn(&E) -> &RawEvent) -> Result<usize, RejectedBatch<E>> {
-        let mut taken = 0;
-        for at in 0..events.len() {
-            match self.ingest_raw(raw(&events[at])) {
+    fn ingest_all<E>(&self, events: Vec<E>, raw: impl Fn(&E) -> &RawEvent) -> Result<usize, RejectedBatch<E>> {
+        let (mut taken, mut rest, mut refusal) = (0, Vec::new(), None);
+        let mut events = events.into_iter();
+        while let Some(event) = events.next() {
+            match self.ingest_raw(raw(&event)) {
                 Ok(_) => taken += 1,
                 Err(error) if error.is_drop() => {}
-                Err(error) => return Err(RejectedBatch { taken, rest: events.split_off(at), error }),
+                Err(error) => {
+                    // Events of other sessions have nothing to do with a session that is closed.
+                    let is_closed = matches!(error, IngestionError::SessionClosed { .. });
+                    rest.push(event);
+                    refusal.get_or_insert(error);
+                    if !is_closed {
+                        rest.extend(events);
+                        break;
+                    }
+                }
             }
         }
-        Ok(taken)
+        match refusal {
+            None => Ok(taken),
+            Some(error) => Err(RejectedBatch { taken, rest, error }),
+        }
     }
 
     /// A producer for one thread: the fast path.

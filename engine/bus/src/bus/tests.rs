@@ -302,7 +302,7 @@ fn threads_keep_nothing_of_a_bus_that_has_ended() {
         let config = bus.factory.config();
         let of_shard = config.memory_bytes() + config.catch_up_bytes();
         assert_eq!(memory.used(), of_shard * 2, "the shards' own alone is left");
-        assert!(matches!(bus.ingest(Event::from_str("1").expect("JSON")), Err(crate::IngestionError::ShuttingDown)));
+        assert!(matches!(bus.ingest(Event::from_str("1").expect("JSON")), Err(IngestionError::ShuttingDown)));
         drop(end);
         idle.join().expect("no panic");
     });
@@ -321,10 +321,9 @@ fn threads_keep_nothing_of_a_bus_that_has_ended() {
             .map(|_| {
                 let (bus, done, ended) = (Arc::clone(&bus), done.clone(), Arc::clone(&ended));
                 std::thread::spawn(move || {
-                    while !matches!(
-                        bus.ingest(Event::from_str("1").expect("JSON")),
-                        Err(crate::IngestionError::ShuttingDown)
-                    ) {}
+                    while !matches!(bus.ingest(Event::from_str("1").expect("JSON")), Err(IngestionError::ShuttingDown))
+                    {
+                    }
                     drop(bus);
                     done.send(()).expect("is awaited");
                     let _ = ended.lock().map(|ended| ended.recv());

@@ -28,8 +28,7 @@ use crate::core::error::{IngestionError, IngestionResult};
 use crate::routing::{Route, RouteInForce};
 use crate::shard::{Reach, ShardControl};
 
-pub(crate) use self::closed::CLOSED_BYTES;
-use self::closed::ClosedSessions;
+pub(crate) use self::closed::{CLOSED_BYTES, ClosedSessions};
 pub(crate) use self::loading::LoadThreads;
 use self::producers::Producers;
 use self::readers::Readers;

@@ -89,6 +89,9 @@ pub enum IngestionError {
         /// Bytes there are.
         budget: usize,
     },
+    /// No session is to be closed.
+    #[error("events without a session have none that could be closed; name the session")]
+    NoSession,
     /// The session was closed, and not opened again.
     #[error("session {session} is closed; open it again with open_session, which begins another turn of it")]
     SessionClosed {
@@ -158,7 +161,8 @@ impl IngestionError {
 pub struct RejectedBatch<E> {
     /// Events that are in the bus.
     pub taken: usize,
-    /// The event that was not taken, and all after it, in order.
+    /// The events that were not taken, in order: the first of them, and all after it, but those that were taken although
+    /// they come after an event of a closed session.
     pub rest: Vec<E>,
     /// The reason for which the first of them was not taken.
     #[source]

@@ -1,5 +1,7 @@
 //! Sessions that begin and end: their events, and the refusal of what comes after the end.
 
+use std::sync::Arc;
+
 use tapeline_reader::{SessionChange, SessionMetadata, SessionOutcome, kinds};
 use tapeline_storage::format::SessionId;
 
@@ -22,10 +24,11 @@ impl Producer {
     /// # Errors
     /// As [`Producer::emit`].
     pub fn open_session_with(&mut self, name: &str, metadata: &SessionMetadata) -> IngestionResult<Session> {
-        let session = self.session(name);
-        self.put(session, kinds::SESSION, &SessionChange::open_payload(name, metadata))?;
-        self.core.closed().open(session.id());
-        Ok(session)
+        let (session, core) = (self.session(name), Arc::clone(&self.core));
+        core.closed().open(session.id(), || {
+            let ticket = self.put(session, kinds::SESSION, &SessionChange::open_payload(name, metadata))?;
+            Ok((session, ticket.insertion_ts))
+        })
     }
 
     /// Ends a session: ingests an event of kind [`kinds::SESSION`] that says how it ended. What any producer ingested
@@ -54,17 +57,21 @@ impl Producer {
     /// ```
     ///
     /// # Errors
-    /// As [`Producer::emit`], and [`IngestionError::ClosedBudget`]; the session is as it was.
+    /// As [`Producer::emit`], [`IngestionError::NoSession`] and [`IngestionError::ClosedBudget`]; the session is as it
+    /// was.
     pub fn close_session(&mut self, session: Session, outcome: SessionOutcome) -> IngestionResult<Ticket> {
+        if session.id() == SessionId::NONE {
+            return Err(IngestionError::NoSession);
+        }
         self.check_session(session.id(), 1)?;
         self.core.check_open()?;
-        let closed = self.core.closed();
-        closed
-            .prepare(self.core.memory())
-            .map_err(|left| IngestionError::ClosedBudget { bytes: CLOSED_BYTES, left })?;
-        let ticket = self.put(session, kinds::SESSION, &SessionChange::close_payload(outcome))?;
-        self.core.closed().close(session.id());
-        Ok(ticket)
+        let core = Arc::clone(&self.core);
+        let no_room = |left| IngestionError::ClosedBudget { bytes: CLOSED_BYTES, left };
+        core.closed().prepare(core.memory()).map_err(no_room)?;
+        core.closed().close(session.id(), || {
+            let ticket = self.put(session, kinds::SESSION, &SessionChange::close_payload(outcome))?;
+            Ok((ticket, ticket.insertion_ts))
+        })
     }
 
     /// Refuses events of a session that is closed. One load, or two.

@@ -131,3 +131,23 @@ fn memory_of_closed_sessions_is_counted_a_close_without_it_changes_none() {
     assert!(producer.emit(producer.session("chat"), kinds::TOKEN, b"1").is_ok(), "closed longest ago: forgotten");
     is_refused(producer.emit(producer.session("chat-19999"), kinds::TOKEN, b"1"), "chat-19999");
 }
+
+#[test]
+fn no_session_cannot_be_closed() {
+    let bus = open(EventBusConfig::builder());
+    let outcome = bus.close_session(0u128, SessionOutcome::Finished);
+    assert!(matches!(outcome, Err(IngestionError::NoSession)), "{outcome:?}");
+    bus.ingest_raw(RawEvent::from_str("x")).expect("events without a session are taken");
+}
+
+#[test]
+fn batch_hands_back_the_events_of_closed_sessions_alone() {
+    let bus = open(EventBusConfig::builder());
+    bus.close_session("a", SessionOutcome::Finished).expect("closes");
+    let event = |session: &str| RawEvent::from_str("x").with_session(session);
+    let batch = vec![event("b"), event("a"), event("b"), event("a"), event("b")];
+    let rejected = bus.try_ingest_raw_batch(batch).expect_err("two are refused");
+    assert_eq!((rejected.taken, rejected.rest.len()), (3, 2));
+    is_refused(Err::<(), _>(rejected.error), "a");
+    assert_eq!(events(&bus, "b").len(), 3);
+}

@@ -11,8 +11,8 @@ use tapeline::error::ParseTokenError;
 use tapeline::event::{Sequence, SessionOutcome, session_id};
 use tapeline::log::{LogRestore, RestoredEvent};
 use tapeline::{
-    ConsumerError, EventBus, EventBusConfig, LogFiles, Producer, RelayRequest, ResumeToken, ScalingPolicy, StoredEvent,
-    SubscribeRequest, kinds,
+    ConsumeRequest, ConsumerError, EventBus, EventBusConfig, LogFiles, Producer, RelayRequest, ResumeToken,
+    ScalingPolicy, StoredEvent, SubscribeRequest, kinds,
 };
 use tapeline_testing::{Random, seeds};
 
@@ -391,4 +391,69 @@ fn nothing_but_a_token_of_the_session_is_accepted() {
             }
         }
     }
+}
+
+#[test]
+fn client_of_a_turn_that_runs_gets_it_to_its_close() {
+    let bus = open(EventBusConfig::builder());
+    let mut producer = bus.producer().expect("a producer");
+    let chat = producer.open_session("chat").expect("opens");
+    producer.close_session(chat, SessionOutcome::Finished).expect("closes");
+    let closed = all(relay(&bus, "chat", None)).pop().expect("the close").token();
+    producer.open_session("chat").expect("opens");
+    producer.emit(chat, kinds::TOKEN, b"1").expect("emits");
+    block_on(producer.flush()).expect("readable");
+    let mut relay = relay(&bus, "chat", Some(closed));
+    block_on(relay.next()).expect("the open").expect("an event");
+    assert_eq!(&block_on(relay.next()).expect("one").expect("an event").raw[..], b"1");
+    assert!(relay.try_next().is_none());
+    producer.emit(chat, kinds::TOKEN, b"2").expect("emits");
+    producer.close_session(chat, SessionOutcome::Finished).expect("closes");
+    assert_eq!(all(relay).len(), 2);
+}
+
+#[test]
+fn relay_ends_although_the_close_is_gone() {
+    let bus = open(EventBusConfig::builder().memory_bytes(4 << 20));
+    let mut producer = bus.producer().expect("a producer");
+    let chat = producer.open_session("chat").expect("opens");
+    let mut relay = relay(&bus, "chat", None);
+    block_on(relay.next()).expect("the open").expect("an event");
+    producer.emit(chat, kinds::TOKEN, b"1").expect("emits");
+    producer.close_session(chat, SessionOutcome::Finished).expect("closes");
+    let (other, page) = (producer.session("other"), [0; 64 << 10]);
+    while !block_on(bus.poll(ConsumeRequest::default().session("chat"))).expect("a page").events.is_empty() {
+        while producer.emit(other, kinds::TOKEN, &page).is_err() {
+            thread::yield_now();
+        }
+    }
+    let mut items = 0;
+    while let Some(item) = block_on(relay.next()) {
+        assert!(matches!(item, Err(ConsumerError::Gap(_))), "{item:?}");
+        items += 1;
+    }
+    assert!(items > 0, "what is gone is reported");
+}
+
+#[test]
+fn close_that_was_handed_out_stays_known_when_later_events_are_read_again() {
+    let bus = open(EventBusConfig::builder());
+    let mut producer = bus.producer().expect("a producer");
+    let [a, b] = ["a", "b"].map(|name| producer.open_session(name).expect("opens"));
+    producer.close_session(a, SessionOutcome::Finished).expect("closes");
+    block_on(producer.flush()).expect("a block");
+    let request = SubscribeRequest::new().session("a").session("b").until_close();
+    let mut events = block_on(bus.subscribe(request)).expect("subscribes");
+    for _ in 0..3 {
+        block_on(events.next()).expect("one").expect("an event");
+    }
+    for _ in 0..2 {
+        producer.emit(b, kinds::TOKEN, b"1").expect("emits");
+    }
+    block_on(producer.flush()).expect("another block");
+    block_on(events.next()).expect("one").expect("an event");
+    assert_eq!(block_on(events.next_batch()).expect("a batch").expect("events").events().count(), 1);
+    producer.close_session(b, SessionOutcome::Finished).expect("closes");
+    assert_eq!(block_on(events.next_batch()).expect("a batch").expect("events").events().count(), 1);
+    assert!(block_on(events.next()).is_none(), "both sessions are closed");
 }

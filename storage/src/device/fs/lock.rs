@@ -18,10 +18,19 @@ const NONE: i32 = -1;
 
 /// A lock on a directory, held until it is dropped or the process ends.
 ///
-/// It is an `flock` of an open file. A forked child shares that file and would keep the lock when the parent is gone,
-/// so the child closes its descriptor before `fork` returns there.
+/// It is an `flock` of a file in it, and of the directory itself: a file can be removed and made again while it is
+/// locked. A forked child shares these open files and would keep the locks when the parent is gone, so the child closes
+/// their descriptors before `fork` returns there.
 #[derive(Debug)]
 pub struct DirectoryLock {
+    _file: FileLock,
+    /// `None` on a file system that has no locks of directories.
+    _directory: Option<FileLock>,
+}
+
+/// The lock of one open file.
+#[derive(Debug)]
+struct FileLock {
     held: &'static Held,
 }
 
@@ -33,20 +42,31 @@ pub struct DirectoryLock {
 pub fn lock_exclusive(path: &Path, name: &str, patience: Duration) -> io::Result<DirectoryLock> {
     let name = call::plain_name(name)?;
     let directory = open_directory(path, 0)?;
-    let lock = DirectoryLock::open(|| call::open_at(&directory, &name, libc::O_RDWR | libc::O_CREAT))?;
-    let mut waited = Duration::ZERO;
-    loop {
-        match call::try_lock(lock.held.descriptor.load(Ordering::Relaxed)) {
-            Ok(()) => return Ok(lock),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && waited < patience => {}
-            Err(error) => return Err(error),
-        }
-        thread::sleep(RETRY);
-        waited += RETRY;
-    }
+    let file = FileLock::open(|| call::open_at(&directory, &name, libc::O_RDWR | libc::O_CREAT))?;
+    file.wait(patience)?;
+    let own = FileLock::open(|| Ok(directory))?;
+    let directory = match own.wait(patience) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+        outcome => outcome.is_ok().then_some(own),
+    };
+    Ok(DirectoryLock { _file: file, _directory: directory })
 }
 
-impl DirectoryLock {
+impl FileLock {
+    /// # Errors
+    /// `WouldBlock` if another opener holds the lock for longer than `patience`; else the kernel's.
+    fn wait(&self, patience: Duration) -> io::Result<()> {
+        let mut waited = Duration::ZERO;
+        loop {
+            match call::try_lock(self.held.descriptor.load(Ordering::Relaxed)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && waited < patience => {}
+                outcome => return outcome,
+            }
+            thread::sleep(RETRY);
+            waited += RETRY;
+        }
+    }
+
     /// No fork comes between the opening of the file and its listing: a child would not know what to close.
     fn open(open: impl FnOnce() -> io::Result<std::fs::File>) -> io::Result<Self> {
         watch_forks();
@@ -57,7 +77,7 @@ impl DirectoryLock {
     }
 }
 
-impl Drop for DirectoryLock {
+impl Drop for FileLock {
     fn drop(&mut self) {
         let _no_fork = NoFork::begin();
         self.held.close();

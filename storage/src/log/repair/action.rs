@@ -100,7 +100,10 @@ impl fmt::Display for RepairAction {
                 let shards = counted(u64::from(*shards), "shard");
                 write!(f, "make the meta file anew, for log {log_id} of {shards} as the segments say: {reason}")
             }
-            Self::MakeDirectory { shard_id: shard } => write!(f, "make a directory for shard {shard}: it is missing"),
+            Self::MakeDirectory { shard_id: shard } => write!(
+                f,
+                "make a directory for shard {shard}: it is missing; how many events it held is written nowhere"
+            ),
             Self::SetAside { file, reason } => write!(f, "set {file} aside: {reason}"),
             Self::Rename { file, to } => write!(f, "rename {file} to {to}, as its header says"),
             Self::Rewrite { file, kept, reason } => {

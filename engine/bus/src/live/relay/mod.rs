@@ -115,12 +115,12 @@ impl Relay {
             return Err(ConsumerError::NoSession);
         }
         let resume = Resume::find(&core, session, after)?;
-        let is_over = was_closed || resume.is_after_close;
+        let is_after_close = resume.is_after_close;
         let (history, resume) = History::split(&core, session, resume)?;
         let request = SubscribeRequest::new().session(session).visibility(visibility).until_close();
         let mut subscription = Subscription::resumed(core, &request, &resume.beginning)?;
-        if is_over {
-            subscription.end_at_present();
+        if was_closed || is_after_close {
+            subscription.end_at_present(is_after_close);
         }
         Ok(Self { history, subscription })
     }
@@ -129,6 +129,7 @@ impl Relay {
     pub fn try_next(&mut self) -> Option<ConsumerResult<StoredEvent>> {
         if let Some(history) = &mut self.history {
             if let Some(item) = history.next() {
+                self.subscription.hand_out(&item);
                 return Some(item);
             }
             if history.is_closed() {
@@ -153,6 +154,7 @@ impl Stream for Relay {
         let relay = self.get_mut();
         if let Some(history) = &mut relay.history {
             if let Some(item) = history.next() {
+                relay.subscription.hand_out(&item);
                 return Poll::Ready(Some(item));
             }
             if history.is_closed() {

@@ -64,11 +64,11 @@ impl BlockingSubscription {
             return Some(item);
         }
         let (parker, waker) = park::parker();
-        let context = Context::from_waker(&waker);
+        let mut context = Context::from_waker(&waker);
         loop {
             // The thread is the reader's own: it reads files itself.
             let loading = self.0.loading.take();
-            let polled = self.0.poll_with(&context, &mut look);
+            let polled = self.0.poll_with(&mut context, &mut look);
             self.0.loading = loading;
             if let Poll::Ready(item) = polled {
                 return item;

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 use tapeline_reader::blocking::check_may_block;
@@ -39,7 +39,7 @@ use super::request::{SlowReader, SubscribeRequest};
 use crate::bus_core::BusCore;
 use crate::core::config::BatchConfig;
 use crate::feed::{Bell, feed};
-use until::Until;
+use until::{Until, Wait};
 
 /// Events of a log from a position on, then live ones as they are ingested. Ends when the bus has ended and all of it
 /// has been read.
@@ -88,6 +88,8 @@ pub struct Subscription {
     /// The policy has ended it.
     has_lagged: bool,
     until: Until,
+    /// Its sessions are closed, and what was ingested before is waited for.
+    closing: Option<Wait>,
     /// The positions that it began at, and those of shards that are not read.
     cursor: Cursor,
 }
@@ -201,14 +203,40 @@ impl Subscription {
             ready: Ready::default(),
             has_lagged: false,
             until,
+            closing: None,
             cursor: Cursor::default(),
         })
     }
 
-    /// Has it end where the shards end now, if it does not end before.
-    pub(crate) fn end_at_present(&mut self) {
+    /// Has it end where the shards end now, if it does not end before, and its sessions are closed then.
+    /// `is_after_close`: it also ends there if it has handed out nothing, since it begins after a close.
+    pub(crate) fn end_at_present(&mut self, is_after_close: bool) {
         let ends = self.core.shards().views().map(|view| (view.shard(), view.appended())).collect();
-        self.until = Until::Present { sessions: std::mem::take(&mut self.until).into_sessions(), ends };
+        self.until.end_at(ends, is_after_close);
+    }
+
+    /// Notes what is handed out, by this subscription or for it.
+    pub(crate) fn hand_out<E>(&mut self, item: &Result<StoredEvent, E>) {
+        if item.is_ok() {
+            self.until.hand_out();
+        }
+    }
+
+    /// Has it end at the present once its sessions are closed, should it not meet their closes. Returns whether its end
+    /// is another one now.
+    fn poll_closing(&mut self, context: &mut Context<'_>) -> bool {
+        if self.closing.is_none() && self.until.has_missed_closes(self.core.closed()) {
+            let core = Arc::clone(&self.core);
+            self.closing = Some(Wait::new(async move { core.wait_readable().await.is_ok() }));
+        }
+        let Some(Poll::Ready(is_readable)) = self.closing.as_mut().map(|wait| wait.poll(context)) else {
+            return false;
+        };
+        self.closing = None;
+        if is_readable {
+            self.end_at_present(false);
+        }
+        is_readable
     }
 
     /// The next event, if there is one now. Costs some loads a shard where there is none. Unlike the stream it reads
@@ -236,8 +264,11 @@ impl Subscription {
         loop {
             self.stint = Stint::default();
             let found = look(self);
-            if found.is_some() || !self.stint.is_over() {
+            if found.is_some() {
                 return found;
+            }
+            if !self.stint.is_over() && !self.poll_closing(&mut Context::from_waker(Waker::noop())) {
+                return None;
             }
         }
     }
@@ -252,6 +283,7 @@ impl Subscription {
         loop {
             if let Some(found) = self.ready.found.pop_front() {
                 self.stint.hand_out();
+                self.hand_out(&found);
                 return Some(found.map_err(ConsumerError::Gap));
             }
             if self.stint.is_over() {
@@ -334,7 +366,7 @@ impl Subscription {
         let is_over = !self.bell.is_connected();
         let mut present = self.readers.iter().filter(|reader| !reader.has_failed);
         let has_more = !self.ready.found.is_empty() || present.any(Reader::has_more);
-        match self.until.is_reached() {
+        match self.until.is_reached(self.core.closed()) {
             true => self.ready.found.is_empty(),
             false => !has_more && (is_over || self.has_lagged),
         }
@@ -343,7 +375,7 @@ impl Subscription {
     /// Polls with `look`. On a shard's thread, which would wait for itself, an error takes the place of waiting.
     fn poll_with<T>(
         &mut self,
-        context: &Context<'_>,
+        context: &mut Context<'_>,
         mut look: impl FnMut(&mut Self) -> Option<ConsumerResult<T>>,
     ) -> Poll<Option<ConsumerResult<T>>> {
         if self.stint.is_over() {
@@ -367,6 +399,10 @@ impl Subscription {
         }
         if item.is_none() && !self.has_ended() {
             match check_may_block("waiting for events") {
+                Ok(()) if self.poll_closing(context) => {
+                    self.bell.disarm();
+                    return self.poll_with(context, look);
+                }
                 Ok(()) => return Poll::Pending,
                 Err(refused) => item = Some(Err(refused.into())),
             }
@@ -388,8 +424,8 @@ impl Subscription {
             return Some(Err(error.into()));
         }
         self.adopt();
-        self.until.look_at_ends(self.readers.iter().map(Reader::reached));
-        if self.until.is_reached() {
+        self.until.look_at_ends(self.readers.iter().map(Reader::reached), self.core.closed());
+        if self.until.is_reached(self.core.closed()) {
             return None;
         }
         for _ in 0..self.readers.len() {
@@ -445,7 +481,7 @@ impl Subscription {
         if let Some(next) = self.ready.next() {
             self.readers[self.ready.reader].source.return_to(next);
             self.ready.found.clear();
-            self.until.forget_last();
+            self.until.return_to(next);
         }
     }
 }

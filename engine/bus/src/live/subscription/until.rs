@@ -1,11 +1,14 @@
 //! The end of a subscription before that of its bus.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use tapeline_reader::{ConsumerError, ConsumerResult, SessionChange, kinds};
 use tapeline_storage::format::{Sequence, SessionId};
 use tapeline_storage::read::Block;
 
+use crate::bus_core::ClosedSessions;
 use crate::live::request::SubscribeRequest;
 
 /// The end of a subscription.
@@ -16,16 +19,25 @@ pub(super) enum Until {
     Bus,
     /// The close of the last of its sessions.
     Close(Open),
-    /// The same, and at the latest where each shard ended when it was asked.
-    Present { sessions: Open, ends: BTreeMap<u16, Sequence> },
+    /// The same, and at the latest where each shard ended when it was asked, if the sessions are closed then.
+    Present(Present),
 }
 
 /// The sessions of a subscription that were not closed yet.
 #[derive(Debug, Default)]
 pub(super) struct Open {
     sessions: Vec<SessionId>,
-    /// Those that the last block with a close has closed.
-    last: Vec<SessionId>,
+    /// Those that the last block has closed, each with the sequence of the event that did.
+    last: Vec<(Sequence, SessionId)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Present {
+    open: Open,
+    /// Where shards end that were not read so far.
+    ends: BTreeMap<u16, Sequence>,
+    /// The subscription began after the close of its session, of which it has handed out nothing so far.
+    is_after_close: bool,
 }
 
 impl Until {
@@ -42,30 +54,50 @@ impl Until {
         }
     }
 
-    pub(super) fn into_sessions(self) -> Open {
-        match self {
-            Self::Bus => Open::default(),
-            Self::Close(sessions) | Self::Present { sessions, .. } => sessions,
+    /// Has a subscription of sessions end where the shards end, if it does not end before.
+    pub(super) fn end_at(&mut self, ends: BTreeMap<u16, Sequence>, is_after_close: bool) {
+        if let Self::Close(open) | Self::Present(Present { open, .. }) = self {
+            *self = Self::Present(Present { open: std::mem::take(open), ends, is_after_close });
         }
     }
 
     /// Returns whether it has come.
-    pub(super) fn is_reached(&self) -> bool {
+    pub(super) fn is_reached(&self, closed: &ClosedSessions) -> bool {
         match self {
             Self::Bus => false,
             Self::Close(open) => open.sessions.is_empty(),
-            Self::Present { sessions, ends } => sessions.sessions.is_empty() || ends.is_empty(),
+            Self::Present(present) => {
+                let Present { open, ends, is_after_close } = present;
+                open.sessions.is_empty() || (ends.is_empty() && (*is_after_close || open.are_closed(closed)))
+            }
         }
     }
 
-    /// Looks how far the shards have been read.
-    pub(super) fn look_at_ends(&mut self, read: impl Iterator<Item = (u16, Sequence)>) {
-        if let Self::Present { ends, .. } = self {
-            read.for_each(|(shard, next)| {
-                if ends.get(&shard).is_some_and(|end| *end <= next) {
-                    ends.remove(&shard);
-                }
-            });
+    /// Looks how far the shards have been read. A session that was opened again meanwhile has another end.
+    pub(super) fn look_at_ends(&mut self, read: impl Iterator<Item = (u16, Sequence)>, closed: &ClosedSessions) {
+        let Self::Present(Present { open, ends, is_after_close }) = self else { return };
+        read.for_each(|(shard, next)| {
+            if ends.get(&shard).is_some_and(|end| *end <= next) {
+                ends.remove(&shard);
+            }
+        });
+        if ends.is_empty() && !*is_after_close && !open.are_closed(closed) {
+            *self = Self::Close(std::mem::take(open));
+        }
+    }
+
+    /// Notes that an event was handed out.
+    pub(super) fn hand_out(&mut self) {
+        if let Self::Present(present) = self {
+            present.is_after_close = false;
+        }
+    }
+
+    /// Returns whether the sessions are closed, and their closes were not met: they may have been lost, or trimmed.
+    pub(super) fn has_missed_closes(&self, closed: &ClosedSessions) -> bool {
+        match self {
+            Self::Close(open) => !open.sessions.is_empty() && open.are_closed(closed),
+            Self::Bus | Self::Present(_) => false,
         }
     }
 
@@ -74,34 +106,59 @@ impl Until {
     pub(super) fn look(&mut self, block: &Block) -> Option<Sequence> {
         let open = match self {
             Self::Bus => return None,
-            Self::Close(open) | Self::Present { sessions: open, .. } => open,
+            Self::Close(open) | Self::Present(Present { open, .. }) => open,
         };
-        let mut closed = Vec::new();
+        open.last.clear();
         for (at, record) in block.records().enumerate() {
             let Ok(record) = record else { continue };
-            if record.kind() != kinds::SESSION || !SessionChange::is_close(record.payload()) {
+            let session = record.session();
+            if record.kind() != kinds::SESSION
+                || !open.sessions.contains(&session)
+                || !SessionChange::is_close(record.payload())
+            {
                 continue;
             }
-            let session = record.session();
-            if open.sessions.contains(&session) {
-                open.sessions.retain(|other| *other != session);
-                closed.push(session);
-            }
+            let sequence = block.first_sequence().plus(at as u64);
+            open.sessions.retain(|other| *other != session);
+            open.last.push((sequence, session));
             if open.sessions.is_empty() {
-                open.last = closed;
-                return Some(block.first_sequence().plus(at as u64 + 1));
+                return Some(sequence.plus(1));
             }
-        }
-        if !closed.is_empty() {
-            open.last = closed;
         }
         None
     }
 
-    /// The last block, or a part of it, is read again.
-    pub(super) fn forget_last(&mut self) {
-        if let Self::Close(open) | Self::Present { sessions: open, .. } = self {
-            open.sessions.append(&mut open.last);
+    /// The last block is read again from `next` on.
+    pub(super) fn return_to(&mut self, next: Sequence) {
+        if let Self::Close(open) | Self::Present(Present { open, .. }) = self {
+            let Open { sessions, last } = open;
+            sessions.extend(last.iter().filter(|(at, _)| *at >= next).map(|(_, session)| *session));
+            last.retain(|(at, _)| *at < next);
         }
+    }
+}
+
+impl Open {
+    fn are_closed(&self, closed: &ClosedSessions) -> bool {
+        self.sessions.iter().all(|session| closed.may_be(*session) && closed.is_closed(*session))
+    }
+}
+
+/// The wait until everything is readable that was ingested before a moment: `false` where that cannot be.
+pub(super) struct Wait(Pin<Box<dyn Future<Output = bool> + Send>>);
+
+impl Wait {
+    pub(super) fn new(readable: impl Future<Output = bool> + Send + 'static) -> Self {
+        Self(Box::pin(readable))
+    }
+
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl std::fmt::Debug for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wait").finish_non_exhaustive()
     }
 }
