@@ -184,8 +184,8 @@ pub mod config {
 /// Reading: pages, subscriptions, replays, filters, cursors, gaps.
 pub mod consumer {
     pub use crate::live::{
-        Batch, Batches, BlockingSubscription, ConsumeRequest, ConsumeResponse, EventBatch, Events, Ordering, Relay,
-        RelayRequest, ShardFailure, SlowReader, SubscribeRequest, Subscription,
+        Batch, Batches, BlockingSubscription, ConsumeRequest, ConsumeResponse, EventBatch, Events, Ordering,
+        PacedEvents, Relay, RelayRequest, ShardFailure, SlowReader, SubscribeRequest, Subscription,
     };
     pub use tapeline_reader::{
         CompiledFilter, CursorFault, DropReason, Drops, Filter, FilterBuilder, FilterError, Gap, GapReason,
@@ -198,10 +198,11 @@ pub mod consumer {
 pub mod error {
     pub use crate::bus::TaskError;
     pub use crate::core::error::{IngestionError, IngestionResult, RejectedBatch};
+    pub use crate::core::refusals::Refusals;
     pub use tapeline_reader::{
         AdapterError, AdapterResult, BlockError, ConfigError, ConsumerError, ConsumerResult, CursorFault,
-        DirectoryError, FilterError, OpenError, PageError, ParseEventIdError, ParseOutcomeError, ParseSpeedError,
-        ParseTokenError, Poison, ReadError, RestoreError, ScalingError, TokenFault, TypeError,
+        DirectoryError, FilterError, NotDurable, OpenError, PageError, ParseEventIdError, ParseOutcomeError,
+        ParseSpeedError, ParseTokenError, Poison, ReadError, RestoreError, ScalingError, TokenFault, TypeError,
     };
 }
 

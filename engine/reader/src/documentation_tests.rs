@@ -109,6 +109,7 @@ fn adapter_errors() -> Vec<AdapterError> {
         AdapterError::ForeignTicket { shard_id: 0 },
         AdapterError::OnShard { call: "shutdown" },
         AdapterError::TaskRuns { shard_id: 0 },
+        AdapterError::NotEnded { shards: Vec::new() },
         AdapterError::Shutdown,
         AdapterError::Forked,
     ]
@@ -136,6 +137,7 @@ fn row_of(error: &AdapterError) -> String {
         | AdapterError::ForeignTicket { .. }
         | AdapterError::OnShard { .. }
         | AdapterError::TaskRuns { .. }
+        | AdapterError::NotEnded { .. }
         | AdapterError::Shutdown
         | AdapterError::Forked => variant(error),
     }

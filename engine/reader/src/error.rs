@@ -1,6 +1,7 @@
 //! Errors, one enum for each thing a caller can ask for.
 
 use std::io;
+use std::ops::Range;
 
 use tapeline_storage::device::advice;
 use tapeline_storage::format::{Sequence, counted};
@@ -187,12 +188,52 @@ pub enum AdapterError {
         /// The shard.
         shard_id: u16,
     },
+    /// The bus was to end within a time that is over. It goes on ending, and each call of `shutdown` waits for it.
+    #[error("the bus has not ended in time; not durable: {}", not_durable(shards))]
+    NotEnded {
+        /// The shards that have events which are taken over and not durable, and those events.
+        shards: Vec<NotDurable>,
+    },
     /// The bus is shut down.
     #[error("the bus is shut down")]
     Shutdown,
     /// The process is a fork of the one that opened the bus.
     #[error("the bus belongs to the parent of this forked process; open one after the fork")]
     Forked,
+}
+
+/// Events of a shard that are taken over and not durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotDurable {
+    /// The shard.
+    pub shard_id: u16,
+    /// Those in its log, records of the bus included.
+    pub sequences: Range<Sequence>,
+    /// Those in its lanes, which have no sequence yet.
+    pub events_in_lanes: u64,
+}
+
+impl NotDurable {
+    /// So many in the log and in lanes.
+    #[doc(hidden)]
+    pub fn new(shard_id: u16, sequences: Range<Sequence>, events_in_lanes: u64) -> Self {
+        Self { shard_id, sequences, events_in_lanes }
+    }
+
+    /// All of them.
+    pub fn events(&self) -> u64 {
+        self.sequences.end.since(self.sequences.start) + self.events_in_lanes
+    }
+}
+
+/// The events of each shard, for people.
+fn not_durable(shards: &[NotDurable]) -> String {
+    let shard = |shard: &NotDurable| format!("{} of shard {}", counted(shard.events(), "event"), shard.shard_id);
+    match shards {
+        [] => "none".to_owned(),
+        _ => shards.iter().map(shard).collect::<Vec<_>>().join(", "),
+    }
 }
 
 impl AdapterError {
@@ -205,6 +246,7 @@ impl AdapterError {
                 | Self::NoTaskThread { .. }
                 | Self::NoThread { .. }
                 | Self::TaskRuns { .. }
+                | Self::NotEnded { .. }
                 | Self::Directory(DirectoryError::Locked { .. })
                 | Self::Scaling(ScalingError::InCooldown | ScalingError::ShardBlocked(_))
         )

@@ -74,7 +74,7 @@ mod readme {}
 pub use contents::{KindSummary, SessionSummary};
 pub use cursor::CursorFault;
 pub use damage::Damage;
-pub use error::{AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, ScalingError};
+pub use error::{AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, NotDurable, ScalingError};
 pub use event::{
     Event, EventId, EventView, ParseEventIdError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter,
     RawEvent, StoredEvent, TypeError, TypedPayload,

@@ -182,7 +182,14 @@ impl Log {
             self.condenser.turn(&self.view, &mut self.pool, open, now);
         }
         self.report_hold_up();
+        self.report_pending();
         reaped || submitted
+    }
+
+    /// Notes in the view since when there has been something that is not durable. A store.
+    fn report_pending(&self) {
+        let Some(pipeline) = &self.pipeline else { return };
+        self.view.set_pending_since(pipeline.pending_since().or(self.open.as_ref().map(|open| open.opened_at)));
     }
 
     /// Returns whether an operation keeps the log from writing: [`LogView::shortage`] says which.
@@ -333,7 +340,7 @@ impl Log {
 
     /// Ends a log whose disk has no space for events that were taken.
     pub fn give_up_for_want_of_space(&self) {
-        self.end("close", &io::ErrorKind::StorageFull.into());
+        self.end("close", &io::Error::from_raw_os_error(libc::ENOSPC));
     }
 
     fn is_due(&self, now: u64, wanted: bool) -> bool {

@@ -101,6 +101,15 @@ impl Pipeline {
         self.waiting.is_empty() && self.flight.is_empty()
     }
 
+    /// When the oldest block was begun that is closed and not durable.
+    pub(super) fn pending_since(&self) -> Option<u64> {
+        let in_flight = self.flight.iter().find_map(|write| match write.landing {
+            Landing::Block { opened_at, .. } => Some(opened_at),
+            Landing::Header(_) => None,
+        });
+        in_flight.or_else(|| self.waiting.front().map(|block| block.opened_at))
+    }
+
     /// Returns whether a block would be submitted at once.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.is_empty() && self.refused.is_empty() && self.flight.len() < self.device.depth()

@@ -36,6 +36,14 @@ pub struct Poison {
     pub durable: Sequence,
 }
 
+impl Poison {
+    /// Whether the log ended because its disk had no space for events that it had taken. A log that goes on meets a
+    /// full disk with patience.
+    pub fn is_for_want_of_space(&self) -> bool {
+        self.errno == Some(libc::ENOSPC)
+    }
+}
+
 /// The progress of a log: exclusive upper sequences, of which none passes the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Watermarks {
@@ -59,6 +67,8 @@ pub struct LogView {
     full: AtomicBool,
     commits: AtomicU64,
     commit_ns: AtomicU64,
+    /// When the oldest block was begun that is not durable; 0 without any.
+    pending_since: AtomicU64,
     poison: OnceLock<Poison>,
     troubles: Troubles,
     tail: Mutex<VecDeque<Arc<BlockMemory>>>,
@@ -88,6 +98,7 @@ impl LogView {
             full: AtomicBool::new(false),
             commits: AtomicU64::new(0),
             commit_ns: AtomicU64::new(0),
+            pending_since: AtomicU64::new(0),
             poison: OnceLock::new(),
             troubles: Troubles::default(),
             tail: Mutex::new(VecDeque::new()),
@@ -142,6 +153,16 @@ impl LogView {
     pub(crate) fn add_commit(&self, nanos: u64) {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.commit_ns.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// When the oldest block was begun that is not durable, by the clock of the log's turns; `None` without any, and at
+    /// level `Memory`.
+    pub fn pending_since(&self) -> Option<u64> {
+        Some(self.pending_since.load(Ordering::Relaxed)).filter(|since| *since > 0)
+    }
+
+    pub(super) fn set_pending_since(&self, since: Option<u64>) {
+        self.pending_since.store(since.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Returns whether the log waits for space on its disk.

@@ -1,8 +1,8 @@
 //! The end of a bus: asks its threads to end, and waits for them.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bus_core::BusCore;
 use crate::factory::ShardFactory;
@@ -10,6 +10,9 @@ use crate::ingest::local::Locals;
 use crate::retention::Keeper;
 use crate::scaling::Scaling;
 use crate::shard::TASK_PATIENCE;
+
+/// The longest time that the drop of a bus blocks its thread.
+pub(crate) const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// All that has threads of a bus.
 #[derive(Debug, Clone)]
@@ -52,6 +55,15 @@ impl Ending {
         }
     }
 
+    /// As [`Ending::ask`], and does not wait.
+    pub(crate) fn ask_aside(&self) {
+        let others = self.clone();
+        if thread::Builder::new().name("tapeline-end".into()).spawn(move || others.ask()).is_err() {
+            self.stop_shards();
+            self.end_loading();
+        }
+    }
+
     fn stop_shards(&self) {
         self.core.shards().all().iter().for_each(|shard| shard.stop());
     }
@@ -72,25 +84,33 @@ impl Ending {
         Joined { panic, runs }
     }
 
-    /// Asks and waits. A thread of the bus would wait for itself: there another thread does both. The log's lock is
-    /// held until the last thread of the bus has ended, whichever waits for it.
+    /// Has another thread ask and wait, and waits for that for [`DROP_PATIENCE`]; not at all on a thread of the bus,
+    /// which would wait for itself. The log's lock is held until the last thread of the bus has ended, whichever waits
+    /// for it.
     pub(crate) fn carry_out(self) {
-        if self.core.check_may_wait("drop").is_ok() {
-            self.ask();
-            // The shard that it belongs to has poisoned its log.
-            let _ = self.join();
-            return;
-        }
+        let may_wait = self.core.check_may_wait("drop").is_ok();
         self.core.close();
         let others = self.clone();
+        let (ended, end) = mpsc::channel::<()>();
         let waits = move || {
             others.ask();
+            // The shard that a panic belongs to has poisoned its log.
             let _ = others.join();
+            // Nothing of the bus is left to this thread when the dropping one goes on.
+            drop(others);
+            drop(ended);
         };
-        // Without a thread that waits, the threads end by themselves.
-        if thread::Builder::new().name("tapeline-end".into()).spawn(waits).is_err() {
-            self.stop_shards();
-            self.end_loading();
+        match thread::Builder::new().name("tapeline-end".into()).spawn(waits) {
+            Ok(_) if may_wait => {
+                // Where another thread still uses the bus's files then, it has their lock.
+                let _ = end.recv_timeout(DROP_PATIENCE);
+            }
+            Ok(_) => {}
+            // Without a thread that waits, the threads end by themselves.
+            Err(_) => {
+                self.stop_shards();
+                self.end_loading();
+            }
         }
     }
 }

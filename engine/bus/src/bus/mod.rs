@@ -9,26 +9,28 @@ mod task;
 use std::borrow::Borrow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tapeline_reader::named::{list_in as list_cursors, save_in as save_cursor};
 use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{
-    AdapterError, AdapterResult, ConsumerResult, Event, EventId, IntoSession, NamedCursor, RawEvent, Replay,
-    ReplayRequest, ResumeToken, RetentionPolicy, ScalingError, SessionMetadata, SessionOutcome, SessionState,
-    SessionSummary, TrimPlan,
+    AdapterError, AdapterResult, ConsumerResult, Event, EventId, IntoSession, NamedCursor, NotDurable, RawEvent,
+    Replay, ReplayRequest, ResumeToken, RetentionPolicy, ScalingError, SessionMetadata, SessionOutcome, SessionState,
+    SessionSummary, Speed, TrimPlan,
 };
 use tapeline_storage::format::LogId;
+use tapeline_storage::log::Poison;
 
 pub use crate::bus_core::EventBusStats;
 use crate::bus_core::{BusCore, LoadThreads, OpenedLog};
 use crate::core::config::EventBusConfig;
 use crate::core::error::{IngestionError, IngestionResult, RejectedBatch};
+use crate::core::timer::{Timer, before};
 use crate::factory::{Made, ShardFactory};
 use crate::ingest::local::{self, Locals};
 pub use crate::ingest::{Producer, ProducerBatch, ProducerOptions, Session, Ticket};
 use crate::live::{
-    Batches, ConsumeRequest, ConsumeResponse, Pages, Relay, RelayRequest, SubscribeRequest, Subscription,
+    Batches, ConsumeRequest, ConsumeResponse, PacedEvents, Pages, Relay, RelayRequest, SubscribeRequest, Subscription,
 };
 use crate::retention::{Keeper, carried_out, carry_out, plan_for_bus};
 use crate::scaling::{Scaling, ShardMetrics};
@@ -41,9 +43,10 @@ pub use self::task::{ShardContext, ShardSubscription, ShardTask, TaskError};
 
 /// An event bus: shards on pinned threads, fed by producers, read by consumers.
 ///
-/// Any number of threads may use one bus. Dropping it without [`EventBus::shutdown`] does the same as shutting down,
-/// and blocks meanwhile, but on a thread of its own (in a task, or in a waker that a shard calls), which leaves the
-/// waiting to another thread.
+/// Any number of threads may use one bus. Dropping it without [`EventBus::shutdown`] does the same as shutting down. It
+/// blocks meanwhile, for five seconds at most: then another thread goes on waiting for the disk, and holds the
+/// directory's lock until it is done. On a thread of the bus (in a task, or in a waker that a shard calls) it does not
+/// block. A process that ends before that loses what is not durable: [`EventBus::shutdown_within`] says what.
 ///
 /// A waker may run on a shard's thread. A call there that would have to wait for that thread is refused with
 /// [`AdapterError::OnShard`], and so is the reading of a subscription that has nothing to hand out.
@@ -347,6 +350,33 @@ impl EventBus {
         Ok(replay.with_eras(self.core.eras()))
     }
 
+    /// As [`EventBus::replay_with`], at a pace: a stream that hands out each event when it is due. Needs no runtime in
+    /// particular: a thread of the bus keeps the time, to some 100 us.
+    ///
+    /// ```
+    /// use tapeline::consumer::Speed;
+    /// use tapeline::{Event, EventBus, EventBusConfig, ReplayRequest};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// bus.ingest(Event::from_str("1")?.with_session("chat-42"))?;
+    /// let request = ReplayRequest::new().session("chat-42");
+    /// let mut events = bus.replay_paced(request, Speed::Factor(1.0)).await?;
+    /// while let Some(event) = events.next().await {
+    ///     println!("{}", event?.raw);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError).
+    pub async fn replay_paced(&self, request: ReplayRequest, speed: Speed) -> ConsumerResult<PacedEvents> {
+        let replay = self.replay_with(request).await?;
+        Ok(PacedEvents::new(Arc::clone(&self.core), replay, speed))
+    }
+
     /// Events from a position on, then live ones. What was ingested in this process before the call is before
     /// [`Start::Latest`](crate::consumer::Start::Latest).
     ///
@@ -526,6 +556,25 @@ impl EventBus {
         self.core.stats()
     }
 
+    /// The numbers of the bus and its shards as metrics, in Prometheus's text format 0.0.4: what a handler of `/metrics`
+    /// returns, with the content type `text/plain; version=0.0.4`. docs/OPERATIONS.md lists them. Costs as
+    /// [`EventBus::stats`], and an allocation; only header lines in a forked child.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tapeline::{Event, EventBus, EventBusConfig};
+    ///
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// bus.ingest(Event::from_str("1")?)?;
+    /// assert!(bus.prometheus().contains("tapeline_events_ingested_total{shard=\"0\"} 1\n"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn prometheus(&self) -> String {
+        self.core.prometheus()
+    }
+
     /// Events in lanes, not yet in the log: [`EventBusStats::events_in_lanes`].
     pub fn pending_in_rings(&self) -> u64 {
         self.stats().events_in_lanes
@@ -627,7 +676,8 @@ impl EventBus {
     /// Ends the bus: takes no more events, makes those that were taken durable, seals the log.
     ///
     /// # Errors
-    /// [`AdapterError`], where events that were taken could not be made durable.
+    /// [`AdapterError`], where events that were taken could not be made durable: [`AdapterError::StorageFull`], where
+    /// that was for want of space. [`EventBus::shutdown_within`] says which events, where the disk does not answer.
     pub async fn shutdown(self) -> AdapterResult<()> {
         self.shutdown_via_ref().await
     }
@@ -640,17 +690,87 @@ impl EventBus {
     /// [`AdapterError::TaskRuns`], when all is durable and closed, where a task does not come to an `await`: its thread
     /// keeps the lock of the directory.
     pub async fn shutdown_via_ref(&self) -> AdapterResult<()> {
-        self.core.check_fork()?;
-        self.core.check_may_wait("shutdown")?;
+        self.check_may_end()?;
         let ending = self.ending();
         ending.ask();
+        self.shards_stopped().await?;
+        self.ended(&ending)
+    }
+
+    /// As [`EventBus::shutdown_via_ref`], but waits for `patience` at most for events to become durable: for a process
+    /// that has to end whatever its disk does. The bus goes on ending after that, and another call may wait for it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tapeline::{AdapterError, EventBus, EventBusConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// match bus.shutdown_within(Duration::from_secs(10)).await {
+    ///     Err(AdapterError::NotEnded { shards }) => {
+    ///         for shard in shards {
+    ///             eprintln!("shard {}: sequences {:?} may be lost", shard.shard_id, shard.sequences);
+    ///         }
+    ///     }
+    ///     ended => ended?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`AdapterError::NotEnded`] with the events that are not durable; as [`EventBus::shutdown_via_ref`].
+    pub async fn shutdown_within(&self, patience: Duration) -> AdapterResult<()> {
+        self.check_may_end()?;
+        let ending = self.ending();
+        ending.core.close();
+        // A change of the number of shards may wait for a disk: another thread waits for it.
+        ending.ask_aside();
+        let due = Instant::now().checked_add(patience);
+        let ended = match due {
+            Some(due) => before(Timer::new(self.core.timers(), due), self.shards_stopped()).await,
+            None => Ok(Some(self.shards_stopped().await)),
+        };
+        match ended.map_err(|source| AdapterError::NoThread { purpose: "timers", source })? {
+            Some(stopped) => stopped?,
+            None => return Err(AdapterError::NotEnded { shards: self.not_durable() }),
+        }
+        self.ended(&ending)
+    }
+
+    /// The events that are taken over and not durable, of each shard that has any. After a shutdown that failed, those
+    /// that it failed for.
+    pub fn not_durable(&self) -> Vec<NotDurable> {
+        if self.core.is_forked() {
+            return Vec::new();
+        }
+        let shards = self.core.shards().all();
+        shards.iter().map(|shard| shard.not_durable()).filter(|shard| shard.events() > 0).collect()
+    }
+
+    fn check_may_end(&self) -> AdapterResult<()> {
+        self.core.check_fork()?;
+        self.core.check_may_wait("shutdown")
+    }
+
+    async fn shards_stopped(&self) -> AdapterResult<()> {
         for shard in self.core.shards().all().iter() {
             shard.stopped().await?;
         }
+        Ok(())
+    }
+
+    /// Waits for the threads of a bus whose shards have stopped.
+    ///
+    /// # Errors
+    /// As [`EventBus::shutdown_via_ref`].
+    fn ended(&self, ending: &Ending) -> AdapterResult<()> {
         let outcome = ending.join();
         self.is_shutdown_completed.store(outcome.runs.is_none(), Ordering::Release);
         if let Some(poison) = self.core.shards().all().iter().find_map(|shard| shard.view().poison().cloned()) {
-            return Err(AdapterError::Poisoned(Box::new(poison)));
+            return Err(why_not_durable(poison));
         }
         match (outcome.panic, outcome.runs) {
             (Some(message), _) => Err(AdapterError::Panicked { message }),
@@ -667,6 +787,14 @@ impl EventBus {
             scaling: self.scaling.clone(),
             keeper: self.keeper.clone(),
         }
+    }
+}
+
+/// Why a bus that ends could not make all durable.
+fn why_not_durable(poison: Poison) -> AdapterError {
+    match poison.is_for_want_of_space() {
+        true => AdapterError::StorageFull { shard_id: poison.shard_id },
+        false => AdapterError::Poisoned(Box::new(poison)),
     }
 }
 

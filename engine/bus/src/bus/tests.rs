@@ -410,3 +410,19 @@ fn cursor_of_a_run_that_is_gone_is_expired_and_names_the_earliest() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_log_that_ended_for_want_of_space_ends_its_bus_with_a_full_disk() {
+    let poison = |errno| Poison {
+        shard_id: 3,
+        operation: "close",
+        place: String::new(),
+        errno,
+        message: String::new(),
+        durable: Sequence::ZERO,
+    };
+    assert!(matches!(why_not_durable(poison(Some(libc::ENOSPC))), AdapterError::StorageFull { shard_id: 3 }));
+    for other in [Some(libc::EIO), None] {
+        assert!(matches!(why_not_durable(poison(other)), AdapterError::Poisoned(_)));
+    }
+}

@@ -8,6 +8,7 @@
 mod closed;
 mod horizon;
 mod loading;
+mod metrics;
 mod producers;
 mod readers;
 mod shards;
@@ -25,6 +26,7 @@ use tapeline_storage::read::Visibility;
 use crate::core::budget::MemoryBudget;
 use crate::core::config::EventBusConfig;
 use crate::core::error::{IngestionError, IngestionResult};
+use crate::core::timer::Timers;
 use crate::routing::{Route, RouteInForce};
 use crate::shard::{Reach, ShardControl};
 
@@ -48,6 +50,7 @@ pub(crate) struct BusCore {
     /// Of a bus with threads.
     load_threads: OnceLock<Arc<LoadThreads>>,
     memory: Arc<MemoryBudget>,
+    timers: Arc<Timers>,
     fork_generation: u32,
     is_closed: AtomicBool,
 }
@@ -84,6 +87,7 @@ impl BusCore {
             closed: ClosedSessions::default(),
             load_threads: OnceLock::new(),
             memory,
+            timers: Arc::default(),
             fork_generation: fork::generation(),
             is_closed: AtomicBool::new(false),
         }
@@ -155,6 +159,11 @@ impl BusCore {
         &self.memory
     }
 
+    /// The timers of futures.
+    pub(crate) fn timers(&self) -> &Arc<Timers> {
+        &self.timers
+    }
+
     /// Waits until every event that was ingested before is readable. A shard that cannot write or has ended does not
     /// keep a reader from reading what is there.
     ///
@@ -189,13 +198,19 @@ impl BusCore {
 
     /// The numbers of this moment. A lock a shard, and a dozen loads a lane; no thread waits for it.
     pub(crate) fn stats(&self) -> EventBusStats {
-        let mut stats = EventBusStats { events_refused: self.producers.refused(), ..EventBusStats::default() };
+        let mut stats = EventBusStats::default();
+        stats.refuse(self.producers.refused());
         // A lock of the parent may be held for ever in a forked child.
         if !self.is_forked() {
             self.shards.all().iter().for_each(|shard| stats.add(shard));
             (stats.memory_bytes, stats.memory_budget) = (self.memory.used() as u64, self.memory.bytes() as u64);
         }
         stats
+    }
+
+    /// The numbers of this moment, as metrics. As [`BusCore::stats`], once for each shard.
+    pub(crate) fn prometheus(&self) -> String {
+        metrics::text(self)
     }
 
     #[inline]

@@ -4,7 +4,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::core::config::{BackpressureMode, EventBusConfig};
+use crate::core::error::IngestionError;
 use crate::core::fence;
+use crate::core::refusals::{RefusalReason, Refusals};
 use crate::lane::{LaneOptions, Overflow};
 
 /// The number of buses that this process has made.
@@ -25,7 +27,7 @@ pub(crate) struct Producers {
     /// Every thread has seen that there are.
     all_order_times: AtomicBool,
     /// The number of events handed back for want of a lane, in which they would count.
-    refused: AtomicU64,
+    refused: [AtomicU64; RefusalReason::COUNT],
 }
 
 impl Producers {
@@ -42,7 +44,7 @@ impl Producers {
             made: AtomicU64::new(0),
             order_times: AtomicBool::new(false),
             all_order_times: AtomicBool::new(false),
-            refused: AtomicU64::new(0),
+            refused: Default::default(),
         }
     }
 
@@ -87,12 +89,14 @@ impl Producers {
     }
 
     /// Counts events that were handed back for want of a lane.
-    pub(crate) fn count_refused(&self, events: u64) {
-        self.refused.fetch_add(events, Ordering::Relaxed);
+    pub(crate) fn count_refused(&self, error: &IngestionError, events: u64) {
+        if let Some(reason) = RefusalReason::of(error) {
+            self.refused[reason.index()].fetch_add(events, Ordering::Relaxed);
+        }
     }
 
     /// The number of events that were handed back for want of a lane.
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+    pub(crate) fn refused(&self) -> Refusals {
+        Refusals::of(self.refused.each_ref().map(|number| number.load(Ordering::Relaxed)))
     }
 }

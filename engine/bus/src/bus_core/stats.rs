@@ -1,7 +1,10 @@
 //! The books of a bus: what became of every event.
 
+use std::time::Duration;
+
 use tapeline_reader::Drops;
 
+use crate::core::refusals::Refusals;
 use crate::shard::ShardControl;
 
 /// Numbers of a bus since it was opened, at one moment. At every moment, in every mode,
@@ -35,6 +38,8 @@ pub struct EventBusStats {
     /// kind), the events of a batch after the one that came back, which were not tried, and calls after the end that
     /// found no producer.
     pub events_refused: u64,
+    /// The same, by reason.
+    pub refusals: Refusals,
     /// Events dropped, by reason.
     pub drops: Drops,
     /// Records that the bus itself wrote for its readers. They take sequences, and count below like events.
@@ -47,6 +52,9 @@ pub struct EventBusStats {
     pub events_appended: u64,
     /// Events acknowledged at the log's level.
     pub events_durable: u64,
+    /// Age of the oldest event that is taken over and not durable, to some milliseconds; `None` without any. It grows
+    /// while a disk stalls, long before a lane is full.
+    pub oldest_not_durable: Option<Duration>,
     /// Bytes in lanes, not yet in the log.
     pub bytes_pending: u64,
     /// Lanes there are.
@@ -73,7 +81,7 @@ impl EventBusStats {
         self.notes += shard.facts().notes();
         let lanes = shard.lanes().totals();
         self.events_ingested += lanes.events_ingested();
-        self.events_refused += lanes.refused;
+        self.refuse(lanes.refused);
         self.drops += lanes.drops;
         self.notes += lanes.notes;
         self.events_in_lanes += lanes.records.saturating_sub(lanes.taken + lanes.drops.oldest);
@@ -83,5 +91,12 @@ impl EventBusStats {
         self.bytes_pending += lanes.bytes_pending;
         self.lanes += lanes.lanes;
         self.lent_bytes += shard.view().lent_bytes() as u64;
+        self.oldest_not_durable = self.oldest_not_durable.max(shard.oldest_not_durable());
+    }
+
+    /// Adds events that producers got back.
+    pub(super) fn refuse(&mut self, refusals: Refusals) {
+        self.events_refused += refusals.total();
+        self.refusals += refusals;
     }
 }

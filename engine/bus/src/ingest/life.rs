@@ -96,7 +96,8 @@ impl Producer {
         if !self.core.closed().is_closed(session) {
             return Ok(());
         }
-        self.core.producers().count_refused(events);
-        Err(IngestionError::SessionClosed { session })
+        let refusal = IngestionError::SessionClosed { session };
+        self.core.producers().count_refused(&refusal, events);
+        Err(refusal)
     }
 }

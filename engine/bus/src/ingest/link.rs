@@ -9,6 +9,7 @@ use tapeline_storage::format::SessionId;
 
 use super::refusal;
 use crate::core::error::IngestionError;
+use crate::core::refusals::RefusalReason;
 use crate::lane::{LaneWriter, Overflow, Publish, RingNeeded};
 use crate::shard::ShardControl;
 
@@ -71,12 +72,15 @@ impl Link {
     /// Counts an event that goes back to its producer, whose record has so many bytes.
     #[cold]
     pub(super) fn refuse(&self, bytes: usize) -> IngestionError {
-        self.lane.count_refused(1, 0);
-        match (refusal(&self.control), self.lane.ring_needed(bytes)) {
+        let refusal = match (refusal(&self.control), self.lane.ring_needed(bytes)) {
             (IngestionError::Backpressure { shard_id: shard }, Some(RingNeeded { bytes, left, budget })) => {
                 IngestionError::Budget { shard_id: shard, bytes, left, budget }
             }
             (refusal, _) => refusal,
+        };
+        if let Some(reason) = RefusalReason::of(&refusal) {
+            self.lane.count_refused(reason, 1, 0);
         }
+        refusal
     }
 }

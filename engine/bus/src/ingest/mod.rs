@@ -34,6 +34,7 @@ pub use ticket::Ticket;
 
 use crate::bus_core::BusCore;
 use crate::core::error::{IngestionError, IngestionResult};
+use crate::core::refusals::RefusalReason;
 use crate::lane::{LaneFull, LaneMemory, LaneOptions, LaneWriter, Publish, lane};
 use crate::routing::Route;
 use crate::shard::{Barrier, Reach, ShardControl};
@@ -261,7 +262,7 @@ impl Producer {
         let link = match self.links.get_mut(usize::from(shard)) {
             Some(Some(link)) => link,
             _ => connect(&self.core, &mut self.links, shard, &self.lane_options, self.route, self.id)
-                .inspect_err(|_| self.core.producers().count_refused(1))?,
+                .inspect_err(|error| self.core.producers().count_refused(error, 1))?,
         };
         if is_event && link.lane.is_unpublished() {
             // Of a batch that was leaked.
@@ -359,8 +360,11 @@ impl Producer {
         let published = handle.published();
         let is_back = link.lane.discard();
         if is_back || link.control.wait_taken(&Barrier::of(handle, published)).is_err() {
-            link.lane.count_refused(events, if is_back { 0 } else { events });
-            return Err(refusal(&link.control));
+            let refusal = refusal(&link.control);
+            if let Some(reason) = RefusalReason::of(&refusal) {
+                link.lane.count_refused(reason, events, if is_back { 0 } else { events });
+            }
+            return Err(refusal);
         }
         Ok(())
     }

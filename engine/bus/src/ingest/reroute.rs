@@ -5,6 +5,7 @@ use tapeline_storage::format::{Kind, SessionId, restamp};
 use super::overflow::wait_for_room;
 use super::{Producer, Session, Ticket, connect, refusal};
 use crate::core::error::IngestionResult;
+use crate::core::refusals::RefusalReason;
 use crate::lane::Publish;
 
 impl Producer {
@@ -48,9 +49,9 @@ impl Producer {
             rest = behind;
             if let Err(error) = self.rewrite(session, record) {
                 self.discard(session.shard_id());
-                match self.links.get(usize::from(session.shard_id())) {
-                    Some(Some(link)) => link.lane.count_refused(events, 0),
-                    _ => self.core.producers().count_refused(events),
+                match (self.links.get(usize::from(session.shard_id())), RefusalReason::of(&error)) {
+                    (Some(Some(link)), Some(reason)) => link.lane.count_refused(reason, events, 0),
+                    _ => self.core.producers().count_refused(&error, events),
                 }
                 return Err(error);
             }

@@ -10,6 +10,7 @@ use super::losses::LossBook;
 use super::mark::Mark;
 use super::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use super::{Drops, LaneOptions};
+use crate::core::refusals::Refusals;
 
 /// The numbers that the two ends share beside the ring. They live as long as the last [`LaneHandle`]; the ring's memory
 /// does not.
@@ -189,7 +190,7 @@ pub(crate) struct LaneCounts {
     /// Events that the writer dropped.
     pub(crate) drops: Drops,
     /// Events that went back to their producer.
-    pub(crate) refused: u64,
+    pub(crate) refused: Refusals,
     /// Bytes published that are not taken over, bytes skipped at the end of the ring included.
     pub(crate) pending_bytes: u64,
 }

@@ -5,6 +5,7 @@
 
 use super::sync::{AtomicU64, Ordering};
 use super::{DropReason, Drops};
+use crate::core::refusals::{RefusalReason, Refusals};
 
 /// Numbers of events, but for `notes`.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(super) struct LossBook {
     /// Such notes.
     notes: AtomicU64,
     /// Those that went back to their producer.
-    refused: AtomicU64,
+    refused: [AtomicU64; RefusalReason::COUNT],
     /// Those among them that had been published, too late to be taken.
     withdrawn: AtomicU64,
 }
@@ -32,7 +33,7 @@ impl LossBook {
             sampled: zero(),
             reported: zero(),
             notes: zero(),
-            refused: zero(),
+            refused: std::array::from_fn(|_| zero()),
             withdrawn: zero(),
         }
     }
@@ -43,8 +44,8 @@ impl LossBook {
     }
 
     /// Enters events that went back to their producer; `withdrawn` of them had been published.
-    pub(super) fn enter_refused(&self, events: u64, withdrawn: u64) {
-        add(&self.refused, events);
+    pub(super) fn enter_refused(&self, reason: RefusalReason, events: u64, withdrawn: u64) {
+        add(&self.refused[reason.index()], events);
         add(&self.withdrawn, withdrawn);
     }
 
@@ -68,8 +69,8 @@ impl LossBook {
         self.notes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+    pub(super) fn refused(&self) -> Refusals {
+        Refusals::of(self.refused.each_ref().map(|number| number.load(Ordering::Relaxed)))
     }
 
     pub(super) fn withdrawn(&self) -> u64 {

@@ -14,6 +14,7 @@ use super::mark::{Mark, Publish};
 use super::ring::Ring;
 use super::sync::{Arc, Ordering, light_fence};
 use super::{DropReason, LaneOptions, Overflow, UNIT_BYTES};
+use crate::core::refusals::RefusalReason;
 
 /// The lane has no room for the record now. Nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -351,8 +352,8 @@ impl LaneWriter {
     }
 
     /// Counts events that went back to their producer; `withdrawn` of them had been published.
-    pub(crate) fn count_refused(&self, events: u64, withdrawn: u64) {
-        self.numbers.losses.enter_refused(events, withdrawn);
+    pub(crate) fn count_refused(&self, reason: RefusalReason, events: u64, withdrawn: u64) {
+        self.numbers.losses.enter_refused(reason, events, withdrawn);
     }
 
     /// Counts a note in the lane that reports so many dropped events.

@@ -1,11 +1,12 @@
 //! Reading a bus: [`Pages`] reads pages and waits for more, [`Subscription`] follows live from any position.
 //!
 //! Reading order: `request` (what can be asked for), `poll`, `sweep` (pages in order of time), `wait` (the patience of
-//! a poll), `subscription`, `relay` (one session to one client).
+//! a poll), `subscription`, `relay` (one session to one client), `paced` (a replay at a pace, as a stream).
 //!
 //! Both read from memory, mappings and files as readers without a bus do, with the modules of `tapeline-reader`, on the
 //! reader's own thread, and never touch a producer or a lane.
 
+mod paced;
 mod poll;
 mod relay;
 mod request;
@@ -13,6 +14,7 @@ mod subscription;
 mod sweep;
 mod wait;
 
+pub use paced::PacedEvents;
 pub(crate) use poll::Pages;
 pub use relay::{Relay, RelayRequest};
 pub use request::{ConsumeRequest, ConsumeResponse, Ordering, ShardFailure, SlowReader, SubscribeRequest};

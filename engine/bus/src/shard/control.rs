@@ -12,12 +12,14 @@
 //! [`ShardControl`] has only the calls that need several of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tapeline_reader::blocking::check_may_block;
-use tapeline_reader::{AdapterError, AdapterResult};
+use tapeline_reader::timestamp::Clock;
+use tapeline_reader::{AdapterError, AdapterResult, NotDurable};
 use tapeline_storage::device::Doorbell;
 use tapeline_storage::format::Sequence;
-use tapeline_storage::log::LogView;
+use tapeline_storage::log::{LogView, Watermarks};
 
 use super::facts::{Reading, ShardFacts, ShardReport, ShardStats};
 use super::handover::Handover;
@@ -100,6 +102,20 @@ impl ShardControl {
         let mut stats = ShardStats { is_active: self.handover.is_active(), task_runtime, ..self.facts.stats() };
         stats.notes.extend(note.flatten());
         stats
+    }
+
+    /// The age of the oldest event that is taken over and not durable. A lock, and a dozen loads a lane.
+    pub(crate) fn oldest_not_durable(&self) -> Option<Duration> {
+        let (pending, _) = self.lanes.pressure();
+        let since = self.facts.pending_since(pending > 0)?;
+        Some(Duration::from_nanos(Clock::global().now().saturating_sub(since)))
+    }
+
+    /// The events that are taken over and not durable.
+    pub(crate) fn not_durable(&self) -> NotDurable {
+        let Watermarks { durable, appended, .. } = self.view().watermarks();
+        let (events_in_lanes, _) = self.lanes.pressure();
+        NotDurable::new(self.id(), durable..appended, events_in_lanes)
     }
 
     /// Reads the load of the shard. A lock, and a dozen loads a lane.

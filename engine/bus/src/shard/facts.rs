@@ -91,12 +91,21 @@ pub(crate) struct ShardFacts {
     ahead: OnceLock<String>,
     /// The number of notes that the shard itself wrote.
     notes: AtomicU64,
+    /// Everything that was published before this time is taken.
+    taken_until: AtomicU64,
 }
 
 impl ShardFacts {
     pub(super) fn new(view: Arc<LogView>, report: ShardReport) -> Self {
         let opened_at = view.appended();
-        Self { view, opened_at, report, ahead: OnceLock::new(), notes: AtomicU64::new(0) }
+        Self {
+            view,
+            opened_at,
+            report,
+            ahead: OnceLock::new(),
+            notes: AtomicU64::new(0),
+            taken_until: AtomicU64::new(u64::MAX),
+        }
     }
 
     pub(super) fn view(&self) -> &Arc<LogView> {
@@ -116,6 +125,17 @@ impl ShardFacts {
     /// Has the statistics say that the log was ahead of the clock.
     pub(crate) fn note_ahead(&self, note: String) {
         let _ = self.ahead.set(note);
+    }
+
+    /// Notes that the shard has taken everything that was published before this time.
+    pub(super) fn set_taken_until(&self, time: u64) {
+        self.taken_until.store(time, Ordering::Relaxed);
+    }
+
+    /// Since when something may be pending: in the log, or else, where `in_lanes` says so, in the lanes.
+    pub(super) fn pending_since(&self, in_lanes: bool) -> Option<u64> {
+        let in_lanes = in_lanes.then(|| self.taken_until.load(Ordering::Relaxed));
+        [self.view.pending_since(), in_lanes].into_iter().flatten().min()
     }
 
     /// Counts a note that the shard has written.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tapeline_reader::Drops;
 
+use crate::core::refusals::Refusals;
 use crate::lane::LaneHandle;
 
 /// Numbers of one lane, at one moment.
@@ -31,8 +32,10 @@ pub struct LaneStats {
     pub shard_id: u16,
     /// Events taken over: those in the lane, those beyond it, those that were dropped.
     pub events_ingested: u64,
-    /// Events handed back to the producer.
+    /// Events handed back to the producer: all of `refusals`.
     pub events_refused: u64,
+    /// The same, by reason.
+    pub refusals: Refusals,
     /// Events dropped.
     pub drops: Drops,
     /// Bytes in the lane.
@@ -102,7 +105,7 @@ pub(crate) struct LaneTotals {
     /// Records that the shard has taken out of the lanes.
     pub(crate) taken: u64,
     pub(crate) drops: Drops,
-    pub(crate) refused: u64,
+    pub(crate) refused: Refusals,
     pub(crate) bytes_pending: u64,
     pub(crate) capacity_bytes: u64,
 }
@@ -168,7 +171,8 @@ impl Lanes {
                 producer: lane.producer(),
                 shard_id,
                 events_ingested: totals.events_ingested(),
-                events_refused: totals.refused,
+                events_refused: totals.refused.total(),
+                refusals: totals.refused,
                 drops: totals.drops,
                 bytes_pending: totals.bytes_pending,
                 capacity_bytes: totals.capacity_bytes,

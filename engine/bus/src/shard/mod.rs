@@ -206,7 +206,11 @@ impl<B: Background> Shard<B> {
 
     fn drain_alone(&mut self, now: u64) -> usize {
         let slot = self.slots.first_mut();
-        slot.map_or(0, |slot| slot.drain(&self.control, &mut self.log, now, LANE_TURN_BYTES))
+        let drained = slot.map_or(0, |slot| slot.drain(&self.control, &mut self.log, now, LANE_TURN_BYTES));
+        if !self.slots.first_mut().is_some_and(|slot| slot.lane().knows_more()) {
+            self.control.facts().set_taken_until(now);
+        }
+        drained
     }
 
     /// Takes from all lanes what comes next.
@@ -216,9 +220,11 @@ impl<B: Background> Shard<B> {
         self.admit();
         self.merge.begin(until, &mut self.slots);
         let (mut left, mut drained) = (TURN_BYTES, 0);
-        while left > 0
-            && let Some((head, bound)) = self.merge.next()
-        {
+        while left > 0 {
+            let Some((head, bound)) = self.merge.next() else {
+                self.control.facts().set_taken_until(until.min(now));
+                break;
+            };
             let slot = &mut self.slots[head.lane];
             let (entries, bytes) = slot.take(bound, &self.control, &mut self.log, now);
             if entries == 0 {

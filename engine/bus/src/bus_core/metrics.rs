@@ -1,0 +1,131 @@
+//! The numbers of a bus as Prometheus reads them: text format 0.0.4.
+
+use std::fmt::{Display, Write};
+
+use super::BusCore;
+use super::stats::EventBusStats;
+use crate::shard::ShardStats;
+
+/// Counters end in `_total` and begin at 0 when the bus is opened.
+const COUNTER: &str = "counter";
+const GAUGE: &str = "gauge";
+
+/// The numbers of one shard, at one moment.
+struct Numbers {
+    shard: String,
+    events: EventBusStats,
+    stats: ShardStats,
+    commits: u64,
+    commit_seconds: f64,
+}
+
+/// The metrics of a bus; those of a forked child have no values.
+pub(super) fn text(core: &BusCore) -> String {
+    let shards = if core.is_forked() { Vec::new() } else { numbers(core) };
+    let mut page = Page(String::new());
+    events(&mut page, &shards, core);
+    state(&mut page, &shards);
+    if !core.is_forked() {
+        page.metric("memory_bytes", GAUGE, "Bytes of memory that lanes and blocks take.");
+        page.value("memory_bytes", &[], core.memory().used());
+        page.metric("memory_budget_bytes", GAUGE, "Most bytes that lanes and blocks may take.");
+        page.value("memory_budget_bytes", &[], core.memory().bytes());
+    }
+    page.0
+}
+
+fn numbers(core: &BusCore) -> Vec<Numbers> {
+    let shards = core.shards().all();
+    let numbers = shards.iter().map(|shard| {
+        let mut events = EventBusStats::default();
+        events.add(shard);
+        let (commits, commit_ns) = shard.view().commits();
+        let commit_seconds = commit_ns as f64 / 1e9;
+        Numbers { shard: shard.id().to_string(), events, stats: shard.stats(), commits, commit_seconds }
+    });
+    numbers.collect()
+}
+
+fn events(page: &mut Page, shards: &[Numbers], core: &BusCore) {
+    type Count = (&'static str, &'static str, fn(&EventBusStats) -> u64);
+    let counts: [Count; 4] = [
+        ("events_ingested_total", "Events taken over, those dropped later included.", |events| events.events_ingested),
+        ("notes_total", "Records that the bus wrote for its readers.", |events| events.notes),
+        ("events_appended_total", "Events and notes that became readable.", |events| events.events_appended),
+        ("events_durable_total", "Events and notes acknowledged at the log's level.", |events| events.events_durable),
+    ];
+    for (name, help, count) in counts {
+        page.metric(name, COUNTER, help);
+        shards.iter().for_each(|shard| page.value(name, &[("shard", &shard.shard)], count(&shard.events)));
+    }
+    page.metric("events_refused_total", COUNTER, "Events that went back to their producer, by reason.");
+    let without_lane = (!core.is_forked()).then(|| ("none", core.producers().refused()));
+    let with_lane = shards.iter().map(|shard| (&*shard.shard, shard.events.refusals));
+    for (shard, refusals) in with_lane.chain(without_lane) {
+        for (reason, events) in refusals.reasons() {
+            page.value("events_refused_total", &[("shard", shard), ("reason", reason)], events);
+        }
+    }
+    page.metric("events_dropped_total", COUNTER, "Events that a producer's mode dropped, by reason.");
+    for Numbers { shard, events, .. } in shards {
+        let drops = events.drops;
+        for (reason, events) in [("newest", drops.newest), ("oldest", drops.oldest), ("sampled", drops.sampled)] {
+            page.value("events_dropped_total", &[("shard", shard), ("reason", reason)], events);
+        }
+    }
+    page.metric("commits_total", COUNTER, "Blocks acknowledged.");
+    shards.iter().for_each(|shard| page.value("commits_total", &[("shard", &shard.shard)], shard.commits));
+    page.metric(
+        "commit_seconds_total",
+        COUNTER,
+        "Time that blocks took from their first event to their acknowledgement.",
+    );
+    shards
+        .iter()
+        .for_each(|shard| page.value("commit_seconds_total", &[("shard", &shard.shard)], shard.commit_seconds));
+}
+
+fn state(page: &mut Page, shards: &[Numbers]) {
+    type State = (&'static str, &'static str, fn(&Numbers) -> f64);
+    let states: [State; 10] = [
+        ("events_in_lanes", "Events in lanes, not yet in the log.", |shard| shard.events.events_in_lanes as f64),
+        ("events_committing", "Events in the log that are not durable.", |shard| shard.events.events_committing as f64),
+        (
+            "oldest_not_durable_seconds",
+            "Age of the oldest event that is taken over and not durable; 0 without any.",
+            |shard| shard.events.oldest_not_durable.map_or(0.0, |age| age.as_secs_f64()),
+        ),
+        ("lanes", "Lanes there are.", |shard| shard.events.lanes as f64),
+        ("lane_bytes_pending", "Bytes in lanes, not yet in the log.", |shard| shard.events.bytes_pending as f64),
+        ("lent_bytes", "Bytes of blocks that readers hold.", |shard| shard.events.lent_bytes as f64),
+        ("shard_active", "1 while new events come to the shard.", |shard| f64::from(shard.stats.is_active)),
+        ("shard_full", "1 while the shard waits for space on its disk.", |shard| f64::from(shard.stats.is_full)),
+        ("shard_poisoned", "1 once an error has ended the shard's writing.", |shard| {
+            f64::from(shard.stats.poison.is_some())
+        }),
+        ("shard_troubles", "Errors that the shard goes on after.", |shard| shard.stats.troubles.len() as f64),
+    ];
+    for (name, help, state) in states {
+        page.metric(name, GAUGE, help);
+        shards.iter().for_each(|shard| page.value(name, &[("shard", &shard.shard)], state(shard)));
+    }
+}
+
+/// Metrics so far. Writing to a string does not fail.
+struct Page(String);
+
+impl Page {
+    /// Begins a metric. No help text has a backslash or a line feed, which would have to be escaped.
+    fn metric(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.0, "# HELP tapeline_{name} {help}\n# TYPE tapeline_{name} {kind}\n");
+    }
+
+    /// A value of the metric that was begun last. No label needs escapes.
+    fn value(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let _ = write!(self.0, "tapeline_{name}");
+        for (number, (label, text)) in labels.iter().enumerate() {
+            let _ = write!(self.0, "{}{label}=\"{text}\"", if number == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+}
