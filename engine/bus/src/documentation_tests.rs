@@ -58,3 +58,34 @@ fn examples_have_rows() {
     let programs: BTreeSet<String> = files.filter_map(|name| name.strip_suffix(".rs").map(str::to_owned)).collect();
     assert_eq!(rows, programs);
 }
+
+/// The table of presets: a row for each field, a column for each preset.
+fn preset_table(presets: &[(&str, &dyn std::fmt::Debug)]) -> String {
+    let columns: Vec<Vec<(String, String)>> = presets
+        .iter()
+        .map(|(_, preset)| {
+            let text = format!("{preset:#?}");
+            let fields = text.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix(',')?.split_once(": "));
+            fields.map(|(field, value)| (field.to_owned(), value.to_owned())).collect()
+        })
+        .collect();
+    let heads: Vec<_> = presets.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let mut table = format!("| field | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(presets.len()));
+    for (row, (field, _)) in columns[0].iter().enumerate() {
+        let values: Vec<_> = columns.iter().map(|column| column[row].1.as_str()).collect();
+        table += &format!("| `{field}` | {} |\n", values.join(" | "));
+    }
+    table
+}
+
+#[test]
+fn tables_of_presets_have_what_the_presets_set() {
+    let (default, low, high) = (BatchConfig::default(), BatchConfig::low_latency(), BatchConfig::high_throughput());
+    let batches = preset_table(&[("default()", &default), ("low_latency()", &low), ("high_throughput()", &high)]);
+    assert_eq!(include_str!("core/config/batch_presets.md"), batches);
+    let default = ScalingPolicy::default_for_cpus(8);
+    let (high, few) = (ScalingPolicy::high_throughput(8), ScalingPolicy::conservative(8));
+    let policies =
+        preset_table(&[("default_for_cpus(8)", &default), ("high_throughput(8)", &high), ("conservative(8)", &few)]);
+    assert_eq!(include_str!("core/config/scaling_presets.md"), policies);
+}

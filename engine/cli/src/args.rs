@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::completions::{CompletionsArgs, ManArgs};
 use crate::cursor::CursorArgs;
 use crate::export::ExportArgs;
+use crate::filter::FilterArgs;
 use crate::import::ImportArgs;
 use crate::latency::LatencyArgs;
 use crate::ls::LsArgs;
@@ -90,6 +91,8 @@ pub(crate) enum Command {
     Stats(StatsArgs),
     /// List, set and remove the named cursors of a log
     Cursor(CursorArgs),
+    /// Explain the grammar of --filter, or check a filter
+    Filter(FilterArgs),
     /// Print the script that completes command lines in a shell
     Completions(CompletionsArgs),
     /// Write the manual pages

@@ -8,6 +8,7 @@ mod cursor;
 mod empty;
 mod exit;
 mod export;
+mod filter;
 mod form;
 mod human;
 mod import;
@@ -75,6 +76,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Info(info) => info::run(info),
         Command::Stats(stats) => stats::run(stats),
         Command::Cursor(cursor) => cursor::run(cursor),
+        Command::Filter(args) => filter::run(args),
         Command::Completions(args) => completions::completions(args),
         Command::Man(args) => completions::man(args),
     }

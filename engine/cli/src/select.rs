@@ -38,7 +38,7 @@ pub(crate) struct Selection {
     /// {"$session":"a"}, {"$kind":1}, {"$size":{"gte":9}}, {"$time":{"gte":1700000000000000000}}
     /// {"$and":[F, ..]}, {"$or":[F, ..]}, {"$not":F}    of other filters
     ///
-    /// It looks into JSON, and into server-sent events whose data is JSON. docs/CONSUMERS.md has all of it.
+    /// It looks into JSON, and into server-sent events whose data is JSON. `tapeline help filter` has all of it.
     #[arg(long, value_name = "JSON", value_parser = parse_filter, verbatim_doc_comment)]
     pub(crate) filter: Option<Filter>,
 }

@@ -10,8 +10,8 @@ use crate::gap::GapReason;
 use crate::note::DropReason;
 use crate::token::TokenFault;
 use crate::{
-    AdapterError, ConfigError, DirectoryError, Kind, LogId, OpenError, Poison, RestoreError, ScalingError, Sequence,
-    kinds,
+    AdapterError, ConfigError, DirectoryError, Filter, Kind, LogId, OpenError, Poison, RestoreError, ScalingError,
+    Sequence, kinds,
 };
 
 const CONSUMERS: &str = include_str!("../../../docs/CONSUMERS.md");
@@ -173,4 +173,40 @@ fn errors_of_the_bus_have_rows_that_say_what_they_answer() {
     };
     assert_eq!(answers("Directory"), [(true, false), (false, true)].into());
     assert_eq!(answers("Scaling"), [(true, false), (false, false)].into());
+}
+
+#[test]
+fn the_page_has_the_grammar_of_filters_and_each_of_its_examples_is_one() {
+    assert!(CONSUMERS.contains(Filter::GRAMMAR), "docs/CONSUMERS.md has filter/grammar.md word for word");
+    let examples = Filter::GRAMMAR.split("```json\n").nth(1).and_then(|rest| rest.split("```").next());
+    let examples: Vec<_> = examples.expect("a block of examples").lines().collect();
+    assert!(examples.len() >= 4);
+    for example in examples {
+        Filter::from_json(example)
+            .and_then(|filter| filter.compile())
+            .unwrap_or_else(|error| panic!("{example}: {error}"));
+    }
+    // The rows, with values for their letters.
+    let values = [
+        (", ..", ""),
+        ("{..}", r#"{"path":p,"value":v}"#),
+        (":p", r#":"a""#),
+        (":v", ":1"),
+        ("[v", "[1"),
+        (":F", r#":{"$kind":1}"#),
+        ("[F", r#"[{"$kind":1}"#),
+        (":S", r#":"run-7""#),
+        ("[S", r#"["run-7""#),
+        (":n", ":1"),
+        ("[n", "[1"),
+        (":t", ":1"),
+    ];
+    let rows = Filter::GRAMMAR.lines().filter(|line| line.starts_with("| `"));
+    let terms = rows.flat_map(|row| row.split('|').nth(1).expect("a cell").split('`').skip(1).step_by(2));
+    let terms: Vec<_> = terms.filter(|term| term.starts_with('{')).collect();
+    assert!(terms.len() >= 15, "{terms:?}");
+    for term in terms {
+        let json = values.iter().fold(term.to_owned(), |json, (letter, value)| json.replace(letter, value));
+        Filter::from_json(&json).unwrap_or_else(|error| panic!("{term}: {json}: {error}"));
+    }
 }

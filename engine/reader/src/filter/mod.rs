@@ -53,38 +53,7 @@ use subject::Document;
 /// ```
 ///
 /// # Grammar
-/// | JSON | matches |
-/// |---|---|
-/// | `{"$and":[F, ..]}`, `{"$or":[F, ..]}` | all, at least one; an empty list matches nothing, in both |
-/// | `{"$not":F}` | where `F` does not |
-/// | `{"$eq":{"path":p,"value":v}}` or `{"path":p,"value":v}` | the value is there and equal |
-/// | `{"$ne":{"path":p,"value":v}}` | the value is not there, or not equal |
-/// | `{"$gt":{..}}`, `$gte`, `$lt`, `$lte` with path and value | numbers by size, strings byte by byte, all else never |
-/// | `{"$in":{"path":p,"values":[v, ..]}}` | equal to one of them |
-/// | `{"$exists":{"path":p}}`, with `"value":false` | something is there, null included; nothing is there |
-/// | `{"$prefix":{"path":p,"value":"s"}}` | a string that begins with it |
-/// | `{"$contains":{"path":p,"value":v}}` | a string that `v` is a part of, or an array that has `v` |
-/// | `{"$session":S}`, `{"$session":[S, ..]}` | the session, `S` being a name or `{"id":"32 hex digits"}` |
-/// | `{"$kind":n}`, `{"$kind":[n, ..]}` | the kind |
-/// | `{"$time":{"gte":t,"lt":t}}` | nanoseconds since the Unix epoch; `gt`, `gte`, `lt`, `lte`, all optional |
-/// | `{"$size":{"gte":n,"lte":n}}` | payload bytes, likewise |
-///
-/// A path is split at dots; a segment is a key of an object and, where it is a number, an index of an array; the empty
-/// path is the whole payload. Equality is that of [`serde_json::Value`]: 1 is not 1.0, of repeated keys the last
-/// counts. An object with several keys of `$and`, `$or`, `$not`, `$eq`, `path` and `value` is read as the first in this
-/// order that can be, and its other keys are ignored, as they are beside the `path` and `value` of `$eq`; everywhere
-/// else an unknown key is an error.
-///
-/// # Payloads that are not JSON
-/// Metadata terms come first. If they decide the answer, whatever each of the payload terms would say, the payload is
-/// not looked at. If they do not, a payload that is not JSON does not match, also under `$not`. JSON means the whole
-/// payload: UTF-8 and the grammar of RFC 8259. A payload that is one server-sent event counts as its data, with lines
-/// joined by line feeds.
-///
-/// The parts that a filter looks at must fit a [`serde_json::Value`], or the payload counts as not JSON: no number
-/// beyond `f64`, no lone surrogate, at most 127 levels. A filter looks at the value at the end of a path, and at the
-/// keys of the objects on the way. It looks into an array or object there only where a term compares with a whole one
-/// or is `$contains`, and where two segments name one index of an array, as `1` and `01` do. It skips everything else.
+#[doc = include_str!("grammar.md")]
 ///
 /// # Cost
 /// | what decides | expected |
@@ -131,6 +100,9 @@ impl<'de> Deserialize<'de> for Filter {
 type Interval = (Bound<u64>, Bound<u64>);
 
 impl Filter {
+    /// The grammar of a filter's JSON, as Markdown: the table above, examples, and what is read of a payload.
+    pub const GRAMMAR: &str = include_str!("grammar.md");
+
     /// All of them; none at all match nothing.
     pub fn and(filters: impl IntoIterator<Item = Filter>) -> Self {
         Self(Node::And(filters.into_iter().collect()))

@@ -24,6 +24,9 @@ pub const MAX_BATCH_SIZE_LIMIT: usize = 1_000_000;
 /// assert_eq!(config.batch.max_delay.as_millis(), 2);
 /// # Ok::<(), tapeline::ConfigError>(())
 /// ```
+///
+/// # Presets
+#[doc = include_str!("batch_presets.md")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchConfig {
     /// Fewest events that end a batch before its time. From 1. Default 1,000.
@@ -54,7 +57,7 @@ impl BatchConfig {
     /// Same as [`MAX_BATCH_SIZE_LIMIT`](crate::config::MAX_BATCH_SIZE_LIMIT).
     pub const MAX_BATCH_SIZE_LIMIT: usize = MAX_BATCH_SIZE_LIMIT;
 
-    /// Large batches.
+    /// Large batches. [`BatchConfig`] has a table of what it sets.
     pub fn high_throughput() -> Self {
         Self {
             min_size: 5_000,
@@ -65,7 +68,7 @@ impl BatchConfig {
         }
     }
 
-    /// Small batches, soon.
+    /// Small batches, soon. [`BatchConfig`] has a table of what it sets.
     pub fn low_latency() -> Self {
         Self {
             min_size: 100,

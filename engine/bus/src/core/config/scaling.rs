@@ -15,6 +15,11 @@ use tapeline_reader::ConfigError;
 /// assert_eq!(config.scaling.unwrap().max_shards, 4);
 /// # Ok::<(), tapeline::ConfigError>(())
 /// ```
+///
+/// # Presets
+/// Those for 8 cores; with fewer, `min_shards` and `max_shards` are no more than the cores.
+///
+#[doc = include_str!("scaling_presets.md")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScalingPolicy {
     /// A shard whose fullest lane is fuller than this is overloaded: above 0, up to 1. Default 0.7.
@@ -74,7 +79,8 @@ impl ScalingPolicy {
         }
     }
 
-    /// Grows early and shrinks late: for bursts that must not wait for a shard.
+    /// Grows early and shrinks late: for bursts that must not wait for a shard. [`ScalingPolicy`] has a table of what it
+    /// sets.
     pub fn high_throughput(cores: u16) -> Self {
         Self {
             fill_ratio_threshold: 0.5,
@@ -89,7 +95,7 @@ impl ScalingPolicy {
         }
     }
 
-    /// Grows late and shrinks late: for cores that others need.
+    /// Grows late and shrinks late: for cores that others need. [`ScalingPolicy`] has a table of what it sets.
     pub fn conservative(cores: u16) -> Self {
         Self {
             fill_ratio_threshold: 0.9,
