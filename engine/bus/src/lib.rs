@@ -188,9 +188,9 @@ pub mod consumer {
         PacedEvents, Relay, RelayRequest, ShardFailure, SlowReader, SubscribeRequest, Subscription,
     };
     pub use tapeline_reader::{
-        CompiledFilter, CursorFault, DropReason, Drops, Filter, FilterBuilder, FilterError, Gap, GapReason,
-        NamedCursor, PacedReplay, Pacer, PacingError, Replay, ReplayRequest, ResumeToken, Speed, Start, TokenFault,
-        Visibility, is_filterable, json_path_get,
+        CompiledFilter, CursorFault, DropReason, DroppedSessions, Drops, Filter, FilterBuilder, FilterError, Gap,
+        GapReason, NamedCursor, PacedReplay, Pacer, PacingError, Replay, ReplayRequest, ResumeToken, Speed, Start,
+        TokenFault, Visibility, is_filterable, json_path_get,
     };
 }
 

@@ -7,7 +7,7 @@ use tapeline_testing::tables::{rows, variant};
 
 use crate::cursor::CursorFault;
 use crate::gap::GapReason;
-use crate::note::DropReason;
+use crate::note::{DropReason, DroppedSessions};
 use crate::token::TokenFault;
 use crate::{
     AdapterError, ConfigError, DirectoryError, Filter, Kind, LogId, OpenError, Poison, RestoreError, ScalingError,
@@ -22,7 +22,12 @@ fn reasons_of_gaps_have_rows() {
     let reasons = [
         GapReason::Trimmed,
         GapReason::Lost,
-        GapReason::Overflow { events: 1, reason: DropReason::Newest, producer: 0 },
+        GapReason::Overflow {
+            events: 1,
+            reason: DropReason::Newest,
+            producer: 0,
+            sessions: DroppedSessions::default(),
+        },
         GapReason::Dropped,
         GapReason::Corrupt(String::new()),
         GapReason::LostInCrash,
@@ -66,7 +71,8 @@ fn faults_of_cursors_have_rows() {
         | CursorFault::Expired(_)
         | CursorFault::OtherOrdering => variant(fault),
     });
-    assert_eq!(rows(CONSUMERS, "| fault |"), names.collect());
+    let cursors = &CONSUMERS[CONSUMERS.find("## Cursors").expect("a section")..];
+    assert_eq!(rows(cursors, "| fault |"), names.collect());
 }
 
 #[test]

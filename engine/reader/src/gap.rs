@@ -4,7 +4,7 @@ use std::fmt;
 
 use tapeline_storage::format::{RecordError, RecordView, Sequence, counted};
 
-use crate::note::{DropNote, DropReason};
+use crate::note::{DropNote, DropReason, DroppedSessions};
 use crate::selection::Selection;
 
 /// Events of one shard that a reader does not get, `from..to`. Reading goes on after them.
@@ -40,12 +40,15 @@ pub enum GapReason {
     /// the sequence of the note that reports it; the missing events have none. They came before the producer's events
     /// that follow here.
     Overflow {
-        /// The number of missing events.
+        /// The number of missing events that the reader may have asked for: those of its sessions, and those of
+        /// sessions that are not known.
         events: u64,
         /// The reason for which the bus dropped them.
         reason: DropReason,
         /// The producer's number: `Producer::id`.
         producer: u64,
+        /// The sessions of these events, as far as they are known.
+        sessions: DroppedSessions,
     },
     /// The reader fell behind, and wanted the latest events rather than all of them.
     Dropped,
@@ -61,9 +64,11 @@ impl Gap {
     #[cold]
     #[doc(hidden)]
     pub fn of_note(shard_id: u16, sequence: Sequence, record: &RecordView<'_>, selection: &Selection) -> Option<Self> {
-        let DropNote { producer, session, reason, events } = DropNote::read(record)?;
-        let reason = GapReason::Overflow { events, reason, producer };
-        selection.concerns(session).then(|| Self { shard_id, from: sequence, to: sequence.plus(1), reason })
+        let DropNote { producer, reason, sessions } = DropNote::read(record)?;
+        let sessions = sessions.of(|session| selection.concerns(session));
+        let events = sessions.events();
+        let reason = GapReason::Overflow { events, reason, producer, sessions };
+        (events > 0).then(|| Self { shard_id, from: sequence, to: sequence.plus(1), reason })
     }
 
     /// The gap that stands for a record that does not check.
@@ -86,7 +91,7 @@ impl fmt::Display for GapReason {
         match self {
             Self::Trimmed => f.write_str("the log does not hold them any more"),
             Self::Lost => f.write_str("lost from the log's files, as a repair found"),
-            Self::Overflow { events, reason, producer } => {
+            Self::Overflow { events, reason, producer, .. } => {
                 let events = counted(*events, "event");
                 write!(f, "{events} of producer {producer} dropped before storage: {reason}")
             }

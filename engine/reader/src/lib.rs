@@ -85,7 +85,7 @@ pub use follow::{FollowStart, LogFollower, LostLog};
 pub use gap::{Gap, GapReason};
 pub use life::{ParseOutcomeError, SessionChange, SessionMetadata, SessionOutcome, SessionState};
 pub use named::NamedCursor;
-pub use note::{DropReason, Drops};
+pub use note::{DropReason, DroppedSessions, Drops};
 pub use opening::SessionOpening;
 pub use pacing::{Pacer, PacingError, ParseSpeedError, Speed};
 pub use repair::{RepairStep, plan_repair, repair_log};

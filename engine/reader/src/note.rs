@@ -8,13 +8,13 @@
 use std::io::Write;
 use std::ops::AddAssign;
 
-use serde::{Deserialize, Serialize};
-use tapeline_storage::format::{Kind, Record, RecordView, SessionId, archive_into, archived_bytes};
+use serde::Deserialize;
+use tapeline_storage::format::{Kind, Record, RecordView, SessionId, archive_into, archived_bytes, set_timestamp};
 
 use crate::kinds;
 
 /// Largest payload of a note, in bytes.
-const PAYLOAD_MAX: usize = 128;
+const PAYLOAD_MAX: usize = 144 + DroppedSessions::NAMED_MAX * 58;
 
 /// Largest record of a note, in bytes.
 pub const RECORD_MAX: usize = archived_bytes(PAYLOAD_MAX);
@@ -116,22 +116,83 @@ impl AddAssign for Drops {
     }
 }
 
-/// "In this place so many events of a producer were dropped."
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DropNote {
-    pub producer: u64,
-    /// The session of all of them, or none.
-    pub session: SessionId,
-    pub reason: DropReason,
-    pub events: u64,
+/// The sessions whose events are missing, and how many events of each: exactly, up to a bound.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DroppedSessions {
+    named: Vec<(SessionId, u64)>,
+    others: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+impl DroppedSessions {
+    /// Most sessions that are named. The events of those that come later count as others'.
+    pub const NAMED_MAX: usize = 64;
+
+    /// So many events of sessions that are not known.
+    #[doc(hidden)]
+    pub fn unknown(events: u64) -> Self {
+        Self { named: Vec::new(), others: events }
+    }
+
+    /// Counts an event. Costs a look at each session that is named.
+    #[doc(hidden)]
+    pub fn count(&mut self, session: SessionId) {
+        if let Some((_, events)) = self.named.iter_mut().find(|(named, _)| *named == session) {
+            *events += 1;
+        } else if self.named.len() < Self::NAMED_MAX {
+            self.named.push((session, 1));
+        } else {
+            self.others += 1;
+        }
+    }
+
+    /// The sessions that are named, each with its number of events. Events without a session are those of session 0.
+    pub fn named(&self) -> &[(SessionId, u64)] {
+        &self.named
+    }
+
+    /// Events of sessions that are not named: any session may have lost some of them.
+    pub fn others(&self) -> u64 {
+        self.others
+    }
+
+    /// All events.
+    pub fn events(&self) -> u64 {
+        self.named.iter().map(|(_, events)| events).sum::<u64>() + self.others
+    }
+
+    /// The session of all events, if it is one.
+    fn only(&self) -> SessionId {
+        match (&self.named[..], self.others) {
+            (&[(session, _)], 0) => session,
+            _ => SessionId::NONE,
+        }
+    }
+
+    /// Those that one of these sessions may miss.
+    pub(crate) fn of(self, is_wanted: impl Fn(SessionId) -> bool) -> Self {
+        let Self { mut named, others } = self;
+        named.retain(|(session, _)| is_wanted(*session));
+        Self { named, others }
+    }
+}
+
+/// "In this place these events of a producer were dropped."
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropNote {
+    pub producer: u64,
+    pub reason: DropReason,
+    pub sessions: DroppedSessions,
+}
+
+#[derive(Deserialize)]
 struct DropText<'a> {
-    r#type: &'a str,
     reason: &'a str,
-    events: u64,
     producer: u64,
+    /// Sessions as 32 hexadecimal digits, and the events of each.
+    #[serde(borrow)]
+    sessions: Vec<(&'a str, u64)>,
+    /// Events of sessions that are not named.
+    others: u64,
 }
 
 impl DropNote {
@@ -144,22 +205,39 @@ impl DropNote {
         let text: DropText<'_> = serde_json::from_slice(record.payload()).ok()?;
         let reasons = [DropReason::Newest, DropReason::Oldest, DropReason::Sampled];
         let reason = reasons.into_iter().find(|reason| reason.to_string() == text.reason)?;
-        Some(Self { producer: text.producer, session: record.session(), reason, events: text.events })
+        let session = |(id, events): (&str, u64)| Some((SessionId(u128::from_str_radix(id, 16).ok()?), events));
+        let named = text.sessions.into_iter().map(session).collect::<Option<_>>()?;
+        let sessions = DroppedSessions { named, others: text.others };
+        Some(Self { producer: text.producer, reason, sessions })
     }
 
     /// Its record.
-    pub fn record(self, timestamp: u64) -> NoteRecord {
+    #[cold]
+    pub fn record(&self, timestamp: u64) -> NoteRecord {
+        let Self { producer, reason, sessions } = self;
         let mut payload = [0; PAYLOAD_MAX];
         let mut rest = &mut payload[..];
-        let Self { producer, session, reason, events } = self;
-        // Three numbers and a word fit; if they did not, the text would end early and no reader would accept it.
-        let _ = write!(rest, r#"{{"type":"gap","reason":"{reason}","events":{events},"producer":{producer}}}"#);
+        // All of it fits; if it did not, the text would end early and no reader would accept it.
+        let events = sessions.events();
+        let _ =
+            write!(rest, r#"{{"type":"gap","reason":"{reason}","events":{events},"producer":{producer},"sessions":["#);
+        for (number, (session, events)) in sessions.named.iter().enumerate() {
+            let comma = if number == 0 { "" } else { "," };
+            let _ = write!(rest, r#"{comma}["{session}",{events}]"#);
+        }
+        let _ = write!(rest, r#"],"others":{}}}"#, sessions.others);
         let left = rest.len();
         let payload = &payload[..PAYLOAD_MAX - left];
         let mut record = NoteRecord { bytes: [0; RECORD_MAX], length: archived_bytes(payload.len()) };
-        let event = Record { session, timestamp, kind: kinds::GAP, payload };
+        let event = Record { session: sessions.only(), timestamp, kind: kinds::GAP, payload };
         archive_into(&event, &mut record.bytes[..record.length]);
         record
+    }
+
+    /// The same without names: any session may have lost some of the events. Its record is short.
+    #[must_use]
+    pub fn without_names(&self) -> Self {
+        Self { sessions: DroppedSessions::unknown(self.sessions.events()), ..*self }
     }
 }
 
@@ -171,6 +249,11 @@ pub struct NoteRecord {
 }
 
 impl NoteRecord {
+    /// Gives it another time.
+    pub fn set_timestamp(&mut self, timestamp: u64) {
+        set_timestamp(&mut self.bytes[..self.length], timestamp);
+    }
+
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
@@ -183,10 +266,34 @@ mod tests {
     #[test]
     fn largest_note_fits_and_is_read_back() {
         for reason in [DropReason::Newest, DropReason::Oldest, DropReason::Sampled] {
-            let note = DropNote { producer: u64::MAX, session: SessionId(7), reason, events: u64::MAX };
-            let record = note.record(5);
-            let view = RecordView::parse(record.bytes()).expect("a record");
-            assert_eq!((view.timestamp(), DropNote::read(&view)), (5, Some(note)));
+            let events = u64::MAX / 128;
+            let named = (0..64).map(|number| (SessionId(u128::MAX - number), events)).collect();
+            let sessions = DroppedSessions { named, others: events };
+            let note = DropNote { producer: u64::MAX, reason, sessions };
+            for note in [note.without_names(), note] {
+                let record = note.record(5);
+                let view = RecordView::parse(record.bytes()).expect("a record");
+                assert_eq!((view.timestamp(), view.session()), (5, SessionId::NONE));
+                assert_eq!(DropNote::read(&view), Some(note));
+            }
         }
+    }
+
+    #[test]
+    fn sessions_are_counted_exactly_up_to_the_bound_and_the_others_together() {
+        let mut dropped = DroppedSessions::default();
+        for number in 0..70 {
+            (0..=number).for_each(|_| dropped.count(SessionId(number)));
+        }
+        assert_eq!(dropped.events(), (1..=70).sum::<u64>());
+        assert_eq!(dropped.others(), (65..=70).sum::<u64>());
+        assert!(dropped.named().iter().all(|(session, events)| u128::from(*events) == session.0 + 1));
+        let of_one = dropped.clone().of(|session| session == SessionId(3));
+        assert_eq!((of_one.named(), of_one.others()), (&[(SessionId(3), 4)][..], dropped.others()));
+        let mut one = DroppedSessions::default();
+        (0..3).for_each(|_| one.count(SessionId(9)));
+        let note = DropNote { producer: 1, reason: DropReason::Newest, sessions: one };
+        let record = note.record(0);
+        assert_eq!(RecordView::parse(record.bytes()).expect("a record").session(), SessionId(9));
     }
 }

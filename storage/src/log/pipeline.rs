@@ -101,7 +101,7 @@ impl Pipeline {
         self.waiting.is_empty() && self.flight.is_empty()
     }
 
-    /// When the oldest block was begun that is closed and not durable.
+    /// The time at which the oldest block was begun that is closed and not durable.
     pub(super) fn pending_since(&self) -> Option<u64> {
         let in_flight = self.flight.iter().find_map(|write| match write.landing {
             Landing::Block { opened_at, .. } => Some(opened_at),

@@ -37,8 +37,8 @@ pub struct Poison {
 }
 
 impl Poison {
-    /// Whether the log ended because its disk had no space for events that it had taken. A log that goes on meets a
-    /// full disk with patience.
+    /// Returns whether the log ended because its disk had no space for events that it had taken. A log that goes on
+    /// meets a full disk with patience.
     pub fn is_for_want_of_space(&self) -> bool {
         self.errno == Some(libc::ENOSPC)
     }
@@ -67,7 +67,7 @@ pub struct LogView {
     full: AtomicBool,
     commits: AtomicU64,
     commit_ns: AtomicU64,
-    /// When the oldest block was begun that is not durable; 0 without any.
+    /// The time at which the oldest block was begun that is not durable; 0 without any.
     pending_since: AtomicU64,
     poison: OnceLock<Poison>,
     troubles: Troubles,
@@ -155,8 +155,8 @@ impl LogView {
         self.commit_ns.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// When the oldest block was begun that is not durable, by the clock of the log's turns; `None` without any, and at
-    /// level `Memory`.
+    /// The time at which the oldest block was begun that is not durable, by the clock of the log's turns. `None`
+    /// without any, and at level `Memory`.
     pub fn pending_since(&self) -> Option<u64> {
         Some(self.pending_since.load(Ordering::Relaxed)).filter(|since| *since > 0)
     }

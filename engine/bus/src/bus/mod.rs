@@ -556,8 +556,8 @@ impl EventBus {
         self.core.stats()
     }
 
-    /// The numbers of the bus and its shards as metrics, in Prometheus's text format 0.0.4: what a handler of `/metrics`
-    /// returns, with the content type `text/plain; version=0.0.4`. docs/OPERATIONS.md lists them. Costs as
+    /// The numbers of the bus and its shards as metrics, in Prometheus's text format 0.0.4, for a handler of
+    /// `/metrics` to return with the content type `text/plain; version=0.0.4`. docs/OPERATIONS.md lists them. Costs as
     /// [`EventBus::stats`], and an allocation; only header lines in a forked child.
     ///
     /// ```
@@ -790,7 +790,7 @@ impl EventBus {
     }
 }
 
-/// Why a bus that ends could not make all durable.
+/// The error of a bus that ends and could not make all durable.
 fn why_not_durable(poison: Poison) -> AdapterError {
     match poison.is_for_want_of_space() {
         true => AdapterError::StorageFull { shard_id: poison.shard_id },

@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 use super::error::IngestionError;
 
-/// Why an event went back to its producer, as the statistics count it.
+/// The reason for which an event went back to its producer, as the statistics count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RefusalReason {
     Backpressure,

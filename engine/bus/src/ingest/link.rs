@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tapeline_reader::DropReason;
-use tapeline_reader::note::DropNote;
+use tapeline_reader::note::{DropNote, DroppedSessions};
 use tapeline_reader::timestamp::Timestamps;
 use tapeline_storage::format::SessionId;
 
@@ -13,7 +13,7 @@ use crate::core::refusals::RefusalReason;
 use crate::lane::{LaneWriter, Overflow, Publish, RingNeeded};
 use crate::shard::ShardControl;
 
-/// A lane and its unreported losses.
+/// A lane and its unreported losses. Its drop leaves these to the shard, which reports them.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) control: Arc<ShardControl>,
@@ -34,36 +34,37 @@ impl Link {
         if self.lane.overflow() == Overflow::Evict {
             return;
         }
-        let note = self.unreported.get_or_insert(DropNote { producer, session, reason, events: 0 });
-        note.events += 1;
-        if note.session != session {
-            note.session = SessionId::NONE;
-        }
+        // Its reason is that of the mode.
+        let none = || DropNote { producer, reason, sessions: DroppedSessions::default() };
+        self.unreported.get_or_insert_with(none).sessions.count(session);
         self.lane.hold_back(true);
     }
 
     /// Events dropped since the last note.
     pub(super) fn unreported(&self) -> u64 {
-        self.unreported.map_or(0, |note| note.events)
+        self.unreported.as_ref().map_or(0, |note| note.sessions.events())
     }
 
     /// Publishes a note of what was dropped, if there is room for it; not in the midst of a batch, and not while the
     /// route changes.
     #[cold]
     pub(super) fn report(&mut self, clock: &mut Timestamps, is_current: impl FnOnce() -> bool) {
-        let Some(note) = self.unreported.filter(|_| !self.lane.is_unpublished()) else { return };
-        // The length does not depend on the time.
-        let bytes = note.record(0).bytes().len();
-        let Ok(mut claim) = self.lane.claim_reserve(bytes) else { return };
+        let Some(note) = self.unreported.as_ref().filter(|_| !self.lane.is_unpublished()) else { return };
+        let events = note.sessions.events();
+        // The length does not depend on the time. A lane that is short of memory may have room for a short note alone.
+        let (named, short) = (note.record(0), note.without_names().record(0));
+        let mut record = if self.lane.claim_reserve(named.bytes().len()).is_ok() { named } else { short };
+        let Ok(mut claim) = self.lane.claim_reserve(record.bytes().len()) else { return };
         claim.begin(clock.last() + 1, Publish::Now);
         if !is_current() {
             claim.cancel();
             return;
         }
-        claim.slot().copy_from_slice(note.record(clock.next()).bytes());
+        record.set_timestamp(clock.next());
+        claim.slot().copy_from_slice(record.bytes());
         let _ = claim.commit();
         if super::publish_in(&mut self.lane) {
-            self.lane.count_note(note.events);
+            self.lane.count_note(events);
         }
         self.unreported = None;
         self.lane.hold_back(false);
@@ -82,5 +83,13 @@ impl Link {
             self.lane.count_refused(reason, 1, 0);
         }
         refusal
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(note) = self.unreported.take() {
+            self.lane.leave_dropped(note.sessions);
+        }
     }
 }

@@ -9,6 +9,8 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 
+use tapeline_reader::note::DroppedSessions;
+
 use super::handle::{LaneHandle, Numbers};
 use super::options::Overflow;
 use super::ring::Ring;
@@ -348,6 +350,14 @@ impl LaneReader {
     /// Returns whether something is published that is not consumed.
     pub(crate) fn has_pending(&self) -> bool {
         self.published() != self.index
+    }
+
+    /// Takes the sessions of dropped events that a writer which is gone has left.
+    pub(crate) fn take_dropped(&self) -> DroppedSessions {
+        match self.is_abandoned() {
+            true => self.numbers.take_dropped(),
+            false => DroppedSessions::default(),
+        }
     }
 
     /// Returns whether the writer is gone and everything it published is consumed: nothing will ever come.

@@ -15,6 +15,7 @@ use super::ring::Ring;
 use super::sync::{Arc, Ordering, light_fence};
 use super::{DropReason, LaneOptions, Overflow, UNIT_BYTES};
 use crate::core::refusals::RefusalReason;
+use tapeline_reader::note::DroppedSessions;
 
 /// The lane has no room for the record now. Nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -344,6 +345,11 @@ impl LaneWriter {
     #[inline]
     pub(crate) fn was_evicted(&self, entry: u64) -> bool {
         self.ring.options().overflow == Overflow::Evict && self.numbers.was_evicted(entry)
+    }
+
+    /// Leaves the sessions of dropped events that no note reports to the reader, before the writer is gone.
+    pub(crate) fn leave_dropped(&self, sessions: DroppedSessions) {
+        self.numbers.leave_dropped(sessions);
     }
 
     /// Counts an event that found no room and was dropped.

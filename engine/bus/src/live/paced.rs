@@ -44,7 +44,7 @@ impl PacedEvents {
         std::future::poll_fn(|context| self.poll(context)).await
     }
 
-    /// How well the pace was kept so far.
+    /// The precision with which the pace was kept so far.
     pub fn pacing_error(&self) -> PacingError {
         self.pacer.error()
     }

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use tapeline_reader::Drops;
-use tapeline_reader::note::DropNote;
-use tapeline_storage::format::{BLOCK_BYTES_MAX, RECORD_ALIGN, Sequence, SessionId};
+use tapeline_reader::note::{DropNote, DroppedSessions};
+use tapeline_storage::format::{BLOCK_BYTES_MAX, RECORD_ALIGN, Sequence};
 use tapeline_storage::log::Log;
 
 use super::ShardControl;
@@ -116,7 +116,9 @@ impl LaneSlot {
         let mut written = 0;
         for (reason, events) in drops.reasons() {
             let producer = self.reader.handle().producer();
-            let note = DropNote { producer, session: SessionId::NONE, reason, events }.record(now);
+            let left = self.reader.take_dropped();
+            let sessions = if left.events() == events { left } else { DroppedSessions::unknown(events) };
+            let note = DropNote { producer, reason, sessions }.record(now);
             // A note is far shorter than what a length can say.
             let length = (note.bytes().len() / RECORD_ALIGN) as u16;
             if log.append(note.bytes(), &[length], now).0 == 0 {

@@ -101,6 +101,44 @@ fn gap_concerns_the_readers_of_the_session_that_lost_something() {
 }
 
 #[test]
+fn gap_of_several_sessions_names_each_and_spares_the_readers_of_others() {
+    let bus = open(BackpressureMode::DropNewest);
+    let mut producer = bus.producer().expect("a producer");
+    let (a, b, c) = (producer.session("a"), producer.session("b"), producer.session("c"));
+    producer.emit(c, kinds::TOKEN, b"before").expect("room");
+    fill(&mut producer, 100);
+    // Published once the lane is full: none of these is taken.
+    let mut lost = [0, 0];
+    let mut batch = producer.batch(a);
+    while batch.push(kinds::TOKEN, &PAYLOAD).is_ok() {}
+    lost[0] += 1;
+    lost[0] += (0..4).filter(|_| batch.push(kinds::TOKEN, &PAYLOAD).is_err()).count() as u64;
+    batch.publish().expect("publishes");
+    drop(batch);
+    let mut batch = producer.batch(b);
+    while batch.push(kinds::TOKEN, &PAYLOAD).is_ok() {}
+    lost[1] += 1;
+    drop(batch);
+    block_on(bus.flush()).expect("flushes");
+    producer.emit(c, kinds::TOKEN, b"after").expect("there is room again");
+    let gaps = |session: &str| {
+        let page = block_on(bus.poll(ConsumeRequest::new(1000).session(session))).expect("a page");
+        reported(&page.gaps, DropReason::Newest)
+    };
+    assert_eq!((gaps("a"), gaps("b"), gaps("c")), (lost[0], lost[1], 0));
+    let all = reported(&read(&bus).gaps, DropReason::Newest);
+    assert_eq!(all, bus.stats().drops.newest);
+    // Those that the producer leaves when it goes are named as well.
+    fill(&mut producer, 100);
+    drop(producer);
+    block_on(bus.flush()).expect("flushes");
+    while reported(&read(&bus).gaps, DropReason::Newest) < bus.stats().drops.newest {
+        std::thread::yield_now();
+    }
+    assert_eq!((gaps("a"), gaps("b"), gaps("c")), (lost[0], lost[1], 0));
+}
+
+#[test]
 fn sample_keeps_one_in_so_many_above_half_a_lane() {
     let bus = open(BackpressureMode::Sample { rate: 4 });
     let mut producer = bus.producer().expect("a producer");

@@ -79,8 +79,8 @@ impl ScalingPolicy {
         }
     }
 
-    /// Grows early and shrinks late: for bursts that must not wait for a shard. [`ScalingPolicy`] has a table of what it
-    /// sets.
+    /// Grows early and shrinks late: for bursts that must not wait for a shard. [`ScalingPolicy`] has a table of what
+    /// it sets.
     pub fn high_throughput(cores: u16) -> Self {
         Self {
             fill_ratio_threshold: 0.5,

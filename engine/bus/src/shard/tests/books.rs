@@ -103,7 +103,7 @@ fn contents(views: &[Arc<LogView>], producers: &[u64]) -> (Vec<u64>, Vec<Drops>)
                     continue;
                 };
                 let who = producers.iter().position(|id| *id == note.producer).expect("a producer");
-                reported[who].count(note.reason, note.events);
+                reported[who].count(note.reason, note.sessions.events());
             }
         }
     }
