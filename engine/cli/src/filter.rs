@@ -7,12 +7,14 @@ use tapeline_reader::Filter;
 
 use crate::exit::{Exit, Failure};
 
-/// Arguments of `tapeline filter`.
-#[derive(Debug, Args)]
-#[command(after_long_help = Filter::GRAMMAR, after_help = "\
+const EXAMPLES: &str = "\
 Examples:
   tapeline help filter                               the grammar
-  tapeline filter '{\"path\":\"model\",\"value\":\"x\"}' && echo good")]
+  tapeline filter '{\"path\":\"model\",\"value\":\"x\"}' && echo good";
+
+/// Arguments of `tapeline filter`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\nGrammar:\n\n{}", Filter::GRAMMAR))]
 pub(crate) struct FilterArgs {
     /// Check this filter; without one, print the grammar
     #[arg(value_name = "JSON")]
