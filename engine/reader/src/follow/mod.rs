@@ -63,9 +63,7 @@ pub struct LogFollower {
     start: FollowStart,
     shards: Vec<Followed>,
     eras: Arc<Eras>,
-    /// Errors to report before anything else.
-    troubles: VecDeque<ConsumerError>,
-    reported: Reported,
+    reports: Reports,
     /// Positions of shards that are not followed.
     cursor: Cursor,
     /// Shards that there were at the start.
@@ -84,10 +82,14 @@ pub enum LostLog {
     Replaced,
 }
 
-/// The last report on each shard that cannot be followed, and on the directory.
+/// Errors to report before anything else. An error that says the same as the one before it, of a shard or of the
+/// directory, is not reported again.
 #[derive(Debug, Default)]
-struct Reported {
+struct Reports {
+    waiting: VecDeque<ConsumerError>,
+    /// The last report on each shard that cannot be followed.
     shards: BTreeMap<u16, String>,
+    /// The last report on the directory.
     directory: String,
 }
 
@@ -110,8 +112,7 @@ impl LogFollower {
             start: FollowStart::Earliest,
             shards: Vec::new(),
             eras: Arc::default(),
-            troubles: VecDeque::new(),
-            reported: Reported::default(),
+            reports: Reports::default(),
             cursor: Cursor::default(),
             looks: 0,
             lost: None,
@@ -145,7 +146,7 @@ impl LogFollower {
 
     /// Returns whether the last look found anything that is still to read, even if the request leaves it out.
     pub fn has_more(&self) -> bool {
-        !self.troubles.is_empty() || self.shards.iter().any(Followed::has_more)
+        !self.reports.waiting.is_empty() || self.shards.iter().any(Followed::has_more)
     }
 
     /// The next event of what the last look has found.
@@ -157,10 +158,10 @@ impl LogFollower {
         let log = self.log_id();
         for shard in &mut self.shards {
             if let Err(error) = shard.fill(log, &self.selection, &self.eras, &mut scannable) {
-                self.troubles.push_back(error.into());
+                self.reports.waiting.push_back(error.into());
             }
         }
-        if let Some(trouble) = self.troubles.pop_front() {
+        if let Some(trouble) = self.reports.waiting.pop_front() {
             return Some(Err(trouble));
         }
         if let Some(gap) = self.shards.iter_mut().find_map(Followed::next_gap) {
@@ -188,7 +189,7 @@ impl LogFollower {
                 match shard.look(&self.eras, &self.selection) {
                     Ok(moved) => has_moved |= moved,
                     Err(error) => {
-                        self.troubles.extend(self.reported.damage(Damage::of_open(shard.id(), &error)));
+                        self.reports.damage(Damage::of_open(shard.id(), &error));
                     }
                 }
             }
@@ -203,7 +204,7 @@ impl LogFollower {
                     self.look_for_shards();
                     has_moved = true;
                 }
-                Err(error) => return self.troubles.extend(self.reported.directory(error)),
+                Err(error) => return self.reports.directory(error),
             }
         }
     }
@@ -221,14 +222,14 @@ impl LogFollower {
                 self.lost = Some(LostLog::Replaced);
                 let source = io::Error::other("another log has taken its place");
                 let path = self.directory.path().to_owned();
-                self.troubles.extend(self.reported.directory(DirectoryError::Io { operation: "follow", path, source }));
+                self.reports.directory(DirectoryError::Io { operation: "follow", path, source });
                 false
             }
             Err(error) => {
                 let is_gone =
                     matches!(&error, DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
                 self.lost = is_gone.then_some(LostLog::Removed);
-                self.troubles.extend(self.reported.directory(error));
+                self.reports.directory(error);
                 false
             }
         }
@@ -242,8 +243,8 @@ impl LogFollower {
             }
             match self.open_shard(shard) {
                 Ok(Ok(followed)) => self.shards.push(followed),
-                Ok(Err(damage)) => self.troubles.extend(self.reported.damage(damage)),
-                Err(error) => self.troubles.extend(self.reported.directory(error)),
+                Ok(Err(damage)) => self.reports.damage(damage),
+                Err(error) => self.reports.directory(error),
             }
         }
         self.shards.sort_by_key(Followed::id);
@@ -281,16 +282,18 @@ impl LogFollower {
     }
 }
 
-impl Reported {
-    /// The error to report of a shard: none if it was reported before.
-    fn damage(&mut self, damage: Damage) -> Option<ConsumerError> {
+impl Reports {
+    fn damage(&mut self, damage: Damage) {
         let before = self.shards.insert(damage.shard_id, damage.reason.clone());
-        (before.as_ref() != Some(&damage.reason)).then_some(ConsumerError::Damaged(damage))
+        if before.as_ref() != Some(&damage.reason) {
+            self.waiting.push_back(ConsumerError::Damaged(damage));
+        }
     }
 
-    /// The error to report of the directory: none if it was reported before.
-    fn directory(&mut self, error: DirectoryError) -> Option<ConsumerError> {
+    fn directory(&mut self, error: DirectoryError) {
         let before = std::mem::replace(&mut self.directory, error.to_string());
-        (before != self.directory).then(|| AdapterError::from(error).into())
+        if before != self.directory {
+            self.waiting.push_back(AdapterError::from(error).into());
+        }
     }
 }
