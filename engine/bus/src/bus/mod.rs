@@ -137,7 +137,7 @@ impl EventBus {
     /// events in order.
     ///
     /// # Errors
-    /// [`IngestionError`](crate::IngestionError); the event was not taken.
+    /// [`IngestionError`]; the event was not taken.
     pub fn ingest(&self, event: impl Borrow<Event>) -> IngestionResult<Ticket> {
         self.ingest_raw(event.borrow().as_raw())
     }
@@ -228,8 +228,8 @@ impl EventBus {
     /// A producer for one thread: the fast path.
     ///
     /// # Errors
-    /// [`IngestionError::ShuttingDown`](crate::IngestionError::ShuttingDown) or
-    /// [`IngestionError::Forked`](crate::IngestionError::Forked).
+    /// [`IngestionError::ShuttingDown`] or
+    /// [`IngestionError::Forked`].
     pub fn producer(&self) -> IngestionResult<Producer> {
         self.producer_with(ProducerOptions::new())
     }
@@ -237,7 +237,7 @@ impl EventBus {
     /// A producer that has some settings of its own.
     ///
     /// # Errors
-    /// As [`EventBus::producer`]; [`IngestionError::Options`](crate::IngestionError::Options) for a setting out of
+    /// As [`EventBus::producer`]; [`IngestionError::Options`] for a setting out of
     /// range.
     pub fn producer_with(&self, options: ProducerOptions) -> IngestionResult<Producer> {
         Producer::new(Arc::clone(&self.core), options)

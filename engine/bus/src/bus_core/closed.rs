@@ -2,8 +2,8 @@
 //!
 //! A producer asks with each event, so that the answer "open" has to be cheap: [`ClosedSessions::may_be`] is a load of
 //! a slot of a table, by a hash of the session. A slot has room for the tags of four closed sessions; one that is
-//! [`FULL`] has more. Only where one of the tags is the asker's, or the slot is full, the exact list is looked at, under
-//! a lock.
+//! [`FULL`] has more. Only where one of the tags is the asker's, or the slot is full, the exact list is looked at,
+//! under a lock.
 //!
 //! A close stores the slot before it returns. An event whose call begins after that, by whatever message between the
 //! two threads, finds the slot stored: loads and stores of one atomic are coherent.
@@ -234,20 +234,20 @@ impl List {
 
 /// The tags of a slot, the first in the lowest bits. A tag is not 0, which is room for one.
 fn tags(slot: u64) -> impl Iterator<Item = (u32, u64)> {
-    (0..TAGS).map(move |at| (at * TAG_BITS, slot >> (at * TAG_BITS) & 0xffff))
+    (0..TAGS).map(move |at| (at * TAG_BITS, (slot >> (at * TAG_BITS)) & 0xffff))
 }
 
 /// Returns whether one of the tags of a slot is this one; perhaps also where one is alike.
 #[inline(always)]
 fn has_tag(slot: u64, tag: u64) -> bool {
     // A tag that is equal becomes 0, from which a borrow reaches its highest bit.
-    let differences = slot ^ tag * LOW;
+    let differences = slot ^ (tag * LOW);
     differences.wrapping_sub(LOW) & !differences & HIGH != 0
 }
 
 fn with_tag(slot: u64, tag: u64) -> u64 {
     match tags(slot).find(|(_, found)| *found == 0) {
-        Some((at, _)) => slot | tag << at,
+        Some((at, _)) => slot | (tag << at),
         None => FULL,
     }
 }
@@ -265,7 +265,7 @@ fn hash(session: SessionId) -> (usize, u64) {
     let folded = (session.0 as u64) ^ ((session.0 >> 64) as u64).rotate_left(29);
     let mixed = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let slot = (mixed >> (64 - SLOT_BITS)) as usize;
-    (slot, (mixed >> (64 - SLOT_BITS - TAG_BITS) & 0xfffe).max(2))
+    (slot, ((mixed >> (64 - SLOT_BITS - TAG_BITS)) & 0xfffe).max(2))
 }
 
 #[cfg(test)]

@@ -161,8 +161,8 @@ impl IngestionError {
 pub struct RejectedBatch<E> {
     /// Events that are in the bus.
     pub taken: usize,
-    /// The events that were not taken, in order: the first of them, and all after it, but those that were taken although
-    /// they come after an event of a closed session.
+    /// The events that were not taken, in order: the first of them, and all after it, but those that were taken
+    /// although they come after an event of a closed session.
     pub rest: Vec<E>,
     /// The reason for which the first of them was not taken.
     #[source]

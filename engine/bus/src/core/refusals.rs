@@ -35,6 +35,7 @@ impl RefusalReason {
             | IngestionError::Sampled { .. }
             | IngestionError::TooLarge { .. }
             | IngestionError::ReservedKind { .. }
+            | IngestionError::NoSession
             | IngestionError::ClosedBudget { .. }
             | IngestionError::Options(_)
             | IngestionError::Serialization(_)

@@ -239,7 +239,7 @@ fn lock_is_held_against_another_descriptor_until_released() {
         let error = lock_exclusive(scratch.path(), "lock", patience).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
-    std::fs::remove_file(scratch.path().join("lock")).unwrap();
+    fs::remove_file(scratch.path().join("lock")).unwrap();
     let error = lock_exclusive(scratch.path(), "lock", SHORT).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "without its file, too");
     drop(lock);

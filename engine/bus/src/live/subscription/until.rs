@@ -34,7 +34,7 @@ pub(super) struct Open {
 #[derive(Debug)]
 pub(super) struct Present {
     open: Open,
-    /// Where shards end that were not read so far.
+    /// The ends of the shards that were not read so far.
     ends: BTreeMap<u16, Sequence>,
     /// The subscription began after the close of its session, of which it has handed out nothing so far.
     is_after_close: bool,
