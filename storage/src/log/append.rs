@@ -192,6 +192,11 @@ impl Log {
         self.view.set_pending_since(pipeline.pending_since().or(self.open.as_ref().map(|open| open.opened_at)));
     }
 
+    /// Returns whether writes are in flight.
+    pub fn has_writes(&self) -> bool {
+        self.pipeline.as_ref().is_some_and(Pipeline::has_writes)
+    }
+
     /// Returns whether an operation keeps the log from writing: [`LogView::shortage`] says which.
     pub fn is_held_up(&self) -> bool {
         self.held_up.is_some()

@@ -110,6 +110,11 @@ impl Pipeline {
         in_flight.or_else(|| self.waiting.front().map(|block| block.opened_at))
     }
 
+    /// Returns whether writes are in flight.
+    pub(super) fn has_writes(&self) -> bool {
+        !self.flight.is_empty()
+    }
+
     /// Returns whether a block would be submitted at once.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.is_empty() && self.refused.is_empty() && self.flight.len() < self.device.depth()

@@ -131,7 +131,9 @@ impl<B: Background> Shard<B> {
         let before = self.watermarks();
         let drained = self.drain(now);
         let reported = self.report_boundary();
-        let is_awaited = self.control.waiters().want_durability() || self.control.handover().is_under_way();
+        let is_awaited = self.control.waiters().want_durability()
+            || self.control.handover().is_under_way()
+            || self.followers.want_durability(self.watermarks());
         let worked = self.log.turn(now, is_awaited);
         let chored = self.do_chores(now);
         let advanced = self.watermarks() != before;
@@ -314,6 +316,11 @@ impl<B: Background> Shard<B> {
     /// Returns whether a chore is on its way that the log may be waiting for.
     pub(crate) fn has_chore(&self) -> bool {
         self.upkeep.chore_runs
+    }
+
+    /// Returns whether writes are in flight.
+    pub(crate) fn has_writes(&self) -> bool {
+        self.log.has_writes()
     }
 
     /// Returns whether a reader follows the shard live.

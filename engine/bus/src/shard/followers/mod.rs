@@ -32,6 +32,8 @@ pub(super) struct Watermarks {
 #[derive(Debug, Default)]
 pub(super) struct Followers {
     present: Vec<Follower>,
+    /// Those of them that want to see what is durable.
+    durable: usize,
     /// Watermarks at the last ring.
     rung_at: Option<Watermarks>,
     quiet_until: u64,
@@ -40,6 +42,7 @@ pub(super) struct Followers {
 impl Followers {
     pub(super) fn admit(&mut self, arrivals: impl IntoIterator<Item = Follower>) {
         self.present.extend(arrivals);
+        self.count();
         // A follower that came looked before it was known here.
         self.report_all();
     }
@@ -48,6 +51,16 @@ impl Followers {
     pub(super) fn report_all(&mut self) {
         self.rung_at = None;
         self.quiet_until = 0;
+    }
+
+    /// Counts those that want to see what is durable, after some have come or gone.
+    fn count(&mut self) {
+        self.durable = self.present.iter().filter(|follower| follower.wants(false, true)).count();
+    }
+
+    /// Returns whether a follower waits for something to become durable.
+    pub(super) fn want_durability(&self, watermarks: Watermarks) -> bool {
+        self.durable > 0 && watermarks.durable < watermarks.appended
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -76,12 +89,18 @@ impl Followers {
             self.quiet_until = now + (woken * QUIET_NS).min(QUIET_NS_MAX);
         }
         self.present.retain(|follower| follower.deadline().is_none_or(|deadline| now < deadline));
+        if self.durable > 0 {
+            self.count();
+        }
     }
 
     /// As [`Followers::ring`], at once: the shard is going to sleep. Forgets those that are gone, so that a shard which
     /// has no followers left sleeps as long as it may.
     pub(super) fn ring_before_sleep(&mut self, watermarks: Watermarks) {
         self.present.retain(|follower| !follower.is_gone());
+        if self.durable > 0 {
+            self.count();
+        }
         if !self.present.is_empty() && self.rung_at != Some(watermarks) {
             self.ring_all(watermarks);
         }

@@ -93,3 +93,19 @@ fn timer_is_rung_when_it_is_due_and_for_nothing_else() {
     followers.ring_before_sleep(at(3, 3));
     assert!(followers.is_empty(), "a follower that is gone needs no timer");
 }
+
+#[test]
+fn follower_that_sees_what_is_durable_waits_for_it_until_it_is_gone() {
+    let bell = Arc::new(Bell::new());
+    let mut followers = Followers::default();
+    let (appended, _of_appended) = feed(&bell, Visibility::Appended);
+    followers.admit([appended, Follower::timer(&bell, 900)]);
+    assert!(!followers.want_durability(at(5, 3)), "none wants it");
+    let (durable, feed) = feed(&bell, Visibility::Durable);
+    followers.admit([durable]);
+    assert!(followers.want_durability(at(5, 3)));
+    assert!(!followers.want_durability(at(5, 5)), "it is");
+    drop(feed);
+    followers.ring(1, at(6, 5));
+    assert!(!followers.want_durability(at(6, 5)), "it is gone");
+}

@@ -38,7 +38,8 @@ pub(super) fn run(
         let _ = seam::pass(log, Step::Turn);
         let turn = shard.turn(now);
         let retired = !shard.control().handover().is_active();
-        let needs = Needs { chore: shard.has_chore(), followed: shard.has_followers(), retired };
+        let (chore, followed, writes) = (shard.has_chore(), shard.has_followers(), shard.has_writes());
+        let needs = Needs { chore, followed, retired, writes };
         if now.abs_diff(reminded_at) > REMIND_NS {
             reminded_at = now;
             shard.control().tasks().remind();

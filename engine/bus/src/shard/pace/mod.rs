@@ -52,6 +52,10 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// The longest nap while a chore runs elsewhere.
 const NAP_CHORE: Duration = Duration::from_micros(200);
 
+/// The nap of a shard that polls, while writes are in flight: the kernel ends a write on the core that began it, and
+/// needs that core for it. A completion ends the nap.
+const NAP_WRITES: Duration = Duration::from_micros(50);
+
 /// The next step of a shard's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
@@ -74,6 +78,8 @@ pub(super) struct Needs {
     pub(super) followed: bool,
     /// No new events come.
     pub(super) retired: bool,
+    /// Writes are in flight.
+    pub(super) writes: bool,
 }
 
 /// Knows how long nothing has moved, and how fast events come.
@@ -102,7 +108,7 @@ impl Pacer {
             return Pace::Spin;
         }
         if self.idle == IdleMode::BusyPoll && !needs.retired {
-            return Pace::Poll;
+            return if needs.writes { Pace::Nap(NAP_WRITES) } else { Pace::Poll };
         }
         let longest = match now.saturating_sub(since) {
             _ if needs.chore => NAP_CHORE,

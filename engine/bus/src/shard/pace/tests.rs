@@ -3,8 +3,8 @@
 use super::*;
 
 const NOTHING: Turn = Turn { drained: 0, moved: false };
-const NO_NEEDS: Needs = Needs { chore: false, followed: false, retired: false };
-const CHORE: Needs = Needs { chore: true, followed: false, retired: false };
+const NO_NEEDS: Needs = Needs { chore: false, followed: false, retired: false, writes: false };
+const CHORE: Needs = Needs { chore: true, ..NO_NEEDS };
 
 /// Steps an idle shard from `now` until it has been idle for `idle_ns`. Returns its naps.
 fn naps(pacer: &mut Pacer, now: &mut u64, idle_ns: u64, needs: Needs) -> Vec<Duration> {
@@ -84,4 +84,15 @@ fn a_stream_is_gathered_a_flood_for_longer_and_a_backlog_not_at_all() {
     assert_eq!(pace(0, 100), Pace::Spin, "the disk moved");
     assert_eq!(pace(300, 3_000), Pace::Gather(GATHER_FLOOD_NS), "100 M/s");
     assert_eq!(pace(BACKLOG_EVENTS, 100_000), Pace::Spin, "behind");
+}
+
+#[test]
+fn a_shard_that_polls_leaves_its_core_to_the_writes_that_are_under_way() {
+    let mut pacer = Pacer::new(IdleMode::BusyPoll);
+    let writes = Needs { writes: true, ..NO_NEEDS };
+    let mut now = 5;
+    pacer.after(NOTHING, now, writes);
+    now += SPIN_NS;
+    assert_eq!(pacer.after(NOTHING, now, writes), Pace::Nap(NAP_WRITES));
+    assert_eq!(pacer.after(NOTHING, now, NO_NEEDS), Pace::Poll);
 }
