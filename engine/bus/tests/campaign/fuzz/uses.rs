@@ -226,9 +226,9 @@ fn explains(root: &Path, error: &AdapterError) -> bool {
 fn is_strange(root: &Path, path: &Path) -> bool {
     path.ancestors().take_while(|part| *part != root).any(|part| {
         let name = part.file_name().unwrap_or_default().to_string_lossy();
-        let is_directorys = name == "cursors" || (name.starts_with("shard-") && !name.contains('.'));
+        let is_of_directory = name == "cursors" || (name.starts_with("shard-") && !name.contains('.'));
         match part.symlink_metadata() {
-            Ok(found) if is_directorys => !found.is_dir(),
+            Ok(found) if is_of_directory => !found.is_dir(),
             Ok(found) => !found.is_file(),
             Err(_) => true,
         }
