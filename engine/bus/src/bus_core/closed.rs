@@ -42,8 +42,9 @@ const FULL: u64 = u64::MAX;
 /// Bytes of the table, and of the list when it is full: a map's slack included.
 pub(crate) const CLOSED_BYTES: usize = SLOTS * 8 + CLOSED_MAX * (2 * 48 + 2 * 32);
 
-/// The sessions of a bus that are closed.
+/// The sessions of a bus that are closed. On a line of its own: producers look at it with each event.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct ClosedSessions {
     /// Made for the first close.
     slots: OnceLock<Box<[AtomicU64]>>,

@@ -34,7 +34,9 @@ use crate::shard::{Barrier, LaneState, Reach, ShardControl};
 pub struct Ticket {
     /// The shard that got the event.
     pub shard_id: u16,
-    origin: Origin,
+    /// The two parts of its [`Origin`], in the room beside the shard: each ingest returns a ticket.
+    bus: u16,
+    producer: u32,
     /// The event's time: nanoseconds since the Unix epoch, strictly rising within a producer.
     pub insertion_ts: u64,
     /// Lane entry that must be durable.
@@ -70,11 +72,16 @@ fn bus_tag(core: &BusCore) -> u16 {
 impl Ticket {
     #[inline(always)]
     pub(super) fn new(origin: Origin, shard: u16, entry: u64, timestamp: u64) -> Self {
-        Self { shard_id: shard, origin, insertion_ts: timestamp, entry }
+        let Origin { bus, producer } = origin;
+        Self { shard_id: shard, bus, producer, insertion_ts: timestamp, entry }
     }
 
     pub(super) fn is_of(self, origin: Origin) -> bool {
-        self.origin == origin
+        self.origin() == origin
+    }
+
+    fn origin(self) -> Origin {
+        Origin { bus: self.bus, producer: self.producer }
     }
 
     pub(super) fn entry(self) -> u64 {
@@ -153,7 +160,7 @@ impl Ticket {
     fn find(self, core: &BusCore) -> AdapterResult<Found> {
         core.check_fork()?;
         let foreign = AdapterError::ForeignTicket { shard_id: self.shard_id };
-        if self.origin.bus & !1 != bus_tag(core) {
+        if self.bus & !1 != bus_tag(core) {
             return Err(foreign);
         }
         let control = core.shards().get(self.shard_id).ok_or(foreign)?;
@@ -165,13 +172,13 @@ impl Ticket {
     }
 
     fn producer(self) -> u64 {
-        u64::from(self.origin.producer)
+        u64::from(self.producer)
     }
 
     /// # Errors
     /// [`AdapterError::Dropped`].
     fn check_kept(self, control: &ShardControl, lane: Option<&LaneHandle>) -> AdapterResult<()> {
-        let is_lost = self.origin.evicts()
+        let is_lost = self.origin().evicts()
             && match lane {
                 Some(lane) => lane.was_evicted(self.entry),
                 None => control.lanes().may_have_evicted(self.producer(), self.entry),

@@ -148,9 +148,8 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
     {
         return Err(OpenError::Gaps { path: scanner.path(GAPS_NAME), source });
     }
-    if let (from, to) = (scan.end(), sealed)
-        && from < to
-    {
+    let (from, to) = (scan.end(), sealed);
+    if from < to {
         return Err(OpenError::Missing { path: directory.path(), from, to });
     }
     let is_used = |name: &str| {
