@@ -1,15 +1,22 @@
 //! The end of a bus: asks its threads to end, and waits for them.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tapeline_reader::{AdapterError, AdapterResult, NotDurable};
+use tapeline_storage::log::Poison;
+
 use crate::bus_core::BusCore;
+use crate::core::timer::{Timer, before};
 use crate::factory::ShardFactory;
 use crate::ingest::local::Locals;
 use crate::retention::Keeper;
 use crate::scaling::Scaling;
 use crate::shard::TASK_PATIENCE;
+
+use super::EventBus;
 
 /// The longest time that the drop of a bus blocks its thread.
 pub(crate) const DROP_PATIENCE: Duration = Duration::from_secs(5);
@@ -111,6 +118,172 @@ impl Ending {
                 self.stop_shards();
                 self.end_loading();
             }
+        }
+    }
+}
+
+impl EventBus {
+    /// Ends the bus: takes no more events, makes those that were taken durable, seals the log.
+    ///
+    /// # Errors
+    /// [`AdapterError`], where events that were taken could not be made durable: [`AdapterError::StorageFull`], where
+    /// that was for want of space. [`EventBus::shutdown_within`] says which events, where the disk does not answer.
+    pub async fn shutdown(self) -> AdapterResult<()> {
+        self.shutdown_via_ref().await
+    }
+
+    /// As [`EventBus::shutdown`], through a reference. Reading goes on to work, and the directory stays locked until
+    /// the bus is dropped. Every call after the first waits for the end like the first.
+    ///
+    /// # Errors
+    /// As [`EventBus::shutdown`]. [`AdapterError::OnShard`] from a task of the bus, which would wait for itself.
+    /// [`AdapterError::TaskRuns`], when all is durable and closed, where a task does not come to an `await`: its thread
+    /// keeps the lock of the directory.
+    pub async fn shutdown_via_ref(&self) -> AdapterResult<()> {
+        self.check_may_end()?;
+        let ending = self.ending();
+        ending.ask();
+        self.shards_stopped().await?;
+        self.ended(&ending)
+    }
+
+    /// As [`EventBus::shutdown_via_ref`], but waits for `patience` at most for events to become durable: for a process
+    /// that has to end whatever its disk does. The bus goes on ending after that, and another call may wait for it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tapeline::{AdapterError, EventBus, EventBusConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// match bus.shutdown_within(Duration::from_secs(10)).await {
+    ///     Err(AdapterError::NotEnded { shards }) => {
+    ///         for shard in shards {
+    ///             eprintln!("shard {}: sequences {:?} may be lost", shard.shard_id, shard.sequences);
+    ///         }
+    ///     }
+    ///     ended => ended?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`AdapterError::NotEnded`] with the events that are not durable; as [`EventBus::shutdown_via_ref`].
+    pub async fn shutdown_within(&self, patience: Duration) -> AdapterResult<()> {
+        self.check_may_end()?;
+        let ending = self.ending();
+        ending.core.close();
+        // A change of the number of shards may wait for a disk: another thread waits for it.
+        ending.ask_aside();
+        let due = Instant::now().checked_add(patience);
+        let ended = match due {
+            Some(due) => before(Timer::new(self.core.timers(), due), self.shards_stopped()).await,
+            None => Ok(Some(self.shards_stopped().await)),
+        };
+        match ended.map_err(|source| AdapterError::NoThread { purpose: "timers", source })? {
+            Some(stopped) => stopped?,
+            None => return Err(AdapterError::NotEnded { shards: self.not_durable() }),
+        }
+        self.ended(&ending)
+    }
+
+    /// The events that are taken over and not durable, of each shard that has any. After a shutdown that failed, those
+    /// that it failed for.
+    pub fn not_durable(&self) -> Vec<NotDurable> {
+        if self.core.is_forked() {
+            return Vec::new();
+        }
+        let shards = self.core.shards().all();
+        shards.iter().map(|shard| shard.not_durable()).filter(|shard| shard.events() > 0).collect()
+    }
+
+    fn check_may_end(&self) -> AdapterResult<()> {
+        self.core.check_fork()?;
+        self.core.check_may_wait("shutdown")
+    }
+
+    async fn shards_stopped(&self) -> AdapterResult<()> {
+        for shard in self.core.shards().all().iter() {
+            shard.stopped().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the threads of a bus whose shards have stopped.
+    ///
+    /// # Errors
+    /// As [`EventBus::shutdown_via_ref`].
+    fn ended(&self, ending: &Ending) -> AdapterResult<()> {
+        let outcome = ending.join();
+        self.is_shutdown_completed.store(outcome.runs.is_none(), Ordering::Release);
+        if let Some(poison) = self.core.shards().all().iter().find_map(|shard| shard.view().poison().cloned()) {
+            return Err(why_not_durable(poison));
+        }
+        match (outcome.panic, outcome.runs) {
+            (Some(message), _) => Err(AdapterError::Panicked { message }),
+            (_, Some(shard)) => Err(AdapterError::TaskRuns { shard_id: shard }),
+            _ => Ok(()),
+        }
+    }
+
+    fn ending(&self) -> Ending {
+        Ending {
+            core: Arc::clone(&self.core),
+            locals: Arc::clone(&self.locals),
+            factory: Arc::clone(&self.factory),
+            scaling: self.scaling.clone(),
+            keeper: self.keeper.clone(),
+        }
+    }
+}
+
+/// The error of a bus that ends and could not make all durable.
+fn why_not_durable(poison: Poison) -> AdapterError {
+    match poison.is_for_want_of_space() {
+        true => AdapterError::StorageFull { shard_id: poison.shard_id },
+        false => AdapterError::Poisoned(Box::new(poison)),
+    }
+}
+
+impl Drop for EventBus {
+    fn drop(&mut self) {
+        if self.core.is_forked() {
+            self.factory.forget_threads();
+            self.core.forget_threads();
+            if let Some(scaling) = &self.scaling {
+                scaling.forget_thread();
+            }
+            if let Some(keeper) = &self.keeper {
+                keeper.forget_thread();
+            }
+            return;
+        }
+        self.ending().carry_out();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapeline_storage::format::Sequence;
+
+    use super::*;
+
+    #[test]
+    fn a_log_that_ended_for_want_of_space_ends_its_bus_with_a_full_disk() {
+        let poison = |errno| Poison {
+            shard_id: 3,
+            operation: "close",
+            place: String::new(),
+            errno,
+            message: String::new(),
+            durable: Sequence::ZERO,
+        };
+        assert!(matches!(why_not_durable(poison(Some(libc::ENOSPC))), AdapterError::StorageFull { shard_id: 3 }));
+        for other in [Some(libc::EIO), None] {
+            assert!(matches!(why_not_durable(poison(other)), AdapterError::Poisoned(_)));
         }
     }
 }

@@ -3,21 +3,58 @@
 use std::sync::Arc;
 
 use tapeline_reader::contents::Contents;
-use tapeline_reader::{ConsumerResult, SessionState, SessionSummary};
+use tapeline_reader::{ConsumerResult, IntoSession, SessionState, SessionSummary};
 use tapeline_storage::format::SessionId;
 use tapeline_storage::log::LogView;
 
 use crate::bus_core::BusCore;
 
+use super::EventBus;
+
+impl EventBus {
+    /// The sessions there are, by time of their first event. Reads on the calling thread: the index of each sealed
+    /// segment, and the events of those that have none, as the one that is being written.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): a file cannot be read.
+    pub async fn sessions(&self) -> ConsumerResult<Vec<SessionSummary>> {
+        self.core.wait_readable().await?;
+        all(&self.core)
+    }
+
+    /// The summary of one session: whether it goes on, what it is about, how many events it has. `None`: the log holds
+    /// no event of it. Reads on the calling thread: the indexes of the sealed segments that hold it, and blocks of the
+    /// others that are not known to be without it.
+    ///
+    /// # Errors
+    /// As [`EventBus::sessions`].
+    pub async fn session(&self, session: impl IntoSession) -> ConsumerResult<Option<SessionSummary>> {
+        let session = session.into_session();
+        self.core.wait_readable().await?;
+        one(&self.core, session)
+    }
+
+    /// The sessions that were opened and not closed, and that an earlier process wrote last: those that a crash has cut
+    /// off. Cost as [`EventBus::sessions`].
+    ///
+    /// # Errors
+    /// As [`EventBus::sessions`].
+    pub async fn unfinished(&self) -> ConsumerResult<Vec<SessionSummary>> {
+        let mut sessions = self.sessions().await?;
+        sessions.retain(|summary| summary.was_opened && summary.state == SessionState::CutOff);
+        Ok(sessions)
+    }
+}
+
 /// All of them.
-pub(super) fn all(core: &BusCore) -> ConsumerResult<Vec<SessionSummary>> {
+fn all(core: &BusCore) -> ConsumerResult<Vec<SessionSummary>> {
     let mut contents = Contents::default();
     views(core).iter().try_for_each(|view| contents.add_shard(view))?;
     Ok(finished(core, contents))
 }
 
 /// One of them.
-pub(super) fn one(core: &BusCore, session: SessionId) -> ConsumerResult<Option<SessionSummary>> {
+fn one(core: &BusCore, session: SessionId) -> ConsumerResult<Option<SessionSummary>> {
     let mut contents = Contents::default();
     views(core).iter().try_for_each(|view| contents.add_session(view, session))?;
     Ok(finished(core, contents).pop())

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use futures_lite::future::block_on;
 use tapeline_reader::cursor::Cursor;
 use tapeline_reader::timestamp::machine::{Machine, MachineEvent};
-use tapeline_reader::{ConsumerError, CursorFault, LogFiles, kinds};
+use tapeline_reader::{ConsumerError, CursorFault, Event, LogFiles, kinds};
 use tapeline_storage::device::fs::lock_exclusive;
 use tapeline_storage::format::{Epoch, Sequence};
 use tapeline_storage::log::{Position, Run};
 
 use super::*;
 use crate::core::config::{EventBusConfigBuilder, ScalingPolicy};
+use crate::core::error::IngestionError;
 use crate::core::seam::{Step, plan};
+use crate::live::ConsumeRequest;
 
 struct Scratch(tapeline_testing::Scratch);
 
@@ -408,21 +410,5 @@ fn cursor_of_a_run_that_is_gone_is_expired_and_names_the_earliest() {
             assert!(!page.events.is_empty() && page.gaps.is_empty());
         }
         other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn a_log_that_ended_for_want_of_space_ends_its_bus_with_a_full_disk() {
-    let poison = |errno| Poison {
-        shard_id: 3,
-        operation: "close",
-        place: String::new(),
-        errno,
-        message: String::new(),
-        durable: Sequence::ZERO,
-    };
-    assert!(matches!(why_not_durable(poison(Some(libc::ENOSPC))), AdapterError::StorageFull { shard_id: 3 }));
-    for other in [Some(libc::EIO), None] {
-        assert!(matches!(why_not_durable(poison(other)), AdapterError::Poisoned(_)));
     }
 }

@@ -1,0 +1,147 @@
+//! Reading through the bus: pages, replays, subscriptions, relays, named cursors.
+
+use std::sync::Arc;
+
+use tapeline_reader::named::{list_in as list_cursors, save_in as save_cursor};
+use tapeline_reader::{ConsumerResult, IntoSession, NamedCursor, Replay, ReplayRequest, ResumeToken, Speed};
+
+use crate::live::{
+    Batches, ConsumeRequest, ConsumeResponse, PacedEvents, Relay, RelayRequest, SubscribeRequest, Subscription,
+};
+
+use super::EventBus;
+
+impl EventBus {
+    /// Reads a page of events. It holds what was ingested in this process before the call, up to its limit.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError).
+    pub async fn poll(&self, request: ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
+        self.pages.poll(&request).await
+    }
+
+    /// The events of a session so far, in order.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError).
+    pub async fn replay(&self, session: impl IntoSession) -> ConsumerResult<Replay> {
+        self.replay_with(ReplayRequest::new().session(session)).await
+    }
+
+    /// The events so far that the request asks for, in order.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError).
+    pub async fn replay_with(&self, request: ReplayRequest) -> ConsumerResult<Replay> {
+        self.core.wait_readable().await?;
+        let replay = Replay::new(self.log_id(), self.core.shards().views().collect(), &request)?;
+        Ok(replay.with_eras(self.core.eras()))
+    }
+
+    /// As [`EventBus::replay_with`], at a pace: a stream that hands out each event when it is due. Needs no runtime in
+    /// particular: a thread of the bus keeps the time, to some 100 us.
+    ///
+    /// ```
+    /// use tapeline::consumer::Speed;
+    /// use tapeline::{Event, EventBus, EventBusConfig, ReplayRequest};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// bus.ingest(Event::from_str("1")?.with_session("chat-42"))?;
+    /// let request = ReplayRequest::new().session("chat-42");
+    /// let mut events = bus.replay_paced(request, Speed::Factor(1.0)).await?;
+    /// while let Some(event) = events.next().await {
+    ///     println!("{}", event?.raw);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError).
+    pub async fn replay_paced(&self, request: ReplayRequest, speed: Speed) -> ConsumerResult<PacedEvents> {
+        let replay = self.replay_with(request).await?;
+        Ok(PacedEvents::new(Arc::clone(&self.core), replay, speed))
+    }
+
+    /// Events from a position on, then live ones. What was ingested in this process before the call is before
+    /// [`Start::Latest`](crate::consumer::Start::Latest).
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): a cursor or a filter that cannot be used, a file that cannot be read.
+    pub async fn subscribe(&self, request: SubscribeRequest) -> ConsumerResult<Subscription> {
+        self.core.wait_readable().await?;
+        Subscription::new(Arc::clone(&self.core), &request)
+    }
+
+    /// The events of a session, from the one after the token's on, then live ones, up to the session's close: what a
+    /// client of a stream gets that may break and resume.
+    ///
+    /// # Errors
+    /// [`ConsumerError::InvalidToken`](crate::ConsumerError::InvalidToken): the token is of another session, or of an
+    /// event that the log does not have, or has trimmed events after; [`ConsumerError`](crate::ConsumerError).
+    pub async fn relay(&self, session: impl IntoSession, after: Option<ResumeToken>) -> ConsumerResult<Relay> {
+        self.relay_with(RelayRequest { after, ..RelayRequest::new(session) }).await
+    }
+
+    /// As [`EventBus::relay`], with a choice of visibility.
+    ///
+    /// # Errors
+    /// As [`EventBus::relay`].
+    pub async fn relay_with(&self, request: RelayRequest) -> ConsumerResult<Relay> {
+        self.core.check_fork()?;
+        // Asked first: the event that closed it is readable after the wait.
+        let was_closed = self.core.closed().is_closed(request.session);
+        self.core.wait_readable().await?;
+        Relay::new(Arc::clone(&self.core), &request, was_closed)
+    }
+
+    /// As [`EventBus::subscribe`], in batches as [`EventBusConfig::batch`](crate::EventBusConfig::batch) says.
+    ///
+    /// # Errors
+    /// As [`EventBus::subscribe`].
+    pub async fn batches(&self, request: SubscribeRequest) -> ConsumerResult<Batches> {
+        self.subscribe(request).await?.batches(&self.factory.config().batch)
+    }
+
+    /// Keeps a cursor under a name: in a log with a directory durably, else as long as the bus. Names have letters,
+    /// digits, `-`, `_` and `.`.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): the cursor or the name is none, or the file cannot be written; then the
+    /// name has the cursor that it had.
+    pub fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
+        self.core.check_fork()?;
+        let views: Vec<_> = self.core.shards().views().collect();
+        save_cursor(&self.core.readers().cursors, self.log_id(), &views, name, cursor)
+    }
+
+    /// The cursor of this name, if there is one.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): the name is none, or the file cannot be read.
+    pub fn load_cursor(&self, name: &str) -> ConsumerResult<Option<String>> {
+        self.core.check_fork()?;
+        self.core.readers().cursors.load(name)
+    }
+
+    /// Forgets the cursor of this name; returns whether there was one.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): the name is none, or the file cannot be removed.
+    pub fn remove_cursor(&self, name: &str) -> ConsumerResult<bool> {
+        self.core.check_fork()?;
+        self.core.readers().cursors.remove(name)
+    }
+
+    /// The named cursors, and by how much each lags behind. Costs some microseconds for each and each shard.
+    ///
+    /// # Errors
+    /// [`ConsumerError`](crate::ConsumerError): a file cannot be read.
+    pub fn cursors(&self) -> ConsumerResult<Vec<NamedCursor>> {
+        self.core.check_fork()?;
+        let views: Vec<_> = self.core.shards().views().collect();
+        list_cursors(&self.core.readers().cursors, self.log_id(), &views)
+    }
+}
