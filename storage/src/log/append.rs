@@ -56,7 +56,7 @@ impl Log {
 
     pub(super) fn with(options: &LogOptions, view: Arc<LogView>, pool: BlockPool, pipeline: Option<Pipeline>) -> Self {
         let next = view.appended();
-        view.lending().allow(options.blocks);
+        view.tail().allow(options.blocks);
         view.windows().allow(options.window_bytes);
         Self {
             view,
@@ -154,7 +154,7 @@ impl Log {
         if self.unlisted.is_empty() {
             return;
         }
-        let Some(mut tail) = self.view.try_tail() else { return };
+        let Some(mut tail) = self.view.tail().try_lock() else { return };
         for block in self.unlisted.drain(..) {
             announce(&block);
             tail.push_back(block);
@@ -189,7 +189,9 @@ impl Log {
     /// Notes in the view since when there has been something that is not durable. A store.
     fn report_pending(&self) {
         let Some(pipeline) = &self.pipeline else { return };
-        self.view.set_pending_since(pipeline.pending_since().or(self.open.as_ref().map(|open| open.opened_at)));
+        self.view
+            .commit_pace()
+            .set_pending_since(pipeline.pending_since().or(self.open.as_ref().map(|open| open.opened_at)));
     }
 
     /// Returns whether writes are in flight.
@@ -212,7 +214,7 @@ impl Log {
         let held_up = held_up.filter(|(_, outage)| outage.known_length() >= LogOptions::FULL_RETRY_NS);
         let held_up = held_up.map(|(operation, _)| operation);
         if std::mem::replace(&mut self.held_up, held_up) != held_up {
-            self.view.set_hold_up(held_up);
+            self.view.health().set_hold_up(held_up);
         }
     }
 

@@ -89,7 +89,7 @@ impl Condenser {
 
     /// The first block of the tail that was not looked at, if all of it is durable.
     fn next_block(&self, view: &LogView, open: Sequence) -> Option<Arc<BlockMemory>> {
-        let tail = view.try_tail()?;
+        let tail = view.tail().try_lock()?;
         let at = tail.partition_point(|block| block.first_sequence() < self.next);
         let block = tail.get(at).filter(|block| block.first_sequence() < open)?;
         let end = block.first_sequence().plus(block.visible().0 as u64);
@@ -116,7 +116,7 @@ impl Condenser {
         let Some(mut dense) = pool.take_dense(view, block.first_sequence()) else { return false };
         dense.start(block.first_sequence());
         append(&mut dense, block, (records, &self.lengths));
-        let placed = view.try_tail().is_some_and(|mut tail| {
+        let placed = view.tail().try_lock().is_some_and(|mut tail| {
             let at = tail.iter().position(|listed| Arc::ptr_eq(listed, block));
             at.map(|at| tail[at] = Arc::clone(dense.memory())).is_some()
         });
@@ -132,7 +132,7 @@ impl Condenser {
     /// take.
     fn unlist_copied(&mut self, view: &LogView, pool: &mut BlockPool) -> bool {
         let Some(copied) = self.copied.take() else { return true };
-        let Some(mut tail) = view.try_tail() else {
+        let Some(mut tail) = view.tail().try_lock() else {
             self.copied = Some(copied);
             return false;
         };

@@ -164,9 +164,9 @@ impl Pipeline {
                 }
             }
             Err(error) if is_passing(&error) => {
-                view.add_trouble(WRITE, self.place_of(view, &write), &error, true);
+                view.health().add_trouble(WRITE, self.place_of(view, &write), &error, true);
                 if error.kind() == io::ErrorKind::StorageFull {
-                    view.set_full(true);
+                    view.health().set_full(true);
                 }
                 // Of writes that are retried together some may succeed before others fail.
                 let is_recent = |outage: &Outage| now <= outage.last().saturating_add(2 * LogOptions::FULL_RETRY_NS);
@@ -198,7 +198,7 @@ impl Pipeline {
             match landing {
                 Landing::Header(base) => self.roller.header_landed(base),
                 Landing::Block { segment, place, data_end, end, opened_at } => {
-                    view.add_commit(now.saturating_sub(opened_at));
+                    view.commit_pace().add(now.saturating_sub(opened_at));
                     segment.extend(place, data_end, end);
                     durable = Some(end);
                 }
@@ -206,7 +206,7 @@ impl Pipeline {
         }
         if let Some(durable) = durable {
             if self.refused.is_empty() {
-                view.end_trouble(WRITE);
+                view.health().end_trouble(WRITE);
             }
             view.set_durable(durable);
             self.roller.durable_moved(durable);
@@ -246,7 +246,7 @@ impl Pipeline {
         if self.refused.is_empty() || now < retry_at {
             return false;
         }
-        view.set_full(false);
+        view.health().set_full(false);
         for write in std::mem::take(&mut self.refused) {
             self.device.submit(write);
         }
@@ -258,10 +258,10 @@ impl Pipeline {
         let Some(first) = self.waiting.front().map(|block| block.writer.memory().first_sequence()) else {
             return false;
         };
-        view.set_full(self.roller.is_full());
+        view.health().set_full(self.roller.is_full());
         let Some(header) = self.roller.roll(view, &mut self.active, first, now) else { return false };
         let Some(active) = &self.active else { return false };
-        view.add_segment(Arc::clone(&active.segment));
+        view.segment_list().add(Arc::clone(&active.segment));
         let file = Arc::clone(&active.file);
         let memory = Arc::clone(header.memory());
         self.send(Landing::Header(first), |token| Write { token, file, memory, length: PAGE_BYTES, offset: 0 });

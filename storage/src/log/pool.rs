@@ -28,7 +28,7 @@ impl Shortage {
             }
             Err(error) => {
                 self.0 = Some(Outage::add(self.0, now));
-                view.add_trouble(TAKE_MEMORY, "a block".into(), &error, true);
+                view.health().add_trouble(TAKE_MEMORY, "a block".into(), &error, true);
                 None
             }
         }
@@ -36,7 +36,7 @@ impl Shortage {
 
     fn end(&mut self, view: &LogView) {
         if self.0.take().is_some() {
-            view.end_trouble(TAKE_MEMORY);
+            view.health().end_trouble(TAKE_MEMORY);
         }
     }
 
@@ -102,7 +102,7 @@ impl BlockPool {
     /// The memory of the oldest block in the tail that no reader holds, if all of it is below `end`, and the sequence
     /// that the tail then starts with.
     fn take_oldest(&mut self, view: &LogView, end: Sequence) -> Option<(BlockWriter, Sequence)> {
-        let mut tail = view.try_tail()?;
+        let mut tail = view.tail().try_lock()?;
         let starts = tail.iter().skip(1).map(|block| block.first_sequence()).take_while(|&start| start <= end);
         // No reader can take hold of a block that the tail alone has while the tail is locked.
         let (at, start) = starts.enumerate().find(|&(at, _)| Arc::strong_count(&tail[at]) == 1)?;

@@ -267,16 +267,16 @@ impl Roller {
         };
         queue.take_back(done.again.clone().zip(done.result.as_ref().err()), now, pause);
         if was_full && !self.is_full() {
-            view.set_full(false);
+            view.health().set_full(false);
         }
         let (is_retried, may_be_left) = (done.again.is_some(), done.may_be_left());
         match done.result {
             Err(error) if is_retried || may_be_left => {
-                view.add_trouble(done.label.kind.name(), done.label.place, &error, is_retried);
+                view.health().add_trouble(done.label.kind.name(), done.label.place, &error, is_retried);
             }
             Err(error) => view.set_poison(done.label.kind.name(), done.label.place, &error),
             Ok(outcome) => {
-                view.end_trouble(done.label.kind.name());
+                view.health().end_trouble(done.label.kind.name());
                 self.take_outcome(view, outcome);
             }
         }
@@ -292,10 +292,10 @@ impl Roller {
                 self.tidy(segment);
             }
             Outcome::Tidied(Tidied::Abandoned(segment)) if segment.base() >= view.trimmed() => self.tidy(segment),
-            Outcome::Tidied(Tidied::Replaced(segment)) => view.replace_segment(segment),
+            Outcome::Tidied(Tidied::Replaced(segment)) => view.segment_list().replace(segment),
             // Where its first part was trimmed meanwhile, the others are there still, and it is not.
             Outcome::Merged(MergeEnd::Merged(merged, names)) if merged.base() >= view.trimmed() => {
-                view.merge_segments(merged);
+                view.segment_list().merge(merged);
                 self.tidier.remove_merged(names);
             }
             Outcome::Merged(MergeEnd::Failed(end)) => self.tidier.merge_from(end),

@@ -64,7 +64,7 @@ impl LogView {
             bytes += segment.data_end().saturating_sub(self.offset_from(&segment, from)?);
             next = segment.end_sequence();
         }
-        while let Some(block) = self.tail_block(next).filter(|_| next < self.appended()) {
+        while let Some(block) = self.tail().block(next).filter(|_| next < self.appended()) {
             let (count, records_bytes) = block.visible();
             let skipped = (next.since(block.first_sequence()) as usize).min(count);
             bytes += (records_bytes - block.bytes_of(skipped).min(records_bytes)) as u64;
@@ -91,7 +91,7 @@ impl LogView {
     }
 
     fn span_in_memory(&self, from: Sequence) -> Option<Span> {
-        let block = self.tail_block(from)?;
+        let block = self.tail().block(from)?;
         let end = block.first_sequence().plus(block.visible().0 as u64);
         let (first_timestamp, last_timestamp) = block.times();
         (from < end).then_some(Span {

@@ -17,7 +17,7 @@ impl LogView {
     pub fn block_before(&self, end: Sequence) -> io::Result<Option<Sequence>> {
         while self.trimmed() < end {
             let last = Sequence::new(end.get() - 1);
-            if let Some(block) = self.tail_block(last)
+            if let Some(block) = self.tail().block(last)
                 && last < block.first_sequence().plus(block.visible().0 as u64)
             {
                 return Ok(Some(block.first_sequence().max(self.trimmed())));

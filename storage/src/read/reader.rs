@@ -308,7 +308,7 @@ impl LogReader {
     }
 
     fn locate(&self) -> Result<NextBlock, ReadError> {
-        if let Some(memory) = self.view.tail_block(self.next) {
+        if let Some(memory) = self.view.tail().block(self.next) {
             let count = self.next.since(memory.first_sequence()) as usize;
             if count < memory.visible().0 {
                 let bytes = memory.bytes_of(count);

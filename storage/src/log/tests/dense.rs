@@ -78,8 +78,8 @@ fn memory_of_small_blocks_is_given_back_as_they_are_written() {
         machine.write(number..number + 1, 1);
     }
     machine.turn_until_durable();
-    let first = machine.view().tail_block(Sequence::new(399)).expect("in memory").first_sequence();
-    assert!(machine.view().tail_block(Sequence::ZERO).is_some(), "the first event is in memory still");
+    let first = machine.view().tail().block(Sequence::new(399)).expect("in memory").first_sequence();
+    assert!(machine.view().tail().block(Sequence::ZERO).is_some(), "the first event is in memory still");
     assert_eq!(first, Sequence::ZERO, "in one block");
 }
 

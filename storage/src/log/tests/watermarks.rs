@@ -65,7 +65,7 @@ fn durable_never_passes_appended_while_a_reader_has_the_tail() {
         let mut machine = Machine::start(&disk, seed).expect("opens");
         machine.write(0..seed, 500);
         let view = Arc::clone(machine.view());
-        let guard = view.try_tail().expect("free");
+        let guard = view.tail().try_lock().expect("free");
         let mut next = seed;
         for _ in 0..50 {
             next += machine.append(next..next + 7, 500);
@@ -88,7 +88,7 @@ fn blocks_that_are_listed_are_committed_while_a_reader_has_the_tail() {
     let taken = machine.append(0..5, 500);
     machine.log.publish(|_| {});
     let view = Arc::clone(machine.view());
-    let _guard = view.try_tail().expect("free");
+    let _guard = view.tail().try_lock().expect("free");
     // More than fits the open block, which is listed.
     machine.append(taken..100, 2000);
     for _ in 0..50 {
@@ -105,7 +105,7 @@ fn closing_waits_for_a_reader_that_has_the_tail() {
     let (reader, locked) = (Arc::clone(&view), Arc::new(Barrier::new(2)));
     let holding = Arc::clone(&locked);
     let reader = std::thread::spawn(move || {
-        let guard = reader.try_tail().expect("free");
+        let guard = reader.tail().try_lock().expect("free");
         holding.wait();
         // The log naps: it has found nothing more to do.
         (0..3).for_each(|_| waited.recv().expect("the log waits"));
@@ -126,7 +126,7 @@ fn closing_ends_beside_a_reader_that_never_drops_the_tail() {
     let mut machine = Machine::start(&disk, 2).expect("opens");
     assert_eq!(machine.append(0..20, 500), 20);
     let view = Arc::clone(machine.view());
-    let _guard = view.try_tail().expect("free");
+    let _guard = view.tail().try_lock().expect("free");
     let now = machine.now;
     let error = machine.log.close(&machine.doorbell, || now).expect_err("says why");
     assert_eq!((error.operation, error.durable.get()), ("close", 0));
@@ -137,7 +137,7 @@ fn closing_ends_beside_a_reader_that_never_drops_the_tail() {
 fn memory_log_lists_what_it_shows() {
     let mut log = Log::in_memory(&options(1));
     let view = Arc::clone(log.view());
-    let guard = view.try_tail().expect("free");
+    let guard = view.tail().try_lock().expect("free");
     let (records, lengths) = run_of(0..3, 500);
     assert_eq!(log.append(&records, &lengths, 1).0, 3);
     log.publish(|_| {});

@@ -194,7 +194,7 @@ impl FollowedShard {
         let mut segments = self.view.segments();
         let before = segments.last().and_then(|last| last.run_starts().next_back()).map(|start| start.run);
         let look = if before == Some(segment.header().run) {
-            self.view.add_segment(Arc::clone(&segment));
+            self.view.segment_list().add(Arc::clone(&segment));
             Look::Grown
         } else {
             // A position names its run by the view that gave it.
@@ -219,7 +219,7 @@ impl FollowedShard {
         let segments = self.view.segments();
         for (gone, next) in segments.iter().zip(segments.iter().skip(1)).take_while(|(gone, _)| gone.base() < first) {
             self.view.set_trimmed(next.base().min(self.view.durable()));
-            self.view.remove_segment(gone.base());
+            self.view.segment_list().remove(gone.base());
             self.unindexed.forget(gone);
         }
     }

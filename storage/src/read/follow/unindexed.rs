@@ -43,7 +43,7 @@ impl Unindexed {
                 && let Ok(Some((named, _))) = open(&Segment::file_name(segment.base()))
                 && let Some(now) = sealed(&named, segment)
             {
-                view.replace_segment(Arc::clone(&now));
+                view.segment_list().replace(Arc::clone(&now));
                 *segment = now;
             }
             Self::concerns(segment)
