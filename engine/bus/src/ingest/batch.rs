@@ -57,7 +57,7 @@ impl<'p> ProducerBatch<'p> {
     /// As [`Producer::emit`]; the events before it stay in the batch.
     #[inline]
     pub fn push(&mut self, kind: Kind, payload: &[u8]) -> IngestionResult<()> {
-        self.producer.check_session(self.session.id(), 1)?;
+        self.begin()?;
         let time = self.time();
         let _ = self.producer.write(self.session, Bytes { kind, payload, time }, Publish::Later)?;
         self.events += 1;
@@ -72,11 +72,20 @@ impl<'p> ProducerBatch<'p> {
     where
         T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
     {
-        self.producer.check_session(self.session.id(), 1)?;
+        self.begin()?;
         let time = self.time();
         let _ = self.producer.write(self.session, Value::new(kind, value, time)?, Publish::Later)?;
         self.events += 1;
         Ok(())
+    }
+
+    /// The first event finds out whether the session is closed; for those after it, the publish does.
+    ///
+    /// # Errors
+    /// [`IngestionError::SessionClosed`](crate::IngestionError::SessionClosed).
+    #[inline(always)]
+    fn begin(&self) -> IngestionResult<()> {
+        if self.events == 0 { self.producer.check_session(self.session.id(), 1) } else { Ok(()) }
     }
 
     /// The source of the next event's time.
