@@ -10,6 +10,7 @@
 //! out ([`Trouble`]).
 
 mod active;
+mod active_segment;
 mod append;
 mod batching;
 mod blocks;
@@ -22,10 +23,12 @@ mod error;
 mod files;
 mod gaps;
 mod health;
+mod in_flight;
 mod lending;
 mod memory_tail;
 mod merge;
 mod names;
+mod next_segment;
 mod open_block;
 mod options;
 mod outage;
@@ -35,6 +38,7 @@ mod places;
 mod pool;
 mod queue;
 mod recover;
+mod refused;
 mod repair;
 mod restore;
 mod rewrite;

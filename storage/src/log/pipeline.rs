@@ -8,39 +8,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::active_segment::ActiveSegment;
 use super::files::SegmentFiles;
+use super::in_flight::{Landing, WritesInFlight};
 use super::open_block::OpenBlock;
 use super::outage::Outage;
-use super::roll::{ActiveSegment, Roller};
+use super::refused::Refused;
+use super::roll::Roller;
 use super::{BlockPlace, Chore, ChoreDone, Durability, LogOptions, LogView, Segment};
 use crate::device::{BlockMemory, Completion, Device, Doorbell, Write, is_passing};
 use crate::format::{Gaps, PAGE_BYTES, Sequence};
 
 const WRITE: &str = "write";
-
-/// The fact that becomes true when a write has completed.
-#[derive(Debug)]
-enum Landing {
-    /// A segment has its header, and may take its final name.
-    Header(Sequence),
-    /// A block has reached its segment.
-    Block { segment: Arc<Segment>, place: BlockPlace, data_end: u64, end: Sequence, opened_at: u64 },
-}
-
-impl Landing {
-    fn segment_base(&self) -> Sequence {
-        match self {
-            Self::Header(base) => *base,
-            Self::Block { segment, .. } => segment.base(),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct InFlight {
-    landing: Landing,
-    completed: bool,
-}
 
 /// The file side of a log.
 #[derive(Debug)]
@@ -48,18 +27,11 @@ pub(super) struct Pipeline {
     device: Box<dyn Device>,
     /// Closed, waiting for a place in flight or for a segment.
     waiting: VecDeque<OpenBlock>,
-    /// Submitted, in order; the first has token `first_token`.
-    flight: VecDeque<InFlight>,
-    first_token: u64,
+    flight: WritesInFlight,
     completions: Vec<Completion>,
-    /// Writes that met an error that passes.
-    refused: Vec<Write>,
-    /// The errors that pass, the last of which may be over.
-    outage: Option<Outage>,
+    refused: Refused,
     /// None until there is something to write.
     active: Option<ActiveSegment>,
-    /// True once there has been anything to write.
-    is_wanted: bool,
     roller: Roller,
     durability: Durability,
     /// The last time at which a block had to wait for its turn.
@@ -71,13 +43,10 @@ impl Pipeline {
         Self {
             device,
             waiting: VecDeque::new(),
-            flight: VecDeque::new(),
-            first_token: 0,
+            flight: WritesInFlight::default(),
             completions: Vec::new(),
-            refused: Vec::new(),
-            outage: None,
+            refused: Refused::default(),
             active: None,
-            is_wanted: false,
             roller: Roller::new(files, gaps, options),
             durability: options.durability,
             waited_at: None,
@@ -103,11 +72,7 @@ impl Pipeline {
 
     /// The time at which the oldest block was begun that is closed and not durable.
     pub(super) fn pending_since(&self) -> Option<u64> {
-        let in_flight = self.flight.iter().find_map(|write| match write.landing {
-            Landing::Block { opened_at, .. } => Some(opened_at),
-            Landing::Header(_) => None,
-        });
-        in_flight.or_else(|| self.waiting.front().map(|block| block.opened_at))
+        self.flight.oldest_opened_at().or_else(|| self.waiting.front().map(|block| block.opened_at))
     }
 
     /// Returns whether writes are in flight.
@@ -122,7 +87,7 @@ impl Pipeline {
 
     /// Something will be written before long: the first segment is prepared meanwhile.
     pub(super) fn expect_block(&mut self) {
-        self.is_wanted = true;
+        self.roller.expect_block();
     }
 
     pub(super) fn enqueue(&mut self, block: OpenBlock) {
@@ -157,44 +122,33 @@ impl Pipeline {
         let Completion { write, result } = completion;
         match result {
             _ if view.poison().is_some() => {}
-            Ok(()) => {
-                let at = (write.token - self.first_token) as usize;
-                if let Some(entry) = self.flight.get_mut(at) {
-                    entry.completed = true;
-                }
-            }
+            Ok(()) => self.flight.complete(write.token),
             Err(error) if is_passing(&error) => {
                 view.health().add_trouble(WRITE, self.place_of(view, &write), &error, true);
                 if error.kind() == io::ErrorKind::StorageFull {
                     view.health().set_full(true);
                 }
-                // Of writes that are retried together some may succeed before others fail.
-                let is_recent = |outage: &Outage| now <= outage.last().saturating_add(2 * LogOptions::FULL_RETRY_NS);
-                self.outage = Some(Outage::add(self.outage.filter(is_recent), now));
-                self.refused.push(write);
+                self.refused.add(write, now);
             }
             Err(error) => view.set_poison(WRITE, self.place_of(view, &write), &error),
         }
     }
 
     fn place_of(&self, view: &LogView, write: &Write) -> String {
-        let at = (write.token - self.first_token) as usize;
-        let base = self.flight.get(at).map_or(view.durable(), |entry| entry.landing.segment_base());
+        let base = self.flight.segment_base(write.token).unwrap_or_else(|| view.durable());
         format!("{}, offset {}", Segment::file_name(base), write.offset)
     }
 
     /// The operation that keeps everything from moving because of errors that pass.
     pub(super) fn hold_up(&self) -> Option<(&'static str, Outage)> {
-        let write = self.outage.filter(|_| !self.refused.is_empty()).map(|outage| (WRITE, outage));
+        let write = self.refused.outage().map(|outage| (WRITE, outage));
         let moves = self.flight.len() > self.refused.len();
         write.or_else(|| self.roller.hold_up()).filter(|_| !moves)
     }
 
     fn advance(&mut self, view: &LogView, now: u64) {
         let mut durable = None;
-        while self.flight.front().is_some_and(|first| first.completed) {
-            let Some(InFlight { landing, .. }) = self.flight.pop_front() else { break };
-            self.first_token += 1;
+        while let Some(landing) = self.flight.land() {
             match landing {
                 Landing::Header(base) => self.roller.header_landed(base),
                 Landing::Block { segment, place, data_end, end, opened_at } => {
@@ -217,9 +171,7 @@ impl Pipeline {
     pub(super) fn submit(&mut self, view: &LogView, now: u64) -> bool {
         let retried = self.retry_refused(view, now);
         let mut submitted = false;
-        if self.is_wanted {
-            self.roller.look_ahead(self.active.as_ref());
-        }
+        self.roller.look_ahead(self.active.as_ref());
         while self.flight.len() < self.device.depth() && self.refused.is_empty() {
             // Readers find below `appended` whatever is durable: what they cannot see yet is not written.
             let is_readable = |block: &&OpenBlock| block.end_sequence() <= view.appended();
@@ -242,14 +194,12 @@ impl Pipeline {
     }
 
     fn retry_refused(&mut self, view: &LogView, now: u64) -> bool {
-        let retry_at = self.outage.map_or(0, |outage| outage.last().saturating_add(LogOptions::FULL_RETRY_NS));
-        if self.refused.is_empty() || now < retry_at {
+        let writes = self.refused.take_due(now);
+        if writes.is_empty() {
             return false;
         }
         view.health().set_full(false);
-        for write in std::mem::take(&mut self.refused) {
-            self.device.submit(write);
-        }
+        writes.into_iter().for_each(|write| self.device.submit(write));
         true
     }
 
@@ -296,10 +246,9 @@ impl Pipeline {
         self.send(landing, |token| Write { token, file, memory, length: block_bytes, offset });
     }
 
-    /// Submits a write whose token is its place in flight.
+    /// Submits a write that is given its token.
     fn send(&mut self, landing: Landing, write: impl FnOnce(u64) -> Write) {
-        let token = self.first_token + self.flight.len() as u64;
-        self.flight.push_back(InFlight { landing, completed: false });
+        let token = self.flight.add(landing);
         self.device.submit(write(token));
     }
 

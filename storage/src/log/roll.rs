@@ -1,115 +1,35 @@
 //! Segments that end and begin, without the shard ever waiting for a file.
 //!
-//! The next segment is prepared under the name [`SPARE_NAME`] while the active one fills. Rolling only submits its
-//! header page, as one write among the blocks; once that is durable the file takes its name, and once the last block of
-//! the old segment is durable that one gets its footer. A crash at any point between leaves a spare with a valid
-//! header, which recovery takes for the segment it says it is.
+//! The next segment is prepared while the active one fills. Rolling only submits its header page, as one write among
+//! the blocks; once that is durable the file takes its name, and once the last block of the old segment is durable that
+//! one gets its footer. A crash at any point between leaves a spare with a valid header, which recovery takes for the
+//! segment it says it is.
 
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::active_segment::ActiveSegment;
 use super::chore::{Chore, ChoreDone, Outcome, Trimming, Written};
 use super::files::SegmentFiles;
 use super::gaps::GapsFile;
 use super::merge::MergeEnd;
-use super::names::SPARE_NAME;
+use super::next_segment::NextSegment;
 use super::outage::Outage;
-use super::pool::{Shortage, TAKE_MEMORY};
+use super::pool::TAKE_MEMORY;
 use super::queue::Queue;
-use super::run::Epochs;
 use super::tidier::Tidier;
 use super::tidy::Tidied;
 use super::{Durability, LogOptions, LogView, Segment, trim};
 use crate::device::{BlockWriter, Directory, SegmentFile};
-use crate::format::{BlockHeader, Epoch, Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader, Sequence};
-
-/// The segment that blocks are written to.
-#[derive(Debug)]
-pub(super) struct ActiveSegment {
-    pub(super) segment: Arc<Segment>,
-    pub(super) file: Arc<dyn SegmentFile>,
-    /// File length, in bytes.
-    length: u64,
-    /// The totals that the footer would have now.
-    totals: Footer,
-}
-
-impl ActiveSegment {
-    pub(super) fn new(segment: Arc<Segment>, file: Arc<dyn SegmentFile>, header_crc: u32, length: u64) -> Self {
-        let totals = Footer::of_empty(segment.epoch(), segment.base(), header_crc);
-        Self { segment, file, length, totals }
-    }
-
-    /// Returns whether half of it is full, or the next block may not fit: a segment that a nearly full disk had room
-    /// for holds little more than one.
-    fn is_running_out(&self, block_bytes_max: u64) -> bool {
-        self.room() < block_bytes_max.max(self.length / 2)
-    }
-
-    /// Bytes left for blocks; the footer's page is kept free.
-    pub(super) fn room(&self) -> u64 {
-        self.length.saturating_sub(self.totals.data_end + PAGE_BYTES as u64)
-    }
-
-    /// Header checksum that the next block links to.
-    pub(super) fn previous_crc(&self) -> u32 {
-        self.totals.last_block_crc
-    }
-
-    /// Gives the block its place; returns the offset.
-    pub(super) fn take(&mut self, block: &BlockHeader) -> u64 {
-        let offset = self.totals.data_end;
-        self.totals.add(block);
-        offset
-    }
-}
-
-#[derive(Debug)]
-enum Spare {
-    Absent,
-    Requested,
-    /// A file, and its length in bytes.
-    Ready(Arc<dyn SegmentFile>, u64),
-    /// Rolled into; still under the spare's name.
-    Unnamed(Arc<dyn SegmentFile>),
-}
-
-/// The fields that all headers of one opening's segments share.
-#[derive(Debug)]
-struct Headers {
-    log_id: LogId,
-    shard: u16,
-    /// Epoch of the first segment.
-    run: Epoch,
-    epochs: Epochs,
-}
-
-impl Headers {
-    fn new(options: &LogOptions) -> Self {
-        let (run, epochs) = (Epochs::new(options.seed).draw(), Epochs::new(options.seed));
-        Self { log_id: options.log_id, shard: options.shard, run, epochs }
-    }
-
-    /// Of the next segment, whose file is of this length.
-    fn next(&mut self, base_sequence: Sequence, created: u64, length: u64) -> SegmentHeader {
-        let Self { log_id, shard, run, epochs } = self;
-        let (log_id, shard, run, epoch) = (*log_id, *shard, *run, epochs.draw());
-        SegmentHeader { log_id, shard, epoch, base_sequence, created, run, is_merged: false, length }
-    }
-}
+use crate::format::{Gaps, Sequence};
 
 /// Prepares, names and seals segments, and removes those that are trimmed.
 #[derive(Debug)]
 pub(super) struct Roller {
     files: Arc<SegmentFiles>,
-    headers: Headers,
-    /// Lengths that a new segment may have.
-    segment_bytes: RangeInclusive<u64>,
+    next: NextSegment,
     durability: Durability,
-    index_bytes: usize,
-    spare: Spare,
     /// Full segments, oldest first, until their last block is durable.
     retired: VecDeque<ActiveSegment>,
     chores: Queue,
@@ -117,25 +37,19 @@ pub(super) struct Roller {
     trims: Queue,
     tidier: Tidier,
     gaps: Arc<GapsFile>,
-    /// Of memory for the header of the next segment.
-    shortage: Shortage,
 }
 
 impl Roller {
     pub(super) fn new(files: Arc<SegmentFiles>, gaps: Gaps, options: &LogOptions) -> Self {
         Self {
-            headers: Headers::new(options),
-            segment_bytes: options.segment_length_min()..=options.segment_length(),
+            next: NextSegment::new(Arc::clone(&files), options),
             durability: options.durability,
-            index_bytes: options.index_bytes,
-            spare: Spare::Absent,
             retired: VecDeque::new(),
             chores: Queue::default(),
             trims: Queue::default(),
             tidier: Tidier::new(Arc::clone(&files), options),
             gaps: Arc::new(GapsFile::new(Arc::clone(files.directory()), options.log_id, options.shard, gaps)),
             files,
-            shortage: Shortage::default(),
         }
     }
 
@@ -143,16 +57,14 @@ impl Roller {
         self.files.directory()
     }
 
-    /// Asks for a spare once the active segment is running out; for the first segment, once there is something to
-    /// write.
+    /// Something will be written before long: the first segment is prepared meanwhile.
+    pub(super) fn expect_block(&mut self) {
+        self.next.expect();
+    }
+
+    /// Has the next segment prepared, once it will be wanted.
     pub(super) fn look_ahead(&mut self, active: Option<&ActiveSegment>) {
-        // The shortest segment is a header's page, a block and a footer's page.
-        let block_bytes_max = self.segment_bytes.start() - 2 * PAGE_BYTES as u64;
-        let is_wanted = active.is_none_or(|active| active.is_running_out(block_bytes_max));
-        if is_wanted && matches!(self.spare, Spare::Absent) {
-            self.spare = Spare::Requested;
-            self.chores.waiting.push_back(Chore::prepare(self.files.directory(), self.segment_bytes.clone()));
-        }
+        self.chores.waiting.extend(self.next.look_ahead(active));
     }
 
     /// Returns whether the disk had no space for the next segment at the last attempt.
@@ -163,10 +75,10 @@ impl Roller {
     /// The operation that blocks may be waiting for and that has met errors that pass.
     pub(super) fn hold_up(&self) -> Option<(&'static str, Outage)> {
         let chore = self.chores.rest.map(|rest| (rest.operation, rest.outage));
-        chore.or(self.shortage.outage().map(|outage| (TAKE_MEMORY, outage)))
+        chore.or(self.next.outage().map(|outage| (TAKE_MEMORY, outage)))
     }
 
-    /// Makes the spare the active segment, starting at `base`; the old one, if any, retires. Returns the new one's
+    /// Makes the next segment the active one, starting at `base`; the old one, if any, retires. Returns the new one's
     /// header page.
     pub(super) fn roll(
         &mut self,
@@ -175,28 +87,20 @@ impl Roller {
         base: Sequence,
         now: u64,
     ) -> Option<BlockWriter> {
-        let Spare::Ready(file, length) = &self.spare else { return None };
-        let length = *length;
-        let mut memory = self.shortage.take_memory(view, now)?;
-        let header = self.headers.next(base, now, length);
-        let (page, crc) = header.encode();
-        memory.fill_page(&page);
-        let file = Arc::clone(file);
-        let segment = Segment::begin(header, &self.files, Arc::clone(&file), self.index_bytes);
-        self.spare = Spare::Unnamed(Arc::clone(&file));
-        self.retired.extend(active.replace(ActiveSegment::new(segment, file, crc, length)));
-        Some(memory)
+        let (next, header) = self.next.begin(view, base, now)?;
+        self.retired.extend(active.replace(next));
+        Some(header)
     }
 
     pub(super) fn header_landed(&mut self, base: Sequence) {
-        if let Spare::Unnamed(file) = &self.spare {
+        if let Some(file) = self.next.unnamed() {
             let written = self.written(file);
             self.chores.waiting.push_back(Chore::name_spare(self.files.directory(), base, written));
         }
     }
 
     pub(super) fn durable_moved(&mut self, durable: Sequence) {
-        while self.retired.front().is_some_and(|full| full.totals.end_sequence <= durable)
+        while self.retired.front().is_some_and(|full| full.end_sequence() <= durable)
             && let Some(full) = self.retired.pop_front()
         {
             self.seal(&full);
@@ -205,7 +109,7 @@ impl Roller {
 
     fn seal(&mut self, full: &ActiveSegment) {
         let written = self.written(&full.file);
-        self.chores.waiting.push_back(Chore::seal(Arc::clone(&full.segment), full.totals, written, &self.gaps));
+        self.chores.waiting.push_back(Chore::seal(Arc::clone(&full.segment), full.totals(), written, &self.gaps));
     }
 
     /// The form in which bytes written to a file lie at this level.
@@ -230,7 +134,7 @@ impl Roller {
 
     /// The next tidying chore, if there is one.
     pub(super) fn next_tidying(&mut self, view: &LogView, now: u64) -> Option<Chore> {
-        self.tidier.next(view, &mut self.headers.epochs, now)
+        self.tidier.next(view, self.next.epochs(), now)
     }
 
     #[cfg(test)]
@@ -284,8 +188,8 @@ impl Roller {
 
     fn take_outcome(&mut self, view: &LogView, outcome: Outcome) {
         match outcome {
-            Outcome::Prepared(file, length) => self.spare = Spare::Ready(file, length),
-            Outcome::Named => self.spare = Spare::Absent,
+            Outcome::Prepared(file, length) => self.next.prepared(file, length),
+            Outcome::Named => self.next.named(),
             // Sealed by the chore's thread, it may have been trimmed by now.
             Outcome::Sealed(segment) if segment.base() >= view.trimmed() => {
                 self.tidier.merge_from(Sequence::ZERO);
@@ -320,9 +224,7 @@ impl Roller {
         if let Some(active) = active {
             self.seal(active);
         }
-        if let Spare::Ready(file, _) = &self.spare {
-            self.chores.waiting.push_back(Chore::remove(self.files.directory(), SPARE_NAME.into(), file));
-        }
+        self.chores.waiting.extend(self.next.removal());
         self.run_chores(view, &mut clock, until);
         self.tidier.renew();
         while view.poison().is_none()
