@@ -219,9 +219,9 @@ pub mod event {
 /// Logs without a bus: reading, following, repairing, restoring and trimming them.
 pub mod log {
     pub use tapeline_reader::{
-        Cut, Damage, Durability, FORMAT_VERSION, FollowStart, KindSummary, LogFiles, LogFollower, LogId, LogRestore,
-        LostLog, Poison, RepairAction, RepairStep, RestoredEvent, SegmentSummary, SessionOpening, SessionSummary,
-        ShardSummary, Stretch, Trouble, Verification, plan_repair, repair_log, trim_log,
+        Cut, Damage, DamageCause, Durability, FORMAT_VERSION, FollowStart, KindSummary, LogFiles, LogFollower, LogId,
+        LogRestore, LostLog, Poison, RepairAction, RepairStep, RestoredEvent, SegmentSummary, SessionOpening,
+        SessionSummary, ShardSummary, Stretch, Trouble, Verification, plan_repair, repair_log, trim_log,
     };
 }
 

@@ -32,7 +32,7 @@ Examples:
 
 Exit status:
   0    done
-  1    failed; the message says why
+  1    failed; the message says why, also where the log cannot be read for want of descriptors, memory or permissions
   2    the command line cannot be understood
   3    no such log, session or file
   4    events that were asked for are no longer in the log

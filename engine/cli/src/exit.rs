@@ -2,13 +2,15 @@
 
 use std::error::Error;
 use std::fmt;
+use std::fs::FileType;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tapeline_reader::{AdapterError, ConsumerError, Gap, GapReason, LogFiles, advice};
+use tapeline_reader::{AdapterError, ConsumerError, DamageCause, Gap, GapReason, LogFiles, advice, is_of_environment};
 
-use crate::output;
+use crate::output::{self, Style};
 
 /// The exit status of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,12 +59,35 @@ impl Failure {
 
     /// The failure for a log at `path` that cannot be opened.
     pub(crate) fn of_log(path: &Path, error: ConsumerError) -> Self {
+        if let Some(failure) = Self::no_directory(path) {
+            return failure;
+        }
         match (&error, kernel_error(&error)) {
             (ConsumerError::Adapter(_), Some(cause)) if cause.kind() == io::ErrorKind::NotFound => Self::no_log(path),
-            (ConsumerError::Adapter(_), Some(_)) => Self::failed(error),
-            (ConsumerError::Adapter(adapter), None) if !adapter.is_retryable() => Self::new(Exit::Corrupt, error),
+            (ConsumerError::Adapter(_), Some(cause)) if is_of_environment(cause) => Self::failed(error),
+            (ConsumerError::Adapter(adapter), _) if !adapter.is_retryable() => Self::new(Exit::Corrupt, error),
             _ => error.into(),
         }
+    }
+
+    /// The failure for a log at `path` that cannot be made, or written to.
+    pub(crate) fn of_written_log(path: &Path, error: AdapterError) -> Self {
+        Self::no_directory(path).unwrap_or_else(|| error.into())
+    }
+
+    /// The failure for a path that is something else than a directory, if it is.
+    fn no_directory(path: &Path) -> Option<Self> {
+        let place = path.display();
+        let kind = match path.metadata() {
+            Ok(found) => kind_of(found.file_type())?,
+            Err(_) => {
+                let target = path.read_link().ok()?;
+                let words =
+                    format_args!("{place}: no log here: a symbolic link to {}, and nothing is there", target.display());
+                return (!path.exists()).then(|| Self::new(Exit::NotFound, words));
+            }
+        };
+        Some(Self::failed(format_args!("{place}: this is {kind}, and a log is a directory; name another place")))
     }
 
     /// The failure for a directory without a meta file: there is no log, or one whose meta file is gone.
@@ -87,6 +112,17 @@ impl Failure {
         let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
         Self::new(exit, format_args!("{}: {error}{}", path.display(), advice(error)))
     }
+}
+
+/// The word for what is no directory.
+fn kind_of(found: FileType) -> Option<&'static str> {
+    let kinds = [
+        (found.is_dir(), None),
+        (found.is_fifo(), Some("a named pipe")),
+        (found.is_socket(), Some("a socket")),
+        (found.is_block_device() || found.is_char_device(), Some("a device")),
+    ];
+    kinds.into_iter().find(|(is_it, _)| *is_it).map_or(Some("a file"), |(_, word)| word)
 }
 
 /// Checks that an output does not replace a part of the log that it is made of.
@@ -117,8 +153,8 @@ impl fmt::Display for Failure {
 
 impl From<AdapterError> for Failure {
     fn from(error: AdapterError) -> Self {
-        let is_damage = matches!(error, AdapterError::Open(_)) && kernel_error(&error).is_none();
-        Self::new(if is_damage { Exit::Corrupt } else { Exit::Failed }, error)
+        let is_damage = matches!(error, AdapterError::Open(_));
+        Self::new(if is_damage { exit_of_read(&error) } else { Exit::Failed }, error)
     }
 }
 
@@ -127,8 +163,9 @@ impl From<ConsumerError> for Failure {
         let exit = match &error {
             ConsumerError::Gap(Gap { reason: GapReason::Corrupt(_), .. }) => Exit::Corrupt,
             ConsumerError::Gap(_) => Exit::Loss,
-            ConsumerError::Read(_) if kernel_error(&error).is_some() => Exit::Failed,
-            ConsumerError::Read(_) | ConsumerError::Record { .. } | ConsumerError::Damaged(_) => Exit::Corrupt,
+            ConsumerError::Adapter(AdapterError::Open(_)) | ConsumerError::Read(_) => exit_of_read(&error),
+            ConsumerError::Damaged(damage) => exit_of_cause(damage.cause),
+            ConsumerError::Record { .. } => Exit::Corrupt,
             _ => Exit::Failed,
         };
         Self::new(exit, error)
@@ -141,6 +178,30 @@ impl From<ConsumerError> for Failure {
 /// [`Exit::NotFound`] where there is none, [`Exit::Corrupt`] where its meta file is damaged.
 pub(crate) fn open_log(path: &Path) -> Result<LogFiles, Failure> {
     LogFiles::open(path).map_err(|error| Failure::of_log(path, ConsumerError::Adapter(error)))
+}
+
+/// The status for a file that cannot be read: the log is damaged, unless it is the environment that refuses.
+fn exit_of_read(error: &(dyn Error + 'static)) -> Exit {
+    match kernel_error(error) {
+        Some(cause) if is_of_environment(cause) => Exit::Failed,
+        _ => Exit::Corrupt,
+    }
+}
+
+/// The same, where the party at fault is known.
+pub(crate) fn exit_of_cause(cause: DamageCause) -> Exit {
+    if cause == DamageCause::Environment { Exit::Failed } else { Exit::Corrupt }
+}
+
+/// Reports on standard error the shards that could not be opened. Returns the status for the worst of them.
+pub(crate) fn report_damage(log: &LogFiles) -> Exit {
+    let mut exit = Exit::Done;
+    for damage in log.damage() {
+        exit = exit.max(exit_of_cause(damage.cause));
+        let failure = Failure::from(ConsumerError::Damaged(damage.clone()));
+        eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+    }
+    exit
 }
 
 /// The kernel's part in an error.

@@ -9,7 +9,7 @@ use tapeline::log::{FORMAT_VERSION, SegmentSummary};
 use tapeline::{EventBus, EventBusConfig};
 
 use crate::args::DirectoryArgs;
-use crate::exit::{Exit, Failure, open_log};
+use crate::exit::{Exit, Failure, open_log, report_damage};
 use crate::output::{self, Align, Style, Table};
 
 /// The log as `--json` prints it.
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &DirectoryArgs) -> Result<Exit, Failure> {
         description.print(&mut out)?
     }
     out.flush()?;
-    Ok(Exit::Done)
+    Ok(report_damage(&log))
 }
 
 impl Backend {
@@ -139,9 +139,6 @@ impl Description {
         }
         for note in &self.backend.notes {
             writeln!(out, "{:<8} {note}", "")?;
-        }
-        for damage in &self.damage {
-            writeln!(out, "{} {damage}", style.bad("damaged:"))?;
         }
         writeln!(out)?;
         self.table().print(out, style)

@@ -4,13 +4,14 @@
 //! selected, lie before its beginning, or were trimmed) looks all names up, once, when it meets the first session
 //! that it cannot name.
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use tapeline_reader::{LogFiles, SessionId};
 
 use crate::form::Printer;
-use crate::output::Style;
+use crate::output::{Style, printable};
 
 /// Finds names, should they be needed.
 #[derive(Debug)]
@@ -34,11 +35,21 @@ impl Names {
             return;
         }
         self.has_looked = true;
-        // If the log can no longer be opened the ids have to do; the reader of the log reports the fault.
-        let Ok(log) = LogFiles::open(&self.directory) else { return };
+        // If the log cannot be opened once more the ids have to do.
+        let log = match LogFiles::open(&self.directory) {
+            Ok(log) => log,
+            Err(error) => return tell_unread(&error),
+        };
         log.session_names().into_iter().for_each(|(session, name)| printer.name(session, name));
         tell_damage(&log);
+        log.damage().first().into_iter().for_each(|damage| tell_unread(damage));
     }
+}
+
+/// Says that names are missing because the log cannot be read for them, or not whole.
+fn tell_unread(reason: &dyn Display) {
+    let words = "sessions without a known name are shown by their ids";
+    eprintln!("{} {words}: {}", Style::of(&io::stderr()).bad("tapeline:"), printable(&reason.to_string()));
 }
 
 /// Says that names may be missing, if they are.

@@ -1,10 +1,11 @@
 //! Damage: what of a log cannot be read.
 
-use std::fmt;
+use std::{fmt, io};
 
+use tapeline_storage::device::is_of_environment;
 use tapeline_storage::log::{DirectoryError, OpenError};
 
-/// A place that does not check.
+/// A place that cannot be read, or does not check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Damage {
@@ -16,33 +17,54 @@ pub struct Damage {
     pub offset: u64,
     /// The fault.
     pub reason: String,
+    /// The party at fault.
+    pub cause: DamageCause,
+}
+
+/// The party at fault where a log cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DamageCause {
+    /// The log: a file does not hold what was written to it, or is missing. [`plan_repair`](crate::plan_repair) says
+    /// what can be done.
+    Log,
+    /// The kernel refused: descriptors, memory or permissions are wanting, or a disk or a file server does not answer.
+    /// The log may be intact, and the same call succeeds once that is mended.
+    Environment,
+}
+
+impl DamageCause {
+    pub(crate) fn of(error: &io::Error) -> Self {
+        if is_of_environment(error) { Self::Environment } else { Self::Log }
+    }
 }
 
 impl Damage {
     pub(crate) fn of_open(shard: u16, error: &OpenError) -> Self {
-        match error {
-            OpenError::Corrupt { path, offset, .. } => {
-                Self { shard_id: shard, segment: path.clone(), offset: *offset, reason: error.to_string() }
-            }
-            OpenError::CutShort { path, length, .. } => {
-                Self { shard_id: shard, segment: path.clone(), offset: *length, reason: error.to_string() }
-            }
+        let (segment, offset, cause) = match error {
+            OpenError::Io { path, source, .. } => (path.clone(), 0, DamageCause::of(source)),
+            OpenError::Corrupt { path, offset, .. } => (path.clone(), *offset, DamageCause::Log),
+            OpenError::CutShort { path, length, .. } => (path.clone(), *length, DamageCause::Log),
             OpenError::Header { path, .. }
             | OpenError::ForeignName { path }
             | OpenError::ForeignSegment { path, .. }
             | OpenError::Renamed { path, .. }
             | OpenError::Missing { path, .. }
             | OpenError::Overlap { path, .. }
-            | OpenError::Gaps { path, .. }
-            | OpenError::Io { path, .. } => {
-                Self { shard_id: shard, segment: path.clone(), offset: 0, reason: error.to_string() }
-            }
-            other => Self { shard_id: shard, segment: String::new(), offset: 0, reason: other.to_string() },
-        }
+            | OpenError::Gaps { path, .. } => (path.clone(), 0, DamageCause::Log),
+            _ => (String::new(), 0, DamageCause::Log),
+        };
+        Self { shard_id: shard, segment, offset, reason: error.to_string(), cause }
     }
 
     pub(crate) fn of_directory(shard: u16, error: &DirectoryError) -> Self {
-        Self { shard_id: shard, segment: format!("shard-{shard:04}"), offset: 0, reason: error.to_string() }
+        let cause = match error {
+            // The log has had it.
+            DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => DamageCause::Log,
+            DirectoryError::Io { source, .. } => DamageCause::of(source),
+            _ => DamageCause::Log,
+        };
+        Self { shard_id: shard, segment: format!("shard-{shard:04}"), offset: 0, reason: error.to_string(), cause }
     }
 }
 

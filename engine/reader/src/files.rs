@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use tapeline_storage::device::advice;
 use tapeline_storage::format::{Eras, Footer, LogId, Sequence, SessionId, SessionNames};
 use tapeline_storage::log::{
-    DamagedPlace, LogDirectory, LogView, Segment, SegmentSurvey, SurveyedFile, Surveyor, survey_shard,
+    DamagedPlace, DirectoryError, LogDirectory, LogView, Segment, SegmentSurvey, SurveyedFile, Surveyor, survey_shard,
 };
 use tapeline_storage::read;
 
 use crate::contents::{Contents, KindSummary, SessionSummary};
-use crate::damage::Damage;
+use crate::damage::{Damage, DamageCause};
 use crate::error::{AdapterResult, ConsumerError, ConsumerResult};
 use crate::names::Openings;
 use crate::opening::{OpeningSearch, SessionOpening};
@@ -40,7 +41,14 @@ pub struct LogFiles {
     damage: Vec<Damage>,
     eras: Arc<Eras>,
     /// Names that were kept when the events that gave them were trimmed. Read when first needed.
-    kept_names: OnceLock<Result<SessionNames, String>>,
+    kept_names: OnceLock<Result<SessionNames, NamesFault>>,
+}
+
+/// The reason for which the file of names cannot be used.
+#[derive(Debug)]
+struct NamesFault {
+    reason: String,
+    cause: DamageCause,
 }
 
 /// One shard that could be opened.
@@ -103,10 +111,12 @@ pub struct Verification {
     pub events: u64,
     /// Bytes looked at.
     pub bytes: u64,
-    /// The places that do not check.
+    /// The places that do not check, and those that could not be read.
     pub damage: Vec<Damage>,
     /// The reason for which the file of names cannot be used, as [`LogFiles::names_damage`] says.
     pub names_damage: Option<String>,
+    /// The party at fault where the file of names cannot be used.
+    pub names_cause: Option<DamageCause>,
 }
 
 impl LogFiles {
@@ -225,11 +235,18 @@ impl LogFiles {
     /// The reason for which the file cannot be used in which the log keeps the names of sessions whose opening event
     /// was trimmed; `None` if it can, or there is none. Without it such sessions have no name.
     pub fn names_damage(&self) -> Option<&str> {
-        self.read_names().as_ref().err().map(String::as_str)
+        self.read_names().as_ref().err().map(|fault| fault.reason.as_str())
     }
 
-    fn read_names(&self) -> &Result<SessionNames, String> {
-        self.kept_names.get_or_init(|| self.directory.names().map_err(|error| error.to_string()))
+    fn read_names(&self) -> &Result<SessionNames, NamesFault> {
+        let fault = |error: DirectoryError| {
+            let cause = match &error {
+                DirectoryError::Io { source, .. } => DamageCause::of(source),
+                _ => DamageCause::Log,
+            };
+            NamesFault { reason: error.to_string(), cause }
+        };
+        self.kept_names.get_or_init(|| self.directory.names().map_err(fault))
     }
 
     fn kept_names(&self) -> impl IntoIterator<Item = (SessionId, &str)> {
@@ -278,7 +295,8 @@ impl LogFiles {
         let (mut outcome, mut surveyor) = (Verification::default(), Surveyor::default());
         for view in &self.shards {
             for segment in view.segments() {
-                let survey = surveyor.segment(view, &segment, &mut progress).map_err(|error| error.to_string());
+                let survey = surveyor.segment(view, &segment, &mut progress);
+                let survey = survey.map_err(|error| (format!("{error}{}", advice(&error)), DamageCause::of(&error)));
                 outcome.add(view.shard(), &Segment::file_name(segment.base()), survey);
             }
         }
@@ -286,6 +304,7 @@ impl LogFiles {
             self.verify_broken(damage, &mut outcome, &mut progress);
         }
         outcome.names_damage = self.names_damage().map(str::to_owned);
+        outcome.names_cause = self.read_names().as_ref().err().map(|fault| fault.cause);
         outcome
     }
 
@@ -296,7 +315,7 @@ impl LogFiles {
         let files = self.directory.shard(damage.shard_id).map_err(|_| ());
         let files = files.and_then(|files| survey_shard(&*files, log_id, damage.shard_id, progress).map_err(|_| ()));
         for SurveyedFile { name, found } in files.unwrap_or_default() {
-            outcome.add(damage.shard_id, &name, found);
+            outcome.add(damage.shard_id, &name, found.map_err(|reason| (reason, DamageCause::Log)));
         }
         // Why it could not be opened, unless that is one of the places found.
         let is_same = |found: &Damage| found.offset == damage.offset && damage.segment.ends_with(&found.segment);
@@ -307,21 +326,23 @@ impl LogFiles {
 }
 
 impl Verification {
-    /// Returns whether everything checks.
+    /// Returns whether everything was read and checks.
     pub fn is_sound(&self) -> bool {
         self.damage.is_empty() && self.names_damage.is_none()
     }
 
-    fn add(&mut self, shard: u16, segment: &str, survey: Result<SegmentSurvey, String>) {
-        let damage = |offset, reason| Damage { shard_id: shard, segment: segment.to_owned(), offset, reason };
+    fn add(&mut self, shard: u16, segment: &str, survey: Result<SegmentSurvey, (String, DamageCause)>) {
+        let damage =
+            |offset, reason, cause| Damage { shard_id: shard, segment: segment.to_owned(), offset, reason, cause };
         match survey {
             Ok(SegmentSurvey { damage: places, blocks, events, bytes, .. }) => {
                 self.blocks += blocks;
                 self.events += events;
                 self.bytes += bytes;
-                self.damage.extend(places.into_iter().map(|DamagedPlace { offset, reason }| damage(offset, reason)));
+                let of_log = |DamagedPlace { offset, reason }| damage(offset, reason, DamageCause::Log);
+                self.damage.extend(places.into_iter().map(of_log));
             }
-            Err(reason) => self.damage.push(damage(0, reason)),
+            Err((reason, cause)) => self.damage.push(damage(0, reason, cause)),
         }
     }
 }

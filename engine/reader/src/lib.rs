@@ -73,7 +73,7 @@ mod readme {}
 
 pub use contents::{KindSummary, SessionSummary};
 pub use cursor::CursorFault;
-pub use damage::Damage;
+pub use damage::{Damage, DamageCause};
 pub use error::{AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, NotDurable, ScalingError};
 pub use event::{
     Event, EventId, EventView, ParseEventIdError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter,
@@ -96,7 +96,7 @@ pub use rkyv;
 pub use session::{IntoSession, session_id};
 pub use source::Start;
 #[doc(hidden)]
-pub use tapeline_storage::device::advice;
+pub use tapeline_storage::device::{advice, is_of_environment};
 pub use tapeline_storage::format::{
     BlockError, FORMAT_VERSION, Kind, LogId, PAYLOAD_BYTES_MAX, PageError, Sequence, SessionId,
 };

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::fs::DanglingLink;
+
 /// Returns whether the call may succeed when it is made again: descriptors, memory or space have run out for a while,
 /// or it was interrupted. A failed sync never passes, whatever its number: see `SyncFailed`.
 pub fn is_passing(error: &io::Error) -> bool {
@@ -12,6 +14,18 @@ pub fn is_passing(error: &io::Error) -> bool {
             number,
             Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOSPC | libc::EDQUOT | libc::EINTR | libc::EAGAIN)
         )
+}
+
+/// Returns whether a call failed for a reason that lies outside of the files' contents: a limit, a permission, a disk
+/// or a file server that does not answer, a symbolic link that leads nowhere. The file may be intact then.
+pub fn is_of_environment(error: &io::Error) -> bool {
+    errno_of(error).is_some() || error.get_ref().is_some_and(|source| source.is::<DanglingLink>())
+}
+
+/// Returns whether a read failed because the device does not return what was written to it. Reading again gives the
+/// same, as a rule.
+pub(crate) fn is_of_medium(error: &io::Error) -> bool {
+    matches!(errno_of(error), Some(libc::EIO | libc::EREMOTEIO | libc::EBADMSG | libc::EUCLEAN | libc::ENODATA))
 }
 
 /// The advice to the operator about an error of the kernel, as the end of a message. Empty where the error says it.
@@ -25,10 +39,28 @@ pub fn advice(error: &io::Error) -> &'static str {
         Some(libc::ENOSPC) => "; free space and try again",
         Some(libc::EDQUOT) => "; free space or raise the quota, and try again",
         Some(libc::EROFS) => "; choose a file system that is writable",
-        Some(libc::EACCES | libc::EPERM) => "; check its owner and permissions",
+        Some(libc::EACCES | libc::EPERM) => "; check its owner and permissions, or run this as its owner",
         Some(libc::ENOMEM) => "; free memory and try again",
         Some(libc::ENAMETOOLONG) => "; choose a shorter name",
-        Some(libc::ELOOP) => "; symbolic links are not followed here, name the place itself",
+        Some(libc::ELOOP) => "; a symbolic link leads in a circle, or is not followed here, name the place itself",
+        Some(libc::EAGAIN) => "; free threads or memory and try again (ulimit -u)",
+        Some(libc::EFBIG) => "; raise the process's limit of file sizes (ulimit -f), or choose smaller files",
+        Some(libc::ETXTBSY) => "; a program runs from this file, end that first",
+        Some(libc::EBUSY) => "; something else uses it, end that first",
+        Some(libc::EIO | libc::EREMOTEIO | libc::EBADMSG | libc::EUCLEAN | libc::ENODATA) => {
+            "; the disk fails: see the kernel's messages (dmesg), and copy the log to another disk"
+        }
+        Some(libc::ENXIO | libc::ENODEV) => "; the device is gone, bring it back and try again",
+        Some(libc::ESTALE) => "; the file server has lost it, mount it anew and try again",
+        Some(
+            libc::ETIMEDOUT
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ENOTCONN
+            | libc::ECONNREFUSED
+            | libc::ECONNRESET
+            | libc::ESHUTDOWN,
+        ) => "; the file server does not answer, try again when it does",
         _ => "",
     }
 }
@@ -76,12 +108,21 @@ mod tests {
             libc::ENOMEM,
             libc::ENAMETOOLONG,
             libc::ELOOP,
+            libc::EAGAIN,
+            libc::EFBIG,
+            libc::ETXTBSY,
+            libc::EBUSY,
+            libc::EIO,
+            libc::EBADMSG,
+            libc::ENODEV,
+            libc::ESTALE,
+            libc::ETIMEDOUT,
         ] {
             let error = io::Error::from_raw_os_error(number);
             assert!(advice(&error).starts_with("; "), "{error}");
             assert_eq!(advice(&io::Error::other(error)), advice(&io::Error::from_raw_os_error(number)), "{number}");
         }
-        assert_eq!(advice(&io::Error::from_raw_os_error(libc::EIO)), "");
+        assert_eq!(advice(&io::Error::from_raw_os_error(libc::EBADF)), "");
         assert_eq!(advice(&io::Error::other("the file has more bytes")), "");
     }
 

@@ -38,8 +38,8 @@ pub(crate) use aligned::AlignedBytes;
 pub(crate) use block_memory::scarcity;
 pub use block_memory::{BlockMemory, BlockWriter};
 pub use doorbell::Doorbell;
-pub(crate) use failure::{SyncFailed, errno_of};
-pub use failure::{advice, is_passing};
+pub(crate) use failure::{SyncFailed, errno_of, is_of_medium};
+pub use failure::{advice, is_of_environment, is_passing};
 
 /// One block on its way to a file.
 #[derive(Debug)]

@@ -141,8 +141,10 @@ impl LogDirectory {
         let before = known.unwrap_or(Meta { log_id, shards, created: now });
         let meta = Meta { shards: before.shards.max(shards), ..before };
         let promised = known.map_or(0, |known| known.shards);
-        if let Some(missing) = (0..promised).map(|shard| shard_path(path, shard)).find(|path| !path.exists()) {
-            return Err(DirectoryError::NoShard { path: missing });
+        for path in (0..promised).map(|shard| shard_path(path, shard)) {
+            if is_vacant(&path)? {
+                return Err(DirectoryError::NoShard { path });
+            }
         }
         for shard in 0..meta.shards {
             let directory = shard_path(path, shard);
@@ -178,7 +180,7 @@ impl LogDirectory {
     /// # Errors
     /// As [`LogDirectory::create`].
     pub fn check_vacant(path: &Path) -> Result<(), DirectoryError> {
-        if path.exists() && known_meta(path)?.is_some() {
+        if !is_vacant(path)? && known_meta(path)?.is_some() {
             return Err(DirectoryError::Exists { path: path.to_owned() });
         }
         Ok(())
@@ -311,6 +313,14 @@ fn check_shards(path: &Path, shards: u16) -> Result<(), DirectoryError> {
 
 pub(super) fn shard_path(path: &Path, shard: u16) -> PathBuf {
     path.join(format!("shard-{shard:04}"))
+}
+
+/// Returns whether there is nothing of this name, not even a symbolic link that leads nowhere.
+pub(super) fn is_vacant(path: &Path) -> Result<bool, DirectoryError> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        found => found.map(|_| false).map_err(DirectoryError::io("look at", path)),
+    }
 }
 
 /// Finds the way in which files are written here so that they are durable at once.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use super::block::Block;
-use crate::device::{AlignedBytes, BlockMemory, SegmentFile, advice};
+use crate::device::{AlignedBytes, BlockMemory, SegmentFile, advice, is_of_environment, is_of_medium};
 use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, PAGE_BYTES, Sequence};
 use crate::log::{BlockIn, LentBlock, Load, Loader, LogView, SealedMap, Segment, Sought, Window};
 
@@ -482,10 +482,13 @@ impl LogReader {
     /// Reads a block that does not check in the mapping from the device: pages of the cache can be older than what was
     /// written past it. `damage` where that does not check either.
     fn read_again(&self, segment: &Segment, offset: u64, damage: BlockError) -> Result<(Block, u32), ReadError> {
-        let opened = segment.sealed_file().ok();
-        let read = opened.and_then(|opened| read_block(&*opened.file, opened.footer.epoch, offset).ok());
-        let Some((bytes, Ok(header))) = read else { return Err(self.corrupt(segment, offset, damage)) };
-        Ok((self.block_read(segment, offset, bytes, &header)?, header.block_bytes))
+        let read = segment.sealed_file().and_then(|opened| read_block(&*opened.file, opened.footer.epoch, offset));
+        match read {
+            Ok((bytes, Ok(header))) => Ok((self.block_read(segment, offset, bytes, &header)?, header.block_bytes)),
+            // The block may be intact: without a descriptor, or memory, that is not known.
+            Err(error) if is_of_environment(&error) && !is_of_medium(&error) => Err(self.io(segment, offset, error)),
+            _ => Err(self.corrupt(segment, offset, damage)),
+        }
     }
 
     fn block_read(

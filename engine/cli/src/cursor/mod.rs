@@ -9,7 +9,7 @@ use tapeline_reader::{ConsumerError, LogFiles, NamedCursor, Start};
 
 pub(crate) use self::args::CursorArgs;
 use self::args::{CursorCommand, ListArgs, RemoveArgs, SetArgs};
-use crate::exit::{Exit, Failure, open_log};
+use crate::exit::{Exit, Failure, open_log, report_damage};
 use crate::human;
 use crate::output::{self, Align, Style, Table};
 use crate::when::When;
@@ -39,7 +39,8 @@ pub(crate) fn run(args: &CursorArgs) -> Result<Exit, Failure> {
 }
 
 fn list(args: &ListArgs) -> Result<Exit, Failure> {
-    let cursors = open_log(&args.directory)?.cursors()?;
+    let log = open_log(&args.directory)?;
+    let cursors = log.cursors()?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
         for NamedCursor { name, cursor, lag_events, lag_bytes, lag, fault, .. } in &cursors {
@@ -52,7 +53,7 @@ fn list(args: &ListArgs) -> Result<Exit, Failure> {
         table(&cursors).print(&mut out, Style::of(&io::stdout()))?;
     }
     out.flush()?;
-    Ok(Exit::Done)
+    Ok(report_damage(&log))
 }
 
 fn table(cursors: &[NamedCursor]) -> Table<5> {

@@ -46,7 +46,8 @@ enum Stop {
 pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
     let (sources, bytes) = Source::all(&args.files)?;
     let ending = Ending::catch()?;
-    let restore = LogRestore::create(&args.directory, args.segment_bytes)?;
+    let restore = LogRestore::create(&args.directory, args.segment_bytes)
+        .map_err(|error| Failure::of_written_log(&args.directory, error))?;
     let log = restore.log_id().to_string();
     let mut importer =
         Importer { restore, numbers: args.renumber.then(HashMap::new), named: HashSet::new(), events: 0, bytes: 0 };

@@ -53,7 +53,8 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     let config = config(args)?;
     // Before the bus starts its threads: they inherit what this holds back.
     let ending = Ending::catch()?;
-    let bus = pollster::block_on(EventBus::new(config))?;
+    let bus =
+        pollster::block_on(EventBus::new(config)).map_err(|error| Failure::of_written_log(&args.directory, error))?;
     warn_of_ahead(&bus);
     tell_cuts(&bus);
     let before = ends(bus.shard_stats().iter().map(|shard| (shard.shard_id, shard.events_appended)));

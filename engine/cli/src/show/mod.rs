@@ -40,7 +40,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, Failure> {
     let asked = Selection { session: vec![args.session.clone()], ..Selection::default() };
     let selection = asked.found_in(&log)?.selection;
     let mut profiler = Profiler::new(args.stalls);
-    let mut exit = Exit::Done;
+    let (mut exit, mut unread) = (Exit::Done, None);
     for event in log.replay_with(&selection.request())? {
         match event {
             Ok(event) => profiler.add(&event),
@@ -48,6 +48,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, Failure> {
                 let failure = Failure::from(error);
                 exit = exit.max(failure.exit);
                 profiler.add_gap(failure.to_string());
+                unread.get_or_insert(failure);
             }
         }
     }
@@ -57,7 +58,10 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, Failure> {
     }
     let Some(profile) = profiler.finish() else {
         let message = format!("nothing of session {:?} can be read", args.session);
-        return Err(Failure::new(exit.max(Exit::NotFound), message));
+        return Err(match unread {
+            Some(failure) => Failure::new(exit, format_args!("{message}: {failure}")),
+            None => Failure::new(Exit::NotFound, message),
+        });
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {

@@ -5,6 +5,7 @@
 mod chunks;
 mod crash;
 mod cursor;
+mod environment;
 mod export;
 mod frames;
 mod help;

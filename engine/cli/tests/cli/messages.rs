@@ -33,7 +33,7 @@ fn refusals_of_the_kernel_say_what_to_do() {
     let long = scratch.arg(&"x".repeat(300));
     let cases: &[(&[&str], &str)] = &[
         (&["record", &log, &directory, "--format", "jsonl"], "name the files in it"),
-        (&["record", &file, &file, "--format", "jsonl"], "choose another"),
+        (&["record", &file, &file, "--format", "jsonl"], "name another place"),
         (&["record", &below, &file, "--format", "jsonl"], "name another place"),
         (&["record", &long, &file, "--format", "jsonl"], "choose a shorter name"),
         (&["import", &scratch.arg("new"), &directory], "name the files in it"),

@@ -72,8 +72,11 @@ impl LogFiles {
     /// the log.
     ///
     /// # Errors
-    /// [`ConsumerError`]: a policy without limits, a cursor that cannot be read.
+    /// [`ConsumerError`]: a shard that cannot be opened, a policy without limits, a cursor that cannot be read.
     pub fn plan_trim(&self, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
+        if let Some(damage) = self.damage().first() {
+            return Err(ConsumerError::Damaged(damage.clone()));
+        }
         plan_now(self.views(), policy, &CursorStore::new(Some(self.path())))
     }
 }
@@ -90,9 +93,6 @@ pub fn trim_log(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPla
     let directory = LogDirectory::open(path, shards, log.log_id(), log.created(), false).map_err(AdapterError::from)?;
     // No thread changes it any more.
     let log = LogFiles::open(path)?;
-    if let Some(damage) = log.damage().first() {
-        return Err(ConsumerError::Damaged(damage.clone()));
-    }
     let mut plan = log.plan_trim(policy)?;
     plan.keep_names(&NameStore::at_rest(path), log.views())?;
     let cuts = plan.cuts();

@@ -9,10 +9,12 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::{mem, ptr};
 
 use libc::{c_int, c_uint};
 
+use super::kind::{DanglingLink, not_a_file};
 use crate::device::Space;
 
 /// Mode of the files of a log.
@@ -49,16 +51,32 @@ pub(super) fn plain_name(name: &str) -> io::Result<CString> {
     name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a plain file name"))
 }
 
-/// Opens a regular file. Symbolic links are refused with `ELOOP`.
+/// Opens a regular file. A symbolic link is followed, unless `flags` create the file.
+///
+/// # Errors
+/// The kernel's; [`not_a_file`], or [`dangling_link`] where that is the reason.
 pub(super) fn open_at(directory: &File, name: &CStr, flags: c_int) -> io::Result<File> {
-    let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    let creates = flags & libc::O_CREAT != 0;
+    let flags = flags | libc::O_CLOEXEC | if creates { libc::O_NOFOLLOW } else { 0 };
     // The open of a named pipe would wait for the other end. The flag goes again: io_uring would not wait for the disk.
-    let file = open_any(directory, name, flags | libc::O_NONBLOCK)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    let file = match open_any(directory, name, flags | libc::O_NONBLOCK) {
+        Err(error) if !creates => return Err(reason_for(error, directory, name)),
+        opened => opened?,
+    };
+    match not_a_file(file.metadata()?.mode()) {
+        Some(error) => return Err(error),
+        None => set_flags(&file, flags)?,
     }
-    set_flags(&file, flags)?;
     Ok(file)
+}
+
+/// The error of an open that was refused, in words that say more where the name is no regular file's.
+fn reason_for(error: io::Error, directory: &File, name: &CStr) -> io::Error {
+    match mode_at(directory, name, 0) {
+        Ok(mode) => not_a_file(mode).unwrap_or(error),
+        Err(_) if error.kind() == io::ErrorKind::NotFound => dangling_link(directory, name).unwrap_or(error),
+        Err(_) => error,
+    }
 }
 
 /// Sets the flags of an open file that can change.
@@ -67,10 +85,27 @@ fn set_flags(file: &File, flags: c_int) -> io::Result<()> {
     check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
-/// Returns whether a name was not opened because it is not that of a regular file, but of a directory, a pipe or a
-/// link.
-pub(crate) fn is_no_file(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::InvalidInput || error.raw_os_error() == Some(libc::ELOOP)
+/// The mode of what has a name in a directory; `flags` are those of `fstatat`.
+fn mode_at(directory: &File, name: &CStr, flags: c_int) -> io::Result<libc::mode_t> {
+    // SAFETY: zeros are a valid value of the structure.
+    let mut found: libc::stat = unsafe { mem::zeroed() };
+    // SAFETY: the rule of this module.
+    check(|| unsafe { libc::fstatat(directory.as_raw_fd(), name.as_ptr(), &raw mut found, flags) })?;
+    Ok(found.st_mode)
+}
+
+/// The error of a name that leads nowhere, if it is a symbolic link.
+pub(super) fn dangling_link(directory: &File, name: &CStr) -> Option<io::Error> {
+    let mode = mode_at(directory, name, libc::AT_SYMLINK_NOFOLLOW).ok()?;
+    if mode & libc::S_IFMT != libc::S_IFLNK {
+        return None;
+    }
+    let mut target = [0u8; libc::PATH_MAX as usize];
+    let (start, length) = (target.as_mut_ptr().cast(), target.len());
+    // SAFETY: the rule of this module; the kernel writes at most `length` bytes.
+    let call = || unsafe { libc::readlinkat(directory.as_raw_fd(), name.as_ptr(), start, length) } as c_int;
+    let length = usize::try_from(check(call).ok()?).ok()?;
+    Some(DanglingLink::error(String::from_utf8_lossy(target.get(..length)?).into_owned()))
 }
 
 /// Opens the directory once more, with a position of its own.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::FsFile;
+use super::kind::DanglingLink;
 use super::{WriteMode, call, listing};
 use crate::device::{Directory, SegmentFile, Space, another_file};
 
@@ -22,12 +23,12 @@ pub struct FsDirectory {
 }
 
 impl FsDirectory {
-    /// Opens an existing directory.
+    /// Opens an existing directory, or the one that a symbolic link leads to.
     ///
     /// # Errors
-    /// The kernel's; `NotADirectory` if the last part of the path is a symbolic link.
+    /// The kernel's; `NotFound` if there is nothing of this name, which a link that leads nowhere is not.
     pub fn open(path: &Path, mode: WriteMode) -> io::Result<Self> {
-        Ok(Self { directory: open_directory(path, libc::O_NOFOLLOW)?, path: path.to_owned(), mode })
+        Ok(Self { directory: open_directory(path).map_err(|error| link_or(error, path))?, path: path.to_owned(), mode })
     }
 
     /// Gives a created file its length. Its name becomes durable last, so that no crash leaves a file behind that is
@@ -140,18 +141,26 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
     let existed = match created {
         Ok(()) => false,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => true,
-        Err(error) => return Err(error),
+        Err(error) => return Err(link_or(error, path)),
     };
     // Also where it existed: the process that created it may have died before this.
-    match open_directory(parent, 0) {
+    match open_directory(parent) {
         Err(error) if existed && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         parent => sync_directory(&parent?),
     }
 }
 
 /// Opens a directory for look-ups, listing and syncing (which O_PATH would not allow).
-pub(super) fn open_directory(path: &Path, flags: libc::c_int) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | flags).open(path)
+pub(super) fn open_directory(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path)
+}
+
+/// The error of a path that cannot be used as a directory: where it is a symbolic link that leads nowhere, that one.
+fn link_or(error: io::Error, path: &Path) -> io::Error {
+    match path.read_link() {
+        Ok(target) if !path.exists() => DanglingLink::error(target.display().to_string()),
+        _ => error,
+    }
 }
 
 /// Makes the names in a directory durable. File systems that cannot sync a directory say `EINVAL` and are believed to

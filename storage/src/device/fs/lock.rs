@@ -41,7 +41,7 @@ struct FileLock {
 /// `WouldBlock` if another opener holds the lock; else the kernel's.
 pub fn lock_exclusive(path: &Path, name: &str, patience: Duration) -> io::Result<DirectoryLock> {
     let name = call::plain_name(name)?;
-    let directory = open_directory(path, 0)?;
+    let directory = open_directory(path)?;
     let file = FileLock::open(|| call::open_at(&directory, &name, libc::O_RDWR | libc::O_CREAT))?;
     file.wait(patience)?;
     let own = FileLock::open(|| Ok(directory))?;

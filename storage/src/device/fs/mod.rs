@@ -1,7 +1,8 @@
 //! Segment files in a directory of a real file system.
 //!
-//! Names are looked up relative to an open directory, and symbolic links are refused. Files have mode 0600, directories
-//! that are made here 0700. What a call has done to names or lengths is durable when it returns.
+//! Names are looked up relative to an open directory. A symbolic link that an operator has put in place of a file or of
+//! a directory is followed; none is where a file is created, or locked. Files have mode 0600, directories that are made
+//! here 0700. What a call has done to names or lengths is durable when it returns.
 //!
 //! Relies on Linux 5.1 and glibc 2.28 or musl. Where a file system lacks allocation, O_DIRECT or RENAME_NOREPLACE, the
 //! next best is used; what that is, each item says.
@@ -11,6 +12,7 @@ mod call;
 mod direct;
 mod directory;
 mod file;
+mod kind;
 mod listing;
 mod lock;
 mod mapping;
@@ -20,9 +22,10 @@ mod small_file;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use call::is_no_file;
 pub use direct::probe_direct;
 pub use directory::{FsDirectory, create_directory};
+pub(in crate::device) use kind::DanglingLink;
+pub(crate) use kind::is_no_file;
 pub use lock::{DirectoryLock, lock_exclusive};
 pub(in crate::device) use progress::Progress;
 pub use small_file::{

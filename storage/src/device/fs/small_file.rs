@@ -22,7 +22,7 @@ const NAMES_TRIED: u32 = 1000;
 /// The kernel's. The file holds the old bytes, or, if only the last sync failed, perhaps the new ones.
 pub fn write_file_durably(path: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let (to, from) = (call::plain_name(name)?, call::plain_name(&format!("{name}.tmp"))?);
-    let directory = open_directory(path, 0)?;
+    let directory = open_directory(path)?;
     // A crash may have left one.
     match call::unlink_at(&directory, &from) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -38,7 +38,7 @@ pub fn write_file_durably(path: &Path, name: &str, bytes: &[u8]) -> io::Result<(
 /// As [`write_file_durably`].
 pub fn write_shared_file_durably(path: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
-    let (to, directory) = (call::plain_name(name)?, open_directory(path, 0)?);
+    let (to, directory) = (call::plain_name(name)?, open_directory(path)?);
     let mut outcome = Ok(());
     for _ in 0..NAMES_TRIED {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
@@ -58,7 +58,7 @@ pub fn write_shared_file_durably(path: &Path, name: &str, bytes: &[u8]) -> io::R
 /// # Errors
 /// The kernel's.
 pub fn remove_temporary_files(path: &Path) -> io::Result<()> {
-    let directory = open_directory(path, 0)?;
+    let directory = open_directory(path)?;
     for name in listing::names(&directory)?.iter().filter(|name| name.ends_with(TEMPORARY)) {
         match call::unlink_at(&directory, &call::plain_name(name)?) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -88,7 +88,7 @@ fn fill(mut file: File, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// `NotFound` where there is none; else the kernel's.
 pub fn remove_file_durably(path: &Path, name: &str) -> io::Result<()> {
-    let directory = open_directory(path, 0)?;
+    let directory = open_directory(path)?;
     call::unlink_at(&directory, &call::plain_name(name)?)?;
     sync_directory(&directory)
 }
@@ -98,7 +98,7 @@ pub fn remove_file_durably(path: &Path, name: &str) -> io::Result<()> {
 /// # Errors
 /// `InvalidData` if it has more than `max` bytes; else the kernel's.
 pub fn read_small_file(path: &Path, name: &str, max: usize) -> io::Result<Vec<u8>> {
-    let file = call::open_at(&open_directory(path, 0)?, &call::plain_name(name)?, libc::O_RDONLY)?;
+    let file = call::open_at(&open_directory(path)?, &call::plain_name(name)?, libc::O_RDONLY)?;
     let mut bytes = Vec::new();
     file.take(max as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > max {

@@ -12,7 +12,7 @@ use super::directory::{open_directory, rename_checked};
 use super::mapping::FsMapping;
 use super::*;
 use crate::device::tests::pattern;
-use crate::device::{Directory, Mapping, SegmentFile, Space};
+use crate::device::{Directory, Mapping, SegmentFile, Space, is_of_environment};
 use crate::format::PAGE_BYTES;
 
 const PAGE: u64 = PAGE_BYTES as u64;
@@ -63,37 +63,60 @@ fn directory_over_a_file_is_refused() {
 }
 
 #[test]
-fn symbolic_links_are_refused() {
+fn symbolic_links_are_followed_but_not_to_create_or_to_lock() {
     let scratch = Scratch::new("device");
     let directory = directory(&scratch);
     directory.create("target", PAGE).unwrap();
     symlink("target", scratch.path().join("link")).unwrap();
     symlink("nowhere", scratch.path().join("dangling")).unwrap();
     for read_only in [true, false] {
-        let error = directory.open("link", read_only).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
+        assert_eq!(directory.open("link", read_only).unwrap().length().unwrap(), PAGE);
     }
+    assert_eq!(read_small_file(scratch.path(), "link", 9000).unwrap().len() as u64, PAGE);
     assert_eq!(directory.create("dangling", PAGE).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-    assert_eq!(read_small_file(scratch.path(), "link", 9000).unwrap_err().raw_os_error(), Some(libc::ELOOP));
     let error = lock_exclusive(scratch.path(), "link", Duration::ZERO).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
     symlink(".", scratch.path().join("self")).unwrap();
-    let error = FsDirectory::open(&scratch.path().join("self"), WriteMode::Buffered).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
+    let linked = FsDirectory::open(&scratch.path().join("self"), WriteMode::Buffered).unwrap();
+    assert_eq!(linked.open("target", true).unwrap().length().unwrap(), PAGE);
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_not_a_name_that_is_free() {
+    let scratch = Scratch::new("device");
+    symlink("no/where", scratch.path().join("dangling")).unwrap();
+    let path = scratch.path().join("dangling");
+    let errors = [
+        directory(&scratch).open("dangling", true).unwrap_err(),
+        read_small_file(scratch.path(), "dangling", 9000).unwrap_err(),
+        FsDirectory::open(&path, WriteMode::Buffered).unwrap_err(),
+        create_directory(&path).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains("symbolic link to no/where"), "{error}");
+        assert!(is_of_environment(&error) && !is_no_file(&error), "{error}");
+        assert!(!matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists), "{error}");
+    }
 }
 
 #[test]
 fn only_regular_files_are_opened() {
     let scratch = Scratch::new("device");
-    create_directory(&scratch.path().join("sub")).unwrap();
-    assert_eq!(directory(&scratch).open("sub", true).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-    // The open of a named pipe waits for the other end.
-    assert!(Command::new("mkfifo").arg(scratch.path().join("pipe")).status().unwrap().success());
-    for read_only in [true, false] {
-        let error = directory(&scratch).open("pipe", read_only).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    let at = |name: &str| scratch.path().join(name);
+    create_directory(&at("sub")).unwrap();
+    // The open of a named pipe waits for the other end, that of a socket is refused.
+    assert!(Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    let _listener = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    symlink("/dev/null", at("device")).unwrap();
+    let kinds = [("sub", "a directory"), ("pipe", "a named pipe"), ("socket", "a socket"), ("device", "a device")];
+    for (name, kind) in kinds {
+        for read_only in [true, false] {
+            let error = directory(&scratch).open(name, read_only).unwrap_err();
+            assert!(is_no_file(&error) && !is_of_environment(&error), "{name}: {error}");
+            assert!(error.to_string().contains(kind), "{name}: {error}");
+        }
+        assert!(is_no_file(&read_small_file(scratch.path(), name, 9000).unwrap_err()), "{name}");
     }
-    assert_eq!(read_small_file(scratch.path(), "pipe", 9000).unwrap_err().kind(), io::ErrorKind::InvalidInput);
 }
 
 #[test]
@@ -102,7 +125,7 @@ fn rename_without_the_kernels_help_replaces_nothing() {
     let directory = directory(&scratch);
     directory.create("a", PAGE).unwrap();
     symlink("nowhere", scratch.path().join("dangling")).unwrap();
-    let open = open_directory(scratch.path(), 0).unwrap();
+    let open = open_directory(scratch.path()).unwrap();
     let error = rename_checked(&open, c"a", c"dangling").unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
     rename_checked(&open, c"a", c"b").unwrap();

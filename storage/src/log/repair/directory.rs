@@ -5,7 +5,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::directory::{ERAS, LogDirectory, META, NAMES, durable_mode, lock, read_meta, shard_path, write_meta};
+use super::super::directory::{
+    ERAS, LogDirectory, META, NAMES, durable_mode, is_vacant, lock, read_meta, shard_path, write_meta,
+};
 use super::{RepairAction, set_aside};
 use crate::device::Directory;
 use crate::device::fs::{self, FsDirectory, WriteMode};
@@ -40,7 +42,7 @@ impl LogDirectory {
             actions.extend(reason.map(|reason| RepairAction::SetAside { file: file.into(), reason }));
         }
         for shard in 0..meta.shards {
-            if !shard_path(path, shard).exists() {
+            if is_vacant(&shard_path(path, shard))? {
                 actions.push(RepairAction::MakeDirectory { shard_id: shard });
             }
         }

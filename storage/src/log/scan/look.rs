@@ -92,6 +92,9 @@ impl Scanner<'_> {
         names.sort_unstable();
         // The one that is written, if any is: the rest has come to rest.
         let last = names.iter().rfind(|name| base_of(name).is_some()).cloned();
+        if let Some(name) = names.iter().find(|name| *name != SPARE_NAME && base_of(name).is_none()) {
+            return Err(OpenError::ForeignName { path: self.path(name) });
+        }
         let mut looked = Vec::with_capacity(names.len());
         let mut ahead: VecDeque<(String, Unread)> = VecDeque::new();
         for name in names {

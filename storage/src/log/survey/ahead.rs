@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use crate::device::{AlignedBytes, SegmentFile};
+use crate::device::{AlignedBytes, SegmentFile, is_of_medium};
 use crate::format::{BLOCK_BYTES_MAX, PAGE_BYTES};
 
 /// Bytes read at a time.
@@ -22,12 +22,14 @@ pub(super) struct Chunk {
     held: Range<usize>,
     /// The reason for which some of its pages are zeros: the device did not give them.
     pub(super) fault: Option<io::Error>,
+    /// The reason for which it was not read, which says nothing about the file's bytes.
+    refused: Option<io::Error>,
 }
 
 impl Default for Chunk {
     fn default() -> Self {
         let bytes = AlignedBytes::zeroed(BLOCK_BYTES_MAX + CHUNK_BYTES);
-        Self { bytes, held: 0..0, fault: None }
+        Self { bytes, held: 0..0, fault: None, refused: None }
     }
 }
 
@@ -44,34 +46,52 @@ impl Chunk {
         self.held.start = start;
     }
 
+    /// Has its bytes looked at, unless they were refused.
+    fn hand_to(&mut self, each: &mut impl FnMut(&mut Self)) -> io::Result<()> {
+        match self.refused.take() {
+            Some(error) => Err(error),
+            None => {
+                each(self);
+                Ok(())
+            }
+        }
+    }
+
     fn fill(&mut self, file: &dyn SegmentFile, part: Range<u64>) {
         let length = (part.end - part.start) as usize;
         let target = &mut self.bytes.as_mut_slice()[BLOCK_BYTES_MAX..][..length.next_multiple_of(PAGE_BYTES)];
-        self.fault = None;
+        (self.fault, self.refused) = (None, None);
         let read = match file.read_at(target, part.start) {
-            Ok(read) => read,
-            Err(error) => {
+            Err(error) if is_of_medium(&error) => {
                 self.fault = Some(error);
                 read_pages(file, target, part.start)
             }
+            read => read,
         };
+        let read = read.unwrap_or_else(|error| {
+            self.refused = Some(error);
+            0
+        });
         self.held = BLOCK_BYTES_MAX..BLOCK_BYTES_MAX + read.min(length);
     }
 }
 
-/// Page by page: those that cannot be read are zeros. Returns what there was up to the end of the file.
-fn read_pages(file: &dyn SegmentFile, target: &mut [u8], offset: u64) -> usize {
+/// Page by page: those that the device does not give are zeros. Returns what there was up to the end of the file.
+fn read_pages(file: &dyn SegmentFile, target: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     for page in target.chunks_mut(PAGE_BYTES) {
-        done += file.read_at(page, offset + done as u64).unwrap_or_else(|_| {
-            page.fill(0);
-            page.len()
-        });
+        done += match file.read_at(page, offset + done as u64) {
+            Err(error) if is_of_medium(&error) => {
+                page.fill(0);
+                page.len()
+            }
+            read => read?,
+        };
         if !done.is_multiple_of(PAGE_BYTES) {
             break;
         }
     }
-    done
+    Ok(done)
 }
 
 /// Reads files ahead. Keeps its memory, 24 MiB once a file is larger than a chunk, from one to the next.
@@ -84,7 +104,7 @@ impl ReadAhead {
     /// Hands `part` of a file to `each`, piece by piece and in order. What the device does not give is zeros.
     ///
     /// # Errors
-    /// The kernel's, where threads cannot be had.
+    /// The kernel's, where threads cannot be had, or the file cannot be read for another reason than its device's.
     pub(super) fn read(
         &mut self,
         file: &dyn SegmentFile,
@@ -98,12 +118,13 @@ impl ReadAhead {
         };
         if chunks <= 1 {
             let mut chunk = self.chunks.pop().unwrap_or_default();
-            (0..chunks).for_each(|number| {
+            let mut outcome = Ok(());
+            for number in 0..chunks {
                 chunk.fill(file, part_of(number));
-                each(&mut chunk);
-            });
+                outcome = chunk.hand_to(&mut each);
+            }
             self.chunks.push(chunk);
-            return Ok(());
+            return outcome;
         }
         thread::scope(|scope| {
             let mut lines = Vec::new();
@@ -118,16 +139,20 @@ impl ReadAhead {
                 let reader = thread::Builder::new().name("tapeline-ahead".into()).spawn_scoped(scope, work)?;
                 lines.push((line, reader));
             }
+            let mut outcome = Ok(());
             for (_, (line, _)) in (0..chunks).zip(lines.iter().cycle()) {
                 let Ok(mut chunk) = line.filled.recv() else { break };
-                each(&mut chunk);
+                outcome = chunk.hand_to(&mut each);
+                if outcome.is_err() {
+                    break;
+                }
                 let _ = line.empty.send(chunk);
             }
             for (line, reader) in lines {
                 drop(line);
                 self.chunks.extend(reader.join().iter().flat_map(|empty| empty.try_iter()));
             }
-            Ok(())
+            outcome
         })
     }
 }

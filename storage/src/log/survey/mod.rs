@@ -92,7 +92,7 @@ impl Surveyor {
     /// the bytes of each step. Of a segment that was trimmed meanwhile nothing is found.
     ///
     /// # Errors
-    /// The kernel's, where the file or threads cannot be had. What the device does not give counts as damaged.
+    /// The kernel's, where the file cannot be had or read, or threads. What the device does not give counts as damaged.
     pub fn segment(
         &mut self,
         view: &LogView,

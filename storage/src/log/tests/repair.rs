@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use tapeline_testing::seeds;
 
 use super::harness::*;
-use crate::device::sim::{Faults, Random, SimDisk};
+use crate::device::sim::{Failure, Faults, Random, SimDisk};
 use crate::format::{BlockHeader, Kind, PAGE_BYTES, Record, Sequence, SessionId};
-use crate::log::{LogView, RepairAction, ShardRestore, plan_shard_repair, repair_shard};
-use crate::read::{GapCause, LogReader, Step, open_shard};
+use crate::log::{LogView, OpenError, RepairAction, ShardRestore, plan_shard_repair, repair_shard};
+use crate::read::{GapCause, LogReader, ReadError, Step, open_shard};
 
 const LONGEST: u64 = 3000;
 const EVENTS: u64 = 60;
@@ -49,6 +49,68 @@ fn blocks(disk: &SimDisk) -> Vec<Block> {
         }
     }
     blocks
+}
+
+/// Errors of the environment, which say nothing about what the files hold.
+const REFUSALS: [i32; 6] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EACCES, libc::ESTALE, libc::ETXTBSY];
+
+#[test]
+fn a_call_that_the_environment_refuses_is_never_taken_for_damage() {
+    for closed in [true, false] {
+        let disk = log(4, closed);
+        // Sound, and with a segment that needs a repair.
+        for is_hurt in [false, true] {
+            if is_hurt {
+                let name = segments(&disk).swap_remove(1);
+                let length = disk.read_file(DIRECTORY, &name).len() as u64;
+                disk.corrupt(DIRECTORY, &name, length / 2, |byte| !byte);
+            }
+            let plan = || plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| ());
+            let read = || -> Result<Vec<String>, ReadError> {
+                let Ok((view, _)) = open_shard(&directory(&disk), LOG, 0) else { return Ok(vec!["shut".into()]) };
+                let mut reader = LogReader::new(view, Sequence::ZERO);
+                let mut found = Vec::new();
+                loop {
+                    match reader.step() {
+                        Ok(Step::Block(block)) => found.push(format!("{}", block.end_sequence())),
+                        Ok(Step::Gap(gap)) => found.push(format!("{gap:?}")),
+                        Ok(Step::End) => return Ok(found),
+                        Err(ReadError::Corrupt { offset, .. }) => {
+                            found.push(format!("corrupt at {offset}"));
+                            reader.pass_damage();
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            };
+            let (expected, events) = (plan().expect("a plan"), read().expect("reads"));
+            assert_eq!(expected.is_empty(), !is_hurt, "{expected:?}");
+            for nth in 1.. {
+                let errno = REFUSALS[nth as usize % REFUSALS.len()];
+                let fail = |after| {
+                    let failing_call = Some(Failure { nth: after + nth, errno });
+                    disk.set_faults(Faults { failing_call, ..Faults::default() });
+                };
+                let before = disk.calls();
+                fail(before);
+                match plan() {
+                    Ok(found) => assert_eq!(found, expected, "call {nth}, errno {errno}"),
+                    Err(error) => assert!(matches!(error, OpenError::Io { .. }), "call {nth}: {error}"),
+                }
+                let planned = disk.calls() - before;
+                let before = disk.calls();
+                fail(before);
+                match read() {
+                    Ok(found) => assert_eq!(found, events, "call {nth}, errno {errno}"),
+                    Err(error) => assert!(matches!(error, ReadError::Io { .. }), "call {nth}: {error}"),
+                }
+                disk.set_faults(Faults::default());
+                if nth > planned.max(disk.calls() - before) {
+                    break;
+                }
+            }
+        }
+    }
 }
 
 /// Gives two files each other's names.

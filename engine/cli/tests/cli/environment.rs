@@ -1,0 +1,204 @@
+//! The environment refuses: the program says what, where and what to do, and never takes it for damage of the log.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::run::{Scratch, done, errors, expect, json, record, run, tapeline};
+
+/// A log of several segments, and the names of these in order.
+fn log(scratch: &Scratch) -> (String, Vec<PathBuf>) {
+    let log = scratch.arg("log");
+    let line = format!("{{\"token\":\"{}\"}}\n", "x".repeat(4000));
+    let file = scratch.file("answer", line.repeat(1500));
+    record(&[&log, &file, "--format", "jsonl"]);
+    let files = fs::read_dir(scratch.path("log/shard-0000")).expect("a directory");
+    let mut segments: Vec<_> = files.map(|entry| entry.expect("an entry").path()).collect();
+    segments.retain(|path| path.extension().is_some_and(|end| end == "seg"));
+    segments.sort();
+    assert!(segments.len() >= 3, "{segments:?}");
+    (log, segments)
+}
+
+/// Each command that reads a log, with an argument to begin with.
+const READERS: &[&[&str]] = &[
+    &["ls"],
+    &["replay"],
+    &["export"],
+    &["stats"],
+    &["latency"],
+    &["verify"],
+    &["info"],
+    &["repair"],
+    &["show", "answer"],
+    &["cursor", "ls"],
+    &["trim", "--max-segments", "1", "--dry-run"],
+    &["tail", "--from", "start", "--exit-idle", "50ms"],
+    &["tail", "--from", "-3", "--exit-idle", "50ms"],
+];
+
+/// The command line of a reader of this log.
+fn reader<'a>(log: &'a str, command: &[&'a str]) -> Vec<&'a str> {
+    let names = if command[0] == "cursor" { 2 } else { 1 };
+    [&command[..names], &[log], &command[names..]].concat()
+}
+
+/// Runs the program below a limit of the shell's `ulimit`.
+fn limited(limit: &str, args: &[&str]) -> Output {
+    let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("bash");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_tapeline")]).args(args).stdin(Stdio::null());
+    command.output().expect("bash runs")
+}
+
+/// Makes something that is no file.
+fn make(kind: &str, path: &Path) {
+    match kind {
+        "a named pipe" => assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success()),
+        "a socket" => drop(UnixListener::bind(path).expect("bound")),
+        "a directory" => fs::create_dir(path).expect("made"),
+        _ => symlink("/dev/zero", path).expect("linked"),
+    }
+}
+
+/// The names in a directory.
+fn names(path: PathBuf) -> Vec<String> {
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string();
+    let mut names: Vec<_> = fs::read_dir(path).expect("a directory").map(|entry| name(entry).expect("UTF-8")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_lack_of_descriptors_is_no_damage() {
+    let scratch = Scratch::new();
+    let (log, _) = log(&scratch);
+    for command in READERS {
+        let args = reader(&log, command);
+        let mut refused = 0;
+        for limit in 5..=12 {
+            let output = limited(&format!("-n {limit}"), &args);
+            let message = errors(&output) + &String::from_utf8_lossy(&output.stdout);
+            match output.status.code() {
+                Some(0) => assert!(!message.contains("damaged"), "{limit}: {args:?}: {message}"),
+                Some(1) => {
+                    assert!(message.contains("ulimit -n"), "{limit}: {args:?}: {message:.2000}");
+                    assert!(!message.contains("damaged:"), "{limit}: {args:?}: {message:.2000}");
+                    refused += 1;
+                }
+                other => panic!("{limit}: {args:?}: status {other:?}: {message:.2000}"),
+            }
+        }
+        assert!(refused > 0, "{args:?} was never refused");
+    }
+}
+
+#[test]
+fn a_segment_that_was_moved_away_is_read_through_its_link() {
+    let scratch = Scratch::new();
+    let (log, segments) = log(&scratch);
+    let whole = done(&["replay", &log, "--format", "raw"]);
+    let elsewhere = scratch.path("elsewhere");
+    fs::create_dir(&elsewhere).expect("made");
+    for segment in [&segments[0], &segments[1]] {
+        let moved = elsewhere.join(segment.file_name().expect("a name"));
+        fs::rename(segment, &moved).expect("moved");
+        symlink(&moved, segment).expect("linked");
+    }
+    assert_eq!(done(&["replay", &log, "--format", "raw"]), whole);
+    done(&["verify", &log]);
+    assert!(String::from_utf8_lossy(&done(&["repair", &log])).starts_with("sound"));
+    // A writer goes on, and its reader finds both.
+    let more = scratch.file("more", "more\n");
+    record(&[&log, &more, "--format", "raw"]);
+    assert_eq!(done(&["replay", &log, "--format", "raw"]), [&whole[..], b"more\n"].concat());
+    // So is a whole shard.
+    fs::rename(scratch.path("log/shard-0000"), elsewhere.join("shard")).expect("moved");
+    symlink(elsewhere.join("shard"), scratch.path("log/shard-0000")).expect("linked");
+    record(&[&log, &more, "--format", "raw"]);
+    assert_eq!(done(&["replay", &log, "--format", "raw"]), [&whole[..], b"more\nmore\n"].concat());
+    done(&["verify", &log]);
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_named_and_no_repair_gives_its_events_up() {
+    for part in ["shard-0000/00000000000000000000.seg", "shard-0000/gaps", "shard-0000", "meta"] {
+        let scratch = Scratch::new();
+        let (log, _) = log(&scratch);
+        let whole = done(&["replay", &log, "--format", "raw"]);
+        let (here, away) = (scratch.path("log").join(part), scratch.path("away"));
+        fs::rename(&here, &away).expect("moved");
+        symlink(scratch.path("not mounted"), &here).expect("linked");
+        let before = names(scratch.path("log"));
+        let repairs: [&[&str]; 3] = [&["repair", "--apply"], &["trim", "--max-segments", "1"], &["cursor", "set"]];
+        for command in READERS.iter().copied().chain(repairs) {
+            let mut args = reader(&log, command);
+            if command == repairs[2] {
+                args.extend(["reader", "latest"]);
+            }
+            let output = expect(run(&args), 1);
+            let message = errors(&output) + &String::from_utf8_lossy(&output.stdout);
+            assert!(message.contains("not mounted") && !message.contains("damaged:"), "{part}: {args:?}: {message}");
+        }
+        let file = scratch.file("more", "more\n");
+        let output = expect(run(&["record", &log, &file, "--format", "raw"]), 1);
+        assert!(errors(&output).contains("not mounted"), "{part}: {}", errors(&output));
+        let after = names(scratch.path("log")).into_iter().filter(|name| name != "lock").collect::<Vec<_>>();
+        assert_eq!(after, before.into_iter().filter(|name| name != "lock").collect::<Vec<_>>(), "{part}");
+        // Its disk is there again.
+        fs::rename(&away, scratch.path("not mounted")).expect("moved");
+        assert_eq!(done(&["replay", &log, "--format", "raw"]), whole, "{part}");
+        assert!(String::from_utf8_lossy(&done(&["repair", &log])).starts_with("sound"), "{part}");
+    }
+}
+
+#[test]
+fn what_is_no_file_in_place_of_a_segment_is_named_and_set_aside() {
+    let scratch = Scratch::new();
+    let (log, segments) = log(&scratch);
+    let listed = json(&done(&["info", &log, "--json"])).remove(0)["segments"].clone();
+    let first = listed[1]["first_sequence"].as_u64().expect("a number");
+    let (segment, away) = (&segments[0], scratch.path("away"));
+    fs::rename(segment, &away).expect("moved");
+    for kind in ["a named pipe", "a socket", "a directory", "a device"] {
+        make(kind, segment);
+        for command in READERS.iter().filter(|command| command[0] != "repair") {
+            let args = reader(&log, command);
+            let output = expect(run(&args), 5);
+            let message = errors(&output) + &String::from_utf8_lossy(&output.stdout);
+            assert!(message.contains(kind), "{args:?}: {message}");
+        }
+        let plan = expect(run(&["repair", &log]), 5);
+        assert!(String::from_utf8_lossy(&plan.stdout).contains(kind));
+        done(&["repair", &log, "--apply"]);
+        assert!(segments[1].exists());
+        let lost = expect(run(&["replay", &log, "--format", "raw"]), 4);
+        assert!(errors(&lost).contains(&format!("sequences 0 to {first}")), "{}", errors(&lost));
+    }
+    assert_eq!(names(scratch.path("log/shard-0000")).iter().filter(|name| name.contains(".aside")).count(), 4);
+}
+
+#[test]
+fn a_log_that_is_no_directory_is_refused_without_a_wait() {
+    let scratch = Scratch::new();
+    let (pipe, socket, dangling) = (scratch.arg("pipe"), scratch.arg("socket"), scratch.arg("dangling"));
+    make("a named pipe", Path::new(&pipe));
+    make("a socket", Path::new(&socket));
+    symlink("not mounted", &dangling).expect("linked");
+    let input = scratch.file("input", "one\n");
+    for (log, words) in [(&pipe, "a named pipe"), (&socket, "a socket"), (&dangling, "not mounted")] {
+        for command in READERS {
+            let output = tapeline(&reader(log, command)).output().expect("runs");
+            let message = errors(&output);
+            assert!(matches!(output.status.code(), Some(1 | 3)), "{command:?}: {message}");
+            assert!(message.contains(words), "{command:?}: {message}");
+        }
+        for args in [&["record", log, &input, "--format", "raw"][..], &["import", log, &input]] {
+            let output = run(args);
+            assert!(matches!(output.status.code(), Some(1 | 3)), "{args:?}");
+            assert!(errors(&output).contains(words), "{args:?}: {}", errors(&output));
+        }
+    }
+}
