@@ -42,11 +42,3 @@ impl Openings {
 pub(crate) fn let_through(filter: Filter) -> Filter {
     Filter::or([Filter::kind(kinds::SESSION), filter])
 }
-
-/// True if a session is a stream of server-sent events, as it came.
-pub(crate) fn is_stream(opening: &SessionOpening) -> bool {
-    opening.format.as_deref() == Some(RECORDED_SSE)
-}
-
-/// The `format` of a session that is a stream of server-sent events, as it came.
-pub(crate) const RECORDED_SSE: &str = "sse";

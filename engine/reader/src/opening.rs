@@ -36,7 +36,8 @@ pub struct SessionOpening {
     pub name: Option<String>,
     /// The model whose answers it holds.
     pub model: Option<String>,
-    /// The form of the stream that its events were cut from, where readers must know: `sse` for server-sent events.
+    /// The form of the stream that `tapeline record` has cut its events from: `sse` for server-sent events, `jsonl` for
+    /// lines, `raw` for bytes.
     pub format: Option<String>,
 }
 

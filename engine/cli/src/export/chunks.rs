@@ -4,13 +4,14 @@
 //! | event | becomes |
 //! |---|---|
 //! | a server-sent event, or a payload, that is such a chunk | itself |
-//! | one that is an error | itself; the stream ends without a reason to finish |
+//! | one that is a failure | an object with the error; the answer ends without a reason to finish |
 //! | any other server-sent event | nothing, and is counted |
 //! | kind `token` or `unspecified` | `delta.content`: the text; of a JSON object its `content`, `text` or `delta` |
+//! | a line or bytes that `record` wrote, neither JSON nor text of a model | nothing, and is counted |
 //! | kind `tool_call` | `delta.tool_calls`: pieces of one `id` are one call |
 //! | other kinds | nothing |
 //!
-//! `words` says what data is, `stream` what becomes of a session's events, this module where it goes. A stream's
+//! `crate::words` says what data is, `stream` what becomes of a session's events, this module where it goes. A stream's
 //! bytes are kept until there are [`WAITING_BYTES`] of all streams; so one file is open at a time, however many there
 //! are.
 
@@ -99,7 +100,7 @@ impl Sink for Chunks {
         if self.waiting >= WAITING_BYTES { self.write_all() } else { Ok(()) }
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), Failure> {
+    fn finish(mut self: Box<Self>, _names: &mut Printer) -> Result<(), Failure> {
         let mut total = Account::default();
         for output in self.streams.values_mut() {
             let Account { left_out, failed, broken_off } = output.stream.finish();

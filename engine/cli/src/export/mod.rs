@@ -6,7 +6,6 @@ mod chunks;
 mod names;
 mod parquet;
 mod stream;
-mod words;
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -35,7 +34,7 @@ trait Sink {
 
     fn take(&mut self, event: &StoredEvent, names: &mut Printer) -> Result<(), Failure>;
 
-    fn finish(self: Box<Self>) -> Result<(), Failure>;
+    fn finish(self: Box<Self>, names: &mut Printer) -> Result<(), Failure>;
 }
 
 /// Exports what the command line asks for.
@@ -55,9 +54,9 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
         exit: Exit::Done,
     };
     let found = args.selection.replay(&log, asks_for(args.format), |met| exporting.take(met))?;
-    let Exporting { sink, progress, exit, .. } = exporting;
+    let Exporting { sink, progress, exit, mut printer, .. } = exporting;
     drop(progress);
-    sink.finish()?;
+    sink.finish(&mut printer)?;
     Ok(exit.max(found))
 }
 
@@ -159,7 +158,7 @@ impl Sink for Text {
         names.print(&mut self.out, event).map_err(|error| self.failed(&error))
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), Failure> {
-        self.out.flush().map_err(|error| self.failed(&error))
+    fn finish(mut self: Box<Self>, names: &mut Printer) -> Result<(), Failure> {
+        names.finish(&mut self.out).and_then(|()| self.out.flush()).map_err(|error| self.failed(&error))
     }
 }

@@ -121,7 +121,7 @@ impl Sink for Table {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), Failure> {
+    fn finish(mut self: Box<Self>, _names: &mut Printer) -> Result<(), Failure> {
         if !self.rows.shard.is_empty() {
             self.write_group()?;
         }

@@ -1,21 +1,23 @@
-//! The stream of one session, made of its events.
+//! The stream of one session, made of its events: one answer after the other, each up to its `[DONE]`.
 
-use serde_json::{Value, json};
+use std::convert::Infallible;
+
+use serde_json::{Map, Value, json};
 use tapeline_reader::sse::{self, Frame, Stream as Frames};
-use tapeline_reader::{SessionOpening, StoredEvent, kinds};
+use tapeline_reader::{SessionChange, SessionOpening, SessionOutcome, StoredEvent, kinds};
 
 use super::calls::Calls;
-use super::words::Words;
-use crate::openings;
+use crate::recorded::{Line, Recorded};
+use crate::words::Words;
 
 /// An account of a stream, or of several, beside its bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Account {
-    /// Frames and JSON payloads that are no chunks, and were left out.
+    /// Frames and payloads that are no chunks, and were left out.
     pub(super) left_out: u64,
-    /// Streams in which the answer failed.
+    /// Answers that failed.
     pub(super) failed: u64,
-    /// Streams without `[DONE]` or an error at their end.
+    /// Answers without `[DONE]` or an error at their end.
     pub(super) broken_off: u64,
 }
 
@@ -26,30 +28,44 @@ pub(super) struct Stream {
     model: String,
     /// Bytes that have not been written.
     pub(super) bytes: Vec<u8>,
-    /// The frames, if the session was recorded as server-sent events.
-    frames: Option<Frames>,
+    input: Input,
+    /// Time of the last event, in seconds.
+    created: u64,
+    /// The answer under way.
+    answer: Answer,
+    /// An answer has ended.
+    has_ended: bool,
+    account: Account,
+}
+
+/// The events as they come.
+#[derive(Debug, Default)]
+struct Input {
+    recorded: Recorded,
+    /// The frames that are not whole yet.
+    frames: Frames,
+    /// True if bytes that were cut wherever are a stream of frames; `None`: none has come.
+    is_stream: Option<bool>,
+}
+
+/// One answer, as far as it is known.
+#[derive(Debug, Default)]
+struct Answer {
     /// The beginning of a character that a token breaks off.
     character: Vec<u8>,
     calls: Calls,
-    /// Time of the last event, in seconds.
-    created: u64,
-    end: End,
-    left_out: u64,
-}
-
-/// The end of the stream, as far as it is known.
-#[derive(Debug, Default, Clone, Copy)]
-struct End {
+    /// The id of its last chunk that has one.
+    id: Option<String>,
     /// Something was sent.
     has_begun: bool,
     /// Chunks were made of events.
     is_made: bool,
-    /// Frames were passed on: only these say how the stream ends.
+    /// Frames were passed on: only these say how it ends.
     is_recorded: bool,
     /// A chunk gave a reason to finish.
     finishes: bool,
-    /// `[DONE]` came, and no chunk after it.
-    is_done: bool,
+    /// The last event was not understood, or says that the rest is missing.
+    is_unsure: bool,
     has_failed: bool,
 }
 
@@ -59,12 +75,11 @@ impl Stream {
             session,
             model: "unknown".to_owned(),
             bytes: Vec::new(),
-            frames: None,
-            character: Vec::new(),
-            calls: Calls::default(),
+            input: Input::default(),
             created: 0,
-            end: End::default(),
-            left_out: 0,
+            answer: Answer::default(),
+            has_ended: false,
+            account: Account::default(),
         }
     }
 
@@ -72,13 +87,13 @@ impl Stream {
     pub(super) fn take(&mut self, event: &StoredEvent) {
         self.created = event.insertion_ts / 1_000_000_000;
         match event.kind {
-            kinds::SESSION => self.open(&SessionOpening::parse(&event.raw)),
-            kinds::UNSPECIFIED if self.frames.is_some() => self.take_recorded(&event.raw),
-            kinds::TOKEN | kinds::UNSPECIFIED | kinds::TOOL_CALL if self.take_frames(&event.raw) => {}
-            kinds::TOKEN | kinds::UNSPECIFIED => self.take_text(&event.raw),
+            kinds::SESSION => self.take_change(&event.raw),
+            kinds::UNSPECIFIED => self.take_recorded(&event.raw),
+            kinds::TOKEN | kinds::TOOL_CALL if self.take_frames(&event.raw) => {}
+            kinds::TOKEN => self.take_token(&event.raw),
             kinds::TOOL_CALL => {
                 let text = String::from_utf8_lossy(&event.raw);
-                self.calls.add(&text, || format!("call_{}", event.sequence));
+                self.answer.calls.add(&text, || format!("call_{}", event.sequence));
             }
             _ => {}
         }
@@ -86,27 +101,99 @@ impl Stream {
 
     /// The session is opened: as a stream of frames, or as something else.
     pub(super) fn open(&mut self, opening: &SessionOpening) {
+        if opening.name.is_some() {
+            let recorded = Recorded::of(opening);
+            // Each recording of frames is a stream of its own.
+            if self.answer.is_recorded || recorded == Recorded::Frames {
+                self.end_answer(false);
+            }
+            self.input = Input { recorded, ..Input::default() };
+        }
         if let Some(model) = &opening.model {
             self.model.clone_from(model);
         }
-        if opening.name.is_some() {
-            self.frames = openings::is_stream(opening).then(Frames::default);
+    }
+
+    fn take_change(&mut self, payload: &[u8]) {
+        self.open(&SessionOpening::parse(payload));
+        let Some(SessionChange::Closed { outcome: Some(outcome) }) = SessionChange::parse(payload) else { return };
+        let is_open = self.answer.has_begun || !self.has_ended;
+        match outcome {
+            SessionOutcome::Failed | SessionOutcome::TimedOut if is_open && !self.answer.has_failed => {
+                let message = format!("the session was closed as {outcome}");
+                self.pass(Words::Error(json!({ "error": { "message": message } }).to_string().into()));
+            }
+            SessionOutcome::Finished => {}
+            _ => self.answer.is_unsure = true,
         }
     }
 
-    fn take_recorded(&mut self, bytes: &[u8]) {
-        let Some(mut frames) = self.frames.take() else { return };
-        let Ok(()) = frames.push(bytes, |block| {
+    /// Takes an event of no kind, as all are that `record` writes.
+    fn take_recorded(&mut self, payload: &[u8]) {
+        match self.input.recorded {
+            Recorded::Frames => self.take_stream(payload),
+            Recorded::Lines => self.take_line(payload),
+            Recorded::Bytes => self.take_bytes(payload),
+            Recorded::Unknown => {
+                if !self.take_frames(payload) {
+                    self.take_token(payload);
+                }
+            }
+        }
+    }
+
+    /// Takes the next bytes of a stream of frames.
+    fn take_stream(&mut self, bytes: &[u8]) {
+        self.take_whole(|frames, each| frames.push(bytes, each));
+    }
+
+    /// Takes the frames that are whole once `push` has added what has come.
+    fn take_whole(
+        &mut self,
+        push: impl FnOnce(&mut Frames, &mut dyn FnMut(&[u8]) -> Result<(), Infallible>) -> Result<(), Infallible>,
+    ) {
+        let mut frames = std::mem::take(&mut self.input.frames);
+        let Ok(()) = push(&mut frames, &mut |block| {
             self.take_frame(&Frame::parse(block));
-            Ok::<(), std::convert::Infallible>(())
+            Ok(())
         });
-        self.frames = Some(frames);
+        self.input.frames = frames;
+    }
+
+    /// Takes a line: what is neither JSON nor a frame is no word of the model's.
+    fn take_line(&mut self, payload: &[u8]) {
+        match Line::of(payload) {
+            line @ (Line::Blank | Line::Field(_)) => self.take_whole(|frames, each| line.push(frames, each)),
+            Line::Object(text) | Line::Other(text) => match Words::of(&String::from_utf8_lossy(text)) {
+                Words::Other(object) => self.take_object(&object),
+                words => self.pass(words),
+            },
+        }
+    }
+
+    /// Takes bytes that were cut wherever: a stream of frames, or text.
+    fn take_bytes(&mut self, bytes: &[u8]) {
+        let is_stream = *self.input.is_stream.get_or_insert_with(|| {
+            let first =
+                bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')).find(|line| Line::of(line) != Line::Blank);
+            matches!(first.map(Line::of), Some(Line::Field(_)))
+        });
+        let is_text = || !bytes.contains(&0) && !matches!(bytes.trim_ascii_start(), [b'{' | b'[', ..]);
+        match (is_stream, is_text()) {
+            (true, _) => self.take_stream(bytes),
+            (false, true) => self.take_text(bytes),
+            (false, false) => self.pass(Words::Unknown),
+        }
     }
 
     /// Takes a payload that looks like frames, or says itself what it is. Whether it is one.
     fn take_frames(&mut self, payload: &[u8]) -> bool {
         if let Some(frames) = sse::frames_of_payload(payload) {
             frames.for_each(|frame| self.take_frame(&frame));
+            return true;
+        }
+        if let (true, Some(frame)) = (Line::of(payload).is_whole_event(), sse::sole_frame(payload)) {
+            self.take_frame(&frame);
             return true;
         }
         match str::from_utf8(payload).map(Words::of) {
@@ -120,7 +207,7 @@ impl Stream {
 
     fn take_frame(&mut self, frame: &Frame<'_>) {
         if let Some(data) = frame.data() {
-            self.end.is_recorded = true;
+            self.answer.is_recorded = true;
             self.pass(Words::of_frame(&frame.event(), &data));
         }
     }
@@ -128,39 +215,57 @@ impl Stream {
     /// Passes on what speaks the protocol; anything else is left out.
     fn pass(&mut self, words: Words<'_>) {
         match words {
-            Words::Chunk { text, finishes } => {
-                self.end.is_done = false;
-                self.end.finishes |= finishes;
+            Words::Chunk { text, finishes, id } => {
+                // An answer that has come to its end is followed by the next.
+                if self.answer.finishes && id.is_some() && self.answer.id.is_some() && self.answer.id != id {
+                    self.end_answer(false);
+                }
+                self.answer.id = id.or(self.answer.id.take());
+                self.answer.finishes |= finishes;
                 self.send(&text);
             }
             Words::Error(text) => {
-                self.end.has_failed = true;
-                self.send_calls();
+                self.answer.has_failed = true;
+                self.send_rest();
                 self.send(&text);
             }
-            // All that there are are written as one, at the end.
-            Words::Done => self.end.is_done = true,
-            Words::Other(_) | Words::Unknown => self.left_out += 1,
+            Words::Done => self.end_answer(true),
+            Words::Other(_) => self.account.left_out += 1,
+            Words::Unknown => {
+                self.account.left_out += 1;
+                self.answer.is_unsure = true;
+            }
         }
     }
 
-    /// Makes a chunk of a token: text, or a JSON object's `content`, `text` or `delta`.
-    fn take_text(&mut self, payload: &[u8]) {
-        if let Ok(Words::Other(object)) = str::from_utf8(payload).map(Words::of) {
-            // Objects that name their type speak another protocol.
-            let is_foreign = object.contains_key("object")
-                || object.get("type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("response."));
-            let content = ["content", "text", "delta"].into_iter().find_map(|name| object.get(name)?.as_str());
-            match content.filter(|_| !is_foreign) {
-                Some(content) => self.make(&json!({ "content": content })),
-                None => self.left_out += 1,
-            }
-            return;
+    /// Makes a chunk of a token: of JSON, or of text.
+    fn take_token(&mut self, payload: &[u8]) {
+        match str::from_utf8(payload).map(Words::of) {
+            Ok(Words::Other(object)) => self.take_object(&object),
+            _ => self.take_text(payload),
         }
-        let mut bytes = std::mem::take(&mut self.character);
+    }
+
+    /// Makes a chunk of an object's `content`, `text` or `delta`.
+    fn take_object(&mut self, object: &Map<String, Value>) {
+        // Objects that name their type speak another protocol.
+        let is_foreign = object.contains_key("object")
+            || object.get("type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("response."));
+        let content = ["content", "text", "delta"].into_iter().find_map(|name| object.get(name)?.as_str());
+        match content.filter(|_| !is_foreign) {
+            Some(content) => {
+                self.answer.is_unsure = false;
+                self.make(&json!({ "content": content }));
+            }
+            None => self.account.left_out += 1,
+        }
+    }
+
+    fn take_text(&mut self, payload: &[u8]) {
+        let mut bytes = std::mem::take(&mut self.answer.character);
         bytes.extend_from_slice(payload);
         let whole = whole_characters(&bytes);
-        self.character = bytes[whole..].to_vec();
+        self.answer.character = bytes[whole..].to_vec();
         if whole > 0 || bytes.is_empty() {
             self.make(&json!({ "content": String::from_utf8_lossy(&bytes[..whole]) }));
         }
@@ -172,17 +277,25 @@ impl Stream {
         self.send_made(delta);
     }
 
+    /// Sends what has waited for more of it to come.
+    fn send_rest(&mut self) {
+        if !self.answer.character.is_empty() {
+            let rest = std::mem::take(&mut self.answer.character);
+            self.make(&json!({ "content": String::from_utf8_lossy(&rest) }));
+        }
+        self.send_calls();
+    }
+
     fn send_calls(&mut self) {
-        for call in self.calls.take() {
+        for call in self.answer.calls.take() {
             self.send_made(&json!({ "tool_calls": [call] }));
         }
     }
 
     fn send_made(&mut self, delta: &Value) {
-        if !std::mem::replace(&mut self.end.is_made, true) {
+        if !std::mem::replace(&mut self.answer.is_made, true) {
             self.send_delta(&json!({ "role": "assistant", "content": "" }), None);
         }
-        self.end.is_done = false;
         self.send_delta(delta, None);
     }
 
@@ -198,34 +311,40 @@ impl Stream {
     }
 
     fn send(&mut self, data: &str) {
-        self.end.has_begun = true;
+        self.answer.has_begun = true;
         self.bytes.extend_from_slice(b"data: ");
         // A chunk may have been sent on several lines.
         self.bytes.extend(data.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
         self.bytes.extend_from_slice(b"\n\n");
     }
 
-    /// Ends the stream. Made of events, it ends with a reason to finish and `[DONE]`; frames say themselves how they
-    /// end; a stream in which the answer failed is given neither.
-    pub(super) fn finish(&mut self) -> Account {
-        if !self.character.is_empty() {
-            let rest = std::mem::take(&mut self.character);
-            self.make(&json!({ "content": String::from_utf8_lossy(&rest) }));
+    /// Ends the answer under way, if there is one; `is_told` by `[DONE]`. Made of events, it ends with a reason to
+    /// finish and `[DONE]`; frames say themselves how they end; an answer that failed is given neither.
+    fn end_answer(&mut self, is_told: bool) {
+        self.send_rest();
+        // One answer ends once. A stream that has none may still say that it is over.
+        if !self.answer.has_begun && (self.has_ended || !is_told) {
+            return;
         }
-        self.send_calls();
-        let End { has_begun, is_made, is_recorded, finishes, is_done, has_failed } = self.end;
-        if is_made && !is_recorded && !has_failed && !finishes {
-            self.send_delta(&json!({}), Some(if self.calls.any() { "tool_calls" } else { "stop" }));
+        let Answer { has_begun, is_made, is_recorded, finishes, is_unsure, has_failed, .. } = self.answer;
+        let is_over = !is_recorded && !has_failed && !is_unsure;
+        if is_made && !finishes && (is_over || (is_told && !is_recorded && !has_failed)) {
+            self.send_delta(&json!({}), Some(if self.answer.calls.any() { "tool_calls" } else { "stop" }));
         }
-        let is_whole = is_done || (!is_recorded && !has_failed && (is_made || finishes));
+        let is_whole = is_told || (is_over && (is_made || finishes));
         if is_whole {
             self.send("[DONE]");
         }
-        Account {
-            left_out: self.left_out,
-            failed: u64::from(has_failed),
-            broken_off: u64::from(has_begun && !is_whole && !has_failed),
-        }
+        self.account.failed += u64::from(has_failed);
+        self.account.broken_off += u64::from(has_begun && !is_whole && !has_failed);
+        self.answer = Answer::default();
+        self.has_ended = true;
+    }
+
+    /// Ends the stream.
+    pub(super) fn finish(&mut self) -> Account {
+        self.end_answer(false);
+        self.account
     }
 }
 

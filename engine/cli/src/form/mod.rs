@@ -12,8 +12,8 @@ use tapeline_reader::{SessionId, SessionOpening, StoredEvent, kinds};
 
 use self::line::Lines;
 use self::sse::Frames;
-use crate::openings;
 use crate::output;
+use crate::recorded::Recorded;
 use crate::select::AsksFor;
 
 /// The form in which an event is printed.
@@ -73,6 +73,11 @@ impl Printer {
         }
     }
 
+    /// Prints what is left where nothing follows.
+    pub(crate) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
+        self.frames.finish(out)
+    }
+
     /// A printer of what is exported: lines do not name the log, so that a log put back is exported to the same lines.
     pub(crate) fn for_export(format: OutputFormat) -> Self {
         Self { lines: Lines::new(false), ..Self::new(format) }
@@ -107,10 +112,10 @@ impl Printer {
 
     /// Learns what a session was opened as.
     pub(crate) fn open(&mut self, session: SessionId, opening: SessionOpening) {
-        let is_stream = openings::is_stream(&opening);
+        let recorded = Recorded::of(&opening);
         if let Some(name) = opening.name {
             self.names.insert(session, name);
-            self.frames.open(session, is_stream);
+            self.frames.open(session, recorded);
         }
     }
 

@@ -1,6 +1,6 @@
 //! An event as server-sent events have it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use base64::Engine;
@@ -8,33 +8,54 @@ use base64::engine::general_purpose::STANDARD;
 use tapeline_reader::sse::{self, Stream};
 use tapeline_reader::{SessionId, StoredEvent, kinds};
 
+use crate::recorded::{Line, Recorded};
+
 /// Writes events as frames.
 ///
 /// Events that `record --format sse` stored are printed as they were recorded, so that a client gets the same events of
-/// it. A frame that was stored in parts is put together again; one that was broken off is left out, as clients drop it.
-/// Of other events, one that looks like whole frames stands as it is.
+/// it; so are those in lines that `record --format jsonl` stored. A frame that was stored in parts is put together
+/// again; one that was broken off is left out, as clients drop it. Of other events, one that looks like whole frames
+/// stands as it is.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    /// The streams that were recorded as server-sent events, by session.
-    recorded: HashMap<SessionId, Stream>,
+    /// The streams in the sessions that were recorded as frames or lines.
+    recorded: BTreeMap<SessionId, (Recorded, Stream)>,
+    /// The rest of streams that have ended.
+    left: Vec<u8>,
 }
 
 impl Frames {
-    /// The session goes on with the beginning of such a stream, or of something else.
-    pub(super) fn open(&mut self, session: SessionId, is_recorded: bool) {
-        match is_recorded {
-            true => drop(self.recorded.insert(session, Stream::default())),
-            false => drop(self.recorded.remove(&session)),
-        }
+    /// The session goes on with the beginning of what was recorded as this.
+    pub(super) fn open(&mut self, session: SessionId, recorded: Recorded) {
+        let before = match recorded {
+            Recorded::Frames | Recorded::Lines => self.recorded.insert(session, (recorded, Stream::default())),
+            Recorded::Bytes | Recorded::Unknown => self.recorded.remove(&session),
+        };
+        self.left.extend(before.map(|(_, mut stream)| stream.finish()).unwrap_or_default());
     }
 
     /// Writes an event.
     pub(super) fn write(&mut self, out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
-        match self.recorded.get_mut(&event.session) {
-            Some(stream) if event.kind == kinds::UNSPECIFIED => stream.push(&event.raw, |frame| out.write_all(frame)),
-            _ if sse::is_frames(&event.raw) => out.write_all(&event.raw),
-            _ => wrap(out, event),
+        out.write_all(&std::mem::take(&mut self.left))?;
+        let recorded = self.recorded.get_mut(&event.session).filter(|_| event.kind == kinds::UNSPECIFIED);
+        match recorded {
+            Some((Recorded::Frames, stream)) => return stream.push(&event.raw, |frame| out.write_all(frame)),
+            Some((_, stream)) => {
+                let line = Line::of(&event.raw);
+                if matches!(line, Line::Blank | Line::Field(_)) {
+                    return line.push(stream, |frame| out.write_all(frame));
+                }
+            }
+            None if sse::is_frames(&event.raw) => return out.write_all(&event.raw),
+            None => {}
         }
+        wrap(out, event)
+    }
+
+    /// Writes what is left of the streams when nothing follows.
+    pub(super) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&std::mem::take(&mut self.left))?;
+        self.recorded.values_mut().try_for_each(|(_, stream)| out.write_all(&stream.finish()))
     }
 }
 

@@ -7,11 +7,16 @@
 use serde_json::Value;
 use tapeline_reader::{StoredEvent, sse};
 
+use crate::recorded::{Line, Recorded};
+use crate::{failure, words};
+
 /// The meaning of an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Said {
     /// True if there is anything in it that a reader of the stream waits for.
     pub(super) has_content: bool,
+    /// True if the answer ends with it: what follows belongs to the next.
+    pub(super) ends_answer: bool,
     /// The name of the event in its protocol; `None`: it speaks none that is known.
     pub(super) what: Option<String>,
     /// The model that it names.
@@ -19,35 +24,67 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Understands an event. One that is neither a server-sent event nor JSON has content, whatever it is; in a
-    /// stream of server-sent events, part of one that was too large to be one event has none. Costs the parsing of
-    /// its JSON.
-    pub(super) fn of(event: &StoredEvent, is_stream: bool) -> Self {
-        if let Some(frames) = sse::frames_of_payload(&event.raw) {
-            let none = Self { has_content: false, what: Some("comment".to_owned()), model: None };
-            return frames.filter_map(|frame| Self::of_data(&frame.event(), &frame.data()?)).fold(none, Self::and);
-        }
-        let value = event.raw.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(&event.raw).ok());
-        match value.flatten() {
-            Some(value) => Self::of_json(&value),
-            None => Self { has_content: !is_stream, what: None, model: None },
+    /// Understands an event. One that is neither a server-sent event nor JSON has content, whatever it is, unless it
+    /// was recorded as one of them. Costs the parsing of its JSON.
+    pub(super) fn of(event: &StoredEvent, recorded: Recorded) -> Self {
+        match (recorded, Line::of(&event.raw)) {
+            // A frame, a part of one that was too large to be one event, or one that was broken off.
+            (Recorded::Frames, _) => Self::of_frames(sse::frames(&event.raw), true),
+            (Recorded::Lines, Line::Blank) => Self::named("blank"),
+            (Recorded::Lines, Line::Field(line)) => match sse::sole_frame(line) {
+                Some(frame) => Self::of_frames([frame], false),
+                None => Self::of_frames(sse::frames(line), false),
+            },
+            (Recorded::Lines, Line::Object(text) | Line::Other(text)) => {
+                Self::of_data("", &String::from_utf8_lossy(text), false).unwrap_or_default()
+            }
+            (Recorded::Unknown | Recorded::Bytes, line) => match sse::frames_of_payload(&event.raw) {
+                Some(frames) => Self::of_frames(frames, true),
+                None if line.is_whole_event() => Self::of_frames(sse::sole_frame(&event.raw), true),
+                None => Self::of_payload(&event.raw),
+            },
         }
     }
 
-    /// The data of a server-sent event of this type. `None` for a blank one.
-    fn of_data(event: &str, data: &str) -> Option<Self> {
-        let named = |what: &str| if event.is_empty() { what.to_owned() } else { event.to_owned() };
-        match data.trim() {
-            "" => None,
-            "[DONE]" => Some(Self { has_content: false, what: Some("[DONE]".to_owned()), model: None }),
-            data => Some(match serde_json::from_str::<Value>(data) {
-                Ok(value @ Value::Object(_)) => {
+    /// Something without content.
+    fn named(what: &str) -> Self {
+        Self { what: Some(what.to_owned()), ..Self::default() }
+    }
+
+    /// A payload that is no frame.
+    fn of_payload(payload: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(payload);
+        let object = text.trim_start().starts_with('{').then(|| words::parse(&text)).flatten();
+        object.map_or_else(|| Self { has_content: true, ..Self::default() }, |value| Self::of_json(&value))
+    }
+
+    /// Several frames in one event. `may_be_text` says that data need not be JSON.
+    fn of_frames<'a>(frames: impl IntoIterator<Item = sse::Frame<'a>>, may_be_text: bool) -> Self {
+        let said = |frame: sse::Frame<'_>| Self::of_data(&frame.event(), &frame.data()?, may_be_text);
+        let mut frames = frames.into_iter().peekable();
+        // A part of a frame has no whole one.
+        let none = if frames.peek().is_some() { Self::named("comment") } else { Self::default() };
+        frames.filter_map(said).fold(none, Self::and)
+    }
+
+    /// The data of a server-sent event of this type, or of a line. `None` for a blank one.
+    fn of_data(event: &str, data: &str, may_be_text: bool) -> Option<Self> {
+        let event = Some(event).filter(|event| !event.is_empty());
+        Some(match data.trim() {
+            "" => return None,
+            "[DONE]" => Self { ends_answer: true, ..Self::named("[DONE]") },
+            data => match words::parse(data) {
+                _ if event.is_some_and(failure::is_type) => Self::named("error"),
+                Some(value @ Value::Object(_)) => {
                     let said = Self::of_json(&value);
-                    Self { what: Some(said.what.unwrap_or_else(|| named("data"))), ..said }
+                    Self { what: said.what.or_else(|| Some(event.unwrap_or("data").to_owned())), ..said }
                 }
-                _ => Self { has_content: true, what: Some(named("data")), model: None },
-            }),
-        }
+                value => Self {
+                    has_content: value.map_or(may_be_text, |value| !value.is_null()),
+                    ..Self::named(event.unwrap_or("data"))
+                },
+            },
+        })
     }
 
     fn of_json(value: &Value) -> Self {
@@ -59,6 +96,7 @@ impl Said {
         let models = [&value["model"], &value["message"]["model"], &value["response"]["model"], &value["modelVersion"]];
         Self {
             has_content,
+            ends_answer: ends_answer(value),
             what: word("type").or_else(object),
             model: models
                 .into_iter()
@@ -69,13 +107,26 @@ impl Said {
     /// Of two in one event.
     fn and(self, other: Self) -> Self {
         let (first, second) = if self.has_content { (self, other) } else { (other, self) };
-        Self { model: first.model.or(second.model), ..first }
+        let ends_answer = first.ends_answer || second.ends_answer;
+        Self { model: first.model.or(second.model), ends_answer, ..first }
     }
+}
+
+/// True if an answer ends with an object: a message of Anthropic's, a response of OpenAI's, an answer of Ollama's. That
+/// of a chat ends with `[DONE]`.
+fn ends_answer(value: &Value) -> bool {
+    let ends = ["message_stop", "response.completed", "response.incomplete", "response.failed"];
+    value["type"].as_str().is_some_and(|kind| ends.contains(&kind)) || (value["done"] == true && is_ollama(value))
+}
+
+/// True if an object is an answer of Ollama's.
+fn is_ollama(value: &Value) -> bool {
+    value["done"].is_boolean() && (value["message"].is_object() || value["response"].is_string())
 }
 
 /// True if a chunk of one of the protocols brings content. An object of none of them does.
 fn has_content(value: &Value) -> bool {
-    if !value["error"].is_null() {
+    if value.as_object().is_some_and(|object| failure::of(object).is_some()) {
         return false;
     }
     if let Some(choices) = value["choices"].as_array() {
@@ -95,8 +146,7 @@ fn has_content(value: &Value) -> bool {
             return kind.ends_with("delta") && kind != "message_delta" && brings_delta(&value["delta"]);
         }
     }
-    if value["done"].is_boolean() && (value["message"].is_object() || value["response"].is_string()) {
-        // Ollama.
+    if is_ollama(value) {
         let message = &value["message"];
         return [&value["response"], &message["content"], &message["thinking"], &message["tool_calls"]]
             .into_iter()

@@ -12,7 +12,7 @@ use super::measure::{Measure, Sample};
 use super::track::Track;
 use super::windows::Windows;
 use crate::exit::Failure;
-use crate::openings;
+use crate::recorded::Recorded;
 
 /// The events that count as tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +43,15 @@ pub(super) struct Meter {
 struct Session {
     track: Track,
     group: usize,
-    /// True if it was recorded as a stream of server-sent events.
-    is_stream: bool,
+    /// The form in which it was recorded.
+    recorded: Recorded,
 }
 
 impl Session {
     fn open(&mut self, opening: SessionOpening, groups: &mut Groups) {
-        self.is_stream = openings::is_stream(&opening);
+        if opening.name.is_some() {
+            self.recorded = Recorded::of(&opening);
+        }
         self.group = groups.opened(self.group, opening);
     }
 }
@@ -114,7 +116,7 @@ impl Meter {
         let session = self.sessions.entry(event.session).or_insert_with(|| Session {
             track: Track::begun(time, 0),
             group: self.groups.of_session(event.session),
-            is_stream: false,
+            recorded: Recorded::default(),
         });
         if let Some(opening) = self.earlier.take() {
             session.open(opening, &mut self.groups);
@@ -128,27 +130,25 @@ impl Meter {
         let is_asked = (event.kind != kinds::TOKEN && self.tokens == Tokens::WithContent)
             || self.groups.asks_for_model(session.group)
             || self.groups.asks_for_what(event.kind);
-        let said = is_asked.then(|| Said::of(event, session.is_stream));
+        let said = is_asked.then(|| Said::of(event, session.recorded));
         if let Some(model) = said.as_ref().and_then(|said| said.model.as_deref()) {
             session.group = self.groups.of_model(session.group, model);
         }
         let what = said.as_ref().and_then(|said| said.what.as_deref());
         self.groups.event(event, what.filter(|_| event.kind == kinds::UNSPECIFIED), &session.track);
-        let is_token = match (event.kind, self.tokens) {
-            (kinds::TOKEN, _) => true,
-            (_, Tokens::OfKindToken) => false,
-            (_, Tokens::WithContent) => said.is_none_or(|said| said.has_content),
+        let is_by_content = event.kind != kinds::TOKEN && self.tokens == Tokens::WithContent;
+        let said = said.filter(|_| is_by_content).unwrap_or_default();
+        let (track, group) = (&mut session.track, session.group);
+        let token = if event.kind == kinds::TOKEN || said.has_content {
+            self.windows.token(time);
+            self.groups.token(group);
+            track.token(time)
+        } else {
+            track.event(time);
+            None
         };
-        if !is_token {
-            session.track.event(time);
-            return Ok(());
-        }
-        let (sample, group) = (session.track.token(time), session.group);
-        self.windows.token(time);
-        self.groups.token(group);
-        if let Some(sample) = sample {
-            self.record(group, sample);
-        }
+        let ended = if said.ends_answer { track.end_answer() } else { None };
+        [token, ended].into_iter().flatten().for_each(|sample| self.record(group, sample));
         Ok(())
     }
 

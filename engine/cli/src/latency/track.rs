@@ -5,7 +5,7 @@ mod tests;
 
 use super::measure::{Measure, Sample};
 
-/// A stream, as far as it has been read. 48 bytes.
+/// A stream, as far as it has been read. 72 bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Track {
     /// Time of its first event.
@@ -15,14 +15,24 @@ pub(super) struct Track {
     /// The number of events.
     events: u64,
     tokens: u64,
-    first_token: u64,
     last_token: u64,
+    answer: Answer,
+}
+
+/// The answer under way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Answer {
+    /// Time of its first event, if one has come.
+    begun: Option<u64>,
+    tokens: u64,
+    first_token: u64,
 }
 
 impl Track {
     /// A stream that has begun at a time, with so many events that are of no concern here.
     pub(super) fn begun(time: u64, events: u64) -> Self {
-        Self { begun: time, last: time, events, tokens: 0, first_token: 0, last_token: 0 }
+        let answer = Answer { begun: (events > 0).then_some(time), ..Answer::default() };
+        Self { begun: time, last: time, events, tokens: 0, last_token: 0, answer }
     }
 
     /// The time at which it began, and its number of events.
@@ -38,41 +48,59 @@ impl Track {
     /// The tokens so far were none.
     pub(super) fn forget_tokens(&mut self) {
         self.tokens = 0;
+        self.answer.tokens = 0;
     }
 
     /// An event that is no token.
     pub(super) fn event(&mut self, time: u64) {
         self.events += 1;
         self.last = time;
+        self.answer.begun.get_or_insert(time);
     }
 
-    /// A token. A stream that begins with one has no time to the first. Where a clock went back, the time is 0.
+    /// A token. An answer that begins with one has no time to the first. Where a clock went back, the time is 0.
     pub(super) fn token(&mut self, time: u64) -> Option<Sample> {
-        let begins = self.events == 0;
+        let begun = self.answer.begun;
         self.event(time);
-        let measured = match self.tokens {
-            0 if begins => None,
-            0 => Some((Measure::TimeToFirstToken, time.saturating_sub(self.begun))),
+        let measured = match (self.answer.tokens, begun) {
+            (0, None) => None,
+            (0, Some(begun)) => Some((Measure::TimeToFirstToken, time.saturating_sub(begun))),
             _ => Some((Measure::InterToken, time.saturating_sub(self.last_token))),
         };
-        if self.tokens == 0 {
-            self.first_token = time;
+        if self.answer.tokens == 0 {
+            self.answer.first_token = time;
         }
+        self.answer.tokens += 1;
         self.tokens += 1;
         self.last_token = time;
         measured.map(|(measure, value)| Sample { measure, value, time })
     }
 
-    /// The samples that are known when the stream has ended: of one with a single token no time per token, of one with
-    /// a single event no length, and no rate where no time passed.
+    /// The answer has come to its end, and the next event begins another. The sample that is known then.
+    pub(super) fn end_answer(&mut self) -> Option<Sample> {
+        let per_token = self.per_token();
+        self.answer = Answer::default();
+        per_token.map(|value| Sample { measure: Measure::TimePerOutputToken, value, time: self.last })
+    }
+
+    /// The time per token of the answer; `None`: it has one at most.
+    fn per_token(&self) -> Option<u64> {
+        let Answer { tokens, first_token, .. } = self.answer;
+        (tokens > 1).then(|| self.last_token.saturating_sub(first_token) / (tokens - 1))
+    }
+
+    /// The samples that are known when the stream has ended: of one with a single event no length, and no rate where
+    /// no time passed.
     pub(super) fn ended(&self) -> impl Iterator<Item = Sample> {
-        let Self { begun, last, events, tokens, first_token, last_token } = *self;
-        let per_token = (tokens > 1).then(|| last_token.saturating_sub(first_token) / (tokens - 1));
+        let Self { begun, last, events, tokens, last_token, .. } = *self;
         let length = (events > 1).then(|| last.saturating_sub(begun));
         let busy = last_token.saturating_sub(begun);
         let rate = (tokens > 0 && busy > 0).then(|| per_thousand_seconds(tokens, busy));
-        let values =
-            [(Measure::TimePerOutputToken, per_token), (Measure::SessionLength, length), (Measure::SessionRate, rate)];
+        let values = [
+            (Measure::TimePerOutputToken, self.per_token()),
+            (Measure::SessionLength, length),
+            (Measure::SessionRate, rate),
+        ];
         values.into_iter().filter_map(move |(measure, value)| Some(Sample { measure, value: value?, time: last }))
     }
 }

@@ -20,9 +20,9 @@ use super::split::{Cutter, Extent, Limit, Piece, SplitError, Splitter};
 use super::summary::Counts;
 use super::tally::{Oddity, Tally};
 use crate::exit::{Exit, Failure};
-use crate::openings::RECORDED_SSE;
 use crate::output;
 use crate::progress::Progress;
+use crate::recorded::Recorded;
 
 /// The source of an event's session name.
 #[derive(Debug)]
@@ -186,13 +186,15 @@ impl<'a> Recorder<'a> {
         Ok(session)
     }
 
-    /// The event that opens a session. Readers must know frames as such: a payload alone does not always say so.
+    /// The event that opens a session. Readers must know the form of its events: a payload alone does not always say
+    /// it.
     fn opening(&self, name: &str) -> String {
-        let mut opening = json!({ "type": "session.open", "name": name });
-        if self.plan.format == InputFormat::Sse {
-            opening["format"] = RECORDED_SSE.into();
-        }
-        opening.to_string()
+        let format = match self.plan.format {
+            InputFormat::Sse => Recorded::Frames,
+            InputFormat::Jsonl => Recorded::Lines,
+            InputFormat::Raw => Recorded::Bytes,
+        };
+        json!({ "type": "session.open", "name": name, "format": format.name() }).to_string()
     }
 
     fn emit(&mut self, session: Session, piece: Piece<'_>, source: &Source) -> Result<(), Stop> {

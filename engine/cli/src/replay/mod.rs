@@ -47,6 +47,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         exit: Exit::Done,
     };
     let outcome = args.selection.replay(&log, args.format.asks_for(), |met| playing.play(met));
+    playing.printer.finish(&mut playing.out)?;
     playing.out.flush()?;
     if args.speed != Speed::Max {
         tell_error(playing.pacer.error());

@@ -41,6 +41,8 @@ pub(crate) fn run(args: &TailArgs) -> Result<Exit, Failure> {
         };
         match ended {
             Ended::Done(exit) => {
+                tail.printer.finish(&mut tail.out)?;
+                tail.out.flush()?;
                 tail.tell_empty(args, exit);
                 return Ok(exit);
             }

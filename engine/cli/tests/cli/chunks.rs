@@ -82,6 +82,165 @@ fn other_protocols_are_left_out_and_counted() {
     assert!(output.stdout.is_empty() && errors(&output).contains("left out 2 events"), "{}", errors(&output));
 }
 
+/// The texts of the chunks in each answer of a stream, with the reason to finish, and `[DONE]`, where there is one.
+fn answers(data: &[String]) -> Vec<String> {
+    let mut answers = vec![String::new()];
+    for data in data {
+        let answer = answers.last_mut().expect("one");
+        if data == "[DONE]" {
+            answer.push_str("[DONE]");
+            answers.push(String::new());
+            continue;
+        }
+        let chunk: Value = serde_json::from_str(data).expect("JSON");
+        let choice = &chunk["choices"][0];
+        answer.push_str(choice["delta"]["content"].as_str().unwrap_or_default());
+        answer.push_str(&choice["finish_reason"].as_str().map(|reason| format!("({reason})")).unwrap_or_default());
+        if chunk["choices"].is_null() {
+            answer.push_str("(failed)");
+        }
+    }
+    answers.retain(|answer| !answer.is_empty());
+    answers
+}
+
+/// The answers that are exported of what was recorded in a format, and what is said beside them.
+fn recorded_as(format: &str, input: &[u8]) -> (Vec<String>, String) {
+    let scratch = Scratch::new();
+    let (log, file) = (scratch.arg("log"), scratch.file("s", input));
+    record(&[&log, &file, "--format", format]);
+    let output = expect(run(&["export", &log, "--format", "openai-chunks", "--session", "s"]), 0);
+    let data: Vec<_> = events(&output.stdout).into_iter().map(|(_, data)| data).collect();
+    (answers(&data), errors(&output))
+}
+
+#[test]
+fn lines_that_are_no_json_are_no_words() {
+    let lines = |lines: &[&str]| recorded_as("jsonl", lines.join("\n").as_bytes());
+    let (a, b) = (r#"{"text":"a"}"#, r#"{"content":"b"}"#);
+    for (input, left_out) in [
+        (vec![a, b], 0),
+        (vec!["\u{feff}", a, "", " \r", b, "", ""], 0),
+        (vec![&format!("\u{feff}{a}"), &format!("\u{feff}{b}\r"), ""], 0),
+        (vec!["Traceback (most recent call last):", a, "  File \"x\"", "KeyError", b, ""], 3),
+        (vec![a, "\"quoted\"", "17", "[\"list\"]", "null", r#"{"text":"cut"#, b], 5),
+        (vec![a, r#"{"usage":{"tokens":7}}"#, b, r#"{"done":true}"#], 2),
+    ] {
+        let (answers, said) = lines(&input);
+        assert_eq!(answers, ["ab(stop)[DONE]"], "{input:?}");
+        assert_eq!(said.contains(&format!("left out {left_out} event")), left_out > 0, "{said}");
+    }
+    // An end that is not understood is no end of an answer.
+    let (answers, said) = lines(&[a, b, "Killed"]);
+    assert_eq!(answers, ["ab"]);
+    assert!(said.contains("no [DONE] was recorded"), "{said}");
+    let utf16: Vec<u8> = a.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(recorded_as("jsonl", &utf16).0.is_empty() && recorded_as("raw", &utf16).0.is_empty());
+    assert!(recorded_as("jsonl", b"\x1f\x8b\x08\0\n\0\xff").0.is_empty());
+}
+
+#[test]
+fn streams_recorded_as_lines_or_bytes_are_the_streams() {
+    let whole = format!("data: {START}\n\ndata: {END}\n\ndata: [DONE]\n\n");
+    let split = START.replace(",\"created\"", "\ndata: ,\"created\"");
+    for stream in [
+        whole.clone(),
+        whole.replace('\n', "\r\n"),
+        whole.replace("\n\n", "\n"),
+        format!("\u{feff}: wait\n\nretry: 3000\n\nid: 7\nevent: chunk\n{whole}\n"),
+        format!("event: chunk\ndata: {split}\n\ndata: {END}\n\ndata: [DONE]"),
+        whole.replace('\n', "\r"),
+    ] {
+        for format in ["jsonl", "raw", "sse"] {
+            // Frames are cut as the standard has it: without blank lines there is one, which breaks off.
+            if format == "jsonl" || !(stream.ends_with("[DONE]") || stream == whole.replace("\n\n", "\n")) {
+                assert_eq!(
+                    recorded_as(format, stream.as_bytes()),
+                    (vec!["Blue(stop)[DONE]".into()], String::new()),
+                    "{format}: {stream}"
+                );
+            }
+        }
+    }
+    let failed = format!("data: {START}\n\nevent: error\ndata: oh\n\n");
+    for format in ["jsonl", "raw", "sse"] {
+        assert_eq!(recorded_as(format, failed.as_bytes()).0, ["Blue(failed)"], "{format}");
+    }
+}
+
+#[test]
+fn every_failure_is_one() {
+    for failure in [
+        "event: Error\ndata: {\"message\":\"m\"}",
+        "data: {\"errors\":[{\"message\":\"m\"}]}",
+        "data: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\",\"error\":{\"code\":\"c\"}}}",
+        "event: response.error\ndata: {\"code\":\"c\"}",
+        "data: {\"type\":\"error\",\"code\":\"c\",\"message\":\"m\"}",
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}",
+        "data: {\"detail\":\"m\"}",
+    ] {
+        let (answers, said) = recorded_as("sse", format!("data: {START}\n\n{failure}\n\ndata: [DONE]\n\n").as_bytes());
+        assert_eq!(answers, ["Blue(failed)[DONE]"], "{failure}");
+        assert!(said.contains("1 stream: the answer failed"), "{said}");
+    }
+    for failure in [r#"{"error":"m"}"#, r#"{"errors":["m"]}"#, r#"{"detail":"m"}"#, r#"{"type":"Error"}"#] {
+        let (answers, _) = recorded_as("jsonl", format!("{{\"text\":\"a\"}}\n{failure}\n").as_bytes());
+        assert_eq!(answers, ["a(failed)"], "{failure}");
+    }
+    for none in ["false", "null", "\"\"", "{}", "[]", "0"] {
+        let lines = format!("{{\"text\":\"a\",\"error\":{none}}}\n{{\"error\":{none},\"usage\":{{}}}}\n");
+        assert_eq!(recorded_as("jsonl", lines.as_bytes()).0, ["a(stop)[DONE]"], "{none}");
+        let chunk = START.replace("\"id\"", &format!("\"error\":{none},\"id\""));
+        let (answers, said) =
+            recorded_as("sse", format!("data: {chunk}\n\ndata: {END}\n\ndata: [DONE]\n\n").as_bytes());
+        assert_eq!((&answers[..], &*said), (&["Blue(stop)[DONE]".to_owned()][..], ""), "{none}");
+    }
+}
+
+#[test]
+fn a_session_closed_before_its_end_does_not_stop() {
+    for (outcome, expected) in
+        [("finished", "a(stop)[DONE]"), ("failed", "a(failed)"), ("timed_out", "a(failed)"), ("stopped", "a")]
+    {
+        let scratch = Scratch::new();
+        let closed = format!(r#""payload":{{"type":"session.close","outcome":"{outcome}"}}"#);
+        let log = imported(&scratch, &[("token", r#""payload":{"text":"a"}"#), ("session", &closed)]);
+        let out = done(&["export", &log, "--format", "openai-chunks", "--session", &"0a".repeat(16)]);
+        let data: Vec<_> = events(&out).into_iter().map(|(_, data)| data).collect();
+        assert_eq!(answers(&data), [expected], "{outcome}");
+    }
+}
+
+#[test]
+fn each_answer_of_a_stream_is_one() {
+    let answer = format!("data: {START}\n\ndata: {END}\n\ndata: [DONE]\n\n");
+    let error = "data: {\"error\":{\"code\":1}}\n\n";
+    let (whole, failed) = ("Blue(stop)[DONE]", "Blue(failed)[DONE]");
+    for (stream, expected) in [
+        (answer.repeat(2), vec![whole; 2]),
+        (answer.clone() + "data: [DONE]\n\n" + &answer, vec![whole; 2]),
+        (format!("data: {START}\n\n{error}data: [DONE]\n\n{answer}"), vec![failed, whole]),
+        (format!("{answer}data: {START}\n\n{error}data: [DONE]\n\n"), vec![whole, failed]),
+        (format!("{answer}data: {START}\n\n"), vec![whole, "Blue"]),
+        ("data: [DONE]\n\ndata: [DONE]\n\n".to_owned(), vec!["[DONE]"]),
+    ] {
+        assert_eq!(recorded_as("sse", stream.as_bytes()).0, expected, "{stream}");
+        assert_eq!(recorded_as("jsonl", stream.as_bytes()).0, expected, "as lines: {stream}");
+    }
+    let texts = "{\"text\":\"a\"}\n[DONE]\n{\"text\":\"b\"}\n";
+    assert_eq!(recorded_as("jsonl", texts.as_bytes()).0, ["a(stop)[DONE]", "b(stop)[DONE]"]);
+    // Of chunks without [DONE], ids tell answers apart.
+    let chunks = format!("{START}\n{END}\n{}\n{}\n", START.replace("\"x\"", "\"y\""), END.replace("\"x\"", "\"y\""));
+    assert_eq!(recorded_as("jsonl", chunks.as_bytes()).0, [whole; 2]);
+    // A recording is not the end of the one before.
+    let scratch = Scratch::new();
+    let (log, cut, file) =
+        (scratch.arg("log"), scratch.file("cut", format!("data: {START}\n\n")), scratch.file("s", &answer));
+    record(&[&log, &cut, &file, "--format", "sse", "--session", "s"]);
+    let output = expect(run(&["export", &log, "--format", "openai-chunks", "--session", "s"]), 0);
+    assert!(errors(&output).contains("1 stream: no [DONE]"), "{}", errors(&output));
+}
+
 /// Lines for `import`: events of one session at a real time.
 fn imported(scratch: &Scratch, payloads: &[(&str, &str)]) -> String {
     let lines: Vec<String> = payloads
@@ -164,7 +323,7 @@ fn each_session_has_a_file_of_its_own_and_few_are_open() {
 fn a_dash_is_standard_output() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
-    expect(run_with(&["record", &log, "--format", "jsonl"], b"1\n"), 0);
+    expect(run_with(&["record", &log, "--format", "jsonl"], b"{\"text\":\"1\"}\n"), 0);
     for format in ["jsonl", "sse", "parquet", "openai-chunks"] {
         let args = ["export", &log, "--format", format, "--session", "stdin", "--out", "-"];
         let output = tapeline(&args).current_dir(scratch.path("")).output().expect("it runs");

@@ -224,7 +224,7 @@ fn parquet_holds_the_same_events() {
 fn streams_of_chunks_are_openais() {
     let scratch = Scratch::new();
     let (log, out) = (scratch.arg("log"), scratch.arg("streams"));
-    let text = scratch.file("text", "Hello\n{\"content\":\" world\"}\n");
+    let text = scratch.file("text", "{\"text\":\"Hello\\n\"}\n{\"content\":\" world\"}\n");
     record(&[&log, &text, "--format", "jsonl"]);
     let chunk = |content: &str| {
         format!(

@@ -25,8 +25,18 @@ pub(crate) fn events(stream: &[u8]) -> Vec<(String, String)> {
     all
 }
 
+/// The time after which such a client connects again, in the digits of the stream.
+fn retry(stream: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(stream).replace("\r\n", "\n").replace('\r', "\n");
+    let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    let mut times =
+        whole.filter_map(|line| line.strip_prefix("retry:")).map(|time| time.strip_prefix(' ').unwrap_or(time));
+    let is_time = |time: &&str| !time.is_empty() && time.bytes().all(|byte| byte.is_ascii_digit());
+    times.rfind(is_time).map(str::to_owned)
+}
+
 /// Streams with what servers send beside plain frames.
-const STREAMS: [(&str, &[u8]); 14] = [
+const STREAMS: [(&str, &[u8]); 20] = [
     ("plain", b"data: a\n\ndata: b\n\ndata: [DONE]\n\n"),
     ("comments", b": wait\n\n:\n\ndata: a\n: more\n\n"),
     ("fields", b"event: chunk\nid: 7\ndata: a\n\nid: 8\n\nevent: none\n\nretry: 3000\n\nid: \0\ndata: b\n\n"),
@@ -41,6 +51,12 @@ const STREAMS: [(&str, &[u8]); 14] = [
     ("bytes", b"data: \xff\xc3\n\nevent: \xff\ndata: a\0b\n\n"),
     ("json", b"data: {\"a\":\ndata: 1}\n\n{\"error\": \"no frame\"}\n\n"),
     ("empty", b""),
+    ("retry", b"data: a\n\nretry: 3000\n"),
+    ("retry-cut", b"retry: 1\n\ndata: a\n\nid: 9\nretry:2000\r\ndata: b\nretry: x\nretry: 30"),
+    ("retry-only", b"retry: 5000\n"),
+    ("retry-return", b"data: a\r\rretry: 7\r"),
+    ("retry-first", b"retry: 10\ndata: a\n\n"),
+    ("nul", b"\0data: no\nid: 1\x002\nid\ndata: \0\n\ndata: {\"a\":1,\"a\":2}\n\n"),
 ];
 
 #[test]
@@ -53,9 +69,34 @@ fn recorded_streams_are_the_same_to_a_client() {
         assert_eq!(done(&["replay", &log, "--session", name, "--format", "raw"]), bytes, "{name}: bytes");
         let played = done(&["replay", &log, "--session", name, "--format", "sse"]);
         assert_eq!(events(&played), events(bytes), "{name}: {:?}", String::from_utf8_lossy(&played));
+        for command in ["replay", "export", "tail"] {
+            let tail = ["--from", "start", "--exit-idle", "1ms"];
+            let more: &[&str] = if command == "tail" { &tail } else { &[] };
+            let played = done(&[&[command, &log, "--session", name, "--format", "sse"], more].concat());
+            assert_eq!(retry(&played), retry(bytes), "{name}: {command}");
+        }
     }
     let all = events(&done(&["replay", &log, "--format", "sse"]));
     let each: Vec<_> = STREAMS.iter().flat_map(|(_, bytes)| events(bytes)).collect();
     assert_eq!(all, each, "one after the other");
     assert_eq!(events(&done(&["export", &log, "--format", "sse"])), each);
+}
+
+#[test]
+fn streams_recorded_as_lines_are_the_same_to_a_client() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let stream =
+        "\u{feff}: wait\n\nretry: 3000\n\nevent: x\ndata: {\"a\":\ndata: 1}\n\ndata: b\r\n\r\ndata: [DONE]\n\n\n";
+    record(&[&log, &scratch.file("s", stream), "--format", "jsonl"]);
+    assert_eq!(done(&["replay", &log, "--format", "raw"]), stream.as_bytes());
+    let played = done(&["replay", &log, "--format", "sse"]);
+    assert_eq!(events(&played), events(stream.as_bytes()), "{}", String::from_utf8_lossy(&played));
+    assert_eq!(retry(&played).as_deref(), Some("3000"));
+    // JSON beside it is an event of its own, and a blank line is none.
+    let mixed = "{\"a\":1}\n\ndata: {\"b\":2}\n{\"c\":3}\n";
+    record(&[&log, &scratch.file("mixed", mixed), "--format", "jsonl"]);
+    let played = events(&done(&["replay", &log, "--session", "mixed", "--format", "sse"]));
+    let data: Vec<_> = played.iter().map(|(_, data)| data.trim_end()).collect();
+    assert_eq!(data, ["{\"a\":1}", "{\"b\":2}", "{\"c\":3}"]);
 }

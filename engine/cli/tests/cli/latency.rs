@@ -276,7 +276,7 @@ fn what_is_missing_is_reported_and_the_rest_is_measured() {
 fn a_session_without_its_beginning_has_no_time_to_the_first_token() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
-    let file = scratch.file("a", "some line of text that fills segments\n".repeat(120_000));
+    let file = scratch.file("a", "{\"text\":\"a line that fills segments\"}\n".repeat(120_000));
     record(&[&log, &file, "--format", "jsonl"]);
     done(&["trim", &log, "--max-segments", "2"]);
     let lines = whole(&log, &[]);
@@ -288,7 +288,7 @@ fn a_session_without_its_beginning_has_no_time_to_the_first_token() {
 fn damage_is_reported_and_what_comes_after_it_is_measured() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
-    let file = scratch.file("a", "some line of text that fills segments\n".repeat(60_000));
+    let file = scratch.file("a", "{\"text\":\"a line that fills segments\"}\n".repeat(60_000));
     record(&[&log, &file, "--format", "jsonl"]);
     let sound = count(&whole(&log, &[]), "inter-token");
     let name = json(&done(&["info", &log, "--json"]))[0]["segments"][0]["file"].as_str().expect("text").to_owned();
@@ -361,6 +361,30 @@ fn only_content_is_a_token() {
     near("time-per-output-token", "p50", 20);
     near("session-length", "p50", 1700);
     assert_eq!(whole.iter().find(|line| line["measure"] == "inter-token").expect("a line")["count"], 9);
+}
+
+/// The number of tokens in what was recorded in a format.
+fn tokens_of(format: &str, input: &[u8]) -> usize {
+    let scratch = Scratch::new();
+    let (log, file) = (scratch.arg("log"), scratch.file("s", input));
+    record(&[&log, &file, "--format", format]);
+    let text = String::from_utf8(done(&["latency", &log])).expect("text");
+    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{text}"))
+}
+
+#[test]
+fn lines_without_words_are_no_tokens() {
+    for (input, tokens) in [
+        (&b"\xef\xbb\xbf\n\n{\"text\":\"a\"}\n \r\n\xef\xbb\xbf{\"text\":\"b\"}\nTraceback:\n  File\n{\"text\":\"cut\n"[..], 2),
+        (b"data: {\"text\":\"a\"}\n\n: wait\n\nevent: x\ndata: {\"text\":\"b\"}\n\nretry: 1\n\ndata: oh\n\ndata: [DONE]\n\n", 2),
+        (b"{\"error\":\"m\"}\n{\"errors\":[1]}\n{\"detail\":\"m\"}\n{\"error\":false,\"text\":\"a\"}\n", 1),
+        (b"17\n\"a\"\nnull\n", 2),
+        (b"\x1f\x8b\x08\0\n\0\xff", 0),
+    ] {
+        assert_eq!(tokens_of("jsonl", input), tokens, "{}", String::from_utf8_lossy(input));
+    }
+    let frames = b"\xef\xbb\xbfdata: {\"text\":\"a\"}\n\nfoo: bar\ndata: {\"text\":\"b\"}\n\nevent: ERROR\ndata: oh\n\n: x\n\ndata: cut";
+    assert_eq!(tokens_of("sse", frames), 2);
 }
 
 #[test]

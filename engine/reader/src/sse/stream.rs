@@ -1,5 +1,6 @@
 //! A stream that comes in pieces.
 
+use super::frame::{field, lines};
 use super::{BOM, FrameEnds};
 
 /// Bytes of a frame that are kept while the rest of it has not come. A longer frame is left out.
@@ -39,6 +40,24 @@ impl Stream {
             self.bytes = waiting;
         }
         Ok(())
+    }
+
+    /// True if no frame has begun that is not whole.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.is_dropping
+    }
+
+    /// Ends the stream. Clients drop a frame that is not whole, except that a line `retry` in it has its effect as soon
+    /// as it is there: the last such line that is, as a frame without data. Empty where there is none.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let Self { bytes, .. } = std::mem::take(self);
+        let whole = memchr::memrchr2(b'\n', b'\r', &bytes).map_or(0, |end| end + 1);
+        let is_time = |line: &&[u8]| {
+            let (name, value) = field(line);
+            name == b"retry" && !value.is_empty() && value.iter().all(u8::is_ascii_digit)
+        };
+        let last = lines(&bytes[..whole]).filter(is_time).last();
+        last.map_or_else(Vec::new, |line| [line, b"\n\n"].concat())
     }
 
     /// Hands out the whole frames of `bytes`, and returns how many bytes they and the mark have.

@@ -43,3 +43,23 @@ fn what_cannot_be_measured_has_no_value() {
     assert_eq!(measured(&[500, 500]), [(InterToken, 0), (TimePerOutputToken, 0), (SessionLength, 0)]);
     assert_eq!(measured(&[500, 400]), [(InterToken, 0), (TimePerOutputToken, 0), (SessionLength, 0)]);
 }
+
+#[test]
+fn each_answer_is_measured_by_itself() {
+    let mut track = Track::begun(100, 0);
+    let mut samples = Vec::new();
+    for (start, tokens) in [(100, [200, 210, 220]), (5000, [5300, 5330, 5360])] {
+        track.event(start);
+        samples.extend(tokens.into_iter().filter_map(|time| track.token(time)));
+        samples.extend(track.end_answer());
+    }
+    // One that begins with its token, and nothing between it and the end.
+    samples.extend(track.token(9000));
+    samples.extend(track.ended());
+    let values: Vec<_> = samples.iter().map(|sample| (sample.measure, sample.value)).collect();
+    use Measure::*;
+    let answer =
+        |first, each| [(TimeToFirstToken, first), (InterToken, each), (InterToken, each), (TimePerOutputToken, each)];
+    let session = [(SessionLength, 8900), (SessionRate, 7 * 1_000_000_000_000 / 8900)];
+    assert_eq!(values, [&answer(100, 10)[..], &answer(300, 30), &session].concat());
+}

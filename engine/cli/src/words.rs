@@ -1,0 +1,261 @@
+//! The words of the protocols that answers are streamed in: what a frame's data says, or a payload that is JSON.
+
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value, json};
+
+use crate::failure;
+
+/// The meaning of the data.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Words<'a> {
+    /// A chunk of OpenAI's chat completions, as it is to be sent; whether it gives a reason to finish; the answer's id.
+    Chunk { text: Cow<'a, str>, finishes: bool, id: Option<String> },
+    /// The answer has failed: an object with the `error`, as it is to be sent.
+    Error(Cow<'a, str>),
+    /// The end of the stream.
+    Done,
+    /// Another object. One that is nested too deeply to be understood has no fields.
+    Other(Map<String, Value>),
+    /// Something else.
+    Unknown,
+}
+
+impl<'a> Words<'a> {
+    /// Those of data in a frame of type `event`.
+    pub(crate) fn of_frame(event: &str, data: &'a str) -> Self {
+        match Self::of(data) {
+            Self::Other(object) if failure::is_type(event) => Self::error(failure::told(&object)),
+            Self::Unknown if failure::is_type(event) => Self::error(json!({ "message": data })),
+            words => words,
+        }
+    }
+
+    /// Those of a text that says itself what it is.
+    pub(crate) fn of(text: &'a str) -> Self {
+        let text = text.trim();
+        if text == "[DONE]" {
+            return Self::Done;
+        }
+        let text = strict(text);
+        let object = match parse(&text) {
+            Some(Value::Object(object)) => object,
+            // Some servers put what they send in place of an answer into a list.
+            Some(Value::Array(list)) => match list.iter().find_map(|value| failure::of(value.as_object()?)) {
+                Some(error) => return Self::error(error),
+                None => return Self::Unknown,
+            },
+            Some(_) => return Self::Unknown,
+            None if is_object(&text) => Map::new(),
+            None => return Self::Unknown,
+        };
+        match failure::of(&object) {
+            // Clients find the error there.
+            Some(error) if object.get("error") == Some(&error) || is_chunk(&object) => Self::Error(text),
+            Some(error) => Self::error(error),
+            None if is_chunk(&object) => Self::Chunk { text, finishes: finishes(&object), id: id(&object) },
+            None => Self::Other(object),
+        }
+    }
+
+    fn error(error: Value) -> Self {
+        Self::Error(Cow::Owned(json!({ "error": error }).to_string()))
+    }
+}
+
+/// The value of a text of JSON, as lenient readers understand it: half of a surrogate pair is a character that cannot
+/// be shown, and a number that is too large is none.
+pub(crate) fn parse(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok().or_else(|| serde_json::from_str(&lenient(text)?).ok())
+}
+
+/// Returns whether a text is an object of JSON, however deeply nested.
+fn is_object(text: &str) -> bool {
+    text.starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// True if an object is a chunk. Some servers leave out its type, or leave it empty.
+fn is_chunk(object: &Map<String, Value>) -> bool {
+    let has_delta = |choice: &Value| choice.get("delta").is_some();
+    match object.get("object").map(Value::as_str) {
+        Some(Some("chat.completion.chunk")) => true,
+        None | Some(Some("")) => {
+            object.get("choices").and_then(Value::as_array).is_some_and(|choices| choices.iter().all(has_delta))
+        }
+        _ => false,
+    }
+}
+
+fn id(object: &Map<String, Value>) -> Option<String> {
+    object.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+fn finishes(object: &Map<String, Value>) -> bool {
+    let choices = object.get("choices").and_then(Value::as_array);
+    let mut reasons = choices.into_iter().flatten().filter_map(|choice| choice.get("finish_reason"));
+    reasons.any(|reason| !reason.is_null())
+}
+
+/// The text as JSON has it: `NaN` and `Infinity`, which some programs write for numbers, become `null`.
+fn strict(text: &str) -> Cow<'_, str> {
+    if !text.starts_with('{') || !(text.contains("NaN") || text.contains("Infinity")) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(replaced(text, |place| {
+        let number = ["NaN", "-Infinity", "Infinity"].into_iter().find(|number| place.rest.starts_with(number))?;
+        (!place.is_string).then_some((number.len(), "null"))
+    }))
+}
+
+/// The text with what only lenient readers take in a form that all take. `None`: there is nothing of that.
+fn lenient(text: &str) -> Option<String> {
+    let mut has_any = false;
+    let replaced = replaced(text, |place| {
+        let odd = if place.is_string { lone_surrogate(place) } else { large_number(place) };
+        has_any |= odd.is_some();
+        odd
+    });
+    has_any.then_some(replaced)
+}
+
+/// A place in a text of JSON.
+struct Place<'a> {
+    /// The text before it, as it has been written.
+    before: &'a str,
+    rest: &'a str,
+    is_string: bool,
+}
+
+/// Replaces what `odd` finds at each place: so many bytes by another text.
+fn replaced(text: &str, mut odd: impl FnMut(&Place<'_>) -> Option<(usize, &'static str)>) -> String {
+    let (mut out, mut rest, mut is_string) = (String::with_capacity(text.len()), text, false);
+    while let Some(next) = rest.chars().next() {
+        if let Some((bytes, replacement)) = odd(&Place { before: &out, rest, is_string }) {
+            out.push_str(replacement);
+            rest = &rest[bytes..];
+            continue;
+        }
+        let escaped = if is_string && next == '\\' { rest[1..].chars().next() } else { None };
+        let taken = next.len_utf8() + escaped.map_or(0, char::len_utf8);
+        is_string ^= next == '"';
+        out.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    out
+}
+
+/// An escape that is one half of a surrogate pair, without the other.
+fn lone_surrogate(place: &Place<'_>) -> Option<(usize, &'static str)> {
+    let half = surrogate(place.rest)?;
+    let is_first = half < 0xdc00;
+    let is_second = |text: &str| surrogate(text).is_some_and(|half| half >= 0xdc00);
+    let follows_first = || {
+        let start = place.before.len().checked_sub(ESCAPE_BYTES)?;
+        surrogate(place.before.get(start..)?).filter(|half| *half < 0xdc00)
+    };
+    let is_pair = if is_first { is_second(&place.rest[ESCAPE_BYTES..]) } else { follows_first().is_some() };
+    (!is_pair).then_some((ESCAPE_BYTES, "\\ufffd"))
+}
+
+/// Bytes of an escape such as `\ud83d`.
+const ESCAPE_BYTES: usize = 6;
+
+/// The half of a surrogate pair that a text begins with, escaped.
+fn surrogate(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    u32::from_str_radix(digits, 16).ok().filter(|half| (0xd800..0xe000).contains(half))
+}
+
+/// A number beyond those that a double has.
+fn large_number(place: &Place<'_>) -> Option<(usize, &'static str)> {
+    let is_part = |char: char| char.is_ascii_alphanumeric() || matches!(char, '+' | '-' | '.');
+    if place.before.ends_with(is_part) || !place.rest.starts_with(|char: char| char == '-' || char.is_ascii_digit()) {
+        return None;
+    }
+    let number = &place.rest[..place.rest.find(|char| !is_part(char)).unwrap_or(place.rest.len())];
+    number.parse::<f64>().is_ok_and(f64::is_infinite).then_some((number.len(), "null"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_pass_as_they_stand() {
+        for text in [
+            r#"{"object":"chat.completion.chunk","choices":[{"delta":{"content": "a"},"finish_reason":null}]}"#,
+            r#"{"object":"","choices":[],"prompt_filter_results":[]}"#,
+            r#"{"choices":[{"delta":{}}]}"#,
+        ] {
+            assert_eq!(Words::of(text), Words::Chunk { text: text.into(), finishes: false, id: None }, "{text}");
+        }
+        let last = r#"{"object":"chat.completion.chunk","choices":[{"delta":{},"finish_reason":"length"}]}"#;
+        assert_eq!(Words::of(last), Words::Chunk { text: last.into(), finishes: true, id: None });
+        assert_eq!(Words::of(" [DONE]\n"), Words::Done);
+    }
+
+    #[test]
+    fn numbers_that_json_lacks_become_null() {
+        let text = r#"{"choices":[{"delta":{"content":"NaN \" Infinity\\"},"logprobs":[NaN,-Infinity,Infinity]}]}"#;
+        let expected = r#"{"choices":[{"delta":{"content":"NaN \" Infinity\\"},"logprobs":[null,null,null]}]}"#;
+        assert_eq!(Words::of(text), Words::Chunk { text: expected.into(), finishes: false, id: None });
+    }
+
+    #[test]
+    fn chunks_that_only_lenient_readers_take_pass_as_they_stand() {
+        for odd in
+            [r#""\ud83d""#, r#""\ude00\ud83d""#, "1e999", "-1E+400", "[0.001e999]", "123456789012345678901234567890"]
+        {
+            let text = format!("{{\"choices\":[{{\"delta\":{{\"content\":\"1e999\"}}}}],\"odd\":{odd}}}");
+            assert_eq!(Words::of(&text), Words::Chunk { text: text.as_str().into(), finishes: false, id: None });
+        }
+        assert_eq!(
+            parse(r#"["\ud83d\ude00","a\ude00\ud83d",0.001e310,1e309]"#),
+            Some(json!(["😀", "a\u{fffd}\u{fffd}", 1e307, null]))
+        );
+        assert_eq!(parse(r#"["\ud83d\ude0"#), None);
+    }
+
+    #[test]
+    fn an_object_is_one_however_deep() {
+        let deep = format!("{{\"text\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(Words::of(&deep), Words::Other(Map::new()));
+        assert_eq!(Words::of(&deep[..200]), Words::Unknown);
+    }
+
+    #[test]
+    fn failures_are_errors_whatever_their_form() {
+        let error =
+            |event, data, expected: &str| assert_eq!(Words::of_frame(event, data), Words::Error(expected.into()));
+        error("", r#"{"error":{"message":"m"}}"#, r#"{"error":{"message":"m"}}"#);
+        error("", r#"{"error":"m"}"#, r#"{"error":"m"}"#);
+        error("error", r#"{"type":"error","error":{"type":"t"}}"#, r#"{"type":"error","error":{"type":"t"}}"#);
+        error("error", r#"{"message":"m"}"#, r#"{"error":{"message":"m"}}"#);
+        error("error", "out of memory", r#"{"error":{"message":"out of memory"}}"#);
+        error("Error", r#"{"message":"m"}"#, r#"{"error":{"message":"m"}}"#);
+        error("", r#"{"object":"error","message":"m"}"#, r#"{"error":{"message":"m","object":"error"}}"#);
+        error("", r#"{"detail":"m"}"#, r#"{"error":{"detail":"m","message":"m"}}"#);
+        error("", r#"{"errors":[{"message":"m"}]}"#, r#"{"error":[{"message":"m"}]}"#);
+        error("", r#"[{"error":{"code":503}}]"#, r#"{"error":{"code":503}}"#);
+        error("", r#"{"type":"response.failed","response":{"error":{"code":"c"}}}"#, r#"{"error":{"code":"c"}}"#);
+        let chunk = r#"{"object":"chat.completion.chunk","error":{"code":502},"choices":[]}"#;
+        error("", chunk, chunk);
+        assert!(matches!(Words::of(r#"{"error":null,"choices":[{"delta":{}}]}"#), Words::Chunk { .. }));
+    }
+
+    #[test]
+    fn other_protocols_are_other() {
+        for text in [
+            r#"{"object":"text_completion","choices":[{"text":"a"}]}"#,
+            r#"{"type":"content_block_delta","delta":{"text":"a"}}"#,
+            r#"{"type":"response.output_text.delta","delta":"a"}"#,
+            r#"{"response":{"error":null}}"#,
+        ] {
+            assert!(matches!(Words::of_frame("x", text), Words::Other(_)), "{text}");
+        }
+        for text in ["", "hello", "[1]", "{", "\"a\"", "{\"a\":NaNa}"] {
+            assert_eq!(Words::of(text), Words::Unknown, "{text}");
+        }
+    }
+}
