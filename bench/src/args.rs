@@ -7,6 +7,7 @@ use tapeline::config::Durability;
 
 use crate::page::PageArgs;
 use crate::scenario::catchup::CatchupArgs;
+use crate::scenario::serving::ServingArgs;
 use crate::scenario::sessions::{SessionsArgs, SessionsFinderArgs};
 
 /// Measures Tapeline against the limits of the machine it runs on.
@@ -47,6 +48,8 @@ pub(crate) enum Scenario {
     Deliver(DeliverArgs),
     /// Clients that reconnect to sessions of a running server's log, and an unrelated task meanwhile
     Catchup(CatchupArgs),
+    /// From an engine's tokens to followers and clients over HTTP, at a server's rates, beside a file of JSON lines
+    Serving(ServingArgs),
     /// Gains and costs of a task beside a shard
     Task(TaskArgs),
     /// Pages out of four shards, in both orders
@@ -87,6 +90,7 @@ impl Scenario {
             Self::SessionsFinder(args) => Some(&args.dir),
             Self::Deliver(args) => args.common.dir.as_deref(),
             Self::Catchup(args) => args.common.dir.as_deref(),
+            Self::Serving(args) => args.common.dir.as_deref(),
             Self::Task(args) => args.common.dir.as_deref(),
             Self::Fanout(args) => args.common.dir.as_deref(),
             Self::Overload(args) => args.common.dir.as_deref(),

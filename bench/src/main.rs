@@ -48,6 +48,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Scenario::Replay(args) => scenario::replay::run(args, &mut output),
         Scenario::Recover(args) => scenario::recover::run(args, &mut output),
         Scenario::Catchup(args) => scenario::catchup::run(args, &mut output),
+        Scenario::Serving(args) => scenario::serving::run(args, &mut output),
         Scenario::Deliver(args) => scenario::deliver::run(args, &mut output),
         Scenario::Play(args) => scenario::play::run(args, &mut output),
         Scenario::Poll(args) => scenario::poll::run(args, &mut output),

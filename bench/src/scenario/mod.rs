@@ -16,6 +16,7 @@ pub(crate) mod poll;
 pub(crate) mod recover;
 pub(crate) mod replay;
 pub(crate) mod scale;
+pub(crate) mod serving;
 pub(crate) mod sessions;
 pub(crate) mod task;
 pub(crate) mod workload;
