@@ -9,7 +9,8 @@
 //! briefly and then longer, up to [`NAP_MAX`], and up to [`DOZE_MAX`] once nothing has moved for [`DOZE_AFTER_NS`]:
 //! what an idle shard costs is the kernel's price of a wake-up (10 to 50 us on a VM), whatever the shard does then. No
 //! producer wakes it but one that finds its lane full: an event waits for one nap at most. A shard that is followed
-//! live does not doze.
+//! live does not doze, and naps briefly, up to [`NAP_FOLLOWED`], while events come at all ([`IN_USE_NS`]): readers wait
+//! for the nap and the write after it, which takes about as long.
 
 use std::time::Duration;
 
@@ -39,6 +40,12 @@ const NAP_MIN: Duration = Duration::from_micros(50);
 
 /// The longest nap between bursts.
 const NAP_MAX: Duration = Duration::from_millis(1);
+
+/// The longest nap of a shard that a reader follows, while events come.
+const NAP_FOLLOWED: Duration = Duration::from_micros(100);
+
+/// The time after an event for which more are expected, in nanoseconds.
+const IN_USE_NS: u64 = 100_000_000;
 
 /// A bus on which nothing has moved for this long is not used at present, in nanoseconds.
 const DOZE_AFTER_NS: u64 = 1_000_000_000;
@@ -111,6 +118,7 @@ impl Pacer {
             return if needs.writes { Pace::Nap(NAP_WRITES) } else { Pace::Poll };
         }
         let longest = match now.saturating_sub(since) {
+            idle if needs.followed && idle < IN_USE_NS => NAP_FOLLOWED,
             _ if needs.chore => NAP_CHORE,
             idle if idle < DOZE_AFTER_NS => NAP_MAX,
             _ if needs.retired && !needs.followed => SLEEP_MAX,

@@ -49,9 +49,10 @@ fn a_chore_that_runs_is_not_slept_through() {
 }
 
 #[test]
-fn a_shard_that_is_followed_does_not_doze() {
+fn a_shard_that_is_followed_naps_briefly_in_use_and_does_not_doze() {
     let (mut pacer, mut now) = (Pacer::default(), 5);
     let followed = Needs { followed: true, ..NO_NEEDS };
+    assert_eq!(naps(&mut pacer, &mut now, IN_USE_NS / 2, followed).last(), Some(&NAP_FOLLOWED));
     assert_eq!(naps(&mut pacer, &mut now, 3 * DOZE_AFTER_NS, followed).last(), Some(&NAP_MAX));
 }
 
