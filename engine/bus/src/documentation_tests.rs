@@ -59,6 +59,15 @@ fn examples_have_rows() {
     assert_eq!(rows, programs);
 }
 
+#[test]
+fn handler_of_a_relay_is_that_of_the_example() {
+    let quoted: Vec<_> = CONSUMERS.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!quoted.is_empty());
+    for code in quoted {
+        assert!(include_str!("../examples/sse_server.rs").contains(code), "{code}");
+    }
+}
+
 /// The table of presets: a row for each field, a column for each preset.
 fn preset_table(presets: &[(&str, &dyn std::fmt::Debug)]) -> String {
     let columns: Vec<Vec<(String, String)>> = presets
