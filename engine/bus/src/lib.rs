@@ -154,12 +154,10 @@
 //!
 //! The names that most programs need are at the root. The others are in the modules: settings in [`config`], ways to
 //! read in [`consumer`], what can go wrong in [`error`], events in [`event`], logs without a bus in [`log`], what a log
-//! keeps in [`retention`], when shards come and go in [`scaling`], statistics of shards in [`shard`], and what workers
-//! can do and events need in [`capability`].
+//! keeps in [`retention`], when shards come and go in [`scaling`], and statistics of shards in [`shard`].
 
 pub mod bus;
 mod bus_core;
-pub mod capability;
 mod core;
 mod factory;
 mod feed;
@@ -187,7 +185,7 @@ pub mod config {
 pub mod consumer {
     pub use crate::live::{
         Batch, Batches, BlockingSubscription, ConsumeRequest, ConsumeResponse, EventBatch, Events, Ordering,
-        PacedEvents, Relay, RelayRequest, ShardFailure, SlowReader, SubscribeRequest, Subscription,
+        PacedEvents, Relay, RelayEnd, RelayRequest, ShardFailure, SlowReader, SubscribeRequest, Subscription,
     };
     pub use tapeline_reader::{
         CompiledFilter, CursorFault, DropReason, DroppedSessions, Drops, Filter, FilterBuilder, FilterError, Gap,
@@ -237,8 +235,6 @@ pub mod timestamp {
 mod pages {
     #[doc = include_str!("../README.md")]
     mod readme {}
-    #[doc = include_str!("../../../docs/CAPABILITIES.md")]
-    mod capabilities {}
     #[doc = include_str!("../../../docs/OPERATIONS.md")]
     mod operations {}
     #[doc = include_str!("../../../docs/REPLAY.md")]

@@ -304,12 +304,12 @@ pub enum ConsumerError {
         earliest: String,
     },
     /// A reader cannot continue after the token. The answer of an HTTP server is 410 Gone.
-    #[error("resume token {fault}{}", token_advice(*earliest))]
+    #[error("resume token {fault}{}", token_advice(*fault, *earliest))]
     InvalidToken {
         /// The fault.
         fault: TokenFault,
         /// The token of the earliest event of the session that the log holds, if it holds one. A reader without a token
-        /// begins with that event.
+        /// begins with that event. Of a token of another session there is none.
         earliest: Option<ResumeToken>,
     },
     /// A reader of one session was asked for the events without a session.
@@ -349,8 +349,9 @@ pub enum ConsumerError {
     Damaged(Damage),
 }
 
-fn token_advice(earliest: Option<ResumeToken>) -> String {
+fn token_advice(fault: TokenFault, earliest: Option<ResumeToken>) -> String {
     match earliest {
+        _ if fault == TokenFault::Foreign => "; give it back for the session that it came with".to_owned(),
         Some(earliest) => format!("; begin without a token: the earliest event that is left has {earliest}"),
         None => "; begin without a token: the log holds no event of the session".to_owned(),
     }

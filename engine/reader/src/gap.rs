@@ -6,13 +6,15 @@ use tapeline_storage::format::{RecordError, RecordView, Sequence, counted};
 
 use crate::note::{DropNote, DropReason, DroppedSessions};
 use crate::selection::Selection;
+use crate::token::ResumeToken;
 
 /// Events of one shard that a reader does not get, `from..to`. Reading goes on after them.
 ///
 /// ```
 /// use tapeline_reader::{Gap, GapReason, Sequence};
 ///
-/// let gap = Gap { shard_id: 0, from: Sequence::ZERO, to: Sequence::new(24), reason: GapReason::Trimmed };
+/// let (from, to) = (Sequence::ZERO, Sequence::new(24));
+/// let gap = Gap { shard_id: 0, from, to, reason: GapReason::Trimmed, token: None };
 /// assert_eq!(gap.to.since(gap.from), 24);
 /// assert!(gap.to_string().starts_with("shard 0: sequences 0 to 24"));
 /// ```
@@ -26,6 +28,8 @@ pub struct Gap {
     pub to: Sequence,
     /// The reason.
     pub reason: GapReason,
+    /// The place of a reader of one session that continues after it. Of the gaps that a relay reports.
+    pub token: Option<ResumeToken>,
 }
 
 /// The reason for which events are missing.
@@ -59,6 +63,14 @@ pub enum GapReason {
     LostInCrash,
 }
 
+impl GapReason {
+    /// Returns whether the log is without the events, for every reader that comes.
+    #[doc(hidden)]
+    pub fn is_of_log(&self) -> bool {
+        matches!(self, Self::Trimmed | Self::Lost | Self::Corrupt(_))
+    }
+}
+
 impl Gap {
     /// The gap that a note of the bus reports, if it is for this reader.
     #[cold]
@@ -68,7 +80,11 @@ impl Gap {
         let sessions = sessions.of(|session| selection.concerns(session));
         let events = sessions.events();
         let reason = GapReason::Overflow { events, reason, producer, sessions };
-        (events > 0).then(|| Self { shard_id, from: sequence, to: sequence.plus(1), reason })
+        let token = match selection.sessions() {
+            Some(&[session]) => Some(ResumeToken::new(session, shard_id, sequence, record.timestamp())),
+            _ => None,
+        };
+        (events > 0).then(|| Self { shard_id, from: sequence, to: sequence.plus(1), reason, token })
     }
 
     /// The gap that stands for a record that does not check.
@@ -76,7 +92,7 @@ impl Gap {
     #[doc(hidden)]
     pub fn of_record(shard_id: u16, sequence: Sequence, error: &RecordError) -> Self {
         let reason = GapReason::Corrupt(error.to_string());
-        Self { shard_id, from: sequence, to: sequence.plus(1), reason }
+        Self { shard_id, from: sequence, to: sequence.plus(1), reason, token: None }
     }
 }
 

@@ -4,6 +4,7 @@
 use tapeline_storage::format::Eras;
 use tapeline_storage::read::Block;
 
+use crate::gap::Gap;
 use crate::source::Source;
 
 /// The era of the source that is furthest behind. `None` where there is nothing to wait for.
@@ -29,6 +30,22 @@ pub fn admit(eras: &Eras, others: Option<usize>, source: &mut Source, block: &mu
         && end < source.next_sequence()
     {
         block.end_at(end);
+        source.return_to(end);
+    }
+    true
+}
+
+/// The same for a gap of the log.
+pub fn admit_gap(eras: &Eras, others: Option<usize>, source: &mut Source, gap: &mut Gap) -> bool {
+    let era = eras.of(gap.shard_id, gap.from);
+    if others.is_some_and(|others| others < era) {
+        source.return_to(gap.from);
+        return false;
+    }
+    if let Some(end) = eras.end_of(era, gap.shard_id)
+        && end < gap.to
+    {
+        gap.to = end;
         source.return_to(end);
     }
     true

@@ -7,10 +7,11 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tapeline_storage::format::{Eras, LogId, Sequence, SessionId};
 use tapeline_storage::log::{Grain, LogView};
-use tapeline_storage::read::Visibility;
+use tapeline_storage::read::{Block, Loading, Visibility};
 
 use crate::error::{AdapterError, ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
@@ -208,67 +209,112 @@ impl Replay {
     }
 }
 
+/// What all shards of a replay read by.
+struct Terms<'a> {
+    log: LogId,
+    selection: &'a Selection,
+    until: Option<u64>,
+    eras: &'a Eras,
+    loading: Option<&'a Loading>,
+}
+
+impl Replay {
+    /// As the iterator's `next`. With `loading` it is pending while a file is read elsewhere, until its waker is woken;
+    /// and where it has looked at more records than `left`, which then is 0.
+    #[doc(hidden)]
+    pub fn poll_step(
+        &mut self,
+        loading: Option<&Loading>,
+        left: &mut usize,
+    ) -> Poll<Option<ConsumerResult<StoredEvent>>> {
+        if fork::generation() != self.fork_generation {
+            let is_told = std::mem::take(&mut self.shards).is_empty();
+            self.errors.clear();
+            return Poll::Ready((!is_told).then(|| Err(AdapterError::Forked.into())));
+        }
+        let Self { log, ref selection, until, ref eras, ref mut errors, .. } = *self;
+        let terms = Terms { log, selection, until, eras, loading };
+        let mut is_pending = false;
+        for shard in &mut self.shards {
+            while errors.is_empty() && shard.wants_more() {
+                if *left == 0 {
+                    return Poll::Pending;
+                }
+                match shard.step(&terms, errors) {
+                    Poll::Ready(records) => *left = left.saturating_sub(records),
+                    Poll::Pending => {
+                        is_pending = true;
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some(error) = self.errors.pop_front() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        if is_pending {
+            return Poll::Pending;
+        }
+        let ready = self.shards.iter_mut().filter(|shard| !shard.ready.is_empty());
+        let earliest =
+            ready.min_by_key(|shard| shard.ready.front().map(|event| (shard.era, event.insertion_ts, event.shard_id)));
+        Poll::Ready(earliest.and_then(|earliest| earliest.ready.pop_front()).map(Ok))
+    }
+}
+
 impl Iterator for Replay {
     type Item = ConsumerResult<StoredEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if fork::generation() != self.fork_generation {
-            let is_told = std::mem::take(&mut self.shards).is_empty();
-            self.errors.clear();
-            return (!is_told).then(|| Err(AdapterError::Forked.into()));
+        let mut left = usize::MAX;
+        loop {
+            if let Poll::Ready(item) = self.poll_step(None, &mut left) {
+                return item;
+            }
+            left = usize::MAX;
         }
-        for shard in &mut self.shards {
-            shard.fill(self.log, &self.selection, self.until, &self.eras, &mut self.errors);
-        }
-        if let Some(error) = self.errors.pop_front() {
-            return Some(Err(error));
-        }
-        let earliest = self
-            .shards
-            .iter_mut()
-            .filter(|shard| !shard.ready.is_empty())
-            .min_by_key(|shard| shard.ready.front().map(|event| (shard.era, event.insertion_ts, event.shard_id)))?;
-        earliest.ready.pop_front().map(Ok)
     }
 }
 
 impl Replayed {
-    /// Reads on until an event is ready, the end is reached, or there is something to report.
-    fn fill(
-        &mut self,
-        log: LogId,
-        selection: &Selection,
-        until: Option<u64>,
-        eras: &Eras,
-        errors: &mut VecDeque<ConsumerError>,
-    ) {
-        let shard = self.source.shard_id();
-        while self.ready.is_empty() && errors.is_empty() && self.source.next_sequence() < self.end {
-            if until.is_some_and(|until| self.pass_later_than(until)) {
-                continue;
-            }
-            match self.source.step() {
-                Ok(Next::Block(mut block)) => {
-                    block.end_at(self.end);
-                    order::admit(eras, None, &mut self.source, &mut block);
-                    self.era = eras.of(shard, block.first_sequence());
-                    copy_events(log, shard, &block, selection, usize::MAX, &mut self.found);
-                    for found in self.found.drain(..) {
-                        match found {
-                            Ok(event) => self.ready.push_back(event),
-                            Err(gap) => errors.push_back(ConsumerError::Gap(gap)),
-                        }
-                    }
-                }
-                Ok(Next::Gap(gap)) => errors.push_back(ConsumerError::Gap(gap)),
-                Ok(Next::End) => return,
-                Err(error) => {
-                    // The rest of this shard cannot be reached; the others go on.
-                    self.end = self.source.next_sequence();
-                    errors.push_back(error.into());
-                }
+    /// Returns whether there is something to read before an event of it is ready.
+    fn wants_more(&self) -> bool {
+        self.ready.is_empty() && self.source.next_sequence() < self.end
+    }
+
+    /// Reads a block, a gap, or an error. Returns the number of records that it looked at, at least 1.
+    fn step(&mut self, terms: &Terms<'_>, errors: &mut VecDeque<ConsumerError>) -> Poll<usize> {
+        if terms.until.is_some_and(|until| self.pass_later_than(until)) {
+            return Poll::Ready(1);
+        }
+        match self.source.poll_step(terms.loading) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(Next::Block(block))) => return Poll::Ready(self.copy(block, terms, errors)),
+            Ok(Poll::Ready(Next::Gap(gap))) => errors.push_back(ConsumerError::Gap(gap)),
+            // What was readable when the replay was made is gone, with the log.
+            Ok(Poll::Ready(Next::End)) => self.end = self.source.next_sequence(),
+            Err(error) => {
+                // The rest of this shard cannot be reached; the others go on.
+                self.end = self.source.next_sequence();
+                errors.push_back(error.into());
             }
         }
+        Poll::Ready(1)
+    }
+
+    fn copy(&mut self, mut block: Block, terms: &Terms<'_>, errors: &mut VecDeque<ConsumerError>) -> usize {
+        let shard = self.source.shard_id();
+        block.end_at(self.end);
+        order::admit(terms.eras, None, &mut self.source, &mut block);
+        self.era = terms.eras.of(shard, block.first_sequence());
+        let looked = copy_events(terms.log, shard, &block, terms.selection, usize::MAX, &mut self.found);
+        for found in self.found.drain(..) {
+            match found {
+                Ok(event) => self.ready.push_back(event),
+                Err(gap) => errors.push_back(ConsumerError::Gap(gap)),
+            }
+        }
+        looked.records.max(1)
     }
 
     /// Leaves out the block that comes next if all of it is later. Returns whether it did.

@@ -241,7 +241,7 @@ impl Source {
     }
 
     fn gap_of(&self, from: Sequence, to: Sequence, reason: GapReason) -> Gap {
-        Gap { shard_id: self.shard_id(), from, to, reason }
+        Gap { shard_id: self.shard_id(), from, to, reason, token: None }
     }
 }
 

@@ -1,8 +1,11 @@
 //! The resume token: a reader's place in one session, as text short enough for every event.
 //!
-//! 24 bytes in base64url, hence 32 characters: the event's time (8 bytes), the low 48 bits of its sequence, its shard
-//! (2), 32 bits that depend on its session, and a CRC-32C of all that. Little-endian. Nothing in it depends on the log:
-//! an import of an export keeps shard, sequence and time of each event, and so its tokens.
+//! 24 bytes in base64url, hence 32 characters: the event's time (8 bytes), the low 47 bits of its sequence and a bit for
+//! a gap (6), its shard (2), 32 bits that depend on its session, and a CRC-32C of all that. Little-endian. Nothing in it
+//! depends on the log: an import of an export keeps shard, sequence and time of each event, and so its tokens.
+//!
+//! After a gap the sequence is that of the first event after it, and the time that of the last event that the reader got
+//! before.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +20,7 @@ const TOKEN_BYTES: usize = 24;
 const TOKEN_CHARS: usize = TOKEN_BYTES / 3 * 4;
 const CRC_BYTES: usize = 4;
 /// Bits of a sequence that a token has.
-const SEQUENCE_BITS: u32 = 48;
+const SEQUENCE_BITS: u32 = 47;
 /// Version of the layout, which the checksum includes.
 const VERSION: u8 = 1;
 /// Seed of the hash of a session, fixed for ever.
@@ -25,7 +28,7 @@ const SESSION_SEED: u64 = 0x7461_7065_746f_6b31;
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// A reader's place in one session: after one of its events. Prints as 32 characters of base64url, which fit the `id:`
+/// A reader's place in one session: after one of its events, or after a gap. Prints as 32 characters of base64url, which fit the `id:`
 /// of a server-sent event, a header or a URL, and is read back from that.
 ///
 /// [`StoredEvent::token`](crate::StoredEvent::token) makes one; `EventBus::relay` continues after it. It is valid for
@@ -49,6 +52,7 @@ pub struct ResumeToken {
     sequence_low: u64,
     shard_id: u16,
     session_tag: u32,
+    is_after_gap: bool,
 }
 
 /// The reason for which a text is no [`ResumeToken`].
@@ -81,11 +85,11 @@ pub enum TokenFault {
     /// It is of an event of another session.
     #[error("of another session")]
     Foreign,
-    /// The log may have held events after it that it holds no more, and cannot tell which.
+    /// The log has trimmed its event, and perhaps others after it.
     #[error("gone: the log does not hold all events after it any more")]
     Gone,
     /// The log does not have its event, and no crash explains that: it is of another log, or was composed.
-    #[error("unknown: the log does not have its event")]
+    #[error("unknown: the log never had its event; it is of another log, or was composed")]
     Unknown,
 }
 
@@ -93,7 +97,19 @@ impl ResumeToken {
     /// The token of the event of this session, shard, sequence and time.
     pub fn new(session: SessionId, shard_id: u16, sequence: Sequence, insertion_ts: u64) -> Self {
         let sequence_low = sequence.get() & low_bits();
-        Self { insertion_ts, sequence_low, shard_id, session_tag: session_tag(session) }
+        Self { insertion_ts, sequence_low, shard_id, session_tag: session_tag(session), is_after_gap: false }
+    }
+
+    /// The token of a reader that got a gap up to `next`, and events up to this time before.
+    #[doc(hidden)]
+    pub fn after_gap(session: SessionId, shard_id: u16, next: Sequence, insertion_ts: u64) -> Self {
+        Self { is_after_gap: true, ..Self::new(session, shard_id, next, insertion_ts) }
+    }
+
+    /// Returns whether it is of a gap: its sequence is that of the first event after it.
+    #[doc(hidden)]
+    pub fn is_after_gap(&self) -> bool {
+        self.is_after_gap
     }
 
     /// Returns whether its event is of this session; wrongly true for one in 4 billion of the others.
@@ -113,12 +129,14 @@ impl ResumeToken {
         self.insertion_ts
     }
 
-    /// The sequence of its event in a shard that ends before `end`: the last there with its low bits.
+    /// The sequence of its event, or of the first after its gap, in a shard that ends before `end`: the last there with
+    /// its low bits.
     #[doc(hidden)]
     pub fn sequence(&self, end: Sequence) -> Sequence {
         let above = end.get() & !low_bits();
         let found = above | self.sequence_low;
-        let found = if found < end.get() { Some(found) } else { found.checked_sub(1 << SEQUENCE_BITS) };
+        let is_there = found < end.get() || (self.is_after_gap && found == end.get());
+        let found = if is_there { Some(found) } else { found.checked_sub(1 << SEQUENCE_BITS) };
         Sequence::new(found.unwrap_or(self.sequence_low))
     }
 
@@ -126,7 +144,8 @@ impl ResumeToken {
         let mut bytes = [0; TOKEN_BYTES];
         let (body, crc) = bytes.split_at_mut(TOKEN_BYTES - CRC_BYTES);
         body[..8].copy_from_slice(&self.insertion_ts.to_le_bytes());
-        body[8..14].copy_from_slice(&self.sequence_low.to_le_bytes()[..6]);
+        let place = self.sequence_low | u64::from(self.is_after_gap) << SEQUENCE_BITS;
+        body[8..14].copy_from_slice(&place.to_le_bytes()[..6]);
         body[14..16].copy_from_slice(&self.shard_id.to_le_bytes());
         body[16..].copy_from_slice(&self.session_tag.to_le_bytes());
         crc.copy_from_slice(&checksum(body).to_le_bytes());
@@ -140,9 +159,11 @@ impl ResumeToken {
         let (shard, rest) = rest.split_first_chunk::<2>()?;
         let (tag, _) = rest.split_first_chunk::<4>()?;
         let [a, b, c, d, e, f] = *sequence;
+        let place = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
         let token = Self {
             insertion_ts: u64::from_le_bytes(*insertion_ts),
-            sequence_low: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]),
+            sequence_low: place & low_bits(),
+            is_after_gap: place > low_bits(),
             shard_id: u16::from_le_bytes(*shard),
             session_tag: u32::from_le_bytes(*tag),
         };
@@ -235,7 +256,11 @@ mod tests {
     fn any(random: &mut Random) -> (SessionId, ResumeToken) {
         let session = SessionId(u128::from(random.next_u64()) << 64 | u128::from(random.next_u64()));
         let sequence = Sequence::new(random.next_u64() >> (random.next_u64() % 64));
-        (session, ResumeToken::new(session, random.next_u64() as u16, sequence, random.next_u64()))
+        let (shard, time) = (random.next_u64() as u16, random.next_u64());
+        match random.next_u64() % 4 {
+            0 => (session, ResumeToken::after_gap(session, shard, sequence, time)),
+            _ => (session, ResumeToken::new(session, shard, sequence, time)),
+        }
     }
 
     #[test]

@@ -102,6 +102,15 @@ impl Eras {
         is_shortened
     }
 
+    /// As [`Eras::begin`], of a log that sent events to shards 0 to `before - 1` until now. Before the first change that
+    /// becomes the route of everything there is.
+    pub fn begin_after(&mut self, before: Option<u16>, era: Era) {
+        if let (true, Some(active)) = (self.is_empty(), before) {
+            self.begin(Era { active, starts: vec![Sequence::ZERO; era.starts.len()] });
+        }
+        self.begin(era);
+    }
+
     /// Begins another era. Earlier ones that would end later than this begins, because a crash took their events, end
     /// here, too.
     pub fn begin(&mut self, era: Era) {
@@ -181,6 +190,18 @@ mod tests {
         assert_eq!(routes, [(None, false), (Some(2), true), (Some(1), true), (None, false)]);
         assert_eq!([0, 1, 2].map(|era| known.start_of(era, 0).get()), [0, 10, 15]);
         assert!(Eras::default().is_by_one_route(0) && !Eras::of_unknown_route().is_by_one_route(1));
+    }
+
+    #[test]
+    fn route_before_the_first_change_is_known_where_it_is_said() {
+        let mut eras = Eras::default();
+        eras.begin_after(Some(3), era(2, &[10, 0, 4]));
+        assert_eq!((eras.of(0, Sequence::new(9)), eras.route_of(1), eras.route_of(2)), (1, Some(3), Some(2)));
+        eras.begin_after(Some(2), era(1, &[15, 7, 4]));
+        assert_eq!(eras.iter().map(|era| era.active).collect::<Vec<_>>(), [3, 2, 1]);
+        let mut empty = Eras::default();
+        empty.begin_after(Some(3), era(2, &[0, 0]));
+        assert_eq!(empty, Eras(vec![era(2, &[0, 0])]), "nothing came by the route before");
     }
 
     #[test]

@@ -91,7 +91,8 @@ impl EventBus {
         let eras = factory.store().open_eras(factory.config().num_shards, ends)?;
         let shards = std::mem::take(&mut opening.shards);
         drop(opening);
-        let log = OpenedLog { log_id: factory.store().log_id(), archived, eras, timestamp_floor: floor.timestamp };
+        let (log_id, created) = (factory.store().log_id(), factory.store().created());
+        let log = OpenedLog { log_id, created, archived, eras, timestamp_floor: floor.timestamp };
         let core = Arc::new(BusCore::new(factory.config(), Arc::clone(factory.memory()), shards, log));
         core.load_on(LoadThreads::new(factory.store().hold()));
         if let Some(ahead) = floor.ahead {

@@ -80,7 +80,7 @@ impl EventBus {
     ///
     /// # Errors
     /// [`ConsumerError::InvalidToken`](crate::ConsumerError::InvalidToken): the token is of another session, or of an
-    /// event that the log does not have, or has trimmed events after; [`ConsumerError`](crate::ConsumerError).
+    /// event that the log has trimmed, or does not have; [`ConsumerError`](crate::ConsumerError).
     pub async fn relay(&self, session: impl IntoSession, after: Option<ResumeToken>) -> ConsumerResult<Relay> {
         self.relay_with(RelayRequest { after, ..RelayRequest::new(session) }).await
     }
@@ -94,7 +94,7 @@ impl EventBus {
         // Asked first: the event that closed it is readable after the wait.
         let was_closed = self.core.closed().is_closed(request.session);
         self.core.wait_readable().await?;
-        Relay::new(Arc::clone(&self.core), &request, was_closed)
+        Relay::begin(Arc::clone(&self.core), &request, was_closed).await
     }
 
     /// As [`EventBus::subscribe`], in batches as [`EventBusConfig::batch`](crate::EventBusConfig::batch) says.

@@ -41,6 +41,7 @@ pub use self::stats::EventBusStats;
 #[derive(Debug)]
 pub(crate) struct BusCore {
     log_id: LogId,
+    log_created: u64,
     shards: Shards,
     route: RouteInForce,
     eras: RwLock<Arc<Eras>>,
@@ -59,6 +60,8 @@ pub(crate) struct BusCore {
 #[derive(Debug, Default)]
 pub(crate) struct OpenedLog {
     pub(crate) log_id: LogId,
+    /// The time at which it was made.
+    pub(crate) created: u64,
     /// Shards of earlier configurations.
     pub(crate) archived: Vec<Arc<LogView>>,
     pub(crate) eras: Eras,
@@ -74,11 +77,12 @@ impl BusCore {
         log: OpenedLog,
     ) -> Self {
         fork::watch();
-        let OpenedLog { log_id, archived, eras, timestamp_floor } = log;
+        let OpenedLog { log_id, created, archived, eras, timestamp_floor } = log;
         let route = Route::first(config.num_shards);
         shards.iter().for_each(|shard| route.enter(shard));
         Self {
             log_id,
+            log_created: created,
             shards: Shards::new(shards, archived),
             route: RouteInForce::new(route),
             eras: RwLock::new(Arc::new(eras)),
@@ -95,6 +99,11 @@ impl BusCore {
 
     pub(crate) fn log_id(&self) -> LogId {
         self.log_id
+    }
+
+    /// The time at which the log was made, in nanoseconds since the Unix epoch; of one in memory, that of no event.
+    pub(crate) fn log_created(&self) -> u64 {
+        self.log_created
     }
 
     pub(crate) fn shards(&self) -> &Shards {

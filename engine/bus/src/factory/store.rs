@@ -50,6 +50,11 @@ impl LogStore {
         self.log_id
     }
 
+    /// The time at which the log was made; of one in memory, of which a crash leaves nothing, that of no event.
+    pub(crate) fn created(&self) -> u64 {
+        self.directory().map_or(u64::MAX, |directory| directory.meta().created)
+    }
+
     /// Locks the directory, if the log has one.
     fn directory(&self) -> Option<MutexGuard<'_, LogDirectory>> {
         // A panic of another holder leaves a directory that is whole after every statement.
@@ -134,7 +139,7 @@ impl LogStore {
         let before = eras.active().or_else(|| self.shards_before());
         let is_moved = before.is_some_and(|before| before != active);
         if is_moved {
-            eras.begin(Era { active, starts: ends });
+            eras.begin_after(before, Era { active, starts: ends });
         }
         if is_shortened || is_moved {
             self.save_eras(&eras)?;

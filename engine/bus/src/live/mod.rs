@@ -16,6 +16,6 @@ mod wait;
 
 pub use paced::PacedEvents;
 pub(crate) use poll::Pages;
-pub use relay::{Relay, RelayRequest};
+pub use relay::{Relay, RelayEnd, RelayRequest};
 pub use request::{ConsumeRequest, ConsumeResponse, Ordering, ShardFailure, SlowReader, SubscribeRequest};
 pub use subscription::{Batch, Batches, BlockingSubscription, EventBatch, Events, Subscription};

@@ -216,7 +216,7 @@ impl Worker {
         }
         let change = Change::begin(self.core.route(), self.core.shards().all(), wanted);
         let mut eras = (*self.core.eras()).clone();
-        eras.begin(change.wait(|| self.core.is_closed()));
+        eras.begin_after(Some(active), change.wait(|| self.core.is_closed()));
         let kept = self.factory.store().save_eras(&eras);
         self.core.set_eras(eras);
         change.end();

@@ -37,7 +37,7 @@ fn damaged(scratch: &Scratch) {
 /// The numbers that were read, and the one gap.
 fn check(numbers: &[u64], gaps: &[Gap]) {
     assert_eq!(gaps.len(), 1, "{gaps:?}");
-    let Gap { shard_id, from, to, reason } = &gaps[0];
+    let Gap { shard_id, from, to, reason, .. } = &gaps[0];
     assert!(matches!(reason, GapReason::Corrupt(what) if what.contains("offset")), "{reason:?}");
     assert!(*shard_id == 0 && 0 < from.get() && from < to && to.get() < EVENTS, "{gaps:?}");
     let expected: Vec<u64> = (0..from.get()).chain(to.get()..EVENTS).collect();

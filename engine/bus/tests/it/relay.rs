@@ -2,16 +2,19 @@
 //! by a token, and ends with the session.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use futures_lite::Stream;
 use futures_lite::future::block_on;
-use tapeline::consumer::{TokenFault, Visibility};
+use tapeline::consumer::{Gap, GapReason, RelayEnd, TokenFault, Visibility};
 use tapeline::error::ParseTokenError;
 use tapeline::event::{Sequence, SessionOutcome, session_id};
 use tapeline::log::{LogRestore, RestoredEvent};
 use tapeline::{
-    ConsumeRequest, ConsumerError, EventBus, EventBusConfig, LogFiles, Producer, RelayRequest, ResumeToken,
+    ConsumeRequest, ConsumerError, EventBus, EventBusConfig, LogFiles, Producer, RawEvent, RelayRequest, ResumeToken,
     ScalingPolicy, StoredEvent, SubscribeRequest, kinds,
 };
 use tapeline_testing::{Random, seeds};
@@ -281,46 +284,298 @@ fn subscription_until_its_sessions_close_hands_out_nothing_after_it() {
     assert!(matches!(refused, Err(ConsumerError::NoSession)), "{refused:?}");
 }
 
-#[test]
-fn tokens_of_what_is_not_there_are_refused_with_the_earliest() {
-    let scratch = Scratch::new("relay-gone");
+/// A log of one session, "chat", restored from events: shard, sequence, time in milliseconds.
+fn restored(name: &str, events: &[(u16, u64, u64)]) -> Scratch {
+    let scratch = Scratch::new(name);
     let mut restore = LogRestore::create(scratch.path(), None).expect("creates");
-    let session = session_id("chat");
-    let event = |shard_id, sequence, insertion_ts| RestoredEvent {
-        shard_id,
-        sequence: Sequence::new(sequence),
-        insertion_ts,
-        session,
-        kind: kinds::TOKEN,
-        payload: b"x",
-    };
-    for (shard, sequence, time) in [(0, 100, 1_000), (0, 101, 1_020), (0, 105, 1_030), (1, 7, 1_010)] {
-        restore.append(&event(shard, sequence, time)).expect("appends");
+    for &(shard_id, sequence, time) in events {
+        let (sequence, insertion_ts) = (Sequence::new(sequence), time * MILLI);
+        let (session, kind, payload) = (session_id("chat"), kinds::TOKEN, &time.to_le_bytes());
+        let event = RestoredEvent { shard_id, sequence, insertion_ts, session, kind, payload };
+        restore.append(&event).expect("appends");
     }
     restore.finish().expect("durable");
+    scratch
+}
+
+const MILLI: u64 = 1_000_000;
+
+fn chat_token(shard: u16, sequence: u64, time: u64) -> ResumeToken {
+    ResumeToken::new(session_id("chat"), shard, Sequence::new(sequence), time * MILLI)
+}
+
+/// What a relay has now, to its end or to where nothing is ready: places, and gaps with their tokens.
+fn present(mut relay: tapeline::Relay) -> Vec<Result<(u16, u64), Gap>> {
+    std::iter::from_fn(|| relay.try_next())
+        .map(|item| match item {
+            Ok(event) => Ok((event.shard_id, event.sequence.get())),
+            Err(ConsumerError::Gap(gap)) => Err(gap),
+            Err(error) => panic!("{error}"),
+        })
+        .collect()
+}
+
+#[test]
+fn tokens_of_what_is_not_there_are_refused_with_the_earliest() {
+    let scratch = restored("relay-gone", &[(0, 100, 1_000), (0, 101, 1_020), (0, 105, 1_030), (1, 7, 1_010)]);
     let bus = open(scratch.config().num_shards(2));
-    let token = |shard, sequence, time| ResumeToken::new(session, shard, Sequence::new(sequence), time);
-    let earliest = Some(token(0, 100, 1_000));
-    assert_eq!(refusal(&bus, "chat", token(0, 99, 990)), (TokenFault::Gone, earliest));
-    assert_eq!(refusal(&bus, "chat", token(1, 3, 990)), (TokenFault::Gone, earliest));
-    assert_eq!(refusal(&bus, "chat", token(0, 100, 1_000)), (TokenFault::Gone, earliest), "of shard 1 it cannot tell");
-    let text = block_on(bus.relay("chat", Some(token(0, 99, 990)))).expect_err("gone").to_string();
-    assert!(text.contains("gone") && text.contains(&token(0, 100, 1_000).to_string()), "{text}");
-    assert_eq!(refusal(&bus, "other", token(0, 100, 1_000)), (TokenFault::Foreign, None));
-    for unknown in [token(0, 100, 1_001), token(7, 0, 1)] {
-        let (fault, _) = refusal(&bus, "chat", unknown);
-        assert!(matches!(fault, TokenFault::Unknown | TokenFault::Gone), "{unknown}: {fault:?}");
+    let earliest = Some(chat_token(0, 100, 1_000));
+    assert_eq!(refusal(&bus, "chat", chat_token(0, 99, 990)), (TokenFault::Gone, earliest));
+    assert_eq!(refusal(&bus, "chat", chat_token(1, 3, 990)), (TokenFault::Gone, earliest));
+    let text = block_on(bus.relay("chat", Some(chat_token(0, 99, 990)))).expect_err("gone").to_string();
+    assert!(text.contains("gone") && text.contains(&chat_token(0, 100, 1_000).to_string()), "{text}");
+    assert_eq!(refusal(&bus, "other", chat_token(0, 100, 1_000)), (TokenFault::Foreign, None));
+    for unknown in [chat_token(0, 100, 1_001), chat_token(7, 0, 1)] {
+        assert_eq!(refusal(&bus, "chat", unknown), (TokenFault::Unknown, earliest), "{unknown}");
     }
     // Beyond where the run before this one ended: what a crash would have taken.
-    let mut lost = relay(&bus, "chat", Some(token(0, 5_000, 2_000)));
+    let mut lost = relay(&bus, "chat", Some(chat_token(0, 5_000, 2_000)));
     let gap = block_on(lost.next()).expect("a gap").expect_err("a gap").to_string();
     assert!(gap.contains("sequences 106 to 5001: lost in a crash"), "{gap}");
-    let mut rest = relay(&bus, "chat", Some(token(1, 7, 1_010)));
-    assert_eq!(block_on(rest.next()).expect("more").expect("an event").sequence.get(), 101);
-    let gap = block_on(rest.next()).expect("more").expect_err("a hole");
-    assert!(matches!(gap, ConsumerError::Gap(_)), "{gap}");
-    assert_eq!(block_on(rest.next()).expect("more").expect("an event").sequence.get(), 105);
+    let rest = present(relay(&bus, "chat", Some(chat_token(1, 7, 1_010))));
+    assert!(matches!(&rest[..], [Ok((0, 101)), Err(_), Ok((0, 105))]), "{rest:?}");
     assert!(matches!(block_on(bus.relay(0_u128, None)), Err(ConsumerError::NoSession)));
+}
+
+#[test]
+fn earliest_token_is_accepted_and_tells_what_may_be_missing() {
+    let scratch = restored("relay-earliest", &[(0, 100, 1_000), (0, 101, 1_020), (0, 105, 1_030), (1, 7, 1_010)]);
+    let bus = open(scratch.config().num_shards(2));
+    let (_, earliest) = refusal(&bus, "chat", chat_token(0, 99, 990));
+    let rest = present(relay(&bus, "chat", earliest));
+    // Trimmed events of the other shard may have come after it.
+    let [Err(trimmed), Ok((1, 7)), Ok((0, 101)), Err(_), Ok((0, 105))] = &rest[..] else { panic!("{rest:?}") };
+    assert_eq!((trimmed.shard_id, trimmed.to.get()), (1, 7));
+    assert_eq!(present(relay(&bus, "chat", trimmed.token))[0], Ok((1, 7)), "it is reported once");
+}
+
+#[test]
+fn client_that_breaks_off_at_a_gap_resumes_after_it() {
+    let holes = [(0, 10, 1_000), (0, 14, 1_020), (1, 5, 1_010), (1, 9, 1_030), (0, 17, 1_040)];
+    let scratch = restored("relay-gap-tokens", &holes);
+    let bus = open(scratch.config().num_shards(2));
+    let whole = present(relay(&bus, "chat", None));
+    assert_eq!(whole.iter().filter(|item| item.is_err()).count(), 3, "{whole:?}");
+    for (at, item) in whole.iter().enumerate() {
+        let Err(gap) = item else { continue };
+        let token: ResumeToken = gap.token.expect("a token").to_string().parse().expect("text");
+        let rest = present(relay(&bus, "chat", Some(token)));
+        let events = |items: &[Result<(u16, u64), Gap>]| items.iter().filter_map(|item| item.clone().ok()).collect();
+        let (left, rest_events): (Vec<_>, Vec<_>) = (events(&whole[at + 1..]), events(&rest));
+        assert_eq!(rest_events, left, "after {gap}");
+    }
+}
+
+#[test]
+fn client_gets_gaps_of_the_shards_that_its_session_was_in_and_no_others() {
+    let bus = open(EventBusConfig::builder().num_shards(1).memory_bytes(4 << 20).scaling(by_hand(2)));
+    let mut producer = bus.producer().expect("a producer");
+    let names: Vec<_> = (0..9).map(|number| format!("chat-{number}")).collect();
+    let emit = |producer: &mut Producer, name: &str, payload: &[u8]| {
+        while producer.emit(producer.session(name), kinds::TOKEN, payload).is_err() {
+            thread::yield_now();
+        }
+    };
+    names.iter().for_each(|name| emit(&mut producer, name, b"before"));
+    let mut relays: Vec<_> = names.iter().map(|name| relay(&bus, name, None)).collect();
+    relays.iter_mut().for_each(|relay| drop(block_on(relay.next()).expect("one").expect("an event")));
+    block_on(bus.manual_scale_up(1)).expect("another shard");
+    // All that was before the change goes, and some of what is after it in both shards.
+    for _ in 0..200 {
+        names.iter().for_each(|name| emit(&mut producer, name, &[7; 50_000]));
+    }
+    block_on(bus.flush()).expect("readable");
+    let (mut moved, mut gaps) = (0, 0);
+    for (name, relay) in names.iter().zip(relays) {
+        let shard = producer.session(name).shard_id();
+        moved += shard;
+        let items = present(relay);
+        for gap in items.iter().filter_map(|item| item.as_ref().err()) {
+            assert!([0, shard].contains(&gap.shard_id), "{name} in {shard}: {gap}");
+            let rest = present(self::relay(&bus, name, gap.token));
+            assert_eq!(rest.last(), items.last(), "{name} after {gap}");
+            gaps += 1;
+        }
+        assert!(items.iter().flatten().all(|(of, _)| *of == shard), "{name}");
+    }
+    assert!((2..8).contains(&moved) && gaps >= 9, "{moved} {gaps}");
+}
+
+#[test]
+fn order_of_a_restored_log_resumes_whatever_the_order_of_its_times() {
+    // Shards that are not in order of time, and two events of the same time and sequence.
+    let disordered = [(0, 0, 15), (0, 1, 30), (0, 2, 40), (1, 0, 10), (1, 1, 50), (1, 2, 20), (1, 3, 60), (2, 0, 10)];
+    let ties = [(0, 0, 10), (0, 1, 20), (1, 0, 10), (1, 1, 20), (2, 0, 20), (2, 1, 20)];
+    for (name, events) in [("relay-disorder", &disordered[..]), ("relay-ties", &ties)] {
+        let scratch = restored(name, events);
+        let bus = open(scratch.config().num_shards(3));
+        bus.close_session("chat", SessionOutcome::Finished).expect("closes");
+        let whole = all(relay(&bus, "chat", None));
+        assert_eq!(whole.len(), events.len() + 1);
+        check_every_token(&bus, "chat", &whole);
+    }
+    for seed in seeds(20) {
+        let mut random = Random::new(seed);
+        let events: Vec<_> = (0..3).flat_map(|shard| (0..12).map(move |at| (shard, at))).collect();
+        let events: Vec<_> =
+            events.into_iter().map(|(shard, at)| (shard, at, 100 + at * 5 + random.below(30_u64))).collect();
+        let scratch = restored("relay-random-times", &events);
+        let bus = open(scratch.config().num_shards(3));
+        bus.close_session("chat", SessionOutcome::Finished).expect("closes");
+        let whole = all(relay(&bus, "chat", None));
+        assert_eq!(whole.len(), events.len() + 1, "seed {seed}");
+        check_every_token(&bus, "chat", &whole);
+    }
+}
+
+/// Reads a relay to its end. Returns the number of its events, and the most that it had ready without a break.
+fn read_in_a_task(mut relay: tapeline::Relay) -> (usize, usize) {
+    let (mut at_once, mut most, mut all) = (0, 0, 0);
+    block_on(std::future::poll_fn(|context| match Pin::new(&mut relay).poll_next(context) {
+        Poll::Pending => {
+            most = most.max(std::mem::take(&mut at_once));
+            Poll::Pending
+        }
+        Poll::Ready(None) => Poll::Ready(()),
+        Poll::Ready(Some(item)) => {
+            item.expect("an event");
+            (at_once, all) = (at_once + 1, all + 1);
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    }));
+    (all, most)
+}
+
+#[test]
+fn relay_lets_other_tasks_run_in_every_era_of_a_log() {
+    let events: Vec<_> = (0..4_000).map(|at| ((at % 2) as u16, at / 2, 1_000 + at)).collect();
+    let scratch = restored("relay-stints", &events);
+    let bus = open(scratch.config().num_shards(2));
+    bus.close_session("chat", SessionOutcome::Finished).expect("closes");
+    let (all, most) = read_in_a_task(relay(&bus, "chat", None));
+    assert_eq!(all, events.len() + 1);
+    assert!(most <= 128, "restored: {most} events without a break");
+
+    let scratch = Scratch::new("relay-stints-eras");
+    let bus = open(scratch.config().num_shards(1).scaling(by_hand(2)));
+    let mut producer = bus.producer().expect("a producer");
+    for number in 0..4_000_u64 {
+        if number == 2_000 {
+            block_on(bus.manual_scale_up(1)).expect("another shard");
+        }
+        producer.emit(producer.session("chat"), kinds::TOKEN, &number.to_le_bytes()).expect("emits");
+    }
+    producer.close_session(producer.session("chat"), SessionOutcome::Finished).expect("closes");
+    let (all, most) = read_in_a_task(relay(&bus, "chat", None));
+    assert_eq!(all, 4_001);
+    assert!(most <= 128, "changed: {most} events without a break");
+}
+
+#[test]
+fn client_of_a_run_whose_clock_was_ahead_misses_nothing_of_the_next() {
+    const YEAR_2100: u64 = 4_102_444_800_000;
+    let scratch = restored("relay-ahead", &[(0, 0, YEAR_2100), (0, 1, YEAR_2100 + 1)]);
+    for opening in 0..3_u64 {
+        let bus = open(scratch.config().num_shards(1));
+        let mut producer = bus.producer().expect("a producer");
+        for number in 0..5 {
+            producer
+                .emit(producer.session("chat"), kinds::TOKEN, &(opening * 5 + number).to_le_bytes())
+                .expect("emits");
+        }
+        block_on(bus.shutdown()).expect("ends");
+    }
+    let bus = open(scratch.config().num_shards(1));
+    // Of the first run, at a sequence that the third has given again.
+    let items = present(relay(&bus, "chat", Some(chat_token(0, 13, YEAR_2100 + 2_000))));
+    let (Err(gap), events) = items.split_first().map(|(gap, events)| (gap.clone(), events)).expect("a gap") else {
+        panic!("{items:?}")
+    };
+    assert_eq!((gap.reason, gap.from.get()), (GapReason::LostInCrash, 2));
+    assert_eq!(events, (2..17).map(|sequence| Ok((0, sequence))).collect::<Vec<_>>());
+    assert_eq!(present(relay(&bus, "chat", gap.token)), events, "after the gap");
+}
+
+#[test]
+fn token_of_another_log_is_called_unknown_and_no_crash() {
+    let scratch = restored("relay-another-log", &[(0, 0, 1_000_000), (0, 1, 2_000_000)]);
+    for _ in 0..2 {
+        let bus = open(scratch.config().num_shards(1));
+        bus.ingest_raw(RawEvent::from_str("x").with_session("chat")).expect("ingests");
+        block_on(bus.shutdown()).expect("ends");
+    }
+    let bus = open(scratch.config().num_shards(1));
+    let earliest = Some(chat_token(0, 0, 1_000_000));
+    // In the midst of what this log wrote at that time, and after the present run's first event.
+    bus.ingest_raw(RawEvent::from_str("x").with_session("chat")).expect("ingests");
+    block_on(bus.flush()).expect("readable");
+    let later = u64::MAX / MILLI;
+    for token in [chat_token(0, 15, 1_500_000), chat_token(0, 1, 1_999_000), chat_token(0, 15, later)] {
+        assert_eq!(refusal(&bus, "chat", token), (TokenFault::Unknown, earliest), "{token:?}");
+    }
+}
+
+#[test]
+fn relay_says_how_it_ended() {
+    let bus = open(EventBusConfig::builder());
+    let mut producer = bus.producer().expect("a producer");
+    let chat = producer.open_session("chat").expect("opens");
+    producer.close_session(chat, SessionOutcome::Finished).expect("closes");
+    let mut closed = relay(&bus, "chat", None);
+    block_on(closed.next()).expect("the open").expect("an event");
+    assert_eq!((closed.end(), closed.has_ended()), (None, false));
+    block_on(closed.next()).expect("the close").expect("an event");
+    assert!(block_on(closed.next()).is_none());
+    assert_eq!(closed.end(), Some(RelayEnd::Closed));
+    producer.open_session("other").expect("opens");
+    let mut other = relay(&bus, "other", None);
+    drop(producer);
+    block_on(bus.shutdown()).expect("ends");
+    block_on(other.next()).expect("the open").expect("an event");
+    assert!(block_on(other.next()).is_none());
+    assert_eq!((other.end(), other.has_ended()), (Some(RelayEnd::Shutdown), true));
+}
+
+#[test]
+fn relay_of_a_session_that_has_not_begun_waits_for_it_and_can_be_dropped() {
+    let bus = open(EventBusConfig::builder().num_shards(2));
+    assert_eq!(block_on(bus.session("chat")).expect("looks"), None);
+    let mut dropped = relay(&bus, "chat", None);
+    assert!(block_on(futures_lite::future::poll_once(dropped.next())).is_none(), "it waits");
+    drop(dropped);
+    let mut waiting = relay(&bus, "chat", None);
+    assert!(waiting.try_next().is_none() && !waiting.has_ended());
+    thread::scope(|scope| {
+        let client = scope.spawn(|| all(waiting).len());
+        let mut producer = bus.producer().expect("a producer");
+        let chat = producer.open_session("chat").expect("opens");
+        producer.close_session(chat, SessionOutcome::Finished).expect("closes");
+        assert_eq!(client.join().expect("no panic"), 2);
+    });
+}
+
+#[test]
+fn relay_without_a_token_begins_with_the_first_turn_there_is() {
+    let bus = open(EventBusConfig::builder());
+    let mut producer = bus.producer().expect("a producer");
+    for turn in 0..3_u8 {
+        let chat = producer.open_session("chat").expect("opens");
+        producer.emit(chat, kinds::TOKEN, &[turn]).expect("emits");
+        if turn < 2 {
+            producer.close_session(chat, SessionOutcome::Finished).expect("closes");
+        }
+    }
+    let mut after = None;
+    for turn in 0..2_u8 {
+        let events = all(relay(&bus, "chat", after));
+        assert_eq!((events.len(), &events[1].raw[..]), (3, &[turn][..]));
+        after = Some(events[2].token());
+    }
+    let mut running = relay(&bus, "chat", after);
+    assert_eq!(&block_on(running.next()).expect("the open").expect("an event").kind, &kinds::SESSION);
+    assert_eq!(block_on(running.next()).expect("one").expect("an event").raw[..], [2]);
+    assert!(running.try_next().is_none() && !running.has_ended());
 }
 
 #[test]

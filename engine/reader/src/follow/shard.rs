@@ -86,7 +86,7 @@ impl Followed {
         let (from, to) = (position.next.min(next), position.next.max(next));
         let reason = if next > position.next { GapReason::Trimmed } else { GapReason::LostInCrash };
         if from < to {
-            self.ready.push_back(Err(Gap { shard_id: self.id(), from, to, reason }));
+            self.ready.push_back(Err(Gap { shard_id: self.id(), from, to, reason, token: None }));
         }
         self.source = Source::at(view, next, Visibility::Appended).seeking(selection);
     }

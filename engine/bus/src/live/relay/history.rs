@@ -3,19 +3,21 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::task::Poll;
 
-use tapeline_reader::{ConsumerResult, Replay, ReplayRequest, ResumeToken, SessionChange, StoredEvent, kinds};
+use tapeline_reader::{ConsumerResult, Replay, ReplayRequest, SessionChange, StoredEvent, kinds};
 use tapeline_storage::format::SessionId;
+use tapeline_storage::read::Loading;
 
-use super::resume::Resume;
+use super::resume::{Merged, Resume};
 use crate::bus_core::BusCore;
 
 /// The events that are read before the subscription begins.
 #[derive(Debug)]
 pub(super) struct History {
     replay: Replay,
-    after: Option<ResumeToken>,
-    /// Shards of which an event later than the token has been read.
+    after: Option<Merged>,
+    /// Shards of which an event after the token's has been read.
     passed: BTreeSet<u16>,
     is_closed: bool,
 }
@@ -48,7 +50,7 @@ impl History {
         }
         let replay = Replay::of_ranges(core.log_id(), ranges, &ReplayRequest::new().session(session))?;
         let replay = replay.with_eras(eras);
-        Ok((Some(Self { replay, after: resume.after, passed: BTreeSet::new(), is_closed: false }), resume))
+        Ok((Some(Self { replay, after: resume.merged, passed: BTreeSet::new(), is_closed: false }), resume))
     }
 
     /// True if the session was closed in it, and so ends with it.
@@ -56,33 +58,39 @@ impl History {
         self.is_closed
     }
 
-    /// The next event. Reads where it is called.
-    pub(super) fn next(&mut self) -> Option<ConsumerResult<StoredEvent>> {
+    /// The next event; see [`Replay::poll_step`].
+    pub(super) fn poll_next(
+        &mut self,
+        loading: Option<&Loading>,
+        left: &mut usize,
+    ) -> Poll<Option<ConsumerResult<StoredEvent>>> {
         if self.is_closed {
-            return None;
+            return Poll::Ready(None);
         }
         loop {
-            let item = self.replay.next()?;
+            let item = match self.replay.poll_step(loading, left) {
+                Poll::Ready(Some(item)) => item,
+                ended_or_pending => return ended_or_pending,
+            };
             if let Ok(event) = &item {
-                if self.is_before_token(event) {
+                if self.was_merged_before(event) {
                     continue;
                 }
                 self.is_closed = event.kind == kinds::SESSION && SessionChange::is_close(&event.raw);
             }
-            return Some(item);
+            return Poll::Ready(Some(item));
         }
     }
 
-    /// Returns whether an event of another shard comes, in order of time, before the token's.
-    fn is_before_token(&mut self, event: &StoredEvent) -> bool {
-        let Some(token) = self.after else { return false };
-        let shard = event.shard_id;
-        let is_before = shard != token.shard_id()
-            && !self.passed.contains(&shard)
-            && (event.insertion_ts, shard) < (token.insertion_ts(), token.shard_id());
-        if !is_before {
-            self.passed.insert(shard);
+    /// Returns whether an event of another shard comes before the token's.
+    fn was_merged_before(&mut self, event: &StoredEvent) -> bool {
+        let Some(after) = self.after else { return false };
+        let was_before = event.shard_id != after.shard_id
+            && !self.passed.contains(&event.shard_id)
+            && event.insertion_ts < after.next_time(event.shard_id);
+        if !was_before {
+            self.passed.insert(event.shard_id);
         }
-        is_before
+        was_before
     }
 }

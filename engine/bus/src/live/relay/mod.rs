@@ -1,6 +1,7 @@
 //! Relay: one session to one client, from where the client was, to the session's end.
 
 mod history;
+mod lost;
 mod resume;
 
 use std::future::poll_fn;
@@ -9,16 +10,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use tapeline_reader::{ConsumerError, ConsumerResult, IntoSession, ResumeToken, StoredEvent};
+use tapeline_reader::{
+    AdapterError, ConsumerError, ConsumerResult, Gap, GapReason, IntoSession, ResumeToken, StoredEvent, TokenFault,
+};
 use tapeline_storage::format::SessionId;
-use tapeline_storage::read::Visibility;
+use tapeline_storage::read::{ReadError, Visibility};
 
 use super::request::SubscribeRequest;
 use super::subscription::Subscription;
 use crate::bus_core::BusCore;
 
 use history::History;
-use resume::Resume;
+use resume::{Fault, Merged, Resume};
 
 /// A session to relay.
 ///
@@ -66,12 +69,17 @@ impl RelayRequest {
 /// The events of one session, in order: first those in the log, then live ones, up to the one that closes the session,
 /// which is the last. A [`Stream`] that is `Send`, for the handler of a request.
 ///
-/// [`ConsumerError::Gap`] stands in the place of events that are not to be had, and the relay continues after it. Each
-/// event's [`token`](StoredEvent::token) is where a later relay continues.
+/// [`ConsumerError::Gap`] stands in the place of events that are not to be had, and the relay continues after it. A
+/// later relay continues after an event's [`token`](StoredEvent::token), or a gap's [`token`](Gap::token). Any other
+/// error ends the relay.
 ///
 /// A session that was closed and opened again has several turns: a relay ends with the turn that it begins in, and one
-/// that continues after the event that closes a turn relays the next one, or ends at once where there is none yet. A
-/// relay also ends when the bus has.
+/// that continues after the event that closes a turn relays the next one, or ends at once where there is none yet.
+/// Without a token it begins in the first turn that the log holds. It also ends when the bus has; [`Relay::end`] says
+/// which it was.
+///
+/// A session that no event was written of has not begun: the relay waits for that. Its future and the relay may be
+/// dropped at any time, and [`EventBus::session`](crate::EventBus::session) says whether the log knows the session.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -101,49 +109,209 @@ impl RelayRequest {
 /// ```
 #[derive(Debug)]
 pub struct Relay {
+    session: SessionId,
     /// The events before the subscription begins, where a log that was restored has to be put in order.
     history: Option<History>,
     subscription: Subscription,
+    handed_out: HandedOut,
+    end: Option<RelayEnd>,
+}
+
+/// How a [`Relay`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RelayEnd {
+    /// The session was closed: there is nothing to come back for, but another turn.
+    Closed,
+    /// The bus has ended. The session may go on in the next process.
+    Shutdown,
+    /// The error that the relay returned last ended it: the session, or a part of it, cannot be read at present.
+    Failed,
+}
+
+/// What a relay has handed out, for the tokens of gaps.
+#[derive(Debug, Default)]
+struct HandedOut {
+    last: Option<ResumeToken>,
+    /// The latest time.
+    time: u64,
+}
+
+impl HandedOut {
+    fn note(&mut self, token: ResumeToken) {
+        self.last = Some(token);
+        self.time = self.time.max(token.insertion_ts());
+    }
 }
 
 impl Relay {
     /// `was_closed`: the session was closed before the bus was waited for. All that was ingested until then is
     /// readable.
-    pub(crate) fn new(core: Arc<BusCore>, request: &RelayRequest, was_closed: bool) -> ConsumerResult<Self> {
+    pub(crate) async fn begin(core: Arc<BusCore>, request: &RelayRequest, was_closed: bool) -> ConsumerResult<Self> {
         let RelayRequest { session, after, visibility } = *request;
         if session == SessionId::NONE {
             return Err(ConsumerError::NoSession);
         }
-        let resume = Resume::find(&core, session, after)?;
+        let resume = match after {
+            None => Resume::at_earliest(&core),
+            Some(token) => match Resume::after(&core, session, token).await {
+                Ok(resume) => resume,
+                Err(Fault::Read(error)) => return Err(error.into()),
+                // Of another session: nothing about this one is for its bearer.
+                Err(Fault::Token(fault @ TokenFault::Foreign)) => {
+                    return Err(ConsumerError::InvalidToken { fault, earliest: None });
+                }
+                Err(Fault::Token(fault)) => {
+                    let earliest = Self::earliest(core, session, visibility).await;
+                    return Err(ConsumerError::InvalidToken { fault, earliest });
+                }
+            },
+        };
+        let mut relay = Self::at(core, request, resume, was_closed)?;
+        if let Some(token) = after {
+            relay.handed_out.note(token);
+        }
+        Ok(relay)
+    }
+
+    fn at(core: Arc<BusCore>, request: &RelayRequest, resume: Resume, was_closed: bool) -> ConsumerResult<Self> {
+        let RelayRequest { session, visibility, .. } = *request;
         let is_after_close = resume.is_after_close;
+        let handed_out = HandedOut { last: None, time: resume.merged.map_or(0, Merged::time) };
         let (history, resume) = History::split(&core, session, resume)?;
         let request = SubscribeRequest::new().session(session).visibility(visibility).until_close();
         let mut subscription = Subscription::resumed(core, &request, &resume.beginning)?;
         if was_closed || is_after_close {
             subscription.end_at_present(is_after_close);
         }
-        Ok(Self { history, subscription })
+        Ok(Self { session, history, subscription, handed_out, end: None })
+    }
+
+    /// The token of the first event that a relay from the beginning returns, if there is one now.
+    async fn earliest(core: Arc<BusCore>, session: SessionId, visibility: Visibility) -> Option<ResumeToken> {
+        let request = RelayRequest::new(session).visibility(visibility);
+        let resume = Resume::at_earliest(&core);
+        let mut relay = Self::at(core, &request, resume, false).ok()?;
+        relay.subscription.end_at_present(true);
+        while let Some(item) = relay.next().await {
+            if let Ok(event) = item {
+                return Some(event.token());
+            }
+        }
+        None
     }
 
     /// The next event, if there is one now.
     pub fn try_next(&mut self) -> Option<ConsumerResult<StoredEvent>> {
-        if let Some(history) = &mut self.history {
-            if let Some(item) = history.next() {
-                self.subscription.hand_out(&item);
-                return Some(item);
-            }
-            if history.is_closed() {
+        loop {
+            if self.end.is_some() {
                 return None;
             }
-            self.history = None;
+            let mut left = usize::MAX;
+            let item = match self.poll_history(|history, _| history.poll_next(None, &mut left)) {
+                Poll::Ready(None) if self.end.is_none() => self.subscription.try_next(),
+                // Files are read here, and there is no end to how much is looked at.
+                Poll::Ready(None) | Poll::Pending => None,
+                Poll::Ready(item) => item,
+            };
+            match item {
+                None => {
+                    self.end = self.end.or_else(|| self.find_end());
+                    return None;
+                }
+                Some(item) => {
+                    if let Some(item) = self.hand_out(item) {
+                        return Some(item);
+                    }
+                }
+            }
         }
-        self.subscription.try_next()
     }
 
-    /// Waits for the next event. `None`: the session was closed, or the bus has ended. A call that is dropped before it
+    /// Waits for the next event. `None`: it has ended, and [`Relay::end`] says how. A call that is dropped before it
     /// returns loses no event.
     pub async fn next(&mut self) -> Option<ConsumerResult<StoredEvent>> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
+    /// How it has ended. `None`: it goes on.
+    pub fn end(&self) -> Option<RelayEnd> {
+        self.end.or_else(|| self.find_end())
+    }
+
+    /// Returns whether nothing more will come.
+    pub fn has_ended(&self) -> bool {
+        self.end().is_some()
+    }
+
+    fn find_end(&self) -> Option<RelayEnd> {
+        match &self.history {
+            Some(history) => history.is_closed().then_some(RelayEnd::Closed),
+            None if self.subscription.has_met_close() => Some(RelayEnd::Closed),
+            None => self.subscription.has_ended().then_some(RelayEnd::Shutdown),
+        }
+    }
+
+    /// The next item of the history. `None`: there is none, and the subscription goes on.
+    fn poll_history(
+        &mut self,
+        poll: impl FnOnce(&mut History, &mut Subscription) -> Poll<Option<ConsumerResult<StoredEvent>>>,
+    ) -> Poll<Option<ConsumerResult<StoredEvent>>> {
+        let Some(history) = &mut self.history else { return Poll::Ready(None) };
+        let polled = poll(history, &mut self.subscription);
+        match &polled {
+            Poll::Ready(None) if history.is_closed() => self.end = Some(RelayEnd::Closed),
+            Poll::Ready(None) => self.history = None,
+            Poll::Ready(Some(item)) => self.subscription.hand_out(item),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    /// The item as the relay's reader gets it, if it concerns the session.
+    fn hand_out(&mut self, item: ConsumerResult<StoredEvent>) -> Option<ConsumerResult<StoredEvent>> {
+        match item {
+            Ok(event) => {
+                self.handed_out.note(event.token());
+                Some(Ok(event))
+            }
+            Err(ConsumerError::Gap(gap)) => self.with_token(gap).map(|gap| Err(ConsumerError::Gap(gap))),
+            Err(error) => {
+                if failed_shard(&error).is_some_and(|shard| !self.subscription.may_have_more(self.session, shard)) {
+                    return None;
+                }
+                self.end = Some(RelayEnd::Failed);
+                Some(Err(error))
+            }
+        }
+    }
+
+    /// The gap with the token that continues after it. `None`: it is in a shard that held none of the session's events.
+    fn with_token(&mut self, mut gap: Gap) -> Option<Gap> {
+        let is_lost = gap.reason == GapReason::LostInCrash;
+        if !is_lost && !self.subscription.may_hold(self.session, gap.shard_id, gap.from) {
+            if !matches!(gap.reason, GapReason::Overflow { .. }) {
+                return None;
+            }
+            // A place in that shard would not be one in the session.
+            gap.token = self.handed_out.last;
+            return Some(gap);
+        }
+        let next = if is_lost { gap.from } else { gap.to };
+        let after = ResumeToken::after_gap(self.session, gap.shard_id, next, self.handed_out.time);
+        let token = gap.token.filter(|_| self.history.is_none()).unwrap_or(after);
+        self.handed_out.note(token);
+        gap.token = Some(token);
+        Some(gap)
+    }
+}
+
+/// The shard that an error is about.
+fn failed_shard(error: &ConsumerError) -> Option<u16> {
+    match error {
+        ConsumerError::Adapter(AdapterError::Poisoned(poison)) => Some(poison.shard_id),
+        ConsumerError::Read(ReadError::Io { shard_id, .. } | ReadError::Corrupt { shard_id, .. }) => Some(*shard_id),
+        _ => None,
     }
 }
 
@@ -152,16 +320,29 @@ impl Stream for Relay {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let relay = self.get_mut();
-        if let Some(history) = &mut relay.history {
-            if let Some(item) = history.next() {
-                relay.subscription.hand_out(&item);
-                return Poll::Ready(Some(item));
-            }
-            if history.is_closed() {
+        loop {
+            if relay.end.is_some() {
                 return Poll::Ready(None);
             }
-            relay.history = None;
+            let polled = relay.poll_history(|history, subscription| {
+                subscription.poll_beside(context, |loading, left| history.poll_next(loading, left))
+            });
+            let polled = match polled {
+                Poll::Ready(None) if relay.end.is_none() => Pin::new(&mut relay.subscription).poll_next(context),
+                polled => polled,
+            };
+            match polled {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => {
+                    relay.end = relay.end.or_else(|| relay.find_end());
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Some(item)) => {
+                    if let Some(item) = relay.hand_out(item) {
+                        return Poll::Ready(Some(item));
+                    }
+                }
+            }
         }
-        Pin::new(&mut relay.subscription).poll_next(context)
     }
 }

@@ -26,7 +26,7 @@ use tapeline_reader::page::{Found, copy_events};
 use tapeline_reader::selection::Selection;
 use tapeline_reader::source::{Next, Source, cursor_of, refuse_cursor, source};
 use tapeline_reader::{AdapterError, ConsumerError, ConsumerResult, CursorFault, Gap, StoredEvent, order};
-use tapeline_storage::format::Sequence;
+use tapeline_storage::format::{Eras, Sequence, SessionId};
 use tapeline_storage::log::LogView;
 use tapeline_storage::read::{Loading, Visibility};
 
@@ -39,6 +39,7 @@ use super::request::{SlowReader, SubscribeRequest};
 use crate::bus_core::BusCore;
 use crate::core::config::BatchConfig;
 use crate::feed::{Bell, feed};
+use crate::routing::shard_of;
 use until::{Until, Wait};
 
 /// Events of a log from a position on, then live ones as they are ingested. Ends when the bus has ended and all of it
@@ -220,6 +221,50 @@ impl Subscription {
         if item.is_ok() {
             self.until.hand_out();
         }
+    }
+
+    /// Polls `look`, which reads beside it: with what reads files elsewhere, and the number of records that it may still
+    /// look at before others run, which is 0 where it used them up.
+    pub(crate) fn poll_beside<T>(
+        &mut self,
+        context: &Context<'_>,
+        look: impl FnOnce(Option<&Loading>, &mut usize) -> Poll<T>,
+    ) -> Poll<T> {
+        if self.stint.is_over() {
+            return self.let_others_run(context);
+        }
+        self.bell.arm(context.waker());
+        let polled = look(self.loading.as_ref(), self.stint.left());
+        if polled.is_pending() && !self.stint.is_over() {
+            return Poll::Pending;
+        }
+        self.bell.disarm();
+        if polled.is_pending() {
+            return self.let_others_run(context);
+        }
+        self.stint.hand_out();
+        polled
+    }
+
+    /// Returns whether its sessions were closed, and all of them up to there was handed out.
+    pub(crate) fn has_met_close(&self) -> bool {
+        self.until.is_reached(self.core.closed()) && self.ready.found.is_empty()
+    }
+
+    /// Returns whether a session's events of the era of this sequence may lie in its shard.
+    pub(crate) fn may_hold(&self, session: SessionId, shard: u16, at: Sequence) -> bool {
+        // Read before the eras: the first one, where there are none.
+        let route = self.core.route().get();
+        let eras = self.core.eras();
+        let is_first = eras.is_empty() && route.is_first();
+        let active = eras.route_of(eras.of(shard, at)).or_else(|| is_first.then(|| route.active()));
+        active.is_none_or(|active| shard_of(session, active) == shard)
+    }
+
+    /// Returns whether a session's events that were not read yet may lie in a shard, or will.
+    pub(crate) fn may_have_more(&self, session: SessionId, shard: u16) -> bool {
+        let reader = self.readers.iter().find(|reader| reader.source.shard_id() == shard);
+        reader.is_none_or(|reader| self.may_hold(session, shard, reader.source.next_sequence()))
     }
 
     /// Has it end at the present once its sessions are closed, should it not meet their closes. Returns whether its end
@@ -445,21 +490,36 @@ impl Subscription {
     /// The next block of one reader, unless another has to read first.
     fn step(&mut self, at: usize) -> Option<ConsumerResult<tapeline_storage::read::Block>> {
         let mut next = self.readers[at].step(self.terms.slow_reader, self.loading.as_ref());
-        if let Some(Ok(block)) = &mut next {
-            // Read after the watermark that the block is below; and so are the shards.
-            let eras = self.core.eras();
-            self.adopt();
-            let others = self.readers.iter().enumerate().filter(|(other, reader)| *other != at && !reader.has_failed);
-            let others = order::earliest(&eras, others.map(|(_, reader)| &reader.source));
-            if !order::admit(&eras, others, &mut self.readers[at].source, block) {
-                return None;
+        match &mut next {
+            Some(Ok(block)) => {
+                let (eras, others) = self.others(at);
+                if !order::admit(&eras, others, &mut self.readers[at].source, block) {
+                    return None;
+                }
+                if let Some(end) = self.until.look(block) {
+                    block.end_at(end);
+                    self.readers[at].source.return_to(end);
+                }
             }
-            if let Some(end) = self.until.look(block) {
-                block.end_at(end);
-                self.readers[at].source.return_to(end);
+            Some(Err(ConsumerError::Gap(gap))) if gap.reason.is_of_log() => {
+                let (eras, others) = self.others(at);
+                if !order::admit_gap(&eras, others, &mut self.readers[at].source, gap) {
+                    return None;
+                }
             }
+            _ => {}
         }
         next
+    }
+
+    /// The eras, and that of the reader, but for one, that is furthest behind.
+    fn others(&mut self, at: usize) -> (Arc<Eras>, Option<usize>) {
+        // Read after the watermark that the reader's item is below; and so are the shards.
+        let eras = self.core.eras();
+        self.adopt();
+        let others = self.readers.iter().enumerate().filter(|(other, reader)| *other != at && !reader.has_failed);
+        let others = order::earliest(&eras, others.map(|(_, reader)| &reader.source));
+        (eras, others)
     }
 
     /// Takes in the shards that have come meanwhile. One load where there are none.
@@ -470,7 +530,8 @@ impl Subscription {
         }
         for view in self.core.shards().views().filter(|view| self.terms.selection.has_shard(view.shard())) {
             if self.readers.iter().all(|reader| reader.source.shard_id() != view.shard()) {
-                let source = Source::at(&view, view.trimmed(), self.terms.visibility).seeking(&self.terms.selection);
+                // All of it came after the subscription began: what is trimmed by now is a gap.
+                let source = Source::at(&view, Sequence::ZERO, self.terms.visibility).seeking(&self.terms.selection);
                 self.readers.push(Reader::new(&self.core, &self.bell, self.terms.visibility, source));
             }
         }

@@ -25,6 +25,11 @@ impl Stint {
         self.0 == 0
     }
 
+    /// The rest, to be used up.
+    pub(super) fn left(&mut self) -> &mut usize {
+        &mut self.0
+    }
+
     /// So many records were looked at.
     pub(super) fn look_at(&mut self, records: usize) {
         self.0 = self.0.saturating_sub(records);

@@ -184,7 +184,7 @@ impl Sweep {
         let (trimmed, end) = (shard.view.trimmed(), shard.end(self.visibility));
         if shard.queued_to < trimmed {
             let (from, to) = (shard.queued_to, trimmed);
-            page.gaps.push(Gap { shard_id: shard.view.shard(), from, to, reason: GapReason::Trimmed });
+            page.gaps.push(Gap { shard_id: shard.view.shard(), from, to, reason: GapReason::Trimmed, token: None });
             shard.queued_to = trimmed;
         }
         while !shard.has_failed

@@ -23,6 +23,11 @@ impl Route {
         Self(1 << 16 | u64::from(active))
     }
 
+    /// Returns whether the bus has had no other.
+    pub(crate) fn is_first(self) -> bool {
+        self.number() == 1
+    }
+
     /// The route after this one.
     pub(crate) fn next(self, active: u16) -> Self {
         Self((self.number() + 1) << 16 | u64::from(active))

@@ -2,6 +2,7 @@
 //! machine, a client that sees what a crash may take ends up with exactly what the log holds of its session, and got a
 //! gap for every event that it saw and that a crash took.
 
+use futures_lite::future::block_on;
 use tapeline_reader::{ConsumerError, GapReason, Replay, ReplayRequest, ResumeToken, SessionId};
 use tapeline_storage::read::Visibility;
 
@@ -25,7 +26,7 @@ impl Client {
 
     /// Connects, reads some events, and breaks off.
     fn read(&mut self, machine: &Machine, limit: u64, seed: u64) {
-        let mut relay = match Relay::new(Arc::clone(&machine.core), &self.request(), false) {
+        let mut relay = match block_on(Relay::begin(Arc::clone(&machine.core), &self.request(), false)) {
             Ok(relay) => relay,
             Err(_) if !machine.disk.is_on() => return,
             Err(error) => panic!("seed {seed}: {:?}: {error}", self.last),
