@@ -214,11 +214,12 @@ impl SessionChange {
 
     /// The payload of the event that opens a session.
     #[doc(hidden)]
-    pub fn open_payload(name: &str, metadata: &SessionMetadata) -> Vec<u8> {
+    pub fn open_payload(name: Option<&str>, metadata: &SessionMetadata) -> Vec<u8> {
         #[derive(Serialize)]
         struct Opened<'a> {
             r#type: &'a str,
-            name: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            name: Option<&'a str>,
             #[serde(flatten)]
             metadata: &'a SessionMetadata,
         }
@@ -239,11 +240,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let plain = SessionChange::open_payload("a\"b", &SessionMetadata::new());
+        let plain = SessionChange::open_payload(Some("a\"b"), &SessionMetadata::new());
         assert_eq!(String::from_utf8(plain).unwrap(), r#"{"type":"session.open","name":"a\"b"}"#);
         let metadata =
             SessionMetadata::new().model("m").user("u").content_type("text/plain").label("k", "v").label("l", "ö");
-        let payload = SessionChange::open_payload("chat", &metadata);
+        let payload = SessionChange::open_payload(Some("chat"), &metadata);
         let opened = SessionChange::Opened { name: Some("chat".to_owned()), metadata };
         assert_eq!(SessionChange::parse(&payload), Some(opened));
         for outcome in SessionOutcome::ALL {

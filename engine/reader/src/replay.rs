@@ -209,7 +209,7 @@ impl Replay {
     }
 }
 
-/// What all shards of a replay read by.
+/// The terms that all shards of a replay read by.
 struct Terms<'a> {
     log: LogId,
     selection: &'a Selection,

@@ -280,7 +280,12 @@ pub fn refuse_cursor(fault: CursorFault, log: LogId, views: &[Arc<LogView>]) -> 
 
 /// The first event of a shard, in its order, that is not earlier than `time`.
 pub fn first_since(view: &Arc<LogView>, time: u64) -> Result<Sequence, ReadError> {
-    let mut next = view.trimmed();
+    first_since_from(view, view.trimmed(), time)
+}
+
+/// The same, at `from` or after it, which is not trimmed.
+pub fn first_since_from(view: &Arc<LogView>, from: Sequence, time: u64) -> Result<Sequence, ReadError> {
+    let mut next = from;
     let unreadable =
         |source, offset| ReadError::Io { shard_id: view.shard(), segment: "headers".into(), offset, source };
     while let Some(coarse) =

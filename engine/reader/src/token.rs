@@ -1,11 +1,11 @@
 //! The resume token: a reader's place in one session, as text short enough for every event.
 //!
-//! 24 bytes in base64url, hence 32 characters: the event's time (8 bytes), the low 47 bits of its sequence and a bit for
-//! a gap (6), its shard (2), 32 bits that depend on its session, and a CRC-32C of all that. Little-endian. Nothing in it
-//! depends on the log: an import of an export keeps shard, sequence and time of each event, and so its tokens.
+//! 24 bytes in base64url, hence 32 characters: the event's time (8 bytes), the low 47 bits of its sequence and a bit
+//! for a gap (6), its shard (2), 32 bits that depend on its session, and a CRC-32C of all that. Little-endian. Nothing
+//! in it depends on the log: an import of an export keeps shard, sequence and time of each event, and so its tokens.
 //!
-//! After a gap the sequence is that of the first event after it, and the time that of the last event that the reader got
-//! before.
+//! After a gap the sequence is that of the first event after it, and the time that of the last event that the reader
+//! got before.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,8 +28,8 @@ const SESSION_SEED: u64 = 0x7461_7065_746f_6b31;
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// A reader's place in one session: after one of its events, or after a gap. Prints as 32 characters of base64url, which fit the `id:`
-/// of a server-sent event, a header or a URL, and is read back from that.
+/// A reader's place in one session: after one of its events, or after a gap. Prints as 32 characters of base64url,
+/// which fit the `id:` of a server-sent event, a header or a URL, and is read back from that.
 ///
 /// [`StoredEvent::token`](crate::StoredEvent::token) makes one; `EventBus::relay` continues after it. It is valid for
 /// as long as the log holds the event: after restarts, moves of the session between shards, and an import of an export.

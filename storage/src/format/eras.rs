@@ -102,8 +102,8 @@ impl Eras {
         is_shortened
     }
 
-    /// As [`Eras::begin`], of a log that sent events to shards 0 to `before - 1` until now. Before the first change that
-    /// becomes the route of everything there is.
+    /// As [`Eras::begin`], of a log that sent events to shards 0 to `before - 1` until now. At the first change that
+    /// becomes the route of all that is there.
     pub fn begin_after(&mut self, before: Option<u16>, era: Era) {
         if let (true, Some(active)) = (self.is_empty(), before) {
             self.begin(Era { active, starts: vec![Sequence::ZERO; era.starts.len()] });

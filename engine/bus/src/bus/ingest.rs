@@ -46,6 +46,27 @@ impl EventBus {
         local::with(&self.locals, &self.core, |producer| producer.open_session_with(name, metadata))
     }
 
+    /// As [`EventBus::open_session_with`], with the ticket of the event that opens the session.
+    ///
+    /// # Errors
+    /// As [`EventBus::ingest`].
+    pub fn begin_session(&self, name: &str, metadata: &SessionMetadata) -> IngestionResult<(Session, Ticket)> {
+        local::with(&self.locals, &self.core, |producer| producer.begin_session(name, metadata))
+    }
+
+    /// Begins another turn of a session that is known by its id, as [`Producer::reopen_session`] does.
+    ///
+    /// # Errors
+    /// As [`Producer::reopen_session`].
+    pub fn reopen_session(
+        &self,
+        session: impl IntoSession,
+        metadata: &SessionMetadata,
+    ) -> IngestionResult<(Session, Ticket)> {
+        let session = session.into_session();
+        local::with(&self.locals, &self.core, |producer| producer.reopen_session(session, metadata))
+    }
+
     /// Ends a session, as [`Producer::close_session`] does. The ticket is of the event that says so.
     ///
     /// # Errors
@@ -187,9 +208,9 @@ impl EventBus {
         ticket.has_reached(&self.core, Reach::Durable)
     }
 
-    /// The id of the event of a ticket, once it can be read. `None`, where the log no longer has the event, and where
-    /// another producer's event of the same shard and nanosecond cannot be distinguished from it. Costs a seek by time
-    /// in that shard, which reads a block. The future is `Send` and borrows nothing.
+    /// The id of the event of a ticket, once it can be read. `None`, where the log no longer has the event or may have
+    /// trimmed it, and where another producer's event of the same shard and nanosecond cannot be distinguished from it.
+    /// Costs a seek by time in that shard, which reads a block. The future is `Send` and borrows nothing.
     ///
     /// ```
     /// use tapeline::{Event, EventBus, EventBusConfig};

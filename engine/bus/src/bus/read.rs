@@ -9,7 +9,7 @@ use crate::live::{
     Batches, ConsumeRequest, ConsumeResponse, PacedEvents, Relay, RelayRequest, SubscribeRequest, Subscription,
 };
 
-use super::EventBus;
+use super::{EventBus, sessions};
 
 impl EventBus {
     /// Reads a page of events. It holds what was ingested in this process before the call, up to its limit.
@@ -68,11 +68,16 @@ impl EventBus {
     /// Events from a position on, then live ones. What was ingested in this process before the call is before
     /// [`Start::Latest`](crate::consumer::Start::Latest).
     ///
+    /// Where the request is [`until_close`](SubscribeRequest::until_close) and does not start at the earliest event, it
+    /// looks its sessions up, at the cost of [`EventBus::session`] for each.
+    ///
     /// # Errors
     /// [`ConsumerError`](crate::ConsumerError): a cursor or a filter that cannot be used, a file that cannot be read.
     pub async fn subscribe(&self, request: SubscribeRequest) -> ConsumerResult<Subscription> {
         self.core.wait_readable().await?;
-        Subscription::new(Arc::clone(&self.core), &request)
+        let mut subscription = Subscription::new(Arc::clone(&self.core), &request)?;
+        subscription.know_closed(sessions::closed(&self.core, request.may_have_closed())?);
+        Ok(subscription)
     }
 
     /// The events of a session, from the one after the token's on, then live ones, up to the session's close: what a

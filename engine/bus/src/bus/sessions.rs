@@ -60,6 +60,18 @@ fn one(core: &BusCore, session: SessionId) -> ConsumerResult<Option<SessionSumma
     Ok(finished(core, contents).pop())
 }
 
+/// Those of these sessions that are closed.
+pub(super) fn closed(core: &BusCore, sessions: &[SessionId]) -> ConsumerResult<Vec<SessionId>> {
+    let mut closed = Vec::new();
+    for session in sessions {
+        let is_closed = |summary: SessionSummary| matches!(summary.state, SessionState::Closed { .. });
+        if one(core, *session)?.is_some_and(is_closed) {
+            closed.push(*session);
+        }
+    }
+    Ok(closed)
+}
+
 fn views(core: &BusCore) -> Vec<Arc<LogView>> {
     core.shards().views().collect()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tapeline_reader::{SessionChange, SessionMetadata, SessionOutcome, kinds};
+use tapeline_reader::{IntoSession, SessionChange, SessionMetadata, SessionOutcome, kinds};
 use tapeline_storage::format::SessionId;
 
 use super::{Producer, Session, Ticket};
@@ -24,10 +24,44 @@ impl Producer {
     /// # Errors
     /// As [`Producer::emit`].
     pub fn open_session_with(&mut self, name: &str, metadata: &SessionMetadata) -> IngestionResult<Session> {
-        let (session, core) = (self.session(name), Arc::clone(&self.core));
+        self.begin_session(name, metadata).map(|(session, _)| session)
+    }
+
+    /// As [`Producer::open_session_with`], with the ticket of the event that opens the session: to wait until it is
+    /// durable.
+    ///
+    /// # Errors
+    /// As [`Producer::emit`].
+    pub fn begin_session(&mut self, name: &str, metadata: &SessionMetadata) -> IngestionResult<(Session, Ticket)> {
+        self.open(self.session(name), Some(name), metadata)
+    }
+
+    /// As [`Producer::begin_session`], of a session that is known by its id, be it closed or not. The event has no
+    /// name; a session that has one keeps it.
+    ///
+    /// # Errors
+    /// As [`Producer::emit`], and [`IngestionError::NoSession`].
+    pub fn reopen_session(
+        &mut self,
+        session: impl IntoSession,
+        metadata: &SessionMetadata,
+    ) -> IngestionResult<(Session, Ticket)> {
+        match session.into_session() {
+            SessionId::NONE => Err(IngestionError::NoSession),
+            id => self.open(self.session(id), None, metadata),
+        }
+    }
+
+    fn open(
+        &mut self,
+        session: Session,
+        name: Option<&str>,
+        metadata: &SessionMetadata,
+    ) -> IngestionResult<(Session, Ticket)> {
+        let core = Arc::clone(&self.core);
         core.closed().open(session.id(), || {
             let ticket = self.put(session, kinds::SESSION, &SessionChange::open_payload(name, metadata))?;
-            Ok((session, ticket.insertion_ts))
+            Ok(((session, ticket), ticket.insertion_ts))
         })
     }
 

@@ -5,11 +5,18 @@
 
 use std::sync::Arc;
 
-use tapeline_reader::{AdapterError, AdapterResult, ConsumerError, ConsumerResult, EventId, Replay, ReplayRequest};
+use tapeline_reader::source::first_since_from;
+use tapeline_reader::{AdapterError, AdapterResult, ConsumerResult, EventId};
+use tapeline_storage::format::Sequence;
+use tapeline_storage::log::{Grain, LogView};
+use tapeline_storage::read::{LogReader, ReadError, Step};
 
 use crate::bus_core::BusCore;
 use crate::lane::{LaneHandle, Overflow};
 use crate::shard::{Barrier, LaneState, Reach, ShardControl};
+
+/// Events of several producers are stored almost in order of time: none after one that is later by more than this.
+const DISORDER_NS: u64 = 1_000_000_000;
 
 /// Receipt of an event: proof that it was taken, and the way to learn when it is durable. Any thread may ask the bus
 /// ([`EventBus::durable`](crate::EventBus::durable)) or any of its producers; another bus answers with an error.
@@ -136,22 +143,12 @@ impl Ticket {
         core: &BusCore,
     ) -> impl Future<Output = ConsumerResult<Option<EventId>>> + Send + use<> {
         let (readable, log_id) = (self.reached(core, Reach::Appended), core.log_id());
-        let view = core.shards().get(self.shard_id).map(|shard| Arc::clone(shard.view()));
+        let control = core.shards().get(self.shard_id);
         async move {
             readable.await?;
-            let Some(view) = view else { return Ok(None) };
-            let request = ReplayRequest::new().since(self.insertion_ts).until(self.insertion_ts.saturating_add(1));
-            let mut found = None;
-            for event in Replay::new(log_id, vec![view], &request)? {
-                match event {
-                    Ok(event) if found.is_none() => found = Some(event.id),
-                    Ok(_) => return Ok(None),
-                    // Of other events, or of one that the log has no more.
-                    Err(ConsumerError::Gap(_)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(found)
+            let Some(control) = control else { return Ok(None) };
+            let sequence = sequence_at(control.view(), control.facts().opened_at(), self.insertion_ts)?;
+            Ok(sequence.map(|sequence| EventId { log: log_id, shard_id: self.shard_id, sequence }))
         }
     }
 
@@ -185,6 +182,47 @@ impl Ticket {
             };
         if is_lost { Err(AdapterError::Dropped { shard_id: self.shard_id }) } else { Ok(()) }
     }
+}
+
+/// The sequence of the only event of this time, at `opened_at` or after it. `None` also where that one may be trimmed,
+/// and another one has its time. Looks at the blocks that begin up to [`DISORDER_NS`] later, and reads those that can
+/// hold it.
+///
+/// # Errors
+/// The kernel's, where files cannot be read.
+fn sequence_at(view: &Arc<LogView>, opened_at: Sequence, time: u64) -> ConsumerResult<Option<Sequence>> {
+    let from = view.trimmed().max(opened_at);
+    let mut reader = LogReader::new(Arc::clone(view), first_since_from(view, from, time)?);
+    let mut found = None;
+    if reader.next_sequence() == from && from > opened_at {
+        return Ok(None);
+    }
+    while let Some(span) = view.span(reader.next_sequence(), view.appended(), Grain::Block).ok().flatten() {
+        if span.first_timestamp > time.saturating_add(DISORDER_NS) {
+            break;
+        }
+        if !(span.first_timestamp..=span.last_timestamp).contains(&time) {
+            reader.return_to(span.end);
+            continue;
+        }
+        match reader.step() {
+            Ok(Step::Block(block)) => {
+                for (at, record) in block.records().enumerate() {
+                    if record.is_ok_and(|record| record.timestamp() == time)
+                        && found.replace(block.first_sequence().plus(at as u64)).is_some()
+                    {
+                        return Ok(None);
+                    }
+                }
+            }
+            // Of other events, or of one that the log has no more.
+            Ok(Step::Gap(_)) => {}
+            Err(ReadError::Corrupt { .. }) => drop(reader.pass_damage()),
+            Ok(Step::End) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
 }
 
 /// The lane of a ticket, while there is one.

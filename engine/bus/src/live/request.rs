@@ -174,8 +174,8 @@ pub struct SubscribeRequest {
     pub visibility: Visibility,
     /// The treatment of a slow reader.
     pub slow_reader: SlowReader,
-    /// True if the subscription ends with the event that closes its session, or the last of them. It does not end where
-    /// a reader never meets that event: because [`SlowReader::Drop`] passed over it, or the lane of its producer did.
+    /// True if the subscription ends with the event that closes its session, or the last of them. Where all are closed
+    /// before it starts, it ends at once, with what the log has of them after that.
     pub until_close: bool,
 }
 
@@ -188,6 +188,12 @@ impl SubscribeRequest {
     /// Live events alone.
     pub fn live() -> Self {
         Self::new().start(Start::Latest)
+    }
+
+    /// The sessions whose close may be before its start, if it waits for that.
+    pub(crate) fn may_have_closed(&self) -> &[SessionId] {
+        let is_late = self.cursor.is_some() || self.start != Start::Earliest;
+        self.sessions.as_deref().filter(|_| self.until_close && is_late).unwrap_or_default()
     }
 
     /// The same, from a cursor on.

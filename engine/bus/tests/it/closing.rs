@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use futures_lite::future::block_on;
-use tapeline::event::{SessionChange, SessionMetadata, SessionOutcome};
+use tapeline::event::{SessionChange, SessionMetadata, SessionOutcome, SessionState};
 use tapeline::{ConsumeRequest, EventBus, EventBusConfig, IngestionError, RawEvent, StoredEvent, kinds};
 
 use crate::scratch::open;
@@ -61,6 +61,25 @@ fn session_that_is_opened_again_is_another_turn() {
         is_refused(producer.emit(chat, kinds::TOKEN, b"late"), "chat");
     }
     assert_eq!(events(&bus, "chat").len(), 9);
+}
+
+#[test]
+fn session_that_was_closed_by_its_id_is_opened_again_by_it() {
+    let bus = open(EventBusConfig::builder());
+    let mut producer = bus.producer().expect("a producer");
+    let session = producer.session(7_u128);
+    producer.emit(session, kinds::TOKEN, b"1").expect("emits");
+    let closed = bus.close_session(7_u128, SessionOutcome::Stopped).expect("closes");
+    let refused = producer.emit(session, kinds::TOKEN, b"2");
+    assert!(matches!(refused, Err(IngestionError::SessionClosed { .. })), "{refused:?}");
+    let (session, opened) = bus.reopen_session(7_u128, &SessionMetadata::new().model("m")).expect("opens");
+    assert!(opened.insertion_ts > closed.insertion_ts && opened.shard_id == session.shard_id());
+    producer.emit(session, kinds::TOKEN, b"3").expect("emits");
+    block_on(bus.durable(opened)).expect("durable");
+    let summary = block_on(bus.session(7_u128)).expect("reads").expect("is known");
+    assert_eq!((summary.state, summary.name, summary.metadata.model), (SessionState::Open, None, Some("m".into())));
+    let refused = bus.reopen_session(0_u128, &SessionMetadata::new());
+    assert!(matches!(refused, Err(IngestionError::NoSession)), "{refused:?}");
 }
 
 #[test]

@@ -304,7 +304,7 @@ fn chat_token(shard: u16, sequence: u64, time: u64) -> ResumeToken {
     ResumeToken::new(session_id("chat"), shard, Sequence::new(sequence), time * MILLI)
 }
 
-/// What a relay has now, to its end or to where nothing is ready: places, and gaps with their tokens.
+/// The items that a relay has now, to its end or to where nothing is ready: places, and gaps with their tokens.
 fn present(mut relay: tapeline::Relay) -> Vec<Result<(u16, u64), Gap>> {
     std::iter::from_fn(|| relay.try_next())
         .map(|item| match item {
@@ -715,4 +715,30 @@ fn close_that_was_handed_out_stays_known_when_later_events_are_read_again() {
     producer.close_session(b, SessionOutcome::Finished).expect("closes");
     assert_eq!(block_on(events.next_batch()).expect("a batch").expect("events").events().count(), 1);
     assert!(events.has_ended(), "both sessions are closed");
+}
+
+#[test]
+fn subscription_that_starts_after_the_close_ends_at_once() {
+    let scratch = Scratch::new("until-closed-before");
+    let bus = open(scratch.config());
+    let mut producer = bus.producer().expect("a producer");
+    let [a, b] = ["a", "b"].map(|name| producer.open_session(name).expect("opens"));
+    producer.close_session(a, SessionOutcome::Finished).expect("closes");
+    producer.emit(b, kinds::TOKEN, b"1").expect("emits");
+    drop(producer);
+    block_on(bus.shutdown()).expect("ends");
+    // This process has not closed it.
+    let bus = open(scratch.config());
+    let late = |name: &str| SubscribeRequest::live().session(name).until_close();
+    let mut of_closed = block_on(bus.subscribe(late("a"))).expect("subscribes");
+    assert!(block_on(of_closed.next()).is_none() && of_closed.has_ended());
+    let mut both = block_on(bus.subscribe(late("a").session("b"))).expect("subscribes");
+    assert!(both.try_next().is_none() && !both.has_ended(), "the other one goes on");
+    bus.close_session("b", SessionOutcome::Finished).expect("closes");
+    assert_eq!(block_on(both.next()).expect("the close").expect("an event").session, session_id("b"));
+    assert!(block_on(both.next()).is_none());
+    let (_, opened) = bus.begin_session("a", &Default::default()).expect("opens");
+    block_on(bus.readable(opened)).expect("readable");
+    let mut reopened = block_on(bus.subscribe(late("a"))).expect("subscribes");
+    assert!(reopened.try_next().is_none() && !reopened.has_ended());
 }

@@ -117,7 +117,7 @@ pub struct Relay {
     end: Option<RelayEnd>,
 }
 
-/// How a [`Relay`] ended.
+/// The end of a [`Relay`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RelayEnd {
@@ -129,7 +129,7 @@ pub enum RelayEnd {
     Failed,
 }
 
-/// What a relay has handed out, for the tokens of gaps.
+/// The place that a relay has handed out events to, for the tokens of gaps.
 #[derive(Debug, Default)]
 struct HandedOut {
     last: Option<ResumeToken>,
@@ -234,7 +234,7 @@ impl Relay {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
-    /// How it has ended. `None`: it goes on.
+    /// The reason for which it has ended. `None`: it goes on.
     pub fn end(&self) -> Option<RelayEnd> {
         self.end.or_else(|| self.find_end())
     }

@@ -7,8 +7,8 @@
 //!
 //! An event that is not there was lost in a crash, or was never there: see [`lost`](super::lost).
 //!
-//! What the log has trimmed after the token's event is a gap of the reader that continues; a token whose own event is
-//! trimmed is refused.
+//! A token whose own event is trimmed is refused. Later events that the log has trimmed are a gap of the reader that
+//! continues.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -32,15 +32,15 @@ pub(super) struct Resume {
     pub(super) beginning: Beginning,
     /// The token's event closed the session.
     pub(super) is_after_close: bool,
-    /// What a merge by time has put before it.
+    /// The place in a merge by time, where it begins in one.
     pub(super) merged: Option<Merged>,
     /// The eras, read after how far the shards go.
     pub(super) eras: Arc<Eras>,
 }
 
-/// How far a merge of shards by time has come, each shard in its own order: an event waits for the earlier ones of its
-/// shard, also where these have later times. So what came before an event is, in every other shard, all before the first
-/// event that is later than the latest of the event's shard up to it; of equal times, those of lower shards came first.
+/// A place in a merge of shards by time, each shard in its own order: an event waits for the earlier ones of its shard,
+/// also where these have later times. So of every other shard, all came before an event that is before the first one
+/// later than the latest of the event's shard up to it; of equal times, those of lower shards came first.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Merged {
     pub(super) shard_id: u16,

@@ -216,6 +216,11 @@ impl Subscription {
         self.until.end_at(ends, is_after_close);
     }
 
+    /// These of its sessions are closed in the log, perhaps before its start.
+    pub(crate) fn know_closed(&mut self, sessions: Vec<SessionId>) {
+        self.until.know_closed(sessions);
+    }
+
     /// Notes what is handed out, by this subscription or for it.
     pub(crate) fn hand_out<E>(&mut self, item: &Result<StoredEvent, E>) {
         if item.is_ok() {
@@ -223,8 +228,8 @@ impl Subscription {
         }
     }
 
-    /// Polls `look`, which reads beside it: with what reads files elsewhere, and the number of records that it may still
-    /// look at before others run, which is 0 where it used them up.
+    /// Polls `look`, which reads beside it, with that which reads files elsewhere and the number of records that it may
+    /// still look at before other tasks run. The number is 0 where it used them up.
     pub(crate) fn poll_beside<T>(
         &mut self,
         context: &Context<'_>,

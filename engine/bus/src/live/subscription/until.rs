@@ -29,6 +29,8 @@ pub(super) struct Open {
     sessions: Vec<SessionId>,
     /// Those that the last block has closed, each with the sequence of the event that did.
     last: Vec<(Sequence, SessionId)>,
+    /// Those that the log had closed when the subscription began, perhaps before its start.
+    closed_before: Vec<SessionId>,
 }
 
 #[derive(Debug)]
@@ -50,7 +52,14 @@ impl Until {
         let sessions = request.sessions.clone().unwrap_or_default();
         match sessions.is_empty() || sessions.contains(&SessionId::NONE) {
             true => Err(ConsumerError::NoSession),
-            false => Ok(Self::Close(Open { sessions, last: Vec::new() })),
+            false => Ok(Self::Close(Open { sessions, ..Open::default() })),
+        }
+    }
+
+    /// These of its sessions are closed in the log: their closes may not be met.
+    pub(super) fn know_closed(&mut self, sessions: Vec<SessionId>) {
+        if let Self::Close(open) | Self::Present(Present { open, .. }) = self {
+            open.closed_before = sessions;
         }
     }
 
@@ -112,11 +121,16 @@ impl Until {
         for (at, record) in block.records().enumerate() {
             let Ok(record) = record else { continue };
             let session = record.session();
-            if record.kind() != kinds::SESSION
-                || !open.sessions.contains(&session)
-                || !SessionChange::is_close(record.payload())
-            {
+            if record.kind() != kinds::SESSION || !open.sessions.contains(&session) {
                 continue;
+            }
+            match SessionChange::parse(record.payload()) {
+                Some(SessionChange::Closed { .. }) => {}
+                Some(SessionChange::Opened { .. }) => {
+                    open.closed_before.retain(|other| *other != session);
+                    continue;
+                }
+                _ => continue,
             }
             let sequence = block.first_sequence().plus(at as u64);
             open.sessions.retain(|other| *other != session);
@@ -131,7 +145,7 @@ impl Until {
     /// The last block is read again from `next` on.
     pub(super) fn return_to(&mut self, next: Sequence) {
         if let Self::Close(open) | Self::Present(Present { open, .. }) = self {
-            let Open { sessions, last } = open;
+            let Open { sessions, last, .. } = open;
             sessions.extend(last.iter().filter(|(at, _)| *at >= next).map(|(_, session)| *session));
             last.retain(|(at, _)| *at < next);
         }
@@ -140,7 +154,8 @@ impl Until {
 
 impl Open {
     fn are_closed(&self, closed: &ClosedSessions) -> bool {
-        self.sessions.iter().all(|session| closed.may_be(*session) && closed.is_closed(*session))
+        let is_closed = |session| closed.may_be(session) && closed.is_closed(session);
+        self.sessions.iter().all(|session| self.closed_before.contains(session) || is_closed(*session))
     }
 }
 
