@@ -38,9 +38,9 @@ pub struct Log {
 }
 
 impl Log {
-    /// Naps of a millisecond that a closing log waits for a reader that has the tail locked. Readers have it for less
-    /// than a microsecond, unless their thread loses its core meanwhile.
-    const UNLISTED_NAPS_MAX: u32 = 5_000;
+    /// Longest time for which a closing log waits for readers that have the tail locked, in nanoseconds. Readers have
+    /// it for less than a microsecond, unless their thread loses its core meanwhile.
+    const LISTING_PATIENCE_NS: u64 = 10_000_000_000;
 
     /// A log without files: its blocks are the store, and the oldest goes when the budget is used up.
     pub fn in_memory(options: &LogOptions) -> Self {
@@ -296,7 +296,7 @@ impl Log {
     /// The poison, or an error in words if space, descriptors or memory have run out for
     /// [`LogOptions::CLOSE_PATIENCE_NS`]: then what was not durable stays so, and recovery finds what reached the disk.
     pub fn close(&mut self, doorbell: &Doorbell, mut clock: impl FnMut() -> u64) -> Result<(), Poison> {
-        let mut unlisted_naps = 0;
+        let mut unlisted_since = None;
         self.publish(|_| {});
         while !self.is_idle() && (self.poison().is_none() || !self.is_published()) {
             let now = clock();
@@ -307,11 +307,14 @@ impl Log {
                 None if moved => {}
                 None => {
                     self.wait(doorbell, Duration::from_millis(1));
-                    unlisted_naps += u32::from(!self.is_published());
+                    // A bell that stays rung would end each later nap at once.
+                    doorbell.answer();
                 }
             }
             self.give_up_if_stuck(now);
-            if unlisted_naps > Self::UNLISTED_NAPS_MAX {
+            // Time counts, not attempts: a nap may end at once.
+            unlisted_since = unlisted_since.filter(|_| !self.is_published()).or((!self.is_published()).then_some(now));
+            if unlisted_since.is_some_and(|since| now.saturating_sub(since) >= Self::LISTING_PATIENCE_NS) {
                 let stuck = "a reader does not let go of the list of recent blocks";
                 self.end("close", &io::Error::new(io::ErrorKind::TimedOut, stuck));
                 break;

@@ -390,6 +390,7 @@ impl<B: Background> Shard<B> {
             }
             if drained == 0 && !worked {
                 self.log.wait(self.control.inbox().doorbell(), Duration::from_millis(1));
+                self.control.inbox().answer();
             }
         }
         // The outcome is in the view, where waiters look.

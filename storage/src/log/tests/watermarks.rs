@@ -128,9 +128,31 @@ fn closing_ends_beside_a_reader_that_never_drops_the_tail() {
     let view = Arc::clone(machine.view());
     let _guard = view.tail().try_lock().expect("free");
     let now = machine.now;
-    let error = machine.log.close(&machine.doorbell, || now).expect_err("says why");
+    let error = machine.log.close(&machine.doorbell, ticking(now)).expect_err("says why");
     assert_eq!((error.operation, error.durable.get()), ("close", 0));
     assert_eq!((view.appended().get(), view.durable().get()), (0, 0), "nothing is acknowledged that is not readable");
+}
+
+#[test]
+fn closing_waits_by_time_for_a_reader_however_often_it_is_woken() {
+    let disk = whole_disk(2);
+    let mut machine = Machine::start(&disk, 2).expect("opens");
+    assert_eq!(machine.append(0..20, 500), 20);
+    let view = Arc::clone(machine.view());
+    let mut guard = view.tail().try_lock();
+    let (mut looks, now) = (0, machine.now);
+    // The reader has lost its core, and other threads ring.
+    machine.doorbell.ring();
+    let clock = || {
+        looks += 1;
+        if looks == 50_000 {
+            guard.take();
+        }
+        now + looks
+    };
+    machine.log.close(&machine.doorbell, clock).expect("closes");
+    assert!(!machine.doorbell.is_rung(), "a bell that stays rung keeps the thread from sleeping");
+    assert_eq!(check_all(&view, 500), 20);
 }
 
 #[test]
