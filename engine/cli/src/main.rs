@@ -46,6 +46,7 @@ use crate::output::Style;
 
 fn main() -> ExitCode {
     signal::end_quietly_on_closed_pipes();
+    signal::report_limits_of_file_sizes();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(refusal) => {

@@ -20,6 +20,13 @@ pub(crate) fn end_quietly_on_closed_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
+/// Has a write beyond the limit of file sizes (`ulimit -f`) fail with EFBIG, which is reported, instead of ending the
+/// process by SIGXFSZ.
+pub(crate) fn report_limits_of_file_sizes() {
+    // SAFETY: an ignored signal runs no code of this process.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Ends the process as a write to a closed pipe does.
 pub(crate) fn die_of_closed_pipe() -> ! {
     // SAFETY: no pointers are involved; the disposition is the default, which ends the process.

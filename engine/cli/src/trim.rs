@@ -11,7 +11,7 @@ use tapeline_reader::{KeptSegment, RetentionPolicy, TrimPlan, TrimmedSegment, tr
 use crate::exit::{Exit, Failure, open_log};
 use crate::human;
 use crate::output::{self, Align, Style, Table};
-use crate::size::parse_size;
+use crate::size::{parse_count, parse_size};
 use crate::when::parse_duration;
 
 /// Arguments of `tapeline trim`.
@@ -45,13 +45,13 @@ pub(crate) struct TrimArgs {
 #[group(required = true, multiple = true)]
 struct Limits {
     /// Segments whose last event is older go: 12h, 7d
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
     max_age: Option<Duration>,
     /// Segments go until the log has at most so many bytes: 512M, 100G
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = parse_size)]
     max_bytes: Option<u64>,
     /// Segments go until the log has at most so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_count::<usize>)]
     max_segments: Option<usize>,
 }
 

@@ -47,7 +47,8 @@ impl When {
             return time.map(Self);
         }
         if !text.contains(':') && text.parse::<Span>().is_ok() {
-            return Err(format!("{text} is a length of time; for so long ago write -{text}"));
+            let length = text.trim_start_matches('+');
+            return Err(format!("{text} is a length of time; for so long ago write -{length}"));
         }
         let time = if text.contains('[') { zoned(text)? } else { civil(text)? };
         if time < Timestamp::UNIX_EPOCH {
@@ -97,7 +98,10 @@ fn number(text: &str, unit: u64) -> Option<u64> {
 
 /// So long ago. Months and years are those of the calendar.
 fn ago(length: &str, now: u64) -> Result<u64, String> {
-    let words = |_| format!("with - in front a time is a while ago: -30s, -5m, -1h30m, -7d, -1mo, -1y; {EXAMPLES}");
+    let words = |_| match is_too_long(length) {
+        true => format!("-{length} is longer ago than times go: they begin with the year 1970; @0 is its beginning"),
+        false => format!("with - in front a time is a while ago: -30s, -5m, -1h30m, -7d, -1mo, -1y; {EXAMPLES}"),
+    };
     if length.starts_with(['-', '+']) {
         return Err(format!("one - is enough: -{}", length.trim_start_matches(['-', '+'])));
     }
@@ -114,6 +118,17 @@ fn ago(length: &str, now: u64) -> Result<u64, String> {
     // What would be before 1970 is all there is.
     let then = now.saturating_sub(span).timestamp().as_nanosecond();
     Ok(u64::try_from(then).unwrap_or(0))
+}
+
+/// Returns whether a length of time is written as it should be, and only its numbers are beyond all bounds.
+fn is_too_long(length: &str) -> bool {
+    let mut digits_before = false;
+    let small = length.chars().filter_map(|character| {
+        let is_first = !std::mem::replace(&mut digits_before, character.is_ascii_digit());
+        let digit = is_first.then_some('1');
+        if character.is_ascii_digit() { digit } else { Some(character) }
+    });
+    small.collect::<String>().parse::<Span>().is_ok()
 }
 
 /// A time with a zone in brackets.
@@ -157,18 +172,19 @@ fn civil(text: &str) -> Result<Timestamp, String> {
 
 /// A length of time as a person writes it: `90s`, `5m`, `1h30m`, `7d`. A day has 24 hours.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let span: Span =
-        text.parse().map_err(|_| match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
-            true => format!("of what unit? {LENGTHS}"),
-            false => LENGTHS.to_owned(),
-        })?;
+    let too_long = || format!("{text} is too long, at most some thousand years; {LENGTHS}");
+    let span: Span = text.parse().map_err(|_| match () {
+        () if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() => format!("of what unit? {LENGTHS}"),
+        () if is_too_long(text) => too_long(),
+        () => LENGTHS.to_owned(),
+    })?;
     if span.is_negative() {
         return Err("a length of time is not negative".to_owned());
     }
     if span.get_months() != 0 || span.get_years() != 0 {
         return Err(format!("months and years differ in length: write 30d, 365d; {LENGTHS}"));
     }
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| LENGTHS.to_owned())?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| too_long())?;
     Duration::try_from(duration).map_err(|_| "a length of time is not negative".to_owned())
 }
 
@@ -281,6 +297,9 @@ mod tests {
         assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("2w"), Ok(Duration::from_secs(14 * 86_400)));
+        for text in ["99999999999999999999d", "99999999999y", "1h99999999999999999999s"] {
+            assert!(parse_duration(text).is_err_and(|error| error.contains("too long")), "{text}");
+        }
         for text in ["5", "-5s", "soon", "", "1mo", "2y", "99999999999999999999d"] {
             let error = parse_duration(text).expect_err(text);
             assert!(!error.contains("parse") && !error.contains("days are assumed"), "{text}: {error}");
@@ -294,6 +313,12 @@ mod tests {
             assert!(at(text).is_err_and(|error| error.contains("2026-01-31T12:00:00Z")), "{text}");
         }
         assert!(at("5m").is_err_and(|error| error.contains("-5m")));
+        assert!(at("+1h").is_err_and(|error| error.ends_with("write -1h")));
+        for text in ["-99999999999y", "-99999999999999999999y", "-1h99999999999999999999m", "-99999999999d"] {
+            assert!(at(text).is_err_and(|error| error.contains("longer ago")), "{text}: {:?}", at(text));
+        }
+        assert!(at("-5x").is_err_and(|error| !error.contains("longer ago")));
+        assert!(at("-1e9s").is_err_and(|error| !error.contains("longer ago")));
         assert!(at("PT5M").is_err_and(|error| error.contains("-PT5M")));
         assert!(at("-5").is_err_and(|error| error.contains("-5m")));
         assert!(at("--5m").is_err_and(|error| error.contains("-5m")));

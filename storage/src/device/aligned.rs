@@ -1,6 +1,19 @@
-//! Memory for what is read from files.
+//! Memory for what is read from files. How much that is depends on the files, so the kernel may refuse it.
+
+use std::io;
 
 use crate::format::PAGE_BYTES;
+
+/// So many bytes of zeros.
+///
+/// # Errors
+/// `ENOMEM`, where the process's limit (`ulimit -v`) or the machine has no more.
+pub(crate) fn zeroed(length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+    bytes.resize(length, 0);
+    Ok(bytes)
+}
 
 /// Bytes that are read from a file, at the beginning of a page of memory: records in them are aligned.
 #[derive(Debug)]
@@ -14,10 +27,12 @@ pub(crate) struct AlignedBytes {
 impl AlignedBytes {
     const ALIGN: usize = PAGE_BYTES;
 
-    pub(crate) fn zeroed(length: usize) -> Self {
-        let buffer = vec![0; length + Self::ALIGN];
+    /// # Errors
+    /// As [`zeroed`].
+    pub(crate) fn zeroed(length: usize) -> io::Result<Self> {
+        let buffer = zeroed(length.saturating_add(Self::ALIGN))?;
         let start = buffer.as_ptr().align_offset(Self::ALIGN).min(Self::ALIGN);
-        Self { buffer, start, length }
+        Ok(Self { buffer, start, length })
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {

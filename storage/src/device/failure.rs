@@ -19,7 +19,8 @@ pub fn is_passing(error: &io::Error) -> bool {
 /// Returns whether a call failed for a reason that lies outside of the files' contents: a limit, a permission, a disk
 /// or a file server that does not answer, a symbolic link that leads nowhere. The file may be intact then.
 pub fn is_of_environment(error: &io::Error) -> bool {
-    errno_of(error).is_some() || error.get_ref().is_some_and(|source| source.is::<DanglingLink>())
+    let is_known = errno_of(error).is_some() || error.kind() == io::ErrorKind::OutOfMemory;
+    is_known || error.get_ref().is_some_and(|source| source.is::<DanglingLink>())
 }
 
 /// Returns whether a read failed because the device does not return what was written to it. Reading again gives the

@@ -33,7 +33,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use aligned::AlignedBytes;
+pub(crate) use aligned::{AlignedBytes, zeroed};
 #[cfg(test)]
 pub(crate) use block_memory::scarcity;
 pub use block_memory::{BlockMemory, BlockWriter};

@@ -43,7 +43,7 @@ pub(super) fn for_each_in(
     mut each: impl FnMut(u64, &BlockView<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let Part { offsets, first: mut sequence } = part;
-    let mut buffer = AlignedBytes::zeroed(STEP_BYTES);
+    let mut buffer = AlignedBytes::zeroed(STEP_BYTES)?;
     let mut offset = offsets.start;
     while offset < offsets.end {
         let step = (offsets.end - offset).min(STEP_BYTES as u64) as usize;

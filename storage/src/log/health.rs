@@ -7,11 +7,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::trouble::{Trouble, Troubles};
+use crate::device::advice;
 use crate::format::Sequence;
 
 /// The first error that ended a log's writing.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("shard {shard_id}: {operation} failed at {place}: {message}; nothing after sequence {durable} is acknowledged")]
+#[error(
+    "shard {shard_id}: {operation} failed at {place}: {message}; nothing after sequence {durable} is acknowledged{}",
+    errno.map_or("", |errno| advice(&io::Error::from_raw_os_error(errno)))
+)]
 pub struct Poison {
     /// The shard.
     pub shard_id: u16,

@@ -286,7 +286,7 @@ impl Windows {
 
     fn read_now(&self, load: &Load) -> io::Result<Arc<Window>> {
         let file = load.segment.file()?;
-        let mut bytes = AlignedBytes::zeroed((load.part.end - load.part.start) as usize);
+        let mut bytes = AlignedBytes::zeroed((load.part.end - load.part.start) as usize)?;
         let read = file.read_at(bytes.as_mut_slice(), load.part.start)?;
         bytes.truncate(read);
         let pages = bytes.as_slice().len().div_ceil(PAGE_BYTES);

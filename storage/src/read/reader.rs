@@ -526,14 +526,14 @@ fn read_block(
     epoch: Epoch,
     offset: u64,
 ) -> io::Result<(AlignedBytes, Result<BlockHeader, BlockError>)> {
-    let mut bytes = AlignedBytes::zeroed(PAGE_BYTES);
+    let mut bytes = AlignedBytes::zeroed(PAGE_BYTES)?;
     file.read_at(bytes.as_mut_slice(), offset)?;
     let length = match BlockHeader::decode(bytes.as_slice()) {
         Ok(header) => header.block_bytes as usize,
         Err(error) => return Ok((bytes, Err(error.into()))),
     };
     if length > PAGE_BYTES {
-        bytes = AlignedBytes::zeroed(length);
+        bytes = AlignedBytes::zeroed(length)?;
         file.read_at(bytes.as_mut_slice(), offset)?;
     }
     let header = BlockView::check(bytes.as_slice(), epoch).map(|view| *view.header());

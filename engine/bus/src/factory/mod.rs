@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tapeline_reader::random::random;
-use tapeline_reader::{AdapterError, AdapterResult};
+use tapeline_reader::{AdapterError, AdapterResult, advice};
 use tapeline_storage::log::LogOptions;
 
 pub(crate) use store::LogStore;
@@ -76,9 +76,11 @@ impl ShardFactory {
         let mut receivers = Vec::new();
         for shard in numbers {
             let spec = self.spec(shard)?;
-            let (thread, receiver) =
-                seam::pass(self.store.log_id(), Step::Spawn(shard)).and_then(|()| start(spec)).map_err(|error| {
-                    AdapterError::Fatal { shard_id: shard, message: format!("cannot start a thread: {error}") }
+            let (thread, receiver) = seam::pass(self.store.log_id(), Step::Spawn(shard))
+                .and_then(|()| start(spec))
+                .map_err(|error| AdapterError::Fatal {
+                    shard_id: shard,
+                    message: format!("cannot start a thread: {error}{}", advice(&error)),
                 })?;
             making.threads.push(thread);
             receivers.push((shard, receiver));

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::size::parse_segment_size;
+
 /// Arguments of `tapeline import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -25,8 +27,8 @@ pub(crate) struct ImportArgs {
     /// Number the events of each shard anew, from 0
     #[arg(long)]
     pub(crate) renumber: bool,
-    /// Size of segment files [default: the engine's, 268435456]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(2 << 20..=1 << 40))]
+    /// Size of segment files: 4M, 1GiB [default: the engine's, 256M]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = parse_segment_size)]
     pub(crate) segment_bytes: Option<u64>,
     /// Print the summary as one JSON object on standard output
     #[arg(long)]

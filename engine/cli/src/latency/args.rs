@@ -38,7 +38,7 @@ pub(crate) struct LatencyArgs {
     #[arg(long, value_enum)]
     pub(crate) by: Option<By>,
     /// Length of a window of time: 500ms, 10s, 1m [default: from 1ms up, so that there are at most 120]
-    #[arg(long, value_name = "DURATION", value_parser = window)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = window)]
     pub(crate) window: Option<u64>,
     /// Write the report there: HdrHistogram text and logs, JSON, pictures, and index.html to look at
     #[arg(long, value_name = "DIR")]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::size::parse_count;
 use crate::when::When;
 
 /// Arguments of `tapeline ls`.
@@ -28,7 +29,7 @@ pub(crate) struct LsArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) until: Option<When>,
     /// Only sessions with so many events or more
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_count::<u64>, default_value_t = 0, hide_default_value = true)]
     pub(crate) min_events: u64,
     /// In which order
     #[arg(long, value_enum, default_value_t = Sort::First)]
@@ -37,7 +38,7 @@ pub(crate) struct LsArgs {
     #[arg(long)]
     pub(crate) reverse: bool,
     /// The first so many of them
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_count::<usize>)]
     pub(crate) limit: Option<usize>,
     /// Print JSON, one object a session
     #[arg(long)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::size::{parse_segment_size, parse_shards};
+
 /// Arguments of `tapeline record`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -37,13 +39,13 @@ pub(crate) struct RecordArgs {
     pub(crate) on_bad: OnBad,
     /// Shards that take events, each a pinned core and files of its own [default: the log's own number, 1 for a new
     /// log]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_shards)]
     pub(crate) shards: Option<u16>,
     /// Failure that an event must survive before it counts as recorded
     #[arg(long, value_enum, default_value_t = Level::Durable)]
     pub(crate) durability: Level,
-    /// Size of new segment files [default: the engine's, 268435456]
-    #[arg(long, value_name = "BYTES")]
+    /// Size of new segment files: 4M, 1GiB [default: the engine's, 256M]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = parse_segment_size)]
     pub(crate) segment_bytes: Option<u64>,
     /// Print the summary as one JSON object on standard output
     #[arg(long)]

@@ -2,6 +2,7 @@
 //! counted.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 
 use tapeline::{Producer, Ticket};
 
@@ -42,7 +43,15 @@ impl Ledger {
         self.source = source;
     }
 
-    /// A record was accepted.
+    /// Makes room for one more record.
+    ///
+    /// # Errors
+    /// `ENOMEM`: nothing more can be accepted.
+    pub(super) fn reserve(&mut self) -> io::Result<()> {
+        self.open.try_reserve(1).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+
+    /// A record was accepted, for which there is room.
     pub(super) fn add(&mut self, entry: Entry, producer: &Producer) {
         self.open.push_back((self.source, entry));
         if self.open.len().is_multiple_of(CHECK_ENTRIES) {

@@ -179,6 +179,8 @@ impl<'a> Recorder<'a> {
         }
         let session = self.producer.session(name.as_str());
         let opening = self.opening(&name);
+        let no_room = |error: io::Error| Failure::failed(format_args!("session {name:?}: {error}{}", advice(&error)));
+        self.ledger.reserve().map_err(no_room)?;
         let opened = self.ingest(session, kinds::SESSION, opening.as_bytes());
         let ticket = opened?.map_err(|error| Failure::failed(format_args!("session {name:?}: {error}")))?;
         self.ledger.add(Entry { ticket, what: What::Opening { is_new: known.is_none() } }, &self.producer);
@@ -198,6 +200,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn emit(&mut self, session: Session, piece: Piece<'_>, source: &Source) -> Result<(), Stop> {
+        self.ledger.reserve().map_err(|error| no_memory(source, piece.line, &error))?;
         let ingested = self.ingest(session, kinds::UNSPECIFIED, piece.bytes)?;
         let ticket = ingested.map_err(|error| at(source, piece.line, error))?;
         let what = What::Event { line: piece.line, bytes: piece.bytes.len() };
@@ -236,6 +239,11 @@ fn refused(source: &Source, line: u64, why: &str) -> Stop {
 
 fn at(source: &Source, line: u64, error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Failed, format_args!("{}:{line}: {error}", source.name()))
+}
+
+/// The failure for a piece that has no room in memory.
+fn no_memory(source: &Source, line: u64, error: &io::Error) -> Failure {
+    at(source, line, format_args!("{error}{}; the events before this one are recorded", advice(error)))
 }
 
 fn place(source: &Source, line: u64, why: &str) -> String {

@@ -164,7 +164,10 @@ impl<R: Read, C: Cutter> Splitter<R, C> {
             self.start = 0;
         }
         if self.buffer.len() - self.end < Self::READ_BYTES / 2 {
-            self.buffer.resize(self.buffer.len() * 2, 0);
+            let more = self.buffer.len();
+            let refused = |_| SplitError::Read(io::Error::from_raw_os_error(libc::ENOMEM));
+            self.buffer.try_reserve_exact(more).map_err(refused)?;
+            self.buffer.resize(2 * more, 0);
         }
         match self.input.read(&mut self.buffer[self.end..]).map_err(SplitError::Read)? {
             0 => self.ended = true,

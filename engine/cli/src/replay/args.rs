@@ -26,10 +26,10 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub(crate) format: OutputFormat,
     /// Pace: a factor of the recorded one, or max
-    #[arg(long, value_name = "FACTOR|max", default_value_t = Speed::Max)]
+    #[arg(long, value_name = "FACTOR|max", allow_hyphen_values = true, default_value_t = Speed::Max)]
     pub(crate) speed: Speed,
     /// No pause longer than this, whatever was recorded: 500ms, 1s
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
     pub(crate) limit_idle: Option<Duration>,
     #[command(flatten)]
     pub(crate) selection: Selection,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::size::parse_count;
+
 /// Arguments of `tapeline show`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -20,13 +22,13 @@ pub(crate) struct ShowArgs {
     #[arg(value_name = "SESSION")]
     pub(crate) session: String,
     /// Number of the longest stalls to show
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_count::<usize>, default_value_t = 5)]
     pub(crate) stalls: usize,
     /// Show the events, too
     #[arg(long)]
     pub(crate) events: bool,
     /// Show the first so many events
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_count::<usize>)]
     pub(crate) limit: Option<usize>,
     /// Print JSON: one object of the session, then one an event
     #[arg(long)]

@@ -8,6 +8,7 @@ use clap::Args;
 use super::from::From;
 use crate::form::OutputFormat;
 use crate::select::Selection;
+use crate::size::parse_count;
 use crate::when;
 
 /// Arguments of `tapeline tail`.
@@ -35,10 +36,10 @@ pub(crate) struct TailArgs {
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub(crate) format: OutputFormat,
     /// End after so many events, not counting those that open sessions
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", allow_hyphen_values = true, value_parser = parse_count::<u64>)]
     pub(crate) events: Option<u64>,
     /// End when no selected event has come for so long: 5s, 500ms, 1m
-    #[arg(long, value_name = "TIME", value_parser = when::parse_duration)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = when::parse_duration)]
     pub(crate) exit_idle: Option<Duration>,
     /// Wait for a log that is not there yet, and follow the next one when it is removed or replaced
     #[arg(long)]

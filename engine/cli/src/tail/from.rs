@@ -22,6 +22,9 @@ impl FromStr for From {
                 let count = digits.parse().map_err(|_| "the last how many? -20, for example".to_owned())?;
                 Ok(Self(FollowStart::Last(count)))
             }
+            (digits, None) if digits.len() < 9 && digits.bytes().all(|digit| digit.is_ascii_digit()) => Err(format!(
+                "for the last {digits} events write -{digits}; for a time, @{digits} are seconds since 1970"
+            )),
             _ => text.parse().map(|When(time)| Self(FollowStart::Time(time))),
         }
     }

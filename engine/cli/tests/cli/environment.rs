@@ -202,3 +202,95 @@ fn a_log_that_is_no_directory_is_refused_without_a_wait() {
         }
     }
 }
+
+#[test]
+fn a_limit_of_file_sizes_is_reported_and_ends_nothing_by_a_signal() {
+    let scratch = Scratch::new();
+    let (log, _) = log(&scratch);
+    let whole = done(&["replay", &log, "--format", "raw"]);
+    let (more, copy) = (scratch.file("more", "more\n".repeat(1000)), scratch.arg("copy"));
+    // In units of 1 KiB: less than a segment, and less than the output.
+    let cases: [&[&str]; 3] = [
+        &["record", &log, &more, "--format", "raw", "--segment-bytes", "4M"],
+        &["export", &log, "--out", &copy],
+        &["export", &log, "--format", "parquet", "--out", &copy],
+    ];
+    for args in cases {
+        let limit = if args.contains(&"parquet") { "-f 8" } else { "-f 1024" };
+        let output = expect(limited(limit, args), 1);
+        assert!(errors(&output).contains("ulimit -f"), "{args:?}: {}", errors(&output));
+    }
+    assert_eq!(done(&["replay", &log, "--format", "raw"]), whole);
+    record(&[&log, &more, "--format", "raw"]);
+    done(&["verify", &log]);
+}
+
+#[test]
+fn sizes_counts_and_times_are_understood_or_refused_in_plain_words() {
+    let scratch = Scratch::new();
+    let (log, input) = (scratch.arg("log"), scratch.file("input", "one\n"));
+    done(&["record", &log, &input, "--format", "raw", "--segment-bytes", "4MiB"]);
+    let cases: &[(&[&str], &str)] = &[
+        (&["record", &log, &input, "--format", "raw", "--segment-bytes", "2MX"], "512M"),
+        (&["record", &log, &input, "--format", "raw", "--segment-bytes", "1k"], "2M to 1T"),
+        (&["record", &log, &input, "--format", "raw", "--segment-bytes", "-4M"], "512M"),
+        (&["record", &log, &input, "--format", "raw", "--shards", "two"], "whole number"),
+        (&["import", &log, &input, "--segment-bytes", "many"], "512M"),
+        (&["trim", &log, "--max-bytes", "1.5G"], "512M"),
+        (&["trim", &log, "--max-bytes", "-5"], "512M"),
+        (&["trim", &log, "--max-age", "-5d"], "not negative"),
+        (&["trim", &log, "--max-segments", "1k"], "whole number"),
+        (&["ls", &log, "--limit", "1k"], "whole number"),
+        (&["ls", &log, "--since", "+1h"], "write -1h"),
+        (&["ls", &log, "--since", "-99999999999y"], "longer ago"),
+        (&["tail", &log, "-n", "-5"], "whole number"),
+        (&["tail", &log, "--from", "5"], "-5"),
+        (&["tail", &log, "--exit-idle", "99999999999y"], "too long"),
+        (&["replay", &log, "--limit-idle", "-5s"], "not negative"),
+        (&["replay", &log, "--speed", "-1"], "positive number"),
+        (&["latency", &log, "--window", "-5s"], "not negative"),
+        (&["show", &log, "input", "--stalls", "-1"], "whole number"),
+        (&["cursor", "set", &log, "reader", "+1h"], "write -1h"),
+    ];
+    for (args, words) in cases {
+        let output = expect(run(args), 2);
+        let message = errors(&output);
+        assert!(message.contains(words) && !message.contains("digit"), "{args:?}: {message}");
+    }
+}
+
+#[test]
+fn a_recording_without_memory_loses_nothing_that_it_acknowledged() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let sent: Vec<u8> = (0..20_000).flat_map(|number| format!("{{\"line\":{number}}}\n").into_bytes()).collect();
+    let file = scratch.file("answer", &sent);
+    let kept = scratch.file("kept", "kept\n");
+    record(&[&log, &kept, "--format", "raw"]);
+    let args = ["record", &log, &file, "--format", "jsonl", "--json", "--segment-bytes", "2M", "--session"];
+    let (mut refused, mut taken) = (0, 0);
+    // From too little to begin with, to more than it takes.
+    for limit in (30_000..=150_000).step_by(5_000) {
+        let session = format!("below {limit}");
+        let output = limited(&format!("-v {limit}"), &[&args[..], &[&session]].concat());
+        let acknowledged = match json_of(&output.stdout) {
+            Some(summary) => summary["events"].as_u64().expect("a number"),
+            None => 0,
+        };
+        refused += u32::from(!output.status.success());
+        taken += u32::from(output.status.success());
+        // Whatever ended it, the log is whole and holds the beginning that was acknowledged.
+        done(&["verify", &log]);
+        let found = run(&["replay", &log, "--session", &session, "--format", "raw"]).stdout;
+        assert!(sent.starts_with(&found), "{limit}: {} bytes", found.len());
+        let events = found.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        assert!(events >= acknowledged, "{limit}: {events} of {acknowledged} events");
+        assert_eq!(done(&["replay", &log, "--session", "kept", "--format", "raw"]), b"kept\n");
+    }
+    assert!(refused > 0 && taken > 0, "{refused} refused, {taken} taken");
+}
+
+/// The object that a program printed, if it came to that.
+fn json_of(output: &[u8]) -> Option<serde_json::Value> {
+    serde_json::from_slice(output).ok()
+}

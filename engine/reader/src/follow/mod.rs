@@ -11,7 +11,7 @@ mod back;
 mod shard;
 mod start;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -82,13 +82,16 @@ pub enum LostLog {
     Replaced,
 }
 
-/// Errors to report before anything else. An error that says the same as the one before it, of a shard or of the
-/// directory, is not reported again.
+/// Reports that are remembered.
+const REPORTS_MAX: usize = 1024;
+
+/// Errors to report before anything else. An error that says the same as one before it of the shard, or as the last of
+/// the directory, is not reported again.
 #[derive(Debug, Default)]
 struct Reports {
     waiting: VecDeque<ConsumerError>,
-    /// The last report on each shard that cannot be followed.
-    shards: BTreeMap<u16, String>,
+    /// Reports on shards that cannot be followed. What is refused at one look is another call than at the next.
+    shards: BTreeSet<(u16, String)>,
     /// The last report on the directory.
     directory: String,
 }
@@ -284,8 +287,10 @@ impl LogFollower {
 
 impl Reports {
     fn damage(&mut self, damage: Damage) {
-        let before = self.shards.insert(damage.shard_id, damage.reason.clone());
-        if before.as_ref() != Some(&damage.reason) {
+        if self.shards.len() >= REPORTS_MAX {
+            self.shards.clear();
+        }
+        if self.shards.insert((damage.shard_id, damage.reason.clone())) {
             self.waiting.push_back(ConsumerError::Damaged(damage));
         }
     }
@@ -295,5 +300,29 @@ impl Reports {
         if before != self.directory {
             self.waiting.push_back(AdapterError::from(error).into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapeline_storage::log::OpenError;
+
+    use super::*;
+
+    #[test]
+    fn refusals_that_take_turns_are_reported_once_each() {
+        let refused = |path: &str| {
+            let source = io::Error::from_raw_os_error(libc::EACCES);
+            Damage::of_open(0, &OpenError::Io { operation: "open", path: path.into(), source })
+        };
+        let mut reports = Reports::default();
+        for _ in 0..100 {
+            reports.damage(refused("shard-0000"));
+            reports.damage(refused("shard-0000/gaps"));
+        }
+        assert_eq!(reports.waiting.len(), 2);
+        // However many there are, they take bounded memory.
+        (0..10 * REPORTS_MAX).for_each(|number| reports.damage(refused(&number.to_string())));
+        assert!(reports.shards.len() <= REPORTS_MAX);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::ending::is_ending;
 use super::super::places::{BlockPlace, Places};
-use crate::device::SegmentFile;
+use crate::device::{SegmentFile, zeroed};
 use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, PAGE_BYTES, Sequence};
 
 const PAGE: u64 = PAGE_BYTES as u64;
@@ -111,7 +111,7 @@ struct Window {
 impl Window {
     fn of(file: &Arc<dyn SegmentFile>, start: u64, length: u64) -> io::Result<Self> {
         let left = length.saturating_sub(start).next_multiple_of(PAGE);
-        let mut bytes = vec![0; (WINDOW_BYTES as u64).min(left) as usize];
+        let mut bytes = zeroed((WINDOW_BYTES as u64).min(left) as usize)?;
         let read = file.read_at(&mut bytes, start)?;
         bytes.truncate(read);
         Ok(Self { start, bytes, is_last: left <= WINDOW_BYTES as u64 })

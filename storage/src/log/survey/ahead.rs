@@ -26,14 +26,12 @@ pub(super) struct Chunk {
     refused: Option<io::Error>,
 }
 
-impl Default for Chunk {
-    fn default() -> Self {
-        let bytes = AlignedBytes::zeroed(BLOCK_BYTES_MAX + CHUNK_BYTES);
-        Self { bytes, held: 0..0, fault: None, refused: None }
-    }
-}
-
 impl Chunk {
+    fn new() -> io::Result<Self> {
+        let bytes = AlignedBytes::zeroed(BLOCK_BYTES_MAX + CHUNK_BYTES)?;
+        Ok(Self { bytes, held: 0..0, fault: None, refused: None })
+    }
+
     /// The bytes from what was put before them on.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes.as_slice()[self.held.clone()]
@@ -104,7 +102,8 @@ impl ReadAhead {
     /// Hands `part` of a file to `each`, piece by piece and in order. What the device does not give is zeros.
     ///
     /// # Errors
-    /// The kernel's, where threads cannot be had, or the file cannot be read for another reason than its device's.
+    /// The kernel's, where threads or memory cannot be had, or the file cannot be read for another reason than its
+    /// device's.
     pub(super) fn read(
         &mut self,
         file: &dyn SegmentFile,
@@ -117,7 +116,7 @@ impl ReadAhead {
             from..part.end.min(from + CHUNK_BYTES as u64)
         };
         if chunks <= 1 {
-            let mut chunk = self.chunks.pop().unwrap_or_default();
+            let mut chunk = self.take_chunk()?;
             let mut outcome = Ok(());
             for number in 0..chunks {
                 chunk.fill(file, part_of(number));
@@ -129,7 +128,7 @@ impl ReadAhead {
         thread::scope(|scope| {
             let mut lines = Vec::new();
             for first in 0..READERS as u64 {
-                let (line, ends) = Line::new([(); 2].map(|()| self.chunks.pop().unwrap_or_default()));
+                let (line, ends) = Line::new([self.take_chunk()?, self.take_chunk()?]);
                 let part_of = &part_of;
                 let work = move || {
                     let numbers = (first..chunks).step_by(READERS);
@@ -154,6 +153,11 @@ impl ReadAhead {
             }
             outcome
         })
+    }
+
+    /// One that is kept, or a new one.
+    fn take_chunk(&mut self) -> io::Result<Chunk> {
+        self.chunks.pop().map_or_else(Chunk::new, Ok)
     }
 }
 

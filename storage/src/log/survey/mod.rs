@@ -206,7 +206,7 @@ fn contradiction(footer: &Footer, found: &Footer) -> Option<String> {
 /// The kernel's.
 pub(super) fn check_index(file: &dyn SegmentFile, footer: &Footer) -> io::Result<Option<DamagedPlace>> {
     let Some(place) = footer.index else { return Ok(None) };
-    let mut bytes = AlignedBytes::zeroed(place.file_bytes() as usize);
+    let mut bytes = AlignedBytes::zeroed(place.file_bytes() as usize)?;
     let read = file.read_at(bytes.as_mut_slice(), footer.data_end)?;
     let index = ArchivedSegmentIndex::decode(&bytes.as_slice()[..read], place, footer.epoch, false);
     let damage = || DamagedPlace { offset: footer.data_end, reason: "the index does not check".into() };

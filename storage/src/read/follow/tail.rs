@@ -118,7 +118,7 @@ impl Tail {
 
     /// Reads up to so many bytes from the end on.
     fn read(&self, bytes: usize) -> io::Result<AlignedBytes> {
-        let mut window = AlignedBytes::zeroed(bytes);
+        let mut window = AlignedBytes::zeroed(bytes)?;
         let read = self.segment.file()?.read_at(window.as_mut_slice(), self.totals.data_end)?;
         window.truncate(read);
         Ok(window)
