@@ -53,7 +53,7 @@ pub enum OpenError {
     },
     /// The file of the shard's gaps cannot be used.
     #[error(
-        "{path}: {source}; put back the file from a copy of this log, or remove it: then what was trimmed counts as missing"
+        "{path}: {source}; put back the file from a copy of this log, or repair the log: then what was trimmed counts as lost"
     )]
     Gaps {
         /// The file.

@@ -11,17 +11,24 @@ use crate::lock::lock;
 
 /// The gaps of a shard; none where there is no file.
 pub(super) fn read(directory: &dyn Directory, log_id: LogId, shard: u16) -> Result<Gaps, OpenError> {
+    find(directory, log_id, shard).map(Option::unwrap_or_default)
+}
+
+/// The gaps of a shard. `None` where there is no file: then the shard has had no segment, because the file is made
+/// before the first.
+pub(super) fn find(directory: &dyn Directory, log_id: LogId, shard: u16) -> Result<Option<Gaps>, OpenError> {
     let path = || format!("{}/{GAPS_NAME}", directory.path());
     let file = match directory.open(GAPS_NAME, true) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Gaps::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(OpenError::io("open", path()))?,
     };
     let mut bytes = vec![0; GAPS_FILE_BYTES];
     let read = file.read_at(&mut bytes, 0).map_err(OpenError::io("read", path()))?;
-    Gaps::decode(&bytes[..read], log_id, shard).map_err(|source| OpenError::Gaps { path: path(), source })
+    Gaps::decode(&bytes[..read], log_id, shard).map(Some).map_err(|source| OpenError::Gaps { path: path(), source })
 }
 
-/// Makes the file where there is none: a full disk must not be in the way of trimming.
+/// Makes the file where there is none, before the first segment: that it is missing later shows that it was removed,
+/// and a full disk is not in the way of trimming.
 pub(super) fn create(directory: &dyn Directory) -> io::Result<()> {
     match directory.create(GAPS_NAME, GAPS_FILE_BYTES as u64) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -176,6 +176,7 @@ impl ShardRestore {
             is_merged: false,
             length: self.options.segment_length(),
         };
+        gaps::create(&*self.directory).map_err(OpenError::io("create", path_of(&*self.directory, GAPS_NAME)))?;
         // All of it is durable by the time that it can be read.
         let (later_runs, durable, length) = (Vec::new(), Sequence::ZERO, PAGE_BYTES as u64);
         SegmentWriter::create(&*self.directory, RESTORE_NAME, NewSegment { header, later_runs, durable, length })

@@ -25,14 +25,13 @@ pub fn repair_shard(
     seed: u64,
 ) -> Result<(), OpenError> {
     let mut repair = Repair { directory, epochs: Epochs::new(seed) };
-    for action in actions {
-        if let RepairAction::ReplaceGaps { .. } = action {
-            repair.aside(GAPS_NAME)?;
-        }
+    let is_replaced = actions.iter().any(|action| matches!(action, RepairAction::ReplaceGaps { .. }));
+    if is_replaced {
+        repair.vacate(GAPS_NAME)?;
     }
     // Losses first: what takes the place of a segment may have holes.
     let mut known = gaps::read(directory, log_id, shard)?;
-    if repair.lose(&mut known, actions)? {
+    if repair.lose(&mut known, actions)? || is_replaced {
         gaps::write(directory, log_id, shard, &mut known).map_err(repair.failed("write", GAPS_NAME))?;
     }
     // Files that go first: their names may be what others are to have.

@@ -8,7 +8,7 @@ use super::super::scan::{is_acknowledged_spare, is_misplaced};
 use super::super::survey::{DamagedPlace, FirstBlock, SegmentSurvey, Stretch, Surveyor, check_index};
 use super::super::{OpenError, gaps};
 use crate::device::fs::is_no_file;
-use crate::device::{Directory, SegmentFile};
+use crate::device::{Directory, SegmentFile, zeroed};
 use crate::format::{
     BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Footer, Gaps, LogId, PAGE_BYTES, PageError, SegmentHeader,
     Sequence,
@@ -128,7 +128,7 @@ pub(super) fn survey(
     let mut names = directory.list().map_err(OpenError::io("list", directory.path()))?;
     names.retain(|name| name.ends_with(".seg") || UNFINISHED.contains(&name.as_str()));
     names.sort_unstable();
-    let gaps = match gaps::read(directory, log_id, shard) {
+    let gaps = match gaps::find(directory, log_id, shard) {
         Err(OpenError::Gaps { source, .. }) if !matches!(source, PageError::Version { .. }) => Err(source.to_string()),
         Err(OpenError::Io { source, .. }) if is_no_file(&source) => Err(source.to_string()),
         read => Ok(read?),
@@ -143,6 +143,11 @@ pub(super) fn survey(
         };
         files.push(FileSurvey { name, content });
     }
+    let has_segments = files.iter().any(|file| matches!(file.content, Content::Segment(_)));
+    let gaps = gaps.and_then(|gaps| match gaps {
+        None if has_segments => Err("it is missing, and with it how far the segments went".to_owned()),
+        gaps => Ok(gaps.unwrap_or_default()),
+    });
     Ok(ShardSurvey { gaps, files })
 }
 
@@ -207,7 +212,7 @@ fn unlike_crash(
     let empty = Footer::of_empty(header.epoch, header.base_sequence, 0);
     let totals = blocks.walked_totals.unwrap_or(empty);
     let offset = totals.data_end;
-    let mut bytes = vec![0; BLOCK_BYTES_MAX];
+    let mut bytes = zeroed(BLOCK_BYTES_MAX)?;
     let read = file.read_at(&mut bytes, offset)?;
     let bytes = &bytes[..read];
     let reason = if is_ending(bytes, &totals) {
@@ -225,7 +230,7 @@ fn unlike_crash(
 /// The reason for which the first block of a file is not one of the segment that the header names, although it is
 /// whole.
 fn contradiction(file: &dyn SegmentFile, header: &SegmentHeader) -> io::Result<Option<BlockError>> {
-    let mut bytes = vec![0; BLOCK_BYTES_MAX];
+    let mut bytes = zeroed(BLOCK_BYTES_MAX)?;
     let read = file.read_at(&mut bytes, PAGE_BYTES as u64)?;
     let Ok(block) = BlockHeader::decode(&bytes[..read]) else { return Ok(None) };
     let checked = BlockView::check(&bytes[..read], block.epoch);

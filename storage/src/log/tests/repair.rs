@@ -113,6 +113,31 @@ fn a_call_that_the_environment_refuses_is_never_taken_for_damage() {
     }
 }
 
+#[test]
+fn a_removed_file_of_gaps_is_missed_also_with_the_newest_segment() {
+    for (closed, with_newest) in [(true, false), (true, true), (false, false), (false, true)] {
+        let disk = log(6, closed);
+        let newest = segments(&disk).pop().expect("a segment");
+        disk.remove_file(DIRECTORY, "gaps");
+        if with_newest {
+            disk.remove_file(DIRECTORY, &newest);
+        }
+        let error = open_shard(&directory(&disk), LOG, 0).expect_err("missed");
+        assert!(matches!(&error, OpenError::Gaps { path, .. } if path.ends_with("gaps")), "{error}");
+        let plan = || plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| ()).expect("a plan");
+        let actions = plan();
+        assert!(matches!(actions.first(), Some(RepairAction::ReplaceGaps { .. })), "{actions:?}");
+        repair_shard(&*directory(&disk), LOG, 0, &actions, 1).expect("repairs");
+        assert_eq!(plan(), []);
+        let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+        assert!(view.appended().get() >= if with_newest { 1 } else { EVENTS });
+        open(&disk, 7).expect("opens");
+    }
+    // A shard without segments needs none.
+    let (view, _) = open_shard(&directory(&whole_disk(1)), LOG, 0).expect("opens");
+    assert_eq!(view.appended(), Sequence::ZERO);
+}
+
 /// Gives two files each other's names.
 fn swap(disk: &SimDisk, one: &str, other: &str) {
     if one != other {
