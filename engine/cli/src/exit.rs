@@ -204,6 +204,11 @@ pub(crate) fn report_damage(log: &LogFiles) -> Exit {
     exit
 }
 
+/// The advice to the operator about the kernel's part in an error, as the end of a message.
+pub(crate) fn advice_on(error: &(dyn Error + 'static)) -> &'static str {
+    kernel_error(error).map_or("", advice)
+}
+
 /// The kernel's part in an error.
 fn kernel_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())

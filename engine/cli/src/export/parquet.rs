@@ -14,7 +14,7 @@ use parquet::schema::parser::parse_message_type;
 use tapeline_reader::StoredEvent;
 
 use super::Sink;
-use crate::exit::Failure;
+use crate::exit::{Failure, advice_on};
 use crate::form::Printer;
 use crate::output;
 
@@ -72,7 +72,7 @@ impl Table {
     }
 
     fn new(target: Target, place: String) -> Result<Self, Failure> {
-        let failed = |error: ParquetError| Failure::failed(format_args!("{place}: {error}"));
+        let failed = |error: ParquetError| Failure::failed(format_args!("{place}: {error}{}", advice_on(&error)));
         let schema = parse_message_type(SCHEMA).map_err(failed)?;
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
         let writer = SerializedFileWriter::new(target, Arc::new(schema), Arc::new(properties)).map_err(failed)?;
@@ -96,7 +96,7 @@ impl Table {
     }
 
     fn failed(&self, error: &ParquetError) -> Failure {
-        Failure::failed(format_args!("{}: {error}", self.place))
+        Failure::failed(format_args!("{}: {error}{}", self.place, advice_on(error)))
     }
 }
 
@@ -126,7 +126,10 @@ impl Sink for Table {
             self.write_group()?;
         }
         let place = std::mem::take(&mut self.place);
-        self.writer.close().map(drop).map_err(|error| Failure::failed(format_args!("{place}: {error}")))
+        self.writer
+            .close()
+            .map(drop)
+            .map_err(|error| Failure::failed(format_args!("{place}: {error}{}", advice_on(&error))))
     }
 }
 
