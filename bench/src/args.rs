@@ -54,6 +54,8 @@ pub(crate) enum Scenario {
     Task(TaskArgs),
     /// Pages out of four shards, in both orders
     Poll(PollArgs),
+    /// Predicates over capability sets, over an index of them, and from hostile documents
+    Capability(CapabilityArgs),
     /// Reading through filters, by what decides
     Filter(FilterArgs),
     /// Costs of live subscribers for the shard and the producer
@@ -95,7 +97,7 @@ impl Scenario {
             Self::Fanout(args) => args.common.dir.as_deref(),
             Self::Overload(args) => args.common.dir.as_deref(),
             Self::Scale(args) => args.common.dir.as_deref(),
-            Self::Poll(_) | Self::Filter(_) | Self::Page(_) => None,
+            Self::Poll(_) | Self::Filter(_) | Self::Capability(_) | Self::Page(_) => None,
             #[cfg(feature = "peers")]
             Self::Peers(args) => args.common.dir.as_deref(),
             Self::Workload(args) => args.dir.as_deref(),
@@ -292,6 +294,14 @@ pub(crate) struct PollArgs {
 /// Options of `filter`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct FilterArgs {
+    /// Rounds; the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+}
+
+/// Options of `capability`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CapabilityArgs {
     /// Rounds; the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,

@@ -52,6 +52,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Scenario::Deliver(args) => scenario::deliver::run(args, &mut output),
         Scenario::Play(args) => scenario::play::run(args, &mut output),
         Scenario::Poll(args) => scenario::poll::run(args, &mut output),
+        Scenario::Capability(args) => scenario::capability::run(args, &mut output),
         Scenario::Filter(args) => scenario::filter::run(args, &mut output),
         Scenario::Fanout(args) => scenario::fanout::run(args, &mut output),
         Scenario::Overload(args) => scenario::overload::run(args, &mut output),

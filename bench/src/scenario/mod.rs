@@ -1,6 +1,7 @@
 //! The scenarios, one file each.
 
 pub(crate) mod burst;
+pub(crate) mod capability;
 pub(crate) mod catchup;
 pub(crate) mod deliver;
 pub(crate) mod fanout;

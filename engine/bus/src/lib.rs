@@ -154,10 +154,12 @@
 //!
 //! The names that most programs need are at the root. The others are in the modules: settings in [`config`], ways to
 //! read in [`consumer`], what can go wrong in [`error`], events in [`event`], logs without a bus in [`log`], what a log
-//! keeps in [`retention`], when shards come and go in [`scaling`], and statistics of shards in [`shard`].
+//! keeps in [`retention`], when shards come and go in [`scaling`], statistics of shards in [`shard`], and what workers
+//! can do and events need in [`capability`].
 
 pub mod bus;
 mod bus_core;
+pub mod capability;
 mod core;
 mod factory;
 mod feed;
@@ -235,6 +237,8 @@ pub mod timestamp {
 mod pages {
     #[doc = include_str!("../README.md")]
     mod readme {}
+    #[doc = include_str!("../../../docs/CAPABILITIES.md")]
+    mod capabilities {}
     #[doc = include_str!("../../../docs/OPERATIONS.md")]
     mod operations {}
     #[doc = include_str!("../../../docs/REPLAY.md")]

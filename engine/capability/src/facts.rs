@@ -1,0 +1,92 @@
+//! The facts that predicates are evaluated over.
+
+use std::collections::BTreeMap;
+
+use crate::set::number;
+use crate::tag::{Tag, TagKey};
+use crate::version::Version;
+
+/// A source of facts: a [`CapabilitySet`](crate::CapabilitySet), or borrowed tags and metadata
+/// ([`EvalContext`]). Implemented here alone.
+#[expect(private_bounds, reason = "no other crate implements it")]
+pub trait Capabilities: Facts {}
+
+impl<F: Facts> Capabilities for F {}
+
+/// The questions that predicates and requirements ask.
+pub(crate) trait Facts {
+    /// Returns whether there is a tag of this key, with or without a value.
+    fn has_key(&self, key: &TagKey) -> bool;
+
+    /// Returns whether a value of this key passes the test.
+    fn any_value(&self, key: &TagKey, test: impl Fn(Value<'_>) -> bool) -> bool;
+
+    /// Returns whether a tag passes the test.
+    fn has_tag(&self, test: impl Fn(&Tag) -> bool) -> bool;
+
+    /// The metadata entry of this name.
+    fn metadata(&self, name: &str) -> Option<&str>;
+}
+
+/// A value of a tag.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Value<'v> {
+    Text(&'v str),
+    /// With the number and the version that it is.
+    Prepared {
+        text: &'v str,
+        number: Option<f64>,
+        version: Option<Version>,
+    },
+}
+
+impl<'v> Value<'v> {
+    pub(crate) fn text(self) -> &'v str {
+        match self {
+            Self::Text(text) | Self::Prepared { text, .. } => text,
+        }
+    }
+
+    pub(crate) fn number(self) -> Option<f64> {
+        match self {
+            Self::Text(text) => number(text),
+            Self::Prepared { number, .. } => number,
+        }
+    }
+
+    pub(crate) fn version(self) -> Option<Version> {
+        match self {
+            Self::Text(text) => Version::parse(text),
+            Self::Prepared { version, .. } => version,
+        }
+    }
+}
+
+/// Borrowed tags and metadata. A look at a key visits each tag; [`CapabilitySet`](crate::CapabilitySet) is faster where
+/// one set is asked often.
+#[derive(Debug, Clone, Copy)]
+pub struct EvalContext<'c> {
+    /// The tags.
+    pub tags: &'c [Tag],
+    /// The metadata.
+    pub metadata: &'c BTreeMap<String, String>,
+}
+
+impl Facts for EvalContext<'_> {
+    fn has_key(&self, key: &TagKey) -> bool {
+        self.tags.iter().any(|tag| tag.key() == Some(key))
+    }
+
+    fn any_value(&self, key: &TagKey, test: impl Fn(Value<'_>) -> bool) -> bool {
+        let values = self.tags.iter().filter(|tag| tag.key() == Some(key)).filter_map(Tag::value);
+        values.map(Value::Text).any(test)
+    }
+
+    fn has_tag(&self, test: impl Fn(&Tag) -> bool) -> bool {
+        self.tags.iter().any(test)
+    }
+
+    fn metadata(&self, name: &str) -> Option<&str> {
+        self.metadata.get(name).map(String::as_str)
+    }
+}

@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+mod axis;
+mod facts;
+mod index;
+mod predicate;
+mod requirement;
+mod set;
+mod tag;
+#[cfg(test)]
+mod testing;
+mod version;
+
+pub use axis::{TaxonomyAxis, UnknownAxis};
+pub use facts::{Capabilities, EvalContext};
+pub use index::{CapabilityIndex, SetId};
+pub use predicate::{
+    ClauseStats, ClauseTrace, CompiledPredicate, DEPTH_MAX, DOCUMENT_BYTES_MAX, NODES_MAX, NodeWire, Predicate,
+    PredicateDebugReport, PredicateTextError, PredicateWire, PredicateWireError,
+};
+pub use requirement::{RequiredCapability, RequirementError};
+pub use set::CapabilitySet;
+pub use tag::{CapabilityTagError, RESERVED_PREFIXES, Tag, TagKey, TagKeyError, TagSeparator};

@@ -1,0 +1,74 @@
+//! The order in which the clauses of a predicate are looked at.
+
+use crate::facts::Capabilities;
+
+use super::Predicate;
+
+/// A predicate whose cheap clauses come first: for many evaluations. It holds of what the predicate holds of.
+///
+/// ```
+/// use tapeline_capability::{CapabilitySet, Predicate, TagKey};
+///
+/// let compiled = Predicate::exists(TagKey::parse("devices.camera")?).compile();
+/// let sets = [CapabilitySet::parse(["devices.camera"])?, CapabilitySet::new()];
+/// assert_eq!(sets.iter().filter(|set| compiled.evaluate(*set)).count(), 1);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompiledPredicate(Predicate);
+
+impl CompiledPredicate {
+    /// Returns whether the predicate holds. Allocates nothing.
+    pub fn evaluate(&self, of: &impl Capabilities) -> bool {
+        self.0.holds(of)
+    }
+
+    /// The predicate, with its clauses in the order of evaluation.
+    pub fn predicate(&self) -> &Predicate {
+        &self.0
+    }
+}
+
+impl Predicate {
+    /// Sorts the clauses of each `and` and `or` by cost; those of equal cost stay in order.
+    pub fn compile(&self) -> CompiledPredicate {
+        CompiledPredicate(self.planned().1)
+    }
+
+    /// The cost of the predicate, and the predicate with its clauses sorted.
+    fn planned(&self) -> (u64, Self) {
+        match self {
+            Self::And(clauses) => sorted(clauses, Self::And),
+            Self::Or(clauses) => sorted(clauses, Self::Or),
+            Self::Not(clause) => {
+                let (cost, clause) = clause.planned();
+                (cost, Self::not(clause))
+            }
+            leaf => (leaf.leaf_cost(), leaf.clone()),
+        }
+    }
+
+    /// The cost of a clause that has no clauses. Only its order counts: the number is that of no unit.
+    fn leaf_cost(&self) -> u64 {
+        match self {
+            Self::MetadataExists { .. } => 10,
+            Self::MetadataEquals { .. } => 11,
+            Self::Exists { .. } => 20,
+            Self::Equals { .. } => 21,
+            Self::MetadataNumericAtLeast { .. } => 25,
+            Self::NumericAtLeast { .. } | Self::NumericAtMost { .. } | Self::NumericInRange { .. } => 30,
+            Self::StringPrefix { .. } => 40,
+            Self::MetadataMatches { .. } => 45,
+            Self::StringMatches { .. } => 50,
+            Self::SemverAtLeast { .. } | Self::SemverAtMost { .. } | Self::SemverCompatible { .. } => 60,
+            Self::And(_) | Self::Or(_) | Self::Not(_) => 0,
+        }
+    }
+}
+
+fn sorted(clauses: &[Predicate], join: impl Fn(Vec<Predicate>) -> Predicate) -> (u64, Predicate) {
+    let mut planned: Vec<_> = clauses.iter().map(Predicate::planned).collect();
+    planned.sort_by_key(|(cost, _)| *cost);
+    let cost = planned.iter().fold(0u64, |sum, (cost, _)| sum.saturating_add(*cost));
+    (cost, join(planned.into_iter().map(|(_, clause)| clause).collect()))
+}
