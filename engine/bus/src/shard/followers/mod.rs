@@ -4,6 +4,8 @@
 //! is woken again [`QUIET_NS`] later at the earliest, and for every one that a shard wakes it stays quiet that much
 //! longer: a shard spends a bounded part of its time on them, and events that come faster wake none of them for each.
 //! No follower is kept waiting while the shard naps: it rings before.
+//!
+//! A turn in which nothing moves costs the same however many followers there are.
 
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -21,6 +23,9 @@ const QUIET_NS: u64 = 100_000;
 /// The longest time for which it wakes no follower.
 const QUIET_NS_MAX: u64 = 1_000_000;
 
+/// The followers that a shard looks at before it sleeps, for whether they are gone: all of them in turn.
+const LOOKS: usize = 16;
+
 /// The watermarks of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Watermarks {
@@ -37,6 +42,10 @@ pub(super) struct Followers {
     /// Watermarks at the last ring.
     rung_at: Option<Watermarks>,
     quiet_until: u64,
+    /// The first time at which one of them waits no longer, or one that has gone did.
+    deadline: Option<u64>,
+    /// The next one to look at.
+    next: usize,
 }
 
 impl Followers {
@@ -53,9 +62,23 @@ impl Followers {
         self.quiet_until = 0;
     }
 
-    /// Counts those that want to see what is durable, after some have come or gone.
+    /// Counts those that want to see what is durable, and finds the first deadline, after some have come or gone.
     fn count(&mut self) {
         self.durable = self.present.iter().filter(|follower| follower.wants(false, true)).count();
+        self.deadline = self.present.iter().filter_map(Follower::deadline).min();
+    }
+
+    /// Forgets those that are gone, of a few.
+    fn forget_some(&mut self) {
+        for _ in 0..LOOKS.min(self.present.len()) {
+            self.next = if self.next < self.present.len() { self.next } else { 0 };
+            if self.present[self.next].is_gone() {
+                let gone = self.present.swap_remove(self.next);
+                self.durable -= usize::from(gone.wants(false, true));
+            } else {
+                self.next += 1;
+            }
+        }
     }
 
     /// Returns whether a follower waits for something to become durable.
@@ -69,7 +92,7 @@ impl Followers {
 
     /// The first time at which a follower waits no longer.
     pub(super) fn first_deadline(&self) -> Option<u64> {
-        self.present.iter().filter_map(Follower::deadline).min()
+        self.deadline.filter(|_| !self.present.is_empty())
     }
 
     /// Hands on a block of `view` that was begun.
@@ -85,22 +108,20 @@ impl Followers {
         }
         if now >= self.quiet_until && self.rung_at != Some(watermarks) {
             self.present.retain(|follower| !follower.is_gone());
+            self.count();
             let woken = self.ring_all(watermarks);
             self.quiet_until = now + (woken * QUIET_NS).min(QUIET_NS_MAX);
         }
-        self.present.retain(|follower| follower.deadline().is_none_or(|deadline| now < deadline));
-        if self.durable > 0 {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.present.retain(|follower| follower.deadline().is_none_or(|deadline| now < deadline));
             self.count();
         }
     }
 
-    /// As [`Followers::ring`], at once: the shard is going to sleep. Forgets those that are gone, so that a shard which
-    /// has no followers left sleeps as long as it may.
+    /// As [`Followers::ring`], at once: the shard is going to sleep. Forgets some that are gone, so that a shard which
+    /// has no followers left sleeps as long as it may before long.
     pub(super) fn ring_before_sleep(&mut self, watermarks: Watermarks) {
-        self.present.retain(|follower| !follower.is_gone());
-        if self.durable > 0 {
-            self.count();
-        }
+        self.forget_some();
         if !self.present.is_empty() && self.rung_at != Some(watermarks) {
             self.ring_all(watermarks);
         }

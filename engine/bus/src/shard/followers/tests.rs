@@ -49,6 +49,23 @@ fn follower_is_woken_for_what_it_wants_and_not_for_each_event_of_a_stream() {
 }
 
 #[test]
+fn each_sleep_looks_at_a_few_followers_and_finds_all_that_are_gone() {
+    let bell = Arc::new(Bell::new());
+    let mut followers = Followers::default();
+    let (present, feeds): (Vec<_>, Vec<_>) = (0..10 * LOOKS).map(|_| feed(&bell, Visibility::Durable)).unzip();
+    followers.admit(present);
+    followers.ring(1, at(1, 1));
+    drop(feeds);
+    for sleep in 1..=10 {
+        assert!(!followers.is_empty());
+        followers.ring_before_sleep(at(1, 1));
+        assert_eq!(followers.present.len(), (10 - sleep) * LOOKS);
+        assert_eq!(followers.durable, followers.present.len());
+    }
+    assert!(followers.is_empty());
+}
+
+#[test]
 fn those_who_are_gone_are_forgotten_though_nothing_moves() {
     let bell = Arc::new(Bell::new());
     let mut followers = Followers::default();
