@@ -2,10 +2,10 @@
 //!
 //! A reader that catches up has an event ready whenever it is asked, for as long as that takes. An executor that cannot
 //! interrupt it keeps its other tasks waiting, and its timers: tokio looks at them after 61 polls. So a stint is some
-//! 20 us, counted in what was looked at; no clock is read.
+//! 5 us, counted in what was looked at; no clock is read.
 
 /// Records that a stint looks at.
-const RECORDS: usize = 2_048;
+const RECORDS: usize = 512;
 
 /// The weight of an event that is handed out, in records: it is copied, and its reader does something with it.
 const EVENT_RECORDS: usize = 16;
