@@ -436,7 +436,10 @@ fn read_in_a_task(mut relay: tapeline::Relay) -> (usize, usize) {
             most = most.max(std::mem::take(&mut at_once));
             Poll::Pending
         }
-        Poll::Ready(None) => Poll::Ready(()),
+        Poll::Ready(None) => {
+            most = most.max(at_once);
+            Poll::Ready(())
+        }
         Poll::Ready(Some(item)) => {
             item.expect("an event");
             (at_once, all) = (at_once + 1, all + 1);
