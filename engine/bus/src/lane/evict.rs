@@ -7,9 +7,10 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::entry_position::EntryPosition;
 use super::options::Overflow;
 use super::sync::Ordering;
-use super::{DropReason, LaneWriter, UNIT_BYTES};
+use super::{DropReason, LaneWriter};
 
 /// Part of a lane that goes at a time, at least.
 const PART: u64 = 64;
@@ -24,45 +25,37 @@ impl LaneWriter {
             return None;
         }
         // SYNC: the hold orders these two, which both ends store.
-        let first = self.numbers.reader.freed.load(Ordering::Relaxed);
-        let position = self.numbers.reader.freed_bytes.load(Ordering::Relaxed);
-        let (index, position, events) = self.give_up(first, position, bytes);
+        let first = self.numbers.reader.held_beginning();
+        let (end, events) = self.give_up(first, bytes);
         // Noted before any index passes over them, so that the holder of a ticket never takes them for durable.
-        self.numbers.note_evicted(first..index);
-        self.numbers.reader.freed_bytes.store(position, Ordering::Relaxed);
-        self.numbers.reader.freed.store(index, Ordering::Relaxed);
+        self.numbers.note_evicted(first.index..end.index);
+        self.numbers.reader.freed_bytes.store(end.bytes, Ordering::Relaxed);
+        self.numbers.reader.freed.store(end.index, Ordering::Relaxed);
         self.numbers.losses.enter_dropped(DropReason::Oldest, events);
         self.numbers.hold.give_back();
-        Some(index > first)
+        Some(end.index > first.index)
     }
 
-    /// Walks from the entry `index` at byte `position` over what has to go. Returns where it ends, and the events.
-    fn give_up(&self, mut index: u64, mut position: u64, bytes: usize) -> (u64, u64, u64) {
+    /// Walks from here over the entries that have to go. Returns the position after them, and their events.
+    fn give_up(&self, mut at: EntryPosition, bytes: usize) -> (EntryPosition, u64) {
         let options = self.ring.options();
         let (capacity_bytes, capacity_events) = (options.capacity_bytes as u64, options.capacity_events as u64);
         let (reserve_bytes, reserve_events) = options.reserve();
         // A record may need a skip before it, which is shorter than the record.
-        let bytes_wanted = self.byte_position + 2 * bytes as u64 + reserve_bytes + capacity_bytes / PART;
-        let entries_wanted = self.index + 2 + reserve_events + capacity_events / PART;
+        let bytes_wanted = self.end.bytes + 2 * bytes as u64 + reserve_bytes + capacity_bytes / PART;
+        let entries_wanted = self.end.index + 2 + reserve_events + capacity_events / PART;
         // The writer's own number: no order is needed.
         let published = self.numbers.writer.published.load(Ordering::Relaxed);
         let mut events = 0;
-        while index < published
-            && (position + capacity_bytes < bytes_wanted || index + capacity_events < entries_wanted)
+        while at.index < published
+            && (at.bytes + capacity_bytes < bytes_wanted || at.index + capacity_events < entries_wanted)
         {
-            let ring = self.growth.older_ring(index).unwrap_or(&self.ring);
+            let ring = self.growth.older_ring(at.index).unwrap_or(&self.ring);
             // SAFETY: rule 6: below `published`, so written in this ring and not written again; rule 4: one entry.
-            let units = unsafe { ring.lengths(ring.slot(index), 1) };
-            match units {
-                [0] | [] => position += ring.bytes_to_end(position) as u64,
-                [units, ..] => {
-                    position += u64::from(*units) * UNIT_BYTES as u64;
-                    events += 1;
-                }
-            }
-            index += 1;
+            let units = unsafe { ring.lengths(ring.slot(at.index), 1) };
+            events += u64::from(at.pass(units.first().copied().unwrap_or(0), ring) > 0);
         }
-        (index, position, events)
+        (at, events)
     }
 }
 

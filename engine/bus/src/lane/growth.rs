@@ -85,7 +85,7 @@ impl LaneWriter {
         let Some(options) = self.growth.most.after(present, bytes) else { return false };
         // SYNC: as in look_for_room. The records that are not published may need a skip in the new ring.
         let freed = self.numbers.reader.freed.load(Ordering::Acquire);
-        if self.index + 1 - freed > options.capacity_events as u64 {
+        if self.end.index + 1 - freed > options.capacity_events as u64 {
             return false;
         }
         let memory = self.growth.take(options, bytes > present.largest_record());
@@ -103,7 +103,7 @@ impl LaneWriter {
         self.step_back();
         self.look_for_room();
         self.limit_to_straight();
-        let end = self.index;
+        let end = self.end.index;
         let stamped = lengths.len() - std::mem::take(&mut self.unstamped).records() as usize;
         let mut rest = &records[..];
         for (number, length) in lengths.into_iter().enumerate() {
@@ -143,7 +143,7 @@ impl LaneWriter {
     }
 
     fn begin_lap(&mut self) {
-        self.growth.lap_end = self.byte_position + self.ring.options().capacity_bytes as u64;
+        self.growth.lap_end = self.end.bytes + self.ring.options().capacity_bytes as u64;
         self.growth.lap_began = now();
     }
 

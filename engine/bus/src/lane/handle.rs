@@ -4,6 +4,7 @@ use std::ops::Range;
 // Not loom's: nothing of a model happens under it.
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::entry_position::EntryPosition;
 use super::evict::Evicted;
 use super::hold::Hold;
 use super::losses::LossBook;
@@ -76,6 +77,14 @@ pub(super) struct WriterNumbers {
     pub(super) published_skips: AtomicU64,
 }
 
+impl WriterNumbers {
+    /// The end of what is published, for the writer itself: its own numbers need no order.
+    pub(super) fn own_end(&self) -> EntryPosition {
+        let index = self.published.load(Ordering::Relaxed);
+        EntryPosition { index, bytes: self.published_bytes.load(Ordering::Relaxed) }
+    }
+}
+
 /// Stored by the reader; the first two by the writer while it holds the beginning of an evicting lane.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -90,6 +99,14 @@ pub(super) struct ReaderNumbers {
     pub(super) durable: AtomicU64,
     /// Records that the reader has taken over. Statistics only.
     pub(super) taken: AtomicU64,
+}
+
+impl ReaderNumbers {
+    /// The beginning of an evicting lane, for the end that has its hold, which orders these two.
+    pub(super) fn held_beginning(&self) -> EntryPosition {
+        let index = self.freed.load(Ordering::Relaxed);
+        EntryPosition { index, bytes: self.freed_bytes.load(Ordering::Relaxed) }
+    }
 }
 
 /// Set seldom, and looked at often. On a line of their own, which both ends have in their caches: the reader, who looks

@@ -47,6 +47,7 @@
 //!
 //! Not here: waiting, doorbells, what a full lane means for an event, what a record is.
 
+mod entry_position;
 mod evict;
 #[cfg(test)]
 #[cfg(not(tapeline_loom))]
@@ -65,6 +66,7 @@ mod mark;
 mod options;
 mod reader;
 mod ring;
+mod room;
 mod sync;
 #[cfg(test)]
 #[cfg(not(tapeline_loom))]

@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 
 use tapeline_reader::note::DroppedSessions;
 
+use super::entry_position::{EntryPosition, Extent};
 use super::handle::{LaneHandle, Numbers};
 use super::options::Overflow;
 use super::ring::Ring;
@@ -41,17 +42,14 @@ pub(crate) struct LaneReader {
     /// The ring that has the next record.
     ring: Arc<Ring>,
     numbers: Arc<Numbers>,
-    /// Entry index of the next record, or of the skip before it.
-    index: u64,
-    /// Its byte position.
-    byte_position: u64,
+    /// The next record, or the skip before it.
+    next: EntryPosition,
     /// Entry index up to which the writer is known to have published.
     known: u64,
     /// The same, or the end of the ring that comes first.
     index_limit: u64,
-    /// Entries and bytes of the last peeked run that are not consumed.
-    peeked_entries: usize,
-    peeked_bytes: usize,
+    /// The records of the last peeked run that are not consumed.
+    peeked: Extent,
     /// Records consumed.
     taken: u64,
     /// The route that the records so far go by; what goes by a later one waits.
@@ -69,12 +67,10 @@ impl LaneReader {
         Self {
             ring,
             numbers,
-            index: 0,
-            byte_position: 0,
+            next: EntryPosition::default(),
             known: 0,
             index_limit: 0,
-            peeked_entries: 0,
-            peeked_bytes: 0,
+            peeked: Extent::default(),
             taken: 0,
             route: 0,
             holds: false,
@@ -93,9 +89,14 @@ impl LaneReader {
             return RecordRun::default();
         }
         self.go_on();
-        let limit = max_bytes.min(self.ring.bytes_to_end(self.byte_position));
-        let (entries, bytes) = fitting(self.unread_lengths(), limit);
-        self.show(entries, bytes)
+        let limit = max_bytes.min(self.ring.bytes_to_end(self.next.bytes));
+        let mut extent = Extent::default();
+        for &units in self.unread_lengths() {
+            if !extent.add(units, limit) {
+                break;
+            }
+        }
+        self.show(extent)
     }
 
     /// Looks at the writer, also where what was known is not consumed. Returns the entry index up to which records were
@@ -105,50 +106,50 @@ impl LaneReader {
             return None;
         }
         let before = self.known;
-        self.known = self.bound().max(self.index);
-        self.index_limit = self.known.min(self.ring.end()).max(self.index);
+        self.known = self.bound().max(self.next.index);
+        self.index_limit = self.known.min(self.ring.end()).max(self.next.index);
         Some(before)
     }
 
     /// The first record that is known and not consumed, without a look at the writer.
     pub(crate) fn first(&mut self) -> Option<&[u8]> {
-        if self.index == self.known {
+        if self.next.index == self.known {
             return None;
         }
         self.go_on();
         let bytes = self.unread_lengths().first().map_or(0, |&units| usize::from(units) * UNIT_BYTES);
-        Some(self.show(1, bytes).records)
+        Some(self.show(Extent { entries: 1, bytes }).records)
     }
 
     /// As [`LaneReader::peek`], without a look at the writer: of the records that are known, those before the first
     /// that `takes` refuses, which is given each record and its entry index.
     pub(crate) fn peek_while(&mut self, max_bytes: usize, mut takes: impl FnMut(&[u8], u64) -> bool) -> RecordRun<'_> {
-        if self.index == self.known {
+        if self.next.index == self.known {
             return RecordRun::default();
         }
         self.go_on();
-        let limit = max_bytes.min(self.ring.bytes_to_end(self.byte_position));
-        let (mut entries, mut bytes) = (0, 0);
+        let limit = max_bytes.min(self.ring.bytes_to_end(self.next.bytes));
+        let mut extent = Extent::default();
         for &units in self.unread_lengths() {
-            let length = usize::from(units) * UNIT_BYTES;
-            if units == 0 || bytes + length > limit {
+            let before = extent;
+            if !extent.add(units, limit) {
                 break;
             }
-            let offset = self.ring.offset(self.byte_position) + bytes;
+            let offset = self.ring.offset(self.next.bytes) + before.bytes;
             // SAFETY: rule 3: a published length covers these bytes, and the slice ends before `self` moves on; rule 4.
-            let record = unsafe { self.ring.bytes(offset, length) };
-            if !takes(record, self.index + entries as u64) {
+            let record = unsafe { self.ring.bytes(offset, extent.bytes - before.bytes) };
+            if !takes(record, self.next.index + before.entries as u64) {
+                extent = before;
                 break;
             }
-            (entries, bytes) = (entries + 1, bytes + length);
         }
-        self.show(entries, bytes)
+        self.show(extent)
     }
 
     /// Follows into the ring that has the next record, and over a skip before it.
     #[inline]
     fn go_on(&mut self) {
-        if self.index == self.index_limit {
+        if self.next.index == self.index_limit {
             self.look();
         }
         if self.unread_lengths().first() == Some(&0) {
@@ -156,11 +157,12 @@ impl LaneReader {
         }
     }
 
-    /// A run of so many entries and bytes from here on, which are published and back to back.
+    /// The run of these records from here on, which are published and back to back.
     #[inline]
-    fn show(&mut self, entries: usize, bytes: usize) -> RecordRun<'_> {
-        (self.peeked_entries, self.peeked_bytes) = (entries, bytes);
-        let offset = self.ring.offset(self.byte_position);
+    fn show(&mut self, extent: Extent) -> RecordRun<'_> {
+        self.peeked = extent;
+        let Extent { entries, bytes } = extent;
+        let offset = self.ring.offset(self.next.bytes);
         // SAFETY: rule 3: published lengths cover these bytes, and the run borrows `self`; rule 4: the caller's limit.
         let records = unsafe { self.ring.bytes(offset, bytes) };
         RecordRun { records, lengths: &self.unread_lengths()[..entries] }
@@ -171,10 +173,9 @@ impl LaneReader {
         if !self.holds && self.numbers.hold.try_take() {
             self.holds = true;
             // SYNC: the hold orders these two. They are our own, unless the writer has moved on.
-            self.index = self.numbers.reader.freed.load(Ordering::Relaxed);
-            self.byte_position = self.numbers.reader.freed_bytes.load(Ordering::Relaxed);
+            self.next = self.numbers.reader.held_beginning();
             // The next record may be in a later ring, too.
-            (self.known, self.index_limit) = (self.known.max(self.index), self.index);
+            (self.known, self.index_limit) = (self.known.max(self.next.index), self.next.index);
         }
         self.holds
     }
@@ -182,12 +183,12 @@ impl LaneReader {
     /// Looks how far it may read: at the writer only where everything known is consumed.
     #[inline]
     fn look(&mut self) {
-        if self.index == self.known {
-            self.known = self.bound().max(self.index);
+        if self.next.index == self.known {
+            self.known = self.bound().max(self.next.index);
         }
         // After the look at what is published: a ring that ends below that is seen to.
         let mut end = self.ring.end();
-        while self.index >= end {
+        while self.next.index >= end {
             let Some(next) = self.ring.next() else { break };
             self.ring = next;
             end = self.ring.end();
@@ -214,8 +215,8 @@ impl LaneReader {
         let published = self.published();
         // SYNC: as in bound().
         match self.numbers.ends.route.load(Ordering::Acquire) == route {
-            true => self.index >= self.numbers.ends.route_entry.load(Ordering::Relaxed),
-            false => !mark.is_publishing() && self.index >= published,
+            true => self.next.index >= self.numbers.ends.route_entry.load(Ordering::Relaxed),
+            false => !mark.is_publishing() && self.next.index >= published,
         }
     }
 
@@ -233,19 +234,18 @@ impl LaneReader {
     /// Lengths of what is known to be published, up to the end of their ring.
     #[inline]
     fn unread_lengths(&self) -> &[u16] {
-        let slot = self.ring.slot(self.index);
+        let slot = self.ring.slot(self.next.index);
         let to_end = self.ring.options().capacity_events - slot;
-        let count = to_end.min((self.index_limit - self.index) as usize);
+        let count = to_end.min((self.index_limit - self.next.index) as usize);
         // SAFETY: rule 3: below `published`, and the slice borrows `self`; rule 4: `to_end`.
         unsafe { self.ring.lengths(slot, count) }
     }
 
     /// Moves past the skip in front. The record that made the writer skip was committed with it.
     fn skip(&mut self) {
-        debug_assert_ne!(self.ring.offset(self.byte_position), 0, "a skip at the start of the ring");
-        self.byte_position += self.ring.bytes_to_end(self.byte_position) as u64;
-        self.index += 1;
-        debug_assert!(self.index < self.index_limit, "a skip without its record");
+        debug_assert_ne!(self.ring.offset(self.next.bytes), 0, "a skip at the start of the ring");
+        let _ = self.next.pass(0, &self.ring);
+        debug_assert!(self.next.index < self.index_limit, "a skip without its record");
     }
 
     /// Moves past the first `entries` records of the last peeked run. The writer does not learn of it. Costs a pass
@@ -255,16 +255,14 @@ impl LaneReader {
     /// If the run had fewer records: a bug of the caller.
     #[inline]
     pub(crate) fn consume(&mut self, entries: usize) {
-        assert!(entries <= self.peeked_entries, "consume of records that were not peeked");
-        let bytes = match entries == self.peeked_entries {
-            true => self.peeked_bytes,
+        assert!(entries <= self.peeked.entries, "consume of records that were not peeked");
+        let bytes = match entries == self.peeked.entries {
+            true => self.peeked.bytes,
             false => self.unread_lengths()[..entries].iter().map(|&units| usize::from(units) * UNIT_BYTES).sum(),
         };
-        self.ring.watch_read(self.ring.offset(self.byte_position), bytes);
-        self.index += entries as u64;
-        self.byte_position += bytes as u64;
-        self.peeked_entries -= entries;
-        self.peeked_bytes -= bytes;
+        self.ring.watch_read(self.ring.offset(self.next.bytes), bytes);
+        self.next = EntryPosition { index: self.next.index + entries as u64, bytes: self.next.bytes + bytes as u64 };
+        self.peeked = Extent { entries: self.peeked.entries - entries, bytes: self.peeked.bytes - bytes };
         self.taken += entries as u64;
     }
 
@@ -275,11 +273,11 @@ impl LaneReader {
             // Nothing was consumed, and the beginning may be the writer's.
             return;
         }
-        (self.peeked_entries, self.peeked_bytes) = (0, 0);
+        self.peeked = Extent::default();
         // SYNC: both pair with the Acquire loads in LaneWriter::look_for_room; our reads of what is freed come before.
-        self.numbers.reader.freed_bytes.store(self.byte_position, Ordering::Release);
+        self.numbers.reader.freed_bytes.store(self.next.bytes, Ordering::Release);
         // SYNC: as above.
-        self.numbers.reader.freed.store(self.index, Ordering::Release);
+        self.numbers.reader.freed.store(self.next.index, Ordering::Release);
         // SYNC: pairs with the Acquire load in LaneHandle::counts.
         self.numbers.reader.taken.store(self.taken, Ordering::Release);
         if self.holds {
@@ -293,7 +291,7 @@ impl LaneReader {
     pub(crate) fn release(&mut self) {
         self.free();
         // SYNC: pairs with the Acquire load in LaneHandle::released; visibility comes before.
-        self.numbers.reader.released.store(self.index, Ordering::Release);
+        self.numbers.reader.released.store(self.next.index, Ordering::Release);
     }
 
     /// Returns whether the writer may give records up.
@@ -316,14 +314,14 @@ impl LaneReader {
     /// Entry index up to which everything is consumed.
     #[inline]
     pub(crate) fn position(&self) -> u64 {
-        self.index
+        self.next.index
     }
 
     /// Says that every record below the entry index has what its durability level promises. Never goes back, never
     /// beyond [`LaneReader::position`].
     #[inline]
     pub(crate) fn acknowledge(&self, index: u64) {
-        debug_assert!(index <= self.index, "acknowledges records that were not consumed");
+        debug_assert!(index <= self.next.index, "acknowledges records that were not consumed");
         debug_assert!(index >= self.numbers.reader.durable.load(Ordering::Relaxed), "an acknowledgement goes back");
         // SYNC: pairs with the Acquire load in LaneHandle::durable.
         self.numbers.reader.durable.store(index, Ordering::Release);
@@ -344,12 +342,12 @@ impl LaneReader {
     /// that it publishes in away from it.
     #[inline]
     pub(crate) fn knows_more(&self) -> bool {
-        self.index != self.known
+        self.next.index != self.known
     }
 
     /// Returns whether something is published that is not consumed.
     pub(crate) fn has_pending(&self) -> bool {
-        self.published() != self.index
+        self.published() != self.next.index
     }
 
     /// Takes the sessions of dropped events that a writer which is gone has left.
@@ -363,7 +361,7 @@ impl LaneReader {
     /// Returns whether the writer is gone and everything it published is consumed: nothing will ever come.
     pub(crate) fn is_drained(&self) -> bool {
         // In this order: what was published before the writer went is seen after it was seen gone.
-        self.is_abandoned() && self.published() == self.index
+        self.is_abandoned() && self.published() == self.next.index
     }
 
     /// A view of the lane's numbers.
@@ -376,18 +374,4 @@ impl Drop for LaneReader {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// Counts the records that lie back to back in at most `limit` bytes. Returns the count and their bytes.
-#[inline]
-fn fitting(lengths: &[u16], limit: usize) -> (usize, usize) {
-    let (mut entries, mut bytes) = (0, 0);
-    for &units in lengths {
-        let end = bytes + usize::from(units) * UNIT_BYTES;
-        if units == 0 || end > limit {
-            break;
-        }
-        (entries, bytes) = (entries + 1, end);
-    }
-    (entries, bytes)
 }

@@ -8,12 +8,16 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 
+#[cfg(all(test, not(tapeline_loom)))]
+use super::LaneOptions;
+use super::entry_position::EntryPosition;
 use super::growth::Growth;
 use super::handle::{LaneHandle, Numbers};
 use super::mark::{Mark, Publish};
 use super::ring::Ring;
+use super::room::Room;
 use super::sync::{Arc, Ordering, light_fence};
-use super::{DropReason, LaneOptions, Overflow, UNIT_BYTES};
+use super::{DropReason, Overflow, UNIT_BYTES};
 use crate::core::refusals::RefusalReason;
 use tapeline_reader::note::DroppedSessions;
 
@@ -25,9 +29,8 @@ pub(crate) struct LaneFull;
 /// Records at the end of what is committed that have no time yet.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Unstamped {
-    /// Entry index of the first, or of the skip before it, and its byte position.
-    index: u64,
-    byte_position: u64,
+    /// The first, or the skip before it.
+    first: EntryPosition,
     records: u64,
 }
 
@@ -44,44 +47,28 @@ pub(crate) struct LaneWriter {
     pub(super) ring: Arc<Ring>,
     pub(super) numbers: Arc<Numbers>,
     pub(super) growth: Box<Growth>,
-    /// Entry index after the last commit.
-    pub(super) index: u64,
-    /// Byte position after the last commit.
-    pub(super) byte_position: u64,
+    /// After the last commit.
+    pub(super) end: EntryPosition,
+    room: Room,
     /// Skips committed.
     skips: u64,
     pub(super) unstamped: Unstamped,
-    /// Entry index up to which there is known to be room beside the reserve.
-    index_limit: u64,
-    /// Byte position up to which there is known to be room beside the reserve.
-    byte_position_limit: u64,
-    /// The same, or the end of the ring that comes first: up to here a record needs no skip.
-    straight_limit: u64,
     /// Something was begun since the last publish.
     is_unpublished: bool,
-    /// Claims are to be refused.
-    is_held_back: bool,
     not_sync: PhantomData<Cell<()>>,
 }
 
 impl LaneWriter {
     pub(super) fn new(ring: Arc<Ring>, numbers: Arc<Numbers>, growth: Growth) -> Self {
-        let LaneOptions { capacity_bytes, capacity_events, .. } = ring.options();
-        let (reserve_bytes, reserve_events) = ring.options().reserve();
-        let byte_position_limit = capacity_bytes as u64 - reserve_bytes;
         Self {
+            room: Room::new(ring.options()),
             ring,
             numbers,
             growth: Box::new(growth),
-            index: 0,
-            byte_position: 0,
+            end: EntryPosition::default(),
             skips: 0,
             unstamped: Unstamped::default(),
-            index_limit: capacity_events as u64 - reserve_events,
-            byte_position_limit,
-            straight_limit: byte_position_limit,
             is_unpublished: false,
-            is_held_back: false,
             not_sync: PhantomData,
         }
     }
@@ -95,8 +82,8 @@ impl LaneWriter {
     pub(crate) fn claim(&mut self, bytes: usize) -> Result<Claim<'_>, LaneFull> {
         debug_assert!(bytes > 0 && bytes.is_multiple_of(UNIT_BYTES), "a record has whole units");
         debug_assert!(bytes <= self.largest_record(), "a record fits half of the largest ring");
-        let mut start = self.byte_position;
-        if start + bytes as u64 > self.straight_limit || self.index >= self.index_limit {
+        let mut start = self.end.bytes;
+        if !self.room.has_straight(self.end, bytes) {
             start = self.look_ahead(bytes)?;
         }
         Ok(Claim { writer: self, start, bytes })
@@ -104,10 +91,10 @@ impl LaneWriter {
 
     #[cold]
     fn look_ahead(&mut self, bytes: usize) -> Result<u64, LaneFull> {
-        if self.is_held_back {
+        if self.room.is_held_back() {
             return Err(LaneFull);
         }
-        if self.byte_position + bytes as u64 > self.growth.lap_end() {
+        if self.end.bytes + bytes as u64 > self.growth.lap_end() {
             self.end_lap(bytes);
         }
         self.look_or_grow(bytes, (0, 0))
@@ -139,51 +126,46 @@ impl LaneWriter {
 
     /// Has every [`LaneWriter::claim`] refused from now on, or no more: something has to be written first.
     pub(crate) fn hold_back(&mut self, holds: bool) {
-        self.is_held_back = holds;
+        self.room.hold_back(holds);
         self.limit_to_straight();
     }
 
     /// Finds the start of a record, after a skip if need be, with so many bytes and entries of the reserve.
     #[cold]
     pub(super) fn look_around(&mut self, bytes: usize, reserve: (u64, u64)) -> Result<u64, LaneFull> {
-        let to_end = self.ring.bytes_to_end(self.byte_position);
+        let to_end = self.ring.bytes_to_end(self.end.bytes);
         let skipped = if bytes > to_end { to_end } else { 0 };
-        let start = self.byte_position + skipped as u64;
-        let index_end = self.index + 1 + u64::from(skipped > 0);
-        if !self.has_room(index_end, start + bytes as u64, (0, 0)) {
+        let start = self.end.bytes + skipped as u64;
+        let end = EntryPosition { index: self.end.index + 1 + u64::from(skipped > 0), bytes: start + bytes as u64 };
+        if !self.room.has(end, (0, 0)) {
             self.look_for_room();
         }
         self.limit_to_straight();
-        if self.has_room(index_end, start + bytes as u64, reserve) { Ok(start) } else { Err(LaneFull) }
-    }
-
-    #[inline]
-    fn has_room(&self, index_end: u64, position_end: u64, (bytes, entries): (u64, u64)) -> bool {
-        index_end <= self.index_limit + entries && position_end <= self.byte_position_limit + bytes
+        if self.room.has(end, reserve) { Ok(start) } else { Err(LaneFull) }
     }
 
     pub(super) fn look_for_room(&mut self) {
-        let LaneOptions { capacity_bytes, capacity_events, .. } = self.ring.options();
-        let (reserve_bytes, reserve_events) = self.ring.options().reserve();
         let reader = &self.numbers.reader;
         // SYNC: both pair with the Release stores in LaneReader::free: what is freed is read no more.
-        let freed = reader.freed.load(Ordering::Acquire);
-        self.index_limit = freed + capacity_events as u64 - reserve_events;
-        self.byte_position_limit = reader.freed_bytes.load(Ordering::Acquire) + capacity_bytes as u64 - reserve_bytes;
-        self.growth.forget_below(freed);
+        let index = reader.freed.load(Ordering::Acquire);
+        let freed = EntryPosition { index, bytes: reader.freed_bytes.load(Ordering::Acquire) };
+        self.room.freed_to(freed, self.ring.options());
+        self.growth.forget_below(index);
     }
 
     pub(super) fn limit_to_straight(&mut self) {
-        let end = self.byte_position + self.ring.bytes_to_end(self.byte_position) as u64;
-        self.straight_limit = if self.is_held_back { 0 } else { end.min(self.byte_position_limit) };
+        self.room.limit_to_straight(self.end, &self.ring);
     }
 
     #[inline(always)]
     fn push_length(&mut self, units: u16) {
-        debug_assert!(self.index < self.index_limit + self.ring.options().reserve().1, "rule 2");
+        debug_assert!(
+            self.room.has(EntryPosition { index: self.end.index + 1, ..self.end }, self.ring.options().reserve()),
+            "rule 2"
+        );
         // SAFETY: rule 2: the claim has found room for the entry.
-        unsafe { self.ring.set_length(self.ring.slot(self.index), units) };
-        self.index += 1;
+        unsafe { self.ring.set_length(self.ring.slot(self.end.index), units) };
+        self.end.index += 1;
     }
 
     /// Commits what lies before the start of the ring as a skip.
@@ -191,7 +173,7 @@ impl LaneWriter {
     fn skip_to(&mut self, start: u64) {
         self.push_length(0);
         self.skips += 1;
-        self.byte_position = start;
+        self.end.bytes = start;
         self.limit_to_straight();
     }
 
@@ -199,11 +181,11 @@ impl LaneWriter {
     #[inline(always)]
     pub(crate) fn publish(&mut self) {
         debug_assert_eq!(self.unstamped.records, 0, "publishes records without a time");
-        self.numbers.writer.published_bytes.store(self.byte_position, Ordering::Relaxed);
+        self.numbers.writer.published_bytes.store(self.end.bytes, Ordering::Relaxed);
         self.numbers.writer.published_skips.store(self.skips, Ordering::Relaxed);
         // SYNC: publish; pairs with the Acquire loads in LaneReader. Orders the records, their lengths and the bytes
         // above.
-        self.numbers.writer.published.store(self.index, Ordering::Release);
+        self.numbers.writer.published.store(self.end.index, Ordering::Release);
         self.rest();
     }
 
@@ -220,8 +202,8 @@ impl LaneWriter {
 
     /// Goes by another route from the next record on. Nothing may be begun.
     pub(crate) fn set_route(&mut self, route: u64) {
-        debug_assert_eq!(self.index, self.numbers.writer.published.load(Ordering::Relaxed));
-        self.numbers.ends.route_entry.store(self.index, Ordering::Relaxed);
+        debug_assert_eq!(self.end.index, self.numbers.writer.published.load(Ordering::Relaxed));
+        self.numbers.ends.route_entry.store(self.end.index, Ordering::Relaxed);
         // SYNC: pairs with the load in LaneReader::bound: the entry above. A reader that sees a later publish sees it.
         self.numbers.ends.route.store(route, Ordering::Release);
     }
@@ -236,10 +218,8 @@ impl LaneWriter {
 
     /// Copies the records that are not published: all of them are in the last ring.
     pub(super) fn unpublished(&self) -> (Vec<u8>, Vec<usize>) {
-        let writer = &self.numbers.writer;
-        let from = (writer.published.load(Ordering::Relaxed), writer.published_bytes.load(Ordering::Relaxed));
         let (mut records, mut lengths) = (Vec::new(), Vec::new());
-        self.walk(from, |offset, bytes| {
+        self.walk(self.numbers.writer.own_end(), |offset, bytes| {
             // SAFETY: rule 2: the writer's own, committed; rule 4: a record lies in one piece.
             records.extend_from_slice(unsafe { self.ring.bytes(offset, bytes) });
             lengths.push(bytes);
@@ -247,20 +227,17 @@ impl LaneWriter {
         (records, lengths)
     }
 
-    /// Shows where each committed record lies in the last ring, and its bytes, from this entry and byte position on.
+    /// Shows where each committed record lies in the last ring, and its bytes, from this entry on.
     #[inline]
-    fn walk(&self, (mut index, mut position): (u64, u64), mut visit: impl FnMut(usize, usize)) {
-        while index < self.index {
+    fn walk(&self, mut at: EntryPosition, mut visit: impl FnMut(usize, usize)) {
+        while at.index < self.end.index {
             // SAFETY: rule 2: the writer's own, committed; rule 4: one entry.
-            let units = unsafe { self.ring.lengths(self.ring.slot(index), 1) };
-            let bytes = usize::from(units.first().copied().unwrap_or(0)) * UNIT_BYTES;
-            if bytes == 0 {
-                position += self.ring.bytes_to_end(position) as u64;
-            } else {
-                visit(self.ring.offset(position), bytes);
-                position += bytes as u64;
+            let units = unsafe { self.ring.lengths(self.ring.slot(at.index), 1) };
+            let offset = self.ring.offset(at.bytes);
+            let bytes = at.pass(units.first().copied().unwrap_or(0), &self.ring);
+            if bytes > 0 {
+                visit(offset, bytes);
             }
-            index += 1;
         }
     }
 
@@ -268,7 +245,7 @@ impl LaneWriter {
     #[inline]
     pub(crate) fn note_unstamped(&mut self, bytes: usize) -> u64 {
         if self.unstamped.records == 0 {
-            (self.unstamped.index, self.unstamped.byte_position) = (self.index - 1, self.byte_position - bytes as u64);
+            self.unstamped.first = EntryPosition { index: self.end.index - 1, bytes: self.end.bytes - bytes as u64 };
         }
         self.unstamped.records += 1;
         self.unstamped.records
@@ -282,8 +259,8 @@ impl LaneWriter {
 
     /// Has `stamp` give each record that has no time one, in order. About 1 ns a record beside it.
     pub(crate) fn stamp(&mut self, mut stamp: impl FnMut(&mut [u8])) {
-        let Unstamped { index, byte_position, .. } = std::mem::take(&mut self.unstamped);
-        self.walk((index, byte_position), |offset, bytes| {
+        let Unstamped { first, .. } = std::mem::take(&mut self.unstamped);
+        self.walk(first, |offset, bytes| {
             // SAFETY: rules 2 and 4: the writer's own, not published, in one piece.
             let mut record = unsafe { self.ring.bytes_mut(offset, bytes) };
             // SAFETY: rules 2 and 5: there is no other slice of it.
@@ -315,17 +292,16 @@ impl LaneWriter {
 
     /// Goes back to the last published record. Returns whether there was anything after it.
     pub(super) fn step_back(&mut self) -> bool {
-        // The writer's own numbers: no order is needed.
-        let published = self.numbers.writer.published.load(Ordering::Relaxed);
-        self.byte_position = self.numbers.writer.published_bytes.load(Ordering::Relaxed);
+        let published = self.numbers.writer.own_end();
+        // The writer's own number: no order is needed.
         self.skips = self.numbers.writer.published_skips.load(Ordering::Relaxed);
-        std::mem::replace(&mut self.index, published) != published
+        std::mem::replace(&mut self.end, published).index != published.index
     }
 
     /// Entry index after the last commit.
     #[inline]
     pub(crate) fn position(&self) -> u64 {
-        self.index
+        self.end.index
     }
 
     /// Returns whether something was begun that is not published.
@@ -374,8 +350,8 @@ impl LaneWriter {
     pub(crate) fn fill(&self) -> (usize, usize) {
         let LaneOptions { capacity_bytes, capacity_events, .. } = self.ring.options();
         // Numbers alone, nothing is overwritten on their word: no order is needed.
-        let bytes = self.byte_position - self.numbers.reader.freed_bytes.load(Ordering::Relaxed);
-        let entries = self.index - self.numbers.reader.freed.load(Ordering::Relaxed);
+        let bytes = self.end.bytes - self.numbers.reader.freed_bytes.load(Ordering::Relaxed);
+        let entries = self.end.index - self.numbers.reader.freed.load(Ordering::Relaxed);
         let bytes_per_entry = capacity_bytes >> capacity_events.trailing_zeros();
         ((bytes as usize).max(entries as usize * bytes_per_entry), capacity_bytes)
     }
@@ -454,7 +430,7 @@ impl<'w> Claim<'w> {
     /// Leaves nothing begun, unless something was before.
     #[cold]
     pub(crate) fn cancel(self) {
-        if self.writer.numbers.writer.published.load(Ordering::Relaxed) == self.writer.index {
+        if self.writer.numbers.writer.published.load(Ordering::Relaxed) == self.writer.end.index {
             self.writer.rest();
         }
     }
@@ -465,12 +441,12 @@ impl<'w> Claim<'w> {
     pub(crate) fn commit(self) -> u64 {
         let Self { writer, start, bytes } = self;
         writer.ring.watch_write(writer.ring.offset(start), bytes);
-        if start != writer.byte_position {
+        if start != writer.end.bytes {
             writer.skip_to(start);
         }
         // `claim` is given no longer record than an entry can describe.
         writer.push_length((bytes / UNIT_BYTES) as u16);
-        writer.byte_position = start + bytes as u64;
-        writer.index
+        writer.end.bytes = start + bytes as u64;
+        writer.end.index
     }
 }
