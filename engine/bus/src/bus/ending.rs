@@ -57,7 +57,7 @@ impl Ending {
     }
 
     fn end_loading(&self) {
-        if let Some(threads) = self.core.load_threads() {
+        if let Some(threads) = self.core.readers().load_threads() {
             threads.end();
         }
     }
@@ -84,7 +84,7 @@ impl Ending {
             let has_ended = shard.tasks().join(until);
             runs.or((!has_ended).then(|| shard.id()))
         });
-        if let Some(threads) = self.core.load_threads() {
+        if let Some(threads) = self.core.readers().load_threads() {
             threads.join();
         }
         self.locals.withdraw();

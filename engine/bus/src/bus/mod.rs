@@ -94,7 +94,7 @@ impl EventBus {
         let (log_id, created) = (factory.store().log_id(), factory.store().created());
         let log = OpenedLog { log_id, created, archived, eras, timestamp_floor: floor.timestamp };
         let core = Arc::new(BusCore::new(factory.config(), Arc::clone(factory.memory()), shards, log));
-        core.load_on(LoadThreads::new(factory.store().hold()));
+        core.readers().load_on(LoadThreads::new(factory.store().hold()));
         if let Some(ahead) = floor.ahead {
             core.shards().all().iter().for_each(|shard| shard.facts().note_ahead(ahead.to_string()));
         }

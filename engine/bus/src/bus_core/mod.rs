@@ -2,38 +2,42 @@
 //! read for consumers.
 //!
 //! `shards` are the shards there are, `producers` and `readers` what each kind of user shares, `horizon` the time below
-//! which every event is readable, `closed` the sessions that take no events, `loading` the threads that read files,
-//! `stats` the books. [`BusCore`] has only the calls that need several of them.
+//! which every event is readable, `closed` the sessions that take no events, `routes` where sessions go and went,
+//! `gate` whether events are taken, `loading` the threads that read files, `stats` the books. [`BusCore`] has only the
+//! calls that need several of them.
 
 mod closed;
+mod gate;
 mod horizon;
 mod loading;
 mod metrics;
 mod producers;
 mod readers;
+mod routes;
 mod shards;
 mod stats;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 
 use tapeline_reader::blocking::check_may_block;
-use tapeline_reader::{AdapterError, AdapterResult, fork};
+use tapeline_reader::{AdapterError, AdapterResult};
 use tapeline_storage::format::{Eras, LogId};
 use tapeline_storage::log::{Loader, LogView};
 use tapeline_storage::read::Visibility;
 
 use crate::core::budget::MemoryBudget;
 use crate::core::config::EventBusConfig;
-use crate::core::error::{IngestionError, IngestionResult};
+use crate::core::error::IngestionResult;
 use crate::core::timer::Timers;
 use crate::routing::{Route, RouteInForce};
 use crate::shard::{Reach, ShardControl};
 
 pub(crate) use self::closed::{CLOSED_BYTES, ClosedSessions};
+use self::gate::Gate;
 pub(crate) use self::loading::LoadThreads;
 use self::producers::Producers;
 use self::readers::Readers;
+use self::routes::Routes;
 use self::shards::Shards;
 pub use self::stats::EventBusStats;
 
@@ -43,17 +47,13 @@ pub(crate) struct BusCore {
     log_id: LogId,
     log_created: u64,
     shards: Shards,
-    route: RouteInForce,
-    eras: RwLock<Arc<Eras>>,
+    routes: Routes,
     producers: Producers,
     readers: Readers,
     closed: ClosedSessions,
-    /// Of a bus with threads.
-    load_threads: OnceLock<Arc<LoadThreads>>,
     memory: Arc<MemoryBudget>,
     timers: Arc<Timers>,
-    fork_generation: u32,
-    is_closed: AtomicBool,
+    gate: Gate,
 }
 
 /// A log, as it was when its bus opened it.
@@ -76,7 +76,6 @@ impl BusCore {
         shards: Vec<Arc<ShardControl>>,
         log: OpenedLog,
     ) -> Self {
-        fork::watch();
         let OpenedLog { log_id, created, archived, eras, timestamp_floor } = log;
         let route = Route::first(config.num_shards);
         shards.iter().for_each(|shard| route.enter(shard));
@@ -84,16 +83,13 @@ impl BusCore {
             log_id,
             log_created: created,
             shards: Shards::new(shards, archived),
-            route: RouteInForce::new(route),
-            eras: RwLock::new(Arc::new(eras)),
+            routes: Routes::new(route, eras),
             producers: Producers::new(config, timestamp_floor),
             readers: Readers::new(config.log.directory.as_deref()),
             closed: ClosedSessions::default(),
-            load_threads: OnceLock::new(),
             memory,
             timers: Arc::default(),
-            fork_generation: fork::generation(),
-            is_closed: AtomicBool::new(false),
+            gate: Gate::open(),
         }
     }
 
@@ -119,17 +115,17 @@ impl BusCore {
     /// The route in force: which shards take events.
     #[inline(always)]
     pub(crate) fn route(&self) -> &RouteInForce {
-        &self.route
+        self.routes.in_force()
     }
 
     /// The eras of the log. Read after a watermark, it knows the era of everything below that.
     pub(crate) fn eras(&self) -> Arc<Eras> {
-        Arc::clone(&self.eras.read().unwrap_or_else(PoisonError::into_inner))
+        self.routes.eras()
     }
 
     /// Has readers know of another era, before any event of it can be read.
     pub(crate) fn set_eras(&self, eras: Eras) {
-        *self.eras.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(eras);
+        self.routes.set_eras(eras);
     }
 
     /// The state that producers share.
@@ -142,25 +138,15 @@ impl BusCore {
         &self.readers
     }
 
+    /// Reads files elsewhere, where there are threads for that.
+    pub(crate) fn loader(&self) -> Option<Arc<dyn Loader>> {
+        self.readers.loader()
+    }
+
     /// The sessions that are closed.
     #[inline(always)]
     pub(crate) fn closed(&self) -> &ClosedSessions {
         &self.closed
-    }
-
-    /// Has files read on these threads from now on, for readers that must not block theirs. Before any reads.
-    pub(crate) fn load_on(&self, threads: Arc<LoadThreads>) {
-        let _ = self.load_threads.set(threads);
-    }
-
-    /// The threads that read files, if the bus has such.
-    pub(crate) fn load_threads(&self) -> Option<&Arc<LoadThreads>> {
-        self.load_threads.get()
-    }
-
-    /// Reads files elsewhere, where there are threads for that.
-    pub(crate) fn loader(&self) -> Option<Arc<dyn Loader>> {
-        self.load_threads.get().map(LoadThreads::loader)
     }
 
     /// The memory of lanes and blocks.
@@ -224,28 +210,34 @@ impl BusCore {
 
     #[inline]
     pub(crate) fn fork_generation(&self) -> u32 {
-        self.fork_generation
+        self.gate.fork_generation()
     }
 
     /// Ends ingestion. Returns whether it was open before.
     pub(crate) fn close(&self) -> bool {
-        !self.is_closed.swap(true, Ordering::AcqRel)
+        self.gate.close()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::Acquire)
+        self.gate.is_closed()
     }
 
     pub(crate) fn is_forked(&self) -> bool {
-        fork::generation() != self.fork_generation
+        self.gate.is_forked()
     }
 
+    /// # Errors
+    /// [`crate::core::error::IngestionError`]: the bus has ended, or is the parent's.
     pub(crate) fn check_open(&self) -> IngestionResult<()> {
-        match (self.is_forked(), self.is_closed()) {
-            (true, _) => Err(IngestionError::Forked),
-            (_, true) => Err(IngestionError::ShuttingDown),
-            _ => Ok(()),
-        }
+        self.gate.check_open()
+    }
+
+    /// Refuses a forked child, in which nothing that waits may be called.
+    ///
+    /// # Errors
+    /// [`AdapterError::Forked`].
+    pub(crate) fn check_fork(&self) -> AdapterResult<()> {
+        self.gate.check_fork()
     }
 
     /// Refuses a call that waits for the threads of the bus on one of them.
@@ -262,7 +254,7 @@ impl BusCore {
 
     /// In a forked child: the threads of tasks are the parent's, and so may be the locks of their lists.
     pub(crate) fn forget_threads(self: &Arc<Self>) {
-        if let Some(threads) = self.load_threads() {
+        if let Some(threads) = self.readers.load_threads() {
             threads.forget_threads();
         }
         let is_done = self.shards.try_all().is_some_and(|shards| {
@@ -272,10 +264,5 @@ impl BusCore {
         if !is_done {
             std::mem::forget(Arc::clone(self));
         }
-    }
-
-    /// Locks of the parent may be held for ever in a forked child: nothing that waits may be called there.
-    pub(crate) fn check_fork(&self) -> AdapterResult<()> {
-        if self.is_forked() { Err(AdapterError::Forked) } else { Ok(()) }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use tapeline_reader::named::CursorStore;
 use tapeline_reader::trim::NameStore;
+use tapeline_storage::log::Loader;
 
 use super::horizon::Horizon;
+use super::loading::LoadThreads;
 use crate::feed::Bell;
 
 /// Shared by the consumers of a bus.
@@ -21,6 +23,8 @@ pub(crate) struct Readers {
     pub(crate) names: NameStore,
     /// Those of followers that have to know when a shard comes.
     bells: Mutex<Vec<Weak<Bell>>>,
+    /// Of a bus with threads.
+    load_threads: OnceLock<Arc<LoadThreads>>,
 }
 
 impl Readers {
@@ -31,7 +35,23 @@ impl Readers {
             cursors: CursorStore::new(path).cleared(),
             names: NameStore::new(path),
             bells: Mutex::default(),
+            load_threads: OnceLock::new(),
         }
+    }
+
+    /// Has files read on these threads from now on, for readers that must not block theirs. Before any reads.
+    pub(crate) fn load_on(&self, threads: Arc<LoadThreads>) {
+        let _ = self.load_threads.set(threads);
+    }
+
+    /// The threads that read files, if the bus has such.
+    pub(crate) fn load_threads(&self) -> Option<&Arc<LoadThreads>> {
+        self.load_threads.get()
+    }
+
+    /// Reads files elsewhere, where there are threads for that.
+    pub(super) fn loader(&self) -> Option<Arc<dyn Loader>> {
+        self.load_threads.get().map(LoadThreads::loader)
     }
 
     /// Has a follower woken when a shard comes. It looks for shards before it sleeps.

@@ -1,0 +1,33 @@
+//! The route in force, and the eras that earlier routes have left in the log.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tapeline_storage::format::Eras;
+
+use crate::routing::{Route, RouteInForce};
+
+/// Says to which shards events go, and to which they went.
+#[derive(Debug)]
+pub(super) struct Routes {
+    in_force: RouteInForce,
+    eras: RwLock<Arc<Eras>>,
+}
+
+impl Routes {
+    pub(super) fn new(route: Route, eras: Eras) -> Self {
+        Self { in_force: RouteInForce::new(route), eras: RwLock::new(Arc::new(eras)) }
+    }
+
+    #[inline(always)]
+    pub(super) fn in_force(&self) -> &RouteInForce {
+        &self.in_force
+    }
+
+    pub(super) fn eras(&self) -> Arc<Eras> {
+        Arc::clone(&self.eras.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_eras(&self, eras: Eras) {
+        *self.eras.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(eras);
+    }
+}
