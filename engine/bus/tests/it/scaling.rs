@@ -183,6 +183,31 @@ fn retired_shard_keeps_its_events_and_comes_back() {
 }
 
 #[test]
+fn change_of_the_shards_that_fails_says_why_and_the_bus_goes_on() {
+    let scratch = Scratch::new("scaling-fails");
+    let bus = open(scratch.config().scaling(by_hand(2)));
+    let failure = |outcome: Result<Vec<u16>, AdapterError>| match outcome {
+        Err(AdapterError::Scaling(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    // Files stand where the shard's directory and the file of the eras would be.
+    let (shard, eras) = (scratch.path().join("shard-0001"), scratch.path().join("eras"));
+    std::fs::write(&shard, "").expect("writes");
+    let error = failure(block_on(bus.manual_scale_up(1)));
+    assert!(matches!(&error, ScalingError::ShardCreationFailed(why) if why.contains("shard-0001")), "{error}");
+    assert_eq!(bus.num_shards(), 1);
+    std::fs::remove_file(&shard).expect("removed");
+    let _ = std::fs::remove_file(&eras);
+    std::fs::create_dir_all(eras.join("taken")).expect("made");
+    let error = failure(block_on(bus.manual_scale_up(1)));
+    assert!(matches!(&error, ScalingError::NotKept(why) if why.contains("eras")), "{error}");
+    assert_eq!(bus.num_shards(), 2, "the change holds for this bus");
+    let ticket = bus.ingest_raw(tapeline::RawEvent::from_str("x")).expect("taken");
+    assert!(ticket.shard_id < 2);
+    block_on(bus.shutdown()).expect("ends");
+}
+
+#[test]
 fn bus_without_a_policy_says_so() {
     let bus = open(EventBusConfig::builder().with_dynamic_scaling().without_scaling());
     assert!(bus.shard_metrics().is_none() && !bus.is_dynamic_scaling_enabled());
