@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tapeline::config::Durability;
-use tapeline::{BackpressureMode, EventBus, EventBusConfig, EventBusConfigBuilder};
+use tapeline::{BackpressureMode, EventBus, EventBusConfig, EventBusConfigBuilder, EventBusStats};
 use tapeline_storage::format::{archived_bytes, column_bytes};
 
 use super::Outcome;
@@ -37,6 +37,17 @@ pub(crate) fn open(builder: EventBusConfigBuilder) -> Outcome<EventBus> {
 /// Ends a bus, and says if that failed.
 pub(crate) fn close(bus: EventBus) -> Outcome<()> {
     Ok(block_on(bus.shutdown())?)
+}
+
+/// Ends a bus once everything is durable, and says if the books did not add up then. Returns the books.
+pub(crate) fn close_balanced(bus: EventBus) -> Outcome<EventBusStats> {
+    block_on(bus.flush())?;
+    let stats = bus.stats();
+    if !stats.is_balanced() {
+        return Err(format!("the books do not add up: {stats:?}").into());
+    }
+    close(bus)?;
+    Ok(stats)
 }
 
 /// Adds what runs the first shard to the parameters of `report`, and why where that is a fallback.

@@ -95,12 +95,7 @@ fn flood(args: &OverloadArgs, cores: &Cores, clock: Clock, mode: BackpressureMod
         }
         Ok((latencies.percentiles(clock), calls))
     })?;
-    crate::harness::wait::block_on(bus.flush())?;
-    let stats = bus.stats();
-    if !stats.is_balanced() {
-        return Err(format!("the books do not add up: {stats:?}").into());
-    }
-    bus::close(bus)?;
+    let stats = bus::close_balanced(bus)?;
     let without_room = (stats.events_refused + stats.drops.total()) as f64 / calls as f64;
     let sample = Sample { plain: latencies, corrected: latencies, rate: 0.0 };
     Ok(Flood { sample, without_room })
@@ -184,12 +179,7 @@ fn memory(args: &OverloadArgs, output: &mut Output) -> Outcome<()> {
         }
         workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| Err("a producer panicked".into())))
     })?;
-    crate::harness::wait::block_on(bus.flush())?;
-    let stats = bus.stats();
-    if !stats.is_balanced() {
-        return Err(format!("the books do not add up: {stats:?}").into());
-    }
-    bus::close(bus)?;
+    let stats = bus::close_balanced(bus)?;
     let report = described("memory", args)
         .param("memory_seconds", rounded(args.memory_seconds))
         .param("producers", PRODUCERS)
