@@ -1,8 +1,8 @@
 //! Recovery: makes a shard's directory whole again after any stop, and opens it for appending.
 //!
-//! Every segment that was found is sealed where its intact blocks end, and appending goes on in a new one, which is
-//! begun with the first block, so no byte that was written is ever written again. Each step leaves a directory that
-//! recovery can start over from.
+//! Every segment that was found is sealed where its intact blocks end: that cuts a torn tail off, which `scan` has told
+//! from damage. Appending goes on in a new segment, which is begun with the first block, so no byte that was written is
+//! ever written again. Each step leaves a directory that recovery can start over from.
 
 use std::sync::Arc;
 
@@ -89,7 +89,8 @@ pub fn recover(directory: Arc<dyn Directory>, options: LogOptions) -> Result<Rec
     Ok(Recovered { options, files, view, gaps, cuts, last_timestamp })
 }
 
-/// Removes leftovers, gives a used spare its name, seals what is unsealed, removes segments without events.
+/// Removes leftovers, gives a used spare its name, seals what is unsealed and so cuts torn tails off, removes segments
+/// without events.
 fn seal_all(directory: &Arc<dyn Directory>, found: Scan) -> Result<(Vec<Arc<Segment>>, Vec<Cut>), OpenError> {
     let path = |name: &str| format!("{}/{name}", directory.path());
     // Leftovers go first, and the latest first: what is left is always a beginning of what there was.

@@ -2,7 +2,7 @@
 //!
 //! A reader that catches up has an event ready whenever it is asked, for as long as that takes. An executor that cannot
 //! interrupt it keeps its other tasks waiting, and its timers: tokio looks at them after 61 polls. So a stint is some
-//! 5 us, counted in what was looked at; no clock is read.
+//! 5 us, counted in what was looked at, at 7 to 12 ns a record (calculated, not measured); no clock is read.
 
 /// Records that a stint looks at.
 const RECORDS: usize = 512;
