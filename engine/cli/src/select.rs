@@ -92,13 +92,16 @@ impl Selection {
             request.filter = request.filter.map(openings::let_through);
         }
         let is_wanted = |event: &StoredEvent| event.kind != kinds::SESSION || self.kind.contains(&kinds::SESSION);
-        let mut openings = (asks == AsksFor::Openings).then(Openings::default);
+        let mut openings = (asks != AsksFor::Events).then(Openings::default);
         let mut any = false;
         for event in log.replay_with(&request)? {
             any |= event.as_ref().map_or(true, is_wanted);
             if let (Some(openings), Ok(event)) = (&mut openings, &event)
-                && let Some(opening) =
-                    openings.before(event, |time| log.openings_before(time, request.sessions.as_deref()))
+                && let Some(opening) = openings.before(event, |time| {
+                    // Of sessions that begin later, the openings may not come.
+                    let time = if asks == AsksFor::Beginnings { u64::MAX } else { time };
+                    log.openings_before(time, request.sessions.as_deref())
+                })
             {
                 each(Met::Opening(event.session, opening))?;
             }
@@ -149,6 +152,8 @@ impl Selection {
 pub(crate) enum AsksFor {
     /// The selected events.
     Events,
+    /// These, and what each session was opened as whose first is another than its opening.
+    Beginnings,
     /// These, what each session was opened as before its first, and all events of kind session in the range of time.
     Openings,
 }

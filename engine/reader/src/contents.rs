@@ -10,7 +10,7 @@ use tapeline_storage::log::LogView;
 use tapeline_storage::read::Block;
 
 use crate::error::{ConsumerError, ConsumerResult};
-use crate::life::{SessionChange, SessionMetadata, SessionState};
+use crate::life::{SessionChange, SessionMetadata, SessionOpening, SessionState};
 use crate::names;
 use crate::names::opened_name;
 use crate::walk::{Passage, Walk};
@@ -213,8 +213,17 @@ impl Contents {
         (total.events, total.bytes) = (total.events.saturating_add(events), total.bytes.saturating_add(bytes));
     }
 
+    /// A session was opened so before all of its events that are here, if it is here.
+    pub fn opened_before(&mut self, session: SessionId, opening: SessionOpening) {
+        let SessionOpening { name, metadata, .. } = opening;
+        self.apply(session, 0, SessionChange::Opened { name: None, metadata });
+        if let Some(name) = name {
+            self.name(session, name);
+        }
+    }
+
     /// The session is called so, if it is there and has no name yet.
-    pub fn name(&mut self, session: SessionId, name: String) {
+    fn name(&mut self, session: SessionId, name: String) {
         if let Some(summary) = self.sessions.get_mut(&session)
             && summary.name.is_none()
         {

@@ -14,8 +14,9 @@ use tapeline_storage::read;
 use crate::contents::{Contents, KindSummary, SessionSummary};
 use crate::damage::{Damage, DamageCause};
 use crate::error::{AdapterResult, ConsumerError, ConsumerResult};
+use crate::life::SessionOpening;
 use crate::names::Openings;
-use crate::opening::{OpeningSearch, SessionOpening};
+use crate::opening::OpeningSearch;
 use crate::replay::{Replay, ReplayRequest};
 use crate::session::IntoSession;
 
@@ -40,7 +41,7 @@ pub struct LogFiles {
     shards: Vec<Arc<LogView>>,
     damage: Vec<Damage>,
     eras: Arc<Eras>,
-    /// Names that were kept when the events that gave them were trimmed. Read when first needed.
+    /// Openings that were kept when their events were trimmed. Read when first needed.
     kept_names: OnceLock<Result<SessionNames, NamesFault>>,
 }
 
@@ -208,7 +209,7 @@ impl LogFiles {
     /// [`ConsumerError`] at the first block that cannot be read.
     pub fn sessions(&self) -> ConsumerResult<Vec<SessionSummary>> {
         let mut contents = self.contents()?;
-        self.kept_names().into_iter().for_each(|(session, name)| contents.name(session, name.to_owned()));
+        self.kept().for_each(|(session, opening)| contents.opened_before(session, opening));
         Ok(contents.into_sessions())
     }
 
@@ -217,22 +218,26 @@ impl LogFiles {
     pub fn session_names(&self) -> HashMap<SessionId, String> {
         let mut openings = Openings::default();
         self.shards.iter().for_each(|view| openings.add(view, view.trimmed()..view.appended()));
-        self.kept_names().into_iter().for_each(|(session, name)| openings.name(session, name.to_owned()));
+        for (session, opening) in self.kept() {
+            opening.name.into_iter().for_each(|name| openings.name(session, name));
+        }
         openings.into_names()
     }
 
     /// The last opening of each session before a time; `None`: of all sessions. A reader that starts there, or leaves
-    /// out the events that open sessions, learns them here. Events that cannot be read count as none.
+    /// out the events that open sessions, learns them here, also those that were trimmed. Events that cannot be read
+    /// count as none.
     ///
     /// Costs a look at each index, and the reading of the segment that reaches over the time; of each shard it reads 1
     /// GiB at most, beyond which only the first opening of a session in a segment is known.
     pub fn openings_before(&self, time: u64, sessions: Option<&[SessionId]>) -> HashMap<SessionId, SessionOpening> {
         let mut search = OpeningSearch::new(time, sessions);
         self.shards.iter().for_each(|view| search.add(view));
+        self.kept().for_each(|(session, opening)| search.add_kept(session, opening));
         search.into_openings()
     }
 
-    /// The reason for which the file cannot be used in which the log keeps the names of sessions whose opening event
+    /// The reason for which the file cannot be used in which the log keeps the openings of sessions whose opening event
     /// was trimmed; `None` if it can, or there is none. Without it such sessions have no name.
     pub fn names_damage(&self) -> Option<&str> {
         self.read_names().as_ref().err().map(|fault| fault.reason.as_str())
@@ -249,8 +254,9 @@ impl LogFiles {
         self.kept_names.get_or_init(|| self.directory.names().map_err(fault))
     }
 
-    fn kept_names(&self) -> impl IntoIterator<Item = (SessionId, &str)> {
-        self.read_names().iter().flat_map(SessionNames::iter)
+    fn kept(&self) -> impl Iterator<Item = (SessionId, SessionOpening)> {
+        let kept = self.read_names().iter().flat_map(SessionNames::iter);
+        kept.map(|(session, opening)| (session, SessionOpening::parse(opening.as_bytes())))
     }
 
     /// The kinds there are, by number. Cost and errors as [`LogFiles::sessions`].

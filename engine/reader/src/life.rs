@@ -165,6 +165,86 @@ pub enum SessionChange {
     },
 }
 
+/// The statement of an event of kind [`kinds::SESSION`](crate::kinds::SESSION) that opens its session, if it makes any.
+///
+/// ```
+/// use tapeline_reader::SessionOpening;
+///
+/// let opening = SessionOpening::parse(br#"{"type": "session.open", "name": "chat-42", "model": "small"}"#);
+/// assert_eq!((opening.name.as_deref(), opening.metadata.model.as_deref()), (Some("chat-42"), Some("small")));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct SessionOpening {
+    /// The session's name. An event without it opens no session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The form of the stream that `tapeline record` has cut its events from: `sse` for server-sent events, `jsonl` for
+    /// lines, `raw` for bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Facts about the session.
+    #[serde(flatten)]
+    pub metadata: SessionMetadata,
+}
+
+impl SessionOpening {
+    /// Reads the payload of an event of kind session. Any producer may write one: what is no JSON object says nothing.
+    pub fn parse(payload: &[u8]) -> Self {
+        serde_json::from_slice::<Fields>(payload).map(Self::from).unwrap_or_default()
+    }
+
+    /// Adds what a later event says. One that opens the session anew also says in what format, and for whom.
+    pub fn amend(&mut self, later: Self) {
+        let model = later.metadata.model.clone().or_else(|| self.metadata.model.take());
+        if later.name.is_some() {
+            *self = later;
+        }
+        self.metadata.model = model;
+    }
+
+    /// The payload of an event that says the same, of [`Self::BYTES_MAX`] bytes and the name at most: of more, only the
+    /// fields are left that readers need.
+    #[doc(hidden)]
+    pub fn payload(&self) -> String {
+        #[derive(Serialize)]
+        struct Opened<'a> {
+            r#type: &'a str,
+            #[serde(flatten)]
+            opening: &'a SessionOpening,
+        }
+        // Strings and maps of strings: nothing that JSON does not have.
+        let text = |opening: &Self| serde_json::to_string(&Opened { r#type: OPEN, opening }).unwrap_or_default();
+        let Self { name, format, metadata } = self;
+        let model = SessionMetadata { model: metadata.model.clone(), ..SessionMetadata::default() };
+        let needed = Self { name: None, format: format.clone(), metadata: model };
+        let fits = |opening: &Self| text(opening).len() <= Self::BYTES_MAX;
+        let rest = [Self { name: None, ..self.clone() }, needed].into_iter().find(fits).unwrap_or_default();
+        text(&Self { name: name.clone(), ..rest })
+    }
+
+    /// Most bytes beside the name of an opening that is kept when its event goes.
+    #[doc(hidden)]
+    pub const BYTES_MAX: usize = 4096;
+}
+
+impl From<Fields> for SessionOpening {
+    fn from(fields: Fields) -> Self {
+        let text = |field| if let Value::String(text) = field { Some(text) } else { None };
+        let labels = if let Value::Object(labels) = fields.labels { labels } else { serde_json::Map::new() };
+        Self {
+            name: text(fields.name),
+            format: text(fields.format),
+            metadata: SessionMetadata {
+                model: text(fields.model),
+                user: text(fields.user),
+                content_type: text(fields.content_type),
+                labels: labels.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect(),
+            },
+        }
+    }
+}
+
 /// The fields of both. One that is of another type than it should be says nothing, and is no reason to ignore the
 /// others.
 #[derive(Deserialize)]
@@ -175,6 +255,8 @@ struct Fields {
     name: Value,
     #[serde(default)]
     outcome: Value,
+    #[serde(default)]
+    format: Value,
     #[serde(default)]
     model: Value,
     #[serde(default)]
@@ -189,19 +271,12 @@ impl SessionChange {
     /// Reads the payload of an event of kind session. `None`: it says neither that the session begins nor that it ends.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let fields: Fields = serde_json::from_slice(payload).ok()?;
-        let text = |field| if let Value::String(text) = field { Some(text) } else { None };
-        let labels = if let Value::Object(labels) = fields.labels { labels } else { serde_json::Map::new() };
         match fields.kind.as_str()? {
-            OPEN => Some(Self::Opened {
-                name: text(fields.name),
-                metadata: SessionMetadata {
-                    model: text(fields.model),
-                    user: text(fields.user),
-                    content_type: text(fields.content_type),
-                    labels: labels.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect(),
-                },
-            }),
-            CLOSE => Some(Self::Closed { outcome: text(fields.outcome).and_then(|outcome| outcome.parse().ok()) }),
+            OPEN => {
+                let SessionOpening { name, metadata, .. } = fields.into();
+                Some(Self::Opened { name, metadata })
+            }
+            CLOSE => Some(Self::Closed { outcome: fields.outcome.as_str().and_then(|outcome| outcome.parse().ok()) }),
             _ => None,
         }
     }
@@ -265,5 +340,47 @@ mod tests {
         for nothing in ["", "{}", "7", r#"{"type":7}"#, r#"{"type":"session.ping"}"#, r#"{"type":"session.close""#] {
             assert_eq!(parse(nothing), None, "{nothing}");
         }
+    }
+
+    fn opening(json: &str) -> SessionOpening {
+        SessionOpening::parse(json.as_bytes())
+    }
+
+    #[test]
+    fn openings_are_read_whatever_their_other_fields_hold() {
+        let read = opening(r#"{"type":"session.open","name":"a","model":7,"format":"sse"}"#);
+        assert_eq!(
+            read,
+            SessionOpening { name: Some("a".into()), format: Some("sse".into()), ..SessionOpening::default() }
+        );
+        for nothing in ["", "x", "[]", "{\"name\":null}", "{\"name\":1}"] {
+            assert_eq!(opening(nothing), SessionOpening::default(), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn what_opens_a_session_anew_says_its_format_anew() {
+        let mut known = opening(r#"{"name":"a","model":"m","format":"sse"}"#);
+        known.amend(opening(r#"{"type":"session.close"}"#));
+        assert_eq!(known.format.as_deref(), Some("sse"));
+        known.amend(opening(r#"{"name":"a"}"#));
+        assert_eq!((known.format, known.metadata.model.as_deref()), (None, Some("m")));
+    }
+
+    #[test]
+    fn openings_are_kept_in_bounds() {
+        let facts = |user: &str, model: &str| {
+            let metadata = SessionMetadata::new().user(user).label("k", "v").model(model);
+            SessionOpening { name: Some("größer".into()), format: Some("sse".into()), metadata }
+        };
+        let long = "x".repeat(SessionOpening::BYTES_MAX);
+        let read = |opening: &SessionOpening| SessionOpening::parse(opening.payload().as_bytes());
+        let whole = facts("u", "m");
+        assert_eq!(read(&whole), whole);
+        let without_user = SessionOpening { metadata: SessionMetadata::new().model("m"), ..whole.clone() };
+        assert_eq!(read(&facts(&long, "m")), without_user);
+        let name = SessionOpening { name: whole.name, ..SessionOpening::default() };
+        assert_eq!(read(&facts("u", &long)), name);
+        assert!(matches!(SessionChange::parse(name.payload().as_bytes()), Some(SessionChange::Opened { .. })));
     }
 }

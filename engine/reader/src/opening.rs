@@ -1,85 +1,31 @@
 //! The events that open sessions, found through the indexes of a log's segments instead of a pass over its events.
 //!
-//! An index repeats the first opening of each session in its segment. A search goes from the newest segment to the
-//! oldest and reads blocks where an index does not determine a session's last opening: in the segment that reaches over
-//! the time in question, in one without an index, and in one with more openings than its index repeats. It reads at
-//! most [`READ_BYTES_MAX`] of a shard; of older segments the word of the index has to do.
+//! An index repeats the first opening of each session in its segment, and the last event about it. A search goes from
+//! the newest segment to the oldest and reads blocks where an index does not determine a session's last opening: in the
+//! segment that reaches over the time in question, in one without an index, and in one with more events about sessions
+//! than its index repeats. It reads at most [`READ_BYTES_MAX`] of a shard; of older segments the word of the index has
+//! to do.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::Value;
-use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Kind, SessionId};
+use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Kind, Sequence, SessionId};
 use tapeline_storage::log::{LogView, Segment};
 use tapeline_storage::read::{Block, Visibility};
 
+use crate::life::SessionOpening;
 use crate::selection::Selection;
 use crate::source::{Next, Source};
 
 /// Most bytes of payloads that one search reads of one shard.
 const READ_BYTES_MAX: usize = 1 << 30;
 
-/// The contents of an event of kind [`kinds::SESSION`](crate::kinds::SESSION), if it has any.
-///
-/// ```
-/// use tapeline_reader::SessionOpening;
-///
-/// let opening = SessionOpening::parse(br#"{"type": "session.open", "name": "chat-42", "model": "small"}"#);
-/// assert_eq!((opening.name.as_deref(), opening.model.as_deref()), (Some("chat-42"), Some("small")));
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(from = "Fields")]
-#[non_exhaustive]
-pub struct SessionOpening {
-    /// The session's name. An event without it opens no session.
-    pub name: Option<String>,
-    /// The model whose answers it holds.
-    pub model: Option<String>,
-    /// The form of the stream that `tapeline record` has cut its events from: `sse` for server-sent events, `jsonl` for
-    /// lines, `raw` for bytes.
-    pub format: Option<String>,
-}
-
-/// The fields as they stand. One that is no string says nothing, and is no reason to ignore the others.
-#[derive(Deserialize)]
-struct Fields {
-    name: Option<Value>,
-    model: Option<Value>,
-    format: Option<Value>,
-}
-
-impl From<Fields> for SessionOpening {
-    fn from(Fields { name, model, format }: Fields) -> Self {
-        let text = |field| if let Some(Value::String(text)) = field { Some(text) } else { None };
-        Self { name: text(name), model: text(model), format: text(format) }
-    }
-}
-
-impl SessionOpening {
-    /// Reads the payload of an event of kind session. Any producer may write one: what is no JSON object says nothing.
-    pub fn parse(payload: &[u8]) -> Self {
-        serde_json::from_slice(payload).unwrap_or_default()
-    }
-
-    /// Adds what a later event says. One that opens the session anew also says in what format.
-    pub fn amend(&mut self, later: Self) {
-        if later.name.is_some() {
-            self.name = later.name;
-            self.format = later.format;
-        }
-        if later.model.is_some() {
-            self.model = later.model;
-        }
-    }
-}
-
 /// The openings of one shard, and a time that each of them is not later than.
 type Found = HashMap<SessionId, (u64, SessionOpening)>;
 
 /// A search for the openings of sessions before a time.
 #[derive(Debug)]
-pub(super) struct OpeningSearch {
+pub(crate) struct OpeningSearch {
     time: u64,
     /// `None`: of all sessions.
     sessions: Option<Vec<SessionId>>,
@@ -88,14 +34,19 @@ pub(super) struct OpeningSearch {
 }
 
 impl OpeningSearch {
-    pub(super) fn new(time: u64, sessions: Option<&[SessionId]>) -> Self {
+    pub(crate) fn new(time: u64, sessions: Option<&[SessionId]>) -> Self {
         Self { time, sessions: sessions.map(<[SessionId]>::to_vec), found: Found::new() }
     }
 
     /// Searches a shard. What cannot be read says nothing.
     pub(super) fn add(&mut self, view: &Arc<LogView>) {
+        self.add_before(view, Sequence::new(u64::MAX));
+    }
+
+    /// Searches the segments of a shard that end at a sequence or before it.
+    pub(crate) fn add_before(&mut self, view: &Arc<LogView>, end: Sequence) {
         let (mut found, mut bytes_left) = (Found::new(), READ_BYTES_MAX);
-        for segment in view.segments().into_iter().rev() {
+        for segment in view.segments().into_iter().rev().filter(|segment| segment.end_sequence() <= end) {
             if segment.footer().is_some_and(|footer| footer.first_timestamp >= self.time) {
                 continue;
             }
@@ -118,8 +69,15 @@ impl OpeningSearch {
         }
     }
 
+    /// Adds what the log keeps of openings whose events are gone: they came before all that there are.
+    pub(super) fn add_kept(&mut self, session: SessionId, opening: SessionOpening) {
+        if self.sessions.as_ref().is_none_or(|sessions| sessions.contains(&session)) {
+            prepend(&mut self.found, session, 0, opening);
+        }
+    }
+
     /// The openings that were found.
-    pub(super) fn into_openings(self) -> HashMap<SessionId, SessionOpening> {
+    pub(crate) fn into_openings(self) -> HashMap<SessionId, SessionOpening> {
         self.found.into_iter().map(|(session, (_, opening))| (session, opening)).collect()
     }
 
@@ -135,20 +93,22 @@ impl OpeningSearch {
         let opened: u64 = opened.map(|total| total.events.to_native()).sum();
         let is_open = |entry: &&ArchivedIndexedSession| {
             let known = found.get(&SessionId(entry.session.to_native()));
-            known.is_none_or(|(_, opening)| opening.name.is_none())
+            known.is_none_or(|(_, opening)| opening.name.is_none() || opening.metadata.model.is_none())
         };
         let entries: Vec<_> = self.entries(index).filter(is_open).collect();
         if opened == 0 || entries.is_empty() {
             return Answer::Complete;
         }
-        let repeated = index.sessions.iter().filter(|entry| index.opening_of(entry).is_some()).count() as u64;
+        let changes =
+            |entry| [index.opening_of(entry), another_change(index, entry)].into_iter().flatten().count() as u64;
+        let repeated: u64 = index.sessions.iter().map(changes).sum();
         let reaches_over = segment.footer().is_none_or(|footer| footer.last_timestamp >= self.time);
         if bytes_left > 0 && (reaches_over || repeated < opened) {
             return Answer::Partial;
         }
         for entry in entries {
-            if let Some(payload) = index.opening_of(entry) {
-                let (session, time) = (SessionId(entry.session.to_native()), entry.first_timestamp.to_native());
+            let (session, time) = (SessionId(entry.session.to_native()), entry.first_timestamp.to_native());
+            for payload in [another_change(index, entry), index.opening_of(entry)].into_iter().flatten() {
                 prepend(found, session, time, SessionOpening::parse(payload));
             }
         }
@@ -204,6 +164,11 @@ enum Answer {
     Partial,
 }
 
+/// The last event about a session in a segment, where it is another than the first that opens it.
+fn another_change<'a>(index: &'a ArchivedSegmentIndex, entry: &ArchivedIndexedSession) -> Option<&'a [u8]> {
+    index.last_change_of(entry).filter(|_| entry.change.count.to_native() > 0)
+}
+
 /// Adds an opening that is earlier than those found of its session in this shard.
 fn prepend(found: &mut Found, session: SessionId, time: u64, opening: SessionOpening) {
     match found.get_mut(&session) {
@@ -215,31 +180,4 @@ fn prepend(found: &mut Found, session: SessionId, time: u64, opening: SessionOpe
 fn amend_earlier(later: &mut SessionOpening, mut earlier: SessionOpening) {
     earlier.amend(std::mem::take(later));
     *later = earlier;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn opening(json: &str) -> SessionOpening {
-        SessionOpening::parse(json.as_bytes())
-    }
-
-    #[test]
-    fn openings_are_read_whatever_their_other_fields_hold() {
-        let read = opening(r#"{"type":"session.open","name":"a","model":7,"format":"sse"}"#);
-        assert_eq!(read, SessionOpening { name: Some("a".into()), model: None, format: Some("sse".into()) });
-        for nothing in ["", "x", "[]", "{\"name\":null}", "{\"name\":1}"] {
-            assert_eq!(opening(nothing), SessionOpening::default(), "{nothing}");
-        }
-    }
-
-    #[test]
-    fn what_opens_a_session_anew_says_its_format_anew() {
-        let mut known = opening(r#"{"name":"a","model":"m","format":"sse"}"#);
-        known.amend(opening(r#"{"type":"session.close"}"#));
-        assert_eq!(known.format.as_deref(), Some("sse"));
-        known.amend(opening(r#"{"name":"a"}"#));
-        assert_eq!((known.format, known.model.as_deref()), (None, Some("m")));
-    }
 }

@@ -1,12 +1,13 @@
 //! A new log out of events that have their sequences and times already: what an export holds, put back.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use tapeline_storage::format::{Eras, Kind, LogId, Record, Sequence, SessionId};
 use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
 
 use crate::error::{AdapterError, AdapterResult};
-use crate::names::Openings;
+use crate::life::SessionOpening;
 use crate::random::random;
 use crate::timestamp::Clock;
 use crate::trim::save_names;
@@ -60,7 +61,8 @@ pub struct LogRestore {
     directory: Option<LogDirectory>,
     segment_bytes: u64,
     shards: Vec<ShardRestore>,
-    names: Openings,
+    /// Openings that are not among the events.
+    openings: HashMap<SessionId, SessionOpening>,
     now: u64,
 }
 
@@ -78,7 +80,7 @@ impl LogRestore {
             directory: None,
             segment_bytes: segment_bytes.unwrap_or(LogOptions::SEGMENT_BYTES),
             shards: Vec::new(),
-            names: Openings::default(),
+            openings: HashMap::new(),
             now: Clock::global().now(),
         })
     }
@@ -104,10 +106,10 @@ impl LogRestore {
         self.shard(shard)?.append(sequence, &record).map_err(refused)
     }
 
-    /// Has the log remember what a session is called that none of its events names, as those after a trim. The first
-    /// name counts. Where the names take more than 16 MiB, some are forgotten.
-    pub fn name_session(&mut self, session: SessionId, name: &str) {
-        self.names.name(session, name.to_owned());
+    /// Has the log remember what a session was opened as where none of its events says it, as after a trim. The first
+    /// opening counts. Where the openings take more than 16 MiB, some are forgotten.
+    pub fn open_session(&mut self, session: SessionId, opening: SessionOpening) {
+        self.openings.entry(session).or_insert(opening);
     }
 
     fn shard(&mut self, shard: u16) -> AdapterResult<&mut ShardRestore> {
@@ -141,7 +143,7 @@ impl LogRestore {
     pub fn finish(mut self) -> AdapterResult<()> {
         self.directory(1)?;
         let Some(directory) = self.directory else { return Ok(()) };
-        save_names(&directory, self.names)?;
+        save_names(&directory, self.openings)?;
         let has_several = self.shards.len() > 1;
         for shard in self.shards {
             shard.finish()?;

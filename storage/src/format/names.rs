@@ -1,60 +1,74 @@
-//! The names file of a log: what sessions are called whose opening events the log does not hold any more.
+//! The names file of a log: the openings of sessions whose opening events the log does not hold any more.
 //!
-//! Retention removes the segment in which a session was opened while the session goes on in later ones. Its name is
-//! kept here. A name is an ornament: a log without this file, or with one that does not check, is whole.
+//! Retention removes the segment in which a session was opened while the session goes on in later ones. Its name, and
+//! what else its opening stated, is kept here, as JSON that this package does not look into. It is an ornament: a log
+//! without this file, or with one that does not check, is whole.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::bytes::get;
 use super::entries::{self, Entries, HEADER_BYTES};
 use super::{PageError, SessionId};
 
 /// First bytes of the file.
-pub const NAMES_MAGIC: [u8; 8] = *b"TAPENAM1";
+pub const NAMES_MAGIC: [u8; 8] = *b"TAPENAM2";
 
-/// Largest file in bytes: room for some 300,000 names.
+/// Largest file in bytes: room for some 200,000 openings.
 pub const NAMES_BYTES_MAX: usize = 16 << 20;
 
 const ENTRY_BYTES: usize = 20;
 const LENGTH: usize = 16;
 
-/// Names of sessions, in the order in which they were kept.
+/// The openings of sessions, in the order in which they were kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SessionNames(Vec<(SessionId, String)>);
 
 impl SessionNames {
-    /// Returns whether there are no names.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The number of names.
+    /// The number of openings.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The names, those kept first in front.
+    /// The openings, those kept first in front.
     pub fn iter(&self) -> impl Iterator<Item = (SessionId, &str)> {
-        self.0.iter().map(|(session, name)| (*session, name.as_str()))
+        self.0.iter().map(|(session, opening)| (*session, opening.as_str()))
     }
 
-    /// Adds names after those there are. A session that has one already keeps it.
-    pub fn extend(&mut self, names: impl IntoIterator<Item = (SessionId, String)>) {
-        let mut known: HashSet<_> = self.0.iter().map(|(session, _)| *session).collect();
-        self.0.extend(names.into_iter().filter(|(session, _)| known.insert(*session)));
+    /// Adds openings after those there are. `amend` makes one of the opening that a session has, and a later one.
+    pub fn extend(
+        &mut self,
+        openings: impl IntoIterator<Item = (SessionId, String)>,
+        amend: impl Fn(&str, &str) -> String,
+    ) {
+        let mut places: HashMap<_, _> = self.0.iter().enumerate().map(|(at, (session, _))| (*session, at)).collect();
+        for (session, opening) in openings {
+            match places.get(&session) {
+                Some(&at) => self.0[at].1 = amend(&self.0[at].1, &opening),
+                None => {
+                    places.insert(session, self.0.len());
+                    self.0.push((session, opening));
+                }
+            }
+        }
     }
 
-    /// Drops the names of sessions that `is_left` says no to.
+    /// Drops the openings of sessions that `is_left` says no to.
     pub fn retain(&mut self, is_left: impl Fn(SessionId) -> bool) {
         self.0.retain(|(session, _)| is_left(*session));
     }
 
-    /// Drops names, those kept first in front, until the file has [`NAMES_BYTES_MAX`] bytes or fewer. Returns how many.
+    /// Drops openings, those kept first in front, until the file has [`NAMES_BYTES_MAX`] bytes or fewer. Returns how
+    /// many.
     pub fn shorten(&mut self) -> usize {
         let mut bytes = self.file_bytes();
-        let fits = |(_, name): &(SessionId, String)| {
+        let fits = |(_, opening): &(SessionId, String)| {
             let is_surplus = bytes > NAMES_BYTES_MAX;
-            bytes -= if is_surplus { ENTRY_BYTES + name.len() } else { 0 };
+            bytes -= if is_surplus { ENTRY_BYTES + opening.len() } else { 0 };
             !is_surplus
         };
         let surplus = self.0.iter().position(fits).unwrap_or(self.0.len());
@@ -63,18 +77,18 @@ impl SessionNames {
     }
 
     fn file_bytes(&self) -> usize {
-        HEADER_BYTES + self.0.iter().map(|(_, name)| ENTRY_BYTES + name.len()).sum::<usize>()
+        HEADER_BYTES + self.0.iter().map(|(_, opening)| ENTRY_BYTES + opening.len()).sum::<usize>()
     }
 
     /// The file as it is written.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.file_bytes());
         bytes.resize(HEADER_BYTES, 0);
-        for (session, name) in &self.0 {
+        for (session, opening) in &self.0 {
             bytes.extend(session.0.to_le_bytes());
-            // A name is part of a payload, which is at most 1 MiB.
-            bytes.extend((name.len() as u32).to_le_bytes());
-            bytes.extend(name.as_bytes());
+            // An opening is made of a payload, which is at most 1 MiB.
+            bytes.extend((opening.len() as u32).to_le_bytes());
+            bytes.extend(opening.as_bytes());
         }
         entries::seal(&mut bytes, NAMES_MAGIC, self.0.len());
         bytes
@@ -86,17 +100,17 @@ impl SessionNames {
     /// [`PageError`] naming what is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
         let mut entries = Entries::open(bytes, NAMES_MAGIC)?;
-        let mut names = Vec::new();
+        let mut openings = Vec::new();
         for _ in 0..entries.count() {
             let head = entries.take(ENTRY_BYTES)?;
-            let name = entries.take(u32::from_le_bytes(get(head, LENGTH)) as usize)?;
-            let name = str::from_utf8(name).map_err(|error| PageError::Field {
-                field: "UTF-8 bytes of a name",
+            let opening = entries.take(u32::from_le_bytes(get(head, LENGTH)) as usize)?;
+            let opening = str::from_utf8(opening).map_err(|error| PageError::Field {
+                field: "UTF-8 bytes of an opening",
                 found: error.valid_up_to() as u64,
             })?;
-            names.push((SessionId(u128::from_le_bytes(get(head, 0))), name.to_owned()));
+            openings.push((SessionId(u128::from_le_bytes(get(head, 0))), opening.to_owned()));
         }
-        entries.end("bytes after the last name").map(|()| Self(names))
+        entries.end("bytes after the last opening").map(|()| Self(openings))
     }
 }
 
@@ -113,7 +127,9 @@ mod tests {
 
     fn names(all: &[(u128, &str)]) -> SessionNames {
         let mut names = SessionNames::default();
-        names.extend(all.iter().map(|(id, name)| (SessionId(*id), (*name).to_owned())));
+        names.extend(all.iter().map(|(id, name)| (SessionId(*id), (*name).to_owned())), |old, new| {
+            format!("{old}+{new}")
+        });
         names
     }
 
@@ -148,10 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_name_of_a_session_stays() {
-        let mut names = names(&[(7, "chat"), (7, "other")]);
-        names.extend([(SessionId(7), "third".to_owned()), (SessionId(8), "next".to_owned())]);
-        assert_eq!(names.iter().collect::<Vec<_>>(), [(SessionId(7), "chat"), (SessionId(8), "next")]);
+    fn a_session_has_one_opening_which_later_ones_amend() {
+        let mut names = names(&[(7, "chat"), (8, "next"), (7, "other")]);
+        names.extend([(SessionId(7), "third".to_owned())], |old, new| format!("{old}-{new}"));
+        assert_eq!(names.iter().collect::<Vec<_>>(), [(SessionId(7), "chat+other-third"), (SessionId(8), "next")]);
         names.retain(|session| session == SessionId(8));
         assert_eq!(names.len(), 1);
     }

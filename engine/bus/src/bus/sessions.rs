@@ -76,9 +76,9 @@ fn views(core: &BusCore) -> Vec<Arc<LogView>> {
     core.shards().views().collect()
 }
 
-/// The sessions with names that stand nowhere but in the log's file of names, and with those that were cut off.
+/// The sessions with openings that stand nowhere but in the log's file of names, and with those that were cut off.
 fn finished(core: &BusCore, mut contents: Contents) -> Vec<SessionSummary> {
-    core.readers().names.each(|session, name| contents.name(session, name.to_owned()));
+    core.readers().names.each(|session, opening| contents.opened_before(session, opening));
     let mut sessions = contents.into_sessions();
     let written_before = core.producers().timestamp_floor();
     for summary in &mut sessions {

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use futures_lite::future::block_on;
-use tapeline::event::SessionId;
-use tapeline::log::SessionOpening;
+use tapeline::event::{SessionId, SessionMetadata};
+use tapeline::log::{SessionOpening, trim_log};
+use tapeline::retention::RetentionPolicy;
 use tapeline::{EventBus, LogFiles, StoredEvent, kinds};
 
 use crate::scratch::{Scratch, open};
@@ -73,4 +74,51 @@ fn openings_before_a_time_are_those_of_a_pass_over_the_events() {
         let expected: HashMap<_, _> = expected.into_iter().filter(|(session, _)| sessions.contains(session)).collect();
         assert_eq!(says_something(log.openings_before(time, Some(&sessions))), expected, "some, before event {at}");
     }
+}
+
+#[test]
+fn openings_stay_known_when_their_events_are_trimmed() {
+    let scratch = Scratch::new("session-openings-trimmed");
+    for boot in 0..3 {
+        let bus = open(scratch.config().num_shards(2));
+        fill(&bus, boot);
+        block_on(bus.shutdown()).expect("ends");
+    }
+    let known = || LogFiles::open(scratch.path()).expect("opens").openings_before(u64::MAX, None);
+    let expected = says_something(known());
+    for segments in [4, 2, 1] {
+        let plan = trim_log(scratch.path(), &RetentionPolicy::new().max_segments(segments)).expect("trims");
+        assert!(!plan.removed.is_empty() && plan.names_lost.is_none(), "{plan:?}");
+        let log = LogFiles::open(scratch.path()).expect("opens");
+        let left = log.sessions().expect("lists");
+        let is_left = |session: &SessionId| left.iter().any(|summary| summary.session == *session);
+        let expected: HashMap<_, _> = expected.clone().into_iter().filter(|(session, _)| is_left(session)).collect();
+        let mut found = says_something(known());
+        found.retain(|session, _| is_left(session));
+        assert_eq!(found, expected, "{segments} segments");
+        for summary in left {
+            let opening = expected.get(&summary.session).cloned().unwrap_or_default();
+            assert_eq!(summary.name.is_some(), opening.name.is_some(), "{summary:?}");
+        }
+    }
+}
+
+#[test]
+fn a_session_keeps_its_metadata_when_its_opening_is_trimmed() {
+    let scratch = Scratch::new("session-metadata-trimmed");
+    let bus = open(scratch.config().segment_bytes(2 << 20));
+    let mut producer = bus.producer().expect("producer");
+    let metadata = SessionMetadata::new().model("m").user("u").content_type("text/plain").label("region", "eu");
+    let chat = producer.open_session_with("chat", &metadata).expect("opens");
+    for _ in 0..3000 {
+        producer.emit(chat, kinds::TOKEN, &[7; 4000]).expect("emits");
+    }
+    block_on(producer.flush()).expect("durable");
+    let removed = block_on(bus.trim(&RetentionPolicy::new().max_segments(2))).expect("trims").removed;
+    let summary = block_on(bus.session("chat")).expect("read").expect("is there");
+    assert!(!removed.is_empty() && summary.was_opened, "{summary:?}");
+    assert_eq!((summary.name.as_deref(), summary.metadata), (Some("chat"), metadata.clone()));
+    block_on(bus.shutdown()).expect("ends");
+    let log = LogFiles::open(scratch.path()).expect("opens");
+    assert_eq!(log.openings_before(u64::MAX, None)[&chat.id()].metadata, metadata);
 }

@@ -60,11 +60,12 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     Ok(exit.max(found))
 }
 
-/// The openings that a format needs: formats, models and names of streams stand in openings.
+/// The openings that a format needs: formats, models and names of streams stand in openings, and `import` keeps them.
 fn asks_for(format: ExportFormat) -> AsksFor {
     match format {
         ExportFormat::Sse | ExportFormat::OpenaiChunks => AsksFor::Openings,
-        ExportFormat::Jsonl | ExportFormat::Parquet => AsksFor::Events,
+        ExportFormat::Jsonl => AsksFor::Beginnings,
+        ExportFormat::Parquet => AsksFor::Events,
     }
 }
 
@@ -83,7 +84,7 @@ impl Exporting {
     fn take(&mut self, met: Met) -> Result<(), Failure> {
         match met {
             Met::Opening(session, opening) => {
-                self.printer.open(session, opening.clone());
+                self.printer.open_before(session, opening.clone());
                 self.find_name(session);
                 self.sink.open(session, &opening, &mut self.printer);
             }

@@ -109,7 +109,7 @@ impl Stream {
             }
             self.input = Input { recorded, ..Input::default() };
         }
-        if let Some(model) = &opening.model {
+        if let Some(model) = &opening.metadata.model {
             self.model.clone_from(model);
         }
     }

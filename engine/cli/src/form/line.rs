@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use tapeline_reader::{LogId, SessionId, StoredEvent, kinds};
+use tapeline_reader::{LogId, SessionId, SessionOpening, StoredEvent, kinds};
 
 use super::payload::Form;
 use crate::output;
@@ -26,11 +26,22 @@ pub(super) struct Lines {
     second: Option<(u64, String)>,
     /// True if a session had a name, and what its lines say of it.
     sessions: HashMap<SessionId, (bool, String)>,
+    /// The openings that the next lines of their sessions are to have.
+    openings: HashMap<SessionId, String>,
 }
 
 impl Lines {
     pub(super) fn new(has_id: bool) -> Self {
-        Self { has_id, buffer: Vec::new(), log: None, second: None, sessions: HashMap::new() }
+        Self { has_id, buffer: Vec::new(), log: None, second: None, sessions: HashMap::new(), openings: HashMap::new() }
+    }
+
+    /// The session was opened as this before its next line. Names are in each.
+    pub(super) fn open(&mut self, session: SessionId, opening: &SessionOpening) {
+        let mut rest = opening.clone();
+        rest.name = None;
+        if rest != SessionOpening::default() {
+            self.openings.insert(session, rest.payload());
+        }
     }
 
     /// Writes the event's line; `name` is that of its session.
@@ -46,6 +57,12 @@ impl Lines {
         self.time(event.insertion_ts);
         self.session(event.session, name)?;
         self.kind(event);
+        if !self.openings.is_empty()
+            && let Some(opening) = self.openings.remove(&event.session)
+        {
+            self.buffer.extend_from_slice(b",\"opened\":");
+            self.buffer.extend_from_slice(opening.as_bytes());
+        }
         self.payload(&event.raw)?;
         self.buffer.extend_from_slice(b"}\n");
         out.write_all(&self.buffer)
@@ -106,12 +123,13 @@ impl Lines {
             Some(name) => self.buffer.extend_from_slice(name.as_bytes()),
             None => self.number(b"", event.kind.0),
         }
+        self.buffer.push(b'"');
     }
 
     fn payload(&mut self, payload: &[u8]) -> io::Result<()> {
         match Form::of(payload) {
             Form::Json { value, end } => {
-                self.buffer.extend_from_slice(b"\",\"payload\":");
+                self.buffer.extend_from_slice(b",\"payload\":");
                 self.buffer.extend_from_slice(value.as_bytes());
                 match end {
                     "" => {}
@@ -123,11 +141,11 @@ impl Lines {
                 }
             }
             Form::Text(text) => {
-                self.buffer.extend_from_slice(b"\",\"payload_text\":");
+                self.buffer.extend_from_slice(b",\"payload_text\":");
                 serde_json::to_writer(&mut self.buffer, text)?;
             }
             Form::Bytes(bytes) => {
-                write!(self.buffer, "\",\"payload_base64\":\"{}\"", STANDARD.encode(bytes))?;
+                write!(self.buffer, ",\"payload_base64\":\"{}\"", STANDARD.encode(bytes))?;
             }
         }
         Ok(())

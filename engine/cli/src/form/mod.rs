@@ -119,6 +119,12 @@ impl Printer {
         }
     }
 
+    /// Learns what a session was opened as before its first event that is printed. A line says it, too.
+    pub(crate) fn open_before(&mut self, session: SessionId, opening: SessionOpening) {
+        self.lines.open(session, &opening);
+        self.open(session, opening);
+    }
+
     fn text(&self, out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
         let payload = String::from_utf8_lossy(&event.raw);
         writeln!(

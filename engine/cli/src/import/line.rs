@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use tapeline_reader::{Kind, SessionId, kinds};
+use tapeline_reader::{Kind, SessionId, SessionOpening, kinds};
 
 /// The line as it stands. What else it says of the event (its id, the time in words) follows from these.
 #[derive(Debug, Deserialize)]
@@ -18,7 +18,10 @@ pub(super) struct Line<'a> {
     session_id: Cow<'a, str>,
     /// The session's name.
     #[serde(borrow, rename = "session")]
-    pub(super) name: Option<Cow<'a, str>>,
+    name: Option<Cow<'a, str>>,
+    /// The payload of the event that opened the session, where that is no line.
+    #[serde(borrow)]
+    opened: Option<&'a RawValue>,
     #[serde(borrow)]
     kind: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -48,6 +51,14 @@ impl<'a> Line<'a> {
     pub(super) fn session(&self) -> Result<SessionId, String> {
         let id = (self.session_id.len() == 32).then(|| u128::from_str_radix(&self.session_id, 16).ok()).flatten();
         id.map(SessionId).ok_or_else(|| format!("session_id {:?} is not 32 hexadecimal digits", self.session_id))
+    }
+
+    /// The opening of the session, as far as the line says.
+    pub(super) fn opening(&self) -> SessionOpening {
+        let stated = self.opened.map(|opened| SessionOpening::parse(opened.get().as_bytes()));
+        let mut opening = stated.unwrap_or_default();
+        opening.name = self.name.as_deref().map(str::to_owned);
+        opening
     }
 
     pub(super) fn kind(&self) -> Result<Kind, String> {

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
         .map_err(|error| Failure::of_written_log(&args.directory, error))?;
     let log = restore.log_id().to_string();
     let mut importer =
-        Importer { restore, numbers: args.renumber.then(HashMap::new), named: HashSet::new(), events: 0, bytes: 0 };
+        Importer { restore, numbers: args.renumber.then(HashMap::new), opened: HashSet::new(), events: 0, bytes: 0 };
     let progress = Progress::new(bytes);
     let outcome = sources.iter().try_for_each(|source| importer.import(source, &ending, &progress));
     drop(progress);
@@ -85,8 +85,8 @@ struct Importer {
     restore: LogRestore,
     /// The next sequence of each shard, where events are numbered anew.
     numbers: Option<HashMap<u16, u64>>,
-    /// Sessions whose names are known to the log: 16 bytes each.
-    named: HashSet<SessionId>,
+    /// Sessions whose openings are known to the log: 16 bytes each.
+    opened: HashSet<SessionId>,
     events: u64,
     bytes: u64,
 }
@@ -134,13 +134,10 @@ impl Importer {
             payload: &payload,
         };
         self.restore.append(&event).map_err(|error| error.to_string())?;
-        let names_itself = event.kind == kinds::SESSION && SessionOpening::parse(&payload).name.is_some();
-        if let Some(name) = &line.name
-            && self.named.insert(event.session)
-            && !names_itself
-        {
+        let opens_itself = event.kind == kinds::SESSION && SessionOpening::parse(&payload).name.is_some();
+        if event.session != SessionId::NONE && self.opened.insert(event.session) && !opens_itself {
             // The event that did was trimmed, or not exported.
-            self.restore.name_session(event.session, name);
+            self.restore.open_session(event.session, line.opening());
         }
         (self.events, self.bytes) = (self.events + 1, self.bytes + payload.len() as u64);
         Ok(())

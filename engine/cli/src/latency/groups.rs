@@ -72,7 +72,7 @@ impl Groups {
                 self.all[group].unnamed = None;
                 group
             }
-            _ => match opening.model {
+            _ => match opening.metadata.model {
                 Some(model) => self.of_model(group, &model),
                 None => group,
             },

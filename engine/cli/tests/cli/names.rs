@@ -73,6 +73,45 @@ fn names_survive_trim_export_and_import() {
     assert_eq!(done(&["export", &copy]), std::fs::read(&export).expect("written"));
 }
 
+/// A stream of three segments and more, of which a client gets all frames; one has a field that the standard does not
+/// name, so that no payload says by itself what it is.
+fn long_stream() -> String {
+    let chunk = |number: u32| {
+        let text = "x".repeat(3000);
+        format!("x: y\ndata: {{\"choices\":[{{\"delta\":{{\"content\":\"{number}{text}\"}}}}]}}\n\n")
+    };
+    (0..3000).map(chunk).collect::<String>() + "data: [DONE]\n\n"
+}
+
+#[test]
+fn formats_survive_trim_export_and_import() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    record(&[&log, &scratch.file("s.sse", long_stream()), "--format", "sse"]);
+    record(&[&log, &scratch.file("l", "Traceback\n{\"text\":\"a\"}\n"), "--format", "jsonl"]);
+    done(&["trim", &log, "--max-segments", "3"]);
+    done(&["trim", &log, "--max-segments", "2"]);
+    let export = scratch.file("export.jsonl", done(&["export", &log]));
+    let part = scratch.file("part.jsonl", done(&["export", &log, "--kind", "unspecified"]));
+    let (copy, half, again) = (scratch.arg("copy"), scratch.arg("half"), scratch.arg("again"));
+    done(&["import", &copy, &export]);
+    done(&["import", &half, &part, "--renumber"]);
+    done(&["import", &again, &scratch.file("second.jsonl", done(&["export", &copy]))]);
+    assert_eq!(done(&["export", &copy]), done(&["export", &log]));
+    let frames = done(&["replay", &log, "--session", "s", "--format", "raw"]);
+    assert!(frames.len() > 1000 && frames.len() < long_stream().len() && frames.starts_with(b"x: y"));
+    for log in [&log, &copy, &half, &again] {
+        assert_eq!(done(&["replay", log, "--session", "s", "--format", "sse"]), frames, "{log}");
+        let output = expect(run(&["export", log, "--format", "openai-chunks", "--session", "s"]), 0);
+        let chunks = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(chunks.matches("x: y").count(), 0, "{log}");
+        assert!(chunks.ends_with("data: [DONE]\n\n"), "{log}");
+        let lines =
+            String::from_utf8(done(&["export", log, "--format", "openai-chunks", "--session", "l"])).expect("text");
+        assert!(!lines.contains("Traceback") && lines.contains("\"a\""), "{log}: {lines}");
+    }
+}
+
 #[test]
 fn parts_of_a_log_that_are_imported_keep_the_names() {
     let scratch = Scratch::new();

@@ -1,7 +1,7 @@
 //! Trimming: which events a log no longer keeps, and how a log at rest gives them up.
 //!
 //! Reading order: [`RetentionPolicy`] (what is to be kept), `plan` (which segments go, and why), [`trim_log`] (how they
-//! go from a log that no process has open), `names` (what sessions are called whose opening goes).
+//! go from a log that no process has open), `names` (what is kept of openings that go).
 
 mod names;
 mod plan;
@@ -39,7 +39,7 @@ pub fn plan_now(views: &[Arc<LogView>], policy: &RetentionPolicy, cursors: &Curs
 }
 
 impl TrimPlan {
-    /// Keeps the names that are given in what goes, before it goes.
+    /// Keeps what the openings say that go, before they go.
     ///
     /// # Errors
     /// If an error passes, as a lack of descriptors does: then no segment is to go yet. A file that cannot be written

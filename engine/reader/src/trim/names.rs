@@ -1,7 +1,7 @@
-//! The names of sessions outlive the events that gave them: before segments are removed, names that stand nowhere else
-//! go into a file of the log.
+//! The openings of sessions outlive their events: before segments are removed, names of sessions and the other facts
+//! that their openings state go into a file of the log.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,17 +10,19 @@ use tapeline_storage::log::{DirectoryError, LogDirectory, LogView};
 
 use super::TrimPlan;
 use crate::error::AdapterResult;
-use crate::names::{Openings, find_sessions};
+use crate::life::SessionOpening;
+use crate::names::find_sessions;
+use crate::opening::OpeningSearch;
 
-/// Names below this number are kept without a look whether their sessions have events left.
+/// Openings below this number are kept without a look whether their sessions have events left.
 const LOOK_COUNT: usize = 1024;
 
-/// The names that a log keeps.
+/// The openings that a log keeps.
 #[derive(Debug)]
 pub struct NameStore {
     /// `None`: the log is in memory, and trims nothing.
     path: Option<PathBuf>,
-    /// The number of names at which they are looked at again. Held while the file is replaced.
+    /// The number of openings at which they are looked at again. Held while the file is replaced.
     most: Mutex<usize>,
 }
 
@@ -35,16 +37,17 @@ impl NameStore {
         Self { path: Some(path.to_owned()), most: Mutex::new(0) }
     }
 
-    /// Has `each` called with the names that are kept. A file that cannot be read has none.
-    pub fn each(&self, mut each: impl FnMut(SessionId, &str)) {
+    /// Has `each` called with the openings that are kept. A file that cannot be read has none.
+    pub fn each(&self, mut each: impl FnMut(SessionId, SessionOpening)) {
         let Some(path) = &self.path else { return };
         let names = LogDirectory::open_read_only(path).and_then(|directory| directory.names());
-        names.iter().flat_map(SessionNames::iter).for_each(|(session, name)| each(session, name));
+        let kept = names.iter().flat_map(SessionNames::iter);
+        kept.for_each(|(session, opening)| each(session, SessionOpening::parse(opening.as_bytes())));
     }
 
-    /// Keeps the names that are given in what `plan` removes, durably when it returns. Reads the indexes of the
-    /// segments that go, and now and then the sessions of all that stays, to drop the names of those that have gone
-    /// with all their events.
+    /// Keeps the openings in what `plan` removes, durably when it returns. Reads the indexes of the segments that go,
+    /// the blocks of those with more openings than an index repeats, and now and then the sessions of all that stays,
+    /// to drop the openings of those that have gone with all their events.
     ///
     /// # Errors
     /// [`AdapterError`](crate::AdapterError), where the file cannot be read or written: the log has the names that it
@@ -53,10 +56,10 @@ impl NameStore {
         let Some(path) = self.path.as_deref().filter(|_| !plan.removed.is_empty()) else { return Ok(()) };
         let mut most = self.most.lock().unwrap_or_else(PoisonError::into_inner);
         let cuts = plan.cuts();
-        let mut openings = Openings::default();
+        let mut search = OpeningSearch::new(u64::MAX, None);
         for view in views {
             if let Some(to) = cuts.get(&view.shard()) {
-                openings.add(view, view.trimmed()..*to);
+                search.add_before(view, *to);
             }
         }
         let directory = LogDirectory::open_read_only(path)?;
@@ -66,7 +69,7 @@ impl NameStore {
             known => Some(known?),
         };
         let mut names = known.clone().unwrap_or_default();
-        names.extend(openings.into_names());
+        add(&mut names, search.into_openings());
         if names.len() > *most {
             if let Some(left) = sessions_left(views, plan, &names) {
                 names.retain(|session| left.contains(&session));
@@ -93,12 +96,23 @@ fn sessions_left(views: &[Arc<LogView>], plan: &TrimPlan, names: &SessionNames) 
     Some(left)
 }
 
-/// Names that a log is made with.
-pub(crate) fn save(directory: &LogDirectory, names: Openings) -> AdapterResult<()> {
+/// Adds what later events say of sessions.
+fn add(names: &mut SessionNames, openings: HashMap<SessionId, SessionOpening>) {
+    let says_something = |opening: &SessionOpening| *opening != SessionOpening::default();
+    let openings = openings.into_iter().filter(|(_, opening)| says_something(opening));
+    let mut openings: Vec<_> = openings.map(|(session, opening)| (session, opening.payload())).collect();
+    openings.sort_unstable();
+    names.extend(openings, |earlier, later| {
+        let mut opening = SessionOpening::parse(earlier.as_bytes());
+        opening.amend(SessionOpening::parse(later.as_bytes()));
+        opening.payload()
+    });
+}
+
+/// Openings that a log is made with.
+pub(crate) fn save(directory: &LogDirectory, openings: HashMap<SessionId, SessionOpening>) -> AdapterResult<()> {
     let mut kept = SessionNames::default();
-    let mut names: Vec<_> = names.into_names().into_iter().collect();
-    names.sort_unstable();
-    kept.extend(names);
+    add(&mut kept, openings);
     kept.shorten();
     match kept.is_empty() {
         true => Ok(()),

@@ -55,7 +55,8 @@ impl Plan<'_> {
             eras.begin(Era { active: 2, starts: starts([250, 120]) });
             directory.save_eras(&eras).expect("saved");
             let mut names = SessionNames::default();
-            names.extend((0..SESSIONS).map(|id| (SessionId(u128::from(id)), format!("session {id}"))));
+            let opening = |id| format!(r#"{{"type":"session.open","name":"session {id}"}}"#);
+            names.extend((0..SESSIONS).map(|id| (SessionId(u128::from(id)), opening(id))), |_, later| later.to_owned());
             directory.save_names(&names).expect("saved");
         }
         drop(directory);
