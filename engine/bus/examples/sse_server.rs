@@ -12,7 +12,7 @@ use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Sse};
 use axum::{Router, routing::get, serve::ListenerExt};
 use futures_lite::StreamExt;
-use tapeline::consumer::{TokenFault, Visibility};
+use tapeline::consumer::{Gap, TokenFault, Visibility};
 use tapeline::event::{SessionChange, SessionMetadata, SessionOutcome};
 use tapeline::{ConsumerError, EventBus, EventBusConfig, IngestionError, RelayRequest, StoredEvent, kinds};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,7 +36,7 @@ async fn stream(
     let frames = bus.relay_with(request).await.map_err(refused)?.map(|item| match item {
         Ok(event) => Ok(frame(&event)),
         // The client is told, and the stream goes on: an error would end it, again and again.
-        Err(ConsumerError::Gap(gap)) => Ok(Event::default().event("gap").data(gap.to_string())),
+        Err(ConsumerError::Gap(gap)) => Ok(hole(&gap)),
         // The body breaks off, and the client comes back with its last id.
         Err(error) => Err(error),
     });
@@ -52,6 +52,12 @@ fn frame(event: &StoredEvent) -> Event {
         kinds::SESSION => frame.event("session"),
         _ => frame,
     }
+}
+
+fn hole(gap: &Gap) -> Event {
+    let frame = Event::default().event("gap").data(gap.to_string());
+    // A client that breaks off here resumes after the gap.
+    if let Some(token) = gap.token { frame.id(token.to_string()) } else { frame }
 }
 
 fn refused(error: ConsumerError) -> Refusal {

@@ -51,6 +51,7 @@ impl Damage {
             | OpenError::Renamed { path, .. }
             | OpenError::Missing { path, .. }
             | OpenError::Overlap { path, .. }
+            | OpenError::NoGaps { path }
             | OpenError::Gaps { path, .. } => (path.clone(), 0, DamageCause::Log),
             _ => (String::new(), 0, DamageCause::Log),
         };

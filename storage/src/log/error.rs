@@ -61,6 +61,14 @@ pub enum OpenError {
         /// The fault of the page.
         source: PageError,
     },
+    /// The file of the shard's gaps is missing.
+    #[error(
+        "{path}: the file is missing, and its shard has segments; put it back from a copy of this log, or repair the log: then what was trimmed counts as lost"
+    )]
+    NoGaps {
+        /// The file.
+        path: String,
+    },
     /// Sequences between two segments, or before the first, are in no file.
     #[error("{path}: sequences {from} to {to} are missing; put the missing segment back, or repair the log")]
     Missing {

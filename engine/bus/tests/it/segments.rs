@@ -14,8 +14,8 @@ use tapeline::rkyv::util::AlignedVec;
 use tapeline::{EventBus, EventBusConfig, LogFiles, RawEvent, ReplayRequest};
 use tapeline_storage::device::BlockWriter;
 use tapeline_storage::format::{
-    BLOCK_HEADER_BYTES, BlockHeader, Checksum, Epoch, Footer, Kind, Meta, PAGE_BYTES, RECORD_ALIGN, Record,
-    SegmentHeader, Sequence, SessionFilter, SessionId, archive_into, archived_bytes,
+    BLOCK_HEADER_BYTES, BlockHeader, Checksum, Epoch, Footer, GAPS_FILE_BYTES, Kind, Meta, PAGE_BYTES, RECORD_ALIGN,
+    Record, SegmentHeader, Sequence, SessionFilter, SessionId, archive_into, archived_bytes,
 };
 use tapeline_storage::log::Segment;
 
@@ -66,6 +66,7 @@ fn write_log(path: &Path, segments: u64) {
     let shard = path.join("shard-0000");
     DirBuilder::new().recursive(true).mode(0o700).create(&shard).expect("creates");
     std::fs::write(path.join("meta"), Meta { log_id: LOG, shards: 1, created: 1 }.encode()).expect("writes");
+    std::fs::write(shard.join("gaps"), [0; GAPS_FILE_BYTES]).expect("writes");
     for number in 0..segments {
         let (base, epoch) = (Sequence::new(number), Epoch::new(number + 1));
         let header = SegmentHeader {

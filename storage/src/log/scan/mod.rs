@@ -27,7 +27,7 @@ use super::names::{GAPS_NAME, SPARE_NAME};
 use super::places::Places;
 use super::segment::{Segment, UnsealedBlocks};
 use crate::device::{Directory, SegmentFile};
-use crate::format::{BlockError, Footer, GAPS_FILE_BYTES, Gaps, LogId, PAGE_BYTES, PageError, Sequence};
+use crate::format::{BlockError, Footer, Gaps, LogId, PAGE_BYTES, PageError, Sequence};
 
 /// A segment as it was found.
 #[derive(Debug)]
@@ -104,8 +104,7 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only
     looked.sort_by_key(|file| file.header.base_sequence);
     let (sealed, gaps) = (gaps_before?.sealed(), gaps::find(&**directory, log_id, shard)?);
     if gaps.is_none() && !looked.is_empty() {
-        let source = PageError::Short { needed: GAPS_FILE_BYTES, found: 0 };
-        return Err(OpenError::Gaps { path: scanner.path(GAPS_NAME), source });
+        return Err(OpenError::NoGaps { path: scanner.path(GAPS_NAME) });
     }
     let gaps = gaps.unwrap_or_default();
     let mut scan = Scan { segments: Vec::new(), leftovers: Vec::new(), gaps, files: Arc::clone(&files) };

@@ -123,7 +123,7 @@ fn a_removed_file_of_gaps_is_missed_also_with_the_newest_segment() {
             disk.remove_file(DIRECTORY, &newest);
         }
         let error = open_shard(&directory(&disk), LOG, 0).expect_err("missed");
-        assert!(matches!(&error, OpenError::Gaps { path, .. } if path.ends_with("gaps")), "{error}");
+        assert!(matches!(&error, OpenError::NoGaps { path } if path.ends_with("gaps")), "{error}");
         let plan = || plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| ()).expect("a plan");
         let actions = plan();
         assert!(matches!(actions.first(), Some(RepairAction::ReplaceGaps { .. })), "{actions:?}");
