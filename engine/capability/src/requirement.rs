@@ -148,7 +148,7 @@ impl RequiredCapability {
 /// The key before a comparison.
 fn compared(key: &str) -> Result<TagKey, RequirementError> {
     let key = key.trim();
-    // What is left of an operator that is longer, as in `!==` and `>==`.
+    // The rest of a longer operator, as of `!==` and `>==`.
     check_operator(key)?;
     let (axis, name) = key.split_once('.').ok_or_else(|| TagKeyError::NoAxis { key: key.to_owned() })?;
     let key = TagKey::parse(&format!("{}.{}", axis.trim(), name.trim()))?;
@@ -219,7 +219,7 @@ fn check_operator(text: &str) -> Result<(), RequirementError> {
     Err(RequirementError::UnknownOperator { operator: rest[..end].to_owned() })
 }
 
-/// Refuses what is left of an operator that is longer, as of `=>` and `===`.
+/// Refuses the rest of a longer operator, as of `=>` and `===`.
 fn check_operand(operand: &str, operator: &str) -> Result<(), RequirementError> {
     match operand.chars().next().filter(|sign| OPERATORS.contains(sign)) {
         Some(sign) => Err(RequirementError::UnknownOperator { operator: format!("{operator}{sign}") }),
