@@ -11,7 +11,7 @@ use tapeline::{
     kinds,
 };
 
-use crate::scratch::{Scratch, open};
+use crate::scratch::{Scratch, open, wait_until_sealed};
 
 /// Ingests, a session for each 4 MB, so that segments of 2 MiB are rolled.
 fn fill(bus: &EventBus, megabytes: u64) {
@@ -21,6 +21,7 @@ fn fill(bus: &EventBus, megabytes: u64) {
         producer.emit(session, kinds::TOKEN, &[number as u8; 250_000]).expect("emits");
         block_on(bus.flush()).expect("durable");
     }
+    wait_until_sealed(bus);
 }
 
 /// Reads all there is: the holes that are reported, and how many events.
@@ -148,6 +149,7 @@ fn fill_long_session(bus: &EventBus, name: &str) {
         producer.emit(long, kinds::TOKEN, &[number; 250_000]).expect("emits");
         block_on(bus.flush()).expect("durable");
     }
+    wait_until_sealed(bus);
 }
 
 fn names(path: &std::path::Path) -> Vec<Option<String>> {

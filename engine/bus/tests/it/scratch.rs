@@ -1,8 +1,10 @@
 //! Directories that go away, and buses in them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use futures_lite::future::block_on;
+use tapeline::retention::RetentionPolicy;
 use tapeline::{EventBus, EventBusConfig, EventBusConfigBuilder};
 
 /// A directory of its own for one test.
@@ -30,4 +32,12 @@ impl Scratch {
 
 pub(crate) fn open(config: EventBusConfigBuilder) -> EventBus {
     block_on(EventBus::new(config.build().expect("configuration"))).expect("opens")
+}
+
+/// Waits until the bus has sealed all segments but the active one of each shard: until then, no trim removes them.
+pub(crate) fn wait_until_sealed(bus: &EventBus) {
+    let everything = RetentionPolicy::new().max_age(Duration::from_nanos(1));
+    while bus.plan_trim(&everything).expect("plans").segments_left > usize::from(bus.num_shards()) {
+        std::thread::yield_now();
+    }
 }

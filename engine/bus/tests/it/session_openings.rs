@@ -8,7 +8,7 @@ use tapeline::log::{SessionOpening, trim_log};
 use tapeline::retention::RetentionPolicy;
 use tapeline::{EventBus, LogFiles, StoredEvent, kinds};
 
-use crate::scratch::{Scratch, open};
+use crate::scratch::{Scratch, open, wait_until_sealed};
 
 /// Payloads of events of kind session: openings of several forms, and what opens nothing.
 fn lifecycle(number: u64) -> String {
@@ -114,6 +114,7 @@ fn a_session_keeps_its_metadata_when_its_opening_is_trimmed() {
         producer.emit(chat, kinds::TOKEN, &[7; 4000]).expect("emits");
     }
     block_on(producer.flush()).expect("durable");
+    wait_until_sealed(&bus);
     let removed = block_on(bus.trim(&RetentionPolicy::new().max_segments(2))).expect("trims").removed;
     let summary = block_on(bus.session("chat")).expect("read").expect("is there");
     assert!(!removed.is_empty() && summary.was_opened, "{summary:?}");
