@@ -6,9 +6,8 @@ use std::io;
 use tapeline_testing::tables::{rows, variant};
 
 use crate::cursor::CursorFault;
-use crate::gap::GapReason;
-use crate::note::{DropReason, DroppedSessions};
-use crate::token::TokenFault;
+use crate::gap::{DropReason, DroppedSessions, GapReason};
+use crate::session::TokenFault;
 use crate::{
     AdapterError, ConfigError, DirectoryError, Filter, Kind, LogId, OpenError, Poison, RestoreError, ScalingError,
     Sequence, kinds,

@@ -8,60 +8,39 @@
 //! * [`plan_repair`] and [`repair_log`], [`LogRestore`], [`trim_log`] tend a log that no process has open for writing.
 //! * [`sse`] takes apart the streams of servers, as payloads hold them.
 //!
-//! Nothing here starts a thread. Modules that are hidden from this documentation are what a bus shares with the readers
-//! of its log; they promise nothing to others.
+//! Nothing here starts a thread. The groups of modules below stand in reading order: each imports from the groups above
+//! it. Modules that are hidden from this documentation are what a bus shares with the readers of its log; they promise
+//! nothing to others.
 
-pub mod kinds;
-pub mod sse;
-
-#[doc(hidden)]
-pub mod blocking;
-#[doc(hidden)]
-pub mod contents;
-#[doc(hidden)]
-pub mod cursor;
+// An event, and what it belongs to.
 #[doc(hidden)]
 pub mod event;
-#[doc(hidden)]
-pub mod fork;
-#[doc(hidden)]
-pub mod gap;
-#[doc(hidden)]
-pub mod named;
-#[doc(hidden)]
-pub mod note;
-#[doc(hidden)]
-pub mod order;
-#[doc(hidden)]
-pub mod page;
-#[doc(hidden)]
-pub mod random;
-#[doc(hidden)]
-pub mod replay;
-#[doc(hidden)]
-pub mod selection;
-#[doc(hidden)]
-pub mod source;
+pub mod kinds;
+mod session;
+pub mod sse;
 #[doc(hidden)]
 pub mod timestamp;
-#[doc(hidden)]
-pub mod trim;
 
-mod activity;
-mod damage;
+// Which events a reader wants, its position, what it does not get, and how its calls fail.
+#[doc(hidden)]
+pub mod cursor;
 mod error;
-mod files;
 mod filter;
+#[doc(hidden)]
+pub mod gap;
+
+// One shard as blocks and gaps, and all shards as events in order.
+mod process;
+mod replay;
+#[doc(hidden)]
+pub mod source;
+
+// A log's directory: at rest, while it grows, the cursors that it keeps, and its maintenance.
+mod files;
 mod follow;
-mod life;
-mod names;
-mod opening;
-mod pacing;
-mod repair;
-mod restore;
-mod session;
-mod token;
-mod walk;
+mod maintenance;
+#[doc(hidden)]
+pub mod named;
 
 #[cfg(test)]
 mod documentation_tests;
@@ -71,38 +50,54 @@ mod documentation_tests;
 #[doc = include_str!("../README.md")]
 mod readme {}
 
-pub use contents::{KindSummary, SessionSummary};
-pub use cursor::CursorFault;
-pub use damage::{Damage, DamageCause};
-pub use error::{AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, NotDurable, ScalingError};
 pub use event::{
     Event, EventId, EventView, ParseEventIdError, Payload, PayloadSerializer, PayloadValidator, PayloadWriter,
     RawEvent, StoredEvent, TypeError, TypedPayload,
 };
-pub use files::{LogFiles, SegmentSummary, ShardSummary, Verification};
-pub use filter::{CompiledFilter, Filter, FilterBuilder, FilterError, is_filterable, json_path_get};
-pub use follow::{FollowStart, LogFollower, LostLog};
-pub use gap::{Gap, GapReason};
-pub use life::{ParseOutcomeError, SessionChange, SessionMetadata, SessionOpening, SessionOutcome, SessionState};
-pub use named::NamedCursor;
-pub use note::{DropReason, DroppedSessions, Drops};
-pub use pacing::{Pacer, PacingError, ParseSpeedError, Speed};
-pub use repair::{RepairStep, plan_repair, repair_log};
-pub use replay::{PacedReplay, Replay, ReplayRequest};
-pub use restore::{LogRestore, RestoredEvent};
 /// The version of rkyv that typed payloads are archived with.
 pub use rkyv;
-pub use session::{IntoSession, session_id};
-pub use source::Start;
-#[doc(hidden)]
-pub use tapeline_storage::device::{advice, is_of_environment};
+pub use session::{
+    IntoSession, ParseOutcomeError, ParseTokenError, ResumeToken, SessionChange, SessionMetadata, SessionOpening,
+    SessionOutcome, SessionState, TokenFault, session_id,
+};
 pub use tapeline_storage::format::{
     BlockError, FORMAT_VERSION, Kind, LogId, PAYLOAD_BYTES_MAX, PageError, Sequence, SessionId,
 };
+pub use timestamp::TimestampGenerator;
+
+pub use cursor::CursorFault;
+pub use error::{
+    AdapterError, AdapterResult, ConfigError, ConsumerError, ConsumerResult, Damage, DamageCause, NotDurable,
+    ScalingError,
+};
+pub use filter::{CompiledFilter, Filter, FilterBuilder, FilterError, is_filterable, json_path_get};
+pub use gap::{DropReason, DroppedSessions, Drops, Gap, GapReason};
 pub use tapeline_storage::log::{
     Cut, DirectoryError, Durability, OpenError, Poison, RepairAction, RestoreError, Stretch, Trouble,
 };
 pub use tapeline_storage::read::{ReadError, Visibility};
-pub use timestamp::TimestampGenerator;
-pub use token::{ParseTokenError, ResumeToken, TokenFault};
-pub use trim::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, TrimmedSegment, trim_log};
+
+pub use replay::{PacedReplay, Pacer, PacingError, ParseSpeedError, Replay, ReplayRequest, Speed};
+pub use source::Start;
+
+pub use files::{KindSummary, LogFiles, SegmentSummary, SessionSummary, ShardSummary, Verification};
+pub use follow::{FollowStart, LogFollower, LostLog};
+pub use maintenance::trim::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, TrimmedSegment, trim_log};
+pub use maintenance::{LogRestore, RepairStep, RestoredEvent, plan_repair, repair_log};
+pub use named::NamedCursor;
+
+// What a bus shares with the readers of its log.
+#[doc(hidden)]
+pub use files::contents;
+#[doc(hidden)]
+pub use filter::selection;
+#[doc(hidden)]
+pub use gap::note;
+#[doc(hidden)]
+pub use maintenance::trim;
+#[doc(hidden)]
+pub use process::{blocking, fork, random};
+#[doc(hidden)]
+pub use replay::{order, page};
+#[doc(hidden)]
+pub use tapeline_storage::device::{advice, is_of_environment};

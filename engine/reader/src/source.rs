@@ -10,8 +10,8 @@ use tapeline_storage::read::{Block, GapCause, Loading, LogReader, ReadError, Ste
 
 use crate::cursor::{Cursor, CursorFault};
 use crate::error::{ConsumerError, ConsumerResult};
+use crate::filter::Selection;
 use crate::gap::{Gap, GapReason};
-use crate::selection::Selection;
 
 /// The start of a reading that has no cursor.
 ///

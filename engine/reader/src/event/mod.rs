@@ -20,7 +20,7 @@ pub use typed::{payload_bytes, write_payload};
 pub use view::EventView;
 
 use crate::session::IntoSession;
-use crate::token::ResumeToken;
+use crate::session::ResumeToken;
 
 /// An event whose payload is JSON. The bytes stay as they came: order of keys and form of numbers are kept.
 ///

@@ -4,7 +4,7 @@ use rkyv::bytecheck::CheckBytes;
 use tapeline_storage::format::{Kind, RecordView, Sequence, SessionId};
 
 use super::typed::{self, PayloadValidator, TypeError, TypedPayload};
-use crate::token::ResumeToken;
+use crate::session::ResumeToken;
 
 /// An event as it lies in a block or a mapped file, borrowed. Costs nothing to make; copies nothing.
 ///

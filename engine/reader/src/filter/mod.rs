@@ -20,6 +20,7 @@ mod metadata;
 mod path;
 mod prefilter;
 mod reading;
+pub mod selection;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub use error::FilterError;
 use field::{Field, Relation, Test};
 pub use frame::is_filterable;
 pub use path::json_path_get;
+pub(crate) use selection::Selection;
 use subject::Document;
 
 /// The choice of events that a reader wants. Immutable.

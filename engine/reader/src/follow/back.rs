@@ -7,8 +7,9 @@ use tapeline_storage::log::LogView;
 use tapeline_storage::read::{LogReader, Step};
 
 use crate::event::EventView;
-use crate::selection::Selection;
-use crate::{kinds, note};
+use crate::filter::Selection;
+use crate::gap::note;
+use crate::kinds;
 
 /// The sequence in each shard at which reading starts for the last `count` selected events of all of them, in order of
 /// era and time. Events that open sessions are not counted. Costs the reading of the blocks after these positions.

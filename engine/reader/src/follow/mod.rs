@@ -23,12 +23,11 @@ use tapeline_storage::read::{FollowedShard, Visibility};
 use self::shard::Followed;
 pub use self::start::FollowStart;
 use crate::cursor::Cursor;
-use crate::damage::Damage;
-use crate::error::{AdapterError, ConsumerError, ConsumerResult};
+use crate::error::{AdapterError, ConsumerError, ConsumerResult, Damage};
 use crate::event::StoredEvent;
-use crate::page::SCAN_BYTES;
+use crate::filter::Selection;
 use crate::replay::ReplayRequest;
-use crate::selection::Selection;
+use crate::replay::page::SCAN_BYTES;
 use crate::source::Source;
 
 /// After so many looks it asks whether shards have come, or can be opened after all.

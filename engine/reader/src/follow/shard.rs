@@ -8,10 +8,10 @@ use tapeline_storage::log::{LogView, OpenError, Position};
 use tapeline_storage::read::{FollowedShard, Look, ReadError, Visibility};
 
 use crate::event::StoredEvent;
+use crate::filter::Selection;
 use crate::gap::{Gap, GapReason};
-use crate::order;
-use crate::page::{Found, copy_events};
-use crate::selection::Selection;
+use crate::replay::order;
+use crate::replay::page::{Found, copy_events};
 use crate::source::{Next, Source};
 
 /// A shard's files, a reader of them, and the events that it has read ahead.

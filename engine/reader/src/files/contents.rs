@@ -9,11 +9,11 @@ use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Kin
 use tapeline_storage::log::LogView;
 use tapeline_storage::read::Block;
 
+use super::names;
+use super::names::opened_name;
+use super::walk::{Passage, Walk};
 use crate::error::{ConsumerError, ConsumerResult};
-use crate::life::{SessionChange, SessionMetadata, SessionOpening, SessionState};
-use crate::names;
-use crate::names::opened_name;
-use crate::walk::{Passage, Walk};
+use crate::session::{SessionChange, SessionMetadata, SessionOpening, SessionState};
 
 /// The events of one session in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]

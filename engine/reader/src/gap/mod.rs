@@ -1,12 +1,16 @@
 //! Gaps: holes that readers get reported.
 
+pub mod note;
+
 use std::fmt;
 
 use tapeline_storage::format::{RecordError, RecordView, Sequence, counted};
 
-use crate::note::{DropNote, DropReason, DroppedSessions};
-use crate::selection::Selection;
-use crate::token::ResumeToken;
+use note::DropNote;
+pub use note::{DropReason, DroppedSessions, Drops};
+
+use crate::filter::Selection;
+use crate::session::ResumeToken;
 
 /// Events of one shard that a reader does not get, `from..to`. Reading goes on after them.
 ///

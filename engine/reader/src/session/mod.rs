@@ -1,8 +1,15 @@
-//! Sessions by name: the id of a named session lies on disk, so the function from the one to the other is fixed for
-//! ever.
+//! Sessions: their ids and names, their life as events say it ([`life`]), and a reader's place in one ([`token`]).
+//!
+//! The id of a named session lies on disk, so the function from the one to the other is fixed for ever.
+
+mod life;
+mod token;
 
 use tapeline_storage::format::SessionId;
 use xxhash_rust::xxh3::xxh3_128;
+
+pub use life::{ParseOutcomeError, SessionChange, SessionMetadata, SessionOpening, SessionOutcome, SessionState};
+pub use token::{ParseTokenError, ResumeToken, TokenFault};
 
 /// A value that can name a session.
 pub trait IntoSession {

@@ -6,9 +6,8 @@ use tapeline_storage::format::LogId;
 use tapeline_storage::read::Block;
 
 use crate::event::{EventId, EventView, Payload, StoredEvent};
-use crate::gap::Gap;
-use crate::note;
-use crate::selection::Selection;
+use crate::filter::Selection;
+use crate::gap::{Gap, note};
 
 /// Payloads are aligned as they are in the log.
 const PAYLOAD_ALIGN: usize = 16;

@@ -10,9 +10,9 @@ use tapeline_storage::log::{DirectoryError, LogDirectory, LogView};
 
 use super::TrimPlan;
 use crate::error::AdapterResult;
-use crate::life::SessionOpening;
-use crate::names::find_sessions;
-use crate::opening::OpeningSearch;
+use crate::files::OpeningSearch;
+use crate::files::find_sessions;
+use crate::session::SessionOpening;
 
 /// Openings below this number are kept without a look whether their sessions have events left.
 const LOOK_COUNT: usize = 1024;

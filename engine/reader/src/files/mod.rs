@@ -1,5 +1,11 @@
 //! A log's directory without a bus: while another process writes it, or after its writer was killed. Changes nothing.
 
+mod activity;
+pub mod contents;
+mod names;
+mod opening;
+mod walk;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -11,14 +17,15 @@ use tapeline_storage::log::{
 };
 use tapeline_storage::read;
 
-use crate::contents::{Contents, KindSummary, SessionSummary};
-use crate::damage::{Damage, DamageCause};
-use crate::error::{AdapterResult, ConsumerError, ConsumerResult};
-use crate::life::SessionOpening;
-use crate::names::Openings;
-use crate::opening::OpeningSearch;
+use contents::Contents;
+pub use contents::{KindSummary, SessionSummary};
+use names::Openings;
+pub(crate) use names::find_sessions;
+pub(crate) use opening::OpeningSearch;
+
+use crate::error::{AdapterResult, ConsumerError, ConsumerResult, Damage, DamageCause};
 use crate::replay::{Replay, ReplayRequest};
-use crate::session::IntoSession;
+use crate::session::{IntoSession, SessionOpening};
 
 /// A log, open for reading, as it was at the time of the call.
 ///

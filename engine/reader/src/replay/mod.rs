@@ -4,6 +4,10 @@
 //! several. Eras come one after the other. In each, shards are merged by timestamp; ties go to the lower shard; a
 //! shard's own order is kept.
 
+pub mod order;
+mod pacing;
+pub mod page;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,15 +17,15 @@ use tapeline_storage::format::{Eras, LogId, Sequence, SessionId};
 use tapeline_storage::log::{Grain, LogView};
 use tapeline_storage::read::{Block, Loading, Visibility};
 
+pub use pacing::{Pacer, PacingError, ParseSpeedError, Speed};
+use page::{Found, copy_events};
+
 use crate::error::{AdapterError, ConsumerError, ConsumerResult};
 use crate::event::StoredEvent;
-use crate::filter::Filter;
-use crate::pacing::{Pacer, PacingError, Speed};
-use crate::page::{Found, copy_events};
-use crate::selection::Selection;
+use crate::filter::{Filter, Selection};
+use crate::process::fork;
 use crate::session::IntoSession;
 use crate::source::{Next, Source, Start};
-use crate::{fork, order};
 
 /// A choice of events to replay. The default is everything.
 ///

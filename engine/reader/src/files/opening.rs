@@ -13,8 +13,8 @@ use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Kin
 use tapeline_storage::log::{LogView, Segment};
 use tapeline_storage::read::{Block, Visibility};
 
-use crate::life::SessionOpening;
-use crate::selection::Selection;
+use crate::filter::Selection;
+use crate::session::SessionOpening;
 use crate::source::{Next, Source};
 
 /// Most bytes of payloads that one search reads of one shard.

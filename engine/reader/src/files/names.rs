@@ -10,7 +10,7 @@ use tapeline_storage::format::{ArchivedSegmentIndex, Kind, Sequence, SessionId};
 use tapeline_storage::log::LogView;
 use tapeline_storage::read::{Block, LogReader, ReadError, Step};
 
-use crate::walk::{Passage, Walk};
+use super::walk::{Passage, Walk};
 
 /// The payload of a session's open event.
 #[derive(Deserialize)]

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tapeline_storage::log::{Grain, LogView, Span};
 use tapeline_storage::read::{LogReader, ReadError, Step};
 
+use super::LogFiles;
 use crate::error::ConsumerResult;
-use crate::files::LogFiles;
 
 impl LogFiles {
     /// From the time of the earliest event to that of the latest, in nanoseconds since the Unix epoch, notes of

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use tapeline_storage::format::{Eras, Kind, LogId, Record, Sequence, SessionId};
 use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
 
+use super::trim::save_names;
 use crate::error::{AdapterError, AdapterResult};
-use crate::life::SessionOpening;
-use crate::random::random;
+use crate::process::random::random;
+use crate::session::SessionOpening;
 use crate::timestamp::Clock;
-use crate::trim::save_names;
 
 /// An event with its sequence and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use tapeline_storage::format::{Kind, SessionId};
 
+use super::{CompiledFilter, Filter, FilterError};
 use crate::event::EventView;
-use crate::filter::{CompiledFilter, Filter, FilterError};
 
 /// A reader's choice, ready to be asked of each event.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +45,7 @@ impl Selection {
         session == SessionId::NONE || self.sessions.as_ref().is_none_or(|sessions| sessions.contains(&session))
     }
 
+    /// Returns whether events of the shard are wanted at all.
     pub fn has_shard(&self, shard: u16) -> bool {
         self.shards.as_ref().is_none_or(|shards| shards.contains(&shard))
     }
@@ -60,6 +61,7 @@ impl Selection {
         self.filter.as_ref()
     }
 
+    /// Returns whether the event is wanted.
     #[inline]
     pub fn matches(&self, event: &EventView<'_>) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.matches(event))

@@ -6,7 +6,7 @@ use std::path::Path;
 use tapeline_storage::log::{DirectoryError, LogDirectory, RepairAction, plan_shard_repair, repair_shard};
 
 use crate::error::AdapterResult;
-use crate::random::random;
+use crate::process::random::random;
 
 /// One step of a repair.
 ///

@@ -1,5 +1,7 @@
 //! Errors, one enum for each thing a caller can ask for.
 
+mod damage;
+
 use std::io;
 use std::ops::Range;
 
@@ -8,11 +10,12 @@ use tapeline_storage::format::{Sequence, counted};
 use tapeline_storage::log::{DirectoryError, OpenError, Poison, RestoreError, Trouble};
 use tapeline_storage::read::ReadError;
 
+pub use damage::{Damage, DamageCause};
+
 use crate::cursor::CursorFault;
-use crate::damage::Damage;
 use crate::filter::FilterError;
 use crate::gap::Gap;
-use crate::token::{ResumeToken, TokenFault};
+use crate::session::{ResumeToken, TokenFault};
 
 /// The reason for which a setting cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
