@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use tapeline_reader::blocking::check_may_block;
 use tapeline_reader::{AdapterError, AdapterResult};
-use tapeline_storage::format::{Eras, LogId};
+use tapeline_storage::format::{Eras, LogId, Sequence, SessionId};
 use tapeline_storage::log::{Loader, LogView};
 use tapeline_storage::read::Visibility;
 
@@ -126,6 +126,11 @@ impl BusCore {
     /// Has readers know of another era, before any event of it can be read.
     pub(crate) fn set_eras(&self, eras: Eras) {
         self.routes.set_eras(eras);
+    }
+
+    /// Returns whether a session's events of the era of this sequence may lie in its shard.
+    pub(crate) fn may_hold(&self, session: SessionId, shard: u16, at: Sequence) -> bool {
+        self.routes.may_hold(session, shard, at)
     }
 
     /// The state that producers share.

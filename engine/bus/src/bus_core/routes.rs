@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tapeline_storage::format::Eras;
+use tapeline_storage::format::{Eras, Sequence, SessionId};
 
-use crate::routing::{Route, RouteInForce};
+use crate::routing::{Route, RouteInForce, shard_of};
 
 /// Says to which shards events go, and to which they went.
 #[derive(Debug)]
@@ -29,5 +29,15 @@ impl Routes {
 
     pub(super) fn set_eras(&self, eras: Eras) {
         *self.eras.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(eras);
+    }
+
+    /// Returns whether a session's events of the era of this sequence may lie in its shard.
+    pub(super) fn may_hold(&self, session: SessionId, shard: u16, at: Sequence) -> bool {
+        // Read before the eras: the first one, where there are none.
+        let route = self.in_force.get();
+        let eras = self.eras();
+        let is_first = eras.is_empty() && route.is_first();
+        let active = eras.route_of(eras.of(shard, at)).or_else(|| is_first.then(|| route.active()));
+        active.is_none_or(|active| shard_of(session, active) == shard)
     }
 }

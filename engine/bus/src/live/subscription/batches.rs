@@ -154,7 +154,7 @@ impl Batches {
                 return Some(Ok(self.hand_out(at)));
             }
             // Between two blocks: the clock costs more than an event.
-            if self.subscription.ready.found.is_empty()
+            if self.subscription.ready.is_empty()
                 && let Some(at) = self.find_due(|collected| collected.target.options().delay_ns)
             {
                 return Some(Ok(self.hand_out(at)));
@@ -207,7 +207,7 @@ impl Batches {
         if let Some(batch) = self.look(Subscription::try_next_loading) {
             return Poll::Ready(Some(batch));
         }
-        self.subscription.bell.arm(context.waker());
+        self.subscription.shards.bell().arm(context.waker());
         self.timer.arm(context.waker());
         let mut batch = self.look(Subscription::try_next_loading);
         if batch.is_none() && !self.has_ended() {
@@ -219,7 +219,7 @@ impl Batches {
                 Err(refused) => batch = Some(Err(refused.into())),
             }
         }
-        self.subscription.bell.disarm();
+        self.subscription.shards.bell().disarm();
         self.timer.disarm();
         Poll::Ready(batch)
     }
@@ -232,7 +232,7 @@ impl Batches {
         if self.timer.is_connected() {
             return;
         }
-        let (core, shard_id) = (&self.subscription.core, self.subscription.readers[at].source.shard_id());
+        let (core, shard_id) = (&self.subscription.core, self.subscription.shards.shard_id(at));
         let others = core.shards().all();
         let mut shards = core.shards().get(shard_id).into_iter().chain(others.iter().cloned());
         // Where no shard runs, the subscription's own bell is rung for its end.
@@ -258,16 +258,14 @@ impl Batches {
             ConsumerError::Gap(gap) => Some(gap.shard_id),
             _ => None,
         };
-        let mut readers = self.subscription.readers.iter().zip(&self.collected);
-        readers.position(|(reader, collected)| {
-            !collected.events.is_empty() && shard_id.is_none_or(|shard_id| shard_id == reader.source.shard_id())
-        })
+        let is_of = |at| shard_id.is_none_or(|shard_id| shard_id == self.subscription.shards.shard_id(at));
+        (0..self.collected.len()).find(|at| !self.collected[*at].events.is_empty() && is_of(*at))
     }
 
     fn hand_out(&mut self, at: usize) -> Batch {
         let collected = &mut self.collected[at];
         collected.handed_at = Clock::global().now();
-        Batch::new(self.subscription.readers[at].source.shard_id(), std::mem::take(&mut collected.events))
+        Batch::new(self.subscription.shards.shard_id(at), std::mem::take(&mut collected.events))
     }
 }
 

@@ -6,14 +6,19 @@
 //!
 //! A subscription holds at most this of each shard: the block that it reads, and four in its feed, all of them among
 //! the blocks that the shard lends; and the events copied out of one block. It never slows a producer.
+//!
+//! `shards` are its readers and whose turn it is, `ready` the events that wait to be handed out, `until` the end before
+//! that of the bus, `stint` the work between two yields. [`Subscription`] has the calls of users, and how they wait.
 
 mod batch;
 mod batches;
 mod blocking;
+mod reader;
+mod ready;
+mod shards;
 mod stint;
 mod until;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,26 +26,25 @@ use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 use tapeline_reader::blocking::check_may_block;
-use tapeline_reader::cursor::Cursor;
-use tapeline_reader::page::{Found, copy_events};
-use tapeline_reader::selection::Selection;
-use tapeline_reader::source::{Next, Source, cursor_of, refuse_cursor, source};
-use tapeline_reader::{AdapterError, ConsumerError, ConsumerResult, CursorFault, Gap, StoredEvent, order};
-use tapeline_storage::format::{Eras, Sequence, SessionId};
+use tapeline_reader::page::copy_events;
+use tapeline_reader::source::{Source, cursor_of, refuse_cursor, source};
+use tapeline_reader::{ConsumerError, ConsumerResult, CursorFault, StoredEvent};
+use tapeline_storage::format::{Sequence, SessionId};
 use tapeline_storage::log::LogView;
-use tapeline_storage::read::{Loading, Visibility};
+use tapeline_storage::read::{Block, Loading};
 
 pub use batch::{EventBatch, Events};
 pub use batches::{Batch, Batches};
 pub use blocking::BlockingSubscription;
 
+use self::ready::Ready;
+pub(crate) use self::shards::Beginning;
+use self::shards::ShardReaders;
 use self::stint::Stint;
-use super::request::{SlowReader, SubscribeRequest};
+use self::until::Until;
+use super::request::SubscribeRequest;
 use crate::bus_core::BusCore;
 use crate::core::config::BatchConfig;
-use crate::feed::{Bell, feed};
-use crate::routing::shard_of;
-use until::{Until, Wait};
 
 /// Events of a log from a position on, then live ones as they are ingested. Ends when the bus has ended and all of it
 /// has been read.
@@ -74,69 +78,13 @@ use until::{Until, Wait};
 #[derive(Debug)]
 pub struct Subscription {
     core: Arc<BusCore>,
-    terms: Terms,
-    bell: Arc<Bell>,
+    shards: ShardReaders,
+    ready: Ready,
+    until: Until,
     /// Reads files elsewhere, where the bus has threads for that.
     loading: Option<Loading>,
     /// The work that it may still do before it lets other tasks run.
     stint: Stint,
-    readers: Vec<Reader>,
-    /// Shards that were there when it last looked for more.
-    shard_count: usize,
-    /// The reader whose turn it is.
-    turn: usize,
-    ready: Ready,
-    /// The policy has ended it.
-    has_lagged: bool,
-    until: Until,
-    /// Its sessions are closed, and what was ingested before is waited for.
-    closing: Option<Wait>,
-    /// The positions that it began at, and those of shards that are not read.
-    cursor: Cursor,
-}
-
-/// The start of a subscription, if neither a cursor nor a [`Start`](tapeline_reader::Start) says.
-#[derive(Debug, Default)]
-pub(crate) struct Beginning {
-    /// In each shard that was there.
-    pub(crate) next: BTreeMap<u16, Sequence>,
-    /// The items that its reader gets before anything else.
-    pub(crate) lost: Option<Gap>,
-}
-
-/// The request of the reader, for as long as the subscription lives.
-#[derive(Debug)]
-struct Terms {
-    selection: Arc<Selection>,
-    visibility: Visibility,
-    slow_reader: SlowReader,
-}
-
-/// One shard of a subscription.
-#[derive(Debug)]
-struct Reader {
-    source: Source,
-    /// It has caught up once.
-    was_live: bool,
-    /// It ended with an error.
-    has_failed: bool,
-}
-
-/// Events of one block that wait to be handed out.
-#[derive(Debug, Default)]
-struct Ready {
-    reader: usize,
-    found: VecDeque<Found>,
-}
-
-impl Ready {
-    /// The first sequence that was not handed out.
-    fn next(&self) -> Option<Sequence> {
-        self.found.front().map(|found| match found {
-            Ok(event) => event.sequence,
-            Err(gap) => gap.from,
-        })
-    }
 }
 
 impl Subscription {
@@ -149,11 +97,7 @@ impl Subscription {
         let mut first =
             |view: &Arc<LogView>| source(log, &views, view, cursor.as_ref(), &request.start, request.visibility);
         let mut subscription = Self::begin(core, request, &views, &mut first)?;
-        subscription.cursor.positions = cursor.unwrap_or_default().positions;
-        let readers = subscription.readers.iter();
-        let positions =
-            readers.map(|Reader { source, .. }| (source.shard_id(), source.position(source.next_sequence())));
-        subscription.cursor.positions.extend(positions);
+        subscription.shards.begin_at(cursor);
         Ok(subscription)
     }
 
@@ -164,15 +108,7 @@ impl Subscription {
         beginning: &Beginning,
     ) -> ConsumerResult<Self> {
         let views: Vec<_> = core.shards().views().collect();
-        let mut first = |view: &Arc<LogView>| {
-            let next = beginning.next.get(&view.shard()).copied().unwrap_or_else(|| view.trimmed());
-            let source = Source::at(view, next, request.visibility);
-            Ok(match &beginning.lost {
-                Some(gap) if gap.shard_id == view.shard() => source.after_gap(gap.clone()),
-                _ => source,
-            })
-        };
-        Self::begin(core, request, &views, &mut first)
+        Self::begin(core, request, &views, &mut |view| Ok(beginning.source(view, request.visibility)))
     }
 
     /// A subscription that begins in each shard where `first` says.
@@ -182,38 +118,16 @@ impl Subscription {
         views: &[Arc<LogView>],
         first: &mut dyn FnMut(&Arc<LogView>) -> ConsumerResult<Source>,
     ) -> ConsumerResult<Self> {
-        let SubscribeRequest { shards, sessions, kinds, filter, visibility, .. } = request;
-        let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
         let until = Until::of(request)?;
-        let bell = Arc::new(Bell::new());
-        core.readers().watch(&bell);
-        let mut readers = Vec::new();
-        for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
-            readers.push(Reader::new(&core, &bell, *visibility, first(view)?.seeking(&selection)));
-        }
-        Ok(Self {
-            terms: Terms { selection: Arc::new(selection), visibility: *visibility, slow_reader: request.slow_reader },
-            // Shards that came since the views were listed are taken in by the first look.
-            shard_count: 0,
-            loading: core.loader().map(|loader| Loading { loader, waker: bell.ringer() }),
-            stint: Stint::default(),
-            core,
-            bell,
-            readers,
-            turn: 0,
-            ready: Ready::default(),
-            has_lagged: false,
-            until,
-            closing: None,
-            cursor: Cursor::default(),
-        })
+        let shards = ShardReaders::new(&core, request, views, first)?;
+        let loading = core.loader().map(|loader| Loading { loader, waker: shards.bell().ringer() });
+        Ok(Self { core, shards, ready: Ready::default(), until, loading, stint: Stint::default() })
     }
 
     /// Has it end where the shards end now, if it does not end before, and its sessions are closed then.
     /// `is_after_close`: it also ends there if it has handed out nothing, since it begins after a close.
     pub(crate) fn end_at_present(&mut self, is_after_close: bool) {
-        let ends = self.core.shards().views().map(|view| (view.shard(), view.appended())).collect();
-        self.until.end_at(ends, is_after_close);
+        self.until.end_at_present(&self.core, is_after_close);
     }
 
     /// These of its sessions are closed in the log, perhaps before its start.
@@ -238,12 +152,12 @@ impl Subscription {
         if self.stint.is_over() {
             return self.let_others_run(context);
         }
-        self.bell.arm(context.waker());
+        self.shards.bell().arm(context.waker());
         let polled = look(self.loading.as_ref(), self.stint.left());
         if polled.is_pending() && !self.stint.is_over() {
             return Poll::Pending;
         }
-        self.bell.disarm();
+        self.shards.bell().disarm();
         if polled.is_pending() {
             return self.let_others_run(context);
         }
@@ -253,40 +167,17 @@ impl Subscription {
 
     /// Returns whether its sessions were closed, and all of them up to there was handed out.
     pub(crate) fn has_met_close(&self) -> bool {
-        self.until.is_reached(self.core.closed()) && self.ready.found.is_empty()
+        self.until.is_reached(self.core.closed()) && self.ready.is_empty()
     }
 
     /// Returns whether a session's events of the era of this sequence may lie in its shard.
     pub(crate) fn may_hold(&self, session: SessionId, shard: u16, at: Sequence) -> bool {
-        // Read before the eras: the first one, where there are none.
-        let route = self.core.route().get();
-        let eras = self.core.eras();
-        let is_first = eras.is_empty() && route.is_first();
-        let active = eras.route_of(eras.of(shard, at)).or_else(|| is_first.then(|| route.active()));
-        active.is_none_or(|active| shard_of(session, active) == shard)
+        self.core.may_hold(session, shard, at)
     }
 
     /// Returns whether a session's events that were not read yet may lie in a shard, or will.
     pub(crate) fn may_have_more(&self, session: SessionId, shard: u16) -> bool {
-        let reader = self.readers.iter().find(|reader| reader.source.shard_id() == shard);
-        reader.is_none_or(|reader| self.may_hold(session, shard, reader.source.next_sequence()))
-    }
-
-    /// Has it end at the present once its sessions are closed, should it not meet their closes. Returns whether its end
-    /// is another one now.
-    fn poll_closing(&mut self, context: &mut Context<'_>) -> bool {
-        if self.closing.is_none() && self.until.has_missed_closes(self.core.closed()) {
-            let core = Arc::clone(&self.core);
-            self.closing = Some(Wait::new(async move { core.wait_readable().await.is_ok() }));
-        }
-        let Some(Poll::Ready(is_readable)) = self.closing.as_mut().map(|wait| wait.poll(context)) else {
-            return false;
-        };
-        self.closing = None;
-        if is_readable {
-            self.end_at_present(false);
-        }
-        is_readable
+        self.shards.of(shard).is_none_or(|reader| self.may_hold(session, shard, reader.source.next_sequence()))
     }
 
     /// The next event, if there is one now. Costs some loads a shard where there is none. Unlike the stream it reads
@@ -317,7 +208,9 @@ impl Subscription {
             if found.is_some() {
                 return found;
             }
-            if !self.stint.is_over() && !self.poll_closing(&mut Context::from_waker(Waker::noop())) {
+            if !self.stint.is_over()
+                && !self.until.poll_missed_closes(&self.core, &mut Context::from_waker(Waker::noop()))
+            {
                 return None;
             }
         }
@@ -342,9 +235,9 @@ impl Subscription {
             match self.advance()? {
                 Ok((reader, block)) => {
                     self.stint.look_at(block.count());
-                    let (log, shard) = (self.core.log_id(), self.readers[reader].source.shard_id());
+                    let (log, shard) = (self.core.log_id(), self.shards.shard_id(reader));
                     self.ready.reader = reader;
-                    copy_events(log, shard, &block, &self.terms.selection, usize::MAX, &mut self.ready.found);
+                    copy_events(log, shard, &block, self.shards.selection(), usize::MAX, &mut self.ready.found);
                 }
                 Err(error) => return Some(Err(error)),
             }
@@ -356,8 +249,8 @@ impl Subscription {
         self.return_ready();
         Some(self.advance()?.map(|(reader, block)| {
             self.stint.look_at(block.count());
-            let shard_id = self.readers[reader].source.shard_id();
-            EventBatch::new(shard_id, block.detached(), Arc::clone(&self.terms.selection))
+            let shard_id = self.shards.shard_id(reader);
+            EventBatch::new(shard_id, block.detached(), Arc::clone(self.shards.selection()))
         }))
     }
 
@@ -392,33 +285,26 @@ impl Subscription {
 
     /// The cursor after what was handed out, in some shards before an event that was: by reader and shard.
     fn cursor_before(&self, first_kept: impl Fn(usize, u16) -> Option<Sequence>) -> String {
-        let mut cursor = self.cursor.clone();
         if self.core.is_forked() {
-            return cursor.encode(self.core.log_id());
+            return self.shards.cursor_at_begin().encode(self.core.log_id());
         }
-        for (at, reader) in self.readers.iter().enumerate() {
-            let ready = self.ready.next().filter(|_| at == self.ready.reader);
-            let next = first_kept(at, reader.source.shard_id()).or(ready);
-            let next = next.unwrap_or_else(|| reader.source.next_sequence());
-            cursor.positions.insert(reader.source.shard_id(), reader.source.position(next));
-        }
+        let cursor = self.shards.cursor(|at, shard_id| first_kept(at, shard_id).or_else(|| self.ready.next_of(at)));
         cursor.encode(self.core.log_id())
     }
 
     /// Events that can be read and were not handed out, those that the selection leaves out included.
     pub fn lag(&self) -> u64 {
-        self.readers.iter().map(|reader| reader.source.lag()).sum::<u64>() + self.ready.found.len() as u64
+        self.shards.lag() + self.ready.found.len() as u64
     }
 
     /// Returns whether nothing more will come: the bus has ended, and all of it was read.
     pub fn has_ended(&self) -> bool {
         // Asked first: what a shard published before it ended is seen by the look after this.
-        let is_over = !self.bell.is_connected();
-        let mut present = self.readers.iter().filter(|reader| !reader.has_failed);
-        let has_more = !self.ready.found.is_empty() || present.any(Reader::has_more);
+        let is_over = !self.shards.bell().is_connected();
+        let has_more = !self.ready.is_empty() || self.shards.have_more();
         match self.until.is_reached(self.core.closed()) {
-            true => self.ready.found.is_empty(),
-            false => !has_more && (is_over || self.has_lagged),
+            true => self.ready.is_empty(),
+            false => !has_more && (is_over || self.shards.have_lagged()),
         }
     }
 
@@ -441,23 +327,23 @@ impl Subscription {
             return Poll::Ready(None);
         }
         self.stint = Stint::default();
-        self.bell.arm(context.waker());
+        self.shards.bell().arm(context.waker());
         let mut item = look(self);
         if item.is_none() && self.stint.is_over() {
-            self.bell.disarm();
+            self.shards.bell().disarm();
             return self.let_others_run(context);
         }
         if item.is_none() && !self.has_ended() {
             match check_may_block("waiting for events") {
-                Ok(()) if self.poll_closing(context) => {
-                    self.bell.disarm();
+                Ok(()) if self.until.poll_missed_closes(&self.core, context) => {
+                    self.shards.bell().disarm();
                     return self.poll_with(context, look);
                 }
                 Ok(()) => return Poll::Pending,
                 Err(refused) => item = Some(Err(refused.into())),
             }
         }
-        self.bell.disarm();
+        self.shards.bell().disarm();
         Poll::Ready(item)
     }
 
@@ -469,156 +355,31 @@ impl Subscription {
     }
 
     /// The next block of the reader whose turn it is, with its number.
-    fn advance(&mut self) -> Option<ConsumerResult<(usize, tapeline_storage::read::Block)>> {
+    fn advance(&mut self) -> Option<ConsumerResult<(usize, Block)>> {
         if let Err(error) = self.core.check_fork() {
             return Some(Err(error.into()));
         }
-        self.adopt();
-        self.until.look_at_ends(self.readers.iter().map(Reader::reached), self.core.closed());
+        self.shards.adopt(&self.core);
+        self.until.look_at_ends(self.shards.reached(), self.core.closed());
         if self.until.is_reached(self.core.closed()) {
             return None;
         }
-        for _ in 0..self.readers.len() {
-            let at = self.turn;
-            self.turn = (at + 1) % self.readers.len();
-            if let Some(next) = self.step(at) {
-                if matches!(next, Err(ConsumerError::Lagged { .. })) {
-                    self.has_lagged = true;
-                    self.readers.iter_mut().for_each(|reader| reader.has_failed = true);
-                }
-                return Some(next.map(|block| (at, block)));
-            }
+        let mut next = self.shards.next_block(&self.core, self.loading.as_ref())?;
+        if let Ok((at, block)) = &mut next
+            && let Some(end) = self.until.look(block)
+        {
+            block.end_at(end);
+            self.shards.return_to(*at, end);
         }
-        None
-    }
-
-    /// The next block of one reader, unless another has to read first.
-    fn step(&mut self, at: usize) -> Option<ConsumerResult<tapeline_storage::read::Block>> {
-        let mut next = self.readers[at].step(self.terms.slow_reader, self.loading.as_ref());
-        match &mut next {
-            Some(Ok(block)) => {
-                let (eras, others) = self.others(at);
-                if !order::admit(&eras, others, &mut self.readers[at].source, block) {
-                    return None;
-                }
-                if let Some(end) = self.until.look(block) {
-                    block.end_at(end);
-                    self.readers[at].source.return_to(end);
-                }
-            }
-            Some(Err(ConsumerError::Gap(gap))) if gap.reason.is_of_log() => {
-                let (eras, others) = self.others(at);
-                if !order::admit_gap(&eras, others, &mut self.readers[at].source, gap) {
-                    return None;
-                }
-            }
-            _ => {}
-        }
-        next
-    }
-
-    /// The eras, and that of the reader, but for one, that is furthest behind.
-    fn others(&mut self, at: usize) -> (Arc<Eras>, Option<usize>) {
-        // Read after the watermark that the reader's item is below; and so are the shards.
-        let eras = self.core.eras();
-        self.adopt();
-        let others = self.readers.iter().enumerate().filter(|(other, reader)| *other != at && !reader.has_failed);
-        let others = order::earliest(&eras, others.map(|(_, reader)| &reader.source));
-        (eras, others)
-    }
-
-    /// Takes in the shards that have come meanwhile. One load where there are none.
-    fn adopt(&mut self) {
-        let count = self.core.shards().count();
-        if std::mem::replace(&mut self.shard_count, count) == count {
-            return;
-        }
-        for view in self.core.shards().views().filter(|view| self.terms.selection.has_shard(view.shard())) {
-            if self.readers.iter().all(|reader| reader.source.shard_id() != view.shard()) {
-                // All of it came after the subscription began: what is trimmed by now is a gap.
-                let source = Source::at(&view, Sequence::ZERO, self.terms.visibility).seeking(&self.terms.selection);
-                self.readers.push(Reader::new(&self.core, &self.bell, self.terms.visibility, source));
-            }
-        }
+        Some(next)
     }
 
     /// Takes back what was copied and not handed out.
     fn return_ready(&mut self) {
         if let Some(next) = self.ready.next() {
-            self.readers[self.ready.reader].source.return_to(next);
+            self.shards.return_to(self.ready.reader, next);
             self.ready.found.clear();
             self.until.return_to(next);
-        }
-    }
-}
-
-impl Reader {
-    /// A reader that is fed by its shard, if that runs.
-    fn new(core: &BusCore, bell: &Arc<Bell>, visibility: Visibility, source: Source) -> Self {
-        let source = match core.shards().get(source.shard_id()) {
-            Some(shard) => {
-                let (follower, feed) = feed(bell, visibility);
-                shard.inbox().follow(follower);
-                source.fed(Box::new(feed))
-            }
-            None => source,
-        };
-        Self { source, was_live: false, has_failed: false }
-    }
-
-    fn step(
-        &mut self,
-        slow_reader: SlowReader,
-        loading: Option<&Loading>,
-    ) -> Option<ConsumerResult<tapeline_storage::read::Block>> {
-        if self.has_failed {
-            return None;
-        }
-        if let Err(error) = self.keep_up(slow_reader) {
-            return Some(Err(error));
-        }
-        match self.source.poll_step(loading) {
-            Ok(Poll::Pending) => None,
-            Ok(Poll::Ready(Next::Block(block))) => Some(Ok(block)),
-            Ok(Poll::Ready(Next::Gap(gap))) => Some(Err(ConsumerError::Gap(gap))),
-            Ok(Poll::Ready(Next::End)) => {
-                self.was_live = true;
-                let poison = self.source.poison()?.clone();
-                self.has_failed = true;
-                Some(Err(AdapterError::Poisoned(Box::new(poison)).into()))
-            }
-            Err(error) => {
-                self.has_failed = true;
-                Some(Err(error.into()))
-            }
-        }
-    }
-
-    /// Its shard, and how far it has been read; to the end, where it cannot be read any more.
-    fn reached(&self) -> (u16, Sequence) {
-        let next = if self.has_failed { Sequence::new(u64::MAX) } else { self.source.next_sequence() };
-        (self.source.shard_id(), next)
-    }
-
-    /// Returns whether there is something to hand out, or to report.
-    fn has_more(&self) -> bool {
-        self.source.has_more() || self.source.is_over()
-    }
-
-    /// # Errors
-    /// The gap, or the end of the subscription, that the policy has for a reader that is too far behind.
-    fn keep_up(&mut self, slow_reader: SlowReader) -> ConsumerResult<()> {
-        let lag = self.source.lag();
-        match slow_reader {
-            SlowReader::Drop { lag_events } if self.was_live && lag > lag_events => {
-                let next = self.source.next_sequence().plus(lag - lag_events / 2);
-                Err(ConsumerError::Gap(self.source.drop_to(next)))
-            }
-            SlowReader::Fail { lag_events } if self.was_live && lag > lag_events => {
-                self.has_failed = true;
-                Err(ConsumerError::Lagged { shard_id: self.source.shard_id(), lag_events: lag })
-            }
-            _ => Ok(()),
         }
     }
 }

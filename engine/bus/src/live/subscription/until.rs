@@ -1,21 +1,32 @@
 //! The end of a subscription before that of its bus.
+//!
+//! 1. A subscription that ends with its sessions hands out the close of the last one, and no event after it.
+//! 2. Where all of them are closed and a close was not met, since it was lost or trimmed, the subscription ends where the
+//!    shards ended once everything from before was readable: unless a session is opened again until then.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tapeline_reader::{ConsumerError, ConsumerResult, SessionChange, kinds};
 use tapeline_storage::format::{Sequence, SessionId};
 use tapeline_storage::read::Block;
 
-use crate::bus_core::ClosedSessions;
+use crate::bus_core::{BusCore, ClosedSessions};
 use crate::live::request::SubscribeRequest;
 
 /// The end of a subscription.
-#[derive(Debug, Default)]
-pub(super) enum Until {
+#[derive(Debug)]
+pub(super) struct Until {
+    end: End,
+    /// The wait for what was ingested before its sessions were closed, once they are.
+    closing: Option<Wait>,
+}
+
+#[derive(Debug)]
+enum End {
     /// The end of the bus.
-    #[default]
     Bus,
     /// The close of the last of its sessions.
     Close(Open),
@@ -25,7 +36,7 @@ pub(super) enum Until {
 
 /// The sessions of a subscription that were not closed yet.
 #[derive(Debug, Default)]
-pub(super) struct Open {
+struct Open {
     sessions: Vec<SessionId>,
     /// Those that the last block has closed, each with the sequence of the event that did.
     last: Vec<(Sequence, SessionId)>,
@@ -34,7 +45,7 @@ pub(super) struct Open {
 }
 
 #[derive(Debug)]
-pub(super) struct Present {
+struct Present {
     open: Open,
     /// The ends of the shards that were not read so far.
     ends: BTreeMap<u16, Sequence>,
@@ -47,35 +58,37 @@ impl Until {
     /// [`ConsumerError::NoSession`]: a request without a session that could be closed.
     pub(super) fn of(request: &SubscribeRequest) -> ConsumerResult<Self> {
         if !request.until_close {
-            return Ok(Self::Bus);
+            return Ok(Self { end: End::Bus, closing: None });
         }
         let sessions = request.sessions.clone().unwrap_or_default();
         match sessions.is_empty() || sessions.contains(&SessionId::NONE) {
             true => Err(ConsumerError::NoSession),
-            false => Ok(Self::Close(Open { sessions, ..Open::default() })),
+            false => Ok(Self { end: End::Close(Open { sessions, ..Open::default() }), closing: None }),
         }
     }
 
     /// These of its sessions are closed in the log: their closes may not be met.
     pub(super) fn know_closed(&mut self, sessions: Vec<SessionId>) {
-        if let Self::Close(open) | Self::Present(Present { open, .. }) = self {
+        if let End::Close(open) | End::Present(Present { open, .. }) = &mut self.end {
             open.closed_before = sessions;
         }
     }
 
-    /// Has a subscription of sessions end where the shards end, if it does not end before.
-    pub(super) fn end_at(&mut self, ends: BTreeMap<u16, Sequence>, is_after_close: bool) {
-        if let Self::Close(open) | Self::Present(Present { open, .. }) = self {
-            *self = Self::Present(Present { open: std::mem::take(open), ends, is_after_close });
+    /// Has a subscription of sessions end where the shards end now, if it does not end before, and the sessions are
+    /// closed then. `is_after_close`: it also ends there if it has handed out nothing, since it begins after a close.
+    pub(super) fn end_at_present(&mut self, core: &BusCore, is_after_close: bool) {
+        if let End::Close(open) | End::Present(Present { open, .. }) = &mut self.end {
+            let ends = core.shards().views().map(|view| (view.shard(), view.appended())).collect();
+            self.end = End::Present(Present { open: std::mem::take(open), ends, is_after_close });
         }
     }
 
     /// Returns whether it has come.
     pub(super) fn is_reached(&self, closed: &ClosedSessions) -> bool {
-        match self {
-            Self::Bus => false,
-            Self::Close(open) => open.sessions.is_empty(),
-            Self::Present(present) => {
+        match &self.end {
+            End::Bus => false,
+            End::Close(open) => open.sessions.is_empty(),
+            End::Present(present) => {
                 let Present { open, ends, is_after_close } = present;
                 open.sessions.is_empty() || (ends.is_empty() && (*is_after_close || open.are_closed(closed)))
             }
@@ -84,38 +97,55 @@ impl Until {
 
     /// Looks how far the shards have been read. A session that was opened again meanwhile has another end.
     pub(super) fn look_at_ends(&mut self, read: impl Iterator<Item = (u16, Sequence)>, closed: &ClosedSessions) {
-        let Self::Present(Present { open, ends, is_after_close }) = self else { return };
+        let End::Present(Present { open, ends, is_after_close }) = &mut self.end else { return };
         read.for_each(|(shard, next)| {
             if ends.get(&shard).is_some_and(|end| *end <= next) {
                 ends.remove(&shard);
             }
         });
         if ends.is_empty() && !*is_after_close && !open.are_closed(closed) {
-            *self = Self::Close(std::mem::take(open));
+            self.end = End::Close(std::mem::take(open));
         }
     }
 
     /// Notes that an event was handed out.
     pub(super) fn hand_out(&mut self) {
-        if let Self::Present(present) = self {
+        if let End::Present(present) = &mut self.end {
             present.is_after_close = false;
         }
     }
 
+    /// Has it end at the present once its sessions are closed, should it not meet their closes. Returns whether it has
+    /// another end now.
+    pub(super) fn poll_missed_closes(&mut self, core: &Arc<BusCore>, context: &mut Context<'_>) -> bool {
+        if self.closing.is_none() && self.has_missed_closes(core.closed()) {
+            let core = Arc::clone(core);
+            self.closing = Some(Wait::new(async move { core.wait_readable().await.is_ok() }));
+        }
+        let Some(Poll::Ready(is_readable)) = self.closing.as_mut().map(|wait| wait.poll(context)) else {
+            return false;
+        };
+        self.closing = None;
+        if is_readable {
+            self.end_at_present(core, false);
+        }
+        is_readable
+    }
+
     /// Returns whether the sessions are closed, and their closes were not met: they may have been lost, or trimmed.
-    pub(super) fn has_missed_closes(&self, closed: &ClosedSessions) -> bool {
-        match self {
-            Self::Close(open) => !open.sessions.is_empty() && open.are_closed(closed),
-            Self::Bus | Self::Present(_) => false,
+    fn has_missed_closes(&self, closed: &ClosedSessions) -> bool {
+        match &self.end {
+            End::Close(open) => !open.sessions.is_empty() && open.are_closed(closed),
+            End::Bus | End::Present(_) => false,
         }
     }
 
     /// Looks for closes in a block. Returns the sequence after the last one that was waited for, if it is there. A
     /// comparison for each record.
     pub(super) fn look(&mut self, block: &Block) -> Option<Sequence> {
-        let open = match self {
-            Self::Bus => return None,
-            Self::Close(open) | Self::Present(Present { open, .. }) => open,
+        let open = match &mut self.end {
+            End::Bus => return None,
+            End::Close(open) | End::Present(Present { open, .. }) => open,
         };
         open.last.clear();
         for (at, record) in block.records().enumerate() {
@@ -144,7 +174,7 @@ impl Until {
 
     /// The last block is read again from `next` on.
     pub(super) fn return_to(&mut self, next: Sequence) {
-        if let Self::Close(open) | Self::Present(Present { open, .. }) = self {
+        if let End::Close(open) | End::Present(Present { open, .. }) = &mut self.end {
             let Open { sessions, last, .. } = open;
             sessions.extend(last.iter().filter(|(at, _)| *at >= next).map(|(_, session)| *session));
             last.retain(|(at, _)| *at < next);
@@ -160,14 +190,14 @@ impl Open {
 }
 
 /// The wait until everything is readable that was ingested before a moment: `false` where that cannot be.
-pub(super) struct Wait(Pin<Box<dyn Future<Output = bool> + Send>>);
+struct Wait(Pin<Box<dyn Future<Output = bool> + Send>>);
 
 impl Wait {
-    pub(super) fn new(readable: impl Future<Output = bool> + Send + 'static) -> Self {
+    fn new(readable: impl Future<Output = bool> + Send + 'static) -> Self {
         Self(Box::pin(readable))
     }
 
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         self.0.as_mut().poll(context)
     }
 }
