@@ -1,4 +1,4 @@
-//! Append: runs of records into the open block, and what makes the open block a commit.
+//! Append: runs of records into the open block, and closed blocks on to the pipeline.
 //!
 //! Cost: one copy and one checksum pass over the records; everything else is per run or per block.
 
@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dense::Condenser;
+use super::group_commit::GroupCommit;
 use super::open_block::OpenBlock;
 use super::outage::Outage;
 use super::pipeline::Pipeline;
 use super::pool::{BlockPool, TAKE_MEMORY};
-use super::{BatchTarget, Chore, ChoreDone, LogOptions, LogView, Poison, Run};
+use super::{Chore, ChoreDone, LogOptions, LogView, Poison, Run};
 use crate::device::{BlockMemory, Doorbell};
 use crate::format::{SEQUENCE_MAX, Sequence};
 
@@ -24,12 +25,10 @@ const LAST_BLOCK: Sequence = Sequence::new(SEQUENCE_MAX.get() - BlockMemory::BLO
 pub struct Log {
     view: Arc<LogView>,
     pool: BlockPool,
-    open: Option<OpenBlock>,
+    group: GroupCommit,
     /// Opened, and not yet in the view's tail.
     unlisted: VecDeque<Arc<BlockMemory>>,
     next: Sequence,
-    batch: BatchTarget,
-    block_bytes: usize,
     /// `None` at level `Memory`: the tail is the store.
     pipeline: Option<Pipeline>,
     condenser: Condenser,
@@ -61,11 +60,9 @@ impl Log {
         Self {
             view,
             pool,
-            open: None,
+            group: GroupCommit::new(options),
             unlisted: VecDeque::new(),
             next,
-            batch: BatchTarget::new(options.batch),
-            block_bytes: options.block_bytes.min(BlockMemory::BLOCK_BYTES),
             pipeline,
             condenser: Condenser::new(next),
             held_up: None,
@@ -89,7 +86,7 @@ impl Log {
 
     /// First sequence of the open block.
     pub fn open_sequence(&self) -> Sequence {
-        self.open.as_ref().map_or(self.next, |open| open.writer.memory().first_sequence())
+        self.group.open().map_or(self.next, |open| open.writer.memory().first_sequence())
     }
 
     /// Sequence that the next record gets.
@@ -113,7 +110,7 @@ impl Log {
             return (taken, bytes);
         }
         while taken < lengths.len() {
-            let (block_bytes, events_max) = (self.block_bytes, self.events_max());
+            let (block_bytes, events_max) = (self.group.block_bytes(), self.group.events_max(self.pipeline.as_ref()));
             let Some(open) = self.open_block(now) else { break };
             let most = lengths.len().min(taken.saturating_add(events_max.saturating_sub(open.writer.count())));
             let (count, length) = open.writer.fitting(&lengths[taken..most], block_bytes);
@@ -138,7 +135,7 @@ impl Log {
         if self.view.appended() == self.next {
             return;
         }
-        if let Some(open) = &self.open {
+        if let Some(open) = self.group.open() {
             open.writer.publish();
         }
         self.list(announce);
@@ -173,7 +170,7 @@ impl Log {
         if self.poison().is_some() {
             return false;
         }
-        if self.is_due(now, wanted) {
+        if self.group.is_due(self.pipeline.as_ref(), now, wanted) {
             self.rotate(now);
         }
         let submitted = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.submit(&self.view, now));
@@ -191,7 +188,7 @@ impl Log {
         let Some(pipeline) = &self.pipeline else { return };
         self.view
             .commit_pace()
-            .set_pending_since(pipeline.pending_since().or(self.open.as_ref().map(|open| open.opened_at)));
+            .set_pending_since(pipeline.pending_since().or(self.group.open().map(|open| open.opened_at)));
     }
 
     /// Returns whether writes are in flight.
@@ -226,10 +223,7 @@ impl Log {
     /// The time at which the open block is due, in the clock of `now`. `None` also where none will be committed: a
     /// poisoned log must not keep its shard awake.
     pub fn commit_due(&self) -> Option<u64> {
-        // A block that would have to wait for its turn goes on filling; the completion that gives it its turn ends a
-        // sleep.
-        self.pipeline.as_ref().filter(|pipeline| self.poison().is_none() && pipeline.has_room())?;
-        self.open.as_ref().map(|open| open.opened_at.saturating_add(self.batch.options().delay_ns))
+        self.group.due_at(self.pipeline.as_ref()).filter(|_| self.poison().is_none())
     }
 
     /// Sleeps until the device or the doorbell has something, or `timeout` has passed.
@@ -353,27 +347,8 @@ impl Log {
         self.end("close", &io::Error::from_raw_os_error(libc::ENOSPC));
     }
 
-    fn is_due(&self, now: u64, wanted: bool) -> bool {
-        let Some(open) = &self.open else { return false };
-        let Some(pipeline) = &self.pipeline else { return false };
-        let is_over = now.saturating_sub(open.opened_at) >= self.batch.options().delay_ns;
-        // A block that would have to wait for its turn may as well go on filling.
-        (wanted && pipeline.is_idle())
-            || (pipeline.has_room() && (is_over || open.writer.count() >= self.batch.events()))
-    }
-
-    /// Most events that the open block is to hold: the target, or where it would have to wait for its turn all that it
-    /// may. In memory, where none is committed, what fits.
-    fn events_max(&self) -> usize {
-        match &self.pipeline {
-            Some(pipeline) if pipeline.has_room() => self.batch.events(),
-            Some(_) => self.batch.options().events_max,
-            None => usize::MAX,
-        }
-    }
-
     fn open_block(&mut self, now: u64) -> Option<&mut OpenBlock> {
-        if self.open.is_none() {
+        if self.group.open().is_none() {
             if self.next > LAST_BLOCK {
                 self.end("append", &io::Error::other("the sequences of the log are used up"));
                 return None;
@@ -387,15 +362,14 @@ impl Log {
             }
             writer.start(self.next);
             self.unlisted.push_back(Arc::clone(writer.memory()));
-            self.open = Some(OpenBlock::new(writer, now, self.pipeline.is_some()));
+            self.group.begin(OpenBlock::new(writer, now, self.pipeline.is_some()));
         }
-        self.open.as_mut()
+        self.group.open_mut()
     }
 
     /// The open block takes no more: it goes to the pipeline, or stays in the tail.
     fn rotate(&mut self, now: u64) {
-        let Some(open) = self.open.take() else { return };
-        self.batch.note(now, self.next.get());
+        let Some(open) = self.group.close(now, self.next) else { return };
         open.writer.publish();
         if let Some(pipeline) = &mut self.pipeline {
             pipeline.enqueue(open);

@@ -22,6 +22,7 @@ mod ending;
 mod error;
 mod files;
 mod gaps;
+mod group_commit;
 mod health;
 mod in_flight;
 mod lending;
