@@ -1,7 +1,7 @@
 //! `tapeline completions` and `tapeline man`: files made of the command line's own description.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory};
@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use crate::args::Arguments;
 use crate::exit::{Exit, Failure};
+use crate::stdout;
 
 /// Arguments of `tapeline completions`.
 #[derive(Debug, Args)]
@@ -39,7 +40,7 @@ pub(crate) struct ManArgs {
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Arguments::command(), "tapeline", &mut script);
-    let mut out = io::stdout().lock();
+    let mut out = stdout::buffered();
     out.write_all(&script)?;
     out.flush()?;
     Ok(Exit::Done)

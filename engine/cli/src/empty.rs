@@ -2,13 +2,13 @@
 //! that leave all out.
 
 use std::collections::BTreeMap;
-use std::io;
 
 use tapeline_reader::{Filter, Kind, LogFiles, ReplayRequest, SessionSummary, StoredEvent, kinds};
 
 use crate::exit::{Exit, Failure};
 use crate::human;
-use crate::output::{self, Style};
+use crate::message;
+use crate::output;
 use crate::select::{Selection, ids};
 
 /// Events that are looked at to find out what they are.
@@ -32,7 +32,7 @@ pub(crate) fn no_sessions(log: &LogFiles, names: &[&str]) -> Failure {
 /// Says why nothing of the log is selected, on standard error.
 pub(crate) fn explain(log: &LogFiles, selection: &Selection) {
     if let Some(why) = reason(log, selection) {
-        eprintln!("{} {why}", Style::of(&io::stderr()).strong("tapeline:"));
+        message::note(why);
     }
 }
 

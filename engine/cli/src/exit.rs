@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use tapeline_reader::{AdapterError, ConsumerError, DamageCause, Gap, GapReason, LogFiles, advice, is_of_environment};
 
-use crate::output::{self, Style};
+use crate::message;
+use crate::output;
 
 /// The exit status of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,8 +49,7 @@ impl Failure {
     /// A failure with a status of its own.
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
         // Names in it come from anywhere.
-        let lines: Vec<_> = message.to_string().lines().map(output::printable).collect();
-        Self { exit, message: lines.join("\n") }
+        Self { exit, message: output::printable(&message.to_string()) }
     }
 
     /// A failure without one.
@@ -198,8 +198,7 @@ pub(crate) fn report_damage(log: &LogFiles) -> Exit {
     let mut exit = Exit::Done;
     for damage in log.damage() {
         exit = exit.max(exit_of_cause(damage.cause));
-        let failure = Failure::from(ConsumerError::Damaged(damage.clone()));
-        eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+        message::error(Failure::from(ConsumerError::Damaged(damage.clone())));
     }
     exit
 }

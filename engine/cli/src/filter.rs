@@ -1,11 +1,12 @@
 //! `tapeline filter`: the grammar of `--filter`, and whether a text is in it.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use clap::Args;
 use tapeline_reader::Filter;
 
 use crate::exit::{Exit, Failure};
+use crate::stdout;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +27,7 @@ pub(crate) struct FilterArgs {
 /// # Errors
 /// [`Exit::Usage`] where the text is no filter.
 pub(crate) fn run(args: &FilterArgs) -> Result<Exit, Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout::buffered();
     match &args.filter {
         None => out.write_all(Filter::GRAMMAR.as_bytes())?,
         Some(text) => {

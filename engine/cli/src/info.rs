@@ -11,6 +11,7 @@ use tapeline::{EventBus, EventBusConfig};
 use crate::args::DirectoryArgs;
 use crate::exit::{Exit, Failure, open_log, report_damage};
 use crate::output::{self, Align, Style, Table};
+use crate::stdout;
 
 /// The log as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &DirectoryArgs) -> Result<Exit, Failure> {
         damage: log.damage().iter().map(ToString::to_string).collect(),
         segments,
     };
-    let mut out = io::stdout().lock();
+    let mut out = stdout::buffered();
     if args.json {
         output::json(&mut out, &description)?
     } else {
@@ -138,7 +139,7 @@ impl Description {
             writeln!(out, "{} {value}", style.strong(&format!("{name:<8}")))?;
         }
         for note in &self.backend.notes {
-            writeln!(out, "{:<8} {note}", "")?;
+            writeln!(out, "{:<8} {}", "", output::printable(note))?;
         }
         writeln!(out)?;
         self.table().print(out, style)

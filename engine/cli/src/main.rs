@@ -1,6 +1,9 @@
 //! The `tapeline` program: records streams into a log, follows, lists, replays and checks them.
 //!
-//! It stands on the public interface of crate `tapeline` alone. docs/CLI.md is its manual.
+//! It stands on the public interface of crate `tapeline` alone. docs/CLI.md is its manual. What it prints goes through
+//! `stdout` and `message`.
+
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "these panic, or take what is lost for printed")]
 
 mod args;
 mod completions;
@@ -14,8 +17,10 @@ mod form;
 mod human;
 mod import;
 mod info;
+mod inherited;
 mod latency;
 mod ls;
+mod message;
 mod names;
 mod openings;
 mod output;
@@ -29,13 +34,14 @@ mod show;
 mod signal;
 mod size;
 mod stats;
+mod stdout;
 mod tail;
 mod trim;
 mod verify;
 mod when;
 mod words;
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -47,21 +53,43 @@ use crate::output::Style;
 fn main() -> ExitCode {
     signal::end_quietly_on_closed_pipes();
     signal::report_limits_of_file_sizes();
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(refusal) => {
-            // A closed terminal leaves no way to say more; the exit status says the rest.
-            let _ = refusal.print();
-            return if refusal.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
-        }
+    let outcome = match Arguments::try_parse() {
+        Ok(arguments) => run(&arguments),
+        Err(refusal) => explain(refusal),
     };
-    match run(&arguments) {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
-            failure.exit.into()
+    let exit = outcome.unwrap_or_else(|failure| {
+        message::error(&failure);
+        failure.exit
+    });
+    match stdout::lost() {
+        Some(error) if exit == Exit::Done => {
+            message::error(Failure::from(error));
+            Exit::Failed.into()
         }
+        _ => exit.into(),
     }
+}
+
+/// Prints the help that was asked for, or says why the command line cannot be understood.
+fn explain(refusal: clap::Error) -> Result<Exit, Failure> {
+    let text = |style: Style, refusal: &clap::Error| match style.is_coloured() {
+        true => refusal.render().ansi().to_string(),
+        false => refusal.render().to_string(),
+    };
+    if refusal.use_stderr() {
+        message::write(&text(message::style(), &on_lines_of_its_own(refusal)));
+        return Ok(Exit::Usage);
+    }
+    let mut out = stdout::buffered();
+    out.write_all(text(Style::of(&io::stdout()), &refusal).as_bytes())?;
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+/// The same refusal, of a command line without control characters: those in an argument would end lines of it.
+fn on_lines_of_its_own(refusal: clap::Error) -> clap::Error {
+    let arguments = std::env::args_os().map(|argument| output::printable(&argument.to_string_lossy()));
+    Arguments::try_parse_from(arguments).err().filter(clap::Error::use_stderr).unwrap_or(refusal)
 }
 
 fn run(arguments: &Arguments) -> Result<Exit, Failure> {

@@ -5,13 +5,12 @@
 //! that it cannot name.
 
 use std::fmt::Display;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use tapeline_reader::{LogFiles, SessionId};
 
 use crate::form::Printer;
-use crate::output::{Style, printable};
+use crate::message;
 
 /// Finds names, should they be needed.
 #[derive(Debug)]
@@ -49,12 +48,12 @@ impl Names {
 /// Says that names are missing because the log cannot be read for them, or not whole.
 fn tell_unread(reason: &dyn Display) {
     let words = "sessions without a known name are shown by their ids";
-    eprintln!("{} {words}: {}", Style::of(&io::stderr()).bad("tapeline:"), printable(&reason.to_string()));
+    message::error(format_args!("{words}: {reason}"));
 }
 
 /// Says that names may be missing, if they are.
 pub(crate) fn tell_damage(log: &LogFiles) {
     if let Some(damage) = log.names_damage() {
-        eprintln!("{} {damage}", Style::of(&io::stderr()).bad("tapeline:"));
+        message::error(damage);
     }
 }

@@ -36,6 +36,11 @@ impl Style {
         self.paint("1", text)
     }
 
+    /// True if it has colours.
+    pub(crate) fn is_coloured(self) -> bool {
+        self.coloured
+    }
+
     fn paint<'a>(self, code: &str, text: &'a str) -> Cow<'a, str> {
         if self.coloured { Cow::Owned(format!("\x1b[{code}m{text}\x1b[0m")) } else { Cow::Borrowed(text) }
     }
@@ -117,9 +122,9 @@ impl<const N: usize> Table<N> {
         Self { columns, rows: Vec::new() }
     }
 
-    /// Adds a row at the end.
+    /// Adds a row at the end. It is one line, whatever the cells hold.
     pub(crate) fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells);
+        self.rows.push(cells.map(|cell| printable(&cell)));
     }
 
     /// Prints heading and rows, each column as wide as its widest cell.

@@ -11,6 +11,7 @@ use crate::exit::{Exit, Failure};
 use crate::human;
 use crate::output::{self, Style};
 use crate::progress::Progress;
+use crate::stdout;
 
 /// Arguments of `tapeline repair`.
 #[derive(Debug, Args)]
@@ -84,7 +85,7 @@ pub(crate) fn run(args: &RepairArgs) -> Result<Exit, Failure> {
     let steps = if args.apply { repair_log(&args.directory, step) } else { plan_repair(&args.directory, step) };
     let steps = steps.map_err(|error| Failure::of_log(&args.directory, error.into()))?;
     drop(progress);
-    let mut out = io::stdout().lock();
+    let mut out = stdout::buffered();
     if args.json {
         print_json(&mut out, &steps, args.apply)?
     } else {
@@ -118,6 +119,7 @@ fn print_text(out: &mut impl Write, steps: &[RepairStep], applied: bool) -> io::
         return writeln!(out, "{}: nothing to repair", style.good("sound"));
     }
     for RepairStep { shard_id: shard, action, .. } in steps {
+        let action = output::printable(&action.to_string());
         match shard {
             Some(shard) => writeln!(out, "shard {shard}: {action}")?,
             None => writeln!(out, "log: {action}")?,

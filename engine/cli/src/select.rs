@@ -1,15 +1,13 @@
 //! The events that a command is about: sessions, kinds, times, a filter.
 
-use std::io;
-
 use clap::Args;
 use tapeline_reader::{
     ConsumerResult, Filter, Kind, LogFiles, ReplayRequest, SessionId, SessionOpening, StoredEvent, kinds,
 };
 
 use crate::exit::{Exit, Failure};
+use crate::message;
 use crate::openings::{self, Openings};
-use crate::output::Style;
 use crate::when::When;
 use crate::{empty, names};
 
@@ -141,7 +139,7 @@ impl Selection {
                 return Err(failure);
             }
             found.exit = failure.exit;
-            eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+            message::error(failure);
         }
         Ok(found)
     }

@@ -2,7 +2,7 @@
 //! read. A signal that was ignored when the program started stays ignored, as `nohup` and background jobs of a shell
 //! have it.
 //!
-//! The only unsafe code of the program. Its rules:
+//! Unsafe code, with these rules:
 //! 1. A pointer handed to the kernel points to a live, initialised value of the type that the call takes.
 //! 2. A descriptor taken from the kernel has no other owner.
 //! 3. A signal set is initialised by `sigemptyset` before anything else reads it.
@@ -167,6 +167,11 @@ fn is_ignored(signal: libc::c_int) -> bool {
     // SAFETY: all zeros are a value of the type, should the call not have written one.
     let action = unsafe { action.assume_init() };
     asked == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+/// Waits until something can be written without waiting.
+pub(crate) fn wait_writable(output: BorrowedFd<'_>) -> io::Result<()> {
+    poll([libc::pollfd { fd: output.as_raw_fd(), events: libc::POLLOUT, revents: 0 }], -1).map(drop)
 }
 
 fn milliseconds(timeout: Duration) -> libc::c_int {

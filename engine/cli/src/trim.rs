@@ -10,8 +10,10 @@ use tapeline_reader::{KeptSegment, RetentionPolicy, TrimPlan, TrimmedSegment, tr
 
 use crate::exit::{Exit, Failure, open_log};
 use crate::human;
+use crate::message;
 use crate::output::{self, Align, Style, Table};
 use crate::size::{parse_count, parse_size};
+use crate::stdout;
 use crate::when::parse_duration;
 
 /// Arguments of `tapeline trim`.
@@ -112,9 +114,9 @@ pub(crate) fn run(args: &TrimArgs) -> Result<Exit, Failure> {
     let plan = if args.dry_run { log.plan_trim(&policy)? } else { trim_log(&args.directory, &policy)? };
     if let Some(why) = &plan.names_lost {
         let text = "the names of sessions that were opened in what went are lost";
-        eprintln!("{} {text}: {why}", Style::of(&io::stderr()).bad("tapeline:"));
+        message::error(format_args!("{text}: {why}"));
     }
-    let mut out = io::stdout().lock();
+    let mut out = stdout::buffered();
     if args.json {
         print_json(&mut out, &plan, args.dry_run)?
     } else {

@@ -10,6 +10,7 @@ use crate::exit::{Exit, Failure, exit_of_cause, open_log};
 use crate::human;
 use crate::output::{self, Style};
 use crate::progress::Progress;
+use crate::stdout;
 
 /// A line of `--json`.
 #[derive(Debug, Serialize)]
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &DirectoryArgs) -> Result<Exit, Failure> {
     let progress = Progress::new(Some(log.segments().iter().map(|segment| segment.bytes).sum()));
     let verification = log.verify(|bytes| progress.add(bytes));
     drop(progress);
-    let mut out = io::stdout().lock();
+    let mut out = stdout::buffered();
     if args.json {
         print_json(&mut out, &verification)?
     } else {
@@ -67,10 +68,11 @@ fn print_text(out: &mut impl Write, verification: &Verification) -> io::Result<(
     let style = Style::of(&io::stdout());
     let word = |cause| style.bad(if cause == DamageCause::Environment { "unreadable:" } else { "damaged:" });
     for Damage { shard_id: shard, segment, offset, reason, cause, .. } in &verification.damage {
-        writeln!(out, "{} shard {shard}, {segment}, offset {offset}: {reason}", word(*cause))?;
+        let place = format!("shard {shard}, {segment}, offset {offset}: {reason}");
+        writeln!(out, "{} {}", word(*cause), output::printable(&place))?;
     }
     if let (Some(reason), Some(cause)) = (&verification.names_damage, verification.names_cause) {
-        writeln!(out, "{} {reason}", word(cause))?;
+        writeln!(out, "{} {}", word(cause), output::printable(reason))?;
     }
     let damaged = causes(verification).filter(|&cause| cause != DamageCause::Environment).count();
     let verdict = match damaged {

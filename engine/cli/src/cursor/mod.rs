@@ -12,6 +12,7 @@ use self::args::{CursorCommand, ListArgs, RemoveArgs, SetArgs};
 use crate::exit::{Exit, Failure, open_log, report_damage};
 use crate::human;
 use crate::output::{self, Align, Style, Table};
+use crate::stdout;
 use crate::when::When;
 
 /// Digits of the shortest text of a cursor: version, flags, log id and checksum.
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &CursorArgs) -> Result<Exit, Failure> {
 fn list(args: &ListArgs) -> Result<Exit, Failure> {
     let log = open_log(&args.directory)?;
     let cursors = log.cursors()?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = stdout::buffered();
     if args.json {
         for NamedCursor { name, cursor, lag_events, lag_bytes, lag, fault, .. } in &cursors {
             let lag_ns = u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX);

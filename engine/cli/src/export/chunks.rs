@@ -17,7 +17,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use tapeline_reader::{SessionId, SessionOpening, StoredEvent};
@@ -28,7 +28,9 @@ use super::stream::{Account, Stream};
 use crate::exit::{Exit, Failure};
 use crate::form::Printer;
 use crate::human;
+use crate::message;
 use crate::select::Selection;
+use crate::stdout::Stdout;
 
 /// Bytes that wait to be written, of all streams.
 const WAITING_BYTES: usize = 16 << 20;
@@ -117,13 +119,18 @@ impl Sink for Chunks {
 /// Says what a reader of the streams would not see.
 fn report(Account { left_out, failed, broken_off }: Account) {
     if left_out > 0 {
-        eprintln!("left out {}: no chat.completion.chunk, and no text", human::some(left_out, "event"));
+        message::plain(format_args!(
+            "left out {}: no chat.completion.chunk, and no text",
+            human::some(left_out, "event")
+        ));
     }
     if failed > 0 {
-        eprintln!("{}: the answer failed; the error is in it, and no reason to finish", human::some(failed, "stream"));
+        let streams = human::some(failed, "stream");
+        message::plain(format_args!("{streams}: the answer failed; the error is in it, and no reason to finish"));
     }
     if broken_off > 0 {
-        eprintln!("{}: no [DONE] was recorded, and none is written", human::some(broken_off, "stream"));
+        let streams = human::some(broken_off, "stream");
+        message::plain(format_args!("{streams}: no [DONE] was recorded, and none is written"));
     }
 }
 
@@ -132,8 +139,7 @@ impl Output {
     fn write(&mut self) -> Result<(), Failure> {
         let bytes = std::mem::take(&mut self.stream.bytes);
         let Some(path) = &self.path else {
-            let mut out = io::stdout().lock();
-            return Ok(out.write_all(&bytes).and_then(|()| out.flush())?);
+            return Ok(Stdout::default().write_all(&bytes)?);
         };
         if self.is_begun && bytes.is_empty() {
             return Ok(());

@@ -19,10 +19,11 @@ use self::chunks::Chunks;
 use self::parquet::Table;
 use crate::exit::{Exit, Failure, check_outside, open_log};
 use crate::form::{OutputFormat, Printer};
+use crate::message;
 use crate::names::Names;
-use crate::output::Style;
 use crate::progress::Progress;
 use crate::select::{AsksFor, Met};
+use crate::stdout;
 
 /// Bytes collected before they are written.
 const OUTPUT_BYTES: usize = 256 << 10;
@@ -97,7 +98,7 @@ impl Exporting {
             Met::Event(Err(error)) => {
                 let failure = Failure::from(error);
                 self.exit = self.exit.max(failure.exit);
-                eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+                message::error(failure);
             }
         }
         Ok(())
@@ -144,7 +145,7 @@ impl Text {
                 let file = File::create(path).map_err(|error| Failure::file(path, &error))?;
                 (Box::new(BufWriter::with_capacity(OUTPUT_BYTES, file)), path.display().to_string())
             }
-            None => (Box::new(BufWriter::with_capacity(OUTPUT_BYTES, io::stdout())), "standard output".to_owned()),
+            None => (Box::new(stdout::buffered()), "standard output".to_owned()),
         };
         Ok(Self { out, place })
     }

@@ -1,7 +1,7 @@
 //! An Apache Parquet file: a row for each event, in groups of bounded size.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use super::Sink;
 use crate::exit::{Failure, advice_on};
 use crate::form::Printer;
 use crate::output;
+use crate::stdout::Stdout;
 
 /// The columns. `session` is null where the session has no name.
 const SCHEMA: &str = "message event {
@@ -68,7 +69,7 @@ impl Table {
     }
 
     pub(super) fn to_standard_output() -> Result<Self, Failure> {
-        Self::new(Box::new(io::stdout()), "standard output".to_owned())
+        Self::new(Box::new(Stdout::default()), "standard output".to_owned())
     }
 
     fn new(target: Target, place: String) -> Result<Self, Failure> {

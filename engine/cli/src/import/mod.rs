@@ -4,7 +4,7 @@ mod args;
 mod line;
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use serde::Serialize;
 use tapeline_reader::{LogRestore, RestoredEvent, Sequence, SessionId, SessionOpening, advice, kinds};
@@ -13,9 +13,11 @@ pub(crate) use self::args::ImportArgs;
 use self::line::Line;
 use crate::exit::{Exit, Failure};
 use crate::human;
-use crate::output::{self, Style};
+use crate::message;
+use crate::output;
 use crate::progress::Progress;
 use crate::record::{Ending, Input, Source};
+use crate::stdout;
 
 /// The longest line: that of the largest payload, each byte of it escaped.
 const LINE_BYTES_MAX: u64 = 8 << 20;
@@ -73,11 +75,12 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
 
 fn report(summary: &Summary, json: bool) -> io::Result<()> {
     if json {
-        return output::json(&mut io::stdout(), summary);
+        let mut out = stdout::buffered();
+        output::json(&mut out, summary)?;
+        return out.flush();
     }
-    let style = Style::of(&io::stderr());
     let (events, bytes) = (human::some(summary.events, "event"), human::bytes(summary.bytes));
-    eprintln!("{} {events}, {bytes}, durable", style.good("imported"));
+    message::labelled(&message::style().good("imported"), format_args!("{events}, {bytes}, durable"));
     Ok(())
 }
 

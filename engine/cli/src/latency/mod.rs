@@ -22,10 +22,12 @@ pub(crate) use self::args::LatencyArgs;
 use self::meter::{Measured, Meter};
 use crate::exit::{Exit, Failure, check_outside, open_log};
 use crate::human;
+use crate::message;
 use crate::names;
 use crate::output::{self, Style};
 use crate::progress::Progress;
 use crate::select::{AsksFor, Met};
+use crate::stdout;
 
 /// Events after which the bar moves: it reads a clock each time.
 const STEP: u64 = 4096;
@@ -53,13 +55,14 @@ pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
     drop(progress);
     name_groups(&log, &mut measured);
     if let Some(text) = report::others(&measured) {
-        eprintln!("{} {text}", Style::of(&io::stderr()).strong("tapeline:"));
+        message::note(text);
     }
     if let Some(directory) = &args.out {
         let report = report::report(args, &log, &measured, exit);
         let written = report.write_to(directory).map_err(|error| Failure::file(directory, &error))?;
         if let Some(page) = written.last() {
-            eprintln!("{}; look at {}", human::some(written.len() as u64, "file"), page.display());
+            let files = human::some(written.len() as u64, "file");
+            message::plain(format_args!("{files}; look at {}", page.display()));
         }
     }
     print(args, &measured)?;
@@ -81,7 +84,7 @@ fn name_groups(log: &LogFiles, measured: &mut Measured) {
 }
 
 fn print(args: &LatencyArgs, measured: &Measured) -> io::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = stdout::buffered();
     match args.json {
         true => print::json(&mut out, args.by, measured)?,
         false => print::text(&mut out, args.by, measured, Style::of(&io::stdout()))?,
@@ -113,7 +116,7 @@ impl Measuring {
             Met::Event(Err(error)) => {
                 let failure = Failure::from(error);
                 self.exit = self.exit.max(failure.exit);
-                eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+                message::error(failure);
             }
         }
         Ok(())

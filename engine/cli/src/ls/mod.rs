@@ -11,7 +11,9 @@ use tapeline_reader::{SessionOutcome, SessionState, SessionSummary};
 pub(crate) use self::args::LsArgs;
 use self::args::Sort;
 use crate::exit::{Exit, Failure, open_log};
+use crate::message;
 use crate::output::{self, Align, Style, Table};
+use crate::stdout;
 use crate::{human, names};
 
 /// A session as `--json` prints it.
@@ -67,7 +69,7 @@ pub(crate) fn run(args: &LsArgs) -> Result<Exit, Failure> {
         tell_none(there);
     }
     sessions.truncate(args.limit.unwrap_or(usize::MAX));
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = stdout::buffered();
     if args.json {
         sessions.iter().try_for_each(|session| output::json(&mut out, &Line::from(session)))?;
     } else {
@@ -83,7 +85,7 @@ fn tell_none(there: usize) {
         0 => "the log has no sessions".to_owned(),
         there => format!("none of {} is selected", human::some(there as u64, "session")),
     };
-    eprintln!("{} {why}", Style::of(&io::stderr()).strong("tapeline:"));
+    message::note(why);
 }
 
 fn is_wanted(session: &SessionSummary, args: &LsArgs) -> bool {

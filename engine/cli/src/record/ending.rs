@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::recorder::Stop;
 use crate::exit::Failure;
+use crate::message;
 use crate::signal::{Interrupt, Wake};
 
 /// Longest time that a pipe may take to end after SIGTERM.
@@ -95,7 +96,7 @@ impl Ending {
     fn answer(&self, signal: i32) {
         let state = match (self.state.get(), self.drains.get()) {
             (State::Unasked, true) => {
-                eprintln!("recording to the end of the pipe; a second signal ends it now");
+                message::plain("recording to the end of the pipe; a second signal ends it now");
                 State::Draining((signal == libc::SIGTERM).then(|| Instant::now() + TERM_PATIENCE))
             }
             _ => State::Due,

@@ -31,6 +31,7 @@ pub(crate) use self::source::{Input, Source};
 use self::summary::{Outcome, Summary};
 use crate::exit::{Exit, Failure, open_log};
 use crate::human;
+use crate::message;
 use crate::progress::Progress;
 
 /// Longest time that one event waits for a full lane before the recorder looks for a signal and goes on waiting.
@@ -123,20 +124,20 @@ fn warn_of_ahead(bus: &EventBus) {
     if let Some(ahead) = bus.log_ahead() {
         let days = ahead.as_secs() / (24 * 3600);
         let ahead = if days > 0 { human::some(days, "day") } else { format!("{} s", ahead.as_secs()) };
-        eprintln!(
-            "tapeline: warning: the log's last event is {ahead} ahead of the clock; what is recorded now has times of the clock"
-        );
+        message::note(format_args!(
+            "warning: the log's last event is {ahead} ahead of the clock; what is recorded now has times of the clock"
+        ));
     }
 }
 
 /// Says what an earlier writer left unfinished when it was killed: never acknowledged, and not in the log.
 fn tell_cuts(bus: &EventBus) {
-    for shard in bus.shard_stats() {
-        for Cut { segment, offset, reason, .. } in shard.cuts {
-            eprintln!(
-                "recovered shard {}: unfinished end of {segment} cut at offset {offset}: {reason}",
-                shard.shard_id
-            );
+    let cuts = bus.shard_stats().into_iter().map(|shard| (shard.shard_id, shard.cuts));
+    for (shard, cuts) in cuts {
+        for Cut { segment, offset, reason, .. } in cuts {
+            message::plain(format_args!(
+                "recovered shard {shard}: unfinished end of {segment} cut at offset {offset}: {reason}"
+            ));
         }
     }
 }

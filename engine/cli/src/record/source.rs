@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::ending::Ending;
 use crate::exit::{Exit, Failure};
+use crate::inherited;
 use crate::progress::Progress;
 
 /// A file, or standard input.
@@ -66,11 +67,14 @@ impl Source {
     /// Opens it for reading.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's; standard input that was closed when the program started is none.
     pub(crate) fn open(&self) -> Result<File, Failure> {
         match self {
             Self::Standard => {
-                let own = io::stdin().as_fd().try_clone_to_owned();
+                let own = match inherited::was_closed(libc::STDIN_FILENO) {
+                    true => Err(io::Error::from_raw_os_error(libc::EBADF)),
+                    false => io::stdin().as_fd().try_clone_to_owned(),
+                };
                 own.map(File::from).map_err(|error| Failure::file(Path::new("standard input"), &error))
             }
             Self::File(path) => open_at_once(path).map_err(|error| Failure::file(path, &error)),

@@ -1,6 +1,6 @@
 //! The summary of a recording, printed once all of it is durable.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::tally::Tally;
 use crate::exit::Failure;
 use crate::human;
+use crate::message;
 use crate::output;
+use crate::stdout;
 
 /// Counts of a recording.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +59,13 @@ impl Summary {
 
     /// Prints it: as JSON to standard output, or as text to standard error. Oddities are reported there in any case.
     pub(super) fn print(&self, as_json: bool) -> Result<(), Failure> {
-        eprint!("{}", self.tally);
+        self.tally.to_string().lines().for_each(message::plain);
         if as_json {
-            let mut out = io::stdout().lock();
+            let mut out = stdout::buffered();
             output::json(&mut out, self)?;
             return Ok(out.flush()?);
         }
-        eprintln!(
+        message::plain(format_args!(
             "{}recorded {}, {}, {} in {:.3} s ({} events/s), {}",
             if self.interrupted { "interrupted; " } else { "" },
             human::some(self.events, "event"),
@@ -72,7 +74,7 @@ impl Summary {
             self.seconds,
             human::count(self.events_per_second as u64),
             self.durability,
-        );
+        ));
         Ok(())
     }
 }

@@ -12,13 +12,11 @@ pub(crate) use self::args::ReplayArgs;
 use crate::exit::{Exit, Failure, open_log};
 use crate::form::{OutputFormat, Printer};
 use crate::human;
+use crate::message;
 use crate::names::Names;
-use crate::output::Style;
 use crate::select::Met;
 use crate::signal::{Interrupt, Wake, die_of_closed_pipe};
-
-/// Bytes collected before they are written, at the pace `max`.
-const OUTPUT_BYTES: usize = 256 << 10;
+use crate::stdout;
 
 /// Events printed between two looks for a signal, where nothing is waited for.
 const LOOK_EVENTS: u64 = 10_000;
@@ -41,7 +39,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         printer,
         names,
         pacer: args.limit_idle.map_or(pacer, |longest| Pacer::new(args.speed).limit_idle(longest)),
-        out: io::BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock()),
+        out: stdout::buffered(),
         interrupt,
         printed: 0,
         exit: Exit::Done,
@@ -69,23 +67,23 @@ fn tell_error(error: PacingError) {
         words(p99),
         words(max)
     );
-    eprintln!("{} {text}", Style::of(&io::stderr()).strong("paced"));
+    message::labelled(&message::style().strong("paced"), text);
 }
 
 /// A replay on its way to standard output.
-struct Playing<'a> {
+struct Playing {
     format: OutputFormat,
     printer: Printer,
     names: Names,
     pacer: Pacer,
-    out: io::BufWriter<io::StdoutLock<'a>>,
+    out: stdout::Buffered,
     interrupt: Interrupt,
     printed: u64,
     /// The worst that was met.
     exit: Exit,
 }
 
-impl Playing<'_> {
+impl Playing {
     /// Plays an event, or says what is missing: the message stands where the hole is, should both streams go to one
     /// place.
     fn play(&mut self, met: Met) -> Result<(), Failure> {
@@ -96,7 +94,7 @@ impl Playing<'_> {
                 let failure = Failure::from(error);
                 self.exit = self.exit.max(failure.exit);
                 self.out.flush()?;
-                eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+                message::error(failure);
             }
         }
         Ok(())

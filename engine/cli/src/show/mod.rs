@@ -13,6 +13,7 @@ use self::profile::{Profile, Profiler};
 use crate::exit::{Exit, Failure, open_log};
 use crate::output::{self, Align, Style, Table};
 use crate::select::Selection;
+use crate::stdout;
 use crate::{human, names};
 
 /// Most characters of a payload in the table of events.
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, Failure> {
             None => Failure::new(Exit::NotFound, message),
         });
     };
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = stdout::buffered();
     if args.json {
         output::json(&mut out, &profile)?;
     } else {
@@ -103,7 +104,8 @@ impl Profile {
         if !self.gaps.is_empty() {
             writeln!(out)?;
         }
-        self.gaps.iter().try_for_each(|gap| writeln!(out, "{} {gap}", style.bad("missing:")))
+        let gaps = self.gaps.iter().map(|gap| output::printable(&gap.to_string()));
+        gaps.into_iter().try_for_each(|gap| writeln!(out, "{} {gap}", style.bad("missing:")))
     }
 
     fn kind_table(&self) -> Table<5> {

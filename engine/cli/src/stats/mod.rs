@@ -17,6 +17,7 @@ use self::shards::ShardTotals;
 use crate::exit::{Exit, Failure, open_log};
 use crate::human;
 use crate::output::{self, Align, Style, Table};
+use crate::stdout;
 
 /// The log as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -69,7 +70,7 @@ struct Stats {
 /// Shows what there is.
 pub(crate) fn run(args: &StatsArgs) -> Result<Exit, Failure> {
     let stats = Stats::of(&open_log(&args.directory)?, args.by)?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = stdout::buffered();
     if args.json {
         stats.print_json(&mut out)?;
     } else {

@@ -14,17 +14,15 @@ pub(crate) use self::args::TailArgs;
 use crate::empty;
 use crate::exit::{Exit, Failure};
 use crate::form::Printer;
+use crate::message;
 use crate::names::Names;
 use crate::openings::{self, Openings};
-use crate::output::Style;
 use crate::select::{AsksFor, Selection};
 use crate::signal::{Interrupt, Wake, die_of_closed_pipe};
+use crate::stdout;
 
 /// Sleep between two looks at the files: a durable event is printed so much later at most, and some milliseconds.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// Bytes collected before they are written, while there is more to read.
-const OUTPUT_BYTES: usize = 256 << 10;
 
 /// Prints what is there, then what comes, until a signal or an option ends it.
 ///
@@ -55,18 +53,13 @@ pub(crate) fn run(args: &TailArgs) -> Result<Exit, Failure> {
                 if !args.wait {
                     return Err(Failure::new(Exit::NotFound, format_args!("{place}: {what}; --wait follows the next")));
                 }
-                report(format_args!("{place}: {what}; from here on it is the next log"));
+                message::note(format_args!("{place}: {what}; from here on it is the next log"));
             }
         }
         // Of a log that began while this one waited, all is news.
         start = FollowStart::Earliest;
         tail.forget_names();
     }
-}
-
-/// Says something that is no error.
-fn report(what: impl std::fmt::Display) {
-    eprintln!("{} {what}", Style::of(&io::stderr()).strong("tapeline:"));
 }
 
 fn first_start(args: &TailArgs) -> FollowStart {
@@ -103,7 +96,7 @@ fn open(args: &TailArgs, start: FollowStart, interrupt: &Interrupt, tail: &Tail<
             return Err(Failure::new(failure.exit, format_args!("{failure}; --wait waits for one")));
         }
         if !std::mem::replace(&mut has_told, true) {
-            report(format_args!("{failure}; waiting for one"));
+            message::note(format_args!("{failure}; waiting for one"));
         }
         start = FollowStart::Earliest;
         if tail.is_idle() {
@@ -137,7 +130,7 @@ struct Tail<'a> {
     printer: Printer,
     names: Names,
     openings: Openings,
-    out: io::BufWriter<io::StdoutLock<'static>>,
+    out: stdout::Buffered,
     printed: u64,
     /// The time at which the last event was printed, or at which the tail began.
     last: Instant,
@@ -156,7 +149,7 @@ impl<'a> Tail<'a> {
             printer,
             names,
             openings: Openings::default(),
-            out: io::BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock()),
+            out: stdout::buffered(),
             printed: 0,
             last: Instant::now(),
             is_past: false,
@@ -227,7 +220,7 @@ impl<'a> Tail<'a> {
                 let failure = Failure::from(error);
                 self.exit = self.exit.max(failure.exit);
                 self.out.flush()?;
-                eprintln!("{} {failure}", Style::of(&io::stderr()).bad("tapeline:"));
+                message::error(failure);
                 return Ok(());
             }
         };

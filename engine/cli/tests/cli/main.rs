@@ -21,6 +21,7 @@ mod replay;
 mod run;
 mod selection;
 mod show;
+mod standard;
 mod stats;
 mod tail;
 mod trim;
