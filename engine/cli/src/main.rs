@@ -6,6 +6,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "these panic, or take what is lost for printed")]
 
 mod args;
+mod choices;
 mod completions;
 mod cursor;
 mod empty;

@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
+use crate::choices::{self, Choices};
 use crate::failure;
 
 /// The meaning of the data.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Words<'a> {
-    /// A chunk of OpenAI's chat completions, as it is to be sent; whether it gives a reason to finish; the answer's id.
-    Chunk { text: Cow<'a, str>, finishes: bool, id: Option<String> },
+    /// A chunk of OpenAI's chat completions, as it is to be sent.
+    Chunk { text: Cow<'a, str>, piece: Piece },
     /// The answer has failed: an object with the `error`, as it is to be sent.
     Error(Cow<'a, str>),
     /// The end of the stream.
@@ -20,6 +21,26 @@ pub(crate) enum Words<'a> {
     Other(Map<String, Value>),
     /// Something else.
     Unknown,
+}
+
+/// The answer that a chunk is a piece of, and what it is a piece of there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Piece {
+    /// The answer's id.
+    pub(crate) id: Option<String>,
+    /// The choices that it speaks of.
+    pub(crate) choices: Choices,
+    /// Those of them that end with it.
+    pub(crate) finished: Choices,
+}
+
+impl Piece {
+    /// The piece that an object is. One without choices belongs to an answer, and to none of its choices.
+    pub(crate) fn of(object: &Value) -> Self {
+        let id = object["id"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
+        let finished = Choices::of(object, choices::finishes);
+        Self { id, choices: Choices::of(object, |_| true), finished }
+    }
 }
 
 impl<'a> Words<'a> {
@@ -46,15 +67,13 @@ impl<'a> Words<'a> {
                 Some(error) => return Self::error(error),
                 None => return Self::Unknown,
             },
-            Some(_) => return Self::Unknown,
-            None if is_object(&text) => Map::new(),
-            None => return Self::Unknown,
+            _ => return Self::Unknown,
         };
         match failure::of(&object) {
             // Clients find the error there.
             Some(error) if object.get("error") == Some(&error) || is_chunk(&object) => Self::Error(text),
             Some(error) => Self::error(error),
-            None if is_chunk(&object) => Self::Chunk { text, finishes: finishes(&object), id: id(&object) },
+            None if is_chunk(&object) => Self::Chunk { text, piece: Piece::of(&Value::Object(object)) },
             None => Self::Other(object),
         }
     }
@@ -65,14 +84,18 @@ impl<'a> Words<'a> {
 }
 
 /// The value of a text of JSON, as lenient readers understand it: half of a surrogate pair is a character that cannot
-/// be shown, and a number that is too large is none.
+/// be shown; a number that is too large is none, nor are `NaN` and `Infinity`. An object that is nested too deeply to be
+/// understood has no fields.
 pub(crate) fn parse(text: &str) -> Option<Value> {
-    serde_json::from_str(text).ok().or_else(|| serde_json::from_str(&lenient(text)?).ok())
+    serde_json::from_str(text)
+        .ok()
+        .or_else(|| serde_json::from_str(&lenient(text)?).ok())
+        .or_else(|| is_object(text).then(|| Value::Object(Map::new())))
 }
 
 /// Returns whether a text is an object of JSON, however deeply nested.
 fn is_object(text: &str) -> bool {
-    text.starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok()
+    text.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// True if an object is a chunk. Some servers leave out its type, or leave it empty.
@@ -87,32 +110,22 @@ fn is_chunk(object: &Map<String, Value>) -> bool {
     }
 }
 
-fn id(object: &Map<String, Value>) -> Option<String> {
-    object.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned)
-}
-
-fn finishes(object: &Map<String, Value>) -> bool {
-    let choices = object.get("choices").and_then(Value::as_array);
-    let mut reasons = choices.into_iter().flatten().filter_map(|choice| choice.get("finish_reason"));
-    reasons.any(|reason| !reason.is_null())
-}
-
 /// The text as JSON has it: `NaN` and `Infinity`, which some programs write for numbers, become `null`.
 fn strict(text: &str) -> Cow<'_, str> {
     if !text.starts_with('{') || !(text.contains("NaN") || text.contains("Infinity")) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(replaced(text, |place| {
-        let number = ["NaN", "-Infinity", "Infinity"].into_iter().find(|number| place.rest.starts_with(number))?;
-        (!place.is_string).then_some((number.len(), "null"))
-    }))
+    Cow::Owned(replaced(text, |place| if place.is_string { None } else { no_number(place) }))
 }
 
 /// The text with what only lenient readers take in a form that all take. `None`: there is nothing of that.
 fn lenient(text: &str) -> Option<String> {
     let mut has_any = false;
     let replaced = replaced(text, |place| {
-        let odd = if place.is_string { lone_surrogate(place) } else { large_number(place) };
+        let odd = match place.is_string {
+            true => lone_surrogate(place),
+            false => no_number(place).or_else(|| large_number(place)),
+        };
         has_any |= odd.is_some();
         odd
     });
@@ -167,6 +180,12 @@ fn surrogate(text: &str) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok().filter(|half| (0xd800..0xe000).contains(half))
 }
 
+/// A word for what is no number, as Python writes it.
+fn no_number(place: &Place<'_>) -> Option<(usize, &'static str)> {
+    let words = ["NaN", "-Infinity", "Infinity"];
+    words.into_iter().find(|word| place.rest.starts_with(word)).map(|word| (word.len(), "null"))
+}
+
 /// A number beyond those that a double has.
 fn large_number(place: &Place<'_>) -> Option<(usize, &'static str)> {
     let is_part = |char: char| char.is_ascii_alphanumeric() || matches!(char, '+' | '-' | '.');
@@ -188,10 +207,11 @@ mod tests {
             r#"{"object":"","choices":[],"prompt_filter_results":[]}"#,
             r#"{"choices":[{"delta":{}}]}"#,
         ] {
-            assert_eq!(Words::of(text), Words::Chunk { text: text.into(), finishes: false, id: None }, "{text}");
+            assert!(matches!(Words::of(text), Words::Chunk { text: sent, .. } if sent == text), "{text}");
         }
         let last = r#"{"object":"chat.completion.chunk","choices":[{"delta":{},"finish_reason":"length"}]}"#;
-        assert_eq!(Words::of(last), Words::Chunk { text: last.into(), finishes: true, id: None });
+        let piece = Piece { id: None, choices: Choices::FIRST, finished: Choices::FIRST };
+        assert_eq!(Words::of(last), Words::Chunk { text: last.into(), piece });
         assert_eq!(Words::of(" [DONE]\n"), Words::Done);
     }
 
@@ -199,7 +219,7 @@ mod tests {
     fn numbers_that_json_lacks_become_null() {
         let text = r#"{"choices":[{"delta":{"content":"NaN \" Infinity\\"},"logprobs":[NaN,-Infinity,Infinity]}]}"#;
         let expected = r#"{"choices":[{"delta":{"content":"NaN \" Infinity\\"},"logprobs":[null,null,null]}]}"#;
-        assert_eq!(Words::of(text), Words::Chunk { text: expected.into(), finishes: false, id: None });
+        assert!(matches!(Words::of(text), Words::Chunk { text: sent, .. } if sent == expected));
     }
 
     #[test]
@@ -208,13 +228,14 @@ mod tests {
             [r#""\ud83d""#, r#""\ude00\ud83d""#, "1e999", "-1E+400", "[0.001e999]", "123456789012345678901234567890"]
         {
             let text = format!("{{\"choices\":[{{\"delta\":{{\"content\":\"1e999\"}}}}],\"odd\":{odd}}}");
-            assert_eq!(Words::of(&text), Words::Chunk { text: text.as_str().into(), finishes: false, id: None });
+            assert!(matches!(Words::of(&text), Words::Chunk { text: sent, .. } if sent == text));
         }
         assert_eq!(
             parse(r#"["\ud83d\ude00","a\ude00\ud83d",0.001e310,1e309]"#),
             Some(json!(["😀", "a\u{fffd}\u{fffd}", 1e307, null]))
         );
         assert_eq!(parse(r#"["\ud83d\ude0"#), None);
+        assert_eq!(parse(r#"{"a":[NaN,-Infinity],"b":"NaN"}"#), Some(json!({"a": [null, null], "b": "NaN"})));
     }
 
     #[test]

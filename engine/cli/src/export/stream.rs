@@ -7,8 +7,9 @@ use tapeline_reader::sse::{self, Frame, Stream as Frames};
 use tapeline_reader::{SessionChange, SessionOpening, SessionOutcome, StoredEvent, kinds};
 
 use super::calls::Calls;
+use crate::choices::Choices;
 use crate::recorded::{Line, Recorded};
-use crate::words::Words;
+use crate::words::{Piece, Words};
 
 /// An account of a stream, or of several, beside its bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +63,9 @@ struct Answer {
     is_made: bool,
     /// Frames were passed on: only these say how it ends.
     is_recorded: bool,
-    /// A chunk gave a reason to finish.
-    finishes: bool,
+    /// The choices of its chunks, and those that a chunk gave a reason to finish.
+    choices: Choices,
+    finished: Choices,
     /// The last event was not understood, or says that the rest is missing.
     is_unsure: bool,
     has_failed: bool,
@@ -215,13 +217,15 @@ impl Stream {
     /// Passes on what speaks the protocol; anything else is left out.
     fn pass(&mut self, words: Words<'_>) {
         match words {
-            Words::Chunk { text, finishes, id } => {
+            Words::Chunk { text, piece: Piece { id, choices, finished } } => {
                 // An answer that has come to its end is followed by the next.
-                if self.answer.finishes && id.is_some() && self.answer.id.is_some() && self.answer.id != id {
+                let has_other_id = id.is_some() && self.answer.id.is_some() && self.answer.id != id;
+                if has_other_id && !self.answer.finished.is_empty() {
                     self.end_answer(false);
                 }
                 self.answer.id = id.or(self.answer.id.take());
-                self.answer.finishes |= finishes;
+                self.answer.choices = self.answer.choices.with(choices);
+                self.answer.finished = self.answer.finished.with(finished);
                 self.send(&text);
             }
             Words::Error(text) => {
@@ -326,7 +330,9 @@ impl Stream {
         if !self.answer.has_begun && (self.has_ended || !is_told) {
             return;
         }
-        let Answer { has_begun, is_made, is_recorded, finishes, is_unsure, has_failed, .. } = self.answer;
+        let Answer { has_begun, is_made, is_recorded, choices, finished, is_unsure, has_failed, .. } = self.answer;
+        // An answer of which one choice breaks off is not whole.
+        let finishes = !finished.is_empty() && finished.has_all(choices);
         let is_over = !is_recorded && !has_failed && !is_unsure;
         if is_made && !finishes && (is_over || (is_told && !is_recorded && !has_failed)) {
             self.send_delta(&json!({}), Some(if self.answer.calls.any() { "tool_calls" } else { "stop" }));

@@ -27,7 +27,7 @@ Examples:
   tapeline latency log --since -1h --by time --window 1m
   tapeline latency log --session answer-17 --json
 
-One pass over the log. Memory: about 100 bytes a session; with --by the distributions of each group besides, 16 bytes for each
+One pass over the log. Memory: about 200 bytes a session; with --by the distributions of each group besides, 16 bytes for each
 different gap. The first 10,000 groups stand by themselves, what comes later is one group together.
 Times from 1 ns to 13 days are kept to three digits; longer ones count as 13 days.")]
 pub(crate) struct LatencyArgs {

@@ -7,14 +7,18 @@
 use serde_json::Value;
 use tapeline_reader::{StoredEvent, sse};
 
+use crate::choices::{self, Choices};
 use crate::recorded::{Line, Recorded};
+use crate::words::Piece;
 use crate::{failure, words};
 
 /// The meaning of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Said {
-    /// True if there is anything in it that a reader of the stream waits for.
-    pub(super) has_content: bool,
+    /// The choices to which it brings anything that a reader of the stream waits for.
+    pub(super) content: Choices,
+    /// The answer that it is a piece of, as far as it says.
+    pub(super) piece: Piece,
     /// True if the answer ends with it: what follows belongs to the next.
     pub(super) ends_answer: bool,
     /// The name of the event in its protocol; `None`: it speaks none that is known.
@@ -46,6 +50,11 @@ impl Said {
         }
     }
 
+    /// The choices that it speaks of: of an answer that does not number them, the one there is.
+    pub(super) fn choices(&self) -> Choices {
+        if self.piece.choices.is_empty() { Choices::FIRST } else { self.piece.choices }
+    }
+
     /// Something without content.
     fn named(what: &str) -> Self {
         Self { what: Some(what.to_owned()), ..Self::default() }
@@ -55,7 +64,7 @@ impl Said {
     fn of_payload(payload: &[u8]) -> Self {
         let text = String::from_utf8_lossy(payload);
         let object = text.trim_start().starts_with('{').then(|| words::parse(&text)).flatten();
-        object.map_or_else(|| Self { has_content: true, ..Self::default() }, |value| Self::of_json(&value))
+        object.map_or_else(|| Self { content: Choices::FIRST, ..Self::default() }, |value| Self::of_json(&value))
     }
 
     /// Several frames in one event. `may_be_text` says that data need not be JSON.
@@ -79,23 +88,28 @@ impl Said {
                     let said = Self::of_json(&value);
                     Self { what: said.what.or_else(|| Some(event.unwrap_or("data").to_owned())), ..said }
                 }
-                value => Self {
-                    has_content: value.map_or(may_be_text, |value| !value.is_null()),
-                    ..Self::named(event.unwrap_or("data"))
-                },
+                value => {
+                    let has_content = value.map_or(may_be_text, |value| !value.is_null());
+                    Self { content: all_if(has_content), ..Self::named(event.unwrap_or("data")) }
+                }
             },
         })
     }
 
     fn of_json(value: &Value) -> Self {
-        let has_content = has_content(value);
+        let content = content(value);
         let word = |name: &str| value[name].as_str().filter(|word| !word.is_empty()).map(str::to_owned);
         // A type says more of itself than an object, which is the same for all chunks.
-        let object =
-            || word("object").map(|object| if has_content { object } else { format!("{object} without content") });
+        let object = || {
+            word("object").map(|object| match content.is_empty() {
+                true => format!("{object} without content"),
+                false => object,
+            })
+        };
         let models = [&value["model"], &value["message"]["model"], &value["response"]["model"], &value["modelVersion"]];
         Self {
-            has_content,
+            content,
+            piece: if choices::list(value).is_some() { Piece::of(value) } else { Piece::default() },
             ends_answer: ends_answer(value),
             what: word("type").or_else(object),
             model: models
@@ -106,9 +120,19 @@ impl Said {
 
     /// Of two in one event.
     fn and(self, other: Self) -> Self {
-        let (first, second) = if self.has_content { (self, other) } else { (other, self) };
-        let ends_answer = first.ends_answer || second.ends_answer;
-        Self { model: first.model.or(second.model), ends_answer, ..first }
+        let (first, second) = if self.content.is_empty() { (other, self) } else { (self, other) };
+        let piece = Piece {
+            id: first.piece.id.or(second.piece.id),
+            choices: first.piece.choices.with(second.piece.choices),
+            finished: first.piece.finished.with(second.piece.finished),
+        };
+        Self {
+            content: first.content.with(second.content),
+            piece,
+            ends_answer: first.ends_answer || second.ends_answer,
+            what: first.what,
+            model: first.model.or(second.model),
+        }
     }
 }
 
@@ -124,20 +148,33 @@ fn is_ollama(value: &Value) -> bool {
     value["done"].is_boolean() && (value["message"].is_object() || value["response"].is_string())
 }
 
-/// True if a chunk of one of the protocols brings content. An object of none of them does.
-fn has_content(value: &Value) -> bool {
+/// The choice of an answer that has only one, where something holds.
+fn all_if(holds: bool) -> Choices {
+    if holds { Choices::FIRST } else { Choices::default() }
+}
+
+/// The choices to which a chunk of one of the protocols brings content. An object of none of them brings some.
+fn content(value: &Value) -> Choices {
     if value.as_object().is_some_and(|object| failure::of(object).is_some()) {
-        return false;
+        return Choices::default();
     }
-    if let Some(choices) = value["choices"].as_array() {
-        // OpenAI's chat completions and completions.
-        return choices.iter().any(|choice| is_filled(&choice["text"]) || brings(&choice["delta"]));
+    match choices::list(value) {
+        Some(_) => Choices::of(value, is_filled_choice),
+        None => all_if(has_content(value)),
     }
-    if let Some(candidates) = value["candidates"].as_array() {
-        // Gemini.
-        let parts = candidates.iter().filter_map(|candidate| candidate["content"]["parts"].as_array()).flatten();
-        return parts.into_iter().any(is_filled);
-    }
+}
+
+/// True if a choice has content: one of OpenAI's chat completions and completions, or a candidate of Gemini's.
+fn is_filled_choice(choice: &Value) -> bool {
+    let parts = choice["content"]["parts"].as_array();
+    is_filled(&choice["text"])
+        || brings(&choice["delta"])
+        || brings(&choice["message"])
+        || parts.is_some_and(|parts| parts.iter().any(is_filled))
+}
+
+/// True if an object without choices brings content.
+fn has_content(value: &Value) -> bool {
     if let Some(kind) = value["type"].as_str() {
         // OpenAI's responses and Anthropic's messages. Others say what they like.
         let is_known = kind.starts_with("response.")
@@ -184,7 +221,7 @@ mod tests {
     use super::*;
 
     fn has_content(json: &str) -> bool {
-        Said::of_json(&serde_json::from_str(json).expect("JSON")).has_content
+        !Said::of_json(&serde_json::from_str(json).expect("JSON")).content.is_empty()
     }
 
     #[test]
@@ -194,6 +231,7 @@ mod tests {
             r#"{"choices":[{"delta":{"role":"assistant","reasoning_content":"hm"}}]}"#,
             r#"{"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}"#,
             r#"{"object":"text_completion","choices":[{"text":"a"}]}"#,
+            r#"{"object":"chat.completion","choices":[{"message":{"role":"assistant","content":"a"}}]}"#,
             r#"{"type":"response.output_text.delta","delta":"a"}"#,
             r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":"a"}}"#,
             r#"{"type":"content_block_delta","delta":{"type":"input_json_delta","partial_json":"{"}}"#,

@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use tapeline_reader::{Kind, SessionId, SessionOpening, StoredEvent, kinds};
 
 use super::args::By;
+use super::content::Said;
 use super::measure::{Part, Sample};
 use super::track::Track;
+use crate::choices::Choices;
 use crate::output;
 
 /// The label of sessions whose model no event names.
@@ -98,10 +100,10 @@ impl Groups {
         self.by == Some(By::Kind) && kind == kinds::UNSPECIFIED
     }
 
-    /// Counts a token of a session's group.
-    pub(super) fn token(&mut self, group: usize) {
+    /// Counts tokens of a session's group.
+    pub(super) fn tokens(&mut self, group: usize, tokens: u64) {
         if let (Some(By::Session | By::Model), Some(group)) = (self.by, self.all.get_mut(group)) {
-            group.part.tokens += 1;
+            group.part.tokens += tokens;
         }
     }
 
@@ -112,23 +114,23 @@ impl Groups {
         }
     }
 
-    /// An event of a kind other than session, where it is grouped by kind; `what` it says of itself, if it was asked.
+    /// An event of a kind other than session, where it is grouped by kind; what it `said` of itself, if it was asked.
     /// `session` has not counted it yet.
-    pub(super) fn event(&mut self, event: &StoredEvent, what: Option<&str>, session: &Track) {
+    pub(super) fn event(&mut self, event: &StoredEvent, said: Option<&Said>, session: &Track) {
         if self.by != Some(By::Kind) {
             return;
         }
+        let what = said.and_then(|said| said.what.as_deref()).filter(|_| event.kind == kinds::UNSPECIFIED);
         let label = what.map_or_else(|| output::kind(event.kind), |what| Cow::Owned(output::printable(what)));
+        let choices = said.map_or(Choices::FIRST, Said::choices);
         let group = self.named(label);
-        let track = self.kinds.entry((event.session, group)).or_insert_with(|| {
-            let (begun, events) = session.beginning();
-            Track::begun(begun, events)
-        });
+        let track = self.kinds.entry((event.session, group)).or_insert_with(|| Track::within(session));
         let part = &mut self.all[group].part;
-        part.tokens += 1;
-        if let Some(sample) = track.token(event.insertion_ts) {
+        track.follow(session).for_each(|sample| part.record(sample));
+        for sample in track.token(event.insertion_ts, choices.indexes()) {
             part.record(sample);
         }
+        part.tokens += choices.indexes().count() as u64;
     }
 
     /// The tokens so far were none. Kinds are measured by themselves and stay.

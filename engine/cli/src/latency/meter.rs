@@ -1,6 +1,7 @@
 //! The one pass over the events: what is known of each session, and what has been measured.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tapeline_histogram::Histogram;
 use tapeline_reader::{SessionId, SessionOpening, StoredEvent, kinds};
@@ -11,8 +12,10 @@ use super::groups::{Group, Groups};
 use super::measure::{Measure, Sample};
 use super::track::Track;
 use super::windows::Windows;
+use crate::choices::Choices;
 use crate::exit::Failure;
 use crate::recorded::Recorded;
+use crate::words::Piece;
 
 /// The events that count as tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub(super) struct Meter {
     /// First and last time that was met.
     span: Option<(u64, u64)>,
     without_session: u64,
+    /// Room for the samples of one event.
+    samples: Vec<Sample>,
 }
 
 /// A session.
@@ -45,6 +50,36 @@ struct Session {
     group: usize,
     /// The form in which it was recorded.
     recorded: Recorded,
+    answer: Answer,
+}
+
+/// The facts that say where the answer under way ends.
+#[derive(Debug, Default)]
+struct Answer {
+    /// The hash of its id, as far as its chunks have one.
+    id: Option<u64>,
+    /// One of its choices has come to an end.
+    has_finished: bool,
+}
+
+impl Answer {
+    /// Takes a piece. Returns whether it begins another answer: one that has come to its end is followed by the next.
+    fn takes(&mut self, piece: &Piece) -> bool {
+        let id = piece.id.as_ref().map(hash);
+        let is_next = self.has_finished && id.is_some() && self.id.is_some() && self.id != id;
+        if is_next {
+            *self = Self::default();
+        }
+        self.id = id.or(self.id);
+        self.has_finished |= !piece.finished.is_empty();
+        is_next
+    }
+}
+
+fn hash(id: &String) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Session {
@@ -89,6 +124,7 @@ impl Meter {
             earlier: None,
             span: None,
             without_session: 0,
+            samples: Vec::new(),
         }
     }
 
@@ -114,9 +150,10 @@ impl Meter {
             self.forget_tokens();
         }
         let session = self.sessions.entry(event.session).or_insert_with(|| Session {
-            track: Track::begun(time, 0),
+            track: Track::begun(time),
             group: self.groups.of_session(event.session),
             recorded: Recorded::default(),
+            answer: Answer::default(),
         });
         if let Some(opening) = self.earlier.take() {
             session.open(opening, &mut self.groups);
@@ -134,21 +171,30 @@ impl Meter {
         if let Some(model) = said.as_ref().and_then(|said| said.model.as_deref()) {
             session.group = self.groups.of_model(session.group, model);
         }
-        let what = said.as_ref().and_then(|said| said.what.as_deref());
-        self.groups.event(event, what.filter(|_| event.kind == kinds::UNSPECIFIED), &session.track);
         let is_by_content = event.kind != kinds::TOKEN && self.tokens == Tokens::WithContent;
-        let said = said.filter(|_| is_by_content).unwrap_or_default();
+        let mut samples = std::mem::take(&mut self.samples);
+        let meant = said.as_ref().filter(|_| is_by_content);
+        if meant.is_some_and(|said| session.answer.takes(&said.piece)) {
+            samples.extend(session.track.end_answer());
+        }
+        self.groups.event(event, said.as_ref(), &session.track);
         let (track, group) = (&mut session.track, session.group);
-        let token = if event.kind == kinds::TOKEN || said.has_content {
-            self.windows.token(time);
-            self.groups.token(group);
-            track.token(time)
-        } else {
+        let token = if event.kind == kinds::TOKEN { Choices::FIRST } else { Choices::default() };
+        let choices = meant.map_or(token, |said| said.content);
+        if choices.is_empty() {
             track.event(time);
-            None
-        };
-        let ended = if said.ends_answer { track.end_answer() } else { None };
-        [token, ended].into_iter().flatten().for_each(|sample| self.record(group, sample));
+        } else {
+            let tokens = choices.indexes().count() as u64;
+            self.windows.tokens(time, tokens);
+            self.groups.tokens(group, tokens);
+            samples.extend(track.token(time, choices.indexes()));
+        }
+        if meant.is_some_and(|said| said.ends_answer) {
+            session.answer = Answer::default();
+            samples.extend(session.track.end_answer());
+        }
+        samples.drain(..).for_each(|sample| self.record(group, sample));
+        self.samples = samples;
         Ok(())
     }
 

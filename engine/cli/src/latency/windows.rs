@@ -68,9 +68,9 @@ impl Windows {
         }
     }
 
-    /// Counts a token. Its time has been seen.
-    pub(super) fn token(&mut self, time: u64) {
-        self.part(time).tokens += 1;
+    /// Counts tokens. Their time has been seen.
+    pub(super) fn tokens(&mut self, time: u64, tokens: u64) {
+        self.part(time).tokens += tokens;
     }
 
     /// Records a value. Its time has been seen.

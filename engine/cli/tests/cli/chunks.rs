@@ -360,3 +360,21 @@ fn a_shard_that_no_log_has_is_refused() {
     assert!(errors(&refused).contains("standard input:2: shard 40000"), "{}", errors(&refused));
     assert_eq!(json(&done(&["info", &log, "--json"]))[0]["shards"], 1);
 }
+
+#[test]
+fn an_answer_in_lines_is_whole_once_each_of_its_choices_is() {
+    let line = |index: u32, reason: &str| {
+        format!("{{\"id\":\"x\",\"choices\":[{{\"index\":{index},\"delta\":{{}},\"finish_reason\":{reason}}}]}}\n")
+    };
+    let (begun, ended) = ([line(0, "null"), line(1, "\"\"")].concat(), [line(0, "\"stop\""), line(1, "\"stop\"")]);
+    for (lines, is_whole) in
+        [(begun.clone(), false), ([&begun, &*ended[0]].concat(), false), ([begun, ended.concat()].concat(), true)]
+    {
+        let scratch = Scratch::new();
+        let log = scratch.arg("log");
+        record(&[&log, &scratch.file("s", &lines), "--format", "jsonl"]);
+        let output = expect(run(&["export", &log, "--format", "openai-chunks", "--session", "s"]), 0);
+        assert_eq!(String::from_utf8_lossy(&output.stdout).contains("[DONE]"), is_whole, "{lines}");
+        assert_eq!(errors(&output).contains("no [DONE]"), !is_whole, "{lines}: {}", errors(&output));
+    }
+}

@@ -309,7 +309,12 @@ fn damage_is_reported_and_what_comes_after_it_is_measured() {
 
 /// A log of one session, opened at 0 as a stream of server-sent events, with these payloads, each at its milliseconds.
 fn import_stream(log: &str, events: &[(u64, String)]) {
-    let opening = (0, "session", r#"{"name":"a","format":"sse"}"#.to_owned());
+    import_as("sse", log, events);
+}
+
+/// The same, of a session that was recorded in this format.
+fn import_as(format: &str, log: &str, events: &[(u64, String)]) {
+    let opening = (0, "session", format!("{{\"name\":\"a\",\"format\":\"{format}\"}}"));
     let events = events.iter().map(|(time, text)| (*time, "unspecified", text.clone()));
     let lines: String = std::iter::once(opening)
         .chain(events)
@@ -419,4 +424,63 @@ fn many_groups_are_one_together() {
         (lengths.len(), &lengths[10_000]["slice"], &lengths[10_000]["count"]),
         (10_001, &"others".into(), &100.into())
     );
+}
+
+/// The counts, or the largest values, of the measures of single tokens and answers, of the whole or of a kind.
+fn of_tokens(log: &str, args: &[&str], slice: Option<&str>, what: &str) -> [u64; 3] {
+    let lines = json(&done(&[&["latency", log, "--json"], args].concat()));
+    let of = |measure: &str| {
+        let mut lines = lines.iter().filter(|line| line["measure"] == measure && line["slice"].as_str() == slice);
+        lines.next().expect("the measure")[what].as_u64().expect("a number")
+    };
+    ["time-to-first-token", "inter-token", "time-per-output-token"].map(of)
+}
+
+/// Two answers of two choices each, as chunks; the second answer is another by its id alone.
+fn answers_of_two_choices() -> Vec<(u64, String)> {
+    let chunk = |id: u32, choice: &str| format!("{{\"id\":\"{id}\",\"object\":\"c\",\"choices\":[{choice}]}}");
+    let piece = |index: u32| format!("{{\"index\":{index},\"delta\":{{\"content\":\"w\"}},\"finish_reason\":null}}");
+    let end = |index: u32| format!("{{\"index\":{index},\"delta\":{{}},\"finish_reason\":\"stop\"}}");
+    let of = |id: u32, start: u64| {
+        let mut events = vec![(start, chunk(id, r#"{"index":0,"delta":{"role":"assistant"}}"#))];
+        for number in 0..5 {
+            events.push((start + 100 + number * 40, chunk(id, &piece(0))));
+            events.push((start + 101 + number * 40, chunk(id, &piece(1))));
+        }
+        events.push((start + 500, chunk(id, &end(0))));
+        events.push((start + 501, chunk(id, &end(1))));
+        events
+    };
+    [of(1, 0), of(2, 60_000)].concat()
+}
+
+#[test]
+fn choices_and_answers_are_measured_each_by_itself_in_every_format() {
+    let scratch = Scratch::new();
+    let events = answers_of_two_choices();
+    for format in ["jsonl", "sse"] {
+        let log = scratch.arg(format);
+        let frame = |text: &String| if format == "sse" { format!("data: {text}\n\n") } else { format!("{text}\n") };
+        let events: Vec<_> = events.iter().map(|(time, text)| (*time, frame(text))).collect();
+        import_as(format, &log, &events);
+        for (args, slice) in [(&[][..], None), (&["--by", "kind"], Some("c")), (&["--by", "session"], Some("a"))] {
+            assert_eq!(of_tokens(&log, args, slice, "count"), [4, 16, 4], "{format}: {args:?}");
+            let close = |found: u64, milliseconds: u64| found.abs_diff(milliseconds * 1_000_000) < 100_000;
+            let [first, inter, each] = of_tokens(&log, args, slice, "max");
+            assert!(close(first, 101) && close(inter, 40) && close(each, 40), "{format}: {first} {inter} {each}");
+        }
+    }
+}
+
+#[test]
+fn kinds_have_as_many_answers_as_the_whole() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let again = live_stream().into_iter().map(|(time, text)| (time + 60_000, text));
+    import_stream(&log, &live_stream().into_iter().chain(again).collect::<Vec<_>>());
+    for (args, slice) in [(&[][..], None), (&["--by", "kind"], Some("chat.completion.chunk"))] {
+        assert_eq!(of_tokens(&log, args, slice, "count"), [2, 18, 2], "{args:?}");
+        let [first, inter, each] = of_tokens(&log, args, slice, "max");
+        assert!([first, inter, each].iter().all(|value| *value < 1_300_000_000), "{first} {inter} {each}");
+    }
 }

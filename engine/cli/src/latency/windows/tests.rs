@@ -16,7 +16,7 @@ fn windows_become_longer_and_lose_nothing() {
     for number in 0..5000 {
         let time = start + number * 17 * MS;
         windows.see(time).expect("any number");
-        windows.token(time);
+        windows.tokens(time, 1);
         windows.record(gap(number, time));
     }
     // 85 seconds.
