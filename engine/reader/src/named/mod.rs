@@ -18,7 +18,7 @@ use tapeline_storage::read::{LogReader, Step};
 pub use store::CursorStore;
 
 use crate::cursor::{Cursor, CursorFault};
-use crate::error::{ConsumerError, ConsumerResult};
+use crate::error::{ConsumerError, ConsumerResult, DamageCause};
 use crate::source::refuse_cursor;
 use crate::timestamp::Clock;
 
@@ -53,6 +53,9 @@ pub struct NamedCursor {
     pub lag: Duration,
     /// The reason for which it cannot be used, if it cannot: then it counts as behind everything.
     pub fault: Option<String>,
+    /// The party at fault where its file cannot be read, or does not hold what was written to it. A cursor of another
+    /// log is intact.
+    pub fault_cause: Option<DamageCause>,
 }
 
 /// Keeps a position under a name.
@@ -78,7 +81,7 @@ pub fn list_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> Consu
             // What is wrong with one does not hide the others.
             Err(error) => {
                 let unread = measure(log, views, name, String::new())?;
-                Some(NamedCursor { fault: Some(cause(&error)), ..unread })
+                Some(NamedCursor { fault: Some(cause(&error)), fault_cause: Some(party(&error)), ..unread })
             }
         });
     }
@@ -90,6 +93,14 @@ fn cause(error: &ConsumerError) -> String {
     match error {
         ConsumerError::CursorStore { source, .. } => source.to_string(),
         error => error.to_string(),
+    }
+}
+
+/// The party at fault where a cursor's file cannot be read.
+fn party(error: &ConsumerError) -> DamageCause {
+    match error {
+        ConsumerError::CursorStore { source, .. } => DamageCause::of(source),
+        _ => DamageCause::Log,
     }
 }
 
@@ -148,9 +159,19 @@ fn measure(log: LogId, views: &[Arc<LogView>], name: String, text: String) -> Co
     let (cursor, fault) = match Cursor::decode(&text, log) {
         Ok(cursor) => (cursor, None),
         // What cannot be used any more is behind everything.
-        Err(fault) => (Cursor::default(), Some(fault.to_string())),
+        Err(fault) => (Cursor::default(), Some(fault)),
     };
-    let mut named = NamedCursor { name, cursor: text, lag_events: 0, lag_bytes: 0, lag: Duration::ZERO, fault };
+    let mut named = NamedCursor {
+        name,
+        cursor: text,
+        lag_events: 0,
+        lag_bytes: 0,
+        lag: Duration::ZERO,
+        fault_cause: fault
+            .as_ref()
+            .and_then(|fault| (!matches!(fault, CursorFault::Foreign(_))).then_some(DamageCause::Log)),
+        fault: fault.map(|fault| fault.to_string()),
+    };
     for view in views {
         let next = next_unread(&cursor, view).unwrap_or_default().max(view.trimmed());
         named.lag_events += view.appended().since(next);
