@@ -11,6 +11,7 @@
 mod batch;
 mod life;
 mod link;
+mod links;
 pub(crate) mod local;
 mod options;
 mod overflow;
@@ -26,7 +27,7 @@ use std::sync::atomic::{Ordering, compiler_fence};
 use rkyv::Serialize;
 use tapeline_reader::timestamp::{Clock, TimeSource, Timestamps};
 use tapeline_reader::{AdapterResult, IntoSession, PayloadSerializer, TypedPayload, fork, note};
-use tapeline_storage::format::{Kind, PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES, SessionId, archived_bytes, set_timestamp};
+use tapeline_storage::format::{Kind, SessionId, archived_bytes, set_timestamp};
 
 pub use batch::ProducerBatch;
 pub use options::ProducerOptions;
@@ -36,10 +37,11 @@ pub use ticket::Ticket;
 use crate::bus_core::BusCore;
 use crate::core::error::{IngestionError, IngestionResult};
 use crate::core::refusals::RefusalReason;
-use crate::lane::{LaneFull, LaneMemory, LaneOptions, LaneWriter, Publish, lane};
+use crate::lane::{LaneFull, LaneWriter, Publish};
 use crate::routing::Route;
 use crate::shard::{Barrier, Reach, ShardControl};
 use link::Link;
+use links::Links;
 use overflow::{Backpressure, Rejected};
 use source::RecordSource;
 use ticket::Origin;
@@ -71,14 +73,11 @@ pub struct Producer {
     id: u64,
     /// For its tickets.
     origin: Origin,
-    /// One lane to each shard, made when it is first used.
-    links: Vec<Option<Link>>,
-    lane_options: LaneOptions,
+    links: Links,
     backpressure: Backpressure,
     clock: Timestamps,
     /// The route that it goes by.
     route: Route,
-    payload_max: usize,
     /// Of the process that opened the bus.
     fork_generation: u32,
 }
@@ -93,16 +92,13 @@ impl Producer {
         let lane_options = options.lanes(core.producers().lane_options(), backpressure.overflow())?;
         let mut clock = Timestamps::new(Clock::global());
         clock.at_least(core.producers().timestamp_floor());
-        let half_lane = lane_options.capacity_bytes / 2;
         Ok(Self {
             id,
             origin: Origin::new(&core, id, lane_options.overflow),
             route: core.route().get(),
-            links: Vec::new(),
-            lane_options,
+            links: Links::new(lane_options),
             backpressure,
             clock,
-            payload_max: PAYLOAD_BYTES_MAX.min(half_lane - RECORD_ROOT_BYTES),
             fork_generation: core.fork_generation(),
             core,
         })
@@ -197,8 +193,8 @@ impl Producer {
     /// this producer gave the ticket, a lock otherwise. An event that was dropped as the oldest of its lane never has;
     /// nor, as far as is remembered, one before the last 4,096 such drops.
     pub fn is_durable(&self, ticket: Ticket) -> bool {
-        match self.links.get(usize::from(ticket.shard_id)) {
-            Some(Some(link)) if ticket.is_of(self.origin) => link.lane.is_durable(ticket.entry()),
+        match self.links.get(ticket.shard_id) {
+            Some(link) if ticket.is_of(self.origin) => link.lane.is_durable(ticket.entry()),
             _ => ticket.has_reached(&self.core, Reach::Durable),
         }
     }
@@ -232,7 +228,7 @@ impl Producer {
             let published = handle.published();
             (Arc::clone(&link.control), Barrier::of(handle, published))
         };
-        let barriers: Vec<_> = self.links.iter().flatten().map(barrier).collect();
+        let barriers: Vec<_> = self.links.iter().map(barrier).collect();
         let forked = self.core.check_fork();
         async move {
             forked?;
@@ -256,13 +252,15 @@ impl Producer {
     fn write(&mut self, session: Session, source: impl RecordSource, publish: Publish) -> IngestionResult<Ticket> {
         let (kind, payload_bytes) = (source.kind(), source.payload_bytes());
         let is_event = publish == Publish::Now;
-        if payload_bytes > self.payload_max || note::is_reserved(kind) || (is_event && self.is_forked()) {
+        if payload_bytes > self.links.payload_max() || note::is_reserved(kind) || (is_event && self.is_forked()) {
             return Err(self.refuse_early(kind, payload_bytes));
         }
         let (shard, bytes) = (session.shard_id(), archived_bytes(payload_bytes));
-        let link = match self.links.get_mut(usize::from(shard)) {
-            Some(Some(link)) => link,
-            _ => connect(&self.core, &mut self.links, shard, &self.lane_options, self.route, self.id)
+        let link = match self.links.get_mut(shard) {
+            Some(link) => link,
+            None => self
+                .links
+                .connect(&self.core, shard, self.route, self.id)
                 .inspect_err(|error| self.core.producers().count_refused(error, 1))?,
         };
         if is_event && link.lane.is_unpublished() {
@@ -315,7 +313,7 @@ impl Producer {
             self.discard(shard);
             return Err(closed);
         }
-        let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok((session, None)) };
+        let Some(link) = self.links.get_mut(shard) else { return Ok((session, None)) };
         link.lane.begin_publish();
         if self.core.route().get() != self.route || session.route() != self.route {
             return self.publish_elsewhere(session, events);
@@ -338,15 +336,15 @@ impl Producer {
 
     /// Takes back what was written to a shard and not published.
     fn discard(&mut self, shard: u16) {
-        if let Some(Some(link)) = self.links.get_mut(usize::from(shard)) {
+        if let Some(link) = self.links.get_mut(shard) {
             let _ = link.lane.discard();
         }
     }
 
     #[cold]
     fn refuse_early(&self, kind: Kind, payload_bytes: usize) -> IngestionError {
-        match payload_bytes > self.payload_max {
-            true => IngestionError::TooLarge { bytes: payload_bytes, max: self.payload_max },
+        match payload_bytes > self.links.payload_max() {
+            true => IngestionError::TooLarge { bytes: payload_bytes, max: self.links.payload_max() },
             false if note::is_reserved(kind) => IngestionError::ReservedKind { kind: kind.0 },
             false => IngestionError::Forked,
         }
@@ -356,7 +354,7 @@ impl Producer {
     /// it is known whether the shard still took them.
     #[cold]
     fn confirm(&mut self, shard: u16, events: u64) -> IngestionResult<()> {
-        let Some(Some(link)) = self.links.get_mut(usize::from(shard)) else { return Ok(()) };
+        let Some(link) = self.links.get_mut(shard) else { return Ok(()) };
         let handle = link.lane.handle();
         let published = handle.published();
         let is_back = link.lane.discard();
@@ -395,44 +393,6 @@ fn publish_in(lane: &mut LaneWriter) -> bool {
     // Looked at after publishing, so that a shard that closes its lanes and then fences finds every event whose
     // producer did not see the end.
     !lane.is_closed()
-}
-
-/// Makes the lane to a shard.
-#[cold]
-fn connect<'l>(
-    core: &BusCore,
-    links: &'l mut Vec<Option<Link>>,
-    shard: u16,
-    options: &LaneOptions,
-    route: Route,
-    producer: u64,
-) -> IngestionResult<&'l mut Link> {
-    core.check_open()?;
-    // A session of another bus may name a shard that this one does not have.
-    let Some(control) = core.shards().get(shard) else { return Err(IngestionError::NoShard { shard_id: shard }) };
-    if control.is_closing() || control.view().poison().is_some() {
-        return Err(refusal(&control));
-    }
-    let bytes = options.first().memory_bytes();
-    let budget = core.memory();
-    let first = budget.take(bytes).map_err(|left| IngestionError::Budget {
-        shard_id: shard,
-        bytes,
-        left,
-        budget: budget.bytes(),
-    })?;
-    let memory = LaneMemory { first, budget: Arc::clone(budget) };
-    let (mut writer, reader) =
-        lane(*options, producer, memory).map_err(|source| IngestionError::Lane { shard_id: shard, source })?;
-    writer.set_route(route.number());
-    if control.connect(reader).is_err() {
-        return Err(refusal(&control));
-    }
-    let at = usize::from(shard);
-    if links.len() <= at {
-        links.resize_with(at + 1, || None);
-    }
-    Ok(links[at].insert(Link::new(control, writer)))
 }
 
 /// The reason for which a shard takes no event at present.

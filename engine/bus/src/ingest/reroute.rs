@@ -3,7 +3,7 @@
 use tapeline_storage::format::{Kind, SessionId, restamp};
 
 use super::overflow::wait_for_room;
-use super::{Producer, Session, Ticket, connect, refusal};
+use super::{Producer, Session, Ticket, refusal};
 use crate::core::error::IngestionResult;
 use crate::core::refusals::RefusalReason;
 use crate::lane::Publish;
@@ -22,7 +22,7 @@ impl Producer {
     pub(super) fn reroute(&mut self, session: SessionId) -> Session {
         let route = self.core.route().get();
         if route != self.route {
-            for link in self.links.iter_mut().flatten() {
+            for link in self.links.iter_mut() {
                 // A batch that was leaked would keep the lane on the old route for ever.
                 let _ = link.lane.discard();
                 link.lane.set_route(route.number());
@@ -40,7 +40,7 @@ impl Producer {
         session: Session,
         events: u64,
     ) -> IngestionResult<(Session, Option<Ticket>)> {
-        let Some(Some(link)) = self.links.get_mut(usize::from(session.shard_id())) else { return Ok((session, None)) };
+        let Some(link) = self.links.get_mut(session.shard_id()) else { return Ok((session, None)) };
         let (records, lengths) = link.lane.take_back();
         let session = self.reroute(session.id());
         let mut rest = &records[..];
@@ -49,8 +49,8 @@ impl Producer {
             rest = behind;
             if let Err(error) = self.rewrite(session, record) {
                 self.discard(session.shard_id());
-                match (self.links.get(usize::from(session.shard_id())), RefusalReason::of(&error)) {
-                    (Some(Some(link)), Some(reason)) => link.lane.count_refused(reason, events, 0),
+                match (self.links.get(session.shard_id()), RefusalReason::of(&error)) {
+                    (Some(link), Some(reason)) => link.lane.count_refused(reason, events, 0),
                     _ => self.core.producers().count_refused(&error, events),
                 }
                 return Err(error);
@@ -63,9 +63,9 @@ impl Producer {
     /// Writes a record that was taken back to another lane, to be published.
     fn rewrite(&mut self, session: Session, record: &[u8]) -> IngestionResult<()> {
         let (shard, time) = (session.shard_id(), self.time());
-        let link = match self.links.get_mut(usize::from(shard)) {
-            Some(Some(link)) => link,
-            _ => connect(&self.core, &mut self.links, shard, &self.lane_options, self.route, self.id)?,
+        let link = match self.links.get_mut(shard) {
+            Some(link) => link,
+            None => self.links.connect(&self.core, shard, self.route, self.id)?,
         };
         if let Some(patience) = self.backpressure.patience() {
             wait_for_room(&link.control, &mut link.lane, record.len(), patience);

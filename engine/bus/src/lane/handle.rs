@@ -12,7 +12,6 @@ use super::mark::Mark;
 use super::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use super::{Drops, LaneOptions};
 use crate::core::refusals::Refusals;
-use tapeline_reader::note::DroppedSessions;
 
 /// The numbers that the two ends share beside the ring. They live as long as the last [`LaneHandle`]; the ring's memory
 /// does not.
@@ -28,8 +27,6 @@ pub(super) struct Numbers {
     /// The writer takes the lock when it evicts, holders of tickets when they ask. No atomic of the lane is touched
     /// under it.
     evicted: Mutex<Evicted>,
-    /// Sessions of dropped events, left by a writer that is gone.
-    dropped: Mutex<DroppedSessions>,
     producer: u64,
 }
 
@@ -153,7 +150,6 @@ impl Numbers {
                 room_events: number(most.capacity_events),
             },
             evicted: Mutex::default(),
-            dropped: Mutex::default(),
             producer,
         }
     }
@@ -161,16 +157,6 @@ impl Numbers {
     fn evicted(&self) -> MutexGuard<'_, Evicted> {
         // A panic of another holder leaves ranges, which are whole after every statement.
         self.evicted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The writer, which goes, leaves the sessions of dropped events.
-    pub(super) fn leave_dropped(&self, sessions: DroppedSessions) {
-        *self.dropped.lock().unwrap_or_else(PoisonError::into_inner) = sessions;
-    }
-
-    /// The sessions that a writer which is gone has left.
-    pub(super) fn take_dropped(&self) -> DroppedSessions {
-        std::mem::take(&mut *self.dropped.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The writer gives up these entries.

@@ -1,7 +1,13 @@
 //! The loss book of a lane: what became of the events that found no room in it.
 //!
 //! The writer alone stores these numbers, and only when the lane has no room; everyone else reads them. They are
-//! statistics: exact once the writer rests.
+//! statistics: exact once the writer rests. The sessions of dropped events that no note reports are the writer's; when
+//! it goes, it leaves them here for the reader.
+
+// Not loom's: nothing of a model happens under it.
+use std::sync::{Mutex, PoisonError};
+
+use tapeline_reader::note::DroppedSessions;
 
 use super::sync::{AtomicU64, Ordering};
 use super::{DropReason, Drops};
@@ -22,6 +28,8 @@ pub(super) struct LossBook {
     refused: [AtomicU64; RefusalReason::COUNT],
     /// Those among them that had been published, too late to be taken.
     withdrawn: AtomicU64,
+    /// The sessions of dropped events, left by a writer that is gone.
+    sessions: Mutex<DroppedSessions>,
 }
 
 impl LossBook {
@@ -35,6 +43,7 @@ impl LossBook {
             notes: zero(),
             refused: std::array::from_fn(|_| zero()),
             withdrawn: zero(),
+            sessions: Mutex::default(),
         }
     }
 
@@ -53,6 +62,16 @@ impl LossBook {
     pub(super) fn enter_note(&self, events: u64) {
         add(&self.reported, events);
         add(&self.notes, 1);
+    }
+
+    /// The writer, which goes, leaves the sessions of dropped events.
+    pub(super) fn leave_sessions(&self, sessions: DroppedSessions) {
+        *self.sessions.lock().unwrap_or_else(PoisonError::into_inner) = sessions;
+    }
+
+    /// Takes the sessions that a writer which is gone has left.
+    pub(super) fn take_sessions(&self) -> DroppedSessions {
+        std::mem::take(&mut *self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn drops(&self) -> Drops {

@@ -353,7 +353,7 @@ impl LaneReader {
     /// Takes the sessions of dropped events that a writer which is gone has left.
     pub(crate) fn take_dropped(&self) -> DroppedSessions {
         match self.is_abandoned() {
-            true => self.numbers.take_dropped(),
+            true => self.numbers.losses.take_sessions(),
             false => DroppedSessions::default(),
         }
     }

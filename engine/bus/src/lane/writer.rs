@@ -325,7 +325,7 @@ impl LaneWriter {
 
     /// Leaves the sessions of dropped events that no note reports to the reader, before the writer is gone.
     pub(crate) fn leave_dropped(&self, sessions: DroppedSessions) {
-        self.numbers.leave_dropped(sessions);
+        self.numbers.losses.leave_sessions(sessions);
     }
 
     /// Counts an event that found no room and was dropped.

@@ -21,8 +21,8 @@ use tapeline_storage::log::{DirectoryError, LogDirectory, LogView};
 use tapeline_storage::read::{FollowedShard, Visibility};
 
 use self::shard::Followed;
+use self::start::Beginning;
 pub use self::start::FollowStart;
-use crate::cursor::Cursor;
 use crate::error::{AdapterError, ConsumerError, ConsumerResult, Damage};
 use crate::event::StoredEvent;
 use crate::filter::Selection;
@@ -59,14 +59,10 @@ const SHARD_LOOKS: u32 = 32;
 pub struct LogFollower {
     directory: LogDirectory,
     selection: Selection,
-    start: FollowStart,
+    beginning: Beginning,
     shards: Vec<Followed>,
     eras: Arc<Eras>,
     reports: Reports,
-    /// Positions of shards that are not followed.
-    cursor: Cursor,
-    /// Shards that there were at the start.
-    first_shards: u16,
     looks: u32,
     lost: Option<LostLog>,
 }
@@ -108,14 +104,12 @@ impl LogFollower {
     pub fn open(path: &Path, start: FollowStart, request: &ReplayRequest) -> ConsumerResult<Self> {
         let directory = LogDirectory::open_read_only(path).map_err(AdapterError::from)?;
         let mut follower = Self {
-            first_shards: directory.meta().shards,
+            beginning: Beginning::earliest(directory.meta().shards),
             directory,
             selection: request.selection()?,
-            start: FollowStart::Earliest,
             shards: Vec::new(),
             eras: Arc::default(),
             reports: Reports::default(),
-            cursor: Cursor::default(),
             looks: 0,
             lost: None,
         };
@@ -178,7 +172,7 @@ impl LogFollower {
 
     /// The cursor after the events that were handed out: for [`FollowStart::Cursor`], and for the consumers of a bus.
     pub fn cursor(&self) -> String {
-        let mut cursor = self.cursor.clone();
+        let mut cursor = self.beginning.cursor().clone();
         cursor.positions.extend(self.shards.iter().map(|shard| (shard.id(), shard.position())));
         cursor.encode(self.log_id())
     }
@@ -257,7 +251,7 @@ impl LogFollower {
         let files = self.directory.shard(shard)?;
         let opened = FollowedShard::open(files, self.log_id(), shard);
         Ok(opened.map_err(|error| Damage::of_open(shard, &error)).map(|files| {
-            let source = self.start.late_source(files.view(), &self.cursor, shard >= self.first_shards);
+            let source = self.beginning.late_source(files.view());
             Followed::new(files, source.seeking(&self.selection))
         }))
     }
@@ -265,21 +259,19 @@ impl LogFollower {
     /// Puts the readers where they are to start. Shards that come later begin as `start` has it for them.
     fn begin(&mut self, start: FollowStart) -> ConsumerResult<()> {
         let views: Vec<Arc<LogView>> = self.shards.iter().map(|shard| Arc::clone(shard.view())).collect();
-        let sources = match &start {
-            FollowStart::Last(count) => {
-                let starts = back::last(&views, &self.selection, &self.eras, *count);
+        let log = self.log_id();
+        self.beginning = self.beginning.with_start(start, log, &views)?;
+        let sources: Vec<Source> = match self.beginning.last() {
+            Some(count) => {
+                let starts = back::last(&views, &self.selection, &self.eras, count);
                 views.iter().zip(starts).map(|(view, next)| Source::at(view, next, Visibility::Appended)).collect()
             }
-            start => {
-                self.cursor = start.cursor(self.log_id(), &views)?;
-                views
-                    .iter()
-                    .map(|view| start.source(self.log_id(), &views, view, &self.cursor))
-                    .collect::<ConsumerResult<Vec<_>>>()?
+            None => {
+                let source = |view| self.beginning.source(log, &views, view);
+                views.iter().map(source).collect::<ConsumerResult<_>>()?
             }
         };
         self.shards.iter_mut().zip(sources).for_each(|(shard, source)| shard.start(source.seeking(&self.selection)));
-        self.start = start;
         Ok(())
     }
 }

@@ -28,51 +28,77 @@ pub enum FollowStart {
     Cursor(String),
 }
 
-impl FollowStart {
-    /// The cursor that it goes on from.
+/// The beginning of a follower: in the shards that there are, and in those that are opened later.
+///
+/// A shard that is opened later is read from the cursor's position, where the start is a cursor; from the beginning of
+/// the shard, if it is new since the start; else as if it could have been opened at the start.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    start: FollowStart,
+    /// The cursor that it goes on from; without positions where the start is none.
+    cursor: Cursor,
+    /// Shards that there were at the start.
+    shards: u16,
+}
+
+impl Beginning {
+    /// At the earliest event of a log that has so many shards.
+    pub(super) fn earliest(shards: u16) -> Self {
+        Self { start: FollowStart::Earliest, cursor: Cursor::default(), shards }
+    }
+
+    /// The same log, begun elsewhere.
     ///
     /// # Errors
     /// [`ConsumerError::InvalidCursor`](crate::ConsumerError::InvalidCursor).
-    pub(super) fn cursor(&self, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Cursor> {
-        let Self::Cursor(text) = self else { return Ok(Cursor::default()) };
-        let cursor = cursor_of(log, views, Some(text))?.unwrap_or_default();
+    pub(super) fn with_start(&self, start: FollowStart, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Self> {
+        let cursor = match &start {
+            FollowStart::Cursor(text) => cursor_of(log, views, Some(text))?.unwrap_or_default(),
+            _ => Cursor::default(),
+        };
         match cursor.sweep {
-            None => Ok(cursor),
+            None => Ok(Self { start, cursor, shards: self.shards }),
             Some(_) => Err(refuse_cursor(CursorFault::OtherOrdering, log, views)),
         }
     }
 
+    /// The number of events that are wanted from before the start, where it is a number.
+    pub(super) fn last(&self) -> Option<usize> {
+        match self.start {
+            FollowStart::Last(count) => Some(count),
+            _ => None,
+        }
+    }
+
+    /// The positions of the cursor that it goes on from.
+    pub(super) fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
     /// A reader of a shard that is there at the start.
-    pub(super) fn source(
-        &self,
-        log: LogId,
-        views: &[Arc<LogView>],
-        view: &Arc<LogView>,
-        cursor: &Cursor,
-    ) -> ConsumerResult<Source> {
-        let start = match self {
-            Self::Earliest | Self::Cursor(_) => Start::Earliest,
-            Self::Latest | Self::Last(_) => Start::Latest,
-            Self::Time(time) => Start::Time(*time),
+    pub(super) fn source(&self, log: LogId, views: &[Arc<LogView>], view: &Arc<LogView>) -> ConsumerResult<Source> {
+        let start = match self.start {
+            FollowStart::Earliest | FollowStart::Cursor(_) => Start::Earliest,
+            FollowStart::Latest | FollowStart::Last(_) => Start::Latest,
+            FollowStart::Time(time) => Start::Time(time),
         };
-        let cursor = matches!(self, Self::Cursor(_)).then_some(cursor);
+        let cursor = matches!(self.start, FollowStart::Cursor(_)).then_some(&self.cursor);
         source(log, views, view, cursor, &start, Visibility::Appended)
     }
 
-    /// A reader of a shard that is opened later: one that is new from its beginning, one that could not be opened at
-    /// the start as if it had been; and where the cursor stands, if it knows the shard.
-    pub(super) fn late_source(&self, view: &Arc<LogView>, cursor: &Cursor, is_new: bool) -> Source {
+    /// A reader of a shard that is opened later.
+    pub(super) fn late_source(&self, view: &Arc<LogView>) -> Source {
         let visibility = Visibility::Appended;
-        let from_beginning = || Source::at(view, view.trimmed(), visibility);
-        let source = match (self, is_new) {
-            (Self::Cursor(_), _) => {
-                let position = cursor.positions.get(&view.shard()).copied().unwrap_or_default();
+        let is_new = view.shard() >= self.shards;
+        let source = match (&self.start, is_new) {
+            (FollowStart::Cursor(_), _) => {
+                let position = self.cursor.positions.get(&view.shard()).copied().unwrap_or_default();
                 Source::resume(view, position, visibility).ok()
             }
-            (Self::Latest | Self::Last(_), false) => Some(Source::at(view, view.appended(), visibility)),
-            (Self::Time(time), _) => Source::start(view, &Start::Time(*time), visibility).ok(),
-            (Self::Earliest | Self::Latest | Self::Last(_), _) => None,
+            (FollowStart::Latest | FollowStart::Last(_), false) => Some(Source::at(view, view.appended(), visibility)),
+            (FollowStart::Time(time), _) => Source::start(view, &Start::Time(*time), visibility).ok(),
+            (FollowStart::Earliest | FollowStart::Latest | FollowStart::Last(_), _) => None,
         };
-        source.unwrap_or_else(from_beginning)
+        source.unwrap_or_else(|| Source::at(view, view.trimmed(), visibility))
     }
 }

@@ -38,6 +38,22 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    const ALL: [Self; 3] = [Self::Newest, Self::Oldest, Self::Sampled];
+
+    /// Its word in a note: a part of the log's format.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Newest => "drop-newest",
+            Self::Oldest => "drop-oldest",
+            Self::Sampled => "sampled",
+        }
+    }
+
+    /// The reason that has this word in a note.
+    fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.word() == word)
+    }
+
     /// Its number, from 0, in the order of [`Drops`].
     #[doc(hidden)]
     pub fn index(self) -> usize {
@@ -51,11 +67,7 @@ impl DropReason {
 
 impl std::fmt::Display for DropReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Newest => "drop-newest",
-            Self::Oldest => "drop-oldest",
-            Self::Sampled => "sampled",
-        })
+        f.write_str(self.word())
     }
 }
 
@@ -203,8 +215,7 @@ impl DropNote {
             return None;
         }
         let text: DropText<'_> = serde_json::from_slice(record.payload()).ok()?;
-        let reasons = [DropReason::Newest, DropReason::Oldest, DropReason::Sampled];
-        let reason = reasons.into_iter().find(|reason| reason.to_string() == text.reason)?;
+        let reason = DropReason::of_word(text.reason)?;
         let session = |(id, events): (&str, u64)| Some((SessionId(u128::from_str_radix(id, 16).ok()?), events));
         let named = text.sessions.into_iter().map(session).collect::<Option<_>>()?;
         let sessions = DroppedSessions { named, others: text.others };
@@ -215,6 +226,7 @@ impl DropNote {
     #[cold]
     pub fn record(&self, timestamp: u64) -> NoteRecord {
         let Self { producer, reason, sessions } = self;
+        let reason = reason.word();
         let mut payload = [0; PAYLOAD_MAX];
         let mut rest = &mut payload[..];
         // All of it fits; if it did not, the text would end early and no reader would accept it.
@@ -265,7 +277,7 @@ mod tests {
 
     #[test]
     fn largest_note_fits_and_is_read_back() {
-        for reason in [DropReason::Newest, DropReason::Oldest, DropReason::Sampled] {
+        for reason in DropReason::ALL {
             let events = u64::MAX / 128;
             let named = (0..64).map(|number| (SessionId(u128::MAX - number), events)).collect();
             let sessions = DroppedSessions { named, others: events };
@@ -276,6 +288,19 @@ mod tests {
                 assert_eq!((view.timestamp(), view.session()), (5, SessionId::NONE));
                 assert_eq!(DropNote::read(&view), Some(note));
             }
+        }
+    }
+
+    #[test]
+    fn words_of_reasons_are_those_of_the_format() {
+        let words = [("drop-newest", DropReason::Newest), ("drop-oldest", DropReason::Oldest)];
+        for (word, reason) in words.into_iter().chain([("sampled", DropReason::Sampled)]) {
+            let payload =
+                format!(r#"{{"type":"gap","reason":"{word}","events":1,"producer":7,"sessions":[],"others":1}}"#);
+            let note = DropNote { producer: 7, reason, sessions: DroppedSessions::unknown(1) };
+            let record = note.record(5);
+            let view = RecordView::parse(record.bytes()).expect("a record");
+            assert_eq!((view.payload(), DropNote::read(&view)), (payload.as_bytes(), Some(note)));
         }
     }
 

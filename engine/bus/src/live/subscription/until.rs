@@ -1,8 +1,8 @@
 //! The end of a subscription before that of its bus.
 //!
 //! 1. A subscription that ends with its sessions hands out the close of the last one, and no event after it.
-//! 2. Where all of them are closed and a close was not met, since it was lost or trimmed, the subscription ends where the
-//!    shards ended once everything from before was readable: unless a session is opened again until then.
+//! 2. Where all of them are closed and a close was not met, since it was lost or trimmed, the subscription ends where
+//!    the shards ended once everything from before was readable, unless a session is opened again until then.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
