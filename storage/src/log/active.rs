@@ -24,6 +24,9 @@ const PROBES: u32 = 4;
 /// Blocks that one call looks at, at most: some 20 us, for which the shard's thread may have to wait.
 const LOOK_BLOCKS: usize = 4096;
 
+/// Stretches that one look finds, at most: thousands of readers hold what they have looked up.
+pub(super) const STRETCHES_MAX: usize = 64;
+
 /// The totals of one session in the active segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActiveSession {
@@ -210,16 +213,21 @@ impl ActiveIndex {
     pub(super) fn places(&self, sessions: &[SessionId], from: Sequence) -> Places {
         let hashes: Vec<u64> = sessions.iter().map(|session| hash(*session)).collect();
         let first = self.blocks.partition_point(|block| block.first <= from).saturating_sub(1);
-        let last = self.blocks.len().min(first + LOOK_BLOCKS);
+        let mut last = self.blocks.len().min(first + LOOK_BLOCKS);
         let mut stretches: Vec<(Sequence, Sequence)> = Vec::new();
         for at in first..last {
             if !self.may_hold(&self.blocks[at], &hashes) {
                 continue;
             }
             let (start, end) = (self.blocks[at].first, self.first_of(at + 1));
-            match stretches.last_mut().filter(|before| before.1 == start) {
-                Some(before) => before.1 = end,
-                None => stretches.push((start, end)),
+            let count = stretches.len();
+            match stretches.last_mut() {
+                Some(before) if before.1 == start => before.1 = end,
+                _ if count < STRETCHES_MAX => stretches.push((start, end)),
+                _ => {
+                    last = at;
+                    break;
+                }
             }
         }
         Places { stretches, end: self.first_of(last) }
@@ -306,11 +314,16 @@ mod tests {
         }
         let mut vain = 0;
         for session in [0, 49, 50, 777, 999] {
-            let places = index.places(&[SessionId(spread(session))], Sequence::ZERO);
-            assert_eq!(places.end, Sequence::new(100 + 50_000));
+            let (mut stretches, mut from) = (Vec::new(), Sequence::ZERO);
+            while from < Sequence::new(100 + 50_000) {
+                let places = index.places(&[SessionId(spread(session))], from);
+                assert!(places.stretches.len() <= STRETCHES_MAX && places.end > from);
+                stretches.extend(places.stretches);
+                from = places.end;
+            }
             let holds = |block: u64| {
                 let first = Sequence::new(100 + 50 * block);
-                places.stretches.iter().any(|(start, end)| (*start..*end).contains(&first))
+                stretches.iter().any(|(start, end)| (*start..*end).contains(&first))
             };
             assert!((0..1000).filter(|block| block % 20 == session / 50).all(holds), "session {session}");
             vain += (0..1000).filter(|block| block % 20 != session / 50 && holds(*block)).count();

@@ -44,6 +44,7 @@ mod repair;
 mod restore;
 mod rewrite;
 mod roll;
+mod room;
 mod run;
 mod scan;
 mod sealed;

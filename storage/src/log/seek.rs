@@ -4,23 +4,26 @@
 
 use std::io;
 
-use super::{LogView, Segment, active};
+use rkyv::rend::u32_le;
+
+use super::active::{self, STRETCHES_MAX};
+use super::{LogView, Segment};
 use crate::format::{Sequence, SessionId};
 
 /// Passes over what cannot hold events of its sessions. For one shard, going forward.
 #[derive(Debug, Clone)]
 pub struct SessionSeek {
     sessions: Vec<SessionId>,
-    /// The segment, or the part of one, that was looked at last.
+    /// The part of a segment that was looked at last.
     known: Option<Known>,
 }
 
-/// The facts known of one sealed segment, or of a part of the active one.
+/// The facts known of a part of a segment.
 #[derive(Debug, Clone)]
 struct Known {
     base: Sequence,
     end: Sequence,
-    /// Ranges of sequences that can hold events of the sessions, ascending.
+    /// Ranges of sequences that can hold events of the sessions, ascending, at most [`STRETCHES_MAX`].
     stretches: Vec<(Sequence, Sequence)>,
 }
 
@@ -58,7 +61,7 @@ impl SessionSeek {
         if !self.known.as_ref().is_some_and(holds) {
             let segment = view.segment_of(from).filter(|segment| from < segment.end_sequence())?;
             self.known = match segment.footer() {
-                Some(_) => Known::look(&segment, &self.sessions).ok().flatten(),
+                Some(_) => Known::look(&segment, &self.sessions, from).ok().flatten(),
                 None => Known::look_active(&segment, &self.sessions, from),
             };
         }
@@ -72,26 +75,33 @@ impl Known {
         Some(Self { base: from, end, stretches })
     }
 
-    fn look(segment: &Segment, sessions: &[SessionId]) -> io::Result<Option<Self>> {
+    fn look(segment: &Segment, sessions: &[SessionId], from: Sequence) -> io::Result<Option<Self>> {
         let Some(footer) = segment.footer() else { return Ok(None) };
-        let known = |stretches| Self { base: segment.base(), end: footer.end_sequence, stretches };
         if !segment.may_hold_any(sessions) {
-            return Ok(Some(known(Vec::new())));
+            return Ok(Some(Self { base: segment.base(), end: footer.end_sequence, stretches: Vec::new() }));
         }
         segment.with_index(|index| {
-            let of_session =
-                |session: &SessionId| index.session(*session).into_iter().flat_map(|it| index.blocks_of(it));
-            let notes = index.notes.iter().map(|block| block.to_native());
-            let mut blocks: Vec<u32> = sessions.iter().flat_map(of_session).chain(notes).collect();
-            blocks.sort_unstable();
-            blocks.dedup();
             let start =
                 |block: usize| index.blocks.get(block).map(|block| Sequence::new(block.first_sequence.to_native()));
-            let stretch = |block: u32| {
-                let end = start(block as usize + 1).unwrap_or(footer.end_sequence);
-                Some((start(block as usize)?, end))
+            let first = index.blocks.partition_point(|block| block.first_sequence <= from.get()).saturating_sub(1);
+            let of_session = |session: &SessionId| index.session(*session).map(|it| index.blocks_of(it));
+            let lists = sessions.iter().filter_map(of_session).chain([&index.notes[..]]);
+            // The first of each list suffice to know the first of all.
+            let next = |list: &[u32_le]| {
+                let at = list.partition_point(|block| (block.to_native() as usize) < first);
+                list[at..].iter().take(STRETCHES_MAX).map(|block| block.to_native()).collect::<Vec<_>>()
             };
-            known(blocks.into_iter().filter_map(stretch).collect())
+            let mut blocks: Vec<u32> = lists.flat_map(next).collect();
+            blocks.sort_unstable();
+            blocks.dedup();
+            let after = |block: u32| start(block as usize + 1).unwrap_or(footer.end_sequence);
+            let end = match blocks.get(STRETCHES_MAX - 1) {
+                Some(last) => after(*last),
+                None => footer.end_sequence,
+            };
+            blocks.truncate(STRETCHES_MAX);
+            let stretch = |block: u32| Some((start(block as usize)?, after(block)));
+            Self { base: from, end, stretches: blocks.into_iter().filter_map(stretch).collect() }
         })
     }
 }

@@ -4,15 +4,19 @@
 //! blocks in it, past the page cache; the next blocks, and other readers, find it in memory. One reader alone reads a
 //! window, the others wait for it. A reader that must not block its thread has a [`Loader`] read it, and is woken.
 //!
-//! In bounded memory: half of it are windows that are kept, the least recently used go first; while readers hold the
-//! other half, a window is only as large as its first block needs.
+//! In bounded memory: half of it are windows that are kept, the least recently used go first. While readers hold the
+//! other half, a loader's thread waits until they let go: thousands of readers with a small window each cost far more.
+//! Where they do not let go, a window is only as large as its first block needs. So it is at once for a reader that
+//! reads on its own thread.
 
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
+use super::room::{Room, SMALL_BYTES};
 use super::{LogOptions, Segment};
 use crate::device::AlignedBytes;
 use crate::format::{BlockError, BlockHeader, BlockView, Epoch, PAGE_BYTES};
@@ -24,20 +28,19 @@ const STRIDE_BYTES: u64 = 256 << 10;
 /// Bytes of the next window that a window has as well: a block of that size is whole in the one that it begins in.
 const OVERLAP_BYTES: u64 = 32 << 10;
 
-/// Bytes of a window while there is no memory for larger ones.
-const SMALL_BYTES: u64 = 16 << 10;
+/// The time after which a loader's thread does not wait for readers that hold all memory.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A part of a segment's file in memory.
 #[derive(Debug)]
 pub(crate) struct Window {
     epoch: Epoch,
-    /// Offset in the file.
-    start: u64,
+    /// The part of the file; a file that was cut off has less of it.
+    part: Range<u64>,
     bytes: AlignedBytes,
     /// A bit for each page where a checked block starts.
     checked: Box<[AtomicU64]>,
-    /// Bytes of all windows there are.
-    live: Arc<AtomicUsize>,
+    room: Arc<Room>,
 }
 
 /// A block as a window has it.
@@ -56,12 +59,8 @@ impl Window {
 
     /// Its bytes from an offset in the file on.
     pub(crate) fn bytes_from(&self, offset: u64) -> &[u8] {
-        let at = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX);
-        self.bytes.as_slice().get(at..).unwrap_or_default()
-    }
-
-    fn end(&self) -> u64 {
-        self.start + self.bytes.as_slice().len() as u64
+        let at = offset.checked_sub(self.part.start).and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.bytes.as_slice().get(at..)).unwrap_or_default()
     }
 
     /// Looks at the block at an offset of the file. Costs one checksum pass the first time.
@@ -72,7 +71,7 @@ impl Window {
             Err(BlockError::Short { needed, .. }) => return BlockIn::Cut(needed as u64),
             Err(error) => return BlockIn::Damaged(error),
         };
-        let page = (offset - self.start) as usize / PAGE_BYTES;
+        let page = (offset - self.part.start) as usize / PAGE_BYTES;
         let (word, bit) = (page / 64, 1 << (page % 64));
         if self.checked[word].load(Ordering::Relaxed) & bit != 0 {
             return BlockIn::Whole(header);
@@ -86,14 +85,15 @@ impl Window {
         }
     }
 
-    fn has(&self, segment: &Segment, part: &Range<u64>) -> bool {
-        self.epoch == segment.epoch() && self.start <= part.start && part.end <= self.end()
+    /// Whether it was read for this part of the segment.
+    pub(crate) fn has(&self, segment: &Segment, part: &Range<u64>) -> bool {
+        self.epoch == segment.epoch() && self.part.start <= part.start && part.end <= self.part.end
     }
 }
 
 impl Drop for Window {
     fn drop(&mut self) {
-        self.live.fetch_sub(self.bytes.as_slice().len(), Ordering::Relaxed);
+        self.room.give_back(self.bytes.as_slice().len());
     }
 }
 
@@ -114,9 +114,22 @@ pub struct LoadJob {
 }
 
 impl LoadJob {
-    /// Reads the window, and wakes its readers.
+    /// Reads the window, and wakes its readers. Waits a moment for memory where readers hold all that windows may
+    /// take.
     pub fn run(self) {
-        let outcome = self.windows.read_now(&self.load);
+        let has_room = self.windows.room.wait_for(self.load.whole.end - self.load.whole.start);
+        self.read(has_room);
+    }
+
+    /// As [`LoadJob::run`], without the wait for memory: for a thread that has other things to do.
+    pub fn run_at_once(self) {
+        let has_room = self.windows.room.has(self.load.whole.end - self.load.whole.start);
+        self.read(has_room);
+    }
+
+    fn read(self, has_room: bool) {
+        let part = if has_room { &self.load.whole } else { &self.load.least };
+        let outcome = self.windows.read_part(&self.load.segment, part.clone());
         self.windows.finish(&self.load, outcome);
     }
 }
@@ -133,7 +146,10 @@ impl Drop for LoadJob {
 #[derive(Debug)]
 pub(crate) struct Load {
     segment: Arc<Segment>,
-    part: Range<u64>,
+    /// The part of the file that is read if there is room.
+    whole: Range<u64>,
+    /// The part that is read anyway. Readers that wait for another part of the whole seek again.
+    least: Range<u64>,
     state: Mutex<State>,
     finished: Condvar,
 }
@@ -162,13 +178,15 @@ impl Load {
         lock(&self.state).outcome()
     }
 
-    /// The outcome; without one, `waker` is woken when there is.
-    pub(crate) fn outcome_or_wake(&self, waker: &Waker) -> Option<io::Result<Arc<Window>>> {
-        let mut state = lock(&self.state);
-        if let State::Reads(wakers) = &mut *state {
-            wakers.push(waker.clone());
+    /// Whether there is an outcome; if not, `waker` is woken when there is.
+    pub(crate) fn is_read_or_wakes(&self, waker: &Waker) -> bool {
+        match &mut *lock(&self.state) {
+            State::Reads(wakers) => {
+                wakers.push(waker.clone());
+                false
+            }
+            State::Read(_) | State::Failed(..) => true,
         }
-        state.outcome()
     }
 
     fn wait(&self) -> io::Result<Arc<Window>> {
@@ -185,8 +203,7 @@ impl Load {
 /// The windows of one log.
 #[derive(Debug)]
 pub(crate) struct Windows {
-    bytes_max: AtomicUsize,
-    live: Arc<AtomicUsize>,
+    room: Arc<Room>,
     kept: Mutex<Kept>,
 }
 
@@ -210,24 +227,22 @@ pub(crate) enum Sought {
 
 impl Windows {
     pub(super) fn new() -> Arc<Self> {
-        let bytes_max = AtomicUsize::new(LogOptions::WINDOW_BYTES);
-        Arc::new(Self { bytes_max, live: Arc::default(), kept: Mutex::default() })
+        Arc::new(Self { room: Arc::new(Room::new(LogOptions::WINDOW_BYTES, PATIENCE)), kept: Mutex::default() })
     }
 
     /// Sets how much memory they may take, but for small ones.
     pub(super) fn allow(&self, bytes_max: usize) {
-        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        self.room.allow(bytes_max);
     }
 
     /// Bytes of all windows there are.
     pub(super) fn bytes(&self) -> usize {
-        self.live.load(Ordering::Relaxed)
+        self.room.live()
     }
 
     /// Looks for a window with the block at `offset`, of which `length` bytes are known to be needed.
     pub(crate) fn seek(self: &Arc<Self>, segment: &Arc<Segment>, offset: u64, length: u64) -> Sought {
         let needed = offset..offset + length;
-        let part = self.part_around(&needed, segment.data_end());
         let mut kept = lock(&self.kept);
         if let Some(at) = kept.windows.iter().rposition(|window| window.has(segment, &needed)) {
             // The last one is mostly the one.
@@ -238,13 +253,14 @@ impl Windows {
             return Sought::Found(Arc::clone(&kept.windows[kept.windows.len() - 1]));
         }
         let is_same = |load: &&Arc<Load>| {
-            load.segment.epoch() == segment.epoch() && load.part.start <= needed.start && needed.end <= load.part.end
+            load.segment.epoch() == segment.epoch() && load.whole.start <= needed.start && needed.end <= load.whole.end
         };
         if let Some(load) = kept.loads.iter().find(is_same) {
             return Sought::Reads(Arc::clone(load));
         }
         let state = Mutex::new(State::Reads(Vec::new()));
-        let load = Arc::new(Load { segment: Arc::clone(segment), part, state, finished: Condvar::new() });
+        let (whole, least) = parts_around(&needed, segment.data_end());
+        let load = Arc::new(Load { segment: Arc::clone(segment), whole, least, state, finished: Condvar::new() });
         kept.loads.push(Arc::clone(&load));
         Sought::ToRead(Arc::clone(&load), LoadJob { load, windows: Arc::clone(self) })
     }
@@ -254,12 +270,19 @@ impl Windows {
     /// # Errors
     /// The kernel's.
     pub(crate) fn read(self: &Arc<Self>, segment: &Arc<Segment>, offset: u64, length: u64) -> io::Result<Arc<Window>> {
-        match self.seek(segment, offset, length) {
-            Sought::Found(window) => Ok(window),
-            Sought::Reads(load) => load.wait(),
-            Sought::ToRead(load, job) => {
-                job.run();
-                load.wait()
+        loop {
+            match self.seek(segment, offset, length) {
+                Sought::Found(window) => return Ok(window),
+                Sought::Reads(load) => {
+                    let window = load.wait()?;
+                    if window.has(segment, &(offset..offset + length)) {
+                        return Ok(window);
+                    }
+                }
+                Sought::ToRead(load, job) => {
+                    job.run_at_once();
+                    return load.wait();
+                }
             }
         }
     }
@@ -273,30 +296,19 @@ impl Windows {
         }
     }
 
-    /// The part of the file that is read for these bytes of it.
-    fn part_around(&self, needed: &Range<u64>, data_end: u64) -> Range<u64> {
-        let start = needed.start / STRIDE_BYTES * STRIDE_BYTES;
-        let whole = start..(start + STRIDE_BYTES + OVERLAP_BYTES).min(data_end);
-        let room = self.bytes_max.load(Ordering::Relaxed).saturating_sub(self.bytes());
-        if needed.end <= whole.end && whole.end - whole.start <= room as u64 {
-            return whole;
-        }
-        needed.start..needed.end.max((needed.start + SMALL_BYTES).min(data_end))
-    }
-
-    fn read_now(&self, load: &Load) -> io::Result<Arc<Window>> {
-        let file = load.segment.file()?;
-        let mut bytes = AlignedBytes::zeroed((load.part.end - load.part.start) as usize)?;
-        let read = file.read_at(bytes.as_mut_slice(), load.part.start)?;
+    fn read_part(&self, segment: &Segment, part: Range<u64>) -> io::Result<Arc<Window>> {
+        let file = segment.file()?;
+        let mut bytes = AlignedBytes::zeroed((part.end - part.start) as usize)?;
+        let read = file.read_at(bytes.as_mut_slice(), part.start)?;
         bytes.truncate(read);
         let pages = bytes.as_slice().len().div_ceil(PAGE_BYTES);
-        self.live.fetch_add(bytes.as_slice().len(), Ordering::Relaxed);
+        self.room.take(bytes.as_slice().len());
         Ok(Arc::new(Window {
-            epoch: load.segment.epoch(),
-            start: load.part.start,
+            epoch: segment.epoch(),
+            part,
             bytes,
             checked: (0..pages.div_ceil(64).max(1)).map(|_| AtomicU64::new(0)).collect(),
-            live: Arc::clone(&self.live),
+            room: Arc::clone(&self.room),
         }))
     }
 
@@ -306,7 +318,7 @@ impl Windows {
             let mut kept = lock(&self.kept);
             kept.loads.retain(|listed| !Arc::ptr_eq(listed, load));
             if let Ok(window) = &outcome {
-                gone = kept.keep(window, self.bytes_max.load(Ordering::Relaxed) / 2);
+                gone = kept.keep(window, self.room.bytes_max() / 2);
             }
         }
         drop(gone);
@@ -320,6 +332,14 @@ impl Windows {
             wakers.into_iter().for_each(Waker::wake);
         }
     }
+}
+
+/// The parts of the file that are read for these bytes of it: with room, and without.
+fn parts_around(needed: &Range<u64>, data_end: u64) -> (Range<u64>, Range<u64>) {
+    let least = needed.start..needed.end.max((needed.start + SMALL_BYTES as u64).min(data_end));
+    let start = needed.start / STRIDE_BYTES * STRIDE_BYTES;
+    let whole = start..(start + STRIDE_BYTES + OVERLAP_BYTES).min(data_end);
+    if needed.end <= whole.end { (whole, least) } else { (least.clone(), least) }
 }
 
 impl Kept {

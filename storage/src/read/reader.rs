@@ -416,27 +416,34 @@ impl LogReader {
     fn window(&self, sight: &mut Sight, length: u64, loading: Option<&Loading>) -> Poll<io::Result<Arc<Window>>> {
         let windows = self.view.windows();
         let Some(loading) = loading else { return Poll::Ready(windows.read(&sight.segment, sight.offset, length)) };
-        if let Some(asked) = &sight.asked {
-            let Some(outcome) = asked.outcome() else { return Poll::Pending };
-            sight.asked = None;
-            return Poll::Ready(outcome);
-        }
-        let load = match windows.seek(&sight.segment, sight.offset, length) {
-            Sought::Found(window) => return Poll::Ready(Ok(window)),
-            Sought::Reads(load) => load,
-            Sought::ToRead(load, job) => {
-                // Where no thread takes it, this one has to wait after all.
-                if let Err(job) = loading.loader.load(job) {
-                    job.run();
+        let needed = sight.offset..sight.offset + length;
+        loop {
+            if let Some(asked) = sight.asked.take() {
+                match asked.outcome() {
+                    // For want of memory, its part may be another reader's alone.
+                    Some(Ok(window)) if !window.has(&sight.segment, &needed) => {}
+                    Some(outcome) => return Poll::Ready(outcome),
+                    None => {
+                        sight.asked = Some(asked);
+                        return Poll::Pending;
+                    }
                 }
-                load
             }
-        };
-        match load.outcome_or_wake(&loading.waker) {
-            Some(outcome) => Poll::Ready(outcome),
-            None => {
-                sight.asked = Some(load);
-                Poll::Pending
+            let load = match windows.seek(&sight.segment, sight.offset, length) {
+                Sought::Found(window) => return Poll::Ready(Ok(window)),
+                Sought::Reads(load) => load,
+                Sought::ToRead(load, job) => {
+                    // Where no thread takes it, this one has to wait after all.
+                    if let Err(job) = loading.loader.load(job) {
+                        job.run_at_once();
+                    }
+                    load
+                }
+            };
+            let is_read = load.is_read_or_wakes(&loading.waker);
+            sight.asked = Some(load);
+            if !is_read {
+                return Poll::Pending;
             }
         }
     }

@@ -15,6 +15,7 @@ mod filter;
 mod tests;
 
 use rkyv::rancor::Error;
+use rkyv::rend::u32_le;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Serialize};
 
@@ -196,8 +197,8 @@ impl ArchivedSegmentIndex {
     }
 
     /// Numbers of the blocks that hold events of a session, ascending.
-    pub fn blocks_of(&self, entry: &ArchivedIndexedSession) -> impl Iterator<Item = u32> {
-        entry.postings.of(&self.postings).iter().map(|block| block.to_native())
+    pub fn blocks_of(&self, entry: &ArchivedIndexedSession) -> &[u32_le] {
+        entry.postings.of(&self.postings)
     }
 
     /// The payload of the event that opened a session, if it is here.

@@ -148,3 +148,57 @@ fn job_that_no_thread_runs_is_an_error_and_no_wait_without_end() {
     assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     assert!(matches!(waits.poll_step(&loading), Err(ReadError::Io { .. })));
 }
+
+/// Reads on threads, as the bus does.
+#[derive(Debug, Default)]
+struct Threads(Mutex<Vec<std::thread::JoinHandle<()>>>);
+
+impl Loader for Threads {
+    fn load(&self, job: LoadJob) -> Result<(), LoadJob> {
+        let mut threads = self.0.lock().expect("whole");
+        threads.push(std::thread::spawn(|| job.run()));
+        Ok(())
+    }
+}
+
+#[test]
+fn readers_on_many_threads_get_what_a_scan_gets_in_little_memory() {
+    for (seed, window_bytes) in [(4, 0), (5, 300 << 10), (6, 1 << 20)] {
+        let machine = long(seed, window_bytes);
+        let threads = Arc::new(Threads::default());
+        std::thread::scope(|scope| {
+            for from in 0..8 {
+                let (threads, mut reader) = (Arc::clone(&threads), reader(&machine, from));
+                scope.spawn(move || {
+                    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+                    let loading = Loading { loader: threads, waker };
+                    while reader.next_sequence() < reader.end() {
+                        let next = reader.next_sequence().get();
+                        match reader.poll_step(&loading).expect("reads") {
+                            Poll::Pending => std::thread::park(),
+                            Poll::Ready(Step::Block(block)) => {
+                                for (number, record) in (next..).zip(block.records()) {
+                                    let record = record.expect("a record");
+                                    assert_eq!(record.payload(), payload(number, LONGEST), "seed {seed}");
+                                }
+                            }
+                            Poll::Ready(other) => panic!("seed {seed}: {other:?}"),
+                        }
+                    }
+                });
+            }
+        });
+        for thread in std::mem::take(&mut *threads.0.lock().expect("whole")) {
+            thread.join().expect("reads");
+        }
+    }
+}
+
+/// Has a thread that waits look again.
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
