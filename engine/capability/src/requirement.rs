@@ -11,12 +11,13 @@
 //! typing error never becomes a tag.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::axis::{TaxonomyAxis, UnknownAxis};
 use crate::facts::Capabilities;
-use crate::predicate::Predicate;
+use crate::predicate::{Predicate, PredicateTextError};
 use crate::tag::{CapabilityTagError, Tag, TagKey, TagKeyError};
 
 /// A requirement on the capabilities of what is to do something.
@@ -84,6 +85,9 @@ pub enum RequirementError {
     /// The tag is none that a user may ask for.
     #[error(transparent)]
     Tag(#[from] CapabilityTagError),
+    /// The text begins as a predicate and is none.
+    #[error(transparent)]
+    Predicate(#[from] PredicateTextError),
 }
 
 impl RequiredCapability {
@@ -247,6 +251,26 @@ impl fmt::Display for RequiredCapability {
     }
 }
 
+/// Reads a line as [`RequiredCapability::parse`] does, a predicate in its text form, and `any of` an axis or a key: all
+/// that `Display` writes, but tags that no line asks for.
+impl FromStr for RequiredCapability {
+    type Err = RequirementError;
+
+    fn from_str(text: &str) -> Result<Self, RequirementError> {
+        let text = text.trim();
+        if let Some(of) = text.strip_prefix("any of ") {
+            return match of.split_once('.') {
+                Some((axis, key)) => Self::axis_key(axis, key),
+                None => Self::axis_any(of),
+            };
+        }
+        match Predicate::begins(text) {
+            true => Ok(Self::Predicate(text.parse()?)),
+            false => Self::parse(text),
+        }
+    }
+}
+
 impl From<Predicate> for RequiredCapability {
     fn from(predicate: Predicate) -> Self {
         Self::Predicate(predicate)
@@ -326,6 +350,29 @@ mod tests {
         assert!(matches!(RequiredCapability::axis_any("softwar"), Err(RequirementError::InvalidAxis(_))));
         assert!(matches!(RequiredCapability::axis_key("software", " "), Err(RequirementError::InvalidKey(_))));
         assert!(matches!(RequiredCapability::axis_key("software", "a b"), Err(RequirementError::KeyCharacter { .. })));
+    }
+
+    #[test]
+    fn texts_give_the_requirement_back() {
+        let texts = [
+            "software.model=x",
+            "gpu",
+            "prefix \"software.model\", \"llama-\"",
+            "and [exists \"devices.camera\", not metadata_exists \"zone\"]",
+            "any of devices",
+            "any of software.model",
+        ];
+        for text in texts {
+            let requirement: RequiredCapability = text.parse().expect(text);
+            assert_eq!(requirement.to_string(), text);
+        }
+        let compared: RequiredCapability = "hardware.gpu.vram_gb >= 48".parse().expect("a line");
+        assert_eq!(compared.to_string().parse(), Ok(compared));
+        assert!(matches!(
+            "equals \"software.model\"".parse::<RequiredCapability>(),
+            Err(RequirementError::Predicate(_))
+        ));
+        assert!(matches!("any of softwar".parse::<RequiredCapability>(), Err(RequirementError::InvalidAxis(_))));
     }
 
     #[test]

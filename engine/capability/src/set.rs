@@ -8,8 +8,8 @@ use crate::facts::{Facts, Value};
 use crate::tag::{CapabilityTagError, Tag, TagKey};
 use crate::version::Version;
 
-/// Tags and metadata, prepared so that predicates find the values of a key fast: a look compares a number for each
-/// tag, and then the tags of the key.
+/// Tags and metadata, prepared so that predicates find the values of a key fast: a look finds the key's number by
+/// halving, and then compares the tags of the key.
 ///
 /// ```
 /// use tapeline_capability::{CapabilitySet, Predicate, TagKey};
@@ -25,7 +25,7 @@ use crate::version::Version;
 pub struct CapabilitySet {
     tags: Vec<Tag>,
     metadata: BTreeMap<String, String>,
-    /// The hash of the key of each entry.
+    /// The hash of the key of each entry, sorted.
     hashes: Vec<u64>,
     entries: Vec<Entry>,
 }
@@ -75,12 +75,11 @@ impl CapabilitySet {
         }
         if let Some(key) = tag.key() {
             let value = tag.value();
-            self.hashes.push(key.hash_number());
-            self.entries.push(Entry {
-                tag: self.tags.len(),
-                number: value.and_then(number),
-                version: value.and_then(Version::parse),
-            });
+            let hash = key.hash_number();
+            let at = self.hashes.partition_point(|other| *other <= hash);
+            self.hashes.insert(at, hash);
+            let (number, version) = (value.and_then(number), value.and_then(Version::parse));
+            self.entries.insert(at, Entry { tag: self.tags.len(), number, version });
         }
         self.tags.push(tag);
         true
@@ -125,7 +124,8 @@ impl CapabilitySet {
     #[inline]
     fn of_key(&self, key: &TagKey) -> impl Iterator<Item = (&Entry, &Tag)> {
         let hash = key.hash_number();
-        let found = self.hashes.iter().zip(&self.entries).filter(move |&(&other, _)| other == hash);
+        let begin = self.hashes.partition_point(|other| *other < hash);
+        let found = self.hashes[begin..].iter().zip(&self.entries[begin..]).take_while(move |&(&other, _)| other == hash);
         found.map(|(_, entry)| (entry, &self.tags[entry.tag])).filter(move |(_, tag)| tag.key() == Some(key))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tapeline_reader::named::{list_in as list_cursors, save_in as save_cursor};
+use tapeline_reader::opening::learn;
 use tapeline_reader::{ConsumerResult, IntoSession, NamedCursor, Replay, ReplayRequest, ResumeToken, Speed};
 
 use crate::live::{
@@ -35,6 +36,9 @@ impl EventBus {
     pub async fn replay_with(&self, request: ReplayRequest) -> ConsumerResult<Replay> {
         self.core.wait_readable().await?;
         let replay = Replay::new(self.log_id(), self.core.shards().views().collect(), &request)?;
+        let replay = replay.with_openings(|selection, positions| {
+            learn(selection, positions, |each| self.core.readers().names.each(each));
+        });
         Ok(replay.with_eras(self.core.eras()))
     }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use tapeline_capability::RequiredCapability;
 use tapeline_reader::contents::Contents;
+use tapeline_reader::opening::{last_openings, retain_meeting};
 use tapeline_reader::{ConsumerResult, IntoSession, SessionState, SessionSummary};
 use tapeline_storage::format::SessionId;
 use tapeline_storage::log::LogView;
@@ -20,6 +22,35 @@ impl EventBus {
     pub async fn sessions(&self) -> ConsumerResult<Vec<SessionSummary>> {
         self.core.wait_readable().await?;
         all(&self.core)
+    }
+
+    /// The sessions whose source meets a requirement or a predicate, by time of their first event, as
+    /// [`SessionMetadata::capabilities`](crate::event::SessionMetadata::capabilities) states its capabilities. Cost as
+    /// [`EventBus::sessions`], and a second look at the indexes.
+    ///
+    /// ```
+    /// use tapeline::event::SessionMetadata;
+    /// use tapeline::{EventBus, EventBusConfig, pred};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// let mut producer = bus.producer()?;
+    /// producer.open_session_with("chat-1", &SessionMetadata::new().model("llama-7b"))?;
+    /// producer.open_session_with("chat-2", &SessionMetadata::new().model("mistral-large"))?;
+    /// let found = bus.sessions_where(pred!(prefix "software.model", "llama-")).await?;
+    /// assert_eq!(found.iter().map(|session| session.name.as_deref()).collect::<Vec<_>>(), [Some("chat-1")]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`EventBus::sessions`].
+    pub async fn sessions_where(&self, wanted: impl Into<RequiredCapability>) -> ConsumerResult<Vec<SessionSummary>> {
+        let mut sessions = self.sessions().await?;
+        let openings = last_openings(&views(&self.core), |each| self.core.readers().names.each(each));
+        retain_meeting(&mut sessions, &openings, &wanted.into());
+        Ok(sessions)
     }
 
     /// The summary of one session: whether it goes on, what it is about, how many events it has. `None`: the log holds

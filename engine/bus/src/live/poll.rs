@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tapeline_reader::cursor::Cursor;
+use tapeline_reader::opening::learn;
 use tapeline_reader::page::{Found, SCAN_BYTES, copy_events};
 use tapeline_reader::selection::Selection;
 use tapeline_reader::source::{Next, Source, cursor_of, refuse_cursor, source};
@@ -48,7 +49,7 @@ impl Pages {
         let mut page = ConsumeResponse::default();
         let mut sweep = match self.parked.take(request) {
             Some(sweep) => sweep,
-            None => Sweep::new(core.log_id(), &views, request, selection, &mut page)?,
+            None => Sweep::new(core, &views, request, selection, &mut page)?,
         };
         let (limit, visibility) = (request.limit, request.visibility);
         let known = core.readers().horizon.known(visibility);
@@ -135,16 +136,20 @@ impl<'p> Pager<'p> {
             return Err(refuse_cursor(CursorFault::OtherOrdering, log, views));
         }
         let mut page = ConsumeResponse::default();
-        let mut sources = Vec::new();
+        let (mut sources, mut starts) = (Vec::new(), Vec::new());
         for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
             match source(log, views, view, cursor.as_ref(), &request.start, request.visibility) {
-                Ok(source) => sources.push(source.seeking(&selection)),
+                Ok(source) => {
+                    starts.push((Arc::clone(view), source.next_sequence()));
+                    sources.push(source.seeking(&selection));
+                }
                 Err(ConsumerError::Read(error)) => {
                     page.failed_shards.push(ShardFailure { shard_id: view.shard(), message: error.to_string() });
                 }
                 Err(error) => return Err(error),
             }
         }
+        learn(&selection, &starts, |each| core.readers().names.each(each));
         let cursor = cursor.unwrap_or_default();
         let (limit, visibility) = (request.limit, request.visibility);
         Ok(Self { core, limit, visibility, selection, sources, cursor, scanned: 0, page })

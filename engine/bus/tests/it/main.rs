@@ -31,6 +31,7 @@ mod scaling;
 mod scratch;
 mod segments;
 mod session_openings;
+mod sources;
 mod sse;
 mod subscribe;
 mod tasks;

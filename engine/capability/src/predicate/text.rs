@@ -71,6 +71,35 @@ impl<T: ToString> fmt::Display for Text<T> {
     }
 }
 
+/// The names of clauses.
+const CLAUSES: [&str; 17] = [
+    "exists",
+    "equals",
+    "num_at_least",
+    "num_at_most",
+    "num_in_range",
+    "semver_at_least",
+    "semver_at_most",
+    "semver_compatible",
+    "prefix",
+    "matches",
+    "metadata_exists",
+    "metadata_equals",
+    "metadata_matches",
+    "metadata_num_at_least",
+    "and",
+    "or",
+    "not",
+];
+
+impl Predicate {
+    /// Returns whether a text begins as a predicate: with the name of a clause and what may follow it.
+    pub(crate) fn begins(text: &str) -> bool {
+        let end = text.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_').unwrap_or(text.len());
+        CLAUSES.contains(&&text[..end]) && text[end..].starts_with([' ', '\t', '\n', '\r', '"', '['])
+    }
+}
+
 impl FromStr for Predicate {
     type Err = PredicateTextError;
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use tapeline_capability::RequiredCapability;
 
 use crate::size::parse_count;
 use crate::when::When;
@@ -13,6 +14,8 @@ use crate::when::When;
 Examples:
   tapeline ls log
   tapeline ls log --session answer- --since -1h      names that begin so, with events of the last hour
+  tapeline ls log --where software.model=llama-7b    opened with this model, or this tag
+  tapeline ls log --where 'metadata_equals \"zone\", \"eu\"'
   tapeline ls log --sort events --reverse --limit 10 the ten longest
   tapeline ls log --json | jq -r 'select(.duration_ns > 60e9) | .session'")]
 pub(crate) struct LsArgs {
@@ -22,6 +25,9 @@ pub(crate) struct LsArgs {
     /// Only sessions whose name or id begins so
     #[arg(long, value_name = "PREFIX")]
     pub(crate) session: Option<String>,
+    /// Only sessions whose source has this: a line as of require!, or a predicate as of pred!
+    #[arg(long = "where", value_name = "REQUIREMENT")]
+    pub(crate) source: Option<RequiredCapability>,
     /// Only sessions with an event at this time or later: 2026-01-31T12:00:00Z, 2026-01-31, -5m
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) since: Option<When>,

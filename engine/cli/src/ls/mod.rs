@@ -3,6 +3,7 @@
 mod args;
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -60,6 +61,10 @@ pub(crate) fn run(args: &LsArgs) -> Result<Exit, Failure> {
     let mut sessions = log.sessions()?;
     names::tell_damage(&log);
     let there = sessions.len();
+    if let Some(wanted) = &args.source {
+        let meeting: HashSet<_> = log.sessions_where(wanted.clone())?.iter().map(|summary| summary.session).collect();
+        sessions.retain(|summary| meeting.contains(&summary.session));
+    }
     sessions.retain(|session| is_wanted(session, args));
     sessions.sort_by(|first, second| compare(first, second, args.sort));
     if args.reverse {

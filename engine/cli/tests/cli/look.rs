@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use tapeline::event::SessionMetadata;
+use tapeline::{EventBus, EventBusConfig};
+
 use crate::run::{Scratch, done, errors, expect, json, record, run};
 
 #[test]
@@ -51,6 +54,33 @@ fn ls_filters_sorts_and_limits() {
     assert_eq!(ls(&["--since", "-1h", "--limit", "1"]), ["b-1"]);
     assert!(ls(&["--until", "-1h"]).is_empty());
     expect(run(&["ls", &log, "--sort", "size"]), 2);
+}
+
+#[test]
+fn ls_finds_sessions_by_the_capabilities_of_their_source() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let config = EventBusConfig::builder().directory(&log).num_shards(2).build().expect("a configuration");
+    let bus = pollster::block_on(EventBus::new(config)).expect("a bus");
+    let mut producer = bus.producer().expect("a producer");
+    let tagged = SessionMetadata::new().tag("software.model:mistral".parse().expect("a tag"));
+    for (name, metadata) in [("a", SessionMetadata::new().model("llama-7b")), ("b", tagged), ("c", Default::default())]
+    {
+        producer.open_session_with(name, &metadata).expect("opens");
+    }
+    drop(producer);
+    pollster::block_on(bus.shutdown()).expect("ends");
+    let ls = |wanted: &str| -> Vec<String> {
+        let sessions = json(&done(&["ls", &log, "--json", "--where", wanted]));
+        sessions.iter().map(|session| session["session"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(ls("software.model=llama-7b"), ["a"]);
+    assert_eq!(ls("prefix \"software.model\", \"m\""), ["b"]);
+    assert_eq!(ls("any of software.model"), ["a", "b"]);
+    assert_eq!(ls("not exists \"software.model\""), ["c"]);
+    for wrong in ["hardwre.gpu", "equals \"software.model\"", ""] {
+        expect(run(&["ls", &log, "--where", wrong]), 2);
+    }
 }
 
 #[test]

@@ -3,13 +3,14 @@
 mod activity;
 pub mod contents;
 mod names;
-mod opening;
+pub mod opening;
 mod walk;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use tapeline_capability::RequiredCapability;
 use tapeline_storage::device::advice;
 use tapeline_storage::format::{Eras, Footer, LogId, Sequence, SessionId, SessionNames};
 use tapeline_storage::log::{
@@ -22,6 +23,7 @@ pub use contents::{KindSummary, SessionSummary};
 use names::Openings;
 pub(crate) use names::find_sessions;
 pub(crate) use opening::OpeningSearch;
+use opening::{learn, retain_meeting};
 
 use crate::error::{AdapterResult, ConsumerError, ConsumerResult, Damage, DamageCause};
 use crate::replay::{Replay, ReplayRequest};
@@ -206,6 +208,9 @@ impl LogFiles {
     pub fn replay_with(&self, request: &ReplayRequest) -> ConsumerResult<Replay> {
         let broken = self.damage.iter().cloned().map(ConsumerError::Damaged);
         let replay = Replay::new(self.log_id(), self.shards.clone(), request)?;
+        let replay = replay.with_openings(|selection, positions| {
+            learn(selection, positions, |each| self.kept().for_each(|(session, opening)| each(session, opening)));
+        });
         Ok(replay.with_eras(Arc::clone(&self.eras)).with_errors(broken))
     }
 
@@ -218,6 +223,18 @@ impl LogFiles {
         let mut contents = self.contents()?;
         self.kept().for_each(|(session, opening)| contents.opened_before(session, opening));
         Ok(contents.into_sessions())
+    }
+
+    /// The sessions whose source meets a requirement, as
+    /// [`SessionMetadata::capabilities`](crate::SessionMetadata::capabilities) states its capabilities. Cost as
+    /// [`LogFiles::sessions`] and [`LogFiles::openings_before`].
+    ///
+    /// # Errors
+    /// As [`LogFiles::sessions`].
+    pub fn sessions_where(&self, wanted: impl Into<RequiredCapability>) -> ConsumerResult<Vec<SessionSummary>> {
+        let (mut sessions, openings) = (self.sessions()?, self.openings_before(u64::MAX, None));
+        retain_meeting(&mut sessions, &openings, &wanted.into());
+        Ok(sessions)
     }
 
     /// The names of all sessions that have one, also of those whose opening event was trimmed. What cannot be read

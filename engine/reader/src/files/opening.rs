@@ -9,16 +9,75 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tapeline_capability::{CapabilitySet, RequiredCapability};
 use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Kind, Sequence, SessionId};
 use tapeline_storage::log::{LogView, Segment};
 use tapeline_storage::read::{Block, Visibility};
 
+use super::contents::SessionSummary;
 use crate::filter::Selection;
 use crate::session::SessionOpening;
 use crate::source::{Next, Source};
 
 /// Most bytes of payloads that one search reads of one shard.
 const READ_BYTES_MAX: usize = 1 << 30;
+
+/// Has a selection that asks about sources know the openings before these positions of shards. `kept` calls what it is
+/// given with the openings that the log keeps of sessions whose opening event was trimmed.
+pub fn learn(
+    selection: &Selection,
+    positions: &[(Arc<LogView>, Sequence)],
+    kept: impl FnOnce(&mut dyn FnMut(SessionId, SessionOpening)),
+) {
+    if !selection.needs_openings() {
+        return;
+    }
+    let mut search = OpeningSearch::new(0, selection.sessions());
+    for (view, next) in positions {
+        search.time = time_at(view, *next);
+        search.add(view);
+    }
+    kept(&mut |session, opening| search.add_kept(session, opening));
+    search.into_openings().iter().for_each(|(session, opening)| selection.know_opening(*session, opening));
+}
+
+/// Leaves the sessions whose last opening states capabilities that meet a requirement.
+pub fn retain_meeting(
+    sessions: &mut Vec<SessionSummary>,
+    openings: &HashMap<SessionId, SessionOpening>,
+    wanted: &RequiredCapability,
+) {
+    let of_none = wanted.evaluate(&CapabilitySet::new());
+    let meets = |opening: &SessionOpening| wanted.evaluate(&opening.metadata.capabilities());
+    sessions.retain(|summary| openings.get(&summary.session).map_or(of_none, meets));
+}
+
+/// The last openings in these shards, and those that the log keeps, as of [`learn`].
+pub fn last_openings(
+    views: &[Arc<LogView>],
+    kept: impl FnOnce(&mut dyn FnMut(SessionId, SessionOpening)),
+) -> HashMap<SessionId, SessionOpening> {
+    let mut search = OpeningSearch::new(u64::MAX, None);
+    views.iter().for_each(|view| search.add(view));
+    kept(&mut |session, opening| search.add_kept(session, opening));
+    search.into_openings()
+}
+
+/// The time of the first event at this position or after it, as far as it can be read.
+fn time_at(view: &Arc<LogView>, next: Sequence) -> u64 {
+    let mut source = Source::at(view, next, Visibility::Appended);
+    loop {
+        match source.step() {
+            Ok(Next::Block(block)) => {
+                if let Some(record) = block.records().flatten().next() {
+                    return record.timestamp();
+                }
+            }
+            Ok(Next::Gap(_)) => {}
+            Ok(Next::End) | Err(_) => return u64::MAX,
+        }
+    }
+}
 
 /// The openings of one shard, and a time that each of them is not later than.
 type Found = HashMap<SessionId, (u64, SessionOpening)>;

@@ -8,12 +8,16 @@ use super::expression::Expression;
 use super::gate::Gate;
 use super::lookup::Lookup;
 use super::prefilter::Prefilter;
+use super::sources::Sources;
 use super::subject::Subject;
 use super::{Filter, limits, reading};
+use crate::session::SessionOpening;
 use crate::{EventView, StoredEvent};
+use tapeline_storage::format::SessionId;
 
-/// A filter prepared by [`Filter::compile`]: asked of an event by reference, from any thread, without locks. Allocates
-/// only for strings with escapes, and for arrays and objects that are compared as a whole.
+/// A filter prepared by [`Filter::compile`]: asked of an event by reference, from any thread; without locks, but where
+/// a term asks about sources. Allocates only for strings with escapes, for arrays and objects that are compared as a
+/// whole, and for openings of sessions.
 ///
 /// ```
 /// use tapeline_reader::{Filter, kinds};
@@ -32,6 +36,8 @@ pub struct CompiledFilter {
     expression: Expression,
     prefilter: Option<Prefilter>,
     lookup: Lookup,
+    /// All that its terms ask about: each takes in every opening, whatever decides about the event.
+    sources: Vec<Sources>,
 }
 
 impl CompiledFilter {
@@ -39,12 +45,15 @@ impl CompiledFilter {
         limits::check(filter, 1, &mut 0, TermPath::ROOT)?;
         let mut fields = Vec::new();
         let (gate, expression) = Gate::split(Expression::new(filter, true, &mut fields));
+        let mut sources = Vec::new();
+        expression.list_sources(&mut sources);
         Ok(Self {
             gate,
             gate_decides: matches!(expression, Expression::Constant(true)),
             prefilter: Prefilter::new(expression.demand(&fields)),
             lookup: Lookup::new(fields),
             expression,
+            sources,
         })
     }
 
@@ -61,7 +70,31 @@ impl CompiledFilter {
 
     #[inline]
     pub(super) fn holds(&self, event: &impl Subject) -> bool {
+        if !self.sources.is_empty() {
+            self.sources.iter().for_each(|sources| sources.meet(event));
+        }
         self.gate.admits(event) && (self.gate_decides || self.decide(event))
+    }
+
+    /// Returns whether it asks about the sources of sessions.
+    pub fn needs_openings(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// States how a session was opened before every event that the filter will be asked about. Openings that are asked
+    /// about are later ones.
+    ///
+    /// ```
+    /// use tapeline_reader::{Filter, SessionId, SessionOpening};
+    ///
+    /// let wanted: tapeline_capability::RequiredCapability = "software.model=small".parse()?;
+    /// let filter = Filter::source(wanted).compile()?;
+    /// assert!(filter.needs_openings());
+    /// filter.know_opening(SessionId(7), &SessionOpening::parse(br#"{"name":"chat","model":"small"}"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn know_opening(&self, session: SessionId, opening: &SessionOpening) {
+        self.sources.iter().for_each(|sources| sources.amend(session, opening.clone()));
     }
 
     /// Returns whether a payload may have to be read; if not, metadata decides every answer.

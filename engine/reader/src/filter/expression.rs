@@ -7,6 +7,7 @@ use super::field::Field;
 use super::held::Held;
 use super::metadata::Metadata;
 use super::prefilter::Demand;
+use super::sources::Sources;
 use super::subject::Subject;
 use super::{Filter, Node};
 
@@ -36,6 +37,7 @@ impl Expression {
             }
             Node::Session { names, ids } => metadata(Metadata::sessions(names, ids)),
             Node::Kind(kinds) => metadata(Metadata::kinds(kinds)),
+            Node::Source(wanted) => metadata(Metadata::Source(Sources::new(wanted))),
             Node::Time(interval) => metadata(Metadata::Time(*interval)),
             Node::Size(interval) => metadata(Metadata::Size(*interval)),
         }
@@ -93,6 +95,15 @@ impl Expression {
             Self::Payload(test, wanted) => held.map(|held| held.has(*test) == *wanted),
             Self::All(parts) => decide(parts, false, event, held),
             Self::Any(parts) => decide(parts, true, event, held),
+        }
+    }
+
+    /// Adds the sources that its terms ask about.
+    pub(super) fn list_sources(&self, sources: &mut Vec<Sources>) {
+        match self {
+            Self::Metadata(Metadata::Source(source), _) => sources.push(source.clone()),
+            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.list_sources(sources)),
+            Self::Constant(_) | Self::Metadata(..) | Self::Payload(..) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use std::ops::Bound;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use tapeline_capability::{RequiredCapability, RequirementError};
 use tapeline_storage::format::{Kind, SessionId};
 
 use super::error::{FilterError, TermPath};
@@ -71,12 +72,13 @@ impl Reader {
             }
             "$session" => Filter(read_sessions(raw, &at)?),
             "$kind" => Filter::kinds(each(raw, &at, |raw, at| parse(raw, &at, "a number from 0 to 65535").map(Kind))?),
+            "$source" => Filter(Node::Source(read_requirement(raw, &at)?)),
             "$time" => Filter(Node::Time(read_interval(raw, &at)?)),
             "$size" => Filter(Node::Size(read_interval(raw, &at)?)),
             _ => {
                 return Err(at.invalid(
                     "unknown term; there are $and, $or, $not, $eq, $ne, $gt, $gte, $lt, $lte, $in, $exists, $prefix, \
-                     $contains, $session, $kind, $time, $size, and path with value",
+                     $contains, $session, $kind, $source, $time, $size, and path with value",
                 ));
             }
         })
@@ -150,6 +152,23 @@ fn read_session_id(raw: &RawValue, at: &TermPath<'_>) -> Result<SessionId, Filte
     id.map(SessionId).ok_or_else(|| at.invalid("expected 32 hex digits"))
 }
 
+/// A line or a predicate in its text form; an object where no line says the same.
+fn read_requirement(raw: &RawValue, at: &TermPath<'_>) -> Result<RequiredCapability, FilterError> {
+    if raw.get().starts_with('{') {
+        return parse(raw, at, "a requirement");
+    }
+    let text: String = parse(raw, at, "a requirement, as \"software.model=llama-7b\"")?;
+    text.parse().map_err(|error: RequirementError| at.invalid(error.to_string()))
+}
+
+fn write_requirement(wanted: &RequiredCapability) -> Value {
+    let text = wanted.to_string();
+    match text.parse().is_ok_and(|read: RequiredCapability| read == *wanted) {
+        true => Value::String(text),
+        false => json!(wanted),
+    }
+}
+
 fn read_interval(raw: &RawValue, at: &TermPath<'_>) -> Result<Interval, FilterError> {
     let members = Members::of(raw, at)?;
     members.only(&["gt", "gte", "lt", "lte"], at)?;
@@ -194,6 +213,7 @@ pub(super) fn write(filter: &Filter) -> Value {
             json!({ "$session": one_or_many(names.chain(ids.iter().map(|id| json!({ "id": id.to_string() })))) })
         }
         Node::Kind(kinds) => json!({ "$kind": one_or_many(kinds.iter().map(|kind| json!(kind.0))) }),
+        Node::Source(wanted) => json!({ "$source": write_requirement(wanted) }),
         Node::Time(interval) => json!({ "$time": write_interval(interval) }),
         Node::Size(interval) => json!({ "$size": write_interval(interval) }),
     }

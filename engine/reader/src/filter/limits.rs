@@ -22,7 +22,7 @@ pub(super) fn check(filter: &Filter, depth: usize, nodes: &mut usize, at: TermPa
         Node::Or(filters) => check_list(filters, depth, nodes, at.key("$or")),
         Node::Not(filter) => check(filter, depth + 1, nodes, at.key("$not")),
         Node::Field(field) => check_path(&field.path, &at.key(field.test.key()).key("path")),
-        Node::Session { .. } | Node::Kind(_) | Node::Time(_) | Node::Size(_) => Ok(()),
+        Node::Session { .. } | Node::Kind(_) | Node::Source(_) | Node::Time(_) | Node::Size(_) => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::RangeBounds;
 use tapeline_storage::format::{Kind, SessionId};
 
 use super::Interval;
+use super::sources::Sources;
 use super::subject::Subject;
 use crate::session::session_id;
 
@@ -14,6 +15,7 @@ pub(super) enum Metadata {
     Sessions(Vec<SessionId>),
     /// Sorted.
     Kinds(Vec<Kind>),
+    Source(Sources),
     Time(Interval),
     Size(Interval),
 }
@@ -36,6 +38,7 @@ impl Metadata {
         match self {
             Self::Sessions(sessions) => sessions.binary_search(&event.session()).is_ok(),
             Self::Kinds(kinds) => kinds.binary_search(&event.kind()).is_ok(),
+            Self::Source(sources) => sources.holds(event),
             Self::Time(interval) => interval.contains(&event.insertion_ts()),
             Self::Size(interval) => interval.contains(&(event.payload().len() as u64)),
         }

@@ -21,6 +21,7 @@ mod path;
 mod prefilter;
 mod reading;
 pub mod selection;
+mod sources;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use std::ops::{Bound, RangeBounds};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
+use tapeline_capability::RequiredCapability;
 use tapeline_storage::format::{Kind, SessionId};
 
 pub use builder::FilterBuilder;
@@ -62,6 +64,7 @@ use subject::Document;
 /// |---|---|
 /// | one session, up to 16 kinds, or both, alone or in a conjunction that has more terms | 1-2 ns, inline |
 /// | other metadata | 5-20 ns |
+/// | the source of its session | 50 ns, and a lock that only openings hold up |
 /// | bytes that a match must have, and the payload has not | 15-30 ns for 100-200 bytes |
 /// | the payload, read once for all terms, nothing built or copied | 1-2 ns a byte |
 ///
@@ -79,6 +82,7 @@ enum Node {
     Field(Field),
     Session { names: Vec<String>, ids: Vec<SessionId> },
     Kind(Vec<Kind>),
+    Source(RequiredCapability),
     Time(Interval),
     Size(Interval),
 }
@@ -194,6 +198,26 @@ impl Filter {
     /// Events of these kinds.
     pub fn kinds(kinds: impl IntoIterator<Item = Kind>) -> Self {
         Self(Node::Kind(kinds.into_iter().collect()))
+    }
+
+    /// Events of the sessions whose source meets a requirement, as the last opening before the event states its
+    /// capabilities ([`SessionMetadata::capabilities`](crate::SessionMetadata::capabilities)). A session that was never
+    /// opened has none.
+    ///
+    /// A reader of a log looks up the openings before its start: the cost is that of
+    /// [`LogFiles::openings_before`](crate::LogFiles::openings_before), for each page of a `poll`. It keeps the opening
+    /// of each session. A filter that is compiled by itself knows the openings that it was asked about, and those of
+    /// [`CompiledFilter::know_opening`].
+    ///
+    /// ```
+    /// use tapeline_reader::Filter;
+    ///
+    /// let filter = Filter::source("prefix \"software.model\", \"llama-\"".parse::<tapeline_capability::Predicate>()?);
+    /// assert_eq!(Filter::from_json(&filter.to_json())?, filter);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn source(wanted: impl Into<RequiredCapability>) -> Self {
+        Self(Node::Source(wanted.into()))
     }
 
     /// Events ingested in this range of nanoseconds since the Unix epoch.

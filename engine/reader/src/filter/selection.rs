@@ -4,6 +4,7 @@ use tapeline_storage::format::{Kind, SessionId};
 
 use super::{CompiledFilter, Filter, FilterError};
 use crate::event::EventView;
+use crate::session::SessionOpening;
 
 /// A reader's choice, ready to be asked of each event.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +60,16 @@ impl Selection {
     #[inline]
     pub fn filter(&self) -> Option<&CompiledFilter> {
         self.filter.as_ref()
+    }
+
+    /// Returns whether it asks about the sources of sessions: a reader states their openings before its start.
+    pub fn needs_openings(&self) -> bool {
+        self.filter.as_ref().is_some_and(CompiledFilter::needs_openings)
+    }
+
+    /// A session was opened so before the events that the reader will meet.
+    pub fn know_opening(&self, session: SessionId, opening: &SessionOpening) {
+        self.filter.iter().for_each(|filter| filter.know_opening(session, opening));
     }
 
     /// Returns whether the event is wanted.

@@ -16,7 +16,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tapeline_storage::format::{Eras, LogId};
+use tapeline_storage::format::{Eras, LogId, SessionId, SessionNames};
 use tapeline_storage::log::{DirectoryError, LogDirectory, LogView};
 use tapeline_storage::read::{FollowedShard, Visibility};
 
@@ -25,9 +25,11 @@ use self::start::Beginning;
 pub use self::start::FollowStart;
 use crate::error::{AdapterError, ConsumerError, ConsumerResult, Damage};
 use crate::event::StoredEvent;
+use crate::files::opening::learn;
 use crate::filter::Selection;
 use crate::replay::ReplayRequest;
 use crate::replay::page::SCAN_BYTES;
+use crate::session::SessionOpening;
 use crate::source::Source;
 
 /// After so many looks it asks whether shards have come, or can be opened after all.
@@ -115,7 +117,7 @@ impl LogFollower {
         };
         follower.adopt_shards();
         follower.catch_up(true);
-        follower.begin(start)?;
+        follower.begin(start, request)?;
         Ok(follower)
     }
 
@@ -257,13 +259,22 @@ impl LogFollower {
     }
 
     /// Puts the readers where they are to start. Shards that come later begin as `start` has it for them.
-    fn begin(&mut self, start: FollowStart) -> ConsumerResult<()> {
+    fn begin(&mut self, start: FollowStart, request: &ReplayRequest) -> ConsumerResult<()> {
         let views: Vec<Arc<LogView>> = self.shards.iter().map(|shard| Arc::clone(shard.view())).collect();
+        let names = self.directory.names();
+        let kept = |each: &mut dyn FnMut(SessionId, SessionOpening)| {
+            let kept = names.iter().flat_map(SessionNames::iter);
+            kept.for_each(|(session, opening)| each(session, SessionOpening::parse(opening.as_bytes())));
+        };
         let log = self.log_id();
         self.beginning = self.beginning.with_start(start, log, &views)?;
         let sources: Vec<Source> = match self.beginning.last() {
             Some(count) => {
-                let starts = back::last(&views, &self.selection, &self.eras, count);
+                // It asks about events backwards, which mixes up what a filter knows of openings.
+                let selection = request.selection()?;
+                let ends: Vec<_> = views.iter().map(|view| (Arc::clone(view), view.appended())).collect();
+                learn(&selection, &ends, kept);
+                let starts = back::last(&views, &selection, &self.eras, count);
                 views.iter().zip(starts).map(|(view, next)| Source::at(view, next, Visibility::Appended)).collect()
             }
             None => {
@@ -271,6 +282,8 @@ impl LogFollower {
                 views.iter().map(source).collect::<ConsumerResult<_>>()?
             }
         };
+        let positions: Vec<_> = views.into_iter().zip(sources.iter().map(Source::next_sequence)).collect();
+        learn(&self.selection, &positions, kept);
         self.shards.iter_mut().zip(sources).for_each(|(shard, source)| shard.start(source.seeking(&self.selection)));
         Ok(())
     }

@@ -172,6 +172,16 @@ impl Replay {
         Ok(Self { log, selection, until: request.until, shards, errors, eras, fork_generation })
     }
 
+    /// The same, with the openings before its start stated by `learn` where its filter asks for them: it gets
+    /// the position in each shard.
+    #[doc(hidden)]
+    pub fn with_openings(self, learn: impl FnOnce(&Selection, &[(Arc<LogView>, Sequence)])) -> Self {
+        let position = |shard: &Replayed| (Arc::clone(&shard.view), shard.source.next_sequence());
+        let positions: Vec<_> = self.shards.iter().map(position).collect();
+        learn(&self.selection, &positions);
+        self
+    }
+
     /// A replay of these events of each shard alone.
     #[doc(hidden)]
     pub fn of_ranges(

@@ -7,13 +7,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tapeline_capability::{CapabilitySet, Tag, TagKey, TagSeparator};
 
 const OPEN: &str = "session.open";
 const CLOSE: &str = "session.close";
 
 /// Facts about a session, stated when it is opened. All of it is optional. It lies in the log as the fields `model`,
-/// `user`, `content_type` and `labels` of the open event's JSON; an event of up to 512 bytes is also found in the index
-/// of its segment.
+/// `user`, `content_type`, `labels` and `tags` of the open event's JSON; an event of up to 512 bytes is also found in
+/// the index of its segment.
 ///
 /// ```
 /// use tapeline_reader::SessionMetadata;
@@ -36,6 +37,9 @@ pub struct SessionMetadata {
     /// Whatever else it is to be found by.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Tags of the capabilities of its source, beside the one that the model is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
 }
 
 impl SessionMetadata {
@@ -70,6 +74,46 @@ impl SessionMetadata {
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(key.into(), value.into());
         self
+    }
+
+    /// The same with this tag, too.
+    #[must_use]
+    pub fn tag(mut self, tag: Tag) -> Self {
+        self.tags.push(tag);
+        self
+    }
+
+    /// The capabilities of the session's source: its tags, `software.model=` and the model, and as metadata its labels,
+    /// `user` and `content_type`.
+    ///
+    /// ```
+    /// use tapeline_capability::RequiredCapability;
+    /// use tapeline_reader::SessionMetadata;
+    ///
+    /// let session = SessionMetadata::new().model("llama-7b").label("zone", "eu").tag("hardware.gpu=h100".parse()?);
+    /// for met in ["software.model=llama-7b", "hardware.gpu=h100", "metadata_equals \"zone\", \"eu\""] {
+    ///     assert!(met.parse::<RequiredCapability>()?.evaluate(&session.capabilities()), "{met}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn capabilities(&self) -> CapabilitySet {
+        let mut set: CapabilitySet = self.tags.iter().cloned().collect();
+        if let (Some(model), Ok(key)) = (&self.model, TagKey::parse("software.model")) {
+            set.insert(Tag::AxisValue { key, value: model.clone(), separator: TagSeparator::Eq });
+        }
+        for (name, value) in &self.labels {
+            set.set_metadata(name, value);
+        }
+        for (name, value) in [("user", &self.user), ("content_type", &self.content_type)] {
+            value.iter().for_each(|value| drop(set.set_metadata(name, value.as_str())));
+        }
+        set
+    }
+
+    /// Returns whether it states anything but the model.
+    fn states_more_than_model(&self) -> bool {
+        let Self { model: _, user, content_type, labels, tags } = self;
+        user.is_some() || content_type.is_some() || !labels.is_empty() || !tags.is_empty()
     }
 }
 
@@ -199,6 +243,8 @@ impl SessionOpening {
         let model = later.metadata.model.clone().or_else(|| self.metadata.model.take());
         if later.name.is_some() {
             *self = later;
+        } else if later.metadata.states_more_than_model() {
+            self.metadata = later.metadata;
         }
         self.metadata.model = model;
     }
@@ -232,6 +278,7 @@ impl From<Fields> for SessionOpening {
     fn from(fields: Fields) -> Self {
         let text = |field| if let Value::String(text) = field { Some(text) } else { None };
         let labels = if let Value::Object(labels) = fields.labels { labels } else { serde_json::Map::new() };
+        let tags = if let Value::Array(tags) = fields.tags { tags } else { Vec::new() };
         Self {
             name: text(fields.name),
             format: text(fields.format),
@@ -240,6 +287,7 @@ impl From<Fields> for SessionOpening {
                 user: text(fields.user),
                 content_type: text(fields.content_type),
                 labels: labels.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect(),
+                tags: tags.into_iter().filter_map(|tag| Tag::parse(&text(tag)?).ok()).collect(),
             },
         }
     }
@@ -265,6 +313,8 @@ struct Fields {
     content_type: Value,
     #[serde(default)]
     labels: Value,
+    #[serde(default)]
+    tags: Value,
 }
 
 impl SessionChange {
@@ -334,8 +384,10 @@ mod tests {
         let parse = |text: &str| SessionChange::parse(text.as_bytes());
         assert_eq!(parse(r#"{"type":"session.close","tokens":7}"#), Some(SessionChange::Closed { outcome: None }));
         assert_eq!(parse(r#"{"type":"session.close","outcome":"odd"}"#), Some(SessionChange::Closed { outcome: None }));
-        let opened = parse(r#"{"type":"session.open","name":7,"model":"m","labels":{"a":1,"b":"c"},"user":null}"#);
-        let metadata = SessionMetadata::new().model("m").label("b", "c");
+        let opened = parse(
+            r#"{"type":"session.open","name":7,"model":"m","labels":{"a":1,"b":"c"},"user":null,"tags":["software.x=1",7,""]}"#,
+        );
+        let metadata = SessionMetadata::new().model("m").label("b", "c").tag("software.x=1".parse().expect("a tag"));
         assert_eq!(opened, Some(SessionChange::Opened { name: None, metadata }));
         for nothing in ["", "{}", "7", r#"{"type":7}"#, r#"{"type":"session.ping"}"#, r#"{"type":"session.close""#] {
             assert_eq!(parse(nothing), None, "{nothing}");
@@ -365,6 +417,14 @@ mod tests {
         assert_eq!(known.format.as_deref(), Some("sse"));
         known.amend(opening(r#"{"name":"a"}"#));
         assert_eq!((known.format, known.metadata.model.as_deref()), (None, Some("m")));
+    }
+
+    #[test]
+    fn a_turn_without_a_name_states_its_facts_anew() {
+        let mut known = opening(r#"{"name":"a","model":"m","format":"sse","labels":{"k":"v"}}"#);
+        known.amend(opening(r#"{"type":"session.open","tags":["software.x"]}"#));
+        let metadata = SessionMetadata::new().model("m").tag("software.x".parse().expect("a tag"));
+        assert_eq!(known, SessionOpening { name: Some("a".into()), format: Some("sse".into()), metadata });
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tapeline_reader::cursor::Cursor;
+use tapeline_reader::opening::learn;
 use tapeline_reader::selection::Selection;
 use tapeline_reader::source::Source;
 use tapeline_reader::{ConsumerError, ConsumerResult, Gap, order};
@@ -83,11 +84,15 @@ impl ShardReaders {
         core.readers().watch(&bell);
         let (readers, began) = (Vec::new(), BTreeMap::new());
         let mut all = Self { terms, bell, readers, shard_count: 0, turn: 0, has_lagged: false, began };
+        let mut starts = Vec::new();
         for view in views {
             if all.terms.selection.has_shard(view.shard()) {
-                all.add(core, first(view)?);
+                let source = first(view)?;
+                starts.push((Arc::clone(view), source.next_sequence()));
+                all.add(core, source);
             }
         }
+        learn(&all.terms.selection, &starts, |each| core.readers().names.each(each));
         Ok(all)
     }
 

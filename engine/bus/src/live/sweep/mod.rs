@@ -22,6 +22,7 @@ use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
 
 use tapeline_reader::cursor::{Cursor, Frontier, SweepPosition};
+use tapeline_reader::opening::learn;
 use tapeline_reader::page::{SCAN_BYTES, copy_events};
 use tapeline_reader::selection::Selection;
 use tapeline_reader::source::{Next, Source, cursor_of, source};
@@ -78,12 +79,13 @@ impl Swept {
 
 impl Sweep {
     pub(super) fn new(
-        log: LogId,
+        core: &BusCore,
         views: &[Arc<LogView>],
         request: &ConsumeRequest,
         selection: Selection,
         page: &mut ConsumeResponse,
     ) -> ConsumerResult<Self> {
+        let log = core.log_id();
         let cursor = cursor_of(log, views, request.from_id.as_deref())?;
         let mut shards = Vec::new();
         for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
@@ -104,6 +106,8 @@ impl Sweep {
             let written_from = Sequence::ZERO;
             shards.push(Swept { view: Arc::clone(view), queued_to, seen, written_from, has_failed });
         }
+        let starts: Vec<_> = shards.iter().map(|shard: &Swept| (Arc::clone(&shard.view), shard.queued_to)).collect();
+        learn(&selection, &starts, |each| core.readers().names.each(each));
         let frontier = cursor.as_ref().and_then(|cursor| Some(cursor.sweep.as_ref()?.frontier));
         Ok(Self {
             log,
