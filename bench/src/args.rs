@@ -52,6 +52,8 @@ pub(crate) enum Scenario {
     Serving(ServingArgs),
     /// Gains and costs of a task beside a shard
     Task(TaskArgs),
+    /// Events through a daemon: until the output is durable, and how many a second
+    Daemon(TaskArgs),
     /// Pages out of four shards, in both orders
     Poll(PollArgs),
     /// Predicates over capability sets, over an index of them, and from hostile documents
@@ -93,7 +95,7 @@ impl Scenario {
             Self::Deliver(args) => args.common.dir.as_deref(),
             Self::Catchup(args) => args.common.dir.as_deref(),
             Self::Serving(args) => args.common.dir.as_deref(),
-            Self::Task(args) => args.common.dir.as_deref(),
+            Self::Task(args) | Self::Daemon(args) => args.common.dir.as_deref(),
             Self::Fanout(args) => args.common.dir.as_deref(),
             Self::Overload(args) => args.common.dir.as_deref(),
             Self::Scale(args) => args.common.dir.as_deref(),
@@ -251,7 +253,7 @@ pub(crate) struct DeliverArgs {
     pub(crate) durability: Level,
 }
 
-/// Options of `task`.
+/// Options of `task` and `daemon`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TaskArgs {
     #[command(flatten)]

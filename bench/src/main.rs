@@ -58,6 +58,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Scenario::Overload(args) => scenario::overload::run(args, &mut output),
         Scenario::Scale(args) => scenario::scale::run(args, &mut output),
         Scenario::Task(args) => scenario::task::run(args, &mut output),
+        Scenario::Daemon(args) => scenario::daemon::run(args, &mut output),
         Scenario::Workload(args) => scenario::workload::run(args, &mut output),
         #[cfg(feature = "peers")]
         Scenario::Peers(args) => scenario::peers::run(args, &mut output),

@@ -3,6 +3,7 @@
 pub(crate) mod burst;
 pub(crate) mod capability;
 pub(crate) mod catchup;
+pub(crate) mod daemon;
 pub(crate) mod deliver;
 pub(crate) mod fanout;
 pub(crate) mod filter;

@@ -150,22 +150,59 @@
 //! # assert_eq!(relay(&bus, &["Hel", "lo"]).unwrap() as u64, bus.stats().drops.total());
 //! ```
 //!
+//! # Daemons
+//!
+//! A daemon reads events and writes others; after a crash it goes on with none skipped and none processed twice. Macros
+//! say which sources it listens to, and what it can do:
+//!
+//! ```no_run
+//! use tapeline::capability::{CapabilitySet, RequiredCapability};
+//! use tapeline::daemon::{Daemon, DaemonResult, Output};
+//! use tapeline::{StoredEvent, daemon_main, kinds, pred, require, require_axis, require_axis_value};
+//!
+//! struct Guardrail;
+//!
+//! impl Daemon for Guardrail {
+//!     fn name(&self) -> &str {
+//!         "guardrail"
+//!     }
+//!
+//!     fn requirements(&self) -> Vec<RequiredCapability> {
+//!         let large = pred!(and [prefix "software.model", "llama-", num_at_least "hardware.gpu.vram_gb", 48]);
+//!         vec![require_axis!("hardware"), require_axis_value!("software", "model"), large.into()]
+//!     }
+//!
+//!     fn process(&mut self, event: &StoredEvent) -> DaemonResult {
+//!         let allowed = !event.raw_str()?.contains("hunter2");
+//!         Ok(vec![Output::new(kinds::GUARDRAIL, format!(r#"{{"of":"{}","allowed":{allowed}}}"#, event.id))])
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     let worker = CapabilitySet::parse(["software.model:llama-7b"]).unwrap_or_default();
+//!     assert!(require!("software.model=llama-7b").evaluate(&worker));
+//!     daemon_main! { daemon: Guardrail }
+//! }
+//! ```
+//!
 //! # Modules
 //!
 //! The names that most programs need are at the root. The others are in the modules: settings in [`config`], ways to
 //! read in [`consumer`], what can go wrong in [`error`], events in [`event`], logs without a bus in [`log`], what a log
 //! keeps in [`retention`], when shards come and go in [`scaling`], statistics of shards in [`shard`], and what workers
-//! can do and events need in [`capability`].
+//! can do and events need in [`capability`], programs over events in [`daemon`].
 
 pub mod bus;
 mod bus_core;
 pub mod capability;
 mod core;
+mod daemons;
 mod factory;
 mod feed;
 mod ingest;
 mod lane;
 mod live;
+mod program;
 pub mod retention;
 mod routing;
 pub mod scaling;
@@ -194,6 +231,15 @@ pub mod consumer {
         GapReason, NamedCursor, PacedReplay, Pacer, PacingError, Replay, ReplayRequest, ResumeToken, Speed, Start,
         TokenFault, Visibility, is_filterable, json_path_get,
     };
+}
+
+#[doc = include_str!("daemons/page.md")]
+pub mod daemon {
+    pub use crate::daemons::{
+        Daemon, DaemonControl, DaemonEnd, DaemonError, DaemonHandle, DaemonHealth, DaemonOptions, DaemonRefused,
+        DaemonResult, DaemonRun, DaemonStats, EndReason, Output, SetAside,
+    };
+    pub use crate::program::{DaemonProgram, run_program};
 }
 
 /// Errors, one type for each thing that a caller can ask for, and the errors that they contain.
@@ -239,6 +285,8 @@ mod pages {
     mod readme {}
     #[doc = include_str!("../../../docs/CAPABILITIES.md")]
     mod capabilities {}
+    #[doc = include_str!("../../../docs/DAEMONS.md")]
+    mod daemons {}
     #[doc = include_str!("../../../docs/OPERATIONS.md")]
     mod operations {}
     #[doc = include_str!("../../../docs/REPLAY.md")]

@@ -125,7 +125,8 @@ impl CapabilitySet {
     fn of_key(&self, key: &TagKey) -> impl Iterator<Item = (&Entry, &Tag)> {
         let hash = key.hash_number();
         let begin = self.hashes.partition_point(|other| *other < hash);
-        let found = self.hashes[begin..].iter().zip(&self.entries[begin..]).take_while(move |&(&other, _)| other == hash);
+        let found =
+            self.hashes[begin..].iter().zip(&self.entries[begin..]).take_while(move |&(&other, _)| other == hash);
         found.map(|(_, entry)| (entry, &self.tags[entry.tag])).filter(move |(_, tag)| tag.key() == Some(key))
     }
 }

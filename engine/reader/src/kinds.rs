@@ -22,12 +22,14 @@ pub const RETRY: Kind = Kind(7);
 pub const DRIFT: Kind = Kind(8);
 /// The life of a session: opened, closed. Its open event carries the session's name.
 pub const SESSION: Kind = Kind::SESSION;
+/// A note of a daemon: how far it has come, or an event that it set aside.
+pub const DAEMON: Kind = Kind(10);
 /// A note of the bus: events were dropped here before they reached the log. Readers get a [`Gap`](crate::Gap) for it.
 pub const GAP: Kind = Kind(RESERVED.start);
 /// Kinds that the bus alone writes.
 pub const RESERVED: std::ops::RangeFrom<u16> = Kind::RESERVED.0..;
 
-const NAMES: [(Kind, &str); 10] = [
+const NAMES: [(Kind, &str); 11] = [
     (UNSPECIFIED, "unspecified"),
     (TOKEN, "token"),
     (AGENT_MESSAGE, "agent_message"),
@@ -38,6 +40,7 @@ const NAMES: [(Kind, &str); 10] = [
     (RETRY, "retry"),
     (DRIFT, "drift"),
     (SESSION, "session"),
+    (DAEMON, "daemon"),
 ];
 
 /// The published name of a kind in lower case, if it has one.

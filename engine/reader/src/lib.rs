@@ -88,7 +88,7 @@ pub use named::NamedCursor;
 
 // What a bus shares with the readers of its log.
 #[doc(hidden)]
-pub use files::{contents, opening};
+pub use files::{contents, last, opening};
 #[doc(hidden)]
 pub use filter::selection;
 #[doc(hidden)]

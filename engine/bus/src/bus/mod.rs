@@ -1,6 +1,7 @@
 //! The bus: holds the bus core, the shard factory and the helper threads, and hands out what reads and writes. Tasks
 //! that users run beside its shards.
 
+mod daemons;
 mod ending;
 mod floor;
 mod ingest;

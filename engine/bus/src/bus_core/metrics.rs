@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 
 use super::BusCore;
+use super::daemons::DaemonStats;
 use super::stats::EventBusStats;
 use crate::shard::ShardStats;
 
@@ -26,6 +27,7 @@ pub(super) fn text(core: &BusCore) -> String {
     events(&mut page, &shards, core);
     state(&mut page, &shards);
     if !core.is_forked() {
+        daemons(&mut page, &core.daemons().stats());
         page.metric("memory_bytes", GAUGE, "Bytes of memory that lanes and blocks take.");
         page.value("memory_bytes", &[], core.memory().used());
         page.metric("memory_budget_bytes", GAUGE, "Most bytes that lanes and blocks may take.");
@@ -108,6 +110,31 @@ fn state(page: &mut Page, shards: &[Numbers]) {
     for (name, help, state) in states {
         page.metric(name, GAUGE, help);
         shards.iter().for_each(|shard| page.value(name, &[("shard", &shard.shard)], state(shard)));
+    }
+}
+
+fn daemons(page: &mut Page, daemons: &[DaemonStats]) {
+    if daemons.is_empty() {
+        return;
+    }
+    type Number = (&'static str, &'static str, &'static str, fn(&DaemonStats) -> f64);
+    let numbers: [Number; 10] = [
+        ("daemon_running", GAUGE, "1 until the daemon has ended.", |daemon| f64::from(daemon.is_running)),
+        ("daemon_healthy", GAUGE, "1 while the daemon says that nothing is wrong.", |daemon| {
+            f64::from(daemon.health.is_healthy())
+        }),
+        ("daemon_saturation", GAUGE, "How full the daemon is, from 0 to 1.", |daemon| f64::from(daemon.saturation)),
+        ("daemon_lag_events", GAUGE, "Events that the daemon has not looked at.", |daemon| daemon.lag as f64),
+        ("daemon_events_total", COUNTER, "Events that the daemon processed.", |daemon| daemon.events as f64),
+        ("daemon_outputs_total", COUNTER, "Events that the daemon emitted.", |daemon| daemon.outputs as f64),
+        ("daemon_failures_total", COUNTER, "Calls that returned an error.", |daemon| daemon.failures as f64),
+        ("daemon_panics_total", COUNTER, "Calls that panicked.", |daemon| daemon.panics as f64),
+        ("daemon_set_aside_total", COUNTER, "Events that failed too often.", |daemon| daemon.set_aside as f64),
+        ("daemon_gaps_total", COUNTER, "Gaps that the daemon was told of.", |daemon| daemon.gaps as f64),
+    ];
+    for (name, kind, help, number) in numbers {
+        page.metric(name, kind, help);
+        daemons.iter().for_each(|daemon| page.value(name, &[("daemon", &daemon.name)], number(daemon)));
     }
 }
 

@@ -2,11 +2,12 @@
 //! read for consumers.
 //!
 //! `shards` are the shards there are, `producers` and `readers` what each kind of user shares, `horizon` the time below
-//! which every event is readable, `closed` the sessions that take no events, `routes` where sessions go and went,
-//! `gate` whether events are taken, `loading` the threads that read files, `stats` the books. [`BusCore`] has only the
-//! calls that need several of them.
+//! which every event is readable, `closed` the sessions that take no events, `daemons` what is known of daemons,
+//! `routes` where sessions go and went, `gate` whether events are taken, `loading` the threads that read files, `stats`
+//! the books. [`BusCore`] has only the calls that need several of them.
 
 mod closed;
+mod daemons;
 mod gate;
 mod horizon;
 mod loading;
@@ -33,6 +34,9 @@ use crate::routing::{Route, RouteInForce};
 use crate::shard::{Reach, ShardControl};
 
 pub(crate) use self::closed::{CLOSED_BYTES, ClosedSessions};
+pub(crate) use self::daemons::DaemonStatus;
+use self::daemons::Daemons;
+pub use self::daemons::{DaemonHealth, DaemonStats};
 use self::gate::Gate;
 pub(crate) use self::loading::LoadThreads;
 use self::producers::Producers;
@@ -51,6 +55,7 @@ pub(crate) struct BusCore {
     producers: Producers,
     readers: Readers,
     closed: ClosedSessions,
+    daemons: Daemons,
     memory: Arc<MemoryBudget>,
     timers: Arc<Timers>,
     gate: Gate,
@@ -87,6 +92,7 @@ impl BusCore {
             producers: Producers::new(config, timestamp_floor),
             readers: Readers::new(config.log.directory.as_deref()),
             closed: ClosedSessions::default(),
+            daemons: Daemons::default(),
             memory,
             timers: Arc::default(),
             gate: Gate::open(),
@@ -152,6 +158,11 @@ impl BusCore {
     #[inline(always)]
     pub(crate) fn closed(&self) -> &ClosedSessions {
         &self.closed
+    }
+
+    /// The daemons that were started.
+    pub(crate) fn daemons(&self) -> &Daemons {
+        &self.daemons
     }
 
     /// The memory of lanes and blocks.

@@ -13,4 +13,5 @@ pub(crate) mod refusals;
 pub(crate) mod seam;
 #[cfg(feature = "seam")]
 pub mod seam;
+pub(crate) mod signal;
 pub(crate) mod timer;

@@ -9,6 +9,7 @@ mod causal;
 mod closing;
 mod contents;
 mod cursors;
+mod daemons;
 mod ending;
 mod failures;
 mod flow;

@@ -2,6 +2,7 @@
 
 mod activity;
 pub mod contents;
+pub mod last;
 mod names;
 pub mod opening;
 mod walk;

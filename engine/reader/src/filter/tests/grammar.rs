@@ -59,7 +59,7 @@ fn mistakes_are_named_with_their_term() {
         (
             r#"{"a":1}"#,
             "a: unknown term; there are $and, $or, $not, $eq, $ne, $gt, $gte, $lt, $lte, $in, $exists, $prefix, \
-             $contains, $session, $kind, $time, $size, and path with value",
+             $contains, $session, $kind, $source, $time, $size, and path with value",
         ),
         (r#"{"$kind":1,"$size":{}}"#, "filter: expected one term; combine several with $and"),
         (r#"{"path":"a"}"#, "filter: value is missing"),

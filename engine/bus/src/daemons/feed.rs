@@ -1,0 +1,115 @@
+//! The events that a daemon reads: those of its bus, or of a log that another process writes.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+use tapeline_reader::{
+    AdapterError, ConsumerError, ConsumerResult, Filter, FollowStart, LogFollower, ReplayRequest, Start, StoredEvent,
+};
+
+use crate::core::timer::{Timer, Timers};
+use crate::live::{SubscribeRequest, Subscription};
+
+/// The shortest and the longest time between two looks at a log that another process writes.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(16));
+
+#[derive(Debug)]
+pub(super) enum Feed {
+    Bus(Box<Subscription>),
+    Log(Box<Followed>),
+}
+
+impl Feed {
+    /// The next event. `None`: there will be no more.
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<ConsumerResult<StoredEvent>>> {
+        match self {
+            Self::Bus(subscription) => Pin::new(&mut **subscription).poll_next(context),
+            Self::Log(followed) => followed.poll_next(context),
+        }
+    }
+
+    /// The cursor after what was handed out.
+    pub(super) fn cursor(&self) -> String {
+        match self {
+            Self::Bus(subscription) => subscription.cursor(),
+            Self::Log(followed) => followed.log.cursor(),
+        }
+    }
+
+    /// Events that it has not looked at, as far as it knows of them; of a log that another process writes, whether
+    /// there are any.
+    pub(super) fn lag(&self) -> u64 {
+        match self {
+            Self::Bus(subscription) => subscription.lag(),
+            Self::Log(followed) => u64::from(followed.log.has_more()),
+        }
+    }
+}
+
+/// A log that another process writes.
+#[derive(Debug)]
+pub(super) struct Followed {
+    log: LogFollower,
+    timers: Arc<Timers>,
+    pause: Duration,
+    /// The time of the next look.
+    timer: Option<Timer>,
+}
+
+impl Followed {
+    pub(super) fn open(path: &Path, request: &SubscribeRequest, timers: &Arc<Timers>) -> ConsumerResult<Self> {
+        let SubscribeRequest { kinds, sessions, filter, .. } = request;
+        let kinds = kinds.as_ref().map(|kinds| Filter::kinds(kinds.iter().copied()));
+        let terms: Vec<_> = [kinds, filter.clone()].into_iter().flatten().collect();
+        let mut events = ReplayRequest::new();
+        for session in sessions.iter().flatten() {
+            events = events.session(*session);
+        }
+        if !terms.is_empty() {
+            events = events.filter(Filter::and(terms));
+        }
+        let start = match (&request.cursor, &request.start) {
+            (Some(cursor), _) => FollowStart::Cursor(cursor.clone()),
+            (None, Start::Latest) => FollowStart::Latest,
+            (None, Start::Time(time)) => FollowStart::Time(*time),
+            (None, _) => FollowStart::Earliest,
+        };
+        let log = LogFollower::open(path, start, &events)?;
+        Ok(Self { log, timers: Arc::clone(timers), pause: PAUSES.0, timer: None })
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<ConsumerResult<StoredEvent>>> {
+        loop {
+            if let Some(item) = self.log.try_next() {
+                self.pause = PAUSES.0;
+                return Poll::Ready(Some(item));
+            }
+            if self.log.has_more() {
+                // Much that was not asked for: others may run.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if self.log.lost().is_some() {
+                return Poll::Ready(None);
+            }
+            match self.timer.as_mut().map(|timer| Pin::new(timer).poll(context)) {
+                Some(Poll::Pending) => return Poll::Pending,
+                Some(Poll::Ready(Err(source))) => {
+                    let error = AdapterError::NoThread { purpose: "timers", source };
+                    return Poll::Ready(Some(Err(ConsumerError::from(error))));
+                }
+                Some(Poll::Ready(Ok(()))) | None => {}
+            }
+            self.timer = None;
+            if !self.log.look() {
+                self.timer = Some(Timer::new(&self.timers, Instant::now() + self.pause));
+                self.pause = (2 * self.pause).min(PAUSES.1);
+            }
+        }
+    }
+}

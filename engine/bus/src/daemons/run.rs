@@ -1,0 +1,350 @@
+//! A daemon at work: events in, groups of outputs out.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_channel::oneshot;
+use tapeline_reader::last::last_event;
+use tapeline_reader::selection::Selection;
+use tapeline_reader::{ConsumerError, ConsumerResult, Filter, Gap, StoredEvent, kinds, session_id};
+
+use super::checkpoint::{Checkpoint, SetAside};
+use super::control::{DaemonControl, DaemonEnd, DaemonHandle, EndReason, Ending, Line};
+use super::feed::{Feed, Followed};
+use super::group::{GROUP_BYTES_MAX, Group};
+use super::options::{DaemonOptions, DaemonRefused};
+use super::saturation::Saturation;
+use super::writer::Writer;
+use super::{Daemon, DaemonHealth, DaemonResult, Output};
+use crate::bus_core::{BusCore, DaemonStatus};
+use crate::core::foreign;
+use crate::core::timer::Timer;
+use crate::live::{SubscribeRequest, Subscription};
+
+/// The longest pause before an event is tried again.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A daemon that is ready to run. Dropped before its end, it leaves what was not checkpointed to the next start.
+#[must_use = "a daemon does nothing before `run` is polled"]
+pub struct DaemonRun {
+    daemon: Box<dyn Daemon>,
+    options: DaemonOptions,
+    core: Arc<BusCore>,
+    feed: Feed,
+    writer: Writer,
+    group: Group,
+    line: Arc<Line>,
+    life: Life,
+    saturation: Saturation,
+    timer: Option<Timer>,
+}
+
+impl std::fmt::Debug for DaemonRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DaemonRun").field("status", &self.life.status).field("feed", &self.feed).finish_non_exhaustive()
+    }
+}
+
+/// The facts that others learn of the daemon; they learn of its end also where its task is dropped.
+#[derive(Debug)]
+struct Life {
+    status: Arc<DaemonStatus>,
+    end: Option<oneshot::Sender<DaemonEnd>>,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if self.end.is_some() {
+            self.status.end(Some("its task was dropped"));
+        }
+    }
+}
+
+/// The next step.
+enum Next {
+    Item(Option<ConsumerResult<StoredEvent>>),
+    /// There is nothing to process, and the group is due, or the end.
+    Idle,
+    Said(Vec<DaemonControl>),
+}
+
+impl DaemonRun {
+    /// Prepares a daemon: takes its state back, and finds where it goes on. `shard`: the only one to read.
+    ///
+    /// # Errors
+    /// [`DaemonRefused`].
+    pub(crate) async fn prepare(
+        core: &Arc<BusCore>,
+        mut daemon: Box<dyn Daemon>,
+        options: DaemonOptions,
+        shard: Option<u16>,
+    ) -> Result<(Self, DaemonHandle), DaemonRefused> {
+        let name = daemon.name().to_owned();
+        check_name(&name)?;
+        core.wait_readable().await?;
+        let last = last_checkpoint(core, &name)?;
+        if let Some(state) = last.as_ref().and_then(|last| last.state.as_deref()) {
+            let restored = foreign::contain(|| daemon.restore(state).map_err(|error| error.to_string()));
+            let refuse = |reason| DaemonRefused::Restore { name: name.clone(), reason };
+            restored.map_err(refuse)?.map_err(refuse)?;
+        }
+        let mut request = inputs(&*daemon, &name);
+        if shard.is_some() {
+            request.shards = shard.map(|shard| vec![shard]);
+        }
+        request.cursor = last.as_ref().map(|last| last.cursor.clone()).or(request.cursor);
+        let feed = match &options.follow {
+            Some(path) => Feed::Log(Box::new(Followed::open(path, &request, core.timers())?)),
+            None => Feed::Bus(Box::new(Subscription::new(Arc::clone(core), &request)?)),
+        };
+        let mut writer = Writer::new(core, &name)?;
+        let status = core.daemons().enter(&name).ok_or_else(|| DaemonRefused::Running { name: name.clone() })?;
+        let (sender, end) = oneshot::channel();
+        let life = Life { status: Arc::clone(&status), end: Some(sender) };
+        if last.is_none() {
+            writer.open(&name, &daemon.capabilities())?;
+        }
+        let line = Arc::<Line>::default();
+        let handle = DaemonHandle { line: Arc::clone(&line), status, end };
+        let run = Self {
+            daemon,
+            options,
+            core: Arc::clone(core),
+            feed,
+            writer,
+            group: Group::new(),
+            line,
+            life,
+            saturation: Saturation::new(),
+            timer: None,
+        };
+        Ok((run, handle))
+    }
+
+    /// Runs the daemon to its end.
+    pub async fn run(mut self) -> DaemonEnd {
+        let reason = match self.work().await {
+            Ok(reason) => reason,
+            // What is missing is processed after the next start.
+            Err(_) if self.core.is_closed() => EndReason::BusEnded,
+            Err(reason) => EndReason::Failed(reason),
+        };
+        let status = Arc::clone(&self.life.status);
+        status.end(if let EndReason::Failed(reason) = &reason { Some(reason) } else { None });
+        let end = DaemonEnd { reason, stats: status.stats() };
+        if let Some(sender) = self.life.end.take() {
+            // The owner may have dropped the handle.
+            let _ = sender.send(end.clone());
+        }
+        end
+    }
+
+    /// # Errors
+    /// The reason why it ends.
+    async fn work(&mut self) -> Result<EndReason, String> {
+        let mut ending = None;
+        loop {
+            match self.next(ending.is_some()).await {
+                Next::Item(Some(Ok(event))) => self.process(&event).await?,
+                Next::Item(Some(Err(ConsumerError::Gap(gap)))) => self.pass(&gap),
+                Next::Item(Some(Err(error))) => return Err(error.to_string()),
+                Next::Item(None) => return self.end(EndReason::BusEnded).await,
+                Next::Idle if ending.is_some() => return self.end(EndReason::Drained).await,
+                Next::Idle => self.checkpoint().await?,
+                Next::Said(words) => ending = self.hear(words).or(ending),
+            }
+            if self.group.is_full() {
+                self.checkpoint().await?;
+            }
+            match ending {
+                Some(Ending::Now) => return self.end(EndReason::Stopped).await,
+                Some(Ending::Drain(until)) if Instant::now() >= until => return self.end(EndReason::GraceOver).await,
+                _ => {}
+            }
+        }
+    }
+
+    async fn next(&mut self, is_ending: bool) -> Next {
+        let next = poll_fn(|context| {
+            let next = self.poll_next(context, is_ending);
+            if next.is_pending() {
+                self.saturation.rest();
+            }
+            next
+        });
+        let next = next.await;
+        self.saturation.work();
+        next
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>, is_ending: bool) -> Poll<Next> {
+        let words = self.line.listen(context);
+        if !words.is_empty() {
+            return Poll::Ready(Next::Said(words));
+        }
+        if let Poll::Ready(item) = self.feed.poll_next(context) {
+            return Poll::Ready(Next::Item(item));
+        }
+        if self.feed.lag() > 0 {
+            // It lets others run, or waits for a file.
+            return Poll::Pending;
+        }
+        if is_ending || self.group.is_due() {
+            return Poll::Ready(Next::Idle);
+        }
+        let Some(due) = self.group.due().or_else(|| self.saturation.due()) else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Timer::new(self.core.timers(), due));
+        if Pin::new(timer).poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.timer = None;
+        Poll::Ready(Next::Idle)
+    }
+
+    /// Has the daemon process an event, or sets the event aside.
+    async fn process(&mut self, event: &StoredEvent) -> Result<(), String> {
+        let mut tries = 0;
+        let outputs = loop {
+            let error = match self.call(|daemon| daemon.process(event)) {
+                Ok(outputs) => break outputs,
+                Err(error) => error,
+            };
+            tries += 1;
+            if tries >= self.options.tries {
+                count(&self.life.status.set_aside, 1);
+                break vec![Output::new(kinds::DAEMON, SetAside::new(event, tries, error).payload())];
+            }
+            let pause = Duration::from_millis(10).saturating_mul(1 << (tries - 1).min(7)).min(RETRY_PAUSE_MAX);
+            let paused = Timer::new(self.core.timers(), Instant::now() + pause).await;
+            paused.map_err(|error| format!("waiting to try again: {error}"))?;
+        };
+        if !self.group.has_room(Group::bytes_of(&outputs)) {
+            // The cursor is after the event already: its outputs belong to the group.
+            return Err("outputs of one event and those before it are larger than a group".into());
+        }
+        count(&self.life.status.events, 1);
+        self.group.events += 1;
+        self.group.add(outputs);
+        Ok(())
+    }
+
+    /// Calls the daemon; counts an error or a panic, and returns it as text.
+    fn call(&mut self, work: impl FnOnce(&mut dyn Daemon) -> DaemonResult) -> Result<Vec<Output>, String> {
+        let called = foreign::contain(|| work(&mut *self.daemon).map_err(|error| error.to_string()));
+        match called {
+            Ok(Ok(outputs)) => match Group::bytes_of(&outputs) {
+                bytes if bytes <= OUTPUT_BYTES_MAX => Ok(outputs),
+                bytes => {
+                    count(&self.life.status.failures, 1);
+                    Err(format!("outputs of {bytes} bytes; those of one event take {OUTPUT_BYTES_MAX} at most"))
+                }
+            },
+            Ok(Err(error)) => {
+                count(&self.life.status.failures, 1);
+                Err(error)
+            }
+            Err(panic) => {
+                count(&self.life.status.panics, 1);
+                Err(format!("it panicked: {panic}"))
+            }
+        }
+    }
+
+    fn pass(&mut self, gap: &Gap) {
+        count(&self.life.status.gaps, 1);
+        self.group.events += 1;
+        if let Ok(outputs) = self.call(|daemon| daemon.gap(gap)) {
+            self.group.add(outputs);
+        }
+    }
+
+    /// Has the daemon hear what its owner says. The end that is asked for, if one is.
+    fn hear(&mut self, words: Vec<DaemonControl>) -> Option<Ending> {
+        let mut ending = None;
+        for control in words {
+            if let Ok(outputs) = self.call(|daemon| daemon.control(&control)) {
+                self.group.add(outputs);
+            }
+            match control {
+                DaemonControl::Drain { grace } => ending = Some(Ending::Drain(Instant::now() + grace)),
+                DaemonControl::Stop => ending = Some(Ending::Now),
+                DaemonControl::Message(_) => {}
+            }
+        }
+        ending
+    }
+
+    /// Writes the group, and says how the daemon is.
+    async fn checkpoint(&mut self) -> Result<(), String> {
+        if self.group.is_due() || self.group.events > 0 {
+            let state = foreign::contain(|| self.daemon.snapshot());
+            let state = state.map_err(|panic| format!("its snapshot panicked: {panic}"))?;
+            let checkpoint = Checkpoint { cursor: self.feed.cursor(), state };
+            let bytes = Group::bytes_of(&self.group.outputs) + checkpoint.bytes();
+            if bytes > 2 * GROUP_BYTES_MAX {
+                return Err(format!("a group with its state takes {bytes} bytes; at most {} fit", 2 * GROUP_BYTES_MAX));
+            }
+            self.writer.write(&self.group.outputs, &checkpoint).await?;
+            count(&self.life.status.outputs, self.group.outputs.len() as u64);
+            count(&self.life.status.checkpoints, 1);
+            self.group.clear();
+        }
+        self.timer = None;
+        let status = &self.life.status;
+        status.lag.store(self.feed.lag(), Ordering::Relaxed);
+        let said = foreign::contain(|| (self.daemon.health(), self.daemon.saturation()));
+        let panicked = |panic| (DaemonHealth::Unhealthy { reason: format!("its health panicked: {panic}") }, None);
+        let (health, saturation) = said.unwrap_or_else(panicked);
+        status.say(health, saturation.unwrap_or_else(|| self.saturation.measure()));
+        Ok(())
+    }
+
+    /// Writes what is left, durably.
+    async fn end(&mut self, reason: EndReason) -> Result<EndReason, String> {
+        self.checkpoint().await?;
+        self.writer.durable().await?;
+        Ok(reason)
+    }
+}
+
+/// Most bytes of the outputs of one event.
+const OUTPUT_BYTES_MAX: usize = GROUP_BYTES_MAX / 2;
+
+fn count(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+/// The request of a daemon for its events.
+fn inputs(daemon: &dyn Daemon, name: &str) -> SubscribeRequest {
+    let mut request = daemon.inputs();
+    let own = Filter::or([Filter::kind(kinds::DAEMON), Filter::sessions([session_id(name)])]);
+    let requirements = daemon.requirements().into_iter().map(Filter::source);
+    let terms = request.filter.take().into_iter().chain([Filter::not(own)]).chain(requirements);
+    request.filter = Some(Filter::and(terms));
+    request
+}
+
+fn last_checkpoint(core: &BusCore, name: &str) -> Result<Option<Checkpoint>, DaemonRefused> {
+    let sessions = [session_id(name)];
+    let is_checkpoint = Filter::eq("type", Checkpoint::TYPE);
+    let selection = Selection::new(None, Some(&sessions), Some(&[kinds::DAEMON]), Some(&is_checkpoint));
+    let selection = selection.map_err(ConsumerError::from)?;
+    let views: Vec<_> = core.shards().views().collect();
+    let last = last_event(core.log_id(), &views, &selection).map_err(ConsumerError::from)?;
+    let Some(event) = last else { return Ok(None) };
+    let refuse =
+        |reason: String| DaemonRefused::Checkpoint { name: name.to_owned(), event: event.id.to_string(), reason };
+    Checkpoint::parse(&event.raw).map_err(refuse)
+}
+
+fn check_name(name: &str) -> Result<(), DaemonRefused> {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    match (1..=128).contains(&name.len()) && name.bytes().all(is_known) && !name.starts_with('.') {
+        true => Ok(()),
+        false => Err(DaemonRefused::Name { name: name.to_owned() }),
+    }
+}

@@ -1,0 +1,54 @@
+//! The last event that a reader wants of a shard: found from the newest segment backwards, past those that do not hold
+//! its sessions.
+
+use std::sync::Arc;
+
+use tapeline_storage::format::LogId;
+use tapeline_storage::log::LogView;
+use tapeline_storage::read::{ReadError, Visibility};
+
+use crate::event::StoredEvent;
+use crate::filter::Selection;
+use crate::replay::page::{Found, copy_events};
+use crate::source::{Next, Source};
+
+/// The last selected event of these shards by time, if there is one. Reads the segment that holds it, and those after
+/// it that may hold its sessions.
+///
+/// # Errors
+/// The kernel's, where a file cannot be read. What does not check holds none.
+pub fn last_event(log: LogId, views: &[Arc<LogView>], selection: &Selection) -> Result<Option<StoredEvent>, ReadError> {
+    let mut last: Option<StoredEvent> = None;
+    for view in views {
+        if let Some(event) = of_shard(log, view, selection)?
+            && last.as_ref().is_none_or(|last| last.insertion_ts <= event.insertion_ts)
+        {
+            last = Some(event);
+        }
+    }
+    Ok(last)
+}
+
+fn of_shard(log: LogId, view: &Arc<LogView>, selection: &Selection) -> Result<Option<StoredEvent>, ReadError> {
+    for segment in view.segments().into_iter().rev() {
+        if selection.sessions().is_some_and(|sessions| !segment.may_hold_any(sessions)) {
+            continue;
+        }
+        let mut source = Source::at(view, segment.base().max(view.trimmed()), Visibility::Appended).seeking(selection);
+        let (mut found, mut last) = (Vec::<Found>::new(), None);
+        while source.next_sequence() < segment.end_sequence() {
+            match source.step()? {
+                Next::Block(block) => {
+                    copy_events(log, view.shard(), &block, selection, usize::MAX, &mut found);
+                    last = found.drain(..).flatten().last().or(last);
+                }
+                Next::Gap(_) => {}
+                Next::End => break,
+            }
+        }
+        if last.is_some() {
+            return Ok(last);
+        }
+    }
+    Ok(None)
+}
