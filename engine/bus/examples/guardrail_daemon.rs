@@ -99,16 +99,20 @@ fn show() -> Shown<()> {
     let answers = answers.map(|(name, model)| engine.open_session_with(name, &SessionMetadata::new().model(model)));
     let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
 
-    let mut guardrail = start(&log, &verdicts)?;
+    let (mut guardrail, mut before) = (start(&log, &verdicts)?, 0);
     for number in 0..3000 {
         let answer = answers[number % 3];
         let token = if number == 1500 { format!(" {SECRET}") } else { format!(" {number}") };
         engine.emit(answer, kinds::TOKEN, token.as_bytes())?;
         if number % 700 == 600 {
-            // kill -9, at whatever point it is just then.
             block_on(engine.flush())?;
+            // kill -9, at whatever point it is once it has written something more.
+            while event_count(&verdicts) <= before {
+                std::thread::yield_now();
+            }
             guardrail.kill()?;
             guardrail.wait()?;
+            before = event_count(&verdicts);
             guardrail = start(&log, &verdicts)?;
         }
     }
@@ -128,6 +132,12 @@ fn show() -> Shown<()> {
     block_on(bus.shutdown())?;
     std::fs::remove_dir_all(&directory)?;
     Ok(())
+}
+
+/// Events that are durable in the daemon's log.
+fn event_count(verdicts: &Path) -> u64 {
+    let files = LogFiles::open(verdicts).ok();
+    files.iter().flat_map(LogFiles::shards).map(|shard| shard.end.get()).sum()
 }
 
 fn start(log: &Path, outputs: &Path) -> std::io::Result<Child> {

@@ -6,7 +6,7 @@ use super::Output;
 
 /// Most outputs of a group.
 const OUTPUTS_MAX: usize = 1024;
-/// Most bytes of a group, with those of its checkpoint: it fits a block.
+/// Most bytes of outputs that a group is meant to have: with its note it fits a block.
 pub(super) const GROUP_BYTES_MAX: usize = 512 << 10;
 /// Bytes at which a group takes no more events.
 const FULL_BYTES: usize = 128 << 10;
@@ -44,11 +44,6 @@ impl Group {
             self.first.get_or_insert_with(Instant::now);
             self.outputs.extend(outputs);
         }
-    }
-
-    /// Returns whether it has room for outputs of so many bytes beside those it has.
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.bytes + bytes <= GROUP_BYTES_MAX
     }
 
     /// Returns whether it is to be written although there are events to process.

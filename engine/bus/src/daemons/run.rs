@@ -155,7 +155,7 @@ impl DaemonRun {
                 Next::Item(None) => return self.end(EndReason::BusEnded).await,
                 Next::Idle if ending.is_some() => return self.end(EndReason::Drained).await,
                 Next::Idle => self.checkpoint().await?,
-                Next::Said(words) => ending = self.hear(words).or(ending),
+                Next::Said(words) => ending = self.hear(words).await?.or(ending),
             }
             if self.group.is_full() {
                 self.checkpoint().await?;
@@ -222,10 +222,6 @@ impl DaemonRun {
             let paused = Timer::new(self.core.timers(), Instant::now() + pause).await;
             paused.map_err(|error| format!("waiting to try again: {error}"))?;
         };
-        if !self.group.has_room(Group::bytes_of(&outputs)) {
-            // The cursor is after the event already: its outputs belong to the group.
-            return Err("outputs of one event and those before it are larger than a group".into());
-        }
         count(&self.life.status.events, 1);
         self.group.events += 1;
         self.group.add(outputs);
@@ -263,11 +259,14 @@ impl DaemonRun {
     }
 
     /// Has the daemon hear what its owner says. The end that is asked for, if one is.
-    fn hear(&mut self, words: Vec<DaemonControl>) -> Option<Ending> {
+    async fn hear(&mut self, words: Vec<DaemonControl>) -> Result<Option<Ending>, String> {
         let mut ending = None;
         for control in words {
             if let Ok(outputs) = self.call(|daemon| daemon.control(&control)) {
                 self.group.add(outputs);
+            }
+            if self.group.is_full() {
+                self.checkpoint().await?;
             }
             match control {
                 DaemonControl::Drain { grace } => ending = Some(Ending::Drain(Instant::now() + grace)),
@@ -275,7 +274,7 @@ impl DaemonRun {
                 DaemonControl::Message(_) => {}
             }
         }
-        ending
+        Ok(ending)
     }
 
     /// Writes the group, and says how the daemon is.

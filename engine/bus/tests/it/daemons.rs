@@ -134,6 +134,17 @@ fn restarts_skip_and_repeat_nothing() {
 }
 
 #[test]
+fn restarts_in_memory_skip_and_repeat_nothing() {
+    let bus = open(tapeline::EventBusConfig::builder().num_shards(2));
+    for round in 0..4 {
+        ingest(&bus, round * 100..(round + 1) * 100, 4);
+        let daemon = bus.start_daemon(Echo::default(), DaemonOptions::new()).expect("starts");
+        assert_eq!(daemon.drain(GRACE).join().reason, EndReason::Drained);
+    }
+    check(&outputs(&bus, kinds::GUARDRAIL), 400, 4);
+}
+
+#[test]
 fn bus_that_ends_takes_nothing_from_a_daemon() {
     let scratch = Scratch::in_memory("daemon-bus-ends");
     let mut tokens = 0;

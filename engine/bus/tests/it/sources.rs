@@ -1,9 +1,11 @@
 //! Filters and listings by the capabilities of sessions' sources say what a pass over all events says.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use futures_lite::future::block_on;
 use tapeline::capability::RequiredCapability;
+use tapeline::config::BatchConfig;
 use tapeline::event::{EventId, SessionId, SessionMetadata};
 use tapeline::log::{FollowStart, LogFollower, SessionOpening, trim_log};
 use tapeline::retention::RetentionPolicy;
@@ -148,6 +150,22 @@ fn readers_take_the_events_whose_last_opening_meets_the_requirement() {
         last.retain(|_, opening| wanted.evaluate(&opening.metadata.capabilities()));
         let found: BTreeSet<_> = sessions.iter().map(|summary| summary.session).collect();
         assert_eq!(found, last.keys().copied().collect(), "{wanted}");
+    }
+}
+
+#[test]
+fn sources_are_known_in_memory_and_before_anything_is_durable() {
+    let scratch = Scratch::in_memory("sources-appended");
+    let slow = BatchConfig { max_delay: Duration::from_secs(3600), ..BatchConfig::default() };
+    for bus in [open(tapeline::EventBusConfig::builder()), open(scratch.config().batch(slow))] {
+        let mut producer = bus.producer().expect("producer");
+        let chat = producer.open_session_with("chat", &SessionMetadata::new().model("llama-7b")).expect("opens");
+        let llama = SubscribeRequest::live().filter(filter(&require!("software.model=llama-7b")));
+        let mut subscription = block_on(bus.subscribe(llama)).expect("subscribes");
+        producer.emit(chat, kinds::TOKEN, b"later").expect("emits");
+        let event = block_on(subscription.next()).expect("an event").expect("readable");
+        assert_eq!(event.raw, b"later"[..]);
+        assert_eq!(block_on(bus.sessions_where(require!("software.model=llama-7b"))).expect("sessions").len(), 1);
     }
 }
 

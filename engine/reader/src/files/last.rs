@@ -1,9 +1,10 @@
 //! The last event that a reader wants of a shard: found from the newest segment backwards, past those that do not hold
 //! its sessions.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use tapeline_storage::format::LogId;
+use tapeline_storage::format::{LogId, Sequence};
 use tapeline_storage::log::LogView;
 use tapeline_storage::read::{ReadError, Visibility};
 
@@ -30,25 +31,35 @@ pub fn last_event(log: LogId, views: &[Arc<LogView>], selection: &Selection) -> 
 }
 
 fn of_shard(log: LogId, view: &Arc<LogView>, selection: &Selection) -> Result<Option<StoredEvent>, ReadError> {
+    // What the newest segment does not hold yet, and all of a log in memory, comes after the segments.
+    let mut to = view.appended();
     for segment in view.segments().into_iter().rev() {
-        if selection.sessions().is_some_and(|sessions| !segment.may_hold_any(sessions)) {
-            continue;
+        let may_hold = selection.sessions().is_none_or(|sessions| segment.may_hold_any(sessions));
+        if may_hold && let Some(last) = last_in(log, view, selection, segment.base().max(view.trimmed())..to)? {
+            return Ok(Some(last));
         }
-        let mut source = Source::at(view, segment.base().max(view.trimmed()), Visibility::Appended).seeking(selection);
-        let (mut found, mut last) = (Vec::<Found>::new(), None);
-        while source.next_sequence() < segment.end_sequence() {
-            match source.step()? {
-                Next::Block(block) => {
-                    copy_events(log, view.shard(), &block, selection, usize::MAX, &mut found);
-                    last = found.drain(..).flatten().last().or(last);
-                }
-                Next::Gap(_) => {}
-                Next::End => break,
+        to = segment.base();
+    }
+    last_in(log, view, selection, view.trimmed()..to)
+}
+
+fn last_in(
+    log: LogId,
+    view: &Arc<LogView>,
+    selection: &Selection,
+    range: Range<Sequence>,
+) -> Result<Option<StoredEvent>, ReadError> {
+    let mut source = Source::at(view, range.start, Visibility::Appended).seeking(selection);
+    let (mut found, mut last) = (Vec::<Found>::new(), None);
+    while source.next_sequence() < range.end {
+        match source.step()? {
+            Next::Block(block) => {
+                copy_events(log, view.shard(), &block, selection, usize::MAX, &mut found);
+                last = found.drain(..).flatten().last().or(last);
             }
-        }
-        if last.is_some() {
-            return Ok(last);
+            Next::Gap(_) => {}
+            Next::End => break,
         }
     }
-    Ok(None)
+    Ok(last)
 }

@@ -7,6 +7,7 @@
 //! to do.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tapeline_capability::{CapabilitySet, RequiredCapability};
@@ -105,13 +106,21 @@ impl OpeningSearch {
     /// Searches the segments of a shard that end at a sequence or before it.
     pub(crate) fn add_before(&mut self, view: &Arc<LogView>, end: Sequence) {
         let (mut found, mut bytes_left) = (Found::new(), READ_BYTES_MAX);
-        for segment in view.segments().into_iter().rev().filter(|segment| segment.end_sequence() <= end) {
+        let segments = view.segments();
+        if segments.is_empty() {
+            // It is in memory.
+            found = self.read(view, view.trimmed()..view.appended(), &mut bytes_left);
+        }
+        let newest = segments.last().map(|segment| segment.base());
+        for segment in segments.into_iter().rev().filter(|segment| segment.end_sequence() <= end) {
             if segment.footer().is_some_and(|footer| footer.first_timestamp >= self.time) {
                 continue;
             }
             let look = |index: &ArchivedSegmentIndex| self.add_index(&segment, index, bytes_left, &mut found);
             if !matches!(segment.with_index(look), Ok(Some(Answer::Complete))) {
-                let here = self.read(view, &segment, &mut bytes_left);
+                let appended = Some(view.appended()).filter(|_| newest == Some(segment.base()));
+                let to = segment.end_sequence().max(appended.unwrap_or_default());
+                let here = self.read(view, segment.base()..to, &mut bytes_left);
                 here.into_iter().for_each(|(session, (time, opening))| prepend(&mut found, session, time, opening));
             }
         }
@@ -185,13 +194,13 @@ impl OpeningSearch {
         }
     }
 
-    /// Reads the openings in the blocks of a segment.
-    fn read(&self, view: &Arc<LogView>, segment: &Segment, bytes_left: &mut usize) -> Found {
+    /// Reads the openings in the blocks of these sequences.
+    fn read(&self, view: &Arc<LogView>, range: Range<Sequence>, bytes_left: &mut usize) -> Found {
         let mut found = Found::new();
         // Without a filter a selection cannot fail.
         let selection = Selection::new(None, self.sessions.as_deref(), None, None).unwrap_or_default();
-        let mut source = Source::at(view, segment.base(), Visibility::Appended).seeking(&selection);
-        while *bytes_left > 0 && source.next_sequence() < segment.end_sequence() {
+        let mut source = Source::at(view, range.start, Visibility::Appended).seeking(&selection);
+        while *bytes_left > 0 && source.next_sequence() < range.end {
             match source.step() {
                 Ok(Next::Block(block)) => {
                     *bytes_left = bytes_left.saturating_sub(block.payload_bytes_max());
