@@ -222,6 +222,11 @@ impl LogReader {
                 Some((count, bytes)) => NextBlock::Tail { memory, count, bytes },
                 None => NextBlock::Unknown,
             },
+            // A reader that passes over blocks goes on from the last one that is known to be before.
+            NextBlock::Open { segment, offset, .. } if self.next < next && next < segment.end_sequence() => {
+                let offset = offset.max(segment.walk_start(next));
+                NextBlock::Open { segment, offset, asked: None }
+            }
             _ => NextBlock::Unknown,
         };
         self.move_to(next, place);

@@ -49,6 +49,27 @@ fn follower_is_woken_for_what_it_wants_and_not_for_each_event_of_a_stream() {
 }
 
 #[test]
+fn follower_that_comes_is_woken_and_the_others_are_not() {
+    let bells = [(); 2].map(|()| Arc::new(Bell::new()));
+    let counts = [(); 2].map(|()| Arc::new(Count::default()));
+    let woken = || counts.each_ref().map(|count| count.0.load(AtomicOrdering::Relaxed));
+    let arm = |number: usize| bells[number].arm(&Waker::from(Arc::clone(&counts[number])));
+    let [(first, _feed), (second, _other)] = bells.each_ref().map(|bell| feed(bell, Visibility::Appended));
+    let mut followers = Followers::default();
+    followers.admit([first]);
+    followers.ring(1, at(5, 5));
+    (0..2).for_each(arm);
+    followers.admit([second]);
+    assert_eq!(woken(), [0, 1], "it may have looked before 5");
+    followers.ring(2, at(5, 5));
+    followers.ring_before_sleep(at(5, 5));
+    assert_eq!(woken(), [0, 1], "nothing has moved since");
+    arm(1);
+    followers.ring(3, at(6, 6));
+    assert_eq!(woken(), [1, 2]);
+}
+
+#[test]
 fn each_sleep_looks_at_a_few_followers_and_finds_all_that_are_gone() {
     let bell = Arc::new(Bell::new());
     let mut followers = Followers::default();
