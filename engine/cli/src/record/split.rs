@@ -58,19 +58,26 @@ pub(super) enum SplitError {
 /// The events of a stream. An event is handed out as soon as its last byte has been read.
 #[derive(Debug)]
 pub(super) struct Splitter<R, C> {
-    input: R,
+    input: ReadBuffer<R>,
     cut: C,
     limit: Limit,
-    buffer: Vec<u8>,
-    /// `buffer[start..end]` has been read and not handed out.
-    start: usize,
-    end: usize,
-    ended: bool,
     line: u64,
     /// The end of the event, once it is found.
     found: Option<End>,
     /// True if a part of the event has been taken away, because it is too long.
     is_within: bool,
+}
+
+/// A stream, and what has been read of it and not handed out. It grows with what waits in it.
+#[derive(Debug)]
+struct ReadBuffer<R> {
+    input: R,
+    buffer: Vec<u8>,
+    /// `buffer[start..end]` waits to be handed out.
+    start: usize,
+    end: usize,
+    /// The stream has no more bytes.
+    has_ended: bool,
 }
 
 /// The longest event, and what becomes of longer ones.
@@ -93,13 +100,9 @@ enum Step {
 }
 
 impl<R: Read, C: Cutter> Splitter<R, C> {
-    /// Bytes read at once. A multiple of what `raw` cuts, so that a file is cut the same each time.
-    const READ_BYTES: usize = 256 << 10;
-
     /// The events of `input`.
     pub(super) fn new(input: R, cut: C, limit: Limit) -> Self {
-        let buffer = vec![0; Self::READ_BYTES];
-        Self { input, cut, limit, buffer, start: 0, end: 0, ended: false, line: 1, found: None, is_within: false }
+        Self { input: ReadBuffer::new(input), cut, limit, line: 1, found: None, is_within: false }
     }
 
     /// The next event or part of one; `None` at the end.
@@ -109,14 +112,14 @@ impl<R: Read, C: Cutter> Splitter<R, C> {
             let (end, is_last) = match self.step() {
                 Step::Over => return Ok(None),
                 Step::Read => {
-                    self.read()?;
+                    self.input.read().map_err(SplitError::Read)?;
                     continue;
                 }
                 Step::Part(_) if self.limit.on_bad == OnBad::Stop => return Err(SplitError::TooLong { line }),
                 Step::Part(bytes) => (End { bytes, lines: 0 }, false),
                 Step::Last(end) => (end, true),
             };
-            self.start += end.bytes;
+            self.input.take(end.bytes);
             self.line += end.lines;
             let was_within = std::mem::replace(&mut self.is_within, !is_last);
             let extent = match (was_within, is_last, self.limit.on_bad) {
@@ -126,22 +129,22 @@ impl<R: Read, C: Cutter> Splitter<R, C> {
                 (false, false, _) => Extent::First,
                 (true, _, _) => Extent::Later,
             };
-            return Ok(Some(Piece { bytes: &self.buffer[self.start - end.bytes..self.start], line, extent }));
+            return Ok(Some(Piece { bytes: self.input.taken(end.bytes), line, extent }));
         }
     }
 
     fn step(&mut self) -> Step {
-        let waiting = &self.buffer[self.start..self.end];
-        if waiting.is_empty() && self.ended {
+        let (waiting, ended) = (self.input.waiting(), self.input.has_ended);
+        if waiting.is_empty() && ended {
             return Step::Over;
         }
-        self.found = self.found.or_else(|| self.cut.end(waiting, self.ended));
+        self.found = self.found.or_else(|| self.cut.end(waiting, ended));
         match self.found {
             Some(end) if end.bytes <= self.limit.bytes_max => {
                 self.found = None;
                 Step::Last(end)
             }
-            None if waiting.len() <= self.limit.bytes_max && self.ended => {
+            None if waiting.len() <= self.limit.bytes_max && ended => {
                 Step::Last(End { bytes: waiting.len(), lines: 0 })
             }
             None if waiting.len() <= self.limit.bytes_max => Step::Read,
@@ -155,9 +158,32 @@ impl<R: Read, C: Cutter> Splitter<R, C> {
             }
         }
     }
+}
+
+impl<R: Read> ReadBuffer<R> {
+    /// Bytes read at once. A multiple of what `raw` cuts, so that a file is cut the same each time.
+    const READ_BYTES: usize = 256 << 10;
+
+    fn new(input: R) -> Self {
+        Self { input, buffer: vec![0; Self::READ_BYTES], start: 0, end: 0, has_ended: false }
+    }
+
+    fn waiting(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Hands out the next bytes of those that wait.
+    fn take(&mut self, bytes: usize) {
+        self.start += bytes;
+    }
+
+    /// The last bytes that were handed out since the last read.
+    fn taken(&self, bytes: usize) -> &[u8] {
+        &self.buffer[self.start - bytes..self.start]
+    }
 
     /// Reads what is there, waiting for the first byte of it.
-    fn read(&mut self) -> Result<(), SplitError> {
+    fn read(&mut self) -> io::Result<()> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -165,12 +191,11 @@ impl<R: Read, C: Cutter> Splitter<R, C> {
         }
         if self.buffer.len() - self.end < Self::READ_BYTES / 2 {
             let more = self.buffer.len();
-            let refused = |_| SplitError::Read(io::Error::from_raw_os_error(libc::ENOMEM));
-            self.buffer.try_reserve_exact(more).map_err(refused)?;
+            self.buffer.try_reserve_exact(more).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
             self.buffer.resize(2 * more, 0);
         }
-        match self.input.read(&mut self.buffer[self.end..]).map_err(SplitError::Read)? {
-            0 => self.ended = true,
+        match self.input.read(&mut self.buffer[self.end..])? {
+            0 => self.has_ended = true,
             read => self.end += read,
         }
         Ok(())
