@@ -3,7 +3,7 @@
 
 mod store;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use tapeline_reader::random::random;
@@ -14,6 +14,7 @@ pub(crate) use store::LogStore;
 
 use crate::core::budget::MemoryBudget;
 use crate::core::config::{EventBusConfig, PlacementConfig};
+use crate::core::lock::lock;
 use crate::core::seam::Step;
 use crate::core::{foreign, seam};
 use crate::shard::{ShardControl, ShardSpec, ShardThread, Started, choose_core, start};
@@ -169,9 +170,4 @@ fn join(threads: impl IntoIterator<Item = ShardThread>) -> Option<String> {
     // All of them, whatever the first says. A panic has no payload here: it was caught on its thread.
     let outcomes: Vec<_> = others.map(|thread| thread.join().unwrap_or_else(|_| Err(String::new()))).collect();
     outcomes.into_iter().find_map(Result::err)
-}
-
-/// Locks; what is locked is whole after every statement.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

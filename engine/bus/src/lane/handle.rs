@@ -5,8 +5,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::entry_position::EntryPosition;
-use super::evict::Evicted;
-use super::hold::Hold;
+use super::evict::{Evicted, Hold};
 use super::losses::LossBook;
 use super::mark::Mark;
 use super::sync::{Arc, AtomicBool, AtomicU64, Ordering};

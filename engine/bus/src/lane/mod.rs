@@ -37,7 +37,7 @@
 //! 5. The writer of an evicting lane keeps the rings before its last until they are freed, and walks over their records
 //!    when it gives them up; the reader, when it takes the hold, goes on in the ring that has the entry `freed`.
 //!
-//! An *evicting* lane lets its writer give up the oldest records that the reader is not copying (`evict`, `hold`): then
+//! An *evicting* lane lets its writer give up the oldest records that the reader is not copying (`evict`): then
 //! durable, released and freed pass over entries that never reached the log, and the holder of a ticket asks the
 //! writer.
 //!
@@ -45,7 +45,12 @@
 //! that is dropped, or says so, *closes* it: nothing beyond [`LaneHandle::released`] will be read any more. A publish
 //! that races a close may come too late; a producer that must know compares the two indices after the close.
 //!
-//! Not here: waiting, doorbells, what a full lane means for an event, what a record is.
+//! Two facts about the records ride beside them, each with its rules in one place: the route that they go by from an
+//! entry on (`crate::routing` has the invariant; the reader takes nothing beyond the route that its shard goes by), and
+//! the time of the earliest record that was begun and is not published ([`mark`]).
+//!
+//! Not here: waiting, doorbells, whether an event that finds no room waits, is dropped or goes back, what a record is.
+//! The lane keeps the book of the outcome ([`losses`]).
 
 mod entry_position;
 mod evict;
@@ -57,7 +62,6 @@ mod growth;
 #[cfg(not(tapeline_loom))]
 mod growth_tests;
 mod handle;
-mod hold;
 #[cfg(test)]
 #[cfg(tapeline_loom)]
 mod loom_tests;

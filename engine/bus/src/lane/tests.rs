@@ -394,7 +394,7 @@ fn a_dropped_or_closed_reader_is_seen() {
     let (mut writer, reader) = small();
     drop(reader);
     assert!(writer.is_closed());
-    assert_eq!(publish(&mut writer, 0, 32), Ok(1), "the writer goes on into memory that nobody reads");
+    assert_eq!(publish(&mut writer, 0, 32), Ok(1), "the writer goes on into memory that no reader reads");
     let handle = writer.handle();
     drop(writer);
     assert_eq!((handle.published(), handle.released()), (1, 0), "a handle outlives both ends");

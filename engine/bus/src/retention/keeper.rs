@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tapeline_reader::RetentionPolicy;
 
 use super::{carry_out, plan_for_bus};
 use crate::bus_core::BusCore;
+use crate::core::lock::lock;
 use crate::core::seam::Step;
 use crate::core::{foreign, seam};
 use crate::factory::ShardFactory;
@@ -59,9 +60,4 @@ impl Keeper {
             Err(_) => std::mem::forget(Arc::clone(self)),
         }
     }
-}
-
-/// Locks; what is locked is whole after every statement.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use futures_channel::oneshot;
@@ -15,6 +15,7 @@ use super::scaler::Scaler;
 use super::{ScalingDecision, ShardMetrics};
 use crate::bus_core::BusCore;
 use crate::core::config::ScalingPolicy;
+use crate::core::lock::lock;
 use crate::core::park::block_on;
 use crate::core::seam::Step;
 use crate::core::{foreign, seam};
@@ -224,9 +225,4 @@ impl Worker {
         kept.map_err(|error| ScalingError::NotKept(error.to_string()))?;
         Ok((active.min(wanted)..active.max(wanted)).collect())
     }
-}
-
-/// Locks; what is locked is whole after every statement.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

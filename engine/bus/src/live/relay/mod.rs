@@ -181,8 +181,10 @@ impl Relay {
         let (history, resume) = History::split(&core, session, resume)?;
         let request = SubscribeRequest::new().session(session).visibility(visibility).until_close();
         let mut subscription = Subscription::resumed(core, &request, &resume.beginning)?;
-        if was_closed || is_after_close {
-            subscription.end_at_present(is_after_close);
+        if is_after_close {
+            subscription.end_after_close();
+        } else if was_closed {
+            subscription.end_at_present();
         }
         Ok(Self { session, history, subscription, handed_out, end: None })
     }
@@ -192,7 +194,7 @@ impl Relay {
         let request = RelayRequest::new(session).visibility(visibility);
         let resume = Resume::at_earliest(&core);
         let mut relay = Self::at(core, &request, resume, false).ok()?;
-        relay.subscription.end_at_present(true);
+        relay.subscription.end_after_close();
         while let Some(item) = relay.next().await {
             if let Ok(event) = item {
                 return Some(event.token());

@@ -125,9 +125,13 @@ impl Subscription {
     }
 
     /// Has it end where the shards end now, if it does not end before, and its sessions are closed then.
-    /// `is_after_close`: it also ends there if it has handed out nothing, since it begins after a close.
-    pub(crate) fn end_at_present(&mut self, is_after_close: bool) {
-        self.until.end_at_present(&self.core, is_after_close);
+    pub(crate) fn end_at_present(&mut self) {
+        self.until.end_at_present(&self.core);
+    }
+
+    /// The same for one that begins after a close: it also ends there if it has handed out nothing.
+    pub(crate) fn end_after_close(&mut self) {
+        self.until.end_after_close(&self.core);
     }
 
     /// These of its sessions are closed in the log, perhaps before its start.

@@ -75,11 +75,19 @@ impl Until {
     }
 
     /// Has a subscription of sessions end where the shards end now, if it does not end before, and the sessions are
-    /// closed then. `is_after_close`: it also ends there if it has handed out nothing, since it begins after a close.
-    pub(super) fn end_at_present(&mut self, core: &BusCore, is_after_close: bool) {
+    /// closed then.
+    pub(super) fn end_at_present(&mut self, core: &BusCore) {
         if let End::Close(open) | End::Present(Present { open, .. }) = &mut self.end {
             let ends = core.shards().views().map(|view| (view.shard(), view.appended())).collect();
-            self.end = End::Present(Present { open: std::mem::take(open), ends, is_after_close });
+            self.end = End::Present(Present { open: std::mem::take(open), ends, is_after_close: false });
+        }
+    }
+
+    /// The same for one that begins after a close: it also ends there if it has handed out nothing.
+    pub(super) fn end_after_close(&mut self, core: &BusCore) {
+        self.end_at_present(core);
+        if let End::Present(present) = &mut self.end {
+            present.is_after_close = true;
         }
     }
 
@@ -127,7 +135,7 @@ impl Until {
         };
         self.closing = None;
         if is_readable {
-            self.end_at_present(core, false);
+            self.end_at_present(core);
         }
         is_readable
     }

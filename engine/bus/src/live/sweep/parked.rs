@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use super::super::request::ConsumeRequest;
 use super::Sweep;
+use crate::live::request::ConsumeRequest;
 
 /// Readers in order of time that a bus remembers between two pages. Others pay for their blocks anew.
 const PARKED_MAX: usize = 4;
@@ -21,7 +21,7 @@ struct Entry {
 }
 
 impl Parked {
-    pub(in super::super) fn take(&self, request: &ConsumeRequest) -> Option<Sweep> {
+    pub(crate) fn take(&self, request: &ConsumeRequest) -> Option<Sweep> {
         let wanted = key(request, request.from_id.clone()?);
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = entries.iter().position(|entry| entry.request == wanted)?;
@@ -30,7 +30,7 @@ impl Parked {
         Some(sweep)
     }
 
-    pub(in super::super) fn put(&self, request: &ConsumeRequest, cursor: String, sweep: Sweep) {
+    pub(crate) fn put(&self, request: &ConsumeRequest, cursor: String, sweep: Sweep) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.push_back(Entry { request: key(request, cursor), sweep });
         if entries.len() > PARKED_MAX {

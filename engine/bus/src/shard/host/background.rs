@@ -9,9 +9,9 @@ use tapeline_storage::device::fs::DirectoryLock;
 use tapeline_storage::format::LogId;
 use tapeline_storage::log::{Chore, ChoreDone, ChoreLabel};
 
-use super::super::{Background, core_choice};
 use crate::core::seam::Step;
 use crate::core::{foreign, seam};
+use crate::shard::{Background, core_choice};
 
 /// Two threads, each made for the first chore it gets.
 #[derive(Debug)]

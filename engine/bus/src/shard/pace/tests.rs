@@ -57,7 +57,7 @@ fn a_shard_that_is_followed_naps_briefly_in_use_and_does_not_doze() {
 }
 
 #[test]
-fn a_retired_shard_sleeps_unless_somebody_follows_it() {
+fn retired_shard_sleeps_unless_a_reader_follows_it() {
     let (mut pacer, mut now) = (Pacer::default(), 5);
     let retired = Needs { retired: true, ..NO_NEEDS };
     assert_eq!(naps(&mut pacer, &mut now, 5 * DOZE_AFTER_NS, retired).last(), Some(&SLEEP_MAX));

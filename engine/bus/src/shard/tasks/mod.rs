@@ -13,7 +13,7 @@ mod line;
 mod runtime;
 mod set;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ pub(super) use runtime::REMIND_NS;
 pub(crate) use set::{NewTask, yield_now};
 
 use crate::core::foreign;
+use crate::core::lock::lock;
 
 /// The time for which a shutdown waits for tasks that do not come to an `await`.
 pub(crate) const TASK_PATIENCE: Duration = Duration::from_secs(5);
@@ -156,11 +157,6 @@ impl State {
         self.line = Some(Arc::clone(&line));
         line.push(task).map(|()| line).map_err(|task| (task, Refusal::Closed))
     }
-}
-
-/// Locks; a panic of another holder leaves a list and a flag, which are whole after every statement.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
