@@ -41,6 +41,7 @@ use self::gate::Gate;
 pub(crate) use self::loading::LoadThreads;
 use self::producers::Producers;
 use self::readers::Readers;
+pub(crate) use self::routes::KnownEras;
 use self::routes::Routes;
 use self::shards::Shards;
 pub use self::stats::EventBusStats;
@@ -127,6 +128,12 @@ impl BusCore {
     /// The eras of the log. Read after a watermark, it knows the era of everything below that.
     pub(crate) fn eras(&self) -> Arc<Eras> {
         self.routes.eras()
+    }
+
+    /// Brings the eras that a reader knows up to date. After it they are as new as [`BusCore::eras`]. One load where
+    /// nothing has changed.
+    pub(crate) fn update_eras(&self, known: &mut KnownEras) {
+        self.routes.update(known);
     }
 
     /// Has readers know of another era, before any event of it can be read.

@@ -1,5 +1,6 @@
 //! The route in force, and the eras that earlier routes have left in the log.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tapeline_storage::format::{Eras, Sequence, SessionId};
@@ -11,11 +12,27 @@ use crate::routing::{Route, RouteInForce, shard_of};
 pub(super) struct Routes {
     in_force: RouteInForce,
     eras: RwLock<Arc<Eras>>,
+    /// Rises with each change of `eras`, from 1.
+    eras_number: AtomicU64,
+}
+
+/// The eras as one reader knows them: to ask whether there are others costs one load, also where many readers ask.
+#[derive(Debug, Default)]
+pub(crate) struct KnownEras {
+    /// 0: none are known.
+    number: u64,
+    eras: Arc<Eras>,
+}
+
+impl KnownEras {
+    pub(crate) fn get(&self) -> &Eras {
+        &self.eras
+    }
 }
 
 impl Routes {
     pub(super) fn new(route: Route, eras: Eras) -> Self {
-        Self { in_force: RouteInForce::new(route), eras: RwLock::new(Arc::new(eras)) }
+        Self { in_force: RouteInForce::new(route), eras: RwLock::new(Arc::new(eras)), eras_number: AtomicU64::new(1) }
     }
 
     #[inline(always)]
@@ -28,7 +45,19 @@ impl Routes {
     }
 
     pub(super) fn set_eras(&self, eras: Eras) {
-        *self.eras.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(eras);
+        let mut present = self.eras.write().unwrap_or_else(PoisonError::into_inner);
+        *present = Arc::new(eras);
+        // SYNC: pairs with the Acquire load in update(): a reader that sees the number finds these eras.
+        self.eras_number.fetch_add(1, Ordering::Release);
+    }
+
+    /// Brings what a reader knows up to date.
+    pub(super) fn update(&self, known: &mut KnownEras) {
+        // SYNC: pairs with the Release in set_eras(). Should they change after this load, the next one says so.
+        let number = self.eras_number.load(Ordering::Acquire);
+        if known.number != number {
+            *known = KnownEras { number, eras: self.eras() };
+        }
     }
 
     /// Returns whether a session's events of the era of this sequence may lie in its shard.

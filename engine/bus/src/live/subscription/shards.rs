@@ -15,12 +15,12 @@ use tapeline_reader::opening::learn;
 use tapeline_reader::selection::Selection;
 use tapeline_reader::source::Source;
 use tapeline_reader::{ConsumerError, ConsumerResult, Gap, order};
-use tapeline_storage::format::{Eras, Sequence};
+use tapeline_storage::format::Sequence;
 use tapeline_storage::log::{LogView, Position};
 use tapeline_storage::read::{Block, Loading, Visibility};
 
 use super::reader::Reader;
-use crate::bus_core::BusCore;
+use crate::bus_core::{BusCore, KnownEras};
 use crate::feed::Bell;
 use crate::live::request::{SlowReader, SubscribeRequest};
 
@@ -37,6 +37,7 @@ pub(super) struct ShardReaders {
     /// The reader whose turn it is.
     turn: usize,
     has_lagged: bool,
+    eras: KnownEras,
     /// The positions at which reading began, and those of shards that are not read.
     began: BTreeMap<u16, Position>,
 }
@@ -82,8 +83,8 @@ impl ShardReaders {
         let terms = Terms { selection: Arc::new(selection), visibility: *visibility, slow_reader: *slow_reader };
         let bell = Arc::new(Bell::new());
         core.readers().watch(&bell);
-        let (readers, began) = (Vec::new(), BTreeMap::new());
-        let mut all = Self { terms, bell, readers, shard_count: 0, turn: 0, has_lagged: false, began };
+        let (readers, eras, began) = (Vec::new(), KnownEras::default(), BTreeMap::new());
+        let mut all = Self { terms, bell, readers, shard_count: 0, turn: 0, has_lagged: false, eras, began };
         let mut starts = Vec::new();
         for view in views {
             if all.terms.selection.has_shard(view.shard()) {
@@ -207,24 +208,23 @@ impl ShardReaders {
         let mut next = self.readers[at].step(self.terms.slow_reader, loading)?;
         let is_admitted = match &mut next {
             Ok(block) => {
-                let (eras, others) = self.others(core, at);
-                order::admit(&eras, others, &mut self.readers[at].source, block)
+                let others = self.earliest_of_others(core, at);
+                order::admit(self.eras.get(), others, &mut self.readers[at].source, block)
             }
             Err(ConsumerError::Gap(gap)) if gap.reason.is_of_log() => {
-                let (eras, others) = self.others(core, at);
-                order::admit_gap(&eras, others, &mut self.readers[at].source, gap)
+                let others = self.earliest_of_others(core, at);
+                order::admit_gap(self.eras.get(), others, &mut self.readers[at].source, gap)
             }
             Err(_) => true,
         };
         is_admitted.then_some(next)
     }
 
-    /// The eras, and that of the reader, except for one, that is furthest behind.
-    fn others(&mut self, core: &BusCore, at: usize) -> (Arc<Eras>, Option<usize>) {
-        let eras = core.eras();
+    /// The era of the reader that is furthest behind, except for one. Brings eras and shards up to date.
+    fn earliest_of_others(&mut self, core: &BusCore, at: usize) -> Option<usize> {
+        core.update_eras(&mut self.eras);
         self.adopt(core);
         let others = self.readers.iter().enumerate().filter(|(other, reader)| *other != at && !reader.has_failed);
-        let others = order::earliest(&eras, others.map(|(_, reader)| &reader.source));
-        (eras, others)
+        order::earliest(self.eras.get(), others.map(|(_, reader)| &reader.source))
     }
 }
