@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode};
+use std::time::Duration;
 
 use futures_lite::future::block_on;
 use serde_json::{Value, json};
@@ -19,6 +20,8 @@ use tapeline::{EventBus, EventBusConfig, LogFiles, StoredEvent, SubscribeRequest
 /// Tokens of a session that one verdict covers, at most.
 const RANGE: u64 = 16;
 const SECRET: &str = "hunter2";
+/// The time between two looks at what the daemon has written.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Of each session that is under way: the first token and the number of tokens without a verdict, and their text.
 #[derive(Default)]
@@ -108,7 +111,7 @@ fn show() -> Shown<()> {
             block_on(engine.flush())?;
             // kill -9, at whatever point it is once it has written something more.
             while event_count(&verdicts) <= before {
-                std::thread::yield_now();
+                std::thread::sleep(LOOK);
             }
             guardrail.kill()?;
             guardrail.wait()?;
@@ -122,7 +125,7 @@ fn show() -> Shown<()> {
     block_on(engine.flush())?;
     // SIGTERM: it processes what there is, and ends. It must have begun to listen: its log is there then.
     while LogFiles::open(&verdicts).is_err() {
-        std::thread::yield_now();
+        std::thread::sleep(LOOK);
     }
     Command::new("kill").args(["-TERM", &guardrail.id().to_string()]).status()?;
     assert!(guardrail.wait()?.success(), "it ends as it was asked to");
