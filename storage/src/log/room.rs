@@ -49,7 +49,7 @@ impl Room {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// Whether a window of so many bytes has room.
+    /// Returns whether a window of so many bytes has room.
     pub(super) fn has(&self, bytes: u64) -> bool {
         let taken = self.live().saturating_sub(self.small.load(Ordering::Relaxed));
         taken as u64 + bytes <= self.bytes_max() as u64

@@ -85,7 +85,7 @@ impl Window {
         }
     }
 
-    /// Whether it was read for this part of the segment.
+    /// Returns whether it was read for this part of the segment.
     pub(crate) fn has(&self, segment: &Segment, part: &Range<u64>) -> bool {
         self.epoch == segment.epoch() && self.part.start <= part.start && part.end <= self.part.end
     }
@@ -178,7 +178,7 @@ impl Load {
         lock(&self.state).outcome()
     }
 
-    /// Whether there is an outcome; if not, `waker` is woken when there is.
+    /// Returns whether there is an outcome. If not, `waker` is woken when there is.
     pub(crate) fn is_read_or_wakes(&self, waker: &Waker) -> bool {
         match &mut *lock(&self.state) {
             State::Reads(wakers) => {
