@@ -1,4 +1,17 @@
 //! The fate of an event whose lane has no room: the modes of back-pressure.
+//!
+//! The lane has grown as far as it may before an event comes here. The producer wakes the shard; then its mode decides:
+//!
+//! | [`BackpressureMode`] | the event | if there is no room after all |
+//! |---|---|---|
+//! | `Block` | waits for room, until the deadline | is handed back |
+//! | `FailProducer` | is handed back | |
+//! | `DropNewest` | is dropped, and counted | |
+//! | `DropOldest` | takes the room of the lane's oldest events, which are dropped and counted | is dropped, and counted |
+//! | `Sample` | is kept if the sampler keeps its session's next event, else dropped and counted | is dropped, and counted |
+//!
+//! The lane counts what is dropped. The producer writes a note of it into the lane with its next event (`link`), or the
+//! shard writes one (`shard/slot.rs`): readers get it as a gap, in the place of the events.
 
 use std::time::{Duration, Instant};
 

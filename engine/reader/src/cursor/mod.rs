@@ -1,9 +1,13 @@
 //! The cursor: a reader's position over all shards, as opaque text.
 //!
+//! A reader that resumes gets no event twice and misses none: the position in each shard is the sequence after the last
+//! event that was handed out, sequences are dense and never change, and [`LogView::resume`] continues at that sequence.
+//! A position also has the run, that is the opening of the log, which wrote the event before it. If a crash took events
+//! that the reader had seen, the next run gave their sequences to other events; `resume` then goes back to where the
+//! position's run ended, and the reader gets a gap. A shard that is not named is read from its beginning.
+//!
 //! Hexadecimal digits of: version, flags, log id, the position of each shard, CRC-32C of all that; between them what
-//! pages in order of time need. Little-endian. A position is the next sequence and the run that wrote the event before
-//! it, so that a reader who had seen what a crash took gets a gap. A shard that is not named is read from its
-//! beginning.
+//! pages in order of time need. Little-endian.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
