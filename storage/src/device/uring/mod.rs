@@ -21,17 +21,17 @@ mod tests;
 
 use std::fmt;
 use std::io;
-use std::marker::PhantomData;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{IoUring, opcode, squeue, types};
+use io_uring::types::Timespec;
+use io_uring::{opcode, squeue, types};
 
 use self::buffers::BufferTable;
 use self::files::FileTable;
 use self::flight::{Flight, InFlight};
+use self::ring::Ring;
 pub(super) use self::ring::try_ring;
 use super::fs::Progress;
 use super::memory::{NAP_MAX, nap};
@@ -62,8 +62,7 @@ impl Default for UringOptions {
 
 /// A write queue over a ring of its own. Stays on the thread that made it.
 pub struct UringDevice {
-    ring: IoUring,
-    setup: &'static str,
+    ring: Ring,
     flight: Flight,
     files: FileTable,
     buffers: BufferTable,
@@ -71,12 +70,8 @@ pub struct UringDevice {
     ended: Vec<Completion>,
     /// Descriptor of the doorbell that the kernel watches.
     watched: Option<RawFd>,
-    /// The error with which the ring itself failed. It is not entered again.
-    failed: Option<i32>,
     /// Writes that used registered memory.
     fixed_writes: u64,
-    /// The kernel refuses other threads.
-    _not_send: PhantomData<*const ()>,
 }
 
 impl UringDevice {
@@ -89,26 +84,22 @@ impl UringDevice {
         if !(1..=UringOptions::DEPTH_MAX).contains(&options.depth) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "depth of the ring is out of range"));
         }
-        let (ring, setup) = ring::create(Self::entries(options))?;
-        Ok(Self::over(ring, setup, options))
+        Ok(Self::over(Ring::new(Self::entries(options))?, options))
     }
 
     fn entries(options: UringOptions) -> u32 {
         (options.depth + BELLS).next_power_of_two()
     }
 
-    fn over(ring: IoUring, setup: &'static str, options: UringOptions) -> Self {
+    fn over(ring: Ring, options: UringOptions) -> Self {
         Self {
             flight: Flight::new(options.depth as usize),
             files: FileTable::new(&ring.submitter()),
             buffers: BufferTable::new(),
             ring,
-            setup,
             ended: Vec::new(),
             watched: None,
-            failed: None,
             fixed_writes: 0,
-            _not_send: PhantomData,
         }
     }
 
@@ -119,23 +110,13 @@ impl UringDevice {
 
     /// Submits what is queued, and runs the completions that the kernel has put off.
     fn enter(&mut self) {
-        let result = self.ring.submit();
-        self.check(result);
+        let entered = self.ring.submit();
+        self.end_all_if_failed(entered);
     }
 
-    /// On a passing error queued writes stay queued, and go with the next call.
-    fn check(&mut self, result: io::Result<usize>) {
-        let Err(error) = result else { return };
-        match error.raw_os_error() {
-            Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::ETIME) => {}
-            Some(number) => self.fail(number),
-            None => self.fail(libc::EIO),
-        }
-    }
-
-    /// Ends every write with the ring's own error.
-    fn fail(&mut self, number: i32) {
-        self.failed = Some(number);
+    /// Ends every write with the ring's own error, if it has failed.
+    fn end_all_if_failed(&mut self, entered: Result<(), i32>) {
+        let Err(number) = entered else { return };
         for index in 0..self.flight.depth() {
             let Some(InFlight { write, .. }) = self.flight.remove(index) else { continue };
             // Rule 2: held for ever, so that it is neither freed nor taken back into use.
@@ -151,7 +132,7 @@ impl UringDevice {
     /// Takes what the kernel has completed, and continues short writes.
     fn reap(&mut self) {
         let mut continued = false;
-        let (_, mut queue, completions) = self.ring.split();
+        let (mut queue, completions) = self.ring.queues();
         for completion in completions {
             let index = completion.user_data();
             if index >= BELL {
@@ -190,7 +171,7 @@ impl UringDevice {
         }
         let poll = opcode::PollAdd::new(types::Fd(bell), libc::POLLIN as u32).build().user_data(BELL + bell as u64);
         // SAFETY: the request refers to no memory.
-        if unsafe { self.ring.submission().push(&poll) }.is_ok() {
+        if unsafe { self.ring.requests().push(&poll) }.is_ok() {
             self.watched = Some(bell);
         }
     }
@@ -221,7 +202,7 @@ impl Device for UringDevice {
     /// If as many writes as the depth are in flight.
     fn submit(&mut self, write: Write) {
         debug_assert!(write.length <= BlockMemory::BLOCK_BYTES);
-        if let Some(number) = self.failed {
+        if let Some(number) = self.ring.failed() {
             return self.end(write, Err(io::Error::from_raw_os_error(number)));
         }
         let Some(descriptor) = write.file.descriptor() else {
@@ -231,17 +212,14 @@ impl Device for UringDevice {
         let buffer = self.buffers.index(&write.memory);
         let in_flight = InFlight { progress: Progress::new(write.length), write, target, buffer };
         let entry = self.flight.insert(in_flight);
-        push(&mut self.ring.submission(), &entry);
+        push(&mut self.ring.requests(), &entry);
         self.fixed_writes += u64::from(buffer.is_some());
         self.enter();
     }
 
     fn complete(&mut self, done: &mut Vec<Completion>) {
-        if self.failed.is_none() {
-            let queue = self.ring.submission();
-            let pending = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
-            drop(queue);
-            if pending {
+        if self.ring.failed().is_none() {
+            if self.ring.is_pending() {
                 self.enter();
             }
             self.reap();
@@ -250,7 +228,7 @@ impl Device for UringDevice {
     }
 
     fn wait(&mut self, doorbell: &Doorbell, timeout: Duration) {
-        if self.failed.is_some() {
+        if self.ring.failed().is_some() {
             if self.ended.is_empty() {
                 nap(doorbell, timeout);
             }
@@ -262,12 +240,12 @@ impl Device for UringDevice {
         }
         self.watch(doorbell.descriptor());
         let timeout = Timespec::from(timeout.min(NAP_MAX));
-        let result = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout));
-        self.check(result);
+        let entered = self.ring.submit_and_wait_within(timeout);
+        self.end_all_if_failed(entered);
     }
 
     fn notes(&self) -> Vec<String> {
-        let mut notes = vec![format!("ring: {}", self.setup), self.buffers.note()];
+        let mut notes = vec![format!("ring: {}", self.ring.setup()), self.buffers.note()];
         notes.extend(self.files.refused().map(|error| format!("files could not be registered: {error}")));
         notes
     }
@@ -276,10 +254,10 @@ impl Device for UringDevice {
 impl Drop for UringDevice {
     fn drop(&mut self) {
         // Rule 2. Passing errors are met by trying again; a request that the kernel holds does end.
-        while !self.flight.is_empty() && self.failed.is_none() {
-            let result = self.ring.submit_and_wait(1);
-            self.check(result);
-            if self.failed.is_none() {
+        while !self.flight.is_empty() && self.ring.failed().is_none() {
+            let entered = self.ring.submit_and_wait();
+            self.end_all_if_failed(entered);
+            if self.ring.failed().is_none() {
                 self.reap();
             }
         }
@@ -289,6 +267,9 @@ impl Drop for UringDevice {
 
 impl fmt::Debug for UringDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UringDevice").field("setup", &self.setup).field("flight", &self.flight).finish_non_exhaustive()
+        f.debug_struct("UringDevice")
+            .field("setup", &self.ring.setup())
+            .field("flight", &self.flight)
+            .finish_non_exhaustive()
     }
 }

@@ -1,8 +1,10 @@
-//! A ring, with the best setup that the kernel knows.
+//! A ring, with the best setup that the kernel knows, until it fails.
 
 use std::io;
+use std::marker::PhantomData;
 
-use io_uring::{Builder, IoUring, opcode};
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{Builder, CompletionQueue, IoUring, SubmissionQueue, Submitter, opcode};
 
 /// One way to set a ring up, best first. All run completions on the thread that asks for them, and none interrupts it
 /// but the last.
@@ -21,11 +23,99 @@ pub(super) const SETUPS: [Setup; 4] = [
     ("plain", |_| ()),
 ];
 
-/// Creates a ring. Returns it and the setup it has. The calling thread must be the one that uses it.
+/// A ring.
+///
+/// 1. It stays on the thread that made it: the kernel refuses others.
+/// 2. After an error that passes, requests that are queued stay so, and go with the next call.
+/// 3. Any other error ends it. The first such error stays, and the ring is not entered again.
+pub(super) struct Ring {
+    ring: IoUring,
+    setup: &'static str,
+    /// The error of rule 3.
+    failed: Option<i32>,
+    /// Rule 1.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Ring {
+    /// Creates a ring on this thread, which must be the one that uses it.
+    ///
+    /// # Errors
+    /// As [`create`].
+    pub(super) fn new(entries: u32) -> io::Result<Self> {
+        create(entries).map(|(ring, setup)| Self::of(ring, setup))
+    }
+
+    pub(super) fn of(ring: IoUring, setup: &'static str) -> Self {
+        Self { ring, setup, failed: None, _not_send: PhantomData }
+    }
+
+    /// The name of its setup.
+    pub(super) fn setup(&self) -> &'static str {
+        self.setup
+    }
+
+    /// The number of the error that ended it, if one did.
+    pub(super) fn failed(&self) -> Option<i32> {
+        self.failed
+    }
+
+    /// Submits what is queued, and runs the completions that the kernel has put off.
+    ///
+    /// # Errors
+    /// The number of an error that ends the ring.
+    pub(super) fn submit(&mut self) -> Result<(), i32> {
+        let result = self.ring.submit();
+        self.check(result)
+    }
+
+    /// As [`Ring::submit`]; waits for a completion.
+    pub(super) fn submit_and_wait(&mut self) -> Result<(), i32> {
+        let result = self.ring.submit_and_wait(1);
+        self.check(result)
+    }
+
+    /// As [`Ring::submit_and_wait`], for as long as `timeout`.
+    pub(super) fn submit_and_wait_within(&mut self, timeout: Timespec) -> Result<(), i32> {
+        let result = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout));
+        self.check(result)
+    }
+
+    /// Rules 2 and 3.
+    pub(super) fn check(&mut self, result: io::Result<usize>) -> Result<(), i32> {
+        let Err(error) = result else { return Ok(()) };
+        match error.raw_os_error() {
+            Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::ETIME) => Ok(()),
+            number => Err(*self.failed.get_or_insert(number.unwrap_or(libc::EIO))),
+        }
+    }
+
+    /// Returns whether there is anything to submit, or a completion that the kernel has put off.
+    pub(super) fn is_pending(&mut self) -> bool {
+        let queue = self.ring.submission();
+        !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
+    }
+
+    pub(super) fn submitter(&self) -> Submitter<'_> {
+        self.ring.submitter()
+    }
+
+    pub(super) fn requests(&mut self) -> SubmissionQueue<'_> {
+        self.ring.submission()
+    }
+
+    /// The queue of requests, and the completions that are there.
+    pub(super) fn queues(&mut self) -> (SubmissionQueue<'_>, CompletionQueue<'_>) {
+        let (_, requests, completions) = self.ring.split();
+        (requests, completions)
+    }
+}
+
+/// Creates a ring. Returns it and the setup it has.
 ///
 /// # Errors
 /// The kernel's; `Unsupported` before Linux 5.11, which cannot wait with a timeout.
-pub(super) fn create(entries: u32) -> io::Result<(IoUring, &'static str)> {
+fn create(entries: u32) -> io::Result<(IoUring, &'static str)> {
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
     for (name, set_up) in SETUPS {
         let mut builder = IoUring::builder();

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use io_uring::IoUring;
 use tapeline_testing::Scratch;
 
 use super::*;
@@ -124,7 +125,8 @@ fn failed_ring_ends_all_writes_and_never_frees_their_memory() {
     for token in 0..3 {
         device.submit(write(token, &file, &pattern(token, 1), 0));
     }
-    device.fail(libc::EBADFD);
+    let failed = device.ring.check(Err(io::Error::from_raw_os_error(libc::EBADFD)));
+    device.end_all_if_failed(failed);
     device.submit(write(3, &file, &pattern(3, 1), 0));
     let mut done = Vec::new();
     device.wait(&Doorbell::new().unwrap(), Duration::from_secs(3600));
@@ -179,7 +181,7 @@ fn every_setup_works() {
                 continue;
             }
         };
-        let mut device = UringDevice::over(ring, name, options);
+        let mut device = UringDevice::over(Ring::of(ring, name), options);
         for token in 0..20 {
             device.submit(write(token, &file, &pattern(token, 1), token * 4096));
             finish(&mut device).result.unwrap();
