@@ -240,6 +240,39 @@ fn short_pages_are_errors() {
 }
 
 #[test]
+fn fault_of_a_block_is_named() {
+    let good = block(&[archive(b"some payload", 1, 2, 3)], 5, 9);
+    let checked = |bytes: &[u8]| {
+        let (buffer, start) = aligned(bytes);
+        BlockView::check(&buffer[start..start + bytes.len()], EPOCH).map(|_| ())
+    };
+    assert_eq!(checked(&good), Ok(()));
+    let fault = |change: fn(&mut Vec<u8>)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        checked(&bad).expect_err("a fault")
+    };
+    let header = fault(|block| block[0] ^= 1);
+    assert!(matches!(header, BlockError::Header(PageError::Magic { expected: BLOCK_MAGIC, .. })), "{header}");
+    let header = fault(|block| block.truncate(BLOCK_HEADER_BYTES - 1));
+    assert!(matches!(header, BlockError::Header(PageError::Short { .. })), "{header}");
+    let body = fault(|block| block[BLOCK_HEADER_BYTES] ^= 1);
+    assert!(matches!(body, BlockError::Body { .. }), "{body}");
+    let short = fault(|block| block.truncate(PAGE_BYTES - 1));
+    assert_eq!(short, BlockError::Short { needed: PAGE_BYTES, found: PAGE_BYTES - 1 });
+    // A length of the column that its record does not have, under checksums that are right.
+    let column = fault(|block| {
+        let at = block.iter().rposition(|byte| *byte != 0).expect("the column") & !1;
+        block[at] += 1;
+        let mut checksum = Checksum::default();
+        checksum.update(&block[BLOCK_HEADER_BYTES..]);
+        let header = BlockHeader::decode(block).expect("a header");
+        BlockHeader { body_crc: checksum.finish(EPOCH), ..header }.encode(block);
+    });
+    assert!(matches!(column, BlockError::Column { column: 64, records: 48 }), "{column}");
+}
+
+#[test]
 fn random_bytes_under_good_checksums_never_panic() {
     let seed = 0x7a9e;
     println!("seed {seed}");

@@ -14,6 +14,7 @@ use tapeline_storage::format::Kind;
 use crate::bus_core::BusCore;
 use crate::core::config::BackpressureMode;
 use crate::core::error::IngestionResult;
+use crate::core::seam::{self, Step};
 use crate::core::{foreign, park};
 use crate::ingest::{Producer, ProducerOptions, Session, Ticket};
 use crate::live::{EventBatch, SubscribeRequest, Subscription};
@@ -163,6 +164,8 @@ pub enum TaskError {
 }
 
 /// A task on a shard. Dropping it leaves the task to itself.
+///
+/// A future of the task's value: [`EventBus::run_on_shard`](crate::EventBus::run_on_shard) and [`TaskError`] have examples.
 #[derive(Debug)]
 pub struct ShardTask<T> {
     outcome: oneshot::Receiver<Result<T, TaskError>>,
@@ -228,7 +231,7 @@ where
         .get(shard)
         .ok_or_else(|| AdapterError::NoShard { shard_id: shard, shards: core.shards().count() })?;
     let (sender, receiver) = oneshot::channel();
-    let core = Arc::clone(core);
+    let (core, log) = (Arc::clone(core), core.log_id());
     let task = NewTask::new(move || {
         Box::pin(async move {
             let Ok(context) = ShardContext::new(core, shard) else { return };
@@ -236,7 +239,10 @@ where
             let _ = sender.send(contain(work, context).await);
         })
     });
-    let spec = || CompanionSpec { name: format!("tapeline-t{shard}"), cores: control.facts().cores(), hold: hold() };
+    let spec = || {
+        seam::pass(log, Step::Companion)?;
+        Ok(CompanionSpec { name: format!("tapeline-t{shard}"), cores: control.facts().cores(), hold: hold() })
+    };
     let line = control.tasks().submit(task, spec).map_err(|refusal| match refusal {
         Refusal::Closed => AdapterError::Shutdown,
         Refusal::NoThread(source) => AdapterError::NoTaskThread { shard_id: shard, source },

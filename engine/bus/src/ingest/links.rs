@@ -11,6 +11,7 @@ use super::link::Link;
 use super::refusal;
 use crate::bus_core::BusCore;
 use crate::core::error::{IngestionError, IngestionResult};
+use crate::core::seam::{self, Step};
 use crate::lane::{LaneMemory, LaneOptions, lane};
 use crate::routing::Route;
 
@@ -79,8 +80,9 @@ impl Links {
             budget: budget.bytes(),
         })?;
         let memory = LaneMemory { first, budget: Arc::clone(budget) };
-        let (mut writer, reader) =
-            lane(self.options, producer, memory).map_err(|source| IngestionError::Lane { shard_id: shard, source })?;
+        let (mut writer, reader) = seam::pass(core.log_id(), Step::Lane)
+            .and_then(|()| lane(self.options, producer, memory))
+            .map_err(|source| IngestionError::Lane { shard_id: shard, source })?;
         writer.set_route(route.number());
         if control.connect(reader).is_err() {
             return Err(refusal(&control));

@@ -76,8 +76,10 @@ pub(crate) fn start(spec: ShardSpec) -> io::Result<(ShardThread, oneshot::Receiv
         // Outlives all that may touch the directory, also when it panics.
         let hold = spec.hold.clone();
         let log = spec.log.log_id;
-        let outcome = foreign::contain(|| run(spec, sender));
-        let _ = seam::pass(log, Step::ShardEnd);
+        let outcome = foreign::contain(|| {
+            run(spec, sender);
+            let _ = seam::pass(log, Step::ShardEnd);
+        });
         drop(hold);
         outcome
     };

@@ -25,6 +25,7 @@ mod order;
 mod paced;
 mod porting;
 mod power;
+mod refusals;
 mod relay;
 mod restore;
 mod retention;

@@ -11,7 +11,7 @@ use futures_lite::future::block_on;
 use tapeline::config::Driver;
 use tapeline::log::{FollowStart, LogFollower, LogId, plan_repair};
 use tapeline::rkyv::util::AlignedVec;
-use tapeline::{EventBus, EventBusConfig, LogFiles, RawEvent, ReplayRequest};
+use tapeline::{ConsumerError, EventBus, EventBusConfig, LogFiles, RawEvent, ReplayRequest};
 use tapeline_storage::device::BlockWriter;
 use tapeline_storage::format::{
     BLOCK_HEADER_BYTES, BlockHeader, Checksum, Epoch, Footer, GAPS_FILE_BYTES, Kind, Meta, PAGE_BYTES, RECORD_ALIGN,
@@ -29,12 +29,13 @@ const DIRECTORY: &str = "TAPELINE_MANY_SEGMENTS";
 /// Descriptors that the child may have beyond its standard ones.
 const SPARE_DESCRIPTORS: u32 = 64;
 
-/// A block of one event.
-fn block(epoch: Epoch, sequence: Sequence, previous_crc: u32) -> (BlockHeader, Vec<u8>) {
+/// A block of one event, whose record was changed by `forge` before it was summed.
+fn block(epoch: Epoch, sequence: Sequence, previous_crc: u32, forge: fn(&mut [u8])) -> (BlockHeader, Vec<u8>) {
     let mut record = AlignedVec::<RECORD_ALIGN>::new();
     record.resize(archived_bytes(8), 0);
     let (session, timestamp) = (SessionId(u128::from(sequence.get() % 100) + 1), 1000 + sequence.get());
     archive_into(&Record { session, timestamp, kind: Kind(1), payload: &sequence.get().to_le_bytes() }, &mut record);
+    forge(&mut record);
     let mut writer = BlockWriter::new().expect("memory");
     writer.start(sequence);
     writer.append(&record, &[(record.len() / RECORD_ALIGN) as u16]);
@@ -61,8 +62,8 @@ fn block(epoch: Epoch, sequence: Sequence, previous_crc: u32) -> (BlockHeader, V
     (BlockHeader { header_crc, ..header }, bytes)
 }
 
-/// Writes a log of so many segments of one event each.
-fn write_log(path: &Path, segments: u64) {
+/// Writes a log of so many segments of one event each, whose record was changed by `forge`.
+fn write_log(path: &Path, segments: u64, forge: fn(&mut [u8])) {
     let shard = path.join("shard-0000");
     DirBuilder::new().recursive(true).mode(0o700).create(&shard).expect("creates");
     std::fs::write(path.join("meta"), Meta { log_id: LOG, shards: 1, created: 1 }.encode()).expect("writes");
@@ -82,7 +83,7 @@ fn write_log(path: &Path, segments: u64) {
         let (page, _) = header.encode();
         let (_, crc) = SegmentHeader::decode(&page).expect("a header");
         let mut footer = Footer::of_empty(epoch, base, crc);
-        let (header, bytes) = block(epoch, base, crc);
+        let (header, bytes) = block(epoch, base, crc, forge);
         footer.add(&header);
         let mut file = File::create_new(shard.join(Segment::file_name(base))).expect("creates");
         file.write_all(&[&page[..], &bytes, &footer.encode(&SessionFilter::all())].concat()).expect("writes");
@@ -154,7 +155,7 @@ fn run_child(test: &str, scratch: &Scratch) {
 #[test]
 fn log_of_many_segments_needs_few_descriptors() {
     let scratch = Scratch::in_memory("segments");
-    write_log(scratch.path(), number("TAPELINE_SEGMENTS", 3000));
+    write_log(scratch.path(), number("TAPELINE_SEGMENTS", 3000), |_| {});
     run_child("segments::child", &scratch);
 }
 
@@ -196,4 +197,17 @@ fn opens_again_and_again() {
 fn log_that_is_opened_many_times_stays_small_and_opens() {
     let scratch = Scratch::in_memory("openings");
     run_child("segments::opens_again_and_again", &scratch);
+}
+
+#[test]
+fn record_that_does_not_check_in_a_block_that_does_is_named() {
+    let scratch = Scratch::new("forged-record");
+    // The last bytes of a record are reserved.
+    write_log(scratch.path(), 2, |record| *record.last_mut().expect("bytes") = 1);
+    let files = LogFiles::open(scratch.path()).expect("opens");
+    let refused = files.sessions().expect_err("a record that does not check");
+    let ConsumerError::Record { shard_id: 0, sequence: Sequence::ZERO, message } = &refused else {
+        panic!("{refused:?}");
+    };
+    assert!(message.contains("reserved field"), "{message}");
 }

@@ -113,6 +113,25 @@ fn another_type_and_no_type_are_refused() {
 }
 
 #[test]
+fn archive_that_does_not_check_or_was_moved_is_refused() {
+    let bus = open(EventBusConfig::builder());
+    let mut producer = bus.producer().expect("producer");
+    let session = producer.session("typed");
+    producer.emit_archived(session, kinds::TOKEN, &step(1, 40)).expect("emits");
+    let sound = block_on(bus.poll(ConsumeRequest::default())).expect("polls").events.remove(0);
+    let (archive, trailer) = sound.raw.split_at(sound.raw.len() - 16);
+    for payload in [[&vec![0xff; archive.len()], trailer].concat(), [b"x", archive, trailer].concat()] {
+        producer.emit(session, kinds::TOKEN, &payload).expect("emits");
+    }
+    let mut events = block_on(bus.poll(ConsumeRequest::default())).expect("polls").events;
+    assert!(matches!(events[1].access::<Step>(), Err(TypeError::Invalid(_))));
+    // Payloads of a page begin at multiples of 16.
+    events[2].raw = std::mem::take(&mut events[2].raw).into_bytes().slice(1..).into();
+    assert_eq!(events[2].raw, sound.raw);
+    assert!(matches!(events[2].access::<Step>(), Err(TypeError::Misaligned)));
+}
+
+#[test]
 fn forged_payloads_are_errors_and_never_more() {
     let mut random = Random::new(seed());
     let bus = open(EventBusConfig::builder());

@@ -31,9 +31,18 @@ fn every_change_of_the_text_is_noticed() {
             let other = if &text[at..=at] == "0" { "1" } else { "0" };
             let changed = [&text[..at], other, &text[at + 1..]].concat();
             assert!(changed == text || Cursor::decode(&changed, LOG).is_err(), "{at}");
-            assert!(Cursor::decode(&text[..at], LOG).is_err(), "{at}");
+            assert!(matches!(Cursor::decode(&text[..at], LOG), Err(CursorFault::Damaged(_))), "{at}");
         }
         assert_eq!(Cursor::decode(&text, LogId([8; 16])), Err(CursorFault::Foreign(LOG)));
         assert_eq!(Cursor::decode(&text.to_uppercase(), LOG).map(|_| ()), Ok(()));
     }
+}
+
+#[test]
+fn cursor_of_another_version_is_named_as_such() {
+    let mut bytes = unhex(&cursor(false).encode(LOG)).expect("digits");
+    bytes.truncate(bytes.len() - CRC_BYTES);
+    bytes[0] = VERSION + 1;
+    bytes.extend(crc32c(&bytes).to_le_bytes());
+    assert_eq!(Cursor::decode(&hex(&bytes), LOG), Err(CursorFault::Version(VERSION + 1)));
 }

@@ -291,7 +291,9 @@ mod tests {
                         text.chars().enumerate().map(|(i, c)| if i == at { digit } else { c }).collect();
                     assert!(changed == text || changed.parse::<ResumeToken>().is_err(), "{text} {at} {digit}");
                 }
-                assert!(text[..at].parse::<ResumeToken>().is_err());
+                assert_eq!(text[..at].parse::<ResumeToken>(), Err(ParseTokenError::Length { chars: at }));
+                let spaced = format!("{} {}", &text[..at], &text[at + 1..]);
+                assert_eq!(spaced.parse::<ResumeToken>(), Err(ParseTokenError::Character { found: ' ', at: at + 1 }));
                 assert!(format!("{text}{}", &text[..at + 1]).parse::<ResumeToken>().is_err());
             }
         }

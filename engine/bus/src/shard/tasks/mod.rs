@@ -69,7 +69,11 @@ impl ShardTasks {
     ///
     /// # Errors
     /// [`Refusal`]; the task is dropped.
-    pub(crate) fn submit(&self, task: NewTask, spec: impl FnOnce() -> CompanionSpec) -> Result<Arc<Line>, Refusal> {
+    pub(crate) fn submit(
+        &self,
+        task: NewTask,
+        spec: impl FnOnce() -> io::Result<CompanionSpec>,
+    ) -> Result<Arc<Line>, Refusal> {
         let mut state = lock(&self.0);
         let refused = match state.take(task, spec) {
             Ok(line) => return Ok(line),
@@ -138,7 +142,11 @@ impl ShardTasks {
 }
 
 impl State {
-    fn take(&mut self, task: NewTask, spec: impl FnOnce() -> CompanionSpec) -> Result<Arc<Line>, (NewTask, Refusal)> {
+    fn take(
+        &mut self,
+        task: NewTask,
+        spec: impl FnOnce() -> io::Result<CompanionSpec>,
+    ) -> Result<Arc<Line>, (NewTask, Refusal)> {
         if self.is_closed {
             return Err((task, Refusal::Closed));
         }
@@ -150,7 +158,7 @@ impl State {
             None => task,
         };
         let line = Arc::new(Line::default());
-        match companion::start(spec(), &line) {
+        match spec().and_then(|spec| companion::start(spec, &line)) {
             Ok(thread) => self.threads.push((Arc::clone(&line), thread)),
             Err(error) => return Err((task, Refusal::NoThread(error))),
         }

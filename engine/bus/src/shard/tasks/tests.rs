@@ -1,6 +1,7 @@
 //! The tasks of a companion without their bus.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::mpsc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -15,6 +16,23 @@ fn far() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
+fn spec() -> io::Result<CompanionSpec> {
+    Ok(CompanionSpec::default())
+}
+
+/// Hands in a task that keeps the companion until the sender is dropped. Returns once it runs.
+fn block(tasks: &ShardTasks) -> mpsc::Sender<()> {
+    let (end, may_end) = mpsc::channel::<()>();
+    let (begin, has_begun) = mpsc::channel();
+    let blocked = async move {
+        let _ = begin.send(());
+        let _ = may_end.recv();
+    };
+    tasks.submit(new(blocked), spec).expect("taken");
+    has_begun.recv().expect("runs");
+    end
+}
+
 #[test]
 fn tasks_take_turns() {
     let (tasks, (report, order)) = (ShardTasks::default(), mpsc::channel());
@@ -23,7 +41,7 @@ fn tasks_take_turns() {
     let gate = async move {
         let _ = gate.recv();
     };
-    tasks.submit(new(gate), CompanionSpec::default).expect("taken");
+    tasks.submit(new(gate), spec).expect("taken");
     for number in 0..2 {
         let report = report.clone();
         let turns = async move {
@@ -32,7 +50,7 @@ fn tasks_take_turns() {
                 yield_now().await;
             }
         };
-        tasks.submit(new(turns), CompanionSpec::default).expect("taken");
+        tasks.submit(new(turns), spec).expect("taken");
     }
     drop((open, report));
     assert_eq!(order.iter().collect::<Vec<i32>>(), [0, 1, 0, 1, 0, 1]);
@@ -50,7 +68,7 @@ fn companion_is_made_for_the_first_task_and_ends_with_the_shard() {
             let _ = begin.send(std::thread::current().id());
             std::future::pending().await
         }),
-        CompanionSpec::default,
+        spec,
     );
     let companion = has_begun.recv().expect("runs");
     let again = tasks.submit(new(async {}), || unreachable!("there is one")).expect("taken");
@@ -59,19 +77,13 @@ fn companion_is_made_for_the_first_task_and_ends_with_the_shard() {
     assert!(["glommio", "plain"].contains(&tasks.runtime().expect("made").0));
     tasks.close();
     assert!(tasks.join(far()) && again.has_ended());
-    assert!(matches!(tasks.submit(new(async {}), CompanionSpec::default), Err(Refusal::Closed)));
+    assert!(matches!(tasks.submit(new(async {}), spec), Err(Refusal::Closed)));
 }
 
 #[test]
 fn task_that_does_not_return_is_waited_for_no_longer_than_asked() {
-    let (tasks, (end, may_end)) = (ShardTasks::default(), mpsc::channel::<()>());
-    let (begin, has_begun) = mpsc::channel();
-    let blocked = async move {
-        let _ = begin.send(());
-        let _ = may_end.recv();
-    };
-    tasks.submit(new(blocked), CompanionSpec::default).expect("taken");
-    has_begun.recv().expect("runs");
+    let tasks = ShardTasks::default();
+    let end = block(&tasks);
     tasks.close();
     assert!(!tasks.join(Instant::now()));
     drop(end);
@@ -80,14 +92,8 @@ fn task_that_does_not_return_is_waited_for_no_longer_than_asked() {
 
 #[test]
 fn reminders_end_while_they_are_not_heard() {
-    let (tasks, (end, may_end)) = (ShardTasks::default(), mpsc::channel::<()>());
-    let (begin, has_begun) = mpsc::channel();
-    let blocked = async move {
-        let _ = begin.send(());
-        let _ = may_end.recv();
-    };
-    tasks.submit(new(blocked), CompanionSpec::default).expect("taken");
-    has_begun.recv().expect("runs");
+    let tasks = ShardTasks::default();
+    let end = block(&tasks);
     // More than glommio can count.
     (0..100_000).for_each(|_| tasks.remind());
     drop(end);
@@ -96,7 +102,7 @@ fn reminders_end_while_they_are_not_heard() {
         let _ = report.send(());
         Poll::Ready(())
     });
-    tasks.submit(new(again), CompanionSpec::default).expect("taken");
+    tasks.submit(new(again), spec).expect("taken");
     reported.recv().expect("goes on");
     tasks.close();
     assert!(tasks.join(far()));
