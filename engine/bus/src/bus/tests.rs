@@ -344,24 +344,6 @@ fn threads_keep_nothing_of_a_bus_that_has_ended() {
 /// Set for a process whose clock is that of a machine that the test sets.
 const CHILD: &str = "TAPELINE_TEST_MACHINE";
 
-/// The things that a suspend, a hibernation or a migration may do to a counter.
-const EVENTS: [MachineEvent; 7] = [
-    event(HOUR, 1_000),
-    event(-HOUR, 1_000),
-    event(-1_000 * HOUR, 1_000),
-    event(0, 1_300),
-    event(0, 400),
-    event(HOUR, 1_100),
-    event(-HOUR, 900),
-];
-
-/// In nanoseconds.
-const HOUR: i64 = 3_600_000_000_000;
-
-const fn event(ticks: i64, per_mille: u64) -> MachineEvent {
-    MachineEvent { ticks, per_mille, slept: 0 }
-}
-
 /// Runs in a process of its own, whose clock has a counter that can be set.
 #[test]
 fn polls_end_in_time_after_the_counter_was_set() {
@@ -375,7 +357,7 @@ fn polls_end_in_time_after_the_counter_was_set() {
     let machine = Machine::replace_real();
     let bus = block_on(EventBus::new(EventBusConfig::default())).expect("opens");
     let last = block_on(bus.poll(ConsumeRequest::new(0))).expect("a page").next_id.expect("a cursor");
-    for event in EVENTS {
+    for event in MachineEvent::EXAMPLES {
         machine.happen(event);
         let begun = Instant::now();
         let request = ConsumeRequest::new(10).from(last.clone()).wait(Duration::from_millis(20));
@@ -385,7 +367,10 @@ fn polls_end_in_time_after_the_counter_was_set() {
         bus.ingest(Event::from_str("1").expect("JSON")).expect("taken");
         block_on(bus.flush()).expect("acknowledged");
     }
-    assert_eq!(block_on(bus.poll(ConsumeRequest::new(100))).expect("a page").events.len(), EVENTS.len());
+    assert_eq!(
+        block_on(bus.poll(ConsumeRequest::new(100))).expect("a page").events.len(),
+        MachineEvent::EXAMPLES.len()
+    );
     block_on(bus.shutdown()).expect("ends");
 }
 

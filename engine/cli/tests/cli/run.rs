@@ -63,6 +63,19 @@ pub(crate) fn record(args: &[&str]) -> Value {
     json(&done(&[&["record", "--json", "--segment-bytes", "2097152"], args].concat())).remove(0)
 }
 
+/// A log of 40,000 events of session `a`, the first block of which is damaged.
+pub(crate) fn damaged_log(scratch: &Scratch) -> String {
+    let log = scratch.arg("log");
+    let file = scratch.file("a", "some line of text\n".repeat(40_000));
+    record(&[&log, &file, "--format", "jsonl"]);
+    let name = json(&done(&["info", &log, "--json"]))[0]["segments"][0]["file"].as_str().expect("text").to_owned();
+    let segment = scratch.path("log/shard-0000").join(&name);
+    let mut bytes = fs::read(&segment).expect("segment");
+    bytes[4096 + 1000] ^= 1;
+    fs::write(&segment, bytes).expect("segment");
+    log
+}
+
 /// Checks the exit status.
 pub(crate) fn expect(output: Output, status: i32) -> Output {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

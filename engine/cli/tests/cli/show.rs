@@ -1,8 +1,6 @@
 //! `tapeline show`: one session.
 
-use std::fs;
-
-use crate::run::{Scratch, done, expect, json, record, run, run_with};
+use crate::run::{Scratch, damaged_log, done, expect, json, record, run, run_with};
 
 #[test]
 fn session_is_shown_with_kinds_stalls_and_events() {
@@ -58,14 +56,7 @@ fn session_is_shown_with_kinds_stalls_and_events() {
 #[test]
 fn what_cannot_be_read_is_said() {
     let scratch = Scratch::new();
-    let log = scratch.arg("log");
-    let file = scratch.file("a", "some line of text\n".repeat(40_000));
-    record(&[&log, &file, "--format", "jsonl"]);
-    let name = json(&done(&["info", &log, "--json"]))[0]["segments"][0]["file"].as_str().expect("text").to_owned();
-    let segment = scratch.path("log/shard-0000").join(&name);
-    let mut bytes = fs::read(&segment).expect("segment");
-    bytes[4096 + 1000] ^= 1;
-    fs::write(&segment, bytes).expect("segment");
+    let log = damaged_log(&scratch);
     let shown = json(&expect(run(&["show", &log, "a", "--json"]), 5).stdout).remove(0);
     assert_eq!(shown["gaps"].as_array().map(Vec::len), Some(1));
     assert!(shown["events"].as_u64() > Some(0), "what is behind the damage");

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus};
 
 use serde_json::Value;
 
-use crate::run::{Recording, Scratch, done, errors, expect, json, record, run, run_with, tapeline, until};
+use crate::run::{Recording, Scratch, damaged_log, done, errors, expect, json, record, run, run_with, tapeline, until};
 
 /// A tail that goes on. Killed when dropped.
 struct Tail {
@@ -204,14 +204,7 @@ fn it_ends_as_its_options_say() {
 #[test]
 fn damage_is_reported_in_its_place_and_passed() {
     let scratch = Scratch::new();
-    let log = scratch.arg("log");
-    let file = scratch.file("a", "some line of text\n".repeat(40_000));
-    record(&[&log, &file, "--format", "jsonl"]);
-    let name = json(&done(&["info", &log, "--json"]))[0]["segments"][0]["file"].as_str().expect("text").to_owned();
-    let segment = scratch.path("log/shard-0000").join(&name);
-    let mut bytes = fs::read(&segment).expect("segment");
-    bytes[4096 + 1000] ^= 1;
-    fs::write(&segment, bytes).expect("segment");
+    let log = damaged_log(&scratch);
     let output = expect(run(&["tail", &log, "--from", "start", "--format", "raw", "--exit-idle", "50ms"]), 5);
     assert!(errors(&output).contains("offset 4096"), "{}", errors(&output));
     let lines = output.stdout.iter().filter(|&&byte| byte == b'\n').count();

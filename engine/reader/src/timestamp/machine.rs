@@ -22,6 +22,26 @@ pub struct MachineEvent {
     pub slept: u64,
 }
 
+impl MachineEvent {
+    /// The things that a suspend, a hibernation or a migration may do to a counter.
+    pub const EXAMPLES: [Self; 7] = [
+        Self::of(HOUR, 1_000),
+        Self::of(-HOUR, 1_000),
+        Self::of(-1_000 * HOUR, 1_000),
+        Self::of(0, 1_300),
+        Self::of(0, 400),
+        Self::of(HOUR, 1_100),
+        Self::of(-HOUR, 900),
+    ];
+
+    const fn of(ticks: i64, per_mille: u64) -> Self {
+        Self { ticks, per_mille, slept: 0 }
+    }
+}
+
+/// In nanoseconds.
+const HOUR: i64 = 3_600_000_000_000;
+
 /// The machine of the process's clock, if it is present.
 static OF_PROCESS: Machine = Machine::new();
 

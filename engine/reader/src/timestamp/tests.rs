@@ -259,21 +259,6 @@ fn a_kept_scale_is_in_force_until_it_is_replaced() {
     assert_eq!(cell.keep().scale.nanos, SECOND);
 }
 
-const HOUR: i64 = 3_600 * SECOND as i64;
-const EVENTS: [MachineEvent; 7] = [
-    event(HOUR, 1_000),
-    event(-HOUR, 1_000),
-    event(-1_000 * HOUR, 1_000),
-    event(0, 1_300),
-    event(0, 400),
-    event(HOUR, 1_100),
-    event(-HOUR, 900),
-];
-
-const fn event(ticks: i64, per_mille: u64) -> MachineEvent {
-    MachineEvent { ticks, per_mille, slept: 0 }
-}
-
 /// Lets so much time pass.
 fn pass(time: Duration, mut meanwhile: impl FnMut()) {
     let begun = Instant::now();
@@ -297,7 +282,7 @@ fn assert_moves(now: impl Fn() -> u64, event: MachineEvent) {
 
 #[test]
 fn clock_neither_crawls_nor_stands_after_its_counter_was_set() {
-    for event in EVENTS {
+    for event in MachineEvent::EXAMPLES {
         let counter: &'static Machine = Box::leak(Box::new(Machine::new()));
         let clock: &'static Clock = Box::leak(Box::new(Clock::set_by(counter).expect("a rate")));
         let mut timestamps = Timestamps::new(clock);
@@ -327,5 +312,5 @@ fn a_poor_first_rate_is_mended_by_the_next_measurement() {
     clock.misjudge_rate();
     pass(Duration::from_millis(110), || {});
     clock.discipline();
-    assert_moves(|| clock.now(), event(0, 1_000));
+    assert_moves(|| clock.now(), MachineEvent { ticks: 0, per_mille: 1_000, slept: 0 });
 }

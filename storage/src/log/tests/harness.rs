@@ -83,14 +83,19 @@ impl Machine {
         self.log.view()
     }
 
-    /// One turn with its chore.
-    pub(super) fn turn(&mut self, wanted: bool) {
+    /// One turn with its chore, and no tidying.
+    pub(super) fn turn_untidied(&mut self, wanted: bool) {
         self.now += 1_000_000;
         self.log.publish(|_| {});
         self.log.turn(self.now, wanted);
         if let Some(chore) = self.log.next_chore(self.now) {
             self.log.chore_done(chore.run(), self.now);
         }
+    }
+
+    /// One turn with its chores.
+    pub(super) fn turn(&mut self, wanted: bool) {
+        self.turn_untidied(wanted);
         if let Some(chore) = self.log.next_tidying(self.now) {
             self.log.chore_done(chore.run(), self.now);
         }

@@ -39,12 +39,7 @@ fn crashed_openings(seed: u64, count: u64) -> (SimDisk, Vec<Position>) {
         let (records, lengths) = run_of(number..number + 1, LONGEST);
         machine.log.append(&records, &lengths, machine.now);
         while machine.view().durable().get() <= number {
-            machine.now += 1_000_000;
-            machine.log.publish(|_| {});
-            machine.log.turn(machine.now, true);
-            if let Some(chore) = machine.log.next_chore(machine.now) {
-                machine.log.chore_done(chore.run(), machine.now);
-            }
+            machine.turn_untidied(true);
             machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
         }
         positions.push(machine.view().position(Sequence::new(number + 1)));

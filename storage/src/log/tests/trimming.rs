@@ -189,12 +189,7 @@ fn dense_copy_of_a_segment_that_is_trimmed_meanwhile_is_dropped() {
     let mut machine = padded_machine(&disk);
     let mut number = 1;
     while machine.view().segments().len() < 2 || machine.view().segments()[0].footer().is_none() {
-        machine.now += 1_000_000;
-        machine.log.publish(|_| {});
-        machine.log.turn(machine.now, true);
-        if let Some(chore) = machine.log.next_chore(machine.now) {
-            machine.log.chore_done(chore.run(), machine.now);
-        }
+        machine.turn_untidied(true);
         machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
         number += machine.append(number..number + 1, 200);
     }

@@ -115,11 +115,7 @@ fn index_that_cannot_be_written_is_reported_and_the_log_goes_on() {
     let tidying = loop {
         next += machine.append(next..next + 4, 3000);
         machine.now += 200_000_000;
-        machine.log.publish(|_| {});
-        machine.log.turn(machine.now, true);
-        if let Some(chore) = machine.log.next_chore(machine.now) {
-            machine.log.chore_done(chore.run(), machine.now);
-        }
+        machine.turn_untidied(true);
         if let Some(chore) = machine.log.next_tidying(machine.now) {
             break chore;
         }
