@@ -6,6 +6,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// An axis of the taxonomy: the part of a tag before its first dot.
+///
+/// ```
+/// use tapeline_capability::TaxonomyAxis;
+///
+/// assert_eq!("devices".parse(), Ok(TaxonomyAxis::Devices));
+/// assert_eq!(TaxonomyAxis::Devices.to_string(), "devices");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaxonomyAxis {

@@ -64,6 +64,17 @@ impl<'v> Value<'v> {
 
 /// Borrowed tags and metadata. A look at a key visits each tag; [`CapabilitySet`](crate::CapabilitySet) is faster where
 /// one set is asked often.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use tapeline_capability::{EvalContext, Predicate, Tag, TagKey};
+///
+/// let (tags, metadata) = ([Tag::parse("hardware.gpu.vram_gb=80")?], BTreeMap::new());
+/// let large = Predicate::numeric_at_least(TagKey::parse("hardware.gpu.vram_gb")?, 48.0);
+/// assert!(large.evaluate(&EvalContext { tags: &tags, metadata: &metadata }));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct EvalContext<'c> {
     /// The tags.

@@ -190,6 +190,15 @@ impl<'de> Deserialize<'de> for Tag {
 }
 
 /// An axis and a key on it: the part of a tag that predicates ask for. Written `software.model`.
+///
+/// ```
+/// use tapeline_capability::{TagKey, TaxonomyAxis};
+///
+/// let key = TagKey::parse("software.model")?;
+/// assert_eq!((key.axis(), key.name()), (TaxonomyAxis::Software, "model"));
+/// assert!(TagKey::parse("model").is_err(), "it has no axis");
+/// # Ok::<_, tapeline_capability::TagKeyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagKey {
     /// Of both other fields; first, so that a comparison mostly ends with it.

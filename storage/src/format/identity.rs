@@ -75,6 +75,13 @@ impl fmt::Debug for LogId {
 }
 
 /// The stream that an event belongs to: a 128-bit id. [`SessionId::NONE`] is "no session".
+///
+/// ```
+/// # use tapeline_storage::format::SessionId;
+/// let session = SessionId(0xff);
+/// assert_eq!(session.to_string(), "000000000000000000000000000000ff");
+/// assert_ne!(session, SessionId::NONE);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct SessionId(pub u128);
 
@@ -99,6 +106,15 @@ impl fmt::Debug for SessionId {
 }
 
 /// The subject of an event: an open number, 0 where the producer does not say.
+///
+/// ```
+/// # use tapeline_storage::format::Kind;
+/// /// A kind of this program's own.
+/// const DRAFT: Kind = Kind(1000);
+///
+/// assert!(!DRAFT.is_reserved() && DRAFT != Kind::default());
+/// assert_eq!(DRAFT.to_string(), "1000");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Kind(pub u16);
 

@@ -5,6 +5,12 @@ use crate::device::BlockMemory;
 use crate::format::{BLOCK_BYTES_MAX, LogId, PAGE_BYTES};
 
 /// The failures that an acknowledged event survives.
+///
+/// ```
+/// # use tapeline_storage::log::Durability;
+/// assert_eq!(Durability::default(), Durability::Durable);
+/// assert_eq!(Durability::PageCache.to_string(), "page-cache");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// Nothing: events live in this process, in a bounded budget. No file.

@@ -90,6 +90,8 @@ pub struct LogReader {
 }
 
 /// Up to where a reader reads.
+///
+/// A subscription asks for it, as does a poll; a follower of files sees durable events alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Visibility {
     /// Everything that is readable; what a crash may still take is included.

@@ -50,6 +50,19 @@ impl RefusalReason {
 }
 
 /// Events that producers got back because the bus did not take them, by reason.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig, RawEvent};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.shutdown_via_ref().await?;
+/// assert!(bus.ingest_raw(RawEvent::from_str("late")).is_err());
+/// assert_eq!(bus.stats().refusals.shutting_down, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Refusals {

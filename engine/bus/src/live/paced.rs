@@ -17,6 +17,8 @@ const READY_MAX: u32 = 64;
 /// The events of a replay, each when it is due: a `Stream` that is `Send`, from
 /// [`EventBus::replay_paced`](crate::EventBus::replay_paced). Reads the log on the thread that polls it, a block at a
 /// time.
+///
+/// An example is there.
 #[derive(Debug)]
 pub struct PacedEvents {
     core: Arc<BusCore>,

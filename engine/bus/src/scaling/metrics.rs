@@ -10,6 +10,22 @@ use crate::shard::Reading;
 pub(super) const SAMPLES: u32 = 4;
 
 /// The load of one shard in the last [`metrics_window`](ScalingPolicy::metrics_window).
+///
+/// From [`EventBus::shard_metrics`](crate::EventBus::shard_metrics), of a bus with a scaling policy.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig, ScalingPolicy};
+///
+/// let policy = ScalingPolicy { auto_scale: false, ..ScalingPolicy::default_for_cpus(2) };
+/// let bus = EventBus::new(EventBusConfig::builder().scaling(policy).build()?).await?;
+/// for shard in bus.shard_metrics().expect("the bus has a policy") {
+///     println!("shard {}: {} events/s, {:.0} % full", shard.shard_id, shard.event_rate, 100.0 * shard.fill_ratio);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ShardMetrics {
     /// The shard.

@@ -16,6 +16,8 @@ use crate::error::{ConsumerError, ConsumerResult};
 use crate::session::{SessionChange, SessionMetadata, SessionOpening, SessionState};
 
 /// The events of one session in a log.
+///
+/// From [`LogFiles::sessions`](crate::LogFiles::sessions), and from a bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionSummary {

@@ -63,6 +63,8 @@ struct NamesFault {
 }
 
 /// One shard that could be opened.
+///
+/// From [`LogFiles::shards`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardSummary {
@@ -75,6 +77,8 @@ pub struct ShardSummary {
 }
 
 /// One segment file.
+///
+/// From [`LogFiles::segments`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentSummary {

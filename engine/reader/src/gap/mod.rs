@@ -37,6 +37,18 @@ pub struct Gap {
 }
 
 /// The reason for which events are missing.
+///
+/// ```
+/// use tapeline_reader::{Gap, GapReason};
+///
+/// fn report(gap: &Gap) {
+///     match &gap.reason {
+///         GapReason::Overflow { events, reason, .. } => println!("{events} events were dropped: {reason}"),
+///         GapReason::LostInCrash => println!("a crash took {} events", gap.to.since(gap.from)),
+///         reason => println!("{reason:?}: {gap}"),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GapReason {

@@ -72,6 +72,14 @@ impl std::fmt::Display for DropReason {
 }
 
 /// Numbers of dropped events, by reason. Every one is reported to readers in a [`Gap`](crate::Gap).
+///
+/// ```
+/// use tapeline_reader::Drops;
+///
+/// // As the statistics of lanes and shards have them.
+/// let report = |drops: Drops| format!("{} dropped, {} of them by sampling", drops.total(), drops.sampled);
+/// assert_eq!(report(Drops::default()), "0 dropped, 0 of them by sampling");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Drops {
@@ -129,6 +137,8 @@ impl AddAssign for Drops {
 }
 
 /// The sessions whose events are missing, and how many events of each: exactly, up to a bound.
+///
+/// Part of [`GapReason::Overflow`](crate::GapReason::Overflow).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DroppedSessions {
     named: Vec<(SessionId, u64)>,

@@ -13,6 +13,8 @@ use crate::session::SessionOpening;
 use crate::timestamp::Clock;
 
 /// An event with its sequence and its time.
+///
+/// An example is at [`LogRestore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestoredEvent<'a> {
     /// Its shard.

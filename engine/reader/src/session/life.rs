@@ -167,6 +167,14 @@ impl FromStr for SessionOutcome {
 }
 
 /// The state of a session.
+///
+/// ```
+/// use tapeline_reader::{SessionOutcome, SessionState};
+///
+/// let is_over = |state| matches!(state, SessionState::Closed { .. });
+/// assert!(is_over(SessionState::Closed { outcome: Some(SessionOutcome::Finished) }));
+/// assert!(!is_over(SessionState::Open));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SessionState {

@@ -12,6 +12,14 @@ pub use life::{ParseOutcomeError, SessionChange, SessionMetadata, SessionOpening
 pub use token::{ParseTokenError, ResumeToken, TokenFault};
 
 /// A value that can name a session.
+///
+/// ```
+/// use tapeline_reader::{IntoSession, SessionId, session_id};
+///
+/// // A name has the same id in every log; a number is the id.
+/// assert_eq!("chat-42".into_session(), session_id("chat-42"));
+/// assert_eq!(7.into_session(), SessionId(7));
+/// ```
 pub trait IntoSession {
     /// The id.
     fn into_session(self) -> SessionId;

@@ -19,6 +19,14 @@ const WITHIN_LINE: usize = usize::MAX;
 /// exceptions: nothing is waited for where the bytes are said to have ended; and a frame whose last line ends with a
 /// `\r` alone ends with the next `\r`, so that a stream of such lines is cut as it comes. A `\n` that follows after all
 /// belongs to what comes next, and counts as no line.
+///
+/// ```
+/// use tapeline_reader::sse::FrameEnds;
+///
+/// let (mut ends, bytes) = (FrameEnds::default(), b"data: 1\n\ndata: 2");
+/// let first = ends.end(bytes, false).expect("a whole frame");
+/// assert_eq!((first.bytes, first.lines), (9, 2));
+/// ```
 #[derive(Debug, Default)]
 pub struct FrameEnds {
     /// No line ends before here, from `line_start` on.

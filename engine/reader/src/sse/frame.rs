@@ -3,6 +3,14 @@
 use std::borrow::Cow;
 
 /// A frame as a client understands it: an event's type and its data, or nothing.
+///
+/// ```
+/// use tapeline_reader::sse::Frame;
+///
+/// let frame = Frame::parse(b"event: error\ndata: too\ndata: long\n\n");
+/// assert_eq!((&*frame.event(), frame.data().as_deref()), ("error", Some("too\nlong")));
+/// assert!(Frame::parse(b": keep-alive\n\n").data().is_none());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Frame<'a> {
     event: &'a [u8],

@@ -7,6 +7,20 @@ use super::{BOM, FrameEnds};
 const WAITING_MAX: usize = 64 << 20;
 
 /// The frames of a stream whose bytes come in pieces, cut wherever. It keeps only the bytes of an unfinished frame.
+///
+/// ```
+/// use tapeline_reader::sse::{Frame, Stream};
+///
+/// let (mut stream, mut tokens) = (Stream::default(), Vec::new());
+/// for piece in ["data: He", "l\n\ndata: lo\n", "\n"] {
+///     stream.push(piece.as_bytes(), |frame| {
+///         tokens.extend(Frame::parse(frame).data().map(|data| data.into_owned()));
+///         Ok::<_, std::convert::Infallible>(())
+///     })?;
+/// }
+/// assert_eq!(tokens, ["Hel", "lo"]);
+/// # Ok::<_, std::convert::Infallible>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Stream {
     ends: FrameEnds,

@@ -68,6 +68,15 @@ impl BackpressureMode {
 }
 
 /// The driver that writes blocks at level `Durable`.
+///
+/// ```
+/// use tapeline::EventBusConfig;
+/// use tapeline::config::Driver;
+///
+/// // `shard_stats()` says which driver a shard has, and why.
+/// let config = EventBusConfig::builder().directory("log").driver(Driver::Blocking).build()?;
+/// # Ok::<(), tapeline::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Driver {
@@ -372,6 +381,18 @@ impl EventBusConfig {
 }
 
 /// Builds an [`EventBusConfig`].
+///
+/// Values are checked together, by `build`.
+///
+/// ```
+/// use tapeline::{BackpressureMode, EventBusConfig};
+///
+/// let config = EventBusConfig::builder().num_shards(2).backpressure_mode(BackpressureMode::DropOldest).build()?;
+/// assert_eq!(config.num_shards, 2);
+/// let refused = EventBusConfig::builder().num_shards(0).build().unwrap_err();
+/// assert_eq!(refused.to_string(), "invalid configuration: num_shards is 0; at least 1");
+/// # Ok::<(), tapeline::ConfigError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct EventBusConfigBuilder {
     config: EventBusConfig,

@@ -118,6 +118,8 @@ pub struct Relay {
 }
 
 /// The end of a [`Relay`].
+///
+/// From [`Relay::end`]: a server tells by it whether the client is to come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RelayEnd {
