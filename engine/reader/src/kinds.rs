@@ -26,6 +26,8 @@ pub const SESSION: Kind = Kind::SESSION;
 pub const DAEMON: Kind = Kind(10);
 /// A note of the bus: events were dropped here before they reached the log. Readers get a [`Gap`](crate::Gap) for it.
 pub const GAP: Kind = Kind(RESERVED.start);
+/// The position of a named cursor, as a producer published it with a batch. Readers do not get it.
+pub const CURSOR: Kind = Kind::CURSOR;
 /// Kinds that the bus alone writes.
 pub const RESERVED: std::ops::RangeFrom<u16> = Kind::RESERVED.0..;
 

@@ -300,6 +300,11 @@ impl BlockWriter {
         (taken, bytes)
     }
 
+    /// Returns whether so many records of so many bytes still fit a block of `block_bytes`.
+    pub fn has_room(&self, records: usize, bytes: usize, block_bytes: usize) -> bool {
+        bytes + column_bytes(records) <= self.room(block_bytes)
+    }
+
     fn room(&self, block_bytes: usize) -> usize {
         block_bytes.saturating_sub(BLOCK_HEADER_BYTES + self.records_bytes + column_bytes(self.count))
     }

@@ -91,6 +91,9 @@ impl SessionId {
 
     /// The id that the filter of a segment lists if the segment holds notes of the bus.
     pub(crate) const NOTES: Self = Self(u128::MAX);
+
+    /// The session of the bus's records of named cursors: indexes list it as they list a session of events.
+    pub const CURSORS: Self = Self(u128::MAX - 1);
 }
 
 impl fmt::Display for SessionId {
@@ -123,12 +126,20 @@ impl Kind {
     /// it.
     pub const SESSION: Self = Self(9);
 
-    /// The kinds that the bus alone writes, from here on: notes to the readers of all sessions.
+    /// The kinds that the bus alone writes, from here on. The first is that of notes to the readers of all sessions.
     pub const RESERVED: Self = Self(0xfff0);
+
+    /// Positions of named cursors, in the session [`SessionId::CURSORS`].
+    pub const CURSOR: Self = Self(0xfff1);
 
     /// Returns whether the bus alone writes events of this kind.
     pub const fn is_reserved(self) -> bool {
         self.0 >= Self::RESERVED.0
+    }
+
+    /// Returns whether it is a note to the readers of all sessions.
+    pub(crate) const fn is_note(self) -> bool {
+        self.is_reserved() && self.0 != Self::CURSOR.0
     }
 }
 

@@ -127,6 +127,27 @@ impl Log {
         (taken, bytes)
     }
 
+    /// As [`Log::append`], of records that no crash may separate: all of them go into one block, or none is taken.
+    /// Returns whether they were.
+    ///
+    /// # Panics
+    /// If they fit no block: the caller holds producers to what does.
+    pub fn append_as_one(&mut self, records: &[u8], lengths: &[u16], now: u64) -> bool {
+        if self.poison().is_some() {
+            return false;
+        }
+        let block_bytes = self.group.block_bytes();
+        let fits = |open: &OpenBlock| open.writer.has_room(lengths.len(), records.len(), block_bytes);
+        if self.group.open().is_some_and(|open| !fits(open)) {
+            self.rotate(now);
+        }
+        let Some(open) = self.open_block(now) else { return false };
+        assert!(fits(open), "records that belong together are larger than a block");
+        open.append(records, lengths);
+        self.next = self.next.plus(lengths.len() as u64);
+        true
+    }
+
     /// Lets readers see what was appended. `announce` is given each block that was begun since the last time, before
     /// anything in it can be seen to be there.
     ///

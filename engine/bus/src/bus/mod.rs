@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tapeline_reader::named::fold_notes;
 use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{AdapterError, AdapterResult, ConsumerResult, RetentionPolicy, ScalingError, TrimPlan};
 use tapeline_storage::format::LogId;
@@ -95,6 +96,8 @@ impl EventBus {
         let (log_id, created) = (factory.store().log_id(), factory.store().created());
         let log = OpenedLog { log_id, created, archived, eras, timestamp_floor: floor.timestamp };
         let core = Arc::new(BusCore::new(factory.config(), Arc::clone(factory.memory()), shards, log));
+        // What cannot be written now is found in the log as well.
+        let _ = fold_notes(&core.readers().cursors, core.log_id(), &core.shards().views().collect::<Vec<_>>());
         core.readers().load_on(LoadThreads::new(factory.store().hold()));
         if let Some(ahead) = floor.ahead {
             core.shards().all().iter().for_each(|shard| shard.facts().note_ahead(ahead.to_string()));

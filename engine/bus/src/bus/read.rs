@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use tapeline_reader::named::{list_in as list_cursors, save_in as save_cursor};
+use tapeline_reader::named::{list_in, load_in, remove_in, save_in};
 use tapeline_reader::opening::learn;
 use tapeline_reader::{ConsumerResult, IntoSession, NamedCursor, Replay, ReplayRequest, ResumeToken, Speed};
+
+use tapeline_storage::log::LogView;
 
 use crate::live::{
     Batches, ConsumeRequest, ConsumeResponse, PacedEvents, Relay, RelayRequest, SubscribeRequest, Subscription,
 };
+
+use crate::bus_core::lock;
 
 use super::{EventBus, sessions};
 
@@ -123,16 +127,21 @@ impl EventBus {
     pub fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
         self.core.check_fork()?;
         let views: Vec<_> = self.core.shards().views().collect();
-        save_cursor(&self.core.readers().cursors, self.log_id(), &views, name, cursor)
+        self.settle_cursor(name)?;
+        save_in(&self.core.readers().cursors, self.log_id(), &views, name, cursor)
     }
 
-    /// The cursor of this name, if there is one.
+    /// The cursor of this name, if there is one: as it was saved last, with a batch
+    /// ([`ProducerBatch::with_cursor`](crate::ProducerBatch::with_cursor)) or by itself. After a batch it waits until
+    /// that is durable.
     ///
     /// # Errors
-    /// [`ConsumerError`](crate::ConsumerError): the name is none, or the file cannot be read.
+    /// [`ConsumerError`](crate::ConsumerError): the name is none, the file or the log cannot be read, or the last batch
+    /// cannot be made durable.
     pub fn load_cursor(&self, name: &str) -> ConsumerResult<Option<String>> {
         self.core.check_fork()?;
-        self.core.readers().cursors.load(name)
+        self.settle_cursor(name)?;
+        load_in(&self.core.readers().cursors, self.log_id(), &self.views(), name)
     }
 
     /// Forgets the cursor of this name; returns whether there was one.
@@ -141,7 +150,8 @@ impl EventBus {
     /// [`ConsumerError`](crate::ConsumerError): the name is none, or the file cannot be removed.
     pub fn remove_cursor(&self, name: &str) -> ConsumerResult<bool> {
         self.core.check_fork()?;
-        self.core.readers().cursors.remove(name)
+        self.settle_cursor(name)?;
+        remove_in(&self.core.readers().cursors, self.log_id(), &self.views(), name)
     }
 
     /// The named cursors, and by how much each lags behind. Costs some microseconds for each and each shard.
@@ -150,7 +160,17 @@ impl EventBus {
     /// [`ConsumerError`](crate::ConsumerError): a file cannot be read.
     pub fn cursors(&self) -> ConsumerResult<Vec<NamedCursor>> {
         self.core.check_fork()?;
-        let views: Vec<_> = self.core.shards().views().collect();
-        list_cursors(&self.core.readers().cursors, self.log_id(), &views)
+        list_in(&self.core.readers().cursors, self.log_id(), &self.views())
+    }
+
+    fn views(&self) -> Vec<Arc<LogView>> {
+        self.core.shards().views().collect()
+    }
+
+    /// Waits until the last batch with this cursor is durable.
+    fn settle_cursor(&self, name: &str) -> ConsumerResult<()> {
+        let last = self.core.taps().known(name);
+        let last = last.and_then(|last| lock(&last).clone());
+        last.map_or(Ok(()), |last| Ok(last.wait_durable(&self.core)?))
     }
 }

@@ -5,6 +5,7 @@
 //! what a reader wants after that, it reads on its own thread.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,11 +28,32 @@ pub(crate) struct LoadThreads {
     has_work: Condvar,
 }
 
+/// Something to do.
+enum Job {
+    Load(LoadJob),
+    Call(Box<dyn FnOnce() + Send>),
+}
+
+impl Job {
+    fn run(self) {
+        match self {
+            Self::Load(job) => job.run(),
+            Self::Call(call) => call(),
+        }
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Job")
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// Until the bus ends, however long its readers live.
     hold: Option<Arc<DirectoryLock>>,
-    jobs: VecDeque<LoadJob>,
+    jobs: VecDeque<Job>,
     threads: Vec<JoinHandle<()>>,
     /// Threads that have not ended, and those of them that wait for work.
     running: usize,
@@ -62,6 +84,41 @@ impl LoadThreads {
         self.has_work.notify_all();
     }
 
+    /// Has them call something that works on files. Dropped where none can.
+    pub(crate) fn call(self: &Arc<Self>, call: impl FnOnce() + Send + 'static) {
+        drop(self.take(Job::Call(Box::new(call))));
+    }
+
+    /// Takes a job.
+    ///
+    /// # Errors
+    /// The job, where there is no thread for it.
+    fn take(self: &Arc<Self>, job: Job) -> Result<(), Job> {
+        let mut state = self.lock();
+        if state.is_over {
+            return Err(job);
+        }
+        if state.waiting <= state.jobs.len() && state.running < THREADS_MAX {
+            state.threads.retain(|thread| !thread.is_finished());
+            let (own, hold) = (Arc::clone(self), state.hold.clone());
+            let work = move || {
+                let _hold = hold;
+                own.work();
+            };
+            if let Ok(thread) = std::thread::Builder::new().name("tapeline-read".into()).spawn(work) {
+                state.threads.push(thread);
+                state.running += 1;
+            }
+        }
+        if state.running == 0 {
+            return Err(job);
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.has_work.notify_one();
+        Ok(())
+    }
+
     /// Waits for their end.
     pub(crate) fn join(&self) {
         let threads = std::mem::take(&mut self.lock().threads);
@@ -82,7 +139,7 @@ impl LoadThreads {
     }
 
     /// The next job. `None`: the thread is to end.
-    fn next(&self) -> Option<LoadJob> {
+    fn next(&self) -> Option<Job> {
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
@@ -128,29 +185,9 @@ struct ThreadLoader(Arc<LoadThreads>);
 
 impl Loader for ThreadLoader {
     fn load(&self, job: LoadJob) -> Result<(), LoadJob> {
-        let Self(threads) = self;
-        let mut state = threads.lock();
-        if state.is_over {
-            return Err(job);
+        match self.0.take(Job::Load(job)) {
+            Err(Job::Load(job)) => Err(job),
+            _ => Ok(()),
         }
-        if state.waiting <= state.jobs.len() && state.running < THREADS_MAX {
-            state.threads.retain(|thread| !thread.is_finished());
-            let (own, hold) = (Arc::clone(threads), state.hold.clone());
-            let work = move || {
-                let _hold = hold;
-                own.work();
-            };
-            if let Ok(thread) = std::thread::Builder::new().name("tapeline-read".into()).spawn(work) {
-                state.threads.push(thread);
-                state.running += 1;
-            }
-        }
-        if state.running == 0 {
-            return Err(job);
-        }
-        state.jobs.push_back(job);
-        drop(state);
-        threads.has_work.notify_one();
-        Ok(())
     }
 }

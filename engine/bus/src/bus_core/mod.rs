@@ -2,7 +2,9 @@
 //! read for consumers.
 //!
 //! `shards` are the shards there are, `producers` and `readers` what each kind of user shares, `horizon` the time below
-//! which every event is readable, `closed` the sessions that take no events, `daemons` what is known of daemons,
+//! which every event is readable, `closed` the sessions that take no events, `daemons` what is known of daemons, `taps`
+//! the cursors published with batches, `routes` where sessions go and went, `gate` whether events are taken, `loading`
+//! the threads that read files, `stats` the books. [`BusCore`] has only the calls that need several of them.
 //! `routes` where sessions go and went, `gate` whether events are taken, `loading` the threads that read files, `stats`
 //! the books. [`BusCore`] has only the calls that need several of them.
 
@@ -17,6 +19,7 @@ mod readers;
 mod routes;
 mod shards;
 mod stats;
+mod taps;
 
 use std::sync::Arc;
 
@@ -45,6 +48,8 @@ pub(crate) use self::routes::KnownEras;
 use self::routes::Routes;
 use self::shards::Shards;
 pub use self::stats::EventBusStats;
+use self::taps::Taps;
+pub(crate) use self::taps::{TapBatch, lock};
 
 /// The state that a bus, its producers and its consumers share.
 #[derive(Debug)]
@@ -57,6 +62,7 @@ pub(crate) struct BusCore {
     readers: Readers,
     closed: ClosedSessions,
     daemons: Daemons,
+    taps: Taps,
     memory: Arc<MemoryBudget>,
     timers: Arc<Timers>,
     gate: Gate,
@@ -94,6 +100,7 @@ impl BusCore {
             readers: Readers::new(config.log.directory.as_deref()),
             closed: ClosedSessions::default(),
             daemons: Daemons::default(),
+            taps: Taps::default(),
             memory,
             timers: Arc::default(),
             gate: Gate::open(),
@@ -170,6 +177,11 @@ impl BusCore {
     /// The daemons that were started.
     pub(crate) fn daemons(&self) -> &Daemons {
         &self.daemons
+    }
+
+    /// The cursors that are published with batches.
+    pub(crate) fn taps(&self) -> &Taps {
+        &self.taps
     }
 
     /// The memory of lanes and blocks.

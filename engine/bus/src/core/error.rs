@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tapeline_reader::ConfigError;
+use tapeline_reader::{ConfigError, ConsumerError};
 use tapeline_storage::format::{SessionId, counted};
 use tapeline_storage::log::Poison;
 
@@ -88,6 +88,29 @@ pub enum IngestionError {
         left: usize,
         /// Bytes there are.
         budget: usize,
+    },
+    /// A cursor cannot go with a batch: its name or its text is none, or what it depends on cannot be written or waited
+    /// for. Nothing of the batch was taken.
+    #[error("cursor {name} cannot go with the batch: {source}")]
+    Cursor {
+        /// The cursor.
+        name: String,
+        /// The reason.
+        source: Box<ConsumerError>,
+    },
+    /// The producer's mode may drop events after they were taken, which a cursor that goes with them would count as
+    /// there.
+    #[error("a producer that drops its oldest events saves no cursor with a batch; choose another BackpressureMode")]
+    CursorMode,
+    /// A batch with a cursor does not fit one block. Nothing of it was taken.
+    #[error(
+        "a batch with a cursor goes into one block: it takes {bytes} bytes, and at most {max} fit; publish it in parts"
+    )]
+    BatchTooLarge {
+        /// Bytes of a block that would hold it.
+        bytes: usize,
+        /// Bytes of the largest block.
+        max: usize,
     },
     /// No session is to be closed.
     #[error("events without a session have none that could be closed; name the session")]

@@ -36,6 +36,9 @@ impl RefusalReason {
             | IngestionError::TooLarge { .. }
             | IngestionError::ReservedKind { .. }
             | IngestionError::NoSession
+            | IngestionError::Cursor { .. }
+            | IngestionError::CursorMode
+            | IngestionError::BatchTooLarge { .. }
             | IngestionError::ClosedBudget { .. }
             | IngestionError::Options(_)
             | IngestionError::Serialization(_)

@@ -6,6 +6,7 @@ use tapeline_reader::{PayloadSerializer, TypedPayload};
 use tapeline_storage::format::Kind;
 
 use super::source::{Bytes, Value};
+use super::tap::BatchCursor;
 use super::{GROUP_EVENTS, Producer, Session, Ticket};
 use crate::core::error::IngestionResult;
 use crate::lane::Publish;
@@ -39,6 +40,8 @@ pub struct ProducerBatch<'p> {
     followers: u32,
     /// Events since the last publish.
     events: u64,
+    /// The cursor that goes with them.
+    cursor: Option<Box<BatchCursor>>,
 }
 
 /// Events of a batch that follow one reading of the clock.
@@ -47,7 +50,7 @@ const FOLLOWERS_MAX: u32 = GROUP_EVENTS as u32 - 1;
 impl<'p> ProducerBatch<'p> {
     pub(super) fn new(producer: &'p mut Producer, session: Session) -> Self {
         let session = producer.refresh(session);
-        Self { producer, session, followers: FOLLOWERS_MAX, events: 0 }
+        Self { producer, session, followers: FOLLOWERS_MAX, events: 0, cursor: None }
     }
 
     /// Adds an event. The clock is read for 16 events at a time, whose times are a nanosecond apart: at the first of
@@ -103,15 +106,58 @@ impl<'p> ProducerBatch<'p> {
         TimeSource::Derived
     }
 
+    /// Saves a cursor with the events: the next [`ProducerBatch::publish`] makes both durable together or not at all,
+    /// be there events or not. A consumer that emits what it derives from other events saves its position so: after a
+    /// crash [`EventBus::load_cursor`](crate::EventBus::load_cursor) returns a position that covers exactly the events
+    /// whose derived ones are in the log.
+    ///
+    /// Events and cursor have to fit one block, 1 MiB. Where the last batch with a cursor of this name went to another
+    /// shard, the publish waits until that one is durable.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tapeline::{Event, EventBus, EventBusConfig, SubscribeRequest, kinds};
+    ///
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// bus.ingest(Event::from_str("1")?.with_session("questions"))?;
+    /// let mut questions = bus.subscribe(SubscribeRequest::new().session("questions")).await?;
+    /// let mut producer = bus.producer()?;
+    /// let answers = producer.session("answers");
+    /// if let Some(question) = questions.next().await {
+    ///     let mut batch = producer.batch(answers);
+    ///     batch.push(kinds::AGENT_MESSAGE, &question?.raw)?;
+    ///     batch.with_cursor("answerer", &questions.cursor())?.publish()?;
+    /// }
+    /// assert_eq!(bus.load_cursor("answerer")?, Some(questions.cursor()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`IngestionError::Cursor`](crate::IngestionError::Cursor): the name or the text is none of a cursor of this log;
+    /// [`IngestionError::CursorMode`](crate::IngestionError::CursorMode). The batch is as it was.
+    pub fn with_cursor(&mut self, name: &str, cursor: &str) -> IngestionResult<&mut Self> {
+        self.cursor = Some(Box::new(self.producer.batch_cursor(name, cursor)?));
+        Ok(self)
+    }
+
     /// Publishes what was added since the last time; the batch can go on. The ticket is of the last event, and hence of
     /// all; `None` if there is none. If the bus has changed its shards since the first push, the events move to the
     /// session's shard of today, with times of today: another copy of each.
     ///
     /// # Errors
-    /// As [`Producer::emit`]; then none of it was taken.
+    /// As [`Producer::emit`]; with a cursor [`IngestionError::BatchTooLarge`](crate::IngestionError::BatchTooLarge) and
+    /// [`IngestionError::Cursor`](crate::IngestionError::Cursor). Then none of it was taken.
     #[inline]
     pub fn publish(&mut self) -> IngestionResult<Option<Ticket>> {
         self.followers = FOLLOWERS_MAX;
+        if let Some(cursor) = self.cursor.take() {
+            let events = std::mem::take(&mut self.events);
+            let (session, ticket) = self.producer.publish_with_cursor(self.session, events, &cursor)?;
+            self.session = session;
+            return Ok(Some(ticket));
+        }
         let (session, ticket) = self.producer.publish(self.session, std::mem::take(&mut self.events))?;
         self.session = session;
         Ok(ticket)

@@ -19,6 +19,7 @@ mod reroute;
 mod sampler;
 mod session;
 mod source;
+mod tap;
 mod ticket;
 
 use std::sync::Arc;
@@ -294,7 +295,7 @@ impl Producer {
             stamp_group(&mut link.lane, &mut self.clock);
         }
         if is_event && !publish_in(&mut link.lane) {
-            self.confirm(shard, 1)?;
+            self.confirm(shard, 1, 0)?;
         }
         Ok(ticket)
     }
@@ -323,7 +324,7 @@ impl Producer {
         }
         let ticket = (events > 0).then(|| Ticket::new(self.origin, shard, link.lane.position(), self.clock.last()));
         if !publish_in(&mut link.lane) {
-            self.confirm(shard, events)?;
+            self.confirm(shard, events, 0)?;
         }
         Ok((session, ticket))
     }
@@ -351,9 +352,9 @@ impl Producer {
     }
 
     /// A lane was closed before its events were published, which takes them back, or while they were: then waits until
-    /// it is known whether the shard still took them.
+    /// it is known whether the shard still took them. `notes` is the number of the other records among them.
     #[cold]
-    fn confirm(&mut self, shard: u16, events: u64) -> IngestionResult<()> {
+    fn confirm(&mut self, shard: u16, events: u64, notes: u64) -> IngestionResult<()> {
         let Some(link) = self.links.get_mut(shard) else { return Ok(()) };
         let handle = link.lane.handle();
         let published = handle.published();
@@ -361,7 +362,7 @@ impl Producer {
         if is_back || link.control.wait_taken(&Barrier::of(handle, published)).is_err() {
             let refusal = refusal(&link.control);
             if let Some(reason) = RefusalReason::of(&refusal) {
-                link.lane.count_refused(reason, events, if is_back { 0 } else { events });
+                link.lane.count_refused(reason, events, if is_back { 0 } else { events + notes });
             }
             return Err(refusal);
         }
@@ -392,6 +393,18 @@ fn publish_in(lane: &mut LaneWriter) -> bool {
     compiler_fence(Ordering::SeqCst);
     // Looked at after publishing, so that a shard that closes its lanes and then fences finds every event whose
     // producer did not see the end.
+    !lane.is_closed()
+}
+
+/// As [`publish_in`], of records that the shard takes all at once. `time` is that of the last.
+#[cold]
+fn publish_group_in(lane: &mut LaneWriter, time: u64) -> bool {
+    if lane.is_closed() {
+        return false;
+    }
+    lane.publish_group(time);
+    compiler_fence(Ordering::SeqCst);
+    // As in publish_in.
     !lane.is_closed()
 }
 

@@ -40,7 +40,18 @@ impl Producer {
         session: Session,
         events: u64,
     ) -> IngestionResult<(Session, Option<Ticket>)> {
-        let Some(link) = self.links.get_mut(session.shard_id()) else { return Ok((session, None)) };
+        let session = self.move_batch(session, events)?;
+        // Should the route change again meanwhile, they move again.
+        self.publish(session, events)
+    }
+
+    /// Moves what is written to a session's shard and not published to the session's shard of today, with times of
+    /// today. Returns the session's token of today.
+    ///
+    /// # Errors
+    /// [`IngestionError`](crate::IngestionError); none of it is written any more.
+    pub(super) fn move_batch(&mut self, session: Session, events: u64) -> IngestionResult<Session> {
+        let Some(link) = self.links.get_mut(session.shard_id()) else { return Ok(session) };
         let (records, lengths) = link.lane.take_back();
         let session = self.reroute(session.id());
         let mut rest = &records[..];
@@ -56,8 +67,7 @@ impl Producer {
                 return Err(error);
             }
         }
-        // Should the route change again meanwhile, they move again.
-        self.publish(session, events)
+        Ok(session)
     }
 
     /// Writes a record that was taken back to another lane, to be published.

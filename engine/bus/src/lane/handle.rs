@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::entry_position::EntryPosition;
 use super::evict::{Evicted, Hold};
+use super::groups::Groups;
 use super::losses::LossBook;
 use super::mark::Mark;
 use super::sync::{Arc, AtomicBool, AtomicU64, Ordering};
@@ -26,6 +27,7 @@ pub(super) struct Numbers {
     /// The writer takes the lock when it evicts, holders of tickets when they ask. No atomic of the lane is touched
     /// under it.
     evicted: Mutex<Evicted>,
+    pub(super) groups: Groups,
     producer: u64,
 }
 
@@ -71,6 +73,8 @@ pub(super) struct WriterNumbers {
     pub(super) published_bytes: AtomicU64,
     /// Skips among the published entries. Statistics only.
     pub(super) published_skips: AtomicU64,
+    /// Groups published.
+    pub(super) groups: AtomicU64,
 }
 
 impl WriterNumbers {
@@ -126,7 +130,12 @@ impl Numbers {
         let zero = || AtomicU64::new(0);
         let number = |number: usize| AtomicU64::new(number as u64);
         Self {
-            writer: WriterNumbers { published: zero(), published_bytes: zero(), published_skips: zero() },
+            writer: WriterNumbers {
+                published: zero(),
+                published_bytes: zero(),
+                published_skips: zero(),
+                groups: zero(),
+            },
             reader: ReaderNumbers {
                 freed: zero(),
                 freed_bytes: zero(),
@@ -149,6 +158,7 @@ impl Numbers {
                 room_events: number(most.capacity_events),
             },
             evicted: Mutex::default(),
+            groups: Groups::default(),
             producer,
         }
     }

@@ -41,6 +41,9 @@
 //! durable, released and freed pass over entries that never reached the log, and the holder of a ticket asks the
 //! writer.
 //!
+//! A *group* is published by [`LaneWriter::publish_group`] ([`groups`]): its reader stops before it, and takes all of
+//! it at once.
+//!
 //! The ends of a lane: a writer that is dropped *abandons* the lane, and what it did not publish never was. A reader
 //! that is dropped, or says so, *closes* it: nothing beyond [`LaneHandle::released`] will be read any more. A publish
 //! that races a close may come too late; a producer that must know compares the two indices after the close.
@@ -57,6 +60,7 @@ mod evict;
 #[cfg(test)]
 #[cfg(not(tapeline_loom))]
 mod evict_tests;
+mod groups;
 mod growth;
 #[cfg(test)]
 #[cfg(not(tapeline_loom))]

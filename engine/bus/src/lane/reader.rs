@@ -10,8 +10,10 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 
 use tapeline_reader::note::DroppedSessions;
+use tapeline_storage::format::timestamp_of;
 
 use super::entry_position::{EntryPosition, Extent};
+use super::groups::Group;
 use super::handle::{LaneHandle, Numbers};
 use super::options::Overflow;
 use super::ring::Ring;
@@ -36,6 +38,17 @@ impl RecordRun<'_> {
     }
 }
 
+/// A copy of the records of a group.
+#[derive(Debug, Default)]
+pub(crate) struct GroupCopy {
+    /// The records, back to back.
+    pub(crate) records: Vec<u8>,
+    /// Their lengths in units of 16 bytes.
+    pub(crate) lengths: Vec<u16>,
+    /// The position after them.
+    end: EntryPosition,
+}
+
 /// The one reader of a lane. Dropping it closes the lane.
 #[derive(Debug)]
 pub(crate) struct LaneReader {
@@ -56,6 +69,9 @@ pub(crate) struct LaneReader {
     route: u64,
     /// The beginning of an evicting lane is held.
     holds: bool,
+    /// The next group, once it is known.
+    group: Option<Group>,
+    groups_taken: u64,
     not_sync: PhantomData<Cell<()>>,
 }
 
@@ -74,6 +90,8 @@ impl LaneReader {
             taken: 0,
             route: 0,
             holds: false,
+            group: None,
+            groups_taken: 0,
             not_sync: PhantomData,
         }
     }
@@ -106,19 +124,82 @@ impl LaneReader {
             return None;
         }
         let before = self.known;
-        self.known = self.bound().max(self.next.index);
-        self.index_limit = self.known.min(self.ring.end()).max(self.next.index);
+        self.learn();
+        self.index_limit = self.known.min(self.ring.end()).min(self.group_limit()).max(self.next.index);
         Some(before)
     }
 
-    /// The first record that is known and not consumed, without a look at the writer.
-    pub(crate) fn first(&mut self) -> Option<&[u8]> {
+    /// Learns how far the writer has published, and of the next group.
+    #[inline]
+    fn learn(&mut self) {
+        self.known = self.bound().max(self.next.index);
+        // After `published`, which orders it.
+        if self.numbers.writer.groups.load(Ordering::Relaxed) != self.groups_taken {
+            self.group = self.numbers.groups.first();
+        }
+    }
+
+    /// Entry index up to which records may be shown: those before a group, or those of one.
+    #[inline]
+    fn group_limit(&self) -> u64 {
+        match &self.group {
+            None => u64::MAX,
+            Some(group) if self.next.index < group.entries.start => group.entries.start,
+            Some(group) => group.entries.end,
+        }
+    }
+
+    /// Returns whether the next records that are known are a group's.
+    #[inline]
+    pub(crate) fn is_at_group(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| group.entries.start == self.next.index) && self.knows_more()
+    }
+
+    /// Copies the group that comes next.
+    #[cold]
+    pub(crate) fn copy_group(&mut self) -> Option<GroupCopy> {
+        self.look();
+        let group = self.group.clone().filter(|_| self.is_at_group())?;
+        let mut copy = GroupCopy { end: self.next, ..GroupCopy::default() };
+        while copy.end.index < group.entries.end {
+            // SAFETY: rule 3: below `published`; rule 4: one entry.
+            let units = unsafe { self.ring.lengths(self.ring.slot(copy.end.index), 1) }.first().copied().unwrap_or(0);
+            let offset = self.ring.offset(copy.end.bytes);
+            let bytes = copy.end.pass(units, &self.ring);
+            if bytes > 0 {
+                self.ring.watch_read(offset, bytes);
+                // SAFETY: rule 3: a published length covers these bytes; rule 4: a record lies in one piece.
+                copy.records.extend_from_slice(unsafe { self.ring.bytes(offset, bytes) });
+                copy.lengths.push(units);
+            }
+        }
+        Some(copy)
+    }
+
+    /// Moves past the group that was copied. The writer does not learn of it.
+    #[cold]
+    pub(crate) fn consume_group(&mut self, copy: &GroupCopy) {
+        self.taken += copy.lengths.len() as u64;
+        self.next = copy.end;
+        self.peeked = Extent::default();
+        self.numbers.groups.pop();
+        self.groups_taken += 1;
+        self.group = self.numbers.groups.first();
+        self.index_limit = self.next.index;
+    }
+
+    /// The time of the first record that is known and not consumed, without a look at the writer; at a group, that of
+    /// its last.
+    pub(crate) fn first_time(&mut self) -> Option<u64> {
         if self.next.index == self.known {
             return None;
         }
+        if let Some(group) = self.group.as_ref().filter(|_| self.is_at_group()) {
+            return Some(group.time);
+        }
         self.go_on();
         let bytes = self.unread_lengths().first().map_or(0, |&units| usize::from(units) * UNIT_BYTES);
-        Some(self.show(Extent { entries: 1, bytes }).records)
+        Some(timestamp_of(self.show(Extent { entries: 1, bytes }).records))
     }
 
     /// As [`LaneReader::peek`], without a look at the writer: of the records that are known, those before the first
@@ -184,7 +265,7 @@ impl LaneReader {
     #[inline]
     fn look(&mut self) {
         if self.next.index == self.known {
-            self.known = self.bound().max(self.next.index);
+            self.learn();
         }
         // After the look at what is published: a ring that ends below that is seen to.
         let mut end = self.ring.end();
@@ -193,7 +274,7 @@ impl LaneReader {
             self.ring = next;
             end = self.ring.end();
         }
-        self.index_limit = self.known.min(end);
+        self.index_limit = self.known.min(end).min(self.group_limit());
     }
 
     /// Entry index up to which the records go by this reader's route.

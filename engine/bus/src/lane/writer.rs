@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 #[cfg(all(test, not(tapeline_loom)))]
 use super::LaneOptions;
 use super::entry_position::EntryPosition;
+use super::groups::Group;
 use super::growth::Growth;
 use super::handle::{LaneHandle, Numbers};
 use super::mark::{Mark, Publish};
@@ -187,6 +188,28 @@ impl LaneWriter {
         // above.
         self.numbers.writer.published.store(self.end.index, Ordering::Release);
         self.rest();
+    }
+
+    /// As [`LaneWriter::publish`], of records that the reader takes all at once. `time` is that of the last.
+    #[cold]
+    pub(crate) fn publish_group(&mut self, time: u64) {
+        debug_assert_ne!(self.overflow(), Overflow::Evict, "would give records of a group up");
+        let begin = self.numbers.writer.own_end().index;
+        if begin < self.end.index {
+            self.numbers.groups.push(Group { entries: begin..self.end.index, time });
+            let groups = &self.numbers.writer.groups;
+            // The publish orders it.
+            groups.store(groups.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+        self.publish();
+    }
+
+    /// The number of records that are not published, and their bytes.
+    #[cold]
+    pub(crate) fn unpublished_size(&self) -> (usize, usize) {
+        let (mut records, mut total) = (0, 0);
+        self.walk(self.numbers.writer.own_end(), |_, bytes| (records, total) = (records + 1, total + bytes));
+        (records, total)
     }
 
     /// Notes that what was begun is going to be published now. Comes before the look at the route.

@@ -25,6 +25,7 @@ pub(crate) fn plan_for_bus(core: &BusCore, policy: &RetentionPolicy) -> Consumer
 pub(crate) fn carry_out(core: &BusCore, store: &LogStore, plan: &mut TrimPlan) -> ConsumerResult<()> {
     let views: Vec<_> = core.shards().views().collect();
     plan.keep_names(&core.readers().names, &views)?;
+    plan.keep_cursors(&core.readers().cursors, &views)?;
     let archived: Vec<_> = core.shards().archived().iter().map(|view| (view.shard(), Arc::clone(view))).collect();
     for (shard, to) in plan.cuts() {
         if let Some(control) = core.shards().get(shard) {

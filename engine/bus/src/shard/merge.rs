@@ -91,7 +91,7 @@ impl Merge {
     }
 
     fn offer(&mut self, number: usize, due: u64, lane: &mut LaneReader) {
-        let Some(time) = lane.first().map(timestamp_of) else { return };
+        let Some(time) = lane.first_time() else { return };
         if time <= self.until || lane.position() < due {
             self.heads.push(Reverse(Head { time, lane: number, due }));
         }

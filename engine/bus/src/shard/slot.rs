@@ -47,12 +47,17 @@ impl LaneSlot {
         let (mut left, mut drained) = (budget, 0);
         while left > 0 && self.reader.knows_more() {
             drained += self.report_evicted(control, log, now);
-            let run = self.reader.peek(budget);
-            let (entries, bytes) = log.append(run.records, run.lengths, now);
+            let (entries, bytes) = if self.reader.is_at_group() {
+                self.take_group(log, now)
+            } else {
+                let run = self.reader.peek(budget);
+                let taken = log.append(run.records, run.lengths, now);
+                self.consume(taken.0);
+                taken
+            };
             if entries == 0 {
                 break;
             }
-            self.consume(entries);
             drained += entries;
             left = left.saturating_sub(bytes);
         }
@@ -61,11 +66,26 @@ impl LaneSlot {
 
     /// Copies the records within `bound` that lie back to back into the log. Returns how many, and their bytes.
     pub(super) fn take(&mut self, bound: Bound, control: &ShardControl, log: &mut Log, now: u64) -> (usize, usize) {
+        if self.reader.is_at_group() {
+            return self.take_group(log, now);
+        }
         self.report_evicted(control, log, now);
         let run = bound.peek(&mut self.reader, BLOCK_BYTES_MAX);
         let taken = log.append(run.records, run.lengths, now);
         self.consume(taken.0);
         taken
+    }
+
+    /// Copies the group that comes next into the log, all of it or nothing. Returns how many records, and their bytes.
+    #[cold]
+    fn take_group(&mut self, log: &mut Log, now: u64) -> (usize, usize) {
+        let Some(group) = self.reader.copy_group() else { return (0, 0) };
+        if !log.append_as_one(&group.records, &group.lengths, now) {
+            return (0, 0);
+        }
+        self.reader.consume_group(&group);
+        self.takes = true;
+        (group.lengths.len(), group.records.len())
     }
 
     fn consume(&mut self, entries: usize) {

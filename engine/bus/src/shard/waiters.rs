@@ -39,7 +39,7 @@ impl Reach {
 }
 
 /// Everything that had been published to a shard at one moment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Barrier(Vec<(LaneHandle, u64)>);
 
 impl Barrier {

@@ -36,6 +36,7 @@ mod session_openings;
 mod sources;
 mod sse;
 mod subscribe;
+mod taps;
 mod tasks;
 mod tickets;
 mod typed;

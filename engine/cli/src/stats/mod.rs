@@ -208,8 +208,9 @@ fn is_note(total: &KindSummary) -> bool {
 }
 
 fn kind_name(total: &KindSummary) -> String {
-    match is_note(total) {
-        true => "note of the bus".to_owned(),
-        false => output::kind(total.kind).into_owned(),
+    match total.kind {
+        kinds::CURSOR => "cursor of a batch".to_owned(),
+        _ if is_note(total) => "note of the bus".to_owned(),
+        kind => output::kind(kind).into_owned(),
     }
 }

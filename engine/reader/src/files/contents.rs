@@ -125,7 +125,8 @@ impl Contents {
     }
 
     fn add_index(&mut self, view: &Arc<LogView>, index: &ArchivedSegmentIndex) {
-        for entry in index.sessions.iter() {
+        let is_of_users = |entry: &&ArchivedIndexedSession| entry.session.to_native() != SessionId::CURSORS.0;
+        for entry in index.sessions.iter().filter(is_of_users) {
             self.add_entry(index, entry);
         }
         names::of_long_openings(view, index, |session, name| self.name(session, name));

@@ -3,12 +3,13 @@
 //! Here as well: the reasons and the numbers of dropped events ([`DropReason`], [`Drops`]).
 //!
 //! A note takes a sequence like an event, and its kind is one of those that are reserved. Its payload is JSON, so that
-//! any tool can show it. The one kind there is reports events that were dropped before they reached the log.
+//! any tool can show it. A [`DropNote`] reports events that were dropped before they reached the log; a [`CursorNote`]
+//! is the position of a named cursor, which a crash leaves together with the events that were published with it.
 
 use std::io::Write;
 use std::ops::AddAssign;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tapeline_storage::format::{Kind, Record, RecordView, SessionId, archive_into, archived_bytes, set_timestamp};
 
 use crate::kinds;
@@ -260,6 +261,32 @@ impl DropNote {
     #[must_use]
     pub fn without_names(&self) -> Self {
         Self { sessions: DroppedSessions::unknown(self.sessions.events()), ..*self }
+    }
+}
+
+/// "The cursor of this name is here since the events before this." In the session [`SessionId::CURSORS`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "cursor")]
+pub struct CursorNote {
+    pub name: String,
+    pub cursor: String,
+}
+
+impl CursorNote {
+    /// The note of a record, if it is one of a cursor.
+    pub fn read(record: &RecordView<'_>) -> Option<Self> {
+        match record.kind() {
+            kinds::CURSOR => serde_json::from_slice(record.payload()).ok(),
+            _ => None,
+        }
+    }
+
+    /// The payload of its record.
+    ///
+    /// # Errors
+    /// None: what it has is text.
+    pub fn payload(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use tapeline_storage::read::Visibility;
 
-use super::{CursorStore, NamedCursor, list_in, save_in};
+use super::{CursorStore, NamedCursor, list_in, load_in, remove_in, save_in};
 use crate::cursor::Cursor;
 use crate::error::{ConsumerError, ConsumerResult};
 use crate::files::LogFiles;
@@ -27,7 +27,7 @@ impl LogFiles {
     /// [`ConsumerError::CursorName`](crate::ConsumerError::CursorName),
     /// [`ConsumerError::CursorStore`](crate::ConsumerError::CursorStore).
     pub fn load_cursor(&self, name: &str) -> ConsumerResult<Option<String>> {
-        self.cursor_store().load(name)
+        load_in(&self.cursor_store(), self.log_id(), self.views(), name)
     }
 
     /// Keeps a cursor under a name; durable when it returns. The one that had the name is replaced.
@@ -43,7 +43,7 @@ impl LogFiles {
     /// # Errors
     /// As [`LogFiles::load_cursor`].
     pub fn remove_cursor(&self, name: &str) -> ConsumerResult<bool> {
-        self.cursor_store().remove(name)
+        remove_in(&self.cursor_store(), self.log_id(), self.views(), name)
     }
 
     /// The cursor of a reader that has read nothing yet and starts here.

@@ -1,13 +1,17 @@
 //! Named cursors: positions that the log keeps for readers, and how far each reader is behind.
 //!
 //! In a log with a directory each is a file below `cursors/`, replaced as a whole, so that a crash leaves the position
-//! before or the position after. Without a directory they live as long as the bus.
+//! before or the position after; `noted` are the positions that producers publish together with events, which are in
+//! the log first. Without a directory they live as long as the bus.
 
 mod files;
+mod noted;
+mod saved;
 mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +19,10 @@ use tapeline_storage::format::{LogId, Sequence};
 use tapeline_storage::log::LogView;
 use tapeline_storage::read::{LogReader, Step};
 
-pub use store::CursorStore;
+use noted::{durable_end, newest};
+pub use noted::{expect_notes, fold_notes};
+use saved::SavedCursor;
+pub use store::{CursorStore, check_name};
 
 use crate::cursor::{Cursor, CursorFault};
 use crate::error::{ConsumerError, ConsumerResult, DamageCause};
@@ -58,6 +65,16 @@ pub struct NamedCursor {
     pub fault_cause: Option<DamageCause>,
 }
 
+/// Refuses a name or a text that are none of a cursor of this log.
+///
+/// # Errors
+/// [`ConsumerError::CursorName`], [`ConsumerError::InvalidCursor`].
+pub fn check_in(log: LogId, views: &[Arc<LogView>], name: &str, cursor: &str) -> ConsumerResult<()> {
+    check_name(name)?;
+    Cursor::decode(cursor, log).map_err(|fault| refuse_cursor(fault, log, views))?;
+    Ok(())
+}
+
 /// Keeps a position under a name.
 pub fn save_in(
     store: &CursorStore,
@@ -66,22 +83,79 @@ pub fn save_in(
     name: &str,
     cursor: &str,
 ) -> ConsumerResult<()> {
-    Cursor::decode(cursor, log).map_err(|fault| refuse_cursor(fault, log, views))?;
-    store.save(name, cursor)
+    check_in(log, views, name, cursor)?;
+    let _changes = store.changes();
+    store.save(name, SavedCursor { cursor: Some(cursor.to_owned()), since: since_now(store, log, views)? })
+}
+
+/// The end of a log that has notes of cursors.
+fn since_now(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Option<String>> {
+    Ok(store.noted()?.map(|_| durable_end(log, views)))
+}
+
+/// The cursor of this name, if there is one: of its file, or a newer one of what can be read of the log.
+pub fn load_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>], name: &str) -> ConsumerResult<Option<String>> {
+    let saved = store.load(name)?;
+    let noted = newest(store, log, views, |view| view.appended())?.remove(name);
+    let noted = noted.filter(|note| note.is_newer(saved.as_ref(), log, views)).map(|note| note.cursor);
+    Ok(noted.or(saved.and_then(|saved| saved.cursor)))
+}
+
+/// Keeps a cursor that was published with a batch, of a log that no crash leaves.
+pub fn keep_in_memory(store: &CursorStore, name: &str, cursor: &str) -> ConsumerResult<()> {
+    match store.is_in_memory() {
+        true => store.save(name, SavedCursor { cursor: Some(cursor.to_owned()), since: None }),
+        false => Ok(()),
+    }
+}
+
+/// Forgets a cursor. Returns whether there was one.
+pub fn remove_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>], name: &str) -> ConsumerResult<bool> {
+    let is_there = load_in(store, log, views, name)?.is_some();
+    let _changes = store.changes();
+    match since_now(store, log, views)? {
+        None => store.remove(name),
+        // Its notes stay in the log.
+        since if is_there => store.save(name, SavedCursor { cursor: None, since }).map(|()| true),
+        _ => Ok(false),
+    }
+}
+
+/// The text of every cursor that a crash leaves, by name; an error stands for one that cannot be read.
+fn durable_in(
+    store: &CursorStore,
+    log: LogId,
+    views: &[Arc<LogView>],
+) -> ConsumerResult<BTreeMap<String, ConsumerResult<String>>> {
+    let mut noted = newest(store, log, views, |view| view.durable())?;
+    let mut texts = BTreeMap::new();
+    for name in store.names()? {
+        let note = noted.remove(&name);
+        let text = match store.load(&name) {
+            Ok(saved) => {
+                let note = note.filter(|note| note.is_newer(saved.as_ref(), log, views)).map(|note| note.cursor);
+                // One that was removed meanwhile is none.
+                let Some(text) = note.or(saved.and_then(|saved| saved.cursor)) else { continue };
+                Ok(text)
+            }
+            Err(error) => Err(error),
+        };
+        let _ = texts.insert(name, text);
+    }
+    texts.extend(noted.into_iter().map(|(name, note)| (name, Ok(note.cursor))));
+    Ok(texts)
 }
 
 /// All named cursors, by name.
 pub fn list_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Vec<NamedCursor>> {
-    let names = store.names()?;
-    let mut named = Vec::with_capacity(names.len());
-    for name in names {
-        named.extend(match store.load(&name) {
-            // One that was removed meanwhile is none.
-            Ok(text) => text.map(|text| measure(log, views, name, text)).transpose()?,
+    let mut named = Vec::new();
+    for (name, text) in durable_in(store, log, views)? {
+        named.push(match text {
+            Ok(text) => measure(log, views, name, text)?,
             // What is wrong with one does not hide the others.
             Err(error) => {
                 let unread = measure(log, views, name, String::new())?;
-                Some(NamedCursor { fault: Some(cause(&error)), fault_cause: Some(party(&error)), ..unread })
+                NamedCursor { fault: Some(cause(&error)), fault_cause: Some(party(&error)), ..unread }
             }
         });
     }
@@ -118,9 +192,8 @@ pub struct Pin {
 /// one of another log holds nothing.
 pub fn pins(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Vec<Pin>> {
     let mut pins = Vec::new();
-    for name in store.names()? {
-        let (cursor, fault) = match read(store, &name, log) {
-            // One that was removed meanwhile is none.
+    for (name, text) in durable_in(store, log, views)? {
+        let (cursor, fault) = match read(text, log) {
             Ok(None) => continue,
             Ok(Some(cursor)) => (cursor, None),
             Err(fault) => (Cursor::default(), Some(fault)),
@@ -136,13 +209,12 @@ pub fn pins(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> Consumer
     Ok(pins)
 }
 
-/// The cursor of this name, if there is one and it is of this log.
+/// The cursor of this text, if it is of this log.
 ///
 /// # Errors
 /// In words, why it cannot be read.
-fn read(store: &CursorStore, name: &str, log: LogId) -> Result<Option<Cursor>, String> {
-    let Some(text) = store.load(name).map_err(|error| cause(&error))? else { return Ok(None) };
-    match Cursor::decode(&text, log) {
+fn read(text: ConsumerResult<String>, log: LogId) -> Result<Option<Cursor>, String> {
+    match Cursor::decode(&text.map_err(|error| cause(&error))?, log) {
         Err(CursorFault::Foreign(_)) => Ok(None),
         decoded => decoded.map(Some).map_err(|fault| fault.to_string()),
     }

@@ -79,7 +79,7 @@ impl IndexBuilder {
         if self.index.sessions_left_out {
             return;
         }
-        if record.kind().is_reserved() {
+        if record.kind().is_note() {
             if self.index.notes.last() != Some(&block) {
                 self.index.notes.push(block);
             }

@@ -79,7 +79,7 @@ impl ActiveIndex {
     }
 
     fn add_record(&mut self, block: u32, sequence: Sequence, record: &RecordView<'_>) {
-        if record.kind().is_reserved() {
+        if record.kind().is_note() {
             // Notes concern the readers of all sessions. Filters list them as one.
             if self.of_block.first() != Some(&SessionId::NOTES) {
                 self.of_block.insert(0, SessionId::NOTES);

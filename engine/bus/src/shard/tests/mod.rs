@@ -27,6 +27,7 @@ mod readers;
 mod relays;
 mod retention;
 mod shortage;
+mod taps;
 
 const LOG: LogId = LogId([9; 16]);
 const SESSIONS: u64 = 4;

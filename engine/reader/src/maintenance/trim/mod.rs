@@ -22,7 +22,7 @@ pub use policy::RetentionPolicy;
 
 use crate::error::{AdapterError, ConsumerError, ConsumerResult};
 use crate::files::LogFiles;
-use crate::named::{CursorStore, pins};
+use crate::named::{CursorStore, fold_notes, pins};
 use crate::timestamp::Clock;
 
 /// Plans what the policy removes from these shards at present.
@@ -53,6 +53,20 @@ impl TrimPlan {
                 self.names_lost = Some(error.to_string());
                 Ok(())
             }
+        }
+    }
+}
+
+impl TrimPlan {
+    /// Keeps the positions of named cursors that go with the segments, before they go.
+    ///
+    /// # Errors
+    /// [`ConsumerError`], where they cannot be kept: then no segment is to go.
+    #[doc(hidden)]
+    pub fn keep_cursors(&self, cursors: &CursorStore, views: &[Arc<LogView>]) -> ConsumerResult<()> {
+        match views.first() {
+            Some(view) if !self.removed.is_empty() => fold_notes(cursors, view.log_id(), views),
+            _ => Ok(()),
         }
     }
 }
@@ -95,6 +109,7 @@ pub fn trim_log(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPla
     let log = LogFiles::open(path)?;
     let mut plan = log.plan_trim(policy)?;
     plan.keep_names(&NameStore::at_rest(path), log.views())?;
+    plan.keep_cursors(&CursorStore::new(Some(path)), log.views())?;
     let cuts = plan.cuts();
     for view in log.views() {
         if let Some(to) = cuts.get(&view.shard()) {

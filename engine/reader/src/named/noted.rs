@@ -1,0 +1,154 @@
+//! Cursors in the log: the notes that producers publish together with events.
+//!
+//! A note is newer than what the cursor's file has if it comes after the end of the log that the file names. Of two
+//! notes of one shard the later counts, of notes in several shards the one of the later time: a producer publishes a
+//! cursor in another shard once the one before is durable.
+//!
+//! The file `.noted` names an end of the log: every note before it is in the files, so that those after it are all that
+//! has to be read. A log without that file has no notes. One that cannot be used stands for the beginning.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tapeline_storage::format::{LogId, Sequence, SessionId};
+use tapeline_storage::log::{LogView, SessionSeek};
+use tapeline_storage::read::{LogReader, ReadError, Step};
+
+use super::saved::SavedCursor;
+use super::store::CursorStore;
+use crate::cursor::Cursor;
+use crate::error::ConsumerResult;
+use crate::note::CursorNote;
+
+/// A cursor in the log.
+#[derive(Debug, Clone)]
+pub(super) struct NotedCursor {
+    pub(super) cursor: String,
+    shard: u16,
+    sequence: Sequence,
+    time: u64,
+}
+
+impl NotedCursor {
+    /// Returns whether it is newer than what the cursor's file has.
+    pub(super) fn is_newer(&self, saved: Option<&SavedCursor>, log: LogId, views: &[Arc<LogView>]) -> bool {
+        let since = saved.and_then(|saved| saved.since.as_deref()).map(|since| decode(since, log));
+        let Some(view) = views.iter().find(|view| view.shard() == self.shard) else { return true };
+        since.is_none_or(|since| self.sequence >= sequence_in(&since, view))
+    }
+}
+
+/// The end of the log that is durable, as text.
+pub(super) fn durable_end(log: LogId, views: &[Arc<LogView>]) -> String {
+    let positions = views.iter().map(|view| (view.shard(), view.position(view.durable()))).collect();
+    Cursor { positions, sweep: None }.encode(log)
+}
+
+/// Has the log expect notes from here on, unless it does. Durable when it returns.
+pub fn expect_notes(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<()> {
+    let _changes = store.changes();
+    match store.noted()? {
+        Some(_) => Ok(()),
+        None => store.save_noted(&durable_end(log, views)),
+    }
+}
+
+/// The newest note of each name that the files may not have, among those that can be read.
+pub(super) fn newest(
+    store: &CursorStore,
+    log: LogId,
+    views: &[Arc<LogView>],
+    end_of: impl Fn(&LogView) -> Sequence,
+) -> ConsumerResult<BTreeMap<String, NotedCursor>> {
+    let mut newest = BTreeMap::new();
+    let Some(noted) = store.noted()?.map(|noted| decode(&noted, log)) else { return Ok(newest) };
+    for view in views {
+        each_note(view, sequence_in(&noted, view), end_of(view), |name, found: NotedCursor| {
+            let is_newer = |known: &NotedCursor| {
+                if known.shard == found.shard { found.sequence > known.sequence } else { found.time > known.time }
+            };
+            if newest.get(&name).is_none_or(is_newer) {
+                let _ = newest.insert(name, found);
+            }
+        })?;
+    }
+    Ok(newest)
+}
+
+/// Writes the cursors of durable notes to their files, so that neither a reader nor a trim needs those notes any more.
+/// Costs a look at what the log has got since the last time, and a durable file for each cursor that has moved.
+pub fn fold_notes(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<()> {
+    let _changes = store.changes();
+    let Some(before) = store.noted()? else { return Ok(()) };
+    let end = durable_end(log, views);
+    if before == end {
+        return Ok(());
+    }
+    let reached = decode(&end, log);
+    for (name, note) in newest(store, log, views, |view| sequence_in(&reached, view))? {
+        if note.is_newer(store.load(&name)?.as_ref(), log, views) {
+            store.save(&name, SavedCursor { cursor: Some(note.cursor), since: Some(end.clone()) })?;
+        }
+    }
+    store.save_noted(&end)?;
+    forget_removed(store, log, views, &reached)
+}
+
+/// Removes the files of removed cursors, which keep notes from bringing them back, where those notes are not looked at
+/// any more.
+fn forget_removed(store: &CursorStore, log: LogId, views: &[Arc<LogView>], reached: &Cursor) -> ConsumerResult<()> {
+    for name in store.names()? {
+        if let Some(SavedCursor { cursor: None, since }) = store.load(&name)? {
+            let since = since.map(|since| decode(&since, log)).unwrap_or_default();
+            if views.iter().all(|view| sequence_in(&since, view) <= sequence_in(reached, view)) {
+                let _ = store.remove(&name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The position, or the beginning.
+fn decode(text: &str, log: LogId) -> Cursor {
+    Cursor::decode(text, log).unwrap_or_default()
+}
+
+fn sequence_in(cursor: &Cursor, view: &LogView) -> Sequence {
+    let position = cursor.positions.get(&view.shard());
+    position.and_then(|position| view.resume(*position).ok()).unwrap_or_default().max(view.trimmed())
+}
+
+/// Shows the notes of cursors in a part of a shard. What does not check has none.
+fn each_note(
+    view: &Arc<LogView>,
+    from: Sequence,
+    end: Sequence,
+    mut each: impl FnMut(String, NotedCursor),
+) -> ConsumerResult<()> {
+    let mut seek = SessionSeek::new(vec![SessionId::CURSORS]);
+    let mut reader = LogReader::new(Arc::clone(view), from);
+    loop {
+        let next = seek.next(view, reader.next_sequence()).max(reader.next_sequence());
+        if next >= end {
+            return Ok(());
+        }
+        reader.return_to(next);
+        let block = match reader.step() {
+            Ok(Step::Block(block)) => block,
+            Ok(Step::Gap(_)) => continue,
+            Ok(Step::End) => return Ok(()),
+            Err(ReadError::Corrupt { .. }) => {
+                let _ = reader.pass_damage();
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for (at, record) in block.records().enumerate() {
+            let sequence = block.first_sequence().plus(at as u64);
+            let Some(record) = record.ok().filter(|_| sequence < end) else { continue };
+            if let Some(CursorNote { name, cursor }) = CursorNote::read(&record) {
+                each(name, NotedCursor { cursor, shard: view.shard(), sequence, time: record.timestamp() });
+            }
+        }
+    }
+}
