@@ -12,7 +12,7 @@ use crate::live::{
     Batches, ConsumeRequest, ConsumeResponse, PacedEvents, Relay, RelayRequest, SubscribeRequest, Subscription,
 };
 
-use crate::bus_core::lock;
+use crate::core::lock::lock;
 
 use super::{EventBus, sessions};
 

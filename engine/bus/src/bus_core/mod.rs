@@ -48,8 +48,8 @@ pub(crate) use self::routes::KnownEras;
 use self::routes::Routes;
 use self::shards::Shards;
 pub use self::stats::EventBusStats;
+pub(crate) use self::taps::TapBatch;
 use self::taps::Taps;
-pub(crate) use self::taps::{TapBatch, lock};
 
 /// The state that a bus, its producers and its consumers share.
 #[derive(Debug)]

@@ -4,12 +4,13 @@
 //! events of the one before, a cursor goes to another shard only once the one before it is durable: its producer waits.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tapeline_reader::AdapterResult;
 
 use super::BusCore;
+use crate::core::lock::lock;
 use crate::shard::{Barrier, Reach};
 
 /// The time between two writings of the cursors' files, which bounds what an opening reads of the log to find them.
@@ -82,9 +83,4 @@ impl Taps {
         }
         is_due
     }
-}
-
-/// Locks; what is locked is whole after every statement.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

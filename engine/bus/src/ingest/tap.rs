@@ -14,8 +14,9 @@ use tapeline_storage::log::LogView;
 
 use super::overflow::wait_for_room;
 use super::{Producer, Session, Ticket, publish_group_in, refusal, stamp_group};
-use crate::bus_core::{BusCore, TapBatch, lock};
+use crate::bus_core::{BusCore, TapBatch};
 use crate::core::error::{IngestionError, IngestionResult};
+use crate::core::lock::lock;
 use crate::lane::{Overflow, Publish};
 use crate::shard::Barrier;
 

@@ -69,8 +69,8 @@ pub(crate) struct LaneReader {
     route: u64,
     /// The beginning of an evicting lane is held.
     holds: bool,
-    /// The next group, once it is known.
-    group: Option<Group>,
+    /// The next group, once it is known. Apart, because most lanes never have one.
+    group: Option<Box<Group>>,
     groups_taken: u64,
     not_sync: PhantomData<Cell<()>>,
 }
@@ -135,7 +135,7 @@ impl LaneReader {
         self.known = self.bound().max(self.next.index);
         // After `published`, which orders it.
         if self.numbers.writer.groups.load(Ordering::Relaxed) != self.groups_taken {
-            self.group = self.numbers.groups.first();
+            self.group = self.numbers.groups.first().map(Box::new);
         }
     }
 
@@ -184,7 +184,7 @@ impl LaneReader {
         self.peeked = Extent::default();
         self.numbers.groups.pop();
         self.groups_taken += 1;
-        self.group = self.numbers.groups.first();
+        self.group = self.numbers.groups.first().map(Box::new);
         self.index_limit = self.next.index;
     }
 
