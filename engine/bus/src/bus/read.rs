@@ -132,7 +132,7 @@ impl EventBus {
     }
 
     /// The cursor of this name, if there is one: as it was saved last, with a batch
-    /// ([`ProducerBatch::with_cursor`](crate::ProducerBatch::with_cursor)) or by itself. After a batch it waits until
+    /// ([`ProducerBatch::with_cursor`](crate::bus::ProducerBatch::with_cursor)) or by itself. After a batch it waits until
     /// that is durable.
     ///
     /// # Errors

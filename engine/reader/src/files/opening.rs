@@ -3,7 +3,7 @@
 //! An index repeats the first opening of each session in its segment, and the last event about it. A search goes from
 //! the newest segment to the oldest and reads blocks where an index does not determine a session's last opening: in the
 //! segment that reaches over the time in question, in one without an index, and in one with more events about sessions
-//! than its index repeats. It reads at most [`READ_BYTES_MAX`] of a shard; of older segments the word of the index has
+//! than its index repeats. It reads at most `READ_BYTES_MAX` of a shard; of older segments the word of the index has
 //! to do.
 
 use std::collections::HashMap;

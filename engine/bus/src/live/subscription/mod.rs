@@ -55,8 +55,8 @@ use crate::core::config::BatchConfig;
 /// turns.
 ///
 /// [`ConsumerError::Gap`] comes at its position and does not end the subscription. After any other error its shard is
-/// left out, and the rest goes on: [`AdapterError::Poisoned`] comes after the last event of a shard that died or whose
-/// writing failed.
+/// left out, and the rest goes on: [`AdapterError::Poisoned`](crate::AdapterError::Poisoned) comes after the last event
+/// of a shard that died or whose writing failed.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
