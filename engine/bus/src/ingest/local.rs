@@ -28,16 +28,20 @@ pub(crate) fn with<T>(
     core: &Arc<BusCore>,
     ingest: impl FnOnce(&mut Producer) -> IngestionResult<T>,
 ) -> IngestionResult<T> {
+    let count = |refusal: &IngestionError| core.producers().count_refused(refusal, 1);
     let mut ingest = Some(ingest);
     let local = SLOTS.try_with(|slots| {
         // A signal handler or a destructor that ingests while this thread ingests gets a producer of its own.
         let mut slots = slots.try_borrow_mut().ok()?;
         let ingest = ingest.take()?;
-        Some(find(&mut slots, locals, core).and_then(|slot| slot.with(ingest)))
+        Some(find(&mut slots, locals, core).inspect_err(count).and_then(|slot| slot.with(ingest)))
     });
     match (local.ok().flatten(), ingest) {
         (Some(outcome), _) => outcome,
-        (None, Some(ingest)) => ingest(&mut Producer::new(Arc::clone(core), ProducerOptions::default())?),
+        (None, Some(ingest)) => {
+            let producer = Producer::new(Arc::clone(core), ProducerOptions::default());
+            ingest(&mut producer.inspect_err(count)?)
+        }
         (None, None) => Err(IngestionError::ShuttingDown),
     }
 }

@@ -122,6 +122,8 @@ impl CursorStore {
     pub(super) fn noted(&self) -> ConsumerResult<Option<String>> {
         match &self.place {
             Place::Memory(_) => Ok(None),
+            // What is no directory has no files: the call that needs one says so.
+            Place::Files(directory) if directory.is_file() => Ok(None),
             Place::Files(directory) => read(directory, NOTED),
         }
     }
