@@ -9,7 +9,7 @@ use tapeline_storage::format::SessionId;
 
 use super::Output;
 use super::checkpoint::Checkpoint;
-use crate::bus_core::BusCore;
+use crate::bus_core::{BusCore, TapBatch};
 use crate::core::config::BackpressureMode;
 use crate::core::error::{IngestionError, IngestionResult};
 use crate::core::timer::Timer;
@@ -24,14 +24,23 @@ pub(super) struct Writer {
     core: Arc<BusCore>,
     producer: Producer,
     session: SessionId,
+    name: String,
     last: Option<Ticket>,
+    last_group: Option<TapBatch>,
 }
 
 impl Writer {
     pub(super) fn new(core: &Arc<BusCore>, name: &str) -> IngestionResult<Self> {
         let options = ProducerOptions::new().backpressure_mode(BackpressureMode::FailProducer);
         let producer = Producer::new(Arc::clone(core), options)?;
-        Ok(Self { core: Arc::clone(core), producer, session: session_id(name), last: None })
+        Ok(Self {
+            core: Arc::clone(core),
+            producer,
+            session: session_id(name),
+            name: name.to_owned(),
+            last: None,
+            last_group: None,
+        })
     }
 
     /// Begins the daemon's session, which has its capabilities.
@@ -48,9 +57,9 @@ impl Writer {
         let note = checkpoint.payload();
         loop {
             self.stay_in_order().await?;
-            match write_group(&mut self.producer, self.session, outputs, &note) {
+            match self.write_group(outputs, &note) {
                 Ok(ticket) => {
-                    self.last = ticket.or(self.last);
+                    self.last = Some(ticket);
                     return Ok(());
                 }
                 Err(IngestionError::Backpressure { .. } | IngestionError::StorageFull { .. }) => {
@@ -62,8 +71,19 @@ impl Writer {
         }
     }
 
+    /// Stores outputs and cursor: a crash leaves all of them or none.
+    fn write_group(&mut self, outputs: &[Output], note: &[u8]) -> IngestionResult<Ticket> {
+        let session = self.producer.session(self.session);
+        let mut batch = self.producer.batch(session);
+        for output in outputs {
+            batch.push(output.kind, &output.payload)?;
+        }
+        batch.push(kinds::DAEMON, note)?;
+        batch.publish_as_one(&self.name, &mut self.last_group)
+    }
+
     /// Where the session moves to another shard, waits until the groups before are durable: no crash takes them and
-    /// leaves those that follow.
+    /// leaves those that follow. The publishing would wait, too, but block the thread.
     async fn stay_in_order(&mut self) -> Result<(), String> {
         match self.last {
             Some(last) if last.shard_id != self.producer.session(self.session).shard_id() => self.durable().await,
@@ -78,20 +98,4 @@ impl Writer {
             None => Ok(()),
         }
     }
-}
-
-/// The one place that stores outputs and cursor together.
-fn write_group(
-    producer: &mut Producer,
-    session: SessionId,
-    outputs: &[Output],
-    note: &[u8],
-) -> IngestionResult<Option<Ticket>> {
-    let session = producer.session(session);
-    let mut batch = producer.batch(session);
-    for output in outputs {
-        batch.push(output.kind, &output.payload)?;
-    }
-    batch.push(kinds::DAEMON, note)?;
-    batch.publish()
 }

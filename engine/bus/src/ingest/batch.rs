@@ -8,6 +8,7 @@ use tapeline_storage::format::Kind;
 use super::source::{Bytes, Value};
 use super::tap::BatchCursor;
 use super::{GROUP_EVENTS, Producer, Session, Ticket};
+use crate::bus_core::TapBatch;
 use crate::core::error::IngestionResult;
 use crate::lane::Publish;
 
@@ -160,6 +161,18 @@ impl<'p> ProducerBatch<'p> {
         }
         let (session, ticket) = self.producer.publish(self.session, std::mem::take(&mut self.events))?;
         self.session = session;
+        Ok(ticket)
+    }
+
+    /// As [`ProducerBatch::publish`], of events that no crash separates: they have to fit one block, 1 MiB. `last` is
+    /// the batch of the same name before it, which no crash takes and leaves this one.
+    ///
+    /// # Errors
+    /// As [`ProducerBatch::publish`] with a cursor. Then none of it was taken.
+    pub(crate) fn publish_as_one(&mut self, name: &str, last: &mut Option<TapBatch>) -> IngestionResult<Ticket> {
+        let events = std::mem::take(&mut self.events);
+        let (session, ticket) = self.producer.publish_as_one(self.session, events, (name, last))?;
+        (self.followers, self.session) = (FOLLOWERS_MAX, session);
         Ok(ticket)
     }
 }

@@ -1,7 +1,7 @@
-//! A batch that is published together with the position of a named cursor.
+//! Batches that no crash separates: the shard puts all of one into one block.
 //!
-//! The cursor's record is the last of the batch, and the shard puts all of them into one block. Not on the hot path:
-//! costs a decoding of the cursor, two locks, and a copy of the batch in the shard.
+//! A batch may have the position of a named cursor with it, whose record is then its last. Not on the hot path: costs
+//! two locks, a copy of the batch in the shard, and a decoding of the cursor.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ impl Producer {
         let mut at = session;
         let outcome = self.begin_tap(&core, session, events, cursor).and_then(|()| {
             let mut last = lock(&last);
-            let ticket = self.publish_group(&core, &mut at, events, (name, &mut last))?;
+            let ticket = self.publish_group(&core, &mut at, (events, 1), (name, &mut last))?;
             let store = &core.readers().cursors;
             keep_in_memory(store, name, &cursor.note.cursor).map_err(|source| refused(name, source))?;
             Ok(ticket)
@@ -74,6 +74,28 @@ impl Producer {
         }
         if outcome.is_ok() && core.taps().is_fold_due() {
             fold_elsewhere(&core);
+        }
+        outcome.map(|ticket| (at, ticket))
+    }
+
+    /// Publishes the `events` that a batch has written to the shard of its session, as one, after the batch before it,
+    /// whose `name` is that of both. Returns the session's token from now on, and the ticket of all.
+    ///
+    /// # Errors
+    /// As [`Producer::emit`], [`IngestionError::BatchTooLarge`], [`IngestionError::Cursor`]; then none of it was taken.
+    #[cold]
+    pub(super) fn publish_as_one(
+        &mut self,
+        session: Session,
+        events: u64,
+        (name, last): (&str, &mut Option<TapBatch>),
+    ) -> IngestionResult<(Session, Ticket)> {
+        let core = Arc::clone(&self.core);
+        let mut at = session;
+        let begun = self.check_session(session.id(), events).and_then(|()| self.check_fits(session));
+        let outcome = begun.and_then(|()| self.publish_group(&core, &mut at, (events, 0), (name, last)));
+        if outcome.is_err() {
+            self.discard(at.shard_id());
         }
         outcome.map(|ticket| (at, ticket))
     }
@@ -94,6 +116,12 @@ impl Producer {
         core.taps().begin(expect).map_err(|source| refused(&cursor.note.name, source))?;
         let written = self.write_note(session, &cursor.payload);
         written.inspect_err(|error| core.producers().count_refused(error, events))?;
+        self.check_fits(session)
+    }
+
+    /// # Errors
+    /// [`IngestionError::BatchTooLarge`] if what is written to the shard of a session and not published fits no block.
+    fn check_fits(&self, session: Session) -> IngestionResult<()> {
         let lane = self.links.get(session.shard_id()).map(|link| &link.lane);
         let (records, bytes) = lane.map_or((0, 0), |lane| lane.unpublished_size());
         match block_bytes(records, bytes) {
@@ -102,13 +130,13 @@ impl Producer {
         }
     }
 
-    /// Publishes what is written to the shard of a session, by the route in force, as one group. Waits until the last
-    /// batch of this cursor is durable, where that is in another shard.
+    /// Publishes what is written to the shard of a session, by the route in force, as one group of so many
+    /// events and notes. Waits until the last batch of this name is durable, where that is in another shard.
     fn publish_group(
         &mut self,
         core: &BusCore,
         session: &mut Session,
-        events: u64,
+        (events, notes): (u64, u64),
         (name, last): (&str, &mut Option<TapBatch>),
     ) -> IngestionResult<Ticket> {
         loop {
@@ -129,10 +157,10 @@ impl Producer {
             let (entry, time) = (link.lane.position(), self.clock.last());
             let ticket = Ticket::new(self.origin, session.shard_id(), entry, time);
             if !publish_group_in(&mut link.lane, time) {
-                self.confirm(session.shard_id(), events, 1)?;
+                self.confirm(session.shard_id(), events, notes)?;
             }
             if let Some(link) = self.links.get_mut(session.shard_id()) {
-                link.lane.count_note(0);
+                (0..notes).for_each(|_| link.lane.count_note(0));
                 *last = Some(TapBatch { shard: session.shard_id(), barrier: Barrier::of(link.lane.handle(), entry) });
             }
             return Ok(ticket);

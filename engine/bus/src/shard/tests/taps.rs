@@ -1,17 +1,28 @@
-//! Taps: after a crash at any moment, a cursor covers exactly the batches that are in the log.
+//! Taps: after a crash at any moment, a cursor covers exactly the batches that are in the log. And batches without a
+//! cursor that are published as one: the log has a number of whole ones.
 
 use tapeline_reader::cursor::Cursor;
 use tapeline_reader::note::CursorNote;
 use tapeline_storage::log::Position;
 
 use super::*;
+use crate::bus_core::TapBatch;
 
 /// The kind of the events of taps.
 const KIND: Kind = Kind(77);
 
-/// A consumer that publishes batches with a cursor: the number of the next batch is the cursor's position in shard 0.
+/// The company of a batch's events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum With {
+    Cursor,
+    Nothing,
+}
+
+/// A consumer that publishes batches. The number of the next batch is its cursor's position in shard 0.
 struct Tap {
     name: String,
+    with: With,
+    last_group: Option<TapBatch>,
     producer: Producer,
     last: Option<Ticket>,
     /// Events of each batch.
@@ -26,12 +37,13 @@ fn cursor(batch: u64) -> String {
 }
 
 impl Tap {
-    fn new(core: &Arc<BusCore>, number: u64) -> Self {
+    fn new(core: &Arc<BusCore>, with: With) -> Self {
         let producer = Producer::new(Arc::clone(core), ProducerOptions::new()).expect("producer");
-        Self { name: format!("tap-{number}"), producer, last: None, batches: Vec::new(), acknowledged: 0 }
+        let (last, last_group, batches) = (None, None, Vec::new());
+        Self { name: "tap".into(), with, last_group, producer, last, batches, acknowledged: 0 }
     }
 
-    /// Publishes a batch of a few events, or of none, and its cursor.
+    /// Publishes a batch of a few events, or of none with its cursor alone.
     fn publish(&mut self, machine: &mut Machine, random: &mut Random) {
         let session = self.producer.session(100 + u128::from(random.below(4)));
         // The one thread there is must not wait for the shards that it steps.
@@ -39,7 +51,8 @@ impl Tap {
         if self.last.as_ref().filter(|last| is_elsewhere(last)).is_some_and(|last| !self.producer.is_durable(*last)) {
             return;
         }
-        let (events, number) = (random.below(5), self.batches.len() as u64);
+        let least = u64::from(self.with == With::Nothing);
+        let (events, number) = (least + random.below(5), self.batches.len() as u64);
         let mut batch = self.producer.batch(session);
         for event in 0..events {
             let mut payload = [number, event].map(u64::to_le_bytes).concat();
@@ -48,8 +61,11 @@ impl Tap {
                 return;
             }
         }
-        batch.with_cursor(&self.name, &cursor(number + 1)).expect("a cursor");
-        match batch.publish() {
+        let published = match self.with {
+            With::Cursor => batch.with_cursor(&self.name, &cursor(number + 1)).expect("a cursor").publish(),
+            With::Nothing => batch.publish_as_one(&self.name, &mut self.last_group).map(Some),
+        };
+        match published {
             Ok(ticket) => {
                 self.last = ticket;
                 self.batches.push(events);
@@ -90,15 +106,15 @@ fn covered(views: &[Arc<LogView>]) -> (BTreeMap<String, u64>, BTreeMap<u64, u64>
     (cursors, events)
 }
 
-/// Runs a seeded machine until its power fails. Returns the batches that a cursor covers.
-fn crash(seed: u64) -> u64 {
+/// Runs a seeded machine until its power fails. Returns the number of batches in the log.
+fn crash(seed: u64, with: With) -> u64 {
     let mut random = Random::new(seed);
     let shards = 1 + random.below(3) as u16;
     let faults = Faults { crash_at: Some(1 + random.below(150)), ..Faults::default() };
     let disk = SimDisk::new(seed, faults);
     let mut tap = None;
     if let Some(mut machine) = Machine::start(&disk, seed, shards) {
-        let tap = tap.insert(Tap::new(&machine.core, 0));
+        let tap = tap.insert(Tap::new(&machine.core, with));
         for _ in 0..400 {
             match random.chance(2500) {
                 true => tap.publish(&mut machine, &mut random),
@@ -121,9 +137,15 @@ fn crash(seed: u64) -> u64 {
     let views: Vec<_> = (0..shards).map(view).collect();
     let (cursors, events) = covered(&views);
     let Some(tap) = tap else { return 0 };
-    let covered = cursors.get(&tap.name).copied().unwrap_or(0);
+    let covered = match with {
+        With::Cursor => cursors.get(&tap.name).copied().unwrap_or(0),
+        With::Nothing => events.last_key_value().map_or(0, |(last, _)| last + 1),
+    };
     let expected = (0..covered).map(|batch| (batch, tap.batches[batch as usize])).filter(|(_, events)| *events > 0);
-    assert!(events.into_iter().eq(expected), "seed {seed}: the log has other batches than the {covered} of the cursor");
+    assert!(
+        events.into_iter().eq(expected),
+        "seed {seed}, {with:?}: the log has other batches than the first {covered}"
+    );
     assert!(covered >= tap.acknowledged as u64, "seed {seed}: {} acknowledged, {covered} found", tap.acknowledged);
     covered
 }
@@ -131,7 +153,14 @@ fn crash(seed: u64) -> u64 {
 #[test]
 fn crashes_lose_nothing_of_a_tap_but_whole_batches_with_their_cursors() {
     let rounds = asked("TAPELINE_CRASHES").unwrap_or(500);
-    let covered: u64 = seeds(rounds).map(crash).sum();
+    let covered: u64 = seeds(rounds).map(|seed| crash(seed, With::Cursor)).sum();
     println!("{covered} batches covered by the cursors that {rounds} crashes left");
     assert!(covered > rounds, "the taps get something done before the crash");
+}
+
+#[test]
+fn crashes_lose_nothing_of_batches_that_are_one_but_whole_ones() {
+    let rounds = asked("TAPELINE_CRASHES").unwrap_or(500);
+    let found: u64 = seeds(rounds).map(|seed| crash(seed, With::Nothing)).sum();
+    assert!(found > rounds, "batches are published before the crash");
 }
