@@ -19,12 +19,21 @@ pub(super) struct Said {
     pub(super) content: Choices,
     /// The answer that it is a piece of, as far as it says.
     pub(super) piece: Piece,
-    /// True if the answer ends with it: what follows belongs to the next.
-    pub(super) ends_answer: bool,
+    /// What ends with it.
+    pub(super) end: Option<End>,
     /// The name of the event in its protocol; `None`: it speaks none that is known.
     pub(super) what: Option<String>,
     /// The model that it names.
     pub(super) model: Option<String>,
+}
+
+/// The end of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum End {
+    /// Of an answer: what follows belongs to the next, but for the end of its stream.
+    Answer,
+    /// Of the stream of an answer: what follows belongs to the next.
+    Stream,
 }
 
 impl Said {
@@ -81,7 +90,7 @@ impl Said {
         let event = Some(event).filter(|event| !event.is_empty());
         Some(match data.trim() {
             "" => return None,
-            "[DONE]" => Self { ends_answer: true, ..Self::named("[DONE]") },
+            "[DONE]" => Self { end: Some(End::Stream), ..Self::named("[DONE]") },
             data => match words::parse(data) {
                 _ if event.is_some_and(failure::is_type) => Self::named("error"),
                 Some(value @ Value::Object(_)) => {
@@ -110,7 +119,7 @@ impl Said {
         Self {
             content,
             piece: if choices::list(value).is_some() { Piece::of(value) } else { Piece::default() },
-            ends_answer: ends_answer(value),
+            end: ends_answer(value).then_some(End::Answer),
             what: word("type").or_else(object),
             model: models
                 .into_iter()
@@ -129,7 +138,7 @@ impl Said {
         Self {
             content: first.content.with(second.content),
             piece,
-            ends_answer: first.ends_answer || second.ends_answer,
+            end: first.end.max(second.end),
             what: first.what,
             model: first.model.or(second.model),
         }
@@ -137,7 +146,7 @@ impl Said {
 }
 
 /// True if an answer ends with an object: a message of Anthropic's, a response of OpenAI's, an answer of Ollama's. That
-/// of a chat ends with `[DONE]`.
+/// of a chat ends with `[DONE]`, which some servers send after a response, too.
 fn ends_answer(value: &Value) -> bool {
     let ends = ["message_stop", "response.completed", "response.incomplete", "response.failed"];
     value["type"].as_str().is_some_and(|kind| ends.contains(&kind)) || (value["done"] == true && is_ollama(value))

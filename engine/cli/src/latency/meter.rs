@@ -7,7 +7,7 @@ use tapeline_histogram::Histogram;
 use tapeline_reader::{SessionId, SessionOpening, StoredEvent, kinds};
 
 use super::args::By;
-use super::content::Said;
+use super::content::{End, Said};
 use super::groups::{Group, Groups};
 use super::measure::{Measure, Sample};
 use super::track::Track;
@@ -15,7 +15,6 @@ use super::windows::Windows;
 use crate::choices::Choices;
 use crate::exit::Failure;
 use crate::recorded::Recorded;
-use crate::words::Piece;
 
 /// The events that count as tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +59,17 @@ struct Answer {
     id: Option<u64>,
     /// One of its choices has come to an end.
     has_finished: bool,
+    /// It has come to an end, of which the end of its stream may be left.
+    is_over: bool,
 }
 
 impl Answer {
-    /// Takes a piece. Returns whether it begins another answer: one that has come to its end is followed by the next.
-    fn takes(&mut self, piece: &Piece) -> bool {
+    /// Takes an event. Returns whether it begins another answer: one that has come to its end is followed by the next.
+    fn takes(&mut self, said: &Said) -> bool {
+        let Said { piece, end, .. } = said;
         let id = piece.id.as_ref().map(hash);
-        let is_next = self.has_finished && id.is_some() && self.id.is_some() && self.id != id;
+        let is_another = self.has_finished && id.is_some() && self.id.is_some() && self.id != id;
+        let is_next = is_another || (self.is_over && *end != Some(End::Stream));
         if is_next {
             *self = Self::default();
         }
@@ -160,7 +163,13 @@ impl Meter {
         }
         if event.kind == kinds::SESSION {
             session.open(SessionOpening::parse(&event.raw), &mut self.groups);
+            let group = session.group;
+            let ended = session.answer.is_over.then(|| {
+                session.answer = Answer::default();
+                session.track.end_answer()
+            });
             session.track.event(time);
+            ended.into_iter().flatten().for_each(|sample| self.record(group, sample));
             return Ok(());
         }
         // Nothing is parsed for what is known without.
@@ -174,7 +183,7 @@ impl Meter {
         let is_by_content = event.kind != kinds::TOKEN && self.tokens == Tokens::WithContent;
         let mut samples = std::mem::take(&mut self.samples);
         let meant = said.as_ref().filter(|_| is_by_content);
-        if meant.is_some_and(|said| session.answer.takes(&said.piece)) {
+        if meant.is_some_and(|said| session.answer.takes(said)) {
             samples.extend(session.track.end_answer());
         }
         self.groups.event(event, said.as_ref(), &session.track);
@@ -189,9 +198,13 @@ impl Meter {
             self.groups.tokens(group, tokens);
             samples.extend(track.token(time, choices.indexes()));
         }
-        if meant.is_some_and(|said| said.ends_answer) {
-            session.answer = Answer::default();
-            samples.extend(session.track.end_answer());
+        match meant.and_then(|said| said.end) {
+            Some(End::Answer) => session.answer.is_over = true,
+            Some(End::Stream) => {
+                session.answer = Answer::default();
+                samples.extend(session.track.end_answer());
+            }
+            None => {}
         }
         samples.drain(..).for_each(|sample| self.record(group, sample));
         self.samples = samples;
