@@ -19,7 +19,7 @@ pub(super) struct Said {
     pub(super) content: Choices,
     /// The answer that it is a piece of, as far as it says.
     pub(super) piece: Piece,
-    /// What ends with it.
+    /// The thing that ends with it, if one does.
     pub(super) end: Option<End>,
     /// The name of the event in its protocol; `None`: it speaks none that is known.
     pub(super) what: Option<String>,

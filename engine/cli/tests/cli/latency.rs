@@ -484,3 +484,22 @@ fn kinds_have_as_many_answers_as_the_whole() {
         assert!([first, inter, each].iter().all(|value| *value < 1_300_000_000), "{first} {inter} {each}");
     }
 }
+
+#[test]
+fn the_end_of_a_stream_belongs_to_the_answer_before_it() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let texts = [
+        r#"data: {"type":"response.created"}"#,
+        r#"data: {"type":"response.output_text.delta","delta":"a"}"#,
+        r#"data: {"type":"response.completed"}"#,
+        "data: [DONE]",
+    ];
+    let frames = texts.iter().cycle().take(8).enumerate();
+    let events: Vec<_> = frames.map(|(at, text)| (at as u64 * 100, format!("{text}\n\n"))).collect();
+    import_as("sse", &log, &events);
+    assert_eq!(of_tokens(&log, &[], None, "count"), [2, 0, 0], "two answers");
+    assert_eq!(of_tokens(&log, &["--by", "kind"], Some("[DONE]"), "count"), [2, 0, 0]);
+    let [first, ..] = of_tokens(&log, &["--by", "kind"], Some("[DONE]"), "max");
+    assert!(first.abs_diff(300_000_000) < 1_000_000, "since the answer began: {first}");
+}
