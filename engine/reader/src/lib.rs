@@ -86,7 +86,7 @@ pub use maintenance::trim::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, 
 pub use maintenance::{LogRestore, RepairStep, RestoredEvent, plan_repair, repair_log};
 pub use named::NamedCursor;
 
-// What a bus shares with the readers of its log.
+// Parts that a bus shares with the readers of its log.
 #[doc(hidden)]
 pub use files::{contents, last, opening};
 #[doc(hidden)]

@@ -5,9 +5,9 @@
 //! window, the others wait for it. A reader that must not block its thread has a [`Loader`] read it, and is woken.
 //!
 //! In bounded memory: half of it are windows that are kept, the least recently used go first. While readers hold the
-//! other half, a loader's thread waits until they let go: thousands of readers with a small window each cost far more.
-//! Where they do not let go, a window is only as large as its first block needs. So it is at once for a reader that
-//! reads on its own thread.
+//! other half, a loader's thread waits until they let go: thousands of readers with a small window each read far more
+//! often. Where they do not let go, a window is only as large as its first block needs. So it is at once for a reader
+//! that reads on its own thread.
 
 use std::io;
 use std::ops::Range;

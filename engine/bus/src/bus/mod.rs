@@ -96,7 +96,7 @@ impl EventBus {
         let (log_id, created) = (factory.store().log_id(), factory.store().created());
         let log = OpenedLog { log_id, created, archived, eras, timestamp_floor: floor.timestamp };
         let core = Arc::new(BusCore::new(factory.config(), Arc::clone(factory.memory()), shards, log));
-        // What cannot be written now is found in the log as well.
+        // A note that cannot be written to its file now is found in the log by the next opening.
         let _ = fold_notes(&core.readers().cursors, core.log_id(), &core.shards().views().collect::<Vec<_>>());
         core.readers().load_on(LoadThreads::new(factory.store().hold()));
         if let Some(ahead) = floor.ahead {

@@ -129,7 +129,7 @@ impl DaemonRun {
     pub async fn run(mut self) -> DaemonEnd {
         let reason = match self.work().await {
             Ok(reason) => reason,
-            // What is missing is processed after the next start.
+            // The next start processes the events whose outputs were not written.
             Err(_) if self.core.is_closed() => EndReason::BusEnded,
             Err(reason) => EndReason::Failed(reason),
         };

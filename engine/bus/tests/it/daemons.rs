@@ -288,7 +288,7 @@ fn daemons_read_each_other_and_not_themselves() {
             self.0
         }
         fn process(&mut self, event: &StoredEvent) -> DaemonResult {
-            // What it would answer to itself, it would answer for ever.
+            // A daemon that answered its own outputs would never come to an end.
             let text = format!("{}>{}", event.raw_str()?, self.1);
             Ok(if event.kind == kinds::SESSION { vec![] } else { vec![Output::new(kinds::AGENT_MESSAGE, text)] })
         }

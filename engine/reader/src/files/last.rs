@@ -31,7 +31,7 @@ pub fn last_event(log: LogId, views: &[Arc<LogView>], selection: &Selection) -> 
 }
 
 fn of_shard(log: LogId, view: &Arc<LogView>, selection: &Selection) -> Result<Option<StoredEvent>, ReadError> {
-    // What the newest segment does not hold yet, and all of a log in memory, comes after the segments.
+    // Events that no segment holds yet, and all events of a log in memory, come after the segments.
     let mut to = view.appended();
     for segment in view.segments().into_iter().rev() {
         let may_hold = selection.sessions().is_none_or(|sessions| segment.may_hold_any(sessions));

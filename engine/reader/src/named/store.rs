@@ -122,7 +122,7 @@ impl CursorStore {
     pub(super) fn noted(&self) -> ConsumerResult<Option<String>> {
         match &self.place {
             Place::Memory(_) => Ok(None),
-            // What is no directory has no files: the call that needs one says so.
+            // A plain file in its place holds no cursors: the call that needs the directory says so.
             Place::Files(directory) if directory.is_file() => Ok(None),
             Place::Files(directory) => read(directory, NOTED),
         }
