@@ -1,5 +1,7 @@
 //! The form in which `record` has cut a session's stream, and what that says of its events.
 
+use std::convert::Infallible;
+
 use tapeline_reader::{SessionOpening, sse};
 
 use crate::words::Words;
@@ -63,33 +65,133 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Adds the line to the frames that are recorded as lines, and hands out each that is whole now.
-    ///
-    /// # Errors
-    /// Those of `each`.
-    pub(crate) fn push<E>(
-        &self,
-        frames: &mut sse::Stream,
-        mut each: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let end: &[u8] = match self {
-            Self::Blank if !frames.is_empty() => b"\n",
-            Self::Field(line) if self.is_whole_event() && line.ends_with(b"\n") => b"\n",
-            Self::Field(_) if self.is_whole_event() => b"\n\n",
-            _ => b"",
-        };
-        if let Self::Field(line) = self {
-            frames.push(line, &mut each)?;
-        }
-        frames.push(end, each)
-    }
-
-    /// Returns whether a line has the data of an event, all of it: not every stream that is recorded as lines has
-    /// kept the blank lines that end its events.
+    /// Returns whether a line has the data of an event, all of it.
     pub(crate) fn is_whole_event(&self) -> bool {
         let Self::Field(line) = self else { return false };
         let data = sse::sole_frame(line).and_then(|frame| frame.data().map(|data| Words::of(&data) != Words::Unknown));
         data.unwrap_or(false)
+    }
+}
+
+/// The frames of a stream, as far as they have come.
+///
+/// Of a stream that was recorded as lines, it is not known at first whether it has kept the blank lines that end its
+/// events. Until the second event shows it, the lines after the data of the first one wait.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    stream: sse::Stream,
+    blank_lines: BlankLines,
+    /// The last line was a field or a comment.
+    follows_field: bool,
+}
+
+/// The blank lines of a stream that was recorded as lines.
+#[derive(Debug, Default)]
+enum BlankLines {
+    /// No event has ended.
+    #[default]
+    Unknown,
+    /// The last event has all its data. Here are the lines after that, which belong to it if a blank line follows them.
+    Awaited(Vec<u8>),
+    /// They end the events.
+    Kept,
+    /// A line with the data of an event is one.
+    Lost,
+}
+
+/// Bytes of the lines that wait for a blank line. More of them are taken for the next event's.
+const AWAITED_MAX: usize = 64 << 10;
+
+impl Frames {
+    /// Adds bytes of the stream, and hands out each frame that is whole now.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub(crate) fn push<E>(&mut self, bytes: &[u8], each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.stream.push(bytes, each)
+    }
+
+    /// Adds a line likewise. Returns whether it belongs to the stream: an object of JSON stands for itself, and so does
+    /// any other line until a blank line has ended an event.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub(crate) fn push_line<E>(
+        &mut self,
+        line: &Line<'_>,
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let follows_field = std::mem::replace(&mut self.follows_field, matches!(line, Line::Field(_)));
+        match *line {
+            Line::Blank => self.push_blank(follows_field, each)?,
+            Line::Field(bytes) => self.push_field(bytes, line.is_whole_event(), each)?,
+            Line::Other(bytes) if matches!(self.blank_lines, BlankLines::Kept) => self.stream.push(bytes, each)?,
+            Line::Object(_) | Line::Other(_) => {
+                self.end_awaited(&mut each)?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn push_blank<E>(&mut self, follows_field: bool, mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        if follows_field && let BlankLines::Awaited(lines) = std::mem::replace(&mut self.blank_lines, BlankLines::Kept)
+        {
+            self.stream.push(&lines, &mut each)?;
+        }
+        if self.stream.is_empty() { Ok(()) } else { self.stream.push(b"\n", each) }
+    }
+
+    fn push_field<E>(
+        &mut self,
+        line: &[u8],
+        is_event: bool,
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match &mut self.blank_lines {
+            BlankLines::Awaited(lines) if !is_event && lines.len() < AWAITED_MAX => {
+                lines.extend_from_slice(line);
+                return Ok(());
+            }
+            _ => self.end_awaited(&mut each)?,
+        }
+        self.stream.push(line, &mut each)?;
+        match self.blank_lines {
+            _ if !is_event => Ok(()),
+            // Nothing follows a line without an end. Programs that put streams together leave the last line end out.
+            _ if !line.ends_with(b"\n") => self.stream.push(b"\n\n", each),
+            BlankLines::Kept => Ok(()),
+            BlankLines::Lost => self.stream.push(b"\n", each),
+            BlankLines::Unknown | BlankLines::Awaited(_) => {
+                self.blank_lines = BlankLines::Awaited(Vec::new());
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands out an event of which the blank line has not come.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub(crate) fn end_awaited<E>(&mut self, mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        if let BlankLines::Awaited(lines) = &mut self.blank_lines {
+            let lines = std::mem::take(lines);
+            self.blank_lines = BlankLines::Lost;
+            self.stream.push(b"\n", &mut each)?;
+            self.stream.push(&lines, each)?;
+        }
+        Ok(())
+    }
+
+    /// The rest of a stream that has ended: the last event if blank lines end none, and what clients obey without it.
+    pub(crate) fn finish(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let Ok(()) = self.end_awaited(|frame| {
+            rest.extend_from_slice(frame);
+            Ok::<_, Infallible>(())
+        });
+        rest.extend(self.stream.finish());
+        rest
     }
 }
 

@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 
 use serde_json::{Map, Value, json};
-use tapeline_reader::sse::{self, Frame, Stream as Frames};
+use tapeline_reader::sse::{self, Frame};
 use tapeline_reader::{SessionChange, SessionOpening, SessionOutcome, StoredEvent, kinds};
 
 use super::calls::Calls;
 use crate::choices::Choices;
-use crate::recorded::{Line, Recorded};
+use crate::recorded::{Frames, Line, Recorded};
 use crate::words::{Piece, Words};
 
 /// An account of a stream, or of several, beside its bytes.
@@ -88,6 +88,9 @@ impl Stream {
     /// Takes the next event of the session.
     pub(super) fn take(&mut self, event: &StoredEvent) {
         self.created = event.insertion_ts / 1_000_000_000;
+        if event.kind != kinds::UNSPECIFIED {
+            self.end_awaited();
+        }
         match event.kind {
             kinds::SESSION => self.take_change(&event.raw),
             kinds::UNSPECIFIED => self.take_recorded(&event.raw),
@@ -104,6 +107,7 @@ impl Stream {
     /// The session is opened: as a stream of frames, or as something else.
     pub(super) fn open(&mut self, opening: &SessionOpening) {
         if opening.name.is_some() {
+            self.end_awaited();
             let recorded = Recorded::of(opening);
             // Each recording of frames is a stream of its own.
             if self.answer.is_recorded || recorded == Recorded::Frames {
@@ -149,27 +153,31 @@ impl Stream {
         self.take_whole(|frames, each| frames.push(bytes, each));
     }
 
-    /// Takes the frames that are whole once `push` has added what has come.
-    fn take_whole(
+    /// Takes the frames that are whole once `push` has added what has come, and returns what `push` does.
+    fn take_whole<R>(
         &mut self,
-        push: impl FnOnce(&mut Frames, &mut dyn FnMut(&[u8]) -> Result<(), Infallible>) -> Result<(), Infallible>,
-    ) {
+        push: impl FnOnce(&mut Frames, &mut dyn FnMut(&[u8]) -> Result<(), Infallible>) -> Result<R, Infallible>,
+    ) -> R {
         let mut frames = std::mem::take(&mut self.input.frames);
-        let Ok(()) = push(&mut frames, &mut |block| {
+        let Ok(result) = push(&mut frames, &mut |block| {
             self.take_frame(&Frame::parse(block));
             Ok(())
         });
         self.input.frames = frames;
+        result
     }
 
     /// Takes a line: what is neither JSON nor a frame is no word of the model's.
     fn take_line(&mut self, payload: &[u8]) {
-        match Line::of(payload) {
-            line @ (Line::Blank | Line::Field(_)) => self.take_whole(|frames, each| line.push(frames, each)),
-            Line::Object(text) | Line::Other(text) => match Words::of(&String::from_utf8_lossy(text)) {
+        let line = Line::of(payload);
+        if self.take_whole(|frames, each| frames.push_line(&line, each)) {
+            return;
+        }
+        if let Line::Object(text) | Line::Other(text) = line {
+            match Words::of(&String::from_utf8_lossy(text)) {
                 Words::Other(object) => self.take_object(&object),
                 words => self.pass(words),
-            },
+            }
         }
     }
 
@@ -347,8 +355,14 @@ impl Stream {
         self.has_ended = true;
     }
 
+    /// Takes the event of which the blank line does not come.
+    fn end_awaited(&mut self) {
+        self.take_whole(|frames, each| frames.end_awaited(each));
+    }
+
     /// Ends the stream.
     pub(super) fn finish(&mut self) -> Account {
+        self.end_awaited();
         self.end_answer(false);
         self.account
     }

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tapeline_reader::sse::{self, Stream};
+use tapeline_reader::sse;
 use tapeline_reader::{SessionId, StoredEvent, kinds};
 
-use crate::recorded::{Line, Recorded};
+use crate::recorded::{self, Line, Recorded};
 
 /// Writes events as frames.
 ///
@@ -19,7 +19,7 @@ use crate::recorded::{Line, Recorded};
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     /// The streams in the sessions that were recorded as frames or lines.
-    recorded: BTreeMap<SessionId, (Recorded, Stream)>,
+    recorded: BTreeMap<SessionId, (Recorded, recorded::Frames)>,
     /// The rest of streams that have ended.
     left: Vec<u8>,
 }
@@ -28,7 +28,9 @@ impl Frames {
     /// The session goes on with the beginning of what was recorded as this.
     pub(super) fn open(&mut self, session: SessionId, recorded: Recorded) {
         let before = match recorded {
-            Recorded::Frames | Recorded::Lines => self.recorded.insert(session, (recorded, Stream::default())),
+            Recorded::Frames | Recorded::Lines => {
+                self.recorded.insert(session, (recorded, recorded::Frames::default()))
+            }
             Recorded::Bytes | Recorded::Unknown => self.recorded.remove(&session),
         };
         self.left.extend(before.map(|(_, mut stream)| stream.finish()).unwrap_or_default());
@@ -38,18 +40,13 @@ impl Frames {
     pub(super) fn write(&mut self, out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
         out.write_all(&std::mem::take(&mut self.left))?;
         let recorded = self.recorded.get_mut(&event.session).filter(|_| event.kind == kinds::UNSPECIFIED);
-        match recorded {
-            Some((Recorded::Frames, stream)) => return stream.push(&event.raw, |frame| out.write_all(frame)),
-            Some((_, stream)) => {
-                let line = Line::of(&event.raw);
-                if matches!(line, Line::Blank | Line::Field(_)) {
-                    return line.push(stream, |frame| out.write_all(frame));
-                }
-            }
-            None if sse::is_frames(&event.raw) => return out.write_all(&event.raw),
-            None => {}
-        }
-        wrap(out, event)
+        let is_written = match recorded {
+            Some((Recorded::Frames, stream)) => stream.push(&event.raw, |frame| out.write_all(frame)).map(|()| true)?,
+            Some((_, stream)) => stream.push_line(&Line::of(&event.raw), |frame| out.write_all(frame))?,
+            None if sse::is_frames(&event.raw) => out.write_all(&event.raw).map(|()| true)?,
+            None => false,
+        };
+        if is_written { Ok(()) } else { wrap(out, event) }
     }
 
     /// Writes what is left of the streams when nothing follows.
