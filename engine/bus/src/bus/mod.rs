@@ -20,7 +20,7 @@ use tapeline_reader::{AdapterError, AdapterResult, ConsumerResult, RetentionPoli
 use tapeline_storage::format::LogId;
 
 pub use crate::bus_core::EventBusStats;
-use crate::bus_core::{BusCore, LoadThreads, OpenedLog};
+use crate::bus_core::{BusCore, LoadThreads, LogLifetime, OpenedLog};
 use crate::core::config::EventBusConfig;
 use crate::factory::{Made, ShardFactory};
 use crate::ingest::local::Locals;
@@ -87,14 +87,16 @@ impl EventBus {
         let Made { shards, last_timestamp } = factory.make(0..started).await?;
         let mut opening = Opening { factory: &factory, shards };
         let (archived, last) = factory.store().open_archived(started)?;
-        let floor = Floor::of(last_timestamp.max(last), Clock::global().now());
+        let opened = Clock::global().now();
+        let floor = Floor::of(last_timestamp.max(last), opened);
         let views = opening.shards.iter().map(|shard| shard.view()).chain(&archived);
         let ends = views.map(|view| view.appended()).collect();
         let eras = factory.store().open_eras(factory.config().num_shards, ends)?;
         let shards = std::mem::take(&mut opening.shards);
         drop(opening);
-        let (log_id, created) = (factory.store().log_id(), factory.store().created());
-        let log = OpenedLog { log_id, created, archived, eras, timestamp_floor: floor.timestamp };
+        let log_id = factory.store().log_id();
+        let lifetime = LogLifetime { created: factory.store().created(), opened };
+        let log = OpenedLog { log_id, lifetime, archived, eras, timestamp_floor: floor.timestamp };
         let core = Arc::new(BusCore::new(factory.config(), Arc::clone(factory.memory()), shards, log));
         // A note that cannot be written to its file now is found in the log by the next opening.
         let _ = fold_notes(&core.readers().cursors, core.log_id(), &core.shards().views().collect::<Vec<_>>());

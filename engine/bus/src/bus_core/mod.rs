@@ -55,7 +55,7 @@ use self::taps::Taps;
 #[derive(Debug)]
 pub(crate) struct BusCore {
     log_id: LogId,
-    log_created: u64,
+    log_lifetime: LogLifetime,
     shards: Shards,
     routes: Routes,
     producers: Producers,
@@ -68,12 +68,20 @@ pub(crate) struct BusCore {
     gate: Gate,
 }
 
+/// The times between which a log was written before its bus opened it, in nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct LogLifetime {
+    /// The making of the log; of one in memory, the time of no event.
+    pub(crate) created: u64,
+    /// The opening by the bus. Its own events are later, unless the log was ahead of the clock.
+    pub(crate) opened: u64,
+}
+
 /// A log, as it was when its bus opened it.
 #[derive(Debug, Default)]
 pub(crate) struct OpenedLog {
     pub(crate) log_id: LogId,
-    /// The time at which it was made.
-    pub(crate) created: u64,
+    pub(crate) lifetime: LogLifetime,
     /// Shards of earlier configurations.
     pub(crate) archived: Vec<Arc<LogView>>,
     pub(crate) eras: Eras,
@@ -88,12 +96,12 @@ impl BusCore {
         shards: Vec<Arc<ShardControl>>,
         log: OpenedLog,
     ) -> Self {
-        let OpenedLog { log_id, created, archived, eras, timestamp_floor } = log;
+        let OpenedLog { log_id, lifetime, archived, eras, timestamp_floor } = log;
         let route = Route::first(config.num_shards);
         shards.iter().for_each(|shard| route.enter(shard));
         Self {
             log_id,
-            log_created: created,
+            log_lifetime: lifetime,
             shards: Shards::new(shards, archived),
             routes: Routes::new(route, eras),
             producers: Producers::new(config, timestamp_floor),
@@ -111,9 +119,9 @@ impl BusCore {
         self.log_id
     }
 
-    /// The time at which the log was made, in nanoseconds since the Unix epoch; of one in memory, that of no event.
-    pub(crate) fn log_created(&self) -> u64 {
-        self.log_created
+    /// The times between which the log was written before.
+    pub(crate) fn log_lifetime(&self) -> LogLifetime {
+        self.log_lifetime
     }
 
     pub(crate) fn shards(&self) -> &Shards {

@@ -521,6 +521,40 @@ fn token_of_another_log_is_called_unknown_and_no_crash() {
     }
 }
 
+/// The token of the event that a new session gets.
+fn token_of_new(bus: &EventBus) -> ResumeToken {
+    bus.ingest_raw(RawEvent::from_str("x").with_session("chat")).expect("ingests");
+    block_on(bus.flush()).expect("readable");
+    all_present(bus).pop().expect("an event").token()
+}
+
+fn all_present(bus: &EventBus) -> Vec<StoredEvent> {
+    let mut relay = relay(bus, "chat", None);
+    std::iter::from_fn(|| relay.try_next()).map(|event| event.expect("an event")).collect()
+}
+
+#[test]
+fn token_of_another_log_is_refused_by_a_new_one() {
+    let scratch = Scratch::new("relay-new-log");
+    let before = open(scratch.config().num_shards(1));
+    let old = token_of_new(&before);
+    block_on(before.shutdown()).expect("ends");
+    std::fs::remove_dir_all(scratch.path()).expect("removed");
+    let new = open(scratch.config().num_shards(1));
+    assert_eq!(refusal(&new, "chat", old), (TokenFault::Unknown, None), "of the log that was here");
+    let elsewhere = Scratch::new("relay-elsewhere");
+    let other = open(elsewhere.config().num_shards(1));
+    let later = token_of_new(&other);
+    assert_eq!(refusal(&new, "chat", later), (TokenFault::Unknown, None), "of another log beside it");
+    let own = token_of_new(&new);
+    for token in [old, later] {
+        assert_eq!(refusal(&new, "chat", token), (TokenFault::Unknown, Some(own)));
+    }
+    block_on(new.shutdown()).expect("ends");
+    let again = open(scratch.config().num_shards(1));
+    assert_eq!(refusal(&again, "chat", token_of_new(&other)), (TokenFault::Unknown, Some(own)), "later than its last");
+}
+
 #[test]
 fn relay_says_how_it_ended() {
     let bus = open(EventBusConfig::builder());

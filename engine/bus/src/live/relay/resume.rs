@@ -22,7 +22,7 @@ use tapeline_storage::log::{Grain, LogView, Span};
 use tapeline_storage::read::{GapCause, Loading, LogReader, ReadError, Step};
 
 use super::lost::{self, unreadable};
-use crate::bus_core::BusCore;
+use crate::bus_core::{BusCore, LogLifetime};
 use crate::feed::Bell;
 use crate::live::subscription::Beginning;
 
@@ -112,8 +112,8 @@ impl Resume {
         let views: Vec<_> = core.shards().views().collect();
         // Read before the eras: what lies below is of an era that they know.
         let ends = views.iter().map(|view| (view.shard(), view.appended())).collect();
-        let (eras, blocks, created) = (core.eras(), Blocks::new(core), core.log_created());
-        let search = Search { views, ends, eras, session, blocks, created };
+        let (eras, blocks, lifetime) = (core.eras(), Blocks::new(core), core.log_lifetime());
+        let search = Search { views, ends, eras, session, blocks, lifetime };
         search.after(token).await
     }
 }
@@ -125,8 +125,7 @@ struct Search {
     eras: Arc<Eras>,
     session: SessionId,
     blocks: Blocks,
-    /// The time at which the log was made.
-    created: u64,
+    lifetime: LogLifetime,
 }
 
 impl Search {
@@ -253,7 +252,7 @@ impl Search {
     /// The token's event is not there.
     fn after_crash(&self, view: &Arc<LogView>, at: Sequence, token: ResumeToken) -> Result<Resume, Fault> {
         let time = token.insertion_ts();
-        let loss = lost::explain(view, self.created, at, time)?.ok_or(Fault::Token(TokenFault::Unknown))?;
+        let loss = lost::explain(view, self.lifetime, at, time)?.ok_or(Fault::Token(TokenFault::Unknown))?;
         if loss.next < view.trimmed() {
             return Err(Fault::Token(TokenFault::Gone));
         }
