@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use tapeline_reader::{AdapterError, ConsumerError, DamageCause, Gap, GapReason, LogFiles, advice, is_of_environment};
 
 use crate::message;
+use crate::names;
 use crate::output;
 
 /// The exit status of the program.
@@ -178,6 +179,16 @@ impl From<ConsumerError> for Failure {
 /// [`Exit::NotFound`] where there is none, [`Exit::Corrupt`] where its meta file is damaged.
 pub(crate) fn open_log(path: &Path) -> Result<LogFiles, Failure> {
     LogFiles::open(path).map_err(|error| Failure::of_log(path, ConsumerError::Adapter(error)))
+}
+
+/// The same for a command that shows what is in the log: reports a file of names that cannot be used.
+///
+/// # Errors
+/// As [`open_log`].
+pub(crate) fn open_to_read(path: &Path) -> Result<LogFiles, Failure> {
+    let log = open_log(path)?;
+    names::report_damage(&log);
+    Ok(log)
 }
 
 /// The status for a file that cannot be read: the log is damaged, unless it is the environment that refuses.

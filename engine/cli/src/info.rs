@@ -9,7 +9,7 @@ use tapeline::log::{FORMAT_VERSION, SegmentSummary};
 use tapeline::{EventBus, EventBusConfig};
 
 use crate::args::DirectoryArgs;
-use crate::exit::{Exit, Failure, open_log, report_damage};
+use crate::exit::{Exit, Failure, open_to_read, report_damage};
 use crate::output::{self, Align, Style, Table};
 use crate::stdout;
 
@@ -66,7 +66,7 @@ struct Backend {
 
 /// Describes the log.
 pub(crate) fn run(args: &DirectoryArgs) -> Result<Exit, Failure> {
-    let log = open_log(&args.directory)?;
+    let log = open_to_read(&args.directory)?;
     let segments: Vec<Segment> = log.segments().into_iter().map(Segment::from).collect();
     let description = Description {
         directory: args.directory.clone(),

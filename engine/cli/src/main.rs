@@ -62,6 +62,7 @@ fn main() -> ExitCode {
         message::error(&failure);
         failure.exit
     });
+    let exit = exit.max(names::fault());
     match stdout::lost() {
         Some(error) if exit == Exit::Done => {
             message::error(Failure::from(error));

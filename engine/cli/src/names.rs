@@ -6,9 +6,11 @@
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tapeline_reader::{LogFiles, SessionId};
 
+use crate::exit::{Exit, exit_of_cause};
 use crate::form::Printer;
 use crate::message;
 
@@ -40,7 +42,6 @@ impl Names {
             Err(error) => return tell_unread(&error),
         };
         log.session_names().into_iter().for_each(|(session, name)| printer.name(session, name));
-        tell_damage(&log);
         log.damage().first().into_iter().for_each(|damage| tell_unread(damage));
     }
 }
@@ -51,9 +52,19 @@ fn tell_unread(reason: &dyn Display) {
     message::error(format_args!("{words}: {reason}"));
 }
 
-/// Says that names may be missing, if they are.
-pub(crate) fn tell_damage(log: &LogFiles) {
-    if let Some(damage) = log.names_damage() {
+/// The status for a file of names that cannot be used.
+static FAULT: OnceLock<Exit> = OnceLock::new();
+
+/// Reports on standard error, once, that names may be missing because the file of names cannot be used.
+pub(crate) fn report_damage(log: &LogFiles) {
+    if let (Some(damage), Some(cause)) = (log.names_damage(), log.names_cause())
+        && FAULT.set(exit_of_cause(cause)).is_ok()
+    {
         message::error(damage);
     }
+}
+
+/// The status for what was reported of the file of names: that of the program, unless something worse was met.
+pub(crate) fn fault() -> Exit {
+    FAULT.get().copied().unwrap_or(Exit::Done)
 }

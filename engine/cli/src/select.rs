@@ -5,11 +5,11 @@ use tapeline_reader::{
     ConsumerResult, Filter, Kind, LogFiles, ReplayRequest, SessionId, SessionOpening, StoredEvent, kinds,
 };
 
+use crate::empty;
 use crate::exit::{Exit, Failure};
 use crate::message;
 use crate::openings::{self, Openings};
 use crate::when::When;
-use crate::{empty, names};
 
 /// Options that select events. What several of them say must all hold.
 #[derive(Debug, Clone, Default, Args)]
@@ -124,7 +124,6 @@ impl Selection {
         }
         // A session may have any id, and be called what its opening event says.
         let names = log.session_names();
-        names::tell_damage(log);
         let mut unknown = Vec::new();
         for name in missing {
             let ids: Vec<_> = names.iter().filter(|(_, known)| *known == name).map(|(id, _)| id.to_string()).collect();

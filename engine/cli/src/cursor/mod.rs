@@ -9,7 +9,7 @@ use tapeline_reader::{ConsumerError, LogFiles, NamedCursor, Start};
 
 pub(crate) use self::args::CursorArgs;
 use self::args::{CursorCommand, ListArgs, RemoveArgs, SetArgs};
-use crate::exit::{Exit, Failure, exit_of_cause, open_log, report_damage};
+use crate::exit::{Exit, Failure, exit_of_cause, open_log, open_to_read, report_damage};
 use crate::human;
 use crate::output::{self, Align, Style, Table};
 use crate::stdout;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &CursorArgs) -> Result<Exit, Failure> {
 }
 
 fn list(args: &ListArgs) -> Result<Exit, Failure> {
-    let log = open_log(&args.directory)?;
+    let log = open_to_read(&args.directory)?;
     let cursors = log.cursors()?;
     let mut out = stdout::buffered();
     if args.json {

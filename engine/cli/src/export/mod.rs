@@ -17,7 +17,7 @@ pub(crate) use self::args::ExportArgs;
 use self::args::ExportFormat;
 use self::chunks::Chunks;
 use self::parquet::Table;
-use crate::exit::{Exit, Failure, check_outside, open_log};
+use crate::exit::{Exit, Failure, check_outside, open_to_read};
 use crate::form::{OutputFormat, Printer};
 use crate::message;
 use crate::names::Names;
@@ -43,7 +43,7 @@ trait Sink {
 /// Events that are gone or cannot be read are reported on standard error and in the exit status; the export goes on
 /// after them.
 pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
-    let log = open_log(&args.directory)?;
+    let log = open_to_read(&args.directory)?;
     let mut printer =
         Printer::for_export(if args.format == ExportFormat::Sse { OutputFormat::Sse } else { OutputFormat::Jsonl });
     let names = Names::of(&args.directory, &args.selection.session, &mut printer);

@@ -20,10 +20,9 @@ use tapeline_reader::LogFiles;
 
 pub(crate) use self::args::LatencyArgs;
 use self::meter::{Measured, Meter};
-use crate::exit::{Exit, Failure, check_outside, open_log};
+use crate::exit::{Exit, Failure, check_outside, open_to_read};
 use crate::human;
 use crate::message;
-use crate::names;
 use crate::output::{self, Style};
 use crate::progress::Progress;
 use crate::select::{AsksFor, Met};
@@ -38,7 +37,7 @@ const STEP: u64 = 4096;
 /// measured.
 pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
     args.out.as_deref().map_or(Ok(()), |out| check_outside(&args.directory, out))?;
-    let log = open_log(&args.directory)?;
+    let log = open_to_read(&args.directory)?;
     let events = log.segments().iter().map(|segment| segment.end.get().saturating_sub(segment.base.get())).sum();
     let mut measuring = Measuring {
         meter: Meter::new(args.by, args.window),
@@ -75,7 +74,6 @@ fn name_groups(log: &LogFiles, measured: &mut Measured) {
         return;
     }
     let mut names = log.session_names();
-    names::tell_damage(log);
     for group in &mut measured.groups {
         if let Some(name) = group.unnamed.and_then(|session| names.remove(&session)) {
             group.label = output::printable(&name);

@@ -11,11 +11,11 @@ use tapeline_reader::{SessionOutcome, SessionState, SessionSummary};
 
 pub(crate) use self::args::LsArgs;
 use self::args::Sort;
-use crate::exit::{Exit, Failure, open_log};
+use crate::exit::{Exit, Failure, open_to_read};
+use crate::human;
 use crate::message;
 use crate::output::{self, Align, Style, Table};
 use crate::stdout;
-use crate::{human, names};
 
 /// A session as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -57,9 +57,8 @@ impl<'a> From<&'a SessionSummary> for Line<'a> {
 
 /// Lists the sessions that are asked for.
 pub(crate) fn run(args: &LsArgs) -> Result<Exit, Failure> {
-    let log = open_log(&args.directory)?;
+    let log = open_to_read(&args.directory)?;
     let mut sessions = log.sessions()?;
-    names::tell_damage(&log);
     let there = sessions.len();
     if let Some(wanted) = &args.source {
         let meeting: HashSet<_> = log.sessions_where(wanted.clone())?.iter().map(|summary| summary.session).collect();

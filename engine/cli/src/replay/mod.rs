@@ -9,7 +9,7 @@ use std::time::Duration;
 use tapeline_reader::{Pacer, PacingError, Speed, StoredEvent, kinds};
 
 pub(crate) use self::args::ReplayArgs;
-use crate::exit::{Exit, Failure, open_log};
+use crate::exit::{Exit, Failure, open_to_read};
 use crate::form::{OutputFormat, Printer};
 use crate::human;
 use crate::message;
@@ -29,7 +29,7 @@ const LONG: Duration = Duration::from_millis(5);
 /// Events that are gone or cannot be read are reported on standard error and in the exit status; the replay goes on
 /// after them.
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
-    let log = open_log(&args.directory)?;
+    let log = open_to_read(&args.directory)?;
     let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
     let pacer = Pacer::new(args.speed);
     let mut printer = Printer::new(args.format);

@@ -10,11 +10,11 @@ use tapeline_reader::{LogFiles, StoredEvent};
 
 pub(crate) use self::args::ShowArgs;
 use self::profile::{Profile, Profiler};
-use crate::exit::{Exit, Failure, open_log};
+use crate::exit::{Exit, Failure, open_to_read};
+use crate::human;
 use crate::output::{self, Align, Style, Table};
 use crate::select::Selection;
 use crate::stdout;
-use crate::{human, names};
 
 /// Most characters of a payload in the table of events.
 const PAYLOAD_CHARS: usize = 60;
@@ -37,7 +37,7 @@ struct Line {
 
 /// Shows the session.
 pub(crate) fn run(args: &ShowArgs) -> Result<Exit, Failure> {
-    let log = open_log(&args.directory)?;
+    let log = open_to_read(&args.directory)?;
     let asked = Selection { session: vec![args.session.clone()], ..Selection::default() };
     let selection = asked.found_in(&log)?.selection;
     let mut profiler = Profiler::new(args.stalls);
@@ -55,7 +55,6 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, Failure> {
     }
     if let Some(session) = profiler.unnamed() {
         profiler.name(log.session_names().remove(&session));
-        names::tell_damage(&log);
     }
     let Some(profile) = profiler.finish() else {
         let message = format!("nothing of session {:?} can be read", args.session);

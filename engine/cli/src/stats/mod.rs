@@ -14,7 +14,7 @@ use tapeline_reader::{ConsumerError, KindSummary, LogFiles, kinds};
 pub(crate) use self::args::StatsArgs;
 use self::args::Unit;
 use self::shards::ShardTotals;
-use crate::exit::{Exit, Failure, open_log};
+use crate::exit::{Exit, Failure, open_to_read};
 use crate::human;
 use crate::output::{self, Align, Style, Table};
 use crate::stdout;
@@ -69,7 +69,7 @@ struct Stats {
 
 /// Shows what there is.
 pub(crate) fn run(args: &StatsArgs) -> Result<Exit, Failure> {
-    let stats = Stats::of(&open_log(&args.directory)?, args.by)?;
+    let stats = Stats::of(&open_to_read(&args.directory)?, args.by)?;
     let mut out = stdout::buffered();
     if args.json {
         stats.print_json(&mut out)?;

@@ -15,7 +15,7 @@ use crate::empty;
 use crate::exit::{Exit, Failure};
 use crate::form::Printer;
 use crate::message;
-use crate::names::Names;
+use crate::names::{self, Names};
 use crate::openings::{self, Openings};
 use crate::select::{AsksFor, Selection};
 use crate::signal::{Interrupt, Wake, die_of_closed_pipe};
@@ -77,7 +77,8 @@ enum Opened {
 /// Opens the log, and waits for one if that was asked for: then from its beginning.
 fn open(args: &TailArgs, start: FollowStart, interrupt: &Interrupt, tail: &Tail<'_>) -> Result<Opened, Failure> {
     let mut request = args.selection.request();
-    if let (Some(_), Ok(log)) = (&request.sessions, LogFiles::open(&args.directory)) {
+    if let Ok(log) = LogFiles::open(&args.directory) {
+        names::report_damage(&log);
         request.sessions = sessions(&log, &args.selection);
     }
     // Events that open sessions say what these are called, and what they are.

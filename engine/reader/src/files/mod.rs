@@ -272,6 +272,11 @@ impl LogFiles {
         self.read_names().as_ref().err().map(|fault| fault.reason.as_str())
     }
 
+    /// The party at fault where that file cannot be used.
+    pub fn names_cause(&self) -> Option<DamageCause> {
+        self.read_names().as_ref().err().map(|fault| fault.cause)
+    }
+
     fn read_names(&self) -> &Result<SessionNames, NamesFault> {
         let fault = |error: DirectoryError| {
             let cause = match &error {
@@ -339,7 +344,7 @@ impl LogFiles {
             self.verify_broken(damage, &mut outcome, &mut progress);
         }
         outcome.names_damage = self.names_damage().map(str::to_owned);
-        outcome.names_cause = self.read_names().as_ref().err().map(|fault| fault.cause);
+        outcome.names_cause = self.names_cause();
         outcome
     }
 
