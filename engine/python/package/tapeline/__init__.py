@@ -1,0 +1,61 @@
+"""Tapeline: an embeddable, durable event bus for LLM inference servers.
+
+    with tapeline.open("log") as bus:
+        with bus.open_session("chat-42") as chat:
+            chat.token("Hello")
+        for event in bus.replay("chat-42"):
+            print(event.text)
+
+`open` opens a bus, `read` a log without one. A call that waits is refused in a thread that runs an event loop: there,
+its twin `..._async` is awaited, and `async for` reads.
+"""
+
+import os as _os
+
+from tapeline import errors, kinds
+from tapeline._native import (
+    VERSION as __version__,
+    Event,
+    Gap,
+    NamedCursor,
+    Page,
+    Session,
+    SessionId,
+    SessionSummary,
+    Stats,
+    Ticket,
+    forked as _forked,
+)
+from tapeline.bus import Bus, Opening, Settings, open, open_async
+from tapeline.errors import Error
+from tapeline.log import Log, read, read_async
+from tapeline.replay import Replay
+from tapeline.tail import Tail
+
+_os.register_at_fork(after_in_child=_forked)
+
+__all__ = [
+    "Bus",
+    "Error",
+    "Event",
+    "Gap",
+    "Log",
+    "NamedCursor",
+    "Opening",
+    "Page",
+    "Replay",
+    "Session",
+    "SessionId",
+    "SessionSummary",
+    "Settings",
+    "Stats",
+    "Tail",
+    "Ticket",
+    "__version__",
+    "errors",
+    "kinds",
+    "open",
+    "open_async",
+    "read",
+    "read_async",
+]

@@ -1,0 +1,71 @@
+"""Logs without a bus, also while another process writes them."""
+
+from __future__ import annotations
+
+import os
+from typing import Self
+
+from tapeline import _native
+from tapeline._loop import in_thread, refuse_in_loop
+from tapeline._native import NamedCursor, SessionSummary
+from tapeline._select import Filter, Kinds, Sessions, select
+from tapeline.replay import Replay
+
+StrPath = str | os.PathLike[str]
+
+
+def read(path: StrPath) -> Log:
+    """Opens the log in a directory for reading, without a bus.
+
+    Another process may write it meanwhile: the log is as it was when it was opened. Raises `OpenError`.
+    """
+    refuse_in_loop("read", "`await tapeline.read_async(...)`")
+    return Log(path)
+
+
+async def read_async(path: StrPath) -> Log:
+    """As `read`, in an event loop."""
+    return await in_thread(Log, path)
+
+
+class Log(_native.Log):
+    """The files of a log, as they were when it was opened."""
+
+    def replay(
+        self,
+        session: Sessions | None = None,
+        *,
+        speed: float | None = None,
+        idle_max: float | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        kinds: Kinds | None = None,
+        filter: Filter | None = None,
+    ) -> Replay:
+        """As `Bus.replay`."""
+        chosen = select(session, kinds, filter)
+        return Replay(lambda: self._replay({"select": chosen, "since": since, "until": until}), speed, idle_max)
+
+    def sessions(self) -> list[SessionSummary]:
+        """The sessions of the log, by the time of their first event."""
+        refuse_in_loop("sessions", "`await log.sessions_async()`")
+        return self._sessions()
+
+    async def sessions_async(self) -> list[SessionSummary]:
+        """As `sessions`, in an event loop."""
+        return await in_thread(self._sessions)
+
+    def cursors(self) -> list[NamedCursor]:
+        """The log's named cursors, and by how much each lags."""
+        refuse_in_loop("cursors", "`await log.cursors_async()`")
+        return self._cursors()
+
+    async def cursors_async(self) -> list[NamedCursor]:
+        """As `cursors`, in an event loop."""
+        return await in_thread(self._cursors)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing: the files are let go with the object."""

@@ -1,0 +1,81 @@
+"""Tails: events from a place on, then live ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+
+from tapeline import _native
+from tapeline._loop import LoopBell, bell, in_thread, refuse_in_loop, runs_here
+from tapeline._native import Event
+
+
+class Tail:
+    """Events from a place on, then live ones: `for` in a thread, `async for` in an event loop.
+
+    Outside an event loop it begins when it is made. In one it begins when it is awaited, or first read: `await` it
+    where its error is to be answered, as a token that cannot be resumed. It has one reader at a time.
+
+    `GapError` is raised where events are missing; iterating on continues after them.
+    """
+
+    def __init__(self, begin: Callable[[], _native.Tail]) -> None:
+        self._begin = begin
+        self._native: _native.Tail | None = None if runs_here() else begin()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._bell: LoopBell | None = None
+        self._key = 0
+        self._is_read = False
+
+    @property
+    def cursor(self) -> str | None:
+        """The place after the last event that was read, for `after=`. Of the tail of one session: `None`; that is resumed
+        by the token of its last event."""
+        return None if self._native is None else self._native.cursor
+
+    @property
+    def end(self) -> str | None:
+        """How it ended: `closed` with its session, `shutdown` with the bus, `failed` by an error. `None`: it goes on."""
+        return None if self._native is None else self._native.end
+
+    def __iter__(self) -> Iterator[Event]:
+        refuse_in_loop("a tail by `for`", "`async for`")
+        if self._native is None:
+            self._native = self._begin()
+        return iter(self._native)
+
+    def __next__(self) -> Event:
+        return next(iter(self))
+
+    def __await__(self) -> Generator[object, None, Tail]:
+        return self._begun().__await__()
+
+    async def _begun(self) -> Tail:
+        if self._native is None:
+            self._native = await in_thread(self._begin)
+        return self
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        native = self._native
+        if native is None:
+            native = (await self._begun())._native
+            assert native is not None
+        here, loop = self._bell, asyncio.get_running_loop()
+        if here is None or self._loop is not loop:
+            here, self._loop = bell(), loop
+            self._bell, self._key = here, here.key()
+        while (event := native.poll(here.native, self._key)) is None:
+            await self._rings(here)
+        return event
+
+    async def _rings(self, here: LoopBell) -> None:
+        if self._is_read:
+            raise RuntimeError("a tail has one reader; another task waits for its events")
+        self._is_read = True
+        try:
+            await here.rings(self._key)
+        finally:
+            self._is_read = False

@@ -1,0 +1,298 @@
+//! The bus, as Python code opens it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use tapeline::event::{self, Kind, SessionMetadata, SessionOutcome, kinds};
+use tapeline::{ConsumeResponse, EventBus, RawEvent, bus};
+
+use crate::bell::Awaited;
+use crate::block::block_on;
+use crate::event::{Event, Gap, KindArgument, SessionArgument};
+use crate::failure::Failure;
+use crate::fork::Origin;
+use crate::payload::bytes_of;
+use crate::replay::Replay;
+use crate::request::{PollArguments, ReplayArguments, TailArguments};
+use crate::session::Session;
+use crate::settings::{Settings, seconds};
+use crate::summary::{NamedCursor, SessionSummary, Stats};
+use crate::tail::Tail;
+
+/// A bus that is open until it is closed.
+pub(crate) struct Opened {
+    bus: RwLock<Option<Arc<EventBus>>>,
+    /// A call that ingests may wait for room.
+    may_wait: bool,
+    origin: Origin,
+}
+
+impl Opened {
+    /// # Errors
+    /// It was closed, or this is a child of the process that opened it.
+    #[inline]
+    pub(crate) fn bus(&self) -> Result<Arc<EventBus>, Failure> {
+        self.origin.check()?;
+        // Held for the time of a copy, with the interpreter held as well: no thread is forked away from it.
+        let bus = self.bus.read().unwrap_or_else(PoisonError::into_inner);
+        bus.as_ref().map(Arc::clone).ok_or_else(Failure::closed)
+    }
+
+    fn take(&self) -> Result<Option<Arc<EventBus>>, Failure> {
+        self.origin.check()?;
+        Ok(self.bus.write().unwrap_or_else(PoisonError::into_inner).take())
+    }
+
+    pub(crate) fn ingest(&self, py: Python<'_>, event: &RawEvent) -> Result<Ticket, Failure> {
+        let bus = self.bus()?;
+        let ticket = if self.may_wait { py.detach(|| bus.ingest_raw(event)) } else { bus.ingest_raw(event) };
+        Ok(Ticket(ticket?))
+    }
+}
+
+impl Drop for Opened {
+    /// Closes a bus that was not closed, with the interpreter released.
+    fn drop(&mut self) {
+        let bus = self.bus.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(bus) = bus {
+            Python::attach(|py| py.detach(move || drop(bus)));
+        }
+    }
+}
+
+/// The receipt of an event.
+#[pyclass(frozen, eq, from_py_object, module = "tapeline")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket(pub(crate) bus::Ticket);
+
+#[pymethods]
+impl Ticket {
+    /// The shard that has the event.
+    #[getter]
+    fn shard(&self) -> u16 {
+        self.0.shard_id
+    }
+
+    /// The event's time, in nanoseconds since the Unix epoch.
+    #[getter]
+    fn insertion_ts(&self) -> u64 {
+        self.0.insertion_ts
+    }
+}
+
+/// A page of events.
+#[pyclass(frozen, get_all, module = "tapeline")]
+pub(crate) struct Page {
+    /// The events.
+    events: Vec<Py<Event>>,
+    /// The gaps, in the places of events that are missing.
+    gaps: Vec<Py<Gap>>,
+    /// The cursor that the next page continues from.
+    cursor: Option<String>,
+    /// True if there are more events now.
+    has_more: bool,
+    /// Shards that cannot be read, each with the reason.
+    failed_shards: Vec<(u16, String)>,
+}
+
+impl Page {
+    fn new(py: Python<'_>, page: ConsumeResponse) -> PyResult<Self> {
+        let failed = page.failed_shards.into_iter().map(|failure| (failure.shard_id, failure.message));
+        Ok(Self {
+            events: page.events.into_iter().map(|event| Py::new(py, Event(event))).collect::<PyResult<_>>()?,
+            gaps: page.gaps.into_iter().map(|gap| Py::new(py, Gap::from(gap))).collect::<PyResult<_>>()?,
+            cursor: page.next_id,
+            has_more: page.has_more,
+            failed_shards: failed.collect(),
+        })
+    }
+}
+
+/// An event bus. `tapeline.Bus` is made of it.
+#[pyclass(frozen, subclass, module = "tapeline._native")]
+pub(crate) struct Bus(Arc<Opened>);
+
+#[pymethods]
+impl Bus {
+    /// Opens a bus, and waits for that.
+    #[new]
+    fn new(py: Python<'_>, settings: Settings) -> Result<Self, Failure> {
+        let may_wait = settings.may_wait();
+        let config = settings.config()?;
+        let bus = block_on(py, EventBus::new(config))??;
+        Ok(Self(Arc::new(Opened { bus: RwLock::new(Some(Arc::new(bus))), may_wait, origin: Origin::here() })))
+    }
+
+    /// Ingests an event: bytes, text, or a `dict` or `list` as JSON.
+    #[pyo3(signature = (data, session=None, kind=KindArgument(kinds::UNSPECIFIED)))]
+    fn ingest(
+        &self,
+        data: &Bound<'_, PyAny>,
+        session: Option<SessionArgument>,
+        kind: KindArgument,
+    ) -> Result<Ticket, Failure> {
+        self.0.ingest(data.py(), &raw_event(data, session.as_ref(), kind.0)?)
+    }
+
+    /// Ingests several events in order; returns how many the bus has taken.
+    #[pyo3(signature = (batch, session=None, kind=KindArgument(kinds::UNSPECIFIED)))]
+    fn ingest_batch(
+        &self,
+        batch: &Bound<'_, PyAny>,
+        session: Option<SessionArgument>,
+        kind: KindArgument,
+    ) -> Result<usize, Failure> {
+        let events = batch.try_iter()?.map(|data| raw_event(&data?, session.as_ref(), kind.0));
+        let (events, bus) = (events.collect::<Result<Vec<_>, _>>()?, self.0.bus()?);
+        let taken = if self.0.may_wait {
+            batch.py().detach(|| bus.try_ingest_raw_batch(events))
+        } else {
+            bus.try_ingest_raw_batch(events)
+        };
+        taken.map_err(|rejected| Failure::from(rejected.error).with_taken(rejected.taken))
+    }
+
+    /// The handle of a session, which is neither opened nor looked up.
+    fn session(&self, session: SessionArgument) -> Session {
+        Session::new(Arc::clone(&self.0), session.0)
+    }
+
+    /// Opens a session by name, and states what it is about.
+    #[pyo3(signature = (name, *, model=None, user=None, content_type=None, labels=None))]
+    fn open_session(
+        &self,
+        name: &str,
+        model: Option<String>,
+        user: Option<String>,
+        content_type: Option<String>,
+        labels: Option<std::collections::BTreeMap<String, String>>,
+    ) -> Result<Session, Failure> {
+        let mut metadata = SessionMetadata::new();
+        (metadata.model, metadata.user, metadata.content_type) = (model, user, content_type);
+        metadata.labels = labels.unwrap_or_default();
+        let session = self.0.bus()?.open_session_with(name, &metadata)?;
+        Ok(Session::new(Arc::clone(&self.0), session.id()))
+    }
+
+    /// Ends a session.
+    #[pyo3(signature = (session, outcome="finished"))]
+    fn close_session(&self, session: SessionArgument, outcome: &str) -> Result<Ticket, Failure> {
+        let outcome: SessionOutcome = outcome.parse()?;
+        Ok(Ticket(self.0.bus()?.close_session(session.0, outcome)?))
+    }
+
+    /// Returns whether the event of a ticket is durable.
+    fn is_durable(&self, ticket: Ticket) -> Result<bool, Failure> {
+        Ok(self.0.bus()?.is_durable(ticket.0))
+    }
+
+    /// Numbers of the bus since it was opened.
+    fn stats(&self) -> Result<Stats, Failure> {
+        Ok(self.0.bus()?.stats().into())
+    }
+
+    /// The statistics of the bus and its shards, as Prometheus reads them.
+    fn prometheus(&self) -> Result<String, Failure> {
+        Ok(self.0.bus()?.prometheus())
+    }
+
+    /// The identity of the log.
+    #[getter]
+    fn log_id(&self) -> Result<String, Failure> {
+        Ok(self.0.bus()?.log_id().to_string())
+    }
+
+    /// True once it was closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.0.bus().is_err()
+    }
+
+    fn _flush(&self, py: Python<'_>) -> Result<(), Failure> {
+        let bus = self.0.bus()?;
+        Ok(block_on(py, bus.flush())??)
+    }
+
+    fn _flush_awaited(&self) -> Result<Awaited, Failure> {
+        let bus = self.0.bus()?;
+        Ok(Awaited::new(async move { bus.flush().await }))
+    }
+
+    fn _durable(&self, py: Python<'_>, ticket: Ticket) -> Result<(), Failure> {
+        let bus = self.0.bus()?;
+        Ok(block_on(py, bus.durable(ticket.0))??)
+    }
+
+    fn _durable_awaited(&self, ticket: Ticket) -> Result<Awaited, Failure> {
+        Ok(Awaited::new(self.0.bus()?.durable(ticket.0)))
+    }
+
+    fn _poll(&self, py: Python<'_>, arguments: PollArguments<'_>) -> Result<Page, Failure> {
+        let (bus, request) = (self.0.bus()?, arguments.request()?);
+        Ok(Page::new(py, block_on(py, bus.poll(request))??)?)
+    }
+
+    fn _replay(&self, py: Python<'_>, arguments: ReplayArguments<'_>) -> Result<Replay, Failure> {
+        let (bus, request) = (self.0.bus()?, arguments.request()?);
+        Ok(Replay::new(block_on(py, bus.replay_with(request))??))
+    }
+
+    fn _tail(&self, py: Python<'_>, arguments: TailArguments<'_>) -> Result<Tail, Failure> {
+        let (bus, follow) = (self.0.bus()?, arguments.follow()?);
+        block_on(py, Tail::begin(&bus, follow))?
+    }
+
+    fn _sessions(&self, py: Python<'_>) -> Result<Vec<SessionSummary>, Failure> {
+        let bus = self.0.bus()?;
+        let sessions = block_on(py, bus.sessions())??;
+        Ok(sessions.into_iter().map(SessionSummary::from).collect())
+    }
+
+    fn _summary(&self, py: Python<'_>, session: SessionArgument) -> Result<Option<SessionSummary>, Failure> {
+        let bus = self.0.bus()?;
+        Ok(block_on(py, bus.session(session.0))??.map(SessionSummary::from))
+    }
+
+    fn _save_cursor(&self, py: Python<'_>, name: &str, cursor: &str) -> Result<(), Failure> {
+        let bus = self.0.bus()?;
+        Ok(py.detach(|| bus.save_cursor(name, cursor))?)
+    }
+
+    fn _load_cursor(&self, py: Python<'_>, name: &str) -> Result<Option<String>, Failure> {
+        let bus = self.0.bus()?;
+        Ok(py.detach(|| bus.load_cursor(name))?)
+    }
+
+    fn _remove_cursor(&self, py: Python<'_>, name: &str) -> Result<bool, Failure> {
+        let bus = self.0.bus()?;
+        Ok(py.detach(|| bus.remove_cursor(name))?)
+    }
+
+    fn _cursors(&self, py: Python<'_>) -> Result<Vec<NamedCursor>, Failure> {
+        let bus = self.0.bus()?;
+        Ok(py.detach(|| bus.cursors())?.into_iter().map(NamedCursor::from).collect())
+    }
+
+    /// Closes the bus: what was ingested is durable when it returns. Nothing if it is closed.
+    #[pyo3(signature = (timeout=None))]
+    fn _close(&self, py: Python<'_>, timeout: Option<f64>) -> Result<(), Failure> {
+        let patience: Option<Duration> = timeout.map(|timeout| seconds("timeout", timeout)).transpose()?;
+        let Some(bus) = self.0.take()? else { return Ok(()) };
+        let ended = match patience {
+            Some(patience) => block_on(py, bus.shutdown_within(patience)),
+            None => block_on(py, bus.shutdown_via_ref()),
+        };
+        // It holds the directory's lock.
+        py.detach(move || drop(bus));
+        Ok(ended??)
+    }
+}
+
+fn raw_event(data: &Bound<'_, PyAny>, session: Option<&SessionArgument>, kind: Kind) -> PyResult<RawEvent> {
+    let event = RawEvent::from_bytes(bytes_of(data)?).with_kind(kind);
+    Ok(match session {
+        Some(session) => event.with_session(session.0),
+        None => event.with_session(event::SessionId::NONE),
+    })
+}

@@ -1,0 +1,84 @@
+//! A session, as a program writes it.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use tapeline::RawEvent;
+use tapeline::event::{self, Kind, SessionOutcome, kinds};
+
+use crate::bus::{Opened, Ticket};
+use crate::event::{KindArgument, SessionId};
+use crate::failure::Failure;
+use crate::payload::bytes_of;
+
+/// A session of a bus: what is written to it comes in order. Any thread may use it.
+#[pyclass(frozen, module = "tapeline")]
+pub(crate) struct Session {
+    opened: Arc<Opened>,
+    session: event::SessionId,
+}
+
+impl Session {
+    pub(crate) fn new(opened: Arc<Opened>, session: event::SessionId) -> Self {
+        Self { opened, session }
+    }
+
+    pub(crate) fn session(&self) -> event::SessionId {
+        self.session
+    }
+
+    fn put(&self, data: &Bound<'_, PyAny>, kind: Kind) -> Result<Ticket, Failure> {
+        let event = RawEvent::from_bytes(bytes_of(data)?).with_session(self.session).with_kind(kind);
+        self.opened.ingest(data.py(), &event)
+    }
+}
+
+#[pymethods]
+impl Session {
+    /// Its identity.
+    #[getter]
+    fn id(&self) -> SessionId {
+        SessionId(self.session)
+    }
+
+    /// Ingests a token of a model's answer.
+    fn token(&self, data: &Bound<'_, PyAny>) -> Result<Ticket, Failure> {
+        self.put(data, kinds::TOKEN)
+    }
+
+    /// Ingests a tool call, or a piece of one.
+    fn tool_call(&self, data: &Bound<'_, PyAny>) -> Result<Ticket, Failure> {
+        self.put(data, kinds::TOOL_CALL)
+    }
+
+    /// Ingests an event of any kind.
+    #[pyo3(signature = (data, kind=KindArgument(kinds::UNSPECIFIED)))]
+    fn ingest(&self, data: &Bound<'_, PyAny>, kind: KindArgument) -> Result<Ticket, Failure> {
+        self.put(data, kind.0)
+    }
+
+    /// Ends the session: `finished`, `stopped`, `failed` or `timed-out`.
+    #[pyo3(signature = (outcome="finished"))]
+    fn close(&self, outcome: &str) -> Result<Ticket, Failure> {
+        let outcome: SessionOutcome = outcome.parse()?;
+        Ok(Ticket(self.opened.bus()?.close_session(self.session, outcome)?))
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    /// Closes it: finished, or failed where an exception leaves the block.
+    fn __exit__(
+        &self,
+        class: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _trace: &Bound<'_, PyAny>,
+    ) -> Result<(), Failure> {
+        self.close(if class.is_none() { "finished" } else { "failed" }).map(|_| ())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<tapeline.Session {}>", self.session)
+    }
+}

@@ -1,0 +1,159 @@
+//! Reports of a bus and its log about themselves.
+
+use std::collections::BTreeMap;
+
+use pyo3::prelude::*;
+use tapeline::EventBusStats;
+use tapeline::consumer;
+use tapeline::event::{self, SessionState};
+
+use crate::event::SessionId;
+
+/// Numbers of a bus since it was opened.
+#[pyclass(frozen, get_all, module = "tapeline")]
+#[derive(Debug)]
+pub(crate) struct Stats {
+    /// Events taken over.
+    events_ingested: u64,
+    /// Events that the bus did not take.
+    events_refused: u64,
+    /// Events dropped, which readers get gaps for.
+    events_dropped: u64,
+    /// Events that are not in the log yet.
+    events_in_lanes: u64,
+    /// Events in the log.
+    events_appended: u64,
+    /// Events acknowledged at the log's level.
+    events_durable: u64,
+    /// Records of the bus itself in the log.
+    notes: u64,
+    /// The age of the oldest event that is not durable, in seconds.
+    oldest_not_durable: Option<f64>,
+    /// Bytes of memory that lanes and blocks take.
+    memory_bytes: u64,
+    /// Most bytes that they may take.
+    memory_budget: u64,
+}
+
+impl From<EventBusStats> for Stats {
+    fn from(stats: EventBusStats) -> Self {
+        Self {
+            events_ingested: stats.events_ingested,
+            events_refused: stats.events_refused,
+            events_dropped: stats.drops.total(),
+            events_in_lanes: stats.events_in_lanes,
+            events_appended: stats.events_appended,
+            events_durable: stats.events_durable,
+            notes: stats.notes,
+            oldest_not_durable: stats.oldest_not_durable.map(|age| age.as_secs_f64()),
+            memory_bytes: stats.memory_bytes,
+            memory_budget: stats.memory_budget,
+        }
+    }
+}
+
+#[pymethods]
+impl Stats {
+    fn __repr__(&self) -> String {
+        format!("<tapeline.{self:?}>")
+    }
+}
+
+/// The contents of a log of one session, in numbers.
+#[pyclass(frozen, get_all, module = "tapeline")]
+#[derive(Debug)]
+pub(crate) struct SessionSummary {
+    /// Its identity.
+    id: SessionId,
+    /// Its name, if it was opened with one.
+    name: Option<String>,
+    /// `open`, `closed`, or `cut-off` by a crash.
+    state: &'static str,
+    /// `finished`, `failed`, `stopped` or `timed_out`, if it was closed with an outcome.
+    outcome: Option<&'static str>,
+    /// The number of its events.
+    events: u64,
+    /// Bytes of their payloads.
+    bytes: u64,
+    /// The time of the first, in nanoseconds since the Unix epoch.
+    first_insertion_ts: u64,
+    /// The time of the last.
+    last_insertion_ts: u64,
+    /// The model that it was opened with.
+    model: Option<String>,
+    /// The user that it was opened for.
+    user: Option<String>,
+    /// The media type of its payloads.
+    content_type: Option<String>,
+    /// Its labels.
+    labels: BTreeMap<String, String>,
+}
+
+impl From<event::SessionSummary> for SessionSummary {
+    fn from(summary: event::SessionSummary) -> Self {
+        let (state, outcome) = match summary.state {
+            SessionState::Closed { outcome } => ("closed", outcome.map(event::SessionOutcome::as_str)),
+            SessionState::CutOff => ("cut-off", None),
+            _ => ("open", None),
+        };
+        Self {
+            id: SessionId(summary.session),
+            name: summary.name,
+            state,
+            outcome,
+            events: summary.events,
+            bytes: summary.bytes,
+            first_insertion_ts: summary.first_insertion_ts,
+            last_insertion_ts: summary.last_insertion_ts,
+            model: summary.metadata.model,
+            user: summary.metadata.user,
+            content_type: summary.metadata.content_type,
+            labels: summary.metadata.labels,
+        }
+    }
+}
+
+#[pymethods]
+impl SessionSummary {
+    fn __repr__(&self) -> String {
+        format!("<tapeline.{self:?}>")
+    }
+}
+
+/// A cursor that a log keeps under a name.
+#[pyclass(frozen, get_all, module = "tapeline")]
+#[derive(Debug)]
+pub(crate) struct NamedCursor {
+    /// Its name.
+    name: String,
+    /// The place.
+    cursor: String,
+    /// Events after it.
+    lag_events: u64,
+    /// Bytes after it.
+    lag_bytes: u64,
+    /// Seconds from it to the newest event.
+    lag: f64,
+    /// The reason for which it cannot be used, if it cannot.
+    fault: Option<String>,
+}
+
+impl From<consumer::NamedCursor> for NamedCursor {
+    fn from(named: consumer::NamedCursor) -> Self {
+        Self {
+            name: named.name,
+            cursor: named.cursor,
+            lag_events: named.lag_events,
+            lag_bytes: named.lag_bytes,
+            lag: named.lag.as_secs_f64(),
+            fault: named.fault,
+        }
+    }
+}
+
+#[pymethods]
+impl NamedCursor {
+    fn __repr__(&self) -> String {
+        format!("<tapeline.{self:?}>")
+    }
+}
