@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, TryLockError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 use pyo3::prelude::*;
@@ -25,21 +25,50 @@ pub(crate) struct Tail {
 }
 
 enum Reader {
-    Relay(Box<Relay>, Option<Box<CompiledFilter>>),
+    Relay(Box<OneSession>),
     Subscription(Box<Subscription>),
+}
+
+/// The tail of one session.
+struct OneSession {
+    relay: Relay,
+    filter: Option<CompiledFilter>,
+    /// The next item, if it was looked at and not handed out.
+    next: Option<ConsumerResult<StoredEvent>>,
+}
+
+impl OneSession {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<ConsumerResult<StoredEvent>>> {
+        if let Some(next) = self.next.take() {
+            return Poll::Ready(Some(next));
+        }
+        loop {
+            let polled = Pin::new(&mut self.relay).poll_next(context);
+            match (&polled, &self.filter) {
+                (Poll::Ready(Some(Ok(event))), Some(filter)) if !filter.matches_stored(event) => {}
+                _ => return polled,
+            }
+        }
+    }
+
+    /// Returns whether nothing more will come, as far as is known now.
+    fn has_ended(&mut self) -> bool {
+        match self.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(None) => true,
+            Poll::Ready(next) => {
+                self.next = next;
+                false
+            }
+            Poll::Pending => false,
+        }
+    }
 }
 
 impl Reader {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<ConsumerResult<StoredEvent>>> {
         match self {
             Self::Subscription(subscription) => Pin::new(&mut **subscription).poll_next(context),
-            Self::Relay(relay, filter) => loop {
-                let polled = Pin::new(&mut **relay).poll_next(context);
-                match (&polled, &*filter) {
-                    (Poll::Ready(Some(Ok(event))), Some(filter)) if !filter.matches_stored(event) => {}
-                    _ => return polled,
-                }
-            },
+            Self::Relay(session) => session.poll(context),
         }
     }
 }
@@ -50,13 +79,14 @@ impl Tail {
     pub(crate) async fn begin(bus: &EventBus, follow: Follow) -> Result<Self, Failure> {
         let reader = match follow {
             Follow::Relay { session, after, filter, visibility } => {
-                let filter = filter.map(|filter| filter.compile()).transpose()?.map(Box::new);
-                if filter.as_ref().is_some_and(|filter| filter.needs_openings()) {
+                let filter = filter.map(|filter| filter.compile()).transpose()?;
+                if filter.as_ref().is_some_and(CompiledFilter::needs_openings) {
                     return Err(Failure::argument("the tail of one session takes no filter by $source"));
                 }
                 let mut request = RelayRequest::new(session).visibility(visibility);
                 request.after = after;
-                Reader::Relay(Box::new(bus.relay_with(request).await?), filter)
+                let relay = bus.relay_with(request).await?;
+                Reader::Relay(Box::new(OneSession { relay, filter, next: None }))
             }
             Follow::Subscribe(request) => Reader::Subscription(Box::new(bus.subscribe(request).await?)),
         };
@@ -110,16 +140,17 @@ impl Tail {
     #[getter]
     fn cursor(&self) -> Result<Option<String>, Failure> {
         Ok(match &*self.reader()? {
-            Reader::Relay(..) => None,
+            Reader::Relay(_) => None,
             Reader::Subscription(subscription) => Some(subscription.cursor()),
         })
     }
 
-    /// The way in which it ended: `closed` with its session, `shutdown` with the bus, `failed` with an error.
+    /// The way in which it ended: `closed` with its session, `shutdown` with the bus, `failed` with an error. Looks for
+    /// the next event, so no reader waits for that.
     #[getter]
     fn end(&self) -> Result<Option<&'static str>, Failure> {
-        Ok(match &*self.reader()? {
-            Reader::Relay(relay, _) => match relay.end() {
+        Ok(match &mut *self.reader()? {
+            Reader::Relay(session) => match session.has_ended().then(|| session.relay.end()).flatten() {
                 Some(RelayEnd::Closed) => Some("closed"),
                 Some(RelayEnd::Failed) => Some("failed"),
                 Some(_) => Some("shutdown"),

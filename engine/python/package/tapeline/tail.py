@@ -36,7 +36,8 @@ class Tail:
     @property
     def end(self) -> str | None:
         """How it ended: `closed` with its session, `shutdown` with the bus, `failed` by an error. `None`: it goes on."""
-        return None if self._native is None else self._native.end
+        # Its look for the end would take the bell from a task that waits.
+        return None if self._native is None or self._is_read else self._native.end
 
     def __iter__(self) -> Iterator[Event]:
         refuse_in_loop("a tail by `for`", "`async for`")
