@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tapeline::bus::ProducerBatch;
 use tapeline::config::Durability;
 use tapeline::{BackpressureMode, EventBus, IngestionError, Producer, Session, kinds};
+use tapeline_storage::format::SHARED_PAYLOAD_BYTES_MAX;
 
 use crate::args::{IngestArgs, WhenFull};
 use crate::harness::cores::{Cores, on_core, pin};
@@ -81,7 +82,9 @@ impl Round {
 
 /// Measures each way of publishing.
 pub(crate) fn run(args: &IngestArgs, output: &mut Output) -> Outcome<()> {
-    for publish in [Publish::Each, Publish::Batch] {
+    let is_large = args.common.payload > SHARED_PAYLOAD_BYTES_MAX;
+    // A batch has no large events.
+    for publish in [Publish::Each, Publish::Batch].into_iter().take(if is_large { 1 } else { 2 }) {
         let load = Load {
             level: args.durability.into(),
             payload: args.common.payload,
@@ -199,8 +202,9 @@ fn produce(bus: &EventBus, load: &Load, end: Instant) -> Outcome<u64> {
     let payloads = Payloads::new(load.payload);
     let mut events = 0;
     let mut stride = 0;
+    let strides = if load.payload > SHARED_PAYLOAD_BYTES_MAX { 1 } else { STRIDES };
     loop {
-        for _ in 0..STRIDES {
+        for _ in 0..strides {
             let session = sessions[stride % SESSIONS];
             match load.publish {
                 Publish::Each => emit_each(&mut producers, session, &payloads, events)?,
@@ -257,7 +261,7 @@ fn emit_batch(
 #[cold]
 fn spin_if_full(error: IngestionError) -> Result<(), IngestionError> {
     match error {
-        IngestionError::Backpressure { .. } => {
+        IngestionError::Backpressure { .. } | IngestionError::EventBudget { .. } => {
             std::hint::spin_loop();
             Ok(())
         }

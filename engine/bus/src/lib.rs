@@ -228,8 +228,8 @@ pub mod consumer {
     };
     pub use tapeline_reader::{
         CompiledFilter, CursorFault, DropReason, DroppedSessions, Drops, Filter, FilterBuilder, FilterError, Gap,
-        GapReason, NamedCursor, PacedReplay, Pacer, PacingError, Replay, ReplayRequest, ResumeToken, Speed, Start,
-        TokenFault, Visibility, is_filterable, json_path_get,
+        GapReason, NamedCursor, PacedReplay, Pacer, PacingError, PayloadReader, Replay, ReplayRequest, ResumeToken,
+        Speed, Start, TokenFault, Visibility, is_filterable, json_path_get,
     };
 }
 

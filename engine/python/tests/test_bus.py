@@ -73,8 +73,8 @@ def test_batches_are_ingested_in_order_and_say_what_was_taken(bus: tapeline.Bus)
     assert bus.ingest_batch((f"{number}" for number in range(100)), session="s", kind="token") == 100
     assert [event.text for event in bus.replay("s")] == [f"{number}" for number in range(100)]
     with pytest.raises(errors.TooLargeError) as caught:
-        bus.ingest_batch([b"fits", b"x" * (2 << 20), b"comes after"])
-    assert (caught.value.taken, caught.value.bytes, caught.value.code) == (1, 2 << 20, "TooLarge")
+        bus.ingest_batch([b"fits", b"x" * (65 << 20), b"comes after"])
+    assert (caught.value.taken, caught.value.bytes, caught.value.code) == (1, 65 << 20, "TooLarge")
 
 
 def test_errors_have_the_facts_of_the_bus(bus: tapeline.Bus, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ pub use gap::{DropReason, DroppedSessions, Drops, Gap, GapReason};
 pub use tapeline_storage::log::{
     Cut, DirectoryError, Durability, OpenError, Poison, RepairAction, RestoreError, Stretch, Trouble,
 };
-pub use tapeline_storage::read::{ReadError, Visibility};
+pub use tapeline_storage::read::{PayloadReader, ReadError, Visibility};
 
 pub use replay::{PacedReplay, Pacer, PacingError, ParseSpeedError, Replay, ReplayRequest, Speed};
 pub use source::Start;

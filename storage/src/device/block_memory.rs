@@ -1,7 +1,8 @@
 //! Memory of one block: written once by its shard, read by the device and by readers on other threads meanwhile.
 //!
 //! Layout: [`BlockMemory::BLOCK_BYTES`] of the block as it goes to disk, then the length column while it grows (it
-//! moves to the end of the records when the block is closed).
+//! moves to the end of the records when the block is closed). The memory of a large block is as long as its one record
+//! needs, and has a column of one entry.
 //!
 //! Rules of the unsafe code here:
 //! 1. One [`BlockWriter`] exists per memory; only it writes, and only while it is the open block or being closed.
@@ -11,19 +12,23 @@
 
 #![allow(unsafe_code)]
 
+use std::fmt;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::format::{
-    BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, PAGE_BYTES, RECORD_ALIGN, RECORD_ROOT_BYTES, Records, Sequence, column_bytes,
+    BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, PAGE_BYTES, RECORD_ALIGN, RECORD_ROOT_BYTES, Records, Sequence, block_bytes,
+    column_bytes, units_of,
 };
 
 /// Page-aligned memory of one block, shared between its writer, the device and readers.
 #[derive(Debug)]
 pub struct BlockMemory {
     start: NonNull<u8>,
+    /// Bytes of the block as it goes to disk; the growing column follows.
+    block_bytes: usize,
     first_sequence: AtomicU64,
     /// Smallest and largest timestamp of what was appended, perhaps of what is not visible yet.
     first_timestamp: AtomicU64,
@@ -35,7 +40,14 @@ pub struct BlockMemory {
     registration: AtomicU64,
     /// Readers to whom it is lent.
     holders: AtomicUsize,
+    /// Of a large block.
+    share: Option<Box<dyn MemoryGuard>>,
 }
+
+/// A share of some budget of memory, given back when it is dropped.
+pub trait MemoryGuard: fmt::Debug + Send + Sync {}
+
+impl MemoryGuard for () {}
 
 // SAFETY: rules 1 to 3 keep the writer and all readers on disjoint bytes; `visible` orders them.
 unsafe impl Send for BlockMemory {}
@@ -49,13 +61,22 @@ impl BlockMemory {
     /// Most records a block can hold.
     pub const RECORDS_MAX: usize = (BLOCK_BYTES_MAX - BLOCK_HEADER_BYTES) / (RECORD_ROOT_BYTES + size_of::<u16>());
 
-    const BYTES: usize = (Self::BLOCK_BYTES + column_bytes(Self::RECORDS_MAX)).next_multiple_of(PAGE_BYTES);
-
     fn new() -> io::Result<Self> {
-        let start = map(Self::BYTES)?;
+        Self::of(Self::BLOCK_BYTES, None)
+    }
+
+    /// Of a block of so many bytes; a large one has a share of the memory that such blocks may take.
+    fn of(block_bytes: usize, share: Option<Box<dyn MemoryGuard>>) -> io::Result<Self> {
+        let bytes = Self::bytes(block_bytes, share.is_some());
+        let start = map(bytes)?;
+        if share.is_some() {
+            prefer_huge_pages(start, bytes);
+        }
         let zero = || AtomicU64::new(0);
         Ok(Self {
             start,
+            block_bytes,
+            share,
             first_sequence: zero(),
             first_timestamp: zero(),
             last_timestamp: zero(),
@@ -63,6 +84,22 @@ impl BlockMemory {
             registration: zero(),
             holders: AtomicUsize::new(0),
         })
+    }
+
+    /// Bytes of the memory of a block.
+    const fn bytes(block_bytes: usize, is_large: bool) -> usize {
+        let records = if is_large { 1 } else { Self::RECORDS_MAX };
+        (block_bytes + column_bytes(records)).next_multiple_of(PAGE_BYTES)
+    }
+
+    /// Returns whether it holds one record that has it for itself, and is not to be filled again.
+    pub fn is_large(&self) -> bool {
+        self.share.is_some()
+    }
+
+    /// Bytes of the block as it goes to disk, at most.
+    pub(crate) fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
     /// The number of readers it is lent to. The log's lending alone changes it.
@@ -87,7 +124,7 @@ impl BlockMemory {
 
     /// The block's bytes as they go to disk. Only a device that was handed the closed block may call it (rule 3).
     pub(crate) fn closed_bytes(&self, length: usize) -> &[u8] {
-        assert!(length <= Self::BLOCK_BYTES, "a block has at most {} bytes", Self::BLOCK_BYTES);
+        assert!(length <= self.block_bytes, "the block has at most {} bytes", self.block_bytes);
         // SAFETY: rule 3; the length lies in the allocation.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), length) }
     }
@@ -121,7 +158,7 @@ impl BlockMemory {
         // SAFETY: rule 2 freezes these bytes; they lie in the allocation because `visible` does.
         let records = unsafe { self.slice(BLOCK_HEADER_BYTES + offset, end - offset) };
         // SAFETY: rule 2, likewise.
-        let column = unsafe { self.slice(Self::BLOCK_BYTES + column_bytes(from), column_bytes(to - from)) };
+        let column = unsafe { self.slice(self.block_bytes + column_bytes(from), column_bytes(to - from)) };
         Records::new(records, column)
     }
 
@@ -130,9 +167,13 @@ impl BlockMemory {
     /// # Panics
     /// If they are not visible.
     pub fn bytes_of(&self, count: usize) -> usize {
-        assert!(count <= self.visible().0, "records are not visible");
+        let visible = self.visible();
+        assert!(count <= visible.0, "records are not visible");
+        if count == visible.0 {
+            return visible.1;
+        }
         // SAFETY: rule 2 freezes these entries.
-        let column = unsafe { self.slice(Self::BLOCK_BYTES, column_bytes(count)) };
+        let column = unsafe { self.slice(self.block_bytes, column_bytes(count)) };
         let units =
             column.chunks_exact(size_of::<u16>()).map(|unit| usize::from(u16::from_le_bytes([unit[0], unit[1]])));
         units.sum::<usize>() * RECORD_ALIGN
@@ -162,7 +203,7 @@ impl BlockMemory {
         }
         assert!(from <= count && count <= self.visible().0, "records are not visible");
         // SAFETY: rule 2 freezes these entries.
-        let column = unsafe { self.slice(Self::BLOCK_BYTES + column_bytes(from), column_bytes(count - from)) };
+        let column = unsafe { self.slice(self.block_bytes + column_bytes(from), column_bytes(count - from)) };
         let (mut to, mut end) = (from, offset);
         for unit in column.chunks_exact(size_of::<u16>()) {
             let next = end + usize::from(u16::from_le_bytes([unit[0], unit[1]])) * RECORD_ALIGN;
@@ -171,7 +212,8 @@ impl BlockMemory {
             }
             (to, end) = (to + 1, next);
         }
-        (to, end)
+        // The column does not state the length of a large record, which is the only one.
+        if to == count { visible } else { (to, end) }
     }
 
     /// # Safety
@@ -186,8 +228,9 @@ impl BlockMemory {
 
 impl Drop for BlockMemory {
     fn drop(&mut self) {
-        // SAFETY: mapped in `new` with this length, and the last holder is gone.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), Self::BYTES) };
+        let bytes = Self::bytes(self.block_bytes, self.is_large());
+        // SAFETY: mapped in `of` with this length, and the last holder is gone.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), bytes) };
     }
 }
 
@@ -202,6 +245,13 @@ fn map(length: usize) -> io::Result<NonNull<u8>> {
         Some(start) if start.as_ptr().cast::<libc::c_void>() != libc::MAP_FAILED => Ok(start),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Asks for huge pages, of which there are fewer to touch and to free by a factor of 512. A hint: without them it works
+/// as well.
+fn prefer_huge_pages(start: NonNull<u8>, length: usize) {
+    // SAFETY: the mapping is this process's own, and the advice changes none of its bytes.
+    let _ = unsafe { libc::madvise(start.as_ptr().cast(), length, libc::MADV_HUGEPAGE) };
 }
 
 /// Memory that runs out when a test says so, on the test's own thread.
@@ -238,6 +288,37 @@ impl BlockWriter {
     /// The kernel's, where it has none.
     pub fn new() -> io::Result<Self> {
         Ok(Self { memory: Arc::new(BlockMemory::new()?), count: 0, records_bytes: 0 })
+    }
+
+    /// A writer over fresh memory for one record of so many bytes, which has a block for itself.
+    ///
+    /// # Errors
+    /// The kernel's, where it has no memory.
+    pub(crate) fn large(record_bytes: usize, share: Box<dyn MemoryGuard>) -> io::Result<Self> {
+        let memory = BlockMemory::of(block_bytes(1, record_bytes), Some(share))?;
+        Ok(Self { memory: Arc::new(memory), count: 0, records_bytes: 0 })
+    }
+
+    /// The memory of the record of a large block, which is its own writer's until it is published. Its first bytes are
+    /// to be written before the block is started.
+    ///
+    /// # Panics
+    /// If records were appended, or it is no large block or a shorter one.
+    pub(crate) fn large_record(&mut self, record_bytes: usize) -> &mut [u8] {
+        let is_whole = self.memory.block_bytes == block_bytes(1, record_bytes);
+        assert!(self.count == 0 && self.memory.is_large() && is_whole, "no record of a large block");
+        // SAFETY: rules 1 and 2: nothing is visible, and the block has room for the record.
+        unsafe { self.slice_mut(BLOCK_HEADER_BYTES, record_bytes) }
+    }
+
+    /// Appends the record that was written to [`BlockWriter::large_record`].
+    pub(crate) fn append_large(&mut self, record_bytes: usize) {
+        let _ = self.large_record(record_bytes);
+        let column = self.memory.block_bytes;
+        // SAFETY: rules 1 and 2: the one entry of the column, which is not visible.
+        let entry = unsafe { self.slice_mut(column, column_bytes(1)) };
+        entry.copy_from_slice(&units_of(record_bytes).to_le_bytes());
+        (self.count, self.records_bytes) = (1, record_bytes);
     }
 
     /// Takes memory back into use, or gives it back while another reference to it exists.
@@ -315,7 +396,8 @@ impl BlockWriter {
     /// If the run does not fit.
     pub fn append(&mut self, records: &[u8], lengths: &[u16]) {
         let needed = records.len() + column_bytes(lengths.len());
-        assert!(needed <= self.room(BlockMemory::BLOCK_BYTES), "the run does not fit the block");
+        let has_room = !self.memory.is_large() && needed <= self.room(BlockMemory::BLOCK_BYTES);
+        assert!(has_room, "the run does not fit the block");
         let at = BLOCK_HEADER_BYTES + self.records_bytes;
         // SAFETY: rules 1 and 2: these bytes are beyond `visible`; the assertion keeps them in the allocation.
         unsafe { self.slice_mut(at, records.len()) }.copy_from_slice(records);
@@ -350,7 +432,7 @@ impl BlockWriter {
     pub fn close(&mut self) -> usize {
         let column = column_bytes(self.count);
         // SAFETY: the growing column lies after the block and is not written here.
-        let entries = unsafe { self.memory.slice(BlockMemory::BLOCK_BYTES, column) }.as_ptr();
+        let entries = unsafe { self.memory.slice(self.memory.block_bytes, column) }.as_ptr();
         let end = BLOCK_HEADER_BYTES + self.records_bytes;
         let block_bytes = (end + column).next_multiple_of(PAGE_BYTES);
         // SAFETY: rules 1 and 2: after the last record, within the block because `append` keeps room for the column.

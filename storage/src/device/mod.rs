@@ -36,7 +36,7 @@ use std::time::Duration;
 pub(crate) use aligned::{AlignedBytes, zeroed};
 #[cfg(test)]
 pub(crate) use block_memory::scarcity;
-pub use block_memory::{BlockMemory, BlockWriter};
+pub use block_memory::{BlockMemory, BlockWriter, MemoryGuard};
 pub use doorbell::Doorbell;
 pub(crate) use failure::{SyncFailed, errno_of, is_of_medium};
 pub use failure::{advice, is_of_environment, is_passing};
@@ -51,7 +51,7 @@ pub struct Write {
     /// The memory to write; the device keeps it alive until the write has completed.
     pub memory: Arc<BlockMemory>,
     /// The number of its bytes to write, a multiple of [`crate::format::PAGE_BYTES`], at most
-    /// [`BlockMemory::BLOCK_BYTES`].
+    /// those of the memory's block.
     pub length: usize,
     /// At what offset, a multiple of [`crate::format::PAGE_BYTES`].
     pub offset: u64,

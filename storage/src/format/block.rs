@@ -8,13 +8,16 @@
 //! ```
 //! Lengths stand in a column of their own so that a reader knows where every record lies without touching the records,
 //! and a writer copies runs of records without looking into them.
+//!
+//! A large block is longer than 1 MiB and has one record, whose length does not fit the column: [`LARGE_UNITS`] stands
+//! there. A block counts as a whole or not at all, so an event of any size does, too.
 
 use super::bytes::{get, get_u32, get_u64, put};
 use super::checksum::{Checksum, crc32c};
 use super::counted::counted;
 use super::{
-    BLOCK_BYTES_MAX, Epoch, PAGE_BYTES, PageError, RECORD_ALIGN, RecordError, RecordView, SEQUENCE_MAX, Sequence,
-    prefetch,
+    BLOCK_BYTES_MAX, Epoch, LARGE_BLOCK_BYTES_MAX, PAGE_BYTES, PageError, RECORD_ALIGN, RecordError, RecordView,
+    SEQUENCE_MAX, SHARED_PAYLOAD_BYTES_MAX, Sequence, archived_bytes, prefetch,
 };
 
 /// First bytes of every block.
@@ -37,6 +40,17 @@ const FIRST_TIMESTAMP: usize = 48;
 const LAST_TIMESTAMP: usize = 56;
 const DURABLE_SEQUENCE: usize = 64;
 const RESERVED: usize = 72;
+
+/// The entry in the length column of the one record of a large block, which takes all of the records' bytes.
+pub const LARGE_UNITS: u16 = 0;
+
+/// The longest archive whose length the column states.
+const SHARED_RECORD_BYTES_MAX: usize = archived_bytes(SHARED_PAYLOAD_BYTES_MAX);
+
+/// The entry in the length column of a record of so many bytes.
+pub const fn units_of(record_bytes: usize) -> u16 {
+    if record_bytes > SHARED_RECORD_BYTES_MAX { LARGE_UNITS } else { (record_bytes / RECORD_ALIGN) as u16 }
+}
 
 /// Bytes of the length column of `count` records.
 pub const fn column_bytes(count: usize) -> usize {
@@ -144,7 +158,8 @@ impl BlockHeader {
         if reserved != 0 {
             return field("reserved", reserved);
         }
-        if block == 0 || !block.is_multiple_of(PAGE_BYTES) || block > BLOCK_BYTES_MAX {
+        let block_bytes_max = if self.count == 1 { LARGE_BLOCK_BYTES_MAX } else { BLOCK_BYTES_MAX };
+        if block == 0 || !block.is_multiple_of(PAGE_BYTES) || block > block_bytes_max {
             return field("block_bytes", block as u64);
         }
         if self.count == 0 || filled.next_multiple_of(PAGE_BYTES as u64) != block as u64 {
@@ -245,7 +260,9 @@ impl<'a> BlockView<'a> {
         let column: u64 =
             view.column().chunks_exact(2).map(|unit| u64::from(u16::from_le_bytes([unit[0], unit[1]]))).sum::<u64>()
                 * RECORD_ALIGN as u64;
-        if column != u64::from(records) {
+        let is_large = records as usize > SHARED_RECORD_BYTES_MAX && view.header.count == 1;
+        let stated = if is_large { 0 } else { u64::from(records) };
+        if column != stated {
             return Err(BlockError::Column { column, records });
         }
         Ok(view)
@@ -336,6 +353,13 @@ impl<'a> Records<'a> {
         self.records = self.records.get(skipped..).unwrap_or_default();
     }
 
+    /// The record of a large block, all of the bytes.
+    #[cold]
+    fn large(&mut self) -> Option<Result<RecordView<'a>, RecordError>> {
+        self.column = &[];
+        Some(RecordView::parse(std::mem::take(&mut self.records)))
+    }
+
     /// Leaves out all but the next `count` records.
     pub fn take_records(&mut self, count: usize) {
         if count < self.remaining() {
@@ -361,6 +385,10 @@ impl<'a> Iterator for Records<'a> {
         };
         (self.records, self.column) = (rest, column);
         prefetch::ahead_of(rest);
-        Some(RecordView::parse(record))
+        match RecordView::parse(record) {
+            // A look at what did not parse alone: other records are not asked whether they are large.
+            Err(_) if record.is_empty() => self.large(),
+            parsed => Some(parsed),
+        }
     }
 }

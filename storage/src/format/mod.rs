@@ -28,7 +28,8 @@ mod segment;
 mod tests;
 
 pub use block::{
-    BLOCK_HEADER_BYTES, BLOCK_MAGIC, BlockError, BlockHeader, BlockView, Records, block_bytes, column_bytes,
+    BLOCK_HEADER_BYTES, BLOCK_MAGIC, BlockError, BlockHeader, BlockView, LARGE_UNITS, Records, block_bytes,
+    column_bytes, units_of,
 };
 pub use checksum::{Checksum, crc32c};
 pub use counted::counted;
@@ -45,9 +46,11 @@ pub(crate) use index::{SessionHash, is_header as is_index_header};
 pub use meta::{META_BYTES, META_MAGIC, Meta, SHARDS_MAX};
 pub(crate) use mix::{SplitMix64, mix};
 pub use names::{NAMES_BYTES_MAX, NAMES_MAGIC, SessionNames};
+pub(crate) use record::payload_bytes_of;
 pub use record::{
     ArchivedPayload, ArchivedRecord, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RECORD_ROOT_BYTES, Record, RecordError,
-    RecordView, archive_in_place, archive_into, archived_bytes, restamp, set_timestamp, timestamp_of,
+    RecordView, SHARED_PAYLOAD_BYTES_MAX, archive_in_place, archive_into, archived_bytes, restamp, set_timestamp,
+    timestamp_of,
 };
 pub use segment::{RunStart, SEGMENT_MAGIC, SEGMENT_RUNS_MAX, SegmentHeader};
 
@@ -58,8 +61,11 @@ pub const FORMAT_VERSION: u32 = 1;
 /// the physical block of common devices.
 pub const PAGE_BYTES: usize = 4096;
 
-/// Largest block, header and padding included, in bytes.
+/// Largest block of several records, header and padding included, in bytes.
 pub const BLOCK_BYTES_MAX: usize = 1 << 20;
+
+/// Largest block of one record, header and padding included, in bytes.
+pub const LARGE_BLOCK_BYTES_MAX: usize = block_bytes(1, archived_bytes(PAYLOAD_BYTES_MAX));
 
 /// The fault of a header, footer or meta page that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

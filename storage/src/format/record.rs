@@ -28,8 +28,12 @@ pub const RECORD_ALIGN: usize = 16;
 /// Bytes of the root that ends every record.
 pub const RECORD_ROOT_BYTES: usize = 32;
 
-/// Largest payload in bytes: what fits one block beside its header, the root and the length column.
-pub const PAYLOAD_BYTES_MAX: usize = BLOCK_BYTES_MAX - BLOCK_HEADER_BYTES - RECORD_ROOT_BYTES - RECORD_ALIGN;
+/// Largest payload in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
+
+/// Largest payload in bytes of a record that shares its block with others: what fits beside the block's header, the
+/// root and the length column. A longer one has a large block of its own.
+pub const SHARED_PAYLOAD_BYTES_MAX: usize = BLOCK_BYTES_MAX - BLOCK_HEADER_BYTES - RECORD_ROOT_BYTES - RECORD_ALIGN;
 
 /// An event on its way into an archive.
 #[derive(Debug, Clone, Copy)]
@@ -252,6 +256,13 @@ fn copy_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
 pub fn timestamp_of(archive: &[u8]) -> u64 {
     let root = archive.len().saturating_sub(RECORD_ROOT_BYTES);
     super::bytes::get_u64(archive, root + offset_of!(ArchivedRecord, timestamp))
+}
+
+/// The payload's length that the root of a record states, unchecked; 0 for bytes shorter than a root.
+pub(crate) fn payload_bytes_of(archive: &[u8]) -> usize {
+    let root = archive.len().saturating_sub(RECORD_ROOT_BYTES);
+    let length = archive.get(root + offset_of!(ArchivedRecord, payload)..).and_then(|rest| rest.first_chunk());
+    length.map_or(0, |length| u32::from_le_bytes(*length) as usize)
 }
 
 /// The fault of bytes that are not a record.

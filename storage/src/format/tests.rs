@@ -3,6 +3,7 @@
 use super::*;
 use crate::device::BlockWriter;
 use crate::device::sim::Random;
+use crate::log::LargeBlock;
 
 const EPOCH: Epoch = Epoch::new(0x1122_3344_5566_7788);
 
@@ -72,6 +73,17 @@ fn sample() -> Vec<u8> {
     [page.to_vec(), block, footer.encode(&SessionFilter::all()).to_vec()].concat()
 }
 
+/// The large block that docs/FORMAT.md shows.
+fn large_sample() -> Vec<u8> {
+    let payload = vec![b'a'; SHARED_PAYLOAD_BYTES_MAX + 1];
+    let fill = |place: &mut [u8]| {
+        place.copy_from_slice(&payload);
+        std::io::Result::Ok(())
+    };
+    let large = LargeBlock::new((SessionId::NONE, Kind(1)), payload.len(), Box::new(()), fill).expect("memory");
+    large.finished(Sequence::new(7), 1_700_000_000_000_000_123, EPOCH)
+}
+
 /// As `hexdump -C` prints it without the characters: a star for rows that repeat the one before.
 fn hexdump(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -107,11 +119,80 @@ fn parse_hexdump(text: &str) -> Vec<u8> {
     bytes
 }
 
+/// The hexdump of this number, from 1.
+fn dump_in(text: &str, number: usize) -> &str {
+    text.split("```hexdump\n").nth(number).and_then(|rest| rest.split("```").next()).expect("a hexdump")
+}
+
+#[test]
+fn specification_shows_the_bytes_of_a_large_block() {
+    let text = include_str!("../../../docs/FORMAT.md");
+    let shown = parse_hexdump(dump_in(text, 2));
+    assert!(shown == large_sample(), "docs/FORMAT.md differs; the bytes are\n{}", hexdump(&large_sample()));
+    let (buffer, start) = aligned(&shown);
+    let view = BlockView::check(&buffer[start..], EPOCH).expect("block");
+    let records: Vec<_> = view.records().map(|record| record.expect("record")).collect();
+    assert_eq!(records.len(), 1);
+    assert!(records[0].payload().len() == SHARED_PAYLOAD_BYTES_MAX + 1);
+    assert!(records[0].payload().iter().all(|&byte| byte == b'a'));
+}
+
+/// A large block whose fields were changed, with checksums that say that it is whole, is refused and never panics.
+#[test]
+fn large_block_with_forged_fields_is_refused() {
+    let sound = large_sample();
+    let header = BlockHeader::decode(&sound).expect("own header");
+    let column = BLOCK_HEADER_BYTES + header.records_bytes as usize;
+    let seal = |header: BlockHeader, bytes: &mut Vec<u8>| {
+        let mut checksum = Checksum::default();
+        checksum.update(&bytes[BLOCK_HEADER_BYTES..]);
+        BlockHeader { body_crc: checksum.finish(EPOCH), ..header }.encode(bytes);
+    };
+    // Entries of the column: none but 0 stands for a large record, and 0 for no other.
+    for units in [1u16, 2, 65_530, 65_535] {
+        let mut forged = sound.clone();
+        forged[column..column + 2].copy_from_slice(&units.to_le_bytes());
+        seal(header, &mut forged);
+        assert!(matches!(BlockView::check(&forged, EPOCH), Err(BlockError::Column { .. })), "{units} units");
+    }
+    let mut small = block(&[archive(b"one", 1, 1, 1)], 7, 0);
+    let own = BlockHeader::decode(&small).expect("own header");
+    let column = BLOCK_HEADER_BYTES + own.records_bytes as usize;
+    small[column..column + 2].fill(0);
+    seal(own, &mut small);
+    assert!(matches!(BlockView::check(&small, EPOCH), Err(BlockError::Column { .. })));
+    // A block of several records is never longer than 1 MiB, and none is longer than the longest event needs.
+    for (count, block_bytes) in
+        [(2, header.block_bytes), (0, header.block_bytes), (1, (LARGE_BLOCK_BYTES_MAX + PAGE_BYTES) as u32)]
+    {
+        let mut forged = sound.clone();
+        BlockHeader { count, block_bytes, ..header }.encode(&mut forged);
+        assert!(BlockHeader::decode(&forged).is_err(), "{count} records in {block_bytes} bytes");
+    }
+    // Any other byte of the root.
+    for at in column_root(&header) {
+        let mut forged = sound.clone();
+        forged[at] ^= 0x41;
+        seal(header, &mut forged);
+        if let Ok(view) = BlockView::check(&forged, EPOCH) {
+            let (buffer, start) = aligned(&forged);
+            let view_again = BlockView::check(&buffer[start..], EPOCH).expect("checked");
+            assert!(view_again.records().count() <= view.header().count as usize);
+            let _ = view_again.records().map(|record| record.map(|record| record.payload().len())).collect::<Vec<_>>();
+        }
+    }
+}
+
+/// The bytes of the root of the only record.
+fn column_root(header: &BlockHeader) -> std::ops::Range<usize> {
+    let end = BLOCK_HEADER_BYTES + header.records_bytes as usize;
+    end - RECORD_ROOT_BYTES..end
+}
+
 #[test]
 fn specification_shows_the_bytes_that_are_written() {
     let text = include_str!("../../../docs/FORMAT.md");
-    let dump = text.split("```hexdump\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a hexdump");
-    let shown = parse_hexdump(dump);
+    let shown = parse_hexdump(dump_in(text, 1));
     assert!(shown == sample(), "docs/FORMAT.md differs; the bytes are\n{}", hexdump(&sample()));
     // And back: what the document shows is a segment that reads.
     let (header, crc) = SegmentHeader::decode(&shown).expect("header");

@@ -4,7 +4,9 @@ use std::io;
 use std::ops::Range;
 
 use crate::device::{AlignedBytes, SegmentFile};
-use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, PAGE_BYTES, Sequence};
+use crate::format::{
+    BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, LARGE_BLOCK_BYTES_MAX, PAGE_BYTES, Sequence,
+};
 
 /// Bytes read at a time.
 const STEP_BYTES: usize = 4 * BLOCK_BYTES_MAX;
@@ -46,11 +48,17 @@ pub(super) fn for_each_in(
     let mut buffer = AlignedBytes::zeroed(STEP_BYTES)?;
     let mut offset = offsets.start;
     while offset < offsets.end {
-        let step = (offsets.end - offset).min(STEP_BYTES as u64) as usize;
+        let step = (offsets.end - offset).min(buffer.as_slice().len() as u64) as usize;
         let read = file.read_at(&mut buffer.as_mut_slice()[..step], offset)?;
         if read == 0 {
             let reason = format!("offset {offset}: the file ends before its last block");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
+        }
+        let first = whole_block(&buffer.as_slice()[..read]);
+        if first > read as u64 && read == buffer.as_slice().len() {
+            // A large block, of which the file may have all.
+            buffer = AlignedBytes::zeroed(first.min(LARGE_BLOCK_BYTES_MAX as u64) as usize)?;
+            continue;
         }
         let bytes = &buffer.as_slice()[..read];
         let mut at = 0;

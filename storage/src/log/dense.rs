@@ -52,6 +52,11 @@ impl Condenser {
         Self { next, ..Self::default() }
     }
 
+    /// All before this was looked at.
+    pub(super) fn next(&self) -> Sequence {
+        self.next
+    }
+
     /// Looks at the blocks that have become durable. `open`: the first sequence of the block that is being filled.
     pub(super) fn turn(&mut self, view: &LogView, pool: &mut BlockPool, open: Sequence, now: u64) {
         if self.next >= view.durable() && self.copied.is_none() {
@@ -70,7 +75,8 @@ impl Condenser {
     fn step(&mut self, view: &LogView, pool: &mut BlockPool, open: Sequence) -> bool {
         let Some(block) = self.next_block(view, open) else { return false };
         let (first, (count, bytes)) = (block.first_sequence(), block.visible());
-        let cost = count as u64 * RECORD_NS + bytes as u64 / BYTES_PER_NS;
+        let copied = if block.is_large() { 0 } else { bytes };
+        let cost = count as u64 * RECORD_NS + copied as u64 / BYTES_PER_NS;
         if cost.min(SAVED_NS_MAX) > self.saved_ns {
             return false;
         }
@@ -79,7 +85,7 @@ impl Condenser {
             segment.list_sessions(first, block.records(0, count, 0, bytes));
         }
         self.next = first.plus(count as u64);
-        if bytes > COPIED_BYTES_MAX {
+        if block.is_large() || bytes > COPIED_BYTES_MAX {
             self.filling = None;
         } else if self.copy(view, pool, &block) {
             self.copied = Some(block);

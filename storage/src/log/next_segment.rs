@@ -58,6 +58,8 @@ pub(super) struct NextSegment {
     headers: Headers,
     /// Lengths that it may have, in bytes.
     lengths: RangeInclusive<u64>,
+    /// The length that the block at the front needs, which does not fit the active segment; 0 for none.
+    needed: u64,
     index_bytes: usize,
     spare: Spare,
     /// Of memory for the header.
@@ -72,6 +74,7 @@ impl NextSegment {
             files,
             headers: Headers::new(options),
             lengths: options.segment_length_min()..=options.segment_length(),
+            needed: 0,
             index_bytes: options.index_bytes,
             spare: Spare::Absent,
             shortage: Shortage::default(),
@@ -91,17 +94,31 @@ impl NextSegment {
             return None;
         }
         // The shortest segment is a header's page, a block and a footer's page.
-        let block_bytes_max = self.lengths.start() - 2 * PAGE_BYTES as u64;
+        let least = self.needed.max(*self.lengths.start());
+        let block_bytes_max = least - 2 * PAGE_BYTES as u64;
         if !active.is_none_or(|active| active.is_running_out(block_bytes_max)) {
             return None;
         }
         self.spare = Spare::Requested;
-        Some(Chore::prepare(self.files.directory(), self.lengths.clone()))
+        Some(Chore::prepare(self.files.directory(), least..=*self.lengths.end()))
     }
 
     /// The file is prepared, and so long.
     pub(super) fn prepared(&mut self, file: Arc<dyn SegmentFile>, length: u64) {
         self.spare = Spare::Ready(file, length);
+    }
+
+    /// A block of so many bytes goes to the next segment. Where the spare is too short for it, because the disk was
+    /// nearly full, it is removed, so that a longer one is prepared.
+    pub(super) fn need(&mut self, block_bytes: u64) -> Option<Chore> {
+        (self.needed, self.is_wanted) = (block_bytes + 2 * PAGE_BYTES as u64, true);
+        let Spare::Ready(file, length) = &self.spare else { return None };
+        if *length >= self.needed {
+            return None;
+        }
+        let removal = Chore::remove(self.files.directory(), SPARE_NAME.into(), file);
+        self.spare = Spare::Absent;
+        Some(removal)
     }
 
     /// Begins the segment at `base`, if its file is ready and there is memory. Returns it, and its header page.
@@ -114,6 +131,7 @@ impl NextSegment {
         memory.fill_page(&page);
         let segment = Segment::begin(header, &self.files, Arc::clone(&file), self.index_bytes);
         self.spare = Spare::Unnamed(Arc::clone(&file));
+        self.needed = 0;
         Some((ActiveSegment::new(segment, file, crc, length), memory))
     }
 

@@ -24,6 +24,17 @@ impl OpenBlock {
         Self { writer, first_timestamp: u64::MAX, last_timestamp: 0, opened_at, checksum, summed: 0 }
     }
 
+    /// A block of one record, of which so many bytes are summed.
+    pub(super) fn large(
+        writer: BlockWriter,
+        timestamp: u64,
+        opened_at: u64,
+        (checksum, summed): (Checksum, usize),
+    ) -> Self {
+        let (first_timestamp, last_timestamp) = (timestamp, timestamp);
+        Self { writer, first_timestamp, last_timestamp, opened_at, checksum: Some(checksum), summed }
+    }
+
     /// Copies a run in, which fits.
     pub(super) fn append(&mut self, records: &[u8], lengths: &[u16]) {
         // A run comes from one producer, whose timestamps rise: its ends are its extremes.

@@ -2,7 +2,7 @@
 
 use super::BatchOptions;
 use crate::device::BlockMemory;
-use crate::format::{BLOCK_BYTES_MAX, LogId, PAGE_BYTES};
+use crate::format::{BLOCK_BYTES_MAX, LogId, PAGE_BYTES, archived_bytes, block_bytes};
 
 /// The failures that an acknowledged event survives.
 ///
@@ -43,6 +43,9 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Largest block in bytes: a multiple of a page, at most [`BLOCK_BYTES_MAX`]. Bounds the largest record.
     pub block_bytes: usize,
+    /// Longest payload in bytes of an event that has a block for itself; 0 for none. A segment of
+    /// full length has room for its block.
+    pub large_payload_bytes_max: usize,
     /// Limits of a block in events and in time: the oldest event has its block committed when its time is over.
     pub batch: BatchOptions,
     /// Blocks of memory: those being filled and written, and the most recent ones for readers. At least 4. At level
@@ -97,7 +100,12 @@ impl LogOptions {
 
     /// Length of a new segment file.
     pub(super) fn segment_length(&self) -> u64 {
-        self.segment_bytes.max(self.segment_length_min()).next_multiple_of(PAGE_BYTES as u64)
+        let large = match self.large_payload_bytes_max {
+            0 => 0,
+            bytes => block_bytes(1, archived_bytes(bytes)),
+        };
+        let least = self.segment_length_min().max((large + 2 * PAGE_BYTES) as u64);
+        self.segment_bytes.max(least).next_multiple_of(PAGE_BYTES as u64)
     }
 
     /// The least that it can be: header, one block, footer.
@@ -112,6 +120,7 @@ impl LogOptions {
             shard,
             segment_bytes: Self::SEGMENT_BYTES,
             block_bytes: BLOCK_BYTES_MAX,
+            large_payload_bytes_max: 0,
             batch: BatchOptions::default(),
             blocks: 16,
             index_bytes: Self::INDEX_BYTES,

@@ -205,11 +205,10 @@ impl Pipeline {
 
     /// Goes on in the spare segment, if there is one. Records in the view whether a full disk is in the way.
     fn roll(&mut self, view: &LogView, now: u64) -> bool {
-        let Some(first) = self.waiting.front().map(|block| block.writer.memory().first_sequence()) else {
-            return false;
-        };
+        let front = self.waiting.front().map(|block| (block.writer.memory().first_sequence(), block.block_bytes()));
+        let Some((first, block_bytes)) = front else { return false };
         view.health().set_full(self.roller.is_full());
-        let Some(header) = self.roller.roll(view, &mut self.active, first, now) else { return false };
+        let Some(header) = self.roller.roll(view, &mut self.active, (first, block_bytes), now) else { return false };
         let Some(active) = &self.active else { return false };
         view.segment_list().add(Arc::clone(&active.segment));
         let file = Arc::clone(&active.file);

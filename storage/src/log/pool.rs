@@ -104,9 +104,11 @@ impl BlockPool {
     fn take_oldest(&mut self, view: &LogView, end: Sequence) -> Option<(BlockWriter, Sequence)> {
         let mut tail = view.tail().try_lock()?;
         let starts = tail.iter().skip(1).map(|block| block.first_sequence()).take_while(|&start| start <= end);
-        // No reader can take hold of a block that the tail alone has while the tail is locked.
-        let (at, start) = starts.enumerate().find(|&(at, _)| Arc::strong_count(&tail[at]) == 1)?;
-        self.held.extend(tail.drain(..at));
+        // No reader can take hold of a block that the tail alone has while the tail is locked. Memory of a large block
+        // is not filled again: it is free once its last holder drops it.
+        let is_spare = |block: &Arc<BlockMemory>| !block.is_large() && Arc::strong_count(block) == 1;
+        let (at, start) = starts.enumerate().find(|&(at, _)| is_spare(&tail[at]))?;
+        self.held.extend(tail.drain(..at).filter(|block| !block.is_large()));
         let oldest = tail.pop_front()?;
         drop(tail);
         Some((self.reuse(oldest)?, start))
@@ -155,6 +157,9 @@ impl BlockPool {
 
     /// The block's memory; while a reader still holds it, the block is kept for later.
     fn reuse(&mut self, block: Arc<BlockMemory>) -> Option<BlockWriter> {
+        if block.is_large() {
+            return None;
+        }
         BlockWriter::reuse(block).map_err(|shared| self.held.push(shared)).ok()
     }
 }

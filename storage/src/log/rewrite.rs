@@ -4,11 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::ending::write_ending;
+use super::large::LargeBlock;
 use super::open_block::OpenBlock;
 use crate::device::{BlockWriter, Directory, SegmentFile};
 use crate::format::{
-    BLOCK_BYTES_MAX, BlockView, Footer, IndexBuilder, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RunStart, SegmentHeader,
-    Sequence, SessionFilter, archived_bytes, block_bytes,
+    BLOCK_BYTES_MAX, BlockView, Footer, IndexBuilder, LARGE_UNITS, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RunStart,
+    SegmentHeader, Sequence, SessionFilter, archived_bytes, block_bytes, units_of,
 };
 
 /// The largest archive that a block holds.
@@ -73,12 +74,15 @@ impl SegmentWriter {
     pub(super) fn append(&mut self, block: &BlockView<'_>) -> io::Result<()> {
         let mut records = block.record_bytes();
         for unit in block.column().chunks_exact(size_of::<u16>()) {
-            let length = u16::from_le_bytes([unit[0], unit[1]]);
-            let Some((record, rest)) = records.split_at_checked(usize::from(length) * RECORD_ALIGN) else {
+            let length = match u16::from_le_bytes([unit[0], unit[1]]) {
+                LARGE_UNITS => records.len(),
+                units => usize::from(units) * RECORD_ALIGN,
+            };
+            let Some((record, rest)) = records.split_at_checked(length) else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a length column beyond its records"));
             };
             records = rest;
-            self.append_record(record, length)?;
+            self.append_record(record)?;
         }
         Ok(())
     }
@@ -88,9 +92,10 @@ impl SegmentWriter {
     /// # Errors
     /// The kernel's; `InvalidData` for one that no block holds.
     pub(super) fn append_archive(&mut self, archive: &[u8]) -> io::Result<()> {
-        let length = u16::try_from(archive.len() / RECORD_ALIGN).ok().filter(|_| archive.len() <= RECORD_BYTES_MAX);
-        let too_long = || io::Error::new(io::ErrorKind::InvalidData, "a record that no block holds");
-        self.append_record(archive, length.ok_or_else(too_long)?)
+        if archive.len() > RECORD_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a record that no block holds"));
+        }
+        self.append_record(archive)
     }
 
     /// Bytes of the file so far, those of the open block included.
@@ -98,7 +103,14 @@ impl SegmentWriter {
         self.totals.data_end + self.open.as_ref().map_or(0, |open| open.block_bytes() as u64)
     }
 
-    fn append_record(&mut self, record: &[u8], length: u16) -> io::Result<()> {
+    fn append_record(&mut self, record: &[u8]) -> io::Result<()> {
+        let length = units_of(record.len());
+        if length == LARGE_UNITS {
+            self.write_open()?;
+            self.open = Some(LargeBlock::of_archive(record)?.place_again(self.next));
+            self.next = self.next.plus(1);
+            return self.write_open();
+        }
         let is_full = |open: &OpenBlock| open.writer.fitting(&[length], BLOCK_BYTES_MAX).0 == 0;
         if self.open.as_ref().is_some_and(is_full) {
             self.write_open()?;

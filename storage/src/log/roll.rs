@@ -84,9 +84,10 @@ impl Roller {
         &mut self,
         view: &LogView,
         active: &mut Option<ActiveSegment>,
-        base: Sequence,
+        (base, block_bytes): (Sequence, usize),
         now: u64,
     ) -> Option<BlockWriter> {
+        self.chores.waiting.extend(self.next.need(block_bytes as u64));
         let (next, header) = self.next.begin(view, base, now)?;
         self.retired.extend(active.replace(next));
         Some(header)

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::format::BLOCK_BYTES_MAX;
 use crate::lock::lock;
 
 /// Bytes of a window for which there is always room.
@@ -15,9 +16,9 @@ pub(super) struct Room {
     bytes_max: AtomicUsize,
     /// Bytes of all windows there are.
     live: AtomicUsize,
-    /// Bytes of those that are read without room: if they took room, there would be none while thousands of readers
-    /// have one each.
-    small: AtomicUsize,
+    /// Bytes of those that are read without room, small or of a large block: if they took room, there would be none
+    /// while thousands of readers have one each, or a few a large one.
+    apart: AtomicUsize,
     /// A wait was in vain, and there has been no room since: the next one would be, too.
     is_crowded: Mutex<bool>,
     freed: Condvar,
@@ -30,7 +31,7 @@ impl Room {
         Self {
             bytes_max: AtomicUsize::new(bytes_max),
             live: AtomicUsize::new(0),
-            small: AtomicUsize::new(0),
+            apart: AtomicUsize::new(0),
             is_crowded: Mutex::new(false),
             freed: Condvar::new(),
             patience,
@@ -51,12 +52,16 @@ impl Room {
 
     /// Returns whether a window of so many bytes has room.
     pub(super) fn has(&self, bytes: u64) -> bool {
-        let taken = self.live().saturating_sub(self.small.load(Ordering::Relaxed));
+        let taken = self.live().saturating_sub(self.apart.load(Ordering::Relaxed));
         taken as u64 + bytes <= self.bytes_max() as u64
     }
 
     /// As [`Room::has`], after a wait for readers to let go of what they hold.
     pub(super) fn wait_for(&self, bytes: u64) -> bool {
+        if bytes > BLOCK_BYTES_MAX as u64 {
+            // It takes none.
+            return false;
+        }
         let mut is_crowded = lock(&self.is_crowded);
         if !*is_crowded && bytes <= self.bytes_max() as u64 {
             let waited = self.freed.wait_timeout_while(is_crowded, self.patience, |_| !self.has(bytes));
@@ -67,16 +72,16 @@ impl Room {
     }
 
     pub(super) fn take(&self, bytes: usize) {
-        if is_small(bytes) {
-            self.small.fetch_add(bytes, Ordering::Relaxed);
+        if is_apart(bytes) {
+            self.apart.fetch_add(bytes, Ordering::Relaxed);
         }
         self.live.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn give_back(&self, bytes: usize) {
-        if is_small(bytes) {
+        if is_apart(bytes) {
             self.live.fetch_sub(bytes, Ordering::Relaxed);
-            self.small.fetch_sub(bytes, Ordering::Relaxed);
+            self.apart.fetch_sub(bytes, Ordering::Relaxed);
             return;
         }
         {
@@ -88,8 +93,8 @@ impl Room {
     }
 }
 
-fn is_small(bytes: usize) -> bool {
-    bytes <= SMALL_BYTES
+fn is_apart(bytes: usize) -> bool {
+    bytes <= SMALL_BYTES || bytes > BLOCK_BYTES_MAX
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::room::{Room, SMALL_BYTES};
 use super::{LogOptions, Segment};
 use crate::device::AlignedBytes;
-use crate::format::{BlockError, BlockHeader, BlockView, Epoch, PAGE_BYTES};
+use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, PAGE_BYTES};
 use crate::lock::lock;
 
 /// Bytes from the beginning of one window to that of the next.
@@ -61,6 +61,11 @@ impl Window {
     pub(crate) fn bytes_from(&self, offset: u64) -> &[u8] {
         let at = offset.checked_sub(self.part.start).and_then(|at| usize::try_from(at).ok());
         at.and_then(|at| self.bytes.as_slice().get(at..)).unwrap_or_default()
+    }
+
+    /// Returns whether it is too long to be kept: a large block's.
+    pub(crate) fn is_of_large_block(&self) -> bool {
+        self.bytes.as_slice().len() > BLOCK_BYTES_MAX
     }
 
     /// Looks at the block at an offset of the file. Costs one checksum pass the first time.
@@ -345,6 +350,10 @@ fn parts_around(needed: &Range<u64>, data_end: u64) -> (Range<u64>, Range<u64>) 
 impl Kept {
     /// Keeps a window. Returns those that make room for it.
     fn keep(&mut self, window: &Arc<Window>, bytes_max: usize) -> Vec<Arc<Window>> {
+        if window.is_of_large_block() {
+            // Its readers have it, and no others.
+            return Vec::new();
+        }
         self.bytes += window.bytes.as_slice().len();
         self.windows.push(Arc::clone(window));
         let mut gone = 0;

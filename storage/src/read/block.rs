@@ -86,7 +86,11 @@ impl Block {
     /// that keeps it.
     #[must_use]
     pub fn detached(self) -> Self {
-        let Source::Window { .. } = &self.source else { return self };
+        // The window of a large block is its readers' alone.
+        let Source::Window { window, .. } = &self.source else { return self };
+        if window.is_of_large_block() {
+            return self;
+        }
         let (records, column) = self.records().into_parts();
         let mut bytes = AlignedVec::<RECORD_ALIGN>::with_capacity(records.len() + column.len());
         bytes.extend_from_slice(records);

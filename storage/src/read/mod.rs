@@ -7,10 +7,12 @@
 mod back;
 mod block;
 mod follow;
+mod payload;
 mod reader;
 
 pub use block::Block;
 pub use follow::{CLOSE_LOOK, FollowedShard, Look};
+pub use payload::PayloadReader;
 pub use reader::{Gap, GapCause, Loading, LogReader, ReadError, Step, Visibility};
 
 use std::sync::Arc;

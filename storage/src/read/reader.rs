@@ -475,6 +475,15 @@ impl LogReader {
             populated = at..end.min(at + POPULATE_BYTES);
             map.mapping().populate(populated.clone()).map_err(|source| self.io(&segment, offset, source))?;
         }
+        if let Ok(header) = BlockHeader::decode(&map.mapping().bytes()[at..populated.end]) {
+            // A large block.
+            let block_end = end.min(at + header.block_bytes as usize);
+            if block_end > populated.end {
+                let rest = populated.end..block_end;
+                map.mapping().populate(rest).map_err(|source| self.io(&segment, offset, source))?;
+                populated.end = block_end;
+            }
+        }
         let bytes = &map.mapping().bytes()[at..populated.end];
         let checked = match map.is_checked(offset) {
             true => BlockView::of_checked(bytes, map.epoch()),

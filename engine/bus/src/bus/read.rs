@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tapeline_reader::named::{list_in, load_in, remove_in, save_in};
 use tapeline_reader::opening::learn;
-use tapeline_reader::{ConsumerResult, IntoSession, NamedCursor, Replay, ReplayRequest, ResumeToken, Speed};
+use tapeline_reader::{
+    ConsumerResult, EventId, IntoSession, NamedCursor, PayloadReader, Replay, ReplayRequest, ResumeToken, Speed,
+};
 
 use tapeline_storage::log::LogView;
 
@@ -86,6 +88,19 @@ impl EventBus {
         let mut subscription = Subscription::new(Arc::clone(&self.core), &request)?;
         subscription.know_closed(sessions::closed(&self.core, request.may_have_closed())?);
         Ok(subscription)
+    }
+
+    /// The payload of one event that is readable, to be read in parts of 1 MiB, in as much memory, whatever its size;
+    /// `None` where the log has no event of this id, or not any more. Blocks while it reads the log's files: call it,
+    /// and read, on a thread that may wait.
+    ///
+    /// # Errors
+    /// [`ConsumerError::Read`](crate::ConsumerError::Read): the event's block cannot be read, or is damaged.
+    pub fn payload(&self, id: &EventId) -> ConsumerResult<Option<PayloadReader>> {
+        self.core.check_fork()?;
+        let view = self.core.shards().views().find(|view| view.shard() == id.shard_id);
+        let view = view.filter(|_| id.log == self.log_id());
+        Ok(view.map(|view| PayloadReader::open(&view, id.sequence)).transpose()?.flatten())
     }
 
     /// The events of a session, from the one after the token's on, then live ones, up to the session's close: what a

@@ -19,6 +19,7 @@ pub(crate) struct Producers {
     bus: u32,
     lane_options: LaneOptions,
     backpressure_mode: BackpressureMode,
+    payload_bytes_max: usize,
     /// Timestamps go on above this: what is in the log already, unless that was ahead of the clock.
     timestamp_floor: u64,
     made: AtomicU64,
@@ -40,6 +41,7 @@ impl Producers {
                 overflow: Overflow::Refuse,
             },
             backpressure_mode: config.backpressure_mode,
+            payload_bytes_max: config.payload_bytes_max(),
             timestamp_floor,
             made: AtomicU64::new(0),
             order_times: AtomicBool::new(false),
@@ -81,6 +83,11 @@ impl Producers {
     /// The mode of producers that have no settings of their own.
     pub(crate) fn backpressure_mode(&self) -> BackpressureMode {
         self.backpressure_mode
+    }
+
+    /// Longest payload of an event.
+    pub(crate) fn payload_bytes_max(&self) -> usize {
+        self.payload_bytes_max
     }
 
     /// The timestamp above which those of new events begin.

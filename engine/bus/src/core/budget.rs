@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tapeline_storage::device::MemoryGuard;
+
 /// One part in so many of a budget is kept for lanes that begin.
 const BEGINNERS_PART: usize = 32;
 
@@ -54,6 +56,16 @@ impl MemoryBudget {
         }
     }
 
+    /// Takes a share for a large event: nothing of the last [`BEGINNERS_PART`] of the whole, so that new lanes find it
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// The bytes that are left, where they are fewer.
+    pub(crate) fn take_for_event(self: &Arc<Self>, bytes: usize) -> Result<MemoryShare, usize> {
+        let kept = self.bytes / BEGINNERS_PART;
+        self.take_up_to(bytes, self.bytes - kept).map_err(|left| left.saturating_sub(kept))
+    }
+
     fn take_up_to(self: &Arc<Self>, bytes: usize, limit: usize) -> Result<MemoryShare, usize> {
         let take = |used: usize| used.checked_add(bytes).filter(|used| *used <= limit);
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
@@ -69,6 +81,8 @@ pub(crate) struct MemoryShare {
     budget: Option<Arc<MemoryBudget>>,
     bytes: usize,
 }
+
+impl MemoryGuard for MemoryShare {}
 
 impl Drop for MemoryShare {
     fn drop(&mut self) {

@@ -112,6 +112,23 @@ pub enum IngestionError {
         /// Bytes of the largest block.
         max: usize,
     },
+    /// There is no memory for an event of this size at present: it takes that much until it is written.
+    #[error(
+        "an event takes {bytes} bytes until shard {shard_id} has written it; the bus's memory_budget of {budget} has {left} left; try again later, choose BackpressureMode::Block, or raise it"
+    )]
+    EventBudget {
+        /// The shard.
+        shard_id: u16,
+        /// Bytes of the event.
+        bytes: usize,
+        /// Bytes left.
+        left: usize,
+        /// Bytes there are.
+        budget: usize,
+    },
+    /// The kernel has no memory for an event of this size.
+    #[error("no memory for an event: {0}")]
+    Memory(#[from] io::Error),
     /// No session is to be closed.
     #[error("events without a session have none that could be closed; name the session")]
     NoSession,

@@ -24,7 +24,10 @@ impl RefusalReason {
     pub(crate) fn of(error: &IngestionError) -> Option<Self> {
         match error {
             IngestionError::Backpressure { .. } => Some(Self::Backpressure),
-            IngestionError::Budget { .. } | IngestionError::Lane { .. } => Some(Self::Memory),
+            IngestionError::Budget { .. }
+            | IngestionError::EventBudget { .. }
+            | IngestionError::Lane { .. }
+            | IngestionError::Memory(_) => Some(Self::Memory),
             IngestionError::StorageFull { .. } => Some(Self::StorageFull),
             IngestionError::Poisoned(_) => Some(Self::Poisoned),
             IngestionError::ShuttingDown => Some(Self::ShuttingDown),
@@ -71,7 +74,8 @@ impl RefusalReason {
 pub struct Refusals {
     /// The lane was full: [`IngestionError::Backpressure`].
     pub backpressure: u64,
-    /// No memory for a lane, or for a larger one: [`IngestionError::Budget`], [`IngestionError::Lane`].
+    /// No memory for a lane, for a larger one, or for a large event: [`IngestionError::Budget`],
+    /// [`IngestionError::Lane`], [`IngestionError::EventBudget`], [`IngestionError::Memory`].
     pub memory: u64,
     /// The disk was full: [`IngestionError::StorageFull`].
     pub storage_full: u64,

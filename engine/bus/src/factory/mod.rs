@@ -118,6 +118,7 @@ impl ShardFactory {
         };
         let log = LogOptions {
             segment_bytes: config.log.segment_bytes,
+            large_payload_bytes_max: config.payload_bytes_max(),
             batch: config.batch.options(),
             blocks: config.blocks(),
             index_bytes: config.catch_up_bytes() / 2,

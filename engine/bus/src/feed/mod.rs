@@ -77,8 +77,12 @@ impl Follower {
         Self { blocks: None, bell: Arc::clone(bell), visibility: None, deadline: Some(deadline) }
     }
 
-    /// Hands a new block of `view` over, unless the feed is full, or too many blocks are lent.
+    /// Hands a new block of `view` over, unless the feed is full, or too many blocks are lent. A large block is not: it
+    /// would keep its memory for as long as the reader lags.
     pub(crate) fn announce(&mut self, view: &LogView, block: &Arc<BlockMemory>) {
+        if block.is_large() {
+            return;
+        }
         if let Some(blocks) = self.blocks.as_mut().filter(|blocks| !blocks.is_full())
             && let Ok(lent) = view.lend(Arc::clone(block))
         {

@@ -79,6 +79,12 @@ impl Link {
             }
             (refusal, _) => refusal,
         };
+        self.refuse_with(refusal)
+    }
+
+    /// Counts an event that goes back to its producer for this reason.
+    #[cold]
+    pub(super) fn refuse_with(&self, refusal: IngestionError) -> IngestionError {
         if let Some(reason) = RefusalReason::of(&refusal) {
             self.lane.count_refused(reason, 1, 0);
         }

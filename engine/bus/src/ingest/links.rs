@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tapeline_storage::format::{PAYLOAD_BYTES_MAX, RECORD_ROOT_BYTES};
+use tapeline_storage::format::{RECORD_ROOT_BYTES, SHARED_PAYLOAD_BYTES_MAX};
 
 use super::link::Link;
 use super::refusal;
@@ -24,13 +24,14 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// None so far; they will be as `options` says.
-    pub(super) fn new(options: LaneOptions) -> Self {
-        let payload_max = PAYLOAD_BYTES_MAX.min(options.capacity_bytes / 2 - RECORD_ROOT_BYTES);
+    /// None so far; they will be as `options` says, for payloads of `payload_bytes_max` at most.
+    pub(super) fn new(options: LaneOptions, payload_bytes_max: usize) -> Self {
+        let half_lane = options.capacity_bytes / 2 - RECORD_ROOT_BYTES;
+        let payload_max = SHARED_PAYLOAD_BYTES_MAX.min(half_lane).min(payload_bytes_max);
         Self { by_shard: Vec::new(), options, payload_max }
     }
 
-    /// The largest payload, in bytes.
+    /// The largest payload that a lane takes, in bytes.
     #[inline(always)]
     pub(super) fn payload_max(&self) -> usize {
         self.payload_max

@@ -9,6 +9,7 @@
 //! times have to be later than what their threads have seen.
 
 mod batch;
+mod large;
 mod life;
 mod link;
 mod links;
@@ -97,7 +98,7 @@ impl Producer {
             id,
             origin: Origin::new(&core, id, lane_options.overflow),
             route: core.route().get(),
-            links: Links::new(lane_options),
+            links: Links::new(lane_options, core.producers().payload_bytes_max()),
             backpressure,
             clock,
             fork_generation: core.fork_generation(),
@@ -108,6 +109,11 @@ impl Producer {
     /// Its number on the bus, as [`LaneStats`](crate::shard::LaneStats) and gaps name it.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Longest payload that [`Producer::emit`] takes, in bytes.
+    pub fn payload_bytes_max(&self) -> usize {
+        self.core.producers().payload_bytes_max()
     }
 
     /// The session's token: its id and its shard. Costs a hash for a name, nothing for an id.
@@ -254,7 +260,7 @@ impl Producer {
         let (kind, payload_bytes) = (source.kind(), source.payload_bytes());
         let is_event = publish == Publish::Now;
         if payload_bytes > self.links.payload_max() || note::is_reserved(kind) || (is_event && self.is_forked()) {
-            return Err(self.refuse_early(kind, payload_bytes));
+            return self.write_otherwise(session, source, publish);
         }
         let (shard, bytes) = (session.shard_id(), archived_bytes(payload_bytes));
         let link = match self.links.get_mut(shard) {
@@ -342,15 +348,6 @@ impl Producer {
         }
     }
 
-    #[cold]
-    fn refuse_early(&self, kind: Kind, payload_bytes: usize) -> IngestionError {
-        match payload_bytes > self.links.payload_max() {
-            true => IngestionError::TooLarge { bytes: payload_bytes, max: self.links.payload_max() },
-            false if note::is_reserved(kind) => IngestionError::ReservedKind { kind: kind.0 },
-            false => IngestionError::Forked,
-        }
-    }
-
     /// A lane was closed before its events were published, which takes them back, or while they were: then waits until
     /// it is known whether the shard still took them. `notes` is the number of the other records among them.
     #[cold]
@@ -360,6 +357,7 @@ impl Producer {
         let published = handle.published();
         let is_back = link.lane.discard();
         if is_back || link.control.wait_taken(&Barrier::of(handle, published)).is_err() {
+            link.lane.drop_large();
             let refusal = refusal(&link.control);
             if let Some(reason) = RefusalReason::of(&refusal) {
                 link.lane.count_refused(reason, events, if is_back { 0 } else { events + notes });

@@ -149,6 +149,19 @@ impl Backpressure {
     }
 }
 
+impl Backpressure {
+    /// The fate of a large event for which there is no memory, which is `refusal` for a producer that wants it back.
+    #[cold]
+    pub(super) fn give_up_large(&self, link: &mut Link, event: Rejected, refusal: IngestionError) -> IngestionError {
+        match self.mode {
+            BackpressureMode::FailProducer | BackpressureMode::Block { .. } => link.refuse_with(refusal),
+            BackpressureMode::DropNewest | BackpressureMode::DropOldest | BackpressureMode::Sample { .. } => {
+                self.give_up_on(link, event)
+            }
+        }
+    }
+}
+
 /// Gives up the oldest events of the lane. Where its shard copies them at this moment, the reserve has to do; where
 /// that is used up, too, waits for the copy.
 fn make_room(lane: &mut LaneWriter, bytes: usize) {

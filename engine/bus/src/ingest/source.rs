@@ -5,10 +5,11 @@ use tapeline_reader::event::write_payload;
 use tapeline_reader::timestamp::{TimeSource, Timestamps};
 use tapeline_reader::{PayloadSerializer, TypedPayload};
 use tapeline_storage::format::{Kind, Record, SessionId, archive_in_place, archive_into};
+use tapeline_storage::log::LargeBlock;
 
-use super::{Producer, Ticket};
+use super::{Producer, Session, Ticket};
 use crate::core::error::{IngestionError, IngestionResult};
-use crate::lane::Claim;
+use crate::lane::{Claim, Publish};
 
 /// A source from which a record is made.
 pub(super) trait RecordSource {
@@ -22,6 +23,9 @@ pub(super) trait RecordSource {
 
     /// Serialises the event into the claim and returns its time. An error leaves the clock as it was.
     fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut Timestamps) -> IngestionResult<u64>;
+
+    /// Publishes the event, which is too long for a lane, as a large one.
+    fn publish_large(self, producer: &mut Producer, session: Session) -> IngestionResult<Ticket>;
 
     /// Publishes the event by the route in force. Takes the source in pieces, so that none of them has to lie in memory
     /// for the sake of this rare case.
@@ -60,9 +64,55 @@ impl RecordSource for Bytes<'_> {
         Ok(timestamp)
     }
 
+    fn publish_large(self, producer: &mut Producer, session: Session) -> IngestionResult<Ticket> {
+        let Self { kind, payload, time } = self;
+        producer.emit_large(session, (kind, payload.len(), time), |place| {
+            place.copy_from_slice(payload);
+            Ok(())
+        })
+    }
+
     #[inline(always)]
     fn publish_elsewhere(self, producer: &mut Producer, session: SessionId) -> IngestionResult<Ticket> {
         producer.emit_elsewhere(session, self.kind, self.payload)
+    }
+}
+
+/// An event whose payload is in memory of its own: a record without a payload stands for it in the lane.
+pub(super) struct Large {
+    pub(super) kind: Kind,
+    pub(super) block: Box<LargeBlock>,
+    pub(super) time: TimeSource,
+}
+
+impl RecordSource for Large {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn payload_bytes(&self) -> usize {
+        0
+    }
+
+    fn is_pending(&self) -> bool {
+        false
+    }
+
+    fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut Timestamps) -> IngestionResult<u64> {
+        let Self { kind, block, time } = self;
+        let timestamp = clock.draw(time);
+        archive_into(&Record { session, timestamp, kind, payload: &[] }, claim.slot());
+        claim.attach(block);
+        Ok(timestamp)
+    }
+
+    fn publish_large(self, producer: &mut Producer, session: Session) -> IngestionResult<Ticket> {
+        producer.write(session, self, Publish::Now)
+    }
+
+    fn publish_elsewhere(self, producer: &mut Producer, session: SessionId) -> IngestionResult<Ticket> {
+        let session = producer.reroute(session);
+        producer.write(session, self, Publish::Now)
     }
 }
 
@@ -110,6 +160,13 @@ where
         let timestamp = clock.draw(time);
         archive_in_place(session, timestamp, kind, bytes, claim.slot());
         Ok(timestamp)
+    }
+
+    fn publish_large(self, producer: &mut Producer, session: Session) -> IngestionResult<Ticket> {
+        let Self { kind, value, bytes, time } = self;
+        producer.emit_large(session, (kind, bytes, time), |place| {
+            write_payload(value, place).map_err(IngestionError::Archive)
+        })
     }
 
     fn publish_elsewhere(self, producer: &mut Producer, session: SessionId) -> IngestionResult<Ticket> {

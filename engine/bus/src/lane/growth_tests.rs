@@ -136,7 +136,7 @@ fn batch_that_outgrew_its_ring_is_taken_back_whole() {
     let (records, lengths) = writer.take_back();
     assert_eq!(lengths, sizes);
     let units: Vec<u16> = lengths.iter().map(|bytes| (bytes / UNIT_BYTES) as u16).collect();
-    assert_eq!(check(RecordRun { records: &records, lengths: &units }, 0), sizes.len());
+    assert_eq!(check(RecordRun { records: &records, lengths: &units, ..RecordRun::default() }, 0), sizes.len());
     assert_eq!(drain(&mut reader, 0), 1, "nothing of the batch is left");
 }
 

@@ -7,11 +7,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::entry_position::EntryPosition;
 use super::evict::{Evicted, Hold};
 use super::groups::Groups;
+use super::large_events::{self, LargeEvents};
 use super::losses::LossBook;
 use super::mark::Mark;
 use super::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use super::{Drops, LaneOptions};
 use crate::core::refusals::Refusals;
+use tapeline_storage::log::LargeBlock;
 
 /// The numbers that the two ends share beside the ring. They live as long as the last [`LaneHandle`]; the ring's memory
 /// does not.
@@ -28,6 +30,7 @@ pub(super) struct Numbers {
     /// under it.
     evicted: Mutex<Evicted>,
     pub(super) groups: Groups,
+    large_events: LargeEvents,
     producer: u64,
 }
 
@@ -122,6 +125,8 @@ pub(super) struct Ends {
     pub(super) closed: AtomicBool,
     /// The writer is gone.
     pub(super) abandoned: AtomicBool,
+    /// Entry index of the first large event that the reader has not taken.
+    large: AtomicU64,
 }
 
 impl Numbers {
@@ -151,6 +156,7 @@ impl Numbers {
                 route_entry: zero(),
                 closed: AtomicBool::new(false),
                 abandoned: AtomicBool::new(false),
+                large: AtomicU64::new(large_events::NONE),
             },
             size: Size {
                 capacity_bytes: number(first.capacity_bytes),
@@ -159,6 +165,7 @@ impl Numbers {
             },
             evicted: Mutex::default(),
             groups: Groups::default(),
+            large_events: LargeEvents::default(),
             producer,
         }
     }
@@ -166,6 +173,39 @@ impl Numbers {
     fn evicted(&self) -> MutexGuard<'_, Evicted> {
         // A panic of another holder leaves ranges, which are whole after every statement.
         self.evicted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Entry index of the first large event that is published or about to be, and not taken; [`large_events::NONE`].
+    #[inline(always)]
+    pub(super) fn first_large(&self) -> u64 {
+        self.ends.large.load(Ordering::Relaxed)
+    }
+
+    /// The writer adds a large event, whose record is to have this entry index.
+    pub(super) fn add_large(&self, entry: u64, block: Box<LargeBlock>) {
+        self.large_events.add(&self.ends.large, entry, block);
+    }
+
+    /// The reader takes the large event of this entry.
+    pub(super) fn take_large(&self, entry: u64) -> Option<Box<LargeBlock>> {
+        self.large_events.take(&self.ends.large, entry)
+    }
+
+    /// The reader puts back what it took.
+    pub(super) fn put_large_back(&self, entry: u64, block: Box<LargeBlock>) {
+        self.large_events.put_back(&self.ends.large, entry, block);
+    }
+
+    /// Drops the large events of entries that were given up.
+    pub(super) fn drop_large_below(&self, entry: u64) {
+        self.large_events.drop_below(&self.ends.large, entry);
+    }
+
+    /// Drops the large events of entries that will not be read.
+    pub(super) fn drop_large_from(&self, entry: u64) {
+        if self.first_large() != large_events::NONE {
+            self.large_events.drop_from(&self.ends.large, entry);
+        }
     }
 
     /// The writer gives up these entries.

@@ -66,6 +66,7 @@ mod growth;
 #[cfg(not(tapeline_loom))]
 mod growth_tests;
 mod handle;
+mod large_events;
 #[cfg(test)]
 #[cfg(tapeline_loom)]
 mod loom_tests;

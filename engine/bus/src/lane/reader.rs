@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 
 use tapeline_reader::note::DroppedSessions;
 use tapeline_storage::format::timestamp_of;
+use tapeline_storage::log::LargeBlock;
 
 use super::entry_position::{EntryPosition, Extent};
 use super::groups::Group;
@@ -21,15 +22,38 @@ use super::sync::{Arc, Ordering};
 use super::{Drops, UNIT_BYTES};
 
 /// Consecutive records of a lane, where they lie.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct RecordRun<'a> {
     /// The records, back to back.
     pub records: &'a [u8],
     /// Their lengths in units of 16 bytes, none of them 0.
     pub lengths: &'a [u16],
+    /// The records before the first of a large event, whose payload is not here; more than there are, where there is
+    /// none.
+    pub small: u64,
+}
+
+impl Default for RecordRun<'_> {
+    fn default() -> Self {
+        Self { records: &[], lengths: &[], small: u64::MAX }
+    }
 }
 
 impl RecordRun<'_> {
+    /// Returns whether one of the records is of a large event.
+    #[inline]
+    pub(crate) fn has_large(&self) -> bool {
+        self.small < self.lengths.len() as u64
+    }
+
+    /// The records before the first of a large event.
+    #[cold]
+    pub(crate) fn before_large(self) -> Self {
+        let lengths = &self.lengths[..self.lengths.len().min(self.small as usize)];
+        let bytes: usize = lengths.iter().map(|&units| usize::from(units) * UNIT_BYTES).sum();
+        Self { records: &self.records[..bytes], lengths, ..self }
+    }
+
     /// Returns whether there is no record.
     #[inline]
     #[cfg(all(test, not(tapeline_loom)))]
@@ -246,7 +270,8 @@ impl LaneReader {
         let offset = self.ring.offset(self.next.bytes);
         // SAFETY: rule 3: published lengths cover these bytes, and the run borrows `self`; rule 4: the caller's limit.
         let records = unsafe { self.ring.bytes(offset, bytes) };
-        RecordRun { records, lengths: &self.unread_lengths()[..entries] }
+        let small = self.numbers.first_large().saturating_sub(self.next.index);
+        RecordRun { records, lengths: &self.unread_lengths()[..entries], small }
     }
 
     /// Keeps the writer of an evicting lane from giving records up, until the next free. `false` while it does so.
@@ -275,6 +300,18 @@ impl LaneReader {
             end = self.ring.end();
         }
         self.index_limit = self.known.min(end).min(self.group_limit());
+    }
+
+    /// Takes the large event whose record is the first of the last run. It is to be consumed, or put back. `None` once,
+    /// where the writer gave up records of large events before it.
+    pub(crate) fn take_large(&mut self) -> Option<Box<LargeBlock>> {
+        self.numbers.drop_large_below(self.next.index);
+        self.numbers.take_large(self.next.index)
+    }
+
+    /// Puts back what was taken.
+    pub(crate) fn put_large_back(&mut self, block: Box<LargeBlock>) {
+        self.numbers.put_large_back(self.next.index, block);
     }
 
     /// Entry index up to which the records go by this reader's route.
@@ -454,5 +491,6 @@ impl LaneReader {
 impl Drop for LaneReader {
     fn drop(&mut self) {
         self.close();
+        self.numbers.drop_large_from(0);
     }
 }

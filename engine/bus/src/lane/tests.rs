@@ -501,7 +501,7 @@ fn records_that_are_taken_back_are_whole() {
     let (records, lengths) = writer.take_back();
     assert_eq!(lengths, sizes);
     let units: Vec<u16> = lengths.iter().map(|bytes| (bytes / UNIT_BYTES) as u16).collect();
-    assert_eq!(check(RecordRun { records: &records, lengths: &units }, 0), sizes.len());
+    assert_eq!(check(RecordRun { records: &records, lengths: &units, ..RecordRun::default() }, 0), sizes.len());
     publish(&mut writer, 600, 32).unwrap();
     assert_eq!(drain(&mut reader, 600), 1, "nothing of the batch is left");
 }

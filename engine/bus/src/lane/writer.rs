@@ -21,6 +21,7 @@ use super::sync::{Arc, Ordering, light_fence};
 use super::{DropReason, Overflow, UNIT_BYTES};
 use crate::core::refusals::RefusalReason;
 use tapeline_reader::note::DroppedSessions;
+use tapeline_storage::log::LargeBlock;
 
 /// The lane has no room for the record now. Nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -316,6 +317,7 @@ impl LaneWriter {
     /// Goes back to the last published record. Returns whether there was anything after it.
     pub(super) fn step_back(&mut self) -> bool {
         let published = self.numbers.writer.own_end();
+        self.numbers.drop_large_from(published.index);
         // The writer's own number: no order is needed.
         self.skips = self.numbers.writer.published_skips.load(Ordering::Relaxed);
         std::mem::replace(&mut self.end, published).index != published.index
@@ -344,6 +346,11 @@ impl LaneWriter {
     #[inline]
     pub(crate) fn was_evicted(&self, entry: u64) -> bool {
         self.ring.options().overflow == Overflow::Evict && self.numbers.was_evicted(entry)
+    }
+
+    /// Drops the large events of a lane that will not be read any more.
+    pub(crate) fn drop_large(&self) {
+        self.numbers.drop_large_from(0);
     }
 
     /// Leaves the sessions of dropped events that no note reports to the reader, before the writer is gone.
@@ -448,6 +455,13 @@ impl<'w> Claim<'w> {
         }
         // The threads that look at marks have all threads execute a fence before.
         light_fence();
+    }
+
+    /// Notes that the record stands for a large event. Comes before the commit.
+    #[cold]
+    pub(crate) fn attach(&mut self, block: Box<LargeBlock>) {
+        let skips = u64::from(self.start != self.writer.end.bytes);
+        self.writer.numbers.add_large(self.writer.end.index + skips, block);
     }
 
     /// Leaves nothing begun, unless something was before.

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use tapeline_reader::Drops;
 use tapeline_reader::note::{DropNote, DroppedSessions};
-use tapeline_storage::format::{BLOCK_BYTES_MAX, RECORD_ALIGN, Sequence};
+use tapeline_storage::format::{BLOCK_BYTES_MAX, RECORD_ALIGN, Sequence, timestamp_of};
 use tapeline_storage::log::Log;
 
 use super::ShardControl;
 use super::merge::{Bound, HasLane};
-use crate::lane::{LaneHandle, LaneReader};
+use crate::lane::{LaneHandle, LaneReader, RecordRun};
 
 /// "When the log is durable up to `end`, the lane is acknowledged up to `entry`."
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,28 @@ pub(super) struct LaneSlot {
     marks: VecDeque<Mark>,
     /// Drops that notes of the shard have reported.
     reported: Drops,
+}
+
+/// The next record is of a large event.
+#[derive(Debug, Clone, Copy)]
+struct AtLarge {
+    timestamp: u64,
+}
+
+/// Copies as many records into the log as come before a large event, and for which it has memory. Returns how many, and
+/// their bytes.
+#[inline]
+fn append(run: RecordRun<'_>, log: &mut Log, now: u64) -> Result<(usize, usize), AtLarge> {
+    if !run.has_large() {
+        return Ok(log.append(run.records, run.lengths, now));
+    }
+    let small = run.before_large();
+    match run.lengths.first() {
+        Some(&units) if small.lengths.is_empty() => {
+            Err(AtLarge { timestamp: timestamp_of(&run.records[..usize::from(units) * RECORD_ALIGN]) })
+        }
+        _ => Ok(log.append(small.records, small.lengths, now)),
+    }
 }
 
 impl LaneSlot {
@@ -51,7 +73,10 @@ impl LaneSlot {
                 self.take_group(log, now)
             } else {
                 let run = self.reader.peek(budget);
-                let taken = log.append(run.records, run.lengths, now);
+                let taken = match append(run, log, now) {
+                    Ok(taken) => taken,
+                    Err(AtLarge { timestamp }) => self.append_large(timestamp, log, now),
+                };
                 self.consume(taken.0);
                 taken
             };
@@ -71,7 +96,10 @@ impl LaneSlot {
         }
         self.report_evicted(control, log, now);
         let run = bound.peek(&mut self.reader, BLOCK_BYTES_MAX);
-        let taken = log.append(run.records, run.lengths, now);
+        let taken = match append(run, log, now) {
+            Ok(taken) => taken,
+            Err(AtLarge { timestamp }) => self.append_large(timestamp, log, now),
+        };
         self.consume(taken.0);
         taken
     }
@@ -86,6 +114,20 @@ impl LaneSlot {
         self.reader.consume_group(&group);
         self.takes = true;
         (group.lengths.len(), group.records.len())
+    }
+
+    /// Hands the large event that is next over to the log. Returns whether it did, as a number of records, and bytes.
+    #[cold]
+    fn append_large(&mut self, timestamp: u64, log: &mut Log, now: u64) -> (usize, usize) {
+        let Some(block) = self.reader.take_large() else { return (0, 0) };
+        let bytes = block.record_bytes();
+        match log.append_large(block, timestamp, now) {
+            Ok(()) => (1, bytes),
+            Err(block) => {
+                self.reader.put_large_back(block);
+                (0, 0)
+            }
+        }
     }
 
     fn consume(&mut self, entries: usize) {

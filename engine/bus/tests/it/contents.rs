@@ -132,8 +132,9 @@ fn payloads_of_every_size_come_back_and_larger_ones_are_refused() {
         let bus = open(scratch.config().durability(durability));
         let mut producer = bus.producer().expect("producer");
         let session = producer.session("sizes");
-        let largest = 1_048_448;
-        let sizes = [0, 1, 15, 16, 17, 4095, 4096, 65_536, 1_000_000, largest];
+        // Half of a segment.
+        let largest = 2 << 20;
+        let sizes = [0, 1, 15, 16, 17, 4095, 4096, 65_536, 1_000_000, 1_048_448, 1_048_449, largest];
         for size in sizes {
             let payload: Vec<u8> = (0..size).map(|at| at as u8).collect();
             let ticket = producer.emit(session, kinds::UNSPECIFIED, &payload).expect("emits");

@@ -15,6 +15,12 @@ const DIRECTORY: &str = "TAPELINE_KILL_DIRECTORY";
 const ROUND: &str = "TAPELINE_KILL_ROUND";
 const LEVEL: &str = "TAPELINE_KILL_LEVEL";
 
+/// Bytes of an event beside its number: of the first 3,000, one in 53 is too long to share a block with others. The
+/// kill comes before there are more, or soon after.
+fn filling(number: u64) -> usize {
+    if number < 3000 && number % 53 == 52 { 1_048_500 } else { number as usize * 37 % 900 }
+}
+
 /// The process that is killed: ingests into two sessions of its round, and prints what is durable.
 #[test]
 fn child() {
@@ -25,7 +31,7 @@ fn child() {
     let mut producer = bus.producer().expect("producer");
     let sessions = [producer.session(&format!("{round}-a")), producer.session(&format!("{round}-b"))];
     for number in 0u64.. {
-        let payload = [number.to_le_bytes().as_slice(), &vec![7; number as usize * 37 % 900]].concat();
+        let payload = [number.to_le_bytes().as_slice(), &vec![7; filling(number)]].concat();
         while producer.emit(sessions[number as usize % 2], kinds::TOKEN, &payload).is_err() {
             std::thread::yield_now();
         }
@@ -75,7 +81,7 @@ fn kill_round(scratch: &Scratch, round: u64, page_cache: bool) {
                 for event in files.replay(&format!("{round}-{name}")).expect("replays") {
                     let event = event.expect("event");
                     assert_eq!(event.raw[..8], next.to_le_bytes(), "round {round}: lost, invented or out of order");
-                    assert_eq!(event.raw.len(), 8 + next as usize * 37 % 900);
+                    assert_eq!(event.raw.len(), 8 + filling(next));
                     next += 2;
                 }
                 next

@@ -17,6 +17,7 @@ mod follow;
 mod found;
 mod gaps;
 mod kill;
+mod large;
 mod lending;
 mod lifecycle;
 mod metrics;

@@ -86,8 +86,8 @@ fn what_cannot_be_put_back_is_refused_and_the_rest_goes_on() {
     restore.append(&event(0, 3, b"x")).expect("appends");
     let refused = restore.append(&event(0, 3, b"x")).expect_err("again");
     assert!(matches!(source(refused), RestoreError::Order { next, found } if (next.get(), found.get()) == (4, 3)));
-    let refused = restore.append(&event(0, 4, &vec![0; 2 << 20])).expect_err("too large");
-    assert!(matches!(source(refused), RestoreError::TooLarge { bytes, .. } if bytes == 2 << 20));
+    let refused = restore.append(&event(0, 4, &vec![0; 65 << 20])).expect_err("too large");
+    assert!(matches!(source(refused), RestoreError::TooLarge { bytes, .. } if bytes == 65 << 20));
     let last = RestoredEvent { sequence: Sequence::new(u64::MAX), ..event(0, 4, b"x") };
     let refused = restore.append(&last).expect_err("no sequence after it");
     assert!(matches!(source(refused), RestoreError::Sequence { found, max } if found > max));

@@ -108,7 +108,7 @@ fn another_type_and_no_type_are_refused() {
         matches!(wrong, TypeError::WrongType { expected: "test.Step2.1", found } if Some(found) == page.events[0].type_tag())
     );
     assert!(page.events[1..].iter().all(|event| matches!(event.access::<Step>(), Err(TypeError::NotTyped))));
-    let large = producer.emit_archived(session, kinds::TOKEN, &step(1, 2 << 20));
+    let large = producer.emit_archived(session, kinds::TOKEN, &step(1, 65 << 20));
     assert!(matches!(large, Err(IngestionError::TooLarge { .. })), "{large:?}");
 }
 

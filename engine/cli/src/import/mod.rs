@@ -20,7 +20,7 @@ use crate::record::{Ending, Input, Source};
 use crate::stdout;
 
 /// The longest line: that of the largest payload, each byte of it escaped.
-const LINE_BYTES_MAX: u64 = 8 << 20;
+const LINE_BYTES_MAX: u64 = 512 << 20;
 
 /// The mark that editors and shells of other systems put before a text.
 const BYTE_ORDER_MARK: char = '\u{feff}';

@@ -15,9 +15,9 @@ Examples:
   agent | tapeline record log --format jsonl --session-field conversation_id
 
 An event's payload is its bytes exactly as they stood, line ends included, so that `replay --format raw` prints the
-file again. With --on-bad keep, an event over 1048448 bytes is recorded in parts, and a line that names no session goes
-to that of its file; the summary counts both. It is printed when all that it counts is durable; after a signal, what is
-in the pipe is recorded first.")]
+file again. With --on-bad keep, an event over 64 MiB, or over half of a segment, is recorded in parts, and a line that
+names no session goes to that of its file; the summary counts both. It is printed when all that it counts is durable;
+after a signal, what is in the pipe is recorded first.")]
 pub(crate) struct RecordArgs {
     /// Directory of the log; created where it does not exist
     #[arg(value_name = "DIR")]

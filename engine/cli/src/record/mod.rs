@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The memory budget of the bus: as much as its default, and enough for the blocks of each shard and a lane to it.
 const MEMORY_BYTES: usize = 1 << 30;
-const SHARD_MEMORY_BYTES: usize = 32 << 20;
+const SHARD_MEMORY_BYTES: usize = 160 << 20;
 
 /// Records what the command line names.
 ///

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 
 use serde_json::json;
-use tapeline::event::{Kind, PAYLOAD_BYTES_MAX};
+use tapeline::event::Kind;
 use tapeline::sse::FrameEnds;
 use tapeline::{IngestionError, Producer, Session, Ticket, kinds};
 use tapeline_reader::advice;
@@ -123,14 +123,16 @@ impl<'a> Recorder<'a> {
         let file = source.open()?;
         self.ending.drain(source::is_pipe(&file));
         let input = Input::new(file, self.ending, self.progress);
-        let limit = Limit { bytes_max: PAYLOAD_BYTES_MAX, on_bad: self.plan.on_bad };
+        let limit = Limit { bytes_max: self.producer.payload_bytes_max(), on_bad: self.plan.on_bad };
         let mut pieces = Splitter::new(input, cut, limit);
-        while let Some(piece) = pieces.next().map_err(|error| stopped_by(error, source))? {
+        while let Some(piece) = pieces.next().map_err(|error| stopped_by(error, source, limit))? {
             match piece.extent {
                 Extent::Whole | Extent::Later => {}
-                Extent::First => self.tally.count(Oddity::KeptInParts, || place(source, piece.line, &too_long())),
+                Extent::First => {
+                    self.tally.count(Oddity::KeptInParts, || place(source, piece.line, &too_long(limit.bytes_max)))
+                }
                 Extent::Skipped => {
-                    self.tally.count(Oddity::Skipped, || place(source, piece.line, &too_long()));
+                    self.tally.count(Oddity::Skipped, || place(source, piece.line, &too_long(limit.bytes_max)));
                     continue;
                 }
             }
@@ -212,23 +214,27 @@ impl<'a> Recorder<'a> {
     fn ingest(&mut self, session: Session, kind: Kind, payload: &[u8]) -> Result<Result<Ticket, IngestionError>, Stop> {
         loop {
             match self.producer.emit(session, kind, payload) {
-                Err(IngestionError::Backpressure { .. }) if self.ending.is_due()? => return Err(Stop::Interrupted),
-                Err(IngestionError::Backpressure { .. }) => {}
+                Err(IngestionError::Backpressure { .. } | IngestionError::EventBudget { .. })
+                    if self.ending.is_due()? =>
+                {
+                    return Err(Stop::Interrupted);
+                }
+                Err(IngestionError::Backpressure { .. } | IngestionError::EventBudget { .. }) => {}
                 ingested => return Ok(ingested),
             }
         }
     }
 }
 
-fn too_long() -> String {
-    format!("longer than {PAYLOAD_BYTES_MAX} bytes, the most that an event has")
+fn too_long(bytes_max: usize) -> String {
+    format!("longer than {bytes_max} bytes, the most that an event of this log has")
 }
 
-fn stopped_by(error: SplitError, source: &Source) -> Stop {
+fn stopped_by(error: SplitError, source: &Source, limit: Limit) -> Stop {
     match error {
         SplitError::Read(error) if error.kind() == io::ErrorKind::Interrupted => Stop::Interrupted,
         SplitError::Read(error) => Failure::failed(format_args!("{}: {error}{}", source.name(), advice(&error))).into(),
-        SplitError::TooLong { line } => refused(source, line, &too_long()),
+        SplitError::TooLong { line } => refused(source, line, &too_long(limit.bytes_max)),
     }
 }
 

@@ -164,7 +164,7 @@ fn import_that_takes_no_event_leaves_nothing() {
         line(",\"kind\":\"65535\",\"payload\":1"),
         sound.replace("\"shard\":0", "\"shard\":512"),
         sound.replace("\"sequence\":0", "\"sequence\":18446744073709551615"),
-        line(&format!(",\"kind\":\"token\",\"payload_text\":\"{}\"", "x".repeat(3 << 20))),
+        line(&format!(",\"kind\":\"token\",\"payload_text\":\"{}\"", "x".repeat(65 << 20))),
         format!("{{\"text\":\"{}", "x".repeat(9 << 20)),
     ];
     std::fs::create_dir(scratch.path("empty")).expect("made");

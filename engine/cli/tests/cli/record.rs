@@ -59,6 +59,12 @@ fn lines_go_to_the_sessions_they_name() {
     assert_eq!(replayed, b"{\"id\":\"a\",\"n\":1}\n{\"n\":3,\"id\":\"a\"}");
 }
 
+/// The smallest segments: an event has half of one at most.
+const SMALL_SEGMENTS: [&str; 2] = ["--segment-bytes", "2M"];
+
+/// [`SMALL_SEGMENTS`] take so many bytes.
+const LONGEST: usize = 1 << 20;
+
 /// Lines of which four are not as they should be, and one that is too long.
 fn odd_lines() -> Vec<u8> {
     let long = format!("{{\"id\":\"a\",\"image\":\"{}\"}}\n", "x".repeat(2 << 20));
@@ -80,13 +86,14 @@ fn a_stream_is_recorded_whatever_stands_in_it() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
     let file = scratch.file("odd.jsonl", odd_lines());
-    let output = expect(run(&["record", &log, &file, "--format", "jsonl", "--session-field", "id", "--json"]), 0);
+    let args = ["record", &log, &file, "--format", "jsonl", "--session-field", "id", "--json"];
+    let output = expect(run(&[&args[..], &SMALL_SEGMENTS].concat()), 0);
     let summary = &json(&output.stdout)[0];
     assert_eq!((&summary["kept_in_parts"], &summary["kept_without_session"]), (&1.into(), &2.into()));
     assert_eq!((&summary["skipped"], &summary["blank_lines"]), (&0.into(), &1.into()));
     let said = errors(&output);
     assert!(said.contains(&format!("the first at {file}:3: not a JSON object")), "{said}");
-    assert!(said.contains(&format!("the first at {file}:4: longer than 1048448 bytes")), "{said}");
+    assert!(said.contains(&format!("the first at {file}:4: longer than {LONGEST} bytes")), "{said}");
     let sessions: Vec<String> = listed(&log).into_iter().map(|(name, _)| name).collect();
     assert_eq!(sessions, ["a", "odd", "20000000000000000001", "20000000000000000002"]);
     let all = String::from_utf8(odd_lines()).expect("text").replacen("\n\n", "\n", 1).into_bytes();
@@ -101,7 +108,7 @@ fn what_is_bad_is_skipped_and_counted_where_that_is_asked_for() {
     let log = scratch.arg("log");
     let file = scratch.file("odd.jsonl", odd_lines());
     let args = ["record", &log, &file, "--format", "jsonl", "--session-field", "id", "--on-bad", "skip", "--json"];
-    let output = expect(run(&args), 0);
+    let output = expect(run(&[&args[..], &SMALL_SEGMENTS].concat()), 0);
     let summary = &json(&output.stdout)[0];
     assert_eq!((&summary["events"], &summary["skipped"], &summary["kept_in_parts"]), (&4.into(), &3.into(), &0.into()));
     assert!(errors(&output).contains(&format!("3 events: skipped; the first at {file}:3: ")), "{}", errors(&output));
@@ -123,20 +130,40 @@ fn a_recording_stops_before_what_is_bad_where_that_is_asked_for() {
 #[test]
 fn an_event_that_is_too_long_is_recorded_in_parts_and_named_by_its_place() {
     let scratch = Scratch::new();
-    for (number, length) in [1_048_447, 1_048_448, (1 << 20) - 1, 1 << 20, 3 << 20].into_iter().enumerate() {
+    for (number, length) in [LONGEST - 1, LONGEST, LONGEST + 1, 3 << 20].into_iter().enumerate() {
         let text = [b"short\n".to_vec(), vec![b'x'; length], b"\nshort\n".to_vec()].concat();
         let (log, file) = (scratch.arg(&format!("log{number}")), scratch.file("in", &text));
-        let output = expect(run(&["record", &log, &file, "--format", "jsonl"]), 0);
-        let is_too_long = length + 1 > 1_048_448;
+        let args = [&["record", &log, &file, "--format", "jsonl"][..], &SMALL_SEGMENTS].concat();
+        let output = expect(run(&args), 0);
+        let is_too_long = length + 1 > LONGEST;
         assert_eq!(
-            errors(&output).contains(&format!("{file}:2: longer than 1048448")),
+            errors(&output).contains(&format!("{file}:2: longer than {LONGEST}")),
             is_too_long,
             "{}",
             errors(&output)
         );
         assert!(done(&["replay", &log, "--format", "raw"]) == text, "{length}");
-        let stopped = run(&["record", &log, &file, "--format", "jsonl", "--on-bad", "stop"]);
+        let stopped = run(&[&args[..], &["--on-bad", "stop"]].concat());
         assert_eq!(stopped.status.code(), Some(i32::from(is_too_long)));
+    }
+}
+
+#[test]
+fn lines_and_frames_of_megabytes_are_recorded_as_one_event() {
+    let scratch = Scratch::new();
+    let image = "x".repeat(20 << 20);
+    for (format, text) in
+        [("jsonl", format!("{{\"image\":\"{image}\"}}\n{{}}\n")), ("sse", format!("data: {image}\n\ndata: 2\n\n"))]
+    {
+        let (log, file) = (scratch.arg(format), scratch.file("in", &text));
+        let summary = json(&done(&["record", "--json", &log, &file, "--format", format])).remove(0);
+        assert_eq!((&summary["events"], &summary["kept_in_parts"]), (&2.into(), &0.into()), "{format}");
+        assert!(done(&["replay", &log, "--format", "raw"]) == text.as_bytes(), "{format}");
+        let copy = scratch.arg(&format!("{format}-copy"));
+        let exported = scratch.file("out", done(&["export", &log]));
+        done(&["import", &copy, &exported]);
+        assert!(done(&["replay", &copy, "--format", "raw"]) == text.as_bytes(), "{format}, imported");
+        done(&["verify", &copy]);
     }
 }
 

@@ -183,6 +183,21 @@ fn it_selects_as_replay_does_and_prints_the_same() {
 }
 
 #[test]
+fn an_event_of_megabytes_counts_as_one() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let frames = ["a", "b", "c"].map(|letter| format!("data: {}\n\n", letter.repeat(3 << 20)));
+    let file = scratch.file("stream", frames.concat());
+    done(&["record", &log, &file, "--format", "sse"]);
+    let last = done(&["tail", &log, "--from", "-2", "-n", "2", "--format", "raw"]);
+    assert!(last == frames[1..].concat().as_bytes(), "{} bytes", last.len());
+    let first = done(&["tail", &log, "--from", "start", "-n", "1", "--format", "sse"]);
+    let is_it = |line: &str| line.strip_prefix("data: ").is_some_and(|data| data == "a".repeat(3 << 20));
+    assert_eq!(first.split(|&byte| byte == b'\n').filter(|line| is_it(&String::from_utf8_lossy(line))).count(), 1);
+    assert!(!first.windows(2).any(|pair| pair == b"bb"), "the second frame");
+}
+
+#[test]
 fn it_ends_as_its_options_say() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");

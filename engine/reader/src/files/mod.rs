@@ -17,7 +17,7 @@ use tapeline_storage::format::{Eras, Footer, LogId, Sequence, SessionId, Session
 use tapeline_storage::log::{
     DamagedPlace, DirectoryError, LogDirectory, LogView, Segment, SegmentSurvey, SurveyedFile, Surveyor, survey_shard,
 };
-use tapeline_storage::read;
+use tapeline_storage::read::{self, PayloadReader};
 
 use contents::Contents;
 pub use contents::{KindSummary, SessionSummary};
@@ -27,6 +27,7 @@ pub(crate) use opening::OpeningSearch;
 use opening::{learn, retain_meeting};
 
 use crate::error::{AdapterResult, ConsumerError, ConsumerResult, Damage, DamageCause};
+use crate::event::EventId;
 use crate::replay::{Replay, ReplayRequest};
 use crate::session::{IntoSession, SessionOpening};
 
@@ -299,6 +300,16 @@ impl LogFiles {
     /// As [`LogFiles::sessions`].
     pub fn kinds(&self) -> ConsumerResult<Vec<KindSummary>> {
         self.contents().map(Contents::into_kinds)
+    }
+
+    /// The payload of one event, to be read in parts of 1 MiB; `None` where the log has no event of this id, or not any
+    /// more.
+    ///
+    /// # Errors
+    /// [`ConsumerError::Read`]: the event's block cannot be read, or is damaged.
+    pub fn payload(&self, id: &EventId) -> ConsumerResult<Option<PayloadReader>> {
+        let view = self.shards.iter().find(|view| view.shard() == id.shard_id).filter(|_| id.log == self.log_id());
+        Ok(view.map(|view| PayloadReader::open(view, id.sequence)).transpose()?.flatten())
     }
 
     fn contents(&self) -> ConsumerResult<Contents> {

@@ -201,7 +201,7 @@ impl Device for UringDevice {
     /// # Panics
     /// If as many writes as the depth are in flight.
     fn submit(&mut self, write: Write) {
-        debug_assert!(write.length <= BlockMemory::BLOCK_BYTES);
+        debug_assert!(write.length <= write.memory.block_bytes());
         if let Some(number) = self.ring.failed() {
             return self.end(write, Err(io::Error::from_raw_os_error(number)));
         }

@@ -212,9 +212,7 @@ fn unlike_crash(
     let empty = Footer::of_empty(header.epoch, header.base_sequence, 0);
     let totals = blocks.walked_totals.unwrap_or(empty);
     let offset = totals.data_end;
-    let mut bytes = zeroed(BLOCK_BYTES_MAX)?;
-    let read = file.read_at(&mut bytes, offset)?;
-    let bytes = &bytes[..read];
+    let bytes = &read_around(file, offset)?[..];
     let reason = if is_ending(bytes, &totals) {
         None
     } else if length < header.length {
@@ -230,10 +228,9 @@ fn unlike_crash(
 /// The reason for which the first block of a file is not one of the segment that the header names, although it is
 /// whole.
 fn contradiction(file: &dyn SegmentFile, header: &SegmentHeader) -> io::Result<Option<BlockError>> {
-    let mut bytes = zeroed(BLOCK_BYTES_MAX)?;
-    let read = file.read_at(&mut bytes, PAGE_BYTES as u64)?;
-    let Ok(block) = BlockHeader::decode(&bytes[..read]) else { return Ok(None) };
-    let checked = BlockView::check(&bytes[..read], block.epoch);
+    let bytes = read_around(file, PAGE_BYTES as u64)?;
+    let Ok(block) = BlockHeader::decode(&bytes) else { return Ok(None) };
+    let checked = BlockView::check(&bytes, block.epoch);
     let (expected, found) = (header.base_sequence, block.first_sequence);
     let reason = match checked {
         Ok(_) if block.epoch != header.epoch => BlockError::Epoch { expected: header.epoch, found: block.epoch },
@@ -241,4 +238,17 @@ fn contradiction(file: &dyn SegmentFile, header: &SegmentHeader) -> io::Result<O
         _ => return Ok(None),
     };
     Ok(Some(reason))
+}
+
+/// Reads the block at `offset`, of whatever size it may be; the bytes that may be one where none is.
+fn read_around(file: &dyn SegmentFile, offset: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = zeroed(BLOCK_BYTES_MAX)?;
+    let mut read = file.read_at(&mut bytes, offset)?;
+    let needed = BlockHeader::decode(&bytes[..read]).map_or(0, |header| header.block_bytes as usize);
+    if needed > bytes.len() {
+        bytes = zeroed(needed)?;
+        read = file.read_at(&mut bytes, offset)?;
+    }
+    bytes.truncate(read);
+    Ok(bytes)
 }

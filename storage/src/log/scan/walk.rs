@@ -57,6 +57,11 @@ impl Walk<'_> {
             if !window.holds(offset, BLOCK_BYTES_MAX) {
                 window = Window::of(self.file, offset, self.length)?;
             }
+            let bytes_needed =
+                BlockHeader::decode(window.bytes(offset)).map_or(0, |header| header.block_bytes as usize);
+            if !window.holds(offset, bytes_needed) {
+                window = Window::with(self.file, offset, self.length, bytes_needed)?;
+            }
             let bytes = window.bytes(offset);
             let checked = BlockView::check(bytes, self.totals.epoch).and_then(|view| {
                 view.follows(self.totals.end_sequence, self.totals.last_block_crc).map(|()| *view.header())
@@ -110,11 +115,16 @@ struct Window {
 
 impl Window {
     fn of(file: &Arc<dyn SegmentFile>, start: u64, length: u64) -> io::Result<Self> {
+        Self::with(file, start, length, WINDOW_BYTES)
+    }
+
+    /// Of so many bytes, or what the file has.
+    fn with(file: &Arc<dyn SegmentFile>, start: u64, length: u64, wanted: usize) -> io::Result<Self> {
         let left = length.saturating_sub(start).next_multiple_of(PAGE);
-        let mut bytes = zeroed((WINDOW_BYTES as u64).min(left) as usize)?;
+        let mut bytes = zeroed((wanted as u64).min(left) as usize)?;
         let read = file.read_at(&mut bytes, start)?;
         bytes.truncate(read);
-        Ok(Self { start, bytes, is_last: left <= WINDOW_BYTES as u64 })
+        Ok(Self { start, bytes, is_last: left <= wanted as u64 })
     }
 
     fn holds(&self, offset: u64, bytes: usize) -> bool {

@@ -5,11 +5,14 @@ mod ahead;
 use std::io;
 use std::sync::Arc;
 
+use rkyv::util::AlignedVec;
+
 use self::ahead::ReadAhead;
 use super::{LogView, SealedFile, Segment};
 use crate::device::{AlignedBytes, SegmentFile};
 use crate::format::{
-    ArchivedSegmentIndex, BlockError, BlockHeader, BlockView, Epoch, Footer, PAGE_BYTES, RECORD_ROOT_BYTES, Sequence,
+    ArchivedSegmentIndex, BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, Footer, PAGE_BYTES, RECORD_ALIGN,
+    RECORD_ROOT_BYTES, Sequence,
 };
 
 /// The contents of a segment file.
@@ -139,19 +142,29 @@ impl Surveyor {
         progress: &mut dyn FnMut(u64),
     ) -> io::Result<SegmentSurvey> {
         let mut survey = Survey::new(first, end);
-        let (mut rest, mut fault) = (Vec::new(), None);
+        let (mut rest, mut fault) = (AlignedVec::<RECORD_ALIGN>::new(), None);
         self.ahead.read(file, survey.offset..end, |chunk| {
             let before = survey.offset + rest.len() as u64;
-            chunk.put_before(&rest);
             // A block may lie across two chunks, and the fault in either.
             fault = chunk.fault.take().or_else(|| fault.take().filter(|_| !rest.is_empty()));
-            let mut bytes = chunk.bytes();
-            while let Some(behind) = survey.step(bytes, fault.as_ref()) {
-                bytes = behind;
-            }
-            rest.clear();
-            rest.extend_from_slice(bytes);
-            progress((survey.offset + bytes.len() as u64).saturating_sub(before));
+            let left = match rest.len() > BLOCK_BYTES_MAX || whole_block(&rest) > BLOCK_BYTES_MAX {
+                // A large block is put together of many chunks.
+                true => {
+                    rest.extend_from_slice(chunk.bytes());
+                    survey.steps(&rest, fault.as_ref()).len()
+                }
+                false => {
+                    chunk.put_before(&rest);
+                    let left = survey.steps(chunk.bytes(), fault.as_ref());
+                    rest.clear();
+                    rest.extend_from_slice(left);
+                    left.len()
+                }
+            };
+            let passed = rest.len() - left;
+            rest.copy_within(passed.., 0);
+            rest.resize(left, 0);
+            progress((survey.offset + left as u64).saturating_sub(before));
         })?;
         // A block that the file ends in.
         let mut bytes = &rest[..];
@@ -255,6 +268,14 @@ impl Survey {
             empty: Footer::of_empty(epoch, base, link.unwrap_or_default()),
             found: SegmentSurvey::default(),
         }
+    }
+
+    /// Looks at the blocks that `bytes` begin with. Returns what follows the last that is there to its end.
+    fn steps<'b>(&mut self, mut bytes: &'b [u8], fault: Option<&io::Error>) -> &'b [u8] {
+        while let Some(behind) = self.step(bytes, fault) {
+            bytes = behind;
+        }
+        bytes
     }
 
     /// Looks at the block that `bytes` begin with, and returns what follows it; after damage, the next page. `None` if

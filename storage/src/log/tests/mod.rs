@@ -11,6 +11,7 @@ mod fields;
 mod follow;
 mod harness;
 mod hostile;
+mod large;
 mod lending;
 mod merging;
 mod repair;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tapeline_reader::{ConfigError, RetentionPolicy};
-use tapeline_storage::format::SHARDS_MAX;
+use tapeline_storage::format::{PAYLOAD_BYTES_MAX, SHARDS_MAX};
 use tapeline_storage::log::{Durability, LogOptions};
 
 pub use batch::{BatchConfig, MAX_BATCH_SIZE_LIMIT};
@@ -205,6 +205,9 @@ pub struct EventBusConfig {
     /// may be, and 960 MiB for lanes, which is 1 GiB for a shard in memory. A lane beyond it is refused, and a lane
     /// does not grow beyond it.
     pub memory_budget: Option<usize>,
+    /// Longest payload of an event in bytes, at most 64 MiB. Default: 64 MiB, or half of `segment_bytes` where that is
+    /// less. One that does not fit a lane takes its size in memory until it is written, as a part of `memory_budget`.
+    pub payload_bytes_max: Option<usize>,
     /// The number of events that make a block of the log, and a batch of
     /// [`EventBus::batches`](crate::EventBus::batches).
     pub batch: BatchConfig,
@@ -224,6 +227,7 @@ impl Default for EventBusConfig {
             lane_bytes: LANE_BYTES,
             backpressure_mode: BackpressureMode::default(),
             memory_budget: None,
+            payload_bytes_max: None,
             batch: BatchConfig::default(),
             scaling: None,
             log: LogConfig {
@@ -278,7 +282,7 @@ impl EventBusConfig {
         self.scaling.as_ref().map_or(Ok(()), ScalingPolicy::validate)?;
         self.log.retention.as_ref().map_or(Ok(()), RetentionPolicy::validate)?;
         let (lane, segment) = (self.lane_bytes, self.log.segment_bytes);
-        let memory = self.memory_bytes();
+        let (memory, payload) = (self.memory_bytes(), self.payload_bytes_max());
         let cores = self.placement.cores.as_deref().unwrap_or_default();
         let least = self.blocks_bytes().saturating_add(lane.saturating_mul(2).min(LONGEST_EVENT_LANE_BYTES));
         let budget = self.memory_budget();
@@ -289,6 +293,13 @@ impl EventBusConfig {
                 format!(
                     "num_shards, or max_shards of the scaling policy, is {}; at most {SHARDS_MAX}",
                     self.max_shards()
+                ),
+            ),
+            (
+                (1..=PAYLOAD_BYTES_MAX).contains(&payload) && payload as u64 <= segment / 2,
+                format!(
+                    "payload_bytes_max is {payload}; from 1 to {PAYLOAD_BYTES_MAX}, and at most half of segment_bytes, {}",
+                    segment / 2
                 ),
             ),
             (
@@ -351,6 +362,12 @@ impl EventBusConfig {
     /// Most bytes of memory for lanes and blocks.
     pub(crate) fn memory_budget(&self) -> usize {
         self.memory_budget.unwrap_or_else(|| self.blocks_bytes().saturating_add(LANES_BYTES))
+    }
+
+    /// Longest payload of an event.
+    pub(crate) fn payload_bytes_max(&self) -> usize {
+        let half_segment = usize::try_from(self.log.segment_bytes / 2).unwrap_or(usize::MAX);
+        self.payload_bytes_max.unwrap_or_else(|| PAYLOAD_BYTES_MAX.min(half_segment))
     }
 
     /// Memory for readers that catch up with a shard, in bytes: an eighth of what the budget has beyond the blocks and
@@ -428,6 +445,8 @@ impl EventBusConfigBuilder {
         backpressure_mode(mode: BackpressureMode) => config.backpressure_mode = mode;
         /// Sets [`EventBusConfig::memory_budget`](field@EventBusConfig::memory_budget).
         memory_budget(bytes: usize) => config.memory_budget = Some(bytes);
+        /// Sets [`EventBusConfig::payload_bytes_max`](field@EventBusConfig::payload_bytes_max).
+        payload_bytes_max(bytes: usize) => config.payload_bytes_max = Some(bytes);
         /// Sets [`EventBusConfig::batch`].
         batch(batch: BatchConfig) => config.batch = batch;
         /// Sets [`LogConfig::directory`]; the level is then `Durable` unless set.

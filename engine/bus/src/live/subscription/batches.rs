@@ -54,7 +54,8 @@ impl Batch {
 /// once, where its shard has had none for that long; or when the subscription has ended.
 ///
 /// A gap comes at its position: after the batch of what comes before it in its shard. Before any other error all that
-/// was collected is handed out. Holds at most `max_size` events of each shard, beside what the subscription holds.
+/// was collected is handed out. Holds at most `max_size` events of each shard, and none after 16 MiB, beside what
+/// the subscription holds.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -83,10 +84,15 @@ pub struct Batches {
     timer: Arc<Bell>,
 }
 
+/// Bytes of payloads that complete a batch, however few events they are.
+const BATCH_BYTES: usize = 16 << 20;
+
 /// Events of one shard that wait for others.
 #[derive(Debug)]
 struct Collected {
     events: Vec<StoredEvent>,
+    /// Of their payloads.
+    bytes: usize,
     /// The time at which the first was taken up, in nanoseconds.
     since: u64,
     /// The time for which they wait for more once there is nothing to read.
@@ -100,7 +106,15 @@ struct Collected {
 
 impl Collected {
     fn new(options: BatchOptions) -> Self {
-        Self { events: Vec::new(), since: 0, patience: 0, handed_at: 0, total: 0, target: BatchTarget::new(options) }
+        Self {
+            events: Vec::new(),
+            bytes: 0,
+            since: 0,
+            patience: 0,
+            handed_at: 0,
+            total: 0,
+            target: BatchTarget::new(options),
+        }
     }
 
     /// Takes an event up. Returns whether it completes a batch.
@@ -113,8 +127,9 @@ impl Collected {
             self.since = now;
         }
         self.total += 1;
+        self.bytes = if self.events.is_empty() { 0 } else { self.bytes } + event.raw.len();
         self.events.push(event);
-        self.events.len() >= self.target.events()
+        self.events.len() >= self.target.events() || self.bytes >= BATCH_BYTES
     }
 }
 

@@ -70,7 +70,15 @@ fn directory_name(shard: u16) -> String {
 fn options(shard: u16, seed: u64) -> LogOptions {
     let small = LogOptions::new(LOG, shard, seed);
     let batch = BatchOptions { events_min: 2, events_max: 6, delay_ns: 20_000, window_ns: Some(50_000) };
-    LogOptions { segment_bytes: 20 * 4096, block_bytes: 4 * 4096, blocks: 4, batch, repack_saves_bytes: 4096, ..small }
+    LogOptions {
+        segment_bytes: 20 * 4096,
+        block_bytes: 4 * 4096,
+        large_payload_bytes_max: 50_000,
+        blocks: 4,
+        batch,
+        repack_saves_bytes: 4096,
+        ..small
+    }
 }
 
 impl Machine {
@@ -142,7 +150,9 @@ impl Machine {
         let session = 1 + random.below(SESSIONS);
         let said = self.said.entry((who, session)).or_default();
         let mut payload = [who, session, said.tickets.len() as u64].map(u64::to_le_bytes).concat();
-        payload.resize(24 + random.below(2000) as usize, who as u8);
+        // One in thirty does not fit the lane, and gets a block for itself.
+        let bytes = if random.chance(333) { 33_000 + random.below(12_000) } else { 24 + random.below(2000) };
+        payload.resize(bytes as usize, who as u8);
         let producer = &mut self.producers[who as usize];
         let token = producer.session(u128::from(session));
         match producer.emit(token, Kind(who as u16), &payload) {
@@ -171,6 +181,7 @@ fn found(views: &[Arc<LogView>]) -> BTreeMap<(u64, u64), Vec<u64>> {
                 let record = record.expect("record");
                 let number = |at: usize| u64::from_le_bytes(record.payload()[at..at + 8].try_into().expect("a number"));
                 assert_eq!((record.session().0 as u64, u64::from(record.kind().0)), (number(8), number(0)));
+                assert!(record.payload()[24..].iter().all(|&byte| byte == number(0) as u8), "part of an event");
                 found.entry((number(0), number(8))).or_default().push(number(16));
             }
         }

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use futures_lite::future::block_on;
 use tapeline::config::{Driver, Durability};
 use tapeline::retention::RetentionPolicy;
-use tapeline::{ConsumeRequest, EventBus, EventBusConfig, kinds};
+use tapeline::{ConsumeRequest, EventBus, EventBusConfig, IngestionError, kinds};
 use tapeline_storage::device::sim::Random;
 
 use super::kernel::{self, Refusal};
 use super::may_be_final;
-use crate::life::ledger::{Expect, Ledger, Stream, payload};
+use crate::life::ledger::{Expect, Ledger, Stream, large_payload, payload};
 use crate::life::surroundings::{Belongings, eventually};
 use crate::runner::step;
 use crate::scratch::Scratch;
 
 /// Openings that may fail one after the other: more than calls are refused.
 const TRIES: u64 = 40;
+/// Of each thousand events of a stream, the one that has a block for itself.
+const LARGE_AT: u64 = 50;
 
 pub(crate) fn run(refusal: Refusal, random: &mut Random) -> Result<(), String> {
     let scratch = Scratch::new("faults");
@@ -130,12 +132,15 @@ fn write(bus: &EventBus, stream: &Arc<Stream>, events: u64) -> Result<(), String
     let mut producer = bus.producer().map_err(|error| error.to_string())?;
     let session = producer.session(stream.name.as_str());
     for number in 0..events {
+        let payload = if number % 1000 == LARGE_AT { large_payload(number) } else { payload(number) };
         loop {
-            match producer.emit(session, kinds::TOKEN, &payload(number)) {
+            match producer.emit(session, kinds::TOKEN, &payload) {
                 Ok(_) => break stream.take(1),
-                Err(tapeline::IngestionError::Backpressure { .. } | tapeline::IngestionError::StorageFull { .. }) => {
-                    std::thread::yield_now();
-                }
+                Err(
+                    IngestionError::Backpressure { .. }
+                    | IngestionError::EventBudget { .. }
+                    | IngestionError::StorageFull { .. },
+                ) => std::thread::yield_now(),
                 Err(error) => return Err(format!("{}, event {number}: {error}", stream.name)),
             }
         }

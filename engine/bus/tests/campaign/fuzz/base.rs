@@ -5,7 +5,9 @@ use std::path::Path;
 use tapeline::consumer::Start;
 use tapeline::{LogFiles, kinds};
 use tapeline_storage::format::layout::{Layout, Links};
-use tapeline_storage::format::{Era, Eras, Kind, LogId, PAGE_BYTES, Record, Sequence, SessionId, SessionNames};
+use tapeline_storage::format::{
+    Era, Eras, Kind, LogId, PAGE_BYTES, Record, SHARED_PAYLOAD_BYTES_MAX, Sequence, SessionId, SessionNames,
+};
 use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
 
 use super::image::Image;
@@ -17,13 +19,16 @@ const BEGIN: u64 = 1_577_836_800_000_000_000;
 /// Sessions of the events.
 pub(crate) const SESSIONS: u64 = 5;
 
-/// The logs: one that was closed; one whose process died; one with all that a log may have beside segments.
+/// The logs: one that was closed; one whose process died; one with all that a log may have beside
+/// segments; one with an event that has a large block.
 pub(crate) fn logs(scratch: &Path) -> Vec<Image> {
-    let closed = Plan { events: &[(0, 400)], lost: 0..0, eras: false }.make(scratch);
-    let crashed = crash(Plan { events: &[(0, 300)], lost: 0..0, eras: false }.make(scratch));
-    let rich = Plan { events: &[(100, 500), (0, 300)], lost: 300..320, eras: true }.make(scratch);
+    let closed = Plan { events: &[(0, 400)], lost: 0..0, eras: false, large: None }.make(scratch);
+    let crashed = crash(Plan { events: &[(0, 300)], lost: 0..0, eras: false, large: None }.make(scratch));
+    let rich = Plan { events: &[(100, 500), (0, 300)], lost: 300..320, eras: true, large: None }.make(scratch);
     let rich_crashed = crash(rich.clone());
-    vec![closed, crashed, rich, rich_crashed]
+    let large = Plan { events: &[(0, 60)], lost: 0..0, eras: false, large: Some(30) }.make(scratch);
+    let large_crashed = crash(large.clone());
+    vec![closed, crashed, rich, rich_crashed, large, large_crashed]
 }
 
 struct Plan<'a> {
@@ -32,6 +37,8 @@ struct Plan<'a> {
     /// Those of the first shard that are missing.
     lost: std::ops::Range<u64>,
     eras: bool,
+    /// The event that does not share a block with others.
+    large: Option<u64>,
 }
 
 impl Plan<'_> {
@@ -44,7 +51,7 @@ impl Plan<'_> {
                 LogOptions { segment_bytes: 24 << 10, block_bytes: 2 * PAGE_BYTES, ..LogOptions::new(LOG, shard, 3) };
             let mut restore = ShardRestore::new(directory.shard(shard).expect("a directory"), options, BEGIN);
             for sequence in (first..end).filter(|sequence| shard > 0 || !self.lost.contains(sequence)) {
-                append(&mut restore, shard, sequence);
+                append(&mut restore, shard, sequence, self.large);
             }
             restore.finish().expect("sealed");
         }
@@ -65,13 +72,12 @@ impl Plan<'_> {
     }
 }
 
-fn append(restore: &mut ShardRestore, shard: u16, sequence: u64) {
+fn append(restore: &mut ShardRestore, shard: u16, sequence: u64, large: Option<u64>) {
     let opens = sequence % 97 == 3;
+    let text_bytes = if large == Some(sequence) { SHARED_PAYLOAD_BYTES_MAX } else { (sequence * 37 % 300) as usize };
     let payload = match opens {
         true => b"{\"session\":\"a name\"}".to_vec(),
-        false => {
-            format!("{{\"n\":{sequence},\"text\":\"{}\"}}", "x".repeat((sequence * 37 % 300) as usize)).into_bytes()
-        }
+        false => format!("{{\"n\":{sequence},\"text\":\"{}\"}}", "x".repeat(text_bytes)).into_bytes(),
     };
     let record = Record {
         session: SessionId(u128::from(sequence % SESSIONS)),

@@ -43,9 +43,20 @@ pub(crate) fn payload(number: u64) -> Vec<u8> {
     bytes
 }
 
+/// Bytes of an event that is too long to share a block with others.
+const LARGE_BYTES: usize = 1_048_500;
+
+/// Payload of event `number`, as a large event.
+pub(crate) fn large_payload(number: u64) -> Vec<u8> {
+    let mut bytes = vec![number as u8; LARGE_BYTES];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    bytes
+}
+
 fn number_of(event: &StoredEvent) -> Option<u64> {
     let number = u64::from_le_bytes(*event.raw.first_chunk()?);
-    (event.raw[..] == payload(number)[..]).then_some(number)
+    let sent = if event.raw.len() == LARGE_BYTES { large_payload(number) } else { payload(number) };
+    (event.raw[..] == sent[..]).then_some(number)
 }
 
 /// All streams of a log.
