@@ -83,6 +83,27 @@ impl Ticket {
         Self { shard_id: shard, bus, producer, insertion_ts: timestamp, entry }
     }
 
+    /// The ticket as numbers, for a program in another language to keep.
+    ///
+    /// ```
+    /// # use tapeline::{Event, EventBus, Ticket};
+    /// # let bus = futures_lite::future::block_on(EventBus::new(Default::default())).unwrap();
+    /// let ticket = bus.ingest(Event::from_str("1").unwrap()).unwrap();
+    /// assert_eq!(Ticket::from_words(ticket.to_words()), ticket);
+    /// ```
+    #[inline(always)]
+    pub fn to_words(self) -> [u64; 3] {
+        let first = u64::from(self.shard_id) | u64::from(self.bus) << 16 | u64::from(self.producer) << 32;
+        [first, self.insertion_ts, self.entry]
+    }
+
+    /// The ticket of these numbers. One that no event had is as another bus's, or never reaches what is waited for.
+    pub fn from_words(words: [u64; 3]) -> Self {
+        let [first, insertion_ts, entry] = words;
+        let (shard_id, bus, producer) = (first as u16, (first >> 16) as u16, (first >> 32) as u32);
+        Self { shard_id, bus, producer, insertion_ts, entry }
+    }
+
     pub(super) fn is_of(self, origin: Origin) -> bool {
         self.origin() == origin
     }

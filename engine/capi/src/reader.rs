@@ -1,0 +1,225 @@
+//! A reader: a subscription, the relay of a session, or a replay, as one stream of items for a C program.
+//!
+//! One thread reads at a time. The items that a call returned live until the next call, so that the caller's views
+//! point into them. Items that a call finds before an error are returned first; the next call returns the error.
+
+use std::ffi::CString;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+
+use tapeline::consumer::{Gap, PacedEvents, Relay, Replay, Subscription};
+use tapeline::{ConsumerError, ConsumerResult, StoredEvent};
+
+use crate::code::tapeline_code::{TAPELINE_ARGUMENT, TAPELINE_BUSY, TAPELINE_CANCELLED, TAPELINE_END};
+use crate::failure::Failure;
+use crate::wait::{Bell, Deadline};
+
+/// Something that a reader returns.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Event(StoredEvent),
+    /// With the texts that views of it point into.
+    Gap {
+        gap: Gap,
+        text: String,
+        token: Option<CString>,
+    },
+}
+
+impl Item {
+    pub(crate) fn gap(gap: Gap) -> Self {
+        let token = gap.token.and_then(|token| CString::new(token.to_string()).ok());
+        Self::Gap { text: gap.to_string(), token, gap }
+    }
+}
+
+/// The stream that a reader reads.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Subscription(Subscription),
+    Relay(Relay),
+    Replay(Box<Replay>),
+    Paced(PacedEvents),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    state: Mutex<State>,
+    bell: Arc<Bell>,
+    is_cancelled: AtomicBool,
+    /// The thread that calls the program's callback, if it gave one.
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct State {
+    source: Source,
+    /// The items that the last call returned.
+    items: Vec<Item>,
+    /// The failure that the next call returns instead of looking.
+    failure: Option<Failure>,
+    has_ended: bool,
+}
+
+/// A look at a source.
+enum Look {
+    Found(Item),
+    /// Nothing now; the bell rings when there is.
+    Nothing,
+    End,
+    Failed(Failure),
+}
+
+impl Source {
+    /// The next item, if there is one now.
+    fn look(&mut self, context: &mut Context<'_>) -> Look {
+        let found = match self {
+            Self::Subscription(source) => poll(source.next(), context),
+            Self::Relay(source) => poll(source.next(), context),
+            Self::Replay(source) => Poll::Ready(source.next()),
+            Self::Paced(source) => poll(source.next(), context),
+        };
+        match found {
+            Poll::Pending => Look::Nothing,
+            Poll::Ready(None) => Look::End,
+            Poll::Ready(Some(Ok(event))) => Look::Found(Item::Event(event)),
+            Poll::Ready(Some(Err(ConsumerError::Gap(gap)))) => Look::Found(Item::gap(gap)),
+            Poll::Ready(Some(Err(error))) => Look::Failed(error.into()),
+        }
+    }
+}
+
+/// Polls once. A call that is dropped before it returns loses no event.
+fn poll(
+    next: impl Future<Output = Option<ConsumerResult<StoredEvent>>>,
+    context: &mut Context<'_>,
+) -> Poll<Option<ConsumerResult<StoredEvent>>> {
+    std::pin::pin!(next).poll(context)
+}
+
+impl Reader {
+    pub(crate) fn new(source: Source) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State { source, items: Vec::new(), failure: None, has_ended: false }),
+            bell: Arc::default(),
+            is_cancelled: AtomicBool::new(false),
+            thread: Mutex::new(None),
+        })
+    }
+
+    /// Waits for items, and has `take` see up to `most` of them, which live until the next call.
+    ///
+    /// # Errors
+    /// `TAPELINE_END`, `TAPELINE_TIMEOUT`, `TAPELINE_CANCELLED`, `TAPELINE_BUSY`, and what ends the stream.
+    pub(crate) fn next<T>(
+        &self,
+        most: usize,
+        deadline: Deadline,
+        take: impl FnOnce(&[Item]) -> T,
+    ) -> Result<T, Failure> {
+        let mut state = self.lock()?;
+        state.items.clear();
+        if let Some(failure) = state.failure.take() {
+            return Err(failure);
+        }
+        let waker = Waker::from(Arc::clone(&self.bell));
+        loop {
+            self.bell.silence();
+            // Looked at after the bell is silent: a reader that is cancelled from here on hears it.
+            if self.is_cancelled.load(Ordering::Acquire) {
+                return Err(Failure::new(TAPELINE_CANCELLED, "another thread closed the reader"));
+            }
+            state.fill(most, &mut Context::from_waker(&waker));
+            if !state.items.is_empty() {
+                // There may be more: a descriptor stays readable until a call finds nothing.
+                self.bell.ring();
+                return Ok(take(&state.items));
+            }
+            if state.failure.is_some() || state.has_ended {
+                self.bell.ring();
+                let end = || Failure::new(TAPELINE_END, "the reader has returned everything");
+                return Err(state.failure.take().unwrap_or_else(end));
+            }
+            if !self.bell.wait(deadline) {
+                return Err(Failure::timeout());
+            }
+        }
+    }
+
+    /// The cursor after what was returned.
+    ///
+    /// # Errors
+    /// `TAPELINE_BUSY`; `TAPELINE_ARGUMENT` of a reader that has none.
+    pub(crate) fn cursor(&self) -> Result<String, Failure> {
+        match &self.lock()?.source {
+            Source::Subscription(source) => Ok(source.cursor()),
+            Source::Relay(_) => {
+                Err(Failure::new(TAPELINE_ARGUMENT, "a relay has no cursor; it resumes by the token of its last event"))
+            }
+            Source::Replay(_) | Source::Paced(_) => Err(Failure::new(TAPELINE_ARGUMENT, "a replay has no cursor")),
+        }
+    }
+
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// Has a thread run `work`, which calls [`Reader::next`] until it fails.
+    ///
+    /// # Errors
+    /// `TAPELINE_BUSY`: it has a thread; what the kernel says to another thread.
+    pub(crate) fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.is_some() {
+            return Err(Failure::new(TAPELINE_BUSY, "the reader has a callback"));
+        }
+        let made = std::thread::Builder::new().name("tapeline-reader".into()).spawn(work);
+        *thread = Some(made.map_err(|error| {
+            Failure::new(crate::code::tapeline_code::TAPELINE_IO, format_args!("a thread for the callback: {error}"))
+        })?);
+        Ok(())
+    }
+
+    /// Ends the calls of other threads, and waits for the callback's thread, unless that is this one.
+    pub(crate) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Release);
+        self.bell.ring();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, State>, Failure> {
+        match self.state.try_lock() {
+            Ok(state) => Ok(state),
+            Err(TryLockError::Poisoned(state)) => Ok(state.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                Err(Failure::new(TAPELINE_BUSY, "another thread, or a callback, reads from the reader"))
+            }
+        }
+    }
+}
+
+impl State {
+    /// Takes what there is now, up to `most` items.
+    fn fill(&mut self, most: usize, context: &mut Context<'_>) {
+        while self.items.len() < most && !self.has_ended {
+            match self.source.look(context) {
+                Look::Found(item) => self.items.push(item),
+                Look::Nothing => return,
+                Look::End => {
+                    self.has_ended = true;
+                    return;
+                }
+                Look::Failed(failure) => {
+                    self.failure = Some(failure);
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+// Every function does what its comment says, on a bus in memory and on one with a directory.
+#define _GNU_SOURCE
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static void library(void) {
+    CHECK(tapeline_abi_version() == TAPELINE_ABI_VERSION);
+    CHECK(strcmp(tapeline_version(), "") != 0);
+    CHECK(strcmp(tapeline_strerror(TAPELINE_OK), "done") == 0);
+    CHECK(strcmp(tapeline_strerror(-12345), "not a code of this library") == 0);
+    CHECK(strcmp(tapeline_last_error(), "") == 0);
+
+    const char *tags[] = {"software.model=llama-7b", "hardware.gpu"};
+    int32_t is_met = 7;
+    OK(tapeline_requirement_met("software.model=llama-7b", tags, 2, &is_met));
+    CHECK(is_met == 1);
+    OK(tapeline_requirement_met("software.model=other", tags, 2, &is_met));
+    CHECK(is_met == 0);
+    is_met = 7;
+    RETURNS(TAPELINE_FILTER, tapeline_requirement_met("", tags, 2, &is_met));
+    CHECK(is_met == 7);
+}
+
+static void settings(const char *directory) {
+    tapeline_bus bus = {0};
+    RETURNS(TAPELINE_CONFIG, tapeline_open("{\"lane_bites\": 5}", &bus));
+    CHECK(strstr(tapeline_last_error(), "lane_bites") != NULL);
+    RETURNS(TAPELINE_CONFIG, tapeline_open("{\"num_shards\": 0}", &bus));
+    RETURNS(TAPELINE_CONFIG, tapeline_open("{", &bus));
+    CHECK(bus.number == 0);
+
+    OK(tapeline_open("{\"backpressure_mode\": {\"sample\": {\"rate\": 10}}, \"placement\": {\"pinned\": false}}", &bus));
+    OK(tapeline_close(bus, -1));
+    OK(tapeline_open("{\"backpressure_mode\": {\"block\": {\"deadline_ms\": 10}}}", &bus));
+    OK(tapeline_close(bus, -1));
+
+    const tapeline_pair pairs[] = {{"directory", directory},       {"num_shards", "2"},
+                                   {"backpressure_mode", "drop_oldest"}, {"retention.max_bytes", "1000000000"},
+                                   {"placement.pinned", "false"},  {"durability", "page_cache"}};
+    OK(tapeline_open_pairs(pairs, sizeof pairs / sizeof *pairs, &bus));
+    uint16_t shards = 0;
+    OK(tapeline_num_shards(bus, &shards));
+    CHECK(shards == 2);
+    tapeline_bus second = {0};
+    RETURNS(TAPELINE_LOCKED, tapeline_open_pairs(pairs, sizeof pairs / sizeof *pairs, &second));
+    OK(tapeline_close(bus, -1));
+    const tapeline_pair twice[] = {{"num_shards", "2"}, {"num_shards", "3"}};
+    RETURNS(TAPELINE_CONFIG, tapeline_open_pairs(twice, 2, &bus));
+}
+
+static void ingest_and_poll(void) {
+    tapeline_bus bus = open_memory();
+    tapeline_session chat = named("chat-42");
+    tapeline_ticket ticket;
+    OK(tapeline_ingest(bus, chat, TAPELINE_KIND_TOKEN, (const uint8_t *)"Hel", 3, NULL));
+    OK(tapeline_ingest_json(bus, chat, TAPELINE_KIND_TOOL_CALL, "{\"tool\": \"x\"}", 13, &ticket));
+    RETURNS(TAPELINE_JSON, tapeline_ingest_json(bus, chat, TAPELINE_KIND_TOOL_CALL, "{\"tool", 6, &ticket));
+    OK(tapeline_wait_readable(bus, &ticket, 10000));
+    OK(tapeline_wait_durable(bus, &ticket, 10000));
+    int32_t is_durable = 0;
+    OK(tapeline_is_durable(bus, &ticket, &is_durable));
+    CHECK(is_durable == 1);
+
+    const tapeline_input inputs[] = {
+        {.session = named("a"), .payload = (const uint8_t *)"1", .payload_len = 1, .kind = 1},
+        {.session = named("b"), .payload = NULL, .payload_len = 0, .kind = 2},
+    };
+    size_t taken = 9;
+    OK(tapeline_ingest_batch(bus, inputs, 2, &taken));
+    CHECK(taken == 2);
+    OK(tapeline_flush(bus, 10000));
+
+    tapeline_event events[3];
+    tapeline_page_info page = {.struct_size = sizeof page};
+    OK(tapeline_poll(bus, NULL, events, 3, &page));
+    CHECK(page.struct_size == sizeof page && page.event_count == 3 && page.has_more == 1 && page.gap_count == 0);
+    CHECK(payload_is(&events[0], "Hel") && events[0].kind == TAPELINE_KIND_TOKEN && events[0].item == TAPELINE_ITEM_EVENT);
+    CHECK(events[0].session.high == chat.high && events[0].session.low == chat.low && events[0].sequence == 0);
+    CHECK(payload_is(&events[1], "{\"tool\": \"x\"}") && events[1].time_ns > events[0].time_ns);
+    char text[128];
+    size_t length = 0;
+    OK(tapeline_event_id(bus, &events[1], text, sizeof text, &length));
+    CHECK(length == strlen(text) && length > 32);
+    OK(tapeline_page_failures(page.page, text, sizeof text, &length));
+    CHECK(strcmp(text, "[]") == 0);
+    size_t gaps = 9;
+    OK(tapeline_page_gaps(page.page, NULL, 0, &gaps));
+    CHECK(gaps == 0);
+
+    // The next page, with the rest.
+    tapeline_page first = page.page;
+    tapeline_poll_options options = {.struct_size = sizeof options, .cursor = page.cursor, .ordering = TAPELINE_ORDERING_NONE};
+    OK(tapeline_poll(bus, &options, events, 3, &page));
+    CHECK(page.event_count == 1 && payload_is(&events[0], "") && events[0].kind == 2);
+    OK(tapeline_page_close(first));
+    OK(tapeline_page_close(page.page));
+
+    const uint16_t kinds[] = {TAPELINE_KIND_TOOL_CALL};
+    options = (tapeline_poll_options){.struct_size = sizeof options, .kinds = kinds, .kind_count = 1,
+                                      .filter = "{\"path\": \"tool\", \"value\": \"x\"}",
+                                      .sessions = &chat, .session_count = 1};
+    OK(tapeline_poll(bus, &options, events, 3, &page));
+    CHECK(page.event_count == 1 && events[0].sequence == 1);
+    OK(tapeline_page_close(page.page));
+    options = (tapeline_poll_options){.struct_size = sizeof options, .filter = "{\"$nothing\": 1}"};
+    RETURNS(TAPELINE_FILTER, tapeline_poll(bus, &options, events, 3, &page));
+    options = (tapeline_poll_options){.struct_size = sizeof options, .cursor = "no cursor"};
+    RETURNS(TAPELINE_CURSOR, tapeline_poll(bus, &options, events, 3, &page));
+
+    tapeline_stats stats = {.struct_size = sizeof stats};
+    OK(tapeline_get_stats(bus, &stats));
+    CHECK(stats.struct_size == sizeof stats && stats.events_ingested == 4 && stats.events_durable == 4);
+    length = 0;
+    RETURNS(TAPELINE_BUFFER, tapeline_prometheus(bus, text, sizeof text, &length));
+    CHECK(length > sizeof text);
+    char *numbers = malloc(length + 1000);
+    CHECK(numbers != NULL);
+    OK(tapeline_prometheus(bus, numbers, length + 1000, &length));
+    CHECK(strstr(numbers, "tapeline_events_ingested_total") != NULL);
+    free(numbers);
+    OK(tapeline_health(bus));
+    OK(tapeline_close(bus, -1));
+}
+
+static void producers(void) {
+    tapeline_bus bus = open_memory();
+    tapeline_producer_options options = {.struct_size = sizeof options, .backpressure = TAPELINE_BACKPRESSURE_BLOCK,
+                                         .deadline_ms = 1000, .lane_bytes = 1 << 20};
+    tapeline_producer producer = {0};
+    OK(tapeline_producer_open(bus, &options, &producer));
+    tapeline_session chat = named("chat-42");
+    tapeline_ticket ticket;
+    OK(tapeline_emit(producer, chat, TAPELINE_KIND_TOKEN, (const uint8_t *)"Hel", 3, NULL));
+    OK(tapeline_emit(producer, chat, TAPELINE_KIND_TOKEN, NULL, 0, &ticket));
+    OK(tapeline_producer_flush(producer, 10000));
+    const tapeline_input inputs[] = {{.payload = (const uint8_t *)"l", .payload_len = 1, .kind = 1},
+                                     {.payload = (const uint8_t *)"o", .payload_len = 1, .kind = 1}};
+    OK(tapeline_emit_batch(producer, chat, inputs, 2, NULL, NULL, &ticket));
+    OK(tapeline_wait_durable(bus, &ticket, 10000));
+    RETURNS(TAPELINE_RESERVED_KIND, tapeline_emit(producer, chat, 65535, NULL, 0, NULL));
+    static uint8_t large[1 << 21];
+    RETURNS(TAPELINE_TOO_LARGE, tapeline_emit(producer, chat, 1, large, sizeof large, NULL));
+
+    // A batch with the cursor of what it was derived from.
+    tapeline_reader reader = {0};
+    OK(tapeline_subscribe(bus, NULL, &reader));
+    tapeline_event events[8];
+    size_t count = 0, length = 0;
+    OK(tapeline_reader_next(reader, events, 8, 10000, &count));
+    CHECK(count == 4 && payload_is(&events[3], "o"));
+    char cursor[512], kept[512];
+    OK(tapeline_reader_cursor(reader, cursor, sizeof cursor, &length));
+    CHECK(length == strlen(cursor));
+    OK(tapeline_emit_batch(producer, chat, inputs, 1, "tap", cursor, &ticket));
+    OK(tapeline_wait_durable(bus, &ticket, 10000));
+    OK(tapeline_cursor_load(bus, "tap", kept, sizeof kept, NULL));
+    CHECK(strcmp(kept, cursor) == 0);
+    OK(tapeline_cursor_save(bus, "other", cursor));
+    char all[2048];
+    OK(tapeline_cursors(bus, all, sizeof all, NULL));
+    CHECK(strstr(all, "\"tap\"") != NULL && strstr(all, "\"other\"") != NULL);
+    OK(tapeline_cursor_remove(bus, "other"));
+    RETURNS(TAPELINE_NOT_FOUND, tapeline_cursor_remove(bus, "other"));
+    RETURNS(TAPELINE_NOT_FOUND, tapeline_cursor_load(bus, "other", kept, sizeof kept, NULL));
+    OK(tapeline_reader_close(reader));
+    OK(tapeline_producer_close(producer));
+    OK(tapeline_close(bus, -1));
+}
+
+static int32_t count_events(void *user, int32_t code, const tapeline_event *events, size_t count) {
+    int *counts = user;
+    if (code != TAPELINE_OK) {
+        CHECK(count == 0);
+        counts[1] = code;
+        return 0;
+    }
+    for (size_t at = 0; at < count; at++) {
+        CHECK(events[at].payload_len == 1);
+    }
+    counts[0] += (int)count;
+    return 0;
+}
+
+static void readers(void) {
+    tapeline_bus bus = open_memory();
+    tapeline_session session = {0, 0};
+    const char *tags[] = {"software.model=llama-7b"};
+    const tapeline_pair labels[] = {{"tenant", "t-1"}};
+    tapeline_session_metadata metadata = {.struct_size = sizeof metadata, .model = "llama", .user = "u", .tags = tags,
+                                          .tag_count = 1, .labels = labels, .label_count = 1};
+    OK(tapeline_session_open(bus, "chat-42", 7, &metadata, &session, NULL));
+    CHECK(session.low == named("chat-42").low);
+    OK(tapeline_ingest(bus, session, 1, (const uint8_t *)"a", 1, NULL));
+    OK(tapeline_ingest(bus, session, 1, (const uint8_t *)"b", 1, NULL));
+
+    tapeline_reader relay = {0};
+    OK(tapeline_relay(bus, session, NULL, TAPELINE_VISIBILITY_DURABLE, &relay));
+    int fd = -1;
+    OK(tapeline_reader_fd(relay, &fd));
+    tapeline_event event;
+    size_t count = 0;
+    char token[TAPELINE_TOKEN_BYTES] = "";
+    for (int at = 0; at < 2; at++) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        CHECK(poll(&ready, 1, 10000) == 1);
+        // The opening, then "a".
+        OK(tapeline_reader_next(relay, &event, 1, 10000, &count));
+        CHECK(count == 1);
+        OK(tapeline_event_token(&event, token));
+        CHECK(strlen(token) == TAPELINE_TOKEN_BYTES - 1);
+    }
+    CHECK(payload_is(&event, "a"));
+    char cursor[64];
+    RETURNS(TAPELINE_ARGUMENT, tapeline_reader_cursor(relay, cursor, sizeof cursor, NULL));
+    OK(tapeline_reader_close(relay));
+
+    // Resumed after "a": "b", then nothing yet, then the close.
+    OK(tapeline_relay(bus, session, token, TAPELINE_VISIBILITY_APPENDED, &relay));
+    OK(tapeline_reader_fd(relay, &fd));
+    OK(tapeline_reader_next(relay, &event, 1, 10000, &count));
+    CHECK(payload_is(&event, "b"));
+    RETURNS(TAPELINE_TIMEOUT, tapeline_reader_next(relay, &event, 1, 0, &count));
+    tapeline_ticket ticket;
+    OK(tapeline_session_close(bus, session, TAPELINE_OUTCOME_FINISHED, &ticket));
+    RETURNS(TAPELINE_SESSION_CLOSED, tapeline_ingest(bus, session, 1, (const uint8_t *)"c", 1, NULL));
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    CHECK(poll(&ready, 1, 10000) == 1);
+    OK(tapeline_reader_next(relay, &event, 1, 10000, &count));
+    CHECK(event.kind == TAPELINE_KIND_SESSION);
+    RETURNS(TAPELINE_END, tapeline_reader_next(relay, &event, 1, -1, &count));
+    RETURNS(TAPELINE_END, tapeline_reader_next(relay, &event, 1, -1, &count));
+    OK(tapeline_reader_close(relay));
+    RETURNS(TAPELINE_TOKEN, tapeline_relay(bus, named("another"), token, 0, &relay));
+    RETURNS(TAPELINE_TOKEN, tapeline_relay(bus, session, "no token", 0, &relay));
+
+    char summary[1024];
+    OK(tapeline_session_summary(bus, session, summary, sizeof summary, NULL));
+    CHECK(strstr(summary, "\"state\":\"closed\"") != NULL && strstr(summary, "\"outcome\":\"finished\"") != NULL);
+    CHECK(strstr(summary, "\"model\":\"llama\"") != NULL && strstr(summary, "t-1") != NULL);
+    RETURNS(TAPELINE_NOT_FOUND, tapeline_session_summary(bus, named("another"), summary, sizeof summary, NULL));
+    OK(tapeline_sessions(bus, "software.model=llama-7b", summary, sizeof summary, NULL));
+    CHECK(strstr(summary, "chat-42") != NULL);
+    OK(tapeline_sessions(bus, "software.model=other", summary, sizeof summary, NULL));
+    CHECK(strcmp(summary, "[]") == 0);
+
+    // The log as it is now, at once and at ten times its pace.
+    for (int paced = 0; paced < 2; paced++) {
+        tapeline_replay_options options = {.struct_size = sizeof options, .sessions = &session, .session_count = 1,
+                                           .speed = paced ? 10.0 : 0.0};
+        tapeline_reader replay = {0};
+        OK(tapeline_replay(bus, &options, &replay));
+        size_t all = 0;
+        int32_t code = 0;
+        while ((code = tapeline_reader_next(replay, &event, 1, 10000, &count)) == TAPELINE_OK) {
+            all += count;
+        }
+        CHECK(code == TAPELINE_END && all == 4);
+        OK(tapeline_reader_close(replay));
+    }
+
+    // A callback gets what comes, and the end.
+    int counts[2] = {0, 0};
+    const uint16_t kinds[] = {TAPELINE_KIND_TOKEN};
+    tapeline_subscribe_options wanted = {.struct_size = sizeof wanted, .kinds = kinds, .kind_count = 1,
+                                         .sessions = &session, .session_count = 1, .until_close = 1};
+    tapeline_reader followed = {0};
+    OK(tapeline_subscribe(bus, &wanted, &followed));
+    OK(tapeline_reader_start(followed, count_events, counts));
+    RETURNS(TAPELINE_BUSY, tapeline_reader_start(followed, count_events, counts));
+    OK(tapeline_close(bus, -1));
+    OK(tapeline_reader_close(followed));
+    CHECK(counts[0] == 2 || counts[1] == TAPELINE_CANCELLED);
+}
+
+int main(void) {
+    char directory[] = "/tmp/tapeline-c-XXXXXX";
+    CHECK(mkdtemp(directory) != NULL);
+    library();
+    settings(directory);
+    ingest_and_poll();
+    producers();
+    readers();
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    CHECK(system(command) == 0);
+    puts("functions: ok");
+    return 0;
+}
