@@ -1,5 +1,7 @@
 """The program that docs/PYTHON.md begins with, and the names that the page and the stubs state."""
 
+import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -20,6 +22,16 @@ def test_the_program_of_the_page_runs_when_it_is_pasted(tmp_path: Path) -> None:
     assert last == "Tapeline keeps it."
     assert texts[1:-1] == ["Tape", "line", " ", "keeps", " ", "it", "."]
     assert [line.startswith("first") for line in clients] == [True] * 3 + [False] * 6
+
+
+def test_the_other_programs_of_the_page_compile() -> None:
+    for program in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[1:]:
+        # Pieces of programs may await, and return.
+        lines = program.replace("    return Response(", "    response = Response(").splitlines()
+        compile("\n".join(lines), "docs/PYTHON.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        for module, names in re.findall(r"^from (tapeline\S*) import (.*)$", program, re.MULTILINE):
+            for name in names.split(", "):
+                assert hasattr(importlib.import_module(module), name), name
 
 
 def test_the_page_names_what_there_is() -> None:
