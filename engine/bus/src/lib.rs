@@ -126,7 +126,8 @@
 //! # Overload
 //!
 //! A lane is bounded. The producer's [`BackpressureMode`] decides what happens to an event that finds its lane full:
-//! the call fails or waits, or an event is dropped. Every dropped event is counted and appears to readers as a [`Gap`](consumer::Gap).
+//! the call fails or waits, or an event is dropped. Every dropped event is counted and appears to readers as a
+//! [`Gap`](consumer::Gap).
 //!
 //! ```
 //! use tapeline::bus::ProducerOptions;
@@ -189,9 +190,10 @@
 //!
 //! The names that most programs need are at the root. The others are in the modules: settings in [`config`], ways to
 //! read in [`consumer`], what can go wrong in [`error`], events in [`event`], logs without a bus in [`log`], what a log
-//! keeps in [`retention`], when shards come and go in [`scaling`], statistics of shards in [`shard`], and what workers
-//! can do and events need in [`capability`], programs over events in [`daemon`].
+//! keeps in [`retention`], when shards come and go in [`scaling`], statistics of shards in [`shard`], what workers can
+//! do and events need in [`capability`], programs over events in [`daemon`], and stores elsewhere in [`adapter`].
 
+mod adapters;
 pub mod bus;
 mod bus_core;
 pub mod capability;
@@ -211,11 +213,23 @@ pub mod shard;
 #[cfg(test)]
 mod documentation_tests;
 
+/// Adapters: other stores that relays feed with the events of a log, each from a durable cursor. docs/ADAPTERS.md has
+/// the guarantees.
+pub mod adapter {
+    pub use crate::adapters::{
+        Adapter, AdapterFuture, InternalEvent, MemoryAdapter, NoopAdapter, RelayEnd, RelayHandle, RelayOptions,
+        ShardPollResult, conformance, relay_log,
+    };
+    pub use crate::bus_core::{RelayHealth, RelayStats};
+    pub use crate::config::AdapterConfig;
+    pub use crate::live::{Batch, Delivery};
+}
+
 /// Settings of a bus.
 pub mod config {
     pub use crate::core::config::{
-        BackpressureMode, BatchConfig, Driver, EventBusConfig, EventBusConfigBuilder, IdleMode, LogConfig,
-        MAX_BATCH_SIZE_LIMIT, PlacementConfig, ScalingPolicy,
+        AdapterConfig, BackpressureMode, BatchConfig, Driver, EventBusConfig, EventBusConfigBuilder, IdleMode,
+        LogConfig, MAX_BATCH_SIZE_LIMIT, PlacementConfig, ScalingPolicy,
     };
     pub use tapeline_reader::{ConfigError, Durability, RetentionPolicy};
 }
@@ -256,6 +270,7 @@ pub mod error {
 
 /// Events as they are ingested and read, and typed payloads.
 pub mod event {
+    pub use crate::adapters::InternalEvent;
     pub use crate::live::Batch;
     pub use tapeline_reader::{
         Event, EventId, EventView, IntoSession, Kind, PAYLOAD_BYTES_MAX, Payload, PayloadSerializer, PayloadValidator,
@@ -283,6 +298,8 @@ pub mod timestamp {
 mod pages {
     #[doc = include_str!("../README.md")]
     mod readme {}
+    #[doc = include_str!("../../../docs/ADAPTERS.md")]
+    mod adapters {}
     #[doc = include_str!("../../../docs/CAPABILITIES.md")]
     mod capabilities {}
     #[doc = include_str!("../../../docs/DAEMONS.md")]
@@ -297,7 +314,9 @@ mod pages {
 #[doc(inline)]
 pub use bus::{EventBus, EventBusStats};
 #[doc(inline)]
-pub use config::{BackpressureMode, BatchConfig, ConfigError, EventBusConfig, EventBusConfigBuilder, ScalingPolicy};
+pub use config::{
+    AdapterConfig, BackpressureMode, BatchConfig, ConfigError, EventBusConfig, EventBusConfigBuilder, ScalingPolicy,
+};
 #[doc(inline)]
 pub use consumer::{ConsumeRequest, ConsumeResponse, Filter, Ordering};
 #[doc(inline)]
@@ -305,7 +324,7 @@ pub use error::{
     AdapterError, AdapterResult, ConsumerError, ConsumerResult, IngestionError, IngestionResult, ScalingError,
 };
 #[doc(inline)]
-pub use event::{Batch, Event, RawEvent, StoredEvent};
+pub use event::{Batch, Event, InternalEvent, RawEvent, StoredEvent};
 #[doc(inline)]
 pub use scaling::{ScalingDecision, ShardMetrics};
 #[doc(inline)]

@@ -115,6 +115,11 @@ fn adapter_errors() -> Vec<AdapterError> {
         AdapterError::OnShard { call: "shutdown" },
         AdapterError::TaskRuns { shard_id: 0 },
         AdapterError::NotEnded { shards: Vec::new() },
+        AdapterError::Transient(String::new()),
+        AdapterError::Backpressure(String::new()),
+        AdapterError::Connection(String::new()),
+        AdapterError::Serialization(String::new()),
+        AdapterError::Denied(String::new()),
         AdapterError::Shutdown,
         AdapterError::Forked,
     ]
@@ -143,6 +148,11 @@ fn row_of(error: &AdapterError) -> String {
         | AdapterError::OnShard { .. }
         | AdapterError::TaskRuns { .. }
         | AdapterError::NotEnded { .. }
+        | AdapterError::Transient(_)
+        | AdapterError::Backpressure(_)
+        | AdapterError::Connection(_)
+        | AdapterError::Serialization(_)
+        | AdapterError::Denied(_)
         | AdapterError::Shutdown
         | AdapterError::Forked => variant(error),
     }

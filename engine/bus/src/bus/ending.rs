@@ -9,6 +9,7 @@ use tapeline_reader::{AdapterError, AdapterResult, NotDurable};
 use tapeline_storage::log::Poison;
 
 use crate::bus_core::BusCore;
+use crate::core::park;
 use crate::core::timer::{Timer, before};
 use crate::factory::ShardFactory;
 use crate::ingest::local::Locals;
@@ -17,6 +18,7 @@ use crate::scaling::Scaling;
 use crate::shard::TASK_PATIENCE;
 
 use super::EventBus;
+use super::relays::RelayHandles;
 
 /// The longest time that the drop of a bus blocks its thread.
 pub(crate) const DROP_PATIENCE: Duration = Duration::from_secs(5);
@@ -30,6 +32,7 @@ pub(crate) struct Ending {
     pub(crate) factory: Arc<ShardFactory>,
     pub(crate) scaling: Option<Arc<Scaling>>,
     pub(crate) keeper: Option<Arc<Keeper>>,
+    pub(crate) relays: Arc<RelayHandles>,
 }
 
 /// The outcome of waiting for the threads of a bus.
@@ -79,6 +82,7 @@ impl Ending {
     /// keep of the bus.
     pub(crate) fn join(&self) -> Joined {
         let panic = self.factory.join();
+        park::block_on(self.relays.ended(None));
         let until = Instant::now() + TASK_PATIENCE;
         let runs = self.core.shards().all().iter().fold(None, |runs, shard| {
             let has_ended = shard.tasks().join(until);
@@ -144,6 +148,7 @@ impl EventBus {
         let ending = self.ending();
         ending.ask();
         self.shards_stopped().await?;
+        self.relays.ended(None).await;
         self.ended(&ending)
     }
 
@@ -187,6 +192,7 @@ impl EventBus {
             Some(stopped) => stopped?,
             None => return Err(AdapterError::NotEnded { shards: self.not_durable() }),
         }
+        self.relays.ended(due.map(|due| due.saturating_duration_since(Instant::now()))).await;
         self.ended(&ending)
     }
 
@@ -236,6 +242,7 @@ impl EventBus {
             factory: Arc::clone(&self.factory),
             scaling: self.scaling.clone(),
             keeper: self.keeper.clone(),
+            relays: Arc::clone(&self.relays),
         }
     }
 }

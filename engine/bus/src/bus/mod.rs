@@ -7,6 +7,7 @@ mod floor;
 mod ingest;
 mod numbers;
 mod read;
+mod relays;
 mod sessions;
 mod task;
 
@@ -19,6 +20,7 @@ use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{AdapterError, AdapterResult, ConsumerResult, RetentionPolicy, ScalingError, TrimPlan};
 use tapeline_storage::format::LogId;
 
+use crate::adapters;
 pub use crate::bus_core::EventBusStats;
 use crate::bus_core::{BusCore, LoadThreads, LogLifetime, OpenedLog};
 use crate::core::config::EventBusConfig;
@@ -31,6 +33,7 @@ use crate::scaling::{Scaling, ShardMetrics};
 use crate::shard::ShardControl;
 
 use self::floor::Floor;
+use self::relays::RelayHandles;
 use self::task::run_on;
 pub use self::task::{ShardContext, ShardSubscription, ShardTask, TaskError};
 
@@ -69,6 +72,7 @@ pub struct EventBus {
     factory: Arc<ShardFactory>,
     scaling: Option<Arc<Scaling>>,
     keeper: Option<Arc<Keeper>>,
+    relays: Arc<RelayHandles>,
     log_ahead: Option<Duration>,
     is_shutdown_completed: AtomicBool,
 }
@@ -113,6 +117,7 @@ impl EventBus {
             factory,
             scaling: None,
             keeper: None,
+            relays: Arc::default(),
             log_ahead,
             is_shutdown_completed: AtomicBool::new(false),
         };
@@ -125,6 +130,9 @@ impl EventBus {
             let keeper = Keeper::start(policy, Arc::clone(&bus.core), Arc::clone(&bus.factory));
             let keeper = keeper.map_err(|source| AdapterError::NoThread { purpose: "retention", source })?;
             bus.keeper = Some(Arc::new(keeper));
+        }
+        if let Some(adapter) = adapters::of_config(&bus.factory.config().adapter) {
+            bus.start_first_relay(adapter)?;
         }
         Ok(bus)
     }

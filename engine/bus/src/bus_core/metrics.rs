@@ -4,6 +4,7 @@ use std::fmt::{Display, Write};
 
 use super::BusCore;
 use super::daemons::DaemonStats;
+use super::relays::RelayStats;
 use super::stats::EventBusStats;
 use crate::shard::ShardStats;
 
@@ -28,6 +29,7 @@ pub(super) fn text(core: &BusCore) -> String {
     state(&mut page, &shards);
     if !core.is_forked() {
         daemons(&mut page, &core.daemons().stats());
+        relays(&mut page, &core.relays().stats());
         page.metric("memory_bytes", GAUGE, "Bytes of memory that lanes and blocks take.");
         page.value("memory_bytes", &[], core.memory().used());
         page.metric("memory_budget_bytes", GAUGE, "Most bytes that lanes and blocks may take.");
@@ -135,6 +137,39 @@ fn daemons(page: &mut Page, daemons: &[DaemonStats]) {
     for (name, kind, help, number) in numbers {
         page.metric(name, kind, help);
         daemons.iter().for_each(|daemon| page.value(name, &[("daemon", &daemon.name)], number(daemon)));
+    }
+}
+
+fn relays(page: &mut Page, relays: &[RelayStats]) {
+    if relays.is_empty() {
+        return;
+    }
+    type Number = (&'static str, &'static str, &'static str, fn(&RelayStats) -> f64);
+    let numbers: [Number; 14] = [
+        ("relay_running", GAUGE, "1 until the relay has ended.", |relay| f64::from(relay.is_running)),
+        ("relay_paused", GAUGE, "1 while the relay is paused.", |relay| f64::from(relay.is_paused)),
+        ("relay_healthy", GAUGE, "0 while the last call of the adapter has failed.", |relay| {
+            f64::from(relay.health.is_healthy())
+        }),
+        ("relay_lag_events", GAUGE, "Events that the relay has not taken up.", |relay| relay.lag_events as f64),
+        ("relay_lag_seconds", GAUGE, "Age of the oldest event that was taken up and is not confirmed.", |relay| {
+            relay.lag.as_secs_f64()
+        }),
+        ("relay_dead_letters", GAUGE, "Events in the dead letters.", |relay| relay.dead_letters_waiting as f64),
+        ("relay_events_total", COUNTER, "Events that the backend confirmed.", |relay| relay.events as f64),
+        ("relay_bytes_total", COUNTER, "Bytes of their payloads.", |relay| relay.bytes as f64),
+        ("relay_batches_total", COUNTER, "Batches that the backend confirmed.", |relay| relay.batches as f64),
+        ("relay_retries_total", COUNTER, "Calls that failed and were repeated.", |relay| relay.retries as f64),
+        ("relay_refused_total", COUNTER, "Events written to the dead letters.", |relay| relay.dead_letters as f64),
+        ("relay_redriven_total", COUNTER, "Dead letters confirmed since.", |relay| relay.redriven as f64),
+        ("relay_gaps_total", COUNTER, "Gaps in the log that the relay met.", |relay| relay.gaps as f64),
+        ("relay_missed_total", COUNTER, "Events in these gaps.", |relay| relay.missed as f64),
+    ];
+    for (name, kind, help, number) in numbers {
+        page.metric(name, kind, help);
+        relays.iter().for_each(|relay| {
+            page.value(name, &[("relay", &relay.name), ("adapter", relay.adapter)], number(relay));
+        });
     }
 }
 

@@ -2,11 +2,10 @@
 //! read for consumers.
 //!
 //! `shards` are the shards there are, `producers` and `readers` what each kind of user shares, `horizon` the time below
-//! which every event is readable, `closed` the sessions that take no events, `daemons` what is known of daemons, `taps`
-//! the cursors published with batches, `routes` where sessions go and went, `gate` whether events are taken, `loading`
-//! the threads that read files, `stats` the books. [`BusCore`] has only the calls that need several of them.
-//! `routes` where sessions go and went, `gate` whether events are taken, `loading` the threads that read files, `stats`
-//! the books. [`BusCore`] has only the calls that need several of them.
+//! which every event is readable, `closed` the sessions that take no events, `daemons` and `relays` what is known of
+//! these, `taps` the cursors published with batches, `routes` where sessions go and went, `gate` whether events are
+//! taken, `loading` the threads that read files, `stats` the books. [`BusCore`] has only the calls that need several of
+//! them.
 
 mod closed;
 mod daemons;
@@ -16,6 +15,7 @@ mod loading;
 mod metrics;
 mod producers;
 mod readers;
+mod relays;
 mod routes;
 mod shards;
 mod stats;
@@ -44,6 +44,9 @@ use self::gate::Gate;
 pub(crate) use self::loading::LoadThreads;
 use self::producers::Producers;
 use self::readers::Readers;
+pub(crate) use self::relays::RelayStatus;
+use self::relays::Relays;
+pub use self::relays::{RelayHealth, RelayStats};
 pub(crate) use self::routes::KnownEras;
 use self::routes::Routes;
 use self::shards::Shards;
@@ -62,6 +65,7 @@ pub(crate) struct BusCore {
     readers: Readers,
     closed: ClosedSessions,
     daemons: Daemons,
+    relays: Relays,
     taps: Taps,
     memory: Arc<MemoryBudget>,
     timers: Arc<Timers>,
@@ -108,6 +112,7 @@ impl BusCore {
             readers: Readers::new(config.log.directory.as_deref()),
             closed: ClosedSessions::default(),
             daemons: Daemons::default(),
+            relays: Relays::default(),
             taps: Taps::default(),
             memory,
             timers: Arc::default(),
@@ -180,6 +185,11 @@ impl BusCore {
     #[inline(always)]
     pub(crate) fn closed(&self) -> &ClosedSessions {
         &self.closed
+    }
+
+    /// The relays that were started.
+    pub(crate) fn relays(&self) -> &Relays {
+        &self.relays
     }
 
     /// The daemons that were started.

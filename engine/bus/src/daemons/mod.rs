@@ -2,7 +2,6 @@
 
 mod checkpoint;
 mod control;
-mod feed;
 mod group;
 mod options;
 mod run;

@@ -14,7 +14,6 @@ use tapeline_reader::{ConsumerError, ConsumerResult, Filter, Gap, StoredEvent, k
 
 use super::checkpoint::{Checkpoint, SetAside};
 use super::control::{DaemonControl, DaemonEnd, DaemonHandle, EndReason, Ending, Line};
-use super::feed::{Feed, Followed};
 use super::group::{GROUP_BYTES_MAX, Group};
 use super::options::{DaemonOptions, DaemonRefused};
 use super::saturation::Saturation;
@@ -23,7 +22,7 @@ use super::{Daemon, DaemonHealth, DaemonResult, Output};
 use crate::bus_core::{BusCore, DaemonStatus};
 use crate::core::foreign;
 use crate::core::timer::Timer;
-use crate::live::{SubscribeRequest, Subscription};
+use crate::live::{Followed, Inputs, SubscribeRequest, Subscription};
 
 /// The longest pause before an event is tried again.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -34,7 +33,7 @@ pub struct DaemonRun {
     daemon: Box<dyn Daemon>,
     options: DaemonOptions,
     core: Arc<BusCore>,
-    feed: Feed,
+    feed: Inputs,
     writer: Writer,
     group: Group,
     line: Arc<Line>,
@@ -98,8 +97,8 @@ impl DaemonRun {
         }
         request.cursor = last.as_ref().map(|last| last.cursor.clone()).or(request.cursor);
         let feed = match &options.follow {
-            Some(path) => Feed::Log(Box::new(Followed::open(path, &request, core.timers())?)),
-            None => Feed::Bus(Box::new(Subscription::new(Arc::clone(core), &request)?)),
+            Some(path) => Inputs::Log(Box::new(Followed::open(path, &request, core.timers())?)),
+            None => Inputs::Bus(Box::new(Subscription::new(Arc::clone(core), &request)?)),
         };
         let mut writer = Writer::new(core, &name)?;
         let status = core.daemons().enter(&name).ok_or_else(|| DaemonRefused::Running { name: name.clone() })?;

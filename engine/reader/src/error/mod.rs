@@ -197,6 +197,23 @@ pub enum AdapterError {
         /// The shards that have events which are taken over and not durable, and those events.
         shards: Vec<NotDurable>,
     },
+    /// A backend did not answer as it should, or not in time; the same call may succeed later.
+    #[error("{0}")]
+    Transient(String),
+    /// A backend takes nothing at present: it is full or overloaded.
+    #[error("the backend takes nothing at present: {0}")]
+    Backpressure(String),
+    /// There is no connection to a backend.
+    #[error("no connection to the backend: {0}")]
+    Connection(String),
+    /// A backend does not take an event as it is, however often it is asked: the event is too large, or of a form that
+    /// the backend does not know.
+    #[error("the backend does not take the event: {0}")]
+    Serialization(String),
+    /// A backend refuses the call until an operator changes something: credentials, permissions, the name or the type
+    /// of what is written to.
+    #[error("the backend refuses: {0}")]
+    Denied(String),
     /// The bus is shut down.
     #[error("the bus is shut down")]
     Shutdown,
@@ -250,6 +267,9 @@ impl AdapterError {
                 | Self::NoThread { .. }
                 | Self::TaskRuns { .. }
                 | Self::NotEnded { .. }
+                | Self::Transient(_)
+                | Self::Backpressure(_)
+                | Self::Connection(_)
                 | Self::Directory(DirectoryError::Locked { .. })
                 | Self::Scaling(ScalingError::InCooldown | ScalingError::ShardBlocked(_))
         )

@@ -307,6 +307,12 @@ impl StoredEvent {
         ResumeToken::new(self.session, self.shard_id, self.sequence, self.insertion_ts)
     }
 
+    /// The text by which a backend or its consumer recognises a repeat of the event: that of its id. Two events of any
+    /// logs have different ones.
+    pub fn dedup_id(&self) -> String {
+        self.id.to_string()
+    }
+
     /// The payload parsed as JSON.
     ///
     /// # Errors
@@ -364,6 +370,12 @@ impl Payload {
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Self {
         Self(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
     }
 }
 

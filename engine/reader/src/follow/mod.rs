@@ -27,6 +27,7 @@ use crate::error::{AdapterError, ConsumerError, ConsumerResult, Damage};
 use crate::event::StoredEvent;
 use crate::files::opening::learn;
 use crate::filter::Selection;
+use crate::named::{CursorStore, save_in};
 use crate::replay::ReplayRequest;
 use crate::replay::page::SCAN_BYTES;
 use crate::session::SessionOpening;
@@ -147,6 +148,11 @@ impl LogFollower {
         !self.reports.waiting.is_empty() || self.shards.iter().any(Followed::has_more)
     }
 
+    /// Events that the last look has found and that were not handed out, those that the request leaves out included.
+    pub fn lag(&self) -> u64 {
+        self.shards.iter().map(Followed::lag).sum()
+    }
+
     /// The next event of what the last look has found.
     ///
     /// `None` where there is none, and after 16 MiB of events that were not asked for: then [`LogFollower::has_more`]
@@ -177,6 +183,16 @@ impl LogFollower {
         let mut cursor = self.beginning.cursor().clone();
         cursor.positions.extend(self.shards.iter().map(|shard| (shard.id(), shard.position())));
         cursor.encode(self.log_id())
+    }
+
+    /// Keeps a cursor in the log under a name, as [`LogFiles::save_cursor`](super::LogFiles::save_cursor) does; durable
+    /// when it returns.
+    ///
+    /// # Errors
+    /// [`ConsumerError::InvalidCursor`], [`ConsumerError::CursorName`], [`ConsumerError::CursorStore`].
+    pub fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
+        let views: Vec<_> = self.shards.iter().map(|shard| Arc::clone(shard.view())).collect();
+        save_in(&CursorStore::new(Some(self.directory.path())), self.log_id(), &views, name, cursor)
     }
 
     /// Takes in what the shards have, until what is known of eras is as new as that, and the shards go as far as the

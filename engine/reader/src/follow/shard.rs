@@ -96,6 +96,11 @@ impl Followed {
         !self.ready.is_empty() || (!self.has_failed && self.source.has_more())
     }
 
+    /// Events that there are and that were not handed out.
+    pub(super) fn lag(&self) -> u64 {
+        self.view().appended().since(self.position().next)
+    }
+
     /// Returns whether it has more, and has not got to know yet what comes next.
     pub(super) fn is_unknown(&self) -> bool {
         self.ready.is_empty() && self.has_more()

@@ -1,5 +1,6 @@
 //! Settings of a bus, and the builder that checks them.
 
+mod adapter;
 mod batch;
 mod scaling;
 
@@ -10,6 +11,7 @@ use tapeline_reader::{ConfigError, RetentionPolicy};
 use tapeline_storage::format::{PAYLOAD_BYTES_MAX, SHARDS_MAX};
 use tapeline_storage::log::{Durability, LogOptions};
 
+pub use adapter::AdapterConfig;
 pub use batch::{BatchConfig, MAX_BATCH_SIZE_LIMIT};
 pub use scaling::ScalingPolicy;
 use scaling::available_cores;
@@ -217,6 +219,10 @@ pub struct EventBusConfig {
     pub log: LogConfig,
     /// The cores and threads of shards.
     pub placement: PlacementConfig,
+    /// The adapter that the bus relays its events to. Default: none.
+    pub adapter: AdapterConfig,
+    /// The longest time for which that relay waits for one answer of the adapter. Default 30 seconds.
+    pub adapter_timeout: Duration,
 }
 
 impl Default for EventBusConfig {
@@ -238,6 +244,8 @@ impl Default for EventBusConfig {
                 retention: None,
             },
             placement: PlacementConfig::default(),
+            adapter: AdapterConfig::default(),
+            adapter_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -335,6 +343,7 @@ impl EventBusConfig {
                 budget >= least,
                 format!("memory_budget is {budget}; at least {least}: memory_bytes of every shard, and a lane"),
             ),
+            (!self.adapter_timeout.is_zero(), "adapter_timeout is 0; more than that".to_owned()),
             (
                 self.placement.cores.as_ref().is_none_or(|cores| !cores.is_empty()),
                 "cores is empty; leave it out, or name a core".to_owned(),
@@ -469,6 +478,10 @@ impl EventBusConfigBuilder {
         idle(mode: IdleMode) => config.placement.idle = mode;
         /// Sets [`PlacementConfig::driver`].
         driver(driver: Driver) => config.placement.driver = driver;
+        /// Sets [`EventBusConfig::adapter`](field@EventBusConfig::adapter).
+        adapter(adapter: AdapterConfig) => config.adapter = adapter;
+        /// Sets [`EventBusConfig::adapter_timeout`](field@EventBusConfig::adapter_timeout).
+        adapter_timeout(timeout: Duration) => config.adapter_timeout = timeout;
     }
 
     /// Sets [`EventBusConfig::scaling`].

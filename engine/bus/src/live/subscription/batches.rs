@@ -28,12 +28,38 @@ pub struct Batch {
     pub events: Vec<StoredEvent>,
     /// Sequence of the first. The others follow, but for those that were not asked for.
     pub sequence_start: Sequence,
+    /// The time of its delivery: later events of the shard may have been delivered before.
+    pub delivery: Delivery,
+}
+
+/// The time at which a batch is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// After all earlier events of its shard.
+    #[default]
+    InOrder,
+    /// After an adapter had refused its events, and an operator asked for another try: later events of the shard were
+    /// delivered before. The events may be of several logs.
+    Redriven,
 }
 
 impl Batch {
-    pub(crate) fn new(shard_id: u16, events: Vec<StoredEvent>) -> Self {
+    /// A batch of these events of one shard, in their order.
+    pub fn new(shard_id: u16, events: Vec<StoredEvent>) -> Self {
         let sequence_start = events.first().map_or(Sequence::ZERO, |first| first.sequence);
-        Self { shard_id, events, sequence_start }
+        Self { shard_id, events, sequence_start, delivery: Delivery::InOrder }
+    }
+
+    /// The same, as events that were refused before.
+    #[must_use]
+    pub fn redriven(self) -> Self {
+        Self { delivery: Delivery::Redriven, ..self }
+    }
+
+    /// The same with a part of its events.
+    pub(crate) fn with_events(&self, events: Vec<StoredEvent>) -> Self {
+        Self { delivery: self.delivery, ..Self::new(self.shard_id, events) }
     }
 
     /// The number of events.

@@ -26,6 +26,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 use tapeline_reader::blocking::check_may_block;
+use tapeline_reader::named::save_in;
 use tapeline_reader::page::copy_events;
 use tapeline_reader::source::{Source, cursor_of, refuse_cursor, source};
 use tapeline_reader::{ConsumerError, ConsumerResult, CursorFault, StoredEvent};
@@ -34,7 +35,7 @@ use tapeline_storage::log::LogView;
 use tapeline_storage::read::{Block, Loading};
 
 pub use batch::{EventBatch, Events};
-pub use batches::{Batch, Batches};
+pub use batches::{Batch, Batches, Delivery};
 pub use blocking::BlockingSubscription;
 
 use self::ready::Ready;
@@ -294,6 +295,13 @@ impl Subscription {
         }
         let cursor = self.shards.cursor(|at, shard_id| first_kept(at, shard_id).or_else(|| self.ready.next_of(at)));
         cursor.encode(self.core.log_id())
+    }
+
+    /// Keeps a cursor in the log under a name; durable when it returns.
+    pub(crate) fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
+        self.core.check_fork()?;
+        let views: Vec<_> = self.core.shards().views().collect();
+        save_in(&self.core.readers().cursors, self.core.log_id(), &views, name, cursor)
     }
 
     /// Events that can be read and were not handed out, those that the selection leaves out included.

@@ -1,4 +1,4 @@
-//! The events that a daemon reads: those of its bus, or of a log that another process writes.
+//! The events that a daemon or a relay reads: those of its bus, or of a log that another process writes.
 
 use std::future::Future;
 use std::path::Path;
@@ -12,21 +12,22 @@ use tapeline_reader::{
     AdapterError, ConsumerError, ConsumerResult, Filter, FollowStart, LogFollower, ReplayRequest, Start, StoredEvent,
 };
 
+use super::{SubscribeRequest, Subscription};
 use crate::core::timer::{Timer, Timers};
-use crate::live::{SubscribeRequest, Subscription};
 
 /// The shortest and the longest time between two looks at a log that another process writes.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(16));
 
+/// Events in the order of the log, and the cursor after them.
 #[derive(Debug)]
-pub(super) enum Feed {
+pub(crate) enum Inputs {
     Bus(Box<Subscription>),
     Log(Box<Followed>),
 }
 
-impl Feed {
+impl Inputs {
     /// The next event. `None`: there will be no more.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<ConsumerResult<StoredEvent>>> {
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<ConsumerResult<StoredEvent>>> {
         match self {
             Self::Bus(subscription) => Pin::new(&mut **subscription).poll_next(context),
             Self::Log(followed) => followed.poll_next(context),
@@ -34,26 +35,36 @@ impl Feed {
     }
 
     /// The cursor after what was handed out.
-    pub(super) fn cursor(&self) -> String {
+    pub(crate) fn cursor(&self) -> String {
         match self {
             Self::Bus(subscription) => subscription.cursor(),
             Self::Log(followed) => followed.log.cursor(),
         }
     }
 
-    /// Events that it has not looked at, as far as it knows of them; of a log that another process writes, whether
-    /// there are any.
-    pub(super) fn lag(&self) -> u64 {
+    /// Events that it has not handed out, as far as it knows of them. Not 0 while it has anything to hand out.
+    pub(crate) fn lag(&self) -> u64 {
         match self {
             Self::Bus(subscription) => subscription.lag(),
-            Self::Log(followed) => u64::from(followed.log.has_more()),
+            Self::Log(followed) => followed.log.lag().max(u64::from(followed.log.has_more())),
+        }
+    }
+
+    /// Keeps a cursor in the log under a name; durable when it returns.
+    ///
+    /// # Errors
+    /// [`ConsumerError::CursorStore`].
+    pub(crate) fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
+        match self {
+            Self::Bus(subscription) => subscription.save_cursor(name, cursor),
+            Self::Log(followed) => followed.log.save_cursor(name, cursor),
         }
     }
 }
 
 /// A log that another process writes.
 #[derive(Debug)]
-pub(super) struct Followed {
+pub(crate) struct Followed {
     log: LogFollower,
     timers: Arc<Timers>,
     pause: Duration,
@@ -62,7 +73,7 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    pub(super) fn open(path: &Path, request: &SubscribeRequest, timers: &Arc<Timers>) -> ConsumerResult<Self> {
+    pub(crate) fn open(path: &Path, request: &SubscribeRequest, timers: &Arc<Timers>) -> ConsumerResult<Self> {
         let SubscribeRequest { kinds, sessions, filter, .. } = request;
         let kinds = kinds.as_ref().map(|kinds| Filter::kinds(kinds.iter().copied()));
         let terms: Vec<_> = [kinds, filter.clone()].into_iter().flatten().collect();

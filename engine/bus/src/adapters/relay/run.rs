@@ -1,0 +1,270 @@
+//! A relay at work: takes events up while the adapter stores those before them.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tapeline_reader::{AdapterError, ConsumerError, ConsumerResult};
+
+use super::controls::{Controls, Deadline, RelayEnd};
+use super::round::{Collector, Round};
+use super::sender::Sender;
+use crate::bus_core::{RelayHealth, RelayStatus};
+use crate::core::timer::{Timer, Timers};
+use crate::live::Inputs;
+
+/// The time after which the cursor of a relay that leaves events out is stored though nothing was delivered.
+const ADVANCE: Duration = Duration::from_secs(1);
+
+/// Opens the inputs at a cursor.
+pub(super) type Open = Box<dyn Fn(Option<String>) -> ConsumerResult<Inputs> + Send>;
+
+/// A relay that is ready to run.
+pub(super) struct RelayRun {
+    pub(super) intake: Intake,
+    pub(super) sender: Sender,
+    pub(super) is_selective: bool,
+    /// The next time at which it looks whether its cursor has moved.
+    pub(super) advance: Option<Timer>,
+    pub(super) due: Option<Timer>,
+}
+
+/// The half of a relay that reads.
+pub(super) struct Intake {
+    pub(super) open: Open,
+    pub(super) inputs: Inputs,
+    pub(super) collector: Collector,
+    pub(super) status: Arc<RelayStatus>,
+    /// The cursor as it is stored.
+    pub(super) saved: String,
+    /// The reason why a part of the log could not be read: the inputs are opened anew.
+    pub(super) broken: Option<String>,
+    /// The time of the oldest event that is being delivered.
+    pub(super) in_flight: Option<u64>,
+}
+
+/// The rest of the events to take up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Supply {
+    /// The round takes no more.
+    Full,
+    /// Nothing at present.
+    Dry,
+    /// More, once the task is polled again.
+    Busy,
+    /// A part of the log cannot be read, at present perhaps.
+    Broken,
+    /// There will be no more.
+    Ended,
+}
+
+/// The next step.
+enum Next {
+    Deliver(Round),
+    Redrive,
+    Advance,
+    Reopen,
+    End(RelayEnd),
+}
+
+impl RelayRun {
+    /// Runs the relay to its end.
+    pub(super) async fn run(mut self) -> RelayEnd {
+        let (controls, timers) = (Arc::clone(&self.sender.controls), Arc::clone(&self.sender.timers));
+        let end = until_deadline(&controls, &timers, self.work()).await;
+        // The time of the end counts for the rest, too: a backend that hangs holds nothing up.
+        let _ = until_deadline(&controls, &timers, async {
+            self.sender.end().await;
+            RelayEnd::Drained
+        })
+        .await;
+        end
+    }
+
+    async fn work(&mut self) -> RelayEnd {
+        self.sender.init().await;
+        let mut tries = 0;
+        loop {
+            match poll_fn(|context| self.poll_next(context)).await {
+                Next::Deliver(round) => {
+                    self.deliver(round).await;
+                    tries = 0;
+                }
+                Next::Redrive => {
+                    self.sender.controls.begin_redrive();
+                    if let Err(error) = self.sender.redrive().await {
+                        self.sender.status.set_health(RelayHealth::Unhealthy { reason: error.to_string() });
+                    }
+                }
+                Next::Advance => {
+                    let cursor = self.intake.inputs.cursor();
+                    self.save(cursor).await;
+                }
+                Next::Reopen => self.reopen(&mut tries).await,
+                Next::End(end @ (RelayEnd::GraceOver | RelayEnd::LogGone)) => return end,
+                Next::End(end) => {
+                    let cursor = self.intake.inputs.cursor();
+                    self.save(cursor).await;
+                    return end;
+                }
+            }
+        }
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        let wanted = self.sender.controls.look(context);
+        let (supply, now) = (self.intake.fill(context), Instant::now());
+        self.sender.status.is_paused.store(wanted.is_paused, Ordering::Relaxed);
+        if wanted.is_paused {
+            let is_over = wanted.deadline.is_some();
+            return if is_over { Poll::Ready(Next::End(RelayEnd::GraceOver)) } else { Poll::Pending };
+        }
+        if wanted.is_redrive {
+            return Poll::Ready(Next::Redrive);
+        }
+        let collector = &mut self.intake.collector;
+        let is_due = match supply {
+            Supply::Full | Supply::Broken | Supply::Ended => true,
+            Supply::Dry if wanted.deadline.is_some() => true,
+            Supply::Dry | Supply::Busy => collector.due().is_some_and(|due| due <= now),
+        };
+        if is_due && !collector.is_empty() {
+            (self.due, self.advance) = (None, None);
+            return Poll::Ready(Next::Deliver(collector.take(self.intake.inputs.cursor())));
+        }
+        match (supply, &self.intake.inputs) {
+            (Supply::Broken, _) => return Poll::Ready(Next::Reopen),
+            (Supply::Ended, Inputs::Bus(_)) => return Poll::Ready(Next::End(RelayEnd::BusEnded)),
+            (Supply::Ended, Inputs::Log(_)) => return Poll::Ready(Next::End(RelayEnd::LogGone)),
+            (Supply::Dry, _) if wanted.deadline.is_some() => return Poll::Ready(Next::End(RelayEnd::Drained)),
+            _ => {}
+        }
+        self.poll_timers(context)
+    }
+
+    /// Waits for the time of the round, and for that of the cursor.
+    fn poll_timers(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        let timers = &self.sender.timers;
+        if let Some(due) = self.intake.collector.due() {
+            let timer = self.due.get_or_insert_with(|| Timer::new(timers, due));
+            if Pin::new(timer).poll(context).is_ready() {
+                self.due = None;
+                context.waker().wake_by_ref();
+            }
+        } else if self.is_selective {
+            let timer = self.advance.get_or_insert_with(|| Timer::new(timers, Instant::now() + ADVANCE));
+            if Pin::new(timer).poll(context).is_ready() {
+                self.advance = None;
+                return Poll::Ready(Next::Advance);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Delivers a round and stores the cursor after it. Takes events up meanwhile.
+    async fn deliver(&mut self, round: Round) {
+        let (intake, sender) = (&mut self.intake, &self.sender);
+        intake.in_flight = round.oldest;
+        {
+            let mut delivery = pin!(sender.deliver(round.steps));
+            poll_fn(|context| {
+                let delivered = delivery.as_mut().poll(context);
+                if delivered.is_pending() {
+                    let _ = intake.fill(context);
+                }
+                delivered
+            })
+            .await;
+        }
+        self.save(round.cursor).await;
+        self.intake.in_flight = None;
+    }
+
+    /// Stores a cursor, as often as it takes.
+    async fn save(&mut self, cursor: String) {
+        let mut tries = 0;
+        if cursor == self.intake.saved {
+            return;
+        }
+        let name = self.sender.status.name().to_owned();
+        while let Err(error) = self.intake.inputs.save_cursor(&name, &cursor) {
+            let error = AdapterError::Transient(error.to_string());
+            self.sender.rest(&error, &mut tries).await;
+        }
+        self.sender.status.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.intake.saved = cursor;
+    }
+
+    /// Reads on from the stored cursor, after a pause.
+    async fn reopen(&mut self, tries: &mut u32) {
+        let cursor = self.intake.inputs.cursor();
+        self.save(cursor).await;
+        loop {
+            let reason = self.intake.broken.take().unwrap_or_default();
+            self.sender.rest(&AdapterError::Transient(reason), tries).await;
+            match (self.intake.open)(Some(self.intake.saved.clone())) {
+                Ok(inputs) => {
+                    self.intake.inputs = inputs;
+                    return;
+                }
+                Err(error) => self.intake.broken = Some(error.to_string()),
+            }
+        }
+    }
+}
+
+impl Intake {
+    /// Takes up what there is, until a round takes no more.
+    fn fill(&mut self, context: &mut Context<'_>) -> Supply {
+        let supply = loop {
+            if self.broken.is_some() {
+                break Supply::Broken;
+            }
+            if self.collector.is_full() {
+                break Supply::Full;
+            }
+            match self.inputs.poll_next(context) {
+                Poll::Pending if self.inputs.lag() > 0 => break Supply::Busy,
+                Poll::Pending => break Supply::Dry,
+                Poll::Ready(None) => break Supply::Ended,
+                Poll::Ready(Some(Ok(event))) => self.collector.add(event),
+                Poll::Ready(Some(Err(ConsumerError::Gap(gap)))) => self.status.note_gap(&gap),
+                Poll::Ready(Some(Err(error))) => self.note_trouble(error),
+            }
+        };
+        let oldest = self.in_flight.or(self.collector.oldest());
+        self.status.oldest.store(oldest.unwrap_or(0), Ordering::Relaxed);
+        self.status.lag_events.store(self.inputs.lag(), Ordering::Relaxed);
+        supply
+    }
+
+    /// A subscription leaves a shard out that it could not read, so it is opened anew. A follower tries by itself.
+    fn note_trouble(&mut self, error: ConsumerError) {
+        match &self.inputs {
+            Inputs::Bus(_) => self.broken = Some(error.to_string()),
+            Inputs::Log(_) => self.status.set_health(RelayHealth::Unhealthy { reason: error.to_string() }),
+        }
+    }
+}
+
+/// The output of a future, or an end where the deadline of the owner is over before.
+async fn until_deadline(controls: &Controls, timers: &Arc<Timers>, work: impl Future<Output = RelayEnd>) -> RelayEnd {
+    let mut work = pin!(work);
+    let mut deadline: Option<(Deadline, Option<Timer>)> = None;
+    poll_fn(|context| {
+        let wanted = controls.look(context).deadline;
+        if deadline.as_ref().map(|(due, _)| *due) != wanted {
+            deadline = wanted.map(|due| (due, due.map(|due| Timer::new(timers, due))));
+        }
+        if let Some((_, Some(timer))) = &mut deadline
+            && Pin::new(timer).poll(context).is_ready()
+        {
+            return Poll::Ready(RelayEnd::GraceOver);
+        }
+        work.as_mut().poll(context)
+    })
+    .await
+}

@@ -1,0 +1,20 @@
+//! The adapter that a configuration names.
+
+/// The adapter that a bus relays its events to.
+///
+/// ```
+/// use tapeline::{AdapterConfig, EventBusConfig};
+///
+/// let config = EventBusConfig::builder().adapter(AdapterConfig::Memory).build()?;
+/// assert_eq!(config.adapter, AdapterConfig::Memory);
+/// # Ok::<(), tapeline::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum AdapterConfig {
+    /// None: events stay in the log of the bus, and no relay runs.
+    #[default]
+    Noop,
+    /// A [`MemoryAdapter`](crate::adapter::MemoryAdapter), which the relay's handle reaches.
+    Memory,
+}
