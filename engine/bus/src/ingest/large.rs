@@ -5,14 +5,15 @@
 
 use std::time::{Duration, Instant};
 
+use rkyv::Serialize;
 use tapeline_reader::blocking::is_shard_thread;
-use tapeline_reader::note;
-use tapeline_reader::timestamp::TimeSource;
-use tapeline_storage::format::Kind;
+use tapeline_reader::event::write_payload;
+use tapeline_reader::{PayloadSerializer, TypedPayload, note};
+use tapeline_storage::format::{Kind, SessionId};
 use tapeline_storage::log::LargeBlock;
 
 use super::overflow::Rejected;
-use super::source::{Large, RecordSource};
+use super::source::Large;
 use super::{Producer, Session, Ticket};
 use crate::core::budget::MemoryShare;
 use crate::core::error::{IngestionError, IngestionResult};
@@ -22,16 +23,8 @@ use crate::lane::Publish;
 const LOOK: Duration = Duration::from_millis(5);
 
 impl Producer {
-    /// Writes an event that is not written into a lane as it is: one that is too long, or that no bus takes.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn write_otherwise(
-        &mut self,
-        session: Session,
-        source: impl RecordSource,
-        publish: Publish,
-    ) -> IngestionResult<Ticket> {
-        let (kind, bytes) = (source.kind(), source.payload_bytes());
+    /// The fault of an event that is not written into a lane as it is, if it has one other than its length.
+    pub(super) fn check_large(&self, kind: Kind, bytes: usize, publish: Publish) -> IngestionResult<()> {
         // All events of a batch have to fit the lane together.
         let max = if publish == Publish::Now { self.payload_bytes_max() } else { self.links.payload_max() };
         if bytes > max {
@@ -40,21 +33,54 @@ impl Producer {
         if note::is_reserved(kind) {
             return Err(IngestionError::ReservedKind { kind: kind.0 });
         }
-        if self.is_forked() {
-            return Err(IngestionError::Forked);
-        }
-        source.publish_large(self, session)
+        if self.is_forked() { Err(IngestionError::Forked) } else { Ok(()) }
+    }
+
+    /// Publishes an event that is too long for a lane.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn emit_large(
+        &mut self,
+        session: SessionId,
+        kind: Kind,
+        payload: &[u8],
+        publish: Publish,
+    ) -> IngestionResult<Ticket> {
+        self.check_large(kind, payload.len(), publish)?;
+        self.emit_filled(session, (kind, payload.len()), |place| {
+            place.copy_from_slice(payload);
+            Ok(())
+        })
+    }
+
+    /// Publishes a value that is too long for a lane, whose payload has so many bytes.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn emit_large_archived<T>(
+        &mut self,
+        session: SessionId,
+        kind: Kind,
+        (value, bytes): (&T, usize),
+        publish: Publish,
+    ) -> IngestionResult<Ticket>
+    where
+        T: TypedPayload + for<'b> Serialize<PayloadSerializer<'b>>,
+    {
+        self.check_large(kind, bytes, publish)?;
+        self.emit_filled(session, (kind, bytes), |place| write_payload(value, place).map_err(IngestionError::Archive))
     }
 
     /// Publishes an event whose payload has so many bytes, which `fill` writes.
-    pub(super) fn emit_large(
+    fn emit_filled(
         &mut self,
-        session: Session,
-        (kind, payload_bytes, time): (Kind, usize, TimeSource),
+        session: SessionId,
+        (kind, payload_bytes): (Kind, usize),
         fill: impl FnOnce(&mut [u8]) -> IngestionResult<()>,
     ) -> IngestionResult<Ticket> {
+        let session = self.reroute(session);
         let share = self.take_memory(session, LargeBlock::memory_bytes(payload_bytes))?;
         let block = LargeBlock::new((session.id(), kind), payload_bytes, Box::new(share), fill)?;
+        let time = self.time();
         self.write(session, Large { kind, block: Box::new(block), time }, Publish::Now)
     }
 

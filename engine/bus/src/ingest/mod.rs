@@ -260,7 +260,7 @@ impl Producer {
         let (kind, payload_bytes) = (source.kind(), source.payload_bytes());
         let is_event = publish == Publish::Now;
         if payload_bytes > self.links.payload_max() || note::is_reserved(kind) || (is_event && self.is_forked()) {
-            return self.write_otherwise(session, source, publish);
+            return source.publish_large(self, session.id(), publish);
         }
         let (shard, bytes) = (session.shard_id(), archived_bytes(payload_bytes));
         let link = match self.links.get_mut(shard) {

@@ -7,7 +7,7 @@ use tapeline_reader::{PayloadSerializer, TypedPayload};
 use tapeline_storage::format::{Kind, Record, SessionId, archive_in_place, archive_into};
 use tapeline_storage::log::LargeBlock;
 
-use super::{Producer, Session, Ticket};
+use super::{Producer, Ticket};
 use crate::core::error::{IngestionError, IngestionResult};
 use crate::lane::{Claim, Publish};
 
@@ -24,11 +24,11 @@ pub(super) trait RecordSource {
     /// Serialises the event into the claim and returns its time. An error leaves the clock as it was.
     fn fill(self, session: SessionId, claim: &mut Claim<'_>, clock: &mut Timestamps) -> IngestionResult<u64>;
 
-    /// Publishes the event, which is too long for a lane, as a large one.
-    fn publish_large(self, producer: &mut Producer, session: Session) -> IngestionResult<Ticket>;
+    /// Publishes the event as a large one, where it is too long for a lane and has no other fault. Takes the source in
+    /// pieces, so that none of them has to lie in memory for the sake of this rare case.
+    fn publish_large(self, producer: &mut Producer, session: SessionId, publish: Publish) -> IngestionResult<Ticket>;
 
-    /// Publishes the event by the route in force. Takes the source in pieces, so that none of them has to lie in memory
-    /// for the sake of this rare case.
+    /// Publishes the event by the route in force. Takes the source in pieces likewise.
     fn publish_elsewhere(self, producer: &mut Producer, session: SessionId) -> IngestionResult<Ticket>;
 }
 
@@ -64,12 +64,9 @@ impl RecordSource for Bytes<'_> {
         Ok(timestamp)
     }
 
-    fn publish_large(self, producer: &mut Producer, session: Session) -> IngestionResult<Ticket> {
-        let Self { kind, payload, time } = self;
-        producer.emit_large(session, (kind, payload.len(), time), |place| {
-            place.copy_from_slice(payload);
-            Ok(())
-        })
+    #[inline(always)]
+    fn publish_large(self, producer: &mut Producer, session: SessionId, publish: Publish) -> IngestionResult<Ticket> {
+        producer.emit_large(session, self.kind, self.payload, publish)
     }
 
     #[inline(always)]
@@ -106,8 +103,10 @@ impl RecordSource for Large {
         Ok(timestamp)
     }
 
-    fn publish_large(self, producer: &mut Producer, session: Session) -> IngestionResult<Ticket> {
-        producer.write(session, self, Publish::Now)
+    fn publish_large(self, producer: &mut Producer, _: SessionId, publish: Publish) -> IngestionResult<Ticket> {
+        // Its record fits any lane: the process was forked.
+        producer.check_large(self.kind, 0, publish)?;
+        Err(IngestionError::Forked)
     }
 
     fn publish_elsewhere(self, producer: &mut Producer, session: SessionId) -> IngestionResult<Ticket> {
@@ -162,11 +161,9 @@ where
         Ok(timestamp)
     }
 
-    fn publish_large(self, producer: &mut Producer, session: Session) -> IngestionResult<Ticket> {
-        let Self { kind, value, bytes, time } = self;
-        producer.emit_large(session, (kind, bytes, time), |place| {
-            write_payload(value, place).map_err(IngestionError::Archive)
-        })
+    #[inline(always)]
+    fn publish_large(self, producer: &mut Producer, session: SessionId, publish: Publish) -> IngestionResult<Ticket> {
+        producer.emit_large_archived(session, self.kind, (self.value, self.bytes), publish)
     }
 
     fn publish_elsewhere(self, producer: &mut Producer, session: SessionId) -> IngestionResult<Ticket> {
