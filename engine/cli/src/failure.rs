@@ -3,10 +3,10 @@
 //! | what comes | is a failure |
 //! |---|---|
 //! | an event, or an object whose `type`, `event` or `object` is, `error`, `response.failed` or alike, in any case | always |
-//! | `error`, `errors`, `last_error`, also of a `response` or a `delta` | unless it is `null`, `false`, 0 or empty |
+//! | `error`, `errors`, `last_error`, also of a `response`, a `delta` or a choice | unless it is `null`, `false`, 0 or empty |
 //! | a reason to finish that is `error` | always |
 //! | a field whose name ends in `Exception` | unless it is empty |
-//! | `detail` alone, a status from 400 to 599, `code` and `message`, `"success": false` | where nothing is part of an answer |
+//! | `detail` alone, a status from 400 to 599, `code` and `message`, `"success": false`, a field of [`REFUSALS`] | where nothing is part of an answer |
 
 use serde_json::{Map, Value, json};
 
@@ -25,6 +25,9 @@ const TYPES: [&str; 8] = [
 /// Fields that say the same by what they hold.
 const ERRORS: [&str; 3] = ["error", "errors", "last_error"];
 
+/// Fields that say it in an object which is no part of an answer.
+const REFUSALS: [&str; 5] = ["exception", "fault", "error_code", "errorCode", "__type"];
+
 /// Fields of an answer. An object with one of them may speak of a status, or give details, of something else.
 const ANSWERS: [&str; 7] = ["choices", "candidates", "content", "text", "delta", "output", "response"];
 
@@ -40,6 +43,7 @@ pub(crate) fn of(object: &Map<String, Value>) -> Option<Value> {
     stated(object)
         .or_else(|| within("response").and_then(stated))
         .or_else(|| within("delta").and_then(stated))
+        .or_else(|| choices(object).find_map(|choice| stated(choice.as_object()?)))
         .cloned()
         .or_else(|| {
             (is_typed || ends_badly(object) || is_exception(object) || is_refusal(object)).then(|| told(object))
@@ -50,7 +54,9 @@ pub(crate) fn of(object: &Map<String, Value>) -> Option<Value> {
 pub(crate) fn told(object: &Map<String, Value>) -> Value {
     let mut error = object.clone();
     if !error.get("message").is_some_and(Value::is_string) {
-        let text = ["detail", "title", "errorText"].into_iter().find_map(|name| object.get(name)?.as_str());
+        let text = ["detail", "title", "errorText", "error_msg", "exception"]
+            .into_iter()
+            .find_map(|name| object.get(name)?.as_str());
         if let Some(text) = text {
             error.insert("message".to_owned(), json!(text));
         }
@@ -83,10 +89,13 @@ fn ends_badly(object: &Map<String, Value>) -> bool {
     let is_bad = |reason: Option<&Value>| {
         reason.and_then(Value::as_str).is_some_and(|reason| reason.eq_ignore_ascii_case("error"))
     };
-    let mut choices = object.get("choices").and_then(Value::as_array).into_iter().flatten();
     is_bad(object.get("finish_reason"))
         || is_bad(object.get("delta").and_then(|delta| delta.get("finish_reason")))
-        || choices.any(|choice| is_bad(choice.get("finish_reason")))
+        || choices(object).any(|choice| is_bad(choice.get("finish_reason")))
+}
+
+fn choices(object: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    object.get("choices").and_then(Value::as_array).into_iter().flatten()
 }
 
 fn is_exception(object: &Map<String, Value>) -> bool {
@@ -113,6 +122,7 @@ fn is_refusal(object: &Map<String, Value>) -> bool {
     (field("detail").is_some() && object.len() == 1)
         || ["status", "status_code", "statusCode", "code"].into_iter().any(|name| field(name).is_some_and(is_status))
         || (field("message").is_some_and(Value::is_string) && field("code").is_some_and(is_code))
+        || REFUSALS.iter().any(|name| field(name).is_some())
         || is_no("success")
         || is_no("ok")
 }
@@ -155,6 +165,11 @@ mod tests {
             r#"{"title":"Bad Gateway","status":502,"detail":"m"}"#,
             r#"{"statusCode":"503","message":"m"}"#,
             r#"{"code":"InvalidParameter","message":"m"}"#,
+            r#"{"choices":[{"delta":{},"finish_reason":"stop","error":{"code":502,"message":"m"}}]}"#,
+            r#"{"error_code":110,"error_msg":"m"}"#,
+            r#"{"fault":{"faultstring":"m"}}"#,
+            r#"{"__type":"ThrottlingException","message":"m"}"#,
+            r#"{"exception":"m"}"#,
             r#"{"success":false}"#,
             r#"{"status":"failed"}"#,
             r#"{"type":"about:blank","status":502}"#,
@@ -177,6 +192,9 @@ mod tests {
             r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
             r#"{"type":"response.mcp_call.failed","item_id":"i"}"#,
             r#"{"type":"response.completed","response":{"error":null}}"#,
+            r#"{"choices":[{"delta":{},"error":null}]}"#,
+            r#"{"error_code":0,"error_msg":"success"}"#,
+            r#"{"type":"tool_result","exception":"m"}"#,
             r#"{"code":0,"message":"success"}"#,
             r#"{"code":"OK","message":"m"}"#,
             r#"{"status":200}"#,

@@ -1,5 +1,6 @@
 //! `tapeline repair`: says what a damaged log needs, and does it with `--apply`.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -101,7 +102,12 @@ fn lost_events(steps: &[RepairStep]) -> u64 {
 
 /// Shards that may have lost events at their ends that cannot be counted.
 fn uncounted_ends(steps: &[RepairStep]) -> usize {
-    steps.iter().filter(|step| matches!(step.action, RepairAction::LoseEnd { .. })).count()
+    let shard = |step: &RepairStep| match &step.action {
+        RepairAction::LoseEnd { .. } | RepairAction::ReplaceGaps { .. } => step.shard_id,
+        RepairAction::MakeDirectory { shard_id } => Some(*shard_id),
+        _ => None,
+    };
+    steps.iter().filter_map(shard).collect::<BTreeSet<_>>().len()
 }
 
 fn print_json(out: &mut impl Write, steps: &[RepairStep], applied: bool) -> io::Result<()> {

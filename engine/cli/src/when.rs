@@ -24,6 +24,12 @@ const OFFSETS: RangeInclusive<i32> = -12 * 3600..=14 * 3600;
 /// The forms of lengths of time, for messages.
 const LENGTHS: &str = "a length of time is written 500ms, 90s, 5m, 1h30m, 7d, 2w";
 
+/// The last time there is, for messages.
+const LATEST: &str = "times end with July 2554";
+
+/// No time is later than the beginning of this year.
+const LATEST_YEAR: &str = "2555";
+
 const SECOND: u64 = 1_000_000_000;
 
 /// A time: nanoseconds since the Unix epoch.
@@ -47,14 +53,14 @@ impl When {
             return time.map(Self);
         }
         if !text.contains(':') && text.parse::<Span>().is_ok() {
-            let length = text.trim_start_matches('+');
+            let length = text.trim_start_matches('+').trim_end_matches("ago").trim_end();
             return Err(format!("{text} is a length of time; for so long ago write -{length}"));
         }
         let time = if text.contains('[') { zoned(text)? } else { civil(text)? };
         if time < Timestamp::UNIX_EPOCH {
             return Err("times begin with the year 1970".to_owned());
         }
-        u64::try_from(time.as_nanosecond()).map(Self).map_err(|_| "times end with July 2554".to_owned())
+        u64::try_from(time.as_nanosecond()).map(Self).map_err(|_| LATEST.to_owned())
     }
 }
 
@@ -167,6 +173,7 @@ fn civil(text: &str) -> Result<Timestamp, String> {
     let local = || text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(Into::into));
     text.parse::<Timestamp>().or_else(|_| local().and_then(|local| TimeZone::UTC.to_timestamp(local))).map_err(|_| {
         match has_form_of_date(text) {
+            true if text >= LATEST_YEAR => LATEST.to_owned(),
             true => format!("the calendar has no such day, or the clock no such time; {EXAMPLES}"),
             false => EXAMPLES.to_owned(),
         }
@@ -330,7 +337,9 @@ mod tests {
             assert!(at(text).is_err_and(|error| error.contains("2026-01-31T12:00:00Z")), "{text}");
         }
         assert!(at("5m").is_err_and(|error| error.contains("-5m")));
-        assert!(at("+1h").is_err_and(|error| error.ends_with("write -1h")));
+        for text in ["+1h", "1h ago", "1h"] {
+            assert!(at(text).is_err_and(|error| error.ends_with("write -1h")), "{text}: {:?}", at(text));
+        }
         for text in ["-99999999999y", "-99999999999999999999y", "-1h99999999999999999999m", "-99999999999d"] {
             assert!(at(text).is_err_and(|error| error.contains("longer ago")), "{text}: {:?}", at(text));
         }
@@ -341,7 +350,9 @@ mod tests {
         assert!(at("--5m").is_err_and(|error| error.contains("-5m")));
         assert!(at("-").is_err() && at("-soon").is_err() && at("-99999999999999999999y").is_err());
         assert!(at("1969-12-31T00:00:00Z").is_err_and(|error| error.contains("1970")));
-        assert!(at("2555-01-01T00:00:00Z").is_err_and(|error| error.contains("2554")));
+        for text in ["2555-01-01T00:00:00Z", "9999-12-31", "9999-12-31T23:59:59Z"] {
+            assert!(at(text).is_err_and(|error| error.contains("2554")), "{text}: {:?}", at(text));
+        }
         // Later than a signed number of nanoseconds goes, and a second that UTC had once.
         assert_eq!(at("2263-01-01T00:00:00Z"), Ok(9_246_182_400 * SECOND));
         assert_eq!(at("2016-12-31T23:59:60Z"), at("2016-12-31T23:59:59Z"));

@@ -1,5 +1,6 @@
 //! A producer's lane to one shard, and what of its losses is not reported yet.
 
+use std::io;
 use std::sync::Arc;
 
 use tapeline_reader::DropReason;
@@ -74,9 +75,7 @@ impl Link {
     #[cold]
     pub(super) fn refuse(&self, bytes: usize) -> IngestionError {
         let refusal = match (refusal(&self.control), self.lane.ring_needed(bytes)) {
-            (IngestionError::Backpressure { shard_id: shard }, Some(RingNeeded { bytes, left, budget })) => {
-                IngestionError::Budget { shard_id: shard, bytes, left, budget }
-            }
+            (IngestionError::Backpressure { shard_id }, Some(needed)) => no_ring(shard_id, needed),
             (refusal, _) => refusal,
         };
         self.refuse_with(refusal)
@@ -92,10 +91,32 @@ impl Link {
     }
 }
 
+/// The refusal of an event for which a lane would have to grow: by the budget, or else by the kernel.
+fn no_ring(shard_id: u16, needed: RingNeeded) -> IngestionError {
+    let RingNeeded { bytes, left, budget } = needed;
+    match left < bytes {
+        true => IngestionError::Budget { shard_id, bytes, left, budget },
+        false => IngestionError::Lane { shard_id, source: io::ErrorKind::OutOfMemory.into() },
+    }
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         if let Some(note) = self.unreported.take() {
             self.lane.leave_dropped(note.sessions);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budget_that_has_room_is_not_blamed_for_the_kernel() {
+        let needed = |left| RingNeeded { bytes: 100, left, budget: 1000 };
+        assert!(matches!(no_ring(3, needed(99)), IngestionError::Budget { shard_id: 3, left: 99, .. }));
+        let refusal = no_ring(3, needed(100));
+        assert_eq!(refusal.to_string(), "no memory for a lane to shard 3: out of memory");
     }
 }

@@ -170,6 +170,21 @@ fn newest_segment_that_is_gone_or_emptied_is_counted_damage() {
 }
 
 #[test]
+fn end_of_a_shard_that_nothing_states_is_not_called_whole() {
+    let scratch = Scratch::new();
+    let (log, segments) = log(&scratch);
+    fs::remove_file(segments.last().expect("segments")).expect("removed");
+    fs::remove_file(scratch.path("log/shard-0000/gaps")).expect("removed");
+    let said = String::from_utf8(expect(run(&["repair", &log]), 5).stdout).expect("text");
+    assert!(said.contains("1 step, at least 0 events lost"), "{said}");
+    let summary = json(&done(&["repair", &log, "--apply", "--json"])).pop().expect("a summary");
+    assert_eq!((&summary["lost"], &summary["uncounted"]), (&0.into(), &1.into()));
+    fs::remove_dir_all(scratch.path("log/shard-0000")).expect("removed");
+    let summary = json(&done(&["repair", &log, "--apply", "--json"])).pop().expect("a summary");
+    assert_eq!((&summary["lost"], &summary["uncounted"]), (&0.into(), &1.into()));
+}
+
+#[test]
 fn log_in_use_or_missing_is_refused() {
     let scratch = Scratch::new();
     expect(run(&["repair", &scratch.arg("none"), "--apply"]), 3);

@@ -153,10 +153,13 @@ impl Pacer {
     }
 }
 
+/// The latest that an event is due after the first: a hundred years. Clocks hold such a time, and no program waits for
+/// the difference.
+const DUE_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// Time after the first event at which one is due that was recorded `nanoseconds` after it.
 fn after(nanoseconds: u64, factor: f64) -> Duration {
-    // Beyond what a duration holds (some 10^11 years) no program waits for the difference.
-    Duration::try_from_secs_f64(nanoseconds as f64 / factor / 1e9).unwrap_or(Duration::MAX)
+    Duration::try_from_secs_f64(nanoseconds as f64 / factor / 1e9).map_or(DUE_MAX, |after| after.min(DUE_MAX))
 }
 
 #[cfg(test)]
@@ -168,7 +171,16 @@ mod tests {
         assert_eq!(after(3_000_000_000, 1.0), Duration::from_secs(3));
         assert_eq!(after(3_000_000_000, 2.0), Duration::from_millis(1500));
         assert_eq!(after(3_000_000_000, 0.5), Duration::from_secs(6));
-        assert_eq!(after(u64::MAX, f64::MIN_POSITIVE), Duration::MAX);
+        assert_eq!(after(u64::MAX, f64::MIN_POSITIVE), DUE_MAX);
+    }
+
+    #[test]
+    fn slowest_pace_waits() {
+        for factor in [f64::MIN_POSITIVE, 1e-300, 1e-20] {
+            let mut pacer = Pacer::new(Speed::Factor(factor));
+            assert_eq!(pacer.wait(0), None, "the first is due at once");
+            assert!(pacer.wait(1_000_000_000) > Some(Duration::from_secs(86_400)), "{factor}");
+        }
     }
 
     #[test]

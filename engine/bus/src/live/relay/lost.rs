@@ -3,9 +3,9 @@
 //! A crash loses what its run had appended above the durable watermark, and the next run begins there and gives the
 //! same sequences to other events. So a token whose event is not there is of a run that ended at or before its
 //! sequence, and its time says which: it is not earlier than the last event that this run left, and earlier than the
-//! first of the next, unless a clock was ahead and was set back in between, which the two events show. Nor is it earlier
-//! than the making of the log, or later than its present opening. A time that fits nowhere is that of an event that this
-//! log never had.
+//! first of the next, unless a clock was ahead and was set back in between, which the two events show. Nor is it
+//! earlier than the log, or later than its present opening. A time that fits nowhere is that of an event that this log
+//! never had.
 
 use std::io;
 
