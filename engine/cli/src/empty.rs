@@ -57,10 +57,12 @@ fn reason(log: &LogFiles, selection: &Selection) -> Option<String> {
     let what = format!("nothing is selected: {whose} has {}", human::some(events, "event"));
     let outside = || format!("{what}, {}", out_of_range(selection, &sessions));
     let looked = Looked::at(log, selection)?;
-    Some(match looked.in_range {
-        0 => outside(),
-        _ => format!("{what}, {}", looked.left_out(selection)),
-    })
+    match looked.in_range {
+        0 => Some(outside()),
+        // They came since.
+        _ if selection.kind.is_empty() && selection.filter.is_none() => None,
+        _ => Some(format!("{what}, {}", looked.left_out(selection))),
+    }
 }
 
 /// The words for a log whose events are all outside of the times that are asked for.

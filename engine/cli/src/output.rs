@@ -109,6 +109,9 @@ pub(crate) enum Align {
     Right,
 }
 
+/// Widest column. A longer cell stands in full, and moves the rest of its own row alone.
+const COLUMN_MAX: usize = 100;
+
 /// A table with a heading.
 #[derive(Debug)]
 pub(crate) struct Table<const N: usize> {
@@ -127,12 +130,12 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells.map(|cell| printable(&cell)));
     }
 
-    /// Prints heading and rows, each column as wide as its widest cell.
+    /// Prints heading and rows, each column as wide as its widest cell, up to 100 characters.
     pub(crate) fn print(&self, out: &mut impl Write, style: Style) -> io::Result<()> {
         let mut widths = self.columns.map(|(heading, _)| heading.len());
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
+                *width = (*width).max(cell.chars().count().min(COLUMN_MAX));
             }
         }
         let heading = self.line(self.columns.map(|(heading, _)| heading), &widths);
@@ -193,6 +196,19 @@ mod tests {
         let mut out = Vec::new();
         table.print(&mut out, Style { coloured: false }).expect("print");
         assert_eq!(String::from_utf8(out).expect("text"), "NAME      N  END\na       100  x\ngrößer    1\n");
+    }
+
+    #[test]
+    fn long_cell_stands_in_full_and_widens_no_other_row() {
+        let long = "x".repeat(70_000);
+        let mut table = Table::new([("NAME", Align::Left), ("N", Align::Right)]);
+        table.row(["a".into(), "1".into()]);
+        table.row([long.clone(), "2".into()]);
+        let mut out = Vec::new();
+        table.print(&mut out, Style { coloured: false }).expect("print");
+        let text = String::from_utf8(out).expect("text");
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!((lines[1].len(), lines[2]), (COLUMN_MAX + 3, &*format!("{long}  2")));
     }
 
     #[test]

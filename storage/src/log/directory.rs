@@ -219,6 +219,18 @@ impl LogDirectory {
         self.mode
     }
 
+    /// Checks that no other process or bus has the log open for writing. Waits up to a second for the lock, and lets go
+    /// of it. A lock that this process may not take is taken for a free one.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Locked`].
+    pub fn check_unused(&self) -> Result<(), DirectoryError> {
+        match self.path.join(LOCK).exists().then(|| lock(&self.path)) {
+            Some(Err(error @ DirectoryError::Locked { .. })) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// The lock of a directory that is open for writing. A thread that may change the directory holds it for its life:
     /// so the lock is free only when no such thread is left. Readers need none.
     pub fn hold(&self) -> Option<Arc<DirectoryLock>> {

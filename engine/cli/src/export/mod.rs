@@ -48,7 +48,8 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
         Printer::for_export(if args.format == ExportFormat::Sse { OutputFormat::Sse } else { OutputFormat::Jsonl });
     let names = Names::of(&args.directory, &args.selection.session, &mut printer);
     let mut exporting = Exporting {
-        sink: sink(args)?,
+        args,
+        sink: None,
         printer,
         names: (args.format != ExportFormat::Sse).then_some(names),
         progress: Progress::new(None),
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let found = args.selection.replay(&log, asks_for(args.format), |met| exporting.take(met))?;
     let Exporting { sink, progress, exit, mut printer, .. } = exporting;
     drop(progress);
-    sink.finish(&mut printer)?;
+    sink.map_or_else(|| made(args), Ok)?.finish(&mut printer)?;
     Ok(exit.max(found))
 }
 
@@ -71,8 +72,10 @@ fn asks_for(format: ExportFormat) -> AsksFor {
 }
 
 /// An export on its way.
-struct Exporting {
-    sink: Box<dyn Sink>,
+struct Exporting<'a> {
+    args: &'a ExportArgs,
+    /// Made when there is something to write: what a refused command names stays as it is.
+    sink: Option<Box<dyn Sink>>,
     printer: Printer,
     /// The names of sessions; `None`: the format has none.
     names: Option<Names>,
@@ -81,19 +84,19 @@ struct Exporting {
     exit: Exit,
 }
 
-impl Exporting {
+impl Exporting<'_> {
     fn take(&mut self, met: Met) -> Result<(), Failure> {
         match met {
             Met::Opening(session, opening) => {
                 self.printer.open_before(session, opening.clone());
                 self.find_name(session);
-                self.sink.open(session, &opening, &mut self.printer);
+                in_use(&mut self.sink, self.args)?.open(session, &opening, &mut self.printer);
             }
             Met::Event(Ok(event)) => {
                 self.progress.add(event.raw.len() as u64);
                 self.printer.meet(&event);
                 self.find_name(event.session);
-                self.sink.take(&event, &mut self.printer)?;
+                in_use(&mut self.sink, self.args)?.take(&event, &mut self.printer)?;
             }
             Met::Event(Err(error)) => {
                 let failure = Failure::from(error);
@@ -111,7 +114,14 @@ impl Exporting {
     }
 }
 
-fn sink(args: &ExportArgs) -> Result<Box<dyn Sink>, Failure> {
+fn in_use<'a>(sink: &'a mut Option<Box<dyn Sink>>, args: &ExportArgs) -> Result<&'a mut Box<dyn Sink>, Failure> {
+    Ok(match sink {
+        Some(sink) => sink,
+        none => none.insert(made(args)?),
+    })
+}
+
+fn made(args: &ExportArgs) -> Result<Box<dyn Sink>, Failure> {
     let out = args.out.as_deref().filter(|path| *path != Path::new("-"));
     out.map_or(Ok(()), |out| check_outside(&args.directory, out))?;
     Ok(match (args.format, out) {

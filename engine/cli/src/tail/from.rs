@@ -22,10 +22,15 @@ impl FromStr for From {
                 let count = digits.parse().map_err(|_| "the last how many? -20, for example".to_owned())?;
                 Ok(Self(FollowStart::Last(count)))
             }
-            (digits, None) if digits.len() < 9 && digits.bytes().all(|digit| digit.is_ascii_digit()) => Err(format!(
-                "for the last {digits} events write -{digits}; for a time, @{digits} are seconds since 1970"
-            )),
-            _ => text.parse().map(|When(time)| Self(FollowStart::Time(time))),
+            (digits, None) if (1..9).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit()) => {
+                Err(format!(
+                    "for the last {digits} events write -{digits}; for a time, @{digits} are seconds since 1970"
+                ))
+            }
+            _ => match text.parse() {
+                Ok(When(time)) => Ok(Self(FollowStart::Time(time))),
+                Err(error) => Err(format!("write start, now, -20 for the last 20 events, or a time; {error}")),
+            },
         }
     }
 }
@@ -44,6 +49,9 @@ mod tests {
         assert!(matches!(from("-5m"), Ok(FollowStart::Time(_))));
         for refused in ["", "-", "20", "-99999999999999999999", "end"] {
             assert!(from(refused).is_err(), "{refused}");
+        }
+        for refused in ["", "end", "0-5"] {
+            assert!(from(refused).is_err_and(|error| error.starts_with("write start, now, -20")), "{refused}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Exports are read by the programs they are meant for, and an import of one is the same log.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -69,7 +70,7 @@ fn import_of_an_export_is_the_same_log() {
     done(&["export", &log, "--out", &first]);
     let imported = json(&done(&["import", &copy, &first, "--json"])).remove(0);
     done(&["export", &copy, "--out", &again]);
-    let (before, after) = (std::fs::read(&first).expect("file"), std::fs::read(&again).expect("file"));
+    let (before, after) = (fs::read(&first).expect("file"), fs::read(&again).expect("file"));
     assert!(before == after, "the copy is exported to other bytes");
     let lines = before.iter().filter(|&&byte| byte == b'\n').count() as u64;
     assert_eq!(imported["events"], lines);
@@ -101,6 +102,26 @@ fn no_output_replaces_a_part_of_the_log() {
     }
     done(&["verify", &log]);
     done(&["export", &log, "--format", "jsonl", "--out", &scratch.arg("logs")]);
+}
+
+#[test]
+fn refused_export_leaves_what_its_output_names() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    record(&[&log, &scratch.file("s", "data: a\n\n"), "--format", "sse"]);
+    let kept = scratch.file("kept", "precious");
+    for format in ["jsonl", "sse", "parquet"] {
+        expect(run(&["export", &log, "--session", "nope", "--format", format, "--out", &kept]), 3);
+        assert_eq!(fs::read_to_string(&kept).expect("kept"), "precious", "{format}");
+    }
+    let streams = scratch.path("streams");
+    let out = ["--format", "openai-chunks", "--out", streams.to_str().expect("UTF-8")];
+    expect(run(&[&["export", &log, "--session", "nope"], &out[..]].concat()), 3);
+    assert!(!streams.exists());
+    done(&["export", &log, "--out", &kept]);
+    assert!(fs::read_to_string(&kept).expect("an export").starts_with('{'), "one that is done replaces it");
+    done(&["export", &log, "--kind", "token", "--out", &kept]);
+    assert_eq!(fs::read_to_string(&kept).expect("an export"), "", "also with nothing");
 }
 
 #[test]
@@ -167,7 +188,7 @@ fn import_that_takes_no_event_leaves_nothing() {
         line(&format!(",\"kind\":\"token\",\"payload_text\":\"{}\"", "x".repeat(65 << 20))),
         format!("{{\"text\":\"{}", "x".repeat(9 << 20)),
     ];
-    std::fs::create_dir(scratch.path("empty")).expect("made");
+    fs::create_dir(scratch.path("empty")).expect("made");
     for (number, fault) in faults.iter().enumerate() {
         for directory in ["new/log", "empty"] {
             let file = scratch.file("faulty.jsonl", fault);
@@ -176,7 +197,7 @@ fn import_that_takes_no_event_leaves_nothing() {
             assert!(!errors(&failed).contains("imported 0"), "{number}: {}", errors(&failed));
         }
         assert!(!scratch.path("new").exists(), "{number}");
-        assert_eq!(std::fs::read_dir(scratch.path("empty")).expect("there").count(), 0, "{number}");
+        assert_eq!(fs::read_dir(scratch.path("empty")).expect("there").count(), 0, "{number}");
     }
     // What came before the fault stays; nothing at all is an empty log.
     let file = scratch.file("half.jsonl", [sound.as_str(), "no JSON\n"].concat());
@@ -235,7 +256,7 @@ fn streams_of_chunks_are_openais() {
     let recorded = scratch.file("recorded", format!("{}{}data: [DONE]\n\n", chunk("a"), chunk("b")));
     record(&[&log, &recorded, "--format", "sse"]);
     done(&["export", &log, "--format", "openai-chunks", "--out", &out]);
-    let stream = |name: &str| std::fs::read_to_string(format!("{out}/{name}.sse")).expect("a file for each session");
+    let stream = |name: &str| fs::read_to_string(format!("{out}/{name}.sse")).expect("a file for each session");
     assert_eq!(stream("recorded"), format!("{}{}data: [DONE]\n\n", chunk("a"), chunk("b")));
     assert!(stream("text").ends_with("data: [DONE]\n\n"));
     assert_eq!(done(&["export", &log, "--format", "openai-chunks", "--session", "text"]), stream("text").into_bytes());
@@ -254,7 +275,7 @@ fn events_are_sent_as_the_standard_has_it() {
     let lines = scratch.file("lines", b"one\n{\"two\": 2}\n\xff\n");
     record(&[&log, &lines, "--format", "jsonl"]);
     done(&["export", &log, "--format", "sse", "--out", &out]);
-    let text = std::fs::read_to_string(&out).expect("text");
+    let text = fs::read_to_string(&out).expect("text");
     assert_eq!(
         text,
         "id: 0-1\nevent: unspecified\ndata: one\ndata: \n\nid: 0-2\nevent: unspecified\ndata: {\"two\": 2}\ndata: \n\n\

@@ -123,6 +123,19 @@ fn parts_of_a_log_that_are_imported_keep_the_names() {
 }
 
 #[test]
+fn longest_name_is_one_cell_of_every_table() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let name = "n".repeat(65_536);
+    let lines = format!("{{\"s\":\"{name}\",\"text\":\"a\"}}\n{{\"s\":\"b\",\"text\":\"a\"}}\n");
+    record(&[&log, &scratch.file("in", lines), "--format", "jsonl", "--session-field", "s"]);
+    for args in [vec!["ls", &log], vec!["latency", &log, "--by", "session"], vec!["show", &log, &name]] {
+        let printed = String::from_utf8(done(&args)).expect("text");
+        assert_eq!(printed.lines().filter(|line| line.len() > 1_000).count(), 1, "{}", args[0]);
+    }
+}
+
+#[test]
 fn a_file_of_names_that_does_not_check_is_reported() {
     let scratch = Scratch::new();
     let log = long(&scratch);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use tapeline_testing::{Random, seeds};
 
-use crate::run::{Scratch, done, errors, expect, json, record, run};
+use crate::run::{Recording, Scratch, done, errors, expect, json, record, run, until};
 
 const LINES: usize = 200_000;
 
@@ -167,6 +167,21 @@ fn newest_segment_that_is_gone_or_emptied_is_counted_damage() {
         // The last event is that of the recorder's own.
         assert!((read.len() as u64 + missing).abs_diff(LINES as u64) <= 2, "{} read, {missing} missing", read.len());
     }
+}
+
+#[test]
+fn log_that_is_being_written_is_not_called_damaged() {
+    let scratch = Scratch::new();
+    let (log, segments) = log(&scratch);
+    let mut recording = Recording::start(&[&log, "--format", "jsonl", "--session", "live"]);
+    recording.write(b"{}\n");
+    until("the first event", || Recording::seen(&log, "live"));
+    // A step that is to be taken, and not while another process writes.
+    harm(&segments[1], 4096 + 1000);
+    let said = errors(&expect(run(&["repair", &log]), 1));
+    assert!(said.contains("the log is open in another process"), "{said}");
+    drop(recording);
+    expect(run(&["repair", &log]), 5);
 }
 
 #[test]

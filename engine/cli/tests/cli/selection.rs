@@ -64,6 +64,15 @@ fn filters_look_into_server_sent_events() {
 }
 
 #[test]
+fn no_reason_is_given_that_was_not_asked_for() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    record(&[&log, &scratch.file("s", "data: a\n\n"), "--format", "sse"]);
+    let output = expect(run(&["tail", &log, "--from", "start", "--events", "0"]), 0);
+    assert_eq!((errors(&output).as_str(), output.stdout.len()), ("", 0));
+}
+
+#[test]
 fn an_empty_selection_says_why() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");

@@ -36,12 +36,17 @@ pub struct RepairStep {
 /// The remains of a crash need no repair: opening the log cuts them.
 ///
 /// # Errors
-/// [`AdapterError`](crate::AdapterError): no log, one of a newer format, a file that cannot be read.
+/// [`AdapterError`](crate::AdapterError): no log, one of a newer format, a file that cannot be read; steps that would be
+/// taken, while the log is open in another process or bus.
 pub fn plan_repair(path: &Path, mut progress: impl FnMut(u64)) -> AdapterResult<Vec<RepairStep>> {
     let (directory, actions) = LogDirectory::survey(path)?;
     let mut steps = steps(None, actions);
     for shard in 0..directory.meta().shards {
         steps.extend(plan_of(&directory, shard, &mut progress)?);
+    }
+    // Blocks that another process writes meanwhile look like damage.
+    if !steps.is_empty() {
+        directory.check_unused()?;
     }
     Ok(steps)
 }
