@@ -34,14 +34,17 @@ pub enum Links {
 }
 
 impl Layout {
-    /// Of a sound file.
+    /// Of a file, up to the first block that says of itself that it is shorter than its header, or longer than the file.
     pub fn of(bytes: &[u8]) -> Self {
         let mut layout = Self::default();
         let mut at = PAGE_BYTES;
         while bytes.get(at..at + 8) == Some(&BLOCK_MAGIC) {
-            let end = at + get_u32(bytes, at + 36) as usize;
-            layout.blocks.push(at..end);
-            at = end;
+            let length = bytes.get(at + 36..at + 40).map_or(0, |_| get_u32(bytes, at + 36) as usize);
+            if !(BLOCK_HEADER_BYTES..=bytes.len() - at).contains(&length) {
+                break;
+            }
+            layout.blocks.push(at..at + length);
+            at += length;
         }
         let last = bytes.len().saturating_sub(PAGE_BYTES);
         if bytes.get(last..last + 8) == Some(&FOOTER_MAGIC) {

@@ -190,6 +190,16 @@ fn column_root(header: &BlockHeader) -> std::ops::Range<usize> {
 }
 
 #[test]
+fn layout_ends_at_a_block_without_a_length() {
+    let mut segment = sample();
+    assert_eq!(layout::Layout::of(&segment).blocks.len(), 1);
+    for block_bytes in [0u32, 1, BLOCK_HEADER_BYTES as u32 - 1, segment.len() as u32, u32::MAX] {
+        segment[PAGE_BYTES + 36..][..4].copy_from_slice(&block_bytes.to_le_bytes());
+        assert_eq!(layout::Layout::of(&segment).data_end(), PAGE_BYTES, "{block_bytes} bytes");
+    }
+}
+
+#[test]
 fn specification_shows_the_bytes_that_are_written() {
     let text = include_str!("../../../docs/FORMAT.md");
     let shown = parse_hexdump(dump_in(text, 1));
