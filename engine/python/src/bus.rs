@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::fork::Origin;
 use crate::payload::bytes_of;
 use crate::replay::Replay;
-use crate::request::{PollArguments, ReplayArguments, TailArguments};
+use crate::request::{PollArguments, ReplayArguments, TailArguments, take_apart};
 use crate::session::Session;
 use crate::settings::{Settings, seconds};
 use crate::summary::{NamedCursor, SessionSummary, Stats};
@@ -117,7 +117,8 @@ pub(crate) struct Bus(Arc<Opened>);
 impl Bus {
     /// Opens a bus, and waits for that.
     #[new]
-    fn new(py: Python<'_>, settings: Settings) -> Result<Self, Failure> {
+    fn new(settings: &Bound<'_, PyAny>) -> Result<Self, Failure> {
+        let (py, settings) = (settings.py(), take_apart::<Settings>(settings)?);
         let may_wait = settings.may_wait();
         let config = settings.config()?;
         let bus = block_on(py, EventBus::new(config))??;
@@ -228,17 +229,20 @@ impl Bus {
         Ok(Awaited::new(self.0.bus()?.durable(ticket.0)))
     }
 
-    fn _poll(&self, py: Python<'_>, arguments: PollArguments<'_>) -> Result<Page, Failure> {
+    fn _poll(&self, arguments: &Bound<'_, PyAny>) -> Result<Page, Failure> {
+        let (py, arguments) = (arguments.py(), take_apart::<PollArguments<'_>>(arguments)?);
         let (bus, request) = (self.0.bus()?, arguments.request()?);
         Ok(Page::new(py, block_on(py, bus.poll(request))??)?)
     }
 
-    fn _replay(&self, py: Python<'_>, arguments: ReplayArguments<'_>) -> Result<Replay, Failure> {
+    fn _replay(&self, arguments: &Bound<'_, PyAny>) -> Result<Replay, Failure> {
+        let (py, arguments) = (arguments.py(), take_apart::<ReplayArguments<'_>>(arguments)?);
         let (bus, request) = (self.0.bus()?, arguments.request()?);
         Ok(Replay::new(block_on(py, bus.replay_with(request))??))
     }
 
-    fn _tail(&self, py: Python<'_>, arguments: TailArguments<'_>) -> Result<Tail, Failure> {
+    fn _tail(&self, arguments: &Bound<'_, PyAny>) -> Result<Tail, Failure> {
+        let (py, arguments) = (arguments.py(), take_apart::<TailArguments<'_>>(arguments)?);
         let (bus, follow) = (self.0.bus()?, arguments.follow()?);
         block_on(py, Tail::begin(&bus, follow))?
     }

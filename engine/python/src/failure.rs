@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 use tapeline::consumer::Gap as RustGap;
@@ -52,6 +52,23 @@ impl Failure {
     /// An argument is out of its range.
     pub(crate) fn argument(message: impl Into<String>) -> Self {
         PyValueError::new_err(message.into()).into()
+    }
+
+    /// A keyword argument cannot be taken apart, for the last of these causes.
+    pub(crate) fn of_argument(py: Python<'_>, mut error: PyErr) -> Self {
+        let mut name = String::new();
+        while let Some(cause) = error.cause(py) {
+            // "failed to extract field Selection.kinds"
+            let message = error.value(py).to_string();
+            message.rsplit('.').next().unwrap_or_default().clone_into(&mut name);
+            error = cause;
+        }
+        let message = format!("{name}: {}", error.value(py));
+        match name.is_empty() {
+            true => error.into(),
+            false if error.is_instance_of::<PyTypeError>(py) => PyTypeError::new_err(message).into(),
+            false => Self::argument(message),
+        }
     }
 
     /// An object is used by another thread.

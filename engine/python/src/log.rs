@@ -7,7 +7,7 @@ use tapeline::LogFiles;
 
 use crate::failure::Failure;
 use crate::replay::Replay;
-use crate::request::ReplayArguments;
+use crate::request::{ReplayArguments, take_apart};
 use crate::summary::{NamedCursor, SessionSummary};
 
 /// The files of a log, as they were when it was opened. `tapeline.Log` is made of it.
@@ -39,8 +39,8 @@ impl Log {
         self.0.damage().iter().map(ToString::to_string).collect()
     }
 
-    fn _replay(&self, py: Python<'_>, arguments: ReplayArguments<'_>) -> Result<Replay, Failure> {
-        let request = arguments.request()?;
+    fn _replay(&self, arguments: &Bound<'_, PyAny>) -> Result<Replay, Failure> {
+        let (py, request) = (arguments.py(), take_apart::<ReplayArguments<'_>>(arguments)?.request()?);
         Ok(Replay::new(py.detach(|| self.0.replay_with(&request))?))
     }
 

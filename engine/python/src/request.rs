@@ -14,6 +14,17 @@ use crate::settings::seconds;
 /// Characters of a resume token; a cursor has more.
 const TOKEN_CHARS: usize = 32;
 
+/// Takes keyword arguments apart.
+///
+/// # Errors
+/// An argument of another type or out of range, by its name.
+pub(crate) fn take_apart<'a, 'py, T>(arguments: &'a Bound<'py, PyAny>) -> Result<T, Failure>
+where
+    T: FromPyObject<'a, 'py, Error = PyErr>,
+{
+    arguments.extract().map_err(|error| Failure::of_argument(arguments.py(), error))
+}
+
 /// The choice among a log's events.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use tapeline::RawEvent;
 use tapeline::event::{self, Kind, SessionOutcome, kinds};
+use tapeline::{IngestionError, RawEvent};
 
 use crate::bus::{Opened, Ticket};
 use crate::event::{KindArgument, SessionId};
@@ -68,14 +68,18 @@ impl Session {
         slf
     }
 
-    /// Closes it: finished, or failed where an exception leaves the block.
+    /// Closes it: finished, or failed where an exception leaves the block. Nothing if the block has closed it.
     fn __exit__(
         &self,
         class: &Bound<'_, PyAny>,
         _value: &Bound<'_, PyAny>,
         _trace: &Bound<'_, PyAny>,
     ) -> Result<(), Failure> {
-        self.close(if class.is_none() { "finished" } else { "failed" }).map(|_| ())
+        let outcome = if class.is_none() { SessionOutcome::Finished } else { SessionOutcome::Failed };
+        match self.opened.bus()?.close_session(self.session, outcome) {
+            Ok(_) | Err(IngestionError::SessionClosed { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn __repr__(&self) -> String {

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -24,6 +25,14 @@ def test_the_program_of_the_page_runs_when_it_is_pasted(tmp_path: Path) -> None:
     assert [line.startswith("first") for line in clients] == [True] * 3 + [False] * 6
 
 
+def test_the_program_of_the_package_runs(tmp_path: Path) -> None:
+    readme = (REPOSITORY / "engine/python/README.md").read_text(encoding="utf-8")
+    program = readme.partition("```python\n")[2].partition("```")[0]
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True)
+    opened, hel, lo, closed = done.stdout.splitlines()
+    assert (opened[:2], hel, lo, closed[:2]) == ("9 ", "1 Hel", "1 lo", "9 ")
+
+
 def test_the_other_programs_of_the_page_compile() -> None:
     for program in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[1:]:
         # Pieces of programs may await, and return.
@@ -38,7 +47,7 @@ def test_the_page_names_what_there_is() -> None:
     for name in re.findall(r"`bus\.(\w+)", PAGE):
         assert hasattr(tapeline.Bus, name), name
     for name in re.findall(r"`tapeline\.(\w+)", PAGE):
-        assert hasattr(tapeline, name), name
+        assert hasattr(tapeline, name) or importlib.util.find_spec(f"tapeline.{name}"), name
     for name in re.findall(r"`(\w+Error)`", PAGE):
         assert hasattr(errors, name), name
 
