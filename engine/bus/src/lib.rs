@@ -220,8 +220,12 @@ pub mod adapter {
         Adapter, AdapterFuture, InternalEvent, MemoryAdapter, NoopAdapter, RelayEnd, RelayHandle, RelayOptions,
         ShardPollResult, conformance, relay_log,
     };
+    #[cfg(feature = "redis")]
+    pub use crate::adapters::{RedisAdapter, RedisStreamDedup};
     pub use crate::bus_core::{RelayHealth, RelayStats};
     pub use crate::config::AdapterConfig;
+    #[cfg(feature = "redis")]
+    pub use crate::core::config::RedisAdapterConfig;
     pub use crate::live::{Batch, Delivery};
 }
 

@@ -1,13 +1,14 @@
 //! Adapters: other stores that get the events of a log. A relay feeds each of them from a durable cursor.
 //!
-//! Reading order: [`Adapter`] (what a store does for a relay), `noop` and `memory` (two of them), `call` (calls of
-//! foreign adapters, with a time limit), `relay`, `conformance` (the suite for adapters of others). The page of the
-//! public module is beside this.
+//! Reading order: [`Adapter`] (what a store does for a relay), `noop`, `memory` and `redis` (three of them), `call`
+//! (calls of foreign adapters, with a time limit), `relay`, `conformance` (the suite for adapters of others).
 
 mod call;
 pub mod conformance;
 mod memory;
 mod noop;
+#[cfg(feature = "redis")]
+mod redis;
 mod relay;
 
 use std::future::{Future, ready};
@@ -22,6 +23,8 @@ use crate::live::Batch;
 pub(crate) use self::call::call;
 pub use self::memory::MemoryAdapter;
 pub use self::noop::NoopAdapter;
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisAdapter, RedisStreamDedup};
 pub use self::relay::{RelayEnd, RelayHandle, RelayOptions, relay_log};
 pub(crate) use self::relay::{RelayPlace, start_relay};
 
@@ -45,7 +48,7 @@ pub type AdapterFuture<'a, T = ()> = Pin<Box<dyn Future<Output = AdapterResult<T
 ///   those of different shards together.
 /// * A batch that was not confirmed comes again, after a restart of the process perhaps with other limits: the events
 ///   from the first that was not confirmed on. A call that takes too long is dropped in the middle and made again.
-/// * [`Adapter::flush`] and [`Adapter::shutdown`] come last.
+/// * [`Adapter::flush`] and [`Adapter::shutdown`] come last, unless the time for its end is over by then.
 ///
 /// An adapter promises:
 ///
@@ -167,9 +170,14 @@ pub struct ShardPollResult {
 }
 
 /// The adapter that a configuration names; `None`, where it names none.
-pub(crate) fn of_config(config: &AdapterConfig) -> Option<Box<dyn Adapter>> {
-    match config {
+///
+/// # Errors
+/// [`AdapterError`], where its settings cannot be used.
+pub(crate) fn of_config(config: &AdapterConfig) -> AdapterResult<Option<Box<dyn Adapter>>> {
+    Ok(match config {
         AdapterConfig::Noop => None,
         AdapterConfig::Memory => Some(Box::new(MemoryAdapter::new())),
-    }
+        #[cfg(feature = "redis")]
+        AdapterConfig::Redis(config) => Some(Box::new(RedisAdapter::new(config.clone())?)),
+    })
 }

@@ -131,7 +131,7 @@ impl EventBus {
             let keeper = keeper.map_err(|source| AdapterError::NoThread { purpose: "retention", source })?;
             bus.keeper = Some(Arc::new(keeper));
         }
-        if let Some(adapter) = adapters::of_config(&bus.factory.config().adapter) {
+        if let Some(adapter) = adapters::of_config(&bus.factory.config().adapter)? {
             bus.start_first_relay(adapter)?;
         }
         Ok(bus)

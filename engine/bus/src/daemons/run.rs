@@ -188,7 +188,7 @@ impl DaemonRun {
         if let Poll::Ready(item) = self.feed.poll_next(context) {
             return Poll::Ready(Next::Item(item));
         }
-        if self.feed.lag() > 0 {
+        if self.feed.has_more() {
             // It lets others run, or waits for a file.
             return Poll::Pending;
         }

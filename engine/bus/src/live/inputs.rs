@@ -42,11 +42,19 @@ impl Inputs {
         }
     }
 
-    /// Events that it has not handed out, as far as it knows of them. Not 0 while it has anything to hand out.
+    /// Events that it has not handed out, as far as it knows of them; also those of a shard that cannot be read.
     pub(crate) fn lag(&self) -> u64 {
         match self {
             Self::Bus(subscription) => subscription.lag(),
-            Self::Log(followed) => followed.log.lag().max(u64::from(followed.log.has_more())),
+            Self::Log(followed) => followed.log.lag(),
+        }
+    }
+
+    /// Returns whether it may have something to hand out when it is polled again.
+    pub(crate) fn has_more(&self) -> bool {
+        match self {
+            Self::Bus(subscription) => subscription.lag() > 0,
+            Self::Log(followed) => followed.log.has_more(),
         }
     }
 

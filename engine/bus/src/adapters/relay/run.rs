@@ -227,7 +227,7 @@ impl Intake {
                 break Supply::Full;
             }
             match self.inputs.poll_next(context) {
-                Poll::Pending if self.inputs.lag() > 0 => break Supply::Busy,
+                Poll::Pending if self.inputs.has_more() => break Supply::Busy,
                 Poll::Pending => break Supply::Dry,
                 Poll::Ready(None) => break Supply::Ended,
                 Poll::Ready(Some(Ok(event))) => self.collector.add(event),

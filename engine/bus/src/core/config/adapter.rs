@@ -1,5 +1,7 @@
 //! The adapter that a configuration names.
 
+use tapeline_reader::ConfigError;
+
 /// The adapter that a bus relays its events to.
 ///
 /// ```
@@ -17,4 +19,19 @@ pub enum AdapterConfig {
     Noop,
     /// A [`MemoryAdapter`](crate::adapter::MemoryAdapter), which the relay's handle reaches.
     Memory,
+    /// A [`RedisAdapter`](crate::adapter::RedisAdapter).
+    #[cfg(feature = "redis")]
+    Redis(super::RedisAdapterConfig),
+}
+
+impl AdapterConfig {
+    /// # Errors
+    /// [`ConfigError::InvalidValue`].
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        match self {
+            Self::Noop | Self::Memory => Ok(()),
+            #[cfg(feature = "redis")]
+            Self::Redis(config) => config.validate(),
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 mod adapter;
 mod batch;
+#[cfg(feature = "redis")]
+mod redis;
 mod scaling;
 
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ use tapeline_storage::log::{Durability, LogOptions};
 
 pub use adapter::AdapterConfig;
 pub use batch::{BatchConfig, MAX_BATCH_SIZE_LIMIT};
+#[cfg(feature = "redis")]
+pub use redis::RedisAdapterConfig;
 pub use scaling::ScalingPolicy;
 use scaling::available_cores;
 
@@ -286,6 +290,7 @@ impl EventBusConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let events = self.ring_buffer_capacity;
         self.backpressure_mode.validate()?;
+        self.adapter.validate()?;
         self.batch.validate()?;
         self.scaling.as_ref().map_or(Ok(()), ScalingPolicy::validate)?;
         self.log.retention.as_ref().map_or(Ok(()), RetentionPolicy::validate)?;

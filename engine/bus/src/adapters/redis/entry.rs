@@ -1,0 +1,82 @@
+//! An event as the fields of an entry of a stream.
+//!
+//! | field | value |
+//! |---|---|
+//! | `dedup_id` | log, shard and sequence: [`StoredEvent::dedup_id`] |
+//! | `ts` | nanoseconds since the Unix epoch |
+//! | `session` | 32 hexadecimal digits |
+//! | `kind` | the number |
+//! | `payload` | the bytes as they were ingested |
+
+use redis::Value;
+use tapeline_reader::{EventId, StoredEvent};
+use tapeline_storage::format::{Kind, Sequence, SessionId};
+
+/// The fields of an entry, by name.
+pub(super) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The fields of an event.
+pub(super) struct Entry<'e>(&'e StoredEvent);
+
+/// The id of an event's entry: Redis has no id of zeros.
+pub(super) fn id_of(sequence: Sequence) -> String {
+    format!("{}-0", sequence.get() + 1)
+}
+
+impl<'e> Entry<'e> {
+    pub(super) fn of(event: &'e StoredEvent) -> Self {
+        Self(event)
+    }
+
+    pub(super) fn write(&self, command: &mut redis::Cmd) {
+        let event = self.0;
+        command.arg("dedup_id").arg(event.dedup_id());
+        command.arg("ts").arg(event.insertion_ts);
+        command.arg("session").arg(event.session.to_string());
+        command.arg("kind").arg(event.kind.0);
+        command.arg("payload").arg(&event.raw[..]);
+    }
+}
+
+/// The entries in the answer to `XRANGE`.
+pub(super) fn entries(answer: Value) -> Vec<(String, Fields)> {
+    let Value::Array(entries) = answer else { return Vec::new() };
+    entries.into_iter().filter_map(entry).collect()
+}
+
+fn entry(entry: Value) -> Option<(String, Fields)> {
+    let Value::Array(parts) = entry else { return None };
+    let mut parts = parts.into_iter();
+    let id = String::from_utf8(bytes(parts.next()?)?).ok()?;
+    let Value::Array(values) = parts.next()? else { return None };
+    let mut values = values.into_iter();
+    let mut fields = Fields::new();
+    while let Some(name) = values.next() {
+        fields.push((bytes(name)?, bytes(values.next()?)?));
+    }
+    Some((id, fields))
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.into_bytes()),
+        _ => None,
+    }
+}
+
+/// The event of an entry. `None`: it is none of Tapeline.
+pub(super) fn event(fields: &Fields) -> Option<StoredEvent> {
+    let bytes = |name: &str| fields.iter().find(|(field, _)| field == name.as_bytes()).map(|(_, value)| value);
+    let text = |name: &str| std::str::from_utf8(bytes(name)?).ok();
+    let id: EventId = text("dedup_id")?.parse().ok()?;
+    Some(StoredEvent {
+        id,
+        raw: bytes("payload")?.clone().into(),
+        insertion_ts: text("ts")?.parse().ok()?,
+        shard_id: id.shard_id,
+        sequence: id.sequence,
+        session: SessionId(u128::from_str_radix(text("session")?, 16).ok()?),
+        kind: Kind(text("kind")?.parse().ok()?),
+    })
+}
