@@ -75,9 +75,11 @@ impl From<IngestionError> for Failure {
             error if error.is_drop() => TAPELINE_DROPPED,
             IngestionError::Backpressure { .. } => TAPELINE_BACKPRESSURE,
             IngestionError::BatchTooLarge { .. } | IngestionError::TooLarge { .. } => TAPELINE_TOO_LARGE,
-            IngestionError::Budget { .. } | IngestionError::ClosedBudget { .. } | IngestionError::Lane { .. } => {
-                TAPELINE_MEMORY
-            }
+            IngestionError::Budget { .. }
+            | IngestionError::ClosedBudget { .. }
+            | IngestionError::EventBudget { .. }
+            | IngestionError::Lane { .. }
+            | IngestionError::Memory(_) => TAPELINE_MEMORY,
             IngestionError::Cursor { .. } | IngestionError::CursorMode => TAPELINE_CURSOR,
             IngestionError::Forked => TAPELINE_FORKED,
             IngestionError::NoSession => TAPELINE_NO_SESSION,

@@ -21,6 +21,7 @@ struct Settings {
     num_shards: Option<u16>,
     ring_buffer_capacity: Option<usize>,
     lane_bytes: Option<usize>,
+    payload_bytes_max: Option<usize>,
     backpressure_mode: Option<ModeName>,
     memory_budget: Option<usize>,
     memory_bytes: Option<usize>,
@@ -206,6 +207,9 @@ impl Settings {
         }
         if let Some(bytes) = self.lane_bytes {
             builder = builder.lane_bytes(bytes);
+        }
+        if let Some(bytes) = self.payload_bytes_max {
+            builder = builder.payload_bytes_max(bytes);
         }
         if let Some(mode) = self.backpressure_mode {
             builder = builder.backpressure_mode(mode.mode());

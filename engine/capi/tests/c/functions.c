@@ -126,7 +126,8 @@ static void ingest_and_poll(void) {
 }
 
 static void producers(void) {
-    tapeline_bus bus = open_memory();
+    tapeline_bus bus = {0};
+    OK(tapeline_open("{\"payload_bytes_max\": 1000, \"placement\": {\"pinned\": false}}", &bus));
     tapeline_producer_options options = {.struct_size = sizeof options, .backpressure = TAPELINE_BACKPRESSURE_BLOCK,
                                          .deadline_ms = 1000, .lane_bytes = 1 << 20};
     tapeline_producer producer = {0};
@@ -141,7 +142,7 @@ static void producers(void) {
     OK(tapeline_emit_batch(producer, chat, inputs, 2, NULL, NULL, &ticket));
     OK(tapeline_wait_durable(bus, &ticket, 10000));
     RETURNS(TAPELINE_RESERVED_KIND, tapeline_emit(producer, chat, 65535, NULL, 0, NULL));
-    static uint8_t large[1 << 21];
+    static uint8_t large[1001];
     RETURNS(TAPELINE_TOO_LARGE, tapeline_emit(producer, chat, 1, large, sizeof large, NULL));
 
     // A batch with the cursor of what it was derived from.
