@@ -777,7 +777,7 @@ int32_t tapeline_reader_cursor(struct tapeline_reader reader, char *buffer, size
 int32_t tapeline_reader_fd(struct tapeline_reader reader, int32_t *fd);
 
 // Has a thread of the library call `on_events` with events as they come, and once with the reason when no more will.
-// `tapeline_reader_next` returns `TAPELINE_BUSY` meanwhile.
+// After the reader is closed there is no call. `tapeline_reader_next` returns `TAPELINE_BUSY` meanwhile.
 //
 // Any thread.
 int32_t tapeline_reader_start(struct tapeline_reader reader, tapeline_on_events on_events, void *user);

@@ -225,7 +225,7 @@ class reader {
     bool has_ended_ = false;
 };
 
-// The fast way to ingest, for the thread that made it; see tapeline_producer.
+// The fast way to ingest, for the thread that made it, which also destroys it; see tapeline_producer.
 class producer {
   public:
     ticket emit(session of, uint16_t kind, std::string_view payload) {

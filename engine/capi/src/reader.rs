@@ -129,8 +129,8 @@ impl Reader {
         loop {
             self.bell.silence();
             // Looked at after the bell is silent: a reader that is cancelled from here on hears it.
-            if self.is_cancelled.load(Ordering::Acquire) {
-                return Err(Failure::new(TAPELINE_CANCELLED, "another thread closed the reader"));
+            if self.is_cancelled() {
+                return Err(cancelled());
             }
             state.fill(most, &mut Context::from_waker(&waker));
             if !state.items.is_empty() {
@@ -170,17 +170,26 @@ impl Reader {
     /// Has a thread run `work`, which calls [`Reader::next`] until it fails.
     ///
     /// # Errors
-    /// `TAPELINE_BUSY`: it has a thread; what the kernel says to another thread.
+    /// `TAPELINE_BUSY`: it has a thread; `TAPELINE_CANCELLED`; `TAPELINE_IO`: the kernel refuses a thread.
     pub(crate) fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if thread.is_some() {
             return Err(Failure::new(TAPELINE_BUSY, "the reader has a callback"));
+        }
+        // Under the lock that `cancel` takes afterwards: either this sees it, or it finds the thread.
+        if self.is_cancelled() {
+            return Err(cancelled());
         }
         let made = std::thread::Builder::new().name("tapeline-reader".into()).spawn(work);
         *thread = Some(made.map_err(|error| {
             Failure::new(crate::code::tapeline_code::TAPELINE_IO, format_args!("a thread for the callback: {error}"))
         })?);
         Ok(())
+    }
+
+    /// Returns whether the reader was closed.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Acquire)
     }
 
     /// Ends the calls of other threads, and waits for the callback's thread, unless that is this one.
@@ -202,6 +211,11 @@ impl Reader {
             }
         }
     }
+}
+
+#[cold]
+fn cancelled() -> Failure {
+    Failure::new(TAPELINE_CANCELLED, "another thread closed the reader")
 }
 
 impl State {

@@ -178,7 +178,7 @@ fn eventfd() -> std::io::Result<File> {
 }
 
 /// Has a thread of the library call `on_events` with events as they come, and once with the reason when no more will.
-/// `tapeline_reader_next` returns `TAPELINE_BUSY` meanwhile.
+/// After the reader is closed there is no call. `tapeline_reader_next` returns `TAPELINE_BUSY` meanwhile.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
@@ -217,6 +217,8 @@ impl Callback {
             match found {
                 Ok(()) if self.call(0, &views) == 0 => {}
                 Ok(()) => return,
+                // The program may have freed what `user` refers to.
+                Err(_) if reader.is_cancelled() => return,
                 Err(failure) => {
                     self.call(failure.report(), &[]);
                     return;

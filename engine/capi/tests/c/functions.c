@@ -171,17 +171,31 @@ static void producers(void) {
     OK(tapeline_close(bus, -1));
 }
 
+struct followed {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    size_t events;
+    int32_t code;
+};
+
 static int32_t count_events(void *user, int32_t code, const tapeline_event *events, size_t count) {
-    int *counts = user;
-    if (code != TAPELINE_OK) {
-        CHECK(count == 0);
-        counts[1] = code;
-        return 0;
-    }
+    struct followed *followed = user;
+    CHECK(pthread_mutex_lock(&followed->lock) == 0);
     for (size_t at = 0; at < count; at++) {
-        CHECK(events[at].payload_len == 1);
+        CHECK(code == TAPELINE_OK && events[at].payload_len == 1);
     }
-    counts[0] += (int)count;
+    followed->events += count;
+    followed->code = code;
+    CHECK(pthread_cond_signal(&followed->ended) == 0);
+    CHECK(pthread_mutex_unlock(&followed->lock) == 0);
+    return 0;
+}
+
+static int32_t close_itself(void *user, int32_t code, const tapeline_event *events, size_t count) {
+    (void)events;
+    tapeline_reader *reader = user;
+    CHECK(code == TAPELINE_OK && count > 0);
+    OK(tapeline_reader_close(*reader));
     return 0;
 }
 
@@ -263,17 +277,28 @@ static void readers(void) {
     }
 
     // A callback gets what comes, and the end.
-    int counts[2] = {0, 0};
+    struct followed follower = {.lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER};
     const uint16_t kinds[] = {TAPELINE_KIND_TOKEN};
     tapeline_subscribe_options wanted = {.struct_size = sizeof wanted, .kinds = kinds, .kind_count = 1,
-                                         .sessions = &session, .session_count = 1, .until_close = 1};
+                                         .sessions = &session, .session_count = 1};
     tapeline_reader followed = {0};
+    // Its thread may come to it later.
+    static tapeline_reader brief;
     OK(tapeline_subscribe(bus, &wanted, &followed));
-    OK(tapeline_reader_start(followed, count_events, counts));
-    RETURNS(TAPELINE_BUSY, tapeline_reader_start(followed, count_events, counts));
+    OK(tapeline_reader_start(followed, count_events, &follower));
+    RETURNS(TAPELINE_BUSY, tapeline_reader_start(followed, count_events, &follower));
+    // One that closes its own reader gets no more.
+    OK(tapeline_subscribe(bus, &wanted, &brief));
+    OK(tapeline_reader_start(brief, close_itself, &brief));
     OK(tapeline_close(bus, -1));
+    CHECK(pthread_mutex_lock(&follower.lock) == 0);
+    while (follower.code != TAPELINE_END) {
+        CHECK(pthread_cond_wait(&follower.ended, &follower.lock) == 0);
+    }
+    CHECK(pthread_mutex_unlock(&follower.lock) == 0);
+    CHECK(follower.events == 2);
     OK(tapeline_reader_close(followed));
-    CHECK(counts[0] == 2 || counts[1] == TAPELINE_CANCELLED);
+    RETURNS(TAPELINE_NULL, tapeline_reader_start(followed, NULL, NULL));
 }
 
 int main(void) {
