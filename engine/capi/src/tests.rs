@@ -73,12 +73,18 @@ fn every_setting_of_the_page_is_read() {
     }
 }
 
+/// Settings of docs/OPERATIONS.md that C programs do not have: adapters are reached by handles of Rust alone.
+const NOT_IN_C: [&str; 2] = ["adapter", "adapter_timeout"];
+
 #[test]
 fn every_setting_of_the_bus_can_be_set() {
     // As docs/OPERATIONS.md lists them; `directory` and the others of its table are settings of the configuration.
     let operations = include_str!("../../../docs/OPERATIONS.md");
     for header in ["| setting | default | range | sets |", "| setting | default | does |"] {
         for name in tapeline_testing::tables::rows(operations, header) {
+            if NOT_IN_C.contains(&name.as_str()) {
+                continue;
+            }
             let group = if header.ends_with("does |") { "placement." } else { "" };
             let setting = format!("{group}{name}");
             let failure = settings::from_pairs([Ok((setting.as_str(), r#"{"a": [1]}"#))].into_iter()).err();
