@@ -34,7 +34,7 @@ pub enum Links {
 }
 
 impl Layout {
-    /// Of a file, up to the first block that says of itself that it is shorter than its header, or longer than the file.
+    /// Of a file, up to the first block that says that it is shorter than its header, or longer than the file.
     pub fn of(bytes: &[u8]) -> Self {
         let mut layout = Self::default();
         let mut at = PAGE_BYTES;
