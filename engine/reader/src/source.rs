@@ -43,6 +43,11 @@ pub enum Start {
 pub trait NewBlocks: Debug + Send {
     /// The block that starts at `next`, if it has been handed over. Drops those before it.
     fn take(&mut self, next: Sequence) -> Option<LentBlock>;
+
+    /// The first sequence at `next` or later that may be what the reader asks for, as far as its shard has said.
+    fn pass(&self, next: Sequence) -> Sequence {
+        next
+    }
 }
 
 /// The next item of a shard.
@@ -206,8 +211,10 @@ impl Source {
             return Ok(Poll::Ready(Next::Gap(gap)));
         }
         if let Some(seek) = &mut self.seek {
-            let next = seek.next(self.reader.view(), self.reader.next_sequence()).min(self.reader.end());
-            self.reader.return_to(next.max(self.reader.next_sequence()));
+            let next = self.reader.next_sequence();
+            let passed = self.feed.as_ref().map_or(next, |feed| feed.pass(next)).min(self.reader.end());
+            let sought = seek.next(self.reader.view(), passed.max(next)).min(self.reader.end());
+            self.reader.return_to(sought.max(next));
         }
         self.take_from_feed();
         let step = match loading {
@@ -217,7 +224,13 @@ impl Source {
         let next = match step {
             Ok(Poll::Pending) => return Ok(Poll::Pending),
             Ok(Poll::Ready(Step::Block(block))) => Next::Block(block),
-            Ok(Poll::Ready(Step::End)) => Next::End,
+            Ok(Poll::Ready(Step::End)) => {
+                if self.seek.is_some() {
+                    // It may stay here for long: thousands of readers would each keep the memory of another block.
+                    self.reader.let_go();
+                }
+                Next::End
+            }
             Ok(Poll::Ready(Step::Gap(gap))) => {
                 let reason = if gap.cause == GapCause::Trimmed { GapReason::Trimmed } else { GapReason::Lost };
                 Next::Gap(self.gap_of(gap.from, gap.to, reason))

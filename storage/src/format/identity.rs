@@ -138,7 +138,7 @@ impl Kind {
     }
 
     /// Returns whether it is a note to the readers of all sessions.
-    pub(crate) const fn is_note(self) -> bool {
+    pub const fn is_note(self) -> bool {
         self.is_reserved() && self.0 != Self::CURSOR.0
     }
 }

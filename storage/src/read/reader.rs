@@ -200,6 +200,13 @@ impl LogReader {
         starts
     }
 
+    /// Holds the memory of no block until the next step, which looks for its own.
+    pub fn let_go(&mut self) {
+        if let NextBlock::Tail { .. } | NextBlock::Unlent { .. } = self.next_block {
+            self.next_block = NextBlock::Unknown;
+        }
+    }
+
     /// Goes past the block that [`LogReader::step`] could not read, to the next one that can be found: the one after
     /// it, or, where its header is damaged too, the next segment.
     pub fn pass_damage(&mut self) -> Gap {

@@ -84,12 +84,17 @@ pub(super) fn name(number: usize) -> String {
 
 /// Counts a token that has arrived, and how long it took.
 pub(super) fn arrived(token: &[u8], latencies: &mut Latencies) -> Outcome<()> {
+    if let Some(taken) = taken(token)? {
+        latencies.record(taken);
+    }
+    Ok(())
+}
+
+/// The time that a token took which has arrived, in ticks. `None`: it does not count.
+pub(super) fn taken(token: &[u8]) -> Outcome<Option<u64>> {
     let now = ticks();
     let at = token.strip_prefix(HEAD.as_bytes()).and_then(|rest| rest.get(..DIGITS));
     let at = at.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u64>().ok());
-    match at.ok_or("a token without its time")? {
-        0 => {}
-        at => latencies.record(now.saturating_sub(at)),
-    }
-    Ok(())
+    let at = at.ok_or("a token without its time")?;
+    Ok((at > 0).then(|| now.saturating_sub(at)))
 }

@@ -1,22 +1,24 @@
 //! Serving: from an engine's tokens to those who wait for them, at the rates that one server has.
 //!
-//! Cases: `follower`, one task of the process that follows all sessions; `sse`, clients over loopback HTTP, each of
-//! which reads one session as server-sent events. Each token carries the time of its `emit`; the other end looks at the
-//! clock when it has the token in hands. The engine is a thread that sleeps between steps, as one that waits for its
-//! device, and the bus has its default configuration but for the idle mode. Beside them, on the same disk in the same
-//! run, stands what people write without a bus: `json-lines`, a thread that appends lines to a file, syncs what has
-//! come meanwhile with one `fdatasync`, and then sends it to its follower through a channel.
+//! Cases: `follower`, one task of the process that follows all sessions; `sessions`, a task for each session, which
+//! follows that; `sse`, clients over loopback HTTP, each of which reads one session as server-sent events. Each token
+//! carries the time of its `emit`; the other end looks at the clock when it has the token in hands. The engine is a
+//! thread that sleeps between steps, as one that waits for its device, and the bus has its default configuration but
+//! for the idle mode. Beside them, on the same disk in the same run, stands what people write without a bus:
+//! `json-lines`, a thread that appends lines to a file, syncs what has come meanwhile with one `fdatasync`, and then
+//! sends it to its follower through a channel.
 
 mod clients;
 mod follower;
 mod lines;
 mod load;
+mod sessions;
 mod sse;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tapeline::config::{Durability, IdleMode};
 use tapeline::consumer::Visibility;
 use tapeline::{EventBus, EventBusConfig};
@@ -48,13 +50,16 @@ const VISIBILITIES: [Visibility; 2] = [Visibility::Durable, Visibility::Appended
 pub(crate) struct ServingArgs {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// Cases to measure; may be given several times [default: all]
+    #[arg(long, value_enum)]
+    pub(crate) case: Vec<Receiver>,
     /// Seconds of a round, for each case
     #[arg(long, default_value_t = 2.0, value_parser = positive)]
     pub(crate) seconds: f64,
     /// Events a second for the follower; may be given several times [default: 100, 1,000, 5,000 and 10,000]
     #[arg(long, value_parser = positive)]
     pub(crate) rate: Vec<f64>,
-    /// Events a second for the clients
+    /// Events a second for the clients, and for the tasks that follow a session each
     #[arg(long, default_value_t = 5_000.0, value_parser = positive)]
     pub(crate) sse_rate: f64,
     /// Events of a step of the engine, which come at once, each of another session
@@ -69,10 +74,29 @@ pub(crate) struct ServingArgs {
 }
 
 /// The receiver of the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Receiver {
+    Follower,
+    Sessions,
+    Sse,
+}
+
+/// The receiver of the tokens, and how many come in a second.
 #[derive(Debug, Clone, Copy)]
 enum Case {
     Follower(f64),
+    Sessions(f64),
     Sse(f64),
+}
+
+impl Case {
+    fn receiver(self) -> Receiver {
+        match self {
+            Self::Follower(_) => Receiver::Follower,
+            Self::Sessions(_) => Receiver::Sessions,
+            Self::Sse(_) => Receiver::Sse,
+        }
+    }
 }
 
 /// The system between them.
@@ -88,7 +112,13 @@ pub(crate) fn run(args: &ServingArgs, output: &mut Output) -> Outcome<()> {
     let rates = if args.rate.is_empty() { &RATES[..] } else { &args.rate };
     let buses = IDLE_MODES.iter().flat_map(|idle| VISIBILITIES.map(|visibility| System::Bus(*idle, visibility)));
     let buses: Vec<_> = buses.collect();
-    for case in rates.iter().map(|rate| Case::Follower(*rate)).chain([Case::Sse(args.sse_rate)]) {
+    let is_asked = |case: &Case| args.case.is_empty() || args.case.contains(&case.receiver());
+    for case in rates
+        .iter()
+        .map(|rate| Case::Follower(*rate))
+        .chain([Case::Sessions(args.sse_rate), Case::Sse(args.sse_rate)])
+        .filter(is_asked)
+    {
         let peer = matches!(case, Case::Follower(_)).then_some(System::JsonLines);
         let systems: Vec<_> = buses.iter().copied().chain(peer).collect();
         let mut rounds: Vec<_> = systems.iter().map(|_| Vec::new()).collect();
@@ -107,6 +137,7 @@ pub(crate) fn run(args: &ServingArgs, output: &mut Output) -> Outcome<()> {
 fn described(args: &ServingArgs, case: Case, system: System) -> Report {
     let (name, rate) = match case {
         Case::Follower(rate) => ("follower", rate),
+        Case::Sessions(rate) => ("sessions", rate),
         Case::Sse(rate) => ("sse", rate),
     };
     let mut report = Report::new("serving").param("case", name).param("rate", rounded(rate)).param("step", args.step);
@@ -156,10 +187,13 @@ fn round(args: &ServingArgs, case: Case, system: System) -> Outcome<Round> {
         (Case::Follower(rate), System::Bus(idle, visibility)) => {
             with_bus(&scratch, idle, |bus| follower::measure(&runtime, bus, &load(rate), visibility))
         }
+        (Case::Sessions(rate), System::Bus(idle, visibility)) => {
+            with_bus(&scratch, idle, |bus| sessions::measure(&runtime, bus, &load(rate), visibility))
+        }
         (Case::Sse(rate), System::Bus(idle, visibility)) => {
             with_bus(&scratch, idle, |bus| sse::measure(&runtime, bus, &load(rate), (args.clients, visibility)))
         }
-        (Case::Follower(rate) | Case::Sse(rate), System::JsonLines) => {
+        (Case::Follower(rate) | Case::Sessions(rate) | Case::Sse(rate), System::JsonLines) => {
             let latencies = lines::measure(&runtime, scratch.path(), &load(rate))?;
             Ok(Round { latencies, shard_cpu: None })
         }

@@ -57,7 +57,12 @@ impl Readers {
     /// Has a follower woken when a shard comes. It looks for shards before it sleeps.
     pub(crate) fn watch(&self, bell: &Arc<Bell>) {
         let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        bells.retain(|bell| bell.strong_count() > 0);
+        if bells.len() == bells.capacity() {
+            bells.retain(|bell| bell.strong_count() > 0);
+            // The next look at all of them comes when there are twice as many.
+            let present = bells.len();
+            bells.reserve(present.max(1));
+        }
         bells.push(Arc::downgrade(bell));
     }
 

@@ -9,8 +9,10 @@ use loom::future::block_on;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 use loom::thread;
+use tapeline_storage::format::Sequence;
 
 use super::Bell;
+use super::sightings::{Sightings, Survey};
 
 /// Publishes and rings, as a shard does at the end of a turn.
 fn publish(published: &AtomicUsize, bell: &Bell) {
@@ -86,5 +88,41 @@ fn follower_learns_that_its_last_shard_has_gone() {
             }
         }));
         shard.join().unwrap();
+    });
+}
+
+#[test]
+fn follower_passes_over_nothing_of_its_sessions() {
+    // Stretches of ten, where its sessions are in each, and whether the shard looks at it.
+    const STRETCHES: [(u64, &[u64], bool); 4] =
+        [(10, &[13], true), (20, &[], true), (30, &[35], false), (40, &[45], true)];
+    bounded(|| {
+        let survey = std::sync::Arc::new(Survey::new());
+        survey.begin_at(Sequence::new(10));
+        let seen = std::sync::Arc::new(Sightings::new(&survey));
+        seen.begin();
+        let shard = thread::spawn({
+            let (survey, seen) = (survey.clone(), seen.clone());
+            move || {
+                for (start, of_sessions, is_surveyed) in STRETCHES {
+                    let stretch = Sequence::new(start)..Sequence::new(start + 10);
+                    if is_surveyed {
+                        for at in of_sessions {
+                            seen.note(Sequence::new(*at), &stretch);
+                        }
+                        survey.extend(&stretch);
+                    } else {
+                        survey.begin_at(stretch.end);
+                    }
+                }
+            }
+        });
+        for next in [10, 21, 22] {
+            let passed = seen.pass(Sequence::new(next)).get();
+            let is_missed = |at: &u64| (next..passed).contains(at);
+            assert!(passed >= next && !STRETCHES.iter().any(|(_, all, _)| all.iter().any(is_missed)), "from {next}");
+        }
+        shard.join().unwrap();
+        assert_eq!([40, 30, 46].map(|next| seen.pass(Sequence::new(next)).get()), [45, 30, 46]);
     });
 }

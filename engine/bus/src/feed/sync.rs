@@ -3,10 +3,10 @@
 #[cfg(not(tapeline_loom))]
 pub(super) use atomic_waker::AtomicWaker;
 #[cfg(not(tapeline_loom))]
-pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 #[cfg(tapeline_loom)]
-pub(super) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+pub(super) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 /// loom's, with the face of the shipped one.
 #[cfg(tapeline_loom)]

@@ -9,7 +9,7 @@ use tapeline_storage::device::Doorbell;
 use tapeline_storage::format::Sequence;
 
 use super::lanes::Lanes;
-use crate::feed::Follower;
+use crate::feed::{Follower, Surveys};
 use crate::lane::LaneReader;
 
 /// The inbox of one shard, with the bell that ends the shard's nap.
@@ -18,6 +18,7 @@ pub(crate) struct Inbox {
     doorbell: Doorbell,
     arrivals: Mutex<Arrivals>,
     has_arrivals: AtomicBool,
+    surveys: Surveys,
     /// The shard is asked to give up the sealed segments that end here or before.
     trim_to: AtomicU64,
     /// The shard is asked to end.
@@ -38,6 +39,7 @@ impl Inbox {
             doorbell,
             arrivals: Mutex::default(),
             has_arrivals: AtomicBool::new(false),
+            surveys: Surveys::default(),
             trim_to: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         }
@@ -60,6 +62,11 @@ impl Inbox {
         if self.arrive(follower, |arrivals, follower| arrivals.followers.push(follower)).is_ok() {
             self.doorbell.ring();
         }
+    }
+
+    /// The surveys that followers of sessions know the log by.
+    pub(crate) fn surveys(&self) -> &Surveys {
+        &self.surveys
     }
 
     /// # Errors

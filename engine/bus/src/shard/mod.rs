@@ -111,11 +111,11 @@ enum Standstill {
 impl<B: Background> Shard<B> {
     pub(crate) fn new(control: Arc<ShardControl>, log: Log, background: B) -> Self {
         Self {
+            followers: Followers::new(control.inbox().surveys().clone()),
             control,
             log,
             slots: Vec::new(),
             merge: Merge::default(),
-            followers: Followers::default(),
             background,
             upkeep: Upkeep::default(),
             route: 0,
@@ -177,7 +177,9 @@ impl<B: Background> Shard<B> {
         self.admit();
         let is_found = self.log.poison().is_some() || self.slots.iter().all(|slot| slot.has_passed_to(wanted));
         if is_found {
-            self.control.handover().report_boundary(wanted, self.log.next_sequence());
+            let boundary = self.log.next_sequence();
+            self.followers.begin_route(boundary);
+            self.control.handover().report_boundary(wanted, boundary);
         }
         is_found
     }

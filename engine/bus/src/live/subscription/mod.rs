@@ -128,11 +128,13 @@ impl Subscription {
     /// Has it end where the shards end now, if it does not end before, and its sessions are closed then.
     pub(crate) fn end_at_present(&mut self) {
         self.until.end_at_present(&self.core);
+        self.shards.follow_all(&self.core);
     }
 
     /// The same for one that begins after a close: it also ends there if it has handed out nothing.
     pub(crate) fn end_after_close(&mut self) {
         self.until.end_after_close(&self.core);
+        self.shards.follow_all(&self.core);
     }
 
     /// These of its sessions are closed in the log, perhaps before its start.
@@ -213,9 +215,7 @@ impl Subscription {
             if found.is_some() {
                 return found;
             }
-            if !self.stint.is_over()
-                && !self.until.poll_missed_closes(&self.core, &mut Context::from_waker(Waker::noop()))
-            {
+            if !self.stint.is_over() && !self.poll_missed_closes(&mut Context::from_waker(Waker::noop())) {
                 return None;
             }
         }
@@ -347,7 +347,7 @@ impl Subscription {
         }
         if item.is_none() && !self.has_ended() {
             match check_may_block("waiting for events") {
-                Ok(()) if self.until.poll_missed_closes(&self.core, context) => {
+                Ok(()) if self.poll_missed_closes(context) => {
                     self.shards.bell().disarm();
                     return self.poll_with(context, look);
                 }
@@ -357,6 +357,16 @@ impl Subscription {
         }
         self.shards.bell().disarm();
         Poll::Ready(item)
+    }
+
+    /// Has it end at the present once its sessions are closed, and their closes were not met. Returns whether it has
+    /// another end now.
+    fn poll_missed_closes(&mut self, context: &mut Context<'_>) -> bool {
+        let has_other_end = self.until.poll_missed_closes(&self.core, context);
+        if has_other_end {
+            self.shards.follow_all(&self.core);
+        }
+        has_other_end
     }
 
     /// Yields once: the reader's task is polled again after the others.

@@ -1,6 +1,8 @@
 //! One shard of a subscription: its source, and the policy for a reader that is slow.
 //!
-//! 1. A reader whose shard runs is fed by it, and its bell is rung by it.
+//! 1. A reader whose shard runs is fed by it, and its bell is rung by it. A reader of sessions is handed no
+//!    blocks, and rung for what they get: it lags while others' events come, which a policy for slow readers would
+//!    count.
 //! 2. A reader that has failed returned its error once. It returns nothing more, keeps no other reader waiting, and
 //!    counts as read to the end.
 //! 3. The policy for slow readers holds from the first time on that the reader has caught up.
@@ -11,10 +13,11 @@ use std::task::Poll;
 use tapeline_reader::source::{Next, Source};
 use tapeline_reader::{AdapterError, ConsumerError, ConsumerResult};
 use tapeline_storage::format::Sequence;
-use tapeline_storage::read::{Block, Loading, Visibility};
+use tapeline_storage::read::{Block, Loading};
 
+use super::shards::Terms;
 use crate::bus_core::BusCore;
-use crate::feed::{Bell, feed};
+use crate::feed::{Bell, feed, session_feed};
 use crate::live::request::SlowReader;
 
 /// One shard of a subscription.
@@ -28,15 +31,21 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// A reader that is fed by its shard, if that runs.
-    pub(super) fn new(core: &BusCore, bell: &Arc<Bell>, visibility: Visibility, source: Source) -> Self {
-        let source = match core.shards().get(source.shard_id()) {
-            Some(shard) => {
-                let (follower, feed) = feed(bell, visibility);
+    /// A reader that follows its shard, if that runs.
+    pub(super) fn new(core: &BusCore, bell: &Arc<Bell>, terms: &Terms, source: Source) -> Self {
+        let source = match (core.shards().get(source.shard_id()), terms.sessions_to_wait_for()) {
+            (None, _) => source,
+            (Some(shard), Some(sessions)) => {
+                let survey = shard.inbox().surveys().of(terms.visibility());
+                let (follower, feed) = session_feed(bell, terms.visibility(), survey, sessions);
                 shard.inbox().follow(follower);
                 source.fed(Box::new(feed))
             }
-            None => source,
+            (Some(shard), None) => {
+                let (follower, feed) = feed(bell, terms.visibility());
+                shard.inbox().follow(follower);
+                source.fed(Box::new(feed))
+            }
         };
         Self { source, was_live: false, has_failed: false }
     }

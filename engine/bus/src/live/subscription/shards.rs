@@ -15,13 +15,13 @@ use tapeline_reader::opening::learn;
 use tapeline_reader::selection::Selection;
 use tapeline_reader::source::Source;
 use tapeline_reader::{ConsumerError, ConsumerResult, Gap, order};
-use tapeline_storage::format::Sequence;
+use tapeline_storage::format::{Sequence, SessionId};
 use tapeline_storage::log::{LogView, Position};
 use tapeline_storage::read::{Block, Loading, Visibility};
 
 use super::reader::Reader;
 use crate::bus_core::{BusCore, KnownEras};
-use crate::feed::Bell;
+use crate::feed::{Bell, Follower};
 use crate::live::request::{SlowReader, SubscribeRequest};
 
 /// The readers of the shards that a subscription reads.
@@ -64,10 +64,21 @@ impl Beginning {
 
 /// The request of the reader, for as long as the subscription lives.
 #[derive(Debug)]
-struct Terms {
+pub(super) struct Terms {
     selection: Arc<Selection>,
     visibility: Visibility,
     slow_reader: SlowReader,
+}
+
+impl Terms {
+    pub(super) fn visibility(&self) -> Visibility {
+        self.visibility
+    }
+
+    /// The sessions whose events the readers wait for. `None`: they are woken for everything.
+    pub(super) fn sessions_to_wait_for(&self) -> Option<&[SessionId]> {
+        self.selection.sessions().filter(|_| self.slow_reader == SlowReader::Replay)
+    }
 }
 
 impl ShardReaders {
@@ -132,6 +143,16 @@ impl ShardReaders {
         self.readers.iter().any(Reader::has_more)
     }
 
+    /// Has the readers woken for everything, also where they wait for sessions: how far each has read matters from now
+    /// on.
+    pub(super) fn follow_all(&self, core: &BusCore) {
+        if self.terms.sessions_to_wait_for().is_some() {
+            for shard in core.shards().all().iter().filter(|shard| self.of(shard.id()).is_some()) {
+                shard.inbox().follow(Follower::of_all(&self.bell, self.terms.visibility));
+            }
+        }
+    }
+
     /// Returns whether they have ended because one was too far behind.
     pub(super) fn have_lagged(&self) -> bool {
         self.has_lagged
@@ -179,7 +200,7 @@ impl ShardReaders {
 
     fn add(&mut self, core: &BusCore, source: Source) {
         let source = source.seeking(&self.terms.selection);
-        self.readers.push(Reader::new(core, &self.bell, self.terms.visibility, source));
+        self.readers.push(Reader::new(core, &self.bell, &self.terms, source));
     }
 
     /// The next block, with the number of its reader, or the gap or error in its place. `None`: there is none at
@@ -226,5 +247,12 @@ impl ShardReaders {
         self.adopt(core);
         let others = self.readers.iter().enumerate().filter(|(other, reader)| *other != at && !reader.has_failed);
         order::earliest(self.eras.get(), others.map(|(_, reader)| &reader.source))
+    }
+}
+
+impl Drop for ShardReaders {
+    fn drop(&mut self) {
+        // Followers without a feed learn by it that they are gone.
+        self.bell.silence();
     }
 }

@@ -6,7 +6,12 @@
 //! No follower is kept waiting while the shard naps: it rings before.
 //!
 //! A turn in which nothing moves costs the same however many followers there are, and so does a follower that comes: it
-//! alone is rung. 10,000 clients that connect at once would otherwise be woken by each other.
+//! alone is rung. 10,000 clients that connect at once would otherwise be woken by each other. Nor are clients that
+//! follow a session each woken for what others get (`sessions`).
+
+mod new_blocks;
+mod round;
+mod sessions;
 
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -14,8 +19,10 @@ use std::sync::atomic::{Ordering, fence};
 use tapeline_storage::device::BlockMemory;
 use tapeline_storage::format::Sequence;
 use tapeline_storage::log::LogView;
+use tapeline_storage::read::Visibility;
 
-use crate::feed::Follower;
+use crate::feed::{Follower, Surveys};
+use sessions::SessionFollowers;
 
 /// The time for which a shard wakes no follower, for each follower that it has woken, in nanoseconds. To wake one takes
 /// 10 to 70 us.
@@ -34,12 +41,23 @@ pub(super) struct Watermarks {
     pub(super) durable: Sequence,
 }
 
+impl Watermarks {
+    fn of(self, visibility: Visibility) -> Sequence {
+        match visibility {
+            Visibility::Appended => self.appended,
+            Visibility::Durable => self.durable,
+        }
+    }
+}
+
 /// The followers of one shard.
 #[derive(Debug, Default)]
 pub(super) struct Followers {
+    /// Those that are woken for everything, and timers.
     present: Vec<Follower>,
-    /// Those of them that want to see what is durable.
+    /// Those of `present` that want to see what is durable.
     durable: usize,
+    of_sessions: SessionFollowers,
     /// Watermarks at the last ring.
     rung_at: Option<Watermarks>,
     quiet_until: u64,
@@ -50,16 +68,25 @@ pub(super) struct Followers {
 }
 
 impl Followers {
+    /// None yet. `surveys`: those by which followers of sessions know the log.
+    pub(super) fn new(surveys: Surveys) -> Self {
+        Self { of_sessions: SessionFollowers::new(surveys), ..Self::default() }
+    }
+
     /// Takes in followers that have come. Each is rung, since it may have looked before what has moved until now; the
     /// others are not.
     pub(super) fn admit(&mut self, arrivals: impl IntoIterator<Item = Follower>) {
         // SYNC: pairs with the fence in Bell::arm.
         fence(Ordering::SeqCst);
         for follower in arrivals {
-            if follower.wants(true, true) {
+            if follower.visibility().is_some() {
                 follower.ring();
             }
-            self.durable += usize::from(follower.wants(false, true));
+            if follower.sessions().is_some() {
+                self.of_sessions.admit(follower);
+                continue;
+            }
+            self.durable += usize::from(wants_durable(&follower));
             self.deadline = [self.deadline, follower.deadline()].into_iter().flatten().min();
             self.present.push(follower);
         }
@@ -71,9 +98,15 @@ impl Followers {
         self.quiet_until = 0;
     }
 
+    /// A new route begins at this sequence: what other shards write by it is handed out by readers that have passed it
+    /// here, whatever session it is of.
+    pub(super) fn begin_route(&mut self, boundary: Sequence) {
+        self.of_sessions.begin_route(boundary);
+    }
+
     /// Counts those that want to see what is durable, and finds the first deadline, after some have gone.
     fn count(&mut self) {
-        self.durable = self.present.iter().filter(|follower| follower.wants(false, true)).count();
+        self.durable = self.present.iter().filter(|follower| wants_durable(follower)).count();
         self.deadline = self.present.iter().filter_map(Follower::deadline).min();
     }
 
@@ -83,20 +116,21 @@ impl Followers {
             self.next = if self.next < self.present.len() { self.next } else { 0 };
             if self.present[self.next].is_gone() {
                 let gone = self.present.swap_remove(self.next);
-                self.durable -= usize::from(gone.wants(false, true));
+                self.durable -= usize::from(wants_durable(&gone));
             } else {
                 self.next += 1;
             }
         }
+        self.of_sessions.forget_some(LOOKS);
     }
 
     /// Returns whether a follower waits for something to become durable.
     pub(super) fn want_durability(&self, watermarks: Watermarks) -> bool {
-        self.durable > 0 && watermarks.durable < watermarks.appended
+        (self.durable > 0 || self.of_sessions.want_durability()) && watermarks.durable < watermarks.appended
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.present.is_empty()
+        self.present.is_empty() && self.of_sessions.is_empty()
     }
 
     /// The first time at which a follower waits no longer.
@@ -107,17 +141,19 @@ impl Followers {
     /// Hands on a block of `view` that was begun.
     pub(super) fn announce(&mut self, view: &LogView, block: &Arc<BlockMemory>) {
         self.present.iter_mut().for_each(|follower| follower.announce(view, block));
+        self.of_sessions.announce(view, block);
     }
 
     /// Wakes the followers that wait for what has moved, unless others were woken a moment ago, and those whose time is
     /// over.
     pub(super) fn ring(&mut self, now: u64, watermarks: Watermarks) {
-        if self.present.is_empty() {
+        if self.is_empty() {
             return;
         }
         if now >= self.quiet_until && self.rung_at != Some(watermarks) {
             self.present.retain(|follower| !follower.is_gone());
             self.count();
+            self.of_sessions.forget_some(LOOKS);
             let woken = self.ring_all(watermarks);
             self.quiet_until = now + (woken * QUIET_NS).min(QUIET_NS_MAX);
         }
@@ -125,13 +161,14 @@ impl Followers {
             self.present.retain(|follower| follower.deadline().is_none_or(|deadline| now < deadline));
             self.count();
         }
+        self.of_sessions.go_round(now);
     }
 
     /// As [`Followers::ring`], at once: the shard is going to sleep. Forgets some that are gone, so that a shard which
     /// has no followers left sleeps as long as it may before long.
     pub(super) fn ring_before_sleep(&mut self, watermarks: Watermarks) {
         self.forget_some();
-        if !self.present.is_empty() && self.rung_at != Some(watermarks) {
+        if !self.is_empty() && self.rung_at != Some(watermarks) {
             self.ring_all(watermarks);
         }
     }
@@ -141,11 +178,18 @@ impl Followers {
         // SYNC: pairs with the fence in Bell::arm.
         fence(Ordering::SeqCst);
         let before = self.rung_at.replace(watermarks);
-        let appended = before.is_none_or(|before| before.appended != watermarks.appended);
-        let durable = before.is_none_or(|before| before.durable != watermarks.durable);
-        self.present.iter().filter(|follower| follower.wants(appended, durable) && follower.ring()).count() as u64
+        let moved = |visibility| before.is_none_or(|before| before.of(visibility) != watermarks.of(visibility));
+        let of_all = self.present.iter().filter(|follower| follower.visibility().is_some_and(moved));
+        let woken = of_all.filter(|follower| follower.ring()).count() as u64;
+        woken + self.of_sessions.ring(before, watermarks)
     }
 }
 
+fn wants_durable(follower: &Follower) -> bool {
+    follower.visibility() == Some(Visibility::Durable)
+}
+
+#[cfg(test)]
+mod sessions_tests;
 #[cfg(test)]
 mod tests;

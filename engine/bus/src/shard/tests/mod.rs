@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use tapeline_reader::timestamp::Clock;
 use tapeline_storage::device::Doorbell;
 use tapeline_storage::device::sim::{Faults, Random, SimDisk};
 use tapeline_storage::format::{Eras, Kind, LogId, Sequence};
@@ -13,7 +14,7 @@ use tapeline_testing::{asked, seeds};
 
 use super::facts::ShardReport;
 use super::{Background, Shard, ShardControl};
-use crate::bus_core::{BusCore, OpenedLog};
+use crate::bus_core::{BusCore, LogLifetime, OpenedLog};
 use crate::core::budget::{MemoryBudget, MemoryShare};
 use crate::core::config::EventBusConfig;
 use crate::core::error::IngestionError;
@@ -104,7 +105,8 @@ impl Machine {
             ..EventBusConfig::default()
         };
         let controls = shards.iter().map(|shard| Arc::clone(&shard.control)).collect();
-        let log = OpenedLog { log_id: LOG, ..OpenedLog::default() };
+        let lifetime = LogLifetime { created: 0, opened: Clock::global().now() };
+        let log = OpenedLog { log_id: LOG, lifetime, ..OpenedLog::default() };
         let memory = MemoryBudget::new(config.memory_budget());
         let core = Arc::new(BusCore::new(&config, memory, controls, log));
         let producers =
