@@ -186,7 +186,7 @@ impl IngestionError {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use tapeline::{Event, EventBus, EventBusConfig};
 ///
-/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let bus = EventBus::new(EventBusConfig::builder().payload_bytes_max(1 << 20).build()?).await?;
 /// let text = |bytes| Event::new(serde_json::json!("x".repeat(bytes)));
 /// // The second event is larger than any event may be.
 /// let rejected = bus.try_ingest_batch(vec![text(5), text(2 << 20), text(7)]).unwrap_err();
