@@ -266,6 +266,43 @@ fn a_repair_of_a_damaged_large_event_loses_that_event_and_no_other() {
     assert_eq!(gaps, [(1, 2, GapCause::Lost)]);
 }
 
+/// A disk after a power cut, with durable events of these sizes in a segment that was not sealed.
+fn cut_off(seed: u64, sizes: &[usize]) -> (SimDisk, LogOptions) {
+    let disk = whole_disk(seed);
+    let options = LogOptions { segment_bytes: 32 << 20, block_bytes: BLOCK_BYTES_MAX, ..large_options(seed, 6 << 20) };
+    let mut machine = machine(&disk, options).expect("opens");
+    for (number, &bytes) in sizes.iter().enumerate() {
+        assert!(append(&mut machine.log, number as u64, &content(number as u64, bytes), machine.now));
+        machine.turn_until_durable();
+    }
+    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads what is being written");
+    assert_eq!(check_from(&seen, 0, |number| sizes[number as usize]), sizes.len() as u64);
+    (disk.reboot(Faults::default()), options)
+}
+
+#[test]
+fn large_events_of_a_segment_that_was_not_sealed_are_recovered() {
+    let sizes = [100, 6 << 20, 200, 5 << 20, 300];
+    let (disk, options) = cut_off(9, &sizes);
+    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    assert_eq!(check_from(&seen, 0, |number| sizes[number as usize]), 5);
+    assert_eq!(plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans"), []);
+    let recovered = recover(directory(&disk), options).expect("recovers");
+    assert_eq!(check_from(recovered.view(), 0, |number| sizes[number as usize]), 5);
+}
+
+#[test]
+fn large_event_that_is_torn_at_the_end_is_cut_off() {
+    let sizes = [100, 200, 6 << 20];
+    let (disk, options) = cut_off(11, &sizes);
+    let name = crate::log::Segment::file_name(Sequence::ZERO);
+    let file = directory(&disk).open(&name, false).expect("opens");
+    file.write_at(&[0; 4096], 5 << 20).expect("writes");
+    assert_eq!(plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans"), []);
+    let recovered = recover(directory(&disk), options).expect("recovers");
+    assert_eq!(check_from(recovered.view(), 0, |number| sizes[number as usize]), 2);
+}
+
 #[test]
 fn a_large_event_gets_a_segment_of_its_length_on_a_nearly_full_disk() {
     let disk = whole_disk(10);
