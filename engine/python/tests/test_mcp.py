@@ -79,6 +79,24 @@ def test_a_stream_is_replayed_alone_and_without_what_primed_it(tmp_path: Path) -
     asyncio.run(asyncio.wait_for(main(), 30))
 
 
+def test_what_is_stored_while_a_stream_is_replayed_is_replayed_as_well(bus: tapeline.Bus) -> None:
+    async def main() -> None:
+        store = BusEventStore(bus)
+        first = await store.store_event("1", None)
+        await store.store_event("1", note(0))
+        sent: list[str | None] = []
+
+        async def send(message: EventMessage) -> None:
+            sent.append(message.event_id)
+            if len(sent) < 5:
+                await store.store_event("1", note(len(sent)))
+
+        assert await store.replay_events_after(first, send) == "1"
+        assert len(sent) == 5 and len(set(sent)) == 5
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
 @contextlib.asynccontextmanager
 async def serve(bus: tapeline.Bus) -> AsyncIterator[httpx.AsyncClient]:
     """An MCP server whose tool says who calls it, and a client of it."""

@@ -47,11 +47,13 @@ class BusEventStore(EventStore):
         self._bus = bus
         self._session = bus.session(self.name)
         self._numbers = itertools.count(1)
+        self._last_number = 0
         self._store = "" if numbering == "sequential" else f"{self._session.id}"
 
     async def store_event(self, stream_id: StreamId, message: JSONRPCMessage | None) -> EventId:
         """Stores a message, or without one the event that primes a stream; returns its id."""
         number = next(self._numbers)
+        self._last_number = number
         text = "null" if message is None else message.model_dump_json(by_alias=True, exclude_unset=True)
         ticket = self._session.ingest(f'{{"n":{number},"stream":{json.dumps(stream_id)},"message":{text}}}', KIND)
         return self._id(number, ticket.insertion_ts)
@@ -61,15 +63,26 @@ class BusEventStore(EventStore):
         if (since := self._time_of(last_event_id)) is None:
             return None
         stream: StreamId | None = None
-        async for event in self._bus.replay(self._session, since=since, kinds=KIND):
-            stored = event.json()
-            event_id = self._id(stored["n"], event.insertion_ts)
-            if stream is None:
-                if event_id == last_event_id:
-                    stream = stored["stream"]
-            elif stored["stream"] == stream and stored["message"] is not None:
-                await send_callback(EventMessage(jsonrpc_message_adapter.validate_python(stored["message"]), event_id))
-        return stream
+        last: str | None = None
+        while True:
+            last_number = self._last_number
+            is_new = last is None
+            async for event in self._bus.replay(self._session, since=since, kinds=KIND):
+                if not is_new:
+                    is_new = event.id == last
+                    continue
+                since, last = event.insertion_ts, event.id
+                message = event.json()
+                event_id = self._id(message["n"], event.insertion_ts)
+                if stream is None:
+                    if event_id == last_event_id:
+                        stream = message["stream"]
+                elif message["stream"] == stream and message["message"] is not None:
+                    sent = jsonrpc_message_adapter.validate_python(message["message"])
+                    await send_callback(EventMessage(sent, event_id))
+            # The SDK sends what is stored after this returns, but not what was stored meanwhile.
+            if last_number == self._last_number:
+                return stream
 
     def _id(self, number: int, insertion_ts: int) -> EventId:
         return f"{self._store}-{insertion_ts:x}-{number}" if self._store else f"{number}"
