@@ -76,7 +76,7 @@ impl Bell {
     pub(crate) fn eventfd(&self, open: impl FnOnce() -> std::io::Result<File>) -> std::io::Result<&File> {
         if self.eventfd.get().is_none() {
             let _ = self.eventfd.set(open()?);
-            // What rang before the descriptor was there.
+            // A bell may have rung before there was a descriptor.
             self.ring();
         }
         self.eventfd.get().ok_or_else(|| std::io::Error::other("no eventfd"))

@@ -240,7 +240,7 @@ fn stream_with_a_limit_keeps_about_so_many_entries() {
     for shard in 0..2 {
         let kept = read(&*adapter, shard);
         assert!((500..1000).contains(&kept.len()), "{}", kept.len());
-        // What was trimmed or deleted, and comes again, is confirmed.
+        // The adapter confirms an event that comes again after the stream was trimmed or deleted.
         let whole = block_on(bus.replay_with(ReplayRequest::new())).expect("replays");
         let first = whole.map(|event| event.expect("an event")).find(|event| event.shard_id == shard).expect("one");
         block_on(adapter.on_batch(std::sync::Arc::new(Batch::new(shard, vec![first])))).expect("confirmed");

@@ -148,7 +148,7 @@ fn a_file_of_names_that_does_not_check_is_reported() {
         let said = errors(&expect(run(&args), 5));
         assert_eq!(said.matches("names").count(), 1, "{args:?}: {said}");
     }
-    // What the file says does not matter to these.
+    // These commands do not read the file of names.
     done(&["cursor", "set", &log, "c", "earliest"]);
     done(&["cursor", "rm", &log, "c"]);
 }
