@@ -255,7 +255,7 @@ pub mod consumer {
 pub mod daemon {
     pub use crate::daemons::{
         Daemon, DaemonControl, DaemonEnd, DaemonError, DaemonHandle, DaemonHealth, DaemonOptions, DaemonRefused,
-        DaemonResult, DaemonRun, DaemonStats, EndReason, Output, SetAside,
+        DaemonResult, DaemonRun, DaemonStats, Dispatcher, EndReason, Output, RouteError, SetAside,
     };
     pub use crate::program::{DaemonProgram, run_program};
 }

@@ -2,11 +2,12 @@
 
 use std::thread;
 
+use tapeline_capability::RequiredCapability;
 use tapeline_reader::AdapterError;
 use tapeline_reader::blocking::check_may_block;
 
 use crate::core::park;
-use crate::daemons::{Daemon, DaemonHandle, DaemonOptions, DaemonRefused, DaemonRun, DaemonStats};
+use crate::daemons::{Daemon, DaemonHandle, DaemonOptions, DaemonRefused, DaemonRun, DaemonStats, Dispatcher};
 
 use super::EventBus;
 use super::task::run_on;
@@ -75,6 +76,51 @@ impl EventBus {
         let (daemon, handle) = park::block_on(prepared)?;
         run_on(&self.core, shard, || self.factory.store().hold(), move |_context| daemon.run())?;
         Ok(handle)
+    }
+
+    /// The way to daemons that meet a requirement: each session that is opened through it belongs to one of those that
+    /// share work, which are started with [`DaemonOptions::worker`].
+    ///
+    /// ```
+    /// # use tapeline::capability::CapabilitySet;
+    /// # use tapeline::daemon::{Daemon, DaemonOptions, DaemonResult, Output};
+    /// # use tapeline::{EventBus, EventBusConfig, StoredEvent, kinds, require};
+    /// struct Scorer(&'static str);
+    ///
+    /// impl Daemon for Scorer {
+    ///     fn name(&self) -> &str {
+    ///         self.0
+    ///     }
+    ///
+    ///     fn capabilities(&self) -> CapabilitySet {
+    ///         CapabilitySet::parse(["software.scorer=toxicity"]).unwrap_or_default()
+    ///     }
+    ///
+    ///     fn process(&mut self, event: &StoredEvent) -> DaemonResult {
+    ///         Ok(vec![Output::new(kinds::GUARDRAIL, event.session.to_string())])
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = futures_lite::future::block_on(EventBus::new(EventBusConfig::default()))?;
+    /// let worker = DaemonOptions::new().worker();
+    /// let scorers = ["scorer-1", "scorer-2"].map(|name| bus.start_daemon(Scorer(name), worker.clone()));
+    /// let toxicity = bus.route_to(require!("software.scorer=toxicity"));
+    /// let mut producer = bus.producer()?;
+    /// // Each of the two gets one of these.
+    /// for name in ["chat-1", "chat-2"] {
+    ///     let chat = toxicity.open_session(&mut producer, name)?;
+    ///     producer.emit(chat, kinds::TOKEN, b"hello")?;
+    /// }
+    /// # for scorer in scorers {
+    /// #     assert_eq!(scorer?.drain(std::time::Duration::from_secs(60)).join().is_clean(), true);
+    /// # }
+    /// assert!(bus.route_to(require!("software.scorer=spam")).open_session(&mut producer, "chat-3").is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn route_to(&self, requirement: impl Into<RequiredCapability>) -> Dispatcher {
+        Dispatcher::new(&self.core, requirement.into())
     }
 
     /// The numbers of the daemons that were started on this bus, in the order in which they were; of those of a name,

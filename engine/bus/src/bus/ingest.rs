@@ -156,13 +156,7 @@ impl EventBus {
     /// [`HeldUp`](crate::AdapterError::HeldUp) while descriptors or memory have run out. The events are kept, and
     /// written once that is over.
     pub async fn flush(&self) -> AdapterResult<()> {
-        self.core.check_fork()?;
-        let shards = self.core.shards().all();
-        let barriers: Vec<_> = shards.iter().map(|shard| shard.barrier()).collect();
-        for (shard, barrier) in shards.iter().zip(&barriers) {
-            shard.reached(barrier, Reach::Durable).await?;
-        }
-        Ok(())
+        self.core.wait_durable().await
     }
 
     /// Waits until the event of a ticket has reached the bus's durability level, whichever thread or producer ingested

@@ -66,6 +66,16 @@ pub struct DaemonStats {
     pub lag: u64,
 }
 
+/// The load of a daemon that takes further work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Load {
+    pub(crate) is_degraded: bool,
+    pub(crate) saturation: f32,
+}
+
+/// The saturation from which a daemon takes no further work.
+const SATURATED: f32 = 0.95;
+
 /// The state of one daemon, which it keeps up to date.
 #[derive(Debug)]
 pub(crate) struct DaemonStatus {
@@ -110,6 +120,18 @@ impl DaemonStatus {
             self.say(DaemonHealth::Unhealthy { reason: reason.to_owned() }, 0.0);
         }
         self.is_running.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its load, as it said last. `None`: it takes no further work.
+    pub(crate) fn load(&self) -> Option<Load> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let (health, saturation) = &*said;
+        let is_free = *saturation < SATURATED && !matches!(health, DaemonHealth::Unhealthy { .. });
+        is_free.then(|| Load { is_degraded: !health.is_healthy(), saturation: *saturation })
     }
 
     pub(crate) fn stats(&self) -> DaemonStats {

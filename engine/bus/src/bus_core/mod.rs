@@ -3,10 +3,11 @@
 //!
 //! `shards` are the shards there are, `producers` and `readers` what each kind of user shares, `horizon` the time below
 //! which every event is readable, `closed` the sessions that take no events, `daemons` and `relays` what is known of
-//! these, `taps` the cursors published with batches, `routes` where sessions go and went, `gate` whether events are
-//! taken, `loading` the threads that read files, `stats` the books. [`BusCore`] has only the calls that need several of
-//! them.
+//! these, `assignments` which daemon has which session, `taps` the cursors published with batches, `routes` where
+//! sessions go and went, `gate` whether events are taken, `loading` the threads that read files, `stats` the books.
+//! [`BusCore`] has only the calls that need several of them.
 
+mod assignments;
 mod closed;
 mod daemons;
 mod gate;
@@ -36,6 +37,8 @@ use crate::core::timer::Timers;
 use crate::routing::{Route, RouteInForce};
 use crate::shard::{Reach, ShardControl};
 
+use self::assignments::Assignments;
+pub(crate) use self::assignments::{Begin, Job, Unassigned, Worker};
 pub(crate) use self::closed::{CLOSED_BYTES, ClosedSessions};
 pub(crate) use self::daemons::DaemonStatus;
 use self::daemons::Daemons;
@@ -65,6 +68,7 @@ pub(crate) struct BusCore {
     readers: Readers,
     closed: ClosedSessions,
     daemons: Daemons,
+    assignments: Assignments,
     relays: Relays,
     taps: Taps,
     memory: Arc<MemoryBudget>,
@@ -112,6 +116,7 @@ impl BusCore {
             readers: Readers::new(config.log.directory.as_deref()),
             closed: ClosedSessions::default(),
             daemons: Daemons::default(),
+            assignments: Assignments::default(),
             relays: Relays::default(),
             taps: Taps::default(),
             memory,
@@ -197,6 +202,11 @@ impl BusCore {
         &self.daemons
     }
 
+    /// The sessions that are routed to daemons.
+    pub(crate) fn assignments(&self) -> &Assignments {
+        &self.assignments
+    }
+
     /// The cursors that are published with batches.
     pub(crate) fn taps(&self) -> &Taps {
         &self.taps
@@ -229,6 +239,20 @@ impl BusCore {
                 ) => {}
                 outcome => outcome?,
             }
+        }
+        Ok(())
+    }
+
+    /// Waits until every event that was ingested before is durable.
+    ///
+    /// # Errors
+    /// [`AdapterError`], where that cannot be, or not at present.
+    pub(crate) async fn wait_durable(&self) -> AdapterResult<()> {
+        self.check_fork()?;
+        let shards = self.shards.all();
+        let barriers: Vec<_> = shards.iter().map(|shard| shard.barrier()).collect();
+        for (shard, barrier) in shards.iter().zip(&barriers) {
+            shard.reached(barrier, Reach::Durable).await?;
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 use serde_json::{Value, json};
 use tapeline_reader::StoredEvent;
 
+use super::shift::Shift;
+
 const SET_ASIDE: &str = "daemon.set_aside";
 
 /// The last event of a group: how far the daemon had come, and its state then.
@@ -11,6 +13,8 @@ const SET_ASIDE: &str = "daemon.set_aside";
 pub(super) struct Checkpoint {
     pub(super) cursor: String,
     pub(super) state: Option<Vec<u8>>,
+    /// Of a worker: its sessions.
+    pub(super) shift: Option<Shift>,
 }
 
 impl Checkpoint {
@@ -19,13 +23,17 @@ impl Checkpoint {
 
     /// Bytes of its payload, about.
     pub(super) fn bytes(&self) -> usize {
-        self.cursor.len() + 2 * self.state.as_ref().map_or(0, Vec::len) + 64
+        let shift = self.shift.as_ref().map_or(0, Shift::bytes);
+        self.cursor.len() + 2 * self.state.as_ref().map_or(0, Vec::len) + shift + 64
     }
 
     pub(super) fn payload(&self) -> Vec<u8> {
         let mut note = json!({ "type": Self::TYPE, "cursor": self.cursor });
         if let Some(state) = &self.state {
             note["state"] = Value::String(to_hex(state));
+        }
+        if let Some(shift) = &self.shift {
+            note["shift"] = shift.to_json();
         }
         note.to_string().into_bytes()
     }
@@ -41,7 +49,8 @@ impl Checkpoint {
         }
         let cursor = note["cursor"].as_str().ok_or("it has no cursor")?.to_owned();
         let state = note.get("state").map(|state| state.as_str().and_then(from_hex).ok_or("its state is no hex"));
-        Ok(Some(Self { cursor, state: state.transpose()? }))
+        let shift = note.get("shift").map(|shift| Shift::from_json(shift).ok_or("its shift is none"));
+        Ok(Some(Self { cursor, state: state.transpose()?, shift: shift.transpose()? }))
     }
 }
 
@@ -102,13 +111,19 @@ mod tests {
     #[test]
     fn checkpoints_are_read_back() {
         for state in [None, Some(Vec::new()), Some((0..=255).collect())] {
-            let checkpoint = Checkpoint { cursor: "c\"1".into(), state };
-            assert_eq!(Checkpoint::parse(&checkpoint.payload()), Ok(Some(checkpoint)));
+            for shift in [None, Some(Shift::default())] {
+                let checkpoint = Checkpoint { cursor: "c\"1".into(), state: state.clone(), shift };
+                assert_eq!(Checkpoint::parse(&checkpoint.payload()), Ok(Some(checkpoint)));
+            }
         }
         assert_eq!(Checkpoint::parse(br#"{"type":"daemon.set_aside"}"#), Ok(None));
-        for damaged in
-            ["", "{", r#"{"type":"daemon.checkpoint"}"#, r#"{"type":"daemon.checkpoint","cursor":"c","state":"0"}"#]
-        {
+        for damaged in [
+            "",
+            "{",
+            r#"{"type":"daemon.checkpoint"}"#,
+            r#"{"type":"daemon.checkpoint","cursor":"c","state":"0"}"#,
+            r#"{"type":"daemon.checkpoint","cursor":"c","shift":{"taken":["x"]}}"#,
+        ] {
             assert!(Checkpoint::parse(damaged.as_bytes()).is_err(), "{damaged}");
         }
     }

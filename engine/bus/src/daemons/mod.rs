@@ -2,10 +2,15 @@
 
 mod checkpoint;
 mod control;
+mod dispatcher;
+mod feed;
 mod group;
 mod options;
+mod recover;
 mod run;
 mod saturation;
+mod shift;
+mod worker;
 mod writer;
 
 use tapeline_capability::{CapabilitySet, RequiredCapability};
@@ -17,6 +22,7 @@ use crate::live::SubscribeRequest;
 pub use crate::bus_core::{DaemonHealth, DaemonStats};
 pub use checkpoint::SetAside;
 pub use control::{DaemonControl, DaemonEnd, DaemonHandle, EndReason};
+pub use dispatcher::{Dispatcher, RouteError};
 pub use options::{DaemonOptions, DaemonRefused};
 pub use run::DaemonRun;
 

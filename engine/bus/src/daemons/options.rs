@@ -21,11 +21,14 @@ pub struct DaemonOptions {
     pub tries: u32,
     /// The log that another process writes, to read events from. `None`: those of the bus. Outputs are of the bus.
     pub follow: Option<PathBuf>,
+    /// True if it shares work with other daemons of the bus: it gets the sessions that
+    /// [`EventBus::route_to`](crate::EventBus::route_to) gives it, and no others.
+    pub is_worker: bool,
 }
 
 impl Default for DaemonOptions {
     fn default() -> Self {
-        Self { tries: 3, follow: None }
+        Self { tries: 3, follow: None, is_worker: false }
     }
 }
 
@@ -46,6 +49,13 @@ impl DaemonOptions {
     #[must_use]
     pub fn follow(mut self, log: impl Into<PathBuf>) -> Self {
         self.follow = Some(log.into());
+        self
+    }
+
+    /// The same, sharing work with other daemons.
+    #[must_use]
+    pub fn worker(mut self) -> Self {
+        self.is_worker = true;
         self
     }
 }
@@ -83,6 +93,12 @@ pub enum DaemonRefused {
         event: String,
         /// The fault.
         reason: String,
+    },
+    /// It is to share work, and to read no more than a shard, or a log that another process writes.
+    #[error("daemon {name:?} cannot share work: a worker reads all shards of its own bus")]
+    Worker {
+        /// The name.
+        name: String,
     },
     /// It cannot read.
     #[error(transparent)]

@@ -14,12 +14,15 @@ use tapeline_reader::{ConsumerError, ConsumerResult, Filter, Gap, StoredEvent, k
 
 use super::checkpoint::{Checkpoint, SetAside};
 use super::control::{DaemonControl, DaemonEnd, DaemonHandle, EndReason, Ending, Line};
+use super::feed::Feed;
 use super::group::{GROUP_BYTES_MAX, Group};
 use super::options::{DaemonOptions, DaemonRefused};
+use super::recover::routed_sessions;
 use super::saturation::Saturation;
+use super::worker::WorkerFeed;
 use super::writer::Writer;
 use super::{Daemon, DaemonHealth, DaemonResult, Output};
-use crate::bus_core::{BusCore, DaemonStatus};
+use crate::bus_core::{BusCore, DaemonStatus, Worker};
 use crate::core::foreign;
 use crate::core::timer::Timer;
 use crate::live::{Followed, Inputs, SubscribeRequest, Subscription};
@@ -33,7 +36,7 @@ pub struct DaemonRun {
     daemon: Box<dyn Daemon>,
     options: DaemonOptions,
     core: Arc<BusCore>,
-    feed: Inputs,
+    feed: Feed,
     writer: Writer,
     group: Group,
     line: Arc<Line>,
@@ -85,25 +88,27 @@ impl DaemonRun {
         let name = daemon.name().to_owned();
         check_name(&name)?;
         core.wait_readable().await?;
+        if options.is_worker && (shard.is_some() || options.follow.is_some()) {
+            return Err(DaemonRefused::Worker { name });
+        }
         let last = last_checkpoint(core, &name)?;
         if let Some(state) = last.as_ref().and_then(|last| last.state.as_deref()) {
             let restored = foreign::contain(|| daemon.restore(state).map_err(|error| error.to_string()));
             let refuse = |reason| DaemonRefused::Restore { name: name.clone(), reason };
             restored.map_err(refuse)?.map_err(refuse)?;
         }
-        let mut request = inputs(&*daemon, &name);
-        if shard.is_some() {
-            request.shards = shard.map(|shard| vec![shard]);
-        }
-        request.cursor = last.as_ref().map(|last| last.cursor.clone()).or(request.cursor);
-        let feed = match &options.follow {
-            Some(path) => Inputs::Log(Box::new(Followed::open(path, &request, core.timers())?)),
-            None => Inputs::Bus(Box::new(Subscription::new(Arc::clone(core), &request)?)),
+        let follows = match options.is_worker {
+            true => None,
+            false => Some(follow(core, &*daemon, &options, (last.as_ref(), shard))?),
         };
         let mut writer = Writer::new(core, &name)?;
         let status = core.daemons().enter(&name).ok_or_else(|| DaemonRefused::Running { name: name.clone() })?;
         let (sender, end) = oneshot::channel();
         let life = Life { status: Arc::clone(&status), end: Some(sender) };
+        let feed = match follows {
+            Some(feed) => feed,
+            None => share(core, &*daemon, &status)?,
+        };
         if last.is_none() {
             writer.open(&name, &daemon.capabilities())?;
         }
@@ -132,10 +137,13 @@ impl DaemonRun {
             Err(_) if self.core.is_closed() => EndReason::BusEnded,
             Err(reason) => EndReason::Failed(reason),
         };
-        let status = Arc::clone(&self.life.status);
+        let Self { feed, mut life, .. } = self;
+        // Others have its sessions from here on.
+        drop(feed);
+        let status = Arc::clone(&life.status);
         status.end(if let EndReason::Failed(reason) = &reason { Some(reason) } else { None });
         let end = DaemonEnd { reason, stats: status.stats() };
-        if let Some(sender) = self.life.end.take() {
+        if let Some(sender) = life.end.take() {
             // The owner may have dropped the handle.
             let _ = sender.send(end.clone());
         }
@@ -185,7 +193,9 @@ impl DaemonRun {
         if !words.is_empty() {
             return Poll::Ready(Next::Said(words));
         }
-        if let Poll::Ready(item) = self.feed.poll_next(context) {
+        let item = self.feed.poll_next(context);
+        self.group.events += self.feed.worker().map_or(0, WorkerFeed::take_passed);
+        if let Poll::Ready(item) = item {
             return Poll::Ready(Next::Item(item));
         }
         if self.feed.has_more() {
@@ -195,7 +205,9 @@ impl DaemonRun {
         if is_ending || self.group.is_due() {
             return Poll::Ready(Next::Idle);
         }
-        let Some(due) = self.group.due().or_else(|| self.saturation.due()) else { return Poll::Pending };
+        let asked_again = self.feed.worker().and_then(|worker| worker.looks_again());
+        let due = [self.group.due(), self.saturation.due(), asked_again].into_iter().flatten().min();
+        let Some(due) = due else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Timer::new(self.core.timers(), due));
         if Pin::new(timer).poll(context).is_pending() {
             return Poll::Pending;
@@ -267,6 +279,9 @@ impl DaemonRun {
             if self.group.is_full() {
                 self.checkpoint().await?;
             }
+            if !matches!(control, DaemonControl::Message(_)) {
+                self.feed.worker().into_iter().for_each(|worker| worker.prepare_to_leave());
+            }
             match control {
                 DaemonControl::Drain { grace } => ending = Some(Ending::Drain(Instant::now() + grace)),
                 DaemonControl::Stop => ending = Some(Ending::Now),
@@ -278,26 +293,37 @@ impl DaemonRun {
 
     /// Writes the group, and says how the daemon is.
     async fn checkpoint(&mut self) -> Result<(), String> {
-        if self.group.is_due() || self.group.events > 0 {
-            let state = foreign::contain(|| self.daemon.snapshot());
-            let state = state.map_err(|panic| format!("its snapshot panicked: {panic}"))?;
-            let checkpoint = Checkpoint { cursor: self.feed.cursor(), state };
-            let bytes = Group::bytes_of(&self.group.outputs) + checkpoint.bytes();
-            if bytes > 2 * GROUP_BYTES_MAX {
-                return Err(format!("a group with its state takes {bytes} bytes; at most {} fit", 2 * GROUP_BYTES_MAX));
-            }
-            self.writer.write(&self.group.outputs, &checkpoint).await?;
-            count(&self.life.status.outputs, self.group.outputs.len() as u64);
-            count(&self.life.status.checkpoints, 1);
-            self.group.clear();
+        let said = foreign::contain(|| (self.daemon.health(), self.daemon.saturation()));
+        let panicked = |panic| (DaemonHealth::Unhealthy { reason: format!("its health panicked: {panic}") }, None);
+        let (health, saturation) = said.unwrap_or_else(panicked);
+        let is_unhealthy = matches!(health, DaemonHealth::Unhealthy { .. });
+        let gives_back = is_unhealthy && self.feed.worker().is_some_and(WorkerFeed::give_back);
+        if self.group.is_due() || self.group.events > 0 || gives_back {
+            self.write_group().await?;
         }
         self.timer = None;
         let status = &self.life.status;
         status.lag.store(self.feed.lag(), Ordering::Relaxed);
-        let said = foreign::contain(|| (self.daemon.health(), self.daemon.saturation()));
-        let panicked = |panic| (DaemonHealth::Unhealthy { reason: format!("its health panicked: {panic}") }, None);
-        let (health, saturation) = said.unwrap_or_else(panicked);
         status.say(health, saturation.unwrap_or_else(|| self.saturation.measure()));
+        Ok(())
+    }
+
+    async fn write_group(&mut self) -> Result<(), String> {
+        let state = foreign::contain(|| self.daemon.snapshot());
+        let state = state.map_err(|panic| format!("its snapshot panicked: {panic}"))?;
+        let shift = self.feed.worker().map(|worker| worker.shift());
+        let checkpoint = Checkpoint { cursor: self.feed.cursor(), state, shift };
+        let bytes = Group::bytes_of(&self.group.outputs) + checkpoint.bytes();
+        if bytes > 2 * GROUP_BYTES_MAX {
+            return Err(format!("a group with its state takes {bytes} bytes; at most {} fit", 2 * GROUP_BYTES_MAX));
+        }
+        self.writer.write(&self.group.outputs, &checkpoint).await?;
+        if let Some(worker) = self.feed.worker() {
+            worker.written(checkpoint);
+        }
+        count(&self.life.status.outputs, self.group.outputs.len() as u64);
+        count(&self.life.status.checkpoints, 1);
+        self.group.clear();
         Ok(())
     }
 
@@ -314,6 +340,32 @@ const OUTPUT_BYTES_MAX: usize = GROUP_BYTES_MAX / 2;
 
 fn count(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
+}
+
+/// The events of a daemon that reads for itself, from its last checkpoint on; of one shard, if one is given.
+fn follow(
+    core: &Arc<BusCore>,
+    daemon: &dyn Daemon,
+    options: &DaemonOptions,
+    (last, shard): (Option<&Checkpoint>, Option<u16>),
+) -> Result<Feed, DaemonRefused> {
+    let mut request = inputs(daemon, daemon.name());
+    if shard.is_some() {
+        request.shards = shard.map(|shard| vec![shard]);
+    }
+    request.cursor = last.map(|last| last.cursor.clone()).or(request.cursor);
+    Ok(Feed::Own(match &options.follow {
+        Some(path) => Inputs::Log(Box::new(Followed::open(path, &request, core.timers())?)),
+        None => Inputs::Bus(Box::new(Subscription::new(Arc::clone(core), &request)?)),
+    }))
+}
+
+/// The events of a daemon that shares work.
+fn share(core: &Arc<BusCore>, daemon: &dyn Daemon, status: &Arc<DaemonStatus>) -> Result<Feed, DaemonRefused> {
+    core.assignments().recover(|| routed_sessions(core))?;
+    let (capabilities, requirements) = (daemon.capabilities(), daemon.requirements());
+    let worker = Worker { status: Arc::clone(status), capabilities, requirements };
+    Ok(Feed::Routed(Box::new(WorkerFeed::new(core, daemon.inputs(), worker)?)))
 }
 
 /// The request of a daemon for its events.

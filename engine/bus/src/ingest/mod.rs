@@ -341,6 +341,11 @@ impl Producer {
         fork::generation() != self.fork_generation
     }
 
+    /// Returns whether it is of this bus.
+    pub(crate) fn is_of(&self, core: &Arc<BusCore>) -> bool {
+        Arc::ptr_eq(&self.core, core)
+    }
+
     /// Takes back what was written to a shard and not published.
     fn discard(&mut self, shard: u16) {
         if let Some(link) = self.links.get_mut(shard) {

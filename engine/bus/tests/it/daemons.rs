@@ -333,19 +333,20 @@ fn child() {
     }
 }
 
-fn kill_round(directory: &Path, round: u64) {
+/// Starts a test of this program as a process, which prints how many checkpoints there are, with a directory in a
+/// variable of its environment, and kills it somewhere after so many.
+pub(crate) fn kill_after_checkpoints(child: &str, (variable, directory): (&str, &Path), checkpoints: u64) {
     use std::io::{BufRead, BufReader};
     let mut command = std::process::Command::new(std::env::current_exe().expect("own path"));
-    command.args(["--exact", "daemons::child", "--nocapture", "--test-threads=1"]).env(DIRECTORY, directory);
+    command.args(["--exact", child, "--nocapture", "--test-threads=1"]).env(variable, directory);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
     let mut child = command.spawn().expect("starts");
     let lines = BufReader::new(child.stdout.take().expect("stdout")).lines().map_while(Result::ok);
     let reports = lines.filter_map(|line| line.strip_prefix("checkpoints ").and_then(|text| text.parse::<u64>().ok()));
-    // It is killed somewhere after so many checkpoints.
-    let reached = reports.into_iter().any(|checkpoints| checkpoints > round * 7919 % 13);
+    let reached = reports.into_iter().any(|reached| reached > checkpoints);
     child.kill().expect("kills");
     child.wait().expect("ends");
-    assert!(reached, "round {round}: the child ended by itself");
+    assert!(reached, "the child ended by itself before {checkpoints} checkpoints");
 }
 
 #[test]
@@ -353,7 +354,7 @@ fn killed_daemon_skips_and_repeats_nothing() {
     let rounds = tapeline_testing::asked("TAPELINE_DAEMON_KILLS").unwrap_or(6);
     let scratch = Scratch::new("daemon-kill");
     for round in 0..rounds {
-        kill_round(scratch.path(), round);
+        kill_after_checkpoints("daemons::child", (DIRECTORY, scratch.path()), round * 7919 % 13);
         // As the crash has left it: each token at most once, in order.
         let bus = open(scratch.config().segment_bytes(2 << 20).num_shards(2));
         let found = outputs(&bus, kinds::GUARDRAIL);

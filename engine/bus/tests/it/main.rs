@@ -44,3 +44,4 @@ mod tickets;
 mod typed;
 mod wakers;
 mod watermarks;
+mod workers;

@@ -196,3 +196,24 @@ fn sources_stay_known_when_their_openings_are_trimmed() {
     assert_eq!(count(require!("software.model=mistral")), 0);
     assert_eq!(block_on(bus.sessions_where(require!("software.model=llama-7b"))).expect("sessions").len(), 1);
 }
+
+#[test]
+fn openings_that_no_segment_holds_yet_are_known() {
+    let scratch = Scratch::new("source-unwritten");
+    for round in 0..30 {
+        // Each bus begins a segment, once it has something to write.
+        let bus = open(scratch.config().num_shards(1));
+        let mut producer = bus.producer().expect("producer");
+        let name = format!("chat-{round}");
+        let session = producer.open_session_with(&name, &SessionMetadata::new().model("llama-7b")).expect("opens");
+        let found = block_on(bus.sessions_where(require!("software.model=llama-7b"))).expect("lists");
+        assert_eq!(found.len(), round + 1);
+        let request = SubscribeRequest::live().filter(Filter::source(require!("software.model=llama-7b")));
+        let mut events = block_on(bus.subscribe(request)).expect("subscribes");
+        producer.emit(session, kinds::TOKEN, b"hello").expect("emits");
+        producer.emit(producer.session("end"), kinds::TOKEN, b"other").expect("emits");
+        block_on(producer.flush()).expect("durable");
+        let found = std::iter::from_fn(|| events.try_next()).map(|event| event.expect("event").session);
+        assert_eq!(found.collect::<Vec<_>>(), [session.id()], "round {round}");
+    }
+}

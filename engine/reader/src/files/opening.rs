@@ -112,6 +112,13 @@ impl OpeningSearch {
             found = self.read(view, view.trimmed()..view.appended(), &mut bytes_left);
         }
         let newest = segments.last().map(|segment| segment.base());
+        if let Some(sealed) =
+            segments.last().filter(|segment| segment.footer().is_some() && segment.end_sequence() < end)
+        {
+            // Events that no segment holds yet come after it.
+            let unwritten = sealed.end_sequence()..view.appended().min(end);
+            found = self.read(view, unwritten, &mut bytes_left);
+        }
         for segment in segments.into_iter().rev().filter(|segment| segment.end_sequence() <= end) {
             if segment.footer().is_some_and(|footer| footer.first_timestamp >= self.time) {
                 continue;

@@ -1,0 +1,159 @@
+//! The way of a session to the daemon that can process it.
+
+use std::sync::Arc;
+
+use tapeline_capability::RequiredCapability;
+use tapeline_reader::SessionMetadata;
+
+use super::worker::REQUIRES;
+use crate::bus_core::{BusCore, Job, Unassigned};
+use crate::core::error::IngestionError;
+use crate::ingest::{Producer, Session};
+
+/// Hands sessions to daemons that meet a requirement. From [`EventBus::route_to`](crate::EventBus::route_to).
+///
+/// A session that it opens states the requirement, in its opening, and belongs to one
+/// [worker](super::DaemonOptions::worker): that one alone processes its events, whichever producer ingests them, for as
+/// long as it lives and is healthy. After it, another worker goes on where it has come to.
+#[derive(Debug, Clone)]
+pub struct Dispatcher {
+    core: Arc<BusCore>,
+    needs: RequiredCapability,
+}
+
+/// The reason why a session was not opened for a worker.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// No worker meets the requirement, or none that does takes events of such a source.
+    #[error("no worker of this bus meets the requirement {requirement}")]
+    NoWorker {
+        /// The requirement.
+        requirement: Box<RequiredCapability>,
+    },
+    /// The workers that meet the requirement are saturated or not healthy, or about to end. Another try makes sense
+    /// later; a server that refuses its client meanwhile passes the pressure on.
+    #[error("the workers that meet the requirement {requirement} take no further session at present")]
+    Saturated {
+        /// The requirement.
+        requirement: Box<RequiredCapability>,
+    },
+    /// A worker has the session that does not meet the requirement.
+    #[error("session {session:?} is with worker {worker:?}, which does not meet the requirement {requirement}")]
+    Elsewhere {
+        /// The requirement.
+        requirement: Box<RequiredCapability>,
+        /// The session's name.
+        session: String,
+        /// The worker's name.
+        worker: String,
+    },
+    /// The producer is of another bus.
+    #[error("the producer is of another bus than the one that routes")]
+    OtherBus,
+    /// The opening cannot be ingested.
+    #[error(transparent)]
+    Ingest(#[from] IngestionError),
+}
+
+enum Refused {
+    Unassigned(Unassigned),
+    Ingest(IngestionError),
+}
+
+impl From<Unassigned> for Refused {
+    fn from(reason: Unassigned) -> Self {
+        Self::Unassigned(reason)
+    }
+}
+
+impl Dispatcher {
+    pub(crate) fn new(core: &Arc<BusCore>, needs: RequiredCapability) -> Self {
+        Self { core: Arc::clone(core), needs }
+    }
+
+    /// The requirement.
+    pub fn requirement(&self) -> &RequiredCapability {
+        &self.needs
+    }
+
+    /// Opens a session for a worker. One that has a worker stays with it; another goes to the worker that has the
+    /// fewest.
+    ///
+    /// # Errors
+    /// [`RouteError`]; then nothing was ingested.
+    pub fn open_session(&self, producer: &mut Producer, name: &str) -> Result<Session, RouteError> {
+        self.open_session_with(producer, name, &SessionMetadata::new())
+    }
+
+    /// As [`Dispatcher::open_session`], stating what the session is about. The label `requires` is the requirement.
+    ///
+    /// # Errors
+    /// As [`Dispatcher::open_session`].
+    pub fn open_session_with(
+        &self,
+        producer: &mut Producer,
+        name: &str,
+        metadata: &SessionMetadata,
+    ) -> Result<Session, RouteError> {
+        if !producer.is_of(&self.core) {
+            return Err(RouteError::OtherBus);
+        }
+        let metadata = metadata.clone().label(REQUIRES, text_of(&self.needs));
+        let session = producer.session(name).id();
+        let job = Job { session, needs: &self.needs, source: metadata.capabilities() };
+        let opened = self.core.assignments().open(job, || {
+            let (session, ticket) = producer.begin_session(name, &metadata).map_err(Refused::Ingest)?;
+            Ok((session, ticket.insertion_ts))
+        });
+        opened.map_err(|refused| self.refuse(refused, name))
+    }
+
+    fn refuse(&self, refused: Refused, session: &str) -> RouteError {
+        let requirement = Box::new(self.needs.clone());
+        match refused {
+            Refused::Ingest(error) => error.into(),
+            Refused::Unassigned(Unassigned::NoWorker) => RouteError::NoWorker { requirement },
+            Refused::Unassigned(Unassigned::Saturated) => RouteError::Saturated { requirement },
+            Refused::Unassigned(Unassigned::Elsewhere { worker }) => {
+                RouteError::Elsewhere { requirement, session: session.to_owned(), worker }
+            }
+        }
+    }
+}
+
+/// A requirement as a label: its text, or its document, where that text is read as something else.
+fn text_of(needs: &RequiredCapability) -> String {
+    let text = needs.to_string();
+    match needs_of(&text) {
+        Some(read) if read == *needs => text,
+        _ => serde_json::to_string(needs).unwrap_or_default(),
+    }
+}
+
+/// The requirement of a label. `None`: it is none.
+pub(super) fn needs_of(label: &str) -> Option<RequiredCapability> {
+    serde_json::from_str(label).ok().or_else(|| label.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_give_every_requirement_back() {
+        let tag = |text: &str| tapeline_capability::Tag::parse(text).map(RequiredCapability::from).expect("a tag");
+        let parsed = |text: &str| text.parse::<RequiredCapability>().expect("a requirement");
+        for needs in [
+            tag("software.model=x"),
+            tag("scope:tenant-4"),
+            tag(r#"{"tag":"software.model"}"#),
+            tag("any of devices"),
+            parsed("hardware.gpu.vram_gb >= 48"),
+            parsed("any of software.model"),
+            parsed("and [exists \"devices.camera\", not metadata_exists \"zone\"]"),
+        ] {
+            assert_eq!(needs_of(&text_of(&needs)), Some(needs));
+        }
+    }
+}
