@@ -23,7 +23,9 @@ namespace tapeline {
 class error : public std::runtime_error {
   public:
     explicit error(int32_t code)
-        : std::runtime_error(std::string(tapeline_strerror(code)) + ": " + tapeline_last_error()), code_(code) {}
+        : error(code, tapeline_last_error()) {}
+    error(int32_t code, const std::string &text)
+        : std::runtime_error(std::string(tapeline_strerror(code)) + ": " + text), code_(code) {}
 
     int32_t code() const noexcept { return code_; }
 
@@ -68,6 +70,14 @@ template <typename Call> std::string text(Call call) {
         // More may have come since.
         text.resize(length + length / 4 + 1);
     }
+}
+
+// A text for the library, which would end it at a 0 within it.
+inline const char *c_text(const std::string &text) {
+    if (text.find('\0') != std::string::npos) {
+        throw error(TAPELINE_ARGUMENT, "a text has a 0 within it");
+    }
+    return text.c_str();
 }
 
 // A handle that is closed once.
@@ -286,12 +296,12 @@ template <typename Options> Options defaults() noexcept {
 class bus {
   public:
     // A bus in memory, or as the settings of docs/C.md say.
-    explicit bus(const std::string &json = "{}") { check(tapeline_open(json.c_str(), handle_.out())); }
+    explicit bus(const std::string &json = "{}") { check(tapeline_open(detail::c_text(json), handle_.out())); }
 
     explicit bus(const std::vector<std::pair<std::string, std::string>> &settings) {
         std::vector<tapeline_pair> pairs;
         for (const auto &[name, value] : settings) {
-            pairs.push_back({name.c_str(), value.c_str()});
+            pairs.push_back({detail::c_text(name), detail::c_text(value)});
         }
         check(tapeline_open_pairs(pairs.data(), pairs.size(), handle_.out()));
     }
@@ -375,7 +385,7 @@ class bus {
     // One session to one client, after the token of the last event that the client has.
     reader relay(session of, const std::string &token = {}, uint32_t visibility = TAPELINE_VISIBILITY_DURABLE) {
         reader made;
-        const char *after = token.empty() ? nullptr : token.c_str();
+        const char *after = token.empty() ? nullptr : detail::c_text(token);
         check(tapeline_relay(handle_.get(), of, after, visibility, made.handle_.out()));
         return made;
     }
@@ -387,14 +397,14 @@ class bus {
     }
 
     void save_cursor(const std::string &name, const std::string &cursor) {
-        check(tapeline_cursor_save(handle_.get(), name.c_str(), cursor.c_str()));
+        check(tapeline_cursor_save(handle_.get(), detail::c_text(name), detail::c_text(cursor)));
     }
 
     // Empty: there is none of that name.
     std::string load_cursor(const std::string &name) const {
         try {
             return detail::text([&](char *buffer, size_t capacity, size_t *length) {
-                return tapeline_cursor_load(handle_.get(), name.c_str(), buffer, capacity, length);
+                return tapeline_cursor_load(handle_.get(), detail::c_text(name), buffer, capacity, length);
             });
         } catch (const error &error) {
             if (error.code() == TAPELINE_NOT_FOUND) {

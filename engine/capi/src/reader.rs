@@ -1,7 +1,8 @@
 //! A reader: a subscription, the relay of a session, or a replay, as one stream of items for a C program.
 //!
-//! One thread reads at a time. The items that a call returned live until the next call, so that the caller's views
-//! point into them. Items that a call finds before an error are returned first; the next call returns the error.
+//! One thread reads at a time, and only the callback's once there is one. The items that a call returned live until the
+//! next call, so that the caller's views point into them. Items that a call finds before an error are returned first;
+//! the next call returns the error.
 
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use std::thread::JoinHandle;
 use tapeline::consumer::{Gap, PacedEvents, Relay, Replay, Subscription};
 use tapeline::{ConsumerError, ConsumerResult, StoredEvent};
 
-use crate::code::tapeline_code::{TAPELINE_ARGUMENT, TAPELINE_BUSY, TAPELINE_CANCELLED, TAPELINE_END};
+use crate::code::tapeline_code::{TAPELINE_ARGUMENT, TAPELINE_BUSY, TAPELINE_CANCELLED, TAPELINE_END, TAPELINE_IO};
 use crate::failure::Failure;
 use crate::wait::{Bell, Deadline};
 
@@ -62,6 +63,8 @@ struct State {
     /// The failure that the next call returns instead of looking.
     failure: Option<Failure>,
     has_ended: bool,
+    /// A callback has the items: no call of the program may replace them.
+    has_callback: bool,
 }
 
 /// A look at a source.
@@ -103,7 +106,13 @@ fn poll(
 impl Reader {
     pub(crate) fn new(source: Source) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State { source, items: Vec::new(), failure: None, has_ended: false }),
+            state: Mutex::new(State {
+                source,
+                items: Vec::new(),
+                failure: None,
+                has_ended: false,
+                has_callback: false,
+            }),
             bell: Arc::default(),
             is_cancelled: AtomicBool::new(false),
             thread: Mutex::new(None),
@@ -121,6 +130,29 @@ impl Reader {
         take: impl FnOnce(&[Item]) -> T,
     ) -> Result<T, Failure> {
         let mut state = self.lock()?;
+        if state.has_callback {
+            return Err(busy());
+        }
+        self.read(&mut state, most, deadline, take)
+    }
+
+    /// As [`Reader::next`], on the callback's thread, which is never refused.
+    ///
+    /// # Errors
+    /// `TAPELINE_END`, `TAPELINE_CANCELLED`, and what ends the stream.
+    pub(crate) fn next_for_callback<T>(&self, most: usize, take: impl FnOnce(&[Item]) -> T) -> Result<T, Failure> {
+        // A call of the program that is refused, or that asks for the cursor, has the lock for that only.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read(&mut state, most, Deadline::NONE, take)
+    }
+
+    fn read<T>(
+        &self,
+        state: &mut State,
+        most: usize,
+        deadline: Deadline,
+        take: impl FnOnce(&[Item]) -> T,
+    ) -> Result<T, Failure> {
         state.items.clear();
         if let Some(failure) = state.failure.take() {
             return Err(failure);
@@ -167,10 +199,11 @@ impl Reader {
         &self.bell
     }
 
-    /// Has a thread run `work`, which calls [`Reader::next`] until it fails.
+    /// Has a thread run `work`, which calls [`Reader::next_for_callback`] until it fails, and then
+    /// [`Reader::end_callback`].
     ///
     /// # Errors
-    /// `TAPELINE_BUSY`: it has a thread; `TAPELINE_CANCELLED`; `TAPELINE_IO`: the kernel refuses a thread.
+    /// `TAPELINE_BUSY`: it has a thread, or one reads; `TAPELINE_CANCELLED`; `TAPELINE_IO`: the kernel refuses one.
     pub(crate) fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if thread.is_some() {
@@ -180,11 +213,18 @@ impl Reader {
         if self.is_cancelled() {
             return Err(cancelled());
         }
+        self.lock()?.has_callback = true;
         let made = std::thread::Builder::new().name("tapeline-reader".into()).spawn(work);
         *thread = Some(made.map_err(|error| {
-            Failure::new(crate::code::tapeline_code::TAPELINE_IO, format_args!("a thread for the callback: {error}"))
+            self.end_callback();
+            Failure::new(TAPELINE_IO, format_args!("a thread for the callback: {error}"))
         })?);
         Ok(())
+    }
+
+    /// No callback gets the items any more.
+    pub(crate) fn end_callback(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).has_callback = false;
     }
 
     /// Returns whether the reader was closed.
@@ -206,11 +246,14 @@ impl Reader {
         match self.state.try_lock() {
             Ok(state) => Ok(state),
             Err(TryLockError::Poisoned(state)) => Ok(state.into_inner()),
-            Err(TryLockError::WouldBlock) => {
-                Err(Failure::new(TAPELINE_BUSY, "another thread, or a callback, reads from the reader"))
-            }
+            Err(TryLockError::WouldBlock) => Err(busy()),
         }
     }
+}
+
+#[cold]
+fn busy() -> Failure {
+    Failure::new(TAPELINE_BUSY, "another thread, or a callback, reads from the reader")
 }
 
 #[cold]

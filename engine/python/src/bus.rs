@@ -3,7 +3,9 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString};
 use tapeline::event::{self, Kind, SessionMetadata, SessionOutcome, kinds};
 use tapeline::{ConsumeResponse, EventBus, RawEvent, bus};
 
@@ -44,10 +46,28 @@ impl Opened {
         Ok(self.bus.write().unwrap_or_else(PoisonError::into_inner).take())
     }
 
-    pub(crate) fn ingest(&self, py: Python<'_>, event: &RawEvent) -> Result<Ticket, Failure> {
+    /// Writes to the bus, with the interpreter released where that may wait for room.
+    #[inline]
+    pub(crate) fn write<T: Send>(
+        &self,
+        py: Python<'_>,
+        write: impl FnOnce(&EventBus) -> T + Send,
+    ) -> Result<T, Failure> {
         let bus = self.bus()?;
-        let ticket = if self.may_wait { py.detach(|| bus.ingest_raw(event)) } else { bus.ingest_raw(event) };
-        Ok(Ticket(ticket?))
+        Ok(if self.may_wait { py.detach(|| write(&bus)) } else { write(&bus) })
+    }
+
+    pub(crate) fn ingest(&self, py: Python<'_>, event: &RawEvent) -> Result<Ticket, Failure> {
+        Ok(Ticket(self.write(py, |bus| bus.ingest_raw(event))??))
+    }
+
+    pub(crate) fn close_session(
+        &self,
+        py: Python<'_>,
+        session: event::SessionId,
+        outcome: SessionOutcome,
+    ) -> Result<Ticket, Failure> {
+        Ok(Ticket(self.write(py, |bus| bus.close_session(session, outcome))??))
     }
 }
 
@@ -144,13 +164,10 @@ impl Bus {
         session: Option<SessionArgument>,
         kind: KindArgument,
     ) -> Result<usize, Failure> {
+        check_batch(batch)?;
         let events = batch.try_iter()?.map(|data| raw_event(&data?, session.as_ref(), kind.0));
-        let (events, bus) = (events.collect::<Result<Vec<_>, _>>()?, self.0.bus()?);
-        let taken = if self.0.may_wait {
-            batch.py().detach(|| bus.try_ingest_raw_batch(events))
-        } else {
-            bus.try_ingest_raw_batch(events)
-        };
+        let events = events.collect::<Result<Vec<_>, _>>()?;
+        let taken = self.0.write(batch.py(), |bus| bus.try_ingest_raw_batch(events))?;
         taken.map_err(|rejected| Failure::from(rejected.error).with_taken(rejected.taken))
     }
 
@@ -163,6 +180,7 @@ impl Bus {
     #[pyo3(signature = (name, *, model=None, user=None, content_type=None, labels=None))]
     fn open_session(
         &self,
+        py: Python<'_>,
         name: &str,
         model: Option<String>,
         user: Option<String>,
@@ -172,15 +190,14 @@ impl Bus {
         let mut metadata = SessionMetadata::new();
         (metadata.model, metadata.user, metadata.content_type) = (model, user, content_type);
         metadata.labels = labels.unwrap_or_default();
-        let session = self.0.bus()?.open_session_with(name, &metadata)?;
+        let session = self.0.write(py, |bus| bus.open_session_with(name, &metadata))??;
         Ok(Session::new(Arc::clone(&self.0), session.id()))
     }
 
     /// Ends a session.
     #[pyo3(signature = (session, outcome="finished"))]
-    fn close_session(&self, session: SessionArgument, outcome: &str) -> Result<Ticket, Failure> {
-        let outcome: SessionOutcome = outcome.parse()?;
-        Ok(Ticket(self.0.bus()?.close_session(session.0, outcome)?))
+    fn close_session(&self, py: Python<'_>, session: SessionArgument, outcome: &str) -> Result<Ticket, Failure> {
+        self.0.close_session(py, session.0, outcome.parse()?)
     }
 
     /// Returns whether the event of a ticket is durable.
@@ -290,6 +307,18 @@ impl Bus {
         // It holds the directory's lock.
         py.detach(move || drop(bus));
         Ok(ended??)
+    }
+}
+
+/// # Errors
+/// One payload where several are wanted: its characters, or its keys, are no events.
+fn check_batch(batch: &Bound<'_, PyAny>) -> PyResult<()> {
+    match batch.is_instance_of::<PyString>() || batch.is_instance_of::<PyBytes>() || batch.is_instance_of::<PyDict>() {
+        false => Ok(()),
+        true => Err(PyTypeError::new_err(format!(
+            "a batch is several payloads, not one {}; put it into a list",
+            batch.get_type().name()?
+        ))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView, PyString};
 use pyo3::{ffi, intern};
@@ -64,6 +64,19 @@ impl<'a, 'py> FromPyObject<'a, 'py> for SessionArgument {
     }
 }
 
+/// A number as an argument, whose range is part of its type.
+///
+/// # Errors
+/// `ValueError` of a number out of its range, as of any other value that cannot be.
+pub(crate) fn in_range<T>(name: &str, number: PyResult<T>) -> PyResult<T> {
+    number.map_err(|error| {
+        Python::attach(|py| match error.is_instance_of::<PyOverflowError>(py) {
+            true => PyValueError::new_err(format!("{name}: {}", error.value(py))),
+            false => error,
+        })
+    })
+}
+
 /// A kind as an argument: its number, or its name.
 pub(crate) struct KindArgument(pub(crate) Kind);
 
@@ -74,7 +87,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for KindArgument {
         if let Ok(name) = object.cast::<PyString>() {
             return kind_number(name.to_str()?).map(|number| Self(Kind(number)));
         }
-        Ok(Self(Kind(object.extract()?)))
+        in_range("kind", object.extract()).map(|number| Self(Kind(number)))
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pyo3::pyfunction;
+use pyo3::exceptions::PyImportError;
+use pyo3::{PyResult, Python, ffi, pyfunction};
 
 use crate::failure::Failure;
 
@@ -13,6 +14,20 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 #[pyfunction]
 pub(crate) fn forked() {
     FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// # Errors
+/// This is not the main interpreter of the process.
+#[allow(unsafe_code)]
+pub(crate) fn check_interpreter(_attached: Python<'_>) -> PyResult<()> {
+    // SAFETY: this thread is attached to an interpreter, which `_attached` proves.
+    let interpreter = unsafe { ffi::PyInterpreterState_Get() };
+    // SAFETY: the interpreter is the one that this thread is attached to.
+    let number = unsafe { ffi::PyInterpreterState_GetID(interpreter) };
+    match number {
+        0 => Ok(()),
+        _ => Err(PyImportError::new_err("tapeline works in the main interpreter of a process, and in no other")),
+    }
 }
 
 /// The process that something was made in.

@@ -47,4 +47,10 @@ mod native {
     /// The version of the package.
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    /// Refuses the subinterpreters of a process: threads of the bus find the main one alone.
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        crate::fork::check_interpreter(module.py())
+    }
 }

@@ -1,7 +1,7 @@
 //! A replay: the events that are in a log now.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -31,14 +31,23 @@ struct Reader {
 }
 
 impl Reader {
-    fn read_ahead(&mut self) {
-        self.read.extend(self.replay.by_ref().take(READ_AHEAD));
+    /// The same with what comes next, where nothing is left that was read.
+    fn filled(&mut self, py: Python<'_>) -> &mut Self {
+        if self.read.is_empty() {
+            py.detach(|| self.read.extend(self.replay.by_ref().take(READ_AHEAD)));
+        }
+        self
     }
 }
 
 impl Replay {
     pub(crate) fn new(replay: tapeline::Replay) -> Self {
         Self { origin: Origin::here(), reader: Mutex::new(Reader { replay, read: VecDeque::new() }) }
+    }
+
+    fn reader(&self, py: Python<'_>) -> Result<MutexGuard<'_, Reader>, Failure> {
+        self.origin.check()?;
+        Ok(self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -49,30 +58,28 @@ impl Replay {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> Result<Option<Bound<'py, PyAny>>, Failure> {
-        self.origin.check()?;
-        let mut reader = self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        let reader = &mut *reader;
-        if reader.read.is_empty() {
-            py.detach(|| reader.read_ahead());
-        }
-        reader.read.pop_front().map(|next| item(py, next)).transpose()
+        let next = self.reader(py)?.filled(py).read.pop_front();
+        next.map(|next| item(py, next)).transpose()
     }
 
     /// Reads more, where nothing is left that was read. Returns whether there is a next event.
     fn read_ahead(&self, py: Python<'_>) -> Result<bool, Failure> {
-        self.origin.check()?;
-        let mut reader = self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        let reader = &mut *reader;
-        if reader.read.is_empty() {
-            py.detach(|| reader.read_ahead());
-        }
-        Ok(!reader.read.is_empty())
+        Ok(!self.reader(py)?.filled(py).read.is_empty())
     }
 
-    /// Returns whether the next event was read.
-    fn is_read(&self, py: Python<'_>) -> Result<bool, Failure> {
+    /// Returns whether the next event was read. Waits for no thread that reads.
+    fn is_read(&self) -> Result<bool, Failure> {
         self.origin.check()?;
-        Ok(!self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).read.is_empty())
+        Ok(match self.reader.try_lock() {
+            Ok(reader) => !reader.read.is_empty(),
+            Err(TryLockError::Poisoned(reader)) => !reader.into_inner().read.is_empty(),
+            Err(TryLockError::WouldBlock) => false,
+        })
+    }
+
+    /// The time of the next event, if that was read. `None` of a gap, which is due at once.
+    fn next_insertion_ts(&self, py: Python<'_>) -> Result<Option<u64>, Failure> {
+        Ok(self.reader(py)?.read.front().and_then(|next| next.as_ref().ok()).map(|event| event.insertion_ts))
     }
 }
 

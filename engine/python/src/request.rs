@@ -6,7 +6,7 @@ use tapeline::consumer::{Start, Visibility};
 use tapeline::event::{Kind, SessionId};
 use tapeline::{ConsumeRequest, Filter, Ordering, ReplayRequest, ResumeToken, SubscribeRequest};
 
-use crate::event::{KindArgument, SessionArgument};
+use crate::event::{KindArgument, SessionArgument, in_range};
 use crate::failure::Failure;
 use crate::payload::json_of;
 use crate::settings::seconds;
@@ -165,7 +165,7 @@ fn visibility(durable: bool) -> Visibility {
 }
 
 fn start(start: &Bound<'_, PyAny>) -> Result<Start, Failure> {
-    let Ok(word) = start.cast::<PyString>() else { return Ok(Start::Time(start.extract()?)) };
+    let Ok(word) = start.cast::<PyString>() else { return Ok(Start::Time(in_range("start", start.extract())?)) };
     match word.to_str()? {
         "earliest" => Ok(Start::Earliest),
         "latest" => Ok(Start::Latest),

@@ -59,9 +59,8 @@ impl Session {
 
     /// Ends the session: `finished`, `stopped`, `failed` or `timed-out`.
     #[pyo3(signature = (outcome="finished"))]
-    fn close(&self, outcome: &str) -> Result<Ticket, Failure> {
-        let outcome: SessionOutcome = outcome.parse()?;
-        Ok(Ticket(self.opened.bus()?.close_session(self.session, outcome)?))
+    fn close(&self, py: Python<'_>, outcome: &str) -> Result<Ticket, Failure> {
+        self.opened.close_session(py, self.session, outcome.parse()?)
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -76,7 +75,7 @@ impl Session {
         _trace: &Bound<'_, PyAny>,
     ) -> Result<(), Failure> {
         let outcome = if class.is_none() { SessionOutcome::Finished } else { SessionOutcome::Failed };
-        match self.opened.bus()?.close_session(self.session, outcome) {
+        match self.opened.write(class.py(), |bus| bus.close_session(self.session, outcome))? {
             Ok(_) | Err(IngestionError::SessionClosed { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }

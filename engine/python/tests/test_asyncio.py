@@ -1,6 +1,7 @@
 """Event loops: asyncio's and uvloop's, which no call may block."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -42,6 +43,40 @@ def test_a_tail_follows_what_any_thread_ingests(run: Callable[[Main], None], bus
         texts = [event.text async for event in tail if event.kind == kinds.TOKEN]
         assert texts == [f"{number}" for number in range(1000)] and tail.end == "closed"
         writer.join()
+
+    run(main)
+
+
+def test_a_cancelled_read_of_a_replay_loses_no_event(run: Callable[[Main], None], bus: tapeline.Bus) -> None:
+    bus.ingest("0", session="s")
+    time.sleep(0.05)
+    bus.ingest_batch(["1", "2"], session="s")
+
+    async def main() -> None:
+        for speed in (None, 1.0):
+            replay = bus.replay("s", speed=speed)
+            texts = [(await anext(replay)).text]
+            while len(texts) < 3:
+                with contextlib.suppress(TimeoutError):
+                    # Gives up where the event is not due yet.
+                    async with asyncio.timeout(0):
+                        texts.append((await anext(replay)).text)
+            assert texts == ["0", "1", "2"]
+            with pytest.raises(StopAsyncIteration):
+                await anext(replay)
+
+    run(main)
+
+
+def test_tails_and_replays_have_one_reader(run: Callable[[Main], None], bus: tapeline.Bus) -> None:
+    bus.ingest_batch(["0", "1", "2"])
+
+    async def main() -> None:
+        for reader in (bus.tail(), bus.replay()):
+            first, *others = await asyncio.gather(*[anext(reader) for _ in range(3)], return_exceptions=True)
+            assert isinstance(first, tapeline.Event) and first.text == "0"
+            assert all(isinstance(other, RuntimeError) and "one reader" in str(other) for other in others)
+            assert (await anext(reader)).text == "1"
 
     run(main)
 

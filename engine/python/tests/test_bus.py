@@ -78,6 +78,13 @@ def test_batches_are_ingested_in_order_and_say_what_was_taken(bus: tapeline.Bus)
     assert (caught.value.taken, caught.value.bytes, caught.value.code) == (1, 65 << 20, "TooLarge")
 
 
+@pytest.mark.parametrize("batch", ["text", b"bytes", {"a": 1}])
+def test_one_payload_is_no_batch(bus: tapeline.Bus, batch: object) -> None:
+    with pytest.raises(TypeError, match="a batch is several payloads"):
+        bus.ingest_batch(batch)  # type: ignore[arg-type]
+    assert bus.stats().events_ingested == 0
+
+
 def test_errors_have_the_facts_of_the_bus(bus: tapeline.Bus, tmp_path: Path) -> None:
     bus.session("s").close()
     with pytest.raises(errors.SessionClosedError) as closed:
@@ -119,6 +126,10 @@ def test_arguments_that_cannot_be_are_refused_by_name(bus: tapeline.Bus) -> None
         (lambda: bus.tail(after=7), "after", TypeError),  # type: ignore[arg-type]
         (lambda: tapeline.open(shards=70_000), "shards", ValueError),
         (lambda: tapeline.open(lane_bytes="1"), "lane_bytes", TypeError),  # type: ignore[arg-type]
+        (lambda: bus.ingest("x", kind=-1), "kind", ValueError),
+        (lambda: bus.ingest("x", kind=70_000), "kind", ValueError),
+        (lambda: bus.poll(start=-1), "start", ValueError),
+        (lambda: bus.tail(start=2**64), "start", ValueError),
     ):
         with pytest.raises(error, match=f"^{name}: "):
             call()
@@ -263,16 +274,17 @@ def test_a_full_lane_fails_waits_or_drops_as_it_was_asked_to() -> None:
                 assert error.code == "Dropped"
         bus.flush()
         bus.ingest("after")
-        gaps = []
-        events = bus.replay()
-        while True:
-            try:
-                for _ in events:
-                    pass
-                break
-            except errors.GapError as error:
-                gaps.append(error.gap)
-        assert [(gap.reason, gap.events) for gap in gaps if gap.reason == "Overflow"] == [("Overflow", 1)]
+        for speed in (None, 1e9):
+            gaps, texts, events = [], [], iter(bus.replay(speed=speed))
+            while True:
+                try:
+                    texts.extend(event.text for event in events)
+                    break
+                except errors.GapError as error:
+                    gaps.append(error.gap)
+            assert [(gap.reason, gap.events) for gap in gaps if gap.reason == "Overflow"] == [("Overflow", 1)]
+            # The same iterator goes on after the gap.
+            assert texts[-1] == "after"
 
 
 def test_a_log_is_read_without_a_bus_while_it_is_written(bus: tapeline.Bus, tmp_path: Path) -> None:
@@ -309,6 +321,40 @@ def test_a_forked_child_is_refused_and_the_parent_goes_on(bus: tapeline.Bus) -> 
     chat.token("goes on")
     assert next(tail).text == "goes on"
     reader.join()
+
+
+def test_a_child_that_ends_leaves_the_bus_to_its_parent(tmp_path: Path) -> None:
+    program = f"""
+import os, sys, tapeline
+bus = tapeline.open({str(tmp_path / "log")!r}, pinned=False)
+if (child := os.fork()) == 0:
+    sys.exit()
+assert os.waitpid(child, 0)[1] == 0
+bus.ingest("goes on")
+print([event.text for event in bus.replay()])
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("['goes on']\n", "")
+
+
+def test_other_interpreters_of_a_process_are_refused() -> None:
+    program = """
+import tapeline
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+other = interpreters.create()
+failed = None
+try:
+    failed = interpreters.run_string(other, "import tapeline")
+except interpreters.RunFailedError as error:
+    failed = error
+interpreters.destroy(other)
+print(failed)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    assert "main interpreter" in done.stdout or "does not support loading in subinterpreters" in done.stdout
 
 
 def test_a_bus_that_is_left_open_is_durable_when_the_process_ends(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ use std::ffi::c_char;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tapeline::event::{Kind, RawEvent, SessionId};
-use tapeline::{Event, EventBus, EventBusConfig, Ticket};
+use tapeline::event::{Kind, PAYLOAD_BYTES_MAX, RawEvent, SessionId};
+use tapeline::{Event, EventBus, EventBusConfig, IngestionError, Ticket};
 
 use super::memory::{Out, bytes, optional_text, put_sized, put_text, slice, text};
 use super::{call, tapeline_bus, tapeline_input, tapeline_pair, tapeline_session, tapeline_stats, tapeline_ticket};
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn tapeline_ingest(
     call(|| {
         let ticket = Out::optional("ticket", ticket)?;
         // SAFETY: rule 1.
-        let payload = unsafe { bytes("payload", payload, payload_len) }?;
+        let payload = unsafe { payload_of("payload", payload, payload_len) }?;
         let given = bus_of(bus)?.ingest_raw(raw_event(session, kind, payload))?;
         // SAFETY: rule 1.
         unsafe { ticket.put(given.into()) };
@@ -142,7 +142,7 @@ pub unsafe extern "C" fn tapeline_ingest_json(
     call(|| {
         let ticket = Out::optional("ticket", ticket)?;
         // SAFETY: rule 1.
-        let json = unsafe { bytes("json", json.cast(), json_len) }?;
+        let json = unsafe { payload_of("json", json.cast(), json_len) }?;
         let bus = bus_of(bus)?;
         let event = Event::from_slice(json).map_err(|error| Failure::new(TAPELINE_JSON, error))?;
         let given = bus.ingest(event.with_session(SessionId::from(session)).with_kind(Kind(kind)))?;
@@ -168,20 +168,38 @@ pub unsafe extern "C" fn tapeline_ingest_batch(
         // SAFETY: rule 1.
         let events = unsafe { slice("events", events, event_count) }?;
         let bus = bus_of(bus)?;
-        let events = events.iter().map(|event| {
+        let (mut inputs, mut failure) = (Vec::with_capacity(events.len()), None);
+        for event in events {
             // SAFETY: rule 1.
-            let payload = unsafe { bytes("payload", event.payload, event.payload_len) }?;
-            Ok(raw_event(event.session, event.kind, payload))
+            match unsafe { payload_of("payload", event.payload, event.payload_len) } {
+                Ok(payload) => inputs.push(raw_event(event.session, event.kind, payload)),
+                Err(refused) => {
+                    failure = Some(refused);
+                    break;
+                }
+            }
+        }
+        let count = bus.try_ingest_raw_batch(inputs).unwrap_or_else(|rejected| {
+            failure = Some(rejected.error.into());
+            rejected.taken
         });
-        let result = bus.try_ingest_raw_batch(events.collect::<Result<_, Failure>>()?);
-        let (count, failure) = match result {
-            Ok(count) => (count, None),
-            Err(rejected) => (rejected.taken, Some(Failure::from(rejected.error))),
-        };
         // SAFETY: rule 1.
         unsafe { taken.put(count) };
         failure.map_or(Ok(()), Err)
     })
+}
+
+/// The caller's payload, to be copied: what no bus takes is refused before it is read.
+///
+/// # Safety
+/// Rule 1.
+unsafe fn payload_of<'a>(name: &str, payload: *const u8, len: usize) -> Result<&'a [u8], Failure> {
+    // SAFETY: rule 1.
+    let payload = unsafe { bytes(name, payload, len) }?;
+    if len > PAYLOAD_BYTES_MAX {
+        return Err(IngestionError::TooLarge { bytes: len, max: PAYLOAD_BYTES_MAX }.into());
+    }
+    Ok(payload)
 }
 
 fn raw_event(session: tapeline_session, kind: u16, payload: &[u8]) -> RawEvent {

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use tapeline::bus::ProducerOptions;
-use tapeline::event::{Kind, SessionId};
+use tapeline::event::Kind;
 
 use super::bus::bus_of;
 use super::memory::{Out, bytes, optional_text, options, slice, text};
@@ -57,8 +57,8 @@ pub unsafe extern "C" fn tapeline_emit(
         let ticket = Out::optional("ticket", ticket)?;
         // SAFETY: rule 1.
         let payload = unsafe { bytes("payload", payload, payload_len) }?;
-        let mut producer = enter(producer)?;
-        let session = producer.session(SessionId::from(session));
+        let mut kept = enter(producer)?;
+        let (producer, session) = kept.with_session(session.into());
         let given = producer.emit(session, Kind(kind), payload)?;
         // SAFETY: rule 1.
         unsafe { ticket.put(given.into()) };
@@ -90,8 +90,8 @@ pub unsafe extern "C" fn tapeline_emit_batch(
         let name = unsafe { optional_text("cursor_name", cursor_name) }?;
         // SAFETY: rule 2.
         let cursor = name.map(|_| unsafe { text("cursor", cursor) }).transpose()?;
-        let mut producer = enter(producer)?;
-        let session = producer.session(SessionId::from(session));
+        let mut kept = enter(producer)?;
+        let (producer, session) = kept.with_session(session.into());
         let mut batch = producer.batch(session);
         for event in events {
             // SAFETY: rule 1.
@@ -116,7 +116,7 @@ pub unsafe extern "C" fn tapeline_emit_batch(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tapeline_producer_flush(producer: tapeline_producer, timeout_ms: i64) -> i32 {
     call(|| {
-        let flush = enter(producer)?.flush();
+        let flush = enter(producer)?.producer().flush();
         Ok(complete(flush, Deadline::after_ms(timeout_ms))??)
     })
 }

@@ -14,7 +14,8 @@ use std::cell::{RefCell, UnsafeCell};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
-use tapeline::Producer;
+use tapeline::event::SessionId;
+use tapeline::{Producer, Session};
 
 use super::tapeline_producer;
 use crate::code::tapeline_code::{TAPELINE_BUSY, TAPELINE_THREAD};
@@ -24,6 +25,50 @@ use crate::table::{Type, forked, full, handle, slot_of, unknown};
 
 /// The number of slots, a power of two.
 const SLOTS: usize = 1 << 14;
+
+/// A producer with its tokens of the sessions that it emitted into last: a token costs a good part of an event.
+pub(super) struct Kept {
+    producer: Producer,
+    /// By the lowest bits of their ids.
+    sessions: [Session; SESSIONS],
+    /// Calls until the tokens are made anew. After the bus has changed its shards an older one works, but costs more.
+    calls_left: u32,
+}
+
+/// A power of two.
+const SESSIONS: usize = 16;
+/// The calls for which a token is kept.
+const CALLS: u32 = 4096;
+
+impl Kept {
+    fn new(producer: Producer) -> Self {
+        Self { sessions: [producer.session(SessionId::NONE); SESSIONS], producer, calls_left: CALLS }
+    }
+
+    pub(super) fn producer(&self) -> &Producer {
+        &self.producer
+    }
+
+    /// The producer, and its token of a session.
+    #[inline(always)]
+    pub(super) fn with_session(&mut self, id: SessionId) -> (&mut Producer, Session) {
+        self.calls_left -= 1;
+        if self.calls_left == 0 {
+            self.forget();
+        }
+        let kept = &mut self.sessions[id.0 as usize % SESSIONS];
+        if kept.id() != id {
+            *kept = self.producer.session(id);
+        }
+        (&mut self.producer, *kept)
+    }
+
+    #[cold]
+    fn forget(&mut self) {
+        self.sessions = [self.producer.session(SessionId::NONE); SESSIONS];
+        self.calls_left = CALLS;
+    }
+}
 
 /// A slot on a line of its own: its owner writes it in each call.
 #[repr(align(128))]
@@ -35,7 +80,7 @@ struct Slot {
     forks: AtomicU32,
     /// Of the producer that is or was here last.
     generation: AtomicU32,
-    producer: UnsafeCell<Option<Box<Producer>>>,
+    producer: UnsafeCell<Option<Box<Kept>>>,
 }
 
 // SAFETY: rule 3; a `Producer` is `Send`.
@@ -107,10 +152,10 @@ pub(super) struct InCall {
 }
 
 impl Deref for InCall {
-    type Target = Producer;
+    type Target = Kept;
 
     #[inline(always)]
-    fn deref(&self) -> &Producer {
+    fn deref(&self) -> &Kept {
         // SAFETY: rule 3: this thread owns the slot, and is in no other call.
         let kept = unsafe { &*self.slot.producer.get() };
         // SAFETY: `enter` found the handle in the slot, so the producer is there; only `close` takes it, and ends the
@@ -121,7 +166,7 @@ impl Deref for InCall {
 
 impl DerefMut for InCall {
     #[inline(always)]
-    fn deref_mut(&mut self) -> &mut Producer {
+    fn deref_mut(&mut self) -> &mut Kept {
         // SAFETY: rule 3: this thread owns the slot, and is in no other call.
         let kept = unsafe { &mut *self.slot.producer.get() };
         // SAFETY: as in `deref`.
@@ -209,7 +254,7 @@ pub(super) fn insert(producer: Producer) -> Result<tapeline_producer, Failure> {
             continue;
         }
         // SAFETY: rule 3: this thread owns the slot, and is in this call.
-        unsafe { *slot.producer.get() = Some(Box::new(producer)) };
+        unsafe { *slot.producer.get() = Some(Box::new(Kept::new(producer))) };
         slot.generation.store(generation + 1, Ordering::Relaxed);
         slot.forks.store(forks::generation(), Ordering::Relaxed);
         let number = handle(Type::Producer, at, generation + 1);
@@ -226,7 +271,7 @@ pub(super) fn release(call: InCall) {
 }
 
 /// Takes the producer out of its slot.
-pub(super) fn close(call: InCall) -> Option<Box<Producer>> {
+pub(super) fn close(call: InCall) -> Option<Box<Kept>> {
     // SAFETY: rule 3: this thread owns the slot, and is in this call.
     let producer = unsafe { (*call.slot.producer.get()).take() };
     call.slot.number.store(0, Ordering::Release);

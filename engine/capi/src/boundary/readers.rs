@@ -194,7 +194,10 @@ pub unsafe extern "C" fn tapeline_reader_start(
         let kept = READERS.get(reader.number)?;
         let callback = Callback { function, user };
         let owned = Arc::clone(&kept);
-        kept.start(move || callback.run(&owned))
+        kept.start(move || {
+            callback.run(&owned);
+            owned.end_callback();
+        })
     })
 }
 
@@ -210,7 +213,7 @@ impl Callback {
     fn run(self, reader: &Reader) {
         let mut views = Vec::with_capacity(CALLBACK_EVENTS);
         loop {
-            let found = reader.next(CALLBACK_EVENTS, Deadline::NONE, |items| {
+            let found = reader.next_for_callback(CALLBACK_EVENTS, |items| {
                 views.clear();
                 views.extend(items.iter().map(item_view));
             });

@@ -171,6 +171,35 @@ static void producers(void) {
     OK(tapeline_close(bus, -1));
 }
 
+// A producer keeps what it knows of sessions: more of them than it keeps, and the session of none, get their own events.
+static void many_sessions(void) {
+    enum { SESSIONS = 40, EVENTS = 12000 };
+    tapeline_bus bus = {0};
+    OK(tapeline_open("{\"num_shards\": 3, \"placement\": {\"pinned\": false}}", &bus));
+    tapeline_producer producer = {0};
+    OK(tapeline_producer_open(bus, NULL, &producer));
+    for (uint32_t at = 0; at < EVENTS; at++) {
+        const tapeline_session session = {.high = at % 3, .low = at % SESSIONS};
+        OK(tapeline_emit(producer, session, 1, (const uint8_t *)&at, sizeof at, NULL));
+    }
+    OK(tapeline_producer_close(producer));
+    tapeline_reader replay = {0};
+    OK(tapeline_replay(bus, NULL, &replay));
+    uint32_t all = 0;
+    tapeline_event events[100];
+    size_t count = 0;
+    while (tapeline_reader_next(replay, events, 100, -1, &count) == TAPELINE_OK) {
+        for (size_t event = 0; event < count; event++, all++) {
+            uint32_t at = 0;
+            memcpy(&at, events[event].payload, sizeof at);
+            CHECK(at == all && events[event].session.low == at % SESSIONS && events[event].session.high == at % 3);
+        }
+    }
+    CHECK(all == EVENTS);
+    OK(tapeline_reader_close(replay));
+    OK(tapeline_close(bus, -1));
+}
+
 struct followed {
     pthread_mutex_t lock;
     pthread_cond_t ended;
@@ -308,6 +337,7 @@ int main(void) {
     settings(directory);
     ingest_and_poll();
     producers();
+    many_sessions();
     readers();
     char command[128];
     snprintf(command, sizeof command, "rm -r %s", directory);

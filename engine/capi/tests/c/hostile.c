@@ -46,6 +46,107 @@ static void null_pointers(tapeline_bus bus, tapeline_producer producer) {
     RETURNS(TAPELINE_UTF8, tapeline_session_named("\xff", 1, &none));
 }
 
+// What no bus takes is refused before it is read: a length that is wrong reads no foreign memory.
+static void huge_lengths(tapeline_bus bus, tapeline_producer producer) {
+    const uint8_t *byte = (const uint8_t *)"1";
+    tapeline_session none = {0, 0};
+    const size_t lengths[] = {((size_t)64 << 20) + 1, (size_t)1 << 40, SIZE_MAX / 2};
+    for (size_t at = 0; at < sizeof lengths / sizeof *lengths; at++) {
+        RETURNS(TAPELINE_TOO_LARGE, tapeline_emit(producer, none, 1, byte, lengths[at], NULL));
+        RETURNS(TAPELINE_TOO_LARGE, tapeline_ingest(bus, none, 1, byte, lengths[at], NULL));
+        RETURNS(TAPELINE_TOO_LARGE, tapeline_ingest_json(bus, none, 1, (const char *)byte, lengths[at], NULL));
+        const tapeline_input inputs[] = {{.payload = byte, .payload_len = 1, .kind = 1},
+                                         {.payload = byte, .payload_len = lengths[at], .kind = 1},
+                                         {.payload = byte, .payload_len = 1, .kind = 1}};
+        size_t taken = 9;
+        RETURNS(TAPELINE_TOO_LARGE, tapeline_ingest_batch(bus, inputs, 3, &taken));
+        CHECK(taken == 1);
+        RETURNS(TAPELINE_TOO_LARGE, tapeline_emit_batch(producer, none, inputs, 3, NULL, NULL, NULL));
+    }
+}
+
+// Times and paces at the ends of their ranges.
+static void extreme_numbers(void) {
+    tapeline_bus bus = open_memory();
+    tapeline_session none = {0, 0};
+    OK(tapeline_ingest(bus, none, 1, NULL, 0, NULL));
+    OK(tapeline_ingest(bus, none, 1, NULL, 0, NULL));
+    OK(tapeline_flush(bus, INT64_MAX));
+    tapeline_replay_options options = {.struct_size = sizeof options, .speed = 5e-324};
+    tapeline_reader reader = {0};
+    tapeline_event event;
+    size_t count = 0;
+    OK(tapeline_replay(bus, &options, &reader));
+    OK(tapeline_reader_next(reader, &event, 1, INT64_MAX, &count));
+    RETURNS(TAPELINE_TIMEOUT, tapeline_reader_next(reader, &event, 1, 1, &count));
+    OK(tapeline_reader_close(reader));
+    tapeline_poll_options poll = {.struct_size = sizeof poll, .start = TAPELINE_START_TIME, .start_time_ns = UINT64_MAX};
+    tapeline_page_info page = {.struct_size = sizeof page};
+    OK(tapeline_poll(bus, &poll, &event, 1, &page));
+    CHECK(page.event_count == 0);
+    OK(tapeline_page_close(page.page));
+    OK(tapeline_close(bus, INT64_MAX));
+}
+
+struct called {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    tapeline_reader reader;
+    int was_called;
+    int may_return;
+};
+
+static int32_t use_own_reader(void *user, int32_t code, const tapeline_event *events, size_t count) {
+    struct called *called = user;
+    if (code != TAPELINE_OK) {
+        return 0;
+    }
+    tapeline_event event;
+    size_t found = 0;
+    char cursor[512];
+    CHECK(count == 1 && payload_is(&events[0], "kept"));
+    RETURNS(TAPELINE_BUSY, tapeline_reader_next(called->reader, &event, 1, 0, &found));
+    OK(tapeline_reader_cursor(called->reader, cursor, sizeof cursor, NULL));
+    CHECK(pthread_mutex_lock(&called->lock) == 0);
+    called->was_called = 1;
+    CHECK(pthread_cond_signal(&called->changed) == 0);
+    while (!called->may_return) {
+        CHECK(pthread_cond_wait(&called->changed, &called->lock) == 0);
+    }
+    CHECK(pthread_mutex_unlock(&called->lock) == 0);
+    CHECK(payload_is(&events[0], "kept"));
+    return 0;
+}
+
+// The events of a callback stay until it returns, whatever other threads do with its reader.
+static void callbacks(void) {
+    tapeline_bus bus = open_memory();
+    struct called called = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    tapeline_session none = {0, 0};
+    tapeline_event event;
+    size_t found = 0;
+    char cursor[512];
+    OK(tapeline_subscribe(bus, NULL, &called.reader));
+    OK(tapeline_reader_start(called.reader, use_own_reader, &called));
+    OK(tapeline_ingest(bus, none, 1, (const uint8_t *)"kept", 4, NULL));
+    CHECK(pthread_mutex_lock(&called.lock) == 0);
+    while (!called.was_called) {
+        CHECK(pthread_cond_wait(&called.changed, &called.lock) == 0);
+    }
+    RETURNS(TAPELINE_BUSY, tapeline_reader_next(called.reader, &event, 1, 0, &found));
+    RETURNS(TAPELINE_BUSY, tapeline_reader_start(called.reader, use_own_reader, &called));
+    OK(tapeline_reader_cursor(called.reader, cursor, sizeof cursor, NULL));
+    called.may_return = 1;
+    CHECK(pthread_cond_signal(&called.changed) == 0);
+    CHECK(pthread_mutex_unlock(&called.lock) == 0);
+    // Calls that are refused end no callback.
+    for (int at = 0; at < 1000; at++) {
+        RETURNS(TAPELINE_BUSY, tapeline_reader_next(called.reader, &event, 1, 0, &found));
+    }
+    OK(tapeline_reader_close(called.reader));
+    OK(tapeline_close(bus, -1));
+}
+
 static void unaligned(tapeline_bus bus, tapeline_producer producer) {
     _Alignas(16) char memory[64] = {0};
     tapeline_session none = {0, 0};
@@ -270,6 +371,9 @@ int main(void) {
     tapeline_producer producer = {0};
     OK(tapeline_producer_open(bus, NULL, &producer));
     null_pointers(bus, producer);
+    huge_lengths(bus, producer);
+    extreme_numbers();
+    callbacks();
     unaligned(bus, producer);
     made_up_handles(bus, producer);
     closed_handles();

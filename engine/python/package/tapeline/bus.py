@@ -13,7 +13,7 @@ from tapeline import _native
 from tapeline._loop import awaited, in_thread, refuse_in_loop
 from tapeline._native import NamedCursor, Page, SessionSummary, Ticket
 from tapeline._select import Filter, Kinds, SessionLike, Sessions, select
-from tapeline.errors import Error
+from tapeline.errors import Error, ForkedError
 from tapeline.replay import Replay
 from tapeline.tail import Tail
 
@@ -77,6 +77,8 @@ def _close_all() -> None:
     for bus in list(_open_buses):
         try:
             bus._close()
+        except ForkedError:
+            pass  # The parent's, which closes it.
         except Error as error:
             print(f"tapeline: a bus did not close: {error}", file=sys.stderr)
 

@@ -16,36 +16,57 @@ class Replay:
     """The events of a replay: `for` in a thread, `async for` in an event loop.
 
     `GapError` is raised where events are missing; iterating on continues after them. A replay begins when it is first
-    read, and ends at what the log holds then.
+    read, and ends at what the log holds then. A read that is cancelled or interrupted loses no event. In an event loop
+    it has one reader at a time.
     """
 
     def __init__(self, begin: Begin, speed: float | None, idle_max: float | None) -> None:
         self._begin = begin
         self._native: _native.Replay | None = None
         self._pacer = None if speed is None else _native.Pacer(speed, idle_max)
+        self._is_read = False
 
     def __iter__(self) -> Iterator[Event]:
         refuse_in_loop("a replay by `for`", "`async for`")
         if self._native is None:
             self._native = self._begin()
-        return iter(self._native) if self._pacer is None else self._paced(self._native, self._pacer)
-
-    @staticmethod
-    def _paced(events: Iterator[Event], pacer: _native.Pacer) -> Iterator[Event]:
-        for event in events:
-            pacer.sleep(event.insertion_ts)
-            yield event
+        return iter(self._native) if self._pacer is None else _Paced(self._native, self._pacer)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
 
     async def __anext__(self) -> Event:
+        if self._is_read:
+            raise RuntimeError("a replay has one reader; another task waits for its events")
+        self._is_read = True
+        try:
+            return await self._next()
+        finally:
+            self._is_read = False
+
+    async def _next(self) -> Event:
         native = self._native
         if native is None:
             native = self._native = await in_thread(self._begin)
         if not native.is_read() and not await in_thread(native.read_ahead):
             raise StopAsyncIteration
-        event = next(native)
-        if self._pacer is not None and (wait := self._pacer.wait(event.insertion_ts)) > 0:
-            await asyncio.sleep(wait)
-        return event
+        # It stays in the replay until it is due: a task that is cancelled meanwhile takes nothing with it.
+        if self._pacer is not None and (time := native.next_insertion_ts()) is not None:
+            wait = self._pacer.wait(time)
+            if wait > 0:
+                await asyncio.sleep(wait)
+        return next(native)
+
+
+class _Paced(Iterator[Event]):
+    """A replay that sleeps until each event is due."""
+
+    def __init__(self, events: _native.Replay, pacer: _native.Pacer) -> None:
+        self._events = events
+        self._pacer = pacer
+
+    def __next__(self) -> Event:
+        self._events.read_ahead()
+        if (time := self._events.next_insertion_ts()) is not None:
+            self._pacer.sleep(time)
+        return next(self._events)

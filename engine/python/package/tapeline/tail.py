@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import contextmanager
 
 from tapeline import _native
 from tapeline._loop import LoopBell, bell, in_thread, refuse_in_loop, runs_here
@@ -53,7 +54,8 @@ class Tail:
 
     async def _begun(self) -> Tail:
         if self._native is None:
-            self._native = await in_thread(self._begin)
+            with self._alone():
+                self._native = await in_thread(self._begin)
         return self
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -73,10 +75,15 @@ class Tail:
         return event
 
     async def _rings(self, here: LoopBell) -> None:
+        with self._alone():
+            await here.rings(self._key)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
         if self._is_read:
             raise RuntimeError("a tail has one reader; another task waits for its events")
         self._is_read = True
         try:
-            await here.rings(self._key)
+            yield
         finally:
             self._is_read = False
