@@ -216,6 +216,8 @@ mod documentation_tests;
 /// Adapters: other stores that relays feed with the events of a log, each from a durable cursor. docs/ADAPTERS.md has
 /// the guarantees.
 pub mod adapter {
+    #[cfg(feature = "jetstream")]
+    pub use crate::adapters::JetStreamAdapter;
     pub use crate::adapters::{
         Adapter, AdapterFuture, InternalEvent, MemoryAdapter, NoopAdapter, RelayEnd, RelayHandle, RelayOptions,
         ShardPollResult, conformance, relay_log,
@@ -226,6 +228,8 @@ pub mod adapter {
     pub use crate::config::AdapterConfig;
     #[cfg(feature = "redis")]
     pub use crate::core::config::RedisAdapterConfig;
+    #[cfg(feature = "jetstream")]
+    pub use crate::core::config::{JetStreamAdapterConfig, JetStreamDiscard, JetStreamSettings, JetStreamSubjects};
     pub use crate::live::{Batch, Delivery};
 }
 

@@ -1,15 +1,20 @@
 //! Adapters: other stores that get the events of a log. A relay feeds each of them from a durable cursor.
 //!
-//! Reading order: [`Adapter`] (what a store does for a relay), `noop`, `memory` and `redis` (three of them), `call`
-//! (calls of foreign adapters, with a time limit), `relay`, `conformance` (the suite for adapters of others).
+//! Reading order: [`Adapter`] (what a store does for a relay), `noop`, `memory`, `redis` and `jetstream` (four of
+//! them), `thread` (that of a client that needs a runtime), `call` (calls of foreign adapters, with a time limit),
+//! `relay`, `conformance` (the suite for adapters of others).
 
 mod call;
 pub mod conformance;
+#[cfg(feature = "jetstream")]
+mod jetstream;
 mod memory;
 mod noop;
 #[cfg(feature = "redis")]
 mod redis;
 mod relay;
+#[cfg(any(feature = "jetstream", feature = "redis"))]
+mod thread;
 
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -21,6 +26,8 @@ use crate::core::config::AdapterConfig;
 use crate::live::Batch;
 
 pub(crate) use self::call::call;
+#[cfg(feature = "jetstream")]
+pub use self::jetstream::JetStreamAdapter;
 pub use self::memory::MemoryAdapter;
 pub use self::noop::NoopAdapter;
 #[cfg(feature = "redis")]
@@ -177,6 +184,8 @@ pub(crate) fn of_config(config: &AdapterConfig) -> AdapterResult<Option<Box<dyn 
     Ok(match config {
         AdapterConfig::Noop => None,
         AdapterConfig::Memory => Some(Box::new(MemoryAdapter::new())),
+        #[cfg(feature = "jetstream")]
+        AdapterConfig::JetStream(config) => Some(Box::new(JetStreamAdapter::new(config.clone())?)),
         #[cfg(feature = "redis")]
         AdapterConfig::Redis(config) => Some(Box::new(RedisAdapter::new(config.clone())?)),
     })

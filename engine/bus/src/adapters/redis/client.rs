@@ -1,75 +1,25 @@
 //! The connection to a server, on a thread of its own with a runtime of tokio.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
 
-use futures_channel::oneshot;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ErrorKind, RedisError, Value};
 use tapeline_reader::{AdapterError, AdapterResult, ConfigError};
-use tokio::sync::mpsc;
 
+use crate::adapters::thread::{LinkThread, choose_tls};
 use crate::core::config::RedisAdapterConfig;
 
-/// Work for the thread.
-type Work = Box<dyn FnOnce(Rc<Link>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+/// The thread that has the connection.
+pub(super) type Client = LinkThread<Link>;
 
-/// The way to the thread, which ends when this is dropped.
-#[derive(Debug)]
-pub(super) struct Client(mpsc::UnboundedSender<Work>);
-
-impl Client {
-    /// Starts the thread. Connects to nothing.
-    ///
-    /// # Errors
-    /// [`AdapterError::Config`], [`AdapterError::NoThread`].
-    pub(super) fn start(config: Arc<RedisAdapterConfig>) -> AdapterResult<Self> {
-        let client = open(&config)?;
-        let (sender, mut work) = mpsc::unbounded_channel::<Work>();
-        let no_thread = |source| AdapterError::NoThread { purpose: "the connection to Redis", source };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
-        let run = move || {
-            let link = Rc::new(Link::new(client, config));
-            tokio::task::LocalSet::new().block_on(&runtime, async move {
-                while let Some(work) = work.recv().await {
-                    tokio::task::spawn_local(work(Rc::clone(&link)));
-                }
-            });
-        };
-        thread::Builder::new().name("tapeline-redis".into()).spawn(run).map_err(no_thread)?;
-        Ok(Self(sender))
-    }
-
-    /// Has the thread do some work, and waits for the answer. Work whose answer is not waited for any more is dropped.
-    pub(super) fn ask<T, W, F>(&self, work: W) -> impl Future<Output = AdapterResult<T>> + Send + use<T, W, F>
-    where
-        T: Send + 'static,
-        W: FnOnce(Rc<Link>) -> F + Send + 'static,
-        F: Future<Output = AdapterResult<T>> + 'static,
-    {
-        let (mut sender, answer) = oneshot::channel();
-        let work: Work = Box::new(move |link| {
-            let work = work(link);
-            Box::pin(async move {
-                let answer = tokio::select! {
-                    () = sender.cancellation() => return,
-                    answer = work => answer,
-                };
-                // Dropped in this moment.
-                let _ = sender.send(answer);
-            })
-        });
-        let sent = self.0.send(work);
-        async move {
-            let ended = || AdapterError::Transient("the thread of the connection has ended".into());
-            sent.map_err(|_| ended())?;
-            answer.await.map_err(|_| ended())?
-        }
-    }
+/// Starts the thread. Connects to nothing.
+///
+/// # Errors
+/// [`AdapterError::Config`], [`AdapterError::NoThread`].
+pub(super) fn start(config: Arc<RedisAdapterConfig>) -> AdapterResult<Client> {
+    let client = open(&config)?;
+    LinkThread::start("the connection to Redis", move || Link::new(client, config))
 }
 
 /// The server's client, from the settings.
@@ -79,9 +29,8 @@ fn open(config: &RedisAdapterConfig) -> AdapterResult<redis::Client> {
     let no_url = || invalid("the URL is none of redis://HOST, rediss://HOST or redis+unix:///PATH".into());
     let info = redis::IntoConnectionInfo::into_connection_info(config.url()).map_err(|_| no_url())?;
     let is_tls = matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. });
-    if is_tls && rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Another part of the process may have come first.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    if is_tls {
+        choose_tls();
     }
     match &config.root_certificates {
         None => redis::Client::open(info).map_err(|_| no_url()),

@@ -47,7 +47,7 @@ impl RedisAdapter {
         config.validate()?;
         let log = config.log.map_or_else(OnceLock::new, OnceLock::from);
         let config = Arc::new(config);
-        Ok(Self { client: Client::start(Arc::clone(&config))?, config, log })
+        Ok(Self { client: client::start(Arc::clone(&config))?, config, log })
     }
 }
 

@@ -19,6 +19,9 @@ pub enum AdapterConfig {
     Noop,
     /// A [`MemoryAdapter`](crate::adapter::MemoryAdapter), which the relay's handle reaches.
     Memory,
+    /// A [`JetStreamAdapter`](crate::adapter::JetStreamAdapter).
+    #[cfg(feature = "jetstream")]
+    JetStream(super::JetStreamAdapterConfig),
     /// A [`RedisAdapter`](crate::adapter::RedisAdapter).
     #[cfg(feature = "redis")]
     Redis(super::RedisAdapterConfig),
@@ -30,6 +33,8 @@ impl AdapterConfig {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         match self {
             Self::Noop | Self::Memory => Ok(()),
+            #[cfg(feature = "jetstream")]
+            Self::JetStream(config) => config.validate(),
             #[cfg(feature = "redis")]
             Self::Redis(config) => config.validate(),
         }

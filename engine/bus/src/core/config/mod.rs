@@ -2,6 +2,8 @@
 
 mod adapter;
 mod batch;
+#[cfg(feature = "jetstream")]
+mod jetstream;
 #[cfg(feature = "redis")]
 mod redis;
 mod scaling;
@@ -15,6 +17,10 @@ use tapeline_storage::log::{Durability, LogOptions};
 
 pub use adapter::AdapterConfig;
 pub use batch::{BatchConfig, MAX_BATCH_SIZE_LIMIT};
+#[cfg(feature = "jetstream")]
+pub(crate) use jetstream::Credentials;
+#[cfg(feature = "jetstream")]
+pub use jetstream::{JetStreamAdapterConfig, JetStreamDiscard, JetStreamSettings, JetStreamSubjects};
 #[cfg(feature = "redis")]
 pub use redis::RedisAdapterConfig;
 pub use scaling::ScalingPolicy;

@@ -1,0 +1,97 @@
+//! The adapter for NATS JetStream.
+//!
+//! A stream holds the events of a log, each shard's under a subject of its own, `PREFIX.LOG.SHARD`, or one for each
+//! session, `PREFIX.LOG.SHARD.SESSION`. A batch's messages are published without waiting for each other's
+//! acknowledgement, and each names the one that it has to follow, so that the order has no holes (`publish`). An event
+//! that comes again is one whose sequence is not above that of its shard's last in the stream; it is compared, and not
+//! published (`read`). Events that are delivered out of order go to `PREFIX.LOG.redriven.SHARD`.
+//!
+//! `link` (the connection), `stream` (its settings), `message` (an event as a message).
+
+mod link;
+mod message;
+mod publish;
+mod read;
+mod stream;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use tapeline_reader::{AdapterError, AdapterResult};
+use tapeline_storage::format::LogId;
+
+use self::link::Client;
+use super::{Adapter, AdapterFuture, ShardPollResult};
+use crate::core::config::JetStreamAdapterConfig;
+use crate::live::Batch;
+
+/// Stores events in a stream of NATS JetStream, and reads them back. docs/ADAPTERS.md has the layout and the
+/// guarantees.
+///
+/// It has a thread of its own, which ends with it, and one connection, which is made anew when it breaks.
+#[derive(Debug)]
+pub struct JetStreamAdapter {
+    client: Client,
+    /// The log that it reads.
+    log: OnceLock<LogId>,
+}
+
+impl JetStreamAdapter {
+    /// An adapter, which connects when it is initialised, or first called.
+    ///
+    /// # Errors
+    /// [`AdapterError::Config`]: a setting out of range, or no URL of NATS. [`AdapterError::NoThread`].
+    pub fn new(config: JetStreamAdapterConfig) -> AdapterResult<Self> {
+        config.validate()?;
+        let log = config.log.map_or_else(OnceLock::new, OnceLock::from);
+        Ok(Self { client: link::start(Arc::new(config))?, log })
+    }
+}
+
+impl Adapter for JetStreamAdapter {
+    fn name(&self) -> &'static str {
+        "jetstream"
+    }
+
+    fn init(&mut self) -> AdapterFuture<'_> {
+        Box::pin(self.client.ask(|link| async move { link.check().await }))
+    }
+
+    fn on_batch(&self, batch: Arc<Batch>) -> AdapterFuture<'_> {
+        if let Some(event) = batch.events.first() {
+            let _ = self.log.set(event.id.log);
+        }
+        Box::pin(self.client.ask(move |link| async move { publish::publish(&link, &batch).await }))
+    }
+
+    fn poll_shard<'a>(
+        &'a self,
+        shard_id: u16,
+        from_id: Option<&'a str>,
+        limit: usize,
+    ) -> AdapterFuture<'a, ShardPollResult> {
+        let denied = |reason: String| -> AdapterFuture<'a, ShardPollResult> {
+            Box::pin(std::future::ready(Err(AdapterError::Denied(reason))))
+        };
+        let Some(log) = self.log.get().copied() else {
+            let unknown = "it has stored nothing yet, so it does not know the log; set JetStreamAdapterConfig::log";
+            return denied(unknown.into());
+        };
+        let Ok(after) = from_id.unwrap_or("0").parse() else {
+            return denied("from_id is no place of a stream: give the next_id of an earlier page".into());
+        };
+        let from = from_id.map(str::to_owned);
+        Box::pin(self.client.ask(move |link| async move {
+            let page =
+                link.with(async |session| read::page(&link, session, (log, shard_id), (after, limit)).await).await?;
+            let next_id = if page.events.is_empty() { from } else { Some(page.last.to_string()) };
+            Ok(ShardPollResult { events: page.events, next_id, has_more: page.has_more })
+        }))
+    }
+
+    fn is_healthy(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        let check = self.client.ask(|link| async move { link.check().await });
+        Box::pin(async move { check.await.is_ok() })
+    }
+}
