@@ -306,6 +306,70 @@ typedef struct tapeline_stats {
     uint64_t oldest_not_durable_ns;
 } tapeline_stats;
 
+// The files of a log, as they were when `tapeline_log_open` opened them. Any thread may use it, several at a time.
+typedef struct tapeline_log {
+    // For the library.
+    uint64_t number;
+} tapeline_log;
+
+// Options of a replay: its events, and its speed. Members as those of `tapeline_producer_options`.
+typedef struct tapeline_replay_options {
+    // The size of this structure.
+    size_t struct_size;
+    // A filter as JSON (docs/CONSUMERS.md), or null.
+    const char *filter;
+    // The sessions that are wanted.
+    const struct tapeline_session *sessions;
+    // The number of them. 0: all.
+    size_t session_count;
+    // The first time, in nanoseconds since the Unix epoch. 0: from the earliest event.
+    uint64_t since_ns;
+    // The time after the last. 0: to the newest event.
+    uint64_t until_ns;
+    // The speed: 2 is twice as fast as it was recorded. 0: as fast as possible.
+    double speed;
+} tapeline_replay_options;
+
+// A subscription, a relay or a replay. Any thread may use it, one at a time.
+typedef struct tapeline_reader {
+    // For the library.
+    uint64_t number;
+} tapeline_reader;
+
+// Options of a subscription: its events, and its beginning. Members as those of `tapeline_producer_options`.
+typedef struct tapeline_subscribe_options {
+    // The size of this structure.
+    size_t struct_size;
+    // A cursor to continue after, or null: then `start`.
+    const char *cursor;
+    // A filter as JSON (docs/CONSUMERS.md), or null.
+    const char *filter;
+    // The sessions that are wanted.
+    const struct tapeline_session *sessions;
+    // The number of them. 0: all.
+    size_t session_count;
+    // The kinds that are wanted.
+    const uint16_t *kinds;
+    // The number of them. 0: all.
+    size_t kind_count;
+    // The shards that are read.
+    const uint16_t *shards;
+    // The number of them. 0: all.
+    size_t shard_count;
+    // `TAPELINE_START_EARLIEST`, or another start.
+    uint32_t start;
+    // `TAPELINE_VISIBILITY_APPENDED` or `TAPELINE_VISIBILITY_DURABLE`.
+    uint32_t visibility;
+    // For `TAPELINE_START_TIME`.
+    uint64_t start_time_ns;
+    // `TAPELINE_SLOW_REPLAY`, or what else happens once the reader lags by `lag_events`.
+    uint32_t slow_reader;
+    // 1: ends with the close of its sessions.
+    uint32_t until_close;
+    // For `TAPELINE_SLOW_DROP` and `TAPELINE_SLOW_FAIL`.
+    uint64_t lag_events;
+} tapeline_subscribe_options;
+
 // Options of a page: its events, and its beginning. Members as those of `tapeline_producer_options`.
 typedef struct tapeline_poll_options {
     // The size of this structure.
@@ -412,64 +476,6 @@ typedef struct tapeline_producer {
     // For the library.
     uint64_t number;
 } tapeline_producer;
-
-// Options of a subscription: its events, and its beginning. Members as those of `tapeline_producer_options`.
-typedef struct tapeline_subscribe_options {
-    // The size of this structure.
-    size_t struct_size;
-    // A cursor to continue after, or null: then `start`.
-    const char *cursor;
-    // A filter as JSON (docs/CONSUMERS.md), or null.
-    const char *filter;
-    // The sessions that are wanted.
-    const struct tapeline_session *sessions;
-    // The number of them. 0: all.
-    size_t session_count;
-    // The kinds that are wanted.
-    const uint16_t *kinds;
-    // The number of them. 0: all.
-    size_t kind_count;
-    // The shards that are read.
-    const uint16_t *shards;
-    // The number of them. 0: all.
-    size_t shard_count;
-    // `TAPELINE_START_EARLIEST`, or another start.
-    uint32_t start;
-    // `TAPELINE_VISIBILITY_APPENDED` or `TAPELINE_VISIBILITY_DURABLE`.
-    uint32_t visibility;
-    // For `TAPELINE_START_TIME`.
-    uint64_t start_time_ns;
-    // `TAPELINE_SLOW_REPLAY`, or what else happens once the reader lags by `lag_events`.
-    uint32_t slow_reader;
-    // 1: ends with the close of its sessions.
-    uint32_t until_close;
-    // For `TAPELINE_SLOW_DROP` and `TAPELINE_SLOW_FAIL`.
-    uint64_t lag_events;
-} tapeline_subscribe_options;
-
-// A subscription, a relay or a replay. Any thread may use it, one at a time.
-typedef struct tapeline_reader {
-    // For the library.
-    uint64_t number;
-} tapeline_reader;
-
-// Options of a replay: its events, and its speed. Members as those of `tapeline_producer_options`.
-typedef struct tapeline_replay_options {
-    // The size of this structure.
-    size_t struct_size;
-    // A filter as JSON (docs/CONSUMERS.md), or null.
-    const char *filter;
-    // The sessions that are wanted.
-    const struct tapeline_session *sessions;
-    // The number of them. 0: all.
-    size_t session_count;
-    // The first time, in nanoseconds since the Unix epoch. 0: from the earliest event.
-    uint64_t since_ns;
-    // The time after the last. 0: to the newest event.
-    uint64_t until_ns;
-    // The speed: 2 is twice as fast as it was recorded. 0: as fast as possible.
-    double speed;
-} tapeline_replay_options;
 
 // Gets events. `code` is 0 and `events` has `count` of them, valid until the function returns; or `code` is why there
 // are no more, as `TAPELINE_END`, and `count` is 0. Returns 0 to go on, and anything else to get no more. Must not
@@ -641,6 +647,41 @@ const char *tapeline_last_error(void);
 // Any thread.
 int32_t tapeline_requirement_met(const char *requirement, const char *const *tags, size_t tag_count, int32_t *is_met);
 
+// Opens the log in a directory for reading, without a bus. It is as it was when it was opened.
+//
+// Any thread. Reads files.
+int32_t tapeline_log_open(const char *directory, struct tapeline_log *log);
+
+// As `tapeline_replay`, of a log without a bus, and as fast as possible: `speed` is 0.
+//
+// Any thread. Reads files.
+int32_t tapeline_log_replay(struct tapeline_log log,
+                            const struct tapeline_replay_options *options,
+                            struct tapeline_reader *reader);
+
+// As `tapeline_sessions`, of a log without a bus.
+//
+// Any thread. Reads files.
+int32_t tapeline_log_sessions(struct tapeline_log log,
+                              const char *requirement,
+                              char *buffer,
+                              size_t capacity,
+                              size_t *length);
+
+// Closes a log. Its readers stay open.
+//
+// Any thread.
+int32_t tapeline_log_close(struct tapeline_log log);
+
+// Follows the log in a directory that another process writes: what it holds, then what becomes durable there. Goes on
+// until the log is removed. Of `options`, which may be null, `shards`, `visibility`, `slow_reader` and `until_close`
+// are 0. `tapeline_reader_next` looks at the files every 20 ms while it waits; no descriptor can say when.
+//
+// Any thread. Reads files.
+int32_t tapeline_follow(const char *directory,
+                        const struct tapeline_subscribe_options *options,
+                        struct tapeline_reader *reader);
+
 // Reads a page: up to `capacity` events, which `events` then refers to. Set `info->struct_size` before the call; close
 // `info->page` afterwards, when the views are no longer needed. `options` may be null.
 //
@@ -804,6 +845,15 @@ int32_t tapeline_session_open(struct tapeline_bus bus,
                               struct tapeline_session *session,
                               struct tapeline_ticket *ticket);
 
+// Begins another turn of a session that is known by its id, be it closed or not; it keeps its name. `metadata` and
+// `ticket` may be null.
+//
+// Any thread.
+int32_t tapeline_session_reopen(struct tapeline_bus bus,
+                                struct tapeline_session session,
+                                const struct tapeline_session_metadata *metadata,
+                                struct tapeline_ticket *ticket);
+
 // Ends a session, with an outcome as `TAPELINE_OUTCOME_FINISHED`. After the call no thread that can know of it has an
 // event of the session taken, until the session is opened again. `ticket` may be null.
 //
@@ -832,6 +882,12 @@ int32_t tapeline_sessions(struct tapeline_bus bus,
                           char *buffer,
                           size_t capacity,
                           size_t *length);
+
+// The sessions that a crash of an earlier process has cut off, as `tapeline_sessions` returns them: opened, and not
+// closed.
+//
+// Any thread. Reads files.
+int32_t tapeline_unfinished(struct tapeline_bus bus, char *buffer, size_t capacity, size_t *length);
 
 #ifdef __cplusplus
 }  // extern "C"

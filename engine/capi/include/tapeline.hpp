@@ -228,6 +228,8 @@ class reader {
 
   private:
     friend class bus;
+    friend class log;
+    friend reader follow(const std::string &directory, const tapeline_subscribe_options &options);
     reader() : views_(std::make_unique<std::vector<event>>(256)) {}
 
     detail::owned<tapeline_reader, tapeline_reader_close> handle_;
@@ -428,6 +430,36 @@ class bus {
   private:
     detail::owned<tapeline_bus, detail::close_bus> handle_;
 };
+
+// The files of a log, read without a bus.
+class log {
+  public:
+    explicit log(const std::string &directory) { check(tapeline_log_open(detail::c_text(directory), handle_.out())); }
+
+    reader replay(const tapeline_replay_options &options = defaults<tapeline_replay_options>()) const {
+        reader made;
+        check(tapeline_log_replay(handle_.get(), &options, made.handle_.out()));
+        return made;
+    }
+
+    // The sessions whose tags meet a requirement, or all, as JSON.
+    std::string sessions(const char *requirement = nullptr) const {
+        return detail::text([&](char *buffer, size_t capacity, size_t *length) {
+            return tapeline_log_sessions(handle_.get(), requirement, buffer, capacity, length);
+        });
+    }
+
+  private:
+    detail::owned<tapeline_log, tapeline_log_close> handle_;
+};
+
+// Follows a log that another process writes.
+inline reader follow(const std::string &directory,
+                     const tapeline_subscribe_options &options = defaults<tapeline_subscribe_options>()) {
+    reader made;
+    check(tapeline_follow(detail::c_text(directory), &options, made.handle_.out()));
+    return made;
+}
 
 } // namespace tapeline
 

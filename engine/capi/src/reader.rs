@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tapeline::consumer::{Gap, PacedEvents, Relay, Replay, Subscription};
+use tapeline::log::LogFollower;
 use tapeline::{ConsumerError, ConsumerResult, StoredEvent};
 
 use crate::code::tapeline_code::{TAPELINE_ARGUMENT, TAPELINE_BUSY, TAPELINE_CANCELLED, TAPELINE_END, TAPELINE_IO};
@@ -43,7 +45,11 @@ pub(crate) enum Source {
     Relay(Relay),
     Replay(Box<Replay>),
     Paced(PacedEvents),
+    Follower(Box<LogFollower>),
 }
+
+/// The time between two looks at files that another process writes.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// See the module.
 #[derive(Debug)]
@@ -84,6 +90,7 @@ impl Source {
             Self::Relay(source) => poll(source.next(), context),
             Self::Replay(source) => Poll::Ready(source.next()),
             Self::Paced(source) => poll(source.next(), context),
+            Self::Follower(follower) => return look_at(follower),
         };
         match found {
             Poll::Pending => Look::Nothing,
@@ -91,6 +98,20 @@ impl Source {
             Poll::Ready(Some(Ok(event))) => Look::Found(Item::Event(event)),
             Poll::Ready(Some(Err(ConsumerError::Gap(gap)))) => Look::Found(Item::gap(gap)),
             Poll::Ready(Some(Err(error))) => Look::Failed(error.into()),
+        }
+    }
+}
+
+/// The next item of the files of a log, as they are now.
+fn look_at(follower: &mut LogFollower) -> Look {
+    loop {
+        match follower.try_next() {
+            Some(Ok(event)) => return Look::Found(Item::Event(event)),
+            Some(Err(ConsumerError::Gap(gap))) => return Look::Found(Item::gap(gap)),
+            Some(Err(error)) => return Look::Failed(error.into()),
+            None if follower.has_more() || follower.look() => {}
+            None if follower.lost().is_some() => return Look::End,
+            None => return Look::Nothing,
         }
     }
 }
@@ -175,10 +196,20 @@ impl Reader {
                 let end = || Failure::new(TAPELINE_END, "the reader has returned everything");
                 return Err(state.failure.take().unwrap_or_else(end));
             }
-            if !self.bell.wait(deadline) {
+            let is_follower = matches!(state.source, Source::Follower(_));
+            let until = if is_follower { deadline.or_in(LOOK) } else { deadline };
+            if !self.bell.wait(until) && deadline.has_passed() {
                 return Err(Failure::timeout());
             }
         }
+    }
+
+    /// Returns whether it follows files, of which no bell rings.
+    ///
+    /// # Errors
+    /// `TAPELINE_BUSY`.
+    pub(crate) fn is_follower(&self) -> Result<bool, Failure> {
+        Ok(matches!(self.lock()?.source, Source::Follower(_)))
     }
 
     /// The cursor after what was returned.
@@ -188,6 +219,7 @@ impl Reader {
     pub(crate) fn cursor(&self) -> Result<String, Failure> {
         match &self.lock()?.source {
             Source::Subscription(source) => Ok(source.cursor()),
+            Source::Follower(follower) => Ok(follower.cursor()),
             Source::Relay(_) => {
                 Err(Failure::new(TAPELINE_ARGUMENT, "a relay has no cursor; it resumes by the token of its last event"))
             }

@@ -19,6 +19,7 @@ pub(crate) enum Type {
     Producer = 2,
     Reader = 3,
     Page = 4,
+    Log = 5,
 }
 
 impl Type {
@@ -28,6 +29,7 @@ impl Type {
             2 => "a producer",
             3 => "a reader",
             4 => "a page",
+            5 => "a log",
             _ => return None,
         })
     }

@@ -22,6 +22,16 @@ impl Deadline {
         Self(patience(timeout_ms).and_then(|patience| Instant::now().checked_add(patience)))
     }
 
+    /// The same, or in this time, if that comes first.
+    pub(crate) fn or_in(self, time: Duration) -> Self {
+        let soon = Instant::now().checked_add(time);
+        Self(self.0.into_iter().chain(soon).min())
+    }
+
+    pub(crate) fn has_passed(self) -> bool {
+        self.left() == Some(Duration::ZERO)
+    }
+
     fn left(self) -> Option<Duration> {
         self.0.map(|at| at.saturating_duration_since(Instant::now()))
     }

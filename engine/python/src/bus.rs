@@ -1,13 +1,14 @@
 //! The bus, as Python code opens it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
+use tapeline::bus::ProducerBatch;
 use tapeline::event::{self, Kind, SessionMetadata, SessionOutcome, kinds};
-use tapeline::{ConsumeResponse, EventBus, RawEvent, bus};
+use tapeline::{ConsumeResponse, EventBus, IngestionResult, Producer, RawEvent, bus};
 
 use crate::bell::Awaited;
 use crate::block::block_on;
@@ -25,6 +26,8 @@ use crate::tail::Tail;
 /// A bus that is open until it is closed.
 pub(crate) struct Opened {
     bus: RwLock<Option<Arc<EventBus>>>,
+    /// For batches that become visible at once.
+    batches: Mutex<Option<Producer>>,
     /// A call that ingests may wait for room.
     may_wait: bool,
     origin: Origin,
@@ -59,6 +62,29 @@ impl Opened {
 
     pub(crate) fn ingest(&self, py: Python<'_>, event: &RawEvent) -> Result<Ticket, Failure> {
         Ok(Ticket(self.write(py, |bus| bus.ingest_raw(event))??))
+    }
+
+    /// Publishes what `fill` puts into a batch, all at once, with a cursor. Waits for what the cursor depends on.
+    fn ingest_with_cursor(
+        &self,
+        py: Python<'_>,
+        (name, cursor): &(String, String),
+        session: event::SessionId,
+        fill: impl FnOnce(&mut ProducerBatch<'_>) -> IngestionResult<()> + Send,
+    ) -> Result<(), Failure> {
+        let bus = self.bus()?;
+        py.detach(|| {
+            let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+            let producer = match &mut *batches {
+                Some(producer) => producer,
+                none => none.insert(bus.producer()?),
+            };
+            let session = producer.session(session);
+            let mut batch = producer.batch(session);
+            batch.with_cursor(name, cursor)?;
+            fill(&mut batch)?;
+            Ok(batch.publish().map(drop)?)
+        })
     }
 
     pub(crate) fn close_session(
@@ -142,7 +168,12 @@ impl Bus {
         let may_wait = settings.may_wait();
         let config = settings.config()?;
         let bus = block_on(py, EventBus::new(config))??;
-        Ok(Self(Arc::new(Opened { bus: RwLock::new(Some(Arc::new(bus))), may_wait, origin: Origin::here() })))
+        Ok(Self(Arc::new(Opened {
+            bus: RwLock::new(Some(Arc::new(bus))),
+            batches: Mutex::default(),
+            may_wait,
+            origin: Origin::here(),
+        })))
     }
 
     /// Ingests an event: bytes, text, or a `dict` or `list` as JSON.
@@ -246,6 +277,35 @@ impl Bus {
         Ok(Awaited::new(self.0.bus()?.durable(ticket.0)))
     }
 
+    fn _readable(&self, py: Python<'_>, ticket: Ticket) -> Result<(), Failure> {
+        let bus = self.0.bus()?;
+        Ok(block_on(py, bus.readable(ticket.0))??)
+    }
+
+    fn _readable_awaited(&self, ticket: Ticket) -> Result<Awaited, Failure> {
+        Ok(Awaited::new(self.0.bus()?.readable(ticket.0)))
+    }
+
+    fn _event_id(&self, py: Python<'_>, ticket: Ticket) -> Result<Option<String>, Failure> {
+        let bus = self.0.bus()?;
+        Ok(block_on(py, bus.event_id(ticket.0))??.map(|id| id.to_string()))
+    }
+
+    fn _ingest_with_cursor(
+        &self,
+        batch: &Bound<'_, PyAny>,
+        named: (String, String),
+        session: Option<SessionArgument>,
+        kind: KindArgument,
+    ) -> Result<(), Failure> {
+        check_batch(batch)?;
+        let payloads = batch.try_iter()?.map(|data| bytes_of(&data?)).collect::<PyResult<Vec<_>>>()?;
+        let session = session.map_or(event::SessionId::NONE, |session| session.0);
+        self.0.ingest_with_cursor(batch.py(), &named, session, |batch| {
+            payloads.iter().try_for_each(|payload| batch.push(kind.0, payload))
+        })
+    }
+
     fn _poll(&self, arguments: &Bound<'_, PyAny>) -> Result<Page, Failure> {
         let (py, arguments) = (arguments.py(), take_apart::<PollArguments<'_>>(arguments)?);
         let (bus, request) = (self.0.bus()?, arguments.request()?);
@@ -267,6 +327,12 @@ impl Bus {
     fn _sessions(&self, py: Python<'_>) -> Result<Vec<SessionSummary>, Failure> {
         let bus = self.0.bus()?;
         let sessions = block_on(py, bus.sessions())??;
+        Ok(sessions.into_iter().map(SessionSummary::from).collect())
+    }
+
+    fn _unfinished(&self, py: Python<'_>) -> Result<Vec<SessionSummary>, Failure> {
+        let bus = self.0.bus()?;
+        let sessions = block_on(py, bus.unfinished())??;
         Ok(sessions.into_iter().map(SessionSummary::from).collect())
     }
 

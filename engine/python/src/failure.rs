@@ -174,6 +174,11 @@ impl From<IngestionError> for Failure {
             E::SessionClosed { session } => {
                 Self::new("SessionClosedError", &error).with("session", Fact::Session(SessionId(*session)))
             }
+            E::EventBudget { .. } | E::Memory(_) => {
+                Self::new("NoMemoryError", &error).with("is_retryable", Fact::Flag(true))
+            }
+            E::Budget { .. } | E::ClosedBudget { .. } | E::Lane { .. } => Self::new("NoMemoryError", &error),
+            E::Cursor { name, .. } => Self::new("CursorError", &error).text("name", name),
             E::Options(_) => Self::new("ConfigError", &error),
             E::Forked => Self::new("ForkedError", &error),
             _ => Self::new("IngestError", &error),

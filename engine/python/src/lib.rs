@@ -7,11 +7,13 @@
 //! The package of Python code beside it decides which of these a program sees, and keeps event loops from calls that
 //! wait.
 
+mod arrow;
 mod bell;
 mod block;
 mod bus;
 mod event;
 mod failure;
+mod follow;
 mod fork;
 mod log;
 mod payload;
@@ -26,11 +28,15 @@ mod tail;
 #[pyo3::pymodule(name = "_native")]
 mod native {
     #[pymodule_export]
+    use crate::arrow::ArrowEvents;
+    #[pymodule_export]
     use crate::bell::{Awaited, Bell};
     #[pymodule_export]
     use crate::bus::{Bus, Page, Ticket};
     #[pymodule_export]
     use crate::event::{Event, Gap, SessionId, kind_name, kind_number};
+    #[pymodule_export]
+    use crate::follow::Follower;
     #[pymodule_export]
     use crate::fork::forked;
     #[pymodule_export]

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
+use pyo3::types::PyMemoryView;
 use tapeline::consumer::{Pacer as RustPacer, Speed};
 use tapeline::{ConsumerResult, StoredEvent};
 
+use crate::arrow::ArrowEvents;
 use crate::block::sleep;
-use crate::event::item;
+use crate::event::{Event, item};
 use crate::failure::Failure;
 use crate::fork::Origin;
 use crate::settings::seconds;
@@ -26,7 +28,8 @@ pub(crate) struct Replay {
 }
 
 struct Reader {
-    replay: tapeline::Replay,
+    /// `None` once it was taken over, as columns.
+    replay: Option<tapeline::Replay>,
     read: VecDeque<ConsumerResult<StoredEvent>>,
 }
 
@@ -34,7 +37,7 @@ impl Reader {
     /// The same with what comes next, where nothing is left that was read.
     fn filled(&mut self, py: Python<'_>) -> &mut Self {
         if self.read.is_empty() {
-            py.detach(|| self.read.extend(self.replay.by_ref().take(READ_AHEAD)));
+            py.detach(|| self.read.extend(self.replay.iter_mut().flatten().take(READ_AHEAD)));
         }
         self
     }
@@ -42,7 +45,7 @@ impl Reader {
 
 impl Replay {
     pub(crate) fn new(replay: tapeline::Replay) -> Self {
-        Self { origin: Origin::here(), reader: Mutex::new(Reader { replay, read: VecDeque::new() }) }
+        Self { origin: Origin::here(), reader: Mutex::new(Reader { replay: Some(replay), read: VecDeque::new() }) }
     }
 
     fn reader(&self, py: Python<'_>) -> Result<MutexGuard<'_, Reader>, Failure> {
@@ -75,6 +78,32 @@ impl Replay {
             Err(TryLockError::Poisoned(reader)) => !reader.into_inner().read.is_empty(),
             Err(TryLockError::WouldBlock) => false,
         })
+    }
+
+    /// The payloads of the events that come next, some at once. `None`: there are no more.
+    fn payloads<'py>(&self, py: Python<'py>) -> Result<Option<Vec<Bound<'py, PyMemoryView>>>, Failure> {
+        let (events, error) = {
+            let mut reader = self.reader(py)?;
+            let read = &mut reader.filled(py).read;
+            let count = read.iter().take_while(|next| next.is_ok()).count();
+            let events: Vec<StoredEvent> = read.drain(..count).filter_map(Result::ok).collect();
+            let error = if count == 0 { read.pop_front().and_then(Result::err) } else { None };
+            (events, error)
+        };
+        if let Some(error) = error {
+            return Err(error.into());
+        }
+        let views = events.into_iter().map(|event| PyMemoryView::from(Bound::new(py, Event(event))?.as_any()));
+        let views = views.collect::<PyResult<Vec<_>>>()?;
+        Ok((!views.is_empty()).then_some(views))
+    }
+
+    /// All of it as columns. Nothing of it may have been read.
+    fn to_arrow(&self, py: Python<'_>, keep_gaps: bool) -> Result<ArrowEvents, Failure> {
+        let mut reader = self.reader(py)?;
+        let whole = if reader.read.is_empty() { reader.replay.take() } else { None };
+        let whole = whole.ok_or_else(|| Failure::in_use("events of this replay were read; make another one"))?;
+        Ok(ArrowEvents::new(whole, keep_gaps))
     }
 
     /// The time of the next event, if that was read. `None` of a gap, which is due at once.

@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use tapeline::consumer::{Start, Visibility};
 use tapeline::event::{Kind, SessionId};
+use tapeline::log::FollowStart;
 use tapeline::{ConsumeRequest, Filter, Ordering, ReplayRequest, ResumeToken, SubscribeRequest};
 
 use crate::event::{KindArgument, SessionArgument, in_range};
@@ -122,6 +123,39 @@ pub(crate) struct TailArguments<'py> {
     after: Option<String>,
     start: Bound<'py, PyAny>,
     durable: bool,
+}
+
+/// A log that another process writes.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct FollowArguments<'py> {
+    select: Selection<'py>,
+    after: Option<String>,
+    start: Bound<'py, PyAny>,
+}
+
+impl FollowArguments<'_> {
+    /// # Errors
+    /// A start that is none.
+    pub(crate) fn start(&self) -> Result<FollowStart, Failure> {
+        if let Some(cursor) = &self.after {
+            return Ok(FollowStart::Cursor(cursor.clone()));
+        }
+        Ok(match start(&self.start)? {
+            Start::Latest => FollowStart::Latest,
+            Start::Time(time) => FollowStart::Time(time),
+            _ => FollowStart::Earliest,
+        })
+    }
+
+    /// # Errors
+    /// A filter that is none.
+    pub(crate) fn request(&self) -> Result<ReplayRequest, Failure> {
+        let mut request = ReplayRequest::new();
+        request.sessions = self.select.sessions();
+        request.filter = self.select.whole_filter()?;
+        Ok(request)
+    }
 }
 
 /// The two ways to follow a log.

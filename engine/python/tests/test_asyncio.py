@@ -81,6 +81,23 @@ def test_tails_and_replays_have_one_reader(run: Callable[[Main], None], bus: tap
     run(main)
 
 
+def test_twins_do_as_the_calls_that_wait(run: Callable[[Main], None], bus: tapeline.Bus) -> None:
+    async def main() -> None:
+        ticket = bus.ingest("1", session="s")
+        await bus.readable_async(ticket)
+        (event,) = [event async for event in bus.replay("s")]
+        assert await bus.event_id_async(ticket) == event.id
+        assert await bus.unfinished_async() == []
+        page = await bus.poll_async()
+        await bus.ingest_with_cursor_async(["2"], "name", page.cursor or "", session="s")
+        assert await bus.load_cursor_async("name") == page.cursor
+        for call in (lambda: bus.readable(ticket), lambda: bus.event_id(ticket), bus.unfinished):
+            with pytest.raises(errors.BlockingError):
+                call()
+
+    run(main)
+
+
 def test_many_tails_wait_on_one_descriptor(run: Callable[[Main], None], bus: tapeline.Bus) -> None:
     async def read(name: str) -> list[str]:
         return [event.text async for event in bus.tail(name, kinds="token")]

@@ -175,6 +175,48 @@ def test_pages_continue_from_cursors_that_the_log_keeps(bus: tapeline.Bus) -> No
     assert bus.poll(start="latest").events == []
 
 
+def test_a_batch_goes_with_the_cursor_of_what_it_was_made_of(bus: tapeline.Bus) -> None:
+    bus.ingest_batch(["1", "2"], session="questions")
+    questions = bus.tail("questions")
+    next(questions), next(questions)
+    page = bus.poll(session="questions")
+    assert page.cursor is not None
+    bus.ingest_with_cursor(["one", "two"], "answerer", page.cursor, session="answers", kind="token")
+    assert bus.load_cursor("answerer") == page.cursor
+    assert [(event.text, event.kind) for event in bus.replay("answers")] == [("one", 1), ("two", 1)]
+    for name, cursor in (("../answerer", page.cursor), ("answerer", "no cursor")):
+        with pytest.raises(errors.CursorError):
+            bus.ingest_with_cursor(["three"], name, cursor, session="answers")
+    with pytest.raises(TypeError):
+        bus.ingest_with_cursor("three", "answerer", page.cursor)
+    # What cannot go into the batch leaves nothing of it.
+    with pytest.raises(errors.TooLargeError):
+        bus.ingest_with_cursor(["three", b"x" * (65 << 20)], "answerer", page.cursor, session="answers")
+    assert [event.text for event in bus.replay("answers")] == ["one", "two"]
+
+
+def test_a_ticket_leads_to_its_event(bus: tapeline.Bus) -> None:
+    tickets = [bus.ingest(f"{number}") for number in range(3)]
+    bus.readable(tickets[-1])
+    assert [bus.event_id(ticket) for ticket in tickets] == [event.id for event in bus.replay()]
+
+
+def test_sessions_that_a_crash_cut_off_are_listed(bus: tapeline.Bus, tmp_path: Path) -> None:
+    bus.open_session("open")
+    bus.open_session("closed").close()
+    assert bus.unfinished() == []
+    bus.close()
+    with tapeline.open(tmp_path / "log", pinned=False) as again:
+        assert [summary.name for summary in again.unfinished()] == ["open"]
+
+
+def test_payloads_come_some_at_once(bus: tapeline.Bus) -> None:
+    wanted = [f"{number}".encode() for number in range(1000)]
+    bus.ingest_batch(wanted, session="s")
+    found = [bytes(payload) for payloads in bus.replay("s").payloads() for payload in payloads]
+    assert found == wanted
+
+
 def test_readers_choose_by_session_kind_filter_and_time(bus: tapeline.Bus) -> None:
     for number in range(10):
         bus.ingest({"n": number}, session=f"s{number % 2}", kind="token" if number < 5 else "drift")
@@ -275,7 +317,9 @@ def test_a_full_lane_fails_waits_or_drops_as_it_was_asked_to() -> None:
         bus.flush()
         bus.ingest("after")
         for speed in (None, 1e9):
-            gaps, texts, events = [], [], iter(bus.replay(speed=speed))
+            gaps: list[tapeline.Gap] = []
+            texts: list[str] = []
+            events = iter(bus.replay(speed=speed))
             while True:
                 try:
                     texts.extend(event.text for event in events)

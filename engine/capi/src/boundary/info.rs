@@ -3,11 +3,12 @@
 use std::ffi::c_char;
 
 use super::call;
-use super::memory::{Out, slice, text};
+use super::memory::{Out, null, slice, text};
+use super::sessions::requirement;
 use crate::code;
-use crate::code::tapeline_code::{TAPELINE_ARGUMENT, TAPELINE_FILTER};
+use crate::code::tapeline_code::TAPELINE_ARGUMENT;
 use crate::failure::{self, Failure};
-use tapeline::capability::{CapabilitySet, RequiredCapability, Tag};
+use tapeline::capability::{CapabilitySet, Tag};
 
 /// The version of the functions and structures in the header. A library with another one is another library.
 pub const TAPELINE_ABI_VERSION: u32 = 1;
@@ -59,9 +60,7 @@ pub unsafe extern "C" fn tapeline_requirement_met(
     call(|| {
         let is_met = Out::new("is_met", is_met)?;
         // SAFETY: rule 2.
-        let requirement = unsafe { text("requirement", requirement) }?;
-        let requirement: RequiredCapability =
-            requirement.parse().map_err(|error| Failure::new(TAPELINE_FILTER, format_args!("requirement: {error}")))?;
+        let requirement = unsafe { self::requirement(requirement) }?.ok_or_else(|| null("requirement"))?;
         // SAFETY: rules 1 and 2.
         let tags = unsafe { tags_of(tags, tag_count) }?;
         let answer = requirement.evaluate(&tags.into_iter().collect::<CapabilitySet>());

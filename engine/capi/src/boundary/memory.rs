@@ -15,7 +15,7 @@ use crate::failure::Failure;
 pub(super) unsafe trait Versioned: Copy {}
 
 #[cold]
-fn null(name: &str) -> Failure {
+pub(super) fn null(name: &str) -> Failure {
     Failure::new(TAPELINE_NULL, format_args!("{name}: the pointer is null"))
 }
 

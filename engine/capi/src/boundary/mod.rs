@@ -22,6 +22,7 @@
 mod bus;
 mod cursors;
 mod info;
+mod log;
 mod memory;
 mod page;
 mod producer;
@@ -34,6 +35,7 @@ mod types;
 pub use bus::*;
 pub use cursors::*;
 pub use info::*;
+pub use log::*;
 pub use page::*;
 pub use producer::*;
 pub use readers::*;

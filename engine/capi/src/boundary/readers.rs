@@ -30,7 +30,7 @@ const CALLBACK_EVENTS: usize = 256;
 pub type tapeline_on_events =
     Option<unsafe extern "C" fn(user: *mut c_void, code: i32, events: *const tapeline_event, count: usize) -> i32>;
 
-fn keep(source: Source, reader: Out<tapeline_reader>) -> Result<(), Failure> {
+pub(super) fn keep(source: Source, reader: Out<tapeline_reader>) -> Result<(), Failure> {
     let number = READERS.insert(Reader::new(source))?;
     // SAFETY: rule 1.
     unsafe { reader.put(tapeline_reader { number }) };
@@ -159,6 +159,10 @@ pub unsafe extern "C" fn tapeline_reader_fd(reader: tapeline_reader, fd: *mut i3
     call(|| {
         let fd = Out::new("fd", fd)?;
         let reader = READERS.get(reader.number)?;
+        if reader.is_follower()? {
+            let text = "nothing says when a log of another process has more; wait in tapeline_reader_next";
+            return Err(Failure::new(TAPELINE_ARGUMENT, text));
+        }
         let file = reader.bell().eventfd(eventfd);
         let number = file.map_err(|error| Failure::new(TAPELINE_IO, format_args!("an eventfd: {error}")))?.as_raw_fd();
         // SAFETY: rule 1.

@@ -2,6 +2,7 @@
 
 use tapeline::consumer::{Filter, Ordering, SlowReader, Speed, Start, Visibility};
 use tapeline::event::{Kind, SessionId};
+use tapeline::log::FollowStart;
 use tapeline::{ConsumeRequest, ReplayRequest, SubscribeRequest};
 
 use super::memory::{optional_text, options, slice};
@@ -137,6 +138,36 @@ pub(super) unsafe fn subscribe_request(given: *const tapeline_subscribe_options)
     // SAFETY: rule 1.
     request.shards = unsafe { shards(given.shards, given.shard_count) }?;
     Ok(request)
+}
+
+/// A log of another process: where to begin, and which events.
+///
+/// # Safety
+/// Rules 1 and 2.
+pub(super) unsafe fn follow_request(
+    given: *const tapeline_subscribe_options,
+) -> Result<(FollowStart, ReplayRequest), Failure> {
+    // SAFETY: rules 1 and 2.
+    let wanted = unsafe { subscribe_request(given) }?;
+    let is_whole = wanted.shards.is_none() && wanted.visibility == Visibility::Appended && !wanted.until_close;
+    if !is_whole || wanted.slow_reader != SlowReader::Replay {
+        let text = "options: shards, visibility, slow_reader and until_close are of readers of a bus";
+        return Err(Failure::new(TAPELINE_ARGUMENT, text));
+    }
+    let start = match (wanted.cursor, wanted.start) {
+        (Some(cursor), _) => FollowStart::Cursor(cursor),
+        (None, Start::Latest) => FollowStart::Latest,
+        (None, Start::Time(time)) => FollowStart::Time(time),
+        (None, _) => FollowStart::Earliest,
+    };
+    let kinds = wanted.kinds.map(Filter::kinds);
+    let mut request = ReplayRequest::new();
+    request.sessions = wanted.sessions;
+    request.filter = match (kinds, wanted.filter) {
+        (Some(kinds), Some(filter)) => Some(Filter::and([kinds, filter])),
+        (kinds, filter) => kinds.or(filter),
+    };
+    Ok((start, request))
 }
 
 /// A replay, and its speed. `None`: as fast as possible.

@@ -63,6 +63,28 @@ pub unsafe extern "C" fn tapeline_session_open(
     })
 }
 
+/// Begins another turn of a session that is known by its id, be it closed or not; it keeps its name. `metadata` and
+/// `ticket` may be null.
+///
+/// Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tapeline_session_reopen(
+    bus: tapeline_bus,
+    session: tapeline_session,
+    metadata: *const tapeline_session_metadata,
+    ticket: *mut tapeline_ticket,
+) -> i32 {
+    call(|| {
+        let ticket = Out::optional("ticket", ticket)?;
+        // SAFETY: rules 1 and 2.
+        let metadata = unsafe { metadata_of(metadata) }?;
+        let (_, given) = bus_of(bus)?.reopen_session(SessionId::from(session), &metadata)?;
+        // SAFETY: rule 1.
+        unsafe { ticket.put(given.into()) };
+        Ok(())
+    })
+}
+
 /// The caller's metadata.
 ///
 /// # Safety
@@ -160,21 +182,49 @@ pub unsafe extern "C" fn tapeline_sessions(
 ) -> i32 {
     call(|| {
         // SAFETY: rule 2.
-        let requirement = unsafe { optional_text("requirement", requirement) }?;
+        let wanted = unsafe { self::requirement(requirement) }?;
         let bus = bus_of(bus)?;
-        let found = match requirement {
+        let found = match wanted {
             None => complete(bus.sessions(), Deadline::NONE)??,
-            Some(text) => {
-                let wanted: RequiredCapability = text
-                    .parse()
-                    .map_err(|error| Failure::new(TAPELINE_FILTER, format_args!("requirement: {error}")))?;
-                complete(bus.sessions_where(wanted), Deadline::NONE)??
-            }
+            Some(wanted) => complete(bus.sessions_where(wanted), Deadline::NONE)??,
         };
-        let text = Value::Array(found.iter().map(summary).collect()).to_string();
         // SAFETY: rule 1.
-        unsafe { put_text(&text, (buffer, capacity), length) }
+        unsafe { put_text(&summaries(&found), (buffer, capacity), length) }
     })
+}
+
+/// The sessions that a crash of an earlier process has cut off, as `tapeline_sessions` returns them: opened, and not
+/// closed.
+///
+/// Any thread. Reads files.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tapeline_unfinished(
+    bus: tapeline_bus,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> i32 {
+    call(|| {
+        let found = complete(bus_of(bus)?.unfinished(), Deadline::NONE)??;
+        // SAFETY: rule 1.
+        unsafe { put_text(&summaries(&found), (buffer, capacity), length) }
+    })
+}
+
+/// The caller's requirement, if there is one.
+///
+/// # Safety
+/// Rule 2.
+pub(super) unsafe fn requirement(text: *const c_char) -> Result<Option<RequiredCapability>, Failure> {
+    // SAFETY: rule 2.
+    let text = unsafe { optional_text("requirement", text) }?;
+    let parsed = text.map(str::parse).transpose();
+    parsed.map_err(|error| Failure::new(TAPELINE_FILTER, format_args!("requirement: {error}")))
+}
+
+/// Summaries as a JSON array.
+pub(super) fn summaries(sessions: &[SessionSummary]) -> String {
+    Value::Array(sessions.iter().map(summary).collect()).to_string()
 }
 
 fn summary(session: &SessionSummary) -> Value {

@@ -40,6 +40,14 @@ pub struct tapeline_page {
     pub number: u64,
 }
 
+/// The files of a log, as they were when `tapeline_log_open` opened them. Any thread may use it, several at a time.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct tapeline_log {
+    /// For the library.
+    pub number: u64,
+}
+
 /// A session: a value, not a handle. Programs may copy it, keep it, and make one of a number of their own. All 0 stands
 /// for no session.
 #[repr(C)]

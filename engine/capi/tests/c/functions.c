@@ -330,6 +330,77 @@ static void readers(void) {
     RETURNS(TAPELINE_NULL, tapeline_reader_start(followed, NULL, NULL));
 }
 
+// The files of a log, also while a bus writes them.
+static void logs(const char *directory) {
+    const tapeline_pair pairs[] = {{"directory", directory}, {"placement.pinned", "false"}};
+    tapeline_bus bus = {0};
+    OK(tapeline_open_pairs(pairs, 2, &bus));
+    tapeline_session chat = {0};
+    OK(tapeline_session_open(bus, "chat-42", 7, NULL, &chat, NULL));
+    OK(tapeline_ingest(bus, chat, TAPELINE_KIND_TOKEN, (const uint8_t *)"Hel", 3, NULL));
+    OK(tapeline_session_close(bus, chat, TAPELINE_OUTCOME_STOPPED, NULL));
+    RETURNS(TAPELINE_SESSION_CLOSED, tapeline_ingest(bus, chat, 1, (const uint8_t *)"lo", 2, NULL));
+    tapeline_session_metadata metadata = {.struct_size = sizeof metadata, .model = "llama"};
+    tapeline_ticket ticket;
+    OK(tapeline_session_reopen(bus, chat, &metadata, &ticket));
+    OK(tapeline_ingest(bus, chat, TAPELINE_KIND_TOKEN, (const uint8_t *)"lo", 2, NULL));
+    const tapeline_session none = {0, 0};
+    RETURNS(TAPELINE_NO_SESSION, tapeline_session_reopen(bus, none, NULL, NULL));
+    OK(tapeline_flush(bus, -1));
+
+    tapeline_log log = {0};
+    OK(tapeline_log_open(directory, &log));
+    char text[2048];
+    OK(tapeline_log_sessions(log, NULL, text, sizeof text, NULL));
+    CHECK(strstr(text, "\"name\":\"chat-42\"") != NULL && strstr(text, "\"model\":\"llama\"") != NULL);
+    OK(tapeline_log_sessions(log, "software.model=other", text, sizeof text, NULL));
+    CHECK(strcmp(text, "[]") == 0);
+    OK(tapeline_unfinished(bus, text, sizeof text, NULL));
+    CHECK(strcmp(text, "[]") == 0);
+    tapeline_replay_options wanted = {.struct_size = sizeof wanted, .sessions = &chat, .session_count = 1};
+    tapeline_reader reader = {0};
+    tapeline_event events[8];
+    size_t count = 0;
+    OK(tapeline_log_replay(log, &wanted, &reader));
+    OK(tapeline_reader_next(reader, events, 8, -1, &count));
+    CHECK(count == 5 && payload_is(&events[1], "Hel") && payload_is(&events[4], "lo"));
+    RETURNS(TAPELINE_END, tapeline_reader_next(reader, events, 8, -1, &count));
+    OK(tapeline_reader_close(reader));
+    wanted.speed = 1.0;
+    RETURNS(TAPELINE_ARGUMENT, tapeline_log_replay(log, &wanted, &reader));
+    OK(tapeline_log_close(log));
+    RETURNS(TAPELINE_HANDLE, tapeline_log_close(log));
+    RETURNS(TAPELINE_HANDLE, tapeline_log_replay((tapeline_log){bus.number}, NULL, &reader));
+    RETURNS(TAPELINE_IO, tapeline_log_open("/nothing/there", &log));
+
+    // A follower gets what becomes durable, of what it asked for.
+    const uint16_t kinds[] = {TAPELINE_KIND_TOOL_CALL};
+    tapeline_subscribe_options options = {.struct_size = sizeof options, .start = TAPELINE_START_LATEST, .kinds = kinds,
+                                          .kind_count = 1};
+    OK(tapeline_follow(directory, &options, &reader));
+    RETURNS(TAPELINE_TIMEOUT, tapeline_reader_next(reader, events, 8, 0, &count));
+    int fd = -1;
+    RETURNS(TAPELINE_ARGUMENT, tapeline_reader_fd(reader, &fd));
+    OK(tapeline_ingest(bus, chat, TAPELINE_KIND_TOKEN, (const uint8_t *)"token", 5, NULL));
+    OK(tapeline_ingest(bus, chat, TAPELINE_KIND_TOOL_CALL, (const uint8_t *)"first", 5, NULL));
+    OK(tapeline_flush(bus, -1));
+    OK(tapeline_reader_next(reader, events, 8, 10000, &count));
+    CHECK(count == 1 && payload_is(&events[0], "first"));
+    OK(tapeline_reader_cursor(reader, text, sizeof text, NULL));
+    OK(tapeline_reader_close(reader));
+    // Another one goes on after its cursor.
+    OK(tapeline_ingest(bus, chat, TAPELINE_KIND_TOOL_CALL, (const uint8_t *)"second", 6, NULL));
+    OK(tapeline_close(bus, -1));
+    options.cursor = text;
+    OK(tapeline_follow(directory, &options, &reader));
+    OK(tapeline_reader_next(reader, events, 8, 10000, &count));
+    CHECK(count == 1 && payload_is(&events[0], "second"));
+    OK(tapeline_reader_close(reader));
+    options.until_close = 1;
+    RETURNS(TAPELINE_ARGUMENT, tapeline_follow(directory, &options, &reader));
+    RETURNS(TAPELINE_IO, tapeline_follow("/nothing/there", NULL, &reader));
+}
+
 int main(void) {
     char directory[] = "/tmp/tapeline-c-XXXXXX";
     CHECK(mkdtemp(directory) != NULL);
@@ -339,6 +410,9 @@ int main(void) {
     producers();
     many_sessions();
     readers();
+    char logged[128];
+    snprintf(logged, sizeof logged, "%s/log", directory);
+    logs(logged);
     char command[128];
     snprintf(command, sizeof command, "rm -r %s", directory);
     CHECK(system(command) == 0);

@@ -36,7 +36,16 @@ static void null_pointers(tapeline_bus bus, tapeline_producer producer) {
     RETURNS(TAPELINE_NULL, tapeline_cursor_save(bus, "a", NULL));
     RETURNS(TAPELINE_NULL, tapeline_cursor_load(bus, NULL, buffer, sizeof buffer, &count));
     RETURNS(TAPELINE_NULL, tapeline_event_token(NULL, buffer));
+    int32_t is_met = 0;
+    tapeline_log log = {0};
+    tapeline_reader reader = {0};
     RETURNS(TAPELINE_NULL, tapeline_requirement_met(NULL, NULL, 0, NULL));
+    RETURNS(TAPELINE_NULL, tapeline_requirement_met(NULL, NULL, 0, &is_met));
+    RETURNS(TAPELINE_NULL, tapeline_log_open(NULL, &log));
+    RETURNS(TAPELINE_NULL, tapeline_log_open("/tmp", NULL));
+    RETURNS(TAPELINE_NULL, tapeline_follow(NULL, NULL, &reader));
+    RETURNS(TAPELINE_NULL, tapeline_follow("/tmp", NULL, NULL));
+    RETURNS(TAPELINE_UTF8, tapeline_log_open("/tmp/\xff", &log));
     RETURNS(TAPELINE_NULL, tapeline_emit_batch(producer, none, NULL, 0, "name", NULL, &ticket));
     // A length of nothing needs no memory.
     OK(tapeline_emit(producer, none, 1, NULL, 0, NULL));
@@ -169,6 +178,7 @@ static void made_up_handles(tapeline_bus bus, tapeline_producer producer) {
         RETURNS(TAPELINE_HANDLE, tapeline_reader_next((tapeline_reader){numbers[at]}, &event, 1, 0, &count));
         RETURNS(TAPELINE_HANDLE, tapeline_reader_close((tapeline_reader){numbers[at]}));
         RETURNS(TAPELINE_HANDLE, tapeline_page_close((tapeline_page){numbers[at]}));
+        RETURNS(TAPELINE_HANDLE, tapeline_log_close((tapeline_log){numbers[at]}));
         CHECK(count == 9);
     }
     // Of another type: a bus as a producer, a producer as a bus.
@@ -328,6 +338,24 @@ static void threads(tapeline_bus bus, tapeline_producer producer) {
     CHECK(shared.code == TAPELINE_CANCELLED || shared.code == TAPELINE_HANDLE);
 }
 
+// Nothing rings for a reader of files; one that is closed while another thread waits in it ends all the same.
+static void followers(void) {
+    char directory[] = "/tmp/tapeline-c-XXXXXX", command[64];
+    CHECK(mkdtemp(directory) != NULL);
+    const tapeline_pair pairs[] = {{"directory", directory}, {"placement.pinned", "false"}};
+    struct shared shared = {0};
+    OK(tapeline_open_pairs(pairs, 2, &shared.bus));
+    OK(tapeline_follow(directory, NULL, &shared.reader));
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, wait_in_reader, &shared) == 0);
+    OK(tapeline_reader_close(shared.reader));
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(shared.code == TAPELINE_CANCELLED || shared.code == TAPELINE_HANDLE);
+    OK(tapeline_close(shared.bus, -1));
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    CHECK(system(command) == 0);
+}
+
 static void forks(tapeline_bus bus, tapeline_producer producer) {
     tapeline_reader reader = {0};
     OK(tapeline_subscribe(bus, NULL, &reader));
@@ -379,6 +407,7 @@ int main(void) {
     closed_handles();
     sizes_and_numbers(bus, producer);
     threads(bus, producer);
+    followers();
     forks(bus, producer);
     OK(tapeline_producer_close(producer));
     OK(tapeline_close(bus, -1));

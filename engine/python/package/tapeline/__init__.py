@@ -26,8 +26,10 @@ from tapeline._native import (
     Ticket,
     forked as _forked,
 )
+from tapeline.arrow import ArrowEvents
 from tapeline.bus import Bus, Opening, Settings, open, open_async
 from tapeline.errors import Error
+from tapeline.follow import Follower, follow
 from tapeline.log import Log, read, read_async
 from tapeline.replay import Replay
 from tapeline.tail import Tail
@@ -35,9 +37,11 @@ from tapeline.tail import Tail
 _os.register_at_fork(after_in_child=_forked)
 
 __all__ = [
+    "ArrowEvents",
     "Bus",
     "Error",
     "Event",
+    "Follower",
     "Gap",
     "Log",
     "NamedCursor",
@@ -53,6 +57,7 @@ __all__ = [
     "Ticket",
     "__version__",
     "errors",
+    "follow",
     "kinds",
     "open",
     "open_async",

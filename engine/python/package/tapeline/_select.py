@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tapeline._native import Session, SessionId
 
 if TYPE_CHECKING:
     from tapeline._native import Selection
+
+StrPath = str | os.PathLike[str]
+
+Start = Literal["earliest", "latest"] | int
+"""Where a reader starts: at the earliest event, after the latest, or at a time in nanoseconds since the Unix epoch."""
 
 SessionLike = str | SessionId | Session
 """A session: its name, its identity, or its handle."""

@@ -6,21 +6,19 @@ import atexit
 import os
 import sys
 import weakref
-from collections.abc import Generator
-from typing import Any, Literal, Self, TypedDict, Unpack
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 from tapeline import _native
 from tapeline._loop import awaited, in_thread, refuse_in_loop
 from tapeline._native import NamedCursor, Page, SessionSummary, Ticket
-from tapeline._select import Filter, Kinds, SessionLike, Sessions, select
+from tapeline._select import Filter, Kinds, SessionLike, Sessions, Start, StrPath, select
 from tapeline.errors import Error, ForkedError
 from tapeline.replay import Replay
 from tapeline.tail import Tail
 
-StrPath = str | os.PathLike[str]
-
-Start = Literal["earliest", "latest"] | int
-"""Where a reader starts: at the earliest event, after the latest, or at a time in nanoseconds since the Unix epoch."""
+if TYPE_CHECKING:
+    from tapeline._native import _Data as Data
 
 
 class Settings(TypedDict, total=False):
@@ -154,6 +152,52 @@ class Bus(_native.Bus):
         """As `durable`, in an event loop."""
         await awaited(self._durable_awaited(ticket))
 
+    def readable(self, ticket: Ticket) -> None:
+        """Waits until readers that take events before they are durable can have the event of a ticket."""
+        refuse_in_loop("readable", "`await bus.readable_async(ticket)`")
+        self._readable(ticket)
+
+    async def readable_async(self, ticket: Ticket) -> None:
+        """As `readable`, in an event loop."""
+        await awaited(self._readable_awaited(ticket))
+
+    def event_id(self, ticket: Ticket) -> str | None:
+        """The identity of a ticket's event, as `Event.id`, once it can be read. `None`: it was dropped, or is gone."""
+        refuse_in_loop("event_id", "`await bus.event_id_async(ticket)`")
+        return self._event_id(ticket)
+
+    async def event_id_async(self, ticket: Ticket) -> str | None:
+        """As `event_id`, in an event loop."""
+        return await in_thread(self._event_id, ticket)
+
+    def ingest_with_cursor(
+        self,
+        batch: Iterable[Data],
+        name: str,
+        cursor: str,
+        session: SessionLike | None = None,
+        kind: int | str = 0,
+    ) -> None:
+        """Ingests events of one session that become visible at once, and with them a cursor under a name: a crash
+        leaves both or neither.
+
+        For a consumer that derives these events from those before the cursor. Waits until those are durable. Raises
+        `CursorError`, and `IngestError`, where none of the batch was taken.
+        """
+        refuse_in_loop("ingest_with_cursor", "`await bus.ingest_with_cursor_async(...)`")
+        self._ingest_with_cursor(batch, (name, cursor), session, kind)
+
+    async def ingest_with_cursor_async(
+        self,
+        batch: Iterable[Data],
+        name: str,
+        cursor: str,
+        session: SessionLike | None = None,
+        kind: int | str = 0,
+    ) -> None:
+        """As `ingest_with_cursor`, in an event loop."""
+        await in_thread(self._ingest_with_cursor, batch, (name, cursor), session, kind)
+
     def poll(
         self,
         limit: int = 1000,
@@ -258,6 +302,15 @@ class Bus(_native.Bus):
     async def sessions_async(self) -> list[SessionSummary]:
         """As `sessions`, in an event loop."""
         return await in_thread(self._sessions)
+
+    def unfinished(self) -> list[SessionSummary]:
+        """The sessions that a crash of an earlier process has cut off: opened, and not closed."""
+        refuse_in_loop("unfinished", "`await bus.unfinished_async()`")
+        return self._unfinished()
+
+    async def unfinished_async(self) -> list[SessionSummary]:
+        """As `unfinished`, in an event loop."""
+        return await in_thread(self._unfinished)
 
     def summary(self, session: SessionLike) -> SessionSummary | None:
         """What the log holds of one session; `None`: nothing."""

@@ -8,6 +8,7 @@
             BackpressureError   its lane is full; try again later
             DroppedError    the bus's mode dropped it; readers get a gap
             TooLargeError
+            NoMemoryError       the bus's memory budget, or the system, has no room for it
             SessionClosedError
         StoreError          the bus cannot make events durable, or not at present
             StorageFullError
@@ -85,6 +86,11 @@ class TooLargeError(IngestError):
 
     bytes: int
     max: int
+
+
+class NoMemoryError(IngestError):
+    """There is no memory for the event, or for the lane that it would go through: the bus's `memory_budget` is used up,
+    or the system has none. `is_retryable` is true of an event that has room again once others are written."""
 
 
 class SessionClosedError(IngestError):

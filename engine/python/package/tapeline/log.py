@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Self
 
 from tapeline import _native
 from tapeline._loop import in_thread, refuse_in_loop
 from tapeline._native import NamedCursor, SessionSummary
-from tapeline._select import Filter, Kinds, Sessions, select
+from tapeline._select import Filter, Kinds, Sessions, StrPath, select
 from tapeline.replay import Replay
-
-StrPath = str | os.PathLike[str]
 
 
 def read(path: StrPath) -> Log:

@@ -43,7 +43,7 @@ class BusEventStore(EventStore):
 
         Ids are unique over all stores, or, for tests that expect it, numbers from 1.
         """
-        self.name = name or f"mcp/{uuid.uuid4().hex}"
+        self.name: str = name or f"mcp/{uuid.uuid4().hex}"
         self._bus = bus
         self._session = bus.session(self.name)
         self._numbers = itertools.count(1)

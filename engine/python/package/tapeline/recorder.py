@@ -59,7 +59,7 @@ class _Keeper:
         self._stream = stream
         self._session = session
         self._is_open = True
-        self.lost = 0
+        self.lost: int = 0
         """Chunks that the bus did not take."""
 
     def __getattr__(self, name: str) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from tapeline import _native
 from tapeline._loop import in_thread, refuse_in_loop
 from tapeline._native import Event
+from tapeline.arrow import ArrowEvents
 
 Begin = Callable[[], _native.Replay]
 
@@ -31,6 +32,26 @@ class Replay:
         if self._native is None:
             self._native = self._begin()
         return iter(self._native) if self._pacer is None else _Paced(self._native, self._pacer)
+
+    def payloads(self) -> Iterator[list[memoryview]]:
+        """The payloads alone, some at once, as fast as they can be read: for a thread. Keep `iter` of it where it is to
+        go on after a `GapError`."""
+        refuse_in_loop("a replay by `for`", "`async for`")
+        if self._native is None:
+            self._native = self._begin()
+        return _Payloads(self._native)
+
+    def to_arrow(self, *, skip_gaps: bool = False) -> ArrowEvents:
+        """The events as Arrow columns, for `pyarrow.table`, `polars.DataFrame` and others. Nothing of the replay may
+        have been read; a speed does not matter.
+
+        Where events are missing reading fails, as no column can say so. With `skip_gaps` it goes on, and
+        `ArrowEvents.gaps` has what was missing.
+        """
+        refuse_in_loop("to_arrow", "`await asyncio.to_thread(replay.to_arrow)`")
+        if self._native is None:
+            self._native = self._begin()
+        return ArrowEvents(self._native.to_arrow(skip_gaps))
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -56,6 +77,18 @@ class Replay:
             if wait > 0:
                 await asyncio.sleep(wait)
         return next(native)
+
+
+class _Payloads(Iterator[list[memoryview]]):
+    """The payloads of a replay."""
+
+    def __init__(self, events: _native.Replay) -> None:
+        self._events = events
+
+    def __next__(self) -> list[memoryview]:
+        if (payloads := self._events.payloads()) is None:
+            raise StopIteration
+        return payloads
 
 
 class _Paced(Iterator[Event]):
