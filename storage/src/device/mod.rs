@@ -76,8 +76,8 @@ pub trait Device: Debug {
     /// Writes that may be in flight at once, at least 1. Beyond it, [`Device::submit`] must not be called.
     fn depth(&self) -> usize;
 
-    /// Makes memory known to the kernel once, so that each write saves the page look-ups. A driver that cannot (the
-    /// memlock limit) goes on without.
+    /// Announces the memory of blocks, which the driver makes known to the kernel when it is first written, so that
+    /// later writes save the page look-ups. A driver that cannot (the memlock limit) goes on without.
     fn register(&mut self, _memory: &[Arc<BlockMemory>]) {}
 
     /// Queues a write. Errors are reported by [`Device::complete`].

@@ -195,7 +195,7 @@ impl Device for UringDevice {
     }
 
     fn register(&mut self, memory: &[Arc<BlockMemory>]) {
-        self.buffers.register(&self.ring.submitter(), memory);
+        self.buffers.announce(&self.ring.submitter(), memory);
     }
 
     /// # Panics
@@ -209,7 +209,7 @@ impl Device for UringDevice {
             return self.end(write, Err(io::Error::from_raw_os_error(libc::EBADF)));
         };
         let target = self.files.acquire(&self.ring.submitter(), &write.file, descriptor);
-        let buffer = self.buffers.index(&write.memory);
+        let buffer = self.buffers.index(&self.ring.submitter(), &write.memory);
         let in_flight = InFlight { progress: Progress::new(write.length), write, target, buffer };
         let entry = self.flight.insert(in_flight);
         push(&mut self.ring.requests(), &entry);

@@ -1,3 +1,4 @@
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use io_uring::IoUring;
@@ -34,12 +35,12 @@ fn registered_memory_is_written_by_its_number() {
     let file = file(&scratch);
     let (known, foreign) = (write(1, &file, &pattern(1, 1), 0), write(2, &file, &pattern(2, 1), 4096));
     device.register(std::slice::from_ref(&known.memory));
+    device.submit(known);
+    let known = finish(&mut device);
     if let Some(refused) = device.notes().iter().find(|note| note.contains("could not be registered")) {
         println!("skipped: {refused}");
         return;
     }
-    device.submit(known);
-    let known = finish(&mut device);
     known.result.unwrap();
     assert_eq!(device.fixed_writes(), 1);
     device.submit(foreign);
@@ -56,6 +57,35 @@ fn registered_memory_is_written_by_its_number() {
     let mut found = vec![0; 3 * PAGE_BYTES];
     file.read_at(&mut found, 0).unwrap();
     assert!(found == [pattern(1, 1), pattern(2, 1), pattern(3, 1)].concat());
+}
+
+#[test]
+fn memory_that_is_not_written_is_not_touched_by_its_announcement() {
+    let Some(mut device) = uring() else { return };
+    let scratch = Scratch::new("device");
+    let announced: Vec<_> = (0..4).map(|_| memory_with(&[])).collect();
+    let is_touched = |memory: &BlockMemory| {
+        // The last page of a block is no page that a short write needs.
+        let page =
+            memory.address() as u64 / PAGE_BYTES as u64 + BlockMemory::BLOCK_BYTES as u64 / PAGE_BYTES as u64 - 1;
+        let mut entry = [0; size_of::<u64>()];
+        let map = std::fs::File::open("/proc/self/pagemap").unwrap();
+        map.read_exact_at(&mut entry, page * size_of::<u64>() as u64).unwrap();
+        u64::from_le_bytes(entry) >> 63 == 1
+    };
+    device.register(&announced);
+    if let Err(error) = IoUring::new(1).and_then(|ring| ring.submitter().register_buffers_sparse(1)) {
+        println!("skipped: a table of memory without entries: {error}");
+        return;
+    }
+    assert!(!announced.iter().any(|memory| is_touched(memory)));
+    let length = PAGE_BYTES;
+    let memory = Arc::clone(&announced[2]);
+    device.submit(Write { token: 1, file: file(&scratch), memory, length, offset: 0 });
+    finish(&mut device).result.unwrap();
+    let touched: Vec<_> = announced.iter().map(|memory| is_touched(memory)).collect();
+    let is_registered = device.fixed_writes() == 1;
+    assert_eq!(touched, [false, false, is_registered, false]);
 }
 
 #[test]
