@@ -145,13 +145,13 @@ pub fn restamp(archive: &[u8], timestamp: u64, slot: &mut [u8]) {
     set_timestamp(slot, timestamp);
 }
 
-/// Gives an archive another time.
+/// Gives an archive another time. Its last 16 bytes will do.
 ///
 /// # Panics
-/// If it is too short for a root: a bug of the caller.
+/// If there are fewer: a bug of the caller.
 #[inline(always)]
 pub fn set_timestamp(archive: &mut [u8], timestamp: u64) {
-    let at = archive.len() - RECORD_ROOT_BYTES + offset_of!(ArchivedRecord, timestamp);
+    let at = archive.len() - (RECORD_ROOT_BYTES - offset_of!(ArchivedRecord, timestamp));
     super::bytes::put(archive, at, timestamp.to_le_bytes());
 }
 

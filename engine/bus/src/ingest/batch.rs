@@ -5,12 +5,12 @@ use tapeline_reader::timestamp::TimeSource;
 use tapeline_reader::{PayloadSerializer, TypedPayload};
 use tapeline_storage::format::Kind;
 
-use super::source::{Bytes, Value};
+use super::source::{Bytes, RecordSource, Value};
 use super::tap::BatchCursor;
-use super::{GROUP_EVENTS, Producer, Session, Ticket};
+use super::{Producer, Session, Ticket};
 use crate::bus_core::TapBatch;
 use crate::core::error::IngestionResult;
-use crate::lane::Publish;
+use crate::lane::{Publish, UNSTAMPED_MAX};
 
 /// Events of one session that become visible together. Dropping it takes back what was not published.
 ///
@@ -37,33 +37,33 @@ use crate::lane::Publish;
 pub struct ProducerBatch<'p> {
     producer: &'p mut Producer,
     session: Session,
-    /// Events since the clock was read.
-    followers: u32,
+    /// Events that may be appended before the clock is read again.
+    group_left: usize,
     /// Events since the last publish.
     events: u64,
     /// The cursor that goes with them.
     cursor: Option<Box<BatchCursor>>,
 }
 
-/// Events of a batch that follow one reading of the clock.
-const FOLLOWERS_MAX: u32 = GROUP_EVENTS as u32 - 1;
-
 impl<'p> ProducerBatch<'p> {
     pub(super) fn new(producer: &'p mut Producer, session: Session) -> Self {
         let session = producer.refresh(session);
-        Self { producer, session, followers: FOLLOWERS_MAX, events: 0, cursor: None }
+        Self { producer, session, group_left: 0, events: 0, cursor: None }
     }
 
     /// Adds an event. The clock is read for 16 events at a time, whose times are a nanosecond apart: at the first of
-    /// them, and at the last where the bus has several producers.
+    /// them, and where the bus has several producers at the last.
     ///
     /// # Errors
     /// As [`Producer::emit`]; the events before it stay in the batch.
     #[inline]
     pub fn push(&mut self, kind: Kind, payload: &[u8]) -> IngestionResult<()> {
-        self.begin()?;
-        let time = self.time();
-        let _ = self.producer.write(self.session, Bytes { kind, payload, time }, Publish::Later)?;
+        if self.group_left > 0 && self.producer.append(self.session, kind, payload) {
+            self.group_left -= 1;
+        } else {
+            let time = self.time();
+            self.push_record(Bytes { kind, payload, time })?;
+        }
         self.events += 1;
         Ok(())
     }
@@ -76,35 +76,34 @@ impl<'p> ProducerBatch<'p> {
     where
         T: TypedPayload + for<'a> Serialize<PayloadSerializer<'a>>,
     {
-        self.begin()?;
         let time = self.time();
-        let _ = self.producer.write(self.session, Value::new(kind, value, time)?, Publish::Later)?;
+        self.push_record(Value::new(kind, value, time)?)?;
         self.events += 1;
         Ok(())
     }
 
-    /// The first event finds out whether the session is closed; for those after it, the publish does.
+    /// Adds an event that begins a group or ends one, or asks for more than [`Producer::append`] does. The first event
+    /// finds out whether the session is closed; for those after it, the publish does.
     ///
     /// # Errors
-    /// [`IngestionError::SessionClosed`](crate::IngestionError::SessionClosed).
-    #[inline(always)]
-    fn begin(&self) -> IngestionResult<()> {
-        if self.events == 0 { self.producer.check_session(self.session.id(), 1) } else { Ok(()) }
+    /// As [`Producer::emit`].
+    #[inline(never)]
+    fn push_record(&mut self, source: impl RecordSource) -> IngestionResult<()> {
+        if self.events == 0 {
+            self.producer.check_session(self.session.id(), 1)?;
+        }
+        let is_pending = source.is_pending();
+        let _ = self.producer.write(self.session, source, Publish::Later)?;
+        let unstamped = self.producer.unstamped(self.session.shard_id());
+        // The last record of a group gives all of them their times.
+        self.group_left = if is_pending && unstamped == 0 { 0 } else { UNSTAMPED_MAX - 1 - unstamped };
+        Ok(())
     }
 
-    /// The source of the next event's time.
-    #[inline]
-    fn time(&mut self) -> TimeSource {
-        if self.producer.core.producers().order_times() {
-            // Derived from an earlier look, it could be before an event that the caller has seen meanwhile.
-            return TimeSource::Pending;
-        }
-        if self.followers >= FOLLOWERS_MAX {
-            self.followers = 0;
-            return TimeSource::Clock;
-        }
-        self.followers += 1;
-        TimeSource::Derived
+    /// The source of the time of an event that is not appended.
+    fn time(&self) -> TimeSource {
+        // Derived from an earlier look, a time could be before an event that the caller has seen meanwhile.
+        if self.producer.core.producers().order_times() { TimeSource::Pending } else { TimeSource::Clock }
     }
 
     /// Saves a cursor with the events: the next [`ProducerBatch::publish`] makes both durable together or not at all,
@@ -152,7 +151,7 @@ impl<'p> ProducerBatch<'p> {
     /// [`IngestionError::Cursor`](crate::IngestionError::Cursor). Then none of it was taken.
     #[inline]
     pub fn publish(&mut self) -> IngestionResult<Option<Ticket>> {
-        self.followers = FOLLOWERS_MAX;
+        self.group_left = 0;
         if let Some(cursor) = self.cursor.take() {
             let events = std::mem::take(&mut self.events);
             let (session, ticket) = self.producer.publish_with_cursor(self.session, events, &cursor)?;
@@ -172,7 +171,7 @@ impl<'p> ProducerBatch<'p> {
     pub(crate) fn publish_as_one(&mut self, name: &str, last: &mut Option<TapBatch>) -> IngestionResult<Ticket> {
         let events = std::mem::take(&mut self.events);
         let (session, ticket) = self.producer.publish_as_one(self.session, events, (name, last))?;
-        (self.followers, self.session) = (FOLLOWERS_MAX, session);
+        (self.group_left, self.session) = (0, session);
         Ok(ticket)
     }
 }

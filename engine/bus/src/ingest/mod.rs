@@ -29,7 +29,7 @@ use std::sync::atomic::{Ordering, compiler_fence};
 use rkyv::Serialize;
 use tapeline_reader::timestamp::{Clock, TimeSource, Timestamps};
 use tapeline_reader::{AdapterResult, IntoSession, PayloadSerializer, TypedPayload, fork, note};
-use tapeline_storage::format::{Kind, SessionId, archived_bytes, set_timestamp};
+use tapeline_storage::format::{Kind, Record, SessionId, archive_into, archived_bytes, set_timestamp};
 
 pub use batch::ProducerBatch;
 pub use options::ProducerOptions;
@@ -39,7 +39,7 @@ pub use ticket::Ticket;
 use crate::bus_core::BusCore;
 use crate::core::error::{IngestionError, IngestionResult};
 use crate::core::refusals::RefusalReason;
-use crate::lane::{LaneFull, LaneWriter, Publish};
+use crate::lane::{LaneFull, LaneWriter, Publish, UNSTAMPED_MAX};
 use crate::routing::Route;
 use crate::shard::{Barrier, Reach, ShardControl};
 use link::Link;
@@ -253,6 +253,28 @@ impl Producer {
         if self.core.producers().order_times() { TimeSource::Ordered } else { TimeSource::Clock }
     }
 
+    /// Adds an event to a batch that has begun, where that takes no more than its record and a time without a look at
+    /// the clock. Returns whether it did.
+    #[inline(always)]
+    fn append(&mut self, session: Session, kind: Kind, payload: &[u8]) -> bool {
+        let is_ordinary = payload.len() <= self.links.payload_max() && !note::is_reserved(kind);
+        let Some(link) = self.links.get_mut(session.shard_id()).filter(|_| is_ordinary) else { return false };
+        let Some(mut claim) = link.lane.claim_straight(archived_bytes(payload.len())) else { return false };
+        let time = if self.core.producers().order_times() { TimeSource::Pending } else { TimeSource::Derived };
+        let record = Record { session: session.id(), timestamp: self.clock.draw(time), kind, payload };
+        archive_into(&record, claim.slot());
+        let _ = claim.commit();
+        if time == TimeSource::Pending {
+            let _ = link.lane.note_unstamped();
+        }
+        true
+    }
+
+    /// Records in the lane to a shard that have no time yet.
+    fn unstamped(&self, shard: u16) -> usize {
+        self.links.get(shard).map_or(0, |link| link.lane.unstamped())
+    }
+
     /// Finds room for an event in the lane of its shard, has it serialised there, and publishes it if it is to be, with
     /// all that was written before it.
     #[inline(always)]
@@ -297,7 +319,7 @@ impl Producer {
             }
         };
         let ticket = Ticket::new(self.origin, shard, claim.commit(), timestamp);
-        if is_pending && link.lane.note_unstamped(bytes) >= GROUP_EVENTS {
+        if is_pending && link.lane.note_unstamped() >= UNSTAMPED_MAX {
             stamp_group(&mut link.lane, &mut self.clock);
         }
         if is_event && !publish_in(&mut link.lane) {
@@ -373,15 +395,12 @@ impl Producer {
     }
 }
 
-/// Events of a batch that share one look at the clock, which costs more than all the rest of a push.
-const GROUP_EVENTS: u64 = 16;
-
 /// Gives the events of a batch that have no time yet theirs.
 #[inline(never)]
 fn stamp_group(lane: &mut LaneWriter, clock: &mut Timestamps) {
-    let mut next = clock.next_group(lane.unstamped());
-    lane.stamp(|record| {
-        set_timestamp(record, next);
+    let mut next = clock.next_group(lane.unstamped() as u64);
+    lane.stamp(|end_of_record| {
+        set_timestamp(end_of_record, next);
         next += 1;
     });
 }

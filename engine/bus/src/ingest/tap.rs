@@ -173,8 +173,6 @@ impl Producer {
         if payload.len() > self.links.payload_max() {
             return Err(IngestionError::TooLarge { bytes: payload.len(), max: self.links.payload_max() });
         }
-        let is_ordered = self.core.producers().order_times();
-        let time = if is_ordered { TimeSource::Pending } else { TimeSource::Clock };
         let link = match self.links.get_mut(shard) {
             Some(link) => link,
             None => self.links.connect(&self.core, shard, self.route, self.id)?,
@@ -184,12 +182,10 @@ impl Producer {
         }
         let Ok(mut claim) = link.lane.claim_reserve(bytes) else { return Err(refusal(&link.control)) };
         claim.begin(self.clock.last() + 1, Publish::Later);
-        let (session, kind, timestamp) = (SessionId::CURSORS, Kind::CURSOR, self.clock.draw(time));
+        let (session, kind, timestamp) = (SessionId::CURSORS, Kind::CURSOR, self.clock.draw(TimeSource::Pending));
         archive_into(&Record { session, timestamp, kind, payload }, claim.slot());
         let _ = claim.commit();
-        if is_ordered {
-            let _ = link.lane.note_unstamped(bytes);
-        }
+        let _ = link.lane.note_unstamped();
         Ok(())
     }
 }

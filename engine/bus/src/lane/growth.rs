@@ -104,14 +104,14 @@ impl LaneWriter {
         self.look_for_room();
         self.limit_to_straight();
         let end = self.end.index;
-        let stamped = lengths.len() - std::mem::take(&mut self.unstamped).records() as usize;
+        let stamped = lengths.len() - self.unstamped.take().len();
         let mut rest = &records[..];
         for (number, length) in lengths.into_iter().enumerate() {
             let (record, after) = rest.split_at(length);
             rest = after;
             self.repeat(record);
             if number >= stamped {
-                let _ = self.note_unstamped(length);
+                let _ = self.note_unstamped();
             }
         }
         self.numbers.size.set_capacity(next.options());

@@ -80,6 +80,7 @@ mod sync;
 #[cfg(test)]
 #[cfg(not(tapeline_loom))]
 mod tests;
+mod unstamped;
 mod writer;
 
 use std::io;
@@ -92,6 +93,7 @@ pub(crate) use handle::LaneHandle;
 pub(crate) use mark::Publish;
 pub(crate) use options::{LaneOptions, Overflow};
 pub(crate) use reader::{LaneReader, RecordRun};
+pub(crate) use unstamped::UNSTAMPED_MAX;
 pub(crate) use writer::{Claim, LaneFull, LaneWriter};
 
 use crate::core::budget::{MemoryBudget, MemoryShare};

@@ -245,3 +245,40 @@ fn session_stays_in_order_however_often_its_task_changes_threads() {
     }
     assert!(next.len() == SESSIONS && next.values().all(|tokens| *tokens == TOKENS));
 }
+
+#[test]
+fn times_of_batches_rise_in_lanes_that_grow_and_beside_a_second_producer() {
+    times_of_batches_rise(0);
+    times_of_batches_rise(100);
+}
+
+/// From the round of this number on there is a second producer: a batch gives its events their times before it is
+/// published.
+fn times_of_batches_rise(second_from: u32) {
+    let bus = open(config(1));
+    let mut random = Random::new(7);
+    let mut producer = bus.producer().expect("a producer");
+    let session = producer.session("batches");
+    let (mut pushed, mut second) = (0u32, None);
+    for round in 0..400 {
+        if round == second_from {
+            second = Some(bus.producer().expect("a producer"));
+        }
+        let mut batch = producer.batch(session);
+        for _ in 0..random.below(80) {
+            let mut payload = pushed.to_le_bytes().to_vec();
+            payload.resize(4 + random.below(2_000) as usize, 0);
+            batch.push(kinds::TOKEN, &payload).expect("room");
+            pushed += 1;
+        }
+        let _ = batch.publish().expect("publishes");
+    }
+    drop(second);
+    let events = polled(&bus, Ordering::None);
+    assert_eq!(events.len(), pushed as usize);
+    for (number, pair) in events.windows(2).enumerate() {
+        let (earlier, later) = (&pair[0], &pair[1]);
+        assert_eq!(earlier.raw[..4], (number as u32).to_le_bytes(), "in order");
+        assert!(earlier.insertion_ts < later.insertion_ts, "{number}: {earlier:?} {later:?}");
+    }
+}
