@@ -1,14 +1,21 @@
 """The store of responses, in a server as vLLM's, with the real `openai` client."""
 
+import asyncio
 import contextlib
+import gc
+import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import openai
 import pytest
 from openai.types.responses import ResponseStreamEvent
+
+import tapeline
+from tapeline.responses import ResponseStore
 
 WORDS = 20
 ALL = ["response.created", *["response.output_text.delta"] * WORDS, "response.completed"]
@@ -88,3 +95,51 @@ def test_responses_survive_a_kill_and_those_under_way_end_as_failed(tmp_path: Pa
         assert failed.type == "response.failed" and failed.sequence_number == 6
         assert failed.response.error is not None and failed.response.error.code == "server_error"
         assert client.responses.retrieve(cut).status == "failed"
+
+
+async def respond(store: ResponseStore, id: str) -> None:
+    """A response whose stream is dropped at its first event and resumed."""
+    created = {"type": "response.created", "sequence_number": 0, "response": {"id": id, "status": "in_progress"}}
+    with store.run(id) as run:
+        run.append(created)
+        async for event in store.events(id):
+            assert event.json() == created
+            break
+        for number in range(1, WORDS + 1):
+            run.append({"type": "response.output_text.delta", "sequence_number": number, "delta": "word "})
+        done = {"id": id, "status": "completed", "text": "word " * WORDS}
+        run.append({"type": "response.completed", "sequence_number": WORDS + 1, "response": done})
+    numbers = [event.json()["sequence_number"] async for event in store.events(id, 0)]
+    assert numbers == list(range(1, WORDS + 2))
+    assert await store.retrieve(id) == done
+
+
+def used() -> tuple[int, int]:
+    """Bytes of Python's objects, and of the process's own memory."""
+    gc.collect()
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return tracemalloc.get_traced_memory()[0], int(line.split()[1]) << 10
+
+
+def test_memory_stays_flat_over_many_responses(bus: tapeline.Bus) -> None:
+    responses = int(os.environ.get("TAPELINE_TEST_RESPONSES", "1000"))
+
+    async def main() -> tuple[tuple[int, int], tuple[int, int]]:
+        store = ResponseStore(bus)
+        found = []
+        for half in range(2):
+            for first in range(0, responses // 2, 50):
+                await asyncio.gather(*(respond(store, f"{half}-{first + number}") for number in range(50)))
+            found.append(used())
+        return found[0], found[1]
+
+    tracemalloc.start()
+    try:
+        half, whole = asyncio.run(main())
+    finally:
+        tracemalloc.stop()
+    # A response of this size leaves more than 2 KiB in a store that keeps it.
+    assert whole[0] - half[0] < responses // 2 * 128, (half, whole)
+    assert whole[1] - half[1] < 16 << 20, (half, whole)
+    stats = bus.stats()
+    assert stats.memory_bytes <= stats.memory_budget
