@@ -1,6 +1,7 @@
 //! The tables of docs/ that list what the code has: each item has its row, and each row its item.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use tapeline_reader::RetentionPolicy;
 use tapeline_testing::tables::{fields, rows, variant};
@@ -27,6 +28,7 @@ fn settings_have_rows() {
 fn modes_of_back_pressure_have_rows() {
     let modes = [
         BackpressureMode::FailProducer,
+        BackpressureMode::FailAndReport,
         BackpressureMode::Block { deadline: std::time::Duration::ZERO },
         BackpressureMode::DropNewest,
         BackpressureMode::DropOldest,
@@ -35,6 +37,7 @@ fn modes_of_back_pressure_have_rows() {
     let names = modes.iter().map(|mode| match mode {
         // A new mode is a new element above, and a row.
         BackpressureMode::FailProducer
+        | BackpressureMode::FailAndReport
         | BackpressureMode::Block { .. }
         | BackpressureMode::DropNewest
         | BackpressureMode::DropOldest
@@ -47,6 +50,37 @@ fn modes_of_back_pressure_have_rows() {
 fn rules_for_slow_readers_have_rows() {
     let rules = [SlowReader::Replay, SlowReader::Drop { lag_events: 1 }, SlowReader::Fail { lag_events: 1 }];
     assert_eq!(rows(CONSUMERS, "| `SlowReader` |"), rules.iter().map(variant).collect());
+}
+
+/// The names of the tests in the files below a directory.
+fn tests_below(directory: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            tests_below(&entry, found);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&entry).expect("text");
+            let tests = ["#[test]\n", "#[tokio::test]\n"].into_iter().flat_map(|mark| text.split(mark).skip(1));
+            let name = |test: &str| Some(test.split_once("fn ")?.1.split_once('(')?.0.to_owned());
+            found.extend(tests.filter_map(name));
+        }
+    }
+}
+
+#[test]
+fn guarantees_name_tests_that_there_are() {
+    let mut tests = BTreeSet::new();
+    for directory in ["src", "tests"] {
+        tests_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &mut tests);
+    }
+    let table = CONSUMERS.lines().skip_while(|line| !line.starts_with("| guarantee |")).skip(2);
+    let rows: Vec<_> = table.take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 20, "{}", rows.len());
+    for row in rows {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let named: Vec<_> = cells.last().expect("a cell").split('`').skip(1).step_by(2).collect();
+        let unknown: Vec<_> = named.iter().filter(|name| !tests.contains(**name)).collect();
+        assert!(cells.len() == 3 && !named.is_empty() && unknown.is_empty(), "{unknown:?} of {row}");
+    }
 }
 
 #[test]

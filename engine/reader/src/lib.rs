@@ -88,7 +88,7 @@ pub use named::NamedCursor;
 
 // Parts that a bus shares with the readers of its log.
 #[doc(hidden)]
-pub use files::{contents, last, opening};
+pub use files::{contents, last, named_before, opening};
 #[doc(hidden)]
 pub use filter::selection;
 #[doc(hidden)]
@@ -99,5 +99,7 @@ pub use maintenance::trim;
 pub use process::{blocking, fork, random};
 #[doc(hidden)]
 pub use replay::{order, page};
+#[doc(hidden)]
+pub use session::naming;
 #[doc(hidden)]
 pub use tapeline_storage::device::{advice, is_of_environment};

@@ -49,8 +49,8 @@ pub use names::{NAMES_BYTES_MAX, NAMES_MAGIC, SessionNames};
 pub(crate) use record::payload_bytes_of;
 pub use record::{
     ArchivedPayload, ArchivedRecord, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RECORD_ROOT_BYTES, Record, RecordError,
-    RecordView, SHARED_PAYLOAD_BYTES_MAX, archive_in_place, archive_into, archived_bytes, restamp, set_timestamp,
-    timestamp_of,
+    RecordView, SHARED_PAYLOAD_BYTES_MAX, archive_in_place, archive_into, archived_bytes, restamp, session_of,
+    set_timestamp, timestamp_of,
 };
 pub use segment::{RunStart, SEGMENT_MAGIC, SEGMENT_RUNS_MAX, SegmentHeader};
 

@@ -258,6 +258,14 @@ pub fn timestamp_of(archive: &[u8]) -> u64 {
     super::bytes::get_u64(archive, root + offset_of!(ArchivedRecord, timestamp))
 }
 
+/// The session of an archive that this process serialised, which is not checked; none for bytes shorter than a root.
+#[inline]
+pub fn session_of(archive: &[u8]) -> SessionId {
+    let root = archive.len().saturating_sub(RECORD_ROOT_BYTES);
+    let session = archive.get(root + offset_of!(ArchivedRecord, session)..).and_then(|rest| rest.first_chunk());
+    session.map_or(SessionId::NONE, |session| SessionId(u128::from_le_bytes(*session)))
+}
+
 /// The payload's length that the root of a record states, unchecked; 0 for bytes shorter than a root.
 pub(crate) fn payload_bytes_of(archive: &[u8]) -> usize {
     let root = archive.len().saturating_sub(RECORD_ROOT_BYTES);

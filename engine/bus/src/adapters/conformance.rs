@@ -185,6 +185,7 @@ fn event(log: LogId, shard_id: u16, sequence: u64) -> StoredEvent {
         sequence,
         session: SessionId(u128::from(sequence.get() % 3) << 64 | u128::from(shard_id)),
         kind: kinds::TOKEN,
+        name: None,
     }
 }
 

@@ -43,9 +43,9 @@ impl EventBus {
         self.core.wait_readable().await?;
         let replay = Replay::new(self.log_id(), self.core.shards().views().collect(), &request)?;
         let replay = replay.with_openings(|selection, positions| {
-            learn(selection, positions, |each| self.core.readers().names.each(each));
+            learn(selection, positions, |each| self.core.readers().names.store().each(each));
         });
-        Ok(replay.with_eras(self.core.eras()))
+        Ok(replay.naming(|_| self.core.names()).with_eras(self.core.eras()))
     }
 
     /// As [`EventBus::replay_with`], at a pace: a stream that hands out each event when it is due. Needs no runtime in

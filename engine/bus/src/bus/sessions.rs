@@ -48,7 +48,7 @@ impl EventBus {
     /// As [`EventBus::sessions`].
     pub async fn sessions_where(&self, wanted: impl Into<RequiredCapability>) -> ConsumerResult<Vec<SessionSummary>> {
         let mut sessions = self.sessions().await?;
-        let openings = last_openings(&views(&self.core), |each| self.core.readers().names.each(each));
+        let openings = last_openings(&views(&self.core), |each| self.core.readers().names.store().each(each));
         retain_meeting(&mut sessions, &openings, &wanted.into());
         Ok(sessions)
     }
@@ -109,7 +109,7 @@ fn views(core: &BusCore) -> Vec<Arc<LogView>> {
 
 /// The sessions with openings that stand nowhere but in the log's file of names, and with those that were cut off.
 fn finished(core: &BusCore, mut contents: Contents) -> Vec<SessionSummary> {
-    core.readers().names.each(|session, opening| contents.opened_before(session, opening));
+    core.readers().names.store().each(|session, opening| contents.opened_before(session, opening));
     let mut sessions = contents.into_sessions();
     let written_before = core.producers().timestamp_floor();
     for summary in &mut sessions {

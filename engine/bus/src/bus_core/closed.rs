@@ -9,7 +9,8 @@
 //! two threads, finds the slot stored: loads and stores of one atomic are coherent.
 //!
 //! An open and a close of one session may run at the same time. The one whose event is later in the log counts, and the
-//! times of the two events say which that is: both are taken down until neither runs ([`Change`]).
+//! times of the two events say which that is: both are taken down until neither runs ([`Change`]), also before there
+//! is a table: the first close may run beside an open.
 //!
 //! The list holds the [`CLOSED_MAX`] sessions that were closed last. Table and list are made for the first close, count
 //! in the bus's memory budget, and never grow.
@@ -140,16 +141,17 @@ impl ClosedSessions {
     /// # Errors
     /// Those of `put`; the session is as it was.
     pub(crate) fn open<T, E>(&self, session: SessionId, put: impl FnOnce() -> Result<(T, u64), E>) -> Result<T, E> {
-        let Some(slots) = self.slots.get() else { return put().map(|(value, _)| value) };
         let mut list = self.lock();
         list.begin(session);
-        let before = list.open(slots, session);
+        let before = self.slots.get().and_then(|slots| list.open(slots, session));
         drop(list);
         let outcome = put();
         let mut list = self.lock();
         let outcome = match outcome {
             Ok((value, time)) => {
-                if list.is_latest(session, time) {
+                if list.is_latest(session, time)
+                    && let Some(slots) = self.slots.get()
+                {
                     list.open(slots, session);
                 }
                 Ok(value)
@@ -157,6 +159,7 @@ impl ClosedSessions {
             Err(error) => {
                 if let Some(close) = before
                     && list.is_latest(session, close.time)
+                    && let Some(slots) = self.slots.get()
                 {
                     list.close(slots, session, close.time);
                 }
@@ -365,6 +368,22 @@ mod tests {
                 assert_eq!(sessions.is_closed(id), closed_at > opened_at, "{opened_at} {closed_at}");
                 assert!(sessions.lock().changes.is_empty());
             }
+        }
+    }
+
+    #[test]
+    fn first_close_counts_if_its_event_is_later_than_that_of_an_open() {
+        let id = SessionId(5);
+        for (opened_at, closed_at) in [(10, 20), (20, 10)] {
+            let sessions = ClosedSessions::default();
+            let outcome = sessions.open(id, || {
+                sessions.prepare(&MemoryBudget::new(CLOSED_BYTES)).expect("room");
+                sessions.close(id, || Ok::<_, ()>(((), closed_at)))?;
+                Ok::<_, ()>(((), opened_at))
+            });
+            assert_eq!(outcome, Ok(()));
+            assert_eq!(sessions.is_closed(id), closed_at > opened_at, "{opened_at} {closed_at}");
+            assert!(sessions.lock().changes.is_empty());
         }
     }
 

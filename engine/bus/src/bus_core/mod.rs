@@ -3,9 +3,9 @@
 //!
 //! `shards` are the shards there are, `producers` and `readers` what each kind of user shares, `horizon` the time below
 //! which every event is readable, `closed` the sessions that take no events, `daemons` and `relays` what is known of
-//! these, `assignments` which daemon has which session, `taps` the cursors published with batches, `routes` where
-//! sessions go and went, `gate` whether events are taken, `loading` the threads that read files, `stats` the books.
-//! [`BusCore`] has only the calls that need several of them.
+//! these, `assignments` which daemon has which session, `names` those of sessions, `taps` the cursors published with
+//! batches, `routes` where sessions go and went, `gate` whether events are taken, `loading` the threads that read
+//! files, `stats` the books. [`BusCore`] has only the calls that need several of them.
 
 mod assignments;
 mod closed;
@@ -14,6 +14,7 @@ mod gate;
 mod horizon;
 mod loading;
 mod metrics;
+mod names;
 mod producers;
 mod readers;
 mod relays;
@@ -25,6 +26,7 @@ mod taps;
 use std::sync::Arc;
 
 use tapeline_reader::blocking::check_may_block;
+use tapeline_reader::naming::NameLookup;
 use tapeline_reader::{AdapterError, AdapterResult};
 use tapeline_storage::format::{Eras, LogId, Sequence, SessionId};
 use tapeline_storage::log::{Loader, LogView};
@@ -45,6 +47,7 @@ use self::daemons::Daemons;
 pub use self::daemons::{DaemonHealth, DaemonStats};
 use self::gate::Gate;
 pub(crate) use self::loading::LoadThreads;
+use self::names::NamesOfShards;
 use self::producers::Producers;
 use self::readers::Readers;
 pub(crate) use self::relays::RelayStatus;
@@ -179,6 +182,11 @@ impl BusCore {
     /// The state that consumers share.
     pub(crate) fn readers(&self) -> &Readers {
         &self.readers
+    }
+
+    /// Knows the names of sessions, for a reader that begins now.
+    pub(crate) fn names(&self) -> Arc<dyn NameLookup> {
+        Arc::new(NamesOfShards::new(&self.readers.names, self.shards.views().collect()))
     }
 
     /// Reads files elsewhere, where there are threads for that.

@@ -10,6 +10,7 @@ use tapeline_storage::log::Loader;
 
 use super::horizon::Horizon;
 use super::loading::LoadThreads;
+use super::names::SessionNames;
 use crate::feed::Bell;
 
 /// Shared by the consumers of a bus.
@@ -19,8 +20,8 @@ pub(crate) struct Readers {
     pub(crate) horizon: Horizon,
     /// Cursors with a name.
     pub(crate) cursors: CursorStore,
-    /// Names of sessions whose opening is trimmed.
-    pub(crate) names: NameStore,
+    /// Names of sessions.
+    pub(crate) names: Arc<SessionNames>,
     /// Those of followers that have to know when a shard comes.
     bells: Mutex<Vec<Weak<Bell>>>,
     /// Of a bus with threads.
@@ -33,7 +34,7 @@ impl Readers {
         Self {
             horizon: Horizon::default(),
             cursors: CursorStore::new(path).cleared(),
-            names: NameStore::new(path),
+            names: Arc::new(SessionNames::new(NameStore::new(path))),
             bells: Mutex::default(),
             load_threads: OnceLock::new(),
         }

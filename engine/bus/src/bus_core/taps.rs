@@ -74,13 +74,28 @@ impl Taps {
 
     /// Returns whether the cursors' files are due to be written, by the caller.
     pub(crate) fn is_fold_due(&self) -> bool {
+        self.is_fold_due_at(Instant::now())
+    }
+
+    fn is_fold_due_at(&self, now: Instant) -> bool {
         let mut folded_at = lock(&self.folded_at);
-        let now = Instant::now();
         let since = *folded_at.get_or_insert(now);
         let is_due = now.saturating_duration_since(since) >= FOLD_PERIOD;
         if is_due {
             *folded_at = Some(now);
         }
         is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_cursors_are_due_once_in_each_period_however_many_batches_come() {
+        let (taps, begin) = (Taps::default(), Instant::now());
+        let due = (0..350).filter(|tenth| taps.is_fold_due_at(begin + *tenth * FOLD_PERIOD / 100));
+        assert_eq!(due.collect::<Vec<_>>(), [100, 200, 300]);
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn routed_sessions(
     core: &BusCore,
 ) -> ConsumerResult<Vec<(SessionId, RequiredCapability, CapabilitySet, Begin)>> {
     let views: Vec<_> = core.shards().views().collect();
-    let openings = last_openings(&views, |each| core.readers().names.each(each));
+    let openings = last_openings(&views, |each| core.readers().names.store().each(each));
     let mut sessions = HashMap::new();
     for (session, opening) in openings {
         if let Some(needs) = opening.metadata.labels.get(REQUIRES).and_then(|label| needs_of(label.as_str())) {

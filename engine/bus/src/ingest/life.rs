@@ -58,9 +58,14 @@ impl Producer {
         name: Option<&str>,
         metadata: &SessionMetadata,
     ) -> IngestionResult<(Session, Ticket)> {
+        // The list's lock may be a thread's of the parent.
+        if self.is_forked() {
+            return Err(IngestionError::Forked);
+        }
         let core = Arc::clone(&self.core);
         core.closed().open(session.id(), || {
             let ticket = self.put(session, kinds::SESSION, &SessionChange::open_payload(name, metadata))?;
+            name.into_iter().for_each(|name| core.readers().names.learn(session.id(), name));
             Ok(((session, ticket), ticket.insertion_ts))
         })
     }
@@ -98,7 +103,7 @@ impl Producer {
             return Err(IngestionError::NoSession);
         }
         self.check_session(session.id(), 1)?;
-        self.core.check_open()?;
+        self.check_open(1)?;
         let core = Arc::clone(&self.core);
         let no_room = |left| IngestionError::ClosedBudget { bytes: CLOSED_BYTES, left };
         core.closed().prepare(core.memory()).map_err(no_room)?;
@@ -118,6 +123,14 @@ impl Producer {
             true => self.check_closed(session, events),
             false => Ok(()),
         }
+    }
+
+    /// Refuses a call beside [`Producer::emit`], with so many events, once the bus ends.
+    ///
+    /// # Errors
+    /// [`IngestionError::Forked`], [`IngestionError::ShuttingDown`].
+    pub(super) fn check_open(&self, events: u64) -> IngestionResult<()> {
+        self.core.check_open().inspect_err(|refusal| self.core.producers().count_refused(refusal, events))
     }
 
     #[cold]

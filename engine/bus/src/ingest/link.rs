@@ -19,7 +19,8 @@ use crate::shard::ShardControl;
 pub(super) struct Link {
     pub(super) control: Arc<ShardControl>,
     pub(super) lane: LaneWriter,
-    /// Events dropped since the last note. `None` of evicting lanes: their shard knows best where something is missing.
+    /// Events dropped, or refused and to be reported, since the last note. `None` of evicting lanes: their shard knows
+    /// best where something is missing.
     unreported: Option<DropNote>,
 }
 
@@ -31,10 +32,16 @@ impl Link {
     /// Counts a dropped event, to be reported in the lane where the next one finds room.
     #[cold]
     pub(super) fn drop_event(&mut self, producer: u64, session: SessionId, reason: DropReason) {
-        self.lane.count_dropped(reason);
         if self.lane.overflow() == Overflow::Evict {
-            return;
+            return self.lane.count_dropped_of(reason, session);
         }
+        self.lane.count_dropped(reason);
+        self.note_missing(producer, session, reason);
+    }
+
+    /// Notes an event that readers miss, to be reported in the lane where the next one finds room.
+    #[cold]
+    pub(super) fn note_missing(&mut self, producer: u64, session: SessionId, reason: DropReason) {
         // Its reason is that of the mode.
         let none = || DropNote { producer, reason, sessions: DroppedSessions::default() };
         self.unreported.get_or_insert_with(none).sessions.count(session);
@@ -51,7 +58,7 @@ impl Link {
     #[cold]
     pub(super) fn report(&mut self, clock: &mut Timestamps, is_current: impl FnOnce() -> bool) {
         let Some(note) = self.unreported.as_ref().filter(|_| !self.lane.is_unpublished()) else { return };
-        let events = note.sessions.events();
+        let events = if note.reason == DropReason::Refused { 0 } else { note.sessions.events() };
         // The length does not depend on the time. A lane that is short of memory may have room for a short note alone.
         let (named, short) = (note.record(0), note.without_names().record(0));
         let mut record = if self.lane.claim_reserve(named.bytes().len()).is_ok() { named } else { short };
@@ -103,7 +110,7 @@ fn no_ring(shard_id: u16, needed: RingNeeded) -> IngestionError {
 impl Drop for Link {
     fn drop(&mut self) {
         if let Some(note) = self.unreported.take() {
-            self.lane.leave_dropped(note.sessions);
+            self.lane.leave_dropped(note.reason, note.sessions);
         }
     }
 }

@@ -30,11 +30,13 @@ pub(crate) fn with<T>(
 ) -> IngestionResult<T> {
     let count = |refusal: &IngestionError| core.producers().count_refused(refusal, 1);
     let mut ingest = Some(ingest);
+    let ended = || Err(IngestionError::ShuttingDown).inspect_err(count);
     let local = SLOTS.try_with(|slots| {
         // A signal handler or a destructor that ingests while this thread ingests gets a producer of its own.
         let mut slots = slots.try_borrow_mut().ok()?;
         let ingest = ingest.take()?;
-        Some(find(&mut slots, locals, core).inspect_err(count).and_then(|slot| slot.with(ingest)))
+        let slot = find(&mut slots, locals, core).inspect_err(count);
+        Some(slot.and_then(|slot| slot.with(ingest).unwrap_or_else(ended)))
     });
     match (local.ok().flatten(), ingest) {
         (Some(outcome), _) => outcome,
@@ -92,17 +94,17 @@ impl Slot {
         self.is_withdrawn.load(Ordering::Relaxed)
     }
 
-    /// Called by the thread that it belongs to alone.
+    /// Called by the thread that it belongs to alone. `None`: the producer was withdrawn.
     #[inline]
-    fn with<T>(&self, ingest: impl FnOnce(&mut Producer) -> IngestionResult<T>) -> IngestionResult<T> {
+    fn with<T>(&self, ingest: impl FnOnce(&mut Producer) -> T) -> Option<T> {
         let _use = Use::begin(&self.is_used);
         if self.is_withdrawn() {
-            return Err(IngestionError::ShuttingDown);
+            return None;
         }
         // SAFETY: rule 1, and its thread has no other reference: the list of slots is borrowed meanwhile.
         #[allow(unsafe_code)]
         let producer = unsafe { &mut *self.producer.get() };
-        producer.as_mut().map_or(Err(IngestionError::ShuttingDown), ingest)
+        producer.as_mut().map(ingest)
     }
 
     /// Takes the producer from its thread, which a fence of every thread has shown that it was withdrawn.

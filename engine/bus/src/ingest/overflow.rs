@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `Block` | waits for room, until the deadline | is handed back |
 //! | `FailProducer` | is handed back | |
+//! | `FailAndReport` | is handed back, and reported | |
 //! | `DropNewest` | is dropped, and counted | |
 //! | `DropOldest` | takes the room of the lane's oldest events, which are dropped and counted | is dropped, and counted |
 //! | `Sample` | is kept if the sampler keeps its session's next event, else dropped and counted | is dropped, and counted |
@@ -102,7 +103,7 @@ impl Backpressure {
                 true
             }
             BackpressureMode::Sample { .. } => self.chooses(link, clock, event, is_current),
-            BackpressureMode::FailProducer | BackpressureMode::DropNewest => {
+            BackpressureMode::FailProducer | BackpressureMode::FailAndReport | BackpressureMode::DropNewest => {
                 link.report(clock, is_current);
                 true
             }
@@ -137,6 +138,10 @@ impl Backpressure {
         let shard = link.control.id();
         match self.mode {
             BackpressureMode::FailProducer | BackpressureMode::Block { .. } => link.refuse(event.bytes),
+            BackpressureMode::FailAndReport => {
+                link.note_missing(self.producer, event.session, DropReason::Refused);
+                link.refuse(event.bytes)
+            }
             BackpressureMode::DropNewest | BackpressureMode::DropOldest => {
                 link.drop_event(self.producer, event.session, DropReason::Newest);
                 IngestionError::Dropped { shard_id: shard }
@@ -155,6 +160,10 @@ impl Backpressure {
     pub(super) fn give_up_large(&self, link: &mut Link, event: Rejected, refusal: IngestionError) -> IngestionError {
         match self.mode {
             BackpressureMode::FailProducer | BackpressureMode::Block { .. } => link.refuse_with(refusal),
+            BackpressureMode::FailAndReport => {
+                link.note_missing(self.producer, event.session, DropReason::Refused);
+                link.refuse_with(refusal)
+            }
             BackpressureMode::DropNewest | BackpressureMode::DropOldest | BackpressureMode::Sample { .. } => {
                 self.give_up_on(link, event)
             }

@@ -108,7 +108,7 @@ impl Producer {
         events: u64,
         cursor: &BatchCursor,
     ) -> IngestionResult<()> {
-        core.check_open()?;
+        self.check_open(events)?;
         if events > 0 {
             self.check_session(session.id(), events)?;
         }

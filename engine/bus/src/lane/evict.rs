@@ -7,6 +7,9 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use tapeline_reader::note::DroppedSessions;
+use tapeline_storage::format::session_of;
+
 use super::entry_position::EntryPosition;
 use super::options::Overflow;
 use super::sync::{AtomicBool, Ordering};
@@ -56,18 +59,20 @@ impl LaneWriter {
         }
         // SYNC: the hold orders these two, which both ends store.
         let first = self.numbers.reader.held_beginning();
-        let (end, events) = self.give_up(first, bytes);
+        let losses = &self.numbers.losses;
+        let (end, events) = losses.count_sessions(DropReason::Oldest, |gone| self.give_up(first, bytes, gone));
         // Noted before any index passes over them, so that the holder of a ticket never takes them for durable.
         self.numbers.note_evicted(first.index..end.index);
         self.numbers.reader.freed_bytes.store(end.bytes, Ordering::Relaxed);
         self.numbers.reader.freed.store(end.index, Ordering::Relaxed);
-        self.numbers.losses.enter_dropped(DropReason::Oldest, events);
+        losses.enter_dropped(DropReason::Oldest, events);
         self.numbers.hold.give_back();
         Some(end.index > first.index)
     }
 
-    /// Walks from here over the entries that have to go. Returns the position after them, and their events.
-    fn give_up(&self, mut at: EntryPosition, bytes: usize) -> (EntryPosition, u64) {
+    /// Walks from here over the entries that have to go, and counts their sessions. Returns the position after them,
+    /// and the number of events.
+    fn give_up(&self, mut at: EntryPosition, bytes: usize, gone: &mut DroppedSessions) -> (EntryPosition, u64) {
         let options = self.ring.options();
         let (capacity_bytes, capacity_events) = (options.capacity_bytes as u64, options.capacity_events as u64);
         let (reserve_bytes, reserve_events) = options.reserve();
@@ -76,14 +81,21 @@ impl LaneWriter {
         let entries_wanted = self.end.index + 2 + reserve_events + capacity_events / PART;
         // The writer's own number: no order is needed.
         let published = self.numbers.writer.published.load(Ordering::Relaxed);
-        let mut events = 0;
+        let (mut events, mut near) = (0, 0);
         while at.index < published
             && (at.bytes + capacity_bytes < bytes_wanted || at.index + capacity_events < entries_wanted)
         {
             let ring = self.growth.older_ring(at.index).unwrap_or(&self.ring);
             // SAFETY: rule 6: below `published`, so written in this ring and not written again; rule 4: one entry.
             let units = unsafe { ring.lengths(ring.slot(at.index), 1) };
-            events += u64::from(at.pass(units.first().copied().unwrap_or(0), ring) > 0);
+            let start = ring.offset(at.bytes);
+            let length = at.pass(units.first().copied().unwrap_or(0), ring);
+            if length > 0 {
+                events += 1;
+                // SAFETY: rule 6: as the length; rule 4: one record.
+                let record = unsafe { ring.bytes(start, length) };
+                gone.count_near(session_of(record), &mut near);
+            }
         }
         (at, events)
     }

@@ -1,5 +1,8 @@
 //! A lane that grows loses nothing, repeats nothing and mixes nothing, and takes no memory that it is not given.
 
+use std::collections::VecDeque;
+use std::ops::Range;
+
 use tapeline_testing::{Random, seeds};
 
 use super::tests::{check, drain, publish, write};
@@ -122,6 +125,51 @@ fn batch_that_outgrows_its_ring_is_seen_whole_or_not_at_all() {
             assert_eq!(publish(&mut writer, 1, 96), Ok(2));
             assert_eq!(drain(&mut reader, 1), 1);
         }
+    }
+}
+
+#[test]
+fn groups_are_taken_whole_and_in_their_turn_while_the_lane_grows() {
+    for seed in seeds(20) {
+        let mut random = Random::new(seed);
+        let (mut writer, mut reader) = growing(MOST, &ample());
+        let (mut written, mut taken, mut groups) = (0_u64, 0_u64, VecDeque::new());
+        let mut take = |written: u64, groups: &mut VecDeque<Range<u64>>| {
+            while taken < written {
+                let Some(group) = reader.copy_group() else {
+                    let entries = check(reader.peek(usize::MAX), taken);
+                    assert!(entries > 0, "seed {seed}: all of it is published");
+                    reader.consume(entries);
+                    reader.release();
+                    taken += entries as u64;
+                    assert!(groups.front().is_none_or(|group| taken <= group.start), "seed {seed}: part of a group");
+                    continue;
+                };
+                let numbers = group.records.chunks_exact(96).map(|record| record[..8].try_into().unwrap());
+                assert_eq!(groups.pop_front(), Some(taken..taken + group.lengths.len() as u64), "seed {seed}");
+                assert!(numbers.map(u64::from_le_bytes).eq(taken..taken + group.lengths.len() as u64), "seed {seed}");
+                reader.consume_group(&group);
+                reader.release();
+                taken += group.lengths.len() as u64;
+            }
+        };
+        for _ in 0..200 {
+            let (begin, is_group) = (written, random.below(2) == 0);
+            while written - begin < 40 && write(&mut writer, written, 96, LaneWriter::claim).is_ok() {
+                written += 1;
+            }
+            if is_group && written > begin {
+                writer.publish_group(written);
+                groups.push_back(begin..written);
+            } else {
+                writer.publish();
+            }
+            if random.below(20) == 0 {
+                take(written, &mut groups);
+            }
+        }
+        take(written, &mut groups);
+        assert!(groups.is_empty() && writer.handle().capacity_bytes() > 4096, "seed {seed}");
     }
 }
 

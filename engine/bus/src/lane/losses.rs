@@ -2,7 +2,8 @@
 //!
 //! The writer alone stores these numbers, and only when the lane has no room; everyone else reads them. They are
 //! statistics: exact once the writer rests. The sessions of dropped events that no note reports are the writer's; when
-//! it goes, it leaves them here for the reader.
+//! it goes, it leaves them here for the reader. The writer of an evicting lane counts them here at once: its shard
+//! reports them.
 
 // Not loom's: nothing of a model happens under it.
 use std::sync::{Mutex, PoisonError};
@@ -28,8 +29,8 @@ pub(super) struct LossBook {
     refused: [AtomicU64; RefusalReason::COUNT],
     /// Those among them that had been published, too late to be taken.
     withdrawn: AtomicU64,
-    /// The sessions of dropped events, left by a writer that is gone.
-    sessions: Mutex<DroppedSessions>,
+    /// The sessions of dropped events, by reason: of an evicting lane, or left by a writer that is gone.
+    sessions: Mutex<[DroppedSessions; DropReason::COUNT]>,
 }
 
 impl LossBook {
@@ -49,7 +50,13 @@ impl LossBook {
 
     /// Enters events that were dropped.
     pub(super) fn enter_dropped(&self, reason: DropReason, events: u64) {
-        add([&self.newest, &self.oldest, &self.sampled][reason.index()], events);
+        match reason {
+            DropReason::Newest => add(&self.newest, events),
+            DropReason::Oldest => add(&self.oldest, events),
+            DropReason::Sampled => add(&self.sampled, events),
+            // Counted as refused.
+            _ => {}
+        }
     }
 
     /// Enters events that went back to their producer; `withdrawn` of them had been published.
@@ -64,14 +71,15 @@ impl LossBook {
         add(&self.notes, 1);
     }
 
-    /// The writer, which goes, leaves the sessions of dropped events.
-    pub(super) fn leave_sessions(&self, sessions: DroppedSessions) {
-        *self.sessions.lock().unwrap_or_else(PoisonError::into_inner) = sessions;
+    /// Has `count` count the sessions of dropped events, before [`LossBook::enter_dropped`]: who sees the number finds
+    /// the sessions.
+    pub(super) fn count_sessions<T>(&self, reason: DropReason, count: impl FnOnce(&mut DroppedSessions) -> T) -> T {
+        count(&mut self.sessions.lock().unwrap_or_else(PoisonError::into_inner)[reason.index()])
     }
 
-    /// Takes the sessions that a writer which is gone has left.
-    pub(super) fn take_sessions(&self) -> DroppedSessions {
-        std::mem::take(&mut *self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Takes the sessions that are here.
+    pub(super) fn take_sessions(&self, reason: DropReason) -> DroppedSessions {
+        self.count_sessions(reason, std::mem::take)
     }
 
     pub(super) fn drops(&self) -> Drops {

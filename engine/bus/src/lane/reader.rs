@@ -19,7 +19,7 @@ use super::handle::{LaneHandle, Numbers};
 use super::options::Overflow;
 use super::ring::Ring;
 use super::sync::{Arc, Ordering};
-use super::{Drops, UNIT_BYTES};
+use super::{DropReason, Drops, UNIT_BYTES};
 
 /// Consecutive records of a lane, where they lie.
 #[derive(Debug, Clone, Copy)]
@@ -468,10 +468,10 @@ impl LaneReader {
         self.published() != self.next.index
     }
 
-    /// Takes the sessions of dropped events that a writer which is gone has left.
-    pub(crate) fn take_dropped(&self) -> DroppedSessions {
-        match self.is_abandoned() {
-            true => self.numbers.losses.take_sessions(),
+    /// Takes the sessions of events dropped for this reason: of an evicting lane, or left by a writer that is gone.
+    pub(crate) fn take_dropped(&self, reason: DropReason) -> DroppedSessions {
+        match self.is_evicting() || self.is_abandoned() {
+            true => self.numbers.losses.take_sessions(reason),
             false => DroppedSessions::default(),
         }
     }

@@ -9,8 +9,9 @@
 //!    looked at.
 //! 4. A range of bytes or entries never crosses the end of its ring: the writer skips, the reader stops there.
 //! 5. The memory is handed out zeroed, so all of it is initialised.
-//! 6. The writer reads length entries below `published`, too: they are not written before they are freed. It moves
-//!    `freed` of an evicting lane while it has the hold; the reader reads there while it has it.
+//! 6. The writer reads length entries below `published`, too, and of an evicting lane the records from `freed` on:
+//!    they are not written before they are freed. It moves `freed` of such a lane while it has the hold; the reader
+//!    reads there while it has it.
 //!
 //! From 2, 3 and 6, with `freed <= read <= published <= written`, the two sides never write what the other touches.
 

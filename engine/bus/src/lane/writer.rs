@@ -22,6 +22,7 @@ use super::unstamped::Unstamped;
 use super::{DropReason, Overflow, UNIT_BYTES};
 use crate::core::refusals::RefusalReason;
 use tapeline_reader::note::DroppedSessions;
+use tapeline_storage::format::SessionId;
 use tapeline_storage::log::LargeBlock;
 
 /// The lane has no room for the record now. Nothing was written.
@@ -347,8 +348,14 @@ impl LaneWriter {
     }
 
     /// Leaves the sessions of dropped events that no note reports to the reader, before the writer is gone.
-    pub(crate) fn leave_dropped(&self, sessions: DroppedSessions) {
-        self.numbers.losses.leave_sessions(sessions);
+    pub(crate) fn leave_dropped(&self, reason: DropReason, sessions: DroppedSessions) {
+        self.numbers.losses.count_sessions(reason, |left| left.absorb(sessions));
+    }
+
+    /// Counts an event of an evicting lane that found no room and was dropped, for the shard to report.
+    pub(crate) fn count_dropped_of(&self, reason: DropReason, session: SessionId) {
+        self.numbers.losses.count_sessions(reason, |dropped| dropped.count(session));
+        self.count_dropped(reason);
     }
 
     /// Counts an event that found no room and was dropped.

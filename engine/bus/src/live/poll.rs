@@ -33,6 +33,7 @@ impl Pages {
     pub(crate) async fn poll(&self, request: &ConsumeRequest) -> ConsumerResult<ConsumeResponse> {
         let ConsumeRequest { shards, sessions, kinds, filter, .. } = request;
         let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
+        let selection = selection.naming(self.core.names());
         self.core.check_fork()?;
         if request.from_id.is_none() && request.start == Start::Latest {
             self.core.wait_readable().await?;
@@ -149,7 +150,7 @@ impl<'p> Pager<'p> {
                 Err(error) => return Err(error),
             }
         }
-        learn(&selection, &starts, |each| core.readers().names.each(each));
+        learn(&selection, &starts, |each| core.readers().names.store().each(each));
         let cursor = cursor.unwrap_or_default();
         let (limit, visibility) = (request.limit, request.visibility);
         Ok(Self { core, limit, visibility, selection, sources, cursor, scanned: 0, page })

@@ -24,7 +24,9 @@ pub(crate) fn plan_for_bus(core: &BusCore, policy: &RetentionPolicy) -> Consumer
 /// Carries the plan out: asks shards that run to trim their own logs, and trims the others.
 pub(crate) fn carry_out(core: &BusCore, store: &LogStore, plan: &mut TrimPlan) -> ConsumerResult<()> {
     let views: Vec<_> = core.shards().views().collect();
-    plan.keep_names(&core.readers().names, &views)?;
+    let names = &core.readers().names;
+    plan.keep_names(names.store(), &views)?;
+    names.forget_kept();
     plan.keep_cursors(&core.readers().cursors, &views)?;
     let archived: Vec<_> = core.shards().archived().iter().map(|view| (view.shard(), Arc::clone(view))).collect();
     for (shard, to) in plan.cuts() {

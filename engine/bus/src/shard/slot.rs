@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use tapeline_reader::Drops;
 use tapeline_reader::note::{DropNote, DroppedSessions};
+use tapeline_reader::{DropReason, Drops};
 use tapeline_storage::format::{BLOCK_BYTES_MAX, RECORD_ALIGN, Sequence, timestamp_of};
 use tapeline_storage::log::Log;
 
@@ -29,6 +29,8 @@ pub(super) struct LaneSlot {
     marks: VecDeque<Mark>,
     /// Drops that notes of the shard have reported.
     reported: Drops,
+    /// Sessions of dropped events by reason, for which no note found room yet.
+    unwritten: [DroppedSessions; DropReason::COUNT],
 }
 
 /// The next record is of a large event.
@@ -57,7 +59,8 @@ impl LaneSlot {
     /// The lane of a shard that goes by this route.
     pub(super) fn new(mut reader: LaneReader, route: u64) -> Self {
         reader.pass_to(route);
-        Self { reader, takes: false, is_released: true, marks: VecDeque::new(), reported: Drops::default() }
+        let (marks, reported, unwritten) = (VecDeque::new(), Drops::default(), Default::default());
+        Self { reader, takes: false, is_released: true, marks, reported, unwritten }
     }
 
     /// Copies up to about `budget` bytes of what is known of a lane that is alone into the log. Returns how many
@@ -157,7 +160,12 @@ impl LaneSlot {
     /// The producer is gone or its lane closed: writes notes of the drops that the producer could not report itself.
     /// Returns the number of notes.
     pub(super) fn report_the_rest(&mut self, control: &ShardControl, log: &mut Log, now: u64) -> usize {
-        self.report(control, log, now, self.unreported())
+        let written = self.report(control, log, now, self.unreported());
+        let refused = self.missing(DropReason::Refused, 0);
+        match refused.events() {
+            0 => written,
+            _ => written + usize::from(self.write(DropReason::Refused, refused, control, log, now)),
+        }
     }
 
     /// Drops that no note has reported. Exact once the producer is gone or its lane closed.
@@ -177,20 +185,49 @@ impl LaneSlot {
     fn report(&mut self, control: &ShardControl, log: &mut Log, now: u64, drops: Drops) -> usize {
         let mut written = 0;
         for (reason, events) in drops.reasons() {
-            let producer = self.reader.handle().producer();
-            let left = self.reader.take_dropped();
-            let sessions = if left.events() == events { left } else { DroppedSessions::unknown(events) };
-            let note = DropNote { producer, reason, sessions }.record(now);
-            // A note is far shorter than what a length can say.
-            let length = (note.bytes().len() / RECORD_ALIGN) as u16;
-            if log.append(note.bytes(), &[length], now).0 == 0 {
+            let sessions = self.missing(reason, events);
+            if !self.write(reason, sessions, control, log, now) {
                 break;
             }
-            self.reported.count(reason, events);
-            control.facts().count_note();
             written += 1;
         }
         written
+    }
+
+    /// The sessions of events that are missing for this reason: at least so many events.
+    fn missing(&mut self, reason: DropReason, events: u64) -> DroppedSessions {
+        let mut sessions = std::mem::take(&mut self.unwritten[reason.index()]);
+        sessions.absorb(self.reader.take_dropped(reason));
+        match events.saturating_sub(sessions.events()) {
+            0 => sessions,
+            // The producer is there still, and alone knows the sessions.
+            unknown => {
+                sessions.absorb(DroppedSessions::unknown(unknown));
+                sessions
+            }
+        }
+    }
+
+    /// Writes a note. Returns whether it found room; else the sessions wait for the next.
+    fn write(
+        &mut self,
+        reason: DropReason,
+        sessions: DroppedSessions,
+        control: &ShardControl,
+        log: &mut Log,
+        now: u64,
+    ) -> bool {
+        let note = DropNote { producer: self.reader.handle().producer(), reason, sessions };
+        let record = note.record(now);
+        // A note is far shorter than what a length can say.
+        let length = (record.bytes().len() / RECORD_ALIGN) as u16;
+        if log.append(record.bytes(), &[length], now).0 == 0 {
+            self.unwritten[reason.index()] = note.sessions;
+            return false;
+        }
+        self.reported.count(reason, note.sessions.events());
+        control.facts().count_note();
+        true
     }
 
     fn mark(&mut self, log: &Log) {

@@ -152,6 +152,24 @@ fn memory_of_closed_sessions_is_counted_a_close_without_it_changes_none() {
 }
 
 #[test]
+fn what_a_bus_that_has_ended_refuses_is_counted_whatever_the_call() {
+    let bus = open(EventBusConfig::builder());
+    let mut producer = bus.producer().expect("a producer");
+    let chat = producer.open_session("chat").expect("opens");
+    block_on(bus.shutdown_via_ref()).expect("ends");
+    let refused = |outcome: Result<(), IngestionError>, so_far: u64| {
+        assert!(matches!(outcome, Err(IngestionError::ShuttingDown)), "{outcome:?}");
+        assert_eq!(bus.stats().refusals.shutting_down, so_far);
+    };
+    refused(producer.emit(chat, kinds::TOKEN, b"late").map(drop), 1);
+    refused(producer.close_session(chat, SessionOutcome::Finished).map(drop), 2);
+    refused(bus.close_session("chat", SessionOutcome::Finished).map(drop), 3);
+    refused(producer.open_session("another").map(drop), 4);
+    refused(bus.ingest_raw(RawEvent::from_str("late")).map(drop), 5);
+    assert!(bus.stats().is_balanced());
+}
+
+#[test]
 fn no_session_cannot_be_closed() {
     let bus = open(EventBusConfig::builder());
     let outcome = bus.close_session(0u128, SessionOutcome::Finished);

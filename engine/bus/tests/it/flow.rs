@@ -186,6 +186,95 @@ fn drop_oldest_keeps_the_newest_and_never_calls_a_lost_event_durable() {
 }
 
 #[test]
+fn drop_oldest_names_the_sessions_that_lost_events_and_spares_others() {
+    let bus = open(BackpressureMode::DropOldest);
+    let mut producer = bus.producer().expect("a producer");
+    let spared = producer.session("spared");
+    producer.emit(spared, kinds::TOKEN, b"before").expect("room");
+    block_on(bus.flush()).expect("flushes");
+    let flooded: Vec<String> = (0..20).map(|number| format!("flooded {number}")).collect();
+    let mut offered = 0;
+    while bus.stats().drops.oldest == 0 || offered < 50 {
+        offered += 1;
+        for name in &flooded {
+            match producer.emit(producer.session(name), Kind(1), &PAYLOAD) {
+                Ok(_) | Err(IngestionError::Dropped { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    block_on(bus.flush()).expect("flushes");
+    // Newest ones that were dropped at the end are reported with what follows them.
+    drop(producer);
+    let reported_of = |page: &ConsumeResponse| -> u64 {
+        let events = |gap: &Gap| match &gap.reason {
+            GapReason::Overflow { events, sessions, .. } => {
+                assert_eq!(sessions.others(), 0, "all of them are named");
+                *events
+            }
+            other => panic!("{other}"),
+        };
+        page.gaps.iter().map(events).sum()
+    };
+    while reported_of(&read(&bus)) < bus.stats().drops.total() {
+        std::thread::yield_now();
+    }
+    for name in &flooded {
+        let page = block_on(bus.poll(ConsumeRequest::new(1_000_000).session(name))).expect("a page");
+        assert_eq!(page.events.len() as u64 + reported_of(&page), offered, "{name}");
+    }
+    let page = block_on(bus.poll(ConsumeRequest::new(1_000_000).session("spared"))).expect("a page");
+    assert_eq!((page.events.len(), page.gaps.len()), (1, 0));
+    assert!(bus.stats().is_balanced());
+}
+
+#[test]
+fn events_without_a_session_that_are_lost_are_no_gap_of_a_session() {
+    let bus = open(BackpressureMode::DropNewest);
+    let mut producer = bus.producer().expect("a producer");
+    let (chat, none) = (producer.session("chat"), producer.session(SessionId::NONE));
+    producer.emit(chat, kinds::TOKEN, b"before").expect("room");
+    let mut batch = producer.batch(none);
+    while batch.push(kinds::TOKEN, &PAYLOAD).is_ok() {}
+    batch.publish().expect("publishes");
+    drop(batch);
+    block_on(bus.flush()).expect("flushes");
+    producer.emit(chat, kinds::TOKEN, b"after").expect("there is room again");
+    assert_eq!(reported(&read(&bus).gaps, DropReason::Newest), 1);
+    let page = block_on(bus.poll(ConsumeRequest::new(1000).session("chat"))).expect("a page");
+    assert_eq!((page.events.len(), page.gaps.len()), (2, 0));
+}
+
+#[test]
+fn refusals_are_reported_to_readers_of_their_sessions_if_asked_to() {
+    let bus = open(BackpressureMode::FailAndReport);
+    let mut producer = bus.producer().expect("a producer");
+    let (taken, errors) = fill(&mut producer, 100);
+    assert!(
+        errors.iter().all(|error| matches!(error, IngestionError::Backpressure { shard_id: 0 }) && !error.is_drop())
+    );
+    block_on(bus.flush()).expect("flushes");
+    let other = producer.session("other");
+    producer.emit(other, kinds::TOKEN, b"x").expect("there is room again");
+    let page = |session: &str| block_on(bus.poll(ConsumeRequest::new(1000).session(session))).expect("a page");
+    let filled = page("filled");
+    assert_eq!((filled.events.len(), reported(&filled.gaps, DropReason::Refused)), (taken, errors.len() as u64));
+    assert!(filled.gaps[0].to_string().contains("refused"), "{}", filled.gaps[0]);
+    assert_eq!(page("other").gaps, []);
+    let stats = bus.stats();
+    assert_eq!((stats.drops.total(), stats.events_refused, stats.notes), (0, errors.len() as u64, 1));
+    assert!(stats.is_balanced(), "{stats:?}");
+    // A producer that goes leaves them to its shard.
+    let (_, more) = fill(&mut producer, 100);
+    drop(producer);
+    block_on(bus.flush()).expect("flushes");
+    while reported(&page("filled").gaps, DropReason::Refused) < (errors.len() + more.len()) as u64 {
+        std::thread::yield_now();
+    }
+    assert!(!more.is_empty() && bus.stats().is_balanced());
+}
+
+#[test]
 fn block_sleeps_until_there_is_room_or_its_time_is_over() {
     let deadline = Duration::from_millis(200);
     let bus = open(BackpressureMode::Block { deadline });

@@ -22,6 +22,7 @@ mod large;
 mod lending;
 mod lifecycle;
 mod metrics;
+mod names;
 mod openings;
 mod order;
 mod paced;

@@ -10,6 +10,7 @@ use tapeline::bus::ProducerOptions;
 use tapeline::config::BackpressureMode;
 use tapeline::consumer::{Start, Visibility};
 use tapeline::event::{SessionId, StoredEvent};
+use tapeline::log::{LogRestore, RestoredEvent, plan_repair, repair_log};
 use tapeline::retention::RetentionPolicy;
 use tapeline::{
     ConsumeRequest, EventBus, IngestionError, LogFiles, ReplayRequest, SubscribeRequest, Subscription, kinds,
@@ -197,6 +198,71 @@ fn the_newest_of_file_and_log_is_the_cursor_over_restarts_and_trims() {
     expect(&bus, Some(&cursors[2]));
     drop(bus);
     expect(&open(config()), Some(&cursors[2]));
+}
+
+#[test]
+fn cursor_of_a_tap_outlives_damage_and_loss_of_the_file_noted() {
+    let scratch = Scratch::new("tap-noted");
+    let noted = scratch.path().join("cursors").join(".noted");
+    let bus = open(scratch.config().num_shards(2));
+    say(&bus, 20);
+    let cursors: Vec<_> = (1..=3).map(|events| cursor_after(&bus, events)).collect();
+    bus.save_cursor(NAME, &cursors[0]).expect("saves");
+    publish(&bus, 201, b"output", &cursors[1]);
+    assert_eq!(bus.load_cursor(NAME).expect("loads").as_ref(), Some(&cursors[1]));
+    let whole = std::fs::read(&noted).expect("there");
+    drop(bus);
+    let of_files = || LogFiles::open(scratch.path()).expect("opens").load_cursor(NAME).expect("loads");
+    let half = whole[..whole.len() / 2].to_vec();
+    for damaged in [half, Vec::new(), b"\xff\xfe".to_vec(), vec![b'0'; 9 << 20]] {
+        std::fs::write(&noted, damaged).expect("writes");
+        assert_eq!(of_files().as_ref(), Some(&cursors[1]));
+        assert_eq!(plan_repair(scratch.path(), |_| ()).expect("plans"), []);
+    }
+    std::fs::remove_file(&noted).expect("removes");
+    assert_eq!(of_files().as_ref(), Some(&cursors[0]), "what the log says is not looked for");
+    let [step] = &repair_log(scratch.path(), |_| ()).expect("repairs")[..] else { panic!("one step") };
+    assert_eq!((step.shard_id, step.action.name()), (None, "expect_cursors"));
+    assert_eq!(of_files().as_ref(), Some(&cursors[1]));
+    assert_eq!(plan_repair(scratch.path(), |_| ()).expect("plans"), []);
+    // A bus finds them by the indexes, and writes the cursors' files.
+    std::fs::remove_file(&noted).expect("removes");
+    while !noted.exists() {
+        // Until its segment has an index.
+        block_on(open(scratch.config().num_shards(2)).shutdown()).expect("ends");
+    }
+    let bus = open(scratch.config().num_shards(2));
+    assert_eq!(bus.load_cursor(NAME).expect("loads").as_ref(), Some(&cursors[1]));
+    publish(&bus, 200, b"output", &cursors[2]);
+    drop(bus);
+    assert_eq!(of_files().as_ref(), Some(&cursors[2]));
+}
+
+#[test]
+fn cursor_of_a_tap_is_no_part_of_an_export_and_its_events_are() {
+    let scratch = Scratch::new("tap-export");
+    let bus = open(scratch.config().num_shards(1));
+    say(&bus, 20);
+    let cursor = cursor_after(&bus, 5);
+    publish(&bus, OUTPUTS, b"output", &cursor);
+    bus.load_cursor(NAME).expect("is durable");
+    drop(bus);
+    let copy = Scratch::new("tap-import");
+    let log = LogFiles::open(scratch.path()).expect("opens");
+    let mut restore = LogRestore::create(copy.path(), None).expect("creates");
+    for event in log.replay_all().expect("replays") {
+        let StoredEvent { shard_id, sequence, insertion_ts, session, kind, raw, .. } = event.expect("an event");
+        let event = RestoredEvent { shard_id, sequence, insertion_ts, session, kind, payload: &raw };
+        restore.append(&event).expect("appends");
+    }
+    restore.finish().expect("ends");
+    // A cursor is bound to its log: a tap of the copy begins anew, and finds what was derived.
+    let bus = open(copy.config().num_shards(1));
+    assert_eq!(bus.load_cursor(NAME).expect("loads"), None);
+    assert_eq!(block_on(bus.replay(OUTPUTS)).expect("replays").filter(Result::is_ok).count(), 1);
+    let other = cursor_after(&bus, 3);
+    publish(&bus, OUTPUTS, b"another", &other);
+    assert_eq!(bus.load_cursor(NAME).expect("loads"), Some(other));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod view;
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rkyv::bytecheck::CheckBytes;
@@ -261,9 +262,9 @@ impl fmt::Debug for RawEvent {
 
 /// An event as it is read back.
 ///
-/// Serialises as an object of its fields, through serde_json. The payload stands in one of three of them: `raw` is the
-/// JSON that was ingested, byte for byte but for line ends, which become spaces, so that an event is one line;
-/// `raw_text` is UTF-8 that is not JSON; `raw_bytes` is an array of numbers.
+/// Serialises as an object of its fields, through serde_json; `session_name` is there if it is known. The payload
+/// stands in one of three of them: `raw` is the JSON that was ingested, byte for byte but for line ends, which become
+/// spaces, so that an event is one line; `raw_text` is UTF-8 that is not JSON; `raw_bytes` is an array of numbers.
 ///
 /// ```
 /// use tapeline_reader::{LogFiles, LogRestore, RestoredEvent, Sequence, kinds, session_id};
@@ -282,7 +283,7 @@ impl fmt::Debug for RawEvent {
 /// std::fs::remove_dir_all(&directory)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Eq)]
 pub struct StoredEvent {
     /// Stable identity: log, shard and sequence.
     pub id: EventId,
@@ -298,9 +299,31 @@ pub struct StoredEvent {
     pub session: SessionId,
     /// Its kind.
     pub kind: Kind,
+    /// The name of its session, as far as its reader knows it: [`StoredEvent::session_name`].
+    pub name: Option<Arc<str>>,
+}
+
+/// Equal if the log holds the same of both. The name of a session is no part of its events.
+impl PartialEq for StoredEvent {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { id, raw, insertion_ts, shard_id, sequence, session, kind, name: _ } = self;
+        (*id, *insertion_ts, *shard_id) == (other.id, other.insertion_ts, other.shard_id)
+            && (*sequence, *session, *kind) == (other.sequence, other.session, other.kind)
+            && *raw == other.raw
+    }
 }
 
 impl StoredEvent {
+    /// The name of its session, which an event gave it that opens sessions. A reader knows the names in the openings
+    /// that it passes; of those before its start the ones in the indexes of sealed segments, in the log's file of
+    /// names, and, if it reads through a bus, of those that this process opened by name, or has read, last: some
+    /// 10,000 at least. `None`: the session was not opened by name, or its opening is not known.
+    ///
+    /// The reader looks a session up once; an event costs no allocation and no look-up of its own.
+    pub fn session_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// The place of a reader that continues after this event, in its session: what a client of a stream gives back to
     /// go on. Costs a hash of 16 bytes; the text costs another 30 ns.
     pub fn token(&self) -> ResumeToken {

@@ -27,7 +27,7 @@ impl<'de> Deserialize<'de> for Event {
 
 impl Serialize for StoredEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("StoredEvent", 7)?;
+        let mut object = serializer.serialize_struct("StoredEvent", 7 + usize::from(self.name.is_some()))?;
         object.serialize_field("id", &self.id)?;
         match std::str::from_utf8(&self.raw) {
             Err(_) => object.serialize_field("raw_bytes", &self.raw[..])?,
@@ -40,6 +40,9 @@ impl Serialize for StoredEvent {
         object.serialize_field("shard_id", &self.shard_id)?;
         object.serialize_field("sequence", &self.sequence.get())?;
         object.serialize_field("session", &self.session.to_string())?;
+        if let Some(name) = self.session_name() {
+            object.serialize_field("session_name", name)?;
+        }
         object.serialize_field("kind", &self.kind.0)?;
         object.end()
     }

@@ -1,10 +1,13 @@
 //! A stored event where it lies.
 
+use std::sync::Arc;
+
 use rkyv::bytecheck::CheckBytes;
 use tapeline_storage::format::{Kind, RecordView, Sequence, SessionId};
 
 use super::typed::{self, PayloadValidator, TypeError, TypedPayload};
 use crate::session::ResumeToken;
+use crate::session::naming::ReaderNames;
 
 /// An event as it lies in a block or a mapped file, borrowed. Costs nothing to make; copies nothing.
 ///
@@ -21,6 +24,7 @@ pub struct EventView<'a> {
     shard_id: u16,
     sequence: Sequence,
     record: RecordView<'a>,
+    names: Option<&'a ReaderNames>,
 }
 
 impl<'a> EventView<'a> {
@@ -28,7 +32,15 @@ impl<'a> EventView<'a> {
     #[doc(hidden)]
     #[inline]
     pub fn new(shard_id: u16, sequence: Sequence, record: RecordView<'a>) -> Self {
-        Self { shard_id, sequence, record }
+        Self { shard_id, sequence, record, names: None }
+    }
+
+    /// The same, of a reader that knows these names of sessions.
+    #[doc(hidden)]
+    #[inline]
+    pub fn named_by(mut self, names: &'a ReaderNames) -> Self {
+        self.names = Some(names);
+        self
     }
 
     /// The shard that holds it.
@@ -47,6 +59,12 @@ impl<'a> EventView<'a> {
     #[inline]
     pub fn session(&self) -> SessionId {
         self.record.session()
+    }
+
+    /// The name of its session, as of [`StoredEvent::session_name`](super::StoredEvent::session_name). Costs a lock of
+    /// the reader's own, and a look-up where the last one was of another session.
+    pub fn session_name(&self) -> Option<Arc<str>> {
+        self.names?.open().of(self.session())
     }
 
     /// Its kind.

@@ -3,6 +3,7 @@
 mod activity;
 pub mod contents;
 pub mod last;
+pub mod named_before;
 mod names;
 pub mod opening;
 mod walk;
@@ -21,6 +22,7 @@ use tapeline_storage::read::{self, PayloadReader};
 
 use contents::Contents;
 pub use contents::{KindSummary, SessionSummary};
+pub(crate) use named_before::NamedBefore;
 use names::Openings;
 pub(crate) use names::find_sessions;
 pub(crate) use opening::OpeningSearch;
@@ -217,6 +219,7 @@ impl LogFiles {
         let replay = replay.with_openings(|selection, positions| {
             learn(selection, positions, |each| self.kept().for_each(|(session, opening)| each(session, opening)));
         });
+        let replay = replay.naming(|positions| NamedBefore::new(self.path(), positions));
         Ok(replay.with_eras(Arc::clone(&self.eras)).with_errors(broken))
     }
 

@@ -8,11 +8,12 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use tapeline_capability::{CapabilitySet, RequiredCapability};
-use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Kind, Sequence, SessionId};
-use tapeline_storage::log::{LogView, Segment};
+use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Kind, Sequence, SessionId, SessionNames};
+use tapeline_storage::log::{LogDirectory, LogView, Segment};
 use tapeline_storage::read::{Block, Visibility};
 
 use super::contents::SessionSummary;
@@ -33,13 +34,32 @@ pub fn learn(
     if !selection.needs_openings() {
         return;
     }
-    let mut search = OpeningSearch::new(0, selection.sessions());
-    for (view, next) in positions {
+    let openings = openings_at(positions, selection.sessions(), kept);
+    openings.iter().for_each(|(session, opening)| selection.know_opening(*session, opening));
+}
+
+/// The last openings of these sessions before these positions of shards; `None`: of all sessions. `kept` as of
+/// [`learn`].
+pub(crate) fn openings_at(
+    positions: &[(Arc<LogView>, Sequence)],
+    sessions: Option<&[SessionId]>,
+    kept: impl FnOnce(&mut dyn FnMut(SessionId, SessionOpening)),
+) -> HashMap<SessionId, SessionOpening> {
+    let mut search = OpeningSearch::new(0, sessions);
+    for (view, next) in positions.iter().filter(|(view, next)| *next > view.trimmed()) {
         search.time = time_at(view, *next);
         search.add(view);
     }
     kept(&mut |session, opening| search.add_kept(session, opening));
-    search.into_openings().iter().for_each(|(session, opening)| selection.know_opening(*session, opening));
+    search.into_openings()
+}
+
+/// Has `each` called with the openings that the log at `path` keeps of sessions whose opening event was trimmed. A file
+/// that cannot be read has none.
+pub(crate) fn each_kept(path: &Path, each: &mut dyn FnMut(SessionId, SessionOpening)) {
+    let names = LogDirectory::open_read_only(path).and_then(|directory| directory.names());
+    let kept = names.iter().flat_map(SessionNames::iter);
+    kept.for_each(|(session, opening)| each(session, SessionOpening::parse(opening.as_bytes())));
 }
 
 /// Leaves the sessions whose last opening states capabilities that meet a requirement.

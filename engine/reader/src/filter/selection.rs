@@ -1,10 +1,13 @@
 //! The events that a reader wants: its shards, and a choice among their events.
 
+use std::sync::Arc;
+
 use tapeline_storage::format::{Kind, SessionId};
 
 use super::{CompiledFilter, Filter, FilterError};
 use crate::event::EventView;
 use crate::session::SessionOpening;
+use crate::session::naming::{NameLookup, ReaderNames};
 
 /// A reader's choice, ready to be asked of each event.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +16,7 @@ pub struct Selection {
     sessions: Option<Vec<SessionId>>,
     /// `None`: every event.
     filter: Option<CompiledFilter>,
+    names: Arc<ReaderNames>,
 }
 
 impl Selection {
@@ -33,7 +37,20 @@ impl Selection {
             1 => terms.pop(),
             _ => Some(Filter::and(terms)),
         };
-        Ok(Self { shards, sessions: known, filter: filter.as_ref().map(Filter::compile).transpose()? })
+        let filter = filter.as_ref().map(Filter::compile).transpose()?;
+        Ok(Self { shards, sessions: known, filter, names: Arc::default() })
+    }
+
+    /// The same, with the names of sessions that were opened before the reader's start known to `lookup`.
+    pub fn naming(mut self, lookup: Arc<dyn NameLookup>) -> Self {
+        self.names = Arc::new(ReaderNames::new(lookup));
+        self
+    }
+
+    /// The names of sessions that the reader knows.
+    #[inline]
+    pub fn names(&self) -> &ReaderNames {
+        &self.names
     }
 
     /// The sessions that were asked for; `None`: all.
@@ -41,9 +58,9 @@ impl Selection {
         self.sessions.as_deref()
     }
 
-    /// Returns whether something that is missing of this session, or of one that is not known, may have been asked for.
+    /// Returns whether something that is missing of this session may have been asked for.
     pub fn concerns(&self, session: SessionId) -> bool {
-        session == SessionId::NONE || self.sessions.as_ref().is_none_or(|sessions| sessions.contains(&session))
+        self.sessions.as_ref().is_none_or(|sessions| sessions.contains(&session))
     }
 
     /// Returns whether events of the shard are wanted at all.

@@ -16,7 +16,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tapeline_storage::format::{Eras, LogId, SessionId, SessionNames};
+use tapeline_storage::format::{Eras, LogId, SessionId};
 use tapeline_storage::log::{DirectoryError, LogDirectory, LogView};
 use tapeline_storage::read::{FollowedShard, Visibility};
 
@@ -25,7 +25,8 @@ use self::start::Beginning;
 pub use self::start::FollowStart;
 use crate::error::{AdapterError, ConsumerError, ConsumerResult, Damage};
 use crate::event::StoredEvent;
-use crate::files::opening::learn;
+use crate::files::NamedBefore;
+use crate::files::opening::{each_kept, learn};
 use crate::filter::Selection;
 use crate::named::{CursorStore, save_in};
 use crate::replay::ReplayRequest;
@@ -277,11 +278,8 @@ impl LogFollower {
     /// Puts the readers where they are to start. Shards that come later begin as `start` has it for them.
     fn begin(&mut self, start: FollowStart, request: &ReplayRequest) -> ConsumerResult<()> {
         let views: Vec<Arc<LogView>> = self.shards.iter().map(|shard| Arc::clone(shard.view())).collect();
-        let names = self.directory.names();
-        let kept = |each: &mut dyn FnMut(SessionId, SessionOpening)| {
-            let kept = names.iter().flat_map(SessionNames::iter);
-            kept.for_each(|(session, opening)| each(session, SessionOpening::parse(opening.as_bytes())));
-        };
+        let path = self.directory.path().to_owned();
+        let kept = |each: &mut dyn FnMut(SessionId, SessionOpening)| each_kept(&path, each);
         let log = self.log_id();
         self.beginning = self.beginning.with_start(start, log, &views)?;
         let sources: Vec<Source> = match self.beginning.last() {
@@ -300,6 +298,7 @@ impl LogFollower {
         };
         let positions: Vec<_> = views.into_iter().zip(sources.iter().map(Source::next_sequence)).collect();
         learn(&self.selection, &positions, kept);
+        self.selection = self.selection.clone().naming(NamedBefore::new(&path, positions));
         self.shards.iter_mut().zip(sources).for_each(|(shard, source)| shard.start(source.seeking(&self.selection)));
         Ok(())
     }

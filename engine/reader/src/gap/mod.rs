@@ -56,14 +56,15 @@ pub enum GapReason {
     Trimmed,
     /// A repair of the log found that its files do not hold them any more.
     Lost,
-    /// They never reached the log: their lane was full or filling up, and its mode was to drop events. `from..to` is
+    /// They never reached the log: their lane was full or filling up, and its mode was to drop events, or to report
+    /// refusals ([`DropReason::Refused`]). `from..to` is
     /// the sequence of the note that reports it; the missing events have none. They came before the producer's events
     /// that follow here.
     Overflow {
         /// The number of missing events that the reader may have asked for: those of its sessions, and those of
         /// sessions that are not known.
         events: u64,
-        /// The reason for which the bus dropped them.
+        /// The reason for which the bus dropped or refused them.
         reason: DropReason,
         /// The producer's number: `Producer::id`.
         producer: u64,
@@ -123,6 +124,10 @@ impl fmt::Display for GapReason {
         match self {
             Self::Trimmed => f.write_str("the log does not hold them any more"),
             Self::Lost => f.write_str("lost from the log's files, as a repair found"),
+            Self::Overflow { events, reason: DropReason::Refused, producer, .. } => {
+                let events = counted(*events, "event");
+                write!(f, "{events} of producer {producer} refused, its lane was full; it may have ingested them again")
+            }
             Self::Overflow { events, reason, producer, .. } => {
                 let events = counted(*events, "event");
                 write!(f, "{events} of producer {producer} dropped before storage: {reason}")

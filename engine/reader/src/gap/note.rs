@@ -36,10 +36,17 @@ pub enum DropReason {
     Oldest,
     /// Its lane was filling up, and others were kept for it.
     Sampled,
+    /// Its lane was full, and it went back to its producer, which may have ingested it again: in mode `FailAndReport`.
+    /// No drop: [`Drops`] does not count it.
+    Refused,
 }
 
 impl DropReason {
-    const ALL: [Self; 3] = [Self::Newest, Self::Oldest, Self::Sampled];
+    const ALL: [Self; 4] = [Self::Newest, Self::Oldest, Self::Sampled, Self::Refused];
+
+    /// The number of reasons.
+    #[doc(hidden)]
+    pub const COUNT: usize = Self::ALL.len();
 
     /// Its word in a note: a part of the log's format.
     fn word(self) -> &'static str {
@@ -47,6 +54,7 @@ impl DropReason {
             Self::Newest => "drop-newest",
             Self::Oldest => "drop-oldest",
             Self::Sampled => "sampled",
+            Self::Refused => "refused",
         }
     }
 
@@ -55,13 +63,14 @@ impl DropReason {
         Self::ALL.into_iter().find(|reason| reason.word() == word)
     }
 
-    /// Its number, from 0, in the order of [`Drops`].
+    /// Its number, from 0, in the order of [`Drops`]; the last is not in them.
     #[doc(hidden)]
     pub fn index(self) -> usize {
         match self {
             Self::Newest => 0,
             Self::Oldest => 1,
             Self::Sampled => 2,
+            Self::Refused => 3,
         }
     }
 }
@@ -102,7 +111,12 @@ impl Drops {
     /// Counts events.
     #[doc(hidden)]
     pub fn count(&mut self, reason: DropReason, events: u64) {
-        *[&mut self.newest, &mut self.oldest, &mut self.sampled][reason.index()] += events;
+        match reason {
+            DropReason::Newest => self.newest += events,
+            DropReason::Oldest => self.oldest += events,
+            DropReason::Sampled => self.sampled += events,
+            DropReason::Refused => {}
+        }
     }
 
     /// All of them.
@@ -159,12 +173,35 @@ impl DroppedSessions {
     /// Counts an event. Costs a look at each session that is named.
     #[doc(hidden)]
     pub fn count(&mut self, session: SessionId) {
-        if let Some((_, events)) = self.named.iter_mut().find(|(named, _)| *named == session) {
-            *events += 1;
-        } else if self.named.len() < Self::NAMED_MAX {
-            self.named.push((session, 1));
-        } else {
-            self.others += 1;
+        self.count_near(session, &mut 0);
+    }
+
+    /// As [`DroppedSessions::count`], looking first where the event before was counted: streams come in runs, or in
+    /// turns.
+    #[doc(hidden)]
+    pub fn count_near(&mut self, session: SessionId, near: &mut usize) {
+        self.add(session, 1, near);
+    }
+
+    /// Counts what others has, too.
+    #[doc(hidden)]
+    pub fn absorb(&mut self, others: Self) {
+        let mut near = 0;
+        others.named.into_iter().for_each(|(session, events)| self.add(session, events, &mut near));
+        self.others += others.others;
+    }
+
+    fn add(&mut self, session: SessionId, events: u64, near: &mut usize) {
+        let (before, after) = self.named.split_at((*near).min(self.named.len()));
+        let is_it = |(named, _): &(SessionId, u64)| *named == session;
+        let found = after.iter().position(is_it).map(|at| before.len() + at).or_else(|| before.iter().position(is_it));
+        match found {
+            Some(at) => {
+                self.named[at].1 += events;
+                *near = at;
+            }
+            None if self.named.len() < Self::NAMED_MAX => self.named.push((session, events)),
+            None => self.others += events,
         }
     }
 
@@ -331,7 +368,8 @@ mod tests {
     #[test]
     fn words_of_reasons_are_those_of_the_format() {
         let words = [("drop-newest", DropReason::Newest), ("drop-oldest", DropReason::Oldest)];
-        for (word, reason) in words.into_iter().chain([("sampled", DropReason::Sampled)]) {
+        let more = [("sampled", DropReason::Sampled), ("refused", DropReason::Refused)];
+        for (word, reason) in words.into_iter().chain(more) {
             let payload =
                 format!(r#"{{"type":"gap","reason":"{word}","events":1,"producer":7,"sessions":[],"others":1}}"#);
             let note = DropNote { producer: 7, reason, sessions: DroppedSessions::unknown(1) };
@@ -350,6 +388,17 @@ mod tests {
         assert_eq!(dropped.events(), (1..=70).sum::<u64>());
         assert_eq!(dropped.others(), (65..=70).sum::<u64>());
         assert!(dropped.named().iter().all(|(session, events)| u128::from(*events) == session.0 + 1));
+        // In turns, and added in two parts, they are the same.
+        let (mut near, mut parts) = (0, [DroppedSessions::default(), DroppedSessions::default()]);
+        for turn in 0..70_u128 {
+            let part = &mut parts[usize::from(turn > 60)];
+            (turn..70).for_each(|number| part.count_near(SessionId(number), &mut near));
+        }
+        let [mut first, second] = parts;
+        first.absorb(second);
+        let named =
+            |sessions: &DroppedSessions| sessions.named.iter().copied().collect::<std::collections::BTreeMap<_, _>>();
+        assert_eq!((named(&first), first.others()), (named(&dropped), dropped.others()));
         let of_one = dropped.clone().of(|session| session == SessionId(3));
         assert_eq!((of_one.named(), of_one.others()), (&[(SessionId(3), 4)][..], dropped.others()));
         let mut one = DroppedSessions::default();

@@ -6,6 +6,8 @@ use std::path::Path;
 use tapeline_storage::log::{DirectoryError, LogDirectory, RepairAction, plan_shard_repair, repair_shard};
 
 use crate::error::AdapterResult;
+use crate::files::LogFiles;
+use crate::named::{CursorStore, are_forgotten, expect_all_notes};
 use crate::process::random::random;
 
 /// One step of a repair.
@@ -44,6 +46,7 @@ pub fn plan_repair(path: &Path, mut progress: impl FnMut(u64)) -> AdapterResult<
     for shard in 0..directory.meta().shards {
         steps.extend(plan_of(&directory, shard, &mut progress)?);
     }
+    steps.extend(plan_cursors(path));
     // Blocks that another process writes meanwhile look like damage.
     if !steps.is_empty() {
         directory.check_unused()?;
@@ -72,7 +75,22 @@ pub fn repair_log(path: &Path, mut progress: impl FnMut(u64)) -> AdapterResult<V
         }
         done.extend(steps);
     }
+    if let Some(step) = plan_cursors(path) {
+        expect_all_notes(&CursorStore::new(Some(path)), log_id).map_err(|error| {
+            let source = io::Error::other(error.to_string());
+            DirectoryError::Io { operation: "write", path: path.join("cursors"), source }
+        })?;
+        done.push(step);
+    }
     Ok(done)
+}
+
+/// The step for a log that has lost the file which says that its records hold cursors. A log that does not open, or
+/// cannot be read, has none as yet.
+fn plan_cursors(path: &Path) -> Option<RepairStep> {
+    let log = LogFiles::open(path).ok()?;
+    let are_forgotten = are_forgotten(&CursorStore::new(Some(path)), log.views()).ok()?;
+    are_forgotten.then_some(RepairStep { shard_id: None, action: RepairAction::ExpectCursors })
 }
 
 fn plan_of(directory: &LogDirectory, shard: u16, progress: &mut impl FnMut(u64)) -> AdapterResult<Vec<RepairStep>> {

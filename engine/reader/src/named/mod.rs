@@ -19,6 +19,7 @@ use tapeline_storage::format::{LogId, Sequence};
 use tapeline_storage::log::LogView;
 use tapeline_storage::read::{LogReader, Step};
 
+pub(crate) use noted::{are_forgotten, expect_all_notes};
 use noted::{durable_end, newest};
 pub use noted::{expect_notes, fold_notes};
 use saved::SavedCursor;

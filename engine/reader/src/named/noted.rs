@@ -5,12 +5,13 @@
 //! cursor in another shard once the one before is durable.
 //!
 //! The file `.noted` names an end of the log: every note before it is in the files, so that those after it are all that
-//! has to be read. A log without that file has no notes. One that cannot be used stands for the beginning.
+//! has to be read. A log without that file has no notes, unless the file is gone: the opening of the log finds that in
+//! the indexes of its segments, a repair by reading. One that cannot be used stands for the beginning.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tapeline_storage::format::{LogId, Sequence, SessionId};
+use tapeline_storage::format::{ArchivedSegmentIndex, LogId, Sequence, SessionId};
 use tapeline_storage::log::{LogView, SessionSeek};
 use tapeline_storage::read::{LogReader, ReadError, Step};
 
@@ -79,7 +80,15 @@ pub(super) fn newest(
 /// Costs a look at what the log has got since the last time, and a durable file for each cursor that has moved.
 pub fn fold_notes(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<()> {
     let _changes = store.changes();
-    let Some(before) = store.noted()? else { return Ok(()) };
+    let before = match store.noted()? {
+        Some(before) => before,
+        // It is gone.
+        None if are_indexed(views) => {
+            expect_all_notes(store, log)?;
+            String::new()
+        }
+        None => return Ok(()),
+    };
     let end = durable_end(log, views);
     if before == end {
         return Ok(());
@@ -92,6 +101,33 @@ pub fn fold_notes(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> Co
     }
     store.save_noted(&end)?;
     forget_removed(store, log, views, &reached)
+}
+
+/// Returns whether an index lists notes.
+fn are_indexed(views: &[Arc<LogView>]) -> bool {
+    let mut segments = views.iter().flat_map(|view| view.segments());
+    segments.any(|segment| {
+        let lists = |index: &ArchivedSegmentIndex| index.session(SessionId::CURSORS).is_some();
+        segment.footer().is_some_and(|footer| footer.index.is_some())
+            && segment.may_hold_any(&[SessionId::CURSORS])
+            && segment.with_index(lists).ok().flatten() == Some(true)
+    })
+}
+
+/// Returns whether the log has notes but not the file that says so. Reads what no index covers.
+pub(crate) fn are_forgotten(store: &CursorStore, views: &[Arc<LogView>]) -> ConsumerResult<bool> {
+    let mut are_there = false;
+    if store.noted()?.is_none() {
+        for view in views.iter().filter(|_| !store.is_in_memory()) {
+            each_note(view, view.trimmed(), view.appended(), |_, _| are_there = true)?;
+        }
+    }
+    Ok(are_there)
+}
+
+/// Has the log expect notes from its beginning on. Durable when it returns.
+pub(crate) fn expect_all_notes(store: &CursorStore, log: LogId) -> ConsumerResult<()> {
+    store.save_noted(&Cursor::default().encode(log))
 }
 
 /// Removes the files of removed cursors, which keep notes from bringing them back, where those notes are not looked at

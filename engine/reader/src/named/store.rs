@@ -124,7 +124,13 @@ impl CursorStore {
             Place::Memory(_) => Ok(None),
             // A plain file in its place holds no cursors: the call that needs the directory says so.
             Place::Files(directory) if directory.is_file() => Ok(None),
-            Place::Files(directory) => read(directory, NOTED),
+            Place::Files(directory) => match read(directory, NOTED) {
+                // What is no text is damaged, and stands for the beginning.
+                Err(ConsumerError::CursorStore { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
+                    Ok(Some(String::new()))
+                }
+                noted => noted,
+            },
         }
     }
 

@@ -25,6 +25,7 @@ use crate::event::StoredEvent;
 use crate::filter::{Filter, Selection};
 use crate::process::fork;
 use crate::session::IntoSession;
+use crate::session::naming::NameLookup;
 use crate::source::{Next, Source, Start};
 
 /// A choice of events to replay. The default is everything.
@@ -176,10 +177,22 @@ impl Replay {
     /// the position in each shard.
     #[doc(hidden)]
     pub fn with_openings(self, learn: impl FnOnce(&Selection, &[(Arc<LogView>, Sequence)])) -> Self {
-        let position = |shard: &Replayed| (Arc::clone(&shard.view), shard.source.next_sequence());
-        let positions: Vec<_> = self.shards.iter().map(position).collect();
-        learn(&self.selection, &positions);
+        learn(&self.selection, &self.positions());
         self
+    }
+
+    /// The same, with the names of sessions that were opened before its start known to `lookup`: it gets the position
+    /// in each shard.
+    #[doc(hidden)]
+    pub fn naming(mut self, lookup: impl FnOnce(Vec<(Arc<LogView>, Sequence)>) -> Arc<dyn NameLookup>) -> Self {
+        let positions = self.positions();
+        self.selection = self.selection.naming(lookup(positions));
+        self
+    }
+
+    fn positions(&self) -> Vec<(Arc<LogView>, Sequence)> {
+        let position = |shard: &Replayed| (Arc::clone(&shard.view), shard.source.next_sequence());
+        self.shards.iter().map(position).collect()
     }
 
     /// A replay of these events of each shard alone.

@@ -8,6 +8,7 @@ use tapeline_storage::read::Block;
 use crate::event::{EventId, EventView, Payload, StoredEvent};
 use crate::filter::Selection;
 use crate::gap::{Gap, note};
+use crate::kinds;
 
 /// Payloads are aligned as they are in the log.
 const PAYLOAD_ALIGN: usize = 16;
@@ -46,6 +47,7 @@ pub fn copy_events(
     let mut payloads = AlignedVec::<PAYLOAD_ALIGN>::with_capacity(bytes);
     let mut heads = Vec::with_capacity(events);
     let mut looked = Looked::default();
+    let mut names = selection.names().open();
     for record in block.records() {
         if heads.len() == limit {
             break;
@@ -59,13 +61,17 @@ pub fn copy_events(
                     heads.extend(Gap::of_note(shard, sequence, &record, selection).map(Err));
                     continue;
                 }
+                if record.kind() == kinds::SESSION {
+                    names.meet(record.session(), record.payload());
+                }
                 let event = EventView::new(shard, sequence, record);
                 if selection.matches(&event) {
                     let start = payloads.len().next_multiple_of(PAYLOAD_ALIGN);
                     payloads.resize(start, 0);
                     payloads.extend_from_slice(event.payload());
                     let range = start..payloads.len();
-                    heads.push(Ok((sequence, event.insertion_ts(), event.session(), event.kind(), range)));
+                    let head = (sequence, event.insertion_ts(), event.session(), event.kind());
+                    heads.push(Ok((head, names.of(event.session()), range)));
                 }
             }
             Err(error) => heads.push(Err(Gap::of_record(shard, sequence, &error))),
@@ -73,7 +79,7 @@ pub fn copy_events(
     }
     let payloads = Bytes::from_owner(payloads);
     found.extend(heads.into_iter().map(|head| {
-        head.map(|(sequence, insertion_ts, session, kind, range)| StoredEvent {
+        head.map(|((sequence, insertion_ts, session, kind), name, range)| StoredEvent {
             id: EventId { log, shard_id: shard, sequence },
             raw: Payload::from(payloads.slice(range)),
             insertion_ts,
@@ -81,6 +87,7 @@ pub fn copy_events(
             sequence,
             session,
             kind,
+            name,
         })
     }));
     looked

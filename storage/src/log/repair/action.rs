@@ -74,6 +74,8 @@ pub enum RepairAction {
         /// The file.
         file: String,
     },
+    /// The file is written that says that records hold cursors: they do, and it is missing.
+    ExpectCursors,
 }
 
 impl RepairAction {
@@ -89,6 +91,7 @@ impl RepairAction {
             Self::LoseEnd { .. } => "lose_end",
             Self::ReplaceGaps { .. } => "replace_gaps",
             Self::Reindex { .. } => "reindex",
+            Self::ExpectCursors => "expect_cursors",
         }
     }
 }
@@ -121,6 +124,7 @@ impl fmt::Display for RepairAction {
             }
             Self::ReplaceGaps { reason } => write!(f, "set the file gaps aside and make it anew: {reason}"),
             Self::Reindex { file } => write!(f, "write the index of {file} anew: it does not check"),
+            Self::ExpectCursors => f.write_str("write cursors/.noted anew: it is missing, and records hold cursors"),
         }
     }
 }

@@ -47,5 +47,6 @@ pub(super) fn event(headers: Option<&HeaderMap>, payload: Payload) -> Option<Sto
         sequence: id.sequence,
         session: SessionId(u128::from_str_radix(text(SESSION)?, 16).ok()?),
         kind: Kind(text(KIND)?.parse().ok()?),
+        name: None,
     })
 }

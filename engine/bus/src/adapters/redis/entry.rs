@@ -5,6 +5,7 @@
 //! | `dedup_id` | log, shard and sequence: [`StoredEvent::dedup_id`] |
 //! | `ts` | nanoseconds since the Unix epoch |
 //! | `session` | 32 hexadecimal digits |
+//! | `session_name` | the name of the session, if it is known |
 //! | `kind` | the number |
 //! | `payload` | the bytes as they were ingested |
 
@@ -33,6 +34,9 @@ impl<'e> Entry<'e> {
         command.arg("dedup_id").arg(event.dedup_id());
         command.arg("ts").arg(event.insertion_ts);
         command.arg("session").arg(event.session.to_string());
+        if let Some(name) = event.session_name() {
+            command.arg("session_name").arg(name);
+        }
         command.arg("kind").arg(event.kind.0);
         command.arg("payload").arg(&event.raw[..]);
     }
@@ -78,5 +82,6 @@ pub(super) fn event(fields: &Fields) -> Option<StoredEvent> {
         sequence: id.sequence,
         session: SessionId(u128::from_str_radix(text("session")?, 16).ok()?),
         kind: Kind(text("kind")?.parse().ok()?),
+        name: text("session_name").map(Into::into),
     })
 }

@@ -208,6 +208,7 @@ fn line(event: &StoredEvent, reason: &str) -> Vec<u8> {
         "reason": reason,
         "refused_ts": Clock::global().now(),
     });
+    event.session_name().into_iter().for_each(|name| line["session_name"] = name.into());
     match event.raw_str() {
         Ok(text) => line["text"] = text.into(),
         Err(_) => line["hex"] = event.raw.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
@@ -233,6 +234,7 @@ fn parse(line: &[u8]) -> Option<StoredEvent> {
         sequence: id.sequence,
         session: SessionId(u128::from_str_radix(text("session")?, 16).ok()?),
         kind: Kind(line.get("kind")?.as_u64()?.try_into().ok()?),
+        name: text("session_name").map(Into::into),
     })
 }
 
@@ -259,6 +261,7 @@ mod tests {
             sequence,
             session: SessionId(u128::MAX - 5),
             kind: Kind(9),
+            name: None,
         }
     }
 

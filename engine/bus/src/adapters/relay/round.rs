@@ -144,6 +144,7 @@ mod tests {
             sequence,
             session: SessionId(session),
             kind: kinds::TOKEN,
+            name: None,
         }
     }
 

@@ -47,6 +47,10 @@ pub enum BackpressureMode {
     /// it gets back what was not taken: [`EventBus::try_ingest_batch`](crate::EventBus::try_ingest_batch).
     #[default]
     FailProducer,
+    /// As `FailProducer`, and the refusal is reported: readers of the event's session get a gap of reason
+    /// [`DropReason::Refused`](crate::consumer::DropReason::Refused), which counts each call that was refused. A
+    /// producer that ingests the event again later has it after that gap.
+    FailAndReport,
     /// The caller's thread sleeps until there is room, at most for `deadline`; then as `FailProducer`.
     Block {
         /// Longest wait for one event.

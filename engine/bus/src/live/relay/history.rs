@@ -49,7 +49,7 @@ impl History {
             return Ok((None, resume));
         }
         let replay = Replay::of_ranges(core.log_id(), ranges, &ReplayRequest::new().session(session))?;
-        let replay = replay.with_eras(eras);
+        let replay = replay.naming(|_| core.names()).with_eras(eras);
         Ok((Some(Self { replay, after: resume.merged, passed: BTreeSet::new(), is_closed: false }), resume))
     }
 

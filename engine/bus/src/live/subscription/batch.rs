@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tapeline_reader::selection::Selection;
-use tapeline_reader::{CompiledFilter, EventView, Gap, note};
+use tapeline_reader::{CompiledFilter, EventView, Gap, kinds, note};
 use tapeline_storage::format::{Records, Sequence};
 use tapeline_storage::read::Block;
 
@@ -95,7 +95,12 @@ impl<'a> Iterator for Events<'a> {
                         None => continue,
                     }
                 }
-                Ok(record) => EventView::new(self.shard_id, sequence, record),
+                Ok(record) => {
+                    if record.kind() == kinds::SESSION {
+                        self.selection.names().open().meet(record.session(), record.payload());
+                    }
+                    EventView::new(self.shard_id, sequence, record).named_by(self.selection.names())
+                }
                 Err(error) => return Some(Err(Gap::of_record(self.shard_id, sequence, &error))),
             };
             if self.filter.is_none_or(|filter| filter.matches(&event)) {

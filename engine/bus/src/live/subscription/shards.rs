@@ -91,7 +91,8 @@ impl ShardReaders {
     ) -> ConsumerResult<Self> {
         let SubscribeRequest { shards, sessions, kinds, filter, visibility, slow_reader, .. } = request;
         let selection = Selection::new(shards.as_deref(), sessions.as_deref(), kinds.as_deref(), filter.as_ref())?;
-        let terms = Terms { selection: Arc::new(selection), visibility: *visibility, slow_reader: *slow_reader };
+        let selection = Arc::new(selection.naming(core.names()));
+        let terms = Terms { selection, visibility: *visibility, slow_reader: *slow_reader };
         let bell = Arc::new(Bell::new());
         core.readers().watch(&bell);
         let (readers, eras, began) = (Vec::new(), KnownEras::default(), BTreeMap::new());
@@ -104,7 +105,7 @@ impl ShardReaders {
                 all.add(core, source);
             }
         }
-        learn(&all.terms.selection, &starts, |each| core.readers().names.each(each));
+        learn(&all.terms.selection, &starts, |each| core.readers().names.store().each(each));
         Ok(all)
     }
 

@@ -107,7 +107,7 @@ impl Sweep {
             shards.push(Swept { view: Arc::clone(view), queued_to, seen, written_from, has_failed });
         }
         let starts: Vec<_> = shards.iter().map(|shard: &Swept| (Arc::clone(&shard.view), shard.queued_to)).collect();
-        learn(&selection, &starts, |each| core.readers().names.each(each));
+        learn(&selection, &starts, |each| core.readers().names.store().each(each));
         let frontier = cursor.as_ref().and_then(|cursor| Some(cursor.sweep.as_ref()?.frontier));
         Ok(Self {
             log,

@@ -1,11 +1,13 @@
 //! The books: at every moment and in every mode, what was taken over is in a lane, in the log, or was dropped; and
 //! readers get a report of every event that was dropped.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use tapeline_reader::Drops;
 use tapeline_reader::note::DropNote;
+use tapeline_reader::{DropReason, Drops};
 use tapeline_storage::device::sim::Failure;
+use tapeline_storage::format::SessionId;
 
 use tapeline_testing::seeds;
 
@@ -18,6 +20,10 @@ struct Calls {
     kept: u64,
     refused: u64,
     drops: Drops,
+    /// Of each session, events that were kept, and those that readers have to be told of: dropped by the call, or
+    /// refused in a mode that reports that.
+    kept_of: HashMap<SessionId, u64>,
+    missing_of: HashMap<SessionId, u64>,
 }
 
 struct Bookkeeper {
@@ -25,8 +31,9 @@ struct Bookkeeper {
     calls: Vec<Calls>,
 }
 
-const MODES: [BackpressureMode; 5] = [
+const MODES: [BackpressureMode; 6] = [
     BackpressureMode::FailProducer,
+    BackpressureMode::FailAndReport,
     BackpressureMode::Block { deadline: Duration::ZERO },
     BackpressureMode::DropNewest,
     BackpressureMode::DropOldest,
@@ -63,6 +70,21 @@ impl Bookkeeper {
             Err(IngestionError::Sampled { .. }) => calls.drops.sampled += 1,
             Err(_) => calls.refused += 1,
         }
+        let is_reported = |error: &IngestionError| {
+            let is_full = matches!(
+                error,
+                IngestionError::Backpressure { .. }
+                    | IngestionError::StorageFull { .. }
+                    | IngestionError::Budget { .. }
+                    | IngestionError::Lane { .. }
+            );
+            error.is_drop() || (MODES[who] == BackpressureMode::FailAndReport && is_full)
+        };
+        match &outcome {
+            Ok(()) => *calls.kept_of.entry(session.id()).or_default() += 1,
+            Err(error) if is_reported(error) => *calls.missing_of.entry(session.id()).or_default() += 1,
+            Err(_) => {}
+        }
     }
 
     /// Compares the books with what the calls came to.
@@ -90,28 +112,50 @@ impl Bookkeeper {
     }
 }
 
-/// Events in the logs of each producer, and the drops that notes report of each.
-fn contents(views: &[Arc<LogView>], producers: &[u64]) -> (Vec<u64>, Vec<Drops>) {
-    let (mut events, mut reported) = (vec![0; producers.len()], vec![Drops::default(); producers.len()]);
+/// The parts of the logs that are of one producer.
+#[derive(Default)]
+struct Written {
+    events: u64,
+    events_of: HashMap<SessionId, u64>,
+    reported: Drops,
+    /// Events of each session that notes report as evicted, and as missing for another reason.
+    evicted_of: HashMap<SessionId, u64>,
+    missing_of: HashMap<SessionId, u64>,
+    /// Reported events of sessions that are not named.
+    others: u64,
+}
+
+/// The parts of the logs of each producer.
+fn contents(views: &[Arc<LogView>], producers: &[u64]) -> Vec<Written> {
+    let mut all: Vec<_> = producers.iter().map(|_| Written::default()).collect();
     for view in views {
         let mut reader = LogReader::new(Arc::clone(view), view.trimmed());
         while let Step::Block(block) = reader.step().expect("reads") {
             for record in block.records() {
                 let record = record.expect("record");
                 let Some(note) = DropNote::read(&record) else {
-                    events[usize::from(record.kind().0)] += 1;
+                    let written = &mut all[usize::from(record.kind().0)];
+                    written.events += 1;
+                    *written.events_of.entry(record.session()).or_default() += 1;
                     continue;
                 };
                 let who = producers.iter().position(|id| *id == note.producer).expect("a producer");
-                reported[who].count(note.reason, note.sessions.events());
+                let Written { reported, evicted_of, missing_of, others, .. } = &mut all[who];
+                reported.count(note.reason, note.sessions.events());
+                *others += note.sessions.others();
+                let of = if note.reason == DropReason::Oldest { evicted_of } else { missing_of };
+                for (session, events) in note.sessions.named() {
+                    *of.entry(*session).or_default() += events;
+                }
             }
         }
     }
-    (events, reported)
+    all
 }
 
-/// Runs a machine whose disk is at times slow, full or broken. Returns what was dropped.
-fn run(seed: u64) -> Drops {
+/// Runs a machine whose disk is at times slow, full or broken. Returns what was dropped, and how
+/// many refusals were reported.
+fn run(seed: u64) -> (Drops, u64) {
     let mut random = Random::new(seed);
     let disk = SimDisk::new(seed, Faults::default());
     let mut books = Bookkeeper::start(&disk, seed, 1 + random.below(2) as u16).expect("starts");
@@ -132,28 +176,46 @@ fn run(seed: u64) -> Drops {
     }
     books.machine.finish();
     books.audit(seed);
-    let stats = books.machine.core.stats();
+    let (stats, mut refusals) = (books.machine.core.stats(), 0);
     let views: Vec<_> = books.machine.core.shards().views().collect();
     if views.iter().all(|view| view.poison().is_none()) {
         let producers: Vec<_> = books.machine.producers.iter().map(Producer::id).collect();
-        let (events, reported) = contents(&views, &producers);
+        let written = contents(&views, &producers);
         let mut all = Drops::default();
-        for (who, calls) in books.calls.iter().enumerate() {
-            assert_eq!(reported[who].newest, calls.drops.newest, "seed {seed}: {:?}", MODES[who]);
-            assert_eq!(reported[who].sampled, calls.drops.sampled, "seed {seed}: {:?}", MODES[who]);
-            assert_eq!(events[who] + reported[who].oldest, calls.kept, "seed {seed}: {:?}", MODES[who]);
-            all += reported[who];
+        for (who, (calls, written)) in books.calls.iter().zip(written).enumerate() {
+            let Written { events, reported, mut events_of, evicted_of, missing_of, others, .. } = written;
+            assert_eq!(reported.newest, calls.drops.newest, "seed {seed}: {:?}", MODES[who]);
+            assert_eq!(reported.sampled, calls.drops.sampled, "seed {seed}: {:?}", MODES[who]);
+            assert_eq!(events + reported.oldest, calls.kept, "seed {seed}: {:?}", MODES[who]);
+            all += reported;
+            // There are fewer sessions than a note names.
+            let are_named = MODES[who] != BackpressureMode::DropOldest || others == 0;
+            assert!(are_named, "seed {seed}: {others} events of sessions that are not named");
+            for (session, evicted) in evicted_of {
+                *events_of.entry(session).or_default() += evicted;
+            }
+            assert_eq!(events_of, calls.kept_of, "seed {seed}: {:?}", MODES[who]);
+            if MODES[who] == BackpressureMode::FailAndReport {
+                // The last ones are the producer's still.
+                let refused_of = |session| calls.missing_of.get(session).copied().unwrap_or_default();
+                assert!(missing_of.iter().all(|(session, events)| *events <= refused_of(session)), "seed {seed}");
+                refusals += missing_of.values().sum::<u64>();
+            } else if others == 0 {
+                assert_eq!(missing_of, calls.missing_of, "seed {seed}: {:?}", MODES[who]);
+            }
         }
         assert_eq!((stats.drops, stats.events_in_lanes, stats.events_committing), (all, 0, 0), "seed {seed}");
     }
-    stats.drops
+    (stats.drops, refusals)
 }
 
 #[test]
 fn books_add_up_at_every_moment_in_every_mode() {
-    let mut drops = Drops::default();
+    let (mut drops, mut refusals) = (Drops::default(), 0);
     for seed in seeds(300) {
-        drops += run(seed);
+        let (dropped, refused) = run(seed);
+        drops += dropped;
+        refusals += refused;
     }
-    assert!(drops.newest > 100 && drops.oldest > 100 && drops.sampled > 100, "{drops:?}");
+    assert!(drops.newest > 100 && drops.oldest > 100 && drops.sampled > 100 && refusals > 100, "{drops:?} {refusals}");
 }

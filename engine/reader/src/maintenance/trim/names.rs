@@ -12,6 +12,7 @@ use super::TrimPlan;
 use crate::error::AdapterResult;
 use crate::files::OpeningSearch;
 use crate::files::find_sessions;
+use crate::files::opening::each_kept;
 use crate::session::SessionOpening;
 
 /// Openings below this number are kept without a look whether their sessions have events left.
@@ -39,10 +40,7 @@ impl NameStore {
 
     /// Has `each` called with the openings that are kept. A file that cannot be read has none.
     pub fn each(&self, mut each: impl FnMut(SessionId, SessionOpening)) {
-        let Some(path) = &self.path else { return };
-        let names = LogDirectory::open_read_only(path).and_then(|directory| directory.names());
-        let kept = names.iter().flat_map(SessionNames::iter);
-        kept.for_each(|(session, opening)| each(session, SessionOpening::parse(opening.as_bytes())));
+        self.path.iter().for_each(|path| each_kept(path, &mut each));
     }
 
     /// Keeps the openings in what `plan` removes, durably when it returns. Reads the indexes of the segments that go,
