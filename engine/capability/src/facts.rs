@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::set::number;
 use crate::tag::{Tag, TagKey};
 use crate::version::Version;
 
@@ -28,36 +27,52 @@ pub(crate) trait Facts {
     fn metadata(&self, name: &str) -> Option<&str>;
 }
 
+/// The number and the version that a text is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reading {
+    number: Option<f64>,
+    version: Option<Version>,
+}
+
+impl Reading {
+    pub(crate) fn of(text: &str) -> Self {
+        Self { number: number(text), version: Version::parse(text) }
+    }
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok()
+}
+
 /// A value of a tag.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Value<'v> {
     Text(&'v str),
-    /// With the number and the version that it is.
-    Prepared {
-        text: &'v str,
-        number: Option<f64>,
-        version: Option<Version>,
-    },
+    /// One that was read before.
+    Read(&'v str, &'v Reading),
 }
 
 impl<'v> Value<'v> {
+    #[inline]
     pub(crate) fn text(self) -> &'v str {
         match self {
-            Self::Text(text) | Self::Prepared { text, .. } => text,
+            Self::Text(text) | Self::Read(text, _) => text,
         }
     }
 
+    #[inline]
     pub(crate) fn number(self) -> Option<f64> {
         match self {
             Self::Text(text) => number(text),
-            Self::Prepared { number, .. } => number,
+            Self::Read(_, reading) => reading.number,
         }
     }
 
+    #[inline]
     pub(crate) fn version(self) -> Option<Version> {
         match self {
             Self::Text(text) => Version::parse(text),
-            Self::Prepared { version, .. } => version,
+            Self::Read(_, reading) => reading.version,
         }
     }
 }

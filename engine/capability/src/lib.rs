@@ -2,7 +2,10 @@
 
 mod axis;
 mod facts;
+#[cfg(test)]
+mod fuzz;
 mod index;
+mod key_table;
 mod predicate;
 mod requirement;
 mod set;

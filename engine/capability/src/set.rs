@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Facts, Value};
+use crate::facts::{Facts, Reading, Value};
+use crate::key_table::KeyTable;
 use crate::tag::{CapabilityTagError, Tag, TagKey};
-use crate::version::Version;
 
-/// Tags and metadata, prepared so that predicates find the values of a key fast: a look finds the key's number by
-/// halving, and then compares the tags of the key.
+/// Tags and metadata, prepared so that predicates find the values of a key fast: a look goes to the tags of the key by
+/// its hash, and compares these.
 ///
 /// ```
 /// use tapeline_capability::{CapabilitySet, Predicate, TagKey};
@@ -25,9 +25,7 @@ use crate::version::Version;
 pub struct CapabilitySet {
     tags: Vec<Tag>,
     metadata: BTreeMap<String, String>,
-    /// The hash of the key of each entry, sorted.
-    hashes: Vec<u64>,
-    entries: Vec<Entry>,
+    entries: KeyTable<Entry>,
 }
 
 /// A tag that lies on an axis.
@@ -36,8 +34,7 @@ struct Entry {
     /// Its number among the tags.
     tag: usize,
     /// Its value, as predicates read it.
-    number: Option<f64>,
-    version: Option<Version>,
+    reading: Reading,
 }
 
 impl CapabilitySet {
@@ -74,12 +71,8 @@ impl CapabilitySet {
             return false;
         }
         if let Some(key) = tag.key() {
-            let value = tag.value();
-            let hash = key.hash_number();
-            let at = self.hashes.partition_point(|other| *other <= hash);
-            self.hashes.insert(at, hash);
-            let (number, version) = (value.and_then(number), value.and_then(Version::parse));
-            self.entries.insert(at, Entry { tag: self.tags.len(), number, version });
+            let reading = tag.value().map(Reading::of).unwrap_or_default();
+            self.entries.insert(key.hash_number(), Entry { tag: self.tags.len(), reading });
         }
         self.tags.push(tag);
         true
@@ -90,7 +83,7 @@ impl CapabilitySet {
         let Some(at) = self.tags.iter().position(|other| other == tag) else { return false };
         let mut rest = std::mem::take(&mut self.tags);
         rest.remove(at);
-        (self.hashes, self.entries) = (Vec::new(), Vec::new());
+        self.entries = KeyTable::default();
         self.extend(rest);
         true
     }
@@ -119,33 +112,19 @@ impl CapabilitySet {
     pub fn is_empty(&self) -> bool {
         self.tags.is_empty() && self.metadata.is_empty()
     }
-
-    /// The entries of a key, and their tags.
-    #[inline]
-    fn of_key(&self, key: &TagKey) -> impl Iterator<Item = (&Entry, &Tag)> {
-        let hash = key.hash_number();
-        let begin = self.hashes.partition_point(|other| *other < hash);
-        let found =
-            self.hashes[begin..].iter().zip(&self.entries[begin..]).take_while(move |&(&other, _)| other == hash);
-        found.map(|(_, entry)| (entry, &self.tags[entry.tag])).filter(move |(_, tag)| tag.key() == Some(key))
-    }
-}
-
-/// The number that a value is for predicates.
-pub(crate) fn number(value: &str) -> Option<f64> {
-    value.parse().ok()
 }
 
 impl Facts for CapabilitySet {
     #[inline]
     fn has_key(&self, key: &TagKey) -> bool {
-        self.of_key(key).next().is_some()
+        self.entries.of(key.hash_number()).any(|entry| self.tags[entry.tag].key() == Some(key))
     }
 
     #[inline]
     fn any_value(&self, key: &TagKey, test: impl Fn(Value<'_>) -> bool) -> bool {
-        self.of_key(key).any(|(entry, tag)| {
-            tag.value().is_some_and(|text| test(Value::Prepared { text, number: entry.number, version: entry.version }))
+        self.entries.of(key.hash_number()).any(|entry| match &self.tags[entry.tag] {
+            Tag::AxisValue { key: other, value, .. } => other == key && test(Value::Read(value, &entry.reading)),
+            _ => false,
         })
     }
 

@@ -11,13 +11,20 @@ pub(crate) struct Version {
 impl Version {
     /// Parses one to three numbers between dots; those that are missing are 0.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let numbers = text.split('-').next()?.split('+').next()?;
-        let mut parts = [0; 3];
-        for (place, part) in numbers.split('.').enumerate() {
-            *parts.get_mut(place)? = number(part)?;
+        let (mut parts, mut place, mut has_digits) = ([0u64; 3], 0, false);
+        for byte in text.bytes() {
+            match byte {
+                b'0'..=b'9' => {
+                    parts[place] = parts[place].checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+                    has_digits = true;
+                }
+                b'.' if has_digits && place < 2 => (place, has_digits) = (place + 1, false),
+                b'-' | b'+' => break,
+                _ => return None,
+            }
         }
         let [major, minor, patch] = parts;
-        Some(Self { major, minor, patch })
+        has_digits.then_some(Self { major, minor, patch })
     }
 
     /// Returns whether this version can stand in for `wanted`: it is not lower, and no number changed that may break a
@@ -30,12 +37,6 @@ impl Version {
         };
         self >= wanted && !breaks
     }
-}
-
-/// A number of digits alone.
-fn number(part: &str) -> Option<u64> {
-    let is_digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if is_digits { part.parse().ok() } else { None }
 }
 
 #[cfg(test)]

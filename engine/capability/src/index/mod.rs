@@ -9,12 +9,11 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::axis::TaxonomyAxis;
-use crate::facts::Value;
+use crate::facts::{Reading, Value};
 use crate::predicate::Predicate;
 use crate::requirement::RequiredCapability;
-use crate::set::{CapabilitySet, number};
+use crate::set::CapabilitySet;
 use crate::tag::{Tag, TagKey};
-use crate::version::Version;
 
 use bits::{Bits, Posting};
 
@@ -74,8 +73,7 @@ struct Values {
 #[derive(Debug, Clone)]
 struct ValueSets {
     text: String,
-    number: Option<f64>,
-    version: Option<Version>,
+    reading: Reading,
     sets: Posting,
 }
 
@@ -269,12 +267,11 @@ impl Values {
 
 impl ValueSets {
     fn new(text: &str) -> Self {
-        let (number, version) = (number(text), Version::parse(text));
-        Self { text: text.to_owned(), number, version, sets: Posting::default() }
+        Self { text: text.to_owned(), reading: Reading::of(text), sets: Posting::default() }
     }
 
     fn as_value(&self) -> Value<'_> {
-        Value::Prepared { text: &self.text, number: self.number, version: self.version }
+        Value::Read(&self.text, &self.reading)
     }
 }
 
