@@ -81,7 +81,7 @@ impl Tail {
             Follow::Relay { session, after, filter, visibility } => {
                 let filter = filter.map(|filter| filter.compile()).transpose()?;
                 if filter.as_ref().is_some_and(CompiledFilter::needs_openings) {
-                    return Err(Failure::argument("the tail of one session takes no filter by $source"));
+                    return Err(Failure::argument("the tail of one session takes no filter by $source or $suits"));
                 }
                 let mut request = RelayRequest::new(session).visibility(visibility);
                 request.after = after;

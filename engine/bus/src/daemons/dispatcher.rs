@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tapeline_capability::RequiredCapability;
 use tapeline_reader::SessionMetadata;
 
-use super::worker::REQUIRES;
+use super::worker::ROUTED;
 use crate::bus_core::{BusCore, Job, Unassigned};
 use crate::core::error::IngestionError;
 use crate::ingest::{Producer, Session};
@@ -86,7 +86,8 @@ impl Dispatcher {
         self.open_session_with(producer, name, &SessionMetadata::new())
     }
 
-    /// As [`Dispatcher::open_session`], stating what the session is about. The label `requires` is the requirement.
+    /// As [`Dispatcher::open_session`], stating what the session is about. It
+    /// [requires](SessionMetadata::requires) what the dispatcher does, and has the label `routed`.
     ///
     /// # Errors
     /// As [`Dispatcher::open_session`].
@@ -99,9 +100,10 @@ impl Dispatcher {
         if !producer.is_of(&self.core) {
             return Err(RouteError::OtherBus);
         }
-        let metadata = metadata.clone().label(REQUIRES, text_of(&self.needs));
+        let metadata = metadata.clone().requires(self.needs.clone()).label(ROUTED, "worker");
         let session = producer.session(name).id();
-        let job = Job { session, needs: &self.needs, source: metadata.capabilities() };
+        let source = producer.stated(&metadata).capabilities();
+        let job = Job { session, needs: &self.needs, source };
         let opened = self.core.assignments().open(job, || {
             let (session, ticket) = producer.begin_session(name, &metadata).map_err(Refused::Ingest)?;
             Ok((session, ticket.insertion_ts))
@@ -118,42 +120,6 @@ impl Dispatcher {
             Refused::Unassigned(Unassigned::Elsewhere { worker }) => {
                 RouteError::Elsewhere { requirement, session: session.to_owned(), worker }
             }
-        }
-    }
-}
-
-/// A requirement as a label: its text, or its document, where that text is read as something else.
-fn text_of(needs: &RequiredCapability) -> String {
-    let text = needs.to_string();
-    match needs_of(&text) {
-        Some(read) if read == *needs => text,
-        _ => serde_json::to_string(needs).unwrap_or_default(),
-    }
-}
-
-/// The requirement of a label. `None`: it is none.
-pub(super) fn needs_of(label: &str) -> Option<RequiredCapability> {
-    serde_json::from_str(label).ok().or_else(|| label.parse().ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_give_every_requirement_back() {
-        let tag = |text: &str| tapeline_capability::Tag::parse(text).map(RequiredCapability::from).expect("a tag");
-        let parsed = |text: &str| text.parse::<RequiredCapability>().expect("a requirement");
-        for needs in [
-            tag("software.model=x"),
-            tag("scope:tenant-4"),
-            tag(r#"{"tag":"software.model"}"#),
-            tag("any of devices"),
-            parsed("hardware.gpu.vram_gb >= 48"),
-            parsed("any of software.model"),
-            parsed("and [exists \"devices.camera\", not metadata_exists \"zone\"]"),
-        ] {
-            assert_eq!(needs_of(&text_of(&needs)), Some(needs));
         }
     }
 }

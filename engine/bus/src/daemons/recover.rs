@@ -11,9 +11,8 @@ use tapeline_storage::format::SessionId;
 use tapeline_storage::log::LogView;
 
 use super::checkpoint::Checkpoint;
-use super::dispatcher::needs_of;
 use super::shift::{Left, Shift};
-use super::worker::REQUIRES;
+use super::worker::ROUTED;
 use crate::bus_core::{Begin, BusCore};
 
 /// The routed sessions that are not over. All their workers have ended: they were of earlier processes. Costs as
@@ -28,8 +27,9 @@ pub(super) fn routed_sessions(
     let openings = last_openings(&views, |each| core.readers().names.store().each(each));
     let mut sessions = HashMap::new();
     for (session, opening) in openings {
-        if let Some(needs) = opening.metadata.labels.get(REQUIRES).and_then(|label| needs_of(label.as_str())) {
-            sessions.insert(session, (needs, opening.metadata.capabilities()));
+        let metadata = &opening.metadata;
+        if let Some(needs) = metadata.requirement().filter(|_| metadata.labels.contains_key(ROUTED)) {
+            sessions.insert(session, (needs, metadata.capabilities()));
         }
     }
     if sessions.is_empty() {

@@ -33,12 +33,12 @@ use crate::live::{SubscribeRequest, Subscription};
 /// The time after which a daemon that took no sessions is asked again whether it does.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The label of a routed session: what it needs.
-pub(super) const REQUIRES: &str = "requires";
+/// The label of a session that is routed.
+pub(super) const ROUTED: &str = "routed";
 
 /// The term of the sessions that are routed.
 pub(super) fn is_routed() -> Filter {
-    Filter::source(RequiredCapability::from(Predicate::metadata_exists(REQUIRES)))
+    Filter::source(RequiredCapability::from(Predicate::metadata_exists(ROUTED)))
 }
 
 /// Events of the sessions of one worker.

@@ -1,7 +1,9 @@
 //! Sessions that begin and end: their events, and the refusal of what comes after the end.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use tapeline_capability::CapabilitySet;
 use tapeline_reader::{IntoSession, SessionChange, SessionMetadata, SessionOutcome, kinds};
 use tapeline_storage::format::SessionId;
 
@@ -10,6 +12,29 @@ use crate::bus_core::CLOSED_BYTES;
 use crate::core::error::{IngestionError, IngestionResult};
 
 impl Producer {
+    /// Sets the capabilities of what it is the producer of. The sessions that it opens from now on state them, beside
+    /// what their metadata says; a label of a session comes before a metadata entry of the same name.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tapeline::capability::CapabilitySet;
+    /// use tapeline::{EventBus, EventBusConfig, require};
+    ///
+    /// let bus = EventBus::new(EventBusConfig::default()).await?;
+    /// let worker = CapabilitySet::parse(["hardware.gpu=h100"])?.with_metadata("zone", "eu");
+    /// let mut producer = bus.producer()?;
+    /// producer.set_capabilities(worker);
+    /// producer.open_session("chat-42")?;
+    /// let found = bus.sessions_where(require!("hardware.gpu=h100")).await?;
+    /// assert_eq!(found[0].name.as_deref(), Some("chat-42"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_capabilities(&mut self, capabilities: CapabilitySet) {
+        self.capabilities = (!capabilities.is_empty()).then(|| Box::new(capabilities));
+    }
+
     /// Begins a session by name: ingests an event of kind [`kinds::SESSION`] that carries the name, so that it can be
     /// listed later. A session that was closed takes events again: this is another turn of it.
     ///
@@ -63,11 +88,20 @@ impl Producer {
             return Err(IngestionError::Forked);
         }
         let core = Arc::clone(&self.core);
+        let metadata = self.stated(metadata);
         core.closed().open(session.id(), || {
-            let ticket = self.put(session, kinds::SESSION, &SessionChange::open_payload(name, metadata))?;
+            let ticket = self.put(session, kinds::SESSION, &SessionChange::open_payload(name, &metadata))?;
             name.into_iter().for_each(|name| core.readers().names.learn(session.id(), name));
             Ok(((session, ticket), ticket.insertion_ts))
         })
+    }
+
+    /// Facts about a session, with its own capabilities.
+    pub(crate) fn stated<'m>(&self, metadata: &'m SessionMetadata) -> Cow<'m, SessionMetadata> {
+        match &self.capabilities {
+            Some(capabilities) => Cow::Owned(metadata.clone().of_source(capabilities)),
+            None => Cow::Borrowed(metadata),
+        }
     }
 
     /// Ends a session: ingests an event of kind [`kinds::SESSION`] that says how it ended. What any producer ingested

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use rkyv::Serialize;
+use tapeline_capability::CapabilitySet;
 use tapeline_reader::timestamp::{Clock, TimeSource, Timestamps};
 use tapeline_reader::{AdapterResult, IntoSession, PayloadSerializer, TypedPayload, fork, note};
 use tapeline_storage::format::{Kind, Record, SessionId, archive_into, archived_bytes, set_timestamp};
@@ -82,6 +83,8 @@ pub struct Producer {
     route: Route,
     /// Of the process that opened the bus.
     fork_generation: u32,
+    /// Those of its sessions' source.
+    capabilities: Option<Box<CapabilitySet>>,
 }
 
 impl Producer {
@@ -102,6 +105,7 @@ impl Producer {
             backpressure,
             clock,
             fork_generation: core.fork_generation(),
+            capabilities: None,
             core,
         })
     }

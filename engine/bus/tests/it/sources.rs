@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use futures_lite::future::block_on;
-use tapeline::capability::RequiredCapability;
+use tapeline::capability::{CapabilitySet, RequiredCapability};
 use tapeline::config::BatchConfig;
 use tapeline::event::{EventId, SessionId, SessionMetadata};
 use tapeline::log::{FollowStart, LogFollower, SessionOpening, trim_log};
@@ -216,4 +216,72 @@ fn openings_that_no_segment_holds_yet_are_known() {
         let found = std::iter::from_fn(|| events.try_next()).map(|event| event.expect("event").session);
         assert_eq!(found.collect::<Vec<_>>(), [session.id()], "round {round}");
     }
+}
+
+/// The tokens that a reader with these capabilities gets, from a start or the end of a log on.
+fn suiting(bus: &EventBus, tags: &[&str]) -> BTreeSet<String> {
+    let capabilities = CapabilitySet::parse(tags.iter().copied()).expect("tags");
+    let request = ReplayRequest::new().filter(Filter::and([Filter::kind(kinds::TOKEN), Filter::suits(capabilities)]));
+    let events = block_on(bus.replay_with(request)).expect("replays");
+    events.map(|event| event.expect("an event").raw_str().expect("text").to_owned()).collect()
+}
+
+#[test]
+fn consumers_get_what_their_capabilities_suit_and_what_requires_nothing() {
+    let bus = open(tapeline::EventBusConfig::builder().num_shards(2));
+    let mut producer = bus.producer().expect("a producer");
+    let say = |producer: &mut tapeline::Producer, name: &str, metadata: &SessionMetadata| {
+        let session = producer.open_session_with(name, metadata).expect("opens");
+        producer.emit(session, kinds::TOKEN, name.as_bytes()).expect("emits");
+    };
+    say(&mut producer, "large", &SessionMetadata::new().requires(require!("hardware.gpu.vram_gb >= 48")));
+    say(&mut producer, "small", &SessionMetadata::new().requires(require!("hardware.gpu.vram_gb <= 24")));
+    say(&mut producer, "any", &SessionMetadata::new());
+    say(&mut producer, "typo", &SessionMetadata::new().label(SessionMetadata::REQUIRES, "hardware.gpu > 48"));
+    producer.emit(producer.session("never opened"), kinds::TOKEN, b"never opened").expect("emits");
+    block_on(producer.flush()).expect("readable");
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(suiting(&bus, &[]), texts(&["any", "never opened"]));
+    assert_eq!(suiting(&bus, &["hardware.gpu.vram_gb=80"]), texts(&["any", "large", "never opened"]));
+    assert_eq!(suiting(&bus, &["hardware.gpu.vram_gb=24"]), texts(&["any", "small", "never opened"]));
+
+    // A subscription that begins after the openings; a later one takes the requirement away.
+    let capabilities = CapabilitySet::parse(["hardware.gpu.vram_gb=24"]).expect("tags");
+    let live = SubscribeRequest::live().kind(kinds::TOKEN).filter(Filter::suits(capabilities));
+    let mut events = block_on(bus.subscribe(live)).expect("subscribes");
+    for name in ["large", "small"] {
+        producer.emit(producer.session(name), kinds::TOKEN, name.as_bytes()).expect("emits");
+    }
+    say(&mut producer, "large", &SessionMetadata::new());
+    let mut next = || block_on(events.next()).expect("goes on").expect("an event").raw;
+    assert_eq!([next(), next()].map(|raw| raw.to_vec()), [b"small".to_vec(), b"large".to_vec()]);
+}
+
+#[test]
+fn sessions_state_the_capabilities_of_the_producer_that_opens_them() {
+    let worker =
+        CapabilitySet::parse(["hardware.gpu=h100", "devices.camera"]).expect("tags").with_metadata("zone", "eu");
+    let bus = open(tapeline::EventBusConfig::builder().num_shards(2));
+    let mut producer = bus.producer().expect("a producer");
+    producer.set_capabilities(worker.clone());
+    producer.open_session("plain").expect("opens");
+    producer.open_session_with("of a zone", &SessionMetadata::new().model("m").label("zone", "us")).expect("opens");
+    producer.reopen_session("by id", &SessionMetadata::new()).expect("opens");
+    bus.producer().expect("a producer").open_session("of another").expect("opens");
+    // A shard-local task states those of its producer.
+    let of_task = worker.clone();
+    let task = bus.run_on_shard(1, move |mut context| async move {
+        context.producer().set_capabilities(of_task);
+        context.producer().open_session("of a task").map(drop)
+    });
+    block_on(task.expect("runs")).expect("ends").expect("opens");
+    producer.set_capabilities(CapabilitySet::new());
+    producer.open_session("of nothing").expect("opens");
+    let named = |wanted: RequiredCapability| {
+        let found = block_on(bus.sessions_where(wanted)).expect("sessions");
+        found.into_iter().map(|summary| summary.name.unwrap_or_default()).collect::<BTreeSet<_>>()
+    };
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(named(require!("hardware.gpu=h100")), texts(&["", "of a task", "of a zone", "plain"]));
+    assert_eq!(named(pred!(metadata_equals "zone", "eu").into()), texts(&["", "of a task", "plain"]));
 }

@@ -526,3 +526,23 @@ fn sources_that_a_worker_does_not_take_are_not_routed_to_it() {
     assert!(worker.drain(Duration::from_secs(60)).join().is_clean());
     check(&outputs(&bus), 1, |_, _| false);
 }
+
+/// A requirement alone asks for no worker, whatever process looks.
+#[test]
+fn sessions_that_are_not_routed_are_no_workers_work() {
+    let scratch = Scratch::in_memory("workers-not-routed");
+    for run in 0..2 {
+        let bus = open(scratch.config());
+        let worker = bus.start_daemon(Echo::new("worker", run), DaemonOptions::new().worker()).expect("starts");
+        let mut producer = bus.producer().expect("a producer");
+        let session = producer.open_session_with("plain", &SessionMetadata::new().requires(small())).expect("opens");
+        producer.emit(session, kinds::TOKEN, b"1 0").expect("emits");
+        let session = bus.route_to(small()).open_session(&mut producer, &format!("routed-{run}")).expect("opens");
+        producer.emit(session, kinds::TOKEN, b"1 0").expect("emits");
+        block_on(producer.flush()).expect("durable");
+        assert!(worker.drain(Duration::from_secs(60)).join().is_clean());
+        check(&outputs(&bus), run + 1, |_, _| true);
+        drop(producer);
+        block_on(bus.shutdown()).expect("ends");
+    }
+}

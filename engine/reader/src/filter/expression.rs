@@ -37,7 +37,7 @@ impl Expression {
             }
             Node::Session { names, ids } => metadata(Metadata::sessions(names, ids)),
             Node::Kind(kinds) => metadata(Metadata::kinds(kinds)),
-            Node::Source(wanted) => metadata(Metadata::Source(Sources::new(wanted))),
+            Node::Source(question) => metadata(Metadata::Source(Sources::new(question))),
             Node::Time(interval) => metadata(Metadata::Time(*interval)),
             Node::Size(interval) => metadata(Metadata::Size(*interval)),
         }

@@ -8,13 +8,14 @@ use std::ops::Bound;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use tapeline_capability::{RequiredCapability, RequirementError};
+use tapeline_capability::{CapabilitySet, RequiredCapability, RequirementError, Tag};
 use tapeline_storage::format::{Kind, SessionId};
 
 use super::error::{FilterError, TermPath};
 use super::field::{Field, Relation, Test};
 use super::limits::{TEXT_BYTES_MAX, VALUE_DEPTH_MAX, check_path, enter};
 use super::members::{Members, each, is_array, parse};
+use super::sources::Question;
 use super::{Filter, Interval, Node};
 
 /// The keys that may stand beside each other, in the order in which they are tried.
@@ -72,13 +73,14 @@ impl Reader {
             }
             "$session" => Filter(read_sessions(raw, &at)?),
             "$kind" => Filter::kinds(each(raw, &at, |raw, at| parse(raw, &at, "a number from 0 to 65535").map(Kind))?),
-            "$source" => Filter(Node::Source(read_requirement(raw, &at)?)),
+            "$source" => Filter::source(read_requirement(raw, &at)?),
+            "$suits" => Filter::suits(read_capabilities(raw, &at)?),
             "$time" => Filter(Node::Time(read_interval(raw, &at)?)),
             "$size" => Filter(Node::Size(read_interval(raw, &at)?)),
             _ => {
                 return Err(at.invalid(
                     "unknown term; there are $and, $or, $not, $eq, $ne, $gt, $gte, $lt, $lte, $in, $exists, $prefix, \
-                     $contains, $session, $kind, $source, $time, $size, and path with value",
+                     $contains, $session, $kind, $source, $suits, $time, $size, and path with value",
                 ));
             }
         })
@@ -161,6 +163,14 @@ fn read_requirement(raw: &RawValue, at: &TermPath<'_>) -> Result<RequiredCapabil
     text.parse().map_err(|error: RequirementError| at.invalid(error.to_string()))
 }
 
+fn read_capabilities(raw: &RawValue, at: &TermPath<'_>) -> Result<CapabilitySet, FilterError> {
+    if raw.get().starts_with('{') {
+        return parse(raw, at, "capabilities, as {\"tags\":[\"hardware.gpu\"],\"metadata\":{\"zone\":\"eu\"}}");
+    }
+    let tags: Vec<Tag> = parse(raw, at, "an array of tags, as [\"software.model=llama-7b\"]")?;
+    Ok(tags.into_iter().collect())
+}
+
 fn write_requirement(wanted: &RequiredCapability) -> Value {
     let text = wanted.to_string();
     match text.parse().is_ok_and(|read: RequiredCapability| read == *wanted) {
@@ -213,7 +223,9 @@ pub(super) fn write(filter: &Filter) -> Value {
             json!({ "$session": one_or_many(names.chain(ids.iter().map(|id| json!({ "id": id.to_string() })))) })
         }
         Node::Kind(kinds) => json!({ "$kind": one_or_many(kinds.iter().map(|kind| json!(kind.0))) }),
-        Node::Source(wanted) => json!({ "$source": write_requirement(wanted) }),
+        Node::Source(Question::Meets(wanted)) => json!({ "$source": write_requirement(wanted) }),
+        Node::Source(Question::Suits(set)) if set.metadata().is_empty() => json!({ "$suits": set.tags() }),
+        Node::Source(Question::Suits(set)) => json!({ "$suits": set }),
         Node::Time(interval) => json!({ "$time": write_interval(interval) }),
         Node::Size(interval) => json!({ "$size": write_interval(interval) }),
     }

@@ -31,7 +31,7 @@ use std::ops::{Bound, RangeBounds};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
-use tapeline_capability::RequiredCapability;
+use tapeline_capability::{CapabilitySet, RequiredCapability};
 use tapeline_storage::format::{Kind, SessionId};
 
 pub use builder::FilterBuilder;
@@ -41,6 +41,7 @@ use field::{Field, Relation, Test};
 pub use frame::is_filterable;
 pub use path::json_path_get;
 pub(crate) use selection::Selection;
+use sources::Question;
 use subject::Document;
 
 /// The choice of events that a reader wants. Immutable.
@@ -64,7 +65,7 @@ use subject::Document;
 /// |---|---|
 /// | one session, up to 16 kinds, or both, alone or in a conjunction that has more terms | 1-2 ns, inline |
 /// | other metadata | 5-20 ns |
-/// | the source of its session | 50 ns, and a lock that only openings hold up |
+/// | the opening of its session | 50 ns, and a lock that only openings hold up |
 /// | bytes that a match must have, and the payload has not | 15-30 ns for 100-200 bytes |
 /// | the payload, read once for all terms, nothing built or copied | 1-2 ns a byte |
 ///
@@ -82,7 +83,7 @@ enum Node {
     Field(Field),
     Session { names: Vec<String>, ids: Vec<SessionId> },
     Kind(Vec<Kind>),
-    Source(RequiredCapability),
+    Source(Question),
     Time(Interval),
     Size(Interval),
 }
@@ -217,7 +218,24 @@ impl Filter {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn source(wanted: impl Into<RequiredCapability>) -> Self {
-        Self(Node::Source(wanted.into()))
+        Self(Node::Source(Question::Meets(wanted.into())))
+    }
+
+    /// Events that a consumer with these capabilities can process: of the sessions that require nothing
+    /// ([`SessionMetadata::requires`](crate::SessionMetadata::requires)), and of those whose requirement it meets, as
+    /// the last opening before the event states it. Costs as [`Filter::source`].
+    ///
+    /// ```
+    /// use tapeline_capability::CapabilitySet;
+    /// use tapeline_reader::Filter;
+    ///
+    /// let filter = Filter::suits(CapabilitySet::parse(["software.model=llama-7b"])?);
+    /// assert_eq!(filter.to_json(), r#"{"$suits":["software.model=llama-7b"]}"#);
+    /// assert_eq!(Filter::from_json(&filter.to_json())?, filter);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn suits(capabilities: CapabilitySet) -> Self {
+        Self(Node::Source(Question::Suits(capabilities)))
     }
 
     /// Events ingested in this range of nanoseconds since the Unix epoch.

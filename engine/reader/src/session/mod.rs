@@ -1,10 +1,11 @@
-//! Sessions: their ids and names, their life as events say it ([`life`]), the names that a reader knows ([`naming`]),
-//! and its place in one ([`token`]).
+//! Sessions: their ids and names, their life as events say it ([`life`]), what processes them ([`requirement`]), the
+//! names that a reader knows ([`naming`]), and its place in one ([`token`]).
 //!
 //! The id of a named session lies on disk, so the function from the one to the other is fixed for ever.
 
 mod life;
 pub mod naming;
+mod requirement;
 mod token;
 
 use tapeline_storage::format::SessionId;

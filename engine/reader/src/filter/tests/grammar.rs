@@ -59,7 +59,7 @@ fn mistakes_are_named_with_their_term() {
         (
             r#"{"a":1}"#,
             "a: unknown term; there are $and, $or, $not, $eq, $ne, $gt, $gte, $lt, $lte, $in, $exists, $prefix, \
-             $contains, $session, $kind, $source, $time, $size, and path with value",
+             $contains, $session, $kind, $source, $suits, $time, $size, and path with value",
         ),
         (r#"{"$kind":1,"$size":{}}"#, "filter: expected one term; combine several with $and"),
         (r#"{"path":"a"}"#, "filter: value is missing"),
@@ -79,6 +79,12 @@ fn mistakes_are_named_with_their_term() {
         (r#"{"$session":5}"#, r#"$session: expected a session's name or {"id": ..}"#),
         (r#"{"$session":["a",{"id":"0x"}]}"#, "$session[1].id: expected 32 hex digits"),
         (r#"{"$session":{"id":"+0000000000000000000000000000000"}}"#, "$session.id: expected 32 hex digits"),
+        (r#"{"$suits":"gpu"}"#, "$suits: expected an array of tags, as [\"software.model=llama-7b\"]"),
+        (r#"{"$suits":[""]}"#, "$suits: expected an array of tags, as [\"software.model=llama-7b\"]"),
+        (
+            r#"{"$suits":{"metadata":{}}}"#,
+            "$suits: expected capabilities, as {\"tags\":[\"hardware.gpu\"],\"metadata\":{\"zone\":\"eu\"}}",
+        ),
         (r#"{"$kind":[1,65536]}"#, "$kind[1]: expected a number from 0 to 65535"),
         (r#"{"$time":{"gte":-1}}"#, "$time.gte: expected a whole number of 64 bits"),
         (r#"{"$time":{"gte":1,"gt":1}}"#, "$time: expected gt or gte, not both"),

@@ -26,10 +26,11 @@ fn expected(filter: &Filter, event: &EventView<'_>, value: Option<&Value>, seen:
             ("$session", Some(ids.any(|id| id == event.session())))
         }
         Node::Kind(kinds) => ("$kind", Some(kinds.contains(&event.kind()))),
-        Node::Source(wanted) => {
-            // The generator opens no session.
+        // The generator opens no session.
+        Node::Source(Question::Meets(wanted)) => {
             ("$source", Some(wanted.evaluate(&tapeline_capability::CapabilitySet::new())))
         }
+        Node::Source(Question::Suits(_)) => ("$suits", Some(true)),
         Node::Time(interval) => ("$time", Some(interval.contains(&event.insertion_ts()))),
         Node::Size(interval) => ("$size", Some(interval.contains(&(event.payload().len() as u64)))),
     };
