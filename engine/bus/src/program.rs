@@ -16,6 +16,9 @@ use crate::daemons::{Daemon, DaemonControl, DaemonEnd, DaemonHandle, DaemonOptio
 /// The time between two looks at whether the daemon has ended.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// The longest time after the grace period that the event in hand takes, and that the disk takes after it.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// Settings of a program that [`daemon_main!`](crate::daemon_main) makes. Arguments of the command line come before
 /// what is set here.
 ///
@@ -211,10 +214,8 @@ fn run(name: &str, daemon: impl Daemon, program: &DaemonProgram) -> Result<Statu
         options = options.follow(log);
     }
     let handle = bus.start_daemon(daemon, options).map_err(|error| error.to_string())?;
-    let end = wait(&bus, handle, &signals, program);
-    let ended = park::block_on(bus.shutdown_within(program.grace));
-    let status = match end {
-        Some(end) => {
+    let status = match wait(&bus, handle, &signals, program) {
+        Ok(end) => {
             eprintln!("{name}: {}", summary(&end));
             match end.reason {
                 EndReason::Failed(_) => Status::Failed,
@@ -222,12 +223,17 @@ fn run(name: &str, daemon: impl Daemon, program: &DaemonProgram) -> Result<Statu
                 EndReason::Drained | EndReason::Stopped | EndReason::BusEnded => Status::Done,
             }
         }
-        None => {
+        Err(GivenUp::ForTime) => {
             eprintln!("{name}: the event in hand takes longer than the grace period of {:?}", program.grace);
             Status::GraceOver
         }
+        Err(GivenUp::BySignal) => {
+            eprintln!("{name}: a second signal ends it with an event in hand");
+            // What is not durable by now is processed after the next start.
+            return Ok(Status::GraceOver);
+        }
     };
-    ended.map(|_| status).map_err(|error| error.to_string())
+    park::block_on(bus.shutdown_within(CLOSING)).map(|()| status).map_err(|error| error.to_string())
 }
 
 fn open(log: &Path, program: &DaemonProgram) -> Result<EventBus, String> {
@@ -243,23 +249,38 @@ fn open(log: &Path, program: &DaemonProgram) -> Result<EventBus, String> {
     })
 }
 
-/// Waits for the daemon's end, which a signal asks for. `None`: it does not come in time.
-fn wait(bus: &EventBus, handle: DaemonHandle, signals: &EndSignals, program: &DaemonProgram) -> Option<DaemonEnd> {
+/// The reason why the program ends before its daemon.
+enum GivenUp {
+    ForTime,
+    BySignal,
+}
+
+/// Waits for the daemon's end, which a signal asks for.
+///
+/// # Errors
+/// It does not come in time.
+fn wait(
+    bus: &EventBus,
+    handle: DaemonHandle,
+    signals: &EndSignals,
+    program: &DaemonProgram,
+) -> Result<DaemonEnd, GivenUp> {
     let mut metrics = program.metrics.as_deref().map(Metrics::new);
-    let mut given_up: Option<Instant> = None;
+    let mut asked_at: Option<Instant> = None;
     while handle.stats().is_running {
         if signals.wait(LOOK) {
-            let now = Instant::now();
-            // A second signal ends the patience.
-            given_up = Some(given_up.map_or_else(|| now + program.grace + Duration::from_secs(1), |_| now));
+            if asked_at.is_some() {
+                return Err(GivenUp::BySignal);
+            }
+            asked_at = Some(Instant::now());
             handle.control(DaemonControl::Drain { grace: program.grace });
         }
         metrics.iter_mut().for_each(|metrics| metrics.write(bus));
-        if given_up.is_some_and(|given_up| Instant::now() >= given_up) {
-            return None;
+        if asked_at.is_some_and(|at| at.elapsed() >= program.grace.saturating_add(CLOSING)) {
+            return Err(GivenUp::ForTime);
         }
     }
-    Some(handle.join())
+    Ok(handle.join())
 }
 
 fn summary(end: &DaemonEnd) -> String {

@@ -136,7 +136,7 @@ impl Line {
 /// The end that a daemon was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Once there is nothing to process, by then at the latest.
-    Drain(Instant),
+    /// Once there is nothing to process, by then at the latest. `None`: whenever that is.
+    Drain(Option<Instant>),
     Now,
 }

@@ -71,6 +71,8 @@ enum Next {
     Item(Option<ConsumerResult<StoredEvent>>),
     /// There is nothing to process, and the group is due, or the end.
     Idle,
+    /// The grace period is over.
+    Late,
     Said(Vec<DaemonControl>),
 }
 
@@ -155,13 +157,14 @@ impl DaemonRun {
     async fn work(&mut self) -> Result<EndReason, String> {
         let mut ending = None;
         loop {
-            match self.next(ending.is_some()).await {
+            match self.next(ending).await {
                 Next::Item(Some(Ok(event))) => self.process(&event).await?,
                 Next::Item(Some(Err(ConsumerError::Gap(gap)))) => self.pass(&gap),
                 Next::Item(Some(Err(error))) => return Err(error.to_string()),
                 Next::Item(None) => return self.end(EndReason::BusEnded).await,
                 Next::Idle if ending.is_some() => return self.end(EndReason::Drained).await,
                 Next::Idle => self.checkpoint().await?,
+                Next::Late => {}
                 Next::Said(words) => ending = self.hear(words).await?.or(ending),
             }
             if self.group.is_full() {
@@ -169,15 +172,17 @@ impl DaemonRun {
             }
             match ending {
                 Some(Ending::Now) => return self.end(EndReason::Stopped).await,
-                Some(Ending::Drain(until)) if Instant::now() >= until => return self.end(EndReason::GraceOver).await,
+                Some(Ending::Drain(Some(until))) if Instant::now() >= until => {
+                    return self.end(EndReason::GraceOver).await;
+                }
                 _ => {}
             }
         }
     }
 
-    async fn next(&mut self, is_ending: bool) -> Next {
+    async fn next(&mut self, ending: Option<Ending>) -> Next {
         let next = poll_fn(|context| {
-            let next = self.poll_next(context, is_ending);
+            let next = self.poll_next(context, ending);
             if next.is_pending() {
                 self.saturation.rest();
             }
@@ -188,7 +193,7 @@ impl DaemonRun {
         next
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>, is_ending: bool) -> Poll<Next> {
+    fn poll_next(&mut self, context: &mut Context<'_>, ending: Option<Ending>) -> Poll<Next> {
         let words = self.line.listen(context);
         if !words.is_empty() {
             return Poll::Ready(Next::Said(words));
@@ -199,21 +204,27 @@ impl DaemonRun {
             return Poll::Ready(Next::Item(item));
         }
         if self.feed.has_more() {
-            // It lets others run, or waits for a file.
-            return Poll::Pending;
+            // It lets others run, or waits for a file or for what is to be durable.
+            let until = if let Some(Ending::Drain(until)) = ending { until } else { None };
+            return self.poll_due(context, until).map(|()| Next::Late);
         }
-        if is_ending || self.group.is_due() {
+        if ending.is_some() || self.group.is_due() {
             return Poll::Ready(Next::Idle);
         }
         let asked_again = self.feed.worker().and_then(|worker| worker.looks_again());
         let due = [self.group.due(), self.saturation.due(), asked_again].into_iter().flatten().min();
+        self.poll_due(context, due).map(|()| Next::Idle)
+    }
+
+    /// Waits until then; for ever without a time.
+    fn poll_due(&mut self, context: &mut Context<'_>, due: Option<Instant>) -> Poll<()> {
         let Some(due) = due else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Timer::new(self.core.timers(), due));
         if Pin::new(timer).poll(context).is_pending() {
             return Poll::Pending;
         }
         self.timer = None;
-        Poll::Ready(Next::Idle)
+        Poll::Ready(())
     }
 
     /// Has the daemon process an event, or sets the event aside.
@@ -280,10 +291,11 @@ impl DaemonRun {
                 self.checkpoint().await?;
             }
             if !matches!(control, DaemonControl::Message(_)) {
+                self.timer = None;
                 self.feed.worker().into_iter().for_each(|worker| worker.prepare_to_leave());
             }
             match control {
-                DaemonControl::Drain { grace } => ending = Some(Ending::Drain(Instant::now() + grace)),
+                DaemonControl::Drain { grace } => ending = Some(Ending::Drain(Instant::now().checked_add(grace))),
                 DaemonControl::Stop => ending = Some(Ending::Now),
                 DaemonControl::Message(_) => {}
             }

@@ -133,13 +133,40 @@ fn restarts_skip_and_repeat_nothing() {
     assert_eq!(found.iter().map(|session| session.name.as_deref()).collect::<Vec<_>>(), [Some("echo")]);
 }
 
+/// A crash leaves a block or nothing of it, and so a group or nothing.
+#[test]
+fn outputs_lie_in_one_block_with_the_checkpoint_that_follows_them() {
+    let scratch = Scratch::in_memory("daemon-blocks");
+    let bus = open(scratch.config().num_shards(2));
+    let daemon = bus.start_daemon(Echo::default(), DaemonOptions::new()).expect("starts");
+    for round in 0..20 {
+        ingest(&bus, round * 150..(round + 1) * 150, 3);
+    }
+    let end = daemon.drain(GRACE).join();
+    block_on(bus.shutdown()).expect("ends");
+    // In memory a bus keeps recent events without regard to blocks.
+    let bus = open(scratch.config().num_shards(2));
+    let mut blocks = block_on(bus.subscribe(SubscribeRequest::new().session("echo"))).expect("subscribes");
+    let (mut outputs, mut checkpoints) = (0, 0);
+    while let Some(block) = blocks.try_next_batch() {
+        let block = block.expect("a block");
+        let kinds: Vec<_> = block.events().map(|event| event.expect("an event").kind()).collect();
+        outputs += kinds.iter().filter(|kind| **kind == kinds::GUARDRAIL).count() as u64;
+        checkpoints += kinds.iter().filter(|kind| **kind == kinds::DAEMON).count() as u64;
+        assert!(kinds.is_empty() || kinds == [kinds::SESSION] || kinds.ends_with(&[kinds::DAEMON]), "{kinds:?}");
+    }
+    assert_eq!((outputs, checkpoints), (3000, end.stats.checkpoints));
+    assert!(checkpoints > 1, "there were several groups");
+}
+
 #[test]
 fn restarts_in_memory_skip_and_repeat_nothing() {
     let bus = open(tapeline::EventBusConfig::builder().num_shards(2));
     for round in 0..4 {
         ingest(&bus, round * 100..(round + 1) * 100, 4);
         let daemon = bus.start_daemon(Echo::default(), DaemonOptions::new()).expect("starts");
-        assert_eq!(daemon.drain(GRACE).join().reason, EndReason::Drained);
+        // A grace period beyond all clocks does not end.
+        assert_eq!(daemon.drain(Duration::MAX).join().reason, EndReason::Drained);
     }
     check(&outputs(&bus, kinds::GUARDRAIL), 400, 4);
 }
