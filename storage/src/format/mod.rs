@@ -116,3 +116,13 @@ pub enum PageError {
         found: u64,
     },
 }
+
+impl PageError {
+    /// The advice to the operator: `otherwise`, unless the page is of another version.
+    pub(crate) fn remedy<'a>(&self, otherwise: &'a str) -> &'a str {
+        match self {
+            Self::Version { .. } => "use the program that wrote the log, or one that knows both versions",
+            _ => otherwise,
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! ```text
 //! <dir>/            0700
 //!   meta            identity, format, shard count
+//!   meta.restore    the same of a log that is being restored, and is none yet
 //!   lock            held by the one process that writes
 //!   eras            where in each shard the log's eras begin, once sessions have moved between shards
 //!   names           names of sessions whose opening was trimmed
@@ -22,6 +23,8 @@ use crate::format::{
 };
 
 pub(super) const META: &str = "meta";
+/// The meta file of a log that is restored, until the log is complete.
+const RESTORED_META: &str = "meta.restore";
 const LOCK: &str = "lock";
 pub(super) const ERAS: &str = "eras";
 pub(super) const NAMES: &str = "names";
@@ -62,7 +65,7 @@ pub enum DirectoryError {
         path: PathBuf,
     },
     /// The meta file cannot be used.
-    #[error("{path}: meta file: {source}; put back the file from a copy of this log, or repair the log")]
+    #[error("{path}: meta file: {source}; {}", source.remedy("put back the file from a copy of this log, or repair the log"))]
     Meta {
         /// The meta file.
         path: PathBuf,
@@ -71,7 +74,8 @@ pub enum DirectoryError {
     },
     /// The file of the log's eras cannot be used.
     #[error(
-        "{path}: {source}; put back the file from a copy of this log, or remove it: then sessions that moved between shards may be read out of order"
+        "{path}: {source}; {}",
+        source.remedy("put back the file from a copy of this log, or remove it: then sessions that moved between shards may be read out of order")
     )]
     Eras {
         /// The file.
@@ -81,7 +85,8 @@ pub enum DirectoryError {
     },
     /// The file of names cannot be used.
     #[error(
-        "{path}: {source}; sessions whose opening event was trimmed are called by their ids; the file may be removed"
+        "{path}: {source}; {}",
+        source.remedy("sessions whose opening event was trimmed are called by their ids; the file may be removed")
     )]
     Names {
         /// The file.
@@ -117,6 +122,8 @@ impl DirectoryError {
 pub struct LogDirectory {
     path: PathBuf,
     meta: Meta,
+    /// The name of the file that has it.
+    meta_file: &'static str,
     /// Shards that it had before it was opened for writing; `None` for a new log.
     shards_before: Option<u16>,
     pub(super) mode: WriteMode,
@@ -150,29 +157,52 @@ impl LogDirectory {
             let directory = shard_path(path, shard);
             fs::create_directory(&directory).map_err(DirectoryError::io("create", &directory))?;
         }
-        for leftover in [META, ERAS, NAMES].map(|name| format!("{name}{LEFTOVER}")) {
+        for leftover in [META, RESTORED_META, ERAS, NAMES].map(|name| format!("{name}{LEFTOVER}")) {
             remove_leftover(path, &leftover)?;
         }
+        remove_leftover(path, RESTORED_META)?;
         // The meta file comes after the directories it promises.
         if known != Some(meta) {
-            write_meta(path, &meta)?;
+            write_meta(path, META, &meta)?;
         }
         let mode = if page_cache { WriteMode::Buffered } else { durable_mode(path)? };
         let shards_before = known.map(|known| known.shards);
-        Ok(Self { path: path.to_owned(), meta, shards_before, mode, lock: Some(Arc::new(lock)) })
+        let path = path.to_owned();
+        Ok(Self { path, meta, meta_file: META, shards_before, mode, lock: Some(Arc::new(lock)) })
     }
 
-    /// Makes a new log, with the identity `log_id`.
+    /// Begins a new log, with the identity `log_id`, which is one once it is [complete](LogDirectory::complete): until
+    /// then nothing opens it. Removes what one leaves that was begun and not completed.
     ///
     /// # Errors
     /// As [`LogDirectory::open`]; [`DirectoryError::Exists`].
     pub fn create(path: &Path, shards: u16, log_id: LogId, now: u64) -> Result<Self, DirectoryError> {
+        check_shards(path, shards)?;
         Self::check_vacant(path)?;
-        let directory = Self::open(path, shards, log_id, now, false)?;
-        match directory.meta.log_id == log_id {
-            true => Ok(directory),
-            false => Err(DirectoryError::Exists { path: path.to_owned() }),
+        fs::create_directory(path).map_err(DirectoryError::io("create", path))?;
+        let lock = lock(path)?;
+        // Another process may have made one meanwhile.
+        Self::check_vacant(path)?;
+        if is_unfinished(path)? {
+            remove_unfinished(path)?;
         }
+        let (mode, path) = (durable_mode(path)?, path.to_owned());
+        let (meta, lock) = (Meta { log_id, shards: 0, created: now }, Some(Arc::new(lock)));
+        let mut directory = Self { path, meta, meta_file: RESTORED_META, shards_before: None, mode, lock };
+        directory.grow(shards)?;
+        Ok(directory)
+    }
+
+    /// Completes a log that was begun by [`LogDirectory::create`], durably.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Io`]: it is not complete.
+    pub fn complete(&mut self) -> Result<(), DirectoryError> {
+        let failed = || DirectoryError::io("complete", &self.path);
+        let files = FsDirectory::open(&self.path, WriteMode::BufferedSync).map_err(failed())?;
+        files.rename(self.meta_file, META).map_err(failed())?;
+        self.meta_file = META;
+        Ok(())
     }
 
     /// Checks that a new log can be made there. Changes nothing.
@@ -180,7 +210,7 @@ impl LogDirectory {
     /// # Errors
     /// As [`LogDirectory::create`].
     pub fn check_vacant(path: &Path) -> Result<(), DirectoryError> {
-        if !is_vacant(path)? && known_meta(path)?.is_some() {
+        if !is_vacant(path)? && !is_unfinished(path)? && known_meta(path)?.is_some() {
             return Err(DirectoryError::Exists { path: path.to_owned() });
         }
         Ok(())
@@ -196,7 +226,8 @@ impl LogDirectory {
 
     pub(super) fn at_rest(path: &Path, meta: Meta) -> Self {
         let shards_before = Some(meta.shards);
-        Self { path: path.to_owned(), meta, shards_before, mode: WriteMode::Direct, lock: None }
+        let (path, mode) = (path.to_owned(), WriteMode::Direct);
+        Self { path, meta, meta_file: META, shards_before, mode, lock: None }
     }
 
     /// The contents of the file `meta`.
@@ -249,7 +280,7 @@ impl LogDirectory {
             fs::create_directory(&directory).map_err(DirectoryError::io("create", &directory))?;
         }
         if self.meta != meta {
-            write_meta(&self.path, &meta)?;
+            write_meta(&self.path, self.meta_file, &meta)?;
             self.meta = meta;
         }
         Ok(())
@@ -348,8 +379,8 @@ pub(super) fn lock(path: &Path) -> Result<DirectoryLock, DirectoryError> {
     })
 }
 
-pub(super) fn write_meta(path: &Path, meta: &Meta) -> Result<(), DirectoryError> {
-    fs::write_file_durably(path, META, &meta.encode()).map_err(DirectoryError::io("write", &path.join(META)))
+pub(super) fn write_meta(path: &Path, name: &str, meta: &Meta) -> Result<(), DirectoryError> {
+    fs::write_file_durably(path, name, &meta.encode()).map_err(DirectoryError::io("write", &path.join(name)))
 }
 
 pub(super) fn read_meta(path: &Path) -> Result<Meta, DirectoryError> {
@@ -381,13 +412,30 @@ fn read_page<T>(
     }
 }
 
+/// Returns whether a log was begun there by [`LogDirectory::create`] and not completed.
+fn is_unfinished(path: &Path) -> Result<bool, DirectoryError> {
+    Ok(is_vacant(&path.join(META))? && !is_vacant(&path.join(RESTORED_META))?)
+}
+
+/// Removes the files of a log that was not completed; last of all the one that says so, which a new one replaces.
+fn remove_unfinished(path: &Path) -> Result<(), DirectoryError> {
+    for entry in std::fs::read_dir(path).map_err(DirectoryError::io("list", path))? {
+        let name = entry.map_err(DirectoryError::io("list", path))?.file_name();
+        if is_shard_name(&name.to_string_lossy()) {
+            let shard = path.join(name);
+            std::fs::remove_dir_all(&shard).map_err(DirectoryError::io("remove", &shard))?;
+        }
+    }
+    [ERAS, NAMES].into_iter().try_for_each(|name| remove_leftover(path, name))
+}
+
 /// A log begins in an empty directory, or in one where its own creation was interrupted.
 fn refuse_foreign(path: &Path) -> Result<(), DirectoryError> {
     let entries = std::fs::read_dir(path).map_err(DirectoryError::io("list", path))?;
     for entry in entries {
         let name = entry.map_err(DirectoryError::io("list", path))?.file_name();
         let name = name.to_string_lossy();
-        let is_leftover = name.strip_suffix(LEFTOVER) == Some(META);
+        let is_leftover = matches!(name.strip_suffix(LEFTOVER), Some(META | RESTORED_META));
         let own = name == LOCK || is_leftover || (is_shard_name(&name) && is_empty(&path.join(&*name)));
         if !own {
             return Err(DirectoryError::NotALog { path: path.to_owned() });

@@ -26,7 +26,7 @@ pub enum OpenError {
         path: String,
     },
     /// A segment whose header page cannot be used.
-    #[error("{path}: segment header: {source}")]
+    #[error("{path}: segment header: {source}; {}", source.remedy("put back the file from a copy of this log, or repair the log"))]
     Header {
         /// The file.
         path: String,
@@ -53,7 +53,8 @@ pub enum OpenError {
     },
     /// The file of the shard's gaps cannot be used.
     #[error(
-        "{path}: {source}; put back the file from a copy of this log, or repair the log: then what was trimmed counts as lost"
+        "{path}: {source}; {}",
+        source.remedy("put back the file from a copy of this log, or repair the log: then what was trimmed counts as lost")
     )]
     Gaps {
         /// The file.

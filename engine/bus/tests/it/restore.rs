@@ -1,10 +1,12 @@
 //! A log that is put back is the log that it was, and a bus goes on in it.
 
+use std::path::Path;
+
 use futures_lite::future::block_on;
 use tapeline::consumer::{Gap, GapReason};
 use tapeline::error::{DirectoryError, RestoreError};
 use tapeline::event::{Kind, Sequence, SessionId};
-use tapeline::log::{LogRestore, RestoredEvent};
+use tapeline::log::{LogRestore, RestoredEvent, plan_repair, repair_log};
 use tapeline::{AdapterError, ConsumerError, EventBus, LogFiles, kinds};
 
 use crate::scratch::{Scratch, open};
@@ -104,16 +106,43 @@ fn what_cannot_be_put_back_is_refused_and_the_rest_goes_on() {
     drop(open(scratch.config()));
 }
 
-#[test]
-fn abandoned_halfway_it_is_the_log_of_what_was_sealed() {
-    let scratch = Scratch::new("abandoned");
-    let mut restore = LogRestore::create(scratch.path(), Some(2 << 20)).expect("creates");
-    for sequence in 0..500 {
-        restore.append(&event(0, sequence, &[1; 10_000])).expect("appends");
+/// The beginning of a log of 500 events, three shards and some segments each.
+fn abandon(path: &Path) {
+    let mut restore = LogRestore::create(path, Some(2 << 20)).expect("creates");
+    for number in 0..1500 {
+        restore.append(&event(number as u16 % 3, number / 3, &[1; 10_000])).expect("appends");
     }
-    drop(restore);
+}
+
+#[test]
+fn abandoned_halfway_it_is_no_log_and_the_next_restore_begins_anew() {
+    let scratch = Scratch::new("abandoned");
+    abandon(scratch.path());
+    assert!(LogFiles::open(scratch.path()).is_err());
+    let config = scratch.config().build().expect("a configuration");
+    let refused = block_on(EventBus::new(config)).expect_err("no log");
+    assert!(matches!(refused, AdapterError::Directory(DirectoryError::NotALog { .. })), "{refused:?}");
+    abandon(scratch.path());
+    let mut restore = LogRestore::create(scratch.path(), None).expect("creates");
+    restore.append(&event(0, 7, b"x")).expect("appends");
+    restore.finish().expect("durable");
+    let files = LogFiles::open(scratch.path()).expect("opens");
+    assert_eq!(files.num_shards(), 1);
+    let events = files.replay_all().expect("replays").map(|event| event.expect("reads").sequence.get());
+    assert_eq!(events.collect::<Vec<_>>(), [7]);
+    assert!(plan_repair(scratch.path(), |_| ()).expect("a log").is_empty());
+    drop(open(scratch.config()));
+}
+
+#[test]
+fn abandoned_halfway_a_repair_keeps_what_was_sealed() {
+    let scratch = Scratch::new("abandoned-repair");
+    abandon(scratch.path());
+    repair_log(scratch.path(), |_| ()).expect("repaired");
     let files = LogFiles::open(scratch.path()).expect("opens");
     let events = files.replay_all().expect("replays").inspect(|event| assert!(event.is_ok())).count();
-    assert!((100..500).contains(&events), "{events}");
+    assert!((300..1500).contains(&events), "{events}");
     drop(open(scratch.config()));
+    let exists = LogRestore::create(scratch.path(), None).expect_err("a log already");
+    assert!(matches!(exists, AdapterError::Directory(DirectoryError::Exists { .. })), "{exists:?}");
 }

@@ -3,6 +3,7 @@
 use std::{fmt, io};
 
 use tapeline_storage::device::is_of_environment;
+use tapeline_storage::format::PageError;
 use tapeline_storage::log::{DirectoryError, OpenError};
 
 /// A place that cannot be read, or does not check.
@@ -29,7 +30,8 @@ pub enum DamageCause {
     /// what can be done.
     Log,
     /// The kernel refused: descriptors, memory or permissions are wanting, or a disk or a file server does not answer.
-    /// The log may be intact, and the same call succeeds once that is mended.
+    /// Or a file has a format version that this program does not read. The log may be intact, and the same call
+    /// succeeds once that is mended, or in another version of the program.
     Environment,
 }
 
@@ -43,6 +45,10 @@ impl Damage {
     pub(crate) fn of_open(shard: u16, error: &OpenError) -> Self {
         let (segment, offset, cause) = match error {
             OpenError::Io { path, source, .. } => (path.clone(), 0, DamageCause::of(source)),
+            OpenError::Header { path, source: PageError::Version { .. } }
+            | OpenError::Gaps { path, source: PageError::Version { .. } } => {
+                (path.clone(), 0, DamageCause::Environment)
+            }
             OpenError::Corrupt { path, offset, .. } => (path.clone(), *offset, DamageCause::Log),
             OpenError::CutShort { path, length, .. } => (path.clone(), *length, DamageCause::Log),
             OpenError::Header { path, .. }

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 
 use tapeline_capability::RequiredCapability;
 use tapeline_storage::device::advice;
-use tapeline_storage::format::{Eras, Footer, LogId, Sequence, SessionId, SessionNames};
+use tapeline_storage::format::{Eras, Footer, LogId, PageError, Sequence, SessionId, SessionNames};
 use tapeline_storage::log::{
     DamagedPlace, DirectoryError, LogDirectory, LogView, Segment, SegmentSurvey, SurveyedFile, Surveyor, survey_shard,
 };
@@ -285,6 +285,7 @@ impl LogFiles {
         let fault = |error: DirectoryError| {
             let cause = match &error {
                 DirectoryError::Io { source, .. } => DamageCause::of(source),
+                DirectoryError::Names { source: PageError::Version { .. }, .. } => DamageCause::Environment,
                 _ => DamageCause::Log,
             };
             NamesFault { reason: error.to_string(), cause }
@@ -368,8 +369,9 @@ impl LogFiles {
         let log_id = self.directory.meta().log_id;
         let files = self.directory.shard(damage.shard_id).map_err(|_| ());
         let files = files.and_then(|files| survey_shard(&*files, log_id, damage.shard_id, progress).map_err(|_| ()));
-        for SurveyedFile { name, found } in files.unwrap_or_default() {
-            outcome.add(damage.shard_id, &name, found.map_err(|reason| (reason, DamageCause::Log)));
+        for SurveyedFile { name, found, is_of_another_version } in files.unwrap_or_default() {
+            let cause = if is_of_another_version { DamageCause::Environment } else { DamageCause::Log };
+            outcome.add(damage.shard_id, &name, found.map_err(|reason| (reason, cause)));
         }
         // Why it could not be opened, unless that is one of the places found.
         let is_same = |found: &Damage| found.offset == damage.offset && damage.segment.ends_with(&found.segment);

@@ -32,10 +32,10 @@ pub struct RestoredEvent<'a> {
     pub payload: &'a [u8],
 }
 
-/// Writes a new log, which no bus can open from its first event on until it is complete.
+/// Writes a new log, which is one once it is complete: until then no bus and no reader opens it.
 ///
-/// Segments are written whole and sealed, durably, as they fill; a log that is abandoned halfway holds those. Costs
-/// about what writing the bytes costs.
+/// Where it is abandoned halfway, or the process is killed, the next restore into the same directory begins anew, and
+/// [`repair_log`](crate::repair_log) keeps the segments that were full. Costs about what writing the bytes costs.
 ///
 /// ```
 /// use tapeline_reader::{LogFiles, LogRestore, RestoredEvent, Sequence, kinds, session_id};
@@ -141,10 +141,10 @@ impl LogRestore {
     /// Seals the log. It is complete, and durable, when this returns, also where it has no events.
     ///
     /// # Errors
-    /// [`AdapterError`]; the segments that were full are there.
+    /// [`AdapterError`]: the log is not complete.
     pub fn finish(mut self) -> AdapterResult<()> {
         self.directory(1)?;
-        let Some(directory) = self.directory else { return Ok(()) };
+        let Some(mut directory) = self.directory else { return Ok(()) };
         save_names(&directory, self.openings)?;
         let has_several = self.shards.len() > 1;
         for shard in self.shards {
@@ -154,6 +154,7 @@ impl LogRestore {
         if has_several {
             directory.save_eras(&Eras::of_unknown_route())?;
         }
+        directory.complete()?;
         Ok(())
     }
 }

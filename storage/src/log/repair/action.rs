@@ -137,7 +137,7 @@ pub(super) fn plan(survey: &ShardSurvey) -> Vec<RepairAction> {
     for FileSurvey { name, content } in &survey.files {
         match content {
             Content::Segment(found) => segments.push((name.as_str(), &**found)),
-            Content::Foreign(reason) | Content::Headless(reason) => {
+            Content::Foreign(reason) | Content::OtherVersion(reason) | Content::Headless(reason) => {
                 if let (Content::Headless(_), Some(base)) = (content, Segment::base_of_name(name)) {
                     headless_base = headless_base.max(Some(base));
                 }

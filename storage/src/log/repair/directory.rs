@@ -86,7 +86,7 @@ impl LogDirectory {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(DirectoryError::io("set aside", &self.path().join(META))(error))
             }
-            _ => write_meta(self.path(), self.meta()),
+            _ => write_meta(self.path(), META, self.meta()),
         }
     }
 }
@@ -94,6 +94,8 @@ impl LogDirectory {
 /// The reason to replace a meta file; `None` if it is to stay.
 fn reason_to_replace(error: &DirectoryError) -> Option<String> {
     match error {
+        // The segments of a log in another version may well say less than its meta file.
+        DirectoryError::Meta { source: PageError::Version { .. }, .. } => None,
         DirectoryError::Meta { source, .. } => Some(source.to_string()),
         DirectoryError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Some("it is missing".into()),
         DirectoryError::Io { source, .. } if fs::is_no_file(source) => Some(source.to_string()),

@@ -14,7 +14,7 @@ pub use apply::repair_shard;
 
 use std::io;
 
-use self::survey::{FileSurvey, ShardSurvey};
+use self::survey::{Content, FileSurvey, ShardSurvey};
 use super::{OpenError, SegmentSurvey};
 use crate::device::Directory;
 use crate::format::{LogId, Sequence};
@@ -40,6 +40,8 @@ pub struct SurveyedFile {
     pub name: String,
     /// The contents, or the reason for which it is no segment of the shard.
     pub found: Result<SegmentSurvey, String>,
+    /// It is a segment of a format version that this build does not read.
+    pub is_of_another_version: bool,
 }
 
 /// Surveys the segment files of a shard, by name: for a shard that does not open. Blank or torn bytes after the last
@@ -56,7 +58,8 @@ pub fn survey_shard(
     let ShardSurvey { gaps, files } = survey::survey(directory, log_id, shard, progress)?;
     let sealed = gaps.map_or(Sequence::ZERO, |gaps| gaps.sealed());
     let surveyed = |FileSurvey { name, content }: FileSurvey| {
-        content.into_segment(sealed).map(|found| SurveyedFile { name, found })
+        let is_of_another_version = matches!(content, Content::OtherVersion(_));
+        content.into_segment(sealed).map(|found| SurveyedFile { name, found, is_of_another_version })
     };
     Ok(files.into_iter().filter_map(surveyed).collect())
 }

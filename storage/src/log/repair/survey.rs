@@ -36,6 +36,8 @@ pub(super) enum Content {
     Segment(Box<FoundBlocks>),
     /// No segment of this shard, and why.
     Foreign(String),
+    /// A segment of another format version, and which.
+    OtherVersion(String),
     /// A file with the name of a segment that cannot be read as one, and the reason.
     Headless(String),
     /// A spare that nothing was written to.
@@ -48,7 +50,7 @@ impl Content {
     pub(super) fn into_segment(self, sealed: Sequence) -> Option<Result<SegmentSurvey, String>> {
         match self {
             Self::Spare => None,
-            Self::Foreign(reason) | Self::Headless(reason) => Some(Err(reason)),
+            Self::Foreign(reason) | Self::OtherVersion(reason) | Self::Headless(reason) => Some(Err(reason)),
             Self::Segment(found) => Some(Ok(found.into_blocks(sealed))),
         }
     }
@@ -169,7 +171,9 @@ fn content(
         Err(_) if name == SPARE_NAME && page.iter().all(|&byte| byte == 0) && !is_acknowledged()? => {
             return Ok(Content::Spare);
         }
-        Err(PageError::Version { found }) => return Ok(Content::Foreign(format!("format version {found}"))),
+        Err(source @ PageError::Version { .. }) => {
+            return Ok(Content::OtherVersion(format!("{source}; {}", source.remedy("set it aside"))));
+        }
         Err(error) => return Ok(Content::Headless(format!("segment header: {error}"))),
     };
     if (header.log_id, header.shard) != owner {

@@ -66,6 +66,7 @@ impl Plan<'_> {
             names.extend((0..SESSIONS).map(|id| (SessionId(u128::from(id)), opening(id))), |_, later| later.to_owned());
             directory.save_names(&names).expect("saved");
         }
+        directory.complete().expect("complete");
         drop(directory);
         save_cursors(scratch);
         Image::load(scratch)
