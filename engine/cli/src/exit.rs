@@ -2,14 +2,18 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs::FileType;
-use std::io;
+use std::fs::{File, FileType};
+use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use tapeline_reader::{AdapterError, ConsumerError, DamageCause, Gap, GapReason, LogFiles, advice, is_of_environment};
+use tapeline_reader::{
+    AdapterError, ConsumerError, DamageCause, DirectoryError, Gap, GapReason, LogFiles, PageError, advice,
+    is_of_environment,
+};
 
+use crate::holder;
 use crate::message;
 use crate::names;
 use crate::output;
@@ -66,6 +70,7 @@ impl Failure {
         match (&error, kernel_error(&error)) {
             (ConsumerError::Adapter(_), Some(cause)) if cause.kind() == io::ErrorKind::NotFound => Self::no_log(path),
             (ConsumerError::Adapter(_), Some(cause)) if is_of_environment(cause) => Self::failed(error),
+            (ConsumerError::Adapter(_), _) if is_of_another_version(&error) => Self::failed(error),
             (ConsumerError::Adapter(adapter), _) if !adapter.is_retryable() => Self::new(Exit::Corrupt, error),
             _ => error.into(),
         }
@@ -73,7 +78,12 @@ impl Failure {
 
     /// The failure for a log at `path` that cannot be made, or written to.
     pub(crate) fn of_written_log(path: &Path, error: AdapterError) -> Self {
-        Self::no_directory(path).unwrap_or_else(|| error.into())
+        match error {
+            AdapterError::Directory(DirectoryError::NotALog { .. }) if path.join("meta.restore").exists() => {
+                Self::no_log(path)
+            }
+            error => Self::no_directory(path).unwrap_or_else(|| error.into()),
+        }
     }
 
     /// The failure for a path that is something else than a directory, if it is.
@@ -94,6 +104,13 @@ impl Failure {
     /// The failure for a directory without a meta file: there is no log, or one whose meta file is gone.
     fn no_log(path: &Path) -> Self {
         let place = path.display();
+        if path.join("meta.restore").exists() {
+            let words = format_args!(
+                "{place}: no log yet: an import into it is under way, or was interrupted; repeat it, or keep what it had \
+                 written with `tapeline repair {place} --apply`"
+            );
+            return Self::new(Exit::NotFound, words);
+        }
         // A log that is being made has empty directories before it has its meta file.
         let has_segments = std::fs::read_dir(path.join("shard-0000")).is_ok_and(|mut files| files.next().is_some());
         match has_segments {
@@ -132,18 +149,51 @@ fn kind_of(found: FileType) -> Option<&'static str> {
 /// If `out` lies in the log's directory, or is it.
 pub(crate) fn check_outside(log: &Path, out: &Path) -> Result<(), Failure> {
     let Ok(log) = log.canonicalize() else { return Ok(()) };
-    let here = Path::new(".");
-    let existing = out.ancestors().find_map(|part| {
-        let part = if part.as_os_str().is_empty() { here } else { part };
-        part.canonicalize().ok()
-    });
-    match existing {
+    match existing(out) {
         Some(place) if place.starts_with(&log) => Err(Failure::new(
             Exit::Usage,
             format_args!("{} lies in the log {}; choose a place outside of it", out.display(), log.display()),
         )),
         _ => Ok(()),
     }
+}
+
+/// Checks that a log which is to be made does not begin within another one.
+///
+/// # Errors
+/// If the directory is none yet, or no log, and lies in a log.
+pub(crate) fn check_no_log_around(directory: &Path) -> Result<(), Failure> {
+    let is_log = |place: &&Path| {
+        let (meta, mut magic) = (place.join("meta"), [0; META_MAGIC.len()]);
+        // A named pipe would wait for its writer.
+        let mut read = || File::open(&meta).and_then(|mut meta| meta.read_exact(&mut magic));
+        meta.is_file() && read().is_ok() && magic == *META_MAGIC
+    };
+    let Some(place) = existing(directory) else { return Ok(()) };
+    // What is a log already goes on, wherever it lies.
+    let is_it = directory.canonicalize().is_ok_and(|own| own == place) && is_log(&&*place);
+    match place.ancestors().find(is_log) {
+        Some(log) if !is_it => Err(Failure::new(
+            Exit::Usage,
+            format_args!(
+                "{} would lie in the log {}; choose a place outside of it",
+                directory.display(),
+                log.display()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The first bytes of a log's file `meta`.
+const META_MAGIC: &[u8; 8] = b"TAPELOG1";
+
+/// The part of a path that exists.
+fn existing(path: &Path) -> Option<PathBuf> {
+    path.ancestors().find_map(|part| {
+        let part = if part.as_os_str().is_empty() { Path::new(".") } else { part };
+        part.canonicalize().ok()
+    })
 }
 
 impl fmt::Display for Failure {
@@ -154,8 +204,18 @@ impl fmt::Display for Failure {
 
 impl From<AdapterError> for Failure {
     fn from(error: AdapterError) -> Self {
-        let is_damage = matches!(error, AdapterError::Open(_));
-        Self::new(if is_damage { exit_of_read(&error) } else { Exit::Failed }, error)
+        use DirectoryError::{Eras, Meta, Names, NoShard};
+        match &error {
+            AdapterError::Open(_)
+            | AdapterError::Directory(Eras { .. } | Meta { .. } | Names { .. } | NoShard { .. }) => {
+                Self::new(exit_of_read(&error), error)
+            }
+            AdapterError::Directory(DirectoryError::Locked { path }) => match holder::of(path) {
+                Some(holder) => Self::failed(format_args!("{error}: {holder} has it")),
+                None => Self::failed(error),
+            },
+            _ => Self::failed(error),
+        }
     }
 }
 
@@ -195,8 +255,14 @@ pub(crate) fn open_to_read(path: &Path) -> Result<LogFiles, Failure> {
 fn exit_of_read(error: &(dyn Error + 'static)) -> Exit {
     match kernel_error(error) {
         Some(cause) if is_of_environment(cause) => Exit::Failed,
+        _ if is_of_another_version(error) => Exit::Failed,
         _ => Exit::Corrupt,
     }
+}
+
+/// Returns whether a file is of a format version that this program does not read. It may well be intact.
+fn is_of_another_version(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|error| matches!(error.downcast_ref(), Some(PageError::Version { .. })))
 }
 
 /// The same, where the party at fault is known.
@@ -221,7 +287,12 @@ pub(crate) fn advice_on(error: &(dyn Error + 'static)) -> &'static str {
 
 /// The kernel's part in an error.
 fn kernel_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
+    causes(error).find_map(|error| error.downcast_ref())
+}
+
+/// The error, and those that it stems from.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// An error of standard output: the only place where an [`io::Error`] travels alone.

@@ -9,10 +9,11 @@
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// A bit for each of the descriptors 0 to 2 that was closed.
+/// A bit for each of the descriptors 0 to 2 that was closed; standard input that only writes counts as closed.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-/// True if the descriptor of a standard stream was closed when the program started.
+/// True if the descriptor of a standard stream was closed when the program started, or is standard input that cannot be
+/// read.
 pub(crate) fn was_closed(descriptor: RawFd) -> bool {
     u32::try_from(descriptor).is_ok_and(|bit| CLOSED.load(Ordering::Relaxed).checked_shr(bit).unwrap_or(0) & 1 == 1)
 }
@@ -25,7 +26,9 @@ static LOOK: extern "C" fn() = look;
 extern "C" fn look() {
     for descriptor in 0..=2 {
         // SAFETY: rule 2; the call reads the flags of a descriptor, whatever it is.
-        if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } < 0 {
+        let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFL) };
+        let is_write_only = descriptor == libc::STDIN_FILENO && flags & libc::O_ACCMODE == libc::O_WRONLY;
+        if flags < 0 || is_write_only {
             CLOSED.fetch_or(1 << descriptor, Ordering::Relaxed);
         }
     }

@@ -15,12 +15,14 @@ mod export;
 mod failure;
 mod filter;
 mod form;
+mod holder;
 mod human;
 mod import;
 mod info;
 mod inherited;
 mod latency;
 mod ls;
+mod memory;
 mod message;
 mod names;
 mod openings;
@@ -52,6 +54,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::Style;
 
 fn main() -> ExitCode {
+    memory::set_reserve_aside();
     signal::end_quietly_on_closed_pipes();
     signal::report_limits_of_file_sizes();
     let outcome = match Arguments::try_parse() {

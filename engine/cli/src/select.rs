@@ -186,7 +186,10 @@ pub(crate) fn ids(name: &str) -> impl Iterator<Item = SessionId> {
 }
 
 fn parse_kind(text: &str) -> Result<Kind, String> {
-    kinds::parse(text).ok_or_else(|| "neither the name of a kind nor a number below 65536".to_owned())
+    kinds::parse(text).ok_or_else(|| {
+        let names: Vec<_> = (0..kinds::RESERVED.start).map_while(|number| kinds::name(Kind(number))).collect();
+        format!("a kind is a number below 65536, or one of {}", names.join(", "))
+    })
 }
 
 fn parse_filter(text: &str) -> Result<Filter, String> {

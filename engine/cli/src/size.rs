@@ -48,11 +48,23 @@ pub(crate) fn parse_count<T: FromStr>(text: &str) -> Result<T, String> {
     }
 }
 
+/// Most shards that a log may have.
+const SHARDS_MAX: u16 = 4096;
+
 /// The number of shards that a log is to have.
 pub(crate) fn parse_shards(text: &str) -> Result<u16, String> {
     match parse_count(text)? {
         0 => Err("a log has a shard at least".to_owned()),
+        shards if shards > SHARDS_MAX => Err(format!("a log has {SHARDS_MAX} shards at most")),
         shards => Ok(shards),
+    }
+}
+
+/// The number of segments that a log is to keep.
+pub(crate) fn parse_segments(text: &str) -> Result<usize, String> {
+    match parse_count(text)? {
+        0 => Err("the newest segment always stays: 1 at least".to_owned()),
+        segments => Ok(segments),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure, open_log};
 use crate::human;
 use crate::message;
 use crate::output::{self, Align, Style, Table};
-use crate::size::{parse_count, parse_size};
+use crate::size::{parse_segments, parse_size};
 use crate::stdout;
 use crate::when::parse_duration;
 
@@ -53,7 +53,7 @@ struct Limits {
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = parse_size)]
     max_bytes: Option<u64>,
     /// Segments go until the log has at most so many
-    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_count::<usize>)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_segments)]
     max_segments: Option<usize>,
 }
 

@@ -1,6 +1,7 @@
 //! Times as a person writes them: RFC 3339, with a zone in brackets if need be, a date, a number of seconds since 1970,
 //! `now`, or a while ago (`-5m`).
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -56,7 +57,10 @@ impl When {
             let length = text.trim_start_matches('+').trim_end_matches("ago").trim_end();
             return Err(format!("{text} is a length of time; for so long ago write -{length}"));
         }
-        let time = if text.contains('[') { zoned(text)? } else { civil(text)? };
+        let time = match text.contains('[') {
+            true => zoned(text)?,
+            false => civil(&without_space_before_zone(text))?,
+        };
         if time < Timestamp::UNIX_EPOCH {
             return Err("times begin with the year 1970".to_owned());
         }
@@ -137,6 +141,17 @@ fn is_too_long(length: &str) -> bool {
     small.collect::<String>().parse::<Span>().is_ok()
 }
 
+/// A time as `git log --date=iso` and `date -u` write it, with a space before its offset or `UTC`, without that space.
+fn without_space_before_zone(text: &str) -> Cow<'_, str> {
+    match text.rsplit_once(' ') {
+        Some((time, "UTC" | "GMT" | "Z" | "z")) if time.contains(':') => Cow::Owned(format!("{}Z", time.trim_end())),
+        Some((time, offset)) if time.contains(':') && offset.starts_with(['+', '-']) => {
+            Cow::Owned(format!("{}{offset}", time.trim_end()))
+        }
+        _ => Cow::Borrowed(text),
+    }
+}
+
 /// A time with a zone in brackets.
 fn zoned(text: &str) -> Result<Timestamp, String> {
     let zone = text.split(['[', ']']).nth(1).unwrap_or_default().trim_start_matches('!');
@@ -174,7 +189,9 @@ fn civil(text: &str) -> Result<Timestamp, String> {
     text.parse::<Timestamp>().or_else(|_| local().and_then(|local| TimeZone::UTC.to_timestamp(local))).map_err(|_| {
         match has_form_of_date(text) {
             true if text >= LATEST_YEAR => LATEST.to_owned(),
-            true => format!("the calendar has no such day, or the clock no such time; {EXAMPLES}"),
+            true => format!(
+                "the calendar has no such day, or the clock no such time, or the time is written in another way; {EXAMPLES}"
+            ),
             false => EXAMPLES.to_owned(),
         }
     })
@@ -236,6 +253,19 @@ mod tests {
         assert_eq!(at("2023-11-14T22:13:20.000000001"), Ok(NOW + 1));
         assert_eq!(at("2023-11-14"), Ok(NOW - (22 * 3600 + 13 * 60 + 20) * SECOND));
         assert_eq!(at("20231114"), at("2023-11-14"));
+    }
+
+    #[test]
+    fn a_space_may_stand_before_the_zone() {
+        for text in ["2023-11-14 22:13:20 +0000", "2023-11-14T23:13:20 +01:00", "2023-11-14 17:13:20  -0500"] {
+            assert_eq!(at(text), Ok(NOW), "{text}");
+        }
+        for text in ["2023-11-14 22:13:20 UTC", "2023-11-14 22:13:20 GMT", "2023-11-14T22:13:20 Z"] {
+            assert_eq!(at(text), Ok(NOW), "{text}");
+        }
+        for text in ["2023-11-14 22:13:20 +2500", "2023-11-14 22:13:20 EST", "2023-11-14 +0000", "2023-11-14 UTC"] {
+            assert!(at(text).is_err(), "{text}");
+        }
     }
 
     #[test]

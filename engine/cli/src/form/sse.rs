@@ -41,7 +41,9 @@ impl Frames {
         out.write_all(&std::mem::take(&mut self.left))?;
         let recorded = self.recorded.get_mut(&event.session).filter(|_| event.kind == kinds::UNSPECIFIED);
         let is_written = match recorded {
-            Some((Recorded::Frames, stream)) => stream.push(&event.raw, |frame| out.write_all(frame)).map(|()| true)?,
+            Some((Recorded::Frames, stream)) => {
+                stream.push(&event.raw, |frame| write_recorded(out, frame)).map(|()| true)?
+            }
             Some((_, stream)) => stream.push_line(&Line::of(&event.raw), |frame| out.write_all(frame))?,
             None if sse::is_frames(&event.raw) => out.write_all(&event.raw).map(|()| true)?,
             None => false,
@@ -54,6 +56,15 @@ impl Frames {
         out.write_all(&std::mem::take(&mut self.left))?;
         self.recorded.values_mut().try_for_each(|(_, stream)| out.write_all(&stream.finish()))
     }
+}
+
+/// Writes a frame as it was recorded. A byte order mark at its beginning is a part of its first field's name: after a
+/// comment no client takes it for the mark of the stream.
+fn write_recorded(out: &mut impl Write, frame: &[u8]) -> io::Result<()> {
+    if frame.starts_with("\u{feff}".as_bytes()) {
+        out.write_all(b":\n")?;
+    }
+    out.write_all(frame)
 }
 
 /// Writes the event as a frame: its shard and sequence as `id`, its kind as `event`, each line of its payload as

@@ -45,7 +45,16 @@ impl<'a> Line<'a> {
     /// # Errors
     /// The fault, in words.
     pub(super) fn parse(line: &'a str) -> Result<Self, String> {
-        serde_json::from_str(line).map_err(|error| error.to_string())
+        serde_json::from_str(line).map_err(|error| {
+            if !line.trim_start().starts_with('{') {
+                return "no JSON object, and so no line of `tapeline export`; `tapeline record` takes any line"
+                    .to_owned();
+            }
+            // The place in the input is named by the caller.
+            let words = error.to_string();
+            let what = words.rsplit_once(" at line ").map_or(&*words, |(what, _)| what);
+            format!("no line of `tapeline export`: {what} (at its column {})", error.column())
+        })
     }
 
     pub(super) fn session(&self) -> Result<SessionId, String> {

@@ -7,11 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use serde::Serialize;
-use tapeline_reader::{LogRestore, RestoredEvent, Sequence, SessionId, SessionOpening, advice, kinds};
+use tapeline_reader::{
+    AdapterError, LogRestore, RestoreError, RestoredEvent, Sequence, SessionId, SessionOpening, advice, kinds,
+};
 
 pub(crate) use self::args::ImportArgs;
 use self::line::Line;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, check_no_log_around};
 use crate::human;
 use crate::message;
 use crate::output;
@@ -47,6 +49,7 @@ enum Stop {
 /// that is nothing, no log is left.
 pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
     let (sources, bytes) = Source::all(&args.files)?;
+    check_no_log_around(&args.directory)?;
     let ending = Ending::catch()?;
     let restore = LogRestore::create(&args.directory, args.segment_bytes)
         .map_err(|error| Failure::of_written_log(&args.directory, error))?;
@@ -96,14 +99,19 @@ struct Importer {
 
 impl Importer {
     fn import(&mut self, source: &Source, ending: &Ending, progress: &Progress) -> Result<(), Stop> {
-        let mut input = BufReader::with_capacity(1 << 20, Input::new(source.open()?, ending, progress));
+        // A reader of lines goes on after an interruption, and would for ever.
+        let input = Input::new(source.open()?, ending, progress).ending_at_signals();
+        let mut input = BufReader::with_capacity(1 << 20, input);
         let mut line = String::new();
         for number in 1.. {
             line.clear();
-            match input.by_ref().take(LINE_BYTES_MAX).read_line(&mut line) {
+            let read = input.by_ref().take(LINE_BYTES_MAX).read_line(&mut line);
+            if ending.is_asked() {
+                return Err(Stop::Interrupted);
+            }
+            match read {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(Stop::Interrupted),
                 Err(error) => return Err(at(source, number, format_args!("{error}{}", advice(&error)))),
             }
             let line = if number == 1 { line.trim_start_matches(BYTE_ORDER_MARK) } else { &line };
@@ -136,7 +144,13 @@ impl Importer {
             kind: line.kind()?,
             payload: &payload,
         };
-        self.restore.append(&event).map_err(|error| error.to_string())?;
+        let is_numbered_anew = self.numbers.is_some();
+        self.restore.append(&event).map_err(|error| match error {
+            AdapterError::Restore { source: RestoreError::Order { .. }, .. } if !is_numbered_anew => {
+                format!("{error}; --renumber gives the events sequences of their own")
+            }
+            error => error.to_string(),
+        })?;
         let opens_itself = event.kind == kinds::SESSION && SessionOpening::parse(&payload).name.is_some();
         if event.session != SessionId::NONE && self.opened.insert(event.session) && !opens_itself {
             // The event that did was trimmed, or not exported.

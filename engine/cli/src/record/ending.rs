@@ -49,7 +49,7 @@ impl Ending {
     }
 
     /// True if a signal has come.
-    pub(super) fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         self.state.get() != State::Unasked
     }
 

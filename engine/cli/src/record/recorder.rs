@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tapeline::event::Kind;
@@ -20,9 +21,13 @@ use super::split::{Cutter, Extent, Limit, Piece, SplitError, Splitter};
 use super::summary::Counts;
 use super::tally::{Oddity, Tally};
 use crate::exit::{Exit, Failure};
+use crate::memory;
 use crate::output;
 use crate::progress::Progress;
 use crate::recorded::Recorded;
+
+/// The time for which an event waits for room in its lane before the shard is asked what keeps it.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The source of an event's session name.
 #[derive(Debug)]
@@ -121,8 +126,11 @@ impl<'a> Recorder<'a> {
         let mut session = whole.map(|name| self.session(name)).transpose()?;
         let is_fixed = session.is_some();
         let file = source.open()?;
-        self.ending.drain(source::is_pipe(&file));
+        let is_pipe = source::is_pipe(&file);
+        self.ending.drain(is_pipe);
         let input = Input::new(file, self.ending, self.progress);
+        // What was read of a pipe is nowhere else: where a signal ends the recording at once, it is recorded.
+        let input = if is_pipe { input.ending_at_signals() } else { input };
         let limit = Limit { bytes_max: self.producer.payload_bytes_max(), on_bad: self.plan.on_bad };
         let mut pieces = Splitter::new(input, cut, limit);
         while let Some(piece) = pieces.next().map_err(|error| stopped_by(error, source, limit))? {
@@ -183,6 +191,7 @@ impl<'a> Recorder<'a> {
         let opening = self.opening(&name);
         let no_room = |error: io::Error| Failure::failed(format_args!("session {name:?}: {error}{}", advice(&error)));
         self.ledger.reserve().map_err(no_room)?;
+        self.sessions.try_reserve(1).map_err(|_| no_room(io::Error::from_raw_os_error(libc::ENOMEM)))?;
         let opened = self.ingest(session, kinds::SESSION, opening.as_bytes());
         let ticket = opened?.map_err(|error| Failure::failed(format_args!("session {name:?}: {error}")))?;
         self.ledger.add(Entry { ticket, what: What::Opening { is_new: known.is_none() } }, &self.producer);
@@ -202,6 +211,10 @@ impl<'a> Recorder<'a> {
     }
 
     fn emit(&mut self, session: Session, piece: Piece<'_>, source: &Source) -> Result<(), Stop> {
+        if memory::is_short() {
+            let none = io::Error::from_raw_os_error(libc::ENOMEM);
+            return Err(no_memory(source, piece.line, &none).into());
+        }
         self.ledger.reserve().map_err(|error| no_memory(source, piece.line, &error))?;
         let ingested = self.ingest(session, kinds::UNSPECIFIED, piece.bytes)?;
         let ticket = ingested.map_err(|error| at(source, piece.line, error))?;
@@ -210,8 +223,10 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    /// Puts an event into the bus, waiting for as long as the disk takes to make space.
+    /// Puts an event into the bus, waiting for as long as the disk takes to make space. A shard that is held up by
+    /// something else for long says so.
     fn ingest(&mut self, session: Session, kind: Kind, payload: &[u8]) -> Result<Result<Ticket, IngestionError>, Stop> {
+        let mut waits_since = None;
         loop {
             match self.producer.emit(session, kind, payload) {
                 Err(IngestionError::Backpressure { .. } | IngestionError::EventBudget { .. })
@@ -219,7 +234,12 @@ impl<'a> Recorder<'a> {
                 {
                     return Err(Stop::Interrupted);
                 }
-                Err(IngestionError::Backpressure { .. } | IngestionError::EventBudget { .. }) => {}
+                Err(IngestionError::Backpressure { .. } | IngestionError::EventBudget { .. }) => {
+                    if waits_since.get_or_insert_with(Instant::now).elapsed() > WAIT_MAX {
+                        pollster::block_on(self.producer.flush()).map_err(Failure::from)?;
+                        waits_since = None;
+                    }
+                }
                 ingested => return Ok(ingested),
             }
         }

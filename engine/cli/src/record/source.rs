@@ -24,10 +24,14 @@ impl Source {
     /// The sources that the command line names, and their length in bytes where all of them have one.
     ///
     /// # Errors
-    /// A file that is not there, or is a directory.
+    /// A file that is not there, cannot be opened, or is a directory; standard input that is closed.
     pub(crate) fn all(paths: &[PathBuf]) -> Result<(Vec<Self>, Option<u64>), Failure> {
         if paths.is_empty() {
+            check_standard()?;
             return Ok((vec![Self::Standard], None));
+        }
+        if paths.iter().any(|path| is_standard(path)) {
+            check_standard()?;
         }
         let mut total = Some(0);
         for path in paths.iter().filter(|path| !is_standard(path)) {
@@ -37,6 +41,10 @@ impl Source {
                     Exit::Usage,
                     format_args!("{}: a directory; name the files in it", path.display()),
                 ));
+            }
+            // Refused before there is a log. A pipe is not opened for that: its writer would take it for its reader.
+            if metadata.is_file() {
+                open_at_once(path).map_err(|error| Failure::file(path, &error))?;
             }
             total = total.filter(|_| metadata.is_file()).map(|bytes| bytes + metadata.len());
         }
@@ -67,16 +75,14 @@ impl Source {
     /// Opens it for reading.
     ///
     /// # Errors
-    /// The kernel's; standard input that was closed when the program started is none.
+    /// The kernel's.
     pub(crate) fn open(&self) -> Result<File, Failure> {
         match self {
-            Self::Standard => {
-                let own = match inherited::was_closed(libc::STDIN_FILENO) {
-                    true => Err(io::Error::from_raw_os_error(libc::EBADF)),
-                    false => io::stdin().as_fd().try_clone_to_owned(),
-                };
-                own.map(File::from).map_err(|error| Failure::file(Path::new("standard input"), &error))
-            }
+            Self::Standard => io::stdin()
+                .as_fd()
+                .try_clone_to_owned()
+                .map(File::from)
+                .map_err(|error| Failure::file(Path::new("standard input"), &error)),
             Self::File(path) => open_at_once(path).map_err(|error| Failure::file(path, &error)),
         }
     }
@@ -87,6 +93,21 @@ fn open_at_once(path: &Path) -> io::Result<File> {
     let is_pipe = fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo());
     let flags = if is_pipe { libc::O_NONBLOCK } else { 0 };
     File::options().read(true).custom_flags(flags).open(path)
+}
+
+/// Checks that standard input was open when the program started, and is something to read.
+fn check_standard() -> Result<(), Failure> {
+    if inherited::was_closed(libc::STDIN_FILENO) {
+        return Err(Failure::failed(
+            "standard input: closed, or not open for reading; name a file, or feed the program",
+        ));
+    }
+    let own = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    match own.and_then(|own| own.metadata()) {
+        Ok(metadata) if metadata.is_dir() => Err(Failure::failed("standard input: a directory; name the files in it")),
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::file(Path::new("standard input"), &error)),
+    }
 }
 
 fn is_standard(path: &Path) -> bool {
@@ -104,12 +125,19 @@ pub(crate) struct Input<'a> {
     file: File,
     ending: &'a Ending,
     progress: &'a Progress,
+    /// A signal is the end of the file.
+    ends_at_signals: bool,
 }
 
 impl<'a> Input<'a> {
     /// Reads `file`.
     pub(crate) fn new(file: File, ending: &'a Ending, progress: &'a Progress) -> Self {
-        Self { file, ending, progress }
+        Self { file, ending, progress, ends_at_signals: false }
+    }
+
+    /// The same, which a signal that asks to end now brings to its end.
+    pub(crate) fn ending_at_signals(self) -> Self {
+        Self { ends_at_signals: true, ..self }
     }
 }
 
@@ -117,7 +145,10 @@ impl Read for Input<'_> {
     /// As the file's, but [`io::ErrorKind::Interrupted`] means that a signal asks to end now.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.ending.wait(self.file.as_fd())?;
+            match self.ending.wait(self.file.as_fd()) {
+                Err(error) if self.ends_at_signals && error.kind() == io::ErrorKind::Interrupted => return Ok(0),
+                waited => waited?,
+            }
             match self.file.read(buffer) {
                 Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
                 read => {

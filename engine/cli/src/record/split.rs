@@ -165,7 +165,7 @@ impl<R: Read> ReadBuffer<R> {
     const READ_BYTES: usize = 256 << 10;
 
     fn new(input: R) -> Self {
-        Self { input, buffer: vec![0; Self::READ_BYTES], start: 0, end: 0, has_ended: false }
+        Self { input, buffer: Vec::new(), start: 0, end: 0, has_ended: false }
     }
 
     fn waiting(&self) -> &[u8] {
@@ -190,9 +190,9 @@ impl<R: Read> ReadBuffer<R> {
             self.start = 0;
         }
         if self.buffer.len() - self.end < Self::READ_BYTES / 2 {
-            let more = self.buffer.len();
+            let more = self.buffer.len().max(Self::READ_BYTES);
             self.buffer.try_reserve_exact(more).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
-            self.buffer.resize(2 * more, 0);
+            self.buffer.resize(self.buffer.len() + more, 0);
         }
         match self.input.read(&mut self.buffer[self.end..])? {
             0 => self.has_ended = true,

@@ -160,6 +160,9 @@ impl<'a> Tail<'a> {
 
     /// Prints what is there, then what comes, until a signal or an option ends it or the log is gone.
     fn follow(&mut self, follower: &mut LogFollower, interrupt: &Interrupt) -> Result<Ended, Failure> {
+        if self.is_complete() {
+            return Ok(Ended::Done(self.exit));
+        }
         loop {
             while let Some(event) = follower.try_next() {
                 if event.is_err() && follower.lost().is_some() {
@@ -200,6 +203,7 @@ impl<'a> Tail<'a> {
     /// Says why nothing was printed of all there is, if that is so.
     fn tell_empty(&self, args: &TailArgs, exit: Exit) {
         let is_all = matches!(args.from, Some(from::From(FollowStart::Earliest)));
+        let is_all = is_all && !self.is_complete();
         if let (true, 0, Exit::Done, Ok(log)) = (is_all, self.printed, exit, LogFiles::open(&args.directory)) {
             empty::explain(&log, &args.selection);
         }

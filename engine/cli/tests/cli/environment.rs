@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::run::{Scratch, done, errors, expect, json, record, run, tapeline};
+use crate::run::{Recording, Scratch, done, errors, expect, json, record, run, tapeline, until};
 
 /// A log of several segments, and the names of these in order.
 fn log(scratch: &Scratch) -> (String, Vec<PathBuf>) {
@@ -240,6 +241,9 @@ fn sizes_counts_and_times_are_understood_or_refused_in_plain_words() {
         (&["trim", &log, "--max-bytes", "-5"], "512M"),
         (&["trim", &log, "--max-age", "-5d"], "not negative"),
         (&["trim", &log, "--max-segments", "1k"], "whole number"),
+        (&["trim", &log, "--max-segments", "0"], "1 at least"),
+        (&["record", &log, &input, "--format", "raw", "--shards", "5000"], "4096 shards at most"),
+        (&["replay", &log, "--kind", "tokens"], "one of unspecified, token,"),
         (&["ls", &log, "--limit", "1k"], "whole number"),
         (&["ls", &log, "--since", "+1h"], "write -1h"),
         (&["ls", &log, "--since", "-99999999999y"], "longer ago"),
@@ -270,13 +274,16 @@ fn a_recording_without_memory_loses_nothing_that_it_acknowledged() {
     let args = ["record", &log, &file, "--format", "jsonl", "--json", "--segment-bytes", "2M", "--session"];
     let (mut refused, mut taken) = (0, 0);
     // From too little to begin with, to more than it takes.
-    for limit in (30_000..=150_000).step_by(5_000) {
+    for limit in (30_000..60_000).step_by(2_000).chain((60_000..=150_000).step_by(10_000)) {
         let session = format!("below {limit}");
         let output = limited(&format!("-v {limit}"), &[&args[..], &[&session]].concat());
         let acknowledged = match json_of(&output.stdout) {
             Some(summary) => summary["events"].as_u64().expect("a number"),
             None => 0,
         };
+        let message = errors(&output);
+        assert_ne!(output.status.signal(), Some(libc::SIGABRT), "{limit}: {message}");
+        assert!(output.status.code() != Some(1) || message.contains("memory"), "{limit}: {message}");
         refused += u32::from(!output.status.success());
         taken += u32::from(output.status.success());
         // Whatever ended it, the log is whole and holds the beginning that was acknowledged.
@@ -288,6 +295,98 @@ fn a_recording_without_memory_loses_nothing_that_it_acknowledged() {
         assert_eq!(done(&["replay", &log, "--session", "kept", "--format", "raw"]), b"kept\n");
     }
     assert!(refused > 0 && taken > 0, "{refused} refused, {taken} taken");
+}
+
+#[test]
+fn a_log_within_a_log_is_refused() {
+    let scratch = Scratch::new();
+    let (log, _) = log(&scratch);
+    let input = scratch.file("input", "one\n");
+    let export = scratch.file("export", done(&["export", &log]));
+    let before = names(scratch.path("log"));
+    fs::create_dir(scratch.path("log/shard-0000/empty")).expect("made");
+    for place in ["new", "new/deeper", "shard-0000/empty", "cursors/new", "shard-0000/../new"] {
+        let place = format!("{log}/{place}");
+        for args in [&["record", &place, &input, "--format", "raw"][..], &["import", &place, &export]] {
+            let output = expect(run(args), 2);
+            assert!(errors(&output).contains("lie in the log"), "{args:?}: {}", errors(&output));
+        }
+    }
+    assert_eq!(names(scratch.path("log")), before);
+    // A log beside it, and one that lies in a log already, go on.
+    make("a named pipe", &scratch.path("meta"));
+    let beside = scratch.arg("log-2");
+    record(&[&beside, &input, "--format", "raw"]);
+    fs::rename(&beside, scratch.path("log/within")).expect("moved");
+    record(&[&format!("{log}/within"), &input, "--format", "raw"]);
+    record(&[&log, &input, "--format", "raw"]);
+}
+
+#[test]
+fn input_that_cannot_be_read_leaves_no_log() {
+    let scratch = Scratch::new();
+    let here = scratch.arg(".");
+    let cases =
+        [("<&-", 1, "closed"), ("0>>/dev/null", 1, "not open for reading"), (&format!("<{here}"), 1, "directory")];
+    for (redirection, status, words) in cases {
+        for command in ["record --format raw", "import"] {
+            let (command, options) = command.split_once(' ').unwrap_or((command, ""));
+            let script = format!("exec \"$0\" {command} \"$1\" {options} {redirection}");
+            let mut bash = Command::new("bash");
+            bash.args(["-c", &script, env!("CARGO_BIN_EXE_tapeline"), &scratch.arg("new")]);
+            let output = expect(bash.output().expect("bash runs"), status);
+            assert!(errors(&output).contains(words), "{command} {redirection}: {}", errors(&output));
+            assert!(!scratch.path("new").exists(), "{command} {redirection}");
+        }
+    }
+}
+
+#[test]
+fn a_log_in_use_is_refused_with_the_process_that_has_it() {
+    let scratch = Scratch::new();
+    let (log, input) = (scratch.arg("log"), scratch.file("input", "one\n"));
+    let mut recording = Recording::start(&[&log, "--format", "jsonl"]);
+    recording.write(b"{}\n");
+    until("an event", || Recording::seen(&log, "stdin").filter(|&events| events == 1));
+    let output = expect(run(&["record", &log, &input, "--format", "raw"]), 1);
+    let holder = format!("process {} (tapeline) has it", recording.0.id());
+    assert!(errors(&output).contains(&holder), "{}", errors(&output));
+    assert!(errors(&output).contains("open in another process"), "{}", errors(&output));
+}
+
+/// Has the pages of a file say that they are of another version: those after the first may have been there for long.
+fn set_version(path: &Path, version: u32, pages: &[usize]) {
+    let mut bytes = fs::read(path).expect("a file");
+    for page in pages {
+        // The checksum of another version may be another one.
+        bytes[page + 8] ^= 0x55;
+        bytes[page + 12..page + 16].copy_from_slice(&version.to_le_bytes());
+    }
+    fs::write(path, bytes).expect("written");
+}
+
+#[test]
+fn another_format_version_is_named_and_is_no_damage() {
+    for (part, pages) in
+        [("meta", &[0][..]), ("shard-0000/00000000000000000000.seg", &[0]), ("shard-0000/gaps", &[0, 4096])]
+    {
+        let scratch = Scratch::new();
+        let (log, _) = log(&scratch);
+        let input = scratch.file("input", "one\n");
+        set_version(&scratch.path("log").join(part), 2, pages);
+        let before = names(scratch.path("log/shard-0000"));
+        let record = ["record", &log, &input, "--format", "raw"];
+        let writers: [&[&str]; 2] = [&["repair", "--apply"], &["trim", "--max-segments", "1"]];
+        let commands = READERS.iter().copied().chain(writers).map(|command| reader(&log, command));
+        for args in commands.chain([record.to_vec()]) {
+            let output = expect(run(&args), 1);
+            let message = errors(&output) + &String::from_utf8_lossy(&output.stdout);
+            assert!(message.contains("version is 2, this build reads 1"), "{part}: {args:?}: {message:.2000}");
+            assert!(message.contains("the program that wrote"), "{part}: {args:?}: {message:.2000}");
+            assert!(!message.contains("damaged:"), "{part}: {args:?}: {message:.2000}");
+        }
+        assert_eq!(names(scratch.path("log/shard-0000")), before, "{part}");
+    }
 }
 
 /// The object that a program printed, if it came to that.

@@ -162,7 +162,19 @@ fn imports_that_cannot_be_say_where_and_why() {
     assert!(errors(&expect(run(&["import", &copy, &bad]), 1)).contains("a log already"));
     let backwards: String = lines.lines().rev().map(|line| format!("{line}\n")).collect();
     let backwards = scratch.file("backwards.jsonl", backwards);
-    assert!(errors(&expect(run(&["import", &scratch.arg("b"), &backwards]), 1)).contains("backwards.jsonl:2: "));
+    let message = errors(&expect(run(&["import", &scratch.arg("b"), &backwards]), 1));
+    assert!(message.contains("backwards.jsonl:2: ") && message.contains("--renumber"), "{message}");
+    // One place is named, that in the input.
+    for (line, words) in [
+        ("[1]", "tapeline record"),
+        ("{\"shard\":-1}", "column"),
+        ("{\"shard\":0,\"sequence\":0,\"kind\":1}", "column"),
+        ("{", "column"),
+    ] {
+        let message = errors(&expect(run_with(&["import", &scratch.arg("d")], line.as_bytes()), 1));
+        assert!(message.contains("standard input:1: ") && message.contains(words), "{message}");
+        assert!(!message.contains("at line"), "{message}");
+    }
     expect(run(&["import", &scratch.arg("c"), &scratch.arg("none.jsonl")]), 3);
     expect(run(&["export", &log, "--format", "parquet"]), 2);
     expect(run(&["export", &log, "--format", "openai-chunks"]), 2);

@@ -49,7 +49,7 @@ fn retry(stream: &[u8]) -> Option<String> {
 }
 
 /// Streams with what servers send beside plain frames.
-const STREAMS: [(&str, &[u8]); 20] = [
+const STREAMS: [(&str, &[u8]); 21] = [
     ("plain", b"data: a\n\ndata: b\n\ndata: [DONE]\n\n"),
     ("comments", b": wait\n\n:\n\ndata: a\n: more\n\n"),
     ("fields", b"event: chunk\nid: 7\ndata: a\n\nid: 8\n\nevent: none\n\nretry: 3000\n\nid: \0\ndata: b\n\n"),
@@ -58,6 +58,7 @@ const STREAMS: [(&str, &[u8]); 20] = [
     ("unknown", b"Data: no\n\n data: no\n\nother: no\ndata: yes\n\njust text\n\n"),
     ("blank", b"\n\n\ndata: a\n\n\n\ndata: b\n\n\n\n"),
     ("mark", b"\xef\xbb\xbfdata: a\n\ndata: b\n\n\xef\xbb\xbfdata: no\n\n"),
+    ("marks", b"\xef\xbb\xbf\xef\xbb\xbfdata: no\n\ndata: a\n\n"),
     ("returns", b"data: a\r\rdata: b\r\n\r\ndata: c\n\r\ndata: d\r\r\ndata: e\r\n\r"),
     ("cut", b"data: one\n\ndata: tw"),
     ("cut-line", b"data: one\n\ndata: two\n"),

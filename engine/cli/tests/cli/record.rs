@@ -299,6 +299,22 @@ fn the_second_signal_ends_the_recording_with_an_acknowledgement() {
 }
 
 #[test]
+fn what_was_read_of_an_event_that_a_signal_cuts_off_is_recorded() {
+    for (format, bytes) in [("jsonl", &b"1\n2\n3\nhalf"[..]), ("sse", b"data: 1\n\n:\n\n:\n\ndata: hal")] {
+        let scratch = Scratch::new();
+        let log = scratch.arg("log");
+        let mut recording = Recording::start(&[&log, "--format", format]);
+        recording.write(bytes);
+        until("the events", || Recording::seen(&log, "stdin").filter(|&events| events == 3));
+        let recording = asked_to_end(recording, "-INT");
+        signal(&recording, "-INT");
+        let (status, summary) = ended(recording);
+        assert_eq!((status, &summary["events"]), (Some(130), &4.into()), "{format}");
+        assert_eq!(done(&["replay", &log, "--format", "raw"]), bytes, "{format}");
+    }
+}
+
+#[test]
 fn a_named_pipe_is_read_to_its_end_or_given_up_at_signals() {
     let scratch = Scratch::new();
     let (log, pipe) = (scratch.arg("log"), scratch.arg("pipe"));

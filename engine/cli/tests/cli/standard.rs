@@ -124,7 +124,7 @@ fn commands_that_print_nothing_need_no_output() {
     // Nothing to read is not the end of the input.
     let args = ["record", &scratch.arg("new"), "--format", "raw"].map(str::to_owned);
     let output = expect(redirected(&args, "<&-"), 1);
-    assert!(errors(&output).contains("standard input: Bad file descriptor"), "{}", errors(&output));
+    assert!(errors(&output).contains("standard input: closed"), "{}", errors(&output));
 }
 
 /// Lines and raw control characters of what a command prints.

@@ -208,6 +208,10 @@ fn it_ends_as_its_options_say() {
         expect(run(&[&["tail", &log], refused].concat()), 2);
     }
     assert!(done(&["tail", &log, "--exit-idle", "20ms"]).is_empty());
+    for start in ["start", "now"] {
+        let none = expect(run(&["tail", &log, "--from", start, "-n", "0"]), 0);
+        assert!(none.stdout.is_empty() && none.stderr.is_empty(), "{start}");
+    }
     assert!(done(&["tail", &log, "--from", "start", "--until", "-1h"]).is_empty(), "that time is over");
     // The reader has gone, and nothing comes.
     let mut tail = Tail::start(&log, &["--from", "start"]);
