@@ -52,7 +52,7 @@ fn is_here() -> bool {
 
 fn settings(port: u16) -> JetStreamAdapterConfig {
     let config = JetStreamAdapterConfig::new(format!("nats://127.0.0.1:{port}"));
-    config.timeouts(Duration::from_secs(2), Duration::from_millis(500))
+    config.timeouts(Duration::from_secs(2), Duration::from_secs(1))
 }
 
 fn config(server: &Server) -> JetStreamAdapterConfig {
@@ -108,9 +108,9 @@ fn stream_at_its_limit_gets_the_rest_in_order_once_there_is_room() {
         bus.ingest_raw(RawEvent::from_bytes(vec![b'x'; bytes]).with_session("s")).expect("taken");
     }
     block_on(bus.flush()).expect("durable");
-    let config = config(&server).max_bytes(70_000).discard(JetStreamDiscard::New);
-    let relay = bus.start_relay(adapter(config), named("relay")).expect("starts");
     let (shard, all) = (0..2).map(|shard| (shard, of_log(&bus, shard))).find(|(_, all)| !all.is_empty()).expect("one");
+    let config = config(&server).max_bytes(70_000).discard(JetStreamDiscard::New).log(all[0].id.log);
+    let relay = bus.start_relay(adapter(config), named("relay")).expect("starts");
     let stored = || relay.adapter().map(|adapter| read(&*adapter, shard)).unwrap_or_default();
     for fits in [0..2, 2..6] {
         wait(&relay, |_| stored() == all[fits.clone()]);
