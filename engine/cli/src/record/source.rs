@@ -104,7 +104,7 @@ fn check_standard() -> Result<(), Failure> {
     }
     let own = io::stdin().as_fd().try_clone_to_owned().map(File::from);
     match own.and_then(|own| own.metadata()) {
-        Ok(metadata) if metadata.is_dir() => Err(Failure::failed("standard input: a directory; name the files in it")),
+        Ok(metadata) if metadata.is_dir() => Err(Failure::failed("standard input: this is a directory, name a file")),
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::file(Path::new("standard input"), &error)),
     }
