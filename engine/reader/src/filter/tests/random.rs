@@ -27,9 +27,7 @@ fn expected(filter: &Filter, event: &EventView<'_>, value: Option<&Value>, seen:
         }
         Node::Kind(kinds) => ("$kind", Some(kinds.contains(&event.kind()))),
         // The generator opens no session.
-        Node::Source(Question::Meets(wanted)) => {
-            ("$source", Some(wanted.evaluate(&tapeline_capability::CapabilitySet::new())))
-        }
+        Node::Source(Question::Meets(wanted)) => ("$source", Some(wanted.evaluate(&CapabilitySet::new()))),
         Node::Source(Question::Suits(_)) => ("$suits", Some(true)),
         Node::Time(interval) => ("$time", Some(interval.contains(&event.insertion_ts()))),
         Node::Size(interval) => ("$size", Some(interval.contains(&(event.payload().len() as u64)))),
