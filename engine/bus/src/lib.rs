@@ -219,8 +219,8 @@ pub mod adapter {
     #[cfg(feature = "jetstream")]
     pub use crate::adapters::JetStreamAdapter;
     pub use crate::adapters::{
-        Adapter, AdapterFuture, InternalEvent, MemoryAdapter, NoopAdapter, RelayEnd, RelayHandle, RelayOptions,
-        ShardPollResult, conformance, relay_log,
+        Adapter, AdapterFuture, AdapterReader, InternalEvent, MemoryAdapter, NoopAdapter, RelayEnd, RelayHandle,
+        RelayOptions, ShardPollResult, StoredShard, conformance, relay_log,
     };
     #[cfg(feature = "redis")]
     pub use crate::adapters::{RedisAdapter, RedisStreamDedup};

@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test has no better answer to a broken environment")]
 
 mod random;
+pub mod redis;
 mod scratch;
 mod seeds;
 pub mod tables;

@@ -77,6 +77,7 @@ pub async fn check(mut make: impl FnMut() -> Box<dyn Adapter>) -> Result<(), Vio
         }
     }
     is_stored("a call that was dropped leaves no hole and no disorder", &*second, log, BATCHES + 1).await?;
+    is_listed(&*second, log).await?;
     pages(&*second, log).await?;
     let late = Batch::new(0, vec![event(log, 0, 3)]).redriven();
     answered("events that were refused before may come again later", second.on_batch(Arc::new(late)).await)?;
@@ -111,6 +112,18 @@ async fn is_stored(rule: &'static str, adapter: &dyn Adapter, log: LogId, batche
         })?;
     }
     Ok(())
+}
+
+/// Compares the shards that an adapter lists, where it can, with those that were written to.
+async fn is_listed(adapter: &dyn Adapter, log: LogId) -> Result<(), Violation> {
+    let rule = "an adapter that lists what is stored lists each shard of a log once";
+    let listed = match adapter.stored().await {
+        Err(AdapterError::Denied(_)) => return Ok(()),
+        listed => answered(rule, listed)?,
+    };
+    let mut shards: Vec<u16> = listed.iter().filter(|shard| shard.log == log).map(|shard| shard.shard_id).collect();
+    shards.sort_unstable();
+    ensure(rule, shards == SHARDS, || format!("{listed:?}"))
 }
 
 /// Reads a shard in pages of this size.
@@ -194,7 +207,7 @@ mod tests {
     use futures_lite::future::block_on;
 
     use super::*;
-    use crate::adapters::{AdapterFuture, MemoryAdapter, NoopAdapter, ShardPollResult};
+    use crate::adapters::{AdapterFuture, MemoryAdapter, NoopAdapter, ShardPollResult, StoredShard};
 
     /// An adapter that breaks one rule.
     #[derive(Clone)]
@@ -219,6 +232,13 @@ mod tests {
             self.memory.on_batch(Arc::new(Batch::new(batch.shard_id, events)))
         }
 
+        fn stored(&self) -> AdapterFuture<'_, Vec<StoredShard>> {
+            match self.breaks {
+                "list" => Box::pin(std::future::ready(Ok(Vec::new()))),
+                _ => self.memory.stored(),
+            }
+        }
+
         fn poll_shard<'a>(
             &'a self,
             shard: u16,
@@ -234,7 +254,7 @@ mod tests {
     fn the_suite_passes_what_conforms_and_finds_what_does_not() {
         let memory = MemoryAdapter::new();
         block_on(check(|| Box::new(memory.clone()))).expect("conforms");
-        for breaks in ["times", "bytes", "loss", "paging"] {
+        for breaks in ["times", "bytes", "loss", "paging", "list"] {
             let broken = Broken { memory: MemoryAdapter::new(), breaks };
             block_on(check(|| Box::new(broken.clone()))).expect_err(breaks);
         }

@@ -1,6 +1,6 @@
 //! The adapter that keeps the newest events in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use tapeline_reader::{AdapterError, AdapterResult, EventId, StoredEvent};
 use tapeline_storage::format::{LogId, Sequence};
 
-use super::{Adapter, AdapterFuture, ShardPollResult};
+use super::{Adapter, AdapterFuture, ShardPollResult, StoredShard};
 use crate::core::lock::lock;
 use crate::live::Batch;
 
@@ -131,5 +131,12 @@ impl Adapter for MemoryAdapter {
         limit: usize,
     ) -> AdapterFuture<'a, ShardPollResult> {
         Box::pin(ready(self.page(shard_id, from_id, limit)))
+    }
+
+    fn stored(&self) -> AdapterFuture<'_, Vec<StoredShard>> {
+        let kept = lock(&self.kept);
+        let shards = kept.events.keys().map(|(shard_id, log, _)| (*log, *shard_id));
+        let stored = |(log, shard_id)| StoredShard { log, shard_id, is_in_order: true };
+        Box::pin(ready(Ok(shards.collect::<BTreeSet<_>>().into_iter().map(stored).collect())))
     }
 }

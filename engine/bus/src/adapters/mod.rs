@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`Adapter`] (what a store does for a relay), `noop`, `memory`, `redis` and `jetstream` (four of
 //! them), `thread` (that of a client that needs a runtime), `call` (calls of foreign adapters, with a time limit),
-//! `relay`, `conformance` (the suite for adapters of others).
+//! `relay`, `reader` (consumers elsewhere), `conformance` (the suite for adapters of others).
 
 mod call;
 pub mod conformance;
@@ -10,6 +10,7 @@ pub mod conformance;
 mod jetstream;
 mod memory;
 mod noop;
+mod reader;
 #[cfg(feature = "redis")]
 mod redis;
 mod relay;
@@ -21,6 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tapeline_reader::{AdapterError, AdapterResult, StoredEvent};
+use tapeline_storage::format::LogId;
 
 use crate::core::config::AdapterConfig;
 use crate::live::Batch;
@@ -30,6 +32,7 @@ pub(crate) use self::call::call;
 pub use self::jetstream::JetStreamAdapter;
 pub use self::memory::MemoryAdapter;
 pub use self::noop::NoopAdapter;
+pub use self::reader::AdapterReader;
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisAdapter, RedisStreamDedup};
 pub use self::relay::{RelayEnd, RelayHandle, RelayOptions, relay_log};
@@ -144,7 +147,9 @@ pub trait Adapter: Send + Sync + 'static {
         Box::pin(ready(Ok(())))
     }
 
-    /// Reads events of a shard back: up to `limit` after the one that `from_id` names, or from the first.
+    /// Reads events of a shard back: up to `limit` after the one that `from_id` names, or from the first. Events that
+    /// were delivered out of order ([`Delivery::Redriven`](crate::adapter::Delivery::Redriven)) come after those that
+    /// are in order, once more perhaps, or not at all.
     ///
     /// # Errors
     /// [`AdapterError`]. Default: [`AdapterError::Denied`], because it cannot read.
@@ -156,6 +161,15 @@ pub trait Adapter: Send + Sync + 'static {
     ) -> AdapterFuture<'a, ShardPollResult> {
         let _ = (shard_id, from_id, limit);
         let refused = format!("the adapter {} cannot read events back", self.name());
+        Box::pin(ready(Err(AdapterError::Denied(refused))))
+    }
+
+    /// Lists the shards that the backend has events of, those of any log: to rebuild a log from it.
+    ///
+    /// # Errors
+    /// [`AdapterError`]. Default: [`AdapterError::Denied`], because it cannot read.
+    fn stored(&self) -> AdapterFuture<'_, Vec<StoredShard>> {
+        let refused = format!("the adapter {} cannot list what is stored", self.name());
         Box::pin(ready(Err(AdapterError::Denied(refused))))
     }
 
@@ -174,6 +188,18 @@ pub struct ShardPollResult {
     pub next_id: Option<String>,
     /// True if there was more to read.
     pub has_more: bool,
+}
+
+/// A shard of a log of which a backend has events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoredShard {
+    /// The log.
+    pub log: LogId,
+    /// The shard.
+    pub shard_id: u16,
+    /// True if [`Adapter::poll_shard`] hands its events out in the order of their sequences; false if some may come
+    /// out of order.
+    pub is_in_order: bool,
 }
 
 /// The adapter that a configuration names; `None`, where it names none.

@@ -61,6 +61,15 @@ fn entry(entry: Value) -> Option<(String, Fields)> {
     Some((id, fields))
 }
 
+/// The next cursor and the keys in the answer to `SCAN`. An answer of another form is the last one.
+pub(super) fn scanned(answer: Value) -> (Vec<u8>, Vec<String>) {
+    let last = || (b"0".to_vec(), Vec::new());
+    let Value::Array(parts) = answer else { return last() };
+    let mut parts = parts.into_iter();
+    let (Some(cursor), Some(Value::Array(keys))) = (parts.next().and_then(bytes), parts.next()) else { return last() };
+    (cursor, keys.into_iter().filter_map(bytes).filter_map(|key| String::from_utf8(key).ok()).collect())
+}
+
 fn bytes(value: Value) -> Option<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Some(bytes),

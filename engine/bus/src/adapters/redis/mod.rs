@@ -13,19 +13,23 @@ mod client;
 mod dedup;
 mod entry;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use tapeline_reader::{AdapterError, AdapterResult, StoredEvent};
+use tapeline_reader::{AdapterError, AdapterResult, EventId, StoredEvent};
 use tapeline_storage::format::LogId;
 
 use self::client::{Client, Link};
 pub use self::dedup::RedisStreamDedup;
 use self::entry::{Entry, id_of};
-use super::{Adapter, AdapterFuture, ShardPollResult};
+use super::{Adapter, AdapterFuture, ShardPollResult, StoredShard};
 use crate::core::config::RedisAdapterConfig;
 use crate::live::{Batch, Delivery};
+
+/// The end of the name of a stream with events that were delivered out of order.
+const LATE: &str = ":redriven";
 
 /// Stores events in Redis Streams, and reads them back. docs/ADAPTERS.md has the layout and the guarantees.
 ///
@@ -84,8 +88,15 @@ impl Adapter for RedisAdapter {
             return Box::pin(std::future::ready(Err(AdapterError::Denied(unknown.into()))));
         };
         let key = format!("{}:{log}:{shard_id}", self.config.prefix);
-        let from = from_id.map(str::to_owned);
+        let from = match Place::parse(from_id) {
+            Ok(from) => from,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        };
         Box::pin(self.client.ask(move |link| async move { read(&link, &key, from, limit).await }))
+    }
+
+    fn stored(&self) -> AdapterFuture<'_, Vec<StoredShard>> {
+        Box::pin(self.client.ask(|link| async move { stored(&link).await }))
     }
 
     fn is_healthy(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
@@ -118,7 +129,7 @@ impl Parts {
         }
         let mut parts: Vec<Part> = Vec::new();
         for event in &batch.events {
-            let suffix = if batch.delivery == Delivery::Redriven { ":redriven" } else { "" };
+            let suffix = if batch.delivery == Delivery::Redriven { LATE } else { "" };
             let key = format!("{}:{}:{}{suffix}", link.config().prefix, event.id.log, event.shard_id);
             match parts.last_mut() {
                 Some(part) if part.key == key && part.events.len() < link.config().pipeline_size => {
@@ -198,19 +209,96 @@ fn is_repeat(error: &redis::ServerError) -> bool {
     error.details().is_some_and(|details| details.contains("equal or smaller than the target stream top item"))
 }
 
-/// A page of a stream.
-async fn read(link: &Link, key: &str, from: Option<String>, limit: usize) -> AdapterResult<ShardPollResult> {
+/// A place to go on from in the streams of a shard: `ENTRY`, or `ENTRY+ENTRY` with that of events out of order.
+#[derive(Debug, Clone, Default)]
+struct Place {
+    in_order: Option<String>,
+    late: Option<String>,
+}
+
+impl Place {
+    /// # Errors
+    /// [`AdapterError::Denied`], where the text is none.
+    fn parse(text: Option<&str>) -> AdapterResult<Self> {
+        let Some(text) = text else { return Ok(Self::default()) };
+        let is_id = |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let (in_order, late) = text.split_once('+').map_or((text, None), |(in_order, late)| (in_order, Some(late)));
+        match is_id(&in_order) && late.as_ref().is_none_or(is_id) {
+            true => Ok(Self { in_order: Some(in_order.to_owned()), late: late.map(str::to_owned) }),
+            false => {
+                let refused = format!("{text:?} is no place to go on from: give a next_id of this adapter");
+                Err(AdapterError::Denied(refused))
+            }
+        }
+    }
+
+    fn text(self) -> Option<String> {
+        match (self.in_order, self.late) {
+            (in_order, None) => in_order,
+            (in_order, Some(late)) => Some(format!("{}+{late}", in_order.as_deref().unwrap_or("0-0"))),
+        }
+    }
+}
+
+/// A page of the streams of a shard: of those out of order once the others were read.
+async fn read(link: &Link, key: &str, mut from: Place, limit: usize) -> AdapterResult<ShardPollResult> {
+    let mut page = range(link, key, &mut from.in_order, limit).await?;
+    if !page.has_more {
+        let late = range(link, &format!("{key}{LATE}"), &mut from.late, limit - page.events.len()).await?;
+        page.events.extend(late.events);
+        page.has_more = late.has_more;
+    }
+    page.next_id = from.text();
+    Ok(page)
+}
+
+/// Entries of one stream, from an id on, which is moved to the last of them.
+async fn range(link: &Link, key: &str, from: &mut Option<String>, limit: usize) -> AdapterResult<ShardPollResult> {
     let first = from.as_ref().map_or_else(|| "-".to_owned(), |from| format!("({from}"));
     let mut range = redis::cmd("XRANGE");
     range.arg(key).arg(first).arg("+").arg("COUNT").arg(limit.saturating_add(1));
     let mut entries = entry::entries(link.command(&range).await?);
     let has_more = entries.len() > limit;
     entries.truncate(limit);
-    let next_id = entries.last().map(|(id, _)| id.clone()).or(from);
+    if let Some((id, _)) = entries.last() {
+        *from = Some(id.clone());
+    }
     let event = |(id, fields): &(String, entry::Fields)| {
         let foreign = || AdapterError::Denied(format!("entry {id} of stream {key} is no event of Tapeline"));
         entry::event(fields).ok_or_else(foreign)
     };
     let events = entries.iter().map(event).collect::<AdapterResult<_>>()?;
-    Ok(ShardPollResult { events, next_id, has_more })
+    Ok(ShardPollResult { events, next_id: None, has_more })
+}
+
+/// The shards of which there are streams with this prefix.
+async fn stored(link: &Link) -> AdapterResult<Vec<StoredShard>> {
+    let prefix = format!("{}:", link.config().prefix);
+    let mut shards = BTreeMap::<(LogId, u16), bool>::new();
+    let mut cursor = b"0".to_vec();
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(&cursor).arg("MATCH").arg(format!("{}*", literally(&prefix))).arg("COUNT").arg(1000);
+        let (next, keys) = entry::scanned(link.command(scan.arg("TYPE").arg("stream")).await?);
+        for key in &keys {
+            let Some(name) = key.strip_prefix(&prefix) else { continue };
+            let (name, is_late) = name.strip_suffix(LATE).map_or((name, false), |name| (name, true));
+            // The text of an event's id has the same parts.
+            let id = name.split_once(':').and_then(|(log, shard)| format!("{log}-{shard}-0").parse::<EventId>().ok());
+            if let Some(EventId { log, shard_id, .. }) = id {
+                *shards.entry((log, shard_id)).or_insert(true) &= !is_late;
+            }
+        }
+        if next == b"0" {
+            let stored = |((log, shard_id), is_in_order)| StoredShard { log, shard_id, is_in_order };
+            return Ok(shards.into_iter().map(stored).collect());
+        }
+        cursor = next;
+    }
+}
+
+/// A pattern that a text alone matches.
+fn literally(text: &str) -> String {
+    let escaped = |letter| if "*?[]\\".contains(letter) { vec!['\\', letter] } else { vec![letter] };
+    text.chars().flat_map(escaped).collect()
 }
