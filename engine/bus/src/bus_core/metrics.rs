@@ -151,7 +151,7 @@ fn relays(page: &mut Page, relays: &[RelayStats]) {
         ("relay_healthy", GAUGE, "0 while the last call of the adapter has failed.", |relay| {
             f64::from(relay.health.is_healthy())
         }),
-        ("relay_lag_events", GAUGE, "Events that the relay has not taken up.", |relay| relay.lag_events as f64),
+        ("relay_lag_events", GAUGE, "Events that the backend has not confirmed.", |relay| relay.lag_events as f64),
         ("relay_lag_seconds", GAUGE, "Age of the oldest event that was taken up and is not confirmed.", |relay| {
             relay.lag.as_secs_f64()
         }),

@@ -81,7 +81,7 @@ pub struct RelayStats {
     pub gaps: u64,
     /// Events in these gaps.
     pub missed: u64,
-    /// Events of the log that the relay has not taken up, those that it leaves out included.
+    /// Events of the log that the backend has not confirmed, those included that the relay leaves out.
     pub lag_events: u64,
     /// Age of the oldest event that was taken up and is not confirmed; zero without any.
     pub lag: Duration,

@@ -31,7 +31,7 @@ use tapeline_storage::device::fs::{DirectoryLock, create_directory, lock_exclusi
 use self::controls::Controls;
 use self::dead_letters::DeadLetters;
 use self::round::Collector;
-use self::run::{Intake, Open, RelayRun};
+use self::run::{InFlight, Intake, Open, RelayRun, Unread};
 use self::sender::Sender;
 use super::Adapter;
 use crate::bus_core::{BusCore, RelayStatus};
@@ -173,6 +173,7 @@ impl Start {
         })?;
         let inputs = open(cursor.clone()).map_err(unread)?;
         let begin = inputs.cursor();
+        status.lag_events.store(inputs.lag(), Ordering::Relaxed);
         // From now on the log keeps what was not relayed, where its retention keeps events for cursors.
         if cursor.is_none() {
             inputs.save_cursor(&options.name, &begin).map_err(unread)?;
@@ -205,7 +206,8 @@ impl Start {
             status: Arc::clone(&status),
             saved: begin,
             broken: None,
-            in_flight: None,
+            unread: Unread::default(),
+            in_flight: InFlight::default(),
         };
         let run = RelayRun { intake, sender, is_selective: options.is_selective(), advance: None, due: None };
         let work = move || {

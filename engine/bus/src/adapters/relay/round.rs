@@ -24,6 +24,8 @@ pub(super) struct Round {
     pub(super) cursor: String,
     /// The time of ingestion of its first event.
     pub(super) oldest: Option<u64>,
+    /// The number of its events.
+    pub(super) events: u64,
 }
 
 /// The events of the next round.
@@ -66,7 +68,18 @@ impl Collector {
 
     /// Returns whether it takes no more.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= ROUND_BYTES || self.largest >= self.target.events()
+        self.bytes >= ROUND_BYTES || self.largest >= self.target.options().events_max
+    }
+
+    /// Returns whether it has as many events as are worth a batch: it takes more that are there, and waits for none.
+    pub(super) fn has_batch(&self) -> bool {
+        self.largest >= self.target.events()
+    }
+
+    /// The number of its events.
+    pub(super) fn events(&self) -> u64 {
+        let ended = self.steps.iter().flatten().map(Batch::len).sum::<usize>();
+        (ended + self.shards.values().map(Vec::len).sum::<usize>()) as u64
     }
 
     /// The time of ingestion of its first event.
@@ -120,9 +133,9 @@ impl Collector {
     /// Takes the round.
     pub(super) fn take(&mut self, cursor: String) -> Round {
         self.end_step();
-        let oldest = self.oldest();
+        let (oldest, events) = (self.oldest(), self.events());
         (self.bytes, self.largest, self.since, self.taken) = (0, 0, None, Some(Instant::now()));
-        Round { steps: std::mem::take(&mut self.steps), cursor, oldest }
+        Round { steps: std::mem::take(&mut self.steps), cursor, oldest, events }
     }
 }
 

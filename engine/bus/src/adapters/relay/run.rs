@@ -42,8 +42,26 @@ pub(super) struct Intake {
     pub(super) saved: String,
     /// The reason why a part of the log could not be read: the inputs are opened anew.
     pub(super) broken: Option<String>,
-    /// The time of the oldest event that is being delivered.
-    pub(super) in_flight: Option<u64>,
+    /// The last reason why a follower could not read a part of the log.
+    pub(super) unread: Unread,
+    /// The events that are being delivered.
+    pub(super) in_flight: InFlight,
+}
+
+/// The events of the round that is being delivered.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    /// The time of ingestion of the oldest.
+    oldest: Option<u64>,
+    events: u64,
+}
+
+/// The part of a log that a follower could not read.
+#[derive(Debug, Default)]
+pub(super) struct Unread {
+    reason: Option<String>,
+    /// It was looked for once more before the end.
+    is_last_look: bool,
 }
 
 /// The rest of the events to take up.
@@ -85,7 +103,7 @@ impl RelayRun {
     }
 
     async fn work(&mut self) -> RelayEnd {
-        self.sender.init().await;
+        self.intake.alongside(self.sender.init()).await;
         let mut tries = 0;
         loop {
             match poll_fn(|context| self.poll_next(context)).await {
@@ -129,6 +147,7 @@ impl RelayRun {
         let is_due = match supply {
             Supply::Full | Supply::Broken | Supply::Ended => true,
             Supply::Dry if wanted.deadline.is_some() => true,
+            Supply::Dry if collector.has_batch() => true,
             Supply::Dry | Supply::Busy => collector.due().is_some_and(|due| due <= now),
         };
         if is_due && !collector.is_empty() {
@@ -139,7 +158,7 @@ impl RelayRun {
             (Supply::Broken, _) => return Poll::Ready(Next::Reopen),
             (Supply::Ended, Inputs::Bus(_)) => return Poll::Ready(Next::End(RelayEnd::BusEnded)),
             (Supply::Ended, Inputs::Log(_)) => return Poll::Ready(Next::End(RelayEnd::LogGone)),
-            (Supply::Dry, _) if wanted.deadline.is_some() => return Poll::Ready(Next::End(RelayEnd::Drained)),
+            (Supply::Dry, _) if wanted.deadline.is_some() => return Poll::Ready(self.intake.drained()),
             _ => {}
         }
         self.poll_timers(context)
@@ -166,21 +185,11 @@ impl RelayRun {
 
     /// Delivers a round and stores the cursor after it. Takes events up meanwhile.
     async fn deliver(&mut self, round: Round) {
-        let (intake, sender) = (&mut self.intake, &self.sender);
-        intake.in_flight = round.oldest;
-        {
-            let mut delivery = pin!(sender.deliver(round.steps));
-            poll_fn(|context| {
-                let delivered = delivery.as_mut().poll(context);
-                if delivered.is_pending() {
-                    let _ = intake.fill(context);
-                }
-                delivered
-            })
-            .await;
-        }
-        self.save(round.cursor).await;
-        self.intake.in_flight = None;
+        let Round { steps, cursor, oldest, events } = round;
+        self.intake.in_flight = InFlight { oldest, events };
+        self.intake.alongside(self.sender.deliver(steps)).await;
+        self.save(cursor).await;
+        self.intake.in_flight = InFlight::default();
     }
 
     /// Stores a cursor, as often as it takes.
@@ -217,6 +226,19 @@ impl RelayRun {
 }
 
 impl Intake {
+    /// Takes events up until some work is done.
+    async fn alongside(&mut self, work: impl Future<Output = ()>) {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            let done = work.as_mut().poll(context);
+            if done.is_pending() {
+                let _ = self.fill(context);
+            }
+            done
+        })
+        .await;
+    }
+
     /// Takes up what there is, until a round takes no more.
     fn fill(&mut self, context: &mut Context<'_>) -> Supply {
         let supply = loop {
@@ -235,9 +257,10 @@ impl Intake {
                 Poll::Ready(Some(Err(error))) => self.note_trouble(error),
             }
         };
-        let oldest = self.in_flight.or(self.collector.oldest());
+        let oldest = self.in_flight.oldest.or(self.collector.oldest());
         self.status.oldest.store(oldest.unwrap_or(0), Ordering::Relaxed);
-        self.status.lag_events.store(self.inputs.lag(), Ordering::Relaxed);
+        let lag = self.inputs.lag() + self.collector.events() + self.in_flight.events;
+        self.status.lag_events.store(lag, Ordering::Relaxed);
         supply
     }
 
@@ -245,7 +268,24 @@ impl Intake {
     fn note_trouble(&mut self, error: ConsumerError) {
         match &self.inputs {
             Inputs::Bus(_) => self.broken = Some(error.to_string()),
-            Inputs::Log(_) => self.status.set_health(RelayHealth::Unhealthy { reason: error.to_string() }),
+            Inputs::Log(_) => {
+                self.unread.reason = Some(error.to_string());
+                self.status.set_health(RelayHealth::Unhealthy { reason: error.to_string() });
+            }
+        }
+    }
+
+    /// The step after the last event of a log. A part that could not be read is looked for once more: it may have been
+    /// for want of descriptors.
+    fn drained(&mut self) -> Next {
+        match self.unread.reason.take() {
+            None => Next::End(RelayEnd::Drained),
+            Some(reason) if self.unread.is_last_look => Next::End(RelayEnd::Failed(reason)),
+            Some(reason) => {
+                self.unread.is_last_look = true;
+                self.broken = Some(reason);
+                Next::Reopen
+            }
         }
     }
 }

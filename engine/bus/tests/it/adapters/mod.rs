@@ -2,6 +2,7 @@
 
 mod backend;
 mod kill;
+mod reader;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -73,6 +74,18 @@ fn faulty_backend_gets_every_event_in_order_and_repeats_of_one_batch() {
         assert!(stats.retries > 0 && !stats.is_running);
         assert_eq!((stats.events, stats.dead_letters, stats.lag_events, stats.lag), (1000, 0, 0, Duration::ZERO));
     }
+}
+
+#[test]
+fn backlog_makes_large_batches_however_small_the_least_is() {
+    let bus = open(EventBusConfig::builder().num_shards(1).pinned(false));
+    let backend = Backend::reliable();
+    say(&bus, 0, 1000);
+    let batch = BatchConfig { min_size: 1, max_size: 100, ..BatchConfig::default() };
+    let relay = bus.start_relay(backend.adapter(), RelayOptions::new("backlog").batch(batch)).expect("starts");
+    relay.drain(LONG);
+    assert_eq!((relay.join(), relay.stats().events), (RelayEnd::Drained, 1000));
+    assert!(backend.lock().calls <= 20, "{} batches", backend.lock().calls);
 }
 
 #[test]
