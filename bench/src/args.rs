@@ -60,6 +60,8 @@ pub(crate) enum Scenario {
     Capability(CapabilityArgs),
     /// Reading through filters, by what decides
     Filter(FilterArgs),
+    /// Into Redis beside a plain client, through an outage, and ingest beside a server that hangs
+    Relay(RelayArgs),
     /// Costs of live subscribers for the shard and the producer
     Fanout(FanoutArgs),
     /// Costs of calls without room, their effects on others, and the memory of an overload
@@ -99,6 +101,7 @@ impl Scenario {
             Self::Fanout(args) => args.common.dir.as_deref(),
             Self::Overload(args) => args.common.dir.as_deref(),
             Self::Scale(args) => args.common.dir.as_deref(),
+            Self::Relay(args) => args.common.dir.as_deref(),
             Self::Poll(_) | Self::Filter(_) | Self::Capability(_) | Self::Page(_) => None,
             #[cfg(feature = "peers")]
             Self::Peers(args) => args.common.dir.as_deref(),
@@ -336,6 +339,36 @@ pub(crate) struct OverloadArgs {
     /// Seconds of the case that watches the memory of the process
     #[arg(long, default_value_t = 5.0, value_parser = positive)]
     pub(crate) memory_seconds: f64,
+}
+
+/// Options of `relay`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RelayArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Cases; may be given several times [default: all]
+    #[arg(long, value_enum)]
+    pub(crate) case: Vec<RelayCase>,
+    /// Events of a round of `throughput`
+    #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) events: u64,
+    /// Events a second of `outage` and `hung`
+    #[arg(long, default_value_t = 5e4, value_parser = positive)]
+    pub(crate) rate: f64,
+    /// Seconds for which the server stands still in `outage`
+    #[arg(long, default_value_t = 10.0, value_parser = positive)]
+    pub(crate) outage: f64,
+    /// Seconds of a round of `hung`
+    #[arg(long, default_value_t = 2.0, value_parser = positive)]
+    pub(crate) seconds: f64,
+}
+
+/// The cases of `relay`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RelayCase {
+    Throughput,
+    Outage,
+    Hung,
 }
 
 /// Options of `scale`.

@@ -56,6 +56,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Scenario::Filter(args) => scenario::filter::run(args, &mut output),
         Scenario::Fanout(args) => scenario::fanout::run(args, &mut output),
         Scenario::Overload(args) => scenario::overload::run(args, &mut output),
+        Scenario::Relay(args) => scenario::relay::run(args, &mut output),
         Scenario::Scale(args) => scenario::scale::run(args, &mut output),
         Scenario::Task(args) => scenario::task::run(args, &mut output),
         Scenario::Daemon(args) => scenario::daemon::run(args, &mut output),

@@ -16,6 +16,7 @@ pub(crate) mod peers;
 pub(crate) mod play;
 pub(crate) mod poll;
 pub(crate) mod recover;
+pub(crate) mod relay;
 pub(crate) mod replay;
 pub(crate) mod scale;
 pub(crate) mod serving;

@@ -4,7 +4,6 @@
 //! while the same thread calls a full lane of the same shard in every gap; and producers that ingest as fast as they
 //! can for as long as asked, with the memory of the process before and at its largest.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use tapeline::bus::ProducerOptions;
@@ -20,6 +19,7 @@ use crate::harness::payloads::Payloads;
 use crate::harness::report::{Output, Report, rounded};
 use crate::harness::scratch::Scratch;
 use crate::harness::stats::median_of;
+use crate::harness::threads::resident_bytes;
 use crate::harness::{Outcome, bus};
 
 const MODES: [(&str, BackpressureMode); 4] = [
@@ -206,12 +206,4 @@ fn ingest_until(bus: &EventBus, payload: usize, end: Instant) -> Outcome<()> {
         }
     }
     Ok(())
-}
-
-/// Memory of the process that lies in main memory: `VmRSS`.
-fn resident_bytes() -> Outcome<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
-    Ok(kib * 1024)
 }
