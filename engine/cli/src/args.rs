@@ -12,6 +12,7 @@ use crate::import::ImportArgs;
 use crate::latency::LatencyArgs;
 use crate::ls::LsArgs;
 use crate::record::RecordArgs;
+use crate::relay::RelayArgs;
 use crate::repair::RepairArgs;
 use crate::replay::ReplayArgs;
 use crate::show::ShowArgs;
@@ -77,6 +78,8 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Make a log of what export wrote
     Import(ImportArgs),
+    /// Feed a server elsewhere with the events of a log, as they come
+    Relay(RelayArgs),
     /// Read and check every block of a log
     #[command(after_help = VERIFY_HELP)]
     Verify(DirectoryArgs),

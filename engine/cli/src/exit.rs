@@ -13,6 +13,7 @@ use tapeline_reader::{
     is_of_environment,
 };
 
+use crate::backend::without_credentials;
 use crate::holder;
 use crate::message;
 use crate::names;
@@ -53,8 +54,8 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with a status of its own.
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        // Names in it come from anywhere.
-        Self { exit, message: output::printable(&message.to_string()) }
+        // Names in it come from anywhere, and may be URLs that were meant for something else.
+        Self { exit, message: output::printable(&without_credentials(&message.to_string())) }
     }
 
     /// A failure without one.

@@ -6,6 +6,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "these panic, or take what is lost for printed")]
 
 mod args;
+mod backend;
 mod choices;
 mod completions;
 mod cursor;
@@ -30,6 +31,7 @@ mod output;
 mod progress;
 mod record;
 mod recorded;
+mod relay;
 mod repair;
 mod replay;
 mod select;
@@ -44,6 +46,7 @@ mod verify;
 mod when;
 mod words;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -91,9 +94,11 @@ fn explain(refusal: clap::Error) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The same refusal, of a command line without control characters: those in an argument would end lines of it.
+/// The same refusal, of a command line without credentials, and without control characters: those in an argument would
+/// end lines of it.
 fn on_lines_of_its_own(refusal: clap::Error) -> clap::Error {
-    let arguments = std::env::args_os().map(|argument| output::printable(&argument.to_string_lossy()));
+    let shown = |argument: OsString| output::printable(&backend::without_credentials(&argument.to_string_lossy()));
+    let arguments = std::env::args_os().map(shown);
     Arguments::try_parse_from(arguments).err().filter(clap::Error::use_stderr).unwrap_or(refusal)
 }
 
@@ -108,6 +113,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Verify(verify) => verify::run(verify),
         Command::Export(export) => export::run(export),
         Command::Import(import) => import::run(import),
+        Command::Relay(relay) => relay::run(relay),
         Command::Repair(repair) => repair::run(repair),
         Command::Trim(trim) => trim::run(trim),
         Command::Info(info) => info::run(info),

@@ -1,4 +1,4 @@
-//! The bar on a terminal. Elsewhere it draws nothing.
+//! The bar or line on a terminal. Elsewhere it draws nothing.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -37,6 +37,11 @@ impl Progress {
         Self { bar }
     }
 
+    /// Takes it off the screen.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
     /// So many more are done.
     pub(crate) fn add(&self, number: u64) {
         self.bar.inc(number);
@@ -44,6 +49,44 @@ impl Progress {
 }
 
 impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// A line that says how far something has come, at the bottom of the terminal. It is taken off the screen when dropped.
+#[derive(Debug)]
+pub(crate) struct StatusLine {
+    bar: ProgressBar,
+}
+
+impl StatusLine {
+    /// An empty one, on standard error.
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        Self {
+            bar: ProgressStyle::with_template("{wide_msg}")
+                .map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style)),
+        }
+    }
+
+    /// Returns whether there is a terminal that shows it.
+    pub(crate) fn is_shown(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
+    pub(crate) fn set(&self, words: &str) {
+        self.bar.set_message(words.to_owned());
+        self.bar.tick();
+    }
+
+    /// Prints something above it.
+    pub(crate) fn above(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+}
+
+impl Drop for StatusLine {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

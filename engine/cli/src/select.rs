@@ -62,6 +62,14 @@ impl Selection {
         (!self.session.is_empty()).then(|| self.session.iter().flat_map(|name| ids(name)).collect())
     }
 
+    /// The same with those of this log whose ids do not follow from their names. Others may come.
+    pub(crate) fn sessions_in(&self, log: &LogFiles) -> Option<Vec<SessionId>> {
+        let mut sessions = self.sessions()?;
+        let is_asked_for = |name: &String| self.session.contains(name);
+        sessions.extend(log.session_names().into_iter().filter(|(_, name)| is_asked_for(name)).map(|(id, _)| id));
+        Some(sessions)
+    }
+
     /// The request for a replay.
     pub(crate) fn request(&self) -> ReplayRequest {
         let mut request = ReplayRequest::new();
@@ -185,13 +193,15 @@ pub(crate) fn ids(name: &str) -> impl Iterator<Item = SessionId> {
     [Some(tapeline_reader::session_id(name)), id.map(SessionId)].into_iter().flatten()
 }
 
-fn parse_kind(text: &str) -> Result<Kind, String> {
+/// A kind, from its name or number.
+pub(crate) fn parse_kind(text: &str) -> Result<Kind, String> {
     kinds::parse(text).ok_or_else(|| {
         let names: Vec<_> = (0..kinds::RESERVED.start).map_while(|number| kinds::name(Kind(number))).collect();
         format!("a kind is a number below 65536, or one of {}", names.join(", "))
     })
 }
 
-fn parse_filter(text: &str) -> Result<Filter, String> {
+/// A filter, from JSON.
+pub(crate) fn parse_filter(text: &str) -> Result<Filter, String> {
     Filter::from_json(text).map_err(|error| error.to_string())
 }

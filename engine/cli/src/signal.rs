@@ -101,11 +101,19 @@ impl Interrupt {
         })
     }
 
+    /// Waits so long for a signal.
+    pub(crate) fn sleep(&self, timeout: Duration) -> io::Result<Wake> {
+        let signals = libc::pollfd { fd: self.signals.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let [signals] = poll([signals], milliseconds(timeout))?;
+        Ok(self.taken(signals).map_or(Wake::TimedOut, Wake::Interrupted))
+    }
+
     /// The signal that has come, if one has.
     pub(crate) fn pending(&self) -> io::Result<Option<i32>> {
-        let signals = libc::pollfd { fd: self.signals.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        let [signals] = poll([signals], 0)?;
-        Ok(self.taken(signals))
+        match self.sleep(Duration::ZERO)? {
+            Wake::Interrupted(signal) => Ok(Some(signal)),
+            _ => Ok(None),
+        }
     }
 
     /// Takes the signal that is there, so that it does not end the process when this is dropped; a second one does.

@@ -1,24 +1,28 @@
-//! `tapeline import`: a new log of what `tapeline export` wrote.
+//! `tapeline import`: a new log of what `tapeline export` wrote, or of what a backend has.
 
 mod args;
 mod line;
+mod stored;
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use serde::Serialize;
 use tapeline_reader::{
-    AdapterError, LogRestore, RestoreError, RestoredEvent, Sequence, SessionId, SessionOpening, advice, kinds,
+    AdapterError, LogRestore, RestoreError, RestoredEvent, Sequence, SessionId, SessionOpening, StoredEvent, advice,
+    kinds,
 };
 
 pub(crate) use self::args::ImportArgs;
 use self::line::Line;
+use self::stored::StoredLog;
 use crate::exit::{Exit, Failure, check_no_log_around};
 use crate::human;
 use crate::message;
 use crate::output;
 use crate::progress::Progress;
 use crate::record::{Ending, Input, Source};
+use crate::signal::Interrupt;
 use crate::stdout;
 
 /// The longest line: that of the largest payload, each byte of it escaped.
@@ -45,20 +49,37 @@ enum Stop {
     Failed(Failure),
 }
 
-/// Imports what the command line names. Whatever ends it, what was imported until then is made durable and counted; if
-/// that is nothing, no log is left.
+/// Imports what the command line names.
 pub(crate) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
+    if args.from.is_some() || args.from_file.is_some() {
+        let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
+        let stored = StoredLog::find(&args.backend()?, args.log)?;
+        return import(args, &Progress::events(None), |importer, progress| {
+            stored.import(importer, &interrupt, progress)
+        });
+    }
     let (sources, bytes) = Source::all(&args.files)?;
-    check_no_log_around(&args.directory)?;
     let ending = Ending::catch()?;
+    import(args, &Progress::new(bytes), |importer, progress| {
+        sources.iter().try_for_each(|source| importer.import(source, &ending, progress))
+    })
+}
+
+/// Imports by `work`. Whatever ends it, what was imported until then is made durable and counted; if that is nothing,
+/// no log is left.
+fn import(
+    args: &ImportArgs,
+    progress: &Progress,
+    work: impl FnOnce(&mut Importer, &Progress) -> Result<(), Stop>,
+) -> Result<Exit, Failure> {
+    check_no_log_around(&args.directory)?;
     let restore = LogRestore::create(&args.directory, args.segment_bytes)
         .map_err(|error| Failure::of_written_log(&args.directory, error))?;
     let log = restore.log_id().to_string();
     let mut importer =
         Importer { restore, numbers: args.renumber.then(HashMap::new), opened: HashSet::new(), events: 0, bytes: 0 };
-    let progress = Progress::new(bytes);
-    let outcome = sources.iter().try_for_each(|source| importer.import(source, &ending, &progress));
-    drop(progress);
+    let outcome = work(&mut importer, progress);
+    progress.clear();
     let Importer { restore, events, bytes, .. } = importer;
     match (&outcome, events) {
         // There is no log yet, and the next attempt may make it.
@@ -90,7 +111,7 @@ fn report(summary: &Summary, json: bool) -> io::Result<()> {
 struct Importer {
     restore: LogRestore,
     /// The next sequence of each shard, where events are numbered anew.
-    numbers: Option<HashMap<u16, u64>>,
+    numbers: Option<HashMap<u16, Sequence>>,
     /// Sessions whose openings are known to the log: 16 bytes each.
     opened: HashSet<SessionId>,
     events: u64,
@@ -124,39 +145,61 @@ impl Importer {
 
     fn take(&mut self, line: &str) -> Result<(), String> {
         let line = Line::parse(line)?;
-        if line.shard >= SHARDS_MAX {
-            return Err(format!("shard {}: a log that is imported has shards 0 to {}", line.shard, SHARDS_MAX - 1));
-        }
         let payload = line.payload()?;
-        let sequence = match &mut self.numbers {
-            None => line.sequence,
-            Some(numbers) => {
-                let next = numbers.entry(line.shard).or_insert(0);
-                *next += 1;
-                *next - 1
-            }
-        };
         let event = RestoredEvent {
             shard_id: line.shard,
-            sequence: Sequence::new(sequence),
+            sequence: Sequence::new(line.sequence),
             insertion_ts: line.timestamp,
             session: line.session()?,
             kind: line.kind()?,
             payload: &payload,
         };
-        let is_numbered_anew = self.numbers.is_some();
-        self.restore.append(&event).map_err(|error| match error {
-            AdapterError::Restore { source: RestoreError::Order { .. }, .. } if !is_numbered_anew => {
-                format!("{error}; --renumber gives the events sequences of their own")
-            }
-            error => error.to_string(),
-        })?;
+        self.append(event)?;
         let opens_itself = event.kind == kinds::SESSION && SessionOpening::parse(&payload).name.is_some();
         if event.session != SessionId::NONE && self.opened.insert(event.session) && !opens_itself {
             // The event that did was trimmed, or not exported.
             self.restore.open_session(event.session, line.opening());
         }
-        (self.events, self.bytes) = (self.events + 1, self.bytes + payload.len() as u64);
+        Ok(())
+    }
+
+    /// Takes an event of a backend.
+    fn take_stored(&mut self, event: &StoredEvent) -> Result<(), String> {
+        let StoredEvent { shard_id, sequence, insertion_ts, session, kind, .. } = *event;
+        self.append(RestoredEvent { shard_id, sequence, insertion_ts, session, kind, payload: &event.raw })?;
+        // The event that opened the session may be one that the relay left out.
+        if let Some(name) = event.session_name()
+            && self.opened.insert(session)
+            && kind != kinds::SESSION
+        {
+            let mut opening = SessionOpening::default();
+            opening.name = Some(name.to_owned());
+            self.restore.open_session(session, opening);
+        }
+        Ok(())
+    }
+
+    /// Appends an event to its shard, numbered anew where that was asked for.
+    fn append(&mut self, event: RestoredEvent<'_>) -> Result<(), String> {
+        let shard = event.shard_id;
+        if shard >= SHARDS_MAX {
+            return Err(format!("shard {shard}: a log that is imported has shards 0 to {}", SHARDS_MAX - 1));
+        }
+        let sequence = match &mut self.numbers {
+            None => event.sequence,
+            Some(numbers) => {
+                let next = numbers.entry(shard).or_insert(Sequence::ZERO);
+                std::mem::replace(next, next.plus(1))
+            }
+        };
+        let is_numbered_anew = self.numbers.is_some();
+        self.restore.append(&RestoredEvent { sequence, ..event }).map_err(|error| match error {
+            AdapterError::Restore { source: RestoreError::Order { .. }, .. } if !is_numbered_anew => {
+                format!("{error}; --renumber gives the events sequences of their own")
+            }
+            error => error.to_string(),
+        })?;
+        (self.events, self.bytes) = (self.events + 1, self.bytes + event.payload.len() as u64);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
 
-use tapeline_reader::{ConsumerResult, FollowStart, LogFiles, LogFollower, LostLog, SessionId, StoredEvent, kinds};
+use tapeline_reader::{ConsumerResult, FollowStart, LogFiles, LogFollower, LostLog, StoredEvent, kinds};
 
 pub(crate) use self::args::TailArgs;
 use crate::empty;
@@ -17,7 +17,7 @@ use crate::form::Printer;
 use crate::message;
 use crate::names::{self, Names};
 use crate::openings::{self, Openings};
-use crate::select::{AsksFor, Selection};
+use crate::select::AsksFor;
 use crate::signal::{Interrupt, Wake, die_of_closed_pipe};
 use crate::stdout;
 
@@ -79,7 +79,7 @@ fn open(args: &TailArgs, start: FollowStart, interrupt: &Interrupt, tail: &Tail<
     let mut request = args.selection.request();
     if let Ok(log) = LogFiles::open(&args.directory) {
         names::report_damage(&log);
-        request.sessions = sessions(&log, &args.selection);
+        request.sessions = args.selection.sessions_in(&log);
     }
     // Events that open sessions say what these are called, and what they are.
     request.filter = request.filter.map(openings::let_through);
@@ -109,14 +109,6 @@ fn open(args: &TailArgs, start: FollowStart, interrupt: &Interrupt, tail: &Tail<
             Wake::Readable | Wake::TimedOut => {}
         }
     }
-}
-
-/// The sessions that are asked for: also those whose ids do not follow from their names. Others may come.
-fn sessions(log: &LogFiles, selection: &Selection) -> Option<Vec<SessionId>> {
-    let mut sessions = selection.sessions()?;
-    let is_asked_for = |name: &String| selection.session.contains(name);
-    sessions.extend(log.session_names().into_iter().filter(|(_, name)| is_asked_for(name)).map(|(session, _)| session));
-    Some(sessions)
 }
 
 /// The reason why a log is not followed any more.
@@ -252,7 +244,7 @@ impl<'a> Tail<'a> {
         }
         // If the log can no longer be opened, the reader of the log reports the fault.
         let opening = self.openings.before(event, |time| match LogFiles::open(&self.args.directory) {
-            Ok(log) => log.openings_before(time, sessions(&log, &self.args.selection).as_deref()),
+            Ok(log) => log.openings_before(time, self.args.selection.sessions_in(&log).as_deref()),
             Err(_) => HashMap::new(),
         });
         if let Some(opening) = opening {

@@ -16,6 +16,8 @@ mod names;
 mod openings;
 mod real_inputs;
 mod record;
+#[cfg(feature = "redis")]
+mod relay;
 mod repair;
 mod replay;
 mod run;
