@@ -22,7 +22,7 @@ use tapeline_storage::format::LogId;
 
 use crate::adapters;
 pub use crate::bus_core::EventBusStats;
-use crate::bus_core::{BusCore, LoadThreads, LogLifetime, OpenedLog};
+use crate::bus_core::{BusCore, LoadThreads, LogIdentity, LogLifetime, OpenedLog};
 use crate::core::config::EventBusConfig;
 use crate::factory::{Made, ShardFactory};
 use crate::ingest::local::Locals;
@@ -98,9 +98,9 @@ impl EventBus {
         let eras = factory.store().open_eras(factory.config().num_shards, ends)?;
         let shards = std::mem::take(&mut opening.shards);
         drop(opening);
-        let log_id = factory.store().log_id();
         let lifetime = LogLifetime { created: factory.store().created(), opened };
-        let log = OpenedLog { log_id, lifetime, archived, eras, timestamp_floor: floor.timestamp };
+        let identity = LogIdentity { id: factory.store().log_id(), lifetime };
+        let log = OpenedLog { identity, archived, eras, timestamp_floor: floor.timestamp };
         let core = Arc::new(BusCore::new(factory.config(), Arc::clone(factory.memory()), shards, log));
         // A note that cannot be written to its file now is found in the log by the next opening.
         let _ = fold_notes(&core.readers().cursors, core.log_id(), &core.shards().views().collect::<Vec<_>>());

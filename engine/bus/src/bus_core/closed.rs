@@ -360,9 +360,10 @@ mod tests {
                 let sessions = prepared();
                 let opening = || Ok::<_, ()>(((), opened_at));
                 let closing = || Ok::<_, ()>(((), closed_at));
-                let outcome = match open_returns_last {
-                    true => sessions.open(id, || sessions.close(id, closing).and_then(|()| opening())),
-                    false => sessions.close(id, || sessions.open(id, opening).and_then(|()| closing())),
+                let outcome = if open_returns_last {
+                    sessions.open(id, || sessions.close(id, closing).and_then(|()| opening()))
+                } else {
+                    sessions.close(id, || sessions.open(id, opening).and_then(|()| closing()))
                 };
                 assert_eq!(outcome, Ok(()));
                 assert_eq!(sessions.is_closed(id), closed_at > opened_at, "{opened_at} {closed_at}");

@@ -1,4 +1,4 @@
-//! The gate of a bus: whether it takes events, in this process.
+//! The gate of a bus: whether it takes events, in this process, and of which sessions it takes none.
 //!
 //! It shuts once, when the bus ends. In a forked child it is shut from the beginning: the shards are threads of the
 //! parent, and locks of the parent may be held there for ever.
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tapeline_reader::{AdapterError, AdapterResult, fork};
 
+use super::closed::ClosedSessions;
 use crate::core::error::{IngestionError, IngestionResult};
 
 /// Open until the bus ends.
@@ -15,13 +16,24 @@ pub(super) struct Gate {
     /// Of the process that opened the bus.
     fork_generation: u32,
     is_closed: AtomicBool,
+    closed_sessions: ClosedSessions,
 }
 
 impl Gate {
     /// The gate of a bus that this process opens.
     pub(super) fn open() -> Self {
         fork::watch();
-        Self { fork_generation: fork::generation(), is_closed: AtomicBool::new(false) }
+        Self {
+            fork_generation: fork::generation(),
+            is_closed: AtomicBool::new(false),
+            closed_sessions: ClosedSessions::default(),
+        }
+    }
+
+    /// The sessions that take no events.
+    #[inline(always)]
+    pub(super) fn closed_sessions(&self) -> &ClosedSessions {
+        &self.closed_sessions
     }
 
     pub(super) fn fork_generation(&self) -> u32 {

@@ -90,37 +90,35 @@ fn events(page: &mut Page, shards: &[Numbers], core: &BusCore) {
 }
 
 fn state(page: &mut Page, shards: &[Numbers]) {
-    type State = (&'static str, &'static str, fn(&Numbers) -> f64);
-    let states: [State; 10] = [
-        ("events_in_lanes", "Events in lanes, not yet in the log.", |shard| shard.events.events_in_lanes as f64),
-        ("events_committing", "Events in the log that are not durable.", |shard| shard.events.events_committing as f64),
+    let states: [Row<Numbers>; 10] = [
+        ("events_in_lanes", GAUGE, "Events in lanes, not yet in the log.", |shard| shard.events.events_in_lanes as f64),
+        ("events_committing", GAUGE, "Events in the log that are not durable.", |shard| {
+            shard.events.events_committing as f64
+        }),
         (
             "oldest_not_durable_seconds",
+            GAUGE,
             "Age of the oldest event that is taken over and not durable; 0 without any.",
             |shard| shard.events.oldest_not_durable.map_or(0.0, |age| age.as_secs_f64()),
         ),
-        ("lanes", "Lanes there are.", |shard| shard.events.lanes as f64),
-        ("lane_bytes_pending", "Bytes in lanes, not yet in the log.", |shard| shard.events.bytes_pending as f64),
-        ("lent_bytes", "Bytes of blocks that readers hold.", |shard| shard.events.lent_bytes as f64),
-        ("shard_active", "1 while new events come to the shard.", |shard| f64::from(shard.stats.is_active)),
-        ("shard_full", "1 while the shard waits for space on its disk.", |shard| f64::from(shard.stats.is_full)),
-        ("shard_poisoned", "1 once an error has ended the shard's writing.", |shard| {
+        ("lanes", GAUGE, "Lanes there are.", |shard| shard.events.lanes as f64),
+        ("lane_bytes_pending", GAUGE, "Bytes in lanes, not yet in the log.", |shard| shard.events.bytes_pending as f64),
+        ("lent_bytes", GAUGE, "Bytes of blocks that readers hold.", |shard| shard.events.lent_bytes as f64),
+        ("shard_active", GAUGE, "1 while new events come to the shard.", |shard| f64::from(shard.stats.is_active)),
+        ("shard_full", GAUGE, "1 while the shard waits for space on its disk.", |shard| f64::from(shard.stats.is_full)),
+        ("shard_poisoned", GAUGE, "1 once an error has ended the shard's writing.", |shard| {
             f64::from(shard.stats.poison.is_some())
         }),
-        ("shard_troubles", "Errors that the shard goes on after.", |shard| shard.stats.troubles.len() as f64),
+        ("shard_troubles", GAUGE, "Errors that the shard goes on after.", |shard| shard.stats.troubles.len() as f64),
     ];
-    for (name, help, state) in states {
-        page.metric(name, GAUGE, help);
-        shards.iter().for_each(|shard| page.value(name, &[("shard", &shard.shard)], state(shard)));
-    }
+    page.rows(&states, shards, |shard| [("shard", &shard.shard)]);
 }
 
 fn daemons(page: &mut Page, daemons: &[DaemonStats]) {
     if daemons.is_empty() {
         return;
     }
-    type Number = (&'static str, &'static str, &'static str, fn(&DaemonStats) -> f64);
-    let numbers: [Number; 10] = [
+    let numbers: [Row<DaemonStats>; 10] = [
         ("daemon_running", GAUGE, "1 until the daemon has ended.", |daemon| f64::from(daemon.is_running)),
         ("daemon_healthy", GAUGE, "1 while the daemon says that nothing is wrong.", |daemon| {
             f64::from(daemon.health.is_healthy())
@@ -134,18 +132,14 @@ fn daemons(page: &mut Page, daemons: &[DaemonStats]) {
         ("daemon_set_aside_total", COUNTER, "Events that failed too often.", |daemon| daemon.set_aside as f64),
         ("daemon_gaps_total", COUNTER, "Gaps that the daemon was told of.", |daemon| daemon.gaps as f64),
     ];
-    for (name, kind, help, number) in numbers {
-        page.metric(name, kind, help);
-        daemons.iter().for_each(|daemon| page.value(name, &[("daemon", &daemon.name)], number(daemon)));
-    }
+    page.rows(&numbers, daemons, |daemon| [("daemon", &daemon.name)]);
 }
 
 fn relays(page: &mut Page, relays: &[RelayStats]) {
     if relays.is_empty() {
         return;
     }
-    type Number = (&'static str, &'static str, &'static str, fn(&RelayStats) -> f64);
-    let numbers: [Number; 14] = [
+    let numbers: [Row<RelayStats>; 14] = [
         ("relay_running", GAUGE, "1 until the relay has ended.", |relay| f64::from(relay.is_running)),
         ("relay_paused", GAUGE, "1 while the relay is paused.", |relay| f64::from(relay.is_paused)),
         ("relay_healthy", GAUGE, "0 while the last call of the adapter has failed.", |relay| {
@@ -165,18 +159,24 @@ fn relays(page: &mut Page, relays: &[RelayStats]) {
         ("relay_gaps_total", COUNTER, "Gaps in the log that the relay met.", |relay| relay.gaps as f64),
         ("relay_missed_total", COUNTER, "Events in these gaps.", |relay| relay.missed as f64),
     ];
-    for (name, kind, help, number) in numbers {
-        page.metric(name, kind, help);
-        relays.iter().for_each(|relay| {
-            page.value(name, &[("relay", &relay.name), ("adapter", relay.adapter)], number(relay));
-        });
-    }
+    page.rows(&numbers, relays, |relay| [("relay", &relay.name), ("adapter", relay.adapter)]);
 }
+
+/// A metric: its name, its kind, its help text, and its value for one of the things that have it.
+type Row<T> = (&'static str, &'static str, &'static str, fn(&T) -> f64);
 
 /// Metrics so far. Writing to a string does not fail.
 struct Page(String);
 
 impl Page {
+    /// Metrics with a value for each of these things, which has these labels.
+    fn rows<T, const N: usize>(&mut self, rows: &[Row<T>], things: &[T], labels: fn(&T) -> [(&'static str, &str); N]) {
+        for (name, kind, help, value) in rows {
+            self.metric(name, kind, help);
+            things.iter().for_each(|thing| self.value(name, &labels(thing), value(thing)));
+        }
+    }
+
     /// Begins a metric. No help text has a backslash or a line feed, which would have to be escaped.
     fn metric(&mut self, name: &str, kind: &str, help: &str) {
         let _ = write!(self.0, "# HELP tapeline_{name} {help}\n# TYPE tapeline_{name} {kind}\n");

@@ -2,10 +2,10 @@
 //! read for consumers.
 //!
 //! `shards` are the shards there are, `producers` and `readers` what each kind of user shares, `horizon` the time below
-//! which every event is readable, `closed` the sessions that take no events, `daemons` and `relays` what is known of
-//! these, `assignments` which daemon has which session, `names` those of sessions, `taps` the cursors published with
-//! batches, `routes` where sessions go and went, `gate` whether events are taken, `loading` the threads that read
-//! files, `stats` the books. [`BusCore`] has only the calls that need several of them.
+//! which every event is readable, `named` the consumers that have a name (`daemons`, `assignments`, which daemon has
+//! which session, `relays`, and `taps`, the cursors published with batches), `names` those of sessions, `routes` where
+//! sessions go and went, `gate` whether events are taken, `closed` the sessions that take none, `loading` the threads
+//! that read files, `stats` the books. [`BusCore`] has only the calls that need several of them.
 
 mod assignments;
 mod closed;
@@ -14,6 +14,7 @@ mod gate;
 mod horizon;
 mod loading;
 mod metrics;
+mod named;
 mod names;
 mod producers;
 mod readers;
@@ -47,6 +48,7 @@ use self::daemons::Daemons;
 pub use self::daemons::{DaemonHealth, DaemonStats};
 use self::gate::Gate;
 pub(crate) use self::loading::LoadThreads;
+use self::named::NamedConsumers;
 use self::names::NamesOfShards;
 use self::producers::Producers;
 use self::readers::Readers;
@@ -63,20 +65,22 @@ use self::taps::Taps;
 /// The state that a bus, its producers and its consumers share.
 #[derive(Debug)]
 pub(crate) struct BusCore {
-    log_id: LogId,
-    log_lifetime: LogLifetime,
+    log: LogIdentity,
     shards: Shards,
     routes: Routes,
     producers: Producers,
     readers: Readers,
-    closed: ClosedSessions,
-    daemons: Daemons,
-    assignments: Assignments,
-    relays: Relays,
-    taps: Taps,
+    named: NamedConsumers,
     memory: Arc<MemoryBudget>,
     timers: Arc<Timers>,
     gate: Gate,
+}
+
+/// A log's id, and the times between which it was written before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LogIdentity {
+    pub(crate) id: LogId,
+    pub(crate) lifetime: LogLifetime,
 }
 
 /// The times between which a log was written before its bus opened it, in nanoseconds since the Unix epoch.
@@ -91,8 +95,7 @@ pub(crate) struct LogLifetime {
 /// A log, as it was when its bus opened it.
 #[derive(Debug, Default)]
 pub(crate) struct OpenedLog {
-    pub(crate) log_id: LogId,
-    pub(crate) lifetime: LogLifetime,
+    pub(crate) identity: LogIdentity,
     /// Shards of earlier configurations.
     pub(crate) archived: Vec<Arc<LogView>>,
     pub(crate) eras: Eras,
@@ -107,21 +110,16 @@ impl BusCore {
         shards: Vec<Arc<ShardControl>>,
         log: OpenedLog,
     ) -> Self {
-        let OpenedLog { log_id, lifetime, archived, eras, timestamp_floor } = log;
+        let OpenedLog { identity, archived, eras, timestamp_floor } = log;
         let route = Route::first(config.num_shards);
         shards.iter().for_each(|shard| route.enter(shard));
         Self {
-            log_id,
-            log_lifetime: lifetime,
+            log: identity,
             shards: Shards::new(shards, archived),
             routes: Routes::new(route, eras),
             producers: Producers::new(config, timestamp_floor),
             readers: Readers::new(config.log.directory.as_deref()),
-            closed: ClosedSessions::default(),
-            daemons: Daemons::default(),
-            assignments: Assignments::default(),
-            relays: Relays::default(),
-            taps: Taps::default(),
+            named: NamedConsumers::default(),
             memory,
             timers: Arc::default(),
             gate: Gate::open(),
@@ -129,12 +127,12 @@ impl BusCore {
     }
 
     pub(crate) fn log_id(&self) -> LogId {
-        self.log_id
+        self.log.id
     }
 
     /// The times between which the log was written before.
     pub(crate) fn log_lifetime(&self) -> LogLifetime {
-        self.log_lifetime
+        self.log.lifetime
     }
 
     pub(crate) fn shards(&self) -> &Shards {
@@ -197,27 +195,27 @@ impl BusCore {
     /// The sessions that are closed.
     #[inline(always)]
     pub(crate) fn closed(&self) -> &ClosedSessions {
-        &self.closed
+        self.gate.closed_sessions()
     }
 
     /// The relays that were started.
     pub(crate) fn relays(&self) -> &Relays {
-        &self.relays
+        &self.named.relays
     }
 
     /// The daemons that were started.
     pub(crate) fn daemons(&self) -> &Daemons {
-        &self.daemons
+        &self.named.daemons
     }
 
     /// The sessions that are routed to daemons.
     pub(crate) fn assignments(&self) -> &Assignments {
-        &self.assignments
+        &self.named.assignments
     }
 
     /// The cursors that are published with batches.
     pub(crate) fn taps(&self) -> &Taps {
-        &self.taps
+        &self.named.taps
     }
 
     /// The memory of lanes and blocks.
@@ -331,10 +329,10 @@ impl BusCore {
     /// [`AdapterError::OnShard`].
     pub(crate) fn check_may_wait(&self, call: &'static str) -> AdapterResult<()> {
         check_may_block(call)?;
-        match self.shards.all().iter().any(|shard| shard.tasks().is_here()) {
-            true => Err(AdapterError::OnShard { call }),
-            false => Ok(()),
+        if self.shards.all().iter().any(|shard| shard.tasks().is_here()) {
+            return Err(AdapterError::OnShard { call });
         }
+        Ok(())
     }
 
     /// In a forked child: the threads of tasks are the parent's, and so may be the locks of their lists.

@@ -14,7 +14,7 @@ use tapeline_testing::{asked, seeds};
 
 use super::facts::ShardReport;
 use super::{Background, Shard, ShardControl};
-use crate::bus_core::{BusCore, LogLifetime, OpenedLog};
+use crate::bus_core::{BusCore, LogIdentity, LogLifetime, OpenedLog};
 use crate::core::budget::{MemoryBudget, MemoryShare};
 use crate::core::config::EventBusConfig;
 use crate::core::error::IngestionError;
@@ -106,7 +106,7 @@ impl Machine {
         };
         let controls = shards.iter().map(|shard| Arc::clone(&shard.control)).collect();
         let lifetime = LogLifetime { created: 0, opened: Clock::global().now() };
-        let log = OpenedLog { log_id: LOG, lifetime, ..OpenedLog::default() };
+        let log = OpenedLog { identity: LogIdentity { id: LOG, lifetime }, ..OpenedLog::default() };
         let memory = MemoryBudget::new(config.memory_budget());
         let core = Arc::new(BusCore::new(&config, memory, controls, log));
         let producers =
@@ -211,9 +211,10 @@ fn crash(seed: u64) -> usize {
     let disk = disk.reboot(Faults::default());
     // Half of the machines are looked at as they lie, half after recovery.
     let views: Vec<_> = (0..shards)
-        .map(|shard| match random.chance(5000) {
-            true => open_shard(&disk.directory(&directory_name(shard)), LOG, shard).expect("reads").0,
-            false => {
+        .map(|shard| {
+            if random.chance(5000) {
+                open_shard(&disk.directory(&directory_name(shard)), LOG, shard).expect("reads").0
+            } else {
                 let directory = disk.directory(&directory_name(shard));
                 Arc::clone(recover(directory, options(shard, seed + 1)).expect("recovers").view())
             }
