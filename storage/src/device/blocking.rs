@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use super::fs::Progress;
+use super::fs::{Progress, WriteMode};
 use super::memory::nap;
 use super::{Completion, Device, Doorbell, SyncFailed, Write};
 
@@ -33,9 +33,11 @@ impl BlockingDevice {
     /// Less would keep a block from following its segment's header; more would not be faster.
     const DEPTH: usize = 2;
 
-    /// A queue whose writes are durable when they complete if `sync` says so, else left in the page cache.
-    pub fn new(sync: bool) -> Self {
-        Self { sync: if sync { SyncMode::WithWrite } else { SyncMode::Never }, done: Vec::with_capacity(Self::DEPTH) }
+    /// A queue for files of this mode. Writes to a buffered one are left in the page cache, others are durable when
+    /// they complete.
+    pub fn new(mode: WriteMode) -> Self {
+        let sync = if mode == WriteMode::Buffered { SyncMode::Never } else { SyncMode::WithWrite };
+        Self { sync, done: Vec::with_capacity(Self::DEPTH) }
     }
 
     fn write(&mut self, write: &Write) -> io::Result<()> {

@@ -121,6 +121,15 @@ impl Space {
     }
 }
 
+/// The use that a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It is read.
+    Read,
+    /// It is read and written.
+    Write,
+}
+
 /// A directory with the segment files of one shard. Every call blocks; its effect is durable when it returns.
 pub trait Directory: Debug + Send + Sync {
     /// File names, in no order.
@@ -135,11 +144,11 @@ pub trait Directory: Debug + Send + Sync {
     /// The kernel's; `StorageFull` leaves no file behind.
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn SegmentFile>>;
 
-    /// Opens a file, for reading alone if `read_only`.
+    /// Opens a file.
     ///
     /// # Errors
     /// The kernel's.
-    fn open(&self, name: &str, read_only: bool) -> io::Result<Arc<dyn SegmentFile>>;
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>>;
 
     /// Renames a file. Fails if `to` exists.
     ///

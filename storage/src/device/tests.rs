@@ -19,7 +19,9 @@ use super::fs::{FsDirectory, WriteMode, probe_direct};
 use super::memory::MemoryDevice;
 use super::sim::{Faults, SimDisk};
 use super::uring::{UringDevice, UringOptions};
-use super::{BlockMemory, BlockWriter, Completion, Device, Directory, Doorbell, Mapping, SegmentFile, Write, probe};
+use super::{
+    Access, BlockMemory, BlockWriter, Completion, Device, Directory, Doorbell, Mapping, SegmentFile, Write, probe,
+};
 use crate::format::{PAGE_BYTES, Sequence};
 
 /// Longer than any test may take: a wait that ends only by this hangs the test.
@@ -92,15 +94,16 @@ fn uring_tmpfs() -> Option<Harness> {
 }
 
 fn blocking_direct() -> Option<Harness> {
-    direct_scratch().and_then(|scratch| Harness::over(BlockingDevice::new(true), scratch, WriteMode::Direct))
+    direct_scratch()
+        .and_then(|scratch| Harness::over(BlockingDevice::new(WriteMode::Direct), scratch, WriteMode::Direct))
 }
 
 fn blocking_buffered() -> Option<Harness> {
-    Harness::over(BlockingDevice::new(false), Scratch::new("device"), WriteMode::Buffered)
+    Harness::over(BlockingDevice::new(WriteMode::Buffered), Scratch::new("device"), WriteMode::Buffered)
 }
 
 fn blocking_tmpfs() -> Option<Harness> {
-    Harness::over(BlockingDevice::new(true), Scratch::in_memory("device")?, WriteMode::BufferedSync)
+    Harness::over(BlockingDevice::new(WriteMode::BufferedSync), Scratch::in_memory("device")?, WriteMode::BufferedSync)
 }
 
 fn memory_device() -> Option<Harness> {
@@ -268,7 +271,7 @@ pub(in crate::device) fn depth_is_respected(mut harness: Harness) {
 
 pub(in crate::device) fn read_only_file_fails_the_write_alone(harness: Harness) {
     let good = harness.directory.create("file", PAGE).unwrap();
-    let bad = harness.directory.open("file", true).unwrap();
+    let bad = harness.directory.open("file", Access::Read).unwrap();
     bad_file_fails_the_write_alone(harness, &good, &bad);
 }
 
@@ -304,7 +307,7 @@ pub(in crate::device) fn many_files_are_kept_apart(mut harness: Harness) {
         harness.write_all(write(*number, file, &pattern(number + FILES, 1), PAGE));
     }
     for number in (0..FILES).filter(|_| harness.keeps_bytes) {
-        let file = harness.directory.open(&number.to_string(), true).unwrap();
+        let file = harness.directory.open(&number.to_string(), Access::Read).unwrap();
         assert!(read(&*file, 0, PAGE_BYTES) == pattern(number, 1), "file {number}");
         if number % 3 == 0 {
             assert!(read(&*file, PAGE, PAGE_BYTES) == pattern(number + FILES, 1), "file {number}, later");
@@ -402,8 +405,8 @@ pub(in crate::device) fn names_are_created_listed_renamed_removed(harness: Harne
     }
     assert_eq!(sorted(directory), names);
     directory.rename(&names[0], "other").unwrap();
-    assert_eq!(kind(directory.open(&names[0], true)), io::ErrorKind::NotFound);
-    directory.open("other", false).unwrap();
+    assert_eq!(kind(directory.open(&names[0], Access::Read)), io::ErrorKind::NotFound);
+    directory.open("other", Access::Write).unwrap();
     for name in &names[1..] {
         directory.remove(name).unwrap();
     }
@@ -418,15 +421,15 @@ pub(in crate::device) fn names_are_never_replaced(harness: Harness) {
     directory.create("b", 2 * PAGE).unwrap();
     assert_eq!(kind(directory.create("a", 3 * PAGE)), io::ErrorKind::AlreadyExists);
     assert_eq!(kind(directory.rename("a", "b")), io::ErrorKind::AlreadyExists);
-    assert_eq!(directory.open("a", true).unwrap().length().unwrap(), PAGE);
-    assert_eq!(directory.open("b", true).unwrap().length().unwrap(), 2 * PAGE);
+    assert_eq!(directory.open("a", Access::Read).unwrap().length().unwrap(), PAGE);
+    assert_eq!(directory.open("b", Access::Read).unwrap().length().unwrap(), 2 * PAGE);
 }
 
 pub(in crate::device) fn names_are_plain(harness: Harness) {
     let directory = &*harness.directory;
     for name in ["", ".", "..", "../file", "a/b", "nul\0"] {
         assert!(directory.create(name, 0).is_err(), "{name:?}");
-        assert!(directory.open(name, true).is_err(), "{name:?}");
+        assert!(directory.open(name, Access::Read).is_err(), "{name:?}");
         assert!(directory.rename(name, "b").is_err(), "{name:?}");
         assert!(directory.remove(name).is_err(), "{name:?}");
     }
@@ -444,7 +447,7 @@ pub(in crate::device) fn files_are_read_up_to_their_end(harness: Harness) {
         let read = file.read_settled(&mut buffer, offset).unwrap();
         buffer[..read].to_vec()
     };
-    let reader = harness.directory.open("file", true).unwrap();
+    let reader = harness.directory.open("file", Access::Read).unwrap();
     // Also what is not there may be expected.
     for expected in [0..PAGE, 4 * PAGE..5 * PAGE, 4 * PAGE..90 * PAGE, 70 * PAGE..71 * PAGE, 0..0] {
         reader.expect_settled(expected);
@@ -486,7 +489,7 @@ pub(in crate::device) fn files_are_mapped(harness: Harness) {
     let bytes = pattern(4, 16);
     file.write_at(&bytes, 0).unwrap();
     file.distrust_cache().unwrap();
-    let map = harness.directory.open("file", true).unwrap().map().unwrap();
+    let map = harness.directory.open("file", Access::Read).unwrap().map().unwrap();
     drop(file);
     assert_eq!(map.bytes().len(), bytes.len());
     for range in [0..PAGE_BYTES, 5000..30_000, 0..bytes.len(), 7..7] {

@@ -180,6 +180,11 @@ impl BlockHeader {
 }
 
 /// The fault of bytes that are not a whole block.
+///
+/// ```
+/// # use tapeline_storage::format::{BlockError, BlockView, Epoch};
+/// assert!(matches!(BlockView::check(b"no block", Epoch::new(1)), Err(BlockError::Header(_))));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockError {

@@ -135,10 +135,8 @@ impl Gaps {
     pub fn decode(file: &[u8], log_id: LogId, shard: u16) -> Result<Self, PageError> {
         let slots = [0, PAGE_BYTES].map(|at| file.get(at..).unwrap_or_default());
         let is_blank = |slot: &[u8]| slot.iter().take(PAGE_BYTES).all(|&byte| byte == 0);
-        let [first, second] = slots.map(|slot| match is_blank(slot) {
-            true => Ok(Self::default()),
-            false => Self::decode_slot(slot, log_id, shard),
-        });
+        let [first, second] =
+            slots.map(|slot| if is_blank(slot) { Ok(Self::default()) } else { Self::decode_slot(slot, log_id, shard) });
         match (first, second) {
             (Ok(first), Ok(second)) => Ok(if first.is_later_than(&second) { first } else { second }),
             (Ok(first), Err(_)) if first.number > 0 => Ok(first),

@@ -59,6 +59,11 @@ impl Sequence {
 }
 
 /// 128-bit identity of a log directory, drawn once when it is created.
+///
+/// ```
+/// # use tapeline_storage::format::LogId;
+/// assert_eq!(LogId([0xab; 16]).to_string(), "abababababababababababababababab");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct LogId(pub [u8; 16]);
 

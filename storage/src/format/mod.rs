@@ -68,6 +68,11 @@ pub const BLOCK_BYTES_MAX: usize = 1 << 20;
 pub const LARGE_BLOCK_BYTES_MAX: usize = block_bytes(1, archived_bytes(PAYLOAD_BYTES_MAX));
 
 /// The fault of a header, footer or meta page that cannot be used.
+///
+/// ```
+/// # use tapeline_storage::format::{Meta, PageError};
+/// assert!(matches!(Meta::decode(b"TAPE"), Err(PageError::Short { found: 4, .. })));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PageError {

@@ -15,7 +15,7 @@ use super::outage::Outage;
 use super::pipeline::Pipeline;
 use super::pool::{BlockPool, TAKE_MEMORY};
 use super::recent_large::RecentLarge;
-use super::{Chore, ChoreDone, LogOptions, LogView, Poison, Run};
+use super::{Chore, ChoreDone, LogOptions, LogView, Poison, Run, Urgency};
 use crate::device::{BlockMemory, Doorbell};
 use crate::format::{SEQUENCE_MAX, Sequence};
 
@@ -218,14 +218,14 @@ impl Log {
         self.view.appended() == self.next
     }
 
-    /// Commits what is due and published, submits, reaps, and moves the durable watermark. `wanted`: a caller waits for
-    /// durability. Returns whether anything moved.
-    pub fn turn(&mut self, now: u64, wanted: bool) -> bool {
+    /// Commits what is due and published, submits, reaps, and moves the durable watermark. Returns whether anything
+    /// moved.
+    pub fn turn(&mut self, now: u64, urgency: Urgency) -> bool {
         let reaped = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.reap(&self.view, now));
         if self.poison().is_some() {
             return false;
         }
-        if self.group.is_due(self.pipeline.as_ref(), now, wanted) {
+        if self.group.is_due(self.pipeline.as_ref(), now, urgency) {
             self.rotate(now);
         }
         let submitted = self.pipeline.as_mut().is_some_and(|pipeline| pipeline.submit(&self.view, now));
@@ -353,7 +353,7 @@ impl Log {
         while !self.is_idle() && (self.poison().is_none() || !self.is_published()) {
             let now = clock();
             self.publish(|_| {});
-            let moved = self.turn(now, true);
+            let moved = self.turn(now, Urgency::Awaited);
             match self.next_chore(now) {
                 Some(chore) => self.chore_done(chore.run(), now),
                 None if moved => {}
@@ -419,7 +419,8 @@ impl Log {
             }
             writer.start(self.next);
             self.unlisted.push_back(Arc::clone(writer.memory()));
-            self.group.begin(OpenBlock::new(writer, now, self.pipeline.is_some()));
+            let block = if self.pipeline.is_some() { OpenBlock::new } else { OpenBlock::in_memory };
+            self.group.begin(block(writer, now));
         }
         self.group.open_mut()
     }

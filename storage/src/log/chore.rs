@@ -13,7 +13,7 @@ use super::merge::{MergeEnd, Merging};
 use super::names::SPARE_NAME;
 use super::permit::Permit;
 use super::tidy::{Tidied, Tidying};
-use crate::device::{Directory, SegmentFile, errno_of, is_passing};
+use crate::device::{Access, Directory, SegmentFile, errno_of, is_passing};
 use crate::format::{Footer, PAGE_BYTES, Sequence};
 
 /// The work of a chore.
@@ -329,8 +329,8 @@ fn name_spare(directory: &dyn Directory, name: &str) -> io::Result<()> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => error,
         renamed => return renamed,
     };
-    match directory.open(SPARE_NAME, true) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => directory.open(name, true)?,
+    match directory.open(SPARE_NAME, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => directory.open(name, Access::Read)?,
         // The name is another file's.
         opened => return opened.and(Err(refused)),
     };

@@ -126,10 +126,11 @@ impl Condenser {
             let at = tail.iter().position(|listed| Arc::ptr_eq(listed, block));
             at.map(|at| tail[at] = Arc::clone(dense.memory())).is_some()
         });
-        match placed {
-            true => self.filling = Some(dense),
+        if placed {
+            self.filling = Some(dense);
+        } else {
             // A reader has the tail at this moment: the block stays as it is.
-            false => pool.give_back(dense.into_memory()),
+            pool.give_back(dense.into_memory());
         }
         placed
     }

@@ -18,9 +18,7 @@ use std::time::Duration;
 
 use crate::device::fs::{self, DirectoryLock, FsDirectory, WriteMode};
 use crate::device::{Directory, advice};
-use crate::format::{
-    ERAS_BYTES_MAX, Eras, LogId, META_BYTES, Meta, NAMES_BYTES_MAX, PageError, SHARDS_MAX, SessionNames,
-};
+use crate::format::{ERAS_BYTES_MAX, Eras, META_BYTES, Meta, NAMES_BYTES_MAX, PageError, SHARDS_MAX, SessionNames};
 
 pub(super) const META: &str = "meta";
 /// The meta file of a log that is restored, until the log is complete.
@@ -33,6 +31,16 @@ pub(super) const NAMES: &str = "names";
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The reason for which a log directory cannot be opened.
+///
+/// ```
+/// # use std::path::Path;
+/// # use tapeline_storage::log::{DirectoryError, LogDirectory};
+/// match LogDirectory::open_read_only(Path::new("/no/such/log")) {
+///     Err(DirectoryError::Locked { path }) => println!("{} is another process's at present", path.display()),
+///     Err(error) => println!("{error}"),
+///     Ok(log) => println!("{} shards", log.meta().shards),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectoryError {
@@ -131,22 +139,38 @@ pub struct LogDirectory {
 }
 
 impl LogDirectory {
-    /// Opens a log for writing, or creates it with the identity `log_id`. `shards` directories exist afterwards, or
-    /// more if the log had more. `now` is nanoseconds since the Unix epoch; `page_cache` asks for level `PageCache`.
+    /// Opens a log for writing, or creates it as `wanted`. `wanted.shards` directories exist afterwards, or more if the
+    /// log had more.
     ///
     /// Waits up to a second for the lock.
     ///
     /// # Errors
     /// [`DirectoryError`].
-    pub fn open(path: &Path, shards: u16, log_id: LogId, now: u64, page_cache: bool) -> Result<Self, DirectoryError> {
-        check_shards(path, shards)?;
+    pub fn open(path: &Path, wanted: Meta) -> Result<Self, DirectoryError> {
+        Self::open_with(path, wanted, durable_mode)
+    }
+
+    /// As [`LogDirectory::open`], for level `PageCache`.
+    ///
+    /// # Errors
+    /// As [`LogDirectory::open`].
+    pub fn open_cached(path: &Path, wanted: Meta) -> Result<Self, DirectoryError> {
+        Self::open_with(path, wanted, |_| Ok(WriteMode::Buffered))
+    }
+
+    fn open_with(
+        path: &Path,
+        wanted: Meta,
+        mode: impl FnOnce(&Path) -> Result<WriteMode, DirectoryError>,
+    ) -> Result<Self, DirectoryError> {
+        check_shards(path, wanted.shards)?;
         fs::create_directory(path).map_err(DirectoryError::io("create", path))?;
         // A directory that is refused is left as it was: without a lock file.
         known_meta(path)?;
         let lock = lock(path)?;
         let known = known_meta(path)?;
-        let before = known.unwrap_or(Meta { log_id, shards, created: now });
-        let meta = Meta { shards: before.shards.max(shards), ..before };
+        let before = known.unwrap_or(wanted);
+        let meta = Meta { shards: before.shards.max(wanted.shards), ..before };
         let promised = known.map_or(0, |known| known.shards);
         for path in (0..promised).map(|shard| shard_path(path, shard)) {
             if is_vacant(&path)? {
@@ -165,19 +189,19 @@ impl LogDirectory {
         if known != Some(meta) {
             write_meta(path, META, &meta)?;
         }
-        let mode = if page_cache { WriteMode::Buffered } else { durable_mode(path)? };
+        let mode = mode(path)?;
         let shards_before = known.map(|known| known.shards);
         let path = path.to_owned();
         Ok(Self { path, meta, meta_file: META, shards_before, mode, lock: Some(Arc::new(lock)) })
     }
 
-    /// Begins a new log, with the identity `log_id`, which is one once it is [complete](LogDirectory::complete): until
+    /// Begins a new log, which is one once it is [complete](LogDirectory::complete): until
     /// then nothing opens it. Removes what one leaves that was begun and not completed.
     ///
     /// # Errors
     /// As [`LogDirectory::open`]; [`DirectoryError::Exists`].
-    pub fn create(path: &Path, shards: u16, log_id: LogId, now: u64) -> Result<Self, DirectoryError> {
-        check_shards(path, shards)?;
+    pub fn create(path: &Path, wanted: Meta) -> Result<Self, DirectoryError> {
+        check_shards(path, wanted.shards)?;
         Self::check_vacant(path)?;
         fs::create_directory(path).map_err(DirectoryError::io("create", path))?;
         let lock = lock(path)?;
@@ -187,9 +211,9 @@ impl LogDirectory {
             remove_unfinished(path)?;
         }
         let (mode, path) = (durable_mode(path)?, path.to_owned());
-        let (meta, lock) = (Meta { log_id, shards: 0, created: now }, Some(Arc::new(lock)));
+        let (meta, lock) = (Meta { shards: 0, ..wanted }, Some(Arc::new(lock)));
         let mut directory = Self { path, meta, meta_file: RESTORED_META, shards_before: None, mode, lock };
-        directory.grow(shards)?;
+        directory.grow(wanted.shards)?;
         Ok(directory)
     }
 

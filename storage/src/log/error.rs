@@ -6,6 +6,18 @@ use crate::device::advice;
 use crate::format::{BlockError, LogId, PageError, Sequence};
 
 /// The reason for which a shard's directory cannot be opened. Nothing was changed.
+///
+/// ```
+/// # use tapeline_storage::log::OpenError;
+/// fn advice(error: &OpenError) -> &'static str {
+///     match error {
+///         OpenError::Io { .. } => "the log may be intact: mend what the kernel says",
+///         OpenError::Missing { .. } => "bring the file back",
+///         _ => "tapeline repair",
+///     }
+/// }
+/// assert_eq!(advice(&OpenError::NoGaps { path: "shard-0000/gaps".into() }), "tapeline repair");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {

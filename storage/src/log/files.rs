@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use super::ending::read_footer;
 use super::names::{base_of, segment_name};
 use super::sealed::SealedMap;
-use crate::device::{Directory, SegmentFile};
+use crate::device::{Access, Directory, SegmentFile};
 use crate::format::{Footer, PAGE_BYTES, SegmentHeader, Sequence, SessionFilter};
 use crate::lock::lock;
 
@@ -64,12 +64,9 @@ impl SegmentFiles {
     ///
     /// # Errors
     /// The kernel's; `InvalidData` for a file of another segment.
-    pub(crate) fn open(&self, header: &SegmentHeader, read_only: bool) -> io::Result<Arc<dyn SegmentFile>> {
-        let (file, found) = self.open_any(header, read_only)?;
-        match found == *header {
-            true => Ok(file),
-            false => Err(invalid("the file of this name is another segment's")),
-        }
+    pub(crate) fn open(&self, header: &SegmentHeader, access: Access) -> io::Result<Arc<dyn SegmentFile>> {
+        let (file, found) = self.open_any(header, access)?;
+        if found == *header { Ok(file) } else { Err(invalid("the file of this name is another segment's")) }
     }
 
     /// Opens the file of a sealed segment, of which `own` and `known` were known last, and finds out what it says of
@@ -78,7 +75,7 @@ impl SegmentFiles {
     /// # Errors
     /// As [`SegmentFiles::open`]; `UnexpectedEof` where it is shorter than it was.
     pub(crate) fn open_sealed(&self, own: &SegmentHeader, known: &Footer) -> io::Result<SealedFile> {
-        let (file, header) = match self.open_any(own, true) {
+        let (file, header) = match self.open_any(own, Access::Read) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.open_merged(own.base_sequence, known.end_sequence)?.ok_or(error)?
             }
@@ -103,14 +100,15 @@ impl SegmentFiles {
     }
 
     /// Opens the file that has the segment's name, if it begins with the same sequence of the same shard.
-    fn open_any(&self, own: &SegmentHeader, read_only: bool) -> io::Result<(Arc<dyn SegmentFile>, SegmentHeader)> {
-        let file = self.directory.open(&segment_name(own.base_sequence), read_only)?;
+    fn open_any(&self, own: &SegmentHeader, access: Access) -> io::Result<(Arc<dyn SegmentFile>, SegmentHeader)> {
+        let file = self.directory.open(&segment_name(own.base_sequence), access)?;
         let mut page = vec![0; PAGE_BYTES];
         let read = file.read_settled(&mut page, 0)?;
         let (header, _) = SegmentHeader::decode(&page[..read]).map_err(|error| invalid(&error.to_string()))?;
-        match (header.log_id, header.shard, header.base_sequence) == (own.log_id, own.shard, own.base_sequence) {
-            true => Ok((file, header)),
-            false => Err(invalid("the file of this name is another segment's")),
+        if (header.log_id, header.shard, header.base_sequence) == (own.log_id, own.shard, own.base_sequence) {
+            Ok((file, header))
+        } else {
+            Err(invalid("the file of this name is another segment's"))
         }
     }
 
@@ -119,7 +117,7 @@ impl SegmentFiles {
         let names = self.directory.list()?;
         let bases = names.iter().filter_map(|name| base_of(name));
         let Some(before) = bases.filter(|before| *before < base).max() else { return Ok(None) };
-        let file = self.directory.open(&segment_name(before), true)?;
+        let file = self.directory.open(&segment_name(before), Access::Read)?;
         let mut page = vec![0; PAGE_BYTES];
         let read = file.read_settled(&mut page, 0)?;
         let Ok((header, _)) = SegmentHeader::decode(&page[..read]) else { return Ok(None) };
@@ -187,7 +185,7 @@ impl SegmentFiles {
         if let Some(filter) = lock(&self.filters).get(&own.base_sequence) {
             return Some(ask(filter));
         }
-        let (file, header) = self.open_any(own, true).ok()?;
+        let (file, header) = self.open_any(own, Access::Read).ok()?;
         let (footer, filter) = read_footer(&file, &header, file.length().ok()?).ok().flatten()?;
         let answer = ask(&filter);
         self.keep_filter(&footer, filter);

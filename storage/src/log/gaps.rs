@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::OpenError;
 use super::names::GAPS_NAME;
-use crate::device::Directory;
+use crate::device::{Access, Directory};
 use crate::format::{GAPS_FILE_BYTES, Gaps, LogId, Sequence};
 use crate::lock::lock;
 
@@ -18,7 +18,7 @@ pub(super) fn read(directory: &dyn Directory, log_id: LogId, shard: u16) -> Resu
 /// before the first.
 pub(super) fn find(directory: &dyn Directory, log_id: LogId, shard: u16) -> Result<Option<Gaps>, OpenError> {
     let path = || format!("{}/{GAPS_NAME}", directory.path());
-    let file = match directory.open(GAPS_NAME, true) {
+    let file = match directory.open(GAPS_NAME, Access::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(OpenError::io("open", path()))?,
     };
@@ -82,7 +82,7 @@ impl GapsFile {
 
 /// Writes the gaps down. They hold when this returns.
 pub(super) fn write(directory: &dyn Directory, log_id: LogId, shard: u16, gaps: &mut Gaps) -> io::Result<()> {
-    let file = match directory.open(GAPS_NAME, false) {
+    let file = match directory.open(GAPS_NAME, Access::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => directory.create(GAPS_NAME, GAPS_FILE_BYTES as u64)?,
         opened => opened?,
     };

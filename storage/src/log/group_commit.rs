@@ -12,6 +12,15 @@ use super::{BatchTarget, LogOptions};
 use crate::device::BlockMemory;
 use crate::format::Sequence;
 
+/// The reason for which the open block is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// Its size or its time, none but these.
+    None,
+    /// A caller waits for durability: it is committed at once, unless a block is on its way.
+    Awaited,
+}
+
 /// The open block, and the limits at which it is closed.
 #[derive(Debug)]
 pub(super) struct GroupCommit {
@@ -67,11 +76,11 @@ impl GroupCommit {
         }
     }
 
-    /// Returns whether the open block is to be closed now. `wanted`: a caller waits for durability.
-    pub(super) fn is_due(&self, pipeline: Option<&Pipeline>, now: u64, wanted: bool) -> bool {
+    /// Returns whether the open block is to be closed now.
+    pub(super) fn is_due(&self, pipeline: Option<&Pipeline>, now: u64, urgency: Urgency) -> bool {
         let (Some(open), Some(pipeline)) = (&self.open, pipeline) else { return false };
         let is_over = now.saturating_sub(open.opened_at) >= self.batch.options().delay_ns;
-        (wanted && pipeline.is_idle())
+        (urgency == Urgency::Awaited && pipeline.is_idle())
             || (pipeline.has_room() && (is_over || open.writer.count() >= self.batch.events()))
     }
 

@@ -6,11 +6,22 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::trouble::{Trouble, Troubles};
+use super::trouble::{Answer, Trouble, Troubles};
 use crate::device::advice;
 use crate::format::Sequence;
 
 /// The first error that ended a log's writing.
+///
+/// ```
+/// # use tapeline_storage::format::Sequence;
+/// # use tapeline_storage::log::Poison;
+/// # let (operation, place, message) = ("write", "00000000000000000000.seg".into(), "no space is left".into());
+/// # let poison = Poison { shard_id: 0, operation, place, errno: Some(28), message, durable: Sequence::new(42) };
+/// if poison.is_for_want_of_space() {
+///     println!("make room, then open the bus again: nothing up to sequence {} is lost", poison.durable);
+/// }
+/// # assert!(poison.is_for_want_of_space());
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
     "shard {shard_id}: {operation} failed at {place}: {message}; nothing after sequence {durable} is acknowledged{}",
@@ -80,8 +91,8 @@ impl Health {
     }
 
     /// An operation has failed, and is tried again or done without.
-    pub(super) fn add_trouble(&self, operation: &'static str, place: String, error: &io::Error, is_retried: bool) {
-        self.troubles.add(operation, place, error, is_retried);
+    pub(super) fn add_trouble(&self, operation: &'static str, place: String, error: &io::Error, answer: Answer) {
+        self.troubles.add(operation, place, error, answer);
     }
 
     /// An operation has succeeded.

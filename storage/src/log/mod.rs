@@ -73,6 +73,7 @@ pub use directory::{DirectoryError, LogDirectory};
 pub(crate) use ending::read_footer;
 pub use error::OpenError;
 pub(crate) use files::{SealedFile, SegmentFiles};
+pub use group_commit::Urgency;
 pub use health::Poison;
 pub use large::LargeBlock;
 pub use lending::LentBlock;

@@ -19,9 +19,14 @@ pub(super) struct OpenBlock {
 }
 
 impl OpenBlock {
-    pub(super) fn new(writer: BlockWriter, opened_at: u64, summing: bool) -> Self {
-        let checksum = summing.then(Checksum::default);
-        Self { writer, first_timestamp: u64::MAX, last_timestamp: 0, opened_at, checksum, summed: 0 }
+    /// A block that is written to a file.
+    pub(super) fn new(writer: BlockWriter, opened_at: u64) -> Self {
+        Self { checksum: Some(Checksum::default()), ..Self::in_memory(writer, opened_at) }
+    }
+
+    /// A block that stays in memory: without a checksum.
+    pub(super) fn in_memory(writer: BlockWriter, opened_at: u64) -> Self {
+        Self { writer, first_timestamp: u64::MAX, last_timestamp: 0, opened_at, checksum: None, summed: 0 }
     }
 
     /// A block of one record, of which so many bytes are summed.

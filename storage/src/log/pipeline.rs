@@ -15,6 +15,7 @@ use super::open_block::OpenBlock;
 use super::outage::Outage;
 use super::refused::Refused;
 use super::roll::Roller;
+use super::trouble::Answer;
 use super::{BlockPlace, Chore, ChoreDone, Durability, LogOptions, LogView, Segment};
 use crate::device::{BlockMemory, Completion, Device, Doorbell, Write, is_passing};
 use crate::format::{Gaps, PAGE_BYTES, Sequence};
@@ -124,7 +125,7 @@ impl Pipeline {
             _ if view.poison().is_some() => {}
             Ok(()) => self.flight.complete(write.token),
             Err(error) if is_passing(&error) => {
-                view.health().add_trouble(WRITE, self.place_of(view, &write), &error, true);
+                view.health().add_trouble(WRITE, self.place_of(view, &write), &error, Answer::Retry);
                 if error.kind() == io::ErrorKind::StorageFull {
                     view.health().set_full(true);
                 }

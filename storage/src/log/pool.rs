@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::LogView;
 use super::outage::Outage;
+use super::trouble::Answer;
 use crate::device::{BlockMemory, BlockWriter};
 use crate::format::Sequence;
 
@@ -28,7 +29,7 @@ impl Shortage {
             }
             Err(error) => {
                 self.0 = Some(Outage::add(self.0, now));
-                view.health().add_trouble(TAKE_MEMORY, "a block".into(), &error, true);
+                view.health().add_trouble(TAKE_MEMORY, "a block".into(), &error, Answer::Retry);
                 None
             }
         }

@@ -14,10 +14,20 @@ use super::pool::BlockPool;
 use super::run::Epochs;
 use super::scan::{FoundSegment, Scan, scan};
 use super::{Log, LogOptions, LogView, OpenError, Run, Segment, gaps};
-use crate::device::{Device, Directory};
+use crate::device::{Access, Device, Directory};
 use crate::format::{Gaps, Sequence};
 
 /// A torn tail that recovery cut off: bytes that were never acknowledged.
+///
+/// ```
+/// # use tapeline_storage::format::Sequence;
+/// # use tapeline_storage::log::Cut;
+/// # let (segment, reason) = ("00000000000000000000.seg".into(), "block body".into());
+/// # let cuts = [Cut { segment, offset: 8192, sequence: Sequence::new(42), reason }];
+/// for Cut { segment, offset, sequence, reason } in &cuts {
+///     println!("{segment} was cut at byte {offset}, before sequence {sequence}: {reason}");
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
     /// File name of the segment.
@@ -74,7 +84,7 @@ impl Recovered {
 /// # Errors
 /// [`OpenError`]; the directory is then as it was, or further on the way to recovery.
 pub fn recover(directory: Arc<dyn Directory>, options: LogOptions) -> Result<Recovered, OpenError> {
-    let found = scan(&directory, options.log_id, options.shard, false)?;
+    let found = scan(&directory, options.log_id, options.shard, Access::Write)?;
     let (end, last_timestamp) = (found.end(), found.last_timestamp());
     let mut gaps = found.gaps.clone();
     let files = Arc::clone(&found.files);

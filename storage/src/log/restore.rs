@@ -15,6 +15,12 @@ use crate::format::{
 use rkyv::util::AlignedVec;
 
 /// The reason for which an event cannot be restored.
+///
+/// ```
+/// # use tapeline_storage::log::RestoreError;
+/// let error = RestoreError::TooLarge { bytes: 70 << 20, max: 64 << 20 };
+/// assert_eq!(error.to_string(), "payload of 73400320 bytes; at most 67108864 fit");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {

@@ -156,6 +156,6 @@ impl OpenBlock {
     fn begin(first: Sequence) -> io::Result<Self> {
         let mut writer = BlockWriter::new()?;
         writer.start(first);
-        Ok(Self::new(writer, 0, true))
+        Ok(Self::new(writer, 0))
     }
 }

@@ -20,6 +20,7 @@ use super::pool::TAKE_MEMORY;
 use super::queue::Queue;
 use super::tidier::Tidier;
 use super::tidy::Tidied;
+use super::trouble::Answer;
 use super::{Durability, LogOptions, LogView, Segment, trim};
 use crate::device::{BlockWriter, Directory, SegmentFile};
 use crate::format::{Gaps, Sequence};
@@ -174,13 +175,16 @@ impl Roller {
         if was_full && !self.is_full() {
             view.health().set_full(false);
         }
-        let (is_retried, may_be_left) = (done.again.is_some(), done.may_be_left());
-        match done.result {
-            Err(error) if is_retried || may_be_left => {
-                view.health().add_trouble(done.label.kind.name(), done.label.place, &error, is_retried);
+        let answer = match (&done.again, done.may_be_left()) {
+            (Some(_), _) => Some(Answer::Retry),
+            (None, may_be_left) => may_be_left.then_some(Answer::DoWithout),
+        };
+        match (done.result, answer) {
+            (Err(error), Some(answer)) => {
+                view.health().add_trouble(done.label.kind.name(), done.label.place, &error, answer);
             }
-            Err(error) => view.set_poison(done.label.kind.name(), done.label.place, &error),
-            Ok(outcome) => {
+            (Err(error), None) => view.set_poison(done.label.kind.name(), done.label.place, &error),
+            (Ok(outcome), _) => {
                 view.health().end_trouble(done.label.kind.name());
                 self.take_outcome(view, outcome);
             }

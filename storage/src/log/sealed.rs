@@ -85,7 +85,9 @@ impl SealedMap {
         };
         self.mapping.populate(start..end)?;
         let bytes = &self.mapping.bytes()[start..end];
-        let index = ArchivedSegmentIndex::decode(bytes, place, self.epoch(), known == INDEX_GOOD);
+        let decode =
+            if known == INDEX_GOOD { ArchivedSegmentIndex::decode_summed } else { ArchivedSegmentIndex::decode };
+        let index = decode(bytes, place, self.epoch());
         let index = index.filter(|index| known == INDEX_GOOD || self.is_of_blocks(index));
         self.index.store(if index.is_some() { INDEX_GOOD } else { INDEX_BAD }, Ordering::Relaxed);
         Ok(index.map(look))

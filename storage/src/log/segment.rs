@@ -9,7 +9,7 @@ use super::files::{SealedFile, SegmentFiles};
 use super::names::{base_of, segment_name};
 use super::places::{Around, BlockPlace, Places};
 use super::sealed::SealedMap;
-use crate::device::SegmentFile;
+use crate::device::{Access, SegmentFile};
 use crate::format::{
     ArchivedSegmentIndex, BlockHeader, Epoch, Footer, PAGE_BYTES, Records, RunStart, SegmentHeader, Sequence,
     SessionFilter, SessionId,
@@ -186,7 +186,7 @@ impl Segment {
     /// # Errors
     /// The kernel's; `InvalidData` for a file of another segment.
     pub(crate) fn file(&self) -> io::Result<Arc<dyn SegmentFile>> {
-        self.open_file().map_or_else(|| self.files.open(&self.header, true), Ok)
+        self.open_file().map_or_else(|| self.files.open(&self.header, Access::Read), Ok)
     }
 
     /// The file of a sealed segment, and what that says of itself.
@@ -203,7 +203,7 @@ impl Segment {
     /// # Errors
     /// As [`Segment::file`].
     pub(crate) fn file_to_write(&self) -> io::Result<Arc<dyn SegmentFile>> {
-        self.open_file().map_or_else(|| self.files.open(&self.header, false), Ok)
+        self.open_file().map_or_else(|| self.files.open(&self.header, Access::Write), Ok)
     }
 
     /// A block has reached the file after the others.

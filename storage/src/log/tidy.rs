@@ -127,8 +127,9 @@ fn copy_densely(
     let mut writer = SegmentWriter::create(directory, REPACK_NAME, new)?;
     blocks::for_each(file, totals, |_, block| check().and_then(|()| writer.append(block)))?;
     let (footer, filter) = writer.finish()?;
-    match footer.end_sequence == totals.end_sequence {
-        true => Ok(segment.sealed_again(footer, filter)),
-        false => Err(io::Error::new(io::ErrorKind::InvalidData, "the copy holds other events than the segment")),
+    if footer.end_sequence == totals.end_sequence {
+        Ok(segment.sealed_again(footer, filter))
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the copy holds other events than the segment"))
     }
 }

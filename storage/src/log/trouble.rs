@@ -9,6 +9,16 @@ use crate::device::{advice, errno_of};
 use crate::lock::lock;
 
 /// An error that did not end a log.
+///
+/// ```
+/// # use tapeline_storage::log::Trouble;
+/// fn report(troubles: &[Trouble]) {
+///     for trouble in troubles {
+///         println!("{trouble}{}", trouble.remedy());
+///     }
+/// }
+/// # report(&[Trouble::default()]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Trouble {
@@ -44,6 +54,15 @@ impl fmt::Display for Trouble {
     }
 }
 
+/// The log's answer to an error that does not end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It tries again.
+    Retry,
+    /// It does without until it is opened anew.
+    DoWithout,
+}
+
 /// The troubles of a log, at most one for each operation. One ends when its operation succeeds.
 #[derive(Debug, Default)]
 pub(super) struct Troubles(Mutex<Listed>);
@@ -60,7 +79,8 @@ impl Troubles {
         lock(&self.0).troubles.clone()
     }
 
-    pub(super) fn add(&self, operation: &'static str, place: String, error: &io::Error, is_retried: bool) {
+    pub(super) fn add(&self, operation: &'static str, place: String, error: &io::Error, answer: Answer) {
+        let is_retried = answer == Answer::Retry;
         let Listed { troubles, .. } = &mut *lock(&self.0);
         let before = troubles.iter().position(|trouble| trouble.operation == operation);
         let times = before.map_or(0, |at| troubles.swap_remove(at).times) + 1;

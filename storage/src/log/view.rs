@@ -179,10 +179,7 @@ impl LogView {
             return Ok(position.next.min(end));
         }
         // A run that left no segment made nothing durable.
-        match position.run.base >= self.trimmed() {
-            true => Ok(position.run.base.min(self.appended())),
-            false => Err(Expired),
-        }
+        if position.run.base >= self.trimmed() { Ok(position.run.base.min(self.appended())) } else { Err(Expired) }
     }
 
     /// Where runs began, at sequences up to `last`, ascending. A crash took what the run before had above that.

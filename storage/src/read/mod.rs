@@ -9,15 +9,17 @@ mod block;
 mod follow;
 mod payload;
 mod reader;
+mod step;
 
 pub use block::Block;
 pub use follow::{CLOSE_LOOK, FollowedShard, Look};
 pub use payload::PayloadReader;
-pub use reader::{Gap, GapCause, Loading, LogReader, ReadError, Step, Visibility};
+pub use reader::{Loading, LogReader};
+pub use step::{Gap, GapCause, ReadError, Step, Visibility};
 
 use std::sync::Arc;
 
-use crate::device::Directory;
+use crate::device::{Access, Directory};
 use crate::format::LogId;
 use crate::log::{LogView, OpenError, Scan, scan};
 
@@ -41,7 +43,7 @@ fn look_through(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16) -> Re
     let mut look = 1;
     loop {
         // A writer seals, renames and fills segments under our eyes; what was a contradiction is none a moment later.
-        match scan(directory, log_id, shard, true) {
+        match scan(directory, log_id, shard, Access::Read) {
             Err(_) if look < LOOKS => look += 1,
             found => return found,
         }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::block::Block;
-use super::reader::{LogReader, ReadError, Step};
+use super::{LogReader, ReadError, Step};
 use crate::device::{AlignedBytes, SegmentFile};
 use crate::format::{
     BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, BlockError, BlockHeader, Checksum, PAGE_BYTES, RECORD_ROOT_BYTES, Sequence,

@@ -9,7 +9,7 @@ use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{AdapterError, AdapterResult};
 use tapeline_storage::device::Directory;
 use tapeline_storage::device::fs::{DirectoryLock, WriteMode};
-use tapeline_storage::format::{Era, Eras, LogId, Sequence};
+use tapeline_storage::format::{Era, Eras, LogId, Meta, Sequence};
 use tapeline_storage::log::{Durability, LogDirectory, LogView, trim_at_rest};
 use tapeline_storage::read::open_shard;
 
@@ -174,6 +174,10 @@ impl LogStore {
 }
 
 fn open_directory(path: &Path, config: &EventBusConfig) -> AdapterResult<LogDirectory> {
-    let page_cache = config.log.durability == Durability::PageCache;
-    Ok(LogDirectory::open(path, config.num_shards, LogId(random()), Clock::global().now(), page_cache)?)
+    let meta = Meta { log_id: LogId(random()), shards: config.num_shards, created: Clock::global().now() };
+    let open = match config.log.durability {
+        Durability::PageCache => LogDirectory::open_cached,
+        Durability::Memory | Durability::Durable => LogDirectory::open,
+    };
+    Ok(open(path, meta)?)
 }

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use tapeline_reader::timestamp::Clock;
 use tapeline_storage::format::{BLOCK_BYTES_MAX, Sequence};
-use tapeline_storage::log::{Chore, ChoreDone, Log, LogOptions};
+use tapeline_storage::log::{Chore, ChoreDone, Log, LogOptions, Urgency};
 
 pub(crate) use control::ShardControl;
 pub(crate) use core_choice::choose_core;
@@ -134,7 +134,7 @@ impl<B: Background> Shard<B> {
         let is_awaited = self.control.waiters().want_durability()
             || self.control.handover().is_under_way()
             || self.followers.want_durability(self.watermarks());
-        let worked = self.log.turn(now, is_awaited);
+        let worked = self.log.turn(now, if is_awaited { Urgency::Awaited } else { Urgency::None });
         let chored = self.do_chores(now);
         let advanced = self.watermarks() != before;
         if advanced || self.slots.iter().any(LaneSlot::is_served) {
@@ -286,9 +286,10 @@ impl<B: Background> Shard<B> {
     }
 
     fn take_done(&mut self, done: ChoreDone, now: u64) {
-        match done.is_tidying() {
-            true => self.upkeep.tidying_runs = false,
-            false => self.upkeep.chore_runs = false,
+        if done.is_tidying() {
+            self.upkeep.tidying_runs = false;
+        } else {
+            self.upkeep.chore_runs = false;
         }
         self.log.chore_done(done, now);
     }
@@ -378,7 +379,7 @@ impl<B: Background> Shard<B> {
                 drained += slot.report_the_rest(&self.control, &mut self.log, now);
             }
             let pending = self.slots.iter().any(|slot| slot.has_pending() || slot.unreported().total() > 0);
-            let worked = self.log.turn(now, true);
+            let worked = self.log.turn(now, Urgency::Awaited);
             while let Some(chore) = self.log.next_chore(now) {
                 self.log.chore_done(chore.run(), now);
             }

@@ -151,9 +151,10 @@ impl LaneSlot {
 
     /// Writes notes of the events that the producer dropped before those that it has left. Returns the number of notes.
     fn report_evicted(&mut self, control: &ShardControl, log: &mut Log, now: u64) -> usize {
-        match self.reader.is_evicting() {
-            true => self.report(control, log, now, self.reader.drops().since(self.reported)),
-            false => 0,
+        if self.reader.is_evicting() {
+            self.report(control, log, now, self.reader.drops().since(self.reported))
+        } else {
+            0
         }
     }
 

@@ -144,8 +144,7 @@ fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, u64)> {
 
 /// The device for files written in `mode`; notes why it is another than the first choice.
 fn device(driver: Driver, mode: WriteMode, notes: &mut Vec<String>) -> Result<Box<dyn Device>, String> {
-    let sync = mode != WriteMode::Buffered;
-    let blocking = || Box::new(BlockingDevice::new(sync)) as Box<dyn Device>;
+    let blocking = || Box::new(BlockingDevice::new(mode)) as Box<dyn Device>;
     let refusal = match (mode, driver) {
         (_, Driver::Blocking) => return Ok(blocking()),
         (WriteMode::Direct, _) => match ring() {

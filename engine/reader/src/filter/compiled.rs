@@ -44,7 +44,7 @@ impl CompiledFilter {
     pub(super) fn new(filter: &Filter) -> Result<Self, FilterError> {
         limits::check(filter, 1, &mut 0, TermPath::ROOT)?;
         let mut fields = Vec::new();
-        let (gate, expression) = Gate::split(Expression::new(filter, true, &mut fields));
+        let (gate, expression) = Gate::split(Expression::new(filter, &mut fields));
         let mut sources = Vec::new();
         expression.list_sources(&mut sources);
         Ok(Self {

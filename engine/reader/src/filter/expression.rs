@@ -21,16 +21,45 @@ pub(super) enum Expression {
     Any(Vec<Expression>),
 }
 
+/// The way in which parts make a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Junction {
+    /// All must hold.
+    All,
+    /// One must hold.
+    Any,
+}
+
+impl Junction {
+    /// The answer of a part that decides the whole: false for "all", true for "any". The other changes nothing.
+    fn decisive(self) -> bool {
+        self == Self::Any
+    }
+
+    /// The way of the opposite.
+    fn negated(self) -> Self {
+        match self {
+            Self::All => Self::Any,
+            Self::Any => Self::All,
+        }
+    }
+}
+
 impl Expression {
+    /// The filter. Adds the fields that it tests.
+    pub(super) fn new<'a>(filter: &'a Filter, fields: &mut Vec<&'a Field>) -> Self {
+        Self::wanted(filter, true, fields)
+    }
+
     /// The filter if `wanted`, else its opposite.
-    pub(super) fn new<'a>(filter: &'a Filter, wanted: bool, fields: &mut Vec<&'a Field>) -> Self {
+    fn wanted<'a>(filter: &'a Filter, wanted: bool, fields: &mut Vec<&'a Field>) -> Self {
         let metadata = |term| Self::Metadata(term, wanted);
         match &filter.0 {
             // Against logic, but `{"$and":[]}` must not be the way to everything.
             Node::And(filters) | Node::Or(filters) if filters.is_empty() => Self::Constant(!wanted),
-            Node::And(filters) => Self::join(filters, wanted, wanted, fields),
-            Node::Or(filters) => Self::join(filters, !wanted, wanted, fields),
-            Node::Not(filter) => Self::new(filter, !wanted, fields),
+            Node::And(filters) => Self::join(filters, Junction::All, wanted, fields),
+            Node::Or(filters) => Self::join(filters, Junction::Any, wanted, fields),
+            Node::Not(filter) => Self::wanted(filter, !wanted, fields),
             Node::Field(field) => {
                 fields.push(field);
                 Self::Payload(fields.len() - 1, wanted != field.test.is_negative())
@@ -43,30 +72,33 @@ impl Expression {
         }
     }
 
-    /// All of the filters if `all`, any of them if not.
-    fn join<'a>(filters: &'a [Filter], all: bool, wanted: bool, fields: &mut Vec<&'a Field>) -> Self {
-        Self::combine(filters.iter().map(|filter| Self::new(filter, wanted, fields)).collect(), all)
+    /// The filters together if `wanted`, else the opposite of that.
+    fn join<'a>(filters: &'a [Filter], junction: Junction, wanted: bool, fields: &mut Vec<&'a Field>) -> Self {
+        let parts = filters.iter().map(|filter| Self::wanted(filter, wanted, fields)).collect();
+        Self::combine(parts, if wanted { junction } else { junction.negated() })
     }
 
-    /// All of the parts if `all`, any of them if not; what no parts say is what changes nothing.
-    pub(super) fn combine(parts: Vec<Self>, all: bool) -> Self {
+    /// The parts together; what no parts say is what changes nothing.
+    pub(super) fn combine(parts: Vec<Self>, junction: Junction) -> Self {
+        let decisive = junction.decisive();
         let mut flat = Vec::with_capacity(parts.len());
         for part in parts {
             match part {
-                // `false` decides "all", `true` decides "any"; the other changes nothing.
-                Self::Constant(value) if value != all => return Self::Constant(value),
+                Self::Constant(value) if value == decisive => return Self::Constant(value),
                 Self::Constant(_) => {}
-                Self::All(parts) if all => flat.extend(parts),
-                Self::Any(parts) if !all => flat.extend(parts),
+                Self::All(parts) if junction == Junction::All => flat.extend(parts),
+                Self::Any(parts) if junction == Junction::Any => flat.extend(parts),
                 part => flat.push(part),
             }
         }
         flat.sort_by_key(Self::cost);
         match flat.len() {
-            0 => Self::Constant(all),
+            0 => Self::Constant(!decisive),
             1 => flat.remove(0),
-            _ if all => Self::All(flat),
-            _ => Self::Any(flat),
+            _ => match junction {
+                Junction::All => Self::All(flat),
+                Junction::Any => Self::Any(flat),
+            },
         }
     }
 
@@ -93,8 +125,8 @@ impl Expression {
             Self::Constant(value) => Some(*value),
             Self::Metadata(term, wanted) => Some(term.holds(event) == *wanted),
             Self::Payload(test, wanted) => held.map(|held| held.has(*test) == *wanted),
-            Self::All(parts) => decide(parts, false, event, held),
-            Self::Any(parts) => decide(parts, true, event, held),
+            Self::All(parts) => decide(parts, Junction::All, event, held),
+            Self::Any(parts) => decide(parts, Junction::Any, event, held),
         }
     }
 
@@ -123,9 +155,9 @@ impl Expression {
     }
 }
 
-/// `decisive` if a part answers so; open if a part is; else the opposite.
-fn decide(parts: &[Expression], decisive: bool, event: &impl Subject, held: Option<&Held>) -> Option<bool> {
-    let mut open = false;
+/// The decisive answer if a part gives it; open if a part is; else the opposite.
+fn decide(parts: &[Expression], junction: Junction, event: &impl Subject, held: Option<&Held>) -> Option<bool> {
+    let (decisive, mut open) = (junction.decisive(), false);
     for part in parts {
         match part.decide(event, held) {
             Some(answer) if answer == decisive => return Some(decisive),

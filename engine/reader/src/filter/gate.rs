@@ -5,7 +5,7 @@
 
 use tapeline_storage::format::{Kind, SessionId};
 
-use super::expression::Expression;
+use super::expression::{Expression, Junction};
 use super::metadata::Metadata;
 use super::subject::Subject;
 
@@ -28,7 +28,7 @@ impl Gate {
             only => vec![only],
         };
         parts.retain(|part| !gate.takes(part));
-        (gate, Expression::combine(parts, true))
+        (gate, Expression::combine(parts, Junction::All))
     }
 
     /// False only where the event cannot match.

@@ -173,10 +173,7 @@ fn read_capabilities(raw: &RawValue, at: &TermPath<'_>) -> Result<CapabilitySet,
 
 fn write_requirement(wanted: &RequiredCapability) -> Value {
     let text = wanted.to_string();
-    match text.parse().is_ok_and(|read: RequiredCapability| read == *wanted) {
-        true => Value::String(text),
-        false => json!(wanted),
-    }
+    if text.parse().is_ok_and(|read: RequiredCapability| read == *wanted) { Value::String(text) } else { json!(wanted) }
 }
 
 fn read_interval(raw: &RawValue, at: &TermPath<'_>) -> Result<Interval, FilterError> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use tapeline_storage::format::{Eras, Kind, LogId, Record, Sequence, SessionId};
+use tapeline_storage::format::{Eras, Kind, LogId, Meta, Record, Sequence, SessionId};
 use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
 
 use super::trim::save_names;
@@ -132,7 +132,9 @@ impl LogRestore {
     fn directory(&mut self, shards: u16) -> AdapterResult<&LogDirectory> {
         let directory = match self.directory.take() {
             Some(directory) => self.directory.insert(directory),
-            None => self.directory.insert(LogDirectory::create(&self.path, shards, self.log_id, self.now)?),
+            None => self
+                .directory
+                .insert(LogDirectory::create(&self.path, Meta { log_id: self.log_id, shards, created: self.now })?),
         };
         directory.grow(shards)?;
         Ok(directory)

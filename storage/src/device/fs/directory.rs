@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::file::FsFile;
 use super::kind::DanglingLink;
 use super::{WriteMode, call, listing};
-use crate::device::{Directory, SegmentFile, Space, another_file};
+use crate::device::{Access, Directory, SegmentFile, Space, another_file};
 
 const DIRECTORY_MODE: u32 = 0o700;
 
@@ -60,9 +60,9 @@ impl Directory for FsDirectory {
         }
     }
 
-    fn open(&self, name: &str, read_only: bool) -> io::Result<Arc<dyn SegmentFile>> {
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>> {
         let name = call::plain_name(name)?;
-        Ok(Arc::new(FsFile::open(&self.directory, &name, self.mode, read_only)?))
+        Ok(Arc::new(FsFile::open(&self.directory, &name, self.mode, access)?))
     }
 
     /// If the file system has no rename that refuses to replace, this looks `to` up first; the log's lock keeps other
@@ -97,10 +97,7 @@ impl Directory for FsDirectory {
     fn remove_own(&self, name: &str, own: &dyn SegmentFile) -> io::Result<()> {
         let plain = call::plain_name(name)?;
         let descriptor = own.descriptor().ok_or(io::ErrorKind::InvalidInput)?;
-        match call::is_name_of(&self.directory, &plain, descriptor)? {
-            true => self.remove(name),
-            false => Err(another_file(name)),
-        }
+        if call::is_name_of(&self.directory, &plain, descriptor)? { self.remove(name) } else { Err(another_file(name)) }
     }
 
     fn space(&self) -> io::Result<Space> {

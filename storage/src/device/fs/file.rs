@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::buffer::{BOUNCE_BYTES, is_aligned, with_bounce};
 use super::mapping::FsMapping;
 use super::{Progress, WriteMode, call};
-use crate::device::{Mapping, SegmentFile, SyncFailed};
+use crate::device::{Access, Mapping, SegmentFile, SyncFailed};
 use crate::format::PAGE_BYTES;
 
 /// An open segment file. Holds one descriptor.
@@ -37,8 +37,8 @@ impl FsFile {
     }
 
     /// Opens a file. One that is only read is read directly where that works, and through the page cache elsewhere.
-    pub(super) fn open(directory: &File, name: &CStr, mode: WriteMode, read_only: bool) -> io::Result<Self> {
-        if !read_only {
+    pub(super) fn open(directory: &File, name: &CStr, mode: WriteMode, access: Access) -> io::Result<Self> {
+        if access == Access::Write {
             return Self::open_with(directory, name, mode, libc::O_RDWR);
         }
         let mut file = Self::open_with(directory, name, WriteMode::Buffered, libc::O_RDONLY)?;

@@ -12,7 +12,7 @@ use super::directory::{open_directory, rename_checked};
 use super::mapping::FsMapping;
 use super::*;
 use crate::device::tests::pattern;
-use crate::device::{Directory, Mapping, SegmentFile, Space, is_of_environment};
+use crate::device::{Access, Directory, Mapping, SegmentFile, Space, is_of_environment};
 use crate::format::PAGE_BYTES;
 
 const PAGE: u64 = PAGE_BYTES as u64;
@@ -69,8 +69,8 @@ fn symbolic_links_are_followed_but_not_to_create_or_to_lock() {
     directory.create("target", PAGE).unwrap();
     symlink("target", scratch.path().join("link")).unwrap();
     symlink("nowhere", scratch.path().join("dangling")).unwrap();
-    for read_only in [true, false] {
-        assert_eq!(directory.open("link", read_only).unwrap().length().unwrap(), PAGE);
+    for access in [Access::Read, Access::Write] {
+        assert_eq!(directory.open("link", access).unwrap().length().unwrap(), PAGE);
     }
     assert_eq!(read_small_file(scratch.path(), "link", 9000).unwrap().len() as u64, PAGE);
     assert_eq!(directory.create("dangling", PAGE).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
@@ -78,7 +78,7 @@ fn symbolic_links_are_followed_but_not_to_create_or_to_lock() {
     assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
     symlink(".", scratch.path().join("self")).unwrap();
     let linked = FsDirectory::open(&scratch.path().join("self"), WriteMode::Buffered).unwrap();
-    assert_eq!(linked.open("target", true).unwrap().length().unwrap(), PAGE);
+    assert_eq!(linked.open("target", Access::Read).unwrap().length().unwrap(), PAGE);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_link_that_leads_nowhere_is_not_a_name_that_is_free() {
     symlink("no/where", scratch.path().join("dangling")).unwrap();
     let path = scratch.path().join("dangling");
     let errors = [
-        directory(&scratch).open("dangling", true).unwrap_err(),
+        directory(&scratch).open("dangling", Access::Read).unwrap_err(),
         read_small_file(scratch.path(), "dangling", 9000).unwrap_err(),
         FsDirectory::open(&path, WriteMode::Buffered).unwrap_err(),
         create_directory(&path).unwrap_err(),
@@ -110,8 +110,8 @@ fn only_regular_files_are_opened() {
     symlink("/dev/null", at("device")).unwrap();
     let kinds = [("sub", "a directory"), ("pipe", "a named pipe"), ("socket", "a socket"), ("device", "a device")];
     for (name, kind) in kinds {
-        for read_only in [true, false] {
-            let error = directory(&scratch).open(name, read_only).unwrap_err();
+        for access in [Access::Read, Access::Write] {
+            let error = directory(&scratch).open(name, access).unwrap_err();
             assert!(is_no_file(&error) && !is_of_environment(&error), "{name}: {error}");
             assert!(error.to_string().contains(kind), "{name}: {error}");
         }
@@ -129,7 +129,7 @@ fn rename_without_the_kernels_help_replaces_nothing() {
     let error = rename_checked(&open, c"a", c"dangling").unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
     rename_checked(&open, c"a", c"b").unwrap();
-    assert_eq!(directory.open("b", true).unwrap().length().unwrap(), PAGE);
+    assert_eq!(directory.open("b", Access::Read).unwrap().length().unwrap(), PAGE);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn reader_sees_what_the_writer_of_an_open_file_wrote() {
     let scratch = Scratch::new("device");
     let mode = if probe_direct(scratch.path()).unwrap() { WriteMode::Direct } else { WriteMode::BufferedSync };
     let writer = FsDirectory::open(scratch.path(), mode).unwrap().create("file", 8 * PAGE).unwrap();
-    let reader = FsDirectory::open(scratch.path(), WriteMode::Direct).unwrap().open("file", true).unwrap();
+    let reader = FsDirectory::open(scratch.path(), WriteMode::Direct).unwrap().open("file", Access::Read).unwrap();
     let mut found = vec![0; PAGE_BYTES];
     for round in 0..8 {
         writer.write_at(&pattern(round, 1), round * PAGE).unwrap();
@@ -181,7 +181,7 @@ fn reader_sees_what_the_writer_of_an_open_file_wrote() {
 fn reader_does_without_direct_reads_where_they_are_refused() {
     let Some(scratch) = Scratch::in_memory("device") else { return };
     directory(&scratch).create("file", 2 * PAGE).unwrap().write_at(&pattern(1, 2), 0).unwrap();
-    let reader = FsDirectory::open(scratch.path(), WriteMode::Direct).unwrap().open("file", true).unwrap();
+    let reader = FsDirectory::open(scratch.path(), WriteMode::Direct).unwrap().open("file", Access::Read).unwrap();
     let mut found = vec![0; 2 * PAGE_BYTES];
     assert_eq!(reader.read_at(&mut found, 0).unwrap(), found.len());
     assert!(found == pattern(1, 2));
@@ -193,7 +193,7 @@ fn file_that_ends_within_a_page_is_read_to_its_end() {
     let bytes = &pattern(1, 4)[..3 * PAGE_BYTES + 100];
     fs::write(scratch.path().join("file"), bytes).unwrap();
     for mode in [WriteMode::Direct, WriteMode::Buffered] {
-        let file = FsDirectory::open(scratch.path(), mode).unwrap().open("file", true).unwrap();
+        let file = FsDirectory::open(scratch.path(), mode).unwrap().open("file", Access::Read).unwrap();
         let mut found = vec![0; 8 * PAGE_BYTES];
         let read = file.read_at(&mut found, 0).unwrap();
         assert!(&found[..read] == bytes, "{mode:?}");

@@ -87,8 +87,9 @@ impl Change<'_> {
 
 /// A name as [`crate::device::fs`] takes it.
 pub(super) fn check_plain(name: &str) -> io::Result<()> {
-    match matches!(name, "" | "." | "..") || name.contains(['/', '\0']) {
-        true => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file name")),
-        false => Ok(()),
+    if matches!(name, "" | "." | "..") || name.contains(['/', '\0']) {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file name"))
+    } else {
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::change::{Change, check_plain};
 use super::image::{FileId, Image};
 use super::{Random, SimDisk, SimFile};
-use crate::device::{Directory, SegmentFile, Space, another_file};
+use crate::device::{Access, Directory, SegmentFile, Space, another_file};
 
 /// A [`Directory`] of a [`SimDisk`].
 #[derive(Debug)]
@@ -28,8 +28,8 @@ impl SimDirectory {
         self.disk.lock().change(self.disk.boot(), change)
     }
 
-    fn file(&self, id: FileId, read_only: bool) -> Arc<dyn SegmentFile> {
-        Arc::new(SimFile::new(self.disk.clone(), Arc::clone(&self.name), id, read_only))
+    fn file(&self, id: FileId, access: Access) -> Arc<dyn SegmentFile> {
+        Arc::new(SimFile::new(self.disk.clone(), Arc::clone(&self.name), id, access))
     }
 }
 
@@ -45,12 +45,12 @@ impl Directory for SimDirectory {
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn SegmentFile>> {
         let created = self.change(Change::Create { directory: &self.name, name, length })?;
         let id = created.ok_or(io::ErrorKind::NotFound)?;
-        Ok(self.file(id, false))
+        Ok(self.file(id, Access::Write))
     }
 
-    fn open(&self, name: &str, read_only: bool) -> io::Result<Arc<dyn SegmentFile>> {
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>> {
         let id = self.look(|image, _| check_plain(name).and_then(|()| image.find(&self.name, name)))?;
-        Ok(self.file(id, read_only))
+        Ok(self.file(id, access))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -71,10 +71,7 @@ impl Directory for SimDirectory {
 
     fn remove_own(&self, name: &str, own: &dyn SegmentFile) -> io::Result<()> {
         let id = self.look(|image, _| check_plain(name).and_then(|()| image.find(&self.name, name)))?;
-        match own.simulated().is_some_and(|file| file.id() == id) {
-            true => self.remove(name),
-            false => Err(another_file(name)),
-        }
+        if own.simulated().is_some_and(|file| file.id() == id) { self.remove(name) } else { Err(another_file(name)) }
     }
 
     fn space(&self) -> io::Result<Space> {

@@ -10,7 +10,7 @@ use super::change::Change;
 use super::image::{FileId, check_whole_pages, errno};
 use super::mapping::SimMapping;
 use super::sparse::SparseFile;
-use crate::device::{Mapping, SegmentFile, SyncFailed};
+use crate::device::{Access, Mapping, SegmentFile, SyncFailed};
 
 /// A [`SegmentFile`] of a [`SimDisk`]. Shows as its present path.
 ///
@@ -20,13 +20,13 @@ pub struct SimFile {
     disk: SimDisk,
     directory: Arc<str>,
     id: FileId,
-    read_only: bool,
+    access: Access,
 }
 
 impl SimFile {
-    pub(super) fn new(disk: SimDisk, directory: Arc<str>, id: FileId, read_only: bool) -> Self {
+    pub(super) fn new(disk: SimDisk, directory: Arc<str>, id: FileId, access: Access) -> Self {
         disk.count_of_open_files().add();
-        Self { disk, directory, id, read_only }
+        Self { disk, directory, id, access }
     }
 
     pub(super) fn id(&self) -> FileId {
@@ -34,7 +34,7 @@ impl SimFile {
     }
 
     pub(super) fn is_writable_on(&self, disk: &SimDisk) -> bool {
-        !self.read_only && self.disk.is_same(disk)
+        self.access == Access::Write && self.disk.is_same(disk)
     }
 
     fn look<T>(&self, look: impl FnOnce(&SparseFile) -> io::Result<T>) -> io::Result<T> {
@@ -42,7 +42,7 @@ impl SimFile {
     }
 
     fn change(&self, change: Change<'_>) -> io::Result<()> {
-        if self.read_only {
+        if self.access == Access::Read {
             return Err(errno(libc::EBADF));
         }
         self.disk.lock().change(self.disk.boot(), change).map(drop)
@@ -57,10 +57,7 @@ impl SegmentFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.look(|file| {
             check_whole_pages(offset, buffer.len())?;
-            match file.is_readable(offset, buffer.len()) {
-                true => Ok(file.read(buffer, offset)),
-                false => Err(errno(libc::EIO)),
-            }
+            if file.is_readable(offset, buffer.len()) { Ok(file.read(buffer, offset)) } else { Err(errno(libc::EIO)) }
         })
     }
 

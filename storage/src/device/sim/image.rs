@@ -135,10 +135,7 @@ impl Image {
     }
 
     fn check_absent(&self, directory: &str, name: &str) -> io::Result<()> {
-        match self.entries(directory)?.contains_key(name) {
-            true => Err(errno(libc::EEXIST)),
-            false => Ok(()),
-        }
+        if self.entries(directory)?.contains_key(name) { Err(errno(libc::EEXIST)) } else { Ok(()) }
     }
 
     fn check_space(&self, bytes: u64) -> io::Result<()> {
@@ -168,8 +165,9 @@ pub(super) fn errno(number: i32) -> io::Error {
 
 /// Refuses what the kernel refuses of direct I/O, and what the traits forbid their callers.
 pub(super) fn check_whole_pages(offset: u64, length: usize) -> io::Result<()> {
-    match offset.is_multiple_of(PAGE_BYTES as u64) && length.is_multiple_of(PAGE_BYTES) {
-        true => Ok(()),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not whole pages")),
+    if offset.is_multiple_of(PAGE_BYTES as u64) && length.is_multiple_of(PAGE_BYTES) {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not whole pages"))
     }
 }

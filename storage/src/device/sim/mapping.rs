@@ -40,9 +40,10 @@ impl Mapping for SimMapping {
             if range.start > range.end || range.end > self.length {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "the range lies outside of the mapping"));
             }
-            match image.file(self.file)?.is_readable(range.start as u64, range.len()) {
-                true => Ok(()),
-                false => Err(errno(libc::EIO)),
+            if image.file(self.file)?.is_readable(range.start as u64, range.len()) {
+                Ok(())
+            } else {
+                Err(errno(libc::EIO))
             }
         })
     }

@@ -124,9 +124,10 @@ impl IndexBuilder {
     fn list_changes(&mut self) {
         for (at, payload) in std::mem::take(&mut self.changes) {
             let openings = &mut self.index.openings;
-            self.index.sessions[at as usize].change = match payload.is_empty() {
-                true => Part::LEFT_OUT,
-                false => Part { start: openings.len() as u32, count: payload.len() as u32 },
+            self.index.sessions[at as usize].change = if payload.is_empty() {
+                Part::LEFT_OUT
+            } else {
+                Part { start: openings.len() as u32, count: payload.len() as u32 }
             };
             openings.extend(payload);
         }

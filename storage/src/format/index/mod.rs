@@ -180,11 +180,19 @@ impl SegmentIndex {
 impl ArchivedSegmentIndex {
     /// Reads the index at the start of `bytes`, which lie at a multiple of 16. `None` if it does not check.
     ///
-    /// Costs a checksum pass unless it `is_summed` already. The elements are numbers, of which any value is one: the
-    /// compiler makes 40 ns of their check, however many there are.
-    pub fn decode(bytes: &[u8], place: IndexPlace, epoch: Epoch, is_summed: bool) -> Option<&Self> {
+    /// Costs a checksum pass.
+    pub fn decode(bytes: &[u8], place: IndexPlace, epoch: Epoch) -> Option<&Self> {
+        let index = bytes.get(..usize::try_from(place.length).ok()?)?;
+        if crc32c(index) == place.crc { Self::decode_summed(bytes, place, epoch) } else { None }
+    }
+
+    /// As [`ArchivedSegmentIndex::decode`], of bytes whose checksum has been found right.
+    ///
+    /// The elements are numbers, of which any value is one: the compiler makes 40 ns of their check, however many there
+    /// are.
+    pub fn decode_summed(bytes: &[u8], place: IndexPlace, epoch: Epoch) -> Option<&Self> {
         let bytes = bytes.get(..usize::try_from(place.length).ok()?)?;
-        if !is_header(bytes, epoch) || !(is_summed || crc32c(bytes) == place.crc) {
+        if !is_header(bytes, epoch) {
             return None;
         }
         rkyv::access::<Self, Error>(&bytes[INDEX_HEADER_BYTES..]).ok()

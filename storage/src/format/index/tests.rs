@@ -130,7 +130,7 @@ fn index_says_what_a_scan_says() {
         let index = builder.finish();
         let (bytes, place) = index.encode(EPOCH).expect("encodes");
         assert!(bytes.len().is_multiple_of(PAGE_BYTES) && place.file_bytes() == bytes.len() as u64, "seed {seed}");
-        let read = ArchivedSegmentIndex::decode(&bytes, place, EPOCH, false).expect("decodes");
+        let read = ArchivedSegmentIndex::decode(&bytes, place, EPOCH).expect("decodes");
         let expected = scan(&blocks);
         assert_eq!(read.sessions.len(), expected.len(), "seed {seed}");
         for (id, (entry, numbers, opening, change)) in &expected {
@@ -164,16 +164,16 @@ fn damaged_and_foreign_indexes_are_none() {
     let bytes = block(&events, 0);
     builder.add(4096, &BlockView::check(&bytes, EPOCH).expect("block")).expect("records");
     let (bytes, place) = builder.finish().encode(EPOCH).expect("encodes");
-    assert!(ArchivedSegmentIndex::decode(&bytes, place, EPOCH, false).is_some());
-    assert!(ArchivedSegmentIndex::decode(&bytes, place, Epoch::new(78), false).is_none());
-    assert!(ArchivedSegmentIndex::decode(&bytes[..place.length as usize - 1], place, EPOCH, false).is_none());
+    assert!(ArchivedSegmentIndex::decode(&bytes, place, EPOCH).is_some());
+    assert!(ArchivedSegmentIndex::decode(&bytes, place, Epoch::new(78)).is_none());
+    assert!(ArchivedSegmentIndex::decode(&bytes[..place.length as usize - 1], place, EPOCH).is_none());
     for at in 0..place.length as usize {
         let mut damaged = AlignedVec::<16>::new();
         damaged.extend_from_slice(&bytes);
         damaged[at] ^= 0x20;
-        assert!(ArchivedSegmentIndex::decode(&damaged, place, EPOCH, false).is_none(), "byte {at}");
+        assert!(ArchivedSegmentIndex::decode(&damaged, place, EPOCH).is_none(), "byte {at}");
         // Also where the checksum was believed: then it may be wrong, and must not be unsound.
-        if let Some(index) = ArchivedSegmentIndex::decode(&damaged, place, EPOCH, true) {
+        if let Some(index) = ArchivedSegmentIndex::decode_summed(&damaged, place, EPOCH) {
             for entry in index.sessions.iter() {
                 let _ = (index.blocks_of(entry).len(), index.opening_of(entry));
             }
@@ -227,7 +227,7 @@ fn too_many_sessions_are_left_out_and_blocks_and_kinds_are_not() {
         assert_eq!(index.kinds, [KindTotal { kind: 1, events: sessions, bytes: 11 * sessions }]);
         assert_eq!(index.filter().may_hold(SessionId(u128::MAX / 3)), !is_listed);
         let (bytes, place) = index.encode(EPOCH).expect("encodes");
-        let decoded = ArchivedSegmentIndex::decode(&bytes, place, EPOCH, false).expect("decodes");
+        let decoded = ArchivedSegmentIndex::decode(&bytes, place, EPOCH).expect("decodes");
         assert_eq!(decoded.sessions_left_out, !is_listed);
     }
 }

@@ -11,6 +11,14 @@ use super::survey::{Content, FileSurvey, FoundBlocks, ShardSurvey};
 use crate::format::{Gaps, LogId, Sequence, counted};
 
 /// One step of a repair.
+///
+/// ```
+/// # use tapeline_storage::format::Sequence;
+/// # use tapeline_storage::log::RepairAction;
+/// let action = RepairAction::Lose { from: Sequence::new(10), to: Sequence::new(15) };
+/// assert_eq!(action.name(), "lose");
+/// assert_eq!(action.to_string(), "write down that sequences 10 to 15 are lost: no file holds them");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RepairAction {

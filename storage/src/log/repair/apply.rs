@@ -10,7 +10,7 @@ use super::super::run::Epochs;
 use super::super::survey::Stretch;
 use super::super::{OpenError, Segment, blocks, gaps};
 use super::{RepairAction, name_aside, set_aside};
-use crate::device::{Directory, SegmentFile};
+use crate::device::{Access, Directory, SegmentFile};
 use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader};
 
 /// Does what a plan of this directory says. `seed` is for the epochs of new segments.
@@ -124,9 +124,10 @@ impl Repair<'_> {
             }
             self.directory.replace(REPAIR_NAME, &name).map_err(self.failed("name", &name))?;
         }
-        match kept.first().is_some_and(|first| Segment::file_name(first.first) == file) {
-            true => Ok(()),
-            false => self.remove(file),
+        if kept.first().is_some_and(|first| Segment::file_name(first.first) == file) {
+            Ok(())
+        } else {
+            self.remove(file)
         }
     }
 
@@ -159,7 +160,7 @@ impl Repair<'_> {
     }
 
     fn open(&self, file: &str) -> Result<(Arc<dyn SegmentFile>, SegmentHeader), OpenError> {
-        let opened = self.directory.open(file, false).map_err(self.failed("open", file))?;
+        let opened = self.directory.open(file, Access::Write).map_err(self.failed("open", file))?;
         let mut page = vec![0; PAGE_BYTES];
         opened.read_at(&mut page, 0).map_err(self.failed("read", file))?;
         let path = format!("{}/{file}", self.directory.path());

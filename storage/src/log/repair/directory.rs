@@ -9,8 +9,8 @@ use super::super::directory::{
     ERAS, LogDirectory, META, NAMES, durable_mode, is_vacant, lock, read_meta, shard_path, write_meta,
 };
 use super::{RepairAction, set_aside};
-use crate::device::Directory;
 use crate::device::fs::{self, FsDirectory, WriteMode};
+use crate::device::{Access, Directory};
 use crate::format::{Eras, LogId, Meta, PAGE_BYTES, PageError, SHARDS_MAX, SegmentHeader, counted};
 use crate::log::DirectoryError;
 
@@ -217,7 +217,7 @@ fn headers(path: &Path) -> io::Result<Vec<(String, Result<SegmentHeader, PageErr
     let mut headers = Vec::new();
     for name in directory.list()?.into_iter().filter(|name| name.ends_with(".seg")) {
         let mut page = [0; PAGE_BYTES];
-        let read = match directory.open(&name, true).and_then(|file| file.read_at(&mut page, 0)) {
+        let read = match directory.open(&name, Access::Read).and_then(|file| file.read_at(&mut page, 0)) {
             // The survey of its shard sets it aside.
             Err(error) if fs::is_no_file(&error) => continue,
             read => read?,

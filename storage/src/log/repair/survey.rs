@@ -8,7 +8,7 @@ use super::super::scan::{is_acknowledged_spare, is_misplaced};
 use super::super::survey::{DamagedPlace, FirstBlock, SegmentSurvey, Stretch, Surveyor, check_index};
 use super::super::{OpenError, gaps};
 use crate::device::fs::is_no_file;
-use crate::device::{Directory, SegmentFile, zeroed};
+use crate::device::{Access, Directory, SegmentFile, zeroed};
 use crate::format::{
     BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Footer, Gaps, LogId, PAGE_BYTES, PageError, SegmentHeader,
     Sequence,
@@ -137,7 +137,7 @@ pub(super) fn survey(
     };
     let (mut files, mut surveyor) = (Vec::new(), Surveyor::default());
     for name in names {
-        let content = match directory.open(&name, true) {
+        let content = match directory.open(&name, Access::Read) {
             Err(error) if is_no_file(&error) => Content::Foreign(error.to_string()),
             // An opening removes it.
             Ok(_) if !name.ends_with(".seg") => continue,
@@ -161,7 +161,7 @@ fn content(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Content, OpenError> {
     let path = || format!("{}/{name}", directory.path());
-    let file = directory.open(name, true).map_err(OpenError::io("open", path()))?;
+    let file = directory.open(name, Access::Read).map_err(OpenError::io("open", path()))?;
     let length = file.length().map_err(OpenError::io("look at", path()))?;
     let mut page = vec![0; PAGE_BYTES];
     let read = file.read_at(&mut page, 0).map_err(OpenError::io("read", path()))?;

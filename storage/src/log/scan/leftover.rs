@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::look::LookedFile;
-use crate::device::{Directory, SegmentFile, another_file};
+use crate::device::{Access, Directory, SegmentFile, another_file};
 use crate::format::{PAGE_BYTES, SegmentHeader};
 
 /// A file that an opening for writing removes, if its name is still that of the file that the scan looked at.
@@ -41,7 +41,7 @@ impl Leftover {
             Own::File(file) => return directory.remove_own(&self.name, &**file),
             Own::Segment(header) => header,
         };
-        let file = directory.open(&self.name, true)?;
+        let file = directory.open(&self.name, Access::Read)?;
         let mut page = vec![0; PAGE_BYTES];
         let read = file.read_settled(&mut page, 0)?;
         match SegmentHeader::decode(&page[..read]) {

@@ -10,7 +10,7 @@ use super::super::files::SegmentFiles;
 use super::super::names::{SPARE_NAME, UNFINISHED, base_of, segment_name};
 use super::leftover::Leftover;
 use super::walk::is_acknowledged_spare;
-use crate::device::SegmentFile;
+use crate::device::{Access, SegmentFile};
 use crate::format::{Footer, LogId, PAGE_BYTES, RunStart, SegmentHeader, Sequence};
 
 const PAGE: u64 = PAGE_BYTES as u64;
@@ -73,7 +73,7 @@ pub(super) struct Scanner<'a> {
     pub(super) files: &'a Arc<SegmentFiles>,
     pub(super) log_id: LogId,
     pub(super) shard: u16,
-    pub(super) read_only: bool,
+    pub(super) access: Access,
 }
 
 impl Scanner<'_> {
@@ -104,7 +104,7 @@ impl Scanner<'_> {
                 looked.extend(self.look_at(&name, file)?);
             }
             let is_settled = name != SPARE_NAME && last.as_ref() != Some(&name);
-            let file = self.open(&name, is_settled)?;
+            let file = if is_settled { self.open_settled(&name) } else { self.open(&name) }?;
             ahead.push_back((name, file));
         }
         for (name, file) in ahead {
@@ -174,27 +174,37 @@ impl Scanner<'_> {
         ((header.0.log_id, header.0.shard) == (self.log_id, self.shard)).then_some(header)
     }
 
-    /// Opens a file. Bytes that no longer change may come out of the page cache, and are asked for ahead.
-    pub(super) fn open(&self, name: &str, is_settled: bool) -> Result<Unread, OpenError> {
-        let opened = self.files.directory().open(name, self.read_only || is_settled);
+    /// Opens a file that may still change.
+    pub(super) fn open(&self, name: &str) -> Result<Unread, OpenError> {
+        let (file, length) = self.open_for(self.access, name)?;
+        Ok(Unread { file, length, is_settled: false })
+    }
+
+    /// Opens a file whose bytes no longer change: they may come out of the page cache, and are asked for ahead.
+    fn open_settled(&self, name: &str) -> Result<Unread, OpenError> {
+        let (file, length) = self.open_for(Access::Read, name)?;
+        file.expect_settled(0..PAGE.min(length));
+        file.expect_settled(length.saturating_sub(PAGE)..length);
+        Ok(Unread { file, length, is_settled: true })
+    }
+
+    fn open_for(&self, access: Access, name: &str) -> Result<(Arc<dyn SegmentFile>, u64), OpenError> {
+        let opened = self.files.directory().open(name, access);
         let file = opened.map_err(OpenError::io("open", self.path(name)))?;
         let length = file.length().map_err(OpenError::io("look at", self.path(name)))?;
-        if is_settled {
-            file.expect_settled(0..PAGE.min(length));
-            file.expect_settled(length.saturating_sub(PAGE)..length);
-        }
-        Ok(Unread { file, length, is_settled })
+        Ok((file, length))
     }
 
     /// Files that were to become segments, and are not used. A reader removes none, and need not know them.
     pub(super) fn beside_segments(&self, is_used: impl Fn(&str) -> bool) -> Result<Vec<Leftover>, OpenError> {
-        if self.read_only {
+        if self.access == Access::Read {
             return Ok(Vec::new());
         }
         let mut names = self.list()?;
         names.retain(|name| UNFINISHED.contains(&name.as_str()) && !is_used(name));
         let open = |name: String| {
-            let file = self.files.directory().open(&name, true).map_err(OpenError::io("open", self.path(&name)))?;
+            let file =
+                self.files.directory().open(&name, Access::Read).map_err(OpenError::io("open", self.path(&name)))?;
             Ok(Leftover::of_file(name, file))
         };
         names.into_iter().map(open).collect()

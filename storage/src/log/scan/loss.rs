@@ -56,8 +56,9 @@ pub(super) fn refuse_loss(
         acknowledged_after(file, totals.data_end, *length, header.epoch, sequence)
             .map_err(OpenError::io("read", path.clone()))
     };
-    match known.misses(sequence, next_base) || (is_whole && !was_sealed) || is_acknowledged()? {
-        true => Err(OpenError::Corrupt { path, offset: totals.data_end, sequence, source: source.clone() }),
-        false => Ok(()),
+    if known.misses(sequence, next_base) || (is_whole && !was_sealed) || is_acknowledged()? {
+        Err(OpenError::Corrupt { path, offset: totals.data_end, sequence, source: source.clone() })
+    } else {
+        Ok(())
     }
 }

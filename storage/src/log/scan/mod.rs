@@ -26,7 +26,7 @@ use super::gaps;
 use super::names::{GAPS_NAME, SPARE_NAME};
 use super::places::Places;
 use super::segment::{Segment, UnsealedBlocks};
-use crate::device::{Directory, SegmentFile};
+use crate::device::{Access, Directory, SegmentFile};
 use crate::format::{BlockError, Footer, Gaps, LogId, PAGE_BYTES, PageError, Sequence};
 
 /// A segment as it was found.
@@ -87,7 +87,7 @@ impl Scan {
     }
 }
 
-/// Looks through a shard's directory. `read_only` opens files for reading alone. Opens at most 32 files at a time, and
+/// Looks through a shard's directory. Opens files for `access`, at most 32 files at a time, and
 /// keeps the last open where it is not sealed.
 ///
 /// Cost: two pages per sealed segment; one pass of reading and checksums over unsealed ones.
@@ -95,9 +95,9 @@ impl Scan {
 /// # Errors
 /// [`OpenError`]: damage to acknowledged data, files that are missing, foreign, renamed or newer, and the file system's
 /// refusals.
-pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, read_only: bool) -> Result<Scan, OpenError> {
+pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, access: Access) -> Result<Scan, OpenError> {
     let files = SegmentFiles::new(Arc::clone(directory));
-    let scanner = Scanner { files: &files, log_id, shard, read_only };
+    let scanner = Scanner { files: &files, log_id, shard, access };
     // Read before the segments are listed: what the log has sealed since is no segment that is missing.
     let gaps_before = gaps::read(&**directory, log_id, shard);
     let mut looked = scanner.look_at_all()?;
@@ -183,8 +183,8 @@ pub(crate) fn begin_segment(
     shard: u16,
     name: &str,
 ) -> Result<Option<(Arc<Segment>, Footer)>, OpenError> {
-    let scanner = Scanner { files, log_id, shard, read_only: true };
-    let opened = match scanner.open(name, false).and_then(|file| scanner.read(name, file)) {
+    let scanner = Scanner { files, log_id, shard, access: Access::Read };
+    let opened = match scanner.open(name).and_then(|file| scanner.read(name, file)) {
         Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
@@ -211,7 +211,7 @@ impl Scanner<'_> {
         match &looked.file {
             Some(file) => Ok(Arc::clone(file)),
             None => {
-                let opened = self.files.open(&looked.header, self.read_only);
+                let opened = self.files.open(&looked.header, self.access);
                 opened.map_err(OpenError::io("open", self.path(&looked.name())))
             }
         }
@@ -233,7 +233,7 @@ impl Scanner<'_> {
         let file = self.reopen(&looked)?;
         let length = file.length().map_err(OpenError::io("look at", path.clone()))?;
         // The blocks may be in the page cache alone, or the cache may hold what the disk refused.
-        if !self.read_only {
+        if self.access == Access::Write {
             file.distrust_cache().map_err(OpenError::io("sync", path.clone()))?;
         }
         let totals = Footer::of_empty(header.epoch, header.base_sequence, looked.header_crc);

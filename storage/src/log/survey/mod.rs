@@ -39,6 +39,13 @@ pub struct SegmentSurvey {
 }
 
 /// Blocks without a hole between them.
+///
+/// ```
+/// # use tapeline_storage::format::Sequence;
+/// # use tapeline_storage::log::Stretch;
+/// let kept = Stretch { first: Sequence::new(10), end: Sequence::new(15), from: 4096, to: 12_288 };
+/// assert_eq!((kept.end.since(kept.first), kept.to - kept.from), (5, 8192));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
     /// Sequence of the first record.
@@ -147,19 +154,16 @@ impl Surveyor {
             let before = survey.offset + rest.len() as u64;
             // A block may lie across two chunks, and the fault in either.
             fault = chunk.fault.take().or_else(|| fault.take().filter(|_| !rest.is_empty()));
-            let left = match rest.len() > BLOCK_BYTES_MAX || whole_block(&rest) > BLOCK_BYTES_MAX {
+            let left = if rest.len() > BLOCK_BYTES_MAX || whole_block(&rest) > BLOCK_BYTES_MAX {
                 // A large block is put together of many chunks.
-                true => {
-                    rest.extend_from_slice(chunk.bytes());
-                    survey.steps(&rest, fault.as_ref()).len()
-                }
-                false => {
-                    chunk.put_before(&rest);
-                    let left = survey.steps(chunk.bytes(), fault.as_ref());
-                    rest.clear();
-                    rest.extend_from_slice(left);
-                    left.len()
-                }
+                rest.extend_from_slice(chunk.bytes());
+                survey.steps(&rest, fault.as_ref()).len()
+            } else {
+                chunk.put_before(&rest);
+                let left = survey.steps(chunk.bytes(), fault.as_ref());
+                rest.clear();
+                rest.extend_from_slice(left);
+                left.len()
             };
             let passed = rest.len() - left;
             rest.copy_within(passed.., 0);
@@ -221,7 +225,7 @@ pub(super) fn check_index(file: &dyn SegmentFile, footer: &Footer) -> io::Result
     let Some(place) = footer.index else { return Ok(None) };
     let mut bytes = AlignedBytes::zeroed(place.file_bytes() as usize)?;
     let read = file.read_at(bytes.as_mut_slice(), footer.data_end)?;
-    let index = ArchivedSegmentIndex::decode(&bytes.as_slice()[..read], place, footer.epoch, false);
+    let index = ArchivedSegmentIndex::decode(&bytes.as_slice()[..read], place, footer.epoch);
     let damage = || DamagedPlace { offset: footer.data_end, reason: "the index does not check".into() };
     Ok(index.is_none().then(damage))
 }

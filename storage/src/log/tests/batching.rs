@@ -30,7 +30,7 @@ fn stream(machine: &mut Machine, events: u64, at_a_time: u64) {
     let end = next + events;
     while next < end {
         next += machine.append(next..(next + at_a_time).min(end), 1);
-        machine.turn(false);
+        machine.turn();
         machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
     }
 }
@@ -87,9 +87,9 @@ fn first_event_after_idle_is_written_at_once_for_whoever_waits() {
     // The segment is there, and the delay is far away.
     machine.write(0..1, 1);
     machine.append(1..2, 1);
-    machine.turn(true);
+    machine.turn_awaited();
     machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
-    machine.turn(true);
+    machine.turn_awaited();
     assert_eq!(blocks(&machine), [1, 1]);
 }
 

@@ -85,7 +85,7 @@ fn segment_that_another_process_trimmed_is_a_gap() {
     assert!(matches!(standing.step(), Ok(Step::Block(_))));
     let cut = machine.view().segments()[20].base();
     machine.log.trim(cut);
-    (0..20).for_each(|_| machine.turn(true));
+    (0..20).for_each(|_| machine.turn_awaited());
     assert!(!disk.files(DIRECTORY).contains(&Segment::file_name(Sequence::ZERO)), "the files are gone");
     // It reads on in the segment that it stands in.
     assert!(matches!(standing.step(), Ok(Step::Block(block)) if block.first_sequence() == Sequence::new(1)));
@@ -122,7 +122,7 @@ fn log_that_gets_no_memory_takes_nothing_and_goes_on_when_it_does() {
     let mut machine = Machine::start(&disk, 1).expect("opens");
     for _ in 0..100 {
         assert_eq!(machine.append(0..10, LONGEST), 0);
-        machine.turn(true);
+        machine.turn_awaited();
     }
     scarcity::set(false);
     machine.write(0..10, LONGEST);
@@ -130,7 +130,7 @@ fn log_that_gets_no_memory_takes_nothing_and_goes_on_when_it_does() {
     while next < 4_000 {
         scarcity::set(random.below(3) > 0);
         next += machine.append(next..next + 40, LONGEST);
-        machine.turn(random.below(2) == 0);
+        machine.turn_awaited_if(random.below(2) == 0);
         // A reader keeps blocks for a while, so that the log needs others.
         let mut reader = LogReader::new(Arc::clone(machine.view()), Sequence::new(next.saturating_sub(100)));
         lent.extend((0..3).filter_map(|_| match reader.step() {
@@ -154,7 +154,7 @@ fn log_that_gets_no_memory_for_a_header_closes_all_the_same() {
     let mut machine = Machine::start(&disk, 1).expect("opens");
     assert_eq!(machine.append(0..10, LONGEST), 10);
     scarcity::set(true);
-    (0..100).for_each(|_| machine.turn(true));
+    (0..100).for_each(|_| machine.turn_awaited());
     let troubles = machine.view().troubles();
     assert!(troubles.iter().any(|trouble| trouble.operation == "take memory" && trouble.is_retried), "{troubles:?}");
     let error = machine.log.close(&machine.doorbell, ticking(machine.now)).expect_err("10 events are not durable");

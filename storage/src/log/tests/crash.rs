@@ -21,7 +21,7 @@ fn work(disk: &SimDisk, seed: u64, events: u64) -> Option<(u64, u64)> {
     while disk.is_on() && machine.log.poison().is_none() && machine.view().durable().get() < start + events {
         let end = (next + random.below(5)).min(start + events);
         next += machine.append(next..end, LONGEST);
-        machine.turn(random.chance(3000) || next == start + events);
+        machine.turn_awaited_if(random.chance(3000) || next == start + events);
         if random.chance(2000) {
             machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
         }
@@ -131,7 +131,7 @@ fn reader_beside_a_writer_sees_a_growing_prefix() {
     let (mut next, mut before) = (0, 0);
     while next < 200 {
         next += machine.append(next..next + 1 + random.below(4), LONGEST);
-        machine.turn(random.chance(5000));
+        machine.turn_awaited_if(random.chance(5000));
         let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("reads beside the writer");
         let found = check_all(&view, LONGEST);
         assert!(found >= before.max(machine.view().durable().get()) && found <= next, "{before} {found} {next}");

@@ -1,6 +1,7 @@
 //! Files that are damaged, missing, foreign or copied are named, never taken for the end of the log.
 
 use super::harness::{DIRECTORY, LOG, Machine, check_all, directory, open, options, whole_disk};
+use crate::device::Access;
 use crate::device::sim::{Faults, Random, SimDisk};
 use crate::format::{Epoch, LogId, PAGE_BYTES, SegmentHeader, Sequence, crc32c};
 use crate::log::{OpenError, RepairAction, plan_shard_repair, recover, scan};
@@ -14,9 +15,10 @@ fn disk_with_log(closed: bool) -> SimDisk {
     for number in 0..60 {
         machine.write(number..number + 1, 3000);
     }
-    match closed {
-        true => machine.close(),
-        false => disk.crash(),
+    if closed {
+        machine.close()
+    } else {
+        disk.crash()
     }
     disk.reboot(Faults::default())
 }
@@ -83,8 +85,14 @@ fn overlapping_segment_is_named() {
 fn segment_of_another_log_or_shard_is_named() {
     let disk = disk_with_log(true);
     let other = LogId([6; 16]);
-    assert!(matches!(scan(&directory(&disk), other, 0, true), Err(OpenError::ForeignSegment { log_id: LOG, .. })));
-    assert!(matches!(scan(&directory(&disk), LOG, 1, true), Err(OpenError::ForeignSegment { shard_id: 0, .. })));
+    assert!(matches!(
+        scan(&directory(&disk), other, 0, Access::Read),
+        Err(OpenError::ForeignSegment { log_id: LOG, .. })
+    ));
+    assert!(matches!(
+        scan(&directory(&disk), LOG, 1, Access::Read),
+        Err(OpenError::ForeignSegment { shard_id: 0, .. })
+    ));
 }
 
 #[test]
@@ -107,7 +115,7 @@ fn flipped_bit_below_the_durable_mark_is_corruption_and_nothing_is_cut() {
     for round in 0..60 {
         let disk = disk_with_log(false);
         // The last segment is not sealed; all of its blocks but the last are proven by later ones.
-        let found = scan(&directory(&disk), LOG, 0, true).expect("whole");
+        let found = scan(&directory(&disk), LOG, 0, Access::Read).expect("whole");
         let last = found.segments.last().expect("a segment");
         let places = last.totals.blocks;
         assert!(places > 2);
@@ -128,7 +136,7 @@ fn flipped_bit_below_the_durable_mark_is_corruption_and_nothing_is_cut() {
 #[test]
 fn damage_in_the_last_block_is_a_torn_tail_and_reported() {
     let disk = disk_with_log(false);
-    let found = scan(&directory(&disk), LOG, 0, true).expect("whole");
+    let found = scan(&directory(&disk), LOG, 0, Access::Read).expect("whole");
     let last = found.segments.last().expect("a segment");
     disk.overwrite(DIRECTORY, &last.name(), last.totals.data_end - 4096 + 100, &[0xff; 8]);
     let recovered = open(&disk, 1).expect("recovers");

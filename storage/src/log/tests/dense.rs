@@ -56,7 +56,7 @@ fn readers_get_what_a_scan_gets_wherever_it_lies() {
             if random.chance(7000) {
                 machine.turn_until_durable();
             } else {
-                machine.turn(random.chance(5000));
+                machine.turn_awaited_if(random.chance(5000));
             }
             let end = machine.view().appended().get();
             let from = random.below(end.max(1));

@@ -3,6 +3,7 @@
 //! they.
 
 use super::harness::*;
+use crate::device::Access;
 use crate::device::sim::{Faults, SimDisk};
 use crate::format::layout::{Layout, Links};
 use crate::format::{PAGE_BYTES, Sequence};
@@ -45,7 +46,7 @@ fn last(disk: &SimDisk) -> String {
 }
 
 fn cut(disk: &SimDisk, name: &str, length: usize) {
-    let file = directory(disk).open(name, false).expect("opens");
+    let file = directory(disk).open(name, Access::Write).expect("opens");
     file.truncate(length as u64).expect("truncates");
 }
 

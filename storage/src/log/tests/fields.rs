@@ -74,10 +74,11 @@ fn log(closed: bool) -> Files {
     let cut = machine.view().segments()[1].base();
     machine.log.trim(cut);
     machine.turn_until_durable();
-    (0..20).for_each(|_| machine.turn(true));
-    match closed {
-        true => machine.close(),
-        false => disk.crash(),
+    (0..20).for_each(|_| machine.turn_awaited());
+    if closed {
+        machine.close()
+    } else {
+        disk.crash()
     }
     files_of(&disk.reboot(Faults::default()))
 }

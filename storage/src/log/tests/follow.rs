@@ -9,7 +9,7 @@ use tapeline_testing::seeds;
 use super::harness::{DIRECTORY, LOG, Machine, directory, payload, whole_disk};
 use crate::device::sim::{Random, SimDisk};
 use crate::format::Sequence;
-use crate::log::{OpenError, SPARE_NAME, Segment};
+use crate::log::{OpenError, SPARE_NAME, Segment, Urgency};
 use crate::read::{CLOSE_LOOK, FollowedShard, GapCause, LogReader, Look, Step};
 
 const LONGEST: u64 = 3000;
@@ -97,7 +97,7 @@ fn history(seed: u64, trims: bool) -> u64 {
         assert!(next >= written, "seed {seed}: acknowledged and lost");
         for _ in 0..random.below(80) {
             next += machine.append(next..next + random.below(5), LONGEST);
-            machine.turn(random.chance(4000));
+            machine.turn_awaited_if(random.chance(4000));
             if random.chance(3000) {
                 machine.log.wait(&machine.doorbell, Duration::ZERO);
             }
@@ -167,11 +167,11 @@ fn events_in_a_spare_without_its_name_are_seen() {
     // The spare is in use once blocks follow the header in it, and keeps its name while its chore does not run.
     while machine.view().segments().len() < 2 {
         next += machine.append(next..next + 3, LONGEST);
-        machine.turn(false);
+        machine.turn();
     }
     for _ in 0..100 {
         machine.now += 1_000_000;
-        machine.log.turn(machine.now, true);
+        machine.log.turn(machine.now, Urgency::Awaited);
         machine.log.wait(&machine.doorbell, Duration::ZERO);
     }
     assert!(disk.files(DIRECTORY).contains(&SPARE_NAME.to_owned()));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::device::sim::{Faults, Random, SimDisk};
 use crate::device::{Directory, Doorbell};
-use crate::format::{Kind, LogId, RECORD_ALIGN, Record, Sequence, SessionId, archive_into, archived_bytes};
-use crate::log::{Log, LogOptions, LogView, OpenError, Recovered, recover};
+use crate::format::{Kind, LogId, RECORD_ALIGN, Record, RecordView, Sequence, SessionId, archive_into, archived_bytes};
+use crate::log::{Log, LogOptions, LogView, OpenError, Recovered, Urgency, recover};
 use crate::read::{LogReader, Step};
 
 pub(super) const LOG: LogId = LogId([5; 16]);
@@ -84,18 +84,27 @@ impl Machine {
     }
 
     /// One turn with its chore, and no tidying.
-    pub(super) fn turn_untidied(&mut self, wanted: bool) {
+    pub(super) fn turn_untidied(&mut self, urgency: Urgency) {
         self.now += 1_000_000;
         self.log.publish(|_| {});
-        self.log.turn(self.now, wanted);
+        self.log.turn(self.now, urgency);
         if let Some(chore) = self.log.next_chore(self.now) {
             self.log.chore_done(chore.run(), self.now);
         }
     }
 
     /// One turn with its chores.
-    pub(super) fn turn(&mut self, wanted: bool) {
-        self.turn_untidied(wanted);
+    pub(super) fn turn(&mut self) {
+        self.turn_awaited_if(false);
+    }
+
+    /// The same, while a caller waits for durability.
+    pub(super) fn turn_awaited(&mut self) {
+        self.turn_awaited_if(true);
+    }
+
+    pub(super) fn turn_awaited_if(&mut self, is_awaited: bool) {
+        self.turn_untidied(if is_awaited { Urgency::Awaited } else { Urgency::None });
         if let Some(chore) = self.log.next_tidying(self.now) {
             self.log.chore_done(chore.run(), self.now);
         }
@@ -112,7 +121,7 @@ impl Machine {
         let mut next = numbers.start;
         while next < numbers.end {
             next += self.append(next..numbers.end, longest);
-            self.turn(false);
+            self.turn();
             assert!(self.log.poison().is_none() || !self.disk.is_on(), "{:?}", self.log.poison());
         }
         self.turn_until_durable();
@@ -125,7 +134,7 @@ impl Machine {
         while taken < lengths.len() {
             let (more, more_bytes) = self.log.append(&records[bytes..], &lengths[taken..], self.now);
             (taken, bytes) = (taken + more, bytes + more_bytes);
-            self.turn(false);
+            self.turn();
         }
         self.turn_until_durable();
     }
@@ -133,7 +142,7 @@ impl Machine {
     /// Turns until everything is durable.
     pub(super) fn turn_until_durable(&mut self) {
         for _ in 0..10_000 {
-            self.turn(true);
+            self.turn_awaited();
             if self.log.is_idle() {
                 return;
             }
@@ -158,8 +167,16 @@ pub(super) fn ticking(mut now: u64) -> impl FnMut() -> u64 {
 
 /// All events of a view, checked to be `0..n` in order with their own payloads; returns n.
 pub(super) fn check_all(view: &Arc<LogView>, longest: u64) -> u64 {
-    let mut reader = LogReader::new(Arc::clone(view), Sequence::ZERO);
-    let mut number = 0;
+    check_each(view, 0, |record, number| {
+        assert_eq!(record.payload(), payload(number, longest), "event {number}");
+        assert_eq!(record.timestamp(), 1000 + number);
+    })
+}
+
+/// Checks each event from `from` on, which are there without a hole; returns the number after the last.
+pub(super) fn check_each(view: &Arc<LogView>, from: u64, check: impl Fn(&RecordView<'_>, u64)) -> u64 {
+    let mut reader = LogReader::new(Arc::clone(view), Sequence::new(from));
+    let mut number = from;
     loop {
         match reader.step().expect("reads") {
             Step::End => return number,
@@ -167,9 +184,7 @@ pub(super) fn check_all(view: &Arc<LogView>, longest: u64) -> u64 {
             Step::Block(block) => {
                 assert_eq!(block.first_sequence(), Sequence::new(number));
                 for record in block.records() {
-                    let record = record.expect("record");
-                    assert_eq!(record.payload(), payload(number, longest), "event {number}");
-                    assert_eq!(record.timestamp(), 1000 + number);
+                    check(&record.expect("record"), number);
                     number += 1;
                 }
                 assert_eq!(block.end_sequence(), Sequence::new(number));

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::harness::*;
-use crate::device::SegmentFile;
 use crate::device::sim::{Faults, SimDisk};
+use crate::device::{Access, SegmentFile};
 use crate::format::{Footer, PAGE_BYTES, SegmentHeader, SegmentIndex, Sequence, SessionFilter, SessionId};
 use crate::log::ending::{index_of, read_footer, write_ending};
 use crate::log::names::REPACK_NAME;
@@ -31,7 +31,7 @@ fn names(disk: &SimDisk) -> Vec<String> {
 
 /// A sealed segment's file and its footer.
 fn open(disk: &SimDisk, name: &str) -> (Arc<dyn SegmentFile>, Footer) {
-    let file = directory(disk).open(name, false).expect("opens");
+    let file = directory(disk).open(name, Access::Write).expect("opens");
     let mut page = vec![0; PAGE_BYTES];
     file.read_at(&mut page, 0).expect("reads");
     let (header, _) = SegmentHeader::decode(&page).expect("header");
@@ -199,7 +199,7 @@ fn recovery_removes_no_file_that_took_the_name_of_its_own() {
     gaps.trim(open_shard(&directory(&disk), LOG, 0).expect("opens").0.segments()[1].base());
     crate::log::gaps::write(&*directory(&disk), LOG, 0, &mut gaps).expect("writes");
     disk.copy_file(DIRECTORY, &segments[2], REPACK_NAME);
-    let found = scan(&directory(&disk), LOG, 0, false).expect("scans");
+    let found = scan(&directory(&disk), LOG, 0, Access::Write).expect("scans");
     let left: Vec<_> = found.leftovers.iter().map(|leftover| leftover.name.as_str()).collect();
     assert_eq!(left, [&segments[0], REPACK_NAME]);
     for leftover in &found.leftovers {

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use tapeline_testing::seeds;
 
-use super::harness::{LOG, Machine, directory, options, ticking, whole_disk};
+use super::harness::{LOG, Machine, check_each, directory, options, ticking, whole_disk};
 use crate::device::sim::{Faults, Random, SimDisk};
-use crate::device::{Doorbell, MemoryGuard};
+use crate::device::{Access, Doorbell, MemoryGuard};
 use crate::format::{
     BLOCK_BYTES_MAX, Kind, PAYLOAD_BYTES_MAX, RECORD_ALIGN, Record, SHARED_PAYLOAD_BYTES_MAX, Sequence, SessionId,
     archive_into, archived_bytes,
 };
 use crate::log::{
-    LargeBlock, Log, LogOptions, LogView, ShardRestore, Surveyor, plan_shard_repair, recover, repair_shard,
+    LargeBlock, Log, LogOptions, LogView, ShardRestore, Surveyor, Urgency, plan_shard_repair, recover, repair_shard,
 };
 use crate::read::{GapCause, LogReader, Step, open_shard};
 
@@ -64,24 +64,10 @@ fn append(log: &mut Log, number: u64, payload: &[u8], now: u64) -> bool {
 
 /// Reads events `from..`, which are those that `bytes_of` says, and returns the number after the last.
 fn check_from(view: &Arc<LogView>, from: u64, bytes_of: impl Fn(u64) -> usize) -> u64 {
-    let mut reader = LogReader::new(Arc::clone(view), Sequence::new(from));
-    let mut number = from;
-    loop {
-        match reader.step().expect("reads") {
-            Step::End => return number,
-            Step::Gap(gap) => panic!("gap {gap:?}"),
-            Step::Block(block) => {
-                assert_eq!(block.first_sequence(), Sequence::new(number));
-                for record in block.records() {
-                    let record = record.expect("record");
-                    assert!(record.payload() == content(number, bytes_of(number)), "event {number}");
-                    assert_eq!((record.timestamp(), record.session()), (1000 + number, session_of(number)));
-                    number += 1;
-                }
-                assert_eq!(block.end_sequence(), Sequence::new(number));
-            }
-        }
-    }
+    check_each(view, from, |record, number| {
+        assert!(record.payload() == content(number, bytes_of(number)), "event {number}");
+        assert_eq!((record.timestamp(), record.session()), (1000 + number, session_of(number)));
+    })
 }
 
 fn large_options(seed: u64, payload_bytes_max: usize) -> LogOptions {
@@ -91,10 +77,7 @@ fn large_options(seed: u64, payload_bytes_max: usize) -> LogOptions {
 /// One event in five is large, of up to a dozen pages.
 fn mixed_bytes(number: u64) -> usize {
     let mut random = Random::new(number ^ 77);
-    match random.chance(2000) {
-        true => SMALL + 1 + random.below(40_000) as usize,
-        false => random.below(3000) as usize,
-    }
+    if random.chance(2000) { SMALL + 1 + random.below(40_000) as usize } else { random.below(3000) as usize }
 }
 
 fn machine(disk: &SimDisk, options: LogOptions) -> Option<Machine> {
@@ -112,7 +95,7 @@ fn work(disk: &SimDisk, seed: u64, events: u64) -> Option<(u64, u64)> {
         while next < end && append(&mut machine.log, next, &content(next, mixed_bytes(next)), machine.now) {
             next += 1;
         }
-        machine.turn(random.chance(3000) || next == events);
+        machine.turn_awaited_if(random.chance(3000) || next == events);
         if random.chance(2000) {
             machine.log.wait(&machine.doorbell, Duration::ZERO);
         }
@@ -168,9 +151,9 @@ fn events_of_every_size_are_read_as_they_were_appended() {
         for (number, &bytes) in sizes.iter().enumerate() {
             let payload = content(number as u64, bytes);
             while !append(&mut machine.log, number as u64, &payload, machine.now) {
-                machine.turn(false);
+                machine.turn();
             }
-            machine.turn(false);
+            machine.turn();
         }
         let end = sizes.len() as u64;
         let bytes_of = |number: u64| sizes[number as usize];
@@ -238,7 +221,7 @@ fn a_repair_of_a_damaged_large_event_loses_that_event_and_no_other() {
     first.close();
     let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
     let name = crate::log::Segment::file_name(Sequence::ZERO);
-    let file = directory(&disk).open(&name, false).expect("opens");
+    let file = directory(&disk).open(&name, Access::Write).expect("opens");
     // Somewhere in the payload of event 1.
     let mut page = vec![0; 4096];
     file.read_at(&mut page, 1 << 20).expect("reads");
@@ -296,7 +279,7 @@ fn large_event_that_is_torn_at_the_end_is_cut_off() {
     let sizes = [100, 200, 6 << 20];
     let (disk, options) = cut_off(11, &sizes);
     let name = crate::log::Segment::file_name(Sequence::ZERO);
-    let file = directory(&disk).open(&name, false).expect("opens");
+    let file = directory(&disk).open(&name, Access::Write).expect("opens");
     file.write_at(&[0; 4096], 5 << 20).expect("writes");
     assert_eq!(plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans"), []);
     let recovered = recover(directory(&disk), options).expect("recovers");
@@ -328,7 +311,7 @@ fn a_log_in_memory_keeps_the_newest_large_events_in_its_budget() {
         let share = Box::new(Arc::clone(&live));
         assert!(log.append_large(large_with(number, &payload, share), 1000 + number, 1).is_ok());
         log.publish(|_| {});
-        log.turn(number, false);
+        log.turn(number, Urgency::None);
         assert!(Arc::strong_count(&live) <= 1 + 4, "of event {number}");
     }
     let first = log.view().trimmed().get();
@@ -345,7 +328,7 @@ fn memory_of_a_durable_large_event_is_free_at_once() {
         let block = large_with(number, &content(number, 1 << 20), share);
         assert!(machine.log.append_large(block, 1000 + number, machine.now).is_ok());
         machine.turn_until_durable();
-        machine.turn(false);
+        machine.turn();
         assert_eq!(Arc::strong_count(&live), 1, "after event {number}");
     }
     assert_eq!(check_from(machine.view(), 0, |_| 1 << 20), 5);

@@ -7,7 +7,7 @@ use crate::device::Doorbell;
 use crate::device::sim::{Faults, SimDisk};
 use crate::format::Sequence;
 use crate::log::chore::ChoreKind;
-use crate::log::{LogOptions, LogView, Position, plan_shard_repair, recover};
+use crate::log::{LogOptions, LogView, Position, Urgency, plan_shard_repair, recover};
 use crate::read::{CLOSE_LOOK, FollowedShard, Gap, GapCause, LogReader, Step, open_shard};
 
 const LONGEST: u64 = 100;
@@ -39,7 +39,7 @@ fn crashed_openings(seed: u64, count: u64) -> (SimDisk, Vec<Position>) {
         let (records, lengths) = run_of(number..number + 1, LONGEST);
         machine.log.append(&records, &lengths, machine.now);
         while machine.view().durable().get() <= number {
-            machine.turn_untidied(true);
+            machine.turn_untidied(Urgency::Awaited);
             machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
         }
         positions.push(machine.view().position(Sequence::new(number + 1)));
@@ -103,7 +103,7 @@ fn merge(disk: &SimDisk, number: u64) -> bool {
     let Some(mut machine) = start(disk, 1000 + number) else { return false };
     machine.append(number..number + 1, LONGEST);
     while machine.disk.is_on() && !machine.log.is_idle() {
-        machine.turn(true);
+        machine.turn_awaited();
         machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
     }
     if machine.disk.is_on() {

@@ -18,9 +18,10 @@ fn log(seed: u64, closed: bool) -> SimDisk {
     let disk = whole_disk(seed);
     let mut machine = Machine::start(&disk, seed).expect("opens");
     (0..EVENTS).for_each(|number| machine.write(number..number + 1, LONGEST));
-    match closed {
-        true => machine.close(),
-        false => disk.crash(),
+    if closed {
+        machine.close()
+    } else {
+        disk.crash()
     }
     disk.reboot(Faults::default())
 }

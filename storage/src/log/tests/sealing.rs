@@ -8,7 +8,7 @@ use super::harness::*;
 use crate::device::sim::{Failure, Faults, Random, SimDisk};
 use crate::format::{Sequence, SessionId};
 use crate::log::chore::ChoreKind;
-use crate::log::{Durability, LogOptions, LogView, SessionSeek};
+use crate::log::{Durability, LogOptions, LogView, SessionSeek, Urgency};
 use crate::read::{LogReader, Step, open_shard};
 
 const LONGEST: u64 = 200;
@@ -107,7 +107,7 @@ fn full_disk_leaves_segments_as_they_are() {
     let mut machine = Machine::start(&disk, 6).expect("opens");
     disk.set_capacity(0);
     for _ in 0..5 {
-        machine.turn(false);
+        machine.turn();
     }
     assert!(machine.log.poison().is_none());
     assert_eq!(check_all(machine.view(), LONGEST), 30);
@@ -205,9 +205,10 @@ fn abandoned_tidying_ends_early_and_is_done_by_the_next_opening() {
         (0..30).for_each(|number| machine.write(number..number + 1, LONGEST));
         disk.crash();
         let disk = disk.reboot(Faults::default());
-        let mut machine = match repacks {
-            true => Machine::start(&disk, 12).expect("opens"),
-            false => Machine::without_repacking(&disk, options(12)),
+        let mut machine = if repacks {
+            Machine::start(&disk, 12).expect("opens")
+        } else {
+            Machine::without_repacking(&disk, options(12))
         };
         let chore = machine.log.next_tidying(u64::MAX).expect("a segment without an index");
         let mut looks = 0;
@@ -254,7 +255,7 @@ fn what_the_page_cache_holds_is_synced_before_a_footer_counts_it() {
         next += machine.append(next..next + 4, 3000);
         machine.now += 1_000_000;
         machine.log.publish(|_| {});
-        machine.log.turn(machine.now, true);
+        machine.log.turn(machine.now, Urgency::Awaited);
         let Some(chore) = machine.log.next_chore(machine.now) else { continue };
         if chore.label().kind == ChoreKind::Seal {
             seals += 1;

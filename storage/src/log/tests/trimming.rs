@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::harness::*;
 use crate::device::sim::{Faults, Random, SimDisk};
 use crate::format::Sequence;
-use crate::log::LogView;
 use crate::log::chore::ChoreKind;
+use crate::log::{LogView, Urgency};
 use crate::read::{Gap, GapCause, LogReader, Step, open_shard};
 
 const LONGEST: u64 = 2000;
@@ -50,7 +50,7 @@ fn trimmed_segments_go_and_the_rest_stays() {
     assert_eq!(machine.view().trimmed(), segments[2].base());
     machine.log.trim(cut);
     machine.turn_until_durable();
-    (0..20).for_each(|_| machine.turn(false));
+    (0..20).for_each(|_| machine.turn());
     assert_eq!(machine.view().trimmed(), cut);
     assert_eq!(segment_files(&disk)[0], crate::log::Segment::file_name(cut));
     let next = standing.next_sequence();
@@ -88,11 +88,11 @@ fn full_disk_is_no_obstacle() {
     let disk = whole_disk(3);
     let mut machine = Machine::start(&disk, 1).expect("opens");
     machine.write(0..100, LONGEST);
-    (0..20).for_each(|_| machine.turn(false));
+    (0..20).for_each(|_| machine.turn());
     disk.set_capacity(0);
     let cut = machine.view().segments()[2].base();
     machine.log.trim(cut);
-    (0..10).for_each(|_| machine.turn(false));
+    (0..10).for_each(|_| machine.turn());
     assert!(machine.log.poison().is_none());
     assert_eq!(segment_files(&disk)[0], crate::log::Segment::file_name(cut));
 }
@@ -111,7 +111,7 @@ fn work(disk: &SimDisk, seed: u64) -> Option<(u64, u64, u64, u64)> {
             let back = random.below(20);
             machine.log.trim(Sequence::new(machine.view().durable().get().saturating_sub(back)));
         }
-        machine.turn(random.chance(3000) || next == end);
+        machine.turn_awaited_if(random.chance(3000) || next == end);
         if machine.log.is_tidy() && disk.is_on() {
             tidied = machine.view().trimmed().get();
         }
@@ -163,7 +163,7 @@ fn segment_trimmed_before_its_sealing_is_reported_stays_away() {
     let sealed = loop {
         machine.now += 1_000_000;
         machine.log.publish(|_| {});
-        machine.log.turn(machine.now, true);
+        machine.log.turn(machine.now, Urgency::Awaited);
         if let Some(chore) = machine.log.next_chore(machine.now) {
             let seals = chore.label().kind == ChoreKind::Seal;
             let done = chore.run();
@@ -178,7 +178,7 @@ fn segment_trimmed_before_its_sealing_is_reported_stays_away() {
     let cut = machine.view().segments()[1].base();
     machine.log.trim(cut);
     machine.log.chore_done(sealed, machine.now);
-    (0..20).for_each(|_| machine.turn(false));
+    (0..20).for_each(|_| machine.turn());
     assert!(machine.log.is_tidy());
     assert_eq!(segment_files(&disk)[0], crate::log::Segment::file_name(cut));
 }
@@ -189,7 +189,7 @@ fn dense_copy_of_a_segment_that_is_trimmed_meanwhile_is_dropped() {
     let mut machine = padded_machine(&disk);
     let mut number = 1;
     while machine.view().segments().len() < 2 || machine.view().segments()[0].footer().is_none() {
-        machine.turn_untidied(true);
+        machine.turn_untidied(Urgency::Awaited);
         machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
         number += machine.append(number..number + 1, 200);
     }
@@ -211,7 +211,7 @@ fn chores_that_the_log_waits_for_come_between_trims() {
     let disk = whole_disk(7);
     let mut machine = Machine::start(&disk, 1).expect("opens");
     machine.write(0..200, LONGEST);
-    (0..20).for_each(|_| machine.turn(false));
+    (0..20).for_each(|_| machine.turn());
     let cut = machine.view().segments()[4].base();
     let before = segment_files(&disk).len();
     machine.log.trim(cut);

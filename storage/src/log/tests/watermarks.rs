@@ -10,7 +10,7 @@ use tapeline_testing::seeds;
 use super::harness::*;
 use crate::device::sim::{Faults, SimDevice};
 use crate::device::{Completion, Device, Doorbell, Write};
-use crate::log::{Log, Watermarks, recover};
+use crate::log::{Log, Urgency, Watermarks, recover};
 
 /// A device that reports its waits and counts the completions that it still has to hand out.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ fn durable_never_passes_appended_while_a_reader_has_the_tail() {
         let mut next = seed;
         for _ in 0..50 {
             next += machine.append(next..next + 7, 500);
-            machine.turn(true);
+            machine.turn_awaited();
             let Watermarks { trimmed, durable, appended } = view.watermarks();
             assert!(trimmed <= durable && durable <= appended, "{durable:?} {appended:?}");
             assert!(!machine.log.is_idle(), "something is not readable yet");
@@ -92,7 +92,7 @@ fn blocks_that_are_listed_are_committed_while_a_reader_has_the_tail() {
     // More than fits the open block, which is listed.
     machine.append(taken..100, 2000);
     for _ in 0..50 {
-        machine.turn(true);
+        machine.turn_awaited();
     }
     assert!(view.durable().get() >= taken && view.durable() == view.appended());
 }
@@ -180,14 +180,14 @@ fn poisoned_log_leaves_nothing_with_its_device_and_takes_nothing_more() {
         let mut next = 0;
         while machine.log.poison().is_none() {
             next += machine.append(next..next + 4, 3000);
-            machine.turn(true);
+            machine.turn_awaited();
         }
         open_blocks += u64::from(machine.log.open_sequence() < machine.log.next_sequence());
         assert_eq!(machine.append(next..next + 10, 100), 0, "seed {seed}: also where a block is open");
         assert_eq!(machine.log.commit_due(), None, "seed {seed}: nothing will be committed");
         let durable = machine.view().durable();
         for _ in 0..50 {
-            assert!(!machine.log.turn(machine.now, true), "nothing moves any more");
+            assert!(!machine.log.turn(machine.now, Urgency::Awaited), "nothing moves any more");
             machine.log.wait(&machine.doorbell, Duration::ZERO);
         }
         assert_eq!(held.load(Ordering::Relaxed), 0, "seed {seed}: a device that holds completions does not sleep");

@@ -56,7 +56,7 @@ fn long(seed: u64, window_bytes: usize) -> Machine {
     let mut next = 0;
     while next < 300 {
         next += machine.append(next..300, LONGEST);
-        machine.turn(true);
+        machine.turn_awaited();
         machine.now -= 1_000_000;
         machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
     }

@@ -154,7 +154,7 @@ fn yield_to_all_others(cores: &[usize]) {
 #[cfg(test)]
 mod tests {
     use tapeline_storage::device::sim::{Faults, SimDisk};
-    use tapeline_storage::log::{LogOptions, recover};
+    use tapeline_storage::log::{LogOptions, Urgency, recover};
 
     use super::*;
 
@@ -196,7 +196,7 @@ mod tests {
         log.append(&record, &[(record.len() / 16) as u16], 1);
         log.publish(|_| {});
         for _ in 0..2 {
-            log.turn(u64::MAX, true);
+            log.turn(u64::MAX, Urgency::Awaited);
         }
         log.next_chore(1).expect("a segment is prepared")
     }

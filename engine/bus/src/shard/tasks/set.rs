@@ -70,10 +70,7 @@ impl TaskSet {
     pub(super) fn step(&mut self) -> bool {
         let mut at = 0;
         while let Some(task) = self.0.get_mut(at) {
-            match task.step() {
-                true => foreign::discard(self.0.remove(at)),
-                false => at += 1,
-            }
+            if task.step() { foreign::discard(self.0.remove(at)) } else { at += 1 }
         }
         self.0.iter().any(|task| task.alarm.is_set.load(Ordering::Acquire))
     }
@@ -105,9 +102,10 @@ impl Task {
 /// Yields once: returns `Pending` after waking its own task.
 pub(crate) async fn yield_now() {
     let mut has_yielded = false;
-    poll_fn(|context| match std::mem::replace(&mut has_yielded, true) {
-        true => Poll::Ready(()),
-        false => {
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_yielded, true) {
+            Poll::Ready(())
+        } else {
             context.waker().wake_by_ref();
             Poll::Pending
         }

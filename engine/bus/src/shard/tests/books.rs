@@ -56,13 +56,12 @@ impl Bookkeeper {
         let payload = vec![who as u8; random.below(2000) as usize];
         let session = producer.session(1 + u128::from(random.below(SESSIONS)));
         // Now and then several at once.
-        let outcome = match random.chance(1000) {
-            true => {
-                let mut batch = producer.batch(session);
-                let outcome = batch.push(Kind(who as u16), &payload).map(drop);
-                outcome.and_then(|()| batch.publish().map(drop))
-            }
-            false => producer.emit(session, Kind(who as u16), &payload).map(drop),
+        let outcome = if random.chance(1000) {
+            let mut batch = producer.batch(session);
+            let outcome = batch.push(Kind(who as u16), &payload).map(drop);
+            outcome.and_then(|()| batch.publish().map(drop))
+        } else {
+            producer.emit(session, Kind(who as u16), &payload).map(drop)
         };
         match outcome {
             Ok(()) => calls.kept += 1,

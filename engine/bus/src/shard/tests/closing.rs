@@ -10,10 +10,7 @@ struct Starved {
 
 impl Background for Starved {
     fn run(&mut self, chore: Chore) {
-        match chore.is_tidying() {
-            true => self.taken.push(chore),
-            false => self.chores.run(chore),
-        }
+        if chore.is_tidying() { self.taken.push(chore) } else { self.chores.run(chore) }
     }
 
     fn done(&mut self) -> Option<ChoreDone> {

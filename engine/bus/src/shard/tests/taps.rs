@@ -116,9 +116,10 @@ fn crash(seed: u64, with: With) -> u64 {
     if let Some(mut machine) = Machine::start(&disk, seed, shards) {
         let tap = tap.insert(Tap::new(&machine.core, with));
         for _ in 0..400 {
-            match random.chance(2500) {
-                true => tap.publish(&mut machine, &mut random),
-                false => machine.step(&mut random),
+            if random.chance(2500) {
+                tap.publish(&mut machine, &mut random)
+            } else {
+                machine.step(&mut random)
             }
             if !machine.disk.is_on() {
                 break;
@@ -127,9 +128,10 @@ fn crash(seed: u64, with: With) -> u64 {
         tap.look();
     }
     let disk = disk.reboot(Faults::default());
-    let view = |shard| match random.chance(5000) {
-        true => open_shard(&disk.directory(&directory_name(shard)), LOG, shard).expect("reads").0,
-        false => {
+    let view = |shard| {
+        if random.chance(5000) {
+            open_shard(&disk.directory(&directory_name(shard)), LOG, shard).expect("reads").0
+        } else {
             let recovered = recover(disk.directory(&directory_name(shard)), options(shard, seed + 1));
             Arc::clone(recovered.expect("recovers").view())
         }

@@ -6,7 +6,7 @@ use tapeline::consumer::Start;
 use tapeline::{LogFiles, kinds};
 use tapeline_storage::format::layout::{Layout, Links};
 use tapeline_storage::format::{
-    Era, Eras, Kind, LogId, PAGE_BYTES, Record, SHARED_PAYLOAD_BYTES_MAX, Sequence, SessionId, SessionNames,
+    Era, Eras, Kind, LogId, Meta, PAGE_BYTES, Record, SHARED_PAYLOAD_BYTES_MAX, Sequence, SessionId, SessionNames,
 };
 use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
 
@@ -44,7 +44,8 @@ struct Plan<'a> {
 impl Plan<'_> {
     fn make(&self, scratch: &Path) -> Image {
         let _ = std::fs::remove_dir_all(scratch);
-        let mut directory = LogDirectory::create(scratch, 1, LOG, BEGIN).expect("a log");
+        let mut directory =
+            LogDirectory::create(scratch, Meta { log_id: LOG, shards: 1, created: BEGIN }).expect("a log");
         for (shard, &(first, end)) in (0..).zip(self.events) {
             directory.grow(shard + 1).expect("grows");
             let options =
@@ -76,9 +77,10 @@ impl Plan<'_> {
 fn append(restore: &mut ShardRestore, shard: u16, sequence: u64, large: Option<u64>) {
     let opens = sequence % 97 == 3;
     let text_bytes = if large == Some(sequence) { SHARED_PAYLOAD_BYTES_MAX } else { (sequence * 37 % 300) as usize };
-    let payload = match opens {
-        true => b"{\"session\":\"a name\"}".to_vec(),
-        false => format!("{{\"n\":{sequence},\"text\":\"{}\"}}", "x".repeat(text_bytes)).into_bytes(),
+    let payload = if opens {
+        b"{\"session\":\"a name\"}".to_vec()
+    } else {
+        format!("{{\"n\":{sequence},\"text\":\"{}\"}}", "x".repeat(text_bytes)).into_bytes()
     };
     let record = Record {
         session: SessionId(u128::from(sequence % SESSIONS)),

@@ -44,10 +44,7 @@ fn decided(
     seen: &mut Seen,
 ) -> Option<bool> {
     let answers: Vec<_> = filters.iter().map(|filter| expected(filter, event, value, seen)).collect();
-    match answers.contains(&Some(decisive)) {
-        true => Some(decisive),
-        false => (!answers.contains(&None)).then_some(!decisive),
-    }
+    if answers.contains(&Some(decisive)) { Some(decisive) } else { (!answers.contains(&None)).then_some(!decisive) }
 }
 
 fn field_expected(test: &Test, found: Option<&Value>) -> bool {

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{io, iter};
 
+use tapeline_storage::format::Meta;
 use tapeline_storage::log::{LogDirectory, LogView, trim_at_rest};
 
 pub use names::NameStore;
@@ -104,7 +105,8 @@ impl LogFiles {
 pub fn trim_log(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
     let shards = LogDirectory::open_read_only(path).map_err(AdapterError::from)?.meta().shards;
     let log = LogFiles::open(path)?;
-    let directory = LogDirectory::open(path, shards, log.log_id(), log.created(), false).map_err(AdapterError::from)?;
+    let meta = Meta { log_id: log.log_id(), shards, created: log.created() };
+    let directory = LogDirectory::open(path, meta).map_err(AdapterError::from)?;
     // No thread changes it any more.
     let log = LogFiles::open(path)?;
     let mut plan = log.plan_trim(policy)?;

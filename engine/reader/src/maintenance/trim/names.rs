@@ -112,8 +112,5 @@ pub(crate) fn save(directory: &LogDirectory, openings: HashMap<SessionId, Sessio
     let mut kept = SessionNames::default();
     add(&mut kept, openings);
     kept.shorten();
-    match kept.is_empty() {
-        true => Ok(()),
-        false => Ok(directory.save_names(&kept)?),
-    }
+    if kept.is_empty() { Ok(()) } else { Ok(directory.save_names(&kept)?) }
 }

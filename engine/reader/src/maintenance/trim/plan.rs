@@ -76,6 +76,12 @@ pub struct KeptSegment {
 }
 
 /// The limit that a segment is beyond.
+///
+/// ```
+/// use tapeline_reader::TrimReason;
+///
+/// assert_eq!(TrimReason::Age.to_string(), "age");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrimReason {

@@ -6,6 +6,7 @@ use std::io;
 use tapeline_testing::seeds;
 
 use super::*;
+use crate::device::Access;
 use crate::device::sim::Failure;
 
 fn one_write(disk: &SimDisk, file: &Arc<dyn SegmentFile>, token: u64) -> io::Result<()> {
@@ -62,7 +63,7 @@ fn chosen_call_fails_with_its_error() {
     directory.create("f", PAGE).expect("creates");
     let failing_call = Some(Failure { nth: disk.calls() + 2, errno: libc::EIO });
     disk.set_faults(Faults { failing_call, ..Faults::default() });
-    let file = directory.open("f", true).expect("not the chosen one");
+    let file = directory.open("f", Access::Read).expect("not the chosen one");
     assert_eq!(errno_of(file.length()), Some(libc::EIO));
     assert_eq!(file.length().expect("not the chosen one"), PAGE);
 }
@@ -139,7 +140,7 @@ fn unreadable_page_fails_where_it_is_touched() {
     let file = disk.directory("d").create("f", 8 * PAGE).expect("creates");
     disk.set_unreadable("d", "f", 3 * PAGE + 17);
     let disk = disk.reboot(Faults::default());
-    let file_now = disk.directory("d").open("f", false).expect("opens");
+    let file_now = disk.directory("d").open("f", Access::Write).expect("opens");
     let mut buffer = [0; 2 * PAGE_BYTES];
     assert!(file.read_at(&mut buffer, 0).is_err(), "of the boot before");
     assert_eq!(file_now.read_at(&mut buffer, PAGE).expect("readable"), buffer.len());

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::*;
+use crate::device::Access;
 
 #[test]
 fn directory_keeps_to_its_trait() {
@@ -11,14 +12,14 @@ fn directory_keeps_to_its_trait() {
     let file = directory.create("a", 2 * PAGE).expect("creates");
     assert_eq!((directory.path().as_str(), format!("{file:?}").as_str()), ("sim:d", "sim:d/a"));
     assert_eq!(errno_of(directory.create("a", PAGE)), Some(libc::EEXIST));
-    assert_eq!(errno_of(directory.open("b", true)), Some(libc::ENOENT));
+    assert_eq!(errno_of(directory.open("b", Access::Read)), Some(libc::ENOENT));
     assert_eq!(errno_of(directory.rename("b", "c")), Some(libc::ENOENT));
     assert_eq!(errno_of(directory.remove("b")), Some(libc::ENOENT));
     directory.create("b", 0).expect("creates");
     assert_eq!(errno_of(directory.rename("a", "b")), Some(libc::EEXIST));
     directory.rename("a", "c").expect("renames");
     assert_eq!((disk.files("d"), format!("{file:?}").as_str()), (vec!["b".into(), "c".into()], "sim:d/c"));
-    let other = directory.open("b", false).expect("opens");
+    let other = directory.open("b", Access::Write).expect("opens");
     assert_eq!(directory.remove_own("c", &*other).expect_err("another file").kind(), io::ErrorKind::AlreadyExists);
     directory.remove_own("c", &*file).expect("removes");
     assert_eq!(file.length().expect("still open"), 2 * PAGE);

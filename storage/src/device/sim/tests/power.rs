@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tapeline_testing::seeds;
 
 use super::*;
+use crate::device::Access;
 
 const SECTOR_BYTES: usize = 512;
 
@@ -81,7 +82,7 @@ fn boot_without_power_is_dead_and_the_next_one_lives() {
     let refusals = [
         directory.list().map(drop),
         directory.create("g", PAGE).map(drop),
-        directory.open("f", false).map(drop),
+        directory.open("f", Access::Write).map(drop),
         directory.rename("f", "g"),
         directory.remove("f"),
         disk.directory("d").list().map(drop),
@@ -108,7 +109,7 @@ fn boot_without_power_is_dead_and_the_next_one_lives() {
     }
     assert!(done.is_empty());
     assert!(next.read_file("d", "f") == image);
-    submit(&mut next_device, &next.directory("d").open("f", false).expect("opens"), 3);
+    submit(&mut next_device, &next.directory("d").open("f", Access::Write).expect("opens"), 3);
     assert_eq!(drain(&mut next_device, 1)[0].write.token, 3);
 }
 

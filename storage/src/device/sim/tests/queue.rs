@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tapeline_testing::seeds;
 
 use super::*;
+use crate::device::Access;
 
 /// Collects the tokens that each look brought, and the contents of the disk in the end.
 fn history(seed: u64) -> (Vec<Vec<u64>>, Vec<u8>) {
@@ -123,7 +124,7 @@ fn file_that_is_not_to_be_written_is_refused() {
     let disk = healthy(7);
     let directory = disk.directory("d");
     directory.create("f", PAGE).expect("creates");
-    let read_only = directory.open("f", true).expect("opens");
+    let read_only = directory.open("f", Access::Read).expect("opens");
     let of_another_machine = healthy(7).directory("d").create("f", PAGE).expect("creates");
     let mut device = disk.device(4);
     for file in [&read_only, &of_another_machine] {

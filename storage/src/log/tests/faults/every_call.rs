@@ -98,7 +98,7 @@ fn work(disk: &SimDisk, seed: u64, durability: Durability) -> Result<Reached, Op
             let back = random.below(20);
             machine.log.trim(Sequence::new(machine.view().durable().get().saturating_sub(back)));
         }
-        machine.turn(random.chance(3000) || next == end);
+        machine.turn_awaited_if(random.chance(3000) || next == end);
         answers.extend(answers_of(machine.view()));
         if machine.log.poison().is_some() || (next == end && machine.log.is_idle()) {
             break;

@@ -26,7 +26,7 @@ fn failed_write_is_final_and_says_so() {
         let durable = machine.view().durable();
         machine.append(20..30, 2000);
         for _ in 0..200 {
-            machine.turn(true);
+            machine.turn_awaited();
         }
         let poison = machine.log.poison().expect("poisoned").clone();
         assert_eq!((poison.errno, poison.durable, poison.operation), (Some(libc::EIO), durable, "write"));
@@ -34,7 +34,7 @@ fn failed_write_is_final_and_says_so() {
         failing.set_faults(Faults::default());
         assert_eq!(machine.append(30..31, 2000), 0, "takes nothing more");
         for _ in 0..50 {
-            machine.turn(true);
+            machine.turn_awaited();
         }
         assert_eq!(machine.view().durable(), durable);
         let doorbell = Doorbell::new().expect("doorbell");
@@ -53,7 +53,7 @@ fn failed_preparation_poisons_as_well() {
     let mut next = 0;
     for _ in 0..300 {
         next += machine.append(next..next + 4, 3000);
-        machine.turn(true);
+        machine.turn_awaited();
     }
     let poison = machine.log.poison().expect("poisoned");
     assert_eq!(poison.operation, "prepare segment");
@@ -71,7 +71,7 @@ fn full_disk_is_waited_for_and_nothing_is_lost() {
     while idle < 500 {
         let taken = machine.append(next..next + 4, 3000);
         next += taken;
-        machine.turn(true);
+        machine.turn_awaited();
         idle = if taken == 0 { idle + 1 } else { 0 };
         assert!(next < 100_000);
     }
@@ -94,7 +94,7 @@ fn log_on_a_full_disk_opens_and_writes_when_there_is_space() {
     disk.set_capacity(4096);
     let mut machine = Machine::start(&disk, 1).expect("opens");
     machine.append(0..1, 100);
-    (0..300).for_each(|_| machine.turn(true));
+    (0..300).for_each(|_| machine.turn_awaited());
     assert!(machine.view().is_full() && machine.log.poison().is_none());
     assert_eq!(disk.files(DIRECTORY), Vec::<String>::new());
     disk.set_capacity(u64::MAX);
@@ -158,7 +158,7 @@ fn two_drives_from_one_seed_end_alike() {
         if let Ok(mut machine) = Machine::start(&disk, seed) {
             for _ in 0..100 {
                 machine.append(0..3, 500);
-                machine.turn(true);
+                machine.turn_awaited();
             }
         }
         disk.files(DIRECTORY).iter().map(|name| disk.read_file(DIRECTORY, name)).collect::<Vec<_>>()
@@ -178,7 +178,7 @@ fn small_volume_holds_several_segments_and_all_its_space_is_used() {
     let mut next = 0;
     for _ in 0..400 {
         next += machine.append(next..next + 1, 100);
-        machine.turn(true);
+        machine.turn_awaited();
         machine.log.wait(&machine.doorbell, std::time::Duration::ZERO);
         let free = directory(&disk).space().expect("looks").free;
         assert!(free >= margin, "{free} bytes left");
@@ -191,7 +191,7 @@ fn small_volume_holds_several_segments_and_all_its_space_is_used() {
     // What retention gives back is used again.
     machine.log.trim(segments[2].base());
     let durable = machine.view().durable();
-    (0..300).for_each(|_| machine.turn(true));
+    (0..300).for_each(|_| machine.turn_awaited());
     assert!(machine.view().durable() > durable);
 }
 
@@ -208,7 +208,7 @@ fn block_that_does_not_fit_a_short_segment_gets_the_next_one() {
     machine.turn_until_durable();
     let segments = machine.view().segments().len();
     let large = machine.append(small..small + 75, 1000);
-    (0..200).for_each(|_| machine.turn(true));
+    (0..200).for_each(|_| machine.turn_awaited());
     assert!(machine.log.is_idle(), "the block waits for a segment that was never asked for");
     assert!(machine.view().segments().len() > segments);
     assert_eq!(check_all(machine.view(), 1000), small + large);

@@ -4,6 +4,7 @@ use tapeline_testing::seeds;
 
 use super::super::harness::*;
 use crate::device::sim::{Failure, Faults};
+use crate::log::Urgency;
 
 /// The next blocking call fails.
 fn fail_next_call(machine: &Machine, errno: i32) {
@@ -22,7 +23,7 @@ fn chores_wait_for_descriptors_and_memory_and_say_so() {
             let taken = machine.append(next..next + 4, 3000);
             next += taken;
             fail_next_call(&machine, errno);
-            machine.turn(true);
+            machine.turn_awaited();
             idle = if taken == 0 { idle + 1 } else { 0 };
         }
         assert!(machine.log.poison().is_none(), "{errno}");
@@ -54,7 +55,7 @@ fn write_waits_for_memory_and_says_so() {
         disk.set_faults(Faults { failing_write, ..Faults::default() });
         machine.append(3..6, 500);
         for _ in 0..20 {
-            machine.turn(true);
+            machine.turn_awaited();
         }
         assert_eq!((machine.view().durable().get(), machine.view().is_full()), (3, errno == libc::ENOSPC), "{errno}");
         let [trouble] = &machine.view().troubles()[..] else { panic!("{errno}: {:?}", machine.view().troubles()) };
@@ -77,7 +78,7 @@ fn closing_ends_where_nothing_passes() {
         let taken = machine.append(next..next + 4, 3000);
         next += taken;
         fail_next_call(&machine, libc::EMFILE);
-        machine.turn(true);
+        machine.turn_awaited();
         idle = if taken == 0 { idle + 1 } else { 0 };
     }
     let (durable, calls) = (machine.view().durable(), disk.clone());
@@ -115,7 +116,7 @@ fn index_that_cannot_be_written_is_reported_and_the_log_goes_on() {
     let tidying = loop {
         next += machine.append(next..next + 4, 3000);
         machine.now += 200_000_000;
-        machine.turn_untidied(true);
+        machine.turn_untidied(Urgency::Awaited);
         if let Some(chore) = machine.log.next_tidying(machine.now) {
             break chore;
         }
@@ -136,11 +137,11 @@ fn trim_that_fails_for_good_is_reported_and_the_log_goes_on() {
         let disk = whole_disk(seed);
         let mut machine = Machine::start(&disk, seed).expect("opens");
         machine.write(0..100, 2000);
-        (0..200).for_each(|_| machine.turn(false));
+        (0..200).for_each(|_| machine.turn());
         let to = machine.view().segments()[2].base();
         machine.log.trim(to);
         fail_next_call(&machine, libc::EIO);
-        (0..200).for_each(|_| machine.turn(false));
+        (0..200).for_each(|_| machine.turn());
         let troubles = machine.view().troubles();
         let trim = troubles.iter().find(|trouble| trouble.operation == "trim").expect("is told");
         assert!(!trim.is_retried && machine.log.poison().is_none(), "seed {seed}: {troubles:?}");
@@ -159,7 +160,7 @@ fn closing_waits_for_space_that_comes_back() {
     while idle < 50 {
         let taken = machine.append(next..next + 4, 3000);
         next += taken;
-        machine.turn(true);
+        machine.turn_awaited();
         idle = if taken == 0 { idle + 1 } else { 0 };
     }
     assert!(machine.view().is_full() && machine.view().durable().get() < next);
