@@ -144,7 +144,8 @@ impl DaemonProgram {
     }
 }
 
-/// The exit statuses of a program.
+/// The exit statuses of a program, which docs/DAEMONS.md lists.
+#[derive(Debug, Clone, Copy)]
 enum Status {
     /// It ended as it was asked to, or with the log that it followed.
     Done = 0,
@@ -198,7 +199,12 @@ fn usage(name: &str) -> String {
          --tries N        set an event aside once it has failed so often (3)\n\
          --metrics FILE   write metrics for Prometheus to FILE every second\n\
          \n\
-         Exit status: 0 ended as asked; 1 failed; 2 wrong arguments; 3 the grace period was over first."
+         Exit status: {done} ended as asked; {failed} failed; {usage} wrong arguments; {late} the grace period was over \
+         first.",
+        done = Status::Done as u8,
+        failed = Status::Failed as u8,
+        usage = Status::Usage as u8,
+        late = Status::GraceOver as u8,
     )
 }
 
@@ -388,6 +394,19 @@ mod tests {
 
     fn parse(line: &str) -> Result<Option<DaemonProgram>, String> {
         DaemonProgram::new().log("default").with_arguments(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn every_status_has_a_row_in_the_manual() {
+        let all = [Status::Done, Status::Failed, Status::Usage, Status::GraceOver];
+        let statuses = all.map(|status| match status {
+            // A new status is a new element above, a row, and a part of the usage.
+            Status::Done | Status::Failed | Status::Usage | Status::GraceOver => status as u8,
+        });
+        let page = include_str!("../../../docs/DAEMONS.md");
+        let table = page.lines().skip_while(|line| *line != "| exit status | means |").skip(2);
+        let row = |line: &str| line.split('|').nth(1)?.trim().parse::<u8>().ok();
+        assert_eq!(table.map_while(row).collect::<Vec<_>>(), statuses);
     }
 
     #[test]
