@@ -21,6 +21,14 @@ const BATCHES: u64 = 4;
 const SHARDS: [u16; 2] = [0, 1];
 
 /// A rule that an adapter breaks.
+///
+/// ```
+/// use tapeline::adapter::{NoopAdapter, conformance};
+///
+/// // It confirms batches that it does not keep.
+/// let violation = futures_lite::future::block_on(conformance::check(|| Box::new(NoopAdapter))).expect_err("a rule");
+/// println!("{}: {}", violation.rule, violation.message);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{rule}: {message}")]
 pub struct Violation {

@@ -180,6 +180,15 @@ pub trait Adapter: Send + Sync + 'static {
 }
 
 /// Events of one shard, as an adapter reads them back.
+///
+/// ```
+/// use tapeline::adapter::{Adapter, NoopAdapter};
+///
+/// let page = futures_lite::future::block_on(NoopAdapter.poll_shard(0, Some("from here"), 10))?;
+/// assert!(page.events.is_empty() && !page.has_more);
+/// assert_eq!(page.next_id.as_deref(), Some("from here"));
+/// # Ok::<(), tapeline::AdapterError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ShardPollResult {
     /// The events, in order.

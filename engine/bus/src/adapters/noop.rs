@@ -7,6 +7,12 @@ use super::{Adapter, AdapterFuture, ShardPollResult};
 use crate::live::Batch;
 
 /// Confirms every batch and keeps none: for measuring a relay.
+///
+/// ```
+/// use tapeline::adapter::{Adapter, NoopAdapter};
+///
+/// assert_eq!(NoopAdapter::new().name(), "noop");
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoopAdapter;
 

@@ -249,9 +249,10 @@ impl EventBus {
 
 /// The error of a bus that ends and could not make all durable.
 fn why_not_durable(poison: Poison) -> AdapterError {
-    match poison.is_for_want_of_space() {
-        true => AdapterError::StorageFull { shard_id: poison.shard_id },
-        false => AdapterError::Poisoned(Box::new(poison)),
+    if poison.is_for_want_of_space() {
+        AdapterError::StorageFull { shard_id: poison.shard_id }
+    } else {
+        AdapterError::Poisoned(Box::new(poison))
     }
 }
 

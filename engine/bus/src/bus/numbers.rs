@@ -46,17 +46,19 @@ impl EventBus {
     /// Numbers of each lane there is: the events that each producer ingested into each shard, and those that were
     /// dropped. Disturbs nothing.
     pub fn lane_stats(&self) -> Vec<LaneStats> {
-        match self.core.is_forked() {
-            true => Vec::new(),
-            false => self.core.shards().all().iter().flat_map(|shard| shard.lanes().stats(shard.id())).collect(),
+        if self.core.is_forked() {
+            Vec::new()
+        } else {
+            self.core.shards().all().iter().flat_map(|shard| shard.lanes().stats(shard.id())).collect()
         }
     }
 
     /// Numbers of each shard, and how it runs.
     pub fn shard_stats(&self) -> Vec<ShardStats> {
-        match self.core.is_forked() {
-            true => Vec::new(),
-            false => self.core.shards().all().iter().map(|shard| shard.stats()).collect(),
+        if self.core.is_forked() {
+            Vec::new()
+        } else {
+            self.core.shards().all().iter().map(|shard| shard.stats()).collect()
         }
     }
 }

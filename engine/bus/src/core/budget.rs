@@ -50,9 +50,10 @@ impl MemoryBudget {
     /// The bytes that are left, where that is not enough.
     pub(crate) fn take_to_grow(self: &Arc<Self>, bytes: usize) -> Result<MemoryShare, usize> {
         let limit = self.bytes - (self.bytes / BEGINNERS_PART).max(bytes).min(self.bytes);
-        match self.used().checked_add(bytes).is_some_and(|used| used <= limit) {
-            true => self.take_up_to(bytes, limit),
-            false => Err(self.left()),
+        if self.used().checked_add(bytes).is_some_and(|used| used <= limit) {
+            self.take_up_to(bytes, limit)
+        } else {
+            Err(self.left())
         }
     }
 

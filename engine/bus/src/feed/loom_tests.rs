@@ -28,10 +28,7 @@ fn follow(published: &AtomicUsize, bell: &Bell, wanted: usize) {
             return Poll::Ready(());
         }
         bell.arm(context.waker());
-        match published.load(Ordering::Acquire) >= wanted {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
+        if published.load(Ordering::Acquire) >= wanted { Poll::Ready(()) } else { Poll::Pending }
     }));
 }
 
@@ -82,10 +79,7 @@ fn follower_learns_that_its_last_shard_has_gone() {
         });
         block_on(poll_fn(|context| {
             bell.arm(context.waker());
-            match bell.is_connected() {
-                true => Poll::Pending,
-                false => Poll::Ready(()),
-            }
+            if bell.is_connected() { Poll::Pending } else { Poll::Ready(()) }
         }));
         shard.join().unwrap();
     });

@@ -153,10 +153,7 @@ impl Producer {
     /// [`IngestionError::SessionClosed`].
     #[inline(always)]
     pub(super) fn check_session(&self, session: SessionId, events: u64) -> IngestionResult<()> {
-        match self.core.closed().may_be(session) {
-            true => self.check_closed(session, events),
-            false => Ok(()),
-        }
+        if self.core.closed().may_be(session) { self.check_closed(session, events) } else { Ok(()) }
     }
 
     /// Refuses a call beside [`Producer::emit`], with so many events, once the bus ends.

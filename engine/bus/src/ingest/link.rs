@@ -101,9 +101,10 @@ impl Link {
 /// The refusal of an event for which a lane would have to grow: by the budget, or else by the kernel.
 fn no_ring(shard_id: u16, needed: RingNeeded) -> IngestionError {
     let RingNeeded { bytes, left, budget } = needed;
-    match left < bytes {
-        true => IngestionError::Budget { shard_id, bytes, left, budget },
-        false => IngestionError::Lane { shard_id, source: io::ErrorKind::OutOfMemory.into() },
+    if left < bytes {
+        IngestionError::Budget { shard_id, bytes, left, budget }
+    } else {
+        IngestionError::Lane { shard_id, source: io::ErrorKind::OutOfMemory.into() }
     }
 }
 

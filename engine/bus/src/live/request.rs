@@ -308,6 +308,17 @@ impl ConsumeResponse {
 }
 
 /// A shard that could not be read.
+///
+/// ```
+/// use tapeline::consumer::{ConsumeResponse, ShardFailure};
+///
+/// fn report(page: &ConsumeResponse) {
+///     for ShardFailure { shard_id, message } in &page.failed_shards {
+///         println!("shard {shard_id} was left out: {message}");
+///     }
+/// }
+/// # report(&ConsumeResponse::empty());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardFailure {
     /// The shard.

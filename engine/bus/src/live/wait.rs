@@ -56,10 +56,7 @@ impl<'a> Patience<'a> {
             self.bell.arm(context.waker());
             // Asked first: what a shard published before it left is seen by the look after this.
             let is_over = !self.bell.is_connected();
-            match self.ends() != self.seen || is_over {
-                true => Poll::Ready(!is_over),
-                false => Poll::Pending,
-            }
+            if self.ends() != self.seen || is_over { Poll::Ready(!is_over) } else { Poll::Pending }
         });
         foreign::awaited_off_shard("poll", moved).await
     }

@@ -11,6 +11,19 @@ use super::ShardMetrics;
 use crate::core::config::ScalingPolicy;
 
 /// A decision about the number of shards.
+///
+/// ```
+/// use tapeline::scaling::ScalingDecision;
+///
+/// fn say(decision: ScalingDecision) -> String {
+///     match decision {
+///         ScalingDecision::None => "enough shards".into(),
+///         ScalingDecision::ScaleUp(more) => format!("{more} more"),
+///         ScalingDecision::ScaleDown(fewer) => format!("{fewer} fewer"),
+///     }
+/// }
+/// assert_eq!(say(ScalingDecision::ScaleUp(1)), "1 more");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScalingDecision {
     /// Nothing.
@@ -74,10 +87,7 @@ impl Scaler {
             return ScalingDecision::ScaleUp((overloaded / 2).clamp(1, room));
         }
         let has_lasted = self.underutilized_since.is_some_and(|since| has_passed(since, now, policy.scale_down_delay));
-        match has_lasted && active > policy.min_shards {
-            true => ScalingDecision::ScaleDown(1),
-            false => ScalingDecision::None,
-        }
+        if has_lasted && active > policy.min_shards { ScalingDecision::ScaleDown(1) } else { ScalingDecision::None }
     }
 
     /// Returns whether one shard fewer would do, with room to spare.
@@ -114,9 +124,10 @@ impl Scaler {
     /// # Errors
     /// [`ScalingError::AtMaxShards`], where there may not be any more at all.
     pub(super) fn more(&self, active: u16, count: u16) -> Result<u16, ScalingError> {
-        match active >= self.policy.max_shards {
-            true => Err(ScalingError::AtMaxShards(active)),
-            false => Ok(active.saturating_add(count).min(self.policy.max_shards)),
+        if active >= self.policy.max_shards {
+            Err(ScalingError::AtMaxShards(active))
+        } else {
+            Ok(active.saturating_add(count).min(self.policy.max_shards))
         }
     }
 
@@ -125,10 +136,12 @@ impl Scaler {
     /// # Errors
     /// [`ScalingError::AtMinShards`], where there may not be any fewer at all; [`ScalingError::InCooldown`].
     pub(super) fn fewer(&self, now: u64, active: u16, count: u16) -> Result<u16, ScalingError> {
-        match active <= self.policy.min_shards {
-            true => Err(ScalingError::AtMinShards(active)),
-            false if self.is_cooling(now) => Err(ScalingError::InCooldown),
-            false => Ok(active.saturating_sub(count).max(self.policy.min_shards)),
+        if active <= self.policy.min_shards {
+            Err(ScalingError::AtMinShards(active))
+        } else if self.is_cooling(now) {
+            Err(ScalingError::InCooldown)
+        } else {
+            Ok(active.saturating_sub(count).max(self.policy.min_shards))
         }
     }
 }

@@ -24,6 +24,19 @@ const CRC_BYTES: usize = 4;
 const IN_ORDER_OF_TIME: u8 = 1;
 
 /// The fault of a cursor.
+///
+/// ```
+/// use tapeline_reader::CursorFault;
+///
+/// fn advice(fault: &CursorFault) -> &'static str {
+///     match fault {
+///         CursorFault::Expired(_) => "start from the earliest event",
+///         CursorFault::Foreign(_) => "ask the log that gave it",
+///         _ => "start anew",
+///     }
+/// }
+/// assert_eq!(advice(&CursorFault::Expired(0)), "start from the earliest event");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CursorFault {

@@ -7,6 +7,19 @@ use tapeline_storage::format::PageError;
 use tapeline_storage::log::{DirectoryError, OpenError};
 
 /// A place that cannot be read, or does not check.
+///
+/// ```
+/// use tapeline_reader::{DamageCause, LogFiles, LogRestore};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-damage-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// for damage in LogFiles::open(&directory)?.verify(|_bytes| ()).damage {
+///     let is_of_log = damage.cause == DamageCause::Log;
+///     println!("{} at {}: {} (repair: {is_of_log})", damage.segment, damage.offset, damage.reason);
+/// }
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Damage {
@@ -23,6 +36,18 @@ pub struct Damage {
 }
 
 /// The party at fault where a log cannot be read.
+///
+/// ```
+/// use tapeline_reader::DamageCause;
+///
+/// fn advice(cause: DamageCause) -> &'static str {
+///     match cause {
+///         DamageCause::Environment => "mend the machine, then try again",
+///         _ => "tapeline repair",
+///     }
+/// }
+/// assert_eq!(advice(DamageCause::Log), "tapeline repair");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DamageCause {

@@ -18,6 +18,13 @@ use crate::gap::Gap;
 use crate::session::{ResumeToken, TokenFault};
 
 /// The reason for which a setting cannot be used.
+///
+/// ```
+/// use tapeline_reader::{ConfigError, RetentionPolicy};
+///
+/// let refused = RetentionPolicy::new().max_segments(0).validate();
+/// assert!(matches!(refused, Err(ConfigError::InvalidValue(setting)) if setting.contains("max_segments")));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -27,6 +34,12 @@ pub enum ConfigError {
 }
 
 /// The reason for which the number of shards does not change.
+///
+/// ```
+/// use tapeline_reader::ScalingError;
+///
+/// assert_eq!(ScalingError::AtMaxShards(4).to_string(), "no shard more: 4 is the policy's max_shards");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScalingError {
@@ -223,6 +236,14 @@ pub enum AdapterError {
 }
 
 /// Events of a shard that are taken over and not durable.
+///
+/// ```
+/// use tapeline_reader::{NotDurable, Sequence};
+///
+/// # let of_shard = NotDurable::new(0, Sequence::new(10)..Sequence::new(15), 2);
+/// println!("shard {}: a crash may take {} events", of_shard.shard_id, of_shard.events());
+/// # assert_eq!(of_shard.events(), 7);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NotDurable {

@@ -26,6 +26,13 @@ pub struct EventId {
 }
 
 /// The text is no [`EventId`].
+///
+/// ```
+/// use tapeline_reader::EventId;
+///
+/// let refused = "3-42".parse::<EventId>().expect_err("no log");
+/// assert_eq!(refused.to_string(), r#""3-42" is no event id: expected <32 hexadecimal digits>-<shard>-<sequence>"#);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no event id: expected <32 hexadecimal digits>-<shard>-<sequence>")]
 pub struct ParseEventIdError(String);

@@ -51,6 +51,15 @@ pub trait TypedPayload: Archive {
 }
 
 /// The reason for which a payload cannot be read as a type.
+///
+/// ```
+/// use tapeline_reader::TypeError;
+///
+/// fn may_skip(error: &TypeError) -> bool {
+///     matches!(error, TypeError::NotTyped | TypeError::WrongType { .. })
+/// }
+/// assert!(may_skip(&TypeError::NotTyped) && !may_skip(&TypeError::Misaligned));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TypeError {

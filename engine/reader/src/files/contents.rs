@@ -18,6 +18,18 @@ use crate::session::{SessionChange, SessionMetadata, SessionOpening, SessionStat
 /// The events of one session in a log.
 ///
 /// From [`LogFiles::sessions`](crate::LogFiles::sessions), and from a bus.
+///
+/// ```
+/// use tapeline_reader::{LogFiles, LogRestore};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-session-summary-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// for session in LogFiles::open(&directory)?.sessions()? {
+///     println!("{:?}: {} events, {} bytes", session.name, session.events, session.bytes);
+/// }
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionSummary {

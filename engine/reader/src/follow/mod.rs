@@ -72,6 +72,20 @@ pub struct LogFollower {
 }
 
 /// The reason for which a log that is followed will have nothing more.
+///
+/// ```
+/// use tapeline_reader::{LogFollower, LostLog};
+///
+/// fn is_over(follower: &LogFollower) -> bool {
+///     match follower.lost() {
+///         Some(LostLog::Replaced) => {
+///             println!("another log has its place: follow that one");
+///             true
+///         }
+///         lost => lost.is_some(),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LostLog {

@@ -52,9 +52,10 @@ impl Followed {
     pub(super) fn look(&mut self, eras: &Eras, selection: &Selection) -> Result<bool, OpenError> {
         let last = eras.iter().count().checked_sub(1).and_then(|before| eras.end_of(before, self.id()));
         let has_come = self.take_in(selection, FollowedShard::look)?;
-        match last.is_some_and(|start| self.view().appended() < start) {
-            true => Ok(self.take_in(selection, FollowedShard::look_closely)? || has_come),
-            false => Ok(has_come),
+        if last.is_some_and(|start| self.view().appended() < start) {
+            Ok(self.take_in(selection, FollowedShard::look_closely)? || has_come)
+        } else {
+            Ok(has_come)
         }
     }
 

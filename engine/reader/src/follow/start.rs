@@ -11,6 +11,16 @@ use crate::error::ConsumerResult;
 use crate::source::{Source, Start, cursor_of, refuse_cursor, source};
 
 /// The start of a [`LogFollower`](super::LogFollower).
+///
+/// ```
+/// use tapeline_reader::FollowStart;
+///
+/// fn start(cursor: Option<String>) -> FollowStart {
+///     cursor.map_or(FollowStart::Earliest, FollowStart::Cursor)
+/// }
+/// assert_eq!(start(None), FollowStart::Earliest);
+/// assert_eq!(FollowStart::default(), FollowStart::Latest);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum FollowStart {

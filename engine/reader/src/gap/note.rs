@@ -27,6 +27,15 @@ pub fn is_reserved(kind: Kind) -> bool {
 }
 
 /// The reason for which an event was dropped.
+///
+/// ```
+/// use tapeline_reader::{DropReason, GapReason};
+///
+/// fn was_sampled(reason: &GapReason) -> bool {
+///     matches!(reason, GapReason::Overflow { reason: DropReason::Sampled, .. })
+/// }
+/// assert!(!was_sampled(&GapReason::Trimmed));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DropReason {
@@ -154,6 +163,17 @@ impl AddAssign for Drops {
 /// The sessions whose events are missing, and how many events of each: exactly, up to a bound.
 ///
 /// Part of [`GapReason::Overflow`](crate::GapReason::Overflow).
+///
+/// ```
+/// use tapeline_reader::{DroppedSessions, session_id};
+///
+/// # let mut dropped = DroppedSessions::default();
+/// # dropped.count(session_id("chat-42"));
+/// for (session, events) in dropped.named() {
+///     println!("{events} events of session {session} are missing");
+/// }
+/// println!("and {} of others", dropped.others());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DroppedSessions {
     named: Vec<(SessionId, u64)>,

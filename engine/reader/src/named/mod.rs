@@ -104,9 +104,10 @@ pub fn load_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>], name: &s
 
 /// Keeps a cursor that was published with a batch, of a log that no crash leaves.
 pub fn keep_in_memory(store: &CursorStore, name: &str, cursor: &str) -> ConsumerResult<()> {
-    match store.is_in_memory() {
-        true => store.save(name, SavedCursor { cursor: Some(cursor.to_owned()), since: None }),
-        false => Ok(()),
+    if store.is_in_memory() {
+        store.save(name, SavedCursor { cursor: Some(cursor.to_owned()), since: None })
+    } else {
+        Ok(())
     }
 }
 

@@ -9,10 +9,7 @@ use crate::source::Source;
 
 /// The era of the source that is furthest behind. `None` where there is nothing to wait for.
 pub fn earliest<'a>(eras: &Eras, sources: impl Iterator<Item = &'a Source>) -> Option<usize> {
-    match eras.is_empty() {
-        true => None,
-        false => sources.filter(|source| !source.is_over()).map(|source| source.era(eras)).min(),
-    }
+    if eras.is_empty() { None } else { sources.filter(|source| !source.is_over()).map(|source| source.era(eras)).min() }
 }
 
 /// Cuts `block`, which `source` has just handed out, off where its era ends. `false`, and the source stands before the

@@ -23,6 +23,12 @@ pub enum Speed {
 }
 
 /// The text is no [`Speed`].
+///
+/// ```
+/// use tapeline_reader::{ParseSpeedError, Speed};
+///
+/// assert_eq!("-1".parse::<Speed>(), Err(ParseSpeedError));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("neither a positive number nor max")]
 pub struct ParseSpeedError;
@@ -83,6 +89,15 @@ struct Start {
 }
 
 /// The errors of a pace: the time between when events were due and when they were handed out, within 0.1 %.
+///
+/// ```
+/// use tapeline_reader::{Pacer, Speed};
+///
+/// let mut pacer = Pacer::new(Speed::Factor(1000.0));
+/// pacer.wait(0);
+/// let missed = pacer.error();
+/// println!("{} events, half of them within {:?}, all within {:?}", missed.events, missed.p50, missed.max);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PacingError {

@@ -40,9 +40,10 @@ pub fn copy_events(
 ) -> Looked {
     const RECORD_BYTES: usize = 32;
     // A filtered or limited page has no known size, so nothing is reserved.
-    let (bytes, events) = match selection.is_partial() || limit < block.count() {
-        true => (0, 0),
-        false => (block.payload_bytes_max(), block.count()),
+    let (bytes, events) = if selection.is_partial() || limit < block.count() {
+        (0, 0)
+    } else {
+        (block.payload_bytes_max(), block.count())
     };
     let mut payloads = AlignedVec::<PAYLOAD_ALIGN>::with_capacity(bytes);
     let mut heads = Vec::with_capacity(events);

@@ -118,6 +118,13 @@ impl SessionMetadata {
 }
 
 /// The way in which a session ended. Prints as it stands in the close event, and is read back from that.
+///
+/// ```
+/// use tapeline_reader::SessionOutcome;
+///
+/// assert_eq!("timed_out".parse(), Ok(SessionOutcome::TimedOut));
+/// assert_eq!(SessionOutcome::Finished.to_string(), "finished");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -133,6 +140,13 @@ pub enum SessionOutcome {
 }
 
 /// The text is no [`SessionOutcome`].
+///
+/// ```
+/// use tapeline_reader::SessionOutcome;
+///
+/// let refused = "done".parse::<SessionOutcome>().expect_err("no outcome");
+/// assert!(refused.to_string().contains("finished, failed, stopped or timed_out"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no outcome of a session: finished, failed, stopped or timed_out")]
 pub struct ParseOutcomeError(String);

@@ -56,6 +56,12 @@ pub struct ResumeToken {
 }
 
 /// The reason for which a text is no [`ResumeToken`].
+///
+/// ```
+/// use tapeline_reader::{ParseTokenError, ResumeToken};
+///
+/// assert_eq!("chat-42".parse::<ResumeToken>(), Err(ParseTokenError::Length { chars: 7 }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseTokenError {
@@ -79,6 +85,19 @@ pub enum ParseTokenError {
 }
 
 /// The reason for which a reader cannot continue after a token.
+///
+/// ```
+/// use tapeline_reader::TokenFault;
+///
+/// /// The status with which a server answers a client that cannot be resumed.
+/// fn status(fault: TokenFault) -> u16 {
+///     match fault {
+///         TokenFault::Gone => 410,
+///         _ => 400,
+///     }
+/// }
+/// assert_eq!(status(TokenFault::Foreign), 400);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenFault {

@@ -1,6 +1,12 @@
 //! The end of a frame.
 
 /// The end of a frame within a stream.
+///
+/// ```
+/// use tapeline_reader::sse::{FrameEnd, FrameEnds};
+///
+/// assert_eq!(FrameEnds::default().end(b"data: 1\n\n", false), Some(FrameEnd { bytes: 9, lines: 2 }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameEnd {
     /// Bytes of the frame.

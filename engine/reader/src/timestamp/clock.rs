@@ -74,9 +74,10 @@ impl Newest {
     /// This time, or the next one that was not given out.
     fn after(&self, nanos: u64) -> u64 {
         // SYNC: pairs with itself: threads that draw one after the other see each other's.
-        match self.0.fetch_max(nanos, Ordering::AcqRel) < nanos {
-            true => nanos,
-            false => self.0.fetch_add(1, Ordering::AcqRel) + 1,
+        if self.0.fetch_max(nanos, Ordering::AcqRel) < nanos {
+            nanos
+        } else {
+            self.0.fetch_add(1, Ordering::AcqRel) + 1
         }
     }
 }

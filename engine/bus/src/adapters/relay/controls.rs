@@ -10,6 +10,13 @@ use tapeline_reader::fork;
 use crate::core::lock::lock;
 
 /// The reason why a relay ended. Its cursor stands after all that the backend had confirmed by then.
+///
+/// ```
+/// use tapeline::adapter::RelayEnd;
+///
+/// assert!(RelayEnd::Drained.is_complete());
+/// assert!(!RelayEnd::Failed("its log cannot be read".into()).is_complete());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RelayEnd {

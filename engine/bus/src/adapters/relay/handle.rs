@@ -55,9 +55,10 @@ impl RelayHandle {
 
     /// Its numbers. Only its name in a forked child.
     pub fn stats(&self) -> RelayStats {
-        match self.controls.is_forked() {
-            true => RelayStats { name: self.name().to_owned(), ..RelayStats::default() },
-            false => self.status.stats(),
+        if self.controls.is_forked() {
+            RelayStats { name: self.name().to_owned(), ..RelayStats::default() }
+        } else {
+            self.status.stats()
         }
     }
 

@@ -177,9 +177,10 @@ impl Sender {
     pub(super) async fn rest(&self, error: &AdapterError, tries: &mut u32) {
         let reason = error.to_string();
         let (first, longest) = self.pauses;
-        let (health, pause) = match error.is_retryable() {
-            true => (RelayHealth::Retrying { reason }, first.saturating_mul(1 << (*tries).min(20)).min(longest)),
-            false => (RelayHealth::Unhealthy { reason }, longest),
+        let (health, pause) = if error.is_retryable() {
+            (RelayHealth::Retrying { reason }, first.saturating_mul(1 << (*tries).min(20)).min(longest))
+        } else {
+            (RelayHealth::Unhealthy { reason }, longest)
         };
         *tries = tries.saturating_add(1);
         count(&self.status.retries, 1);

@@ -120,6 +120,19 @@ pub struct Relay {
 /// The end of a [`Relay`].
 ///
 /// From [`Relay::end`]: a server tells by it whether the client is to come back.
+///
+/// ```
+/// use tapeline::consumer::RelayEnd;
+///
+/// /// The last line of a server's answer.
+/// fn last_line(end: Option<RelayEnd>) -> &'static str {
+///     match end {
+///         Some(RelayEnd::Closed) => "data: [DONE]\n\n",
+///         _ => "retry: 1000\n\n",
+///     }
+/// }
+/// assert_eq!(last_line(Some(RelayEnd::Shutdown)), "retry: 1000\n\n");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RelayEnd {

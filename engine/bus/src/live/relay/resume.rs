@@ -56,10 +56,7 @@ impl Merged {
 
     /// The time of the first event of another shard that comes after.
     pub(super) fn next_time(self, other: u16) -> u64 {
-        match other > self.shard_id && !self.is_after_gap {
-            true => self.time,
-            false => self.time.saturating_add(1),
-        }
+        if other > self.shard_id && !self.is_after_gap { self.time } else { self.time.saturating_add(1) }
     }
 }
 
@@ -262,11 +259,13 @@ impl Search {
             let is_by_route = self.eras.is_by_one_route(era);
             // A session moves once what is before is durable: the others have lost nothing of it.
             let end = if is_by_route { self.end_of(era, other.shard()) } else { Sequence::ZERO };
-            let start = match other.shard() == view.shard() {
-                true => loss.next,
+            let start = if other.shard() == view.shard() {
+                loss.next
+            } else if is_by_route && loss.is_clock_ahead {
                 // Times say nothing where a clock was ahead.
-                false if is_by_route && loss.is_clock_ahead => end,
-                false => first_since(other, time.saturating_add(1))?.max(end),
+                end
+            } else {
+                first_since(other, time.saturating_add(1))?.max(end)
             };
             resume.beginning.next.insert(other.shard(), start);
         }

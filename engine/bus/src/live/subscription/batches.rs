@@ -19,6 +19,14 @@ use crate::core::park;
 use crate::feed::{Bell, Follower};
 
 /// Events of one shard, in order.
+///
+/// ```
+/// use tapeline::Batch;
+/// use tapeline::adapter::Delivery;
+///
+/// let batch = Batch::new(0, Vec::new());
+/// assert!(batch.is_empty() && batch.delivery == Delivery::InOrder);
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Batch {
@@ -33,6 +41,13 @@ pub struct Batch {
 }
 
 /// The time at which a batch is delivered.
+///
+/// ```
+/// use tapeline::Batch;
+/// use tapeline::adapter::Delivery;
+///
+/// assert_eq!(Batch::new(0, Vec::new()).redriven().delivery, Delivery::Redriven);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Delivery {

@@ -314,9 +314,10 @@ impl Subscription {
         // Asked first: what a shard published before it ended is seen by the look after this.
         let is_over = !self.shards.bell().is_connected();
         let has_more = !self.ready.is_empty() || self.shards.have_more();
-        match self.until.is_reached(self.core.closed()) {
-            true => self.ready.is_empty(),
-            false => !has_more && (is_over || self.shards.have_lagged()),
+        if self.until.is_reached(self.core.closed()) {
+            self.ready.is_empty()
+        } else {
+            !has_more && (is_over || self.shards.have_lagged())
         }
     }
 

@@ -61,9 +61,10 @@ impl Until {
             return Ok(Self { end: End::Bus, closing: None });
         }
         let sessions = request.sessions.clone().unwrap_or_default();
-        match sessions.is_empty() || sessions.contains(&SessionId::NONE) {
-            true => Err(ConsumerError::NoSession),
-            false => Ok(Self { end: End::Close(Open { sessions, ..Open::default() }), closing: None }),
+        if sessions.is_empty() || sessions.contains(&SessionId::NONE) {
+            Err(ConsumerError::NoSession)
+        } else {
+            Ok(Self { end: End::Close(Open { sessions, ..Open::default() }), closing: None })
         }
     }
 
