@@ -54,10 +54,7 @@ pub(crate) fn close_balanced(bus: EventBus) -> Outcome<EventBusStats> {
 pub(crate) fn describe(report: Report, bus: &EventBus) -> Report {
     let Some(shard) = bus.shard_stats().into_iter().next() else { return report };
     let report = report.param("device", shard.device);
-    match shard.notes.is_empty() {
-        true => report,
-        false => report.param("notes", shard.notes.join("; ")),
-    }
+    if shard.notes.is_empty() { report } else { report.param("notes", shard.notes.join("; ")) }
 }
 
 /// Bytes that an event of `payload` bytes takes in a block: its archive and its entry in the length column.

@@ -39,9 +39,10 @@ impl Cores {
 
 /// Pins the calling thread.
 pub(crate) fn pin(core: usize) -> Outcome<()> {
-    match core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
-        true => Ok(()),
-        false => Err(format!("cannot pin a thread to core {core}").into()),
+    if core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+        Ok(())
+    } else {
+        Err(format!("cannot pin a thread to core {core}").into())
     }
 }
 

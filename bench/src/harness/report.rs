@@ -142,9 +142,10 @@ impl Output {
             file.write_all(line.as_bytes())?;
         }
         let mut out = io::stdout().lock();
-        match self.json {
-            true => out.write_all(line.as_bytes())?,
-            false => table::write(&mut out, report)?,
+        if self.json {
+            out.write_all(line.as_bytes())?
+        } else {
+            table::write(&mut out, report)?
         }
         out.flush()
     }
@@ -152,9 +153,10 @@ impl Output {
     /// Writes a result that is one of many while a scenario runs: a line of JSON, or `text`.
     pub(crate) fn progress(&mut self, report: &Report, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        match self.json {
-            true => out.write_all(self.json_line(report).as_bytes())?,
-            false => writeln!(out, "{text}")?,
+        if self.json {
+            out.write_all(self.json_line(report).as_bytes())?
+        } else {
+            writeln!(out, "{text}")?
         }
         out.flush()
     }

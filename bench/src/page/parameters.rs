@@ -33,10 +33,12 @@ impl<'a> Parameters<'a> {
                 continue;
             }
             let mut values = rows.iter().map(|row| row.params.get(name));
-            match values.clone().all(|found| found == Some(value)) {
-                true => common.push((name, value)),
-                false if values.any(|found| found.is_some_and(is_long)) => long.push(name),
-                false => distinct.push(name),
+            if values.clone().all(|found| found == Some(value)) {
+                common.push((name, value));
+            } else if values.any(|found| found.is_some_and(is_long)) {
+                long.push(name);
+            } else {
+                distinct.push(name);
             }
         }
         let label = label_of(&rows, &distinct);

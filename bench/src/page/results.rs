@@ -45,10 +45,7 @@ impl Results {
                 all.push(measured.map_err(|error| format!("{}:{}: no result: {error}", path.display(), at + 1))?);
             }
         }
-        match all.is_empty() {
-            true => Err(format!("{}: no results", directory.display()).into()),
-            false => Ok(Self(all)),
-        }
+        if all.is_empty() { Err(format!("{}: no results", directory.display()).into()) } else { Ok(Self(all)) }
     }
 
     /// All of them, those of a file in its order.

@@ -48,9 +48,10 @@ impl Daemon for Answers {
 
     fn process(&mut self, event: &StoredEvent) -> DaemonResult {
         self.seen += 1;
-        match self.seen.is_multiple_of(self.every) {
-            true => Ok(vec![Emitted::new(kinds::GUARDRAIL, event.sequence.get().to_le_bytes())]),
-            false => Ok(Vec::new()),
+        if self.seen.is_multiple_of(self.every) {
+            Ok(vec![Emitted::new(kinds::GUARDRAIL, event.sequence.get().to_le_bytes())])
+        } else {
+            Ok(Vec::new())
         }
     }
 }

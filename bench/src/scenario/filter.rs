@@ -76,8 +76,9 @@ fn pass(bus: &EventBus, filter: Option<Filter>, matching: f64) -> Outcome<f64> {
         }
     }
     let seconds = start.elapsed().as_secs_f64();
-    match found as f64 == matching {
-        true => Ok(EVENTS as f64 / seconds),
-        false => Err(format!("{found} events match, not {matching}").into()),
+    if found as f64 == matching {
+        Ok(EVENTS as f64 / seconds)
+    } else {
+        Err(format!("{found} events match, not {matching}").into())
     }
 }

@@ -69,10 +69,7 @@ fn print_to(sink: File, log: &Path) -> Outcome<f64> {
     let start = Instant::now();
     let mut child = Command::new(program()?);
     let status = child.arg("replay").arg(log).args(["--format", "jsonl"]).stdin(Stdio::null()).stdout(sink).status()?;
-    match status.success() {
-        true => Ok(start.elapsed().as_secs_f64()),
-        false => Err(format!("tapeline replay: {status}").into()),
-    }
+    if status.success() { Ok(start.elapsed().as_secs_f64()) } else { Err(format!("tapeline replay: {status}").into()) }
 }
 
 fn paced(args: &PlayArgs, scratch: &Scratch, output: &mut Output) -> Outcome<()> {
@@ -119,8 +116,9 @@ fn fill(log: &Path, args: &PlayArgs, events: u64, step: u64) -> Outcome<()> {
 
 fn program() -> Outcome<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("tapeline");
-    match program.is_file() {
-        true => Ok(program),
-        false => Err(format!("{} is missing: cargo build --release -p tapeline-cli", program.display()).into()),
+    if program.is_file() {
+        Ok(program)
+    } else {
+        Err(format!("{} is missing: cargo build --release -p tapeline-cli", program.display()).into())
     }
 }

@@ -79,8 +79,9 @@ fn pass(bus: &EventBus, limit: usize, ordering: Ordering) -> Outcome<f64> {
         }
         cursor = page.next_id;
     }
-    match seen == EVENTS {
-        true => Ok(EVENTS as f64 / start.elapsed().as_secs_f64()),
-        false => Err(format!("{seen} events were read, not {EVENTS}").into()),
+    if seen == EVENTS {
+        Ok(EVENTS as f64 / start.elapsed().as_secs_f64())
+    } else {
+        Err(format!("{seen} events were read, not {EVENTS}").into())
     }
 }

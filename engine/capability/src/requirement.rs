@@ -264,10 +264,7 @@ impl FromStr for RequiredCapability {
                 None => Self::axis_any(of),
             };
         }
-        match Predicate::begins(text) {
-            true => Ok(Self::Predicate(text.parse()?)),
-            false => Self::parse(text),
-        }
+        if Predicate::begins(text) { Ok(Self::Predicate(text.parse()?)) } else { Self::parse(text) }
     }
 }
 

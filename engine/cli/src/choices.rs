@@ -13,9 +13,12 @@ impl Choices {
 
     /// The choices in an object that `is_one_of_them`.
     pub(crate) fn of(object: &Value, is_one_of_them: impl Fn(&Value) -> bool) -> Self {
-        let set = |choices: Self, (place, choice): (usize, &Value)| match is_one_of_them(choice) {
-            true => choices.with(Self::at(choice["index"].as_u64().unwrap_or(place as u64))),
-            false => choices,
+        let set = |choices: Self, (place, choice): (usize, &Value)| {
+            if is_one_of_them(choice) {
+                choices.with(Self::at(choice["index"].as_u64().unwrap_or(place as u64)))
+            } else {
+                choices
+            }
         };
         list(object).into_iter().flatten().enumerate().fold(Self::default(), set)
     }

@@ -22,9 +22,10 @@ pub(crate) fn no_sessions(log: &LogFiles, names: &[&str]) -> Failure {
     let quoted: Vec<_> = names.iter().take(LIST_MAX).map(|name| format!("{name:?}")).collect();
     let more = if names.len() > LIST_MAX { ", ..." } else { "" };
     let session = if names.len() == 1 { "no session" } else { "no sessions" };
-    let advice = match log.segments().iter().all(|segment| segment.base == segment.end) {
-        true => "the log has no events".to_owned(),
-        false => format!("`tapeline ls {}` lists those there are", log.path().display()),
+    let advice = if log.segments().iter().all(|segment| segment.base == segment.end) {
+        "the log has no events".to_owned()
+    } else {
+        format!("`tapeline ls {}` lists those there are", log.path().display())
     };
     Failure::new(Exit::NotFound, format_args!("{session} {}{more}; {advice}", quoted.join(", ")))
 }

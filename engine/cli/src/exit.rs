@@ -114,15 +114,13 @@ impl Failure {
         }
         // A log that is being made has empty directories before it has its meta file.
         let has_segments = std::fs::read_dir(path.join("shard-0000")).is_ok_and(|mut files| files.next().is_some());
-        match has_segments {
-            true => Self::new(
-                Exit::Corrupt,
-                format_args!(
-                    "{place}: the log's file meta is missing; `tapeline repair {place}` says how it comes back"
-                ),
-            ),
-            false if path.exists() => Self::new(Exit::NotFound, format_args!("{place}: no log here")),
-            false => Self::new(Exit::NotFound, format_args!("{place}: no log here, and no such directory")),
+        if has_segments {
+            let advice = format_args!("`tapeline repair {place}` says how it comes back");
+            Self::new(Exit::Corrupt, format_args!("{place}: the log's file meta is missing; {advice}"))
+        } else if path.exists() {
+            Self::new(Exit::NotFound, format_args!("{place}: no log here"))
+        } else {
+            Self::new(Exit::NotFound, format_args!("{place}: no log here, and no such directory"))
         }
     }
 

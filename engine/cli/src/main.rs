@@ -80,9 +80,8 @@ fn main() -> ExitCode {
 
 /// Prints the help that was asked for, or says why the command line cannot be understood.
 fn explain(refusal: clap::Error) -> Result<Exit, Failure> {
-    let text = |style: Style, refusal: &clap::Error| match style.is_coloured() {
-        true => refusal.render().ansi().to_string(),
-        false => refusal.render().to_string(),
+    let text = |style: Style, refusal: &clap::Error| {
+        if style.is_coloured() { refusal.render().ansi().to_string() } else { refusal.render().to_string() }
     };
     if refusal.use_stderr() {
         message::write(&text(message::style(), &on_lines_of_its_own(refusal)));

@@ -32,10 +32,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 /// The size of a segment file.
 pub(crate) fn parse_segment_size(text: &str) -> Result<u64, String> {
     let bytes = parse_size(text)?;
-    match SEGMENTS.contains(&bytes) {
-        true => Ok(bytes),
-        false => Err("a segment file has 2M to 1T".to_owned()),
-    }
+    if SEGMENTS.contains(&bytes) { Ok(bytes) } else { Err("a segment file has 2M to 1T".to_owned()) }
 }
 
 /// A whole number, of events or of files.

@@ -122,10 +122,8 @@ fn strict(text: &str) -> Cow<'_, str> {
 fn lenient(text: &str) -> Option<String> {
     let mut has_any = false;
     let replaced = replaced(text, |place| {
-        let odd = match place.is_string {
-            true => lone_surrogate(place),
-            false => no_number(place).or_else(|| large_number(place)),
-        };
+        let odd =
+            if place.is_string { lone_surrogate(place) } else { no_number(place).or_else(|| large_number(place)) };
         has_any |= odd.is_some();
         odd
     });

@@ -81,10 +81,7 @@ fn rounded(value: f64, digits: usize) -> String {
     let whole = [9.995, 99.95].iter().filter(|end| value >= **end).count() + 1;
     let decimals = digits.saturating_sub(whole);
     let text = format!("{value:.decimals$}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// A count in groups of three digits.

@@ -54,12 +54,13 @@ pub(crate) fn write_rate(directory: &Path, durable: bool) -> Outcome<WriteLimit>
 
 fn create(path: &Path, durable: bool) -> io::Result<File> {
     let open = |flags| OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags).open(path);
-    match durable {
-        false => open(0),
-        true => open(libc::O_DIRECT | libc::O_DSYNC).or_else(|error| match error.raw_os_error() {
+    if durable {
+        open(libc::O_DIRECT | libc::O_DSYNC).or_else(|error| match error.raw_os_error() {
             Some(libc::EINVAL) => open(libc::O_DSYNC),
             _ => Err(error),
-        }),
+        })
+    } else {
+        open(0)
     }
 }
 
@@ -140,9 +141,10 @@ fn write_blocks(ring: &mut IoUring, file: &File, memory: &[MmapMut]) -> io::Resu
 fn entry(file: &File, block: &MmapMut, buffer: usize, offset: u64, registered: bool) -> squeue::Entry {
     let descriptor = types::Fd(file.as_raw_fd());
     let (address, length) = (block.as_ptr(), BLOCK_BYTES as u32);
-    let entry = match registered {
-        true => opcode::WriteFixed::new(descriptor, address, length, buffer as u16).offset(offset).build(),
-        false => opcode::Write::new(descriptor, address, length).offset(offset).build(),
+    let entry = if registered {
+        opcode::WriteFixed::new(descriptor, address, length, buffer as u16).offset(offset).build()
+    } else {
+        opcode::Write::new(descriptor, address, length).offset(offset).build()
     };
     entry.user_data(buffer as u64)
 }

@@ -17,10 +17,7 @@ pub(super) fn measure(runtime: &Runtime, bus: &EventBus, load: &Load, visibility
     let follower = runtime.spawn(follow(subscription));
     let emitted = load.run_on(bus)?.iter().sum::<u64>();
     let (latencies, seen) = join(runtime, follower)?;
-    match seen == emitted {
-        true => Ok(latencies),
-        false => Err(format!("the follower got {seen} of {emitted} tokens").into()),
-    }
+    if seen == emitted { Ok(latencies) } else { Err(format!("the follower got {seen} of {emitted} tokens").into()) }
 }
 
 async fn follow(mut subscription: Subscription) -> Outcome<(Latencies, u64)> {

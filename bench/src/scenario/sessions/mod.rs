@@ -102,9 +102,10 @@ fn first_event_ms(log: &Path, session: SessionId) -> Outcome<f64> {
     BufReader::new(stdout).read_line(&mut line)?;
     let elapsed = start.elapsed().as_secs_f64() * 1e3;
     child.wait()?;
-    match line.trim() == session.to_string() {
-        true => Ok(elapsed),
-        false => Err(format!("an event of session {session} was wanted, the finder said {:?}", line.trim()).into()),
+    if line.trim() == session.to_string() {
+        Ok(elapsed)
+    } else {
+        Err(format!("an event of session {session} was wanted, the finder said {:?}", line.trim()).into())
     }
 }
 

@@ -151,12 +151,11 @@ impl<S: Copy> Engine<S> {
     fn stream<K: Sink<Session = S>>(&mut self, sink: &mut K) -> Outcome<()> {
         let mut at = 0;
         while let Some(conversation) = self.running.get_mut(at) {
-            match conversation.step(self.now, sink)? {
-                false => at += 1,
-                true => {
-                    let conversation = self.running.swap_remove(at);
-                    self.pause_or_close(conversation, sink)?;
-                }
+            if conversation.step(self.now, sink)? {
+                let conversation = self.running.swap_remove(at);
+                self.pause_or_close(conversation, sink)?;
+            } else {
+                at += 1;
             }
         }
         Ok(())

@@ -40,10 +40,7 @@ impl Source {
             return Err(lines.failure(what).into());
         }
         lines.restart()?;
-        Ok(match is_json {
-            true => Self::Agents(AgentTrace::open(lines, seed)?),
-            false => Self::Azure(AzureTrace::open(lines)?),
-        })
+        Ok(if is_json { Self::Agents(AgentTrace::open(lines, seed)?) } else { Self::Azure(AzureTrace::open(lines)?) })
     }
 
     /// The next session; arrivals never go back.

@@ -13,9 +13,10 @@ fn files(path: &Path) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(path).expect("lists") {
         let entry = entry.expect("an entry");
-        match entry.file_type().expect("a type").is_dir() {
-            true => found.extend(files(&entry.path())),
-            false => drop(found.insert(entry.path().display().to_string(), entry.metadata().expect("looks").len())),
+        if entry.file_type().expect("a type").is_dir() {
+            found.extend(files(&entry.path()))
+        } else {
+            drop(found.insert(entry.path().display().to_string(), entry.metadata().expect("looks").len()))
         }
     }
     found
@@ -90,9 +91,10 @@ fn directory_with_files_that_are_like_a_logs_is_refused() {
     for name in ["metadata.json", "meta2", "meta.tmp.old", "shard-1", "shard-00000", "shard-x"] {
         let scratch = Scratch::new("foreign");
         std::fs::create_dir_all(scratch.path()).expect("creates");
-        match name.starts_with("shard-") {
-            true => std::fs::create_dir(scratch.path().join(name)).expect("creates"),
-            false => std::fs::write(scratch.path().join(name), "").expect("writes"),
+        if name.starts_with("shard-") {
+            std::fs::create_dir(scratch.path().join(name)).expect("creates")
+        } else {
+            std::fs::write(scratch.path().join(name), "").expect("writes")
         }
         let opened = block_on(EventBus::new(scratch.config().build().expect("configuration")));
         assert!(opened.is_err_and(|error| error.to_string().contains("not a log")), "{name}");

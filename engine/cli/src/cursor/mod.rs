@@ -87,12 +87,10 @@ fn set(args: &SetArgs) -> Result<Exit, Failure> {
 }
 
 fn remove(args: &RemoveArgs) -> Result<Exit, Failure> {
-    match open_log(&args.directory)?.remove_cursor(&args.name).map_err(refused)? {
-        true => Ok(Exit::Done),
-        false => Err(Failure::new(
-            Exit::NotFound,
-            format_args!("no cursor {:?}; `tapeline cursor ls` lists them", args.name),
-        )),
+    if open_log(&args.directory)?.remove_cursor(&args.name).map_err(refused)? {
+        Ok(Exit::Done)
+    } else {
+        Err(Failure::new(Exit::NotFound, format_args!("no cursor {:?}; `tapeline cursor ls` lists them", args.name)))
     }
 }
 

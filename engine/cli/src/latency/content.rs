@@ -110,10 +110,7 @@ impl Said {
         let word = |name: &str| value[name].as_str().filter(|word| !word.is_empty()).map(str::to_owned);
         // A type says more of itself than an object, which is the same for all chunks.
         let object = || {
-            word("object").map(|object| match content.is_empty() {
-                true => format!("{object} without content"),
-                false => object,
-            })
+            word("object").map(|object| if content.is_empty() { format!("{object} without content") } else { object })
         };
         let models = [&value["model"], &value["message"]["model"], &value["response"]["model"], &value["modelVersion"]];
         Self {

@@ -84,10 +84,7 @@ impl Groups {
     /// A session's group, once an event has named a model. The first that does decides; what came before it stays
     /// where it is.
     pub(super) fn of_model(&mut self, group: usize, model: &str) -> usize {
-        match self.asks_for_model(group) {
-            true => self.named(Cow::Owned(output::printable(model))),
-            false => group,
-        }
+        if self.asks_for_model(group) { self.named(Cow::Owned(output::printable(model))) } else { group }
     }
 
     /// True if the model of this group's session is not known, and of interest.

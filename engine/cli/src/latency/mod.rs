@@ -83,9 +83,10 @@ fn name_groups(log: &LogFiles, measured: &mut Measured) {
 
 fn print(args: &LatencyArgs, measured: &Measured) -> io::Result<()> {
     let mut out = stdout::buffered();
-    match args.json {
-        true => print::json(&mut out, args.by, measured)?,
-        false => print::text(&mut out, args.by, measured, Style::of(&io::stdout()))?,
+    if args.json {
+        print::json(&mut out, args.by, measured)?
+    } else {
+        print::text(&mut out, args.by, measured, Style::of(&io::stdout()))?
     }
     out.flush()
 }

@@ -172,8 +172,9 @@ impl<'a> Scan<'a> {
 /// True if a key, as it stands, is this one.
 fn is_key(key: &[u8], field: &str) -> bool {
     let plain = &key[1..key.len() - 1];
-    match plain.contains(&b'\\') {
-        false => plain == field.as_bytes(),
-        true => serde_json::from_slice::<String>(key).is_ok_and(|key| key == field),
+    if plain.contains(&b'\\') {
+        serde_json::from_slice::<String>(key).is_ok_and(|key| key == field)
+    } else {
+        plain == field.as_bytes()
     }
 }

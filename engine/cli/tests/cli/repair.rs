@@ -154,9 +154,10 @@ fn newest_segment_that_is_gone_or_emptied_is_counted_damage() {
         let scratch = Scratch::new();
         let (log, segments) = log(&scratch);
         let last = segments.last().expect("segments");
-        match is_removed {
-            true => fs::remove_file(last).expect("removed"),
-            false => fs::write(last, "").expect("emptied"),
+        if is_removed {
+            fs::remove_file(last).expect("removed")
+        } else {
+            fs::write(last, "").expect("emptied")
         }
         let damaged = expect(run(&["verify", &log]), 5);
         assert!(String::from_utf8_lossy(&damaged.stdout).starts_with("damaged: shard 0, "), "{damaged:?}");

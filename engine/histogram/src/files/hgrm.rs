@@ -18,10 +18,7 @@ pub(crate) fn hgrm(histogram: &Histogram<u64>) -> io::Result<Vec<u8>> {
         let (value, quantile) = (step.value_iterated_to() as f64, step.quantile_iterated_to());
         write!(out, "{value:12.3} {quantile:2.12} {total:10}")?;
         // The last line has no such number.
-        match quantile < 1.0 {
-            true => writeln!(out, " {:14.2}", 1.0 / (1.0 - quantile))?,
-            false => writeln!(out)?,
-        }
+        if quantile < 1.0 { writeln!(out, " {:14.2}", 1.0 / (1.0 - quantile))? } else { writeln!(out)? }
     }
     // The library leaves the largest value of an empty histogram undefined.
     let max = if histogram.is_empty() { 0 } else { histogram.max() };

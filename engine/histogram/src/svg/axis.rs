@@ -29,9 +29,10 @@ impl Scale {
     /// An axis for values from `min` to `max`: logarithmic where they differ much, else from 0.
     pub(super) fn fitting(unit: Unit, min: u64, max: u64) -> Self {
         let (min, max) = ((min as f64).max(1.0), (max as f64).max(1.0));
-        match max / min >= LOGARITHMIC {
-            true => Self { unit, is_log: true, low: min / 1.15, high: max * 1.15 },
-            false => Self { unit, is_log: false, low: 0.0, high: max * 1.1 },
+        if max / min >= LOGARITHMIC {
+            Self { unit, is_log: true, low: min / 1.15, high: max * 1.15 }
+        } else {
+            Self { unit, is_log: false, low: 0.0, high: max * 1.1 }
         }
     }
 
@@ -44,9 +45,10 @@ impl Scale {
 
     /// The point of a value, as a share of the axis from its lower end.
     pub(super) fn share(&self, value: f64) -> f64 {
-        match self.is_log {
-            true => (value.max(1.0) / self.low).ln() / (self.high / self.low).ln(),
-            false => (value - self.low) / (self.high - self.low),
+        if self.is_log {
+            (value.max(1.0) / self.low).ln() / (self.high / self.low).ln()
+        } else {
+            (value - self.low) / (self.high - self.low)
         }
     }
 

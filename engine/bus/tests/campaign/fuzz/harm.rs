@@ -186,9 +186,10 @@ fn change_length(image: &mut Image, random: &mut Random) -> String {
         6 => length * 2,
         _ => random.below(GROWN_BYTES),
     };
-    match to > length {
-        true => *grown = to,
-        false => bytes.truncate(to as usize),
+    if to > length {
+        *grown = to;
+    } else {
+        bytes.truncate(to as usize);
     }
     format!("{name} is {to} instead of {length} bytes")
 }
@@ -249,9 +250,10 @@ fn splice(image: &mut Image, random: &mut Random) -> String {
     let count = random.below(most.min(6) as u64 + 1) as usize * PAGE_BYTES;
     let (at, into) = (at * PAGE_BYTES, into * PAGE_BYTES);
     let are_zeros = random.below(3) == 0;
-    match are_zeros {
-        true => target[into..into + count].fill(0),
-        false => target[into..into + count].copy_from_slice(&source[at..at + count]),
+    if are_zeros {
+        target[into..into + count].fill(0)
+    } else {
+        target[into..into + count].copy_from_slice(&source[at..at + count])
     }
     let layout = Layout::of(target);
     if random.below(2) == 0 {

@@ -149,9 +149,8 @@ impl Ingest {
         let Some(ticket) = self.emit()? else { return Ok(false) };
         let taken = self.stream.taken();
         let blocks = self.random.below(2) == 0;
-        let outcome = through_shortages(|| match blocks {
-            true => self.producer.wait_durable(ticket),
-            false => block_on(self.producer.durable(ticket)),
+        let outcome = through_shortages(|| {
+            if blocks { self.producer.wait_durable(ticket) } else { block_on(self.producer.durable(ticket)) }
         });
         self.acknowledged(taken, outcome)
     }

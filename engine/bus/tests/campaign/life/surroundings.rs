@@ -201,9 +201,10 @@ impl Fork {
             (ended != self.0).then(|| "a forked child does not end".to_owned())
         })?;
         std::mem::forget(self);
-        match libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0 {
-            true => Ok(()),
-            false => Err(format!("a forked child was not refused, or died: status {status:#x}")),
+        if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0 {
+            Ok(())
+        } else {
+            Err(format!("a forked child was not refused, or died: status {status:#x}"))
         }
     }
 }

@@ -104,8 +104,9 @@ impl Drop for Disk {
 fn run(tool: &str, arguments: &[&str], paths: &[&Path]) -> Result<(), String> {
     let output = Command::new(tool).args(arguments).args(paths).env("LC_ALL", "C").output();
     let output = output.map_err(|error| format!("{tool}: {error}; install e2fsprogs (mkfs.ext4) and mount (mount)"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!("{tool}: {}; this test needs root", String::from_utf8_lossy(&output.stderr).trim_end())),
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{tool}: {}; this test needs root", String::from_utf8_lossy(&output.stderr).trim_end()))
     }
 }
