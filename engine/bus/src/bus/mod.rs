@@ -77,6 +77,33 @@ pub struct EventBus {
     is_shutdown_completed: AtomicBool,
 }
 
+/// Recovers the shards that there are at the start. Returns the core of their bus, and how far the log's last time is
+/// ahead of the clock, if it is.
+async fn open_core(factory: &ShardFactory) -> AdapterResult<(Arc<BusCore>, Option<Duration>)> {
+    let started = factory.shards_at_start();
+    let Made { shards, last_timestamp } = factory.make(0..started).await?;
+    let mut opening = Opening { factory, shards };
+    let (archived, last) = factory.store().open_archived(started)?;
+    let opened = Clock::global().now();
+    let floor = Floor::of(last_timestamp.max(last), opened);
+    let views = opening.shards.iter().map(|shard| shard.view()).chain(&archived);
+    let ends = views.map(|view| view.appended()).collect();
+    let eras = factory.store().open_eras(factory.config().num_shards, ends)?;
+    let shards = std::mem::take(&mut opening.shards);
+    drop(opening);
+    let lifetime = LogLifetime { created: factory.store().created(), opened };
+    let identity = LogIdentity { id: factory.store().log_id(), lifetime };
+    let log = OpenedLog { identity, archived, eras, timestamp_floor: floor.timestamp };
+    let core = Arc::new(BusCore::new(factory.config(), Arc::clone(factory.memory()), shards, log));
+    // A note that cannot be written to its file now is found in the log by the next opening.
+    let _ = fold_notes(&core.readers().cursors, core.log_id(), &core.shards().views().collect::<Vec<_>>());
+    core.readers().load_on(LoadThreads::new(factory.store().hold()));
+    if let Some(ahead) = floor.ahead {
+        core.shards().all().iter().for_each(|shard| shard.facts().note_ahead(ahead.to_string()));
+    }
+    Ok((core, floor.ahead.map(|ahead| ahead.0)))
+}
+
 impl EventBus {
     /// Opens a bus, and recovers its log if it has one: cost as [`scan`](tapeline_storage::log::scan) on each shard's
     /// own thread. Runs on any executor.
@@ -87,28 +114,7 @@ impl EventBus {
     pub async fn new(config: EventBusConfig) -> AdapterResult<Self> {
         config.validate()?;
         let factory = ShardFactory::open(config)?;
-        let started = factory.shards_at_start();
-        let Made { shards, last_timestamp } = factory.make(0..started).await?;
-        let mut opening = Opening { factory: &factory, shards };
-        let (archived, last) = factory.store().open_archived(started)?;
-        let opened = Clock::global().now();
-        let floor = Floor::of(last_timestamp.max(last), opened);
-        let views = opening.shards.iter().map(|shard| shard.view()).chain(&archived);
-        let ends = views.map(|view| view.appended()).collect();
-        let eras = factory.store().open_eras(factory.config().num_shards, ends)?;
-        let shards = std::mem::take(&mut opening.shards);
-        drop(opening);
-        let lifetime = LogLifetime { created: factory.store().created(), opened };
-        let identity = LogIdentity { id: factory.store().log_id(), lifetime };
-        let log = OpenedLog { identity, archived, eras, timestamp_floor: floor.timestamp };
-        let core = Arc::new(BusCore::new(factory.config(), Arc::clone(factory.memory()), shards, log));
-        // A note that cannot be written to its file now is found in the log by the next opening.
-        let _ = fold_notes(&core.readers().cursors, core.log_id(), &core.shards().views().collect::<Vec<_>>());
-        core.readers().load_on(LoadThreads::new(factory.store().hold()));
-        if let Some(ahead) = floor.ahead {
-            core.shards().all().iter().for_each(|shard| shard.facts().note_ahead(ahead.to_string()));
-        }
-        let log_ahead = floor.ahead.map(|ahead| ahead.0);
+        let (core, log_ahead) = open_core(&factory).await?;
         let factory = Arc::new(factory);
         let mut bus = Self {
             locals: Arc::default(),
@@ -121,20 +127,26 @@ impl EventBus {
             log_ahead,
             is_shutdown_completed: AtomicBool::new(false),
         };
-        if let Some(policy) = bus.factory.config().scaling.clone() {
-            let scaling = Scaling::start(policy, Arc::clone(&bus.core), Arc::clone(&bus.factory));
-            let scaling = scaling.map_err(|source| AdapterError::NoThread { purpose: "scaling", source })?;
-            bus.scaling = Some(Arc::new(scaling));
-        }
-        if let Some(policy) = bus.factory.config().log.retention.clone() {
-            let keeper = Keeper::start(policy, Arc::clone(&bus.core), Arc::clone(&bus.factory));
-            let keeper = keeper.map_err(|source| AdapterError::NoThread { purpose: "retention", source })?;
-            bus.keeper = Some(Arc::new(keeper));
-        }
-        if let Some(adapter) = adapters::of_config(&bus.factory.config().adapter)? {
-            bus.start_first_relay(adapter)?;
-        }
+        bus.start_threads()?;
         Ok(bus)
+    }
+
+    /// Starts the threads that the configuration asks for beside the shards'.
+    fn start_threads(&mut self) -> AdapterResult<()> {
+        if let Some(policy) = self.factory.config().scaling.clone() {
+            let scaling = Scaling::start(policy, Arc::clone(&self.core), Arc::clone(&self.factory));
+            let scaling = scaling.map_err(|source| AdapterError::NoThread { purpose: "scaling", source })?;
+            self.scaling = Some(Arc::new(scaling));
+        }
+        if let Some(policy) = self.factory.config().log.retention.clone() {
+            let keeper = Keeper::start(policy, Arc::clone(&self.core), Arc::clone(&self.factory));
+            let keeper = keeper.map_err(|source| AdapterError::NoThread { purpose: "retention", source })?;
+            self.keeper = Some(Arc::new(keeper));
+        }
+        if let Some(adapter) = adapters::of_config(&self.factory.config().adapter)? {
+            self.start_first_relay(adapter)?;
+        }
+        Ok(())
     }
 
     /// Runs a task beside a shard, on the same core: where the shard's events are, it reads them without leaving the

@@ -226,13 +226,7 @@ impl Planning {
                 continue;
             }
             before = Some((name, base));
-            if base < self.gaps.trimmed() {
-                // Trimming was interrupted.
-                self.leave(name, found);
-                continue;
-            }
-            if base < end && merged.is_some_and(|merged| found.is_within(merged)) {
-                // Merging was interrupted.
+            if self.is_left(found, end, merged) {
                 self.leave(name, found);
                 continue;
             }
@@ -242,11 +236,6 @@ impl Planning {
                 continue;
             }
             if base > end && !self.gaps.is_lost(end, base) {
-                if self.durable <= end && !is_missing(self.is_sealed_before) {
-                    // No block after a torn end was acknowledged.
-                    self.leave(name, found);
-                    continue;
-                }
                 self.lose(end, base);
             }
             let is_whole = found.header.is_merged && found.footer.is_some() && found.blocks.damage.is_empty();
@@ -266,6 +255,20 @@ impl Planning {
             self.actions.push(RepairAction::LoseEnd { from: end });
         }
         self.actions
+    }
+
+    /// Returns whether the log needs nothing of a segment: trimming or merging was interrupted, or it follows a torn
+    /// end, after which no block was acknowledged.
+    fn is_left(&self, found: &FoundBlocks, end: Sequence, merged: Option<&FoundBlocks>) -> bool {
+        let base = found.header.base_sequence;
+        if base < self.gaps.trimmed() {
+            return true;
+        }
+        if base < end {
+            return merged.is_some_and(|merged| found.is_within(merged));
+        }
+        let is_hole = base > end && !self.gaps.is_lost(end, base);
+        is_hole && self.durable <= end && !is_missing(self.is_sealed_before)
     }
 
     /// Opening the log removes the file, but for one whose name it does not know as its own.

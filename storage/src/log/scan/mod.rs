@@ -81,14 +81,20 @@ impl Scan {
         self.segments.last().is_some_and(holds)
     }
 
+    /// Returns whether the file of this name is a segment, or a leftover already.
+    fn uses(&self, name: &str) -> bool {
+        let is_spare = self.segments.iter().any(|found| found.is_spare) && name == SPARE_NAME;
+        is_spare || self.leftovers.iter().any(|leftover| leftover.name == name)
+    }
+
     /// The largest timestamp, 0 for an empty log.
     pub fn last_timestamp(&self) -> u64 {
         self.segments.iter().map(|found| found.totals.last_timestamp).max().unwrap_or(0)
     }
 }
 
-/// Looks through a shard's directory. Opens files for `access`, at most 32 files at a time, and
-/// keeps the last open where it is not sealed.
+/// Looks through a shard's directory. Opens files for `access`, at most 32 at a time, and keeps the last open where it
+/// is not sealed.
 ///
 /// Cost: two pages per sealed segment; one pass of reading and checksums over unsealed ones.
 ///
@@ -108,45 +114,7 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, access: A
     }
     let gaps = gaps.unwrap_or_default();
     let mut scan = Scan { segments: Vec::new(), leftovers: Vec::new(), gaps, files: Arc::clone(&files) };
-    let mut looked = looked.into_iter().peekable();
-    let (mut end, mut trimmed_end) = (scan.gaps.trimmed(), None);
-    while let Some(file) = looked.next() {
-        let base = file.header.base_sequence;
-        if base < scan.gaps.trimmed() {
-            // Trimming was interrupted before it came to this one.
-            trimmed_end = file.footer.map(|footer| footer.end_sequence);
-            scan.leftovers.push(Leftover::of(&file));
-            continue;
-        }
-        if scan.gaps.is_lost(end, base) {
-            end = base;
-        }
-        if base < end && scan.is_merged_away(&file) {
-            scan.leftovers.push(Leftover::of(&file));
-            continue;
-        }
-        if base < end {
-            return Err(OpenError::Overlap { path: scanner.path(&file.name()), base, end });
-        }
-        if base > end {
-            scanner.explain_hole(&scan, end, &file)?;
-            // No block after the torn tail was acknowledged.
-            scan.leftovers.push(Leftover::of(&file));
-            for later in looked.by_ref() {
-                scanner.refuse_acknowledged(&later, end, &scan)?;
-                scan.leftovers.push(Leftover::of(&later));
-            }
-            break;
-        }
-        let next_base = looked.peek().map(|next| next.header.base_sequence);
-        // A segment gets its name before it is sealed and before the next is begun, whatever a crash leaves.
-        if file.is_spare && (file.footer.is_some() || next_base.is_some()) {
-            return Err(OpenError::Renamed { path: scanner.path(SPARE_NAME), base });
-        }
-        let found = scanner.measure(file, next_base, &Known { sealed, gaps: &scan.gaps })?;
-        end = found.totals.end_sequence;
-        scan.segments.push(found);
-    }
+    let trimmed_end = scanner.join(looked, sealed, &mut scan)?;
     if let Some(trimmed_end) = trimmed_end.filter(|_| scan.segments.is_empty())
         && let Some(source) = trims_elsewhere(&scan.gaps, trimmed_end)
     {
@@ -156,11 +124,7 @@ pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, access: A
     if from < to {
         return Err(OpenError::Missing { path: directory.path(), from, to });
     }
-    let is_used = |name: &str| {
-        let is_spare = scan.segments.iter().any(|found| found.is_spare) && name == SPARE_NAME;
-        is_spare || scan.leftovers.iter().any(|leftover| leftover.name == name)
-    };
-    let unused = scanner.beside_segments(is_used)?;
+    let unused = scanner.beside_segments(|name| scan.uses(name))?;
     scan.leftovers.extend(unused);
     Ok(scan)
 }
@@ -206,6 +170,51 @@ pub(super) fn is_missing(is_sealed_before: Option<bool>) -> bool {
 }
 
 impl Scanner<'_> {
+    /// Joins the files, in the order of their first sequences, to segments without holes and leftovers. Returns the end
+    /// of the last one that was to be trimmed, if that is sealed.
+    fn join(&self, looked: Vec<LookedFile>, sealed: Sequence, scan: &mut Scan) -> Result<Option<Sequence>, OpenError> {
+        let mut looked = looked.into_iter().peekable();
+        let (mut end, mut trimmed_end) = (scan.gaps.trimmed(), None);
+        while let Some(file) = looked.next() {
+            let base = file.header.base_sequence;
+            if base < scan.gaps.trimmed() {
+                // Trimming was interrupted before it came to this one.
+                trimmed_end = file.footer.map(|footer| footer.end_sequence);
+                scan.leftovers.push(Leftover::of(&file));
+                continue;
+            }
+            if scan.gaps.is_lost(end, base) {
+                end = base;
+            }
+            if base < end && scan.is_merged_away(&file) {
+                scan.leftovers.push(Leftover::of(&file));
+                continue;
+            }
+            if base < end {
+                return Err(OpenError::Overlap { path: self.path(&file.name()), base, end });
+            }
+            if base > end {
+                self.explain_hole(scan, end, &file)?;
+                // No block after the torn tail was acknowledged.
+                scan.leftovers.push(Leftover::of(&file));
+                for later in looked.by_ref() {
+                    self.refuse_acknowledged(&later, end, scan)?;
+                    scan.leftovers.push(Leftover::of(&later));
+                }
+                break;
+            }
+            let next_base = looked.peek().map(|next| next.header.base_sequence);
+            // A segment gets its name before it is sealed and before the next is begun, whatever a crash leaves.
+            if file.is_spare && (file.footer.is_some() || next_base.is_some()) {
+                return Err(OpenError::Renamed { path: self.path(SPARE_NAME), base });
+            }
+            let found = self.measure(file, next_base, &Known { sealed, gaps: &scan.gaps })?;
+            end = found.totals.end_sequence;
+            scan.segments.push(found);
+        }
+        Ok(trimmed_end)
+    }
+
     /// The file of a segment that is not sealed.
     fn reopen(&self, looked: &LookedFile) -> Result<Arc<dyn SegmentFile>, OpenError> {
         match &looked.file {
