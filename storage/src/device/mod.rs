@@ -13,6 +13,7 @@
 //! | `sim` | seeded order, faults and crashes | simulated | tests |
 
 mod aligned;
+mod block_end;
 mod block_memory;
 pub mod blocking;
 mod doorbell;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use aligned::{AlignedBytes, zeroed};
+pub use block_end::BlockEnd;
 #[cfg(test)]
 pub(crate) use block_memory::scarcity;
 pub use block_memory::{BlockMemory, BlockWriter, MemoryGuard};

@@ -138,11 +138,7 @@ impl SegmentHeader {
         if base > SEQUENCE_MAX.get() {
             return field("base_sequence", base);
         }
-        let starts = Self::later_runs(page);
-        let rises = |before: u64, start: &RunStart| {
-            (start.first.get() > before && start.first <= SEQUENCE_MAX).then_some(start.first.get())
-        };
-        if starts.iter().try_fold(base, rises).is_none() {
+        if !Self::runs_rise(page, base) {
             return field("runs", u64::from(later_runs));
         }
         let header = Self {
@@ -156,6 +152,14 @@ impl SegmentHeader {
             length,
         };
         Ok((header, crc))
+    }
+
+    /// Returns whether each later run begins after the one before it.
+    fn runs_rise(page: &[u8], base: u64) -> bool {
+        let rises = |before: u64, start: &RunStart| {
+            (start.first.get() > before && start.first <= SEQUENCE_MAX).then_some(start.first.get())
+        };
+        Self::later_runs(page).iter().try_fold(base, rises).is_some()
     }
 
     /// Beginnings of the runs after the first in the segment of a page that was decoded.

@@ -1,8 +1,8 @@
 //! The promises of the bytes on disk.
 
 use super::*;
-use crate::device::BlockWriter;
 use crate::device::sim::Random;
+use crate::device::{BlockEnd, BlockWriter};
 use crate::log::LargeBlock;
 
 const EPOCH: Epoch = Epoch::new(0x1122_3344_5566_7788);
@@ -28,25 +28,10 @@ fn block(records: &[Vec<u8>], first: u64, previous_crc: u32) -> Vec<u8> {
     for record in records {
         writer.append(record, &[(record.len() / RECORD_ALIGN) as u16]);
     }
-    let block_bytes = writer.close();
-    let mut checksum = Checksum::default();
-    checksum.update(writer.appended(0, writer.records_bytes()));
-    checksum.update(writer.closed_tail(block_bytes));
-    let header = BlockHeader {
-        header_crc: 0,
-        body_crc: checksum.finish(EPOCH),
-        epoch: EPOCH,
-        first_sequence: Sequence::new(first),
-        count: records.len() as u32,
-        block_bytes: block_bytes as u32,
-        records_bytes: writer.records_bytes() as u32,
-        previous_crc,
-        first_timestamp: timestamp_of(&records[0]),
-        last_timestamp: timestamp_of(&records[records.len() - 1]),
-        durable_sequence: Sequence::new(first),
-    };
-    header.encode(writer.header_mut());
-    writer.memory().closed_bytes(block_bytes).to_vec()
+    let times = (timestamp_of(&records[0]), timestamp_of(&records[records.len() - 1]));
+    let end = BlockEnd { epoch: EPOCH, previous_crc, times, durable: Sequence::new(first) };
+    let header = writer.finish(end, writer.records_sum());
+    writer.memory().closed_bytes(header.block_bytes as usize).to_vec()
 }
 
 /// The segment that docs/FORMAT.md shows.

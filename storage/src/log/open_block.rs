@@ -1,6 +1,6 @@
 //! The open block: records and their checksum, until the block is closed.
 
-use crate::device::BlockWriter;
+use crate::device::{BlockEnd, BlockWriter};
 use crate::format::{BlockHeader, Checksum, Epoch, RECORD_ALIGN, Sequence, timestamp_of};
 
 /// Bytes summed at a time: large enough to reach the checksum's speed, small enough to be still in the first cache.
@@ -77,23 +77,8 @@ impl OpenBlock {
     /// checksum; everything below `durable` was known to be durable.
     pub(super) fn finish(&mut self, epoch: Epoch, previous_crc: u32, durable: Sequence) -> BlockHeader {
         self.sum();
-        let block_bytes = self.writer.close();
-        let mut checksum = self.checksum.take().unwrap_or_default();
-        checksum.update(self.writer.closed_tail(block_bytes));
-        let header = BlockHeader {
-            header_crc: 0,
-            body_crc: checksum.finish(epoch),
-            epoch,
-            first_sequence: self.writer.memory().first_sequence(),
-            count: self.writer.count() as u32,
-            block_bytes: block_bytes as u32,
-            records_bytes: self.writer.records_bytes() as u32,
-            previous_crc,
-            first_timestamp: self.first_timestamp,
-            last_timestamp: self.last_timestamp,
-            durable_sequence: durable,
-        };
-        let header_crc = header.encode(self.writer.header_mut());
-        BlockHeader { header_crc, ..header }
+        let times = (self.first_timestamp, self.last_timestamp);
+        let sum = self.checksum.take().unwrap_or_default();
+        self.writer.finish(BlockEnd { epoch, previous_crc, times, durable }, sum)
     }
 }

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tapeline::event::{Kind, SessionId};
 use tapeline::log::LogId;
-use tapeline_storage::device::BlockWriter;
+use tapeline_storage::device::{BlockEnd, BlockWriter};
 use tapeline_storage::format::{
-    BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, BlockHeader, Checksum, Epoch, Footer, IndexedBlock, IndexedSession, Meta,
-    PAGE_BYTES, Part, RECORD_ALIGN, Record, SegmentHeader, SegmentIndex, Sequence, SessionFilter, archive_into,
-    archived_bytes,
+    BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, Epoch, Footer, IndexedBlock, IndexedSession, Meta, PAGE_BYTES, Part,
+    RECORD_ALIGN, Record, SegmentHeader, SegmentIndex, Sequence, SessionFilter, archive_into, archived_bytes,
 };
 
 use crate::harness::Outcome;
@@ -190,26 +189,11 @@ fn write_block(file: &File, epoch: Epoch, place: IndexedBlock, session: SessionI
         archive_into(&record, slot.as_mut_slice());
         writer.append(slot.as_slice(), &[(slot.as_slice().len() / RECORD_ALIGN) as u16]);
     }
-    let block_bytes = writer.close();
-    let mut checksum = Checksum::default();
-    checksum.update(writer.appended(0, writer.records_bytes()));
-    checksum.update(writer.closed_tail(block_bytes));
-    let header = BlockHeader {
-        header_crc: 0,
-        body_crc: checksum.finish(epoch),
-        epoch,
-        first_sequence: Sequence::new(place.first_sequence),
-        count: events as u32,
-        block_bytes: block_bytes as u32,
-        records_bytes: writer.records_bytes() as u32,
-        previous_crc: 0,
-        first_timestamp: place.first_timestamp,
-        last_timestamp: place.last_timestamp,
-        durable_sequence: Sequence::ZERO,
-    };
-    let mut head = [0; BLOCK_HEADER_BYTES];
-    header.encode(&mut head);
-    let bytes = [&head, writer.appended(0, writer.records_bytes()), writer.closed_tail(block_bytes)].concat();
+    let times = (place.first_timestamp, place.last_timestamp);
+    let header =
+        writer.finish(BlockEnd { epoch, previous_crc: 0, times, durable: Sequence::ZERO }, writer.records_sum());
+    let (head, block_bytes) = (writer.header_mut().to_vec(), header.block_bytes as usize);
+    let bytes = [&head[..], writer.appended(0, writer.records_bytes()), writer.closed_tail(block_bytes)].concat();
     if bytes.len() as u64 != BLOCK_BYTES {
         return Err(format!("a block of {} bytes", bytes.len()).into());
     }

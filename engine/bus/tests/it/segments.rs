@@ -12,10 +12,10 @@ use tapeline::config::Driver;
 use tapeline::log::{FollowStart, LogFollower, LogId, plan_repair};
 use tapeline::rkyv::util::AlignedVec;
 use tapeline::{ConsumerError, EventBus, EventBusConfig, LogFiles, RawEvent, ReplayRequest};
-use tapeline_storage::device::BlockWriter;
+use tapeline_storage::device::{BlockEnd, BlockWriter};
 use tapeline_storage::format::{
-    BLOCK_HEADER_BYTES, BlockHeader, Checksum, Epoch, Footer, GAPS_FILE_BYTES, Kind, Meta, PAGE_BYTES, RECORD_ALIGN,
-    Record, SegmentHeader, Sequence, SessionFilter, SessionId, archive_into, archived_bytes,
+    BlockHeader, Epoch, Footer, GAPS_FILE_BYTES, Kind, Meta, PAGE_BYTES, RECORD_ALIGN, Record, SegmentHeader, Sequence,
+    SessionFilter, SessionId, archive_into, archived_bytes,
 };
 use tapeline_storage::log::Segment;
 
@@ -39,27 +39,11 @@ fn block(epoch: Epoch, sequence: Sequence, previous_crc: u32, forge: fn(&mut [u8
     let mut writer = BlockWriter::new().expect("memory");
     writer.start(sequence);
     writer.append(&record, &[(record.len() / RECORD_ALIGN) as u16]);
-    let block_bytes = writer.close();
-    let mut checksum = Checksum::default();
-    checksum.update(writer.appended(0, writer.records_bytes()));
-    checksum.update(writer.closed_tail(block_bytes));
-    let header = BlockHeader {
-        header_crc: 0,
-        body_crc: checksum.finish(epoch),
-        epoch,
-        first_sequence: sequence,
-        count: 1,
-        block_bytes: block_bytes as u32,
-        records_bytes: writer.records_bytes() as u32,
-        previous_crc,
-        first_timestamp: timestamp,
-        last_timestamp: timestamp,
-        durable_sequence: sequence,
-    };
-    let mut head = [0; BLOCK_HEADER_BYTES];
-    let header_crc = header.encode(&mut head);
+    let end = BlockEnd { epoch, previous_crc, times: (timestamp, timestamp), durable: sequence };
+    let header = writer.finish(end, writer.records_sum());
+    let (head, block_bytes) = (writer.header_mut().to_vec(), header.block_bytes as usize);
     let bytes = [&head[..], writer.appended(0, writer.records_bytes()), writer.closed_tail(block_bytes)].concat();
-    (BlockHeader { header_crc, ..header }, bytes)
+    (header, bytes)
 }
 
 /// Writes a log of so many segments of one event each, whose record was changed by `forge`.

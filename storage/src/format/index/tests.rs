@@ -6,11 +6,9 @@ use tapeline_testing::seeds;
 
 use super::builder::SESSIONS_MAX;
 use super::*;
-use crate::device::BlockWriter;
 use crate::device::sim::Random;
-use crate::format::{
-    BlockHeader, BlockView, Checksum, Kind, RECORD_ALIGN, Record, Sequence, archive_into, archived_bytes,
-};
+use crate::device::{BlockEnd, BlockWriter};
+use crate::format::{BlockView, Kind, RECORD_ALIGN, Record, Sequence, archive_into, archived_bytes};
 
 const EPOCH: Epoch = Epoch::new(77);
 
@@ -45,26 +43,11 @@ fn block(events: &[Event], first: u64) -> Vec<u8> {
         archive_into(&Record { session: *session, timestamp: *timestamp, kind: *kind, payload }, &mut bytes);
         writer.append(&bytes, &[(bytes.len() / RECORD_ALIGN) as u16]);
     }
-    let block_bytes = writer.close();
-    let mut checksum = Checksum::default();
-    checksum.update(writer.appended(0, writer.records_bytes()));
-    checksum.update(writer.closed_tail(block_bytes));
     let times = events.iter().map(|event| event.timestamp);
-    let header = BlockHeader {
-        header_crc: 0,
-        body_crc: checksum.finish(EPOCH),
-        epoch: EPOCH,
-        first_sequence: Sequence::new(first),
-        count: events.len() as u32,
-        block_bytes: block_bytes as u32,
-        records_bytes: writer.records_bytes() as u32,
-        previous_crc: 0,
-        first_timestamp: times.clone().min().unwrap_or(0),
-        last_timestamp: times.max().unwrap_or(0),
-        durable_sequence: Sequence::ZERO,
-    };
-    header.encode(writer.header_mut());
-    writer.memory().closed_bytes(block_bytes).to_vec()
+    let times = (times.clone().min().unwrap_or(0), times.max().unwrap_or(0));
+    let end = BlockEnd { epoch: EPOCH, previous_crc: 0, times, durable: Sequence::ZERO };
+    let header = writer.finish(end, writer.records_sum());
+    writer.memory().closed_bytes(header.block_bytes as usize).to_vec()
 }
 
 /// A session: its entry, its blocks, what opened it, and what its last event of kind session says, if that is kept.

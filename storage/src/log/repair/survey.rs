@@ -1,6 +1,7 @@
 //! A survey of a shard's directory, file by file.
 
 use std::io;
+use std::sync::Arc;
 
 use super::super::ending::{is_ending, read_footer};
 use super::super::names::{SPARE_NAME, UNFINISHED};
@@ -163,18 +164,9 @@ fn content(
     let path = || format!("{}/{name}", directory.path());
     let file = directory.open(name, Access::Read).map_err(OpenError::io("open", path()))?;
     let length = file.length().map_err(OpenError::io("look at", path()))?;
-    let mut page = vec![0; PAGE_BYTES];
-    let read = file.read_at(&mut page, 0).map_err(OpenError::io("read", path()))?;
-    let is_acknowledged = || is_acknowledged_spare(&file, length).map_err(OpenError::io("read", path()));
-    let (header, header_crc) = match SegmentHeader::decode(&page[..read]) {
+    let (header, header_crc) = match header_of(name, &file, length).map_err(OpenError::io("read", path()))? {
         Ok(header) => header,
-        Err(_) if name == SPARE_NAME && page.iter().all(|&byte| byte == 0) && !is_acknowledged()? => {
-            return Ok(Content::Spare);
-        }
-        Err(source @ PageError::Version { .. }) => {
-            return Ok(Content::OtherVersion(format!("{source}; {}", source.remedy("set it aside"))));
-        }
-        Err(error) => return Ok(Content::Headless(format!("segment header: {error}"))),
+        Err(content) => return Ok(content),
     };
     if (header.log_id, header.shard) != owner {
         return Ok(Content::Foreign(format!("belongs to log {}, shard {}", header.log_id, header.shard)));
@@ -204,6 +196,26 @@ fn content(
         None => unlike_crash(&*file, &header, length, &blocks).map_err(OpenError::io("read", path()))?,
     };
     Ok(Content::Segment(Box::new(FoundBlocks { header, footer, blocks, has_bad_index, unlike_crash })))
+}
+
+/// The header of a file, and its checksum; or what a file without one is.
+fn header_of(
+    name: &str,
+    file: &Arc<dyn SegmentFile>,
+    length: u64,
+) -> io::Result<Result<(SegmentHeader, u32), Content>> {
+    let mut page = vec![0; PAGE_BYTES];
+    let read = file.read_at(&mut page, 0)?;
+    Ok(match SegmentHeader::decode(&page[..read]) {
+        Ok(header) => Ok(header),
+        Err(_) if name == SPARE_NAME && page.iter().all(|&byte| byte == 0) && !is_acknowledged_spare(file, length)? => {
+            Err(Content::Spare)
+        }
+        Err(source @ PageError::Version { .. }) => {
+            Err(Content::OtherVersion(format!("{source}; {}", source.remedy("set it aside"))))
+        }
+        Err(error) => Err(Content::Headless(format!("segment header: {error}"))),
+    })
 }
 
 /// Finds bytes after the blocks of a file without a footer that an opening takes in, if no crash leaves them there.

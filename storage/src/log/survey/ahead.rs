@@ -92,6 +92,22 @@ fn read_pages(file: &dyn SegmentFile, target: &mut [u8], offset: u64) -> io::Res
     Ok(done)
 }
 
+/// The parts of a file that are read at a time.
+struct Parts {
+    whole: Range<u64>,
+}
+
+impl Parts {
+    fn count(&self) -> u64 {
+        self.whole.end.saturating_sub(self.whole.start).div_ceil(CHUNK_BYTES as u64)
+    }
+
+    fn get(&self, number: u64) -> Range<u64> {
+        let from = self.whole.start + number * CHUNK_BYTES as u64;
+        from..self.whole.end.min(from + CHUNK_BYTES as u64)
+    }
+}
+
 /// Reads files ahead. Keeps its memory, 24 MiB once a file is larger than a chunk, from one to the next.
 #[derive(Debug, Default)]
 pub(super) struct ReadAhead {
@@ -110,38 +126,52 @@ impl ReadAhead {
         part: Range<u64>,
         mut each: impl FnMut(&mut Chunk),
     ) -> io::Result<()> {
-        let chunks = part.end.saturating_sub(part.start).div_ceil(CHUNK_BYTES as u64);
-        let part_of = move |number: u64| {
-            let from = part.start + number * CHUNK_BYTES as u64;
-            from..part.end.min(from + CHUNK_BYTES as u64)
-        };
-        if chunks <= 1 {
-            let mut chunk = self.take_chunk()?;
-            let mut outcome = Ok(());
-            for number in 0..chunks {
-                chunk.fill(file, part_of(number));
-                outcome = chunk.hand_to(&mut each);
-            }
-            self.chunks.push(chunk);
-            return outcome;
+        let parts = Parts { whole: part };
+        if parts.count() <= 1 {
+            return self.read_here(file, &parts, &mut each);
         }
+        self.read_on_threads(file, &parts, &mut each)
+    }
+
+    fn read_here(
+        &mut self,
+        file: &dyn SegmentFile,
+        parts: &Parts,
+        each: &mut impl FnMut(&mut Chunk),
+    ) -> io::Result<()> {
+        let mut chunk = self.take_chunk()?;
+        let mut outcome = Ok(());
+        for number in 0..parts.count() {
+            chunk.fill(file, parts.get(number));
+            outcome = chunk.hand_to(&mut *each);
+        }
+        self.chunks.push(chunk);
+        outcome
+    }
+
+    fn read_on_threads(
+        &mut self,
+        file: &dyn SegmentFile,
+        parts: &Parts,
+        each: &mut impl FnMut(&mut Chunk),
+    ) -> io::Result<()> {
+        let count = parts.count();
         thread::scope(|scope| {
             let mut lines = Vec::new();
             for first in 0..READERS as u64 {
                 let (line, ends) = Line::new([self.take_chunk()?, self.take_chunk()?]);
-                let part_of = &part_of;
                 let work = move || {
-                    let numbers = (first..chunks).step_by(READERS);
-                    numbers.map(part_of).try_for_each(|part| ends.fill(file, part));
+                    let numbers = (first..count).step_by(READERS);
+                    numbers.map(|number| parts.get(number)).try_for_each(|part| ends.fill(file, part));
                     ends.empty
                 };
                 let reader = thread::Builder::new().name("tapeline-ahead".into()).spawn_scoped(scope, work)?;
                 lines.push((line, reader));
             }
             let mut outcome = Ok(());
-            for (_, (line, _)) in (0..chunks).zip(lines.iter().cycle()) {
+            for (_, (line, _)) in (0..count).zip(lines.iter().cycle()) {
                 let Ok(mut chunk) = line.filled.recv() else { break };
-                outcome = chunk.hand_to(&mut each);
+                outcome = chunk.hand_to(&mut *each);
                 if outcome.is_err() {
                     break;
                 }

@@ -1,6 +1,6 @@
 //! Files that are damaged, missing, foreign or copied are named, never taken for the end of the log.
 
-use super::harness::{DIRECTORY, LOG, Machine, check_all, directory, open, options, whole_disk};
+use super::harness::{DIRECTORY, LOG, Machine, Stop, check_all, directory, open, options, whole_disk};
 use crate::device::Access;
 use crate::device::sim::{Faults, Random, SimDisk};
 use crate::format::{Epoch, LogId, PAGE_BYTES, SegmentHeader, Sequence, crc32c};
@@ -9,18 +9,13 @@ use crate::log::{OpenError, RepairAction, plan_shard_repair, recover, scan};
 const FIRST: &str = "00000000000000000000.seg";
 
 /// A log of several segments, closed, or left as a crash leaves it.
-fn disk_with_log(closed: bool) -> SimDisk {
+fn disk_with_log(stop: Stop) -> SimDisk {
     let disk = whole_disk(11);
     let mut machine = Machine::start(&disk, 11).expect("opens");
     for number in 0..60 {
         machine.write(number..number + 1, 3000);
     }
-    if closed {
-        machine.close()
-    } else {
-        disk.crash()
-    }
-    disk.reboot(Faults::default())
+    machine.stop(stop)
 }
 
 fn segments(disk: &SimDisk) -> Vec<String> {
@@ -30,7 +25,7 @@ fn segments(disk: &SimDisk) -> Vec<String> {
 #[test]
 fn missing_segment_is_named_with_its_sequences() {
     for at in [0, 1, 2] {
-        let disk = disk_with_log(true);
+        let disk = disk_with_log(Stop::Close);
         let names = segments(&disk);
         disk.remove_file(DIRECTORY, &names[at]);
         match open(&disk, 1).expect_err("missing") {
@@ -45,15 +40,15 @@ fn missing_segment_is_named_with_its_sequences() {
 
 #[test]
 fn renamed_and_copied_segments_are_named() {
-    let disk = disk_with_log(true);
+    let disk = disk_with_log(Stop::Close);
     disk.copy_file(DIRECTORY, FIRST, "00000000000000009999.seg");
     assert!(
         matches!(open(&disk, 1), Err(OpenError::Renamed { base: Sequence::ZERO, path }) if path.ends_with("9999.seg"))
     );
-    let disk = disk_with_log(true);
+    let disk = disk_with_log(Stop::Close);
     disk.copy_file(DIRECTORY, FIRST, "copy of segment.seg");
     assert!(matches!(open(&disk, 1), Err(OpenError::ForeignName { .. })));
-    let disk = disk_with_log(true);
+    let disk = disk_with_log(Stop::Close);
     disk.copy_file(DIRECTORY, FIRST, "spare.seg");
     disk.remove_file(DIRECTORY, FIRST);
     let error = open(&disk, 1).expect_err("renamed");
@@ -64,7 +59,7 @@ fn renamed_and_copied_segments_are_named() {
 
 #[test]
 fn overlapping_segment_is_named() {
-    let disk = disk_with_log(true);
+    let disk = disk_with_log(Stop::Close);
     let header = SegmentHeader {
         log_id: LOG,
         shard: 0,
@@ -83,7 +78,7 @@ fn overlapping_segment_is_named() {
 
 #[test]
 fn segment_of_another_log_or_shard_is_named() {
-    let disk = disk_with_log(true);
+    let disk = disk_with_log(Stop::Close);
     let other = LogId([6; 16]);
     assert!(matches!(
         scan(&directory(&disk), other, 0, Access::Read),
@@ -97,7 +92,7 @@ fn segment_of_another_log_or_shard_is_named() {
 
 #[test]
 fn newer_format_is_named_and_left_alone() {
-    let disk = disk_with_log(true);
+    let disk = disk_with_log(Stop::Close);
     disk.overwrite(DIRECTORY, FIRST, 12, &[9]);
     let page = disk.read_file(DIRECTORY, FIRST);
     disk.overwrite(DIRECTORY, FIRST, 8, &crc32c(&page[12..PAGE_BYTES]).to_le_bytes());
@@ -113,7 +108,7 @@ fn flipped_bit_below_the_durable_mark_is_corruption_and_nothing_is_cut() {
     println!("seed {seed}");
     let mut random = Random::new(seed);
     for round in 0..60 {
-        let disk = disk_with_log(false);
+        let disk = disk_with_log(Stop::Crash);
         // The last segment is not sealed; all of its blocks but the last are proven by later ones.
         let found = scan(&directory(&disk), LOG, 0, Access::Read).expect("whole");
         let last = found.segments.last().expect("a segment");
@@ -135,7 +130,7 @@ fn flipped_bit_below_the_durable_mark_is_corruption_and_nothing_is_cut() {
 
 #[test]
 fn damage_in_the_last_block_is_a_torn_tail_and_reported() {
-    let disk = disk_with_log(false);
+    let disk = disk_with_log(Stop::Crash);
     let found = scan(&directory(&disk), LOG, 0, Access::Read).expect("whole");
     let last = found.segments.last().expect("a segment");
     disk.overwrite(DIRECTORY, &last.name(), last.totals.data_end - 4096 + 100, &[0xff; 8]);
@@ -148,7 +143,7 @@ fn damage_in_the_last_block_is_a_torn_tail_and_reported() {
 
 #[test]
 fn damaged_footer_costs_a_scan_and_no_event() {
-    let disk = disk_with_log(true);
+    let disk = disk_with_log(Stop::Close);
     let length = disk.read_file(DIRECTORY, FIRST).len() as u64;
     disk.overwrite(DIRECTORY, FIRST, length - 4096 + 20, &[0xff; 4]);
     let recovered = open(&disk, 1).expect("recovers");
@@ -157,7 +152,7 @@ fn damaged_footer_costs_a_scan_and_no_event() {
 
 #[test]
 fn stale_blocks_of_a_reused_file_do_not_come_back() {
-    let disk = disk_with_log(true);
+    let disk = disk_with_log(Stop::Close);
     let first = disk.read_file(DIRECTORY, FIRST);
     // The file of an old segment under a fresh header: same places, same sequences, other epoch.
     let reused = whole_disk(12);

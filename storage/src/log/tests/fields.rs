@@ -67,7 +67,7 @@ fn disk_of(files: &Files) -> SimDisk {
 }
 
 /// A log that was closed, or one whose process died; in either the first segment was trimmed.
-fn log(closed: bool) -> Files {
+fn log(stop: Stop) -> Files {
     let disk = whole_disk(7);
     let mut machine = Machine::start(&disk, 7).expect("opens");
     (0..EVENTS).for_each(|number| machine.write(number..number + 1, LONGEST));
@@ -75,12 +75,7 @@ fn log(closed: bool) -> Files {
     machine.log.trim(cut);
     machine.turn_until_durable();
     (0..20).for_each(|_| machine.turn_awaited());
-    if closed {
-        machine.close()
-    } else {
-        disk.crash()
-    }
-    files_of(&disk.reboot(Faults::default()))
+    files_of(&machine.stop(stop))
 }
 
 /// Values that a field may get.
@@ -212,11 +207,11 @@ impl Change {
     }
 
     /// Events that may be lost by it.
-    fn reach(&self, bytes: &[u8], closed: bool, all: &BTreeSet<u64>) -> BTreeSet<u64> {
+    fn reach(&self, bytes: &[u8], stop: Stop, all: &BTreeSet<u64>) -> BTreeSet<u64> {
         match self.harmed {
             Harmed::Gaps => all.clone(),
             Harmed::Footer | Harmed::Index => BTreeSet::new(),
-            Harmed::Block | Harmed::Record if closed => events_of(bytes, Some(self.start)),
+            Harmed::Block | Harmed::Record if stop == Stop::Close => events_of(bytes, Some(self.start)),
             // What is not known to have been acknowledged is cut.
             Harmed::Block | Harmed::Record | Harmed::Header => events_of(bytes, None),
         }
@@ -245,8 +240,8 @@ fn changes(sound: &Files) -> Vec<Change> {
 }
 
 /// Makes each change, repairs, and looks at what is left; returns how many changes there were.
-fn change_all(closed: bool) -> usize {
-    let sound = log(closed);
+fn change_all(stop: Stop) -> usize {
+    let sound = log(stop);
     let all = repaired(&disk_of(&sound), "sound");
     let mut cases = 0;
     for change in changes(&sound) {
@@ -258,7 +253,7 @@ fn change_all(closed: bool) -> usize {
         files[change.file].1 = changed;
         let left = repaired(&disk_of(&files), &case);
         let lost: BTreeSet<_> = all.difference(&left).copied().collect();
-        assert!(lost.is_subset(&change.reach(bytes, closed, &all)), "{case}: lost {lost:?}");
+        assert!(lost.is_subset(&change.reach(bytes, stop, &all)), "{case}: lost {lost:?}");
         cases += 1;
     }
     cases
@@ -266,12 +261,12 @@ fn change_all(closed: bool) -> usize {
 
 #[test]
 fn closed_log_opens_after_a_repair_whatever_field_is_changed() {
-    let cases = change_all(true);
+    let cases = change_all(Stop::Close);
     assert!(cases > 900, "{cases}");
 }
 
 #[test]
 fn log_that_a_crash_left_opens_after_a_repair_whatever_field_is_changed() {
-    let cases = change_all(false);
+    let cases = change_all(Stop::Crash);
     assert!(cases > 900, "{cases}");
 }

@@ -157,6 +157,25 @@ impl Machine {
     }
 }
 
+/// The way in which a log's process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    Close,
+    Crash,
+}
+
+impl Machine {
+    /// Ends the process. Returns the disk as the next one finds it.
+    pub(super) fn stop(self, stop: Stop) -> SimDisk {
+        let disk = self.disk.clone();
+        match stop {
+            Stop::Close => self.close(),
+            Stop::Crash => disk.crash(),
+        }
+        disk.reboot(Faults::default())
+    }
+}
+
 /// A clock that goes 10 ms at each look.
 pub(super) fn ticking(mut now: u64) -> impl FnMut() -> u64 {
     move || {

@@ -14,16 +14,11 @@ const LONGEST: u64 = 3000;
 const EVENTS: u64 = 60;
 
 /// A log of several segments: closed, or as a crash leaves it.
-fn log(seed: u64, closed: bool) -> SimDisk {
+fn log(seed: u64, stop: Stop) -> SimDisk {
     let disk = whole_disk(seed);
     let mut machine = Machine::start(&disk, seed).expect("opens");
     (0..EVENTS).for_each(|number| machine.write(number..number + 1, LONGEST));
-    if closed {
-        machine.close()
-    } else {
-        disk.crash()
-    }
-    disk.reboot(Faults::default())
+    machine.stop(stop)
 }
 
 fn segments(disk: &SimDisk) -> Vec<String> {
@@ -57,8 +52,8 @@ const REFUSALS: [i32; 6] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EACC
 
 #[test]
 fn a_call_that_the_environment_refuses_is_never_taken_for_damage() {
-    for closed in [true, false] {
-        let disk = log(4, closed);
+    for stop in [Stop::Close, Stop::Crash] {
+        let disk = log(4, stop);
         // Sound, and with a segment that needs a repair.
         for is_hurt in [false, true] {
             if is_hurt {
@@ -116,8 +111,8 @@ fn a_call_that_the_environment_refuses_is_never_taken_for_damage() {
 
 #[test]
 fn a_removed_file_of_gaps_is_missed_also_with_the_newest_segment() {
-    for (closed, with_newest) in [(true, false), (true, true), (false, false), (false, true)] {
-        let disk = log(6, closed);
+    for (stop, with_newest) in [(Stop::Close, false), (Stop::Close, true), (Stop::Crash, false), (Stop::Crash, true)] {
+        let disk = log(6, stop);
         let newest = segments(&disk).pop().expect("a segment");
         disk.remove_file(DIRECTORY, "gaps");
         if with_newest {
@@ -235,7 +230,7 @@ fn what_is_intact_is_read_after_a_repair_and_the_rest_is_reported() {
     let mut repaired = 0;
     for seed in seeds(300) {
         let mut random = Random::new(seed);
-        let disk = log(seed, true);
+        let disk = log(seed, Stop::Close);
         let (lost, has_copies) = harm(&disk, &mut random);
         repaired += repair(&disk, seed).len();
         let (view, _) = open_shard(&directory(&disk), LOG, 0).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
@@ -259,7 +254,7 @@ fn what_is_intact_is_read_after_a_repair_and_the_rest_is_reported() {
 fn log_that_a_crash_left_opens_after_a_repair() {
     for seed in seeds(200) {
         let mut random = Random::new(seed);
-        let disk = log(seed, false);
+        let disk = log(seed, Stop::Crash);
         let harmless = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans");
         assert_eq!(harmless, [], "seed {seed}: what a crash leaves needs no repair");
         let (lost, _) = harm(&disk, &mut random);
@@ -274,7 +269,7 @@ fn log_that_a_crash_left_opens_after_a_repair() {
 fn repair_that_is_interrupted_is_begun_again_and_loses_nothing() {
     for seed in seeds(12) {
         let damaged = |faults| {
-            let disk = log(seed, true);
+            let disk = log(seed, Stop::Close);
             let (lost, _) = harm(&disk, &mut Random::new(seed));
             (disk.reboot(faults), lost)
         };
@@ -299,7 +294,7 @@ fn repair_that_is_interrupted_is_begun_again_and_loses_nothing() {
 
 #[test]
 fn copy_of_what_was_trimmed_is_set_aside() {
-    let disk = log(3, true);
+    let disk = log(3, Stop::Close);
     let names = segments(&disk);
     disk.copy_file(DIRECTORY, &names[0], "kept");
     let mut machine = Machine::start(&disk, 4).expect("opens");
@@ -354,7 +349,7 @@ fn segment_after_missing_ones_is_kept_without_its_footer() {
 fn header_of_a_damaged_block_states_what_was_acknowledged() {
     let mut repaired = 0;
     for (seed, from) in (0..20).flat_map(|seed| (0..4).map(move |from| (seed, from))) {
-        let disk = log(seed, false);
+        let disk = log(seed, Stop::Crash);
         let last = segments(&disk).pop().expect("a segment");
         // All bodies from one block on: only the headers are evidence.
         for block in blocks(&disk).iter().filter(|block| block.file == last).skip(from) {
@@ -368,7 +363,7 @@ fn header_of_a_damaged_block_states_what_was_acknowledged() {
 
 #[test]
 fn damaged_gaps_and_indexes_are_made_anew() {
-    let disk = log(5, true);
+    let disk = log(5, Stop::Close);
     let mut machine = Machine::start(&disk, 6).expect("opens");
     let cut = machine.view().segments()[1].base();
     machine.log.trim(cut);
