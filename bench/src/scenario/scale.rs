@@ -40,7 +40,11 @@ pub(crate) fn run(args: &ScaleArgs, output: &mut Output) -> Outcome<()> {
     let mut points = Vec::new();
     for shards in &args.shards {
         for producers in &args.producers {
-            points.push((*producers, *shards, median_of_rounds(args, || round(args, *producers, *shards, false))?));
+            points.push((
+                *producers,
+                *shards,
+                median_of_rounds(args, || round(args, *producers, *shards, Watch::None))?,
+            ));
         }
     }
     let of_one_shard = points.iter().filter(|(_, shards, _)| *shards == 1);
@@ -126,18 +130,26 @@ fn publish(producer: &mut tapeline::Producer, session: Session, payloads: &Paylo
     Ok(())
 }
 
+/// The thing that a further thread does in a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    None,
+    /// It reads the bus's numbers, as a scaling policy does.
+    Numbers,
+}
+
 /// Events a second that so many producers get into so many shards, acknowledged.
-fn round(args: &ScaleArgs, producers: usize, shards: usize, is_watched: bool) -> Outcome<f64> {
+fn round(args: &ScaleArgs, producers: usize, shards: usize, watch: Watch) -> Outcome<f64> {
     let (cores, scratch) = (Cores::plan(producers, shards)?, Scratch::below(args.common.dir.as_deref())?);
     let policy = ScalingPolicy { auto_scale: false, ..ScalingPolicy::default_for_cpus(shards as u16) };
     let config = bus::config(args.durability.into(), scratch.path(), &cores).memory_budget(4 << 30);
-    let bus = bus::open(if is_watched { config.scaling(policy) } else { config })?;
+    let bus = bus::open(if watch == Watch::Numbers { config.scaling(policy) } else { config })?;
     let begun = Instant::now();
     let end = begun + Duration::from_secs_f64(args.seconds);
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| -> Outcome<()> {
-        if is_watched {
-            scope.spawn(|| watch(&bus, &is_over));
+        if watch == Watch::Numbers {
+            scope.spawn(|| read_numbers(&bus, &is_over));
         }
         let start = |core: &usize| {
             let core = *core;
@@ -179,7 +191,7 @@ fn produce(bus: &EventBus, payload: usize, end: Instant) -> Outcome<()> {
 }
 
 /// Reads every number of the bus ten times a second.
-fn watch(bus: &EventBus, is_over: &AtomicBool) {
+fn read_numbers(bus: &EventBus, is_over: &AtomicBool) {
     while !is_over.load(Ordering::Relaxed) {
         let begun = Instant::now();
         let _ = std::hint::black_box((bus.stats(), bus.shard_stats(), bus.lane_stats(), bus.shard_metrics()));
@@ -193,9 +205,9 @@ fn watched(args: &ScaleArgs, output: &mut Output) -> Outcome<()> {
     let (mut without, mut with, mut shares) = (Vec::new(), Vec::new(), Vec::new());
     // More of them: the difference is smaller than what one round differs from the next by.
     for _ in 0..3 * args.common.rounds {
-        without.push(round(args, 1, 1, false)?);
+        without.push(round(args, 1, 1, Watch::None)?);
         let (begun, before) = (Instant::now(), watching_seconds()?);
-        with.push(round(args, 1, 1, true)?);
+        with.push(round(args, 1, 1, Watch::Numbers)?);
         shares.push((watching_seconds()? - before) / begun.elapsed().as_secs_f64());
     }
     let report = described("watched", args)

@@ -63,12 +63,33 @@ struct Answer {
     is_made: bool,
     /// Frames were passed on: only these say how it ends.
     is_recorded: bool,
-    /// The choices of its chunks, and those that a chunk gave a reason to finish.
-    choices: Choices,
-    finished: Choices,
+    choices: ChoicesOfChunks,
     /// The last event was not understood, or says that the rest is missing.
     is_unsure: bool,
     has_failed: bool,
+}
+
+/// The choices of an answer's chunks, and those that a chunk gave a reason to finish.
+#[derive(Debug, Default)]
+struct ChoicesOfChunks {
+    all: Choices,
+    finished: Choices,
+}
+
+impl ChoicesOfChunks {
+    /// Returns whether the answer is whole: it is not where one choice breaks off.
+    fn are_finished(&self) -> bool {
+        !self.finished.is_empty() && self.finished.has_all(self.all)
+    }
+}
+
+/// The way in which an answer is known to have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// `[DONE]` said so.
+    Told,
+    /// Another begins, or nothing follows.
+    Untold,
 }
 
 impl Stream {
@@ -111,7 +132,7 @@ impl Stream {
             let recorded = Recorded::of(opening);
             // Each recording of frames is a stream of its own.
             if self.answer.is_recorded || recorded == Recorded::Frames {
-                self.end_answer(false);
+                self.end_answer(Ended::Untold);
             }
             self.input = Input { recorded, ..Input::default() };
         }
@@ -228,12 +249,12 @@ impl Stream {
             Words::Chunk { text, piece: Piece { id, choices, finished } } => {
                 // An answer that has come to its end is followed by the next.
                 let has_other_id = id.is_some() && self.answer.id.is_some() && self.answer.id != id;
-                if has_other_id && !self.answer.finished.is_empty() {
-                    self.end_answer(false);
+                if has_other_id && !self.answer.choices.finished.is_empty() {
+                    self.end_answer(Ended::Untold);
                 }
                 self.answer.id = id.or(self.answer.id.take());
-                self.answer.choices = self.answer.choices.with(choices);
-                self.answer.finished = self.answer.finished.with(finished);
+                self.answer.choices.all = self.answer.choices.all.with(choices);
+                self.answer.choices.finished = self.answer.choices.finished.with(finished);
                 self.send(&text);
             }
             Words::Error(text) => {
@@ -241,7 +262,7 @@ impl Stream {
                 self.send_rest();
                 self.send(&text);
             }
-            Words::Done => self.end_answer(true),
+            Words::Done => self.end_answer(Ended::Told),
             Words::Other(_) => self.account.left_out += 1,
             Words::Unknown => {
                 self.account.left_out += 1;
@@ -330,17 +351,17 @@ impl Stream {
         self.bytes.extend_from_slice(b"\n\n");
     }
 
-    /// Ends the answer under way, if there is one; `is_told` by `[DONE]`. Made of events, it ends with a reason to
-    /// finish and `[DONE]`; frames say themselves how they end; an answer that failed is given neither.
-    fn end_answer(&mut self, is_told: bool) {
+    /// Ends the answer under way, if there is one. Made of events, it ends with a reason to finish and `[DONE]`; frames
+    /// say themselves how they end; an answer that failed is given neither.
+    fn end_answer(&mut self, ended: Ended) {
+        let is_told = ended == Ended::Told;
         self.send_rest();
         // One answer ends once. A stream that has none may still say that it is over.
         if !self.answer.has_begun && (self.has_ended || !is_told) {
             return;
         }
-        let Answer { has_begun, is_made, is_recorded, choices, finished, is_unsure, has_failed, .. } = self.answer;
-        // An answer of which one choice breaks off is not whole.
-        let finishes = !finished.is_empty() && finished.has_all(choices);
+        let Answer { has_begun, is_made, is_recorded, is_unsure, has_failed, .. } = self.answer;
+        let finishes = self.answer.choices.are_finished();
         let is_over = !is_recorded && !has_failed && !is_unsure;
         if is_made && !finishes && (is_over || (is_told && !is_recorded && !has_failed)) {
             self.send_delta(&json!({}), Some(if self.answer.calls.any() { "tool_calls" } else { "stop" }));
@@ -363,7 +384,7 @@ impl Stream {
     /// Ends the stream.
     pub(super) fn finish(&mut self) -> Account {
         self.end_awaited();
-        self.end_answer(false);
+        self.end_answer(Ended::Untold);
         self.account
     }
 }

@@ -31,8 +31,21 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(has_id: bool) -> Self {
-        Self { has_id, buffer: Vec::new(), log: None, second: None, sessions: HashMap::new(), openings: HashMap::new() }
+    /// Lines with the ids of their events.
+    pub(super) fn new() -> Self {
+        Self {
+            has_id: true,
+            buffer: Vec::new(),
+            log: None,
+            second: None,
+            sessions: HashMap::new(),
+            openings: HashMap::new(),
+        }
+    }
+
+    /// Lines without ids.
+    pub(super) fn without_ids() -> Self {
+        Self { has_id: false, ..Self::new() }
     }
 
     /// The session was opened as this before its next line. Names are in each.

@@ -54,7 +54,7 @@ pub(crate) struct Printer {
 impl Printer {
     /// A printer of one form.
     pub(crate) fn new(format: OutputFormat) -> Self {
-        Self { format, names: HashMap::new(), lines: Lines::new(true), frames: Frames::default() }
+        Self { format, names: HashMap::new(), lines: Lines::new(), frames: Frames::default() }
     }
 
     /// Prints one event. Events about sessions, which the bus itself writes, are printed as `jsonl` only.
@@ -80,7 +80,7 @@ impl Printer {
 
     /// A printer of what is exported: lines do not name the log, so that a log put back is exported to the same lines.
     pub(crate) fn for_export(format: OutputFormat) -> Self {
-        Self { lines: Lines::new(false), ..Self::new(format) }
+        Self { lines: Lines::without_ids(), ..Self::new(format) }
     }
 
     /// Learns what there is to learn of an event that is not printed.

@@ -36,24 +36,31 @@ pub(super) enum End {
     Stream,
 }
 
+/// The form that data may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DataForm {
+    Json,
+    JsonOrText,
+}
+
 impl Said {
     /// Understands an event. One that is neither a server-sent event nor JSON has content, whatever it is, unless it
     /// was recorded as one of them. Costs the parsing of its JSON.
     pub(super) fn of(event: &StoredEvent, recorded: Recorded) -> Self {
         match (recorded, Line::of(&event.raw)) {
             // A frame, a part of one that was too large to be one event, or one that was broken off.
-            (Recorded::Frames, _) => Self::of_frames(sse::frames(&event.raw), true),
+            (Recorded::Frames, _) => Self::of_frames(sse::frames(&event.raw), DataForm::JsonOrText),
             (Recorded::Lines, Line::Blank) => Self::named("blank"),
             (Recorded::Lines, Line::Field(line)) => match sse::sole_frame(line) {
-                Some(frame) => Self::of_frames([frame], false),
-                None => Self::of_frames(sse::frames(line), false),
+                Some(frame) => Self::of_frames([frame], DataForm::Json),
+                None => Self::of_frames(sse::frames(line), DataForm::Json),
             },
             (Recorded::Lines, Line::Object(text) | Line::Other(text)) => {
-                Self::of_data("", &String::from_utf8_lossy(text), false).unwrap_or_default()
+                Self::of_data("", &String::from_utf8_lossy(text), DataForm::Json).unwrap_or_default()
             }
             (Recorded::Unknown | Recorded::Bytes, line) => match sse::frames_of_payload(&event.raw) {
-                Some(frames) => Self::of_frames(frames, true),
-                None if line.is_whole_event() => Self::of_frames(sse::sole_frame(&event.raw), true),
+                Some(frames) => Self::of_frames(frames, DataForm::JsonOrText),
+                None if line.is_whole_event() => Self::of_frames(sse::sole_frame(&event.raw), DataForm::JsonOrText),
                 None => Self::of_payload(&event.raw),
             },
         }
@@ -76,9 +83,9 @@ impl Said {
         object.map_or_else(|| Self { content: Choices::FIRST, ..Self::default() }, |value| Self::of_json(&value))
     }
 
-    /// Several frames in one event. `may_be_text` says that data need not be JSON.
-    fn of_frames<'a>(frames: impl IntoIterator<Item = sse::Frame<'a>>, may_be_text: bool) -> Self {
-        let said = |frame: sse::Frame<'_>| Self::of_data(&frame.event(), &frame.data()?, may_be_text);
+    /// Several frames in one event.
+    fn of_frames<'a>(frames: impl IntoIterator<Item = sse::Frame<'a>>, form: DataForm) -> Self {
+        let said = |frame: sse::Frame<'_>| Self::of_data(&frame.event(), &frame.data()?, form);
         let mut frames = frames.into_iter().peekable();
         // A part of a frame has no whole one.
         let none = if frames.peek().is_some() { Self::named("comment") } else { Self::default() };
@@ -86,7 +93,7 @@ impl Said {
     }
 
     /// The data of a server-sent event of this type, or of a line. `None` for a blank one.
-    fn of_data(event: &str, data: &str, may_be_text: bool) -> Option<Self> {
+    fn of_data(event: &str, data: &str, form: DataForm) -> Option<Self> {
         let event = Some(event).filter(|event| !event.is_empty());
         Some(match data.trim() {
             "" => return None,
@@ -98,7 +105,7 @@ impl Said {
                     Self { what: said.what.or_else(|| Some(event.unwrap_or("data").to_owned())), ..said }
                 }
                 value => {
-                    let has_content = value.map_or(may_be_text, |value| !value.is_null());
+                    let has_content = value.map_or(form == DataForm::JsonOrText, |value| !value.is_null());
                     Self { content: all_if(has_content), ..Self::named(event.unwrap_or("data")) }
                 }
             },

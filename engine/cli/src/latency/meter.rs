@@ -94,6 +94,25 @@ impl Session {
     }
 }
 
+/// The session of an event, opened as `earlier` says if that is its first.
+fn session_of<'s>(
+    event: &StoredEvent,
+    sessions: &'s mut HashMap<SessionId, Session>,
+    groups: &mut Groups,
+    earlier: &mut Option<SessionOpening>,
+) -> &'s mut Session {
+    let session = sessions.entry(event.session).or_insert_with(|| Session {
+        track: Track::begun(event.insertion_ts),
+        group: groups.of_session(event.session),
+        recorded: Recorded::default(),
+        answer: Answer::default(),
+    });
+    if let Some(opening) = earlier.take() {
+        session.open(opening, groups);
+    }
+    session
+}
+
 /// The measurements.
 #[derive(Debug)]
 pub(super) struct Measured {
@@ -145,58 +164,65 @@ impl Meter {
             self.without_session += 1;
             return Ok(());
         }
-        let time = event.insertion_ts;
-        let (first, last) = self.span.unwrap_or((time, time));
-        self.span = Some((first.min(time), last.max(time)));
-        self.windows.see(time)?;
+        self.meet(event.insertion_ts)?;
         if event.kind == kinds::TOKEN && self.tokens == Tokens::WithContent {
             self.forget_tokens();
         }
-        let session = self.sessions.entry(event.session).or_insert_with(|| Session {
-            track: Track::begun(time),
-            group: self.groups.of_session(event.session),
-            recorded: Recorded::default(),
-            answer: Answer::default(),
-        });
-        if let Some(opening) = self.earlier.take() {
-            session.open(opening, &mut self.groups);
+        let mut samples = std::mem::take(&mut self.samples);
+        let group = if event.kind == kinds::SESSION {
+            self.change(event, &mut samples)
+        } else {
+            self.answer(event, &mut samples)
+        };
+        samples.drain(..).for_each(|sample| self.record(group, sample));
+        self.samples = samples;
+        Ok(())
+    }
+
+    fn meet(&mut self, time: u64) -> Result<(), Failure> {
+        let (first, last) = self.span.unwrap_or((time, time));
+        self.span = Some((first.min(time), last.max(time)));
+        self.windows.see(time)
+    }
+
+    /// An event about its session. Returns the session's group.
+    fn change(&mut self, event: &StoredEvent, samples: &mut Vec<Sample>) -> usize {
+        let session = session_of(event, &mut self.sessions, &mut self.groups, &mut self.earlier);
+        session.open(SessionOpening::parse(&event.raw), &mut self.groups);
+        if session.answer.is_over {
+            session.answer = Answer::default();
+            samples.extend(session.track.end_answer());
         }
-        if event.kind == kinds::SESSION {
-            session.open(SessionOpening::parse(&event.raw), &mut self.groups);
-            let group = session.group;
-            let ended = session.answer.is_over.then(|| {
-                session.answer = Answer::default();
-                session.track.end_answer()
-            });
-            session.track.event(time);
-            ended.into_iter().flatten().for_each(|sample| self.record(group, sample));
-            return Ok(());
-        }
+        session.track.event(event.insertion_ts);
+        session.group
+    }
+
+    /// An event of an answer. Returns its session's group.
+    fn answer(&mut self, event: &StoredEvent, samples: &mut Vec<Sample>) -> usize {
+        let session = session_of(event, &mut self.sessions, &mut self.groups, &mut self.earlier);
+        let is_by_content = event.kind != kinds::TOKEN && self.tokens == Tokens::WithContent;
         // Nothing is parsed for what is known without.
-        let is_asked = (event.kind != kinds::TOKEN && self.tokens == Tokens::WithContent)
-            || self.groups.asks_for_model(session.group)
-            || self.groups.asks_for_what(event.kind);
+        let is_asked =
+            is_by_content || self.groups.asks_for_model(session.group) || self.groups.asks_for_what(event.kind);
         let said = is_asked.then(|| Said::of(event, session.recorded));
         if let Some(model) = said.as_ref().and_then(|said| said.model.as_deref()) {
             session.group = self.groups.of_model(session.group, model);
         }
-        let is_by_content = event.kind != kinds::TOKEN && self.tokens == Tokens::WithContent;
-        let mut samples = std::mem::take(&mut self.samples);
         let meant = said.as_ref().filter(|_| is_by_content);
         if meant.is_some_and(|said| session.answer.takes(said)) {
             samples.extend(session.track.end_answer());
         }
         self.groups.event(event, said.as_ref(), &session.track);
-        let (track, group) = (&mut session.track, session.group);
         let token = if event.kind == kinds::TOKEN { Choices::FIRST } else { Choices::default() };
         let choices = meant.map_or(token, |said| said.content);
+        let time = event.insertion_ts;
         if choices.is_empty() {
-            track.event(time);
+            session.track.event(time);
         } else {
             let tokens = choices.indexes().count() as u64;
             self.windows.tokens(time, tokens);
-            self.groups.tokens(group, tokens);
-            samples.extend(track.token(time, choices.indexes()));
+            self.groups.tokens(session.group, tokens);
+            samples.extend(session.track.token(time, choices.indexes()));
         }
         match meant.and_then(|said| said.end) {
             Some(End::Answer) => session.answer.is_over = true,
@@ -206,9 +232,7 @@ impl Meter {
             }
             None => {}
         }
-        samples.drain(..).for_each(|sample| self.record(group, sample));
-        self.samples = samples;
-        Ok(())
+        session.group
     }
 
     /// There is an event of kind token: only these count, and what was counted before them does not. Happens once.
