@@ -7,11 +7,14 @@
 //! order; the books add up; every call ends; and once all is dropped, no thread, no descriptor, no lock and no memory
 //! of the bus is left.
 
+mod acts;
 mod clocks;
 mod drops;
+mod happenings;
 pub(crate) mod ledger;
 pub(crate) mod memory;
 mod neighbour;
+mod one_life;
 mod openings;
 mod producers;
 mod scarcity;
