@@ -268,9 +268,10 @@ impl Book {
         let known = self.sessions.get(&job.session);
         if let Some(number) = known.and_then(|assigned| assigned.worker) {
             let Some(entered) = self.worker(number) else { return Err(Unassigned::NoWorker) };
-            return match entered.worker.can_do(job.needs, &job.source) {
-                true => Ok(Some(number)),
-                false => Err(Unassigned::Elsewhere { worker: entered.worker.status.name().to_owned() }),
+            return if entered.worker.can_do(job.needs, &job.source) {
+                Ok(Some(number))
+            } else {
+                Err(Unassigned::Elsewhere { worker: entered.worker.status.name().to_owned() })
             };
         }
         let is_waiting = known.is_some();

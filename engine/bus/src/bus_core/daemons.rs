@@ -82,6 +82,12 @@ pub(crate) struct DaemonStatus {
     name: String,
     is_running: AtomicBool,
     said: Mutex<(DaemonHealth, f32)>,
+    pub(crate) counts: DaemonCounts,
+}
+
+/// The counts of one daemon, since it was started.
+#[derive(Debug, Default)]
+pub(crate) struct DaemonCounts {
     pub(crate) events: AtomicU64,
     pub(crate) outputs: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
@@ -98,14 +104,7 @@ impl DaemonStatus {
             name: name.to_owned(),
             is_running: AtomicBool::new(true),
             said: Mutex::default(),
-            events: AtomicU64::new(0),
-            outputs: AtomicU64::new(0),
-            checkpoints: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-            panics: AtomicU64::new(0),
-            set_aside: AtomicU64::new(0),
-            gaps: AtomicU64::new(0),
-            lag: AtomicU64::new(0),
+            counts: DaemonCounts::default(),
         }
     }
 
@@ -142,14 +141,14 @@ impl DaemonStatus {
             is_running: self.is_running.load(Ordering::Acquire),
             health,
             saturation,
-            events: of(&self.events),
-            outputs: of(&self.outputs),
-            checkpoints: of(&self.checkpoints),
-            failures: of(&self.failures),
-            panics: of(&self.panics),
-            set_aside: of(&self.set_aside),
-            gaps: of(&self.gaps),
-            lag: of(&self.lag),
+            events: of(&self.counts.events),
+            outputs: of(&self.counts.outputs),
+            checkpoints: of(&self.counts.checkpoints),
+            failures: of(&self.counts.failures),
+            panics: of(&self.counts.panics),
+            set_aside: of(&self.counts.set_aside),
+            gaps: of(&self.counts.gaps),
+            lag: of(&self.counts.lag),
         }
     }
 }

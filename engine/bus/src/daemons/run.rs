@@ -39,7 +39,6 @@ pub struct DaemonRun {
     feed: Feed,
     writer: Writer,
     group: Group,
-    line: Arc<Line>,
     life: Life,
     saturation: Saturation,
     timer: Option<Timer>,
@@ -51,9 +50,11 @@ impl std::fmt::Debug for DaemonRun {
     }
 }
 
-/// The facts that others learn of the daemon; they learn of its end also where its task is dropped.
+/// The line on which others speak to the daemon, and the facts that they learn of it; they learn of its end also where
+/// its task is dropped.
 #[derive(Debug)]
 struct Life {
+    line: Arc<Line>,
     status: Arc<DaemonStatus>,
     end: Option<oneshot::Sender<DaemonEnd>>,
 }
@@ -99,14 +100,12 @@ impl DaemonRun {
             let refuse = |reason| DaemonRefused::Restore { name: name.clone(), reason };
             restored.map_err(refuse)?.map_err(refuse)?;
         }
-        let follows = match options.is_worker {
-            true => None,
-            false => Some(follow(core, &*daemon, &options, (last.as_ref(), shard))?),
-        };
+        let follows =
+            if options.is_worker { None } else { Some(follow(core, &*daemon, &options, (last.as_ref(), shard))?) };
         let mut writer = Writer::new(core, &name)?;
         let status = core.daemons().enter(&name).ok_or_else(|| DaemonRefused::Running { name: name.clone() })?;
         let (sender, end) = oneshot::channel();
-        let life = Life { status: Arc::clone(&status), end: Some(sender) };
+        let life = Life { line: Arc::default(), status: Arc::clone(&status), end: Some(sender) };
         let feed = match follows {
             Some(feed) => feed,
             None => share(core, &*daemon, &status)?,
@@ -114,8 +113,7 @@ impl DaemonRun {
         if last.is_none() {
             writer.open(&name, &daemon.capabilities())?;
         }
-        let line = Arc::<Line>::default();
-        let handle = DaemonHandle { line: Arc::clone(&line), status, end };
+        let handle = DaemonHandle { line: Arc::clone(&life.line), status, end };
         let run = Self {
             daemon,
             options,
@@ -123,7 +121,6 @@ impl DaemonRun {
             feed,
             writer,
             group: Group::new(),
-            line,
             life,
             saturation: Saturation::new(),
             timer: None,
@@ -194,7 +191,7 @@ impl DaemonRun {
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>, ending: Option<Ending>) -> Poll<Next> {
-        let words = self.line.listen(context);
+        let words = self.life.line.listen(context);
         if !words.is_empty() {
             return Poll::Ready(Next::Said(words));
         }
@@ -237,14 +234,14 @@ impl DaemonRun {
             };
             tries += 1;
             if tries >= self.options.tries {
-                count(&self.life.status.set_aside, 1);
+                count(&self.life.status.counts.set_aside, 1);
                 break vec![Output::new(kinds::DAEMON, SetAside::new(event, tries, error).payload())];
             }
             let pause = Duration::from_millis(10).saturating_mul(1 << (tries - 1).min(7)).min(RETRY_PAUSE_MAX);
             let paused = Timer::new(self.core.timers(), Instant::now() + pause).await;
             paused.map_err(|error| format!("waiting to try again: {error}"))?;
         };
-        count(&self.life.status.events, 1);
+        count(&self.life.status.counts.events, 1);
         self.group.events += 1;
         self.group.add(outputs);
         Ok(())
@@ -257,23 +254,23 @@ impl DaemonRun {
             Ok(Ok(outputs)) => match Group::bytes_of(&outputs) {
                 bytes if bytes <= OUTPUT_BYTES_MAX => Ok(outputs),
                 bytes => {
-                    count(&self.life.status.failures, 1);
+                    count(&self.life.status.counts.failures, 1);
                     Err(format!("outputs of {bytes} bytes; those of one event take {OUTPUT_BYTES_MAX} at most"))
                 }
             },
             Ok(Err(error)) => {
-                count(&self.life.status.failures, 1);
+                count(&self.life.status.counts.failures, 1);
                 Err(error)
             }
             Err(panic) => {
-                count(&self.life.status.panics, 1);
+                count(&self.life.status.counts.panics, 1);
                 Err(format!("it panicked: {panic}"))
             }
         }
     }
 
     fn pass(&mut self, gap: &Gap) {
-        count(&self.life.status.gaps, 1);
+        count(&self.life.status.counts.gaps, 1);
         self.group.events += 1;
         if let Ok(outputs) = self.call(|daemon| daemon.gap(gap)) {
             self.group.add(outputs);
@@ -315,7 +312,7 @@ impl DaemonRun {
         }
         self.timer = None;
         let status = &self.life.status;
-        status.lag.store(self.feed.lag(), Ordering::Relaxed);
+        status.counts.lag.store(self.feed.lag(), Ordering::Relaxed);
         status.say(health, saturation.unwrap_or_else(|| self.saturation.measure()));
         Ok(())
     }
@@ -333,8 +330,8 @@ impl DaemonRun {
         if let Some(worker) = self.feed.worker() {
             worker.written(checkpoint);
         }
-        count(&self.life.status.outputs, self.group.outputs.len() as u64);
-        count(&self.life.status.checkpoints, 1);
+        count(&self.life.status.counts.outputs, self.group.outputs.len() as u64);
+        count(&self.life.status.counts.checkpoints, 1);
         self.group.clear();
         Ok(())
     }
@@ -405,8 +402,9 @@ fn last_checkpoint(core: &BusCore, name: &str) -> Result<Option<Checkpoint>, Dae
 
 fn check_name(name: &str) -> Result<(), DaemonRefused> {
     let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    match (1..=128).contains(&name.len()) && name.bytes().all(is_known) && !name.starts_with('.') {
-        true => Ok(()),
-        false => Err(DaemonRefused::Name { name: name.to_owned() }),
+    if (1..=128).contains(&name.len()) && name.bytes().all(is_known) && !name.starts_with('.') {
+        Ok(())
+    } else {
+        Err(DaemonRefused::Name { name: name.to_owned() })
     }
 }

@@ -61,9 +61,10 @@ impl Daemon for Echo {
     }
 
     fn health(&self) -> DaemonHealth {
-        match self.mood.is_unhealthy.load(Ordering::Relaxed) {
-            true => DaemonHealth::Unhealthy { reason: "on purpose".into() },
-            false => DaemonHealth::Healthy,
+        if self.mood.is_unhealthy.load(Ordering::Relaxed) {
+            DaemonHealth::Unhealthy { reason: "on purpose".into() }
+        } else {
+            DaemonHealth::Healthy
         }
     }
 
