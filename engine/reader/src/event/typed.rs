@@ -83,6 +83,8 @@ pub enum TypeError {
 }
 
 /// The output of rkyv for a payload: memory of known length, or a counter that learns that length.
+///
+/// An example of a typed payload is at [`TypedPayload`].
 #[derive(Debug)]
 pub struct PayloadWriter<'a> {
     bytes: Option<&'a mut [u8]>,

@@ -68,6 +68,18 @@ struct NamesFault {
 /// One shard that could be opened.
 ///
 /// From [`LogFiles::shards`].
+///
+/// ```
+/// use tapeline_reader::{LogFiles, LogRestore};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-shard-summary-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// for shard in LogFiles::open(&directory)?.shards() {
+///     println!("shard {}: sequences {} to {}", shard.shard_id, shard.first, shard.end);
+/// }
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardSummary {
@@ -82,6 +94,18 @@ pub struct ShardSummary {
 /// One segment file.
 ///
 /// From [`LogFiles::segments`].
+///
+/// ```
+/// use tapeline_reader::{LogFiles, LogRestore};
+///
+/// let directory = std::env::temp_dir().join(format!("tapeline-segment-summary-{}", std::process::id()));
+/// LogRestore::create(&directory, None)?.finish()?;
+/// for segment in LogFiles::open(&directory)?.segments() {
+///     println!("{} of shard {}: {} bytes, sealed: {}", segment.file, segment.shard_id, segment.bytes, segment.sealed);
+/// }
+/// std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentSummary {

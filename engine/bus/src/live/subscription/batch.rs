@@ -69,6 +69,8 @@ impl EventBatch {
 }
 
 /// Iterates over the events of a batch.
+///
+/// An example is at [`EventBatch`].
 #[derive(Debug, Clone)]
 pub struct Events<'a> {
     shard_id: u16,

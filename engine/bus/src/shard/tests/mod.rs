@@ -82,6 +82,37 @@ fn options(shard: u16, seed: u64) -> LogOptions {
     }
 }
 
+/// Some openings of one log, of which each but the last may crash.
+struct Openings {
+    disk: SimDisk,
+    seed: u64,
+    shards: u16,
+    count: u64,
+}
+
+impl Openings {
+    fn is_last(&self, opening: u64) -> bool {
+        opening + 1 == self.count
+    }
+
+    /// The machine of an opening, unless that crashes before there is one.
+    fn start(&mut self, opening: u64, random: &mut Random) -> Option<Machine> {
+        let crash_at = (!self.is_last(opening) && random.chance(7000)).then(|| 1 + random.below(120));
+        self.disk = self.disk.reboot(Faults { crash_at, ..Faults::default() });
+        // Another seed each time: epochs of two openings differ.
+        Machine::start(&self.disk, self.seed.wrapping_mul(1000) + opening, self.shards)
+    }
+
+    /// Ends the machine in good order, or leaves it as it is. The last one ends in good order.
+    fn end(&self, opening: u64, machine: &mut Machine, random: &mut Random) {
+        if self.is_last(opening) || (machine.disk.is_on() && random.chance(5000)) {
+            // The end of a shard waits for its device: it is to come.
+            self.disk.set_faults(Faults::default());
+            machine.finish();
+        }
+    }
+}
+
 impl Machine {
     fn start(disk: &SimDisk, seed: u64, shards: u16) -> Option<Self> {
         Self::start_with(disk, seed, shards, shards)

@@ -153,7 +153,7 @@ impl Reader {
 fn run(seed: u64) -> usize {
     let mut random = Random::new(seed);
     let shards = 1 + random.below(3) as u16;
-    let mut disk = SimDisk::new(seed, Faults::default());
+    let disk = SimDisk::new(seed, Faults::default());
     let means =
         [Means::Pages(Ordering::None), Means::Pages(Ordering::InsertionTs), Means::Subscription, Means::Batches];
     let reader = |(means, visibility)| {
@@ -165,13 +165,9 @@ fn run(seed: u64) -> usize {
         .flat_map(|means| [(means, Visibility::Appended), (means, Visibility::Durable)])
         .map(reader)
         .collect();
-    let openings = 1 + random.below(4);
-    for opening in 0..openings {
-        let is_last = opening + 1 == openings;
-        let crash_at = (!is_last && random.chance(7000)).then(|| 1 + random.below(120));
-        disk = disk.reboot(Faults { crash_at, ..Faults::default() });
-        // Another seed each time: epochs of two openings differ.
-        let Some(mut machine) = Machine::start(&disk, seed.wrapping_mul(1000) + opening, shards) else { continue };
+    let mut openings = Openings { disk, seed, shards, count: 1 + random.below(4) };
+    for opening in 0..openings.count {
+        let Some(mut machine) = openings.start(opening, &mut random) else { continue };
         for _ in 0..random.below(200) {
             match random.below(4) {
                 0 => {
@@ -184,12 +180,8 @@ fn run(seed: u64) -> usize {
                 break;
             }
         }
-        if is_last || (machine.disk.is_on() && random.chance(5000)) {
-            // The end of a shard waits for its device: it is to come.
-            disk.set_faults(Faults::default());
-            machine.finish();
-        }
-        if is_last {
+        openings.end(opening, &mut machine, &mut random);
+        if openings.is_last(opening) {
             // Their drop reports the end of the log to followers: batches wait for nothing more.
             machine.shards.clear();
             let mut quiet = 0;

@@ -61,14 +61,11 @@ impl Client {
 fn run(seed: u64) -> (usize, usize) {
     let mut random = Random::new(seed);
     let shards = 1 + random.below(3) as u16;
-    let mut disk = SimDisk::new(seed, Faults::default());
+    let disk = SimDisk::new(seed, Faults::default());
     let mut clients = Vec::new();
-    let openings = 1 + random.below(5);
-    for opening in 0..openings {
-        let is_last = opening + 1 == openings;
-        let crash_at = (!is_last && random.chance(7000)).then(|| 1 + random.below(120));
-        disk = disk.reboot(Faults { crash_at, ..Faults::default() });
-        let Some(mut machine) = Machine::start(&disk, seed.wrapping_mul(1000) + opening, shards) else { continue };
+    let mut openings = Openings { disk, seed, shards, count: 1 + random.below(5) };
+    for opening in 0..openings.count {
+        let Some(mut machine) = openings.start(opening, &mut random) else { continue };
         for _ in 0..random.below(200) {
             if clients.is_empty() {
                 clients = begin(&machine);
@@ -84,11 +81,8 @@ fn run(seed: u64) -> (usize, usize) {
                 break;
             }
         }
-        if is_last || (machine.disk.is_on() && random.chance(5000)) {
-            disk.set_faults(Faults::default());
-            machine.finish();
-        }
-        if is_last {
+        openings.end(opening, &mut machine, &mut random);
+        if openings.is_last(opening) {
             clients.iter_mut().for_each(|client| client.read(&machine, u64::MAX, seed));
             clients.iter().for_each(|client| compare(seed, &machine, client));
         }

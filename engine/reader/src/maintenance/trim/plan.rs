@@ -42,6 +42,8 @@ pub struct TrimPlan {
 }
 
 /// A segment that goes.
+///
+/// An example is at [`TrimPlan`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TrimmedSegment {
@@ -64,6 +66,17 @@ pub struct TrimmedSegment {
 }
 
 /// A segment that is beyond a limit and stays.
+///
+/// ```
+/// use tapeline_reader::TrimPlan;
+///
+/// fn report(plan: &TrimPlan) {
+///     for kept in &plan.kept {
+///         println!("{} stays for cursor {}", kept.segment.file, kept.cursor);
+///     }
+/// }
+/// # report(&TrimPlan::default());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeptSegment {
