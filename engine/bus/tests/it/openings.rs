@@ -14,9 +14,9 @@ fn files(path: &Path) -> BTreeMap<String, u64> {
     for entry in std::fs::read_dir(path).expect("lists") {
         let entry = entry.expect("an entry");
         if entry.file_type().expect("a type").is_dir() {
-            found.extend(files(&entry.path()))
+            found.extend(files(&entry.path()));
         } else {
-            drop(found.insert(entry.path().display().to_string(), entry.metadata().expect("looks").len()))
+            found.insert(entry.path().display().to_string(), entry.metadata().expect("looks").len());
         }
     }
     found

@@ -172,7 +172,7 @@ fn random_damage_never_panics_and_never_invents_an_event() {
     println!("seed {seed}");
     let mut random = Random::new(seed);
     for round in 0..300 {
-        let disk = disk_with_log(round % 2 == 0);
+        let disk = disk_with_log(if round % 2 == 0 { Stop::Close } else { Stop::Crash });
         for _ in 0..1 + random.below(3) {
             let names = disk.files(DIRECTORY);
             let name = &names[random.below(names.len() as u64) as usize];

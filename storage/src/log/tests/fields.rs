@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::harness::*;
-use crate::device::sim::{Faults, SimDisk};
+use crate::device::sim::SimDisk;
 use crate::format::layout::{Layout, Links, sum_small};
 use crate::format::{BLOCK_HEADER_BYTES, BlockHeader, PAGE_BYTES, RECORD_ROOT_BYTES};
 use crate::log::{LogView, Surveyor, plan_shard_repair, repair_shard};

@@ -69,25 +69,25 @@ impl EventBusConfigBuilder {
         payload_bytes_max(bytes: usize) => config.payload_bytes_max = Some(bytes);
         /// Sets [`EventBusConfig::batch`].
         batch(batch: BatchConfig) => config.batch = batch;
-        /// Sets [`LogConfig::directory`]; the level is then `Durable` unless set.
+        /// Sets [`LogConfig::directory`](super::LogConfig::directory); the level is then `Durable` unless set.
         directory(path: impl Into<PathBuf>) => config.log.directory = Some(path.into());
-        /// Sets [`LogConfig::durability`].
+        /// Sets [`LogConfig::durability`](super::LogConfig::durability).
         durability(level: Durability) => durability = Some(level);
-        /// Sets [`LogConfig::segment_bytes`].
+        /// Sets [`LogConfig::segment_bytes`](super::LogConfig::segment_bytes).
         segment_bytes(bytes: u64) => config.log.segment_bytes = bytes;
-        /// Sets [`LogConfig::memory_bytes`].
+        /// Sets [`LogConfig::memory_bytes`](super::LogConfig::memory_bytes).
         memory_bytes(bytes: usize) => config.log.memory_bytes = Some(bytes);
-        /// Sets [`LogConfig::retention`].
+        /// Sets [`LogConfig::retention`](super::LogConfig::retention).
         retention(policy: RetentionPolicy) => config.log.retention = Some(policy);
-        /// Sets [`PlacementConfig::cores`].
+        /// Sets [`PlacementConfig::cores`](super::PlacementConfig::cores).
         cores(cores: Vec<usize>) => config.placement.cores = Some(cores);
-        /// Sets [`PlacementConfig::excluded_cores`].
+        /// Sets [`PlacementConfig::excluded_cores`](super::PlacementConfig::excluded_cores).
         excluded_cores(cores: Vec<usize>) => config.placement.excluded_cores = cores;
-        /// Sets [`PlacementConfig::pinned`].
+        /// Sets [`PlacementConfig::pinned`](super::PlacementConfig::pinned).
         pinned(pinned: bool) => config.placement.pinned = pinned;
-        /// Sets [`PlacementConfig::idle`].
+        /// Sets [`PlacementConfig::idle`](super::PlacementConfig::idle).
         idle(mode: IdleMode) => config.placement.idle = mode;
-        /// Sets [`PlacementConfig::driver`].
+        /// Sets [`PlacementConfig::driver`](super::PlacementConfig::driver).
         driver(driver: Driver) => config.placement.driver = driver;
         /// Sets [`EventBusConfig::adapter`](field@EventBusConfig::adapter).
         adapter(adapter: AdapterConfig) => config.adapter = adapter;
