@@ -3,7 +3,6 @@
 //!
 //! `shards` are the shards there are, `producers` and `readers` what each kind of user shares, `horizon` the time below
 //! which every event is readable, `named` the consumers that have a name (`daemons`, `assignments`, which daemon has
-//! which every event is readable, `named` the consumers that have a name (`daemons`, `assignments`, which daemon has
 //! which session, `relays`, and `taps`, the cursors published with batches), `names` those of sessions, `routes` where
 //! sessions go and went, `gate` whether events are taken, `closed` the sessions that take none, `loading` the threads
 //! that read files, `stats` the books. [`BusCore`] has only the calls that need several of them.
