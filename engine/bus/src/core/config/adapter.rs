@@ -13,6 +13,8 @@ use tapeline_reader::ConfigError;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+// A configuration has one: a box would only make it longer to write.
+#[allow(clippy::large_enum_variant)]
 pub enum AdapterConfig {
     /// None: events stay in the log of the bus, and no relay runs.
     #[default]
