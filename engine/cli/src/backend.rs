@@ -20,6 +20,7 @@ pub(crate) struct Backend<'a> {
     pub(crate) url: String,
     pub(crate) streams: &'a Streams,
     /// Entries that each stream keeps, about.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code))]
     pub(crate) max_len: Option<u64>,
 }
 
@@ -44,12 +45,7 @@ impl Backend<'_> {
             File::open(file).map_err(|error| Failure::file(file, &error))?;
         }
         match self.url.split_once("://").map(|(scheme, _)| scheme) {
-            #[cfg(feature = "redis")]
             Some("redis" | "rediss" | "redis+unix") => self.redis(log),
-            #[cfg(not(feature = "redis"))]
-            Some("redis" | "rediss" | "redis+unix") => {
-                Err(Failure::new(Exit::Usage, "this program was built without the feature redis"))
-            }
             _ => Err(Failure::new(
                 Exit::Usage,
                 "the URL is of no backend that this program knows: redis://HOST, rediss://HOST, redis+unix:///PATH",
@@ -64,6 +60,11 @@ impl Backend<'_> {
         config.root_certificates.clone_from(&self.streams.root_certificates);
         let adapter = RedisAdapter::new(config).map_err(|error| Failure::new(Exit::Usage, error))?;
         Ok(Box::new(adapter))
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn redis(&self, _: Option<LogId>) -> Result<Box<dyn Adapter>, Failure> {
+        Err(Failure::new(Exit::Usage, "this program was built without the feature redis"))
     }
 }
 
