@@ -73,8 +73,10 @@ struct Running {
     lines: Lines<BufReader<ChildStdout>>,
 }
 
+/// The program, which does not inherit that signals are ignored: shells have what runs in the background ignore some.
 fn command(log: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("a path"));
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,TERM").arg(std::env::current_exe().expect("a path"));
     command.env(CHILD, "1").arg(log).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
