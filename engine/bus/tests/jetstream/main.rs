@@ -163,6 +163,9 @@ fn messages_of_others_in_between_neither_lose_nor_reorder_any() {
     let (server, scratch) = (Server::start("between", &[]), Scratch::new("between-log"));
     let bus = bus(&scratch);
     let relay = bus.start_relay(adapter(config(&server)), named("relay")).expect("starts");
+    say(&bus, 1);
+    // The stream is there.
+    wait(&relay, |stats| stats.events == 1);
     for _ in 0..20 {
         say(&bus, 200);
         operate(&server, async |context| {
