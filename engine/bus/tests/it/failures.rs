@@ -149,13 +149,14 @@ fn session_of_another_bus_is_refused() {
 #[test]
 fn full_lane_fails_or_blocks_as_it_is_set() {
     // A shard that is slow to take: tiny lanes, a flood.
-    let flood = |mode| {
+    let flood = |mode, least_refused| {
         let config = EventBusConfig::builder().lane_bytes(1 << 16).ring_buffer_capacity(1024).backpressure_mode(mode);
         let bus = open(config);
         let mut producer = bus.producer().expect("producer");
         let session = producer.session("s");
         let (mut taken, mut refused) = (0u64, 0u64);
-        while taken + refused < 20_000 {
+        // A producer that loses its core is no flood for a while.
+        while taken + refused < 20_000 || (refused < least_refused && taken < 20_000_000) {
             match producer.emit(session, kinds::TOKEN, &[0; 200]) {
                 Ok(_) => taken += 1,
                 Err(IngestionError::Backpressure { shard_id: 0 }) => refused += 1,
@@ -167,8 +168,8 @@ fn full_lane_fails_or_blocks_as_it_is_set() {
         assert_eq!((stats.events_ingested, stats.events_refused), (taken, refused));
         refused
     };
-    assert!(flood(BackpressureMode::FailProducer) > 0);
-    assert_eq!(flood(BackpressureMode::Block { deadline: Duration::from_secs(30) }), 0);
+    assert!(flood(BackpressureMode::FailProducer, 1) > 0);
+    assert_eq!(flood(BackpressureMode::Block { deadline: Duration::from_secs(30) }, 0), 0);
 }
 
 #[test]
