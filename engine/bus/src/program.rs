@@ -235,7 +235,7 @@ fn run(name: &str, daemon: impl Daemon, program: &DaemonProgram) -> Result<Statu
         }
         Err(GivenUp::BySignal) => {
             eprintln!("{name}: a second signal ends it with an event in hand");
-            // What is not durable by now is processed after the next start.
+            // The program processes the events whose outputs are not durable by now after its next start.
             return Ok(Status::GraceOver);
         }
     };

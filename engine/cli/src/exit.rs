@@ -169,7 +169,7 @@ pub(crate) fn check_no_log_around(directory: &Path) -> Result<(), Failure> {
         meta.is_file() && read().is_ok() && magic == *META_MAGIC
     };
     let Some(place) = existing(directory) else { return Ok(()) };
-    // What is a log already goes on, wherever it lies.
+    // A directory that is a log already is continued, wherever it lies.
     let is_it = directory.canonicalize().is_ok_and(|own| own == place) && is_log(&&*place);
     match place.ancestors().find(is_log) {
         Some(log) if !is_it => Err(Failure::new(

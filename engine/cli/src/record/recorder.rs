@@ -129,7 +129,8 @@ impl<'a> Recorder<'a> {
         let is_pipe = source::is_pipe(&file);
         self.ending.drain(is_pipe);
         let input = Input::new(file, self.ending, self.progress);
-        // What was read of a pipe is nowhere else: where a signal ends the recording at once, it is recorded.
+        // Bytes that were read from a pipe have no other copy: a signal that ends the recording at once leaves them in
+        // the log.
         let input = if is_pipe { input.ending_at_signals() } else { input };
         let limit = Limit { bytes_max: self.producer.payload_bytes_max(), on_bad: self.plan.on_bad };
         let mut pieces = Splitter::new(input, cut, limit);

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 from tapeline import _native
 from tapeline._loop import in_thread, refuse_in_loop
 from tapeline._native import Event
+from tapeline._reading import OneReader
 from tapeline._select import Filter, Kinds, Sessions, Start, StrPath, select
 
 
@@ -35,17 +36,18 @@ def follow(
     return Follower(lambda: _native.Follower(path, arguments), interval)
 
 
-class Follower:
+class Follower(OneReader):
     """Events of a log that another process writes. It has one reader at a time.
 
     `GapError` is raised where events are missing; iterating on continues after them.
     """
 
+    _what = "a follower"
+
     def __init__(self, begin: Callable[[], _native.Follower], interval: float) -> None:
         self._begin = begin
         self._interval = interval
         self._native: _native.Follower | None = None
-        self._is_read = False
 
     @property
     def cursor(self) -> str | None:
@@ -65,18 +67,6 @@ class Follower:
                 raise StopIteration
             time.sleep(self._interval)
         return self._taken(native)
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self
-
-    async def __anext__(self) -> Event:
-        if self._is_read:
-            raise RuntimeError("a follower has one reader; another task waits for its events")
-        self._is_read = True
-        try:
-            return await self._next()
-        finally:
-            self._is_read = False
 
     async def _next(self) -> Event:
         native = self._native

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 from tapeline import _native
 from tapeline._loop import in_thread, refuse_in_loop
 from tapeline._native import Event
+from tapeline._reading import OneReader
 from tapeline.arrow import ArrowEvents
 
 Begin = Callable[[], _native.Replay]
 
 
-class Replay:
+class Replay(OneReader):
     """The events of a replay: `for` in a thread, `async for` in an event loop.
 
     `GapError` is raised where events are missing; iterating on continues after them. A replay begins when it is first
@@ -21,11 +22,12 @@ class Replay:
     it has one reader at a time.
     """
 
+    _what = "a replay"
+
     def __init__(self, begin: Begin, speed: float | None, idle_max: float | None) -> None:
         self._begin = begin
         self._native: _native.Replay | None = None
         self._pacer = None if speed is None else _native.Pacer(speed, idle_max)
-        self._is_read = False
 
     def __iter__(self) -> Iterator[Event]:
         refuse_in_loop("a replay by `for`", "`async for`")
@@ -52,18 +54,6 @@ class Replay:
         if self._native is None:
             self._native = self._begin()
         return ArrowEvents(self._native.to_arrow(skip_gaps))
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self
-
-    async def __anext__(self) -> Event:
-        if self._is_read:
-            raise RuntimeError("a replay has one reader; another task waits for its events")
-        self._is_read = True
-        try:
-            return await self._next()
-        finally:
-            self._is_read = False
 
     async def _next(self) -> Event:
         native = self._native

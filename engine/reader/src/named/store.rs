@@ -125,7 +125,7 @@ impl CursorStore {
             // A plain file in its place holds no cursors: the call that needs the directory says so.
             Place::Files(directory) if directory.is_file() => Ok(None),
             Place::Files(directory) => match read(directory, NOTED) {
-                // What is no text is damaged, and stands for the beginning.
+                // A file that is no text is damaged. It stands for the beginning of the log.
                 Err(ConsumerError::CursorStore { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
                     Ok(Some(String::new()))
                 }

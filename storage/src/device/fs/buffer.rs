@@ -23,7 +23,8 @@ pub(super) fn with_bounce<T>(length: usize, body: impl FnOnce(&mut [u8]) -> T) -
     BOUNCE.with_borrow_mut(|memory| {
         let needed = length + PAGE_BYTES - 1;
         if memory.len() < needed {
-            // What it held is of no use, and fresh zeros cost nothing; a debug build writes each byte of a resize.
+            // The next read overwrites the memory, so its content need not be kept. The allocator has zeros at no cost,
+            // where a resize writes each byte in a build without optimisation.
             *memory = vec![0; needed];
         }
         let address = memory.as_ptr().addr();

@@ -43,7 +43,7 @@ pub(super) async fn page(
     if count > 0 {
         fetch(link, &consumer, count, &mut page).await?;
     }
-    // One that is left goes by itself.
+    // The server removes a consumer that this fails to delete, once it has been idle.
     let _ = session.stream.delete_consumer(&consumer.cached_info().name).await;
     Ok(page)
 }

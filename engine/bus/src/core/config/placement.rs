@@ -13,7 +13,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Driver {
-    /// io_uring where it is to be had, else blocking writes.
+    /// The shard uses io_uring where the kernel allows it, and blocking writes elsewhere.
     #[default]
     Auto,
     /// A ring per shard; opening fails where it cannot run.
