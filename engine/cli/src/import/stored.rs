@@ -46,8 +46,11 @@ impl StoredLog {
         if stored.iter().any(|shard| shard.log != log) {
             let mut logs: Vec<_> = stored.iter().map(|shard| shard.log.to_string()).collect();
             logs.dedup();
-            let words = format_args!("the server has several logs; choose one with --log: {}", logs.join(", "));
-            return Err(Failure::new(Exit::Usage, words));
+            let logs = logs.join(", ");
+            return Err(Failure::new(
+                Exit::Usage,
+                format_args!("the server has several logs; choose one with --log: {logs}"),
+            ));
         }
         if id.is_none() {
             adapter = backend.adapter(Some(log))?;
