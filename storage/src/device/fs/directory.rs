@@ -33,11 +33,9 @@ impl FsDirectory {
 
     /// Gives a created file its length. Its name becomes durable last, so that no crash leaves a file behind that is
     /// shorter than its name promises, except one that was never reported.
-    fn fill(&self, name: &CStr, length: u64) -> io::Result<FsFile> {
-        let file = FsFile::create(&self.directory, name, self.mode)?;
+    fn fill(&self, file: &FsFile, length: u64) -> io::Result<()> {
         file.allocate(length)?;
-        sync_directory(&self.directory)?;
-        Ok(file)
+        sync_directory(&self.directory)
     }
 }
 
@@ -48,16 +46,14 @@ impl Directory for FsDirectory {
 
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn SegmentFile>> {
         let name = call::plain_name(name)?;
-        match self.fill(&name, length) {
-            Ok(file) => Ok(Arc::new(file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-            Err(error) => {
-                // Also after an open that failed: some kernels create the file, and only then refuse O_DIRECT.
-                let _ = call::unlink_at(&self.directory, &name);
-                let _ = sync_directory(&self.directory);
-                Err(error)
-            }
+        // Nothing is removed where this fails: the name may be that of a file that was there before.
+        let file = FsFile::create(&self.directory, &name, self.mode)?;
+        if let Err(error) = self.fill(&file, length) {
+            let _ = call::unlink_at(&self.directory, &name);
+            let _ = sync_directory(&self.directory);
+            return Err(error);
         }
+        Ok(Arc::new(file))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn SegmentFile>> {

@@ -147,6 +147,23 @@ fn full_disk_leaves_no_file() {
 }
 
 #[test]
+#[allow(unsafe_code, reason = "a limit of a forked child")]
+fn file_stays_where_another_of_its_name_cannot_be_made() {
+    let scratch = Scratch::new("device");
+    let directory = directory(&scratch);
+    directory.create("file", PAGE).unwrap();
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let child = fork(|| {
+        // SAFETY: a live structure.
+        let is_limited = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const none) } == 0;
+        let error = directory.create("file", PAGE).err();
+        is_limited && error.is_some_and(|error| error.raw_os_error() == Some(libc::EMFILE))
+    });
+    assert!(holds_in(child));
+    assert_eq!(directory.list().unwrap(), ["file"]);
+}
+
+#[test]
 fn quota_counts_as_full_disk() {
     let error = call::kernel_error(io::Error::from_raw_os_error(libc::EDQUOT));
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);

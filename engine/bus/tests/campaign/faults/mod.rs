@@ -16,6 +16,7 @@ use libc::{
     SYS_io_uring_register, SYS_io_uring_setup, SYS_linkat, SYS_madvise, SYS_mkdirat, SYS_mmap, SYS_openat, SYS_pread64,
     SYS_preadv, SYS_pwrite64, SYS_pwritev2, SYS_read, SYS_renameat2, SYS_statx, SYS_unlinkat, SYS_write, c_int, c_long,
 };
+use tapeline::config::Durability;
 use tapeline_storage::device::sim::Random;
 
 use crate::runner::{Campaign, child, note};
@@ -91,8 +92,11 @@ fn draw(random: &mut Random) -> (Refusal, &'static str) {
     (Refusal { call, error, first: random.below(most), count }, name)
 }
 
-/// Returns whether a bus may end its log on the word of such a call.
-fn may_be_final(refusal: &Refusal) -> bool {
+/// Returns whether a bus may end its log on the word of such a call. A sync of bytes that are in the page cache is final
+/// whatever its number: the kernel may have dropped them.
+fn may_be_final(refusal: &Refusal, durability: Durability) -> bool {
+    let is_sync_of_cache = durability == Durability::PageCache && [SYS_fsync, SYS_fdatasync].contains(&refusal.call);
     let is_data = FINAL.contains(&refusal.call);
-    !PASSING.contains(&refusal.error) || is_data && ![EINTR, EAGAIN, ENOSPC].contains(&refusal.error)
+    let is_final = !PASSING.contains(&refusal.error) || is_data && ![EINTR, EAGAIN, ENOSPC].contains(&refusal.error);
+    is_final || is_sync_of_cache
 }

@@ -66,7 +66,7 @@ fn lives(config: &EventBusConfig, path: &Path, ledger: &Ledger, refusal: &Refusa
     step("go on");
     let again = ledger.stream("again".into());
     let goes_on = write(&bus, &again, 200).and_then(|()| flush(&bus, ledger));
-    if let (Err(error), true) = (&goes_on, kernel::is_over(refusal) && !may_be_final(refusal)) {
+    if let (Err(error), true) = (&goes_on, kernel::is_over(refusal) && !may_be_final(refusal, config.log.durability)) {
         return Err(format!("calls are not refused any more, and the bus is of no use: {error}; before: {failure:?}"));
     }
     step("shut down");
@@ -84,7 +84,7 @@ fn lives(config: &EventBusConfig, path: &Path, ledger: &Ledger, refusal: &Refusa
     let ledger = Ledger::default();
     let last = ledger.stream("last".into());
     let outcome = write(&bus, &last, 100).and_then(|()| flush(&bus, &ledger));
-    if was_over || kernel::is_over(refusal) && !may_be_final(refusal) {
+    if was_over || kernel::is_over(refusal) && !may_be_final(refusal, config.log.durability) {
         outcome?;
     }
     drop(bus);
