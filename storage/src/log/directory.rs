@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::nesting::check_no_log_around;
 use crate::device::fs::{self, DirectoryLock, FsDirectory, WriteMode};
 use crate::device::{Directory, advice};
 use crate::format::{ERAS_BYTES_MAX, Eras, META_BYTES, Meta, NAMES_BYTES_MAX, PageError, SHARDS_MAX, SessionNames};
@@ -71,6 +72,14 @@ pub enum DirectoryError {
     Exists {
         /// The directory.
         path: PathBuf,
+    },
+    /// The place of a new log lies in another one.
+    #[error("{path}: would lie in the log {log}; choose a place outside of it")]
+    Within {
+        /// The directory.
+        path: PathBuf,
+        /// The log around it.
+        log: PathBuf,
     },
     /// The meta file cannot be used.
     #[error("{path}: meta file: {source}; {}", source.remedy("put back the file from a copy of this log, or repair the log"))]
@@ -164,8 +173,11 @@ impl LogDirectory {
         mode: impl FnOnce(&Path) -> Result<WriteMode, DirectoryError>,
     ) -> Result<Self, DirectoryError> {
         check_shards(path, wanted.shards)?;
+        // A place that is refused is left as it was: without a directory, without a lock file.
+        if is_vacant(&path.join(META))? {
+            check_no_log_around(path)?;
+        }
         fs::create_directory(path).map_err(DirectoryError::io("create", path))?;
-        // A directory that is refused is left as it was: without a lock file.
         known_meta(path)?;
         let lock = lock(path)?;
         let known = known_meta(path)?;
@@ -237,7 +249,7 @@ impl LogDirectory {
         if !is_vacant(path)? && !is_unfinished(path)? && known_meta(path)?.is_some() {
             return Err(DirectoryError::Exists { path: path.to_owned() });
         }
-        Ok(())
+        check_no_log_around(path)
     }
 
     /// Opens a log for reading, also while another process writes it.
