@@ -45,7 +45,7 @@ impl Link {
         // Its reason is that of the mode.
         let none = || DropNote { producer, reason, sessions: DroppedSessions::default() };
         self.unreported.get_or_insert_with(none).sessions.count(session);
-        self.lane.hold_back(true);
+        self.lane.hold_back();
     }
 
     /// Events dropped since the last note.
@@ -75,7 +75,7 @@ impl Link {
             self.lane.count_note(events);
         }
         self.unreported = None;
-        self.lane.hold_back(false);
+        self.lane.let_through();
     }
 
     /// Counts an event that goes back to its producer, whose record has so many bytes.

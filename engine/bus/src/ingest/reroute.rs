@@ -56,8 +56,8 @@ impl Producer {
         let session = self.reroute(session.id());
         let mut rest = &records[..];
         for length in lengths {
-            let (record, behind) = rest.split_at(length);
-            rest = behind;
+            let (record, after) = rest.split_at(length);
+            rest = after;
             if let Err(error) = self.rewrite(session, record) {
                 self.discard(session.shard_id());
                 match (self.links.get(session.shard_id()), RefusalReason::of(&error)) {

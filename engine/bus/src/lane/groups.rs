@@ -40,3 +40,45 @@ impl Groups {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The groups of a lane as its reader knows them.
+#[derive(Debug, Default)]
+pub(super) struct GroupReader {
+    /// The next group, once it is known. Apart, because most lanes never have one.
+    next: Option<Box<Group>>,
+    /// Groups taken.
+    taken: u64,
+}
+
+impl GroupReader {
+    /// Learns of the next group, where the writer has published so many and not all are taken.
+    #[inline]
+    pub(super) fn learn(&mut self, published: u64, groups: &Groups) {
+        if published != self.taken {
+            self.next = groups.first().map(Box::new);
+        }
+    }
+
+    /// Entry index up to which a reader at this index may show records: those before a group, or those of one.
+    #[inline]
+    pub(super) fn limit(&self, index: u64) -> u64 {
+        match &self.next {
+            None => u64::MAX,
+            Some(group) if index < group.entries.start => group.entries.start,
+            Some(group) => group.entries.end,
+        }
+    }
+
+    /// The group that begins at this index, if it is known.
+    #[inline]
+    pub(super) fn beginning_at(&self, index: u64) -> Option<&Group> {
+        self.next.as_deref().filter(|group| group.entries.start == index)
+    }
+
+    /// Moves past the next group.
+    pub(super) fn pass(&mut self, groups: &Groups) {
+        groups.pop();
+        self.taken += 1;
+        self.next = groups.first().map(Box::new);
+    }
+}

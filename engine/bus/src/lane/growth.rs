@@ -9,7 +9,7 @@ use std::sync::Arc as StdArc;
 use super::ring::Ring;
 use super::sync::{Arc, Ordering, now};
 use super::{Claim, LaneOptions, LaneWriter, Overflow};
-use crate::core::budget::{MemoryBudget, MemoryShare};
+use crate::core::budget::MemoryBudget;
 
 /// A ring that is filled in less than this carries a stream, in nanoseconds.
 const STREAM_LAP_NS: u64 = 100_000_000;
@@ -56,13 +56,6 @@ impl Growth {
     pub(super) fn forget_below(&mut self, freed: u64) {
         self.older.retain(|(_, end)| *end > freed);
     }
-
-    /// Memory for a ring: whatever there is, where a record needs it that no smaller one can take, else what is to
-    /// spare.
-    fn take(&self, ring: LaneOptions, is_needed: bool) -> Result<MemoryShare, usize> {
-        let bytes = ring.memory_bytes();
-        if is_needed { self.budget.take(bytes) } else { self.budget.take_to_grow(bytes) }
-    }
 }
 
 /// The memory that a lane would need for a record.
@@ -88,7 +81,10 @@ impl LaneWriter {
         if self.end.index + 1 - freed > options.capacity_events as u64 {
             return false;
         }
-        let memory = self.growth.take(options, bytes > present.largest_record());
+        let (budget, ring_bytes) = (&self.growth.budget, options.memory_bytes());
+        // Whatever there is, where a record needs it that no smaller ring can take, else what is to spare.
+        let is_needed = bytes > present.largest_record();
+        let memory = if is_needed { budget.take(ring_bytes) } else { budget.take_to_grow(ring_bytes) };
         let ring = memory.ok().and_then(|memory| Ring::new(options, memory).ok());
         self.numbers.size.set_room(if ring.is_some() { self.growth.most } else { present });
         let Some(ring) = ring else { return false };

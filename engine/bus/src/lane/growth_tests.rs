@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use tapeline_testing::{Random, seeds};
 
-use super::tests::{check, drain, publish, write};
+use super::tests::{check, drain, produce, publish, size, write};
 use super::*;
 
 const MOST: LaneOptions = LaneOptions { capacity_bytes: 1 << 20, capacity_events: 1 << 14, overflow: Overflow::Refuse };
@@ -338,18 +338,7 @@ fn records_cross_threads_once_and_whole_while_the_lane_grows() {
         let batch = 1 + sizes.below(100) as u64;
         let (mut writer, mut reader) = growing(MOST, &ample());
         let producer = std::thread::spawn(move || {
-            for number in 0..RECORDS {
-                let most = if sizes.below(500) == 0 { 20_000 } else { 512 };
-                let bytes = (1 + sizes.below(most / UNIT_BYTES)) * UNIT_BYTES;
-                while write(&mut writer, number, bytes, LaneWriter::claim).is_err() {
-                    writer.publish();
-                    std::thread::yield_now();
-                }
-                if number % batch == 0 {
-                    writer.publish();
-                }
-            }
-            writer.publish();
+            produce(&mut writer, 0..RECORDS, batch, || size(&mut sizes, 20_000));
         });
         let mut count = 0;
         while !reader.is_drained() {

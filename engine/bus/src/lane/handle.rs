@@ -26,12 +26,25 @@ pub(super) struct Numbers {
     pub(super) hold: Hold,
     pub(super) ends: Ends,
     pub(super) size: Size,
+    pub(super) lists: Lists,
+    producer: u64,
+}
+
+/// The lists of a lane, each under a lock of its own. Ordinary records need none of them.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
     /// The writer takes the lock when it evicts, holders of tickets when they ask. No atomic of the lane is touched
     /// under it.
     evicted: Mutex<Evicted>,
     pub(super) groups: Groups,
     large_events: LargeEvents,
-    producer: u64,
+}
+
+impl Lists {
+    fn evicted(&self) -> MutexGuard<'_, Evicted> {
+        // A panic of another holder leaves ranges, which are whole after every statement.
+        self.evicted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Stored by the writer when the lane grows, or cannot. Statistics only.
@@ -163,16 +176,16 @@ impl Numbers {
                 room_bytes: number(most.capacity_bytes),
                 room_events: number(most.capacity_events),
             },
-            evicted: Mutex::default(),
-            groups: Groups::default(),
-            large_events: LargeEvents::default(),
+            lists: Lists::default(),
             producer,
         }
     }
 
-    fn evicted(&self) -> MutexGuard<'_, Evicted> {
-        // A panic of another holder leaves ranges, which are whole after every statement.
-        self.evicted.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Entry index below which everything may be read, for the reader.
+    #[inline]
+    pub(super) fn published(&self) -> u64 {
+        // SYNC: pairs with the Release store in LaneWriter::publish: the records and lengths below are complete.
+        self.writer.published.load(Ordering::Acquire)
     }
 
     /// Entry index of the first large event that is published or about to be, and not taken; [`large_events::NONE`].
@@ -183,39 +196,39 @@ impl Numbers {
 
     /// The writer adds a large event, whose record is to have this entry index.
     pub(super) fn add_large(&self, entry: u64, block: Box<LargeBlock>) {
-        self.large_events.add(&self.ends.large, entry, block);
+        self.lists.large_events.add(&self.ends.large, entry, block);
     }
 
     /// The reader takes the large event of this entry.
     pub(super) fn take_large(&self, entry: u64) -> Option<Box<LargeBlock>> {
-        self.large_events.take(&self.ends.large, entry)
+        self.lists.large_events.take(&self.ends.large, entry)
     }
 
     /// The reader puts back what it took.
     pub(super) fn put_large_back(&self, entry: u64, block: Box<LargeBlock>) {
-        self.large_events.put_back(&self.ends.large, entry, block);
+        self.lists.large_events.put_back(&self.ends.large, entry, block);
     }
 
     /// Drops the large events of entries that were given up.
     pub(super) fn drop_large_below(&self, entry: u64) {
-        self.large_events.drop_below(&self.ends.large, entry);
+        self.lists.large_events.drop_below(&self.ends.large, entry);
     }
 
     /// Drops the large events of entries that will not be read.
     pub(super) fn drop_large_from(&self, entry: u64) {
         if self.first_large() != large_events::NONE {
-            self.large_events.drop_from(&self.ends.large, entry);
+            self.lists.large_events.drop_from(&self.ends.large, entry);
         }
     }
 
     /// The writer gives up these entries.
     pub(super) fn note_evicted(&self, range: Range<u64>) {
-        self.evicted().note(range);
+        self.lists.evicted().note(range);
     }
 
     /// Returns whether the record before this entry index was given up, or is of a time that is not remembered.
     pub(super) fn was_evicted(&self, entry: u64) -> bool {
-        self.evicted().may_hold(entry.saturating_sub(1))
+        self.lists.evicted().may_hold(entry.saturating_sub(1))
     }
 
     /// The writer's mark.
@@ -271,7 +284,7 @@ pub(crate) struct LaneHandle {
 impl LaneHandle {
     /// Entry index after the last published record.
     pub(crate) fn published(&self) -> u64 {
-        self.numbers.writer.published.load(Ordering::Acquire)
+        self.numbers.published()
     }
 
     /// No record that is not published is earlier than this; `u64::MAX` where there is none. [`LaneHandle::published`],
@@ -331,7 +344,7 @@ impl LaneHandle {
 
     /// Returns whether any record was given up. A lock.
     pub(crate) fn has_evicted(&self) -> bool {
-        !self.numbers.evicted().is_empty()
+        !self.numbers.lists.evicted().is_empty()
     }
 
     /// Returns whether both are views of one lane.

@@ -41,9 +41,9 @@ fn read(reader: &mut LaneReader, first: u8) -> usize {
     let run = reader.peek(usize::MAX);
     let mut rest = run.records;
     for (number, &units) in (first..).zip(run.lengths) {
-        let (record, behind) = rest.split_at(usize::from(units) * UNIT_BYTES);
+        let (record, after) = rest.split_at(usize::from(units) * UNIT_BYTES);
         assert!(record.iter().all(|&byte| byte == number), "record {number} is {record:?}");
-        rest = behind;
+        rest = after;
     }
     assert!(rest.is_empty());
     let entries = run.lengths.len();

@@ -73,6 +73,7 @@ mod loom_tests;
 mod losses;
 mod mark;
 mod options;
+mod reach;
 mod reader;
 mod ring;
 mod room;

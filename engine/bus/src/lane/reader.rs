@@ -14,9 +14,10 @@ use tapeline_storage::format::timestamp_of;
 use tapeline_storage::log::LargeBlock;
 
 use super::entry_position::{EntryPosition, Extent};
-use super::groups::Group;
+use super::groups::GroupReader;
 use super::handle::{LaneHandle, Numbers};
 use super::options::Overflow;
+use super::reach::Reach;
 use super::ring::Ring;
 use super::sync::{Arc, Ordering};
 use super::{DropReason, Drops, UNIT_BYTES};
@@ -81,41 +82,31 @@ pub(crate) struct LaneReader {
     numbers: Arc<Numbers>,
     /// The next record, or the skip before it.
     next: EntryPosition,
-    /// Entry index up to which the writer is known to have published.
-    known: u64,
-    /// The same, or the end of the ring that comes first.
-    index_limit: u64,
+    reach: Reach,
     /// The records of the last peeked run that are not consumed.
     peeked: Extent,
     /// Records consumed.
     taken: u64,
-    /// The route that the records so far go by; what goes by a later one waits.
-    route: u64,
     /// The beginning of an evicting lane is held.
     holds: bool,
-    /// The next group, once it is known. Apart, because most lanes never have one.
-    group: Option<Box<Group>>,
-    groups_taken: u64,
+    groups: GroupReader,
     not_sync: PhantomData<Cell<()>>,
 }
 
 impl LaneReader {
     /// Of a reader that takes everything there is.
-    pub(crate) const ANY_ROUTE: u64 = u64::MAX;
+    pub(crate) const ANY_ROUTE: u64 = Reach::ANY_ROUTE;
 
     pub(super) fn new(ring: Arc<Ring>, numbers: Arc<Numbers>) -> Self {
         Self {
             ring,
             numbers,
             next: EntryPosition::default(),
-            known: 0,
-            index_limit: 0,
+            reach: Reach::default(),
             peeked: Extent::default(),
             taken: 0,
-            route: 0,
             holds: false,
-            group: None,
-            groups_taken: 0,
+            groups: GroupReader::default(),
             not_sync: PhantomData,
         }
     }
@@ -147,45 +138,40 @@ impl LaneReader {
         if self.is_evicting() && !self.hold() {
             return None;
         }
-        let before = self.known;
+        let before = self.reach.known();
         self.learn();
-        self.index_limit = self.known.min(self.ring.end()).min(self.group_limit()).max(self.next.index);
+        // A reader that has taken the hold may be in a later ring.
+        self.reach.limit_to(self.ring.end().min(self.group_limit()).max(self.next.index));
         Some(before)
     }
 
     /// Learns how far the writer has published, and of the next group.
     #[inline]
     fn learn(&mut self) {
-        self.known = self.bound().max(self.next.index);
+        self.reach.learn(&self.numbers, self.next);
         // After `published`, which orders it.
-        if self.numbers.writer.groups.load(Ordering::Relaxed) != self.groups_taken {
-            self.group = self.numbers.groups.first().map(Box::new);
-        }
+        self.groups.learn(self.numbers.writer.groups.load(Ordering::Relaxed), &self.numbers.lists.groups);
     }
 
-    /// Entry index up to which records may be shown: those before a group, or those of one.
+    /// Entry index up to which the next group lets records be shown: those before it, or its own.
     #[inline]
     fn group_limit(&self) -> u64 {
-        match &self.group {
-            None => u64::MAX,
-            Some(group) if self.next.index < group.entries.start => group.entries.start,
-            Some(group) => group.entries.end,
-        }
+        self.groups.limit(self.next.index)
     }
 
     /// Returns whether the next records that are known are a group's.
     #[inline]
     pub(crate) fn is_at_group(&self) -> bool {
-        self.group.as_ref().is_some_and(|group| group.entries.start == self.next.index) && self.knows_more()
+        self.groups.beginning_at(self.next.index).is_some() && self.knows_more()
     }
 
     /// Copies the group that comes next.
     #[cold]
     pub(crate) fn copy_group(&mut self) -> Option<GroupCopy> {
         self.look();
-        let group = self.group.clone().filter(|_| self.is_at_group())?;
+        let group_end = self.groups.beginning_at(self.next.index).filter(|_| self.knows_more())?.entries.end;
         let mut copy = GroupCopy { end: self.next, ..GroupCopy::default() };
-        while copy.end.index < group.entries.end {
+        while copy.end.index < group_end {
             // SAFETY: rule 3: below `published`; rule 4: one entry.
             let units = unsafe { self.ring.lengths(self.ring.slot(copy.end.index), 1) }.first().copied().unwrap_or(0);
             let offset = self.ring.offset(copy.end.bytes);
@@ -206,19 +192,17 @@ impl LaneReader {
         self.taken += copy.lengths.len() as u64;
         self.next = copy.end;
         self.peeked = Extent::default();
-        self.numbers.groups.pop();
-        self.groups_taken += 1;
-        self.group = self.numbers.groups.first().map(Box::new);
-        self.index_limit = self.next.index;
+        self.groups.pass(&self.numbers.lists.groups);
+        self.reach.stop_at(self.next);
     }
 
     /// The time of the first record that is known and not consumed, without a look at the writer; at a group, that of
     /// its last.
     pub(crate) fn first_time(&mut self) -> Option<u64> {
-        if self.next.index == self.known {
+        if !self.knows_more() {
             return None;
         }
-        if let Some(group) = self.group.as_ref().filter(|_| self.is_at_group()) {
+        if let Some(group) = self.groups.beginning_at(self.next.index) {
             return Some(group.time);
         }
         self.go_on();
@@ -229,7 +213,7 @@ impl LaneReader {
     /// As [`LaneReader::peek`], without a look at the writer: of the records that are known, those before the first
     /// that `takes` refuses, which is given each record and its entry index.
     pub(crate) fn peek_while(&mut self, max_bytes: usize, mut takes: impl FnMut(&[u8], u64) -> bool) -> RecordRun<'_> {
-        if self.next.index == self.known {
+        if !self.knows_more() {
             return RecordRun::default();
         }
         self.go_on();
@@ -254,7 +238,7 @@ impl LaneReader {
     /// Follows into the ring that has the next record, and over a skip before it.
     #[inline]
     fn go_on(&mut self) {
-        if self.next.index == self.index_limit {
+        if self.next.index == self.reach.limit() {
             self.look();
         }
         if self.unread_lengths().first() == Some(&0) {
@@ -281,7 +265,7 @@ impl LaneReader {
             // SYNC: the hold orders these two. They are our own, unless the writer has moved on.
             self.next = self.numbers.reader.held_beginning();
             // The next record may be in a later ring, too.
-            (self.known, self.index_limit) = (self.known.max(self.next.index), self.next.index);
+            self.reach.stop_at(self.next);
         }
         self.holds
     }
@@ -289,7 +273,7 @@ impl LaneReader {
     /// Looks how far it may read: at the writer only where everything known is consumed.
     #[inline]
     fn look(&mut self) {
-        if self.next.index == self.known {
+        if !self.knows_more() {
             self.learn();
         }
         // After the look at what is published: a ring that ends below that is seen to.
@@ -299,7 +283,7 @@ impl LaneReader {
             self.ring = next;
             end = self.ring.end();
         }
-        self.index_limit = self.known.min(end).min(self.group_limit());
+        self.reach.limit_to(end.min(self.group_limit()));
     }
 
     /// Takes the large event whose record is the first of the last run. It is to be consumed, or put back. `None` once,
@@ -314,39 +298,22 @@ impl LaneReader {
         self.numbers.put_large_back(self.next.index, block);
     }
 
-    /// Entry index up to which the records go by this reader's route.
-    #[inline]
-    fn bound(&self) -> u64 {
-        let published = self.published();
-        // SYNC: pairs with LaneWriter::set_route: a route that records below `published` go by is seen.
-        let route = self.numbers.ends.route.load(Ordering::Acquire);
-        match route == self.route || self.route == Self::ANY_ROUTE {
-            true => published,
-            false => self.numbers.ends.route_entry.load(Ordering::Relaxed),
-        }
-    }
-
     /// Returns whether everything is consumed that goes by an earlier route than this one, and nothing of it can come
     /// any more. Once all threads have executed a fence after the route changed.
     pub(crate) fn has_passed_to(&self, route: u64) -> bool {
         let mark = self.numbers.mark();
-        let published = self.published();
-        // SYNC: as in bound().
-        match self.numbers.ends.route.load(Ordering::Acquire) == route {
-            true => self.next.index >= self.numbers.ends.route_entry.load(Ordering::Relaxed),
-            false => !mark.is_publishing() && self.next.index >= published,
+        let published = self.numbers.published();
+        // SYNC: as in Reach::bound.
+        if self.numbers.ends.route.load(Ordering::Acquire) == route {
+            self.next.index >= self.numbers.ends.route_entry.load(Ordering::Relaxed)
+        } else {
+            !mark.is_publishing() && self.next.index >= published
         }
     }
 
     /// Goes on with records of this route; of any route, for [`LaneReader::ANY_ROUTE`].
     pub(crate) fn pass_to(&mut self, route: u64) {
-        self.route = route;
-    }
-
-    #[inline]
-    fn published(&self) -> u64 {
-        // SYNC: pairs with the Release store in LaneWriter::publish: the records and lengths below are complete.
-        self.numbers.writer.published.load(Ordering::Acquire)
+        self.reach.pass_to(route);
     }
 
     /// Lengths of what is known to be published, up to the end of their ring.
@@ -354,7 +321,7 @@ impl LaneReader {
     fn unread_lengths(&self) -> &[u16] {
         let slot = self.ring.slot(self.next.index);
         let to_end = self.ring.options().capacity_events - slot;
-        let count = to_end.min((self.index_limit - self.next.index) as usize);
+        let count = to_end.min((self.reach.limit() - self.next.index) as usize);
         // SAFETY: rule 3: below `published`, and the slice borrows `self`; rule 4: `to_end`.
         unsafe { self.ring.lengths(slot, count) }
     }
@@ -363,7 +330,7 @@ impl LaneReader {
     fn skip(&mut self) {
         debug_assert_ne!(self.ring.offset(self.next.bytes), 0, "a skip at the start of the ring");
         let _ = self.next.pass(0, &self.ring);
-        debug_assert!(self.next.index < self.index_limit, "a skip without its record");
+        debug_assert!(self.next.index < self.reach.limit(), "a skip without its record");
     }
 
     /// Moves past the first `entries` records of the last peeked run. The writer does not learn of it. Costs a pass
@@ -374,9 +341,10 @@ impl LaneReader {
     #[inline]
     pub(crate) fn consume(&mut self, entries: usize) {
         assert!(entries <= self.peeked.entries, "consume of records that were not peeked");
-        let bytes = match entries == self.peeked.entries {
-            true => self.peeked.bytes,
-            false => self.unread_lengths()[..entries].iter().map(|&units| usize::from(units) * UNIT_BYTES).sum(),
+        let bytes = if entries == self.peeked.entries {
+            self.peeked.bytes
+        } else {
+            self.unread_lengths()[..entries].iter().map(|&units| usize::from(units) * UNIT_BYTES).sum()
         };
         self.ring.watch_read(self.ring.offset(self.next.bytes), bytes);
         self.next = EntryPosition { index: self.next.index + entries as u64, bytes: self.next.bytes + bytes as u64 };
@@ -460,26 +428,27 @@ impl LaneReader {
     /// that it publishes in away from it.
     #[inline]
     pub(crate) fn knows_more(&self) -> bool {
-        self.next.index != self.known
+        self.next.index != self.reach.known()
     }
 
     /// Returns whether something is published that is not consumed.
     pub(crate) fn has_pending(&self) -> bool {
-        self.published() != self.next.index
+        self.numbers.published() != self.next.index
     }
 
     /// Takes the sessions of events dropped for this reason: of an evicting lane, or left by a writer that is gone.
     pub(crate) fn take_dropped(&self, reason: DropReason) -> DroppedSessions {
-        match self.is_evicting() || self.is_abandoned() {
-            true => self.numbers.losses.take_sessions(reason),
-            false => DroppedSessions::default(),
+        if self.is_evicting() || self.is_abandoned() {
+            self.numbers.losses.take_sessions(reason)
+        } else {
+            DroppedSessions::default()
         }
     }
 
     /// Returns whether the writer is gone and everything it published is consumed: nothing will ever come.
     pub(crate) fn is_drained(&self) -> bool {
         // In this order: what was published before the writer went is seen after it was seen gone.
-        self.is_abandoned() && self.published() == self.next.index
+        self.is_abandoned() && self.numbers.published() == self.next.index
     }
 
     /// A view of the lane's numbers.

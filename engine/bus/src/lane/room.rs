@@ -60,8 +60,13 @@ impl Room {
         self.is_held_back
     }
 
-    /// Has claims refused from the next [`Room::limit_to_straight`] on, or no more.
-    pub(super) fn hold_back(&mut self, holds: bool) {
-        self.is_held_back = holds;
+    /// Has claims refused from the next [`Room::limit_to_straight`] on.
+    pub(super) fn hold_back(&mut self) {
+        self.is_held_back = true;
+    }
+
+    /// Has claims refused no more, from the next [`Room::limit_to_straight`] on.
+    pub(super) fn let_through(&mut self) {
+        self.is_held_back = false;
     }
 }

@@ -45,17 +45,43 @@ pub(super) fn publish(writer: &mut LaneWriter, number: u64, bytes: usize) -> Res
     Ok(index)
 }
 
+/// The size of a record: mostly short, sometimes as long as may be.
+pub(super) fn size(sizes: &mut Random, longest: usize) -> usize {
+    let most = if sizes.below(500) == 0 { longest } else { 512 };
+    (1 + sizes.below(most / UNIT_BYTES)) * UNIT_BYTES
+}
+
+/// Writes records of these numbers, and publishes each `batch` of them, and where there is no room.
+pub(super) fn produce(
+    writer: &mut LaneWriter,
+    numbers: std::ops::Range<u64>,
+    batch: u64,
+    mut bytes: impl FnMut() -> usize,
+) {
+    for number in numbers {
+        let bytes = bytes();
+        while write(writer, number, bytes, LaneWriter::claim).is_err() {
+            writer.publish();
+            std::thread::yield_now();
+        }
+        if number % batch == 0 {
+            writer.publish();
+        }
+    }
+    writer.publish();
+}
+
 /// Checks the records of a run against their numbers, which go on from `first`. Returns how many there were.
 pub(super) fn check(run: RecordRun<'_>, first: u64) -> usize {
     let mut rest = run.records;
     for (number, &units) in (first..).zip(run.lengths) {
-        let (record, behind) = rest.split_at(usize::from(units) * UNIT_BYTES);
+        let (record, after) = rest.split_at(usize::from(units) * UNIT_BYTES);
         for (index, unit) in record.chunks_exact(UNIT_BYTES).enumerate() {
             assert_eq!(unit[..8], number.to_le_bytes(), "number");
             assert_eq!(unit[8..12], (index as u32).to_le_bytes(), "unit in record {number}");
             assert_eq!(unit[12..], (record.len() as u32).to_le_bytes(), "length of record {number}");
         }
-        rest = behind;
+        rest = after;
     }
     assert!(rest.is_empty(), "{} bytes without a length", rest.len());
     run.lengths.len()
@@ -409,19 +435,8 @@ fn records_cross_threads_once_and_whole() {
     let batch = 1 + random.below(16) as u64;
     let (mut writer, mut reader) = small();
     let producer = std::thread::spawn(move || {
-        for number in 0..RECORDS {
-            // Mostly short, sometimes as long as a lane takes.
-            let most = if sizes.below(500) == 0 { writer.largest_record() } else { 512 };
-            let bytes = (1 + sizes.below(most / UNIT_BYTES)) * UNIT_BYTES;
-            while write(&mut writer, number, bytes, LaneWriter::claim).is_err() {
-                writer.publish();
-                std::thread::yield_now();
-            }
-            if number % batch == 0 {
-                writer.publish();
-            }
-        }
-        writer.publish();
+        let longest = writer.largest_record();
+        produce(&mut writer, 0..RECORDS, batch, || size(&mut sizes, longest));
     });
     let mut count = 0;
     while !reader.is_drained() {

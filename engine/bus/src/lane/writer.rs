@@ -121,9 +121,15 @@ impl LaneWriter {
         self.look_or_grow(bytes, (0, 0)).is_err()
     }
 
-    /// Has every [`LaneWriter::claim`] refused from now on, or no more: something has to be written first.
-    pub(crate) fn hold_back(&mut self, holds: bool) {
-        self.room.hold_back(holds);
+    /// Has every [`LaneWriter::claim`] refused from now on: something has to be written first.
+    pub(crate) fn hold_back(&mut self) {
+        self.room.hold_back();
+        self.limit_to_straight();
+    }
+
+    /// Ends what [`LaneWriter::hold_back`] began.
+    pub(crate) fn let_through(&mut self) {
+        self.room.let_through();
         self.limit_to_straight();
     }
 
@@ -192,7 +198,7 @@ impl LaneWriter {
         debug_assert_ne!(self.overflow(), Overflow::Evict, "would give records of a group up");
         let begin = self.numbers.writer.own_end().index;
         if begin < self.end.index {
-            self.numbers.groups.push(Group { entries: begin..self.end.index, time });
+            self.numbers.lists.groups.push(Group { entries: begin..self.end.index, time });
             let groups = &self.numbers.writer.groups;
             // The publish orders it.
             groups.store(groups.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
