@@ -137,8 +137,10 @@ fn keeps_up(bus: &EventBus, args: &TaskArgs, events: u64) -> Outcome<f64> {
     }
     block_on(producer.flush())?;
     let end = daemon.drain(GRACE).join();
-    if end.stats.events != events {
-        return Err(format!("the daemon looked at {} of {events} events: {:?}", end.stats.events, end.reason).into());
+    if end.stats.counts.events != events {
+        return Err(
+            format!("the daemon looked at {} of {events} events: {:?}", end.stats.counts.events, end.reason).into()
+        );
     }
     Ok(events as f64 / start.elapsed().as_secs_f64())
 }

@@ -94,10 +94,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Round 2 has one vote, and is in the state that the next start takes over.
     let first = bus.start_daemon(Consensus::default(), DaemonOptions::new())?;
-    assert_eq!(first.drain(Duration::from_secs(60)).ended().await.stats.outputs, 1);
+    assert_eq!(first.drain(Duration::from_secs(60)).ended().await.stats.counts.outputs, 1);
     let second = bus.start_daemon(Consensus::default(), DaemonOptions::new())?;
     second.control(DaemonControl::Message(late.to_string()));
-    assert_eq!(second.drain(Duration::from_secs(60)).ended().await.stats.outputs, 1);
+    assert_eq!(second.drain(Duration::from_secs(60)).ended().await.stats.counts.outputs, 1);
 
     let outcomes =
         bus.replay("consensus").await?.filter(|event| event.as_ref().is_ok_and(|event| event.kind == kinds::CONSENSUS));

@@ -224,7 +224,7 @@ pub mod adapter {
     };
     #[cfg(feature = "redis")]
     pub use crate::adapters::{RedisAdapter, RedisStreamDedup};
-    pub use crate::bus_core::{RelayHealth, RelayStats};
+    pub use crate::bus_core::{RelayDeadLetters, RelayDeliveries, RelayHealth, RelayLag, RelayMissed, RelayStats};
     pub use crate::config::AdapterConfig;
     #[cfg(feature = "redis")]
     pub use crate::core::config::RedisAdapterConfig;
@@ -258,8 +258,8 @@ pub mod consumer {
 #[doc = include_str!("daemons/page.md")]
 pub mod daemon {
     pub use crate::daemons::{
-        Daemon, DaemonControl, DaemonEnd, DaemonError, DaemonHandle, DaemonHealth, DaemonOptions, DaemonRefused,
-        DaemonResult, DaemonRun, DaemonStats, Dispatcher, EndReason, Output, RouteError, SetAside,
+        Daemon, DaemonControl, DaemonCounts, DaemonEnd, DaemonError, DaemonHandle, DaemonHealth, DaemonOptions,
+        DaemonRefused, DaemonResult, DaemonRun, DaemonStats, Dispatcher, EndReason, Output, RouteError, SetAside,
     };
     pub use crate::program::{DaemonProgram, run_program};
 }

@@ -11,7 +11,7 @@ use crate::bus::EventBus;
 use crate::core::config::EventBusConfig;
 use crate::core::park;
 use crate::core::signal::EndSignals;
-use crate::daemons::{Daemon, DaemonControl, DaemonEnd, DaemonHandle, DaemonOptions, DaemonStats, EndReason};
+use crate::daemons::{Daemon, DaemonControl, DaemonCounts, DaemonEnd, DaemonHandle, DaemonOptions, EndReason};
 
 /// The time between two looks at whether the daemon has ended.
 const LOOK: Duration = Duration::from_millis(50);
@@ -290,7 +290,7 @@ fn wait(
 }
 
 fn summary(end: &DaemonEnd) -> String {
-    let DaemonStats { events, outputs, set_aside, failures, panics, .. } = end.stats;
+    let DaemonCounts { events, outputs, set_aside, failures, panics, .. } = end.stats.counts;
     let reason = match &end.reason {
         EndReason::Drained => "drained".to_owned(),
         EndReason::GraceOver => "the grace period was over before all was processed".to_owned(),

@@ -62,7 +62,7 @@ fn begin(bus: &tapeline::EventBus, server: &Server, beside: Beside) -> Outcome<(
     }
     let relay = relay(bus, server)?;
     bus.ingest_raw(tapeline::RawEvent::from_str("first"))?;
-    wait(&relay, |stats| stats.events > 0)?;
+    wait(&relay, |stats| stats.delivered.events > 0)?;
     if beside == Beside::StandsStill {
         server.signal("-STOP");
     }

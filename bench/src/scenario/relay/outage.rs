@@ -52,7 +52,7 @@ fn round(args: &RelayArgs) -> Outcome<Round> {
         ingested.and(round)
     })?;
     relay.drain(super::PATIENCE);
-    if !relay.join().is_complete() || relay.stats().retries == 0 {
+    if !relay.join().is_complete() || relay.stats().delivered.retries == 0 {
         return Err(format!("the relay did not get through an outage: {:?}", relay.stats()).into());
     }
     bus::close_balanced(bus)?;
@@ -64,7 +64,7 @@ fn interrupt(args: &RelayArgs, bus: &EventBus, server: &Server, relay: &RelayHan
     std::thread::sleep(CALM);
     let allowed = (args.rate * LAG_SECONDS) as u64;
     let is_calm = |lag: u64, health: &RelayHealth| lag <= allowed && *health == RelayHealth::Healthy;
-    wait(relay, |stats| is_calm(stats.lag_events, &stats.health))?;
+    wait(relay, |stats| is_calm(stats.lag.events, &stats.health))?;
     let resident_before = resident_bytes()?;
     let mut resident_max = resident_before;
     server.signal("-STOP");
@@ -78,7 +78,7 @@ fn interrupt(args: &RelayArgs, bus: &EventBus, server: &Server, relay: &RelayHan
     loop {
         let stats = relay.stats();
         resident_max = resident_max.max(resident_bytes()?);
-        if stats.events >= due && is_calm(stats.lag_events, &stats.health) {
+        if stats.delivered.events >= due && is_calm(stats.lag.events, &stats.health) {
             break;
         }
         if resumed.elapsed() > super::PATIENCE {

@@ -88,7 +88,7 @@ fn relay(log: &Path, server: &Server, args: &RelayArgs, round: u32) -> Outcome<(
     let relay = relay_log(log, adapter(server, &name)?, RelayOptions::new(name))?;
     relay.drain(PATIENCE);
     match (relay.join(), relay.stats()) {
-        (RelayEnd::Drained, stats) if stats.events >= args.events => Ok(()),
+        (RelayEnd::Drained, stats) if stats.delivered.events >= args.events => Ok(()),
         (end, stats) => Err(format!("the relay ended as {end:?}: {stats:?}").into()),
     }
 }

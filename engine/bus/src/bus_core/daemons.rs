@@ -37,6 +37,33 @@ impl DaemonHealth {
 }
 
 /// The numbers of one daemon, since it was started.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tapeline::daemon::{Daemon, DaemonOptions, DaemonResult, Output};
+/// use tapeline::{EventBus, EventBusConfig, StoredEvent};
+///
+/// # struct Shout;
+/// # impl Daemon for Shout {
+/// #     fn name(&self) -> &str {
+/// #         "shout"
+/// #     }
+/// #     fn process(&mut self, event: &StoredEvent) -> DaemonResult {
+/// #         Ok(vec![Output::new(event.kind, event.raw.to_ascii_uppercase())])
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let shout = bus.start_daemon(Shout, DaemonOptions::new())?;
+/// for daemon in bus.daemons() {
+///     println!("{}: {} events behind, {} failures", daemon.name, daemon.lag, daemon.counts.failures);
+/// }
+/// # shout.drain(Duration::from_secs(5)).ended().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct DaemonStats {
@@ -48,6 +75,43 @@ pub struct DaemonStats {
     pub health: DaemonHealth,
     /// The part of its time that it works, from 0 to 1, or what it says itself.
     pub saturation: f32,
+    /// Events of the log that it has not looked at.
+    pub lag: u64,
+    /// The work that it has done.
+    pub counts: DaemonCounts,
+}
+
+/// The work of one daemon, since it was started.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tapeline::daemon::{Daemon, DaemonOptions, DaemonResult, Output};
+/// use tapeline::{EventBus, EventBusConfig, RawEvent, StoredEvent};
+///
+/// # struct Shout;
+/// # impl Daemon for Shout {
+/// #     fn name(&self) -> &str {
+/// #         "shout"
+/// #     }
+/// #     fn process(&mut self, event: &StoredEvent) -> DaemonResult {
+/// #         Ok(vec![Output::new(event.kind, event.raw.to_ascii_uppercase())])
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest_raw(RawEvent::from_str("hello"))?;
+/// bus.flush().await?;
+/// let shout = bus.start_daemon(Shout, DaemonOptions::new())?;
+/// let counts = shout.drain(Duration::from_secs(5)).ended().await.stats.counts;
+/// assert_eq!((counts.events, counts.outputs, counts.failures), (1, 1, 0));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DaemonCounts {
     /// Events that it processed, those set aside included.
     pub events: u64,
     /// Events that it emitted and that are ingested.
@@ -62,8 +126,6 @@ pub struct DaemonStats {
     pub set_aside: u64,
     /// Gaps that it was told of.
     pub gaps: u64,
-    /// Events of the log that it has not looked at.
-    pub lag: u64,
 }
 
 /// The load of a daemon that takes further work.
@@ -82,12 +144,13 @@ pub(crate) struct DaemonStatus {
     name: String,
     is_running: AtomicBool,
     said: Mutex<(DaemonHealth, f32)>,
-    pub(crate) counts: DaemonCounts,
+    pub(crate) lag: AtomicU64,
+    pub(crate) counters: DaemonCounters,
 }
 
-/// The counts of one daemon, since it was started.
+/// The counters of [`DaemonCounts`].
 #[derive(Debug, Default)]
-pub(crate) struct DaemonCounts {
+pub(crate) struct DaemonCounters {
     pub(crate) events: AtomicU64,
     pub(crate) outputs: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
@@ -95,7 +158,21 @@ pub(crate) struct DaemonCounts {
     pub(crate) panics: AtomicU64,
     pub(crate) set_aside: AtomicU64,
     pub(crate) gaps: AtomicU64,
-    pub(crate) lag: AtomicU64,
+}
+
+impl DaemonCounters {
+    fn counts(&self) -> DaemonCounts {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        DaemonCounts {
+            events: of(&self.events),
+            outputs: of(&self.outputs),
+            checkpoints: of(&self.checkpoints),
+            failures: of(&self.failures),
+            panics: of(&self.panics),
+            set_aside: of(&self.set_aside),
+            gaps: of(&self.gaps),
+        }
+    }
 }
 
 impl DaemonStatus {
@@ -104,7 +181,8 @@ impl DaemonStatus {
             name: name.to_owned(),
             is_running: AtomicBool::new(true),
             said: Mutex::default(),
-            counts: DaemonCounts::default(),
+            lag: AtomicU64::new(0),
+            counters: DaemonCounters::default(),
         }
     }
 
@@ -135,20 +213,13 @@ impl DaemonStatus {
 
     pub(crate) fn stats(&self) -> DaemonStats {
         let (health, saturation) = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         DaemonStats {
             name: self.name.clone(),
             is_running: self.is_running.load(Ordering::Acquire),
             health,
             saturation,
-            events: of(&self.counts.events),
-            outputs: of(&self.counts.outputs),
-            checkpoints: of(&self.counts.checkpoints),
-            failures: of(&self.counts.failures),
-            panics: of(&self.counts.panics),
-            set_aside: of(&self.counts.set_aside),
-            gaps: of(&self.counts.gaps),
-            lag: of(&self.counts.lag),
+            lag: self.lag.load(Ordering::Relaxed),
+            counts: self.counters.counts(),
         }
     }
 }

@@ -125,12 +125,12 @@ fn daemons(page: &mut Page, daemons: &[DaemonStats]) {
         }),
         ("daemon_saturation", GAUGE, "How full the daemon is, from 0 to 1.", |daemon| f64::from(daemon.saturation)),
         ("daemon_lag_events", GAUGE, "Events that the daemon has not looked at.", |daemon| daemon.lag as f64),
-        ("daemon_events_total", COUNTER, "Events that the daemon processed.", |daemon| daemon.events as f64),
-        ("daemon_outputs_total", COUNTER, "Events that the daemon emitted.", |daemon| daemon.outputs as f64),
-        ("daemon_failures_total", COUNTER, "Calls that returned an error.", |daemon| daemon.failures as f64),
-        ("daemon_panics_total", COUNTER, "Calls that panicked.", |daemon| daemon.panics as f64),
-        ("daemon_set_aside_total", COUNTER, "Events that failed too often.", |daemon| daemon.set_aside as f64),
-        ("daemon_gaps_total", COUNTER, "Gaps that the daemon was told of.", |daemon| daemon.gaps as f64),
+        ("daemon_events_total", COUNTER, "Events that the daemon processed.", |daemon| daemon.counts.events as f64),
+        ("daemon_outputs_total", COUNTER, "Events that the daemon emitted.", |daemon| daemon.counts.outputs as f64),
+        ("daemon_failures_total", COUNTER, "Calls that returned an error.", |daemon| daemon.counts.failures as f64),
+        ("daemon_panics_total", COUNTER, "Calls that panicked.", |daemon| daemon.counts.panics as f64),
+        ("daemon_set_aside_total", COUNTER, "Events that failed too often.", |daemon| daemon.counts.set_aside as f64),
+        ("daemon_gaps_total", COUNTER, "Gaps that the daemon was told of.", |daemon| daemon.counts.gaps as f64),
     ];
     page.rows(&numbers, daemons, |daemon| [("daemon", &daemon.name)]);
 }
@@ -145,19 +145,23 @@ fn relays(page: &mut Page, relays: &[RelayStats]) {
         ("relay_healthy", GAUGE, "0 while the last call of the adapter has failed.", |relay| {
             f64::from(relay.health.is_healthy())
         }),
-        ("relay_lag_events", GAUGE, "Events that the backend has not confirmed.", |relay| relay.lag_events as f64),
+        ("relay_lag_events", GAUGE, "Events that the backend has not confirmed.", |relay| relay.lag.events as f64),
         ("relay_lag_seconds", GAUGE, "Age of the oldest event that was taken up and is not confirmed.", |relay| {
-            relay.lag.as_secs_f64()
+            relay.lag.time.as_secs_f64()
         }),
-        ("relay_dead_letters", GAUGE, "Events in the dead letters.", |relay| relay.dead_letters_waiting as f64),
-        ("relay_events_total", COUNTER, "Events that the backend confirmed.", |relay| relay.events as f64),
-        ("relay_bytes_total", COUNTER, "Bytes of their payloads.", |relay| relay.bytes as f64),
-        ("relay_batches_total", COUNTER, "Batches that the backend confirmed.", |relay| relay.batches as f64),
-        ("relay_retries_total", COUNTER, "Calls that failed and were repeated.", |relay| relay.retries as f64),
-        ("relay_refused_total", COUNTER, "Events written to the dead letters.", |relay| relay.dead_letters as f64),
-        ("relay_redriven_total", COUNTER, "Dead letters confirmed since.", |relay| relay.redriven as f64),
-        ("relay_gaps_total", COUNTER, "Gaps in the log that the relay met.", |relay| relay.gaps as f64),
-        ("relay_missed_total", COUNTER, "Events in these gaps.", |relay| relay.missed as f64),
+        ("relay_dead_letters", GAUGE, "Events in the dead letters.", |relay| relay.dead_letters.waiting as f64),
+        ("relay_events_total", COUNTER, "Events that the backend confirmed.", |relay| relay.delivered.events as f64),
+        ("relay_bytes_total", COUNTER, "Bytes of their payloads.", |relay| relay.delivered.bytes as f64),
+        ("relay_batches_total", COUNTER, "Batches that the backend confirmed.", |relay| relay.delivered.batches as f64),
+        ("relay_retries_total", COUNTER, "Calls that failed and were repeated.", |relay| {
+            relay.delivered.retries as f64
+        }),
+        ("relay_refused_total", COUNTER, "Events written to the dead letters.", |relay| {
+            relay.dead_letters.written as f64
+        }),
+        ("relay_redriven_total", COUNTER, "Dead letters confirmed since.", |relay| relay.dead_letters.redriven as f64),
+        ("relay_gaps_total", COUNTER, "Gaps in the log that the relay met.", |relay| relay.missed.gaps as f64),
+        ("relay_missed_total", COUNTER, "Events in these gaps.", |relay| relay.missed.events as f64),
     ];
     page.rows(&numbers, relays, |relay| [("relay", &relay.name), ("adapter", relay.adapter)]);
 }

@@ -48,6 +48,26 @@ impl RelayHealth {
 }
 
 /// The numbers of one relay, since it was started.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tapeline::adapter::{NoopAdapter, RelayOptions};
+/// use tapeline::{EventBus, EventBusConfig, RawEvent};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest_raw(RawEvent::from_str("hello"))?;
+/// let relay = bus.start_relay(Box::new(NoopAdapter::new()), RelayOptions::new("nowhere"))?;
+/// relay.drain(Duration::from_secs(10));
+/// relay.ended().await;
+/// let stats = relay.stats();
+/// assert!(!stats.is_running && stats.health.is_healthy());
+/// assert_eq!((stats.delivered.events, stats.lag.events), (1, 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct RelayStats {
@@ -61,32 +81,140 @@ pub struct RelayStats {
     pub is_paused: bool,
     /// Its health.
     pub health: RelayHealth,
-    /// Events that the backend confirmed. One that was delivered twice counts twice.
+    /// The events that its backend confirmed.
+    pub delivered: RelayDeliveries,
+    /// The events that its backend refuses.
+    pub dead_letters: RelayDeadLetters,
+    /// The events that its log did not have any more.
+    pub missed: RelayMissed,
+    /// The events that its backend has not confirmed.
+    pub lag: RelayLag,
+}
+
+/// The events that the backend of a relay confirmed.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tapeline::adapter::{NoopAdapter, RelayOptions};
+/// use tapeline::{EventBus, EventBusConfig, RawEvent};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest_raw(RawEvent::from_str("hello"))?;
+/// let relay = bus.start_relay(Box::new(NoopAdapter::new()), RelayOptions::new("nowhere"))?;
+/// relay.drain(Duration::from_secs(10));
+/// relay.ended().await;
+/// let delivered = relay.stats().delivered;
+/// assert_eq!((delivered.events, delivered.bytes, delivered.retries), (1, 5, 0));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct RelayDeliveries {
+    /// Events. One that was delivered twice counts twice.
     pub events: u64,
     /// Bytes of their payloads.
     pub bytes: u64,
-    /// Batches that the backend confirmed.
+    /// Batches.
     pub batches: u64,
     /// Times that the cursor was stored.
     pub checkpoints: u64,
     /// Calls that failed and were repeated.
     pub retries: u64,
+    /// Events of the last second or so.
+    pub events_per_second: f64,
+}
+
+/// The events that the backend of a relay refuses.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tapeline::adapter::{NoopAdapter, RelayOptions};
+/// use tapeline::{EventBus, EventBusConfig, RawEvent};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest_raw(RawEvent::from_str("hello"))?;
+/// let relay = bus.start_relay(Box::new(NoopAdapter::new()), RelayOptions::new("nowhere"))?;
+/// relay.drain(Duration::from_secs(10));
+/// relay.ended().await;
+/// // The backend refused no event.
+/// assert_eq!(relay.stats().dead_letters.written, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RelayDeadLetters {
     /// Events written to the dead letters.
-    pub dead_letters: u64,
-    /// Events that are in the dead letters now.
-    pub dead_letters_waiting: u64,
+    pub written: u64,
+    /// Events that are in the dead letters now, those of earlier runs included.
+    pub waiting: u64,
     /// Events of the dead letters that the backend has confirmed since.
     pub redriven: u64,
-    /// Gaps: places where the log did not have events any more, or never had them.
+}
+
+/// The events that the log of a relay did not have any more, or never had.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tapeline::adapter::{NoopAdapter, RelayOptions};
+/// use tapeline::{EventBus, EventBusConfig, RawEvent};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest_raw(RawEvent::from_str("hello"))?;
+/// let relay = bus.start_relay(Box::new(NoopAdapter::new()), RelayOptions::new("nowhere"))?;
+/// relay.drain(Duration::from_secs(10));
+/// relay.ended().await;
+/// // The log had every event.
+/// assert_eq!(relay.stats().missed.gaps, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RelayMissed {
+    /// Gaps.
     pub gaps: u64,
     /// Events in these gaps.
-    pub missed: u64,
-    /// Events of the log that the backend has not confirmed, those included that the relay leaves out.
-    pub lag_events: u64,
+    pub events: u64,
+}
+
+/// The events that the backend of a relay has not confirmed.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tapeline::adapter::{NoopAdapter, RelayOptions};
+/// use tapeline::{EventBus, EventBusConfig, RawEvent};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest_raw(RawEvent::from_str("hello"))?;
+/// let relay = bus.start_relay(Box::new(NoopAdapter::new()), RelayOptions::new("nowhere"))?;
+/// relay.drain(Duration::from_secs(10));
+/// relay.ended().await;
+/// let lag = relay.stats().lag;
+/// assert!(lag.events == 0 && lag.time.is_zero());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RelayLag {
+    /// Events of the log, those included that the relay leaves out.
+    pub events: u64,
     /// Age of the oldest event that was taken up and is not confirmed; zero without any.
-    pub lag: Duration,
-    /// Events that the backend confirmed in the last second or so.
-    pub events_per_second: f64,
+    pub time: Duration,
 }
 
 /// The state of one relay, which it keeps up to date.
@@ -97,20 +225,76 @@ pub(crate) struct RelayStatus {
     is_running: AtomicBool,
     pub(crate) is_paused: AtomicBool,
     health: Mutex<RelayHealth>,
-    rate: Mutex<Rate>,
+    pub(crate) delivered: DeliveryCounters,
+    pub(crate) dead_letters: DeadLetterCounters,
+    missed: MissedCounters,
+    pub(crate) lag: LagCounters,
+}
+
+/// The counters of [`RelayDeliveries`].
+#[derive(Debug, Default)]
+pub(crate) struct DeliveryCounters {
     pub(crate) events: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) retries: AtomicU64,
-    pub(crate) dead_letters: AtomicU64,
-    pub(crate) dead_letters_waiting: AtomicU64,
+    rate: Mutex<Rate>,
+}
+
+/// The counters of [`RelayDeadLetters`].
+#[derive(Debug, Default)]
+pub(crate) struct DeadLetterCounters {
+    pub(crate) written: AtomicU64,
+    pub(crate) waiting: AtomicU64,
     pub(crate) redriven: AtomicU64,
+}
+
+/// The counters of [`RelayMissed`].
+#[derive(Debug, Default)]
+struct MissedCounters {
     gaps: AtomicU64,
-    missed: AtomicU64,
-    pub(crate) lag_events: AtomicU64,
+    events: AtomicU64,
+}
+
+/// The counters of [`RelayLag`].
+#[derive(Debug, Default)]
+pub(crate) struct LagCounters {
+    pub(crate) events: AtomicU64,
     /// Time of the oldest event that is not confirmed, in nanoseconds; 0 without any.
     pub(crate) oldest: AtomicU64,
+}
+
+fn of(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+impl DeliveryCounters {
+    fn stats(&self) -> RelayDeliveries {
+        let events = of(&self.events);
+        RelayDeliveries {
+            events,
+            bytes: of(&self.bytes),
+            batches: of(&self.batches),
+            checkpoints: of(&self.checkpoints),
+            retries: of(&self.retries),
+            events_per_second: lock(&self.rate).look(events),
+        }
+    }
+}
+
+impl DeadLetterCounters {
+    fn stats(&self) -> RelayDeadLetters {
+        RelayDeadLetters { written: of(&self.written), waiting: of(&self.waiting), redriven: of(&self.redriven) }
+    }
+}
+
+impl LagCounters {
+    fn stats(&self) -> RelayLag {
+        let oldest = of(&self.oldest);
+        let lag = if oldest == 0 { 0 } else { Clock::global().now().saturating_sub(oldest) };
+        RelayLag { events: of(&self.events), time: Duration::from_nanos(lag) }
+    }
 }
 
 /// Events of the window before, and those of the present one.
@@ -123,26 +307,16 @@ struct Rate {
 
 impl RelayStatus {
     pub(crate) fn new(name: &str, adapter: &'static str) -> Self {
-        let rate = Rate { since: Instant::now(), before: 0, per_second: 0.0 };
         Self {
             name: name.to_owned(),
             adapter,
             is_running: AtomicBool::new(true),
             is_paused: AtomicBool::new(false),
             health: Mutex::default(),
-            rate: Mutex::new(rate),
-            events: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            batches: AtomicU64::new(0),
-            checkpoints: AtomicU64::new(0),
-            retries: AtomicU64::new(0),
-            dead_letters: AtomicU64::new(0),
-            dead_letters_waiting: AtomicU64::new(0),
-            redriven: AtomicU64::new(0),
-            gaps: AtomicU64::new(0),
-            missed: AtomicU64::new(0),
-            lag_events: AtomicU64::new(0),
-            oldest: AtomicU64::new(0),
+            delivered: DeliveryCounters::default(),
+            dead_letters: DeadLetterCounters::default(),
+            missed: MissedCounters::default(),
+            lag: LagCounters::default(),
         }
     }
 
@@ -163,34 +337,28 @@ impl RelayStatus {
             GapReason::Overflow { events, .. } => *events,
             _ => gap.to.since(gap.from),
         };
-        self.gaps.fetch_add(1, Ordering::Relaxed);
-        self.missed.fetch_add(missed, Ordering::Relaxed);
+        self.missed.gaps.fetch_add(1, Ordering::Relaxed);
+        self.missed.events.fetch_add(missed, Ordering::Relaxed);
     }
 
     pub(crate) fn stats(&self) -> RelayStats {
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let (events, oldest) = (of(&self.events), of(&self.oldest));
-        let lag = if oldest == 0 { 0 } else { Clock::global().now().saturating_sub(oldest) };
         RelayStats {
             name: self.name.clone(),
             adapter: self.adapter,
             is_running: self.is_running.load(Ordering::Acquire),
             is_paused: self.is_paused.load(Ordering::Relaxed),
             health: lock(&self.health).clone(),
-            events,
-            bytes: of(&self.bytes),
-            batches: of(&self.batches),
-            checkpoints: of(&self.checkpoints),
-            retries: of(&self.retries),
-            dead_letters: of(&self.dead_letters),
-            dead_letters_waiting: of(&self.dead_letters_waiting),
-            redriven: of(&self.redriven),
-            gaps: of(&self.gaps),
-            missed: of(&self.missed),
-            lag_events: of(&self.lag_events),
-            lag: Duration::from_nanos(lag),
-            events_per_second: lock(&self.rate).look(events),
+            delivered: self.delivered.stats(),
+            dead_letters: self.dead_letters.stats(),
+            missed: RelayMissed { gaps: of(&self.missed.gaps), events: of(&self.missed.events) },
+            lag: self.lag.stats(),
         }
+    }
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { since: Instant::now(), before: 0, per_second: 0.0 }
     }
 }
 

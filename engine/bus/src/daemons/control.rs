@@ -11,6 +11,32 @@ use crate::bus_core::DaemonStatus;
 use crate::core::park;
 
 /// Words of a daemon's owner.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tapeline::daemon::{Daemon, DaemonControl, DaemonOptions, DaemonResult, Output};
+/// use tapeline::{EventBus, EventBusConfig, StoredEvent};
+///
+/// # struct Shout;
+/// # impl Daemon for Shout {
+/// #     fn name(&self) -> &str {
+/// #         "shout"
+/// #     }
+/// #     fn process(&mut self, event: &StoredEvent) -> DaemonResult {
+/// #         Ok(vec![Output::new(event.kind, event.raw.to_ascii_uppercase())])
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let shout = bus.start_daemon(Shout, DaemonOptions::new())?;
+/// shout.control(DaemonControl::Message("reload".into()));
+/// shout.control(DaemonControl::Drain { grace: Duration::from_secs(5) });
+/// assert!(shout.ended().await.is_clean());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DaemonControl {
@@ -26,6 +52,33 @@ pub enum DaemonControl {
 }
 
 /// The reason why a daemon ended.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tapeline::daemon::{Daemon, DaemonOptions, DaemonResult, EndReason, Output};
+/// use tapeline::{EventBus, EventBusConfig, StoredEvent};
+///
+/// # struct Shout;
+/// # impl Daemon for Shout {
+/// #     fn name(&self) -> &str {
+/// #         "shout"
+/// #     }
+/// #     fn process(&mut self, event: &StoredEvent) -> DaemonResult {
+/// #         Ok(vec![Output::new(event.kind, event.raw.to_ascii_uppercase())])
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let shout = bus.start_daemon(Shout, DaemonOptions::new())?;
+/// match shout.drain(Duration::from_secs(5)).ended().await.reason {
+///     EndReason::Drained => {}
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndReason {
@@ -42,6 +95,30 @@ pub enum EndReason {
 }
 
 /// The end of a daemon. Its cursor and its outputs are ingested, and durable unless it failed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tapeline::daemon::{Daemon, DaemonEnd, DaemonOptions, DaemonResult, EndReason, Output};
+/// use tapeline::{EventBus, EventBusConfig, StoredEvent};
+///
+/// # struct Shout;
+/// # impl Daemon for Shout {
+/// #     fn name(&self) -> &str {
+/// #         "shout"
+/// #     }
+/// #     fn process(&mut self, event: &StoredEvent) -> DaemonResult {
+/// #         Ok(vec![Output::new(event.kind, event.raw.to_ascii_uppercase())])
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let end: DaemonEnd = bus.start_daemon(Shout, DaemonOptions::new())?.drain(Duration::from_secs(5)).ended().await;
+/// assert_eq!((end.reason, end.stats.counts.failures), (EndReason::Drained, 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct DaemonEnd {
@@ -59,6 +136,32 @@ impl DaemonEnd {
 }
 
 /// The hold on a daemon that runs. Dropping it leaves the daemon to itself.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tapeline::daemon::{Daemon, DaemonHandle, DaemonOptions, DaemonResult, Output};
+/// use tapeline::{EventBus, EventBusConfig, StoredEvent};
+///
+/// # struct Shout;
+/// # impl Daemon for Shout {
+/// #     fn name(&self) -> &str {
+/// #         "shout"
+/// #     }
+/// #     fn process(&mut self, event: &StoredEvent) -> DaemonResult {
+/// #         Ok(vec![Output::new(event.kind, event.raw.to_ascii_uppercase())])
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let shout: DaemonHandle = bus.start_daemon(Shout, DaemonOptions::new())?;
+/// assert_eq!(shout.stats().name, "shout");
+/// let end = shout.drain(Duration::from_secs(5)).ended().await;
+/// assert!(end.is_clean());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct DaemonHandle {
     pub(super) line: Arc<Line>,

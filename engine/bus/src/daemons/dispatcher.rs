@@ -15,6 +15,36 @@ use crate::ingest::{Producer, Session};
 /// A session that it opens states the requirement, in its opening, and belongs to one
 /// [worker](super::DaemonOptions::worker): that one alone processes its events, whichever producer ingests them, for as
 /// long as it lives and is healthy. After it, another worker goes on where it has come to.
+///
+/// ```
+/// use tapeline::daemon::{Daemon, DaemonOptions, DaemonResult, Dispatcher};
+/// use tapeline::{EventBus, EventBusConfig, StoredEvent, kinds, require};
+///
+/// # use tapeline::capability::CapabilitySet;
+/// # struct Scorer;
+/// # impl Daemon for Scorer {
+/// #     fn name(&self) -> &str {
+/// #         "scorer"
+/// #     }
+/// #     fn capabilities(&self) -> CapabilitySet {
+/// #         CapabilitySet::parse(["software.scorer=toxicity"]).unwrap_or_default()
+/// #     }
+/// #     fn process(&mut self, _: &StoredEvent) -> DaemonResult {
+/// #         Ok(Vec::new())
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let scorer = bus.start_daemon(Scorer, DaemonOptions::new().worker())?;
+/// let mut producer = bus.producer()?;
+/// let toxicity: Dispatcher = bus.route_to(require!("software.scorer=toxicity"));
+/// let chat = toxicity.open_session(&mut producer, "chat-1")?;
+/// producer.emit(chat, kinds::TOKEN, b"hello")?;
+/// # scorer.drain(std::time::Duration::from_secs(60)).ended().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Dispatcher {
     core: Arc<BusCore>,
@@ -22,6 +52,35 @@ pub struct Dispatcher {
 }
 
 /// The reason why a session was not opened for a worker.
+///
+/// ```
+/// use tapeline::daemon::{Daemon, DaemonOptions, DaemonResult, RouteError};
+/// use tapeline::{EventBus, EventBusConfig, StoredEvent, require};
+///
+/// # use tapeline::capability::CapabilitySet;
+/// # struct Scorer;
+/// # impl Daemon for Scorer {
+/// #     fn name(&self) -> &str {
+/// #         "scorer"
+/// #     }
+/// #     fn capabilities(&self) -> CapabilitySet {
+/// #         CapabilitySet::parse(["software.scorer=toxicity"]).unwrap_or_default()
+/// #     }
+/// #     fn process(&mut self, _: &StoredEvent) -> DaemonResult {
+/// #         Ok(Vec::new())
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let scorer = bus.start_daemon(Scorer, DaemonOptions::new().worker())?;
+/// let mut producer = bus.producer()?;
+/// let spam = bus.route_to(require!("software.scorer=spam")).open_session(&mut producer, "chat-1");
+/// assert!(matches!(spam, Err(RouteError::NoWorker { .. })));
+/// # scorer.drain(std::time::Duration::from_secs(60)).ended().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {

@@ -19,7 +19,7 @@ use tapeline_storage::format::Kind;
 
 use crate::live::SubscribeRequest;
 
-pub use crate::bus_core::{DaemonHealth, DaemonStats};
+pub use crate::bus_core::{DaemonCounts, DaemonHealth, DaemonStats};
 pub use checkpoint::SetAside;
 pub use control::{DaemonControl, DaemonEnd, DaemonHandle, EndReason};
 pub use dispatcher::{Dispatcher, RouteError};
@@ -58,7 +58,7 @@ pub type DaemonResult = Result<Vec<Output>, DaemonError>;
 ///
 /// let shout = bus.start_daemon(Shout, DaemonOptions::new())?;
 /// let end = shout.drain(std::time::Duration::from_secs(5)).join();
-/// assert_eq!((end.reason, end.stats.outputs), (EndReason::Drained, 1));
+/// assert_eq!((end.reason, end.stats.counts.outputs), (EndReason::Drained, 1));
 /// let answer = bus.replay("shout").await?.flatten().find(|event| event.kind == kinds::AGENT_MESSAGE);
 /// assert_eq!(answer.expect("an answer").raw, b"HELLO"[..]);
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -136,6 +136,14 @@ pub trait Daemon: Send + 'static {
 }
 
 /// An event that a daemon emits, into its session.
+///
+/// ```
+/// use tapeline::daemon::Output;
+/// use tapeline::kinds;
+///
+/// let verdict = Output::new(kinds::GUARDRAIL, br#"{"verdict":"pass"}"#);
+/// assert_eq!(verdict.kind, kinds::GUARDRAIL);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// Its kind.

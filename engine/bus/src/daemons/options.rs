@@ -61,6 +61,32 @@ impl DaemonOptions {
 }
 
 /// The reason why a daemon does not start.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tapeline::daemon::{Daemon, DaemonOptions, DaemonRefused, DaemonResult, Output};
+/// use tapeline::{EventBus, EventBusConfig, StoredEvent};
+///
+/// # struct Shout;
+/// # impl Daemon for Shout {
+/// #     fn name(&self) -> &str {
+/// #         "shout"
+/// #     }
+/// #     fn process(&mut self, event: &StoredEvent) -> DaemonResult {
+/// #         Ok(vec![Output::new(event.kind, event.raw.to_ascii_uppercase())])
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let first = bus.start_daemon(Shout, DaemonOptions::new())?;
+/// let second = bus.start_daemon(Shout, DaemonOptions::new());
+/// assert!(matches!(second, Err(DaemonRefused::Running { name }) if name == "shout"));
+/// # first.drain(Duration::from_secs(5)).ended().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DaemonRefused {

@@ -31,6 +31,32 @@ use crate::live::{Followed, Inputs, SubscribeRequest, Subscription};
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// A daemon that is ready to run. Dropped before its end, it leaves what was not checkpointed to the next start.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tapeline::daemon::{Daemon, DaemonOptions, DaemonResult, Output};
+/// use tapeline::{EventBus, EventBusConfig, StoredEvent};
+///
+/// # struct Shout;
+/// # impl Daemon for Shout {
+/// #     fn name(&self) -> &str {
+/// #         "shout"
+/// #     }
+/// #     fn process(&mut self, event: &StoredEvent) -> DaemonResult {
+/// #         Ok(vec![Output::new(event.kind, event.raw.to_ascii_uppercase())])
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let (shout, handle) = bus.daemon(Shout, DaemonOptions::new()).await?;
+/// let shout = tokio::spawn(shout.run());
+/// let end = handle.drain(Duration::from_secs(5)).ended().await;
+/// assert_eq!(shout.await?, end);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a daemon does nothing before `run` is polled"]
 pub struct DaemonRun {
     daemon: Box<dyn Daemon>,
@@ -96,9 +122,7 @@ impl DaemonRun {
         }
         let last = last_checkpoint(core, &name)?;
         if let Some(state) = last.as_ref().and_then(|last| last.state.as_deref()) {
-            let restored = foreign::contain(|| daemon.restore(state).map_err(|error| error.to_string()));
-            let refuse = |reason| DaemonRefused::Restore { name: name.clone(), reason };
-            restored.map_err(refuse)?.map_err(refuse)?;
+            restore(&mut *daemon, state)?;
         }
         let follows =
             if options.is_worker { None } else { Some(follow(core, &*daemon, &options, (last.as_ref(), shard))?) };
@@ -106,10 +130,7 @@ impl DaemonRun {
         let status = core.daemons().enter(&name).ok_or_else(|| DaemonRefused::Running { name: name.clone() })?;
         let (sender, end) = oneshot::channel();
         let life = Life { line: Arc::default(), status: Arc::clone(&status), end: Some(sender) };
-        let feed = match follows {
-            Some(feed) => feed,
-            None => share(core, &*daemon, &status)?,
-        };
+        let feed = follows.map_or_else(|| share(core, &*daemon, &status), Ok)?;
         if last.is_none() {
             writer.open(&name, &daemon.capabilities())?;
         }
@@ -234,14 +255,14 @@ impl DaemonRun {
             };
             tries += 1;
             if tries >= self.options.tries {
-                count(&self.life.status.counts.set_aside, 1);
+                count(&self.life.status.counters.set_aside, 1);
                 break vec![Output::new(kinds::DAEMON, SetAside::new(event, tries, error).payload())];
             }
             let pause = Duration::from_millis(10).saturating_mul(1 << (tries - 1).min(7)).min(RETRY_PAUSE_MAX);
             let paused = Timer::new(self.core.timers(), Instant::now() + pause).await;
             paused.map_err(|error| format!("waiting to try again: {error}"))?;
         };
-        count(&self.life.status.counts.events, 1);
+        count(&self.life.status.counters.events, 1);
         self.group.events += 1;
         self.group.add(outputs);
         Ok(())
@@ -254,23 +275,23 @@ impl DaemonRun {
             Ok(Ok(outputs)) => match Group::bytes_of(&outputs) {
                 bytes if bytes <= OUTPUT_BYTES_MAX => Ok(outputs),
                 bytes => {
-                    count(&self.life.status.counts.failures, 1);
+                    count(&self.life.status.counters.failures, 1);
                     Err(format!("outputs of {bytes} bytes; those of one event take {OUTPUT_BYTES_MAX} at most"))
                 }
             },
             Ok(Err(error)) => {
-                count(&self.life.status.counts.failures, 1);
+                count(&self.life.status.counters.failures, 1);
                 Err(error)
             }
             Err(panic) => {
-                count(&self.life.status.counts.panics, 1);
+                count(&self.life.status.counters.panics, 1);
                 Err(format!("it panicked: {panic}"))
             }
         }
     }
 
     fn pass(&mut self, gap: &Gap) {
-        count(&self.life.status.counts.gaps, 1);
+        count(&self.life.status.counters.gaps, 1);
         self.group.events += 1;
         if let Ok(outputs) = self.call(|daemon| daemon.gap(gap)) {
             self.group.add(outputs);
@@ -312,7 +333,7 @@ impl DaemonRun {
         }
         self.timer = None;
         let status = &self.life.status;
-        status.counts.lag.store(self.feed.lag(), Ordering::Relaxed);
+        status.lag.store(self.feed.lag(), Ordering::Relaxed);
         status.say(health, saturation.unwrap_or_else(|| self.saturation.measure()));
         Ok(())
     }
@@ -330,8 +351,8 @@ impl DaemonRun {
         if let Some(worker) = self.feed.worker() {
             worker.written(checkpoint);
         }
-        count(&self.life.status.counts.outputs, self.group.outputs.len() as u64);
-        count(&self.life.status.counts.checkpoints, 1);
+        count(&self.life.status.counters.outputs, self.group.outputs.len() as u64);
+        count(&self.life.status.counters.checkpoints, 1);
         self.group.clear();
         Ok(())
     }
@@ -349,6 +370,13 @@ const OUTPUT_BYTES_MAX: usize = GROUP_BYTES_MAX / 2;
 
 fn count(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
+}
+
+/// Gives a daemon the state back that it left.
+fn restore(daemon: &mut dyn Daemon, state: &[u8]) -> Result<(), DaemonRefused> {
+    let restored = foreign::contain(|| daemon.restore(state).map_err(|error| error.to_string()));
+    let refuse = |reason| DaemonRefused::Restore { name: daemon.name().to_owned(), reason };
+    restored.map_err(&refuse)?.map_err(refuse)
 }
 
 /// The events of a daemon that reads for itself, from its last checkpoint on; of one shard, if one is given.

@@ -142,9 +142,9 @@ pub(crate) fn server_that_is_killed_under_load_has_every_event_once<B: Backend>(
     let relay = bus.start_relay(server.adapter(), named("relay")).expect("starts");
     for round in 0..4 {
         say(&bus, 500);
-        let confirmed = relay.stats().events;
+        let confirmed = relay.stats().delivered.events;
         say(&bus, 500);
-        wait(&relay, |stats| stats.events > confirmed.min(round * 1000 + 400));
+        wait(&relay, |stats| stats.delivered.events > confirmed.min(round * 1000 + 400));
         server.kill();
         say(&bus, 200);
         server.run();
@@ -160,7 +160,7 @@ pub(crate) fn server_that_stands_still_is_waited_for_no_longer_than_the_time_lim
     let bus = bus(&scratch);
     let relay = bus.start_relay(server.adapter(), named("relay")).expect("starts");
     say(&bus, 100);
-    wait(&relay, |stats| stats.events > 0);
+    wait(&relay, |stats| stats.delivered.events > 0);
     server.signal("-STOP");
     say(&bus, 2000);
     wait(&relay, |stats| matches!(stats.health, RelayHealth::Retrying { .. }));
@@ -300,7 +300,7 @@ pub(crate) fn retention_that_overtakes_the_relay_leaves_a_counted_gap<B: Backend
     let bus = open(settings(&scratch).num_shards(1).segment_bytes(2 << 20));
     let relay = bus.start_relay(server.adapter(), named("relay")).expect("starts");
     say(&bus, 100);
-    wait(&relay, |stats| stats.events == 100);
+    wait(&relay, |stats| stats.delivered.events == 100);
     server.signal("-STOP");
     let everything = RetentionPolicy::new().max_age(Duration::from_nanos(1));
     let mut total = 100;
@@ -319,6 +319,6 @@ pub(crate) fn retention_that_overtakes_the_relay_leaves_a_counted_gap<B: Backend
     let (stats, adapter) = (relay.stats(), relay.adapter().expect("initialised"));
     let found = read(&*adapter, 0);
     assert!(found.is_sorted_by_key(|event| event.sequence), "order");
-    assert_eq!(found.len() as u64 + stats.missed, total, "{stats:?}");
-    assert!(stats.gaps > 0 && stats.missed > 0, "{stats:?}");
+    assert_eq!(found.len() as u64 + stats.missed.events, total, "{stats:?}");
+    assert!(stats.missed.gaps > 0 && stats.missed.events > 0, "{stats:?}");
 }

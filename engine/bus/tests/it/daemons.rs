@@ -155,7 +155,7 @@ fn outputs_lie_in_one_block_with_the_checkpoint_that_follows_them() {
         checkpoints += kinds.iter().filter(|kind| **kind == kinds::DAEMON).count() as u64;
         assert!(kinds.is_empty() || kinds == [kinds::SESSION] || kinds.ends_with(&[kinds::DAEMON]), "{kinds:?}");
     }
-    assert_eq!((outputs, checkpoints), (3000, end.stats.checkpoints));
+    assert_eq!((outputs, checkpoints), (3000, end.stats.counts.checkpoints));
     assert!(checkpoints > 1, "there were several groups");
 }
 
@@ -199,8 +199,8 @@ fn event_that_fails_is_set_aside_and_named() {
         let daemon = bus.start_daemon(echo, DaemonOptions::new().tries(2)).expect("starts");
         let end = daemon.drain(GRACE).join();
         assert!(end.is_clean() && end.reason == EndReason::Drained);
-        assert_eq!((end.stats.events, end.stats.outputs, end.stats.set_aside), (10, 10, 1));
-        assert_eq!((end.stats.failures, end.stats.panics), if panics { (0, 2) } else { (2, 0) });
+        assert_eq!((end.stats.counts.events, end.stats.counts.outputs, end.stats.counts.set_aside), (10, 10, 1));
+        assert_eq!((end.stats.counts.failures, end.stats.counts.panics), if panics { (0, 2) } else { (2, 0) });
         assert_eq!(calls.load(Ordering::Relaxed), 11, "the others are not tried again");
         let tokens: Vec<_> = outputs(&bus, kinds::GUARDRAIL);
         assert_eq!(tokens.iter().map(|text| &text[2..]).collect::<String>(), "012356789");
@@ -271,8 +271,8 @@ fn daemons_on_shards_read_their_shards() {
         bus.start_daemon_on(shard, daemon, DaemonOptions::new()).expect("starts")
     };
     let ends = [start(0), start(1)].map(|daemon| daemon.drain(GRACE).join());
-    assert_eq!(ends.iter().map(|end| end.stats.events).sum::<u64>(), 400);
-    assert!(ends.iter().all(|end| end.reason == EndReason::Drained && end.stats.events > 0), "{ends:?}");
+    assert_eq!(ends.iter().map(|end| end.stats.counts.events).sum::<u64>(), 400);
+    assert!(ends.iter().all(|end| end.reason == EndReason::Drained && end.stats.counts.events > 0), "{ends:?}");
     assert!(bus.start_daemon_on(2, Echo::default(), DaemonOptions::new()).is_err());
 }
 
@@ -324,7 +324,7 @@ fn daemons_read_each_other_and_not_themselves() {
     ingest(&bus, 0..2, 1);
     let first = bus.start_daemon(Relay("first", "1"), DaemonOptions::new()).expect("starts").drain(GRACE).join();
     let second = bus.start_daemon(Relay("second", "2"), DaemonOptions::new()).expect("starts").drain(GRACE).join();
-    assert_eq!((first.stats.outputs, second.stats.outputs), (2, 4));
+    assert_eq!((first.stats.counts.outputs, second.stats.counts.outputs), (2, 4));
     let texts = block_on(bus.replay("second")).expect("replays").flatten();
     let texts: Vec<_> =
         texts.filter(|event| event.kind == kinds::AGENT_MESSAGE).map(|event| event.raw.to_string()).collect();
@@ -355,7 +355,7 @@ fn child() {
         }
         if round % 50 == 49 {
             block_on(producer.flush()).expect("durable");
-            println!("checkpoints {}", daemon.stats().checkpoints);
+            println!("checkpoints {}", daemon.stats().counts.checkpoints);
         }
     }
 }

@@ -409,7 +409,7 @@ fn child() {
         }
         if step % 20 == 0 {
             block_on(producer.flush()).expect("durable");
-            println!("checkpoints {}", bus.daemons().iter().map(|daemon| daemon.checkpoints).sum::<u64>());
+            println!("checkpoints {}", bus.daemons().iter().map(|daemon| daemon.counts.checkpoints).sum::<u64>());
         }
     }
 }

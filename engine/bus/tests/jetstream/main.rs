@@ -114,11 +114,11 @@ fn stream_at_its_limit_gets_the_rest_in_order_once_there_is_room() {
     let stored = || relay.adapter().map(|adapter| read(&*adapter, shard)).unwrap_or_default();
     for fits in [0..2, 2..6] {
         wait(&relay, |_| stored() == all[fits.clone()]);
-        let retries = relay.stats().retries;
+        let retries = relay.stats().delivered.retries;
         let is_full = |reason: &str| reason.contains("maximum bytes exceeded");
         wait(&relay, |stats| {
             let is_waiting = matches!(&stats.health, RelayHealth::Retrying { reason } if is_full(reason));
-            is_waiting && stats.retries > retries + 1
+            is_waiting && stats.delivered.retries > retries + 1
         });
         assert_eq!(stored(), all[fits], "nothing after the event that does not fit");
         operate(&server, async |context| {
@@ -126,7 +126,10 @@ fn stream_at_its_limit_gets_the_rest_in_order_once_there_is_room() {
         });
     }
     relay.drain(LONG);
-    assert_eq!((relay.join(), relay.stats().events, relay.stats().dead_letters), (RelayEnd::Drained, 8, 0));
+    assert_eq!(
+        (relay.join(), relay.stats().delivered.events, relay.stats().dead_letters.written),
+        (RelayEnd::Drained, 8, 0)
+    );
     assert_eq!(stored(), all[6..]);
 }
 
@@ -140,7 +143,7 @@ fn stream_with_a_limit_drops_its_oldest_and_knows_them_again() {
     say(&bus, 5000);
     let relay = bus.start_relay(adapter(config(&server).max_messages(500)), named("relay")).expect("starts");
     relay.drain(LONG);
-    assert_eq!((relay.join(), relay.stats().events), (RelayEnd::Drained, 5000));
+    assert_eq!((relay.join(), relay.stats().delivered.events), (RelayEnd::Drained, 5000));
     let adapter = relay.adapter().expect("initialised");
     let kept: Vec<_> = (0..2).map(|shard| read(&*adapter, shard)).collect();
     assert_eq!(kept.iter().map(Vec::len).sum::<usize>(), 500);
@@ -165,7 +168,7 @@ fn messages_of_others_in_between_neither_lose_nor_reorder_any() {
     let relay = bus.start_relay(adapter(config(&server)), named("relay")).expect("starts");
     say(&bus, 1);
     // The stream is there.
-    wait(&relay, |stats| stats.events == 1);
+    wait(&relay, |stats| stats.delivered.events == 1);
     for _ in 0..20 {
         say(&bus, 200);
         operate(&server, async |context| {
@@ -191,7 +194,7 @@ fn event_larger_than_the_server_takes_is_a_dead_letter() {
     block_on(bus.flush()).expect("durable");
     let relay = bus.start_relay(adapter(config(&server)), named("relay")).expect("starts");
     // The headers count, too.
-    wait(&relay, |stats| (stats.events, stats.dead_letters) == (3, 3));
+    wait(&relay, |stats| (stats.delivered.events, stats.dead_letters.written) == (3, 3));
     let adapter = relay.adapter().expect("initialised");
     let sizes = (0..2).flat_map(|shard| read(&*adapter, shard)).map(|event| event.raw.len());
     assert_eq!(sizes.collect::<Vec<_>>(), [10, 99_000, 20]);

@@ -101,7 +101,7 @@ fn server_out_of_memory_gets_the_rest_in_order_once_it_has_some() {
     wait(&relay, |stats| matches!(&stats.health, RelayHealth::Retrying { reason } if reason.contains("OOM")));
     assert_eq!(cli(&server, &["CONFIG", "SET", "maxmemory", "0"]), "OK");
     expect_all(&bus, &relay);
-    assert_eq!(relay.stats().dead_letters, 0);
+    assert_eq!(relay.stats().dead_letters.written, 0);
 }
 
 #[test]
@@ -118,12 +118,12 @@ fn event_larger_than_the_server_takes_is_a_dead_letter() {
     }
     block_on(bus.flush()).expect("durable");
     let relay = bus.start_relay(adapter(config(&server)), named("redis")).expect("starts");
-    wait(&relay, |stats| (stats.events, stats.dead_letters) == (4, 1));
+    wait(&relay, |stats| (stats.delivered.events, stats.dead_letters.written) == (4, 1));
     // By the adapter's own limit.
     let limited = config(&server).prefix("limited").payload_bytes_max(299_999);
     let other = bus.start_relay(adapter(limited), named("limited"));
     let other = other.expect("starts");
-    wait(&other, |stats| (stats.events, stats.dead_letters) == (2, 3));
+    wait(&other, |stats| (stats.delivered.events, stats.dead_letters.written) == (2, 3));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn stream_with_a_limit_keeps_about_so_many_entries() {
     say(&bus, 5000);
     let relay = bus.start_relay(adapter(config(&server).max_stream_len(500)), named("redis")).expect("starts");
     relay.drain(LONG);
-    assert_eq!((relay.join(), relay.stats().events), (RelayEnd::Drained, 5000));
+    assert_eq!((relay.join(), relay.stats().delivered.events), (RelayEnd::Drained, 5000));
     let adapter = relay.adapter().expect("initialised");
     for shard in 0..2 {
         let kept = read(&*adapter, shard);

@@ -62,8 +62,8 @@ fn ending(args: &RelayArgs, end: &RelayEnd, stats: &RelayStats) -> Result<Exit, 
         _ => {}
     }
     let mut exit = Exit::Done;
-    if stats.dead_letters_waiting > 0 {
-        let dead = human::some(stats.dead_letters_waiting, "event");
+    if stats.dead_letters.waiting > 0 {
+        let dead = human::some(stats.dead_letters.waiting, "event");
         message::error(format_args!(
             "the server has not taken {dead}: {place}/relays/{}/dead-letters.jsonl has them with the reasons, and \
              --redrive delivers them again",
@@ -71,8 +71,8 @@ fn ending(args: &RelayArgs, end: &RelayEnd, stats: &RelayStats) -> Result<Exit, 
         ));
         exit = Exit::Failed;
     }
-    if stats.missed > 0 {
-        let missed = human::some(stats.missed, "event");
+    if stats.missed.events > 0 {
+        let missed = human::some(stats.missed.events, "event");
         message::error(format_args!("{missed} were no longer in the log, or could not be read"));
         exit = Exit::Loss;
     }

@@ -82,10 +82,7 @@ impl<'a> Watch<'a> {
 
     /// Waits for a signal; also for the reader of the JSON to go.
     fn wait(&self, interrupt: &Interrupt) -> io::Result<Wake> {
-        match self.args.json {
-            true => interrupt.wait_for(io::stdout().as_fd(), LOOK),
-            false => interrupt.sleep(LOOK),
-        }
+        if self.args.json { interrupt.wait_for(io::stdout().as_fd(), LOOK) } else { interrupt.sleep(LOOK) }
     }
 
     fn drain(&mut self) {
@@ -114,7 +111,7 @@ impl<'a> Watch<'a> {
         }
         let words = words(stats);
         self.line.set(&words);
-        let numbers = (stats.events, stats.lag_events);
+        let numbers = (stats.delivered.events, stats.lag.events);
         if !stats.is_running {
             self.line.above(|| message::note(words));
         } else if !self.line.is_shown() && numbers != self.last {
@@ -133,19 +130,19 @@ fn error_of(health: &RelayHealth) -> Option<&str> {
 }
 
 fn words(stats: &RelayStats) -> String {
-    let mut words = format!("{} confirmed", human::some(stats.events, "event"));
+    let mut words = format!("{} confirmed", human::some(stats.delivered.events, "event"));
     if stats.is_running {
-        words += &format!(", {:.0}/s", stats.events_per_second);
+        words += &format!(", {:.0}/s", stats.delivered.events_per_second);
     }
-    words += &format!(", {} behind", human::count(stats.lag_events));
-    if !stats.lag.is_zero() {
-        words += &format!(" for {}", human::ago(stats.lag));
+    words += &format!(", {} behind", human::count(stats.lag.events));
+    if !stats.lag.time.is_zero() {
+        words += &format!(" for {}", human::ago(stats.lag.time));
     }
-    if stats.dead_letters_waiting > 0 {
-        words += &format!(", {} refused", human::count(stats.dead_letters_waiting));
+    if stats.dead_letters.waiting > 0 {
+        words += &format!(", {} refused", human::count(stats.dead_letters.waiting));
     }
-    if stats.missed > 0 {
-        words += &format!(", {} no longer in the log", human::count(stats.missed));
+    if stats.missed.events > 0 {
+        words += &format!(", {} no longer in the log", human::count(stats.missed.events));
     }
     words
 }
@@ -154,15 +151,15 @@ fn print(stats: &RelayStats) -> Result<(), Failure> {
     let line = Line {
         name: &stats.name,
         running: stats.is_running,
-        events: stats.events,
-        bytes: stats.bytes,
-        lag_events: stats.lag_events,
-        lag_ns: u64::try_from(stats.lag.as_nanos()).unwrap_or(u64::MAX),
-        events_per_second: stats.events_per_second,
-        retries: stats.retries,
-        dead_letters: stats.dead_letters_waiting,
-        redriven: stats.redriven,
-        missed: stats.missed,
+        events: stats.delivered.events,
+        bytes: stats.delivered.bytes,
+        lag_events: stats.lag.events,
+        lag_ns: u64::try_from(stats.lag.time.as_nanos()).unwrap_or(u64::MAX),
+        events_per_second: stats.delivered.events_per_second,
+        retries: stats.delivered.retries,
+        dead_letters: stats.dead_letters.waiting,
+        redriven: stats.dead_letters.redriven,
+        missed: stats.missed.events,
         error: error_of(&stats.health),
     };
     let mut out = stdout::buffered();

@@ -26,7 +26,7 @@ use crate::core::timer::Timers;
 /// let relay = bus.start_relay(Box::new(NoopAdapter::new()), RelayOptions::new("nowhere"))?;
 /// relay.drain(Duration::from_secs(10));
 /// assert_eq!(relay.ended().await, RelayEnd::Drained);
-/// assert_eq!(relay.stats().events, 1);
+/// assert_eq!(relay.stats().delivered.events, 1);
 /// # Ok(())
 /// # }
 /// ```

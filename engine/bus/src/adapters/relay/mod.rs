@@ -20,7 +20,7 @@ mod sender;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -136,6 +136,9 @@ pub fn relay_log(log: &Path, adapter: Box<dyn Adapter>, options: RelayOptions) -
     start.spawn(adapter, &options)
 }
 
+/// The locks that a relay's thread holds: that of its name, and that of a bus's directory.
+type Locks = (Option<DirectoryLock>, Option<Arc<DirectoryLock>>);
+
 /// The parts that a relay is started with, whatever it reads.
 struct Start {
     open: Open,
@@ -143,8 +146,7 @@ struct Start {
     status: Arc<RelayStatus>,
     timers: Arc<Timers>,
     directory: Option<PathBuf>,
-    /// Held by the relay's thread: that of its name, and that of a bus's directory.
-    locks: (Option<DirectoryLock>, Option<Arc<DirectoryLock>>),
+    locks: Locks,
     batch: BatchConfig,
 }
 
@@ -160,66 +162,77 @@ impl Start {
 
     fn try_spawn(self, adapter: Box<dyn Adapter>, options: &RelayOptions) -> AdapterResult<RelayHandle> {
         let Self { open, cursor, status, timers, directory, locks, batch } = self;
-        let default = directory.map(|log| directory_of(&log, &options.name).join(DEAD_LETTERS));
-        let path = options.dead_letters.clone().or(default);
-        let dead_letters = DeadLetters::open(path.clone()).and_then(|letters| {
-            let waiting = letters.count()?;
-            status.dead_letters_waiting.store(waiting, Ordering::Relaxed);
-            Ok(letters)
-        });
-        let dead_letters = dead_letters.map_err(|error| {
-            let path = path.unwrap_or_default();
-            invalid(format!("the dead letters {} cannot be opened: {error}", path.display()))
-        })?;
+        let dead_letters = dead_letters(directory.as_deref(), &status, options)?;
         let inputs = open(cursor.clone()).map_err(unread)?;
         let begin = inputs.cursor();
-        status.lag_events.store(inputs.lag(), Ordering::Relaxed);
+        status.lag.events.store(inputs.lag(), Ordering::Relaxed);
         // From now on the log keeps what was not relayed, where its retention keeps events for cursors.
         if cursor.is_none() {
             inputs.save_cursor(&options.name, &begin).map_err(unread)?;
         }
-        let controls = Controls::new();
-        let shared = Arc::<OnceLock<Arc<dyn Adapter>>>::default();
-        let handle = RelayHandle {
-            controls: Arc::clone(&controls),
-            status: Arc::clone(&status),
-            adapter: Arc::clone(&shared),
-            timers: Arc::clone(&timers),
-            timeout: options.timeout,
-            patience: options.drain,
-        };
-        let sender = Sender {
-            new: Some(adapter),
-            adapter: shared,
-            controls: Arc::clone(&controls),
-            status: Arc::clone(&status),
-            dead_letters,
-            timers,
-            timeout: options.timeout,
-            pauses: options.pauses,
-        };
-        let collector = Collector::new(options.batch.unwrap_or(batch).options());
-        let intake = Intake {
-            open,
-            inputs,
-            collector,
-            status: Arc::clone(&status),
-            saved: begin,
-            broken: None,
-            unread: Unread::default(),
-            in_flight: InFlight::default(),
-        };
+        let (intake, sender) = (
+            Intake {
+                open,
+                inputs,
+                collector: Collector::new(options.batch.unwrap_or(batch).options()),
+                status: Arc::clone(&status),
+                saved: begin,
+                broken: None,
+                unread: Unread::default(),
+                in_flight: InFlight::default(),
+            },
+            Sender {
+                new: Some(adapter),
+                adapter: Arc::default(),
+                controls: Controls::new(),
+                status,
+                dead_letters,
+                timers,
+                timeout: options.timeout,
+                pauses: options.pauses,
+            },
+        );
         let run = RelayRun { intake, sender, is_selective: options.is_selective(), advance: None, due: None };
-        let work = move || {
-            let end = foreign::contain(|| park::block_on(run.run()));
-            status.end();
-            drop(locks);
-            controls.end(end.unwrap_or_else(RelayEnd::Failed));
-        };
-        let spawned = thread::Builder::new().name(format!("tapeline-r-{}", options.name)).spawn(work);
-        spawned.map_err(|source| AdapterError::NoThread { purpose: "a relay", source })?;
-        Ok(handle)
+        spawn(run, locks, options)
     }
+}
+
+/// The dead letters of a relay, and their number for its status.
+fn dead_letters(directory: Option<&Path>, status: &RelayStatus, options: &RelayOptions) -> AdapterResult<DeadLetters> {
+    let default = directory.map(|log| directory_of(log, &options.name).join(DEAD_LETTERS));
+    let path = options.dead_letters.clone().or(default);
+    let opened = DeadLetters::open(path.clone()).and_then(|letters| {
+        let waiting = letters.count()?;
+        status.dead_letters.waiting.store(waiting, Ordering::Relaxed);
+        Ok(letters)
+    });
+    opened.map_err(|error| {
+        let path = path.unwrap_or_default();
+        invalid(format!("the dead letters {} cannot be opened: {error}", path.display()))
+    })
+}
+
+/// Runs a relay on a thread of its own, which holds the locks until the relay has ended.
+fn spawn(run: RelayRun, locks: Locks, options: &RelayOptions) -> AdapterResult<RelayHandle> {
+    let Sender { adapter, controls, status, timers, .. } = &run.sender;
+    let handle = RelayHandle {
+        controls: Arc::clone(controls),
+        status: Arc::clone(status),
+        adapter: Arc::clone(adapter),
+        timers: Arc::clone(timers),
+        timeout: options.timeout,
+        patience: options.drain,
+    };
+    let (controls, status) = (Arc::clone(controls), Arc::clone(status));
+    let work = move || {
+        let end = foreign::contain(|| park::block_on(run.run()));
+        status.end();
+        drop(locks);
+        controls.end(end.unwrap_or_else(RelayEnd::Failed));
+    };
+    let spawned = thread::Builder::new().name(format!("tapeline-r-{}", options.name)).spawn(work);
+    spawned.map_err(|source| AdapterError::NoThread { purpose: "a relay", source })?;
+    Ok(handle)
 }
 
 /// Keeps other relays of the name away, also those of other processes.

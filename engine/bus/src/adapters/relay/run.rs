@@ -203,7 +203,7 @@ impl RelayRun {
             let error = AdapterError::Transient(error.to_string());
             self.sender.rest(&error, &mut tries).await;
         }
-        self.sender.status.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.sender.status.delivered.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.intake.saved = cursor;
     }
 
@@ -258,9 +258,9 @@ impl Intake {
             }
         };
         let oldest = self.in_flight.oldest.or(self.collector.oldest());
-        self.status.oldest.store(oldest.unwrap_or(0), Ordering::Relaxed);
+        self.status.lag.oldest.store(oldest.unwrap_or(0), Ordering::Relaxed);
         let lag = self.inputs.lag() + self.collector.events() + self.in_flight.events;
-        self.status.lag_events.store(lag, Ordering::Relaxed);
+        self.status.lag.events.store(lag, Ordering::Relaxed);
         supply
     }
 

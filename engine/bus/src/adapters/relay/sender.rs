@@ -91,9 +91,9 @@ impl Sender {
             match call(&self.timers, self.timeout, || adapter.on_batch(Arc::clone(batch))).await {
                 Ok(()) => {
                     let bytes = batch.events.iter().map(|event| event.raw.len()).sum::<usize>();
-                    count(&self.status.events, batch.len() as u64);
-                    count(&self.status.bytes, bytes as u64);
-                    count(&self.status.batches, 1);
+                    count(&self.status.delivered.events, batch.len() as u64);
+                    count(&self.status.delivered.bytes, bytes as u64);
+                    count(&self.status.delivered.batches, 1);
                     self.status.set_health(RelayHealth::Healthy);
                     return Ok(());
                 }
@@ -110,8 +110,8 @@ impl Sender {
             let error = AdapterError::Denied(format!("the dead letters cannot be written: {error}"));
             self.rest(&error, &mut tries).await;
         }
-        count(&self.status.dead_letters, 1);
-        count(&self.status.dead_letters_waiting, 1);
+        count(&self.status.dead_letters.written, 1);
+        count(&self.status.dead_letters.waiting, 1);
     }
 
     /// Delivers the dead letters that are there.
@@ -132,16 +132,17 @@ impl Sender {
                 let shard = events.first().map(|event| event.shard_id);
                 let goes_on = next.as_ref().is_some_and(|next| shard == Some(next.shard_id)) && !is_full;
                 if let Some(shard) = shard.filter(|_| !goes_on) {
-                    let (number, before) = (events.len() as u64, self.status.dead_letters.load(Ordering::Relaxed));
+                    let (number, before) =
+                        (events.len() as u64, self.status.dead_letters.written.load(Ordering::Relaxed));
                     self.deliver_batch(Batch::new(shard, std::mem::take(&mut events)).redriven()).await;
-                    let again = self.status.dead_letters.load(Ordering::Relaxed) - before;
-                    count(&self.status.redriven, number - again);
+                    let again = self.status.dead_letters.written.load(Ordering::Relaxed) - before;
+                    count(&self.status.dead_letters.redriven, number - again);
                 }
                 let Some(next) = next else { break };
                 events.push(next);
             }
             taken.finish()?;
-            self.status.dead_letters_waiting.store(self.dead_letters.count()?, Ordering::Relaxed);
+            self.status.dead_letters.waiting.store(self.dead_letters.count()?, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -183,7 +184,7 @@ impl Sender {
             (RelayHealth::Unhealthy { reason }, longest)
         };
         *tries = tries.saturating_add(1);
-        count(&self.status.retries, 1);
+        count(&self.status.delivered.retries, 1);
         self.status.set_health(health);
         let pause = pause.mul_f64(0.75 + 0.25 * f64::from(u16::from_le_bytes(random())) / f64::from(u16::MAX));
         let Some(due) = Instant::now().checked_add(pause) else { return std::future::pending().await };

@@ -23,7 +23,7 @@ impl Life<'_> {
         step("start producers");
         for _ in 0..1 + random.below(3) {
             let stream = self.stream();
-            self.producers.extend(producers::spawn(&self.bus, stream, random.next_u64(), self.trouble.clone()));
+            self.begun.producers.extend(producers::spawn(&self.bus, stream, random.next_u64(), self.trouble.clone()));
         }
     }
 
@@ -75,7 +75,7 @@ impl Life<'_> {
             Err(error) => return self.forgive(Err(format!("run_on_shard: {error}"))),
         };
         if kind == 1 {
-            self.parts.push(Box::new(task));
+            self.begun.parts.push(Box::new(task));
             return Ok(());
         }
         match (task.join(), kind) {
@@ -103,11 +103,11 @@ impl Life<'_> {
                     }
                 }
             }
-            self.parts.push(Box::new(events));
+            self.begun.parts.push(Box::new(events));
             return Ok(());
         }
         let mut events = events.blocking();
-        self.producers.push(std::thread::spawn(move || {
+        self.begun.producers.push(std::thread::spawn(move || {
             for event in &mut events {
                 match event {
                     Ok(event) => reader.take(&event)?,
@@ -117,7 +117,7 @@ impl Life<'_> {
             }
             Ok(())
         }));
-        self.is_followed = true;
+        self.begun.is_followed = true;
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl Life<'_> {
         let subscription = block_on(self.bus.subscribe(SubscribeRequest::live()));
         let Ok(mut events) = subscription else { return Ok(()) };
         wakers::poll(std::pin::pin!(events.next()), call);
-        self.parts.push(Box::new(events));
+        self.begun.parts.push(Box::new(events));
         let request = ConsumeRequest::new(10).start(Start::Latest).wait(Duration::from_secs(1));
         wakers::poll(std::pin::pin!(self.bus.poll(request)), call);
         wakers::poll(std::pin::pin!(self.bus.flush()), call);
@@ -139,7 +139,7 @@ impl Life<'_> {
             stream.take(1);
             wakers::poll(std::pin::pin!(producer.durable(ticket)), call);
         }
-        self.parts.push(Box::new(producer));
+        self.begun.parts.push(Box::new(producer));
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl Life<'_> {
                 Some(Box::new(flush))
             }
         };
-        self.parts.extend(part);
+        self.begun.parts.extend(part);
     }
 
     /// Producers until memory is short; with them gone it is there again.

@@ -31,7 +31,7 @@ impl Life<'_> {
                 drop(shortage);
             }
             if random.below(4) == 0 {
-                self.parts.extend(part);
+                self.begun.parts.extend(part);
             }
         }
         self.flush()?;
@@ -74,7 +74,7 @@ impl Life<'_> {
     pub(super) fn fork(&mut self, random: &mut Random) -> Outcome {
         step("fork");
         if random.below(2) == 0 {
-            self.forks.push(Fork::start(|| None));
+            self.begun.forks.push(Fork::start(|| None));
             return Ok(());
         }
         let bus = Arc::clone(&self.bus);

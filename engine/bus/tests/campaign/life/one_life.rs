@@ -23,14 +23,20 @@ pub(super) struct Life<'l> {
     pub(super) number: u64,
     pub(super) streams: u64,
     pub(super) trouble: Trouble,
+    pub(super) begun: Begun,
+    pub(super) memory_at_rest: u64,
+    /// The machine whose clocks the process has, if they can be set.
+    pub(super) machine: Option<&'static Machine>,
+}
+
+/// The acts of a life that go on until it ends.
+#[derive(Default)]
+pub(super) struct Begun {
     pub(super) producers: Vec<std::thread::JoinHandle<Outcome>>,
     pub(super) parts: Vec<Part>,
     pub(super) forks: Vec<Fork>,
     /// A thread reads until the bus ends.
     pub(super) is_followed: bool,
-    pub(super) memory_at_rest: u64,
-    /// The machine whose clocks the process has, if they can be set.
-    pub(super) machine: Option<&'static Machine>,
 }
 
 impl<'l> Life<'l> {
@@ -49,10 +55,7 @@ impl<'l> Life<'l> {
             number,
             streams: 0,
             trouble: Trouble::default(),
-            producers: Vec::new(),
-            parts: Vec::new(),
-            forks: Vec::new(),
-            is_followed: false,
+            begun: Begun::default(),
             machine: None,
         })
     }
@@ -111,7 +114,7 @@ impl<'l> Life<'l> {
     /// Ends the bus in one of many ways. Returns what must be in the log.
     pub(super) fn end(mut self, random: &mut Random) -> Result<Expect, String> {
         let mut expect = if self.trouble.is_here() { Expect::Acknowledged } else { Expect::Everything };
-        if random.below(2) == 0 && !self.is_followed {
+        if random.below(2) == 0 && !self.begun.is_followed {
             self.join_producers()?;
             self.rest(random)?;
         }
@@ -126,7 +129,7 @@ impl<'l> Life<'l> {
                 self.forgive(Err(format!("the books after the end: {:?}", self.bus.stats())))?;
             }
         }
-        let Self { bus, producers, parts, forks, .. } = self;
+        let Self { bus, begun: Begun { producers, parts, forks, .. }, .. } = self;
         let log = bus.log_id();
         drop_all(bus, parts, random);
         step("join producers");
@@ -139,7 +142,7 @@ impl<'l> Life<'l> {
 
     pub(super) fn join_producers(&mut self) -> Outcome {
         step("join producers");
-        std::mem::take(&mut self.producers).into_iter().try_for_each(join)
+        std::mem::take(&mut self.begun.producers).into_iter().try_for_each(join)
     }
 
     /// Nothing is being ingested: the books add up, and lanes without a producer are gone.
@@ -150,7 +153,7 @@ impl<'l> Life<'l> {
         if !stats.is_balanced() {
             return self.forgive(Err(format!("the books at rest: {stats:?}")));
         }
-        if !self.parts.is_empty() || random.below(2) == 0 {
+        if !self.begun.parts.is_empty() || random.below(2) == 0 {
             return Ok(());
         }
         step("memory is back");

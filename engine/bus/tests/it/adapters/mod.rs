@@ -71,8 +71,11 @@ fn faulty_backend_gets_every_event_in_order_and_repeats_of_one_batch() {
         }
         assert_eq!(state.ended, ["flush", "shutdown"]);
         let stats = relay.stats();
-        assert!(stats.retries > 0 && !stats.is_running);
-        assert_eq!((stats.events, stats.dead_letters, stats.lag_events, stats.lag), (1000, 0, 0, Duration::ZERO));
+        assert!(stats.delivered.retries > 0 && !stats.is_running);
+        assert_eq!(
+            (stats.delivered.events, stats.dead_letters.written, stats.lag.events, stats.lag.time),
+            (1000, 0, 0, Duration::ZERO)
+        );
     }
 }
 
@@ -84,7 +87,7 @@ fn backlog_makes_large_batches_however_small_the_least_is() {
     let batch = BatchConfig { min_size: 1, max_size: 100, ..BatchConfig::default() };
     let relay = bus.start_relay(backend.adapter(), RelayOptions::new("backlog").batch(batch)).expect("starts");
     relay.drain(LONG);
-    assert_eq!((relay.join(), relay.stats().events), (RelayEnd::Drained, 1000));
+    assert_eq!((relay.join(), relay.stats().delivered.events), (RelayEnd::Drained, 1000));
     assert!(backend.lock().calls <= 20, "{} batches", backend.lock().calls);
 }
 
@@ -128,7 +131,7 @@ fn event_that_the_backend_refuses_is_a_dead_letter_and_the_rest_goes_on() {
         bus.ingest_raw(RawEvent::from_bytes(payload).with_session("s").with_kind(kinds::TOKEN)).expect("taken");
     }
     let relay = bus.start_relay(backend.adapter(), soon("poison")).expect("starts");
-    wait_stats(&relay, |stats| stats.events == 196 && stats.dead_letters == 4);
+    wait_stats(&relay, |stats| stats.delivered.events == 196 && stats.dead_letters.written == 4);
     let expected: Vec<u64> = (0..200).filter(|number| number % 50 != 13).collect();
     assert_eq!(backend.first_arrivals()[&0], expected);
     let file = scratch.path().join("relays/poison/dead-letters.jsonl");
@@ -141,12 +144,12 @@ fn event_that_the_backend_refuses_is_a_dead_letter_and_the_rest_goes_on() {
 
     // The backend has changed its mind about none of them, then about all.
     relay.redrive();
-    wait_stats(&relay, |stats| stats.dead_letters == 8);
-    assert_eq!((relay.stats().redriven, backend.lock().redriven.len()), (0, 0));
-    wait_stats(&relay, |stats| stats.dead_letters_waiting == 4);
+    wait_stats(&relay, |stats| stats.dead_letters.written == 8);
+    assert_eq!((relay.stats().dead_letters.redriven, backend.lock().redriven.len()), (0, 0));
+    wait_stats(&relay, |stats| stats.dead_letters.waiting == 4);
     backend.lock().poison = None;
     relay.redrive();
-    wait_stats(&relay, |stats| stats.redriven == 4 && stats.dead_letters_waiting == 0);
+    wait_stats(&relay, |stats| stats.dead_letters.redriven == 4 && stats.dead_letters.waiting == 0);
     let redriven: Vec<u64> = backend.lock().redriven.iter().map(|event| event.sequence.get()).collect();
     assert_eq!(redriven, [13, 63, 113, 163]);
     assert!(!file.exists());
@@ -165,8 +168,8 @@ fn backend_that_hangs_holds_up_no_ingest_and_no_end() {
     backend.wait(|state| state.calls == 1);
     say(&bus, 1, 20_000);
     assert_eq!(bus.stats().events_durable, 20_001);
-    wait_stats(&relay, |stats| stats.lag > Duration::ZERO && stats.lag_events > 0);
-    assert_eq!((relay.stats().events, relay.stats().health), (0, RelayHealth::Starting));
+    wait_stats(&relay, |stats| stats.lag.time > Duration::ZERO && stats.lag.events > 0);
+    assert_eq!((relay.stats().delivered.events, relay.stats().health), (0, RelayHealth::Starting));
     let begun = Instant::now();
     block_on(bus.shutdown_via_ref()).expect("ends");
     assert_eq!(relay.join(), RelayEnd::GraceOver);
@@ -177,7 +180,7 @@ fn backend_that_hangs_holds_up_no_ingest_and_no_end() {
     let bus = open(scratch.config());
     let relay = bus.start_relay(backend.adapter(), RelayOptions::new("hanging")).expect("starts");
     relay.drain(LONG);
-    assert_eq!((relay.join(), relay.stats().events), (RelayEnd::Drained, 20_001));
+    assert_eq!((relay.join(), relay.stats().delivered.events), (RelayEnd::Drained, 20_001));
 }
 
 #[test]
@@ -189,11 +192,11 @@ fn error_that_an_operator_has_to_mend_drops_nothing_and_shows() {
     let relay = bus.start_relay(backend.adapter(), soon("denied")).expect("starts");
     let denied = "the backend refuses: the password is wrong";
     wait_stats(&relay, |stats| stats.health == RelayHealth::Unhealthy { reason: denied.into() });
-    assert!(relay.stats().retries >= 4 && !block_on(relay.is_healthy()));
+    assert!(relay.stats().delivered.retries >= 4 && !block_on(relay.is_healthy()));
     let metrics = bus.prometheus();
     assert!(metrics.contains("tapeline_relay_healthy{relay=\"denied\",adapter=\"backend\"} 0\n"), "{metrics}");
     backend.answer(|| Answer::Store);
-    wait_stats(&relay, |stats| stats.events == 10);
+    wait_stats(&relay, |stats| stats.delivered.events == 10);
     assert!(block_on(relay.is_healthy()) && block_on(bus.is_healthy()));
     assert!(bus.prometheus().contains("tapeline_relay_events_total{relay=\"denied\",adapter=\"backend\"} 10\n"));
 }
@@ -210,7 +213,7 @@ fn paused_relay_calls_nothing_until_it_is_resumed() {
     relay.redrive();
     assert_eq!(backend.lock().calls, calls);
     relay.resume();
-    wait_stats(&relay, |stats| stats.events == 100 && !stats.is_paused);
+    wait_stats(&relay, |stats| stats.delivered.events == 100 && !stats.is_paused);
     // The end does not wait for a pause to end.
     relay.pause();
     say(&bus, 100, 1);
@@ -237,7 +240,7 @@ fn relay_delivers_what_it_selects_and_its_cursor_passes_the_rest() {
     emit("a", kinds::TOOL_CALL, r#"{"n":3}"#);
     let options = soon("selective").start(Start::Time(middle)).session("a").kind(kinds::TOOL_CALL);
     let relay = bus.start_relay(backend.adapter(), options.filter(Filter::eq("n", 2))).expect("starts");
-    wait_stats(&relay, |stats| stats.events == 1);
+    wait_stats(&relay, |stats| stats.delivered.events == 1);
     for _ in 0..1000 {
         emit("b", kinds::TOKEN, "left out");
     }
@@ -248,7 +251,7 @@ fn relay_delivers_what_it_selects_and_its_cursor_passes_the_rest() {
         assert!(begun.elapsed() < LONG, "the cursor stays");
         std::thread::yield_now();
     }
-    assert_eq!((relay.stats().events, backend.first_arrivals()[&0].len()), (1, 1));
+    assert_eq!((relay.stats().delivered.events, backend.first_arrivals()[&0].len()), (1, 1));
 }
 
 #[test]
@@ -275,8 +278,8 @@ fn what_retention_removes_is_a_counted_gap_or_stays_for_the_relay() {
         relay.drain(LONG);
         assert_eq!(relay.join(), RelayEnd::Drained);
         let stats = relay.stats();
-        assert_eq!(stats.events + stats.missed, 2000, "{stats:?}");
-        assert_eq!((stats.gaps, stats.missed > 0), (u64::from(!keeps), !keeps));
+        assert_eq!(stats.delivered.events + stats.missed.events, 2000, "{stats:?}");
+        assert_eq!((stats.missed.gaps, stats.missed.events > 0), (u64::from(!keeps), !keeps));
     }
 }
 
@@ -297,7 +300,7 @@ fn sessions_that_move_between_shards_arrive_in_order() {
         }
     }
     relay.drain(LONG);
-    assert_eq!((relay.join(), relay.stats().events), (RelayEnd::Drained, said));
+    assert_eq!((relay.join(), relay.stats().delivered.events), (RelayEnd::Drained, said));
     let (state, mut known) = (backend.lock(), BTreeSet::new());
     let mut sessions = BTreeMap::<_, Vec<u64>>::new();
     for event in state.arrived.iter().filter(|event| known.insert(event.dedup_id())) {
@@ -325,7 +328,7 @@ fn configuration_names_the_adapter_and_the_time_limit_of_its_answers() {
     let bus = open(EventBusConfig::builder().adapter(AdapterConfig::Memory));
     say(&bus, 0, 10);
     let relay = bus.relays().remove(0);
-    wait_stats(&relay, |stats| stats.events == 10);
+    wait_stats(&relay, |stats| stats.delivered.events == 10);
     assert_eq!((bus.adapter_name(), relay.name()), ("memory", "memory"));
     let page = block_on(relay.adapter().expect("initialised").poll_shard(0, None, 100)).expect("reads");
     assert_eq!(page.events.len(), 10);
@@ -380,7 +383,7 @@ fn relay_follows_a_log_that_another_opener_writes() {
     say(&bus, 0, 300);
     let relay = relay_log(scratch.path(), backend.adapter(), soon("log")).expect("starts");
     say(&bus, 300, 300);
-    wait_stats(&relay, |stats| stats.events == 600);
+    wait_stats(&relay, |stats| stats.delivered.events == 600);
     relay.drain(LONG);
     assert_eq!(relay.join(), RelayEnd::Drained);
     let cursor = |log: &LogFiles| log.cursors().expect("lists").remove(0);
@@ -389,12 +392,12 @@ fn relay_follows_a_log_that_another_opener_writes() {
     say(&bus, 600, 100);
     let relay = bus.start_relay(backend.adapter(), soon("log")).expect("starts");
     relay.drain(LONG);
-    assert_eq!((relay.join(), relay.stats().events), (RelayEnd::Drained, 100));
+    assert_eq!((relay.join(), relay.stats().delivered.events), (RelayEnd::Drained, 100));
     assert_eq!(backend.first_arrivals(), of_log(&bus));
     drop(bus);
     // A log that goes away ends its relay.
     let relay = relay_log(scratch.path(), Box::new(MemoryAdapter::new()), soon("gone")).expect("starts");
-    wait_stats(&relay, |stats| stats.events == 700);
+    wait_stats(&relay, |stats| stats.delivered.events == 700);
     // A relay that is paused writes nothing to the directory while it is removed.
     relay.pause();
     wait_stats(&relay, |stats| stats.is_paused);
