@@ -67,7 +67,7 @@ impl BlockMemory {
 
     /// Of a block of so many bytes; a large one has a share of the memory that such blocks may take.
     fn of(block_bytes: usize, share: Option<Box<dyn MemoryGuard>>) -> io::Result<Self> {
-        let bytes = Self::bytes(block_bytes, share.is_some());
+        let bytes = Self::bytes(block_bytes, if share.is_some() { 1 } else { Self::RECORDS_MAX });
         let start = map(bytes)?;
         if share.is_some() {
             prefer_huge_pages(start, bytes);
@@ -86,9 +86,8 @@ impl BlockMemory {
         })
     }
 
-    /// Bytes of the memory of a block.
-    const fn bytes(block_bytes: usize, is_large: bool) -> usize {
-        let records = if is_large { 1 } else { Self::RECORDS_MAX };
+    /// Bytes of the memory of a block for so many records.
+    const fn bytes(block_bytes: usize, records: usize) -> usize {
         (block_bytes + column_bytes(records)).next_multiple_of(PAGE_BYTES)
     }
 
@@ -228,7 +227,7 @@ impl BlockMemory {
 
 impl Drop for BlockMemory {
     fn drop(&mut self) {
-        let bytes = Self::bytes(self.block_bytes, self.is_large());
+        let bytes = Self::bytes(self.block_bytes, if self.is_large() { 1 } else { Self::RECORDS_MAX });
         // SAFETY: mapped in `of` with this length, and the last holder is gone.
         unsafe { libc::munmap(self.start.as_ptr().cast(), bytes) };
     }

@@ -110,6 +110,22 @@ impl SegmentHeader {
     /// [`PageError`] naming what is wrong.
     pub fn decode(page: &[u8]) -> Result<(Self, u32), PageError> {
         let crc = super::meta::check_page(page, PAGE_BYTES, SEGMENT_MAGIC)?;
+        let shard = Self::check_fields(page)?;
+        let header = Self {
+            log_id: LogId(get(page, LOG_ID)),
+            shard,
+            epoch: Epoch::new(get_u64(page, EPOCH)),
+            base_sequence: Sequence::new(get_u64(page, BASE_SEQUENCE)),
+            created: get_u64(page, CREATED),
+            run: Epoch::new(get_u64(page, RUN)),
+            is_merged: get_u32(page, FLAGS) & MERGED != 0,
+            length: get_u64(page, LENGTH),
+        };
+        Ok((header, crc))
+    }
+
+    /// Checks the fields of a page that not every value suits. Returns the shard.
+    fn check_fields(page: &[u8]) -> Result<u16, PageError> {
         let field = |field, found| Err(PageError::Field { field, found });
         let shard = get_u32(page, SHARD);
         let Ok(shard) = u16::try_from(shard) else { return field("shard", u64::from(shard)) };
@@ -141,17 +157,7 @@ impl SegmentHeader {
         if !Self::runs_rise(page, base) {
             return field("runs", u64::from(later_runs));
         }
-        let header = Self {
-            log_id: LogId(get(page, LOG_ID)),
-            shard,
-            epoch: Epoch::new(get_u64(page, EPOCH)),
-            base_sequence: Sequence::new(get_u64(page, BASE_SEQUENCE)),
-            created: get_u64(page, CREATED),
-            run: Epoch::new(get_u64(page, RUN)),
-            is_merged: flags & MERGED != 0,
-            length,
-        };
-        Ok((header, crc))
+        Ok(shard)
     }
 
     /// Returns whether each later run begins after the one before it.

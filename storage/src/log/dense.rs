@@ -158,7 +158,7 @@ impl Condenser {
     }
 }
 
-/// Copies a block's records, with their lengths, behind those of the dense block.
+/// Copies a block's records, with their lengths, after those of the dense block.
 fn append(dense: &mut BlockWriter, block: &BlockMemory, (records, lengths): (&[u8], &[u16])) {
     let ((first, last), (first_of_block, last_of_block)) = (dense.memory().times(), block.times());
     dense.append(records, lengths);

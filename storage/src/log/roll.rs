@@ -219,7 +219,7 @@ impl Roller {
 
     /// Runs what is left to run, seals the active segment, if there is one, and removes the spare. Tidies and
     /// removes trimmed segments for [`LogOptions::CLOSE_TIDYING_NS`]; what is left of that is for the next opening.
-    /// What meets errors that pass for that long is left to recovery.
+    /// A chore that meets passing errors for that long is left to recovery.
     pub(super) fn close(&mut self, view: &LogView, active: Option<&ActiveSegment>, mut clock: impl FnMut() -> u64) {
         let until = clock().saturating_add(LogOptions::CLOSE_TIDYING_NS);
         self.run_chores(view, &mut clock, until);

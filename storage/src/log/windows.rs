@@ -123,17 +123,16 @@ impl LoadJob {
     /// take.
     pub fn run(self) {
         let has_room = self.windows.room.wait_for(self.load.whole.end - self.load.whole.start);
-        self.read(has_room);
+        self.read(if has_room { &self.load.whole } else { &self.load.least });
     }
 
     /// As [`LoadJob::run`], without the wait for memory: for a thread that has other things to do.
     pub fn run_at_once(self) {
         let has_room = self.windows.room.has(self.load.whole.end - self.load.whole.start);
-        self.read(has_room);
+        self.read(if has_room { &self.load.whole } else { &self.load.least });
     }
 
-    fn read(self, has_room: bool) {
-        let part = if has_room { &self.load.whole } else { &self.load.least };
+    fn read(&self, part: &Range<u64>) {
         let outcome = self.windows.read_part(&self.load.segment, part.clone());
         self.windows.finish(&self.load, outcome);
     }

@@ -216,12 +216,20 @@ pub(super) fn is_name_of(directory: &File, name: &CStr, descriptor: RawFd) -> io
     Ok((named.st_dev, named.st_ino) == (open.st_dev, open.st_ino))
 }
 
-/// Puts `O_DIRECT` on an open file, or takes it off.
-pub(super) fn set_direct(file: &File, direct: bool) -> io::Result<()> {
+/// Puts `O_DIRECT` on an open file.
+pub(super) fn set_direct(file: &File) -> io::Result<()> {
+    set_flags(file, flags(file)? | libc::O_DIRECT)
+}
+
+/// Takes `O_DIRECT` off an open file.
+pub(super) fn set_buffered(file: &File) -> io::Result<()> {
+    set_flags(file, flags(file)? & !libc::O_DIRECT)
+}
+
+/// The status flags of an open file.
+fn flags(file: &File) -> io::Result<c_int> {
     // SAFETY: no pointers are involved.
-    let flags = check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) })?;
-    let others = flags & !libc::O_DIRECT;
-    set_flags(file, if direct { others | libc::O_DIRECT } else { others })
+    check(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) })
 }
 
 /// Reads directory entries as the kernel lays them out (`linux_dirent64`); 0 at the end.

@@ -149,7 +149,7 @@ impl SegmentFile for FsFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         // Where the file system refuses, the page cache has to do.
-        if self.to_be_direct.swap(false, Ordering::Relaxed) && call::set_direct(&self.file, true).is_ok() {
+        if self.to_be_direct.swap(false, Ordering::Relaxed) && call::set_direct(&self.file).is_ok() {
             self.direct.store(true, Ordering::Relaxed);
         }
         if !self.is_direct() {
@@ -158,7 +158,7 @@ impl SegmentFile for FsFile {
         match self.read_direct(buffer, offset) {
             // Accepted at the open and refused now. A reader can do without O_DIRECT; a writer was probed.
             Err(error) if self.read_only && error.raw_os_error() == Some(libc::EINVAL) => {
-                call::set_direct(&self.file, false)?;
+                call::set_buffered(&self.file)?;
                 self.direct.store(false, Ordering::Relaxed);
                 self.read_pages(buffer, offset)
             }

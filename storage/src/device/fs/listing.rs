@@ -22,11 +22,11 @@ pub(super) fn names(directory: &File) -> io::Result<Vec<String>> {
             return Ok(names);
         }
         let mut rest = &buffer[..filled];
-        while let Some((name, behind)) = split_entry(rest) {
+        while let Some((name, after)) = split_entry(rest) {
             if !matches!(name, b"." | b"..") {
                 names.push(String::from_utf8_lossy(name).into_owned());
             }
-            rest = behind;
+            rest = after;
         }
     }
 }
@@ -34,8 +34,8 @@ pub(super) fn names(directory: &File) -> io::Result<Vec<String>> {
 /// Splits off the name of the first entry. Returns it and the remaining entries.
 fn split_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = entries.get(LENGTH_AT..LENGTH_AT + size_of::<u16>())?.try_into().ok()?;
-    let (entry, behind) = entries.split_at_checked(usize::from(u16::from_ne_bytes(length)))?;
+    let (entry, after) = entries.split_at_checked(usize::from(u16::from_ne_bytes(length)))?;
     let name = entry.get(NAME_AT..)?;
     let end = name.iter().position(|&byte| byte == 0)?;
-    Some((&name[..end], behind))
+    Some((&name[..end], after))
 }

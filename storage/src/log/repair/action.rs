@@ -212,6 +212,11 @@ struct Planning {
     actions: Vec<RepairAction>,
 }
 
+/// Returns whether a crash may have left a segment without its own name: only the last, where it is not sealed.
+fn may_be_spare(found: &FoundBlocks, after: &[(&str, &FoundBlocks)]) -> bool {
+    after.is_empty() && found.footer.is_none()
+}
+
 impl Planning {
     fn run(mut self, segments: &[(&str, &FoundBlocks)]) -> Vec<RepairAction> {
         let mut end = self.gaps.trimmed();
@@ -240,9 +245,8 @@ impl Planning {
             }
             let is_whole = found.header.is_merged && found.footer.is_some() && found.blocks.damage.is_empty();
             merged = is_whole.then_some(*found);
-            // A crash leaves a segment without its own name only where it is the last, and not sealed.
-            let may_be_spare = at + 1 == segments.len() && found.footer.is_none();
-            let is_named = has_own_name(name, found) || (*name == SPARE_NAME && may_be_spare);
+            let after = &segments[at + 1..];
+            let is_named = has_own_name(name, found) || (*name == SPARE_NAME && may_be_spare(found, after));
             let file = if is_named { (*name).to_owned() } else { self.rename((*name).to_owned(), base) };
             end = self.segment(file, found);
         }

@@ -187,14 +187,11 @@ fn content(
     {
         return Ok(Content::Headless(format!("segment header: {reason}")));
     }
-    let has_bad_index = match footer {
-        None => false,
-        Some(footer) => check_index(&*file, &footer).map_err(OpenError::io("read", path()))?.is_some(),
-    };
-    let unlike_crash = match footer {
-        Some(_) => None,
-        None => unlike_crash(&*file, &header, length, &blocks).map_err(OpenError::io("read", path()))?,
-    };
+    let (has_bad_index, unlike_crash) = match footer {
+        Some(footer) => check_index(&*file, &footer).map(|fault| (fault.is_some(), None)),
+        None => unlike_crash(&*file, &header, length, &blocks).map(|unlike| (false, unlike)),
+    }
+    .map_err(OpenError::io("read", path()))?;
     Ok(Content::Segment(Box::new(FoundBlocks { header, footer, blocks, has_bad_index, unlike_crash })))
 }
 

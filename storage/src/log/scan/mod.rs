@@ -56,7 +56,7 @@ pub struct Scan {
     /// Segments in order, without holes.
     pub segments: Vec<FoundSegment>,
     /// Files that hold nothing acknowledged, and cannot be read on: a spare not yet in use, segments after a torn tail.
-    /// What is no segment is left out where the scan is for reading.
+    /// A scan for reading leaves out files that are no segments.
     pub(super) leftovers: Vec<Leftover>,
     /// Sequences recorded as trimmed or lost.
     pub gaps: Gaps,
@@ -197,10 +197,7 @@ impl Scanner<'_> {
                 self.explain_hole(scan, end, &file)?;
                 // No block after the torn tail was acknowledged.
                 scan.leftovers.push(Leftover::of(&file));
-                for later in looked.by_ref() {
-                    self.refuse_acknowledged(&later, end, scan)?;
-                    scan.leftovers.push(Leftover::of(&later));
-                }
+                self.leave(looked, end, scan)?;
                 break;
             }
             let next_base = looked.peek().map(|next| next.header.base_sequence);
@@ -213,6 +210,15 @@ impl Scanner<'_> {
             scan.segments.push(found);
         }
         Ok(trimmed_end)
+    }
+
+    /// Leaves the files after the one that follows a torn tail, unless they were acknowledged.
+    fn leave(&self, later: impl Iterator<Item = LookedFile>, end: Sequence, scan: &mut Scan) -> Result<(), OpenError> {
+        for file in later {
+            self.refuse_acknowledged(&file, end, scan)?;
+            scan.leftovers.push(Leftover::of(&file));
+        }
+        Ok(())
     }
 
     /// The file of a segment that is not sealed.

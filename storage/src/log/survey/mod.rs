@@ -276,8 +276,8 @@ impl Survey {
 
     /// Looks at the blocks that `bytes` begin with. Returns what follows the last that is there to its end.
     fn steps<'b>(&mut self, mut bytes: &'b [u8], fault: Option<&io::Error>) -> &'b [u8] {
-        while let Some(behind) = self.step(bytes, fault) {
-            bytes = behind;
+        while let Some(after) = self.step(bytes, fault) {
+            bytes = after;
         }
         bytes
     }

@@ -24,31 +24,37 @@ pub(super) struct MappedBlock {
     pub(super) populated: Range<usize>,
 }
 
+/// Populates the block at `offset` of a mapping of which a part is populated already. Returns the part that is then.
+fn populate(map: &SealedMap, offset: u64, mut populated: Range<usize>) -> io::Result<Range<usize>> {
+    let (at, end) = (offset as usize, map.data_end() as usize);
+    // The window holds the largest block of ordinary events, so the header is read once it is in.
+    if !populated.contains(&at) || populated.end < end.min(at + BLOCK_BYTES_MAX) {
+        populated = at..end.min(at + POPULATE_BYTES);
+        map.mapping().populate(populated.clone())?;
+    }
+    if let Ok(header) = BlockHeader::decode(&map.mapping().bytes()[at..populated.end]) {
+        // A large block.
+        let block_end = end.min(at + header.block_bytes as usize);
+        if block_end > populated.end {
+            map.mapping().populate(populated.end..block_end)?;
+            populated.end = block_end;
+        }
+    }
+    Ok(populated)
+}
+
 impl LogReader {
     /// `None` at the end of the segment.
     pub(super) fn sealed_step(&mut self, mapped: MappedBlock) -> Result<Option<Block>, ReadError> {
-        let MappedBlock { segment, map, offset, mut populated } = mapped;
+        let MappedBlock { segment, map, offset, populated } = mapped;
         if offset >= map.data_end() {
             // Sequences that its footer counts and its blocks do not hold.
             let is_missing = segment.base() <= self.next && self.next < segment.end_sequence();
             let missing = BlockError::Sequence { expected: self.next, found: segment.end_sequence() };
             return if is_missing { Err(self.corrupt(&segment, offset, missing)) } else { Ok(None) };
         }
-        let (at, end) = (offset as usize, map.data_end() as usize);
-        // The window holds the largest block there can be, so the header is read once it is in.
-        if !populated.contains(&at) || populated.end < end.min(at + BLOCK_BYTES_MAX) {
-            populated = at..end.min(at + POPULATE_BYTES);
-            map.mapping().populate(populated.clone()).map_err(|source| self.io(&segment, offset, source))?;
-        }
-        if let Ok(header) = BlockHeader::decode(&map.mapping().bytes()[at..populated.end]) {
-            // A large block.
-            let block_end = end.min(at + header.block_bytes as usize);
-            if block_end > populated.end {
-                let rest = populated.end..block_end;
-                map.mapping().populate(rest).map_err(|source| self.io(&segment, offset, source))?;
-                populated.end = block_end;
-            }
-        }
+        let populated = populate(&map, offset, populated).map_err(|source| self.io(&segment, offset, source))?;
+        let at = offset as usize;
         let bytes = &map.mapping().bytes()[at..populated.end];
         let checked = if map.is_checked(offset) {
             BlockView::of_checked(bytes, map.epoch())

@@ -55,11 +55,7 @@ impl LogReader {
                     length = block_bytes;
                     continue;
                 }
-                BlockIn::Cut(block_bytes) => {
-                    let found = window.bytes_from(sight.offset).len();
-                    let error = BlockError::Short { needed: block_bytes as usize, found };
-                    return Err(self.damaged(&window, &sight, error));
-                }
+                BlockIn::Cut(block_bytes) => return Err(self.cut_short(&window, &sight, block_bytes)),
                 BlockIn::Damaged(error) => return Err(self.damaged(&window, &sight, error)),
             };
             let offset = sight.offset + u64::from(header.block_bytes);
@@ -73,6 +69,12 @@ impl LogReader {
             self.move_to(block.end_sequence(), NextBlock::Open(Sight { segment, offset, asked: None }));
             return Ok(Poll::Ready(Some(block)));
         }
+    }
+
+    /// A block of so many bytes, of which the window has not all.
+    fn cut_short(&self, window: &Arc<Window>, sight: &Sight, block_bytes: u64) -> ReadError {
+        let found = window.bytes_from(sight.offset).len();
+        self.damaged(window, sight, BlockError::Short { needed: block_bytes as usize, found })
     }
 
     /// The window with `length` bytes at the reader's offset.
