@@ -57,10 +57,7 @@ impl When {
             let length = text.trim_start_matches('+').trim_end_matches("ago").trim_end();
             return Err(format!("{text} is a length of time; for so long ago write -{length}"));
         }
-        let time = match text.contains('[') {
-            true => zoned(text)?,
-            false => civil(&without_space_before_zone(text))?,
-        };
+        let time = if text.contains('[') { zoned(text)? } else { civil(&without_space_before_zone(text))? };
         if time < Timestamp::UNIX_EPOCH {
             return Err("times begin with the year 1970".to_owned());
         }
@@ -108,9 +105,12 @@ fn number(text: &str, unit: u64) -> Option<u64> {
 
 /// So long ago. Months and years are those of the calendar.
 fn ago(length: &str, now: u64) -> Result<u64, String> {
-    let words = |_| match is_too_long(length) {
-        true => format!("-{length} is longer ago than times go: they begin with the year 1970; @0 is its beginning"),
-        false => format!("with - in front a time is a while ago: -30s, -5m, -1h30m, -7d, -1mo, -1y; {EXAMPLES}"),
+    let words = |_| {
+        if is_too_long(length) {
+            format!("-{length} is longer ago than times go: they begin with the year 1970; @0 is its beginning")
+        } else {
+            format!("with - in front a time is a while ago: -30s, -5m, -1h30m, -7d, -1mo, -1y; {EXAMPLES}")
+        }
     };
     if length.starts_with(['-', '+']) {
         return Err(format!("one - is enough: -{}", length.trim_start_matches(['-', '+'])));
@@ -162,13 +162,14 @@ fn zoned(text: &str) -> Result<Timestamp, String> {
         if !zone.is_empty() && !zone.contains('=') && TimeZone::get(zone).is_err() {
             return format!("this machine knows no time zone {zone} (looked for in /usr/share/zoneinfo); {offset}");
         }
-        // Whether it is the zone that does not fit.
-        match text.split('[').next().is_some_and(|local| civil(local).is_ok()) {
-            true => format!(
-                "in {zone} there is no such time, or there are two (when clocks are changed), or its offset is another; {offset}"
-            ),
-            false => EXAMPLES.to_owned(),
+        if text.split('[').next().is_none_or(|local| civil(local).is_err()) {
+            return EXAMPLES.to_owned();
         }
+        // The zone does not fit, then.
+        format!(
+            "in {zone} there is no such time, or there are two (when clocks are changed), or its offset is another; \
+             {offset}"
+        )
     })?;
     check_offset(Some(zoned.offset()))?;
     Ok(zoned.timestamp())
@@ -187,13 +188,16 @@ fn civil(text: &str) -> Result<Timestamp, String> {
     check_offset(Pieces::parse(text).ok().and_then(|pieces| pieces.to_numeric_offset()))?;
     let local = || text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(Into::into));
     text.parse::<Timestamp>().or_else(|_| local().and_then(|local| TimeZone::UTC.to_timestamp(local))).map_err(|_| {
-        match has_form_of_date(text) {
-            true if text >= LATEST_YEAR => LATEST.to_owned(),
-            true => format!(
-                "the calendar has no such day, or the clock no such time, or the time is written in another way; {EXAMPLES}"
-            ),
-            false => EXAMPLES.to_owned(),
+        if !has_form_of_date(text) {
+            return EXAMPLES.to_owned();
         }
+        if text >= LATEST_YEAR {
+            return LATEST.to_owned();
+        }
+        format!(
+            "the calendar has no such day, or the clock no such time, or the time is written in another way; \
+             {EXAMPLES}"
+        )
     })
 }
 

@@ -379,12 +379,13 @@ impl Bus {
 /// # Errors
 /// One payload where several are wanted: its characters, or its keys, are no events.
 fn check_batch(batch: &Bound<'_, PyAny>) -> PyResult<()> {
-    match batch.is_instance_of::<PyString>() || batch.is_instance_of::<PyBytes>() || batch.is_instance_of::<PyDict>() {
-        false => Ok(()),
-        true => Err(PyTypeError::new_err(format!(
+    if batch.is_instance_of::<PyString>() || batch.is_instance_of::<PyBytes>() || batch.is_instance_of::<PyDict>() {
+        Err(PyTypeError::new_err(format!(
             "a batch is several payloads, not one {}; put it into a list",
             batch.get_type().name()?
-        ))),
+        )))
+    } else {
+        Ok(())
     }
 }
 

@@ -70,9 +70,12 @@ impl<'a, 'py> FromPyObject<'a, 'py> for SessionArgument {
 /// `ValueError` of a number out of its range, as of any other value that cannot be.
 pub(crate) fn in_range<T>(name: &str, number: PyResult<T>) -> PyResult<T> {
     number.map_err(|error| {
-        Python::attach(|py| match error.is_instance_of::<PyOverflowError>(py) {
-            true => PyValueError::new_err(format!("{name}: {}", error.value(py))),
-            false => error,
+        Python::attach(|py| {
+            if error.is_instance_of::<PyOverflowError>(py) {
+                PyValueError::new_err(format!("{name}: {}", error.value(py)))
+            } else {
+                error
+            }
         })
     })
 }

@@ -64,10 +64,12 @@ impl Failure {
             error = cause;
         }
         let message = format!("{name}: {}", error.value(py));
-        match name.is_empty() {
-            true => error.into(),
-            false if error.is_instance_of::<PyTypeError>(py) => PyTypeError::new_err(message).into(),
-            false => Self::argument(message),
+        if name.is_empty() {
+            error.into()
+        } else if error.is_instance_of::<PyTypeError>(py) {
+            PyTypeError::new_err(message).into()
+        } else {
+            Self::argument(message)
         }
     }
 

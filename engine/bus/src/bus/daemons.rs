@@ -66,15 +66,15 @@ impl EventBus {
     /// [`DaemonRefused`].
     pub fn start_daemon_on(
         &self,
-        shard: u16,
+        shard_id: u16,
         daemon: impl Daemon,
         options: DaemonOptions,
     ) -> Result<DaemonHandle, DaemonRefused> {
         check_may_block("starting a daemon")?;
         self.core.check_fork()?;
-        let prepared = DaemonRun::prepare(&self.core, Box::new(daemon), options, Some(shard));
+        let prepared = DaemonRun::prepare(&self.core, Box::new(daemon), options, Some(shard_id));
         let (daemon, handle) = park::block_on(prepared)?;
-        run_on(&self.core, shard, || self.factory.store().hold(), move |_context| daemon.run())?;
+        run_on(&self.core, shard_id, || self.factory.store().hold(), move |_context| daemon.run())?;
         Ok(handle)
     }
 

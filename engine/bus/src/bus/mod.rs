@@ -180,13 +180,13 @@ impl EventBus {
     ///
     /// # Errors
     /// [`AdapterError`]: there is no such shard, its thread for tasks cannot be made, or the bus has ended.
-    pub fn run_on_shard<T, W, F>(&self, shard: u16, work: W) -> AdapterResult<ShardTask<T>>
+    pub fn run_on_shard<T, W, F>(&self, shard_id: u16, work: W) -> AdapterResult<ShardTask<T>>
     where
         T: Send + 'static,
         W: FnOnce(ShardContext) -> F + Send + 'static,
         F: Future<Output = T> + 'static,
     {
-        run_on(&self.core, shard, || self.factory.store().hold(), work)
+        run_on(&self.core, shard_id, || self.factory.store().hold(), work)
     }
 
     /// Lists what [`EventBus::trim`] would remove at present, and why. Changes nothing.

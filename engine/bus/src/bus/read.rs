@@ -11,7 +11,8 @@ use tapeline_reader::{
 use tapeline_storage::log::LogView;
 
 use crate::live::{
-    Batches, ConsumeRequest, ConsumeResponse, PacedEvents, Relay, RelayRequest, SubscribeRequest, Subscription,
+    Batches, ConsumeRequest, ConsumeResponse, PacedEvents, Relay, RelayRequest, Standing, SubscribeRequest,
+    Subscription,
 };
 
 use crate::core::lock::lock;
@@ -120,9 +121,10 @@ impl EventBus {
     pub async fn relay_with(&self, request: RelayRequest) -> ConsumerResult<Relay> {
         self.core.check_fork()?;
         // Asked first: the event that closed it is readable after the wait.
-        let was_closed = self.core.closed().is_closed(request.session);
+        let is_closed = self.core.closed().is_closed(request.session);
+        let stood = if is_closed { Standing::Closed } else { Standing::Open };
         self.core.wait_readable().await?;
-        Relay::begin(Arc::clone(&self.core), &request, was_closed).await
+        Relay::begin(Arc::clone(&self.core), &request, stood).await
     }
 
     /// As [`EventBus::subscribe`], in batches as [`EventBusConfig::batch`](crate::EventBusConfig::batch) says.

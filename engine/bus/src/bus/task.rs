@@ -115,6 +115,22 @@ impl ShardContext {
 }
 
 /// The events of one shard, for a task on it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig, RawEvent, SubscribeRequest};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest_raw(RawEvent::from_str("hello"))?;
+/// let first = bus.run_on_shard(0, async |context| {
+///     let mut events = context.subscribe(SubscribeRequest::new()).ok()?;
+///     Some(events.next_batch().await?.ok()?.events().count())
+/// })?;
+/// assert_eq!(first.await?, Some(1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ShardSubscription(Subscription);
 
@@ -166,6 +182,18 @@ pub enum TaskError {
 /// A task on a shard. Dropping it leaves the task to itself.
 ///
 /// A future of the task's value: [`EventBus::run_on_shard`](crate::EventBus::run_on_shard) and [`TaskError`] have examples.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let task = bus.run_on_shard(0, async |context| context.shard_id())?;
+/// assert_eq!(task.await?, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ShardTask<T> {
     outcome: oneshot::Receiver<Result<T, TaskError>>,

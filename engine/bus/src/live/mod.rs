@@ -19,6 +19,7 @@ mod wait;
 pub(crate) use inputs::{Followed, Inputs};
 pub use paced::PacedEvents;
 pub(crate) use poll::Pages;
+pub(crate) use relay::Standing;
 pub use relay::{Relay, RelayEnd, RelayRequest};
 pub use request::{ConsumeRequest, ConsumeResponse, Ordering, ShardFailure, SlowReader, SubscribeRequest};
 pub use subscription::{Batch, Batches, BlockingSubscription, Delivery, EventBatch, Events, Subscription};

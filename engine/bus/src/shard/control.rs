@@ -107,7 +107,7 @@ impl ShardControl {
     /// The age of the oldest event that is taken over and not durable. A lock, and a dozen loads a lane.
     pub(crate) fn oldest_not_durable(&self) -> Option<Duration> {
         let (pending, _) = self.lanes.pressure();
-        let since = self.facts.pending_since(pending > 0)?;
+        let since = self.facts.pending_since(pending)?;
         Some(Duration::from_nanos(Clock::global().now().saturating_sub(since)))
     }
 

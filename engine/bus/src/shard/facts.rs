@@ -132,9 +132,9 @@ impl ShardFacts {
         self.taken_until.store(time, Ordering::Relaxed);
     }
 
-    /// Since when something may be pending: in the log, or else, where `in_lanes` says so, in the lanes.
-    pub(super) fn pending_since(&self, in_lanes: bool) -> Option<u64> {
-        let in_lanes = in_lanes.then(|| self.taken_until.load(Ordering::Relaxed));
+    /// Since when something may be pending: in the log, or else in the lanes, which have so many events.
+    pub(super) fn pending_since(&self, events_in_lanes: u64) -> Option<u64> {
+        let in_lanes = (events_in_lanes > 0).then(|| self.taken_until.load(Ordering::Relaxed));
         [self.view.pending_since(), in_lanes].into_iter().flatten().min()
     }
 

@@ -374,10 +374,7 @@ impl<B: Background> Shard<B> {
         let mut full_since = None;
         loop {
             let now = clock();
-            let mut drained = self.drain(now);
-            for slot in self.slots.iter_mut().filter(|slot| !slot.has_pending()) {
-                drained += slot.report_the_rest(&self.control, &mut self.log, now);
-            }
+            let drained = self.drain_to_the_end(now);
             let pending = self.slots.iter().any(|slot| slot.has_pending() || slot.unreported().total() > 0);
             let worked = self.log.turn(now, Urgency::Awaited);
             while let Some(chore) = self.log.next_chore(now) {
@@ -402,6 +399,16 @@ impl<B: Background> Shard<B> {
         // durability.
         self.release();
         self.acknowledge();
+    }
+
+    /// Takes what is in the lanes, and reports what was dropped in those that are empty then. Returns the number of
+    /// records.
+    fn drain_to_the_end(&mut self, now: u64) -> usize {
+        let mut drained = self.drain(now);
+        for slot in self.slots.iter_mut().filter(|slot| !slot.has_pending()) {
+            drained += slot.report_the_rest(&self.control, &mut self.log, now);
+        }
+        drained
     }
 
     /// Waits for the chores that are out. A tidying one is asked to end, and is left to its thread if that gets no

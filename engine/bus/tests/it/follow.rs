@@ -264,7 +264,7 @@ fn what_is_missing_comes_in_its_place() {
                 seen = event.sequence.get() + 1;
             }
             Err(ConsumerError::Gap(gap)) => {
-                assert_eq!(gap.from.get(), seen, "behind what comes before it");
+                assert_eq!(gap.from.get(), seen, "after what comes before it");
                 seen = gap.to.get();
                 gaps.push(gap);
             }

@@ -210,14 +210,13 @@ pub(super) fn enter(producer: tapeline_producer) -> Result<InCall, Failure> {
 fn claim(producer: tapeline_producer, at: usize) -> Result<InCall, Failure> {
     let slot = &PRODUCERS[at];
     if !slot.claim(at) {
-        return Err(match slot.owner.load(Ordering::Relaxed) == me() | 1 {
-            true => {
-                Failure::new(TAPELINE_BUSY, "this thread is in a call with the producer; a signal handler has none")
-            }
-            false => Failure::new(
+        return Err(if slot.owner.load(Ordering::Relaxed) == me() | 1 {
+            Failure::new(TAPELINE_BUSY, "this thread is in a call with the producer; a signal handler has none")
+        } else {
+            Failure::new(
                 TAPELINE_THREAD,
                 "the producer belongs to another thread, which gives it up with tapeline_producer_release; open one for each thread",
-            ),
+            )
         });
     }
     let call = InCall { slot, at, me: me() };

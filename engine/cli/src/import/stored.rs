@@ -86,9 +86,10 @@ impl Reading<'_> {
     fn late(&self) -> Result<BTreeMap<Sequence, StoredEvent>, Stop> {
         let (mut late, mut next) = (BTreeMap::new(), Sequence::ZERO);
         self.each(|event| {
-            match event.sequence >= next {
-                true => next = event.sequence.plus(1),
-                false => drop(late.insert(event.sequence, event)),
+            if event.sequence >= next {
+                next = event.sequence.plus(1);
+            } else {
+                let _ = late.insert(event.sequence, event);
             }
             Ok(())
         })?;

@@ -1,5 +1,7 @@
 //! Lines: cut at each line feed, which stays with its line.
 
+use tapeline::sse::Rest;
+
 use super::split::{Cutter, End};
 
 /// Cuts after each line feed.
@@ -9,7 +11,7 @@ pub(super) struct Lines {
 }
 
 impl Cutter for Lines {
-    fn end(&mut self, bytes: &[u8], _ended: bool) -> Option<End> {
+    fn end(&mut self, bytes: &[u8], _rest: Rest) -> Option<End> {
         match memchr::memchr(b'\n', &bytes[self.looked..]) {
             Some(more) => {
                 let bytes = self.looked + more + 1;

@@ -1,5 +1,7 @@
 //! Bytes without events in them: cut wherever 64 KiB, or what is there, ends.
 
+use tapeline::sse::Rest;
+
 use super::split::{Cutter, End};
 
 /// Cuts what has been read into chunks.
@@ -12,7 +14,7 @@ impl Chunks {
 }
 
 impl Cutter for Chunks {
-    fn end(&mut self, bytes: &[u8], _ended: bool) -> Option<End> {
+    fn end(&mut self, bytes: &[u8], _rest: Rest) -> Option<End> {
         match bytes.len() {
             0 => None,
             there => Some(End { bytes: there.min(Self::BYTES), lines: 0 }),

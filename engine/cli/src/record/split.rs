@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use tapeline::sse::Rest;
+
 use super::args::OnBad;
 
 /// The end of an event within a stream.
@@ -16,9 +18,9 @@ pub(super) struct End {
 /// The ends of events in one format.
 pub(super) trait Cutter {
     /// Looks for the end of the event that starts at `bytes[0]`. Called again with the same bytes and more where there
-    /// was none; remembers how far it has looked, and forgets when it returns an end. `ended` says that no more bytes
-    /// follow. What is left without an end then is an event as it is, and the last.
-    fn end(&mut self, bytes: &[u8], ended: bool) -> Option<End>;
+    /// was none; remembers how far it has looked, and forgets when it returns an end. What is left without an end where
+    /// no rest is awaited is an event as it is, and the last.
+    fn end(&mut self, bytes: &[u8], rest: Rest) -> Option<End>;
 
     /// The first `bytes` of those it has looked at are taken away: the event's rest starts at `bytes[0]` from now on.
     fn pass(&mut self, bytes: usize);
@@ -138,7 +140,8 @@ impl<R: Read, C: Cutter> Splitter<R, C> {
         if waiting.is_empty() && ended {
             return Step::Over;
         }
-        self.found = self.found.or_else(|| self.cut.end(waiting, ended));
+        let rest = if ended { Rest::Absent } else { Rest::Awaited };
+        self.found = self.found.or_else(|| self.cut.end(waiting, rest));
         match self.found {
             Some(end) if end.bytes <= self.limit.bytes_max => {
                 self.found = None;

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use serde_json::Value;
-use tapeline::sse::FrameEnds as Frames;
+use tapeline::sse::{FrameEnds as Frames, Rest};
 use tapeline_testing::{Random, seeds};
 
 use super::args::OnBad;
@@ -87,7 +87,7 @@ fn frames_end_with_their_blank_line() {
 
 #[test]
 fn a_frame_of_lines_that_end_with_a_return_ends_with_its_last_byte() {
-    let end = |bytes: &[u8]| Frames::default().end(bytes, false).map(|end| end.bytes);
+    let end = |bytes: &[u8]| Frames::default().end(bytes, Rest::Awaited).map(|end| end.bytes);
     assert_eq!(end(b"data: a\r\r"), Some(9));
     assert_eq!(end(b"event: x\rdata: a\r\rdata"), Some(18));
     assert_eq!(end(b"data: a\r\n\r"), None, "the line feed is on its way");

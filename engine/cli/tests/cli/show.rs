@@ -59,7 +59,7 @@ fn what_cannot_be_read_is_said() {
     let log = damaged_log(&scratch);
     let shown = json(&expect(run(&["show", &log, "a", "--json"]), 5).stdout).remove(0);
     assert_eq!(shown["gaps"].as_array().map(Vec::len), Some(1));
-    assert!(shown["events"].as_u64() > Some(0), "what is behind the damage");
+    assert!(shown["events"].as_u64() > Some(0), "what follows the damage");
     let text = String::from_utf8(expect(run(&["show", &log, "a"]), 5).stdout).expect("text");
     assert!(text.contains("missing: gap: shard 0: sequences 0 to "), "{text}");
 }

@@ -1,14 +1,18 @@
 //! Stored events out of blocks. The payloads of one block share one allocation, and hold on to nothing of the log.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rkyv::util::AlignedVec;
-use tapeline_storage::format::LogId;
+use tapeline_storage::format::{Kind, LogId, RecordView, Sequence, SessionId};
 use tapeline_storage::read::Block;
 
 use crate::event::{EventId, EventView, Payload, StoredEvent};
 use crate::filter::Selection;
 use crate::gap::{Gap, note};
 use crate::kinds;
+use crate::session::naming::NamesInUse;
 
 /// Payloads are aligned as they are in the log.
 const PAYLOAD_ALIGN: usize = 16;
@@ -39,18 +43,10 @@ pub fn copy_events(
     found: &mut impl Extend<Found>,
 ) -> Looked {
     const RECORD_BYTES: usize = 32;
-    // A filtered or limited page has no known size, so nothing is reserved.
-    let (bytes, events) = if selection.is_partial() || limit < block.count() {
-        (0, 0)
-    } else {
-        (block.payload_bytes_max(), block.count())
-    };
-    let mut payloads = AlignedVec::<PAYLOAD_ALIGN>::with_capacity(bytes);
-    let mut heads = Vec::with_capacity(events);
+    let mut page = Page::new(shard, selection, block, limit);
     let mut looked = Looked::default();
-    let mut names = selection.names().open();
     for record in block.records() {
-        if heads.len() == limit {
+        if page.heads.len() == limit {
             break;
         }
         let sequence = block.first_sequence().plus(looked.records as u64);
@@ -58,38 +54,93 @@ pub fn copy_events(
         match record {
             Ok(record) => {
                 looked.bytes += record.payload().len() + RECORD_BYTES;
-                if note::is_reserved(record.kind()) {
-                    heads.extend(Gap::of_note(shard, sequence, &record, selection).map(Err));
-                    continue;
-                }
-                if record.kind() == kinds::SESSION {
-                    names.meet(record.session(), record.payload());
-                }
-                let event = EventView::new(shard, sequence, record);
-                if selection.matches(&event) {
-                    let start = payloads.len().next_multiple_of(PAYLOAD_ALIGN);
-                    payloads.resize(start, 0);
-                    payloads.extend_from_slice(event.payload());
-                    let range = start..payloads.len();
-                    let head = (sequence, event.insertion_ts(), event.session(), event.kind());
-                    heads.push(Ok((head, names.of(event.session()), range)));
-                }
+                page.take(sequence, record);
             }
-            Err(error) => heads.push(Err(Gap::of_record(shard, sequence, &error))),
+            Err(error) => page.heads.push(Err(Gap::of_record(shard, sequence, &error))),
         }
     }
-    let payloads = Bytes::from_owner(payloads);
-    found.extend(heads.into_iter().map(|head| {
-        head.map(|((sequence, insertion_ts, session, kind), name, range)| StoredEvent {
-            id: EventId { log, shard_id: shard, sequence },
-            raw: Payload::from(payloads.slice(range)),
-            insertion_ts,
-            shard_id: shard,
-            sequence,
-            session,
-            kind,
-            name,
-        })
-    }));
+    found.extend(page.found(log));
     looked
+}
+
+/// An event without its payload, which lies in this range of the page's payloads.
+struct Head {
+    sequence: Sequence,
+    insertion_ts: u64,
+    session: SessionId,
+    kind: Kind,
+    name: Option<Arc<str>>,
+    payload: Range<usize>,
+}
+
+/// The selected events of a block, as they are copied.
+struct Page<'s> {
+    shard: u16,
+    selection: &'s Selection,
+    names: NamesInUse<'s>,
+    payloads: AlignedVec<PAYLOAD_ALIGN>,
+    heads: Vec<Result<Head, Gap>>,
+}
+
+impl<'s> Page<'s> {
+    fn new(shard: u16, selection: &'s Selection, block: &Block, limit: usize) -> Self {
+        // A filtered or limited page has no known size, so nothing is reserved.
+        let (bytes, events) = if selection.is_partial() || limit < block.count() {
+            (0, 0)
+        } else {
+            (block.payload_bytes_max(), block.count())
+        };
+        Self {
+            shard,
+            selection,
+            names: selection.names().open(),
+            payloads: AlignedVec::with_capacity(bytes),
+            heads: Vec::with_capacity(events),
+        }
+    }
+
+    /// Takes the record in, if it is selected, or the gap that it reports.
+    #[inline]
+    fn take(&mut self, sequence: Sequence, record: RecordView<'_>) {
+        if note::is_reserved(record.kind()) {
+            self.heads.extend(Gap::of_note(self.shard, sequence, &record, self.selection).map(Err));
+            return;
+        }
+        if record.kind() == kinds::SESSION {
+            self.names.meet(record.session(), record.payload());
+        }
+        let event = EventView::new(self.shard, sequence, record);
+        if !self.selection.matches(&event) {
+            return;
+        }
+        let start = self.payloads.len().next_multiple_of(PAYLOAD_ALIGN);
+        self.payloads.resize(start, 0);
+        self.payloads.extend_from_slice(event.payload());
+        self.heads.push(Ok(Head {
+            sequence,
+            insertion_ts: event.insertion_ts(),
+            session: event.session(),
+            kind: event.kind(),
+            name: self.names.of(event.session()),
+            payload: start..self.payloads.len(),
+        }));
+    }
+
+    /// The events, with their payloads.
+    fn found(self, log: LogId) -> impl Iterator<Item = Found> {
+        let Self { shard, payloads, heads, .. } = self;
+        let payloads = Bytes::from_owner(payloads);
+        heads.into_iter().map(move |head| {
+            head.map(|Head { sequence, insertion_ts, session, kind, name, payload }| StoredEvent {
+                id: EventId { log, shard_id: shard, sequence },
+                raw: Payload::from(payloads.slice(payload)),
+                insertion_ts,
+                shard_id: shard,
+                sequence,
+                session,
+                kind,
+                name,
+            })
+        })
+    }
 }

@@ -3,9 +3,10 @@
 /// The end of a frame within a stream.
 ///
 /// ```
-/// use tapeline_reader::sse::{FrameEnd, FrameEnds};
+/// use tapeline_reader::sse::{FrameEnd, FrameEnds, Rest};
 ///
-/// assert_eq!(FrameEnds::default().end(b"data: 1\n\n", false), Some(FrameEnd { bytes: 9, lines: 2 }));
+/// let end = FrameEnds::default().end(b"data: 1\n\n", Rest::Awaited);
+/// assert_eq!(end, Some(FrameEnd { bytes: 9, lines: 2 }));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameEnd {
@@ -13,6 +14,23 @@ pub struct FrameEnd {
     pub bytes: usize,
     /// Line ends among them; 0 where the format has no lines.
     pub lines: u64,
+}
+
+/// The bytes that may follow those that are there.
+///
+/// ```
+/// use tapeline_reader::sse::{FrameEnds, Rest};
+///
+/// // A line feed may follow, and belong to the frame.
+/// assert!(FrameEnds::default().end(b"data: 1\n\r", Rest::Awaited).is_none());
+/// assert!(FrameEnds::default().end(b"data: 1\n\r", Rest::Absent).is_some());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// More bytes may come.
+    Awaited,
+    /// No byte is waited for.
+    Absent,
 }
 
 /// The start of a line that began before the bytes that are there.
@@ -27,10 +45,10 @@ const WITHIN_LINE: usize = usize::MAX;
 /// belongs to what comes next, and counts as no line.
 ///
 /// ```
-/// use tapeline_reader::sse::FrameEnds;
+/// use tapeline_reader::sse::{FrameEnds, Rest};
 ///
 /// let (mut ends, bytes) = (FrameEnds::default(), b"data: 1\n\ndata: 2");
-/// let first = ends.end(bytes, false).expect("a whole frame");
+/// let first = ends.end(bytes, Rest::Awaited).expect("a whole frame");
 /// assert_eq!((first.bytes, first.lines), (9, 2));
 /// ```
 #[derive(Debug, Default)]
@@ -47,8 +65,8 @@ pub struct FrameEnds {
 
 impl FrameEnds {
     /// Looks for the end of the frame that starts at `bytes[0]`. Called again with the same bytes and more where there
-    /// was none: it goes on where it stopped. `ended` says that no more bytes are waited for.
-    pub fn end(&mut self, bytes: &[u8], ended: bool) -> Option<FrameEnd> {
+    /// was none: it goes on where it stopped.
+    pub fn end(&mut self, bytes: &[u8], rest: Rest) -> Option<FrameEnd> {
         loop {
             if self.is_after_return {
                 self.looked += usize::from(*bytes.get(self.looked)? == b'\n');
@@ -63,7 +81,9 @@ impl FrameEnds {
             let is_blank = line_end == self.line_start;
             let is_last = is_blank && self.has_lines;
             self.looked = line_end;
-            let next_line = line_end + self.ending(bytes, is_last, ended)?;
+            // The blank line ends as the line before it did.
+            let ends_as_before = is_last && bytes[..=line_end].ends_with(b"\r\r");
+            let next_line = line_end + if ends_as_before { 1 } else { ending(&bytes[line_end..], rest)? };
             self.is_after_return = bytes[next_line - 1] == b'\r';
             self.lines += 1;
             if is_last {
@@ -82,15 +102,13 @@ impl FrameEnds {
         self.looked -= bytes;
         self.line_start = self.line_start.checked_sub(bytes).unwrap_or(WITHIN_LINE);
     }
+}
 
-    /// The bytes of the line end at `looked` that belong to it; `None` where more bytes have to come first.
-    fn ending(&self, bytes: &[u8], is_last: bool, ended: bool) -> Option<usize> {
-        let ends_as_before = is_last && bytes[..self.looked].ends_with(b"\r");
-        match &bytes[self.looked..] {
-            [b'\r', ..] if ends_as_before => Some(1),
-            [b'\r', b'\n', ..] => Some(2),
-            [b'\r'] if !ended => None,
-            _ => Some(1),
-        }
+/// The bytes of the line end that `bytes` begin with; `None` where more bytes have to come first.
+fn ending(bytes: &[u8], rest: Rest) -> Option<usize> {
+    match bytes {
+        [b'\r', b'\n', ..] => Some(2),
+        [b'\r'] if rest == Rest::Awaited => None,
+        _ => Some(1),
     }
 }

@@ -22,7 +22,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use self::ends::{FrameEnd, FrameEnds};
+pub use self::ends::{FrameEnd, FrameEnds, Rest};
 pub use self::frame::Frame;
 pub use self::stream::Stream;
 
@@ -47,7 +47,7 @@ pub fn frames_of_payload(payload: &[u8]) -> Option<impl Iterator<Item = Frame<'_
 pub fn is_frames(payload: &[u8]) -> bool {
     let mut rest = payload.strip_prefix(BOM).unwrap_or(payload);
     let mut is_known = false;
-    while let Some(end) = FrameEnds::default().end(rest, true) {
+    while let Some(end) = FrameEnds::default().end(rest, Rest::Absent) {
         let (block, more) = rest.split_at(end.bytes);
         if !frame::lines(block).all(frame::is_plain) {
             return false;
@@ -85,7 +85,7 @@ pub fn sole_frame(payload: &[u8]) -> Option<Frame<'_>> {
 fn blocks(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes.strip_prefix(BOM).unwrap_or(bytes);
     std::iter::from_fn(move || {
-        let end = FrameEnds::default().end(rest, true)?;
+        let end = FrameEnds::default().end(rest, Rest::Absent)?;
         let (block, more) = rest.split_at(end.bytes);
         rest = more;
         Some(block)

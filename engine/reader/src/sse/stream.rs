@@ -1,7 +1,7 @@
 //! A stream that comes in pieces.
 
 use super::frame::{field, lines};
-use super::{BOM, FrameEnds};
+use super::{BOM, FrameEnds, Rest};
 
 /// Bytes of a frame that are kept while the rest of it has not come. A longer frame is left out.
 const WAITING_MAX: usize = 64 << 20;
@@ -85,7 +85,7 @@ impl Stream {
             self.has_begun = true;
             used = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
         }
-        while let Some(end) = self.ends.end(&bytes[used..], true) {
+        while let Some(end) = self.ends.end(&bytes[used..], Rest::Absent) {
             let frame = &bytes[used..used + end.bytes];
             used += end.bytes;
             if !std::mem::take(&mut self.is_dropping) {

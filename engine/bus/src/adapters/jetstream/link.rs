@@ -321,9 +321,10 @@ impl Link {
     pub(super) fn unanswered(&self, error: &(dyn std::error::Error + 'static)) -> AdapterError {
         let source = error.source().and_then(|source| source.downcast_ref::<RequestError>());
         let has_no_responders = source.is_some_and(|source| source.kind() == RequestErrorKind::NoResponders);
-        AdapterError::Transient(match has_no_responders {
-            true => self.text("JetStream does not answer: it starts, or is not enabled (nats-server -js)"),
-            false => self.text(&error.to_string()),
+        AdapterError::Transient(if has_no_responders {
+            self.text("JetStream does not answer: it starts, or is not enabled (nats-server -js)")
+        } else {
+            self.text(&error.to_string())
         })
     }
 

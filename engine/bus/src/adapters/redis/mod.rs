@@ -34,6 +34,15 @@ const LATE: &str = ":redriven";
 /// Stores events in Redis Streams, and reads them back. docs/ADAPTERS.md has the layout and the guarantees.
 ///
 /// It has a thread of its own, which ends with it, and one connection, which is made anew when it breaks.
+///
+/// ```
+/// use tapeline::adapter::{Adapter, RedisAdapter, RedisAdapterConfig};
+///
+/// // Connects when a bus initialises it.
+/// let adapter = RedisAdapter::new(RedisAdapterConfig::new("redis://localhost:6379"))?;
+/// assert_eq!(adapter.name(), "redis");
+/// # Ok::<(), tapeline::AdapterError>(())
+/// ```
 #[derive(Debug)]
 pub struct RedisAdapter {
     client: Client,
@@ -223,12 +232,11 @@ impl Place {
         let Some(text) = text else { return Ok(Self::default()) };
         let is_id = |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
         let (in_order, late) = text.split_once('+').map_or((text, None), |(in_order, late)| (in_order, Some(late)));
-        match is_id(&in_order) && late.as_ref().is_none_or(is_id) {
-            true => Ok(Self { in_order: Some(in_order.to_owned()), late: late.map(str::to_owned) }),
-            false => {
-                let refused = format!("{text:?} is no place to go on from: give a next_id of this adapter");
-                Err(AdapterError::Denied(refused))
-            }
+        if is_id(&in_order) && late.as_ref().is_none_or(is_id) {
+            Ok(Self { in_order: Some(in_order.to_owned()), late: late.map(str::to_owned) })
+        } else {
+            let refused = format!("{text:?} is no place to go on from: give a next_id of this adapter");
+            Err(AdapterError::Denied(refused))
         }
     }
 

@@ -152,6 +152,13 @@ struct HandedOut {
     time: u64,
 }
 
+/// A session, before the bus was waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Open,
+    Closed,
+}
+
 impl HandedOut {
     fn note(&mut self, token: ResumeToken) {
         self.last = Some(token);
@@ -160,9 +167,8 @@ impl HandedOut {
 }
 
 impl Relay {
-    /// `was_closed`: the session was closed before the bus was waited for. All that was ingested until then is
-    /// readable.
-    pub(crate) async fn begin(core: Arc<BusCore>, request: &RelayRequest, was_closed: bool) -> ConsumerResult<Self> {
+    /// All that was ingested when it was known how the session stood is readable.
+    pub(crate) async fn begin(core: Arc<BusCore>, request: &RelayRequest, stood: Standing) -> ConsumerResult<Self> {
         let RelayRequest { session, after, visibility } = *request;
         if session == SessionId::NONE {
             return Err(ConsumerError::NoSession);
@@ -182,14 +188,14 @@ impl Relay {
                 }
             },
         };
-        let mut relay = Self::at(core, request, resume, was_closed)?;
+        let mut relay = Self::at(core, request, resume, stood)?;
         if let Some(token) = after {
             relay.handed_out.note(token);
         }
         Ok(relay)
     }
 
-    fn at(core: Arc<BusCore>, request: &RelayRequest, resume: Resume, was_closed: bool) -> ConsumerResult<Self> {
+    fn at(core: Arc<BusCore>, request: &RelayRequest, resume: Resume, stood: Standing) -> ConsumerResult<Self> {
         let RelayRequest { session, visibility, .. } = *request;
         let is_after_close = resume.is_after_close;
         let handed_out = HandedOut { last: None, time: resume.merged.map_or(0, Merged::time) };
@@ -198,7 +204,7 @@ impl Relay {
         let mut subscription = Subscription::resumed(core, &request, &resume.beginning)?;
         if is_after_close {
             subscription.end_after_close();
-        } else if was_closed {
+        } else if stood == Standing::Closed {
             subscription.end_at_present();
         }
         Ok(Self { session, history, subscription, handed_out, end: None })
@@ -208,7 +214,7 @@ impl Relay {
     async fn earliest(core: Arc<BusCore>, session: SessionId, visibility: Visibility) -> Option<ResumeToken> {
         let request = RelayRequest::new(session).visibility(visibility);
         let resume = Resume::at_earliest(&core);
-        let mut relay = Self::at(core, &request, resume, false).ok()?;
+        let mut relay = Self::at(core, &request, resume, Standing::Open).ok()?;
         relay.subscription.end_after_close();
         while let Some(item) = relay.next().await {
             if let Ok(event) = item {

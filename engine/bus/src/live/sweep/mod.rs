@@ -77,6 +77,25 @@ impl Swept {
     }
 }
 
+/// The sequence at which a shard's events begin; `None`, and a failure on the page, where it cannot be read.
+fn begin(
+    source: ConsumerResult<Source>,
+    shard_id: u16,
+    page: &mut ConsumeResponse,
+) -> ConsumerResult<Option<Sequence>> {
+    match source {
+        Ok(mut source) => {
+            page.gaps.extend(source.take_lost());
+            Ok(Some(source.next_sequence()))
+        }
+        Err(ConsumerError::Read(error)) => {
+            page.failed_shards.push(ShardFailure { shard_id, message: error.to_string() });
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 impl Sweep {
     pub(super) fn new(
         core: &BusCore,
@@ -89,18 +108,9 @@ impl Sweep {
         let cursor = cursor_of(log, views, request.from_id.as_deref())?;
         let mut shards = Vec::new();
         for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
-            let (mut seen, mut has_failed) = (view.trimmed(), false);
-            match source(log, views, view, cursor.as_ref(), &request.start, request.visibility) {
-                Ok(mut source) => {
-                    page.gaps.extend(source.take_lost());
-                    seen = source.next_sequence();
-                }
-                Err(ConsumerError::Read(error)) => {
-                    page.failed_shards.push(ShardFailure { shard_id: view.shard(), message: error.to_string() });
-                    has_failed = true;
-                }
-                Err(error) => return Err(error),
-            }
+            let source = source(log, views, view, cursor.as_ref(), &request.start, request.visibility);
+            let begin = begin(source, view.shard(), page)?;
+            let (seen, has_failed) = (begin.unwrap_or(view.trimmed()), begin.is_none());
             let unread = cursor.as_ref().and_then(|cursor| cursor.first_unread(view.shard()));
             let queued_to = unread.map_or(seen, |unread| unread.min(seen));
             let written_from = Sequence::ZERO;

@@ -7,7 +7,7 @@ use tapeline_reader::{ConsumerError, GapReason, Replay, ReplayRequest, ResumeTok
 use tapeline_storage::read::Visibility;
 
 use super::*;
-use crate::live::{Relay, RelayRequest};
+use crate::live::{Relay, RelayRequest, Standing};
 
 /// A client of one session.
 struct Client {
@@ -26,7 +26,7 @@ impl Client {
 
     /// Connects, reads some events, and breaks off.
     fn read(&mut self, machine: &Machine, limit: u64, seed: u64) {
-        let mut relay = match block_on(Relay::begin(Arc::clone(&machine.core), &self.request(), false)) {
+        let mut relay = match block_on(Relay::begin(Arc::clone(&machine.core), &self.request(), Standing::Open)) {
             Ok(relay) => relay,
             Err(_) if !machine.disk.is_on() => return,
             Err(error) => panic!("seed {seed}: {:?}: {error}", self.last),

@@ -138,9 +138,10 @@ impl Adapter for Failing {
     }
 
     fn poll_shard<'a>(&'a self, shard: u16, from: Option<&'a str>, limit: usize) -> AdapterFuture<'a, ShardPollResult> {
-        match shard == 1 && self.1.load(Atomic::Relaxed) {
-            true => Box::pin(ready(Err(AdapterError::Connection("away".into())))),
-            false => self.0.poll_shard(shard, from, limit),
+        if shard == 1 && self.1.load(Atomic::Relaxed) {
+            Box::pin(ready(Err(AdapterError::Connection("away".into()))))
+        } else {
+            self.0.poll_shard(shard, from, limit)
         }
     }
 
