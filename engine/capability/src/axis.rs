@@ -27,6 +27,12 @@ pub enum TaxonomyAxis {
 }
 
 /// A name that is none of the four axes. Names are lower case.
+///
+/// ```
+/// use tapeline_capability::{TaxonomyAxis, UnknownAxis};
+///
+/// assert_eq!("Software".parse::<TaxonomyAxis>(), Err(UnknownAxis { axis: "Software".into() }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{axis:?} is no axis; the axes are hardware, software, devices and dataforts")]
 pub struct UnknownAxis {

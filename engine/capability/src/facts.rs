@@ -7,6 +7,16 @@ use crate::version::Version;
 
 /// A source of facts: a [`CapabilitySet`](crate::CapabilitySet), or borrowed tags and metadata
 /// ([`EvalContext`]). Implemented here alone.
+///
+/// ```
+/// use tapeline_capability::{Capabilities, CapabilitySet, Predicate, TagKey};
+///
+/// fn sees(worker: &impl Capabilities) -> bool {
+///     TagKey::parse("devices.camera").is_ok_and(|camera| Predicate::exists(camera).evaluate(worker))
+/// }
+/// assert!(sees(&CapabilitySet::parse(["devices.camera"])?));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[expect(private_bounds, reason = "no other crate implements it")]
 pub trait Capabilities: Facts {}
 

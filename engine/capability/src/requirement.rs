@@ -48,6 +48,13 @@ pub enum RequiredCapability {
 }
 
 /// The reason why a text is no requirement.
+///
+/// ```
+/// use tapeline_capability::{RequiredCapability, RequirementError};
+///
+/// let error = RequiredCapability::parse("hardware.cpu > 8").unwrap_err();
+/// assert!(matches!(error, RequirementError::UnknownOperator { .. }), "{error}");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequirementError {

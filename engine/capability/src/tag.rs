@@ -61,6 +61,14 @@ pub enum Tag {
 }
 
 /// The character between a key and its value.
+///
+/// ```
+/// use tapeline_capability::{Tag, TagSeparator};
+///
+/// let tag = Tag::parse("software.model:llama-7b")?;
+/// assert!(matches!(tag, Tag::AxisValue { separator: TagSeparator::Colon, .. }));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TagSeparator {
     /// `=`
@@ -70,6 +78,12 @@ pub enum TagSeparator {
 }
 
 /// A text that is no tag.
+///
+/// ```
+/// use tapeline_capability::{CapabilityTagError, Tag};
+///
+/// assert_eq!(Tag::parse(""), Err(CapabilityTagError::Empty));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CapabilityTagError {
@@ -208,6 +222,12 @@ pub struct TagKey {
 }
 
 /// A text that is no key of a tag.
+///
+/// ```
+/// use tapeline_capability::{TagKey, TagKeyError};
+///
+/// assert_eq!(TagKey::parse("model"), Err(TagKeyError::NoAxis { key: "model".into() }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TagKeyError {

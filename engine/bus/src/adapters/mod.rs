@@ -104,7 +104,7 @@ pub type AdapterFuture<'a, T = ()> = Pin<Box<dyn Future<Output = AdapterResult<T
 /// bus.ingest_raw(RawEvent::from_str("hello"))?;
 /// // Delivers what was ingested before it ends.
 /// bus.shutdown_via_ref().await?;
-/// assert_eq!(bus.relays()[0].stats().events, 1);
+/// assert_eq!(bus.relays()[0].stats().delivered.events, 1);
 /// # Ok(())
 /// # }
 /// ```
@@ -200,6 +200,22 @@ pub struct ShardPollResult {
 }
 
 /// A shard of a log of which a backend has events.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::adapter::{Adapter, MemoryAdapter};
+/// use tapeline::{EventBus, EventBusConfig, RawEvent};
+///
+/// let kept = MemoryAdapter::new();
+/// let bus = EventBus::new_with_adapter(EventBusConfig::default(), Box::new(kept.clone())).await?;
+/// bus.ingest_raw(RawEvent::from_str("hello"))?;
+/// bus.shutdown_via_ref().await?;
+/// let stored = kept.stored().await?;
+/// assert_eq!((stored[0].log, stored[0].shard_id), (bus.log_id(), 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoredShard {
     /// The log.

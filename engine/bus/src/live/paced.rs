@@ -18,7 +18,24 @@ const READY_MAX: u32 = 64;
 /// [`EventBus::replay_paced`](crate::EventBus::replay_paced). Reads the log on the thread that polls it, a block at a
 /// time.
 ///
-/// An example is there.
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tapeline::consumer::Speed;
+/// use tapeline::{EventBus, EventBusConfig, RawEvent, ReplayRequest};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// bus.ingest_raw(RawEvent::from_str("hello"))?;
+/// let replay = bus.replay_paced(ReplayRequest::new(), Speed::Factor(1.0)).await?;
+/// let mut events = replay.limit_idle(Duration::from_secs(1));
+/// while let Some(event) = events.next().await {
+///     println!("{}", event?.raw);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct PacedEvents {
     core: Arc<BusCore>,

@@ -18,6 +18,14 @@ use crate::tag::{Tag, TagKey};
 use bits::{Bits, Posting};
 
 /// The number of a set in its index. A number is given again once its set is removed.
+///
+/// ```
+/// use tapeline_capability::{CapabilityIndex, CapabilitySet};
+///
+/// let mut index = CapabilityIndex::new();
+/// let id = index.insert(CapabilitySet::new());
+/// assert_eq!(id.number(), 0);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetId(u32);
 

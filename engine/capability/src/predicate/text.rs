@@ -19,6 +19,13 @@ use crate::tag::{TagKey, TagKeyError};
 use super::{DEPTH_MAX, DOCUMENT_BYTES_MAX, NODES_MAX, Predicate};
 
 /// The reason why a text is no predicate, and the byte where that shows.
+///
+/// ```
+/// use tapeline_capability::Predicate;
+///
+/// let error = "exists".parse::<Predicate>().unwrap_err();
+/// assert_eq!(error.at, 6, "{error}");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {at}: {reason}")]
 pub struct PredicateTextError {

@@ -40,6 +40,16 @@ impl fmt::Display for ClauseTrace {
 }
 
 /// The numbers of a clause over many sets.
+///
+/// ```
+/// use tapeline_capability::{CapabilitySet, Predicate, TagKey};
+///
+/// let camera = Predicate::exists(TagKey::parse("devices.camera")?);
+/// let report = camera.debug_report(&[CapabilitySet::parse(["devices.camera"])?, CapabilitySet::new()]);
+/// let clause = &report.clause_stats[0];
+/// assert_eq!((clause.evaluated, clause.matched), (2, 1));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClauseStats {
     /// The clause, as in [`ClauseTrace::label`].
@@ -51,6 +61,15 @@ pub struct ClauseStats {
 }
 
 /// The numbers of a predicate over many sets: which clause leaves how many.
+///
+/// ```
+/// use tapeline_capability::{CapabilitySet, Predicate, TagKey};
+///
+/// let camera = Predicate::exists(TagKey::parse("devices.camera")?);
+/// let report = camera.debug_report(&[CapabilitySet::parse(["devices.camera"])?, CapabilitySet::new()]);
+/// assert_eq!((report.total_candidates, report.matched), (2, 1));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PredicateDebugReport {
     /// The sets.

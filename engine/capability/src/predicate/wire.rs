@@ -32,6 +32,14 @@ pub struct PredicateWire {
 }
 
 /// A clause of a document. The variants and their fields are those of [`Predicate`].
+///
+/// ```
+/// use tapeline_capability::{NodeWire, Predicate, PredicateWire};
+///
+/// let document = PredicateWire { nodes: vec![NodeWire::MetadataExists { key: "zone".into() }], root_idx: 0 };
+/// assert_eq!(document.to_predicate()?, Predicate::metadata_exists("zone"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "they are those of Predicate")]
@@ -56,6 +64,13 @@ pub enum NodeWire {
 }
 
 /// The reason why a document is no predicate.
+///
+/// ```
+/// use tapeline_capability::{Predicate, PredicateWireError};
+///
+/// let error = Predicate::from_json(r#"{"nodes":[],"root_idx":0}"#).unwrap_err();
+/// assert!(matches!(error, PredicateWireError::Empty));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PredicateWireError {

@@ -84,7 +84,14 @@ pub enum TypeError {
 
 /// The output of rkyv for a payload: memory of known length, or a counter that learns that length.
 ///
-/// An example of a typed payload is at [`TypedPayload`].
+/// ```
+/// use tapeline_reader::{PayloadSerializer, TypedPayload, rkyv};
+///
+/// // The bound of a function that takes any typed payload.
+/// fn name<T: TypedPayload + for<'a> rkyv::Serialize<PayloadSerializer<'a>>>(_: &T) -> &'static str {
+///     T::TYPE_NAME
+/// }
+/// ```
 #[derive(Debug)]
 pub struct PayloadWriter<'a> {
     bytes: Option<&'a mut [u8]>,

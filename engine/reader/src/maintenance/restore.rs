@@ -15,6 +15,20 @@ use crate::timestamp::Clock;
 /// An event with its sequence and its time.
 ///
 /// An example is at [`LogRestore`].
+///
+/// ```
+/// use tapeline_reader::{RestoredEvent, Sequence, kinds, session_id};
+///
+/// let event = RestoredEvent {
+///     shard_id: 0,
+///     sequence: Sequence::ZERO,
+///     insertion_ts: 1_700_000_000_000_000_000,
+///     session: session_id("chat-42"),
+///     kind: kinds::TOKEN,
+///     payload: b"hello",
+/// };
+/// assert_eq!(event.payload.len(), 5);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestoredEvent<'a> {
     /// Its shard.

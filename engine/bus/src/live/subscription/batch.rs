@@ -70,7 +70,24 @@ impl EventBatch {
 
 /// Iterates over the events of a batch.
 ///
-/// An example is at [`EventBatch`].
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig, RawEvent, SubscribeRequest};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let mut subscription = bus.subscribe(SubscribeRequest::live()).await?;
+/// bus.ingest_raw(RawEvent::from_str("hello"))?;
+/// let batch = subscription.next_batch().await.expect("the bus runs")?;
+/// for event in batch.events() {
+///     match event {
+///         Ok(event) => println!("{} bytes", event.payload().len()),
+///         Err(gap) => println!("{gap}"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Events<'a> {
     shard_id: u16,

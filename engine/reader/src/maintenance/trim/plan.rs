@@ -43,7 +43,14 @@ pub struct TrimPlan {
 
 /// A segment that goes.
 ///
-/// An example is at [`TrimPlan`].
+/// ```
+/// use tapeline_reader::TrimPlan;
+///
+/// fn freed(plan: &TrimPlan) -> u64 {
+///     plan.removed.iter().map(|segment| segment.bytes).sum()
+/// }
+/// assert_eq!(freed(&TrimPlan::default()), 0);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TrimmedSegment {
