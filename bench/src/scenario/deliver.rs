@@ -120,15 +120,7 @@ fn catch_up(args: &DeliverArgs, cores: &Cores, output: &mut Output) -> Outcome<(
     };
     let bus = bus::open(config)?;
     let events = (512u64 << 20) / bus::logged_bytes(args.common.payload) as u64;
-    on_core(cores.producer(), || {
-        let mut producer = bus.producer()?;
-        let session = producer.session("catch-up");
-        let payloads = Payloads::new(args.common.payload);
-        for number in 0..events {
-            let _ = producer.emit(session, kinds::TOKEN, payloads.of(number))?;
-        }
-        Ok(block_on(bus.flush())?)
-    })?;
+    on_core(cores.producer(), || fill(&bus, events, args.common.payload))?;
     let rates = on_core(cores.producer(), || {
         // The first pass warms what the others read.
         (0..=args.common.rounds).map(|_| read_all(&bus, events)).collect::<Outcome<Vec<_>>>()
@@ -150,6 +142,17 @@ fn catch_up(args: &DeliverArgs, cores: &Cores, output: &mut Output) -> Outcome<(
             .ratio("to_memory_read", log_rate / memory),
     )?;
     Ok(())
+}
+
+/// Ingests so many events, and waits until they can be read.
+fn fill(bus: &EventBus, events: u64, payload: usize) -> Outcome<()> {
+    let mut producer = bus.producer()?;
+    let session = producer.session("catch-up");
+    let payloads = Payloads::new(payload);
+    for number in 0..events {
+        let _ = producer.emit(session, kinds::TOKEN, payloads.of(number))?;
+    }
+    Ok(block_on(bus.flush())?)
 }
 
 /// Reads everything by a new subscription; returns events a second.

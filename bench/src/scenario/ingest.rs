@@ -100,8 +100,8 @@ pub(crate) fn run(args: &IngestArgs, output: &mut Output) -> Outcome<()> {
     Ok(())
 }
 
-fn measure(load: &Load, args: &IngestArgs) -> Outcome<Report> {
-    let mut report = Report::new("ingest")
+fn described(load: &Load, args: &IngestArgs) -> Report {
+    Report::new("ingest")
         .param("publish", load.publish.name())
         .param("durability", load.level.to_string())
         .param("payload", load.payload)
@@ -111,7 +111,11 @@ fn measure(load: &Load, args: &IngestArgs) -> Outcome<Report> {
         .param("full", load.full.name())
         .param("lane_mib", load.lane_mib)
         .param("seconds", rounded(load.seconds))
-        .param("rounds", args.common.rounds);
+        .param("rounds", args.common.rounds)
+}
+
+fn measure(load: &Load, args: &IngestArgs) -> Outcome<Report> {
+    let mut report = described(load, args);
     let (mut rounds, mut trips) = (Vec::new(), Vec::new());
     for number in 0..args.common.rounds {
         let scratch = Scratch::below(args.common.dir.as_deref())?;

@@ -94,16 +94,20 @@ fn write_one_by_one(file: &File, memory: &[MmapMut]) -> io::Result<u64> {
     Ok(offset)
 }
 
-/// Keeps a write in flight from each buffer until the file or the time ends. Returns the bytes written.
-fn write_blocks(ring: &mut IoUring, file: &File, memory: &[MmapMut]) -> io::Result<u64> {
+/// Has the kernel know the buffers.
+fn register(ring: &IoUring, memory: &[MmapMut]) -> io::Result<()> {
     let vectors: Vec<libc::iovec> = memory
         .iter()
         .map(|block| libc::iovec { iov_base: block.as_ptr().cast_mut().cast(), iov_len: block.len() })
         .collect();
     // SAFETY: rule 1: the caller owns both and drops the ring first.
-    let registered = unsafe { ring.submitter().register_buffers(&vectors) };
+    unsafe { ring.submitter().register_buffers(&vectors) }
+}
+
+/// Keeps a write in flight from each buffer until the file or the time ends. Returns the bytes written.
+fn write_blocks(ring: &mut IoUring, file: &File, memory: &[MmapMut]) -> io::Result<u64> {
     // A memlock limit below the buffers' size leaves plain writes.
-    let registered = registered.is_ok();
+    let registered = register(ring, memory).is_ok();
     let start = Instant::now();
     let (mut next, mut done, mut in_flight) = (0, 0, 0);
     let mut idle: Vec<usize> = (0..memory.len()).collect();

@@ -93,19 +93,7 @@ impl SparseLog {
         let events = BLOCKS * events_of_block();
         let base = Sequence::new(number * events);
         let epoch = Epoch::new(number + 1);
-        let header = SegmentHeader {
-            log_id: LOG,
-            shard: 0,
-            epoch,
-            base_sequence: base,
-            created: 1,
-            run: Epoch::new(1),
-            is_merged: false,
-            length: 0,
-        };
-        let name = tapeline_storage::log::Segment::file_name(base);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(shard.join(name))?;
-        file.write_all_at(&header.encode().0, 0)?;
+        let file = create_segment(shard, base, epoch)?;
         let index = index(base, sessions.clone());
         let data_end = PAGE_BYTES as u64 + BLOCKS * BLOCK_BYTES;
         let (bytes, place) = index.encode(epoch).ok_or("the index does not encode")?;
@@ -132,6 +120,24 @@ impl SparseLog {
         self.index_bytes += place.length;
         Ok(())
     }
+}
+
+/// Creates the file of a segment, with its header.
+fn create_segment(shard: &Path, base: Sequence, epoch: Epoch) -> Outcome<File> {
+    let header = SegmentHeader {
+        log_id: LOG,
+        shard: 0,
+        epoch,
+        base_sequence: base,
+        created: 1,
+        run: Epoch::new(1),
+        is_merged: false,
+        length: 0,
+    };
+    let name = tapeline_storage::log::Segment::file_name(base);
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(shard.join(name))?;
+    file.write_all_at(&header.encode().0, 0)?;
+    Ok(file)
 }
 
 fn first_block(index: &SegmentIndex) -> impl Fn(&IndexedSession) -> usize {

@@ -1,4 +1,4 @@
-//! How far the reader of a lane may read, as it knows it: until it is there, it need not look at the writer again.
+//! The reach of the reader of a lane: until it is there, it need not look at the writer again.
 
 use super::entry_position::EntryPosition;
 use super::handle::Numbers;

@@ -92,8 +92,8 @@ fn draw(random: &mut Random) -> (Refusal, &'static str) {
     (Refusal { call, error, first: random.below(most), count }, name)
 }
 
-/// Returns whether a bus may end its log on the word of such a call. A sync of bytes that are in the page cache is final
-/// whatever its number: the kernel may have dropped them.
+/// Returns whether a bus may end its log on the word of such a call. A sync of bytes that are in the page cache is
+/// final whatever its number: the kernel may have dropped them.
 fn may_be_final(refusal: &Refusal, durability: Durability) -> bool {
     let is_sync_of_cache = durability == Durability::PageCache && [SYS_fsync, SYS_fdatasync].contains(&refusal.call);
     let is_data = FINAL.contains(&refusal.call);
