@@ -16,12 +16,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::nesting::check_no_log_around;
+use super::nesting::{META, log_around};
 use crate::device::fs::{self, DirectoryLock, FsDirectory, WriteMode};
 use crate::device::{Directory, advice};
 use crate::format::{ERAS_BYTES_MAX, Eras, META_BYTES, Meta, NAMES_BYTES_MAX, PageError, SHARDS_MAX, SessionNames};
 
-pub(super) const META: &str = "meta";
 /// The meta file of a log that is restored, until the log is complete.
 const RESTORED_META: &str = "meta.restore";
 const LOCK: &str = "lock";
@@ -392,6 +391,13 @@ fn check_shards(path: &Path, shards: u16) -> Result<(), DirectoryError> {
 
 pub(super) fn shard_path(path: &Path, shard: u16) -> PathBuf {
     path.join(format!("shard-{shard:04}"))
+}
+
+/// # Errors
+/// [`DirectoryError::Within`]: a new log there would lie in another.
+fn check_no_log_around(path: &Path) -> Result<(), DirectoryError> {
+    let within = |log| Err(DirectoryError::Within { path: path.to_owned(), log });
+    log_around(path).map_or(Ok(()), within)
 }
 
 /// Returns whether there is nothing of this name, not even a symbolic link that leads nowhere.

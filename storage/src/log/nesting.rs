@@ -4,17 +4,14 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::DirectoryError;
-use super::directory::META;
 use crate::format::META_MAGIC;
 
-/// Checks that a new log at `path` lies in no other.
-///
-/// # Errors
-/// [`DirectoryError::Within`].
-pub(super) fn check_no_log_around(path: &Path) -> Result<(), DirectoryError> {
-    let around = existing(path).and_then(|place| place.ancestors().find(|place| is_log(place)).map(Path::to_owned));
-    around.map_or(Ok(()), |log| Err(DirectoryError::Within { path: path.to_owned(), log }))
+/// The file that makes a directory a log.
+pub(super) const META: &str = "meta";
+
+/// The log that a new one at `path` would lie in.
+pub(super) fn log_around(path: &Path) -> Option<PathBuf> {
+    existing(path)?.ancestors().find(|place| is_log(place)).map(Path::to_owned)
 }
 
 fn is_log(place: &Path) -> bool {
