@@ -240,9 +240,7 @@ impl Planning {
                 self.actions.push(RepairAction::SetAside { file: (*name).to_owned(), reason });
                 continue;
             }
-            if base > end && !self.gaps.is_lost(end, base) {
-                self.lose(end, base);
-            }
+            self.lose_unless_known(end, base);
             let is_whole = found.header.is_merged && found.footer.is_some() && found.blocks.damage.is_empty();
             merged = is_whole.then_some(*found);
             let after = &segments[at + 1..];
@@ -251,9 +249,7 @@ impl Planning {
             end = self.segment(file, found);
         }
         // Sequences that were acknowledged are not given again.
-        if self.durable > end && !self.gaps.is_lost(end, self.durable) {
-            self.lose(end, self.durable);
-        }
+        self.lose_unless_known(end, self.durable);
         let end = self.gaps.after_lost(end).max(self.durable);
         if self.is_cut_short || self.headless_base.is_some_and(|base| base >= end) {
             self.actions.push(RepairAction::LoseEnd { from: end });
@@ -280,6 +276,13 @@ impl Planning {
         if name != SPARE_NAME && !has_own_name(name, found) {
             let reason = format!("holds sequences from {}, of which the log needs none", found.header.base_sequence);
             self.actions.push(RepairAction::SetAside { file: name.to_owned(), reason });
+        }
+    }
+
+    /// Counts the sequences between these two as lost, unless they are known to be.
+    fn lose_unless_known(&mut self, from: Sequence, to: Sequence) {
+        if to > from && !self.gaps.is_lost(from, to) {
+            self.lose(from, to);
         }
     }
 

@@ -20,8 +20,26 @@ const PAGE: u64 = PAGE_BYTES as u64;
 const AHEAD: usize = 32;
 
 /// The name under which a segment was found.
-pub(super) fn name_of(is_spare: bool, base: Sequence) -> String {
-    if is_spare { SPARE_NAME.into() } else { segment_name(base) }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundAs {
+    /// That of its first sequence.
+    Segment,
+    /// That of the segment which is prepared for later.
+    Spare,
+}
+
+impl FoundAs {
+    fn of(name: &str) -> Self {
+        if name == SPARE_NAME { Self::Spare } else { Self::Segment }
+    }
+
+    /// The name, of a segment that begins at this sequence.
+    pub(super) fn name(self, base: Sequence) -> String {
+        match self {
+            Self::Segment => segment_name(base),
+            Self::Spare => SPARE_NAME.into(),
+        }
+    }
 }
 
 /// A file whose first page has not been read.
@@ -52,7 +70,7 @@ pub(super) struct Opened {
 /// A file with a good header.
 #[derive(Debug)]
 pub(super) struct LookedFile {
-    pub(super) is_spare: bool,
+    pub(super) found_as: FoundAs,
     /// If it may still change.
     pub(super) file: Option<Arc<dyn SegmentFile>>,
     pub(super) header: SegmentHeader,
@@ -64,7 +82,7 @@ pub(super) struct LookedFile {
 
 impl LookedFile {
     pub(super) fn name(&self) -> String {
-        name_of(self.is_spare, self.header.base_sequence)
+        self.found_as.name(self.header.base_sequence)
     }
 }
 
@@ -115,9 +133,12 @@ impl Scanner<'_> {
 
     fn look_at(&self, name: &str, file: Unread) -> Result<Option<LookedFile>, OpenError> {
         let opened = self.read(name, file)?;
-        let is_spare = name == SPARE_NAME;
-        let header = if is_spare { self.header_of_spare(&opened)? } else { Some(self.header_of(name, &opened)?) };
-        let looked = header.map(|header| self.look_at_end(is_spare, opened, header)).transpose();
+        let found_as = FoundAs::of(name);
+        let header = match found_as {
+            FoundAs::Segment => Some(self.header_of(name, &opened)?),
+            FoundAs::Spare => self.header_of_spare(&opened)?,
+        };
+        let looked = header.map(|header| self.look_at_end(found_as, opened, header)).transpose();
         looked.map_err(OpenError::io("read", self.path(name)))
     }
 
@@ -143,14 +164,14 @@ impl Scanner<'_> {
 
     /// Reads the footer. A footer repeats what the blocks say, so it may come out of the page cache: blocks are checked
     /// when they are read.
-    fn look_at_end(&self, is_spare: bool, opened: Opened, header: (SegmentHeader, u32)) -> io::Result<LookedFile> {
+    fn look_at_end(&self, found_as: FoundAs, opened: Opened, header: (SegmentHeader, u32)) -> io::Result<LookedFile> {
         let (Opened { file, page, length, is_settled }, (header, header_crc)) = (opened, header);
         let later_runs = SegmentHeader::later_runs(&page);
         let footer = read_footer(&file, &header, length)?.map(|(footer, filter)| {
             self.files.keep_filter(&footer, filter);
             footer
         });
-        Ok(LookedFile { is_spare, file: (!is_settled).then_some(file), header, header_crc, later_runs, footer })
+        Ok(LookedFile { found_as, file: (!is_settled).then_some(file), header, header_crc, later_runs, footer })
     }
 
     /// A spare counts as a segment if its header says so: the crash came between its header and its name.

@@ -16,7 +16,7 @@ use std::io;
 use std::sync::Arc;
 
 pub(super) use self::leftover::Leftover;
-use self::look::{LookedFile, Scanner, name_of};
+use self::look::{FoundAs, LookedFile, Scanner};
 use self::loss::{Known, Walked, refuse_loss};
 use self::walk::{Walk, WalkEnd, acknowledged_after};
 pub(super) use self::walk::{is_acknowledged_spare, is_misplaced};
@@ -35,7 +35,7 @@ pub struct FoundSegment {
     /// The segment; its end is the end of its intact blocks.
     pub segment: Arc<Segment>,
     /// True if it was found under the spare's name.
-    pub is_spare: bool,
+    pub found_as: FoundAs,
     /// The totals of the footer, or those that it would have.
     pub totals: Footer,
     /// The reason for which the blocks end where they end, unless the segment is sealed: the bytes after them do not
@@ -46,7 +46,7 @@ pub struct FoundSegment {
 impl FoundSegment {
     /// File name it was found under.
     pub fn name(&self) -> String {
-        name_of(self.is_spare, self.segment.base())
+        self.found_as.name(self.segment.base())
     }
 }
 
@@ -83,7 +83,7 @@ impl Scan {
 
     /// Returns whether the file of this name is a segment, or a leftover already.
     fn uses(&self, name: &str) -> bool {
-        let is_spare = self.segments.iter().any(|found| found.is_spare) && name == SPARE_NAME;
+        let is_spare = self.segments.iter().any(|found| found.found_as == FoundAs::Spare) && name == SPARE_NAME;
         is_spare || self.leftovers.iter().any(|leftover| leftover.name == name)
     }
 
@@ -202,7 +202,7 @@ impl Scanner<'_> {
             }
             let next_base = looked.peek().map(|next| next.header.base_sequence);
             // A segment gets its name before it is sealed and before the next is begun, whatever a crash leaves.
-            if file.is_spare && (file.footer.is_some() || next_base.is_some()) {
+            if file.found_as == FoundAs::Spare && (file.footer.is_some() || next_base.is_some()) {
                 return Err(OpenError::Renamed { path: self.path(SPARE_NAME), base });
             }
             let found = self.measure(file, next_base, &Known { sealed, gaps: &scan.gaps })?;
@@ -239,10 +239,10 @@ impl Scanner<'_> {
         next_base: Option<Sequence>,
         known: &Known<'_>,
     ) -> Result<FoundSegment, OpenError> {
-        let (header, is_spare) = (looked.header, looked.is_spare);
+        let (header, found_as) = (looked.header, looked.found_as);
         if let Some(totals) = looked.footer {
             let segment = Segment::sealed(header, self.files, totals, &looked.later_runs);
-            return Ok(FoundSegment { segment, is_spare, totals, torn: None });
+            return Ok(FoundSegment { segment, found_as, totals, torn: None });
         }
         let path = self.path(&looked.name());
         let file = self.reopen(&looked)?;
@@ -263,10 +263,10 @@ impl Scanner<'_> {
             WalkEnd::Damage { source, is_blank: false, .. } => Some(source),
             _ => None,
         };
-        let file = (next_base.is_none() || is_spare).then_some(file);
+        let file = (next_base.is_none() || found_as == FoundAs::Spare).then_some(file);
         let blocks = UnsealedBlocks { file, totals, places, later_runs: looked.later_runs };
         let segment = Segment::unsealed(header, self.files, blocks);
-        Ok(FoundSegment { segment, is_spare, totals, torn })
+        Ok(FoundSegment { segment, found_as, totals, torn })
     }
 
     /// Decides what a hole before `file` is: a missing segment, damage, or the unacknowledged rest after a torn tail.
