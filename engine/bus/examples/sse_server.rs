@@ -40,7 +40,7 @@ fn frame(item: Result<StoredEvent, ConsumerError>) -> Result<Event, ConsumerErro
             // Lines end at carriage returns, too, which JSON escapes.
             (Some(event.token()), name, serde_json::Value::from(event.raw.to_string()).to_string())
         }
-        // The client is told, and resumes after the gap: an error would end its stream, again and again.
+        // The client gets a report, and resumes after the gap: an error would end its stream, again and again.
         Err(ConsumerError::Gap(gap)) => (gap.token, "gap", gap.to_string()),
         // The body breaks off, and the client comes back with its last id.
         Err(error) => return Err(error),

@@ -46,12 +46,12 @@ pub(crate) fn of(object: &Map<String, Value>) -> Option<Value> {
         .or_else(|| choices(object).find_map(|choice| stated(choice.as_object()?)))
         .cloned()
         .or_else(|| {
-            (is_typed || ends_badly(object) || is_exception(object) || is_refusal(object)).then(|| told(object))
+            (is_typed || ends_badly(object) || is_exception(object) || is_refusal(object)).then(|| as_error(object))
         })
 }
 
 /// An object as an error: its message is where clients look for it.
-pub(crate) fn told(object: &Map<String, Value>) -> Value {
+pub(crate) fn as_error(object: &Map<String, Value>) -> Value {
     let mut error = object.clone();
     if !error.get("message").is_some_and(Value::is_string) {
         let text = ["detail", "title", "errorText", "error_msg", "exception"]

@@ -39,15 +39,15 @@ impl Names {
         // If the log cannot be opened once more the ids have to do.
         let log = match LogFiles::open(&self.directory) {
             Ok(log) => log,
-            Err(error) => return tell_unread(&error),
+            Err(error) => return report_unread(&error),
         };
         log.session_names().into_iter().for_each(|(session, name)| printer.name(session, name));
-        log.damage().first().into_iter().for_each(|damage| tell_unread(damage));
+        log.damage().first().into_iter().for_each(|damage| report_unread(damage));
     }
 }
 
 /// Says that names are missing because the log cannot be read for them, or not whole.
-fn tell_unread(reason: &dyn Display) {
+fn report_unread(reason: &dyn Display) {
     let words = "sessions without a known name are shown by their ids";
     message::error(format_args!("{words}: {reason}"));
 }

@@ -47,7 +47,7 @@ impl<'a> Words<'a> {
     /// Those of data in a frame of type `event`.
     pub(crate) fn of_frame(event: &str, data: &'a str) -> Self {
         match Self::of(data) {
-            Self::Other(object) if failure::is_type(event) => Self::error(failure::told(&object)),
+            Self::Other(object) if failure::is_type(event) => Self::error(failure::as_error(&object)),
             Self::Unknown if failure::is_type(event) => Self::error(json!({ "message": data })),
             words => words,
         }

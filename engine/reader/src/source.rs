@@ -91,7 +91,7 @@ impl Source {
         Ok(source)
     }
 
-    /// The same, which is to be told of this gap before anything else.
+    /// The same, which reports this gap before anything else.
     pub fn after_gap(mut self, gap: Gap) -> Self {
         self.lost = Some((gap, self.reader.view().position(self.reader.next_sequence())));
         self
@@ -338,7 +338,7 @@ fn first_in_block(
                     return Ok(Some(block.first_sequence().plus(at as u64)).filter(|at| *at < end));
                 }
             }
-            // A reader that reads from here is told what is wrong.
+            // A reader that reads from here gets a report of it.
             Ok(Step::Gap(_)) | Err(ReadError::Corrupt { .. }) => return Ok(Some(before)),
             Ok(Step::End) => break,
             Err(error) => return Err(error),

@@ -124,7 +124,7 @@ pub struct DaemonCounts {
     pub panics: u64,
     /// Events that failed too often.
     pub set_aside: u64,
-    /// Gaps that it was told of.
+    /// Gaps that were reported to it.
     pub gaps: u64,
 }
 

@@ -130,7 +130,7 @@ fn daemons(page: &mut Page, daemons: &[DaemonStats]) {
         ("daemon_failures_total", COUNTER, "Calls that returned an error.", |daemon| daemon.counts.failures as f64),
         ("daemon_panics_total", COUNTER, "Calls that panicked.", |daemon| daemon.counts.panics as f64),
         ("daemon_set_aside_total", COUNTER, "Events that failed too often.", |daemon| daemon.counts.set_aside as f64),
-        ("daemon_gaps_total", COUNTER, "Gaps that the daemon was told of.", |daemon| daemon.counts.gaps as f64),
+        ("daemon_gaps_total", COUNTER, "Gaps that were reported to the daemon.", |daemon| daemon.counts.gaps as f64),
     ];
     page.rows(&numbers, daemons, |daemon| [("daemon", &daemon.name)]);
 }

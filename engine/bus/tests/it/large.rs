@@ -221,7 +221,7 @@ fn without_memory_an_event_is_refused_dropped_or_waits_as_asked() {
     for number in 0..20 {
         waiting.emit(session, kinds::UNSPECIFIED, &content(number, 4 * MIB)).expect("waits");
     }
-    // The loss is told to readers.
+    // The loss is reported to readers.
     dropping.emit(session, kinds::UNSPECIFIED, b"after").expect("emits");
     block_on(bus.flush()).expect("durable");
     let mut request = ConsumeRequest::new(4);

@@ -70,7 +70,7 @@ pub(crate) fn run(args: &LsArgs) -> Result<Exit, Failure> {
         sessions.reverse();
     }
     if sessions.is_empty() {
-        tell_none(there);
+        report_none(there);
     }
     sessions.truncate(args.limit.unwrap_or(usize::MAX));
     let mut out = stdout::buffered();
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &LsArgs) -> Result<Exit, Failure> {
 }
 
 /// Says why nothing is listed.
-fn tell_none(there: usize) {
+fn report_none(there: usize) {
     let why = match there {
         0 => "the log has no sessions".to_owned(),
         there => format!("none of {} is selected", human::some(there as u64, "session")),

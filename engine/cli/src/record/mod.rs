@@ -54,10 +54,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     let config = config(args)?;
     // Before the bus starts its threads: they inherit what this holds back.
     let ending = Ending::catch()?;
-    let bus =
-        pollster::block_on(EventBus::new(config)).map_err(|error| Failure::of_written_log(&args.directory, error))?;
-    warn_of_ahead(&bus);
-    tell_cuts(&bus);
+    let bus = open(&args.directory, config)?;
     let before = ends(bus.shard_stats().iter().map(|shard| (shard.shard_id, shard.events_appended)));
     let start = Instant::now();
     let progress = Progress::new(bytes);
@@ -86,6 +83,19 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     // From here on a signal ends the program at once: all that was read is acknowledged.
     drop(ending);
     shut.unwrap_or_else(|| pollster::block_on(bus.shutdown()))?;
+    exit_of(outcome)
+}
+
+/// Opens the bus, and says what it found.
+fn open(directory: &Path, config: EventBusConfig) -> Result<EventBus, Failure> {
+    let bus = pollster::block_on(EventBus::new(config)).map_err(|error| Failure::of_written_log(directory, error))?;
+    warn_of_ahead(&bus);
+    report_cuts(&bus);
+    Ok(bus)
+}
+
+/// The status of a recording that came to this end.
+fn exit_of(outcome: Result<(), Stop>) -> Result<Exit, Failure> {
     match outcome {
         Ok(()) => Ok(Exit::Done),
         Err(Stop::Interrupted) => Ok(Exit::Interrupted),
@@ -131,7 +141,7 @@ fn warn_of_ahead(bus: &EventBus) {
 }
 
 /// Says what an earlier writer left unfinished when it was killed: never acknowledged, and not in the log.
-fn tell_cuts(bus: &EventBus) {
+fn report_cuts(bus: &EventBus) {
     let cuts = bus.shard_stats().into_iter().map(|shard| (shard.shard_id, shard.cuts));
     for (shard, cuts) in cuts {
         for Cut { segment, offset, reason, .. } in cuts {

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     playing.printer.finish(&mut playing.out)?;
     playing.out.flush()?;
     if args.speed != Speed::Max {
-        tell_error(playing.pacer.error());
+        report_error(playing.pacer.error());
     }
     match outcome {
         Err(failure) if failure.exit == Exit::Interrupted => Ok(Exit::Interrupted),
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
 }
 
 /// Says how well the pace was kept.
-fn tell_error(error: PacingError) {
+fn report_error(error: PacingError) {
     let PacingError { events, p50, p99, max, .. } = error;
     let words = |time: Duration| human::duration(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     let text = format!(

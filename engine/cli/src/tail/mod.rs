@@ -41,7 +41,7 @@ pub(crate) fn run(args: &TailArgs) -> Result<Exit, Failure> {
             Ended::Done(exit) => {
                 tail.printer.finish(&mut tail.out)?;
                 tail.out.flush()?;
-                tail.tell_empty(args, exit);
+                tail.report_empty(args, exit);
                 return Ok(exit);
             }
             Ended::Lost(why) => {
@@ -193,7 +193,7 @@ impl<'a> Tail<'a> {
     }
 
     /// Says why nothing was printed of all there is, if that is so.
-    fn tell_empty(&self, args: &TailArgs, exit: Exit) {
+    fn report_empty(&self, args: &TailArgs, exit: Exit) {
         let is_all = matches!(args.from, Some(from::From(FollowStart::Earliest)));
         let is_all = is_all && !self.is_complete();
         if let (true, 0, Exit::Done, Ok(log)) = (is_all, self.printed, exit, LogFiles::open(&args.directory)) {

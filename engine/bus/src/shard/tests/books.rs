@@ -20,7 +20,7 @@ struct Calls {
     kept: u64,
     refused: u64,
     drops: Drops,
-    /// Of each session, events that were kept, and those that readers have to be told of: dropped by the call, or
+    /// Of each session, events that were kept, and those that are to be reported to readers: dropped by the call, or
     /// refused in a mode that reports that.
     kept_of: HashMap<SessionId, u64>,
     missing_of: HashMap<SessionId, u64>,
