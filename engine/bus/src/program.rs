@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tapeline_reader::AdapterError;
+use tapeline_reader::{AdapterError, DirectoryError};
+use tapeline_storage::log::LogDirectory;
 
 use crate::bus::EventBus;
 use crate::core::config::EventBusConfig;
@@ -15,6 +16,9 @@ use crate::daemons::{Daemon, DaemonControl, DaemonCounts, DaemonEnd, DaemonHandl
 
 /// The time between two looks at whether the daemon has ended.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Signals that come so soon after the first are one with it: `timeout` sends its own to the process and to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// The longest time after the grace period that the event in hand takes, and that the disk takes after it.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -211,7 +215,6 @@ fn usage(name: &str) -> String {
 /// # Errors
 /// The reason why it does not start, in words.
 fn run(name: &str, daemon: impl Daemon, program: &DaemonProgram) -> Result<Status, String> {
-    // Before any thread is started.
     let signals = EndSignals::hold().map_err(|error| format!("holding signals back: {error}"))?;
     let log = program.log.as_deref().unwrap_or(Path::new(""));
     let bus = open(log, program)?;
@@ -243,16 +246,28 @@ fn run(name: &str, daemon: impl Daemon, program: &DaemonProgram) -> Result<Statu
 }
 
 fn open(log: &Path, program: &DaemonProgram) -> Result<EventBus, String> {
+    if program.outputs.is_none() && is_missing(log) {
+        // It would stay empty: no other process can write it while this one does.
+        return Err(format!("{}: there is no log to read", log.display()));
+    }
     let directory = program.outputs.as_deref().unwrap_or(log);
     let config = EventBusConfig::builder().directory(directory).build().map_err(|error| error.to_string())?;
     park::block_on(EventBus::new(config)).map_err(|error| match error {
-        AdapterError::Directory(tapeline_reader::DirectoryError::Locked { .. }) if program.outputs.is_none() => {
+        AdapterError::Directory(DirectoryError::Locked { .. }) if program.outputs.is_none() => {
             format!(
                 "{error}; to read a log that another process writes, name another one for the outputs: --outputs DIR"
             )
         }
         error => error.to_string(),
     })
+}
+
+fn is_missing(log: &Path) -> bool {
+    match LogDirectory::open_read_only(log) {
+        Err(DirectoryError::Io { source, .. }) => source.kind() == std::io::ErrorKind::NotFound,
+        // The bus says what is wrong with it.
+        _ => false,
+    }
 }
 
 /// The reason why the program ends before its daemon.
@@ -275,11 +290,14 @@ fn wait(
     let mut asked_at: Option<Instant> = None;
     while handle.stats().is_running {
         if signals.wait(LOOK) {
-            if asked_at.is_some() {
-                return Err(GivenUp::BySignal);
+            match asked_at.map(|at| at.elapsed()) {
+                None => {
+                    asked_at = Some(Instant::now());
+                    handle.control(DaemonControl::Drain { grace: program.grace });
+                }
+                Some(since) if since < SAME_SIGNAL => {}
+                Some(_) => return Err(GivenUp::BySignal),
             }
-            asked_at = Some(Instant::now());
-            handle.control(DaemonControl::Drain { grace: program.grace });
         }
         metrics.iter_mut().for_each(|metrics| metrics.write(bus));
         if asked_at.is_some_and(|at| at.elapsed() >= program.grace.saturating_add(CLOSING)) {

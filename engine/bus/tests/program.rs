@@ -17,6 +17,9 @@ use tapeline_testing::Scratch;
 
 const CHILD: &str = "TAPELINE_DAEMON_PROGRAM";
 
+/// The value that has the program run beside the threads of tokio.
+const TOKIO: &str = "tokio";
+
 /// Repeats tokens, and says on its standard output which one it processes. Some tokens are orders.
 struct Echo;
 
@@ -43,9 +46,18 @@ impl Daemon for Echo {
     }
 }
 
+fn daemon() -> ExitCode {
+    tapeline::daemon_main! { daemon: Echo, config: DaemonProgram::new().grace(Duration::from_secs(60)) }
+}
+
 fn main() -> ExitCode {
-    if std::env::var_os(CHILD).is_some() {
-        return tapeline::daemon_main! { daemon: Echo, config: DaemonProgram::new().grace(Duration::from_secs(60)) };
+    match std::env::var(CHILD).as_deref() {
+        Ok(TOKIO) => {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            return runtime.block_on(async { tokio::task::spawn_blocking(daemon).await.expect("no panic") });
+        }
+        Ok(_) => return daemon(),
+        Err(_) => {}
     }
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     for (name, test) in TESTS.into_iter().filter(|(name, _)| name.contains(&wanted)) {
@@ -55,7 +67,9 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-const TESTS: [(&str, fn()); 9] = [
+const TESTS: [(&str, fn()); 11] = [
+    ("signals_of_one_moment_are_one", signals_of_one_moment_are_one),
+    ("signals_have_it_end_beside_threads_of_tokio", signals_have_it_end_beside_threads_of_tokio),
     ("either_signal_has_it_process_what_there_is", either_signal_has_it_process_what_there_is),
     ("ignored_signals_stay_ignored", ignored_signals_stay_ignored),
     ("second_signal_ends_it_at_once", second_signal_ends_it_at_once),
@@ -157,6 +171,33 @@ fn either_signal_has_it_process_what_there_is() {
     }
 }
 
+fn signals_of_one_moment_are_one() {
+    for _ in 0..3 {
+        let scratch = log("program-moment", &["a", "slow", "slow", "b"]);
+        let mut program = Running::start(scratch.path(), &[]);
+        program.wait_for("a");
+        let signals = "kill -TERM $0; kill -INT $0; kill -TERM $0; kill -INT $0";
+        let sent = Command::new("sh").args(["-c", signals, &program.child.id().to_string()]).status().expect("sh");
+        assert!(sent.success());
+        let (status, complaint) = program.end();
+        assert_eq!(status, Some(0), "{complaint}");
+        assert_eq!(outputs(scratch.path()), ["a", "slow", "slow", "b"]);
+    }
+}
+
+/// Those threads were there before the program held signals back.
+fn signals_have_it_end_beside_threads_of_tokio() {
+    let scratch = log("program-tokio", &["a", "slow", "b"]);
+    let mut command = command(scratch.path(), &[]);
+    command.env(CHILD, TOKIO);
+    let mut program = Running::spawn(command);
+    program.wait_for("a");
+    program.signal("-TERM");
+    let (status, complaint) = program.end();
+    assert_eq!(status, Some(0), "{complaint}");
+    assert_eq!(outputs(scratch.path()), ["a", "slow", "b"]);
+}
+
 fn ignored_signals_stay_ignored() {
     let scratch = log("program-ignored", &["a", "slow", "b"]);
     let mut shell = Command::new("sh");
@@ -240,6 +281,9 @@ fn logs_that_cannot_be_read_end_it_with_the_reason() {
     block_on(engine.shutdown()).expect("ends");
 
     let missing = scratch.path().join("missing");
+    let (status, complaint) = Running::start(&missing, &[]).end();
+    assert_eq!(status, Some(1), "{complaint}");
+    assert!(complaint.contains("missing: there is no log to read") && !missing.exists(), "{complaint}");
     let (status, complaint) = Running::start(&missing, &["--outputs", directory]).end();
     assert_eq!(status, Some(1), "{complaint}");
     assert!(complaint.contains("missing"), "it names the log: {complaint}");
