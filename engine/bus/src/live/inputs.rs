@@ -105,6 +105,10 @@ impl Followed {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<ConsumerResult<StoredEvent>>> {
         loop {
             if let Some(item) = self.log.try_next() {
+                if item.is_err() && self.log.lost().is_some() {
+                    // The end of the log says it.
+                    continue;
+                }
                 self.pause = PAUSES.0;
                 return Poll::Ready(Some(item));
             }

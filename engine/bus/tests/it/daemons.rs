@@ -251,6 +251,24 @@ fn daemon_follows_a_log_that_another_writes() {
 }
 
 #[test]
+fn daemon_ends_with_the_log_that_it_follows() {
+    let (inputs, written) = (Scratch::new("daemon-removed"), Scratch::in_memory("daemon-left"));
+    let path = inputs.path().join("log");
+    let engine = open(tapeline::EventBusConfig::builder().directory(&path).num_shards(2));
+    ingest(&engine, 0..100, 4);
+    let bus = open(written.config());
+    let daemon = bus.start_daemon(Echo::default(), DaemonOptions::new().follow(&path)).expect("starts");
+    while daemon.stats().counts.events < 100 {
+        std::thread::yield_now();
+    }
+    block_on(engine.shutdown()).expect("ends");
+    std::fs::rename(&path, inputs.path().join("elsewhere")).expect("moves");
+    let end = daemon.join();
+    assert_eq!(end.reason, EndReason::BusEnded);
+    check(&outputs(&bus, kinds::GUARDRAIL), 100, 4);
+}
+
+#[test]
 fn daemons_on_shards_read_their_shards() {
     let bus = open(tapeline::EventBusConfig::builder().num_shards(2));
     ingest(&bus, 0..400, 8);

@@ -300,6 +300,12 @@ fn follower_says_whether_its_log_was_removed_or_replaced() {
     let mut look_until = |lost| {
         while follower.lost() != lost {
             follower.look();
+            while let Some(event) = follower.try_next() {
+                assert!(
+                    event.is_ok() || follower.lost() == lost,
+                    "a report came before its reason was known: {event:?}"
+                );
+            }
         }
     };
     std::fs::remove_dir_all(&path).expect("removed");

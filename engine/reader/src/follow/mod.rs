@@ -214,13 +214,19 @@ impl LogFollower {
     /// eras say: everything that comes before an era that is known can be read, unless a crash took it.
     fn catch_up(&mut self, mut has_moved: bool) {
         loop {
+            let mut is_damaged = false;
             for shard in &mut self.shards {
                 match shard.look(&self.eras, &self.selection) {
                     Ok(moved) => has_moved |= moved,
                     Err(error) => {
+                        is_damaged = true;
                         self.reports.damage(Damage::of_open(shard.id(), &error));
                     }
                 }
+            }
+            if is_damaged {
+                // The reader of the report can ask whether the log is gone.
+                self.look_for_shards();
             }
             if !std::mem::take(&mut has_moved) {
                 return;
