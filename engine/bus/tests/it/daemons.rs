@@ -26,6 +26,8 @@ struct Echo {
     count: u64,
     refuses: Option<&'static [u8]>,
     panics: bool,
+    /// Spaces after each 16th answer.
+    padding: usize,
     requirements: Vec<RequiredCapability>,
     calls: Arc<AtomicU64>,
 }
@@ -53,8 +55,11 @@ impl Daemon for Echo {
             assert!(!self.panics, "on purpose");
             return Err("refused on purpose".into());
         }
-        let text = format!("{}:{}", self.count, event.raw_str()?);
+        let mut text = format!("{}:{}", self.count, event.raw_str()?);
         self.count += 1;
+        if self.count.is_multiple_of(16) {
+            text.push_str(&" ".repeat(self.padding));
+        }
         Ok(vec![Output::new(kinds::GUARDRAIL, text)])
     }
 
@@ -100,7 +105,7 @@ fn check(outputs: &[String], tokens: u64, sessions: u64) {
     for (at, output) in outputs.iter().enumerate() {
         let (count, token) = output.split_once(':').expect("count and token");
         assert_eq!(count.parse(), Ok(at), "the state goes on");
-        let token: u64 = token.parse().expect("a token");
+        let token: u64 = token.trim_end().parse().expect("a token");
         let expected = next.entry(token % sessions).or_insert(token % sessions);
         assert_eq!(token, *expected, "skipped, repeated or out of order");
         *expected += sessions;
@@ -136,27 +141,49 @@ fn restarts_skip_and_repeat_nothing() {
 /// A crash leaves a block or nothing of it, and so a group or nothing.
 #[test]
 fn outputs_lie_in_one_block_with_the_checkpoint_that_follows_them() {
-    let scratch = Scratch::in_memory("daemon-blocks");
-    let bus = open(scratch.config().num_shards(2));
-    let daemon = bus.start_daemon(Echo::default(), DaemonOptions::new()).expect("starts");
-    for round in 0..20 {
-        ingest(&bus, round * 150..(round + 1) * 150, 3);
+    // Without a group, the outputs of a large event and the checkpoint would lie in several blocks.
+    for bytes in [0, 80_000] {
+        let scratch = Scratch::in_memory("daemon-blocks");
+        let bus = open(scratch.config().num_shards(2));
+        let daemon = bus.start_daemon(Threefold(bytes), DaemonOptions::new()).expect("starts");
+        for round in 0..20 {
+            ingest(&bus, round * 4..(round + 1) * 4, 3);
+        }
+        let end = daemon.drain(GRACE).join();
+        block_on(bus.shutdown()).expect("ends");
+        // In memory a bus keeps recent events without regard to blocks.
+        let bus = open(scratch.config().num_shards(2));
+        let mut blocks = block_on(bus.subscribe(SubscribeRequest::new().session("threefold"))).expect("subscribes");
+        let (mut outputs, mut checkpoints) = (0, 0);
+        while let Some(block) = blocks.try_next_batch() {
+            let block = block.expect("a block");
+            let kinds: Vec<_> = block.events().map(|event| event.expect("an event").kind()).collect();
+            let of_block = kinds.iter().filter(|kind| **kind == kinds::GUARDRAIL).count() as u64;
+            assert!(of_block.is_multiple_of(3), "the outputs of an event lie in two blocks: {kinds:?}");
+            outputs += of_block;
+            checkpoints += kinds.iter().filter(|kind| **kind == kinds::DAEMON).count() as u64;
+            assert!(kinds.is_empty() || kinds == [kinds::SESSION] || kinds.ends_with(&[kinds::DAEMON]), "{kinds:?}");
+        }
+        assert_eq!((outputs, checkpoints), (240, end.stats.counts.checkpoints));
+        assert!(checkpoints > 1, "there were several groups");
     }
-    let end = daemon.drain(GRACE).join();
-    block_on(bus.shutdown()).expect("ends");
-    // In memory a bus keeps recent events without regard to blocks.
-    let bus = open(scratch.config().num_shards(2));
-    let mut blocks = block_on(bus.subscribe(SubscribeRequest::new().session("echo"))).expect("subscribes");
-    let (mut outputs, mut checkpoints) = (0, 0);
-    while let Some(block) = blocks.try_next_batch() {
-        let block = block.expect("a block");
-        let kinds: Vec<_> = block.events().map(|event| event.expect("an event").kind()).collect();
-        outputs += kinds.iter().filter(|kind| **kind == kinds::GUARDRAIL).count() as u64;
-        checkpoints += kinds.iter().filter(|kind| **kind == kinds::DAEMON).count() as u64;
-        assert!(kinds.is_empty() || kinds == [kinds::SESSION] || kinds.ends_with(&[kinds::DAEMON]), "{kinds:?}");
+}
+
+/// Answers each token with three outputs of so many bytes.
+struct Threefold(usize);
+
+impl Daemon for Threefold {
+    fn name(&self) -> &str {
+        "threefold"
     }
-    assert_eq!((outputs, checkpoints), (3000, end.stats.counts.checkpoints));
-    assert!(checkpoints > 1, "there were several groups");
+
+    fn inputs(&self) -> SubscribeRequest {
+        SubscribeRequest::new().kind(kinds::TOKEN)
+    }
+
+    fn process(&mut self, _: &StoredEvent) -> DaemonResult {
+        Ok(vec![Output::new(kinds::GUARDRAIL, vec![b'x'; self.0]); 3])
+    }
 }
 
 #[test]
@@ -361,7 +388,9 @@ fn child() {
         let tokens = block_on(bus.replay(name)).expect("replays").flatten().filter(|event| event.kind == kinds::TOKEN);
         tokens.count() as u64
     });
-    let daemon = bus.start_daemon(Echo::default(), DaemonOptions::new()).expect("starts");
+    // Blocks that are full of a few outputs: without a group its parts would lie in several.
+    let echo = Echo { padding: 120_000, ..Echo::default() };
+    let daemon = bus.start_daemon(echo, DaemonOptions::new()).expect("starts");
     let mut producer = bus.producer().expect("a producer");
     for round in 0.. {
         for (session, before) in ingested.iter().enumerate() {
