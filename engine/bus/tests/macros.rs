@@ -78,6 +78,36 @@ fn macros_name_their_own_crate() {
     assert_eq!(net::require_axis_value!("software", "model"), RequiredCapability::AxisKey(key("software.model")));
 }
 
+/// Nor are macros around them, nor names that their user has given to something else.
+#[test]
+fn macros_stand_in_other_macros_and_beside_other_names() {
+    #![deny(trivial_numeric_casts, unused_qualifications)]
+    #[allow(dead_code, reason = "names that an expansion might use by mistake")]
+    mod taken {
+        pub(super) struct String;
+        pub(super) struct Vec;
+        pub(super) struct Predicate;
+        pub(super) mod std {}
+        pub(super) mod capability {}
+        macro_rules! literal {
+            ($line:literal) => {
+                tapeline::require!($line)
+            };
+        }
+        macro_rules! expression {
+            ($key:expr, $least:expr) => {
+                tapeline::pred!(and [exists $key, num_at_least $key, $least])
+            };
+        }
+        pub(super) fn built() -> (tapeline::capability::RequiredCapability, tapeline::capability::Predicate) {
+            (literal!("software.model=x"), expression!("hardware.cores", 2 + 6))
+        }
+    }
+    let (requirement, predicate) = taken::built();
+    assert_eq!(requirement, require!("software.model=x"));
+    assert_eq!(predicate, pred!(and [exists "hardware.cores", num_at_least "hardware.cores", 8.0]));
+}
+
 #[test]
 fn malformed_literals_do_not_compile_and_the_message_says_where() {
     trybuild::TestCases::new().compile_fail("tests/macros/*.rs");
