@@ -19,24 +19,43 @@ pub const NAMES_BYTES_MAX: usize = 16 << 20;
 const ENTRY_BYTES: usize = 20;
 const LENGTH: usize = 16;
 
-/// The openings of sessions, in the order in which they were kept.
+/// The openings of sessions, in the order in which they were kept, and as they lie in the file: a name in memory takes
+/// what it takes there, and four bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SessionNames(Vec<(SessionId, String)>);
+pub struct SessionNames {
+    /// The entries of the file.
+    entries: Vec<u8>,
+    /// Where the entry of each session begins, by session.
+    places: Vec<u32>,
+}
 
 impl SessionNames {
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
     }
 
     /// The number of openings.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.places.len()
+    }
+
+    /// Bytes of memory that they take.
+    pub fn memory_bytes(&self) -> usize {
+        self.entries.capacity() + self.places.capacity() * size_of::<u32>()
     }
 
     /// The openings, those kept first in front.
     pub fn iter(&self) -> impl Iterator<Item = (SessionId, &str)> {
-        self.0.iter().map(|(session, opening)| (*session, opening.as_str()))
+        Entry::all(&self.entries).map(|(_, entry)| (entry.session, entry.text()))
+    }
+
+    /// The opening of a session. A binary search.
+    pub fn get(&self, session: SessionId) -> Option<&str> {
+        let session_at = |place: &u32| Entry::at(&self.entries, *place as usize).map(|entry| entry.session);
+        let at = self.places.partition_point(|place| session_at(place) < Some(session));
+        let entry = Entry::at(&self.entries, *self.places.get(at)? as usize)?;
+        (entry.session == session).then(|| entry.text())
     }
 
     /// Adds openings after those there are. `amend` makes one of the opening that a session has, and a later one.
@@ -45,52 +64,57 @@ impl SessionNames {
         openings: impl IntoIterator<Item = (SessionId, String)>,
         amend: impl Fn(&str, &str) -> String,
     ) {
-        let mut places: HashMap<_, _> = self.0.iter().enumerate().map(|(at, (session, _))| (*session, at)).collect();
+        let (mut later, mut order): (HashMap<SessionId, String>, Vec<_>) = Default::default();
         for (session, opening) in openings {
-            match places.get(&session) {
-                Some(&at) => self.0[at].1 = amend(&self.0[at].1, &opening),
+            match later.get_mut(&session) {
+                Some(known) => *known = amend(known, &opening),
                 None => {
-                    places.insert(session, self.0.len());
-                    self.0.push((session, opening));
+                    order.push(session);
+                    later.insert(session, opening);
                 }
             }
         }
+        let mut entries = Vec::with_capacity(self.entries.len());
+        for (session, opening) in self.iter() {
+            match later.remove(&session) {
+                Some(later) => put_entry(&mut entries, session, &amend(opening, &later)),
+                None => put_entry(&mut entries, session, opening),
+            }
+        }
+        for session in order {
+            later.remove(&session).iter().for_each(|opening| put_entry(&mut entries, session, opening));
+        }
+        *self = Self::of(entries);
     }
 
     /// Drops the openings of sessions that `is_left` says no to.
     pub fn retain(&mut self, is_left: impl Fn(SessionId) -> bool) {
-        self.0.retain(|(session, _)| is_left(*session));
+        let mut entries = Vec::new();
+        let left = self.iter().filter(|(session, _)| is_left(*session));
+        left.for_each(|(session, opening)| put_entry(&mut entries, session, opening));
+        *self = Self::of(entries);
     }
 
     /// Drops openings, those kept first in front, until the file has [`NAMES_BYTES_MAX`] bytes or fewer. Returns how
     /// many.
     pub fn shorten(&mut self) -> usize {
-        let mut bytes = self.file_bytes();
-        let fits = |(_, opening): &(SessionId, String)| {
-            let is_surplus = bytes > NAMES_BYTES_MAX;
-            bytes -= if is_surplus { ENTRY_BYTES + opening.len() } else { 0 };
-            !is_surplus
-        };
-        let surplus = self.0.iter().position(fits).unwrap_or(self.0.len());
-        self.0.drain(..surplus);
-        surplus
-    }
-
-    fn file_bytes(&self) -> usize {
-        HEADER_BYTES + self.0.iter().map(|(_, opening)| ENTRY_BYTES + opening.len()).sum::<usize>()
+        let surplus = (HEADER_BYTES + self.entries.len()).saturating_sub(NAMES_BYTES_MAX);
+        if surplus == 0 {
+            return 0;
+        }
+        let before = self.len();
+        let first = Entry::all(&self.entries).map(|(place, _)| place).find(|place| *place >= surplus);
+        self.entries.drain(..first.unwrap_or(self.entries.len()));
+        *self = Self::of(std::mem::take(&mut self.entries));
+        before - self.len()
     }
 
     /// The file as it is written.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.file_bytes());
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.entries.len());
         bytes.resize(HEADER_BYTES, 0);
-        for (session, opening) in &self.0 {
-            bytes.extend(session.0.to_le_bytes());
-            // An opening is made of a payload, which is at most 1 MiB.
-            bytes.extend((opening.len() as u32).to_le_bytes());
-            bytes.extend(opening.as_bytes());
-        }
-        entries::seal(&mut bytes, NAMES_MAGIC, self.0.len());
+        bytes.extend(&self.entries);
+        entries::seal(&mut bytes, NAMES_MAGIC, self.len());
         bytes
     }
 
@@ -100,17 +124,63 @@ impl SessionNames {
     /// [`PageError`] naming what is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
         let mut entries = Entries::open(bytes, NAMES_MAGIC)?;
-        let mut openings = Vec::new();
         for _ in 0..entries.count() {
             let head = entries.take(ENTRY_BYTES)?;
             let opening = entries.take(u32::from_le_bytes(get(head, LENGTH)) as usize)?;
-            let opening = str::from_utf8(opening).map_err(|error| PageError::Field {
+            str::from_utf8(opening).map_err(|error| PageError::Field {
                 field: "UTF-8 bytes of an opening",
                 found: error.valid_up_to() as u64,
             })?;
-            openings.push((SessionId(u128::from_le_bytes(get(head, 0))), opening.to_owned()));
         }
-        entries.end("bytes after the last opening").map(|()| Self(openings))
+        entries.end("bytes after the last opening")?;
+        Ok(Self::of(bytes.get(HEADER_BYTES..).unwrap_or_default().to_vec()))
+    }
+
+    /// Those of whole entries.
+    fn of(entries: Vec<u8>) -> Self {
+        // A file has at most 16 MiB, and what a log removes at once has less than 4 GiB of openings.
+        let mut places: Vec<u32> = Entry::all(&entries).map(|(place, _)| place as u32).collect();
+        let session = |place: &u32| Entry::at(&entries, *place as usize).map(|entry| entry.session);
+        places.sort_by_key(session);
+        places.shrink_to_fit();
+        Self { places, entries }
+    }
+}
+fn put_entry(entries: &mut Vec<u8>, session: SessionId, opening: &str) {
+    entries.extend(session.0.to_le_bytes());
+    // An opening is made of a payload, which is at most 64 MiB.
+    entries.extend((opening.len() as u32).to_le_bytes());
+    entries.extend(opening.as_bytes());
+}
+
+/// One entry of the file.
+#[derive(Debug, Clone, Copy)]
+struct Entry<'a> {
+    session: SessionId,
+    opening: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// The entry that begins at `place`, if there is a whole one.
+    fn at(entries: &'a [u8], place: usize) -> Option<Self> {
+        let (head, rest) = entries.get(place..)?.split_at_checked(ENTRY_BYTES)?;
+        let opening = rest.get(..u32::from_le_bytes(get(head, LENGTH)) as usize)?;
+        Some(Self { session: SessionId(u128::from_le_bytes(get(head, 0))), opening })
+    }
+
+    /// All entries, and where they begin.
+    fn all(entries: &'a [u8]) -> impl Iterator<Item = (usize, Self)> {
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let (place, entry) = (next, Self::at(entries, next)?);
+            next += ENTRY_BYTES + entry.opening.len();
+            Some((place, entry))
+        })
+    }
+
+    fn text(&self) -> &'a str {
+        // What is no text was refused.
+        str::from_utf8(self.opening).unwrap_or_default()
     }
 }
 
@@ -169,7 +239,33 @@ mod tests {
         names.extend([(SessionId(7), "third".to_owned())], |old, new| format!("{old}-{new}"));
         assert_eq!(names.iter().collect::<Vec<_>>(), [(SessionId(7), "chat+other-third"), (SessionId(8), "next")]);
         names.retain(|session| session == SessionId(8));
-        assert_eq!(names.len(), 1);
+        assert_eq!((names.len(), names.get(SessionId(7)), names.get(SessionId(8))), (1, None, Some("next")));
+    }
+
+    #[test]
+    fn openings_are_found_by_session_in_whichever_order_they_were_kept() {
+        let ids = (0..1000).map(|at| u128::MAX / 1000 * ((at * 389) % 1000));
+        let texts: Vec<_> = ids.map(|id| (id, format!("{id}{}", "x".repeat((id % 7) as usize)))).collect();
+        let names = names(&texts.iter().map(|(id, text)| (*id, text.as_str())).collect::<Vec<_>>());
+        for names in [SessionNames::decode(&names.encode()).expect("whole"), names] {
+            assert!(names.iter().eq(texts.iter().map(|(id, text)| (SessionId(*id), text.as_str()))));
+            assert!(texts.iter().all(|(id, text)| names.get(SessionId(*id)) == Some(text.as_str())));
+            assert!(texts.iter().all(|(id, _)| names.get(SessionId(id ^ 1)).is_none()));
+        }
+        assert_eq!(SessionNames::default().get(SessionId(0)), None);
+    }
+
+    #[test]
+    fn a_file_of_the_shortest_openings_takes_a_fifth_more_in_memory() {
+        let count = (NAMES_BYTES_MAX - HEADER_BYTES) / ENTRY_BYTES;
+        let mut file = vec![0; HEADER_BYTES + count * ENTRY_BYTES];
+        for (entry, id) in file[HEADER_BYTES..].chunks_mut(ENTRY_BYTES).zip(1_u128..) {
+            entry[..LENGTH].copy_from_slice(&id.to_le_bytes());
+        }
+        entries::seal(&mut file, NAMES_MAGIC, count);
+        let names = SessionNames::decode(&file).expect("whole");
+        assert_eq!((names.len(), names.get(SessionId(count as u128))), (count, Some("")));
+        assert!(names.memory_bytes() <= NAMES_BYTES_MAX * 6 / 5, "{}", names.memory_bytes());
     }
 
     #[test]

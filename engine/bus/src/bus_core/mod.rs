@@ -118,7 +118,7 @@ impl BusCore {
             shards: Shards::new(shards, archived),
             routes: Routes::new(route, eras),
             producers: Producers::new(config, timestamp_floor),
-            readers: Readers::new(config.log.directory.as_deref()),
+            readers: Readers::new(config.log.directory.as_deref(), &memory),
             named: NamedConsumers::default(),
             memory,
             timers: Arc::default(),

@@ -1,50 +1,42 @@
 //! The names of sessions that a bus knows, for all of its readers.
 //!
-//! Those of sessions that this process opens by name, and of openings that its readers meet, are remembered in two
-//! generations: what was used since the older one was dropped is kept. The others stand in the indexes of sealed
-//! segments and in the log's file of names.
+//! Those of sessions that this process opens by name, and of openings that its readers meet, are remembered while they
+//! are used. The others stand in the indexes of sealed segments and in the log's file of names. Both are a part of the
+//! bus's budget.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use tapeline_reader::SessionOpening;
 use tapeline_reader::fork;
 use tapeline_reader::named_before::indexed_name;
-use tapeline_reader::naming::{KnownName, NameLookup};
+use tapeline_reader::naming::{KnownName, NameLookup, RecentNames};
 use tapeline_reader::trim::NameStore;
-use tapeline_storage::format::SessionId;
+use tapeline_storage::format::{SessionId, SessionNames as KeptNames};
 use tapeline_storage::log::LogView;
 
+use crate::core::budget::{MemoryBudget, MemoryShare};
 use crate::core::lock::lock;
 
-/// Most bytes of one generation.
-const GENERATION_BYTES: usize = 1 << 20;
-
-/// Bytes of a name beside its text: twice a map's entry, and the counts of an `Arc`.
-const ENTRY_BYTES: usize = 2 * size_of::<(SessionId, Arc<str>)>() + 16;
-
-/// Longest name that is remembered, so that one of them does not take the place of thousands.
-const NAME_BYTES_MAX: usize = 4096;
+/// Most bytes of names that are remembered, and what is asked for where the budget has not so many.
+const RECENT_BYTES: [usize; 3] = [2 << 20, 256 << 10, 32 << 10];
 
 /// The names that a bus knows.
 #[derive(Debug)]
 pub(crate) struct SessionNames {
     recent: Mutex<Recent>,
     store: NameStore,
-    /// The names in the log's file, once they were asked for.
-    kept: Mutex<Option<HashMap<SessionId, Arc<str>>>>,
+    /// The log's file, once it was asked and where there is memory for it.
+    kept: Mutex<Option<(KeptNames, MemoryShare)>>,
+    memory: Arc<MemoryBudget>,
 }
 
+/// Names that are remembered, and their memory. Without memory none are.
 #[derive(Debug, Default)]
-struct Recent {
-    names: HashMap<SessionId, Arc<str>>,
-    older: HashMap<SessionId, Arc<str>>,
-    /// Bytes of `names`.
-    bytes: usize,
-}
+struct Recent(Option<(RecentNames, MemoryShare)>);
 
 impl SessionNames {
-    pub(super) fn new(store: NameStore) -> Self {
-        Self { recent: Mutex::default(), store, kept: Mutex::default() }
+    pub(super) fn new(store: NameStore, memory: &Arc<MemoryBudget>) -> Self {
+        Self { recent: Mutex::default(), store, kept: Mutex::default(), memory: Arc::clone(memory) }
     }
 
     /// The log's file of names.
@@ -59,45 +51,39 @@ impl SessionNames {
 
     /// A session was opened by this name.
     pub(crate) fn learn(&self, session: SessionId, name: &str) {
-        if name.len() <= NAME_BYTES_MAX {
-            lock(&self.recent).put(session, name.into());
+        self.remember(session, name.into());
+    }
+
+    fn remember(&self, session: SessionId, name: Arc<str>) {
+        let mut recent = lock(&self.recent);
+        if recent.0.is_none() {
+            let take = |bytes| Some((RecentNames::new(bytes), self.memory.take_for_event(bytes).ok()?));
+            recent.0 = RECENT_BYTES.into_iter().find_map(take);
+        }
+        if let Some((names, _)) = &mut recent.0 {
+            names.put(session, name);
         }
     }
 
+    fn recent(&self, session: SessionId) -> Option<Arc<str>> {
+        lock(&self.recent).0.as_mut()?.0.get(session)
+    }
+
+    /// The name in the log's file. Where there is no memory for that, each question reads it.
     fn kept(&self, session: SessionId) -> Option<Arc<str>> {
         let mut kept = lock(&self.kept);
-        let kept = kept.get_or_insert_with(|| {
-            let mut names = HashMap::new();
-            self.store.each(|session, opening| {
-                opening.name.into_iter().for_each(|name| drop(names.insert(session, name.into())));
-            });
-            names
-        });
-        kept.get(&session).cloned()
+        if let Some((names, _)) = &*kept {
+            return name_in(names, session);
+        }
+        let names = self.store.read();
+        let name = name_in(&names, session);
+        *kept = self.memory.take_for_event(names.memory_bytes()).ok().map(|share| (names, share));
+        name
     }
 }
 
-impl Recent {
-    fn get(&mut self, session: SessionId) -> Option<Arc<str>> {
-        if let Some(name) = self.names.get(&session) {
-            return Some(Arc::clone(name));
-        }
-        let name = self.older.remove(&session)?;
-        self.put(session, Arc::clone(&name));
-        Some(name)
-    }
-
-    fn put(&mut self, session: SessionId, name: Arc<str>) {
-        self.older.remove(&session);
-        let bytes = ENTRY_BYTES + name.len();
-        if self.bytes + bytes > GENERATION_BYTES {
-            (self.older, self.bytes) = (std::mem::take(&mut self.names), 0);
-        }
-        self.bytes += bytes;
-        if let Some(before) = self.names.insert(session, name) {
-            self.bytes -= ENTRY_BYTES + before.len();
-        }
-    }
+fn name_in(names: &KeptNames, session: SessionId) -> Option<Arc<str>> {
+    SessionOpening::parse(names.get(session)?.as_bytes()).name.map(Into::into)
 }
 
 /// The names that a reader of these shards asks for.
@@ -124,7 +110,7 @@ impl NameLookup for NamesOfShards {
         if self.is_forked() {
             return KnownName::Unnamed;
         }
-        if let Some(name) = lock(&self.names.recent).get(session) {
+        if let Some(name) = self.names.recent(session) {
             return KnownName::Named(name);
         }
         let name = match indexed_name(&self.views, session) {
@@ -132,42 +118,60 @@ impl NameLookup for NamesOfShards {
             unknown => self.names.kept(session).map_or(unknown, KnownName::Named),
         };
         if let KnownName::Named(name) = &name {
-            self.names.learn(session, name);
+            self.names.remember(session, Arc::clone(name));
         }
         name
     }
 
     fn learn(&self, session: SessionId, name: &Arc<str>) {
         if !self.is_forked() {
-            self.names.learn(session, name);
+            self.names.remember(session, Arc::clone(name));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use tapeline_storage::format::{LogId, Meta};
+    use tapeline_storage::log::LogDirectory;
+    use tapeline_testing::Scratch;
+
     use super::*;
 
-    #[test]
-    fn memory_is_bounded_and_names_in_use_stay() {
-        let names = SessionNames::new(NameStore::new(None));
-        names.learn(SessionId(7), "seven");
-        for session in 100..100_000 {
-            names.learn(SessionId(session), &session.to_string());
-            assert_eq!(lock(&names.recent).get(SessionId(7)).as_deref(), Some("seven"), "{session}");
-        }
-        let recent = lock(&names.recent);
-        let bytes = |names: &HashMap<SessionId, Arc<str>>| names.values().map(|name| ENTRY_BYTES + name.len()).sum();
-        let (young, old): (usize, usize) = (bytes(&recent.names), bytes(&recent.older));
-        assert_eq!(young, recent.bytes);
-        assert!(young <= GENERATION_BYTES && old <= GENERATION_BYTES, "{young} {old}");
-        assert!(recent.names.len() + recent.older.len() > 5_000);
+    const OPENING: &str = r#"{"type":"session.open","name":"seven"}"#;
+
+    /// The log at this path, with a file of names.
+    fn log_with_names(path: &Path) -> KeptNames {
+        let meta = Meta { log_id: LogId([1; 16]), shards: 1, created: 1 };
+        let mut directory = LogDirectory::create(path, meta).expect("a log");
+        let mut kept = KeptNames::default();
+        kept.extend((0..1000).map(|id| (SessionId(id), OPENING.to_owned())), |_, later| later.to_owned());
+        directory.save_names(&kept).expect("saved");
+        directory.complete().expect("complete");
+        KeptNames::decode(&kept.encode()).expect("whole")
     }
 
     #[test]
-    fn a_name_beyond_the_bound_is_not_remembered() {
-        let names = SessionNames::new(NameStore::new(None));
-        names.learn(SessionId(7), &"n".repeat(NAME_BYTES_MAX + 1));
-        assert_eq!(lock(&names.recent).get(SessionId(7)), None);
+    fn names_are_a_part_of_the_budget_and_found_without_it() {
+        let scratch = Scratch::new("kept-names");
+        let path = scratch.path().join("log");
+        let kept_bytes = log_with_names(&path).memory_bytes();
+        let [most, .., least] = RECENT_BYTES;
+        for (budget, recent_bytes, kept_bytes) in [(64 << 20, most, kept_bytes), (40 << 10, least, 0), (1 << 10, 0, 0)]
+        {
+            let memory = MemoryBudget::new(budget);
+            let names = SessionNames::new(NameStore::new(Some(&path)), &memory);
+            names.learn(SessionId(2000), "other");
+            assert_eq!((names.recent(SessionId(2000)).is_some(), memory.used()), (recent_bytes > 0, recent_bytes));
+            for _ in 0..2 {
+                assert_eq!(names.kept(SessionId(7)).as_deref(), Some("seven"));
+                assert_eq!(names.kept(SessionId(1000)), None);
+            }
+            assert_eq!(memory.used(), recent_bytes + kept_bytes);
+            names.forget_kept();
+            assert_eq!(memory.used(), recent_bytes);
+        }
     }
 }

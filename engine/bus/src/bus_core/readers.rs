@@ -11,6 +11,7 @@ use tapeline_storage::log::Loader;
 use super::horizon::Horizon;
 use super::loading::LoadThreads;
 use super::names::SessionNames;
+use crate::core::budget::MemoryBudget;
 use crate::feed::Bell;
 
 /// Shared by the consumers of a bus.
@@ -30,11 +31,11 @@ pub(crate) struct Readers {
 
 impl Readers {
     /// Those of a log at `path`, or in memory.
-    pub(crate) fn new(path: Option<&Path>) -> Self {
+    pub(crate) fn new(path: Option<&Path>, memory: &Arc<MemoryBudget>) -> Self {
         Self {
             horizon: Horizon::default(),
             cursors: CursorStore::new(path).cleared(),
-            names: Arc::new(SessionNames::new(NameStore::new(path))),
+            names: Arc::new(SessionNames::new(NameStore::new(path), memory)),
             bells: Mutex::default(),
             load_threads: OnceLock::new(),
         }

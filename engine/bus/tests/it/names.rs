@@ -10,7 +10,8 @@ use tapeline::event::{EventView, SessionId};
 use tapeline::log::{FollowStart, LogFollower};
 use tapeline::retention::RetentionPolicy;
 use tapeline::{
-    ConsumeRequest, EventBus, EventBusConfig, LogFiles, ReplayRequest, StoredEvent, SubscribeRequest, kinds,
+    ConsumeRequest, ConsumerError, EventBus, EventBusConfig, LogFiles, ReplayRequest, StoredEvent, SubscribeRequest,
+    kinds,
 };
 
 use crate::scratch::{Scratch, open, wait_until_sealed};
@@ -144,6 +145,56 @@ fn names_are_found_in_live_segments_after_a_restart_and_after_a_trim() {
     follower.look();
     let followed: Vec<_> = std::iter::from_fn(|| follower.try_next()).map(|event| event.expect("an event")).collect();
     check(&followed, "a follower");
+}
+
+/// Sessions beyond those that a reader knows at a time.
+const MANY: usize = 5000;
+
+fn check_many(events: impl IntoIterator<Item = Result<StoredEvent, ConsumerError>>, what: &str) {
+    let mut tokens = 0;
+    for event in events.into_iter().map(|event| event.expect("an event")).filter(|event| event.kind == kinds::TOKEN) {
+        assert_eq!(event.session_name(), Some(event.raw.to_string().as_str()), "{what}: {event:?}");
+        tokens += 1;
+    }
+    assert!(tokens >= MANY, "{what}: {tokens}");
+}
+
+#[test]
+fn readers_of_files_name_more_sessions_than_they_know_at_a_time() {
+    let scratch = Scratch::new("many-names");
+    let config = || scratch.config().segment_bytes(16 << 20);
+    let bus = open(config());
+    let mut producer = bus.producer().expect("a producer");
+    let long = "long".repeat(200);
+    let names: Vec<_> =
+        (0..MANY).map(|at| if at % 50 == 0 { format!("{long}{at}") } else { format!("s{at}") }).collect();
+    for name in &names {
+        producer.open_session(name).expect("opens");
+    }
+    block_on(bus.flush()).expect("durable");
+    let middle =
+        block_on(bus.poll(ConsumeRequest::new(MANY))).expect("a page").events.last().expect("an event").insertion_ts;
+    for name in names.iter().chain(&names) {
+        producer.emit(producer.session(name), kinds::TOKEN, name.as_bytes()).expect("emits");
+    }
+    block_on(bus.flush()).expect("durable");
+    let read = |what: &str| {
+        let log = LogFiles::open(scratch.path()).expect("opens");
+        check_many(log.replay_all().expect("replays"), &format!("{what}, all"));
+        let rest = ReplayRequest::new().since(middle + 1);
+        check_many(log.replay_with(&rest).expect("replays"), &format!("{what}, the second part"));
+        let start = FollowStart::Earliest;
+        let mut follower = LogFollower::open(scratch.path(), start, &ReplayRequest::new()).expect("follows");
+        follower.look();
+        check_many(std::iter::from_fn(|| follower.try_next()), &format!("{what}, a follower"));
+    };
+    read("live");
+    drop(producer);
+    block_on(bus.shutdown()).expect("ends");
+    let bus = open(config());
+    wait_until_sealed(&bus);
+    read("sealed");
+    block_on(bus.shutdown()).expect("ends");
 }
 
 #[test]

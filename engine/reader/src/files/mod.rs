@@ -273,7 +273,7 @@ impl LogFiles {
     /// The names of all sessions that have one, also of those whose opening event was trimmed. What cannot be read
     /// gives none. Cost as [`LogFiles::sessions`].
     pub fn session_names(&self) -> HashMap<SessionId, String> {
-        let mut openings = Openings::default();
+        let mut openings = Openings::new(usize::MAX);
         self.shards.iter().for_each(|view| openings.add(view, view.trimmed()..view.appended()));
         for (session, opening) in self.kept() {
             opening.name.into_iter().for_each(|name| openings.name(session, name));

@@ -1,13 +1,14 @@
 //! The names of sessions: the event that opens a session has one.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use tapeline_storage::format::{ArchivedSegmentIndex, Kind, Sequence, SessionId};
-use tapeline_storage::log::LogView;
+use tapeline_storage::log::{LogView, Segment};
 use tapeline_storage::read::{Block, LogReader, ReadError, Step};
 
 use super::walk::{Passage, Walk};
@@ -25,12 +26,21 @@ pub(super) fn opened_name(payload: &[u8]) -> Option<String> {
 }
 
 /// The names that are given to sessions in parts of shards. What cannot be read gives none.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Openings {
     names: HashMap<SessionId, String>,
+    bytes_left: usize,
 }
 
+/// Bytes of a name beside its text: twice a map's entry.
+const ENTRY_BYTES: usize = 2 * size_of::<(SessionId, String)>();
+
 impl Openings {
+    /// No names yet; later as many as fit so many bytes.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { names: HashMap::new(), bytes_left: bytes_max }
+    }
+
     /// Adds what a shard says in these sequences. A session keeps the first name that it is given.
     pub(crate) fn add(&mut self, view: &Arc<LogView>, range: Range<Sequence>) {
         let mut walk = Walk::new(view, range);
@@ -61,13 +71,39 @@ impl Openings {
 
     /// The session is called so, unless it has a name.
     pub(crate) fn name(&mut self, session: SessionId, name: String) {
-        self.names.entry(session).or_insert(name);
+        let bytes = ENTRY_BYTES + name.len();
+        if let Entry::Vacant(vacant) = self.names.entry(session)
+            && let Some(left) = self.bytes_left.checked_sub(bytes)
+        {
+            self.bytes_left = left;
+            vacant.insert(name);
+        }
+    }
+
+    /// The name of a session.
+    pub(crate) fn get(&self, session: SessionId) -> Option<&str> {
+        self.names.get(&session).map(String::as_str)
     }
 
     /// The names.
     pub(crate) fn into_names(self) -> HashMap<SessionId, String> {
         self.names
     }
+}
+
+/// The name in an opening that is too long for the segment's index to repeat: that of the block in which the session
+/// begins.
+pub(super) fn long_opening(view: &Arc<LogView>, segment: &Segment, session: SessionId) -> Option<String> {
+    let begin = segment.with_index(|index| Some(index.session(session)?.first_sequence.to_native())).ok()???;
+    let mut reader = LogReader::new(Arc::clone(view), Sequence::new(begin));
+    let Ok(Step::Block(block)) = reader.step() else { return None };
+    let mut found = None;
+    of_block(&block, |opened, name| {
+        if opened == session {
+            found.get_or_insert(name);
+        }
+    });
+    found
 }
 
 /// Adds to `found` which of the sessions `wanted` have events in these sequences of a shard.

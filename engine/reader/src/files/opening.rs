@@ -57,9 +57,12 @@ pub(crate) fn openings_at(
 /// Has `each` called with the openings that the log at `path` keeps of sessions whose opening event was trimmed. A file
 /// that cannot be read has none.
 pub(crate) fn each_kept(path: &Path, each: &mut dyn FnMut(SessionId, SessionOpening)) {
-    let names = LogDirectory::open_read_only(path).and_then(|directory| directory.names());
-    let kept = names.iter().flat_map(SessionNames::iter);
-    kept.for_each(|(session, opening)| each(session, SessionOpening::parse(opening.as_bytes())));
+    kept_at(path).iter().for_each(|(session, opening)| each(session, SessionOpening::parse(opening.as_bytes())));
+}
+
+/// The openings that the log at `path` keeps. A file that cannot be read has none.
+pub(crate) fn kept_at(path: &Path) -> SessionNames {
+    LogDirectory::open_read_only(path).and_then(|directory| directory.names()).unwrap_or_default()
 }
 
 /// Leaves the sessions whose last opening states capabilities that meet a requirement.
@@ -184,8 +187,7 @@ impl OpeningSearch {
         bytes_left: usize,
         found: &mut Found,
     ) -> Answer {
-        let opened = index.kinds.iter().filter(|total| Kind(total.kind.to_native()) == Kind::SESSION);
-        let opened: u64 = opened.map(|total| total.events.to_native()).sum();
+        let opened = opened_in(index);
         let is_open = |entry: &&ArchivedIndexedSession| {
             let known = found.get(&SessionId(entry.session.to_native()));
             known.is_none_or(|(_, opening)| opening.name.is_none() || opening.metadata.model.is_none())
@@ -194,9 +196,7 @@ impl OpeningSearch {
         if opened == 0 || entries.is_empty() {
             return Answer::Complete;
         }
-        let changes =
-            |entry| [index.opening_of(entry), another_change(index, entry)].into_iter().flatten().count() as u64;
-        let repeated: u64 = index.sessions.iter().map(changes).sum();
+        let repeated = repeated_in(index);
         let reaches_over = segment.footer().is_none_or(|footer| footer.last_timestamp >= self.time);
         if bytes_left > 0 && (reaches_over || repeated < opened) {
             return Answer::Partial;
@@ -257,6 +257,24 @@ impl OpeningSearch {
 enum Answer {
     Complete,
     Partial,
+}
+
+/// The events about sessions in a segment.
+fn opened_in(index: &ArchivedSegmentIndex) -> u64 {
+    let opened = index.kinds.iter().filter(|total| Kind(total.kind.to_native()) == Kind::SESSION);
+    opened.map(|total| total.events.to_native()).sum()
+}
+
+/// Those that its index repeats.
+fn repeated_in(index: &ArchivedSegmentIndex) -> u64 {
+    let changes = |entry| [index.opening_of(entry), another_change(index, entry)].into_iter().flatten().count() as u64;
+    index.sessions.iter().map(changes).sum()
+}
+
+/// Returns whether the segment has events about sessions that its index does not repeat. A look at each session.
+pub(super) fn has_others(index: &ArchivedSegmentIndex) -> bool {
+    let opened = opened_in(index);
+    opened > 0 && repeated_in(index) < opened
 }
 
 /// The last event about a session in a segment, where it is another than the first that opens it.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tapeline_storage::device::fs;
 
 use super::saved::SavedCursor;
 use crate::error::{ConsumerError, ConsumerResult};
+use crate::process::lock;
 
 /// Bytes of a cursor's text, at most: twice that of all shards there can be.
 const TEXT_BYTES_MAX: usize = 8 << 20;
@@ -175,8 +176,4 @@ pub fn check_name(name: &str) -> ConsumerResult<()> {
 
 fn failed(operation: &'static str, name: &str, source: io::Error) -> ConsumerError {
     ConsumerError::CursorStore { name: name.to_owned(), operation, source }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,6 +5,7 @@
 
 mod life;
 pub mod naming;
+mod recent_names;
 mod requirement;
 mod token;
 

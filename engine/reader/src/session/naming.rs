@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use tapeline_storage::format::SessionId;
 
 use super::SessionOpening;
+pub use super::recent_names::RecentNames;
 
 /// Most sessions that a reader knows at a time, and most bytes of their names. It asks again for those beyond.
 const SESSIONS_MAX: usize = 4096;

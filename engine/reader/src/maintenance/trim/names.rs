@@ -12,7 +12,7 @@ use super::TrimPlan;
 use crate::error::AdapterResult;
 use crate::files::OpeningSearch;
 use crate::files::find_sessions;
-use crate::files::opening::each_kept;
+use crate::files::opening::{each_kept, kept_at};
 use crate::session::SessionOpening;
 
 /// Openings below this number are kept without a look whether their sessions have events left.
@@ -36,6 +36,11 @@ impl NameStore {
     /// The names of a log at `path` that no producer writes: what stays in the file is looked at each time.
     pub fn at_rest(path: &Path) -> Self {
         Self { path: Some(path.to_owned()), most: Mutex::new(0) }
+    }
+
+    /// The openings that are kept. A file that cannot be read has none.
+    pub fn read(&self) -> SessionNames {
+        self.path.as_deref().map(kept_at).unwrap_or_default()
     }
 
     /// Has `each` called with the openings that are kept. A file that cannot be read has none.
