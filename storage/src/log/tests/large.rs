@@ -13,7 +13,8 @@ use crate::format::{
     archive_into, archived_bytes,
 };
 use crate::log::{
-    LargeBlock, Log, LogOptions, LogView, ShardRestore, Surveyor, Urgency, plan_shard_repair, recover, repair_shard,
+    LargeBlock, Log, LogOptions, LogView, Segment, ShardRestore, Surveyor, Urgency, plan_shard_repair, recover,
+    repair_shard,
 };
 use crate::read::{GapCause, LogReader, Step, open_shard};
 
@@ -220,7 +221,7 @@ fn a_repair_of_a_damaged_large_event_loses_that_event_and_no_other() {
     }
     first.close();
     let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
-    let name = crate::log::Segment::file_name(Sequence::ZERO);
+    let name = Segment::file_name(Sequence::ZERO);
     let file = directory(&disk).open(&name, Access::Write).expect("opens");
     // Somewhere in the payload of event 1.
     let mut page = vec![0; 4096];
@@ -278,12 +279,54 @@ fn large_events_of_a_segment_that_was_not_sealed_are_recovered() {
 fn large_event_that_is_torn_at_the_end_is_cut_off() {
     let sizes = [100, 200, 6 << 20];
     let (disk, options) = cut_off(11, &sizes);
-    let name = crate::log::Segment::file_name(Sequence::ZERO);
+    let name = Segment::file_name(Sequence::ZERO);
     let file = directory(&disk).open(&name, Access::Write).expect("opens");
     file.write_at(&[0; 4096], 5 << 20).expect("writes");
     assert_eq!(plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans"), []);
     let recovered = recover(directory(&disk), options).expect("recovers");
     assert_eq!(check_from(recovered.view(), 0, |number| sizes[number as usize]), 2);
+}
+
+/// Checks all events from several of them on. Returns the segments.
+fn check_copies(disk: &SimDisk, events: u64, bytes_of: impl Fn(u64) -> usize) -> Vec<Arc<Segment>> {
+    let (seen, _) = open_shard(&directory(disk), LOG, 0).expect("reads");
+    for from in (0..events).step_by(events as usize / 10) {
+        assert_eq!(check_from(&seen, from, &bytes_of), events, "from {from}");
+    }
+    assert_eq!(plan_shard_repair(&*directory(disk), LOG, 0, &mut |_| {}).expect("plans"), []);
+    seen.segments()
+}
+
+#[test]
+fn large_events_of_short_openings_are_merged() {
+    let disk = whole_disk(12);
+    let bytes_of = |number: u64| if number.is_multiple_of(3) { BLOCK_BYTES_MAX + number as usize } else { 100 };
+    for number in 0..30 {
+        let options =
+            LogOptions { segment_bytes: 64 << 20, block_bytes: BLOCK_BYTES_MAX, ..large_options(number, 2 << 20) };
+        let mut machine = machine(&disk, options).expect("opens");
+        assert!(append(&mut machine.log, number, &content(number, bytes_of(number)), machine.now));
+        machine.turn_until_durable();
+        machine.close();
+    }
+    let segments = check_copies(&disk, 30, bytes_of);
+    assert!(segments.len() < 15 && segments[0].header().is_merged, "{} segments", segments.len());
+}
+
+#[test]
+fn large_event_among_small_blocks_is_repacked_with_them() {
+    let disk = whole_disk(13);
+    let bytes_of = |number: u64| if number == 300 { BLOCK_BYTES_MAX + 5 } else { 100 };
+    let options = LogOptions { segment_bytes: 3 << 20, block_bytes: BLOCK_BYTES_MAX, ..large_options(13, 2 << 20) };
+    let mut machine = machine(&disk, options).expect("opens");
+    for number in 0..600 {
+        assert!(append(&mut machine.log, number, &content(number, bytes_of(number)), machine.now));
+        machine.turn_until_durable();
+    }
+    machine.close();
+    let segments = check_copies(&disk, 600, bytes_of);
+    let totals = segments[0].footer().expect("sealed");
+    assert!(totals.blocks <= 3 && totals.end_sequence.get() > 301, "{totals:?}");
 }
 
 #[test]
