@@ -53,6 +53,11 @@ pub(crate) fn large_payload(number: u64) -> Vec<u8> {
     bytes
 }
 
+/// The one of the two that event `number` has: one in a hundred is large.
+pub(crate) fn any_payload(number: u64) -> Vec<u8> {
+    if number % 100 == 50 { large_payload(number) } else { payload(number) }
+}
+
 fn number_of(event: &StoredEvent) -> Option<u64> {
     let number = u64::from_le_bytes(*event.raw.first_chunk()?);
     let sent = if event.raw.len() == LARGE_BYTES { large_payload(number) } else { payload(number) };

@@ -8,7 +8,7 @@ use futures_lite::future::block_on;
 use tapeline::{AdapterError, EventBus, IngestionError, Producer, Session, kinds};
 use tapeline_storage::device::sim::Random;
 
-use super::ledger::{Stream, payload};
+use super::ledger::{Stream, any_payload, payload};
 use super::surroundings::eventually;
 use crate::runner::ON_PURPOSE;
 
@@ -86,7 +86,7 @@ impl Ingest {
     /// The ticket of the event; `None` if the bus takes no more.
     fn emit(&mut self) -> Result<Option<tapeline::Ticket>, String> {
         loop {
-            match self.producer.emit(self.session, kinds::TOKEN, &payload(self.next)) {
+            match self.producer.emit(self.session, kinds::TOKEN, &any_payload(self.next)) {
                 Ok(ticket) => {
                     self.next += 1;
                     self.stream.take(1);
@@ -103,7 +103,7 @@ impl Ingest {
         match error {
             IngestionError::Backpressure { .. } => Ok(false),
             IngestionError::ShuttingDown => Ok(true),
-            IngestionError::Budget { .. } => Ok(true),
+            IngestionError::Budget { .. } | IngestionError::EventBudget { .. } => Ok(true),
             _ if self.trouble.is_here() => Ok(true),
             other => Err(format!("{}: event {} is refused: {other}", self.stream.name, self.next)),
         }
