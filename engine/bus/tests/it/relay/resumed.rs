@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use futures_lite::future::block_on;
-use tapeline::event::SessionOutcome;
+use tapeline::event::{Sequence, SessionOutcome, session_id};
 use tapeline::log::{LogRestore, RestoredEvent};
 use tapeline::{EventBus, LogFiles, Producer, StoredEvent, kinds};
 use tapeline_testing::{Random, seeds};
@@ -167,4 +167,23 @@ fn order_of_a_restored_log_resumes_whatever_the_order_of_its_times() {
         assert_eq!(whole.len(), events.len() + 1, "seed {seed}");
         check_every_token(&bus, "chat", &whole);
     }
+}
+
+#[test]
+fn relay_of_a_restored_log_names_its_session() {
+    let scratch = Scratch::new("relay-restored-names");
+    let mut restore = LogRestore::create(scratch.path(), None).expect("creates");
+    let opening: &[u8] = br#"{"type":"session.open","name":"chat"}"#;
+    let events = [(0, 0, kinds::SESSION, opening), (0, 1, kinds::TOKEN, &b"1"[..]), (1, 0, kinds::TOKEN, &b"2"[..])];
+    for (insertion_ts, (shard_id, sequence, kind, payload)) in (10..).zip(events) {
+        let (sequence, session) = (Sequence::new(sequence), session_id("chat"));
+        let event = RestoredEvent { shard_id, sequence, insertion_ts, session, kind, payload };
+        restore.append(&event).expect("appends");
+    }
+    restore.finish().expect("durable");
+    let bus = open(scratch.config().num_shards(2));
+    bus.close_session("chat", SessionOutcome::Finished).expect("closes");
+    let whole = all(relay(&bus, "chat", None));
+    assert_eq!(whole.len(), events.len() + 1);
+    assert!(whole.iter().all(|event| event.session_name() == Some("chat")), "{whole:?}");
 }
