@@ -46,6 +46,10 @@
 // `tapeline_event.gap_reason`: a repair found the events in no file.
 #define TAPELINE_GAP_LOST 6
 
+// `tapeline_event.gap_reason`: a lane was full, and the events went back to their producer, which may have ingested
+// them again: of the mode `TAPELINE_BACKPRESSURE_FAIL_AND_REPORT`.
+#define TAPELINE_GAP_REFUSED 7
+
 // `tapeline_event.gap_reason`: another one; the payload says which.
 #define TAPELINE_GAP_OTHER 99
 
@@ -96,6 +100,9 @@
 
 // `backpressure`: one event in `sample_rate` of each session is kept above half a lane.
 #define TAPELINE_BACKPRESSURE_SAMPLE 5
+
+// `backpressure`: the call fails, and readers of the session get a gap that counts each refused event.
+#define TAPELINE_BACKPRESSURE_FAIL_AND_REPORT 6
 
 // An outcome of a session: it ended as it should.
 #define TAPELINE_OUTCOME_FINISHED 0
@@ -427,6 +434,11 @@ typedef struct tapeline_event {
     size_t payload_len;
     // Of a gap of a relay: the token that a client resumes after it with, and a 0. Null otherwise.
     const char *gap_token;
+    // The name of the session, which does not end with a 0. Null: it was not opened by name, or its opening is not
+    // known; null of a gap.
+    const char *session_name;
+    // The number of bytes of the name.
+    size_t session_name_len;
 } tapeline_event;
 
 // The memory of a page that `tapeline_poll` returned.
@@ -501,6 +513,38 @@ typedef struct tapeline_session_metadata {
     // The number of labels.
     size_t label_count;
 } tapeline_session_metadata;
+
+// The limits of a trim. Members as those of `tapeline_producer_options`; one limit is given at least.
+typedef struct tapeline_retention {
+    // The size of this structure.
+    size_t struct_size;
+    // The age beyond which a segment goes, in milliseconds. 0: no limit.
+    uint64_t max_age_ms;
+    // The bytes that the log keeps. 0: no limit.
+    uint64_t max_bytes;
+    // The segments that the log keeps. 0: no limit.
+    uint64_t max_segments;
+    // 1: what a named cursor has not passed stays.
+    uint64_t keep_for_cursors;
+} tapeline_retention;
+
+// The result of a trim. Set `struct_size` before the call.
+typedef struct tapeline_trimmed {
+    // The size of this structure.
+    size_t struct_size;
+    // Segments that were removed.
+    uint64_t segments;
+    // Events in them.
+    uint64_t events;
+    // Bytes of their files.
+    uint64_t bytes;
+    // Segments that stay for a cursor alone.
+    uint64_t segments_kept_for_cursors;
+    // Segments that stay for any reason.
+    uint64_t segments_left;
+    // Bytes of their files.
+    uint64_t bytes_left;
+} tapeline_trimmed;
 
 #ifdef __cplusplus
 extern "C" {
@@ -675,7 +719,8 @@ int32_t tapeline_log_close(struct tapeline_log log);
 
 // Follows the log in a directory that another process writes: what it holds, then what becomes durable there. Goes on
 // until the log is removed. Of `options`, which may be null, `shards`, `visibility`, `slow_reader` and `until_close`
-// are 0. `tapeline_reader_next` looks at the files every 20 ms while it waits; no descriptor can say when.
+// are 0. `tapeline_reader_next` looks at the files every 20 ms while it waits, and the reader's descriptor is readable
+// as often.
 //
 // Any thread. Reads files.
 int32_t tapeline_follow(const char *directory,
@@ -812,7 +857,8 @@ int32_t tapeline_reader_next(struct tapeline_reader reader,
 int32_t tapeline_reader_cursor(struct tapeline_reader reader, char *buffer, size_t capacity, size_t *length);
 
 // A descriptor for `poll` and `epoll`, the reader's own until it is closed: readable when `tapeline_reader_next` may
-// have something. It stays readable until a call returns `TAPELINE_TIMEOUT`. Programs neither read nor close it.
+// have something; of a reader of `tapeline_follow`, also every 20 ms. It stays readable until a call returns
+// `TAPELINE_TIMEOUT`. Programs neither read nor close it.
 //
 // Any thread.
 int32_t tapeline_reader_fd(struct tapeline_reader reader, int32_t *fd);
@@ -824,7 +870,8 @@ int32_t tapeline_reader_fd(struct tapeline_reader reader, int32_t *fd);
 int32_t tapeline_reader_start(struct tapeline_reader reader, tapeline_on_events on_events, void *user);
 
 // Closes a reader. A call of another thread that waits in it returns `TAPELINE_CANCELLED`. Waits for its callback to
-// return, but not where the callback itself calls this.
+// return, but not where the callback itself calls this. In the callback of another reader, which its own callback
+// waits for in this function, it returns `TAPELINE_BUSY`, and the reader stays open.
 //
 // Any thread.
 int32_t tapeline_reader_close(struct tapeline_reader reader);
@@ -888,6 +935,28 @@ int32_t tapeline_sessions(struct tapeline_bus bus,
 //
 // Any thread. Reads files.
 int32_t tapeline_unfinished(struct tapeline_bus bus, char *buffer, size_t capacity, size_t *length);
+
+// Removes from the log what `policy` does not keep, whatever the bus's settings say. Readers get a gap for it; the
+// files are removed shortly after. Set `trimmed->struct_size` before the call.
+//
+// Any thread. Waits for the disk.
+int32_t tapeline_trim(struct tapeline_bus bus,
+                      const struct tapeline_retention *policy,
+                      struct tapeline_trimmed *trimmed);
+
+// As `tapeline_trim`, but changes nothing: `trimmed` is what would be removed at present.
+//
+// Any thread. Reads files.
+int32_t tapeline_plan_trim(struct tapeline_bus bus,
+                           const struct tapeline_retention *policy,
+                           struct tapeline_trimmed *trimmed);
+
+// As `tapeline_trim`, of the log in a directory that no process has open for writing.
+//
+// Any thread. Waits for the disk.
+int32_t tapeline_log_trim(const char *directory,
+                          const struct tapeline_retention *policy,
+                          struct tapeline_trimmed *trimmed);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -122,6 +122,11 @@ class event : public tapeline_event {
     // The payload. Of a gap: its description.
     std::string_view text() const noexcept { return {reinterpret_cast<const char *>(payload), payload_len}; }
 
+    // The name of the session. Empty: it was not opened by name, or its opening is not known.
+    std::string_view name() const noexcept {
+        return session_name == nullptr ? std::string_view() : std::string_view(session_name, session_name_len);
+    }
+
     // What a client of the session resumes after. Empty of a gap that has none.
     std::string token() const {
         if (is_gap()) {

@@ -4,6 +4,7 @@
 //! next call, so that the caller's views point into them. Items that a call finds before an error are returned first;
 //! the next call returns the error.
 
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -59,6 +60,13 @@ pub(crate) struct Reader {
     is_cancelled: AtomicBool,
     /// The thread that calls the program's callback, if it gave one.
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The reader whose end this one's callback waits for.
+    awaits: Mutex<Option<Arc<Reader>>>,
+}
+
+thread_local! {
+    /// The reader whose callback this thread calls.
+    static OWN: RefCell<Option<Arc<Reader>>> = const { RefCell::new(None) };
 }
 
 #[derive(Debug)]
@@ -137,6 +145,7 @@ impl Reader {
             bell: Arc::default(),
             is_cancelled: AtomicBool::new(false),
             thread: Mutex::new(None),
+            awaits: Mutex::new(None),
         })
     }
 
@@ -204,12 +213,12 @@ impl Reader {
         }
     }
 
-    /// Returns whether it follows files, of which no bell rings.
+    /// The time between two looks at its files, of which no bell rings. `None` where a bell rings.
     ///
     /// # Errors
     /// `TAPELINE_BUSY`.
-    pub(crate) fn is_follower(&self) -> Result<bool, Failure> {
-        Ok(matches!(self.lock()?.source, Source::Follower(_)))
+    pub(crate) fn looks_every(&self) -> Result<Option<Duration>, Failure> {
+        Ok(matches!(self.lock()?.source, Source::Follower(_)).then_some(LOOK))
     }
 
     /// The cursor after what was returned.
@@ -236,7 +245,7 @@ impl Reader {
     ///
     /// # Errors
     /// `TAPELINE_BUSY`: it has a thread, or one reads; `TAPELINE_CANCELLED`; `TAPELINE_IO`: the kernel refuses one.
-    pub(crate) fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    pub(crate) fn start(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if thread.is_some() {
             return Err(Failure::new(TAPELINE_BUSY, "the reader has a callback"));
@@ -246,7 +255,11 @@ impl Reader {
             return Err(cancelled());
         }
         self.lock()?.has_callback = true;
-        let made = std::thread::Builder::new().name("tapeline-reader".into()).spawn(work);
+        let own = Arc::clone(self);
+        let made = std::thread::Builder::new().name("tapeline-reader".into()).spawn(move || {
+            OWN.set(Some(own));
+            work();
+        });
         *thread = Some(made.map_err(|error| {
             self.end_callback();
             Failure::new(TAPELINE_IO, format_args!("a thread for the callback: {error}"))
@@ -264,10 +277,48 @@ impl Reader {
         self.is_cancelled.load(Ordering::Acquire)
     }
 
-    /// Ends the calls of other threads, and waits for the callback's thread, unless that is this one.
-    pub(crate) fn cancel(&self) {
+    /// Closes it: has `remove` take it out of its table, ends the calls of other threads, and waits for the callback's
+    /// thread, unless that is this one.
+    ///
+    /// # Errors
+    /// `TAPELINE_BUSY`: that thread waits in this function for this one; what `remove` returns. Nothing was closed.
+    pub(crate) fn close(self: &Arc<Self>, remove: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+        let own = OWN.with_borrow(Clone::clone).filter(|own| !Arc::ptr_eq(own, self));
+        if let Some(own) = &own {
+            own.set_awaits(Some(Arc::clone(self)));
+        }
+        let closed = match own.as_ref().is_some_and(|own| self.is_awaiting(own)) {
+            true => Err(Failure::new(TAPELINE_BUSY, "the reader's callback waits for this one; return from it first")),
+            false => remove().map(|()| self.cancel()),
+        };
+        if let Some(own) = &own {
+            own.set_awaits(None);
+        }
+        closed
+    }
+
+    fn set_awaits(&self, other: Option<Arc<Self>>) {
+        *self.awaits.lock().unwrap_or_else(PoisonError::into_inner) = other;
+    }
+
+    /// Returns whether its callback waits for that of `other`, or for one that does. Of two that wait for each other,
+    /// one at least learns it: each states what it awaits before it looks.
+    fn is_awaiting(&self, other: &Arc<Self>) -> bool {
+        let awaited = |reader: &Self| reader.awaits.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut next = awaited(self);
+        while let Some(reader) = next {
+            if Arc::ptr_eq(&reader, other) {
+                return true;
+            }
+            next = awaited(&reader);
+        }
+        false
+    }
+
+    fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::Release);
         self.bell.ring();
+        self.bell.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
             let _ = thread.join();

@@ -46,6 +46,8 @@ enum DurabilityName {
 enum ModeName {
     #[serde(alias = "FailProducer")]
     FailProducer,
+    #[serde(alias = "FailAndReport")]
+    FailAndReport,
     #[serde(alias = "DropNewest")]
     DropNewest,
     #[serde(alias = "DropOldest")]
@@ -172,6 +174,7 @@ pub(crate) fn mode(number: u32, deadline_ms: u64, rate: u32) -> Result<Option<Ba
         3 => BackpressureMode::DropNewest,
         4 => BackpressureMode::DropOldest,
         5 => BackpressureMode::Sample { rate },
+        6 => BackpressureMode::FailAndReport,
         _ => return Err(Failure::new(TAPELINE_ARGUMENT, format_args!("backpressure: there is no mode {number}"))),
     }))
 }
@@ -243,6 +246,7 @@ impl ModeName {
     fn mode(self) -> BackpressureMode {
         match self {
             Self::FailProducer => BackpressureMode::FailProducer,
+            Self::FailAndReport => BackpressureMode::FailAndReport,
             Self::DropNewest => BackpressureMode::DropNewest,
             Self::DropOldest => BackpressureMode::DropOldest,
             Self::Block { deadline_ms } => BackpressureMode::Block { deadline: Duration::from_millis(deadline_ms) },

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::pin;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -42,54 +43,92 @@ pub(crate) fn patience(timeout_ms: i64) -> Option<Duration> {
     u64::try_from(timeout_ms).ok().map(Duration::from_millis)
 }
 
-/// Rings where one thread waits, and in an eventfd if the program asked for one.
+/// The descriptors that a program polls for a bell.
+#[derive(Debug)]
+pub(crate) struct Descriptor {
+    /// Readable after a ring.
+    pub(crate) eventfd: File,
+    pub(crate) timed: Option<Timed>,
+}
+
+/// The descriptors beside it for a reader of files, of which no bell rings.
+#[derive(Debug)]
+pub(crate) struct Timed {
+    /// Readable at each of its times.
+    pub(crate) timer: File,
+    /// Readable when that or the eventfd is.
+    pub(crate) epoll: OwnedFd,
+}
+
+/// Rings where one thread waits, and in a descriptor if the program asked for one.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
-    is_rung: Mutex<bool>,
+    state: Mutex<State>,
     rings: Condvar,
-    eventfd: OnceLock<File>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_rung: bool,
+    descriptor: Option<Descriptor>,
 }
 
 impl Bell {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Rings. An eventfd that cannot be written is full, and so readable already.
     pub(crate) fn ring(&self) {
-        *self.is_rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        let mut state = self.state();
+        state.is_rung = true;
         self.rings.notify_all();
-        if let Some(mut eventfd) = self.eventfd.get() {
-            let _ = eventfd.write(&1_u64.to_ne_bytes());
+        if let Some(Descriptor { eventfd, .. }) = &state.descriptor {
+            let _ = (&*eventfd).write(&1_u64.to_ne_bytes());
         }
     }
 
     /// Forgets a ring, before the reader looks.
     pub(crate) fn silence(&self) {
-        if let Some(mut eventfd) = self.eventfd.get() {
-            let _ = eventfd.read(&mut [0; 8]);
+        let mut state = self.state();
+        if let Some(Descriptor { eventfd, timed }) = &state.descriptor {
+            for mut file in std::iter::once(eventfd).chain(timed.as_ref().map(|timed| &timed.timer)) {
+                let _ = file.read(&mut [0; 8]);
+            }
         }
-        *self.is_rung.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        state.is_rung = false;
     }
 
     /// Waits for a ring. Returns `false` where the deadline came first.
     pub(crate) fn wait(&self, deadline: Deadline) -> bool {
-        let mut is_rung = self.is_rung.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*is_rung {
-            is_rung = match deadline.left() {
+        let mut state = self.state();
+        while !state.is_rung {
+            state = match deadline.left() {
                 Some(Duration::ZERO) => return false,
-                Some(left) => self.rings.wait_timeout(is_rung, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.rings.wait(is_rung).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => self.rings.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.rings.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
-        *is_rung = false;
+        state.is_rung = false;
         true
     }
 
     /// The descriptor that is readable after a ring, made by `open` at the first call.
-    pub(crate) fn eventfd(&self, open: impl FnOnce() -> std::io::Result<File>) -> std::io::Result<&File> {
-        if self.eventfd.get().is_none() {
-            let _ = self.eventfd.set(open()?);
-            // A bell may have rung before there was a descriptor.
-            self.ring();
-        }
-        self.eventfd.get().ok_or_else(|| std::io::Error::other("no eventfd"))
+    pub(crate) fn descriptor(&self, open: impl FnOnce() -> std::io::Result<Descriptor>) -> std::io::Result<RawFd> {
+        let mut state = self.state();
+        let made = match &mut state.descriptor {
+            Some(made) => made,
+            none => none.insert(open()?),
+        };
+        // A bell may have rung before there was a descriptor.
+        let _ = (&made.eventfd).write(&1_u64.to_ne_bytes());
+        Ok(made.timed.as_ref().map_or(made.eventfd.as_raw_fd(), |timed| timed.epoll.as_raw_fd()))
+    }
+
+    /// Closes the descriptor, which ends its place in the program's epoll: threads of the bus may keep the bell for a
+    /// while.
+    pub(crate) fn close(&self) {
+        self.state().descriptor = None;
     }
 }
 

@@ -95,7 +95,8 @@ pub unsafe extern "C" fn tapeline_log_close(log: tapeline_log) -> i32 {
 
 /// Follows the log in a directory that another process writes: what it holds, then what becomes durable there. Goes on
 /// until the log is removed. Of `options`, which may be null, `shards`, `visibility`, `slow_reader` and `until_close`
-/// are 0. `tapeline_reader_next` looks at the files every 20 ms while it waits; no descriptor can say when.
+/// are 0. `tapeline_reader_next` looks at the files every 20 ms while it waits, and the reader's descriptor is readable
+/// as often.
 ///
 /// Any thread. Reads files.
 #[unsafe(no_mangle)]

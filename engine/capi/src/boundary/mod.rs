@@ -21,6 +21,7 @@
 
 mod bus;
 mod cursors;
+mod descriptor;
 mod info;
 mod log;
 mod memory;
@@ -30,6 +31,7 @@ mod producers;
 mod readers;
 mod requests;
 mod sessions;
+mod trim;
 mod types;
 
 pub use bus::*;
@@ -40,6 +42,7 @@ pub use page::*;
 pub use producer::*;
 pub use readers::*;
 pub use sessions::*;
+pub use trim::*;
 pub use types::*;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

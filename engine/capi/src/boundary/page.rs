@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::sync::Arc;
 
-use tapeline::consumer::{Gap, GapReason, ResumeToken, ShardFailure};
+use tapeline::consumer::{DropReason, Gap, GapReason, ResumeToken, ShardFailure};
 use tapeline::event::{EventId, Sequence, SessionId};
 use tapeline::{ConsumeResponse, StoredEvent};
 
@@ -171,6 +171,8 @@ fn event_view(event: &StoredEvent) -> tapeline_event {
         payload: event.raw.as_ptr(),
         payload_len: event.raw.len(),
         gap_token: std::ptr::null(),
+        session_name: event.session_name().map_or(std::ptr::null(), |name| name.as_ptr().cast()),
+        session_name_len: event.session_name().map_or(0, str::len),
     }
 }
 
@@ -181,6 +183,7 @@ fn gap_view(gap: &Gap, text: &str, token: Option<&CString>) -> tapeline_event {
         shard: gap.shard_id,
         gap_reason: match gap.reason {
             GapReason::Trimmed => TAPELINE_GAP_TRIMMED,
+            GapReason::Overflow { reason: DropReason::Refused, .. } => TAPELINE_GAP_REFUSED,
             GapReason::Overflow { .. } => TAPELINE_GAP_OVERFLOW,
             GapReason::Dropped => TAPELINE_GAP_DROPPED,
             GapReason::Corrupt(_) => TAPELINE_GAP_CORRUPT,
@@ -195,6 +198,8 @@ fn gap_view(gap: &Gap, text: &str, token: Option<&CString>) -> tapeline_event {
         payload: text.as_ptr(),
         payload_len: text.len(),
         gap_token: token.map_or(std::ptr::null(), |token| token.as_ptr()),
+        session_name: std::ptr::null(),
+        session_name_len: 0,
     }
 }
 

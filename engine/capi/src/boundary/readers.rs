@@ -1,14 +1,13 @@
 //! Readers: subscriptions, relays and replays.
 
 use std::ffi::{c_char, c_void};
-use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 use tapeline::RelayRequest;
 
 use super::bus::bus_of;
 use super::call;
+use super::descriptor;
 use super::memory::{Out, optional_text, put_text, slice_mut};
 use super::page::item_view;
 use super::requests::{replay_request, subscribe_request, visibility};
@@ -151,7 +150,8 @@ pub unsafe extern "C" fn tapeline_reader_cursor(
 }
 
 /// A descriptor for `poll` and `epoll`, the reader's own until it is closed: readable when `tapeline_reader_next` may
-/// have something. It stays readable until a call returns `TAPELINE_TIMEOUT`. Programs neither read nor close it.
+/// have something; of a reader of `tapeline_follow`, also every 20 ms. It stays readable until a call returns
+/// `TAPELINE_TIMEOUT`. Programs neither read nor close it.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
@@ -159,26 +159,13 @@ pub unsafe extern "C" fn tapeline_reader_fd(reader: tapeline_reader, fd: *mut i3
     call(|| {
         let fd = Out::new("fd", fd)?;
         let reader = READERS.get(reader.number)?;
-        if reader.is_follower()? {
-            let text = "nothing says when a log of another process has more; wait in tapeline_reader_next";
-            return Err(Failure::new(TAPELINE_ARGUMENT, text));
-        }
-        let file = reader.bell().eventfd(eventfd);
-        let number = file.map_err(|error| Failure::new(TAPELINE_IO, format_args!("an eventfd: {error}")))?.as_raw_fd();
+        let looks_every = reader.looks_every()?;
+        let polled = reader.bell().descriptor(|| descriptor::open(looks_every));
+        let polled = polled.map_err(|error| Failure::new(TAPELINE_IO, format_args!("a descriptor: {error}")))?;
         // SAFETY: rule 1.
-        unsafe { fd.put(number) };
+        unsafe { fd.put(polled) };
         Ok(())
     })
-}
-
-fn eventfd() -> std::io::Result<File> {
-    // SAFETY: rule 4: has no conditions.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-    if fd < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: rule 4: the descriptor is new, and nothing else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
 }
 
 /// Has a thread of the library call `on_events` with events as they come, and once with the reason when no more will.
@@ -241,13 +228,11 @@ impl Callback {
 }
 
 /// Closes a reader. A call of another thread that waits in it returns `TAPELINE_CANCELLED`. Waits for its callback to
-/// return, but not where the callback itself calls this.
+/// return, but not where the callback itself calls this. In the callback of another reader, which its own callback
+/// waits for in this function, it returns `TAPELINE_BUSY`, and the reader stays open.
 ///
 /// Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tapeline_reader_close(reader: tapeline_reader) -> i32 {
-    call(|| {
-        READERS.remove(reader.number)?.cancel();
-        Ok(())
-    })
+    call(|| READERS.get(reader.number)?.close(|| READERS.remove(reader.number).map(drop)))
 }

@@ -128,6 +128,9 @@ pub const TAPELINE_GAP_CORRUPT: u16 = 4;
 pub const TAPELINE_GAP_LOST_IN_CRASH: u16 = 5;
 /// `tapeline_event.gap_reason`: a repair found the events in no file.
 pub const TAPELINE_GAP_LOST: u16 = 6;
+/// `tapeline_event.gap_reason`: a lane was full, and the events went back to their producer, which may have ingested
+/// them again: of the mode `TAPELINE_BACKPRESSURE_FAIL_AND_REPORT`.
+pub const TAPELINE_GAP_REFUSED: u16 = 7;
 /// `tapeline_event.gap_reason`: another one; the payload says which.
 pub const TAPELINE_GAP_OTHER: u16 = 99;
 
@@ -158,6 +161,11 @@ pub struct tapeline_event {
     pub payload_len: usize,
     /// Of a gap of a relay: the token that a client resumes after it with, and a 0. Null otherwise.
     pub gap_token: *const c_char,
+    /// The name of the session, which does not end with a 0. Null: it was not opened by name, or its opening is not
+    /// known; null of a gap.
+    pub session_name: *const c_char,
+    /// The number of bytes of the name.
+    pub session_name_len: usize,
 }
 
 /// `start`: at the earliest event that the log holds.
@@ -196,6 +204,8 @@ pub const TAPELINE_BACKPRESSURE_DROP_NEWEST: u32 = 3;
 pub const TAPELINE_BACKPRESSURE_DROP_OLDEST: u32 = 4;
 /// `backpressure`: one event in `sample_rate` of each session is kept above half a lane.
 pub const TAPELINE_BACKPRESSURE_SAMPLE: u32 = 5;
+/// `backpressure`: the call fails, and readers of the session get a gap that counts each refused event.
+pub const TAPELINE_BACKPRESSURE_FAIL_AND_REPORT: u32 = 6;
 
 /// An outcome of a session: it ended as it should.
 pub const TAPELINE_OUTCOME_FINISHED: u32 = 0;
@@ -413,6 +423,42 @@ pub struct tapeline_stats {
     pub oldest_not_durable_ns: u64,
 }
 
+/// The limits of a trim. Members as those of `tapeline_producer_options`; one limit is given at least.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct tapeline_retention {
+    /// The size of this structure.
+    pub struct_size: usize,
+    /// The age beyond which a segment goes, in milliseconds. 0: no limit.
+    pub max_age_ms: u64,
+    /// The bytes that the log keeps. 0: no limit.
+    pub max_bytes: u64,
+    /// The segments that the log keeps. 0: no limit.
+    pub max_segments: u64,
+    /// 1: what a named cursor has not passed stays.
+    pub keep_for_cursors: u64,
+}
+
+/// The result of a trim. Set `struct_size` before the call.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct tapeline_trimmed {
+    /// The size of this structure.
+    pub struct_size: usize,
+    /// Segments that were removed.
+    pub segments: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// Segments that stay for a cursor alone.
+    pub segments_kept_for_cursors: u64,
+    /// Segments that stay for any reason.
+    pub segments_left: u64,
+    /// Bytes of their files.
+    pub bytes_left: u64,
+}
+
 // SAFETY: each is `repr(C)`, begins with its size, and consists of numbers and raw pointers.
 unsafe impl Versioned for tapeline_producer_options {}
 // SAFETY: as above.
@@ -427,3 +473,7 @@ unsafe impl Versioned for tapeline_subscribe_options {}
 unsafe impl Versioned for tapeline_replay_options {}
 // SAFETY: as above.
 unsafe impl Versioned for tapeline_stats {}
+// SAFETY: as above.
+unsafe impl Versioned for tapeline_retention {}
+// SAFETY: as above.
+unsafe impl Versioned for tapeline_trimmed {}

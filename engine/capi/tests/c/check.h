@@ -45,4 +45,8 @@ static inline int payload_is(const tapeline_event *event, const char *text) {
     return event->payload_len == strlen(text) && memcmp(event->payload, text, event->payload_len) == 0;
 }
 
+static inline int name_is(const tapeline_event *event, const char *name) {
+    return event->session_name_len == strlen(name) && memcmp(event->session_name, name, event->session_name_len) == 0;
+}
+
 #endif

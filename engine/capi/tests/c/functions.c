@@ -1,5 +1,6 @@
 // Every function does what its comment says, on a bus in memory and on one with a directory.
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -171,6 +172,42 @@ static void producers(void) {
     OK(tapeline_close(bus, -1));
 }
 
+// Events that a full lane refuses come back, and readers of their sessions learn how many there were.
+static void refused_events_are_reported(void) {
+    const tapeline_pair pairs[] = {{"backpressure_mode", "fail_and_report"}, {"placement.pinned", "false"}};
+    const tapeline_producer_options modes[] = {
+        {.struct_size = sizeof *modes, .lane_bytes = 65536},
+        {.struct_size = sizeof *modes, .lane_bytes = 65536, .backpressure = TAPELINE_BACKPRESSURE_FAIL_AND_REPORT}};
+    for (size_t mode = 0; mode < 2; mode++) {
+        tapeline_bus bus = {0};
+        tapeline_producer producer = {0};
+        OK(tapeline_open_pairs(pairs + mode, 2 - mode, &bus));
+        OK(tapeline_producer_open(bus, &modes[mode], &producer));
+        tapeline_session chat = named("chat");
+        static const uint8_t payload[1000];
+        int32_t code = TAPELINE_OK;
+        while (code == TAPELINE_OK) {
+            code = tapeline_emit(producer, chat, TAPELINE_KIND_TOKEN, payload, sizeof payload, NULL);
+        }
+        CHECK(code == TAPELINE_BACKPRESSURE);
+        OK(tapeline_producer_close(producer));
+        OK(tapeline_flush(bus, -1));
+        tapeline_replay_options options = {.struct_size = sizeof options, .sessions = &chat, .session_count = 1};
+        tapeline_reader replay = {0};
+        tapeline_event event;
+        size_t count = 0, gaps = 0;
+        OK(tapeline_replay(bus, &options, &replay));
+        while ((code = tapeline_reader_next(replay, &event, 1, -1, &count)) == TAPELINE_OK) {
+            gaps += event.item == TAPELINE_ITEM_GAP;
+            CHECK(event.item == TAPELINE_ITEM_EVENT || event.gap_reason == TAPELINE_GAP_REFUSED);
+            CHECK(event.session_name == NULL && event.session_name_len == 0);
+        }
+        CHECK(code == TAPELINE_END && gaps == 1);
+        OK(tapeline_reader_close(replay));
+        OK(tapeline_close(bus, -1));
+    }
+}
+
 // A producer keeps what it knows of sessions: more of them than it keeps, and the session of none, get their own events.
 static void many_sessions(void) {
     enum { SESSIONS = 40, EVENTS = 12000 };
@@ -256,10 +293,21 @@ static void readers(void) {
         OK(tapeline_event_token(&event, token));
         CHECK(strlen(token) == TAPELINE_TOKEN_BYTES - 1);
     }
-    CHECK(payload_is(&event, "a"));
+    CHECK(payload_is(&event, "a") && name_is(&event, "chat-42"));
     char cursor[64];
     RETURNS(TAPELINE_ARGUMENT, tapeline_reader_cursor(relay, cursor, sizeof cursor, NULL));
     OK(tapeline_reader_close(relay));
+
+    // The descriptor of one that waits goes with it, whatever threads of the bus still do with the reader.
+    for (int at = 0; at < 50; at++) {
+        OK(tapeline_relay(bus, named("waited for"), NULL, TAPELINE_VISIBILITY_APPENDED, &relay));
+        OK(tapeline_reader_fd(relay, &fd));
+        while (tapeline_reader_next(relay, &event, 1, 0, &count) != TAPELINE_TIMEOUT) {
+        }
+        OK(tapeline_ingest(bus, named("waited for"), 1, NULL, 0, NULL));
+        OK(tapeline_reader_close(relay));
+        CHECK(fcntl(fd, F_GETFD) == -1);
+    }
 
     // Resumed after "a": "b", then nothing yet, then the close.
     OK(tapeline_relay(bus, session, token, TAPELINE_VISIBILITY_APPENDED, &relay));
@@ -330,6 +378,49 @@ static void readers(void) {
     RETURNS(TAPELINE_NULL, tapeline_reader_start(followed, NULL, NULL));
 }
 
+// A log gives up its oldest segments, with a bus and without one; what a cursor has not passed stays if it is asked for.
+static void trims(const char *directory) {
+    const tapeline_pair pairs[] = {
+        {"directory", directory}, {"placement.pinned", "false"}, {"segment_bytes", "2097152"}};
+    static const uint8_t payload[100000];
+    tapeline_bus bus = {0};
+    char cursor[512];
+    tapeline_page_info page = {.struct_size = sizeof page};
+    tapeline_event event;
+    OK(tapeline_open_pairs(pairs, 3, &bus));
+    for (int at = 0; at < 60; at++) {
+        OK(tapeline_ingest(bus, named("trimmed"), TAPELINE_KIND_TOKEN, payload, sizeof payload, NULL));
+        OK(tapeline_flush(bus, -1));
+    }
+    OK(tapeline_poll(bus, NULL, &event, 1, &page));
+    snprintf(cursor, sizeof cursor, "%s", page.cursor);
+    OK(tapeline_page_close(page.page));
+    OK(tapeline_cursor_save(bus, "slow", cursor));
+
+    tapeline_retention policy = {.struct_size = sizeof policy};
+    tapeline_trimmed planned = {.struct_size = sizeof planned}, trimmed = planned;
+    RETURNS(TAPELINE_CONFIG, tapeline_trim(bus, &policy, &trimmed));
+    policy.max_segments = 2;
+    policy.keep_for_cursors = 1;
+    OK(tapeline_trim(bus, &policy, &trimmed));
+    CHECK(trimmed.struct_size == sizeof trimmed && trimmed.segments_kept_for_cursors > 0);
+    const uint64_t before = trimmed.segments_left;
+    policy.keep_for_cursors = 0;
+    OK(tapeline_plan_trim(bus, &policy, &planned));
+    CHECK(planned.segments > 0 && planned.bytes > 0 && planned.events > 0);
+    OK(tapeline_trim(bus, &policy, &trimmed));
+    CHECK(trimmed.segments >= planned.segments && trimmed.segments_left < before && trimmed.bytes_left > 0);
+    tapeline_poll_options options = {.struct_size = sizeof options, .cursor = cursor};
+    RETURNS(TAPELINE_CURSOR, tapeline_poll(bus, &options, &event, 1, &page));
+    RETURNS(TAPELINE_LOCKED, tapeline_log_trim(directory, &policy, &trimmed));
+    OK(tapeline_close(bus, -1));
+
+    const uint64_t left = trimmed.segments_left;
+    policy = (tapeline_retention){.struct_size = sizeof policy, .max_segments = 1};
+    OK(tapeline_log_trim(directory, &policy, &trimmed));
+    CHECK(trimmed.segments > 0 && trimmed.segments_left < left + 2);
+}
+
 // The files of a log, also while a bus writes them.
 static void logs(const char *directory) {
     // Small segments: who opens a log beside its writer reads the last one whole, which takes valgrind minutes.
@@ -381,13 +472,21 @@ static void logs(const char *directory) {
                                           .kind_count = 1};
     OK(tapeline_follow(directory, &options, &reader));
     RETURNS(TAPELINE_TIMEOUT, tapeline_reader_next(reader, events, 8, 0, &count));
-    int fd = -1;
-    RETURNS(TAPELINE_ARGUMENT, tapeline_reader_fd(reader, &fd));
+    struct pollfd ready = {.fd = -1, .events = POLLIN};
+    OK(tapeline_reader_fd(reader, &ready.fd));
+    // A call that finds nothing ends the first ring: from here on only the next look at the files can end the wait.
+    RETURNS(TAPELINE_TIMEOUT, tapeline_reader_next(reader, events, 8, 0, &count));
     OK(tapeline_ingest(bus, chat, TAPELINE_KIND_TOKEN, (const uint8_t *)"token", 5, NULL));
     OK(tapeline_ingest(bus, chat, TAPELINE_KIND_TOOL_CALL, (const uint8_t *)"first", 5, NULL));
     OK(tapeline_flush(bus, -1));
-    OK(tapeline_reader_next(reader, events, 8, 10000, &count));
-    CHECK(count == 1 && payload_is(&events[0], "first"));
+    int32_t found = TAPELINE_TIMEOUT;
+    while (found == TAPELINE_TIMEOUT) {
+        CHECK(poll(&ready, 1, 10000) == 1);
+        found = tapeline_reader_next(reader, events, 8, 0, &count);
+    }
+    CHECK(found == TAPELINE_OK && count == 1 && payload_is(&events[0], "first") && name_is(&events[0], "chat-42"));
+    // There may be more at once; after a call that found nothing, at the next look.
+    CHECK(poll(&ready, 1, 0) == 1);
     OK(tapeline_reader_cursor(reader, text, sizeof text, NULL));
     OK(tapeline_reader_close(reader));
     // Another one goes on after its cursor.
@@ -398,6 +497,7 @@ static void logs(const char *directory) {
     OK(tapeline_reader_next(reader, events, 8, 10000, &count));
     CHECK(count == 1 && payload_is(&events[0], "second"));
     OK(tapeline_reader_close(reader));
+    trims(directory);
     options.until_close = 1;
     RETURNS(TAPELINE_ARGUMENT, tapeline_follow(directory, &options, &reader));
     RETURNS(TAPELINE_IO, tapeline_follow("/nothing/there", NULL, &reader));
@@ -410,6 +510,7 @@ int main(void) {
     settings(directory);
     ingest_and_poll();
     producers();
+    refused_events_are_reported();
     many_sessions();
     readers();
     char logged[128];

@@ -46,6 +46,11 @@ static void null_pointers(tapeline_bus bus, tapeline_producer producer) {
     RETURNS(TAPELINE_NULL, tapeline_follow(NULL, NULL, &reader));
     RETURNS(TAPELINE_NULL, tapeline_follow("/tmp", NULL, NULL));
     RETURNS(TAPELINE_UTF8, tapeline_log_open("/tmp/\xff", &log));
+    tapeline_retention policy = {.struct_size = sizeof policy, .max_segments = 1};
+    tapeline_trimmed trimmed = {.struct_size = sizeof trimmed};
+    RETURNS(TAPELINE_NULL, tapeline_trim(bus, NULL, &trimmed));
+    RETURNS(TAPELINE_NULL, tapeline_plan_trim(bus, &policy, NULL));
+    RETURNS(TAPELINE_NULL, tapeline_log_trim(NULL, &policy, &trimmed));
     RETURNS(TAPELINE_NULL, tapeline_emit_batch(producer, none, NULL, 0, "name", NULL, &ticket));
     // A length of nothing needs no memory.
     OK(tapeline_emit(producer, none, 1, NULL, 0, NULL));
@@ -153,6 +158,68 @@ static void callbacks(void) {
         RETURNS(TAPELINE_BUSY, tapeline_reader_next(called.reader, &event, 1, 0, &found));
     }
     OK(tapeline_reader_close(called.reader));
+    OK(tapeline_close(bus, -1));
+}
+
+// Two callbacks, each of which closes the other's reader once both are called.
+struct pair {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    tapeline_reader readers[2];
+    int32_t codes[2];
+    int called, returned;
+};
+
+static int32_t close_the_other(struct pair *pair, int other, int32_t code) {
+    if (code != TAPELINE_OK) {
+        return 0;
+    }
+    CHECK(pthread_mutex_lock(&pair->lock) == 0);
+    pair->called++;
+    CHECK(pthread_cond_broadcast(&pair->changed) == 0);
+    while (pair->called < 2) {
+        CHECK(pthread_cond_wait(&pair->changed, &pair->lock) == 0);
+    }
+    CHECK(pthread_mutex_unlock(&pair->lock) == 0);
+    const int32_t closed = tapeline_reader_close(pair->readers[other]);
+    CHECK(pthread_mutex_lock(&pair->lock) == 0);
+    pair->codes[other] = closed;
+    pair->returned++;
+    CHECK(pthread_cond_broadcast(&pair->changed) == 0);
+    CHECK(pthread_mutex_unlock(&pair->lock) == 0);
+    return 1;
+}
+
+static int32_t close_second(void *user, int32_t code, const tapeline_event *events, size_t count) {
+    (void)events, (void)count;
+    return close_the_other(user, 1, code);
+}
+
+static int32_t close_first(void *user, int32_t code, const tapeline_event *events, size_t count) {
+    (void)events, (void)count;
+    return close_the_other(user, 0, code);
+}
+
+static void callbacks_that_close_each_other(void) {
+    tapeline_bus bus = open_memory();
+    tapeline_session none = {0, 0};
+    struct pair pair = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    OK(tapeline_subscribe(bus, NULL, &pair.readers[0]));
+    OK(tapeline_subscribe(bus, NULL, &pair.readers[1]));
+    OK(tapeline_reader_start(pair.readers[0], close_second, &pair));
+    OK(tapeline_reader_start(pair.readers[1], close_first, &pair));
+    OK(tapeline_ingest(bus, none, 1, NULL, 0, NULL));
+    CHECK(pthread_mutex_lock(&pair.lock) == 0);
+    while (pair.returned < 2) {
+        CHECK(pthread_cond_wait(&pair.changed, &pair.lock) == 0);
+    }
+    CHECK(pthread_mutex_unlock(&pair.lock) == 0);
+    // One of them was refused at least, and its reader is open.
+    CHECK(pair.codes[0] == TAPELINE_BUSY || pair.codes[1] == TAPELINE_BUSY);
+    for (int at = 0; at < 2; at++) {
+        CHECK(pair.codes[at] == TAPELINE_BUSY || pair.codes[at] == TAPELINE_OK);
+        RETURNS(pair.codes[at] == TAPELINE_OK ? TAPELINE_HANDLE : TAPELINE_OK, tapeline_reader_close(pair.readers[at]));
+    }
     OK(tapeline_close(bus, -1));
 }
 
@@ -402,6 +469,7 @@ int main(void) {
     huge_lengths(bus, producer);
     extreme_numbers();
     callbacks();
+    callbacks_that_close_each_other();
     unaligned(bus, producer);
     made_up_handles(bus, producer);
     closed_handles();
