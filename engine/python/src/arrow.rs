@@ -63,7 +63,8 @@ impl ArrowEvents {
     fn stream<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>, Failure> {
         let replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner).take();
         let replay = replay.ok_or_else(|| Failure::in_use("these events were read; replay them again"))?;
-        let events = Events { replay, gaps: Arc::clone(&self.gaps), at_gap: self.at_gap, failure: CString::default() };
+        let (gaps, at_gap, failure) = (Arc::clone(&self.gaps), self.at_gap, CString::default());
+        let events = Events { replay, gaps, at_gap, failure, last: (0, 0) };
         let stream = ArrowStream {
             get_schema,
             get_next,
@@ -140,12 +141,14 @@ struct Events {
     gaps: Arc<Mutex<Vec<RustGap>>>,
     at_gap: AtGap,
     failure: CString,
+    /// The events and the bytes of the last batch: the next one is likely to have as many.
+    last: (usize, usize),
 }
 
 impl Events {
     /// The next events, in columns. `None`: there are no more.
     fn next(&mut self) -> Result<Option<Columns>, ConsumerError> {
-        let mut columns = Columns::default();
+        let mut columns = Columns::with_room(self.last);
         while columns.kinds.len() < BATCH_EVENTS && columns.payloads.len() < BATCH_BYTES {
             match self.replay.next() {
                 None => break,
@@ -156,6 +159,7 @@ impl Events {
                 Some(Err(error)) => return Err(error),
             }
         }
+        self.last = (columns.kinds.len(), columns.payloads.len());
         Ok((!columns.kinds.is_empty()).then_some(columns))
     }
 
@@ -178,15 +182,22 @@ struct Columns {
     payloads: Vec<u8>,
 }
 
-impl Default for Columns {
-    fn default() -> Self {
-        let (shards, sequences, times) = (Vec::new(), Vec::new(), Vec::new());
-        let (sessions, kinds, payloads) = (Vec::new(), Vec::new(), Vec::new());
-        Self { shards, sequences, times, sessions, kinds, offsets: vec![0], payloads }
-    }
-}
-
 impl Columns {
+    /// Without events, with room for so many events and bytes.
+    fn with_room((events, bytes): (usize, usize)) -> Self {
+        let mut offsets = Vec::with_capacity(events + 1);
+        offsets.push(0);
+        Self {
+            shards: Vec::with_capacity(events),
+            sequences: Vec::with_capacity(events),
+            times: Vec::with_capacity(events),
+            sessions: Vec::with_capacity(16 * events),
+            kinds: Vec::with_capacity(events),
+            offsets,
+            payloads: Vec::with_capacity(bytes),
+        }
+    }
+
     fn push(&mut self, event: &tapeline::StoredEvent) {
         self.shards.push(event.shard_id);
         self.sequences.push(event.sequence.get());

@@ -126,6 +126,12 @@ impl Event {
         SessionId(self.0.session)
     }
 
+    /// The name of its session. `None`: it was not opened by name, or its opening is not known.
+    #[getter]
+    fn session_name(&self) -> Option<&str> {
+        self.0.session_name()
+    }
+
     /// The number of its kind.
     #[getter]
     fn kind(&self) -> u16 {
@@ -223,8 +229,13 @@ pub(crate) struct Gap {
     end: u64,
     /// The reason: `Trimmed`, `Lost`, `Overflow`, `Dropped`, `Corrupt` or `LostInCrash`.
     reason: &'static str,
+    /// Of `Overflow`: `drop-newest`, `drop-oldest`, `sampled`, or `refused`, where the events went back to their
+    /// producer, which may have ingested them again.
+    drop_reason: Option<String>,
     /// The number of events: those that were dropped before they had sequences, or the sequences.
     events: u64,
+    /// Of `Overflow`: the events of each session, as far as their sessions are known.
+    sessions: Vec<(SessionId, u64)>,
     /// The place of a reader of one session that continues after it.
     token: Option<String>,
     /// All of it in words.
@@ -234,10 +245,15 @@ pub(crate) struct Gap {
 impl From<RustGap> for Gap {
     fn from(gap: RustGap) -> Self {
         let sequences = gap.to.since(gap.from);
+        let (mut drop_reason, mut sessions) = (None, Vec::new());
         let (reason, events) = match &gap.reason {
             GapReason::Trimmed => ("Trimmed", sequences),
             GapReason::Lost => ("Lost", sequences),
-            GapReason::Overflow { events, .. } => ("Overflow", *events),
+            GapReason::Overflow { events, reason, sessions: dropped, .. } => {
+                drop_reason = Some(reason.to_string());
+                sessions.extend(dropped.named().iter().map(|&(session, events)| (SessionId(session), events)));
+                ("Overflow", *events)
+            }
             GapReason::Dropped => ("Dropped", sequences),
             GapReason::Corrupt(_) => ("Corrupt", sequences),
             GapReason::LostInCrash => ("LostInCrash", sequences),
@@ -248,7 +264,9 @@ impl From<RustGap> for Gap {
             first: gap.from.get(),
             end: gap.to.get(),
             reason,
+            drop_reason,
             events,
+            sessions,
             token: gap.token.map(|token| token.to_string()),
             message: gap.to_string(),
         }

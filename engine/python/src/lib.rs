@@ -15,6 +15,7 @@ mod event;
 mod failure;
 mod follow;
 mod fork;
+mod latency;
 mod log;
 mod payload;
 mod replay;
@@ -39,6 +40,8 @@ mod native {
     use crate::follow::Follower;
     #[pymodule_export]
     use crate::fork::forked;
+    #[pymodule_export]
+    use crate::latency::{Histogram, Latency};
     #[pymodule_export]
     use crate::log::Log;
     #[pymodule_export]

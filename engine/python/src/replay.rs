@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
-use pyo3::types::PyMemoryView;
 use tapeline::consumer::{Pacer as RustPacer, Speed};
 use tapeline::{ConsumerResult, StoredEvent};
 
 use crate::arrow::ArrowEvents;
 use crate::block::sleep;
-use crate::event::{Event, item};
+use crate::event::{KindArgument, item};
 use crate::failure::Failure;
 use crate::fork::Origin;
+use crate::latency::{Latency, Meter};
 use crate::settings::seconds;
 
 /// Events that are read at once, with the interpreter released.
@@ -28,14 +28,16 @@ pub(crate) struct Replay {
 }
 
 struct Reader {
-    /// `None` once it was taken over, as columns.
+    /// `None` once it was taken over, as columns or to be measured.
     replay: Option<tapeline::Replay>,
     read: VecDeque<ConsumerResult<StoredEvent>>,
+    has_begun: bool,
 }
 
 impl Reader {
     /// The same with what comes next, where nothing is left that was read.
     fn filled(&mut self, py: Python<'_>) -> &mut Self {
+        self.has_begun = true;
         if self.read.is_empty() {
             py.detach(|| self.read.extend(self.replay.iter_mut().flatten().take(READ_AHEAD)));
         }
@@ -45,12 +47,23 @@ impl Reader {
 
 impl Replay {
     pub(crate) fn new(replay: tapeline::Replay) -> Self {
-        Self { origin: Origin::here(), reader: Mutex::new(Reader { replay: Some(replay), read: VecDeque::new() }) }
+        let reader = Reader { replay: Some(replay), read: VecDeque::new(), has_begun: false };
+        Self { origin: Origin::here(), reader: Mutex::new(reader) }
     }
 
     fn reader(&self, py: Python<'_>) -> Result<MutexGuard<'_, Reader>, Failure> {
         self.origin.check()?;
         Ok(self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over what is replayed.
+    ///
+    /// # Errors
+    /// A part of it was read.
+    fn whole(&self, py: Python<'_>) -> Result<tapeline::Replay, Failure> {
+        let mut reader = self.reader(py)?;
+        let whole = if reader.has_begun { None } else { reader.replay.take() };
+        whole.ok_or_else(|| Failure::in_use("events of this replay were read; make another one"))
     }
 }
 
@@ -80,30 +93,15 @@ impl Replay {
         })
     }
 
-    /// The payloads of the events that come next, some at once. `None`: there are no more.
-    fn payloads<'py>(&self, py: Python<'py>) -> Result<Option<Vec<Bound<'py, PyMemoryView>>>, Failure> {
-        let (events, error) = {
-            let mut reader = self.reader(py)?;
-            let read = &mut reader.filled(py).read;
-            let count = read.iter().take_while(|next| next.is_ok()).count();
-            let events: Vec<StoredEvent> = read.drain(..count).filter_map(Result::ok).collect();
-            let error = if count == 0 { read.pop_front().and_then(Result::err) } else { None };
-            (events, error)
-        };
-        if let Some(error) = error {
-            return Err(error.into());
-        }
-        let views = events.into_iter().map(|event| PyMemoryView::from(Bound::new(py, Event(event))?.as_any()));
-        let views = views.collect::<PyResult<Vec<_>>>()?;
-        Ok((!views.is_empty()).then_some(views))
-    }
-
     /// All of it as columns. Nothing of it may have been read.
     fn to_arrow(&self, py: Python<'_>, keep_gaps: bool) -> Result<ArrowEvents, Failure> {
-        let mut reader = self.reader(py)?;
-        let whole = if reader.read.is_empty() { reader.replay.take() } else { None };
-        let whole = whole.ok_or_else(|| Failure::in_use("events of this replay were read; make another one"))?;
-        Ok(ArrowEvents::new(whole, keep_gaps))
+        Ok(ArrowEvents::new(self.whole(py)?, keep_gaps))
+    }
+
+    /// The latencies in all of it, with tokens of this kind. Nothing of it may have been read.
+    fn latency(&self, py: Python<'_>, token: KindArgument) -> Result<Latency, Failure> {
+        let whole = self.whole(py)?;
+        Meter::new(token.0).measure(py, whole)
     }
 
     /// The time of the next event, if that was read. `None` of a gap, which is due at once.

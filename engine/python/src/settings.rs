@@ -67,12 +67,13 @@ impl Settings {
     fn mode(&self) -> Result<BackpressureMode, Failure> {
         Ok(match self.backpressure.as_str() {
             "fail" => BackpressureMode::FailProducer,
+            "fail-and-report" => BackpressureMode::FailAndReport,
             "block" => BackpressureMode::Block { deadline: seconds("block_seconds", self.block_seconds)? },
             "drop-newest" => BackpressureMode::DropNewest,
             "drop-oldest" => BackpressureMode::DropOldest,
             "sample" => BackpressureMode::Sample { rate: self.sample_rate },
             other => {
-                let modes = "fail, block, drop-newest, drop-oldest or sample";
+                let modes = "fail, fail-and-report, block, drop-newest, drop-oldest or sample";
                 return Err(Failure::argument(format!("backpressure is {other:?}; one of {modes}")));
             }
         })

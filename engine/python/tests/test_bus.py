@@ -28,6 +28,9 @@ def test_what_a_session_was_given_is_replayed(bus: tapeline.Bus) -> None:
     assert (hel.text, bytes(lo), call.json()["tool"]["word"], bytes(raw)) == ("Hel", b"lo", "grün", b"\xff\x00")
     assert (hel.kind, call.kind, raw.kind) == (kinds.TOKEN, kinds.TOOL_CALL, 4711)
     assert hel.session == tapeline.SessionId("chat-42") == chat.id
+    assert {event.session_name for event in (opened, hel, closed)} == {"chat-42"}
+    bus.ingest("1", session="never opened")
+    assert [event.session_name for event in bus.replay("never opened")] == [None]
     assert hel.insertion_ts < lo.insertion_ts and hel.sequence + 1 == lo.sequence
     summary = bus.summary("chat-42")
     assert summary is not None
@@ -210,13 +213,6 @@ def test_sessions_that_a_crash_cut_off_are_listed(bus: tapeline.Bus, tmp_path: P
         assert [summary.name for summary in again.unfinished()] == ["open"]
 
 
-def test_payloads_come_some_at_once(bus: tapeline.Bus) -> None:
-    wanted = [f"{number}".encode() for number in range(1000)]
-    bus.ingest_batch(wanted, session="s")
-    found = [bytes(payload) for payloads in bus.replay("s").payloads() for payload in payloads]
-    assert found == wanted
-
-
 def test_readers_choose_by_session_kind_filter_and_time(bus: tapeline.Bus) -> None:
     for number in range(10):
         bus.ingest({"n": number}, session=f"s{number % 2}", kind="token" if number < 5 else "drift")
@@ -326,9 +322,29 @@ def test_a_full_lane_fails_waits_or_drops_as_it_was_asked_to() -> None:
                     break
                 except errors.GapError as error:
                     gaps.append(error.gap)
-            assert [(gap.reason, gap.events) for gap in gaps if gap.reason == "Overflow"] == [("Overflow", 1)]
+            (full,) = [gap for gap in gaps if gap.reason == "Overflow"]
+            assert (full.drop_reason, full.events) == ("drop-newest", 1)
             # The same iterator goes on after the gap.
             assert texts[-1] == "after"
+
+
+def test_events_that_a_full_lane_refused_are_reported_to_readers_of_their_session() -> None:
+    with tapeline.open(
+        backpressure="fail-and-report", memory_bytes=64 << 20, lane_bytes=64 << 10, pinned=False
+    ) as bus:
+        chat = bus.session("chat")
+        with pytest.raises(errors.BackpressureError):
+            while True:
+                chat.token(b"x" * 30_000)
+        bus.flush()
+        bus.session("other").token("other")
+        chat.token("after")
+        with pytest.raises(errors.GapError) as missing:
+            list(bus.replay("chat"))
+        gap = missing.value.gap
+        assert (gap.reason, gap.drop_reason, gap.events) == ("Overflow", "refused", 1)
+        assert gap.sessions == [(tapeline.SessionId("chat"), 1)]
+        assert [event.text for event in bus.replay("other")] == ["other"]
 
 
 def test_a_log_is_read_without_a_bus_while_it_is_written(bus: tapeline.Bus, tmp_path: Path) -> None:

@@ -78,6 +78,10 @@ class Event:
         """The session that it belongs to."""
 
     @property
+    def session_name(self) -> str | None:
+        """The name of its session. `None`: it was not opened by name, or its opening is not known."""
+
+    @property
     def kind(self) -> int:
         """The number of its kind."""
 
@@ -132,8 +136,17 @@ class Gap:
         """`Trimmed`, `Lost`, `Overflow`, `Dropped`, `Corrupt` or `LostInCrash`."""
 
     @property
+    def drop_reason(self) -> str | None:
+        """Of `Overflow`: `drop-newest`, `drop-oldest`, `sampled`, or `refused`, where the events went back to their
+        producer, which may have ingested them again."""
+
+    @property
     def events(self) -> int:
         """The number of events."""
+
+    @property
+    def sessions(self) -> list[tuple[SessionId, int]]:
+        """Of `Overflow`: the events of each session, as far as their sessions are known."""
 
     @property
     def token(self) -> str | None:
@@ -353,8 +366,74 @@ class Replay(Iterator[Event]):
     def read_ahead(self) -> bool: ...
     def is_read(self) -> bool: ...
     def next_insertion_ts(self) -> int | None: ...
-    def payloads(self) -> list[memoryview] | None: ...
     def to_arrow(self, keep_gaps: bool) -> ArrowEvents: ...
+    def latency(self, token: int | str) -> Latency: ...
+
+@final
+class Histogram:
+    """A distribution of times in nanoseconds, in buckets of three significant digits.
+
+    `numpy.asarray` takes `counts` and `edges` as they are, and `matplotlib.pyplot.stairs(counts, edges)` draws them.
+    """
+
+    @property
+    def count(self) -> int:
+        """The number of values."""
+
+    @property
+    def min(self) -> int:
+        """The smallest value; 0 without one."""
+
+    @property
+    def max(self) -> int:
+        """The largest value; 0 without one."""
+
+    @property
+    def mean(self) -> float:
+        """The mean; 0 without a value."""
+
+    @property
+    def edges(self) -> memoryview:
+        """The edges of the buckets from the smallest value's to the largest's, one more than `counts` has."""
+
+    @property
+    def counts(self) -> memoryview:
+        """The number of values in each bucket."""
+
+    def quantile(self, share: float) -> int:
+        """The value that this share of them, 0 to 1, does not exceed; 0 without a value."""
+
+@final
+class Latency:
+    """The latencies of a replay, by the times at which the bus took the events."""
+
+    @property
+    def time_to_first_token(self) -> Histogram:
+        """Of each session: the time from its first event to its first token, unless the first event is the token."""
+
+    @property
+    def inter_token(self) -> Histogram:
+        """Of each token but a session's first: the time since the one before."""
+
+    @property
+    def time_per_output_token(self) -> Histogram:
+        """Of each session with two tokens or more: the time from its first to its last, by the number of the others."""
+
+    @property
+    def session_length(self) -> Histogram:
+        """Of each session with two events or more: the time from its first event to its last."""
+
+    @property
+    def sessions(self) -> int:
+        """The number of sessions."""
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens."""
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """The events that were missing. A gap within a session looks like a pause."""
 
 @final
 class ArrowEvents:

@@ -29,9 +29,10 @@ class Settings(TypedDict, total=False):
     durability: Literal["durable", "page-cache", "memory"] | None
     """What an acknowledged event survives: a power cut, the end of the process, nothing. Default: `durable` with a
     directory, else `memory`."""
-    backpressure: Literal["fail", "block", "drop-newest", "drop-oldest", "sample"]
-    """What becomes of an event whose lane is full. Default `fail`: `BackpressureError`. `block` waits, with the
-    interpreter released: not for a thread that runs an event loop."""
+    backpressure: Literal["fail", "fail-and-report", "block", "drop-newest", "drop-oldest", "sample"]
+    """What becomes of an event whose lane is full. Default `fail`: `BackpressureError`. With `fail-and-report` readers of
+    its session get a gap as well. `block` waits, with the interpreter released: not for a thread that runs an event
+    loop."""
     block_seconds: float
     """The longest wait of `block`. Default 1."""
     sample_rate: int

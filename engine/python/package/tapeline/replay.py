@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from tapeline import _native
 from tapeline._loop import in_thread, refuse_in_loop
-from tapeline._native import Event
+from tapeline._native import Event, Latency
 from tapeline._reading import OneReader
 from tapeline.arrow import ArrowEvents
 
@@ -35,14 +35,6 @@ class Replay(OneReader):
             self._native = self._begin()
         return iter(self._native) if self._pacer is None else _Paced(self._native, self._pacer)
 
-    def payloads(self) -> Iterator[list[memoryview]]:
-        """The payloads alone, some at once, as fast as they can be read: for a thread. Keep `iter` of it where it is to
-        go on after a `GapError`."""
-        refuse_in_loop("a replay by `for`", "`async for`")
-        if self._native is None:
-            self._native = self._begin()
-        return _Payloads(self._native)
-
     def to_arrow(self, *, skip_gaps: bool = False) -> ArrowEvents:
         """The events as Arrow columns, for `pyarrow.table`, `polars.DataFrame` and others. Nothing of the replay may
         have been read; a speed does not matter.
@@ -54,6 +46,18 @@ class Replay(OneReader):
         if self._native is None:
             self._native = self._begin()
         return ArrowEvents(self._native.to_arrow(skip_gaps))
+
+    def latency(self, token: int | str = "token") -> Latency:
+        """How long the first token, each next one and the whole of each session took, as histograms. Nothing of the
+        replay may have been read, and it should have all kinds; a speed does not matter.
+
+        `token` is the kind that counts as a token. A session is taken as one answer; `tapeline latency` of the command
+        line also understands recorded chunks of model servers.
+        """
+        refuse_in_loop("latency", "`await asyncio.to_thread(replay.latency)`")
+        if self._native is None:
+            self._native = self._begin()
+        return self._native.latency(token)
 
     async def _next(self) -> Event:
         native = self._native
@@ -67,18 +71,6 @@ class Replay(OneReader):
             if wait > 0:
                 await asyncio.sleep(wait)
         return next(native)
-
-
-class _Payloads(Iterator[list[memoryview]]):
-    """The payloads of a replay."""
-
-    def __init__(self, events: _native.Replay) -> None:
-        self._events = events
-
-    def __next__(self) -> list[memoryview]:
-        if (payloads := self._events.payloads()) is None:
-            raise StopIteration
-        return payloads
 
 
 class _Paced(Iterator[Event]):
