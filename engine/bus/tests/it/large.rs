@@ -216,13 +216,17 @@ fn without_memory_an_event_is_refused_dropped_or_waits_as_asked() {
     let mut dropping = bus.producer_with(options(BackpressureMode::DropNewest)).expect("producer");
     let dropped = dropping.emit(session, kinds::UNSPECIFIED, &event);
     assert!(matches!(dropped, Err(IngestionError::Dropped { .. })), "{dropped:?}");
+    let mut reporting = bus.producer_with(options(BackpressureMode::FailAndReport)).expect("producer");
+    let refused = reporting.emit(session, kinds::UNSPECIFIED, &event);
+    assert!(matches!(refused, Err(IngestionError::EventBudget { .. })), "{refused:?}");
     // One that waits gets the memory of those that are written meanwhile.
     let mut waiting = bus.producer_with(options(blocking())).expect("producer");
     for number in 0..20 {
         waiting.emit(session, kinds::UNSPECIFIED, &content(number, 4 * MIB)).expect("waits");
     }
-    // The loss is reported to readers.
+    // The losses are reported to readers.
     dropping.emit(session, kinds::UNSPECIFIED, b"after").expect("emits");
+    reporting.emit(session, kinds::UNSPECIFIED, b"after").expect("emits");
     block_on(bus.flush()).expect("durable");
     let mut request = ConsumeRequest::new(4);
     let (mut events, mut lost) = (0, 0);
@@ -235,7 +239,7 @@ fn without_memory_an_event_is_refused_dropped_or_waits_as_asked() {
         }
         request = ConsumeRequest::new(4).from(page.next_id.expect("a cursor"));
     }
-    assert_eq!((events, lost), (21, 1));
+    assert_eq!((events, lost), (22, 2));
     block_on(bus.shutdown()).expect("ends");
 }
 

@@ -325,6 +325,32 @@ fn batches_that_cannot_be_one_with_their_cursor_are_refused() {
 }
 
 #[test]
+fn a_bus_that_has_ended_takes_neither_events_nor_cursor_of_a_batch() {
+    let scratch = Scratch::new("tap-ended");
+    for config in [scratch.config(), tapeline::EventBusConfig::builder()] {
+        let bus = open(config);
+        say(&bus, 10);
+        let cursor = cursor_after(&bus, 1);
+        let mut producer = bus.producer().expect("producer");
+        let session = producer.session(OUTPUTS);
+        let mut batch = producer.batch(session);
+        batch.push(kinds::DRIFT, b"derived").expect("pushes");
+        batch.with_cursor(NAME, &cursor).expect("a cursor");
+        block_on(bus.shutdown_via_ref()).expect("ends");
+        let outcome = batch.publish();
+        assert!(matches!(outcome, Err(IngestionError::ShuttingDown)), "{outcome:?}");
+        assert!(matches!(batch.with_cursor(NAME, &cursor), Err(IngestionError::ShuttingDown)));
+        assert_eq!(batch.publish().expect("there is nothing to publish"), None);
+        drop(batch);
+        assert!(bus.stats().is_balanced(), "{:?}", bus.stats());
+        assert_eq!(bus.load_cursor(NAME).expect("loads"), None);
+    }
+    let bus = open(scratch.config());
+    assert_eq!(bus.load_cursor(NAME).expect("loads"), None);
+    assert_eq!(block_on(bus.replay(OUTPUTS)).expect("replays").count(), 0);
+}
+
+#[test]
 fn readers_get_the_events_of_a_tap_and_nothing_of_its_cursor() {
     let bus = open(tapeline::EventBusConfig::builder().num_shards(2));
     say(&bus, 10);
