@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Two machines that share a bus through Redis, as two network namespaces of this one: the first records and relays, the
-# second reads what came, with no file in common. Needs root, ip, redis-server, and the program tapeline:
+# Two machines that share a bus through Redis or NATS, as two network namespaces of this one: the first records and
+# relays, the second reads what came, with no file in common. Needs root, ip, redis-server or nats-server, and the program
+# tapeline:
 #
-#     cargo build -p tapeline-cli && engine/bus/examples/two_namespaces.sh [target/debug/tapeline]
+#     cargo build -p tapeline-cli && engine/bus/examples/two_namespaces.sh redis|nats [target/debug/tapeline]
 set -euo pipefail
-tapeline=$(realpath "${1:-target/debug/tapeline}")
+backend=$1
+tapeline=$(realpath "${2:-target/debug/tapeline}")
 net=tape$$
 scratch=$(mktemp -d)
 
@@ -31,10 +33,22 @@ for machine in a b; do
 done
 on() { ip netns exec "$net-$1" "${@:2}"; }
 
-redis-server --bind 10.213.77.1 --port 6379 --protected-mode no --save '' --dir "$scratch" >/dev/null &
+case $backend in
+redis)
+    redis-server --bind 10.213.77.1 --port 6379 --protected-mode no --save '' --dir "$scratch" >/dev/null &
+    url=redis://10.213.77.1 port=6379
+    ;;
+nats)
+    nats-server -a 10.213.77.1 -p 4222 -js -sd "$scratch" >/dev/null 2>&1 &
+    url=nats://10.213.77.1 port=4222
+    ;;
+*)
+    echo "two_namespaces: $backend is neither redis nor nats" >&2
+    exit 2
+    ;;
+esac
 server=$!
-until redis-cli -h 10.213.77.1 ping >/dev/null 2>&1; do kill -0 "$server"; done
-url=redis://10.213.77.1
+until (: <"/dev/tcp/10.213.77.1/$port") 2>/dev/null; do kill -0 "$server"; done
 
 # The first machine: a relay follows the log while a recording writes it, and is drained by a signal.
 seq 1 1000 | on a "$tapeline" record "$scratch/first" --format jsonl --session numbers

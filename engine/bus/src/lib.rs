@@ -229,7 +229,9 @@ pub mod adapter {
     #[cfg(feature = "redis")]
     pub use crate::core::config::RedisAdapterConfig;
     #[cfg(feature = "jetstream")]
-    pub use crate::core::config::{JetStreamAdapterConfig, JetStreamDiscard, JetStreamSettings, JetStreamSubjects};
+    pub use crate::core::config::{
+        JetStreamAdapterConfig, JetStreamCreation, JetStreamDiscard, JetStreamSettings, JetStreamSubjects,
+    };
     pub use crate::live::{Batch, Delivery};
 }
 

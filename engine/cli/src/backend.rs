@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tapeline::adapter::Adapter;
+#[cfg(feature = "jetstream")]
+use tapeline::adapter::{JetStreamAdapter, JetStreamAdapterConfig, JetStreamCreation, JetStreamSubjects};
 #[cfg(feature = "redis")]
 use tapeline::adapter::{RedisAdapter, RedisAdapterConfig};
 use tapeline_reader::LogId;
@@ -19,52 +21,99 @@ const URL_BYTES_MAX: u64 = 64 << 10;
 pub(crate) struct Backend<'a> {
     pub(crate) url: String,
     pub(crate) streams: &'a Streams,
-    /// Entries that each stream keeps, about.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code))]
-    pub(crate) max_len: Option<u64>,
+}
+
+/// The use that a command makes of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// It stores events, in streams that keep about so many.
+    Store { max_len: Option<u64> },
+    /// It reads this log back, and makes no stream.
+    Read(Option<LogId>),
 }
 
 /// Options about the streams of a server, and the way to it.
 #[derive(Debug, Args)]
 pub(crate) struct Streams {
-    /// First part of the names of streams on the server: PREFIX:LOG:SHARD
+    /// First part of names on the server: PREFIX:LOG:SHARD of Redis, PREFIX.LOG.SHARD of NATS
     #[arg(long, value_name = "PREFIX", default_value = "tapeline")]
     pub(crate) prefix: String,
+    /// NATS: a subject for each session, PREFIX.LOG.SHARD.SESSION
+    #[arg(long)]
+    per_session: bool,
+    /// NATS: file with credentials (.creds), as nsc writes it
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
     /// File with the certificates (PEM) of the authorities to trust instead of those of the system
     #[arg(long, value_name = "FILE")]
     root_certificates: Option<PathBuf>,
 }
 
 impl Backend<'_> {
-    /// The adapter for the URL, which reads this log back. It connects to nothing yet.
+    /// The adapter for the URL. It connects to nothing yet.
     ///
     /// # Errors
     /// [`Exit::Usage`] where it is none of a backend, without its text.
-    pub(crate) fn adapter(&self, log: Option<LogId>) -> Result<Box<dyn Adapter>, Failure> {
-        if let Some(file) = &self.streams.root_certificates {
+    pub(crate) fn adapter(&self, access: Access) -> Result<Box<dyn Adapter>, Failure> {
+        for file in [&self.streams.root_certificates, &self.streams.credentials].into_iter().flatten() {
             File::open(file).map_err(|error| Failure::file(file, &error))?;
         }
+        // Of several servers, the first says what they are.
         match self.url.split_once("://").map(|(scheme, _)| scheme) {
-            Some("redis" | "rediss" | "redis+unix") => self.redis(log),
+            Some("redis" | "rediss" | "redis+unix") => self.redis(access),
+            Some("nats" | "tls") => self.jetstream(access),
             _ => Err(Failure::new(
                 Exit::Usage,
-                "the URL is of no backend that this program knows: redis://HOST, rediss://HOST, redis+unix:///PATH",
+                "the URL is of no backend that this program knows: redis://HOST, rediss://HOST, redis+unix:///PATH, \
+                 nats://HOST, tls://HOST",
             )),
         }
     }
 
     #[cfg(feature = "redis")]
-    fn redis(&self, log: Option<LogId>) -> Result<Box<dyn Adapter>, Failure> {
-        let mut config = RedisAdapterConfig::new(&self.url).prefix(&self.streams.prefix);
-        (config.max_stream_len, config.log) = (self.max_len, log);
-        config.root_certificates.clone_from(&self.streams.root_certificates);
+    fn redis(&self, access: Access) -> Result<Box<dyn Adapter>, Failure> {
+        let Streams { prefix, per_session, credentials, root_certificates } = self.streams;
+        if *per_session || credentials.is_some() {
+            let words = "--per-session and --credentials are for NATS; a URL of Redis holds user and password";
+            return Err(Failure::new(Exit::Usage, words));
+        }
+        let mut config = RedisAdapterConfig::new(&self.url).prefix(prefix);
+        config.root_certificates.clone_from(root_certificates);
+        match access {
+            Access::Store { max_len } => config.max_stream_len = max_len,
+            Access::Read(log) => config.log = log,
+        }
         let adapter = RedisAdapter::new(config).map_err(|error| Failure::new(Exit::Usage, error))?;
         Ok(Box::new(adapter))
     }
 
     #[cfg(not(feature = "redis"))]
-    fn redis(&self, _: Option<LogId>) -> Result<Box<dyn Adapter>, Failure> {
+    fn redis(&self, _: Access) -> Result<Box<dyn Adapter>, Failure> {
         Err(Failure::new(Exit::Usage, "this program was built without the feature redis"))
+    }
+
+    #[cfg(feature = "jetstream")]
+    fn jetstream(&self, access: Access) -> Result<Box<dyn Adapter>, Failure> {
+        let Streams { prefix, per_session, credentials, root_certificates } = self.streams;
+        let mut config = JetStreamAdapterConfig::new(&self.url).prefix(prefix);
+        config.root_certificates.clone_from(root_certificates);
+        if *per_session {
+            config.stream.subjects = JetStreamSubjects::PerSession;
+        }
+        if let Some(file) = credentials {
+            config = config.credentials_file(file);
+        }
+        match access {
+            Access::Store { max_len } => config.stream.max_messages = max_len,
+            Access::Read(log) => (config.log, config.creation) = (log, JetStreamCreation::Operator),
+        }
+        let adapter = JetStreamAdapter::new(config).map_err(|error| Failure::new(Exit::Usage, error))?;
+        Ok(Box::new(adapter))
+    }
+
+    #[cfg(not(feature = "jetstream"))]
+    fn jetstream(&self, _: Access) -> Result<Box<dyn Adapter>, Failure> {
+        Err(Failure::new(Exit::Usage, "this program was built without the feature jetstream"))
     }
 }
 
@@ -112,6 +161,7 @@ mod tests {
             ("redis://user:pass@host:1/0", "redis://...@host:1/0"),
             ("--to=rediss://:p@ss/wo?rd@host", "--to=rediss://...@host"),
             ("redis://host", "redis://host"),
+            ("nats://t0ken@a,nats://t0ken@b", "nats://...@b"),
             ("a://u:p@h b://c, d://u@@e: f", "a://...@h b://c, d://...@e: f"),
             ("someone@example", "someone@example"),
         ] {

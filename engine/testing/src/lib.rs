@@ -4,9 +4,9 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test has no better answer to a broken environment")]
 
 mod random;
-pub mod redis;
 mod scratch;
 mod seeds;
+pub mod server;
 pub mod tables;
 
 pub use random::Random;

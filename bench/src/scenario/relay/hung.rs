@@ -1,7 +1,7 @@
 //! The latency of ingest beside a relay whose server stands still.
 
 use tapeline::config::Durability;
-use tapeline_testing::redis::Server;
+use tapeline_testing::server::Server;
 
 use super::{described, relay, server, wait};
 use crate::args::RelayArgs;

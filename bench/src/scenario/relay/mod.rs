@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tapeline::adapter::{Adapter, RedisAdapter, RedisAdapterConfig, RelayHandle, RelayOptions, RelayStats};
 use tapeline::{EventBus, kinds};
-use tapeline_testing::redis::Server;
+use tapeline_testing::server::{Program, Server};
 
 use crate::args::{RelayArgs, RelayCase};
 use crate::harness::Outcome;
@@ -44,7 +44,7 @@ fn described(case: &str, args: &RelayArgs) -> Report {
 
 /// A server that writes nothing to disk.
 fn server() -> Server {
-    Server::start("bench-relay", &["--appendonly", "no"])
+    Server::start(Program::Redis, "bench-relay", &["--appendonly", "no"])
 }
 
 fn adapter(server: &Server, prefix: &str) -> Outcome<Box<dyn Adapter>> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tapeline::EventBus;
 use tapeline::adapter::{RelayHandle, RelayHealth};
 use tapeline::config::Durability;
-use tapeline_testing::redis::Server;
+use tapeline_testing::server::Server;
 
 use super::{LOOK, described, ingest, relay, server, wait};
 use crate::args::RelayArgs;

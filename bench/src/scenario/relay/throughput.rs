@@ -7,7 +7,7 @@ use std::time::Instant;
 use tapeline::adapter::{RelayEnd, RelayOptions, relay_log};
 use tapeline::config::Durability;
 use tapeline::kinds;
-use tapeline_testing::redis::Server;
+use tapeline_testing::server::Server;
 
 use super::{PATIENCE, adapter, described, server};
 use crate::args::RelayArgs;

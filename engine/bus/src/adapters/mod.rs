@@ -1,8 +1,9 @@
 //! Adapters: other stores that get the events of a log. A relay feeds each of them from a durable cursor.
 //!
 //! Reading order: [`Adapter`] (what a store does for a relay), `noop`, `memory`, `redis` and `jetstream` (four of
-//! them), `thread` (that of a client that needs a runtime), `call` (calls of foreign adapters, with a time limit),
-//! `relay`, `reader` (consumers elsewhere), `conformance` (the suite for adapters of others).
+//! them), `thread` (that of a client that needs a runtime), `position` and `stored` (what they read back), `call`
+//! (calls of foreign adapters, with a time limit), `relay`, `reader` (consumers elsewhere), `conformance` (the suite
+//! for adapters of others).
 
 mod call;
 pub mod conformance;
@@ -10,10 +11,14 @@ pub mod conformance;
 mod jetstream;
 mod memory;
 mod noop;
+#[cfg(any(feature = "jetstream", feature = "redis"))]
+mod position;
 mod reader;
 #[cfg(feature = "redis")]
 mod redis;
 mod relay;
+#[cfg(any(feature = "jetstream", feature = "redis"))]
+mod stored;
 #[cfg(any(feature = "jetstream", feature = "redis"))]
 mod thread;
 

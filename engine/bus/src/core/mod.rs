@@ -9,6 +9,8 @@ pub(crate) mod fence;
 pub(crate) mod foreign;
 pub(crate) mod lock;
 pub(crate) mod park;
+#[cfg(feature = "jetstream")]
+pub(crate) mod percent;
 pub(crate) mod refusals;
 #[cfg(not(feature = "seam"))]
 pub(crate) mod seam;

@@ -10,13 +10,13 @@ use tapeline::adapter::{
     conformance, relay_log,
 };
 use tapeline::config::{RetentionPolicy, ScalingPolicy};
-use tapeline::event::StoredEvent;
-use tapeline::{BatchConfig, EventBus, EventBusConfig, EventBusConfigBuilder, RawEvent, ReplayRequest};
+use tapeline::event::{SessionMetadata, StoredEvent};
+use tapeline::{BatchConfig, EventBus, EventBusConfig, EventBusConfigBuilder, RawEvent, ReplayRequest, kinds};
 use tapeline_testing::{Scratch, asked};
 
-use super::server::{Backend, Server, is_here};
+use super::{Backend, is_here, start, stopped};
 
-pub(crate) const LONG: Duration = Duration::from_secs(120);
+pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 /// A relay that repeats soon.
 pub(crate) fn named(name: &str) -> RelayOptions {
@@ -120,6 +120,7 @@ macro_rules! suite {
             process_that_is_killed_after_a_confirmation_repeats_nothing
             shards_that_come_and_go_are_relayed_whole
             retention_that_overtakes_the_relay_leaves_a_counted_gap
+            names_of_sessions_come_back_whatever_they_hold
         }
     };
 }
@@ -129,17 +130,17 @@ pub(crate) fn adapter_conforms<B: Backend>() {
     if !is_here::<B>() {
         return;
     }
-    let server = Server::<B>::start("conforms", &[]);
-    block_on(conformance::check(|| server.adapter())).expect("conforms");
+    let server = start::<B>("conforms", &[]);
+    block_on(conformance::check(|| B::adapter(server.port()))).expect("conforms");
 }
 
 pub(crate) fn server_that_is_killed_under_load_has_every_event_once<B: Backend>() {
     if !is_here::<B>() {
         return;
     }
-    let (mut server, scratch) = (Server::<B>::start("kill", &[]), Scratch::new("kill-log"));
+    let (mut server, scratch) = (start::<B>("kill", &[]), Scratch::new("kill-log"));
     let bus = bus(&scratch);
-    let relay = bus.start_relay(server.adapter(), named("relay")).expect("starts");
+    let relay = bus.start_relay(B::adapter(server.port()), named("relay")).expect("starts");
     for round in 0..4 {
         say(&bus, 500);
         let confirmed = relay.stats().delivered.events;
@@ -156,9 +157,9 @@ pub(crate) fn server_that_stands_still_is_waited_for_no_longer_than_the_time_lim
     if !is_here::<B>() {
         return;
     }
-    let (server, scratch) = (Server::<B>::start("stop", &[]), Scratch::new("stop-log"));
+    let (server, scratch) = (start::<B>("stop", &[]), Scratch::new("stop-log"));
     let bus = bus(&scratch);
-    let relay = bus.start_relay(server.adapter(), named("relay")).expect("starts");
+    let relay = bus.start_relay(B::adapter(server.port()), named("relay")).expect("starts");
     say(&bus, 100);
     wait(&relay, |stats| stats.delivered.events > 0);
     server.signal("-STOP");
@@ -176,8 +177,8 @@ pub(crate) fn server_that_comes_late_gets_everything<B: Backend>() {
     if !is_here::<B>() {
         return;
     }
-    let (mut server, scratch) = (Server::<B>::stopped("late", &[]), Scratch::new("late-log"));
-    let bus = open(settings(&scratch).adapter(server.config()));
+    let (mut server, scratch) = (stopped::<B>("late", &[]), Scratch::new("late-log"));
+    let bus = open(settings(&scratch).adapter(B::config(server.port())));
     let relay = bus.relays().remove(0);
     say(&bus, 100);
     wait(&relay, |stats| matches!(&stats.health, RelayHealth::Retrying { reason } if reason.contains("connection")));
@@ -189,10 +190,10 @@ pub(crate) fn other_event_under_the_same_id_is_no_repeat<B: Backend>() {
     if !is_here::<B>() {
         return;
     }
-    let (server, scratch) = (Server::<B>::start("other", &[]), Scratch::new("other-log"));
+    let (server, scratch) = (start::<B>("other", &[]), Scratch::new("other-log"));
     let bus = bus(&scratch);
     say(&bus, 600);
-    let adapter = server.adapter();
+    let adapter = B::adapter(server.port());
     let stored = of_log(&bus, 0);
     let store = |events: Vec<StoredEvent>| block_on(adapter.on_batch(Arc::new(Batch::new(0, events))));
     store(stored.clone()).expect("stored");
@@ -258,7 +259,7 @@ pub(crate) fn process_that_is_killed_after_a_confirmation_repeats_nothing<B: Bac
     if !is_here::<B>() {
         return;
     }
-    let (server, scratch) = (Server::<B>::start("process", &[]), Scratch::new("process-log"));
+    let (server, scratch) = (start::<B>("process", &[]), Scratch::new("process-log"));
     let bus = bus(&scratch);
     for _ in 0..asked("TAPELINE_KILLS").unwrap_or(3) {
         say(&bus, 1500);
@@ -268,7 +269,7 @@ pub(crate) fn process_that_is_killed_after_a_confirmation_repeats_nothing<B: Bac
         let output = command.output().expect("runs");
         assert!(!output.status.success(), "it was to die: {}", String::from_utf8_lossy(&output.stdout));
     }
-    let relay = bus.start_relay(server.adapter(), named("relay")).expect("starts");
+    let relay = bus.start_relay(B::adapter(server.port()), named("relay")).expect("starts");
     expect_all(&bus, &relay);
 }
 
@@ -276,11 +277,11 @@ pub(crate) fn shards_that_come_and_go_are_relayed_whole<B: Backend>() {
     if !is_here::<B>() {
         return;
     }
-    let (server, scratch) = (Server::<B>::start("shards", &[]), Scratch::new("shards-log"));
+    let (server, scratch) = (start::<B>("shards", &[]), Scratch::new("shards-log"));
     let scaling =
         ScalingPolicy { auto_scale: false, cooldown: Duration::from_nanos(1), ..ScalingPolicy::default_for_cpus(4) };
     let bus = open(settings(&scratch).num_shards(1).scaling(scaling));
-    let relay = bus.start_relay(server.adapter(), named("relay")).expect("starts");
+    let relay = bus.start_relay(B::adapter(server.port()), named("relay")).expect("starts");
     for step in 0..4 {
         say(&bus, 300);
         match step % 2 {
@@ -296,9 +297,9 @@ pub(crate) fn retention_that_overtakes_the_relay_leaves_a_counted_gap<B: Backend
     if !is_here::<B>() {
         return;
     }
-    let (server, scratch) = (Server::<B>::start("retention", &[]), Scratch::new("retention-log"));
+    let (server, scratch) = (start::<B>("retention", &[]), Scratch::new("retention-log"));
     let bus = open(settings(&scratch).num_shards(1).segment_bytes(2 << 20));
-    let relay = bus.start_relay(server.adapter(), named("relay")).expect("starts");
+    let relay = bus.start_relay(B::adapter(server.port()), named("relay")).expect("starts");
     say(&bus, 100);
     wait(&relay, |stats| stats.delivered.events == 100);
     server.signal("-STOP");
@@ -321,4 +322,25 @@ pub(crate) fn retention_that_overtakes_the_relay_leaves_a_counted_gap<B: Backend
     assert!(found.is_sorted_by_key(|event| event.sequence), "order");
     assert_eq!(found.len() as u64 + stats.missed.events, total, "{stats:?}");
     assert!(stats.missed.gaps > 0 && stats.missed.events > 0, "{stats:?}");
+}
+
+pub(crate) fn names_of_sessions_come_back_whatever_they_hold<B: Backend>() {
+    if !is_here::<B>() {
+        return;
+    }
+    let (server, scratch) = (start::<B>("names", &[]), Scratch::new("names-log"));
+    let bus = bus(&scratch);
+    for name in ["plain", " 50 % ", "two\r\nNats-Msg-Id: lines", "\u{e9}t\u{e9}\0"] {
+        bus.open_session_with(name, &SessionMetadata::default()).expect("opens");
+        bus.ingest_raw(RawEvent::from_str(name).with_session(name)).expect("taken");
+    }
+    let relay = bus.start_relay(B::adapter(server.port()), named("relay")).expect("starts");
+    relay.drain(LONG);
+    assert_eq!((relay.join(), relay.stats().dead_letters.written), (RelayEnd::Drained, 0));
+    let adapter = relay.adapter().expect("initialised");
+    let stored: Vec<_> = (0..2).flat_map(|shard| read(&*adapter, shard)).filter(|e| e.kind != kinds::SESSION).collect();
+    assert_eq!(stored.len(), 4);
+    for event in stored {
+        assert_eq!(event.session_name().map(str::as_bytes), Some(&event.raw[..]));
+    }
 }

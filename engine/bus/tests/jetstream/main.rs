@@ -13,27 +13,21 @@ use std::time::Duration;
 use async_nats::jetstream::{self, Context};
 use futures_lite::future::block_on;
 use tapeline::adapter::{
-    Adapter, AdapterConfig, Batch, JetStreamAdapter, JetStreamAdapterConfig, JetStreamDiscard, JetStreamSubjects,
-    RelayEnd, RelayHealth, conformance,
+    Adapter, AdapterConfig, Batch, JetStreamAdapter, JetStreamAdapterConfig, JetStreamCreation, JetStreamDiscard,
+    JetStreamSubjects, RelayEnd, RelayHealth, conformance,
 };
 use tapeline::{AdapterError, RawEvent};
 use tapeline_testing::Scratch;
+use tapeline_testing::server::{Program, Server};
 
 use self::backend::{Backend, LONG, bus, expect_all, named, of_log, read, say, suite, wait};
 
 /// nats-server.
 struct Nats;
 
-type Server = backend::Server<Nats>;
-
 impl Backend for Nats {
-    const PROGRAM: &'static str = "nats-server";
-
-    fn command(server: &Server) -> Command {
-        let mut command = Command::new(Self::PROGRAM);
-        command.args(["-a", "127.0.0.1", "-p", &server.port().to_string(), "-js", "-sd"]).arg(server.path());
-        command
-    }
+    const PROGRAM: Program = Program::Nats;
+    const DURABLE: &'static [&'static str] = &[];
 
     fn config(port: u16) -> AdapterConfig {
         AdapterConfig::JetStream(settings(port))
@@ -59,13 +53,17 @@ fn config(server: &Server) -> JetStreamAdapterConfig {
     settings(server.port())
 }
 
+fn start(name: &str, arguments: &[&str]) -> Server {
+    backend::start::<Nats>(name, arguments)
+}
+
 fn adapter(config: JetStreamAdapterConfig) -> Box<dyn Adapter> {
     Box::new(JetStreamAdapter::new(config).expect("an adapter"))
 }
 
 /// One with a file of settings, in which `DIR` stands for its directory.
 fn with_settings(name: &str, text: &str) -> Server {
-    let mut server = Server::stopped(name, &[]);
+    let mut server = backend::stopped::<Nats>(name, &[]);
     let file = server.path().join("nats.conf");
     std::fs::write(&file, text.replace("DIR", &server.path().to_string_lossy())).expect("writes");
     server.arguments(&["-c".to_owned(), file.to_string_lossy().into_owned()]);
@@ -86,7 +84,7 @@ fn adapter_conforms_with_every_layout() {
     if !is_here() {
         return;
     }
-    let server = Server::start("conforms-layouts", &[]);
+    let server = start("conforms-layouts", &[]);
     for pipeline_size in [1, 7, 1000] {
         for subjects in [JetStreamSubjects::PerShard, JetStreamSubjects::PerSession] {
             let prefix = format!("size-{pipeline_size}.{subjects:?}");
@@ -101,7 +99,7 @@ fn stream_at_its_limit_gets_the_rest_in_order_once_there_is_room() {
     if !is_here() {
         return;
     }
-    let (server, scratch) = (Server::start("full", &[]), Scratch::new("full-log"));
+    let (server, scratch) = (start("full", &[]), Scratch::new("full-log"));
     let bus = bus(&scratch);
     // Where the large event does not fit, the small ones after it would.
     for bytes in [10_000, 10_000, 60_000, 10, 10, 10, 60_000, 10] {
@@ -138,7 +136,7 @@ fn stream_with_a_limit_drops_its_oldest_and_knows_them_again() {
     if !is_here() {
         return;
     }
-    let (server, scratch) = (Server::start("limit", &[]), Scratch::new("limit-log"));
+    let (server, scratch) = (start("limit", &[]), Scratch::new("limit-log"));
     let bus = bus(&scratch);
     say(&bus, 5000);
     let relay = bus.start_relay(adapter(config(&server).max_messages(500)), named("relay")).expect("starts");
@@ -163,7 +161,7 @@ fn messages_of_others_in_between_neither_lose_nor_reorder_any() {
     if !is_here() {
         return;
     }
-    let (server, scratch) = (Server::start("between", &[]), Scratch::new("between-log"));
+    let (server, scratch) = (start("between", &[]), Scratch::new("between-log"));
     let bus = bus(&scratch);
     let relay = bus.start_relay(adapter(config(&server)), named("relay")).expect("starts");
     say(&bus, 1);
@@ -250,7 +248,7 @@ fn stream_with_other_settings_is_left_as_it_is() {
     if !is_here() {
         return;
     }
-    let server = Server::start("settings", &[]);
+    let server = start("settings", &[]);
     let init = |config: JetStreamAdapterConfig| block_on(JetStreamAdapter::new(config).expect("an adapter").init());
     let base = || config(&server).max_age(Duration::from_secs(3600)).max_messages(1000);
     init(base()).expect("creates it");
@@ -271,6 +269,12 @@ fn stream_with_other_settings_is_left_as_it_is() {
     // Subjects that another stream has.
     assert!(matches!(init(base().stream_name("second")), Err(AdapterError::Denied(_))));
     init(base()).expect("it is as it was");
+    // An operator's stream is taken as it is, and none is made.
+    let of_operator = |prefix: &str| config(&server).prefix(prefix).creation(JetStreamCreation::Operator);
+    init(of_operator("tapeline").max_messages(7)).expect("takes it");
+    init(base()).expect("it is as it was");
+    let missing = init(of_operator("absent")).expect_err("none is there");
+    assert!(matches!(&missing, AdapterError::Denied(reason) if reason.contains("absent")), "{missing}");
 }
 
 #[test]
@@ -304,7 +308,7 @@ fn certificate_of_an_unknown_authority_is_refused() {
     let missing = JetStreamAdapter::new(config("localhost").root_certificates("/no/such/file")).expect_err("no file");
     assert!(missing.to_string().contains("/no/such/file"), "{missing}");
     // Certificates are asked for, and the server has none.
-    let plain = Server::start("tls-none", &[]);
+    let plain = start("tls-none", &[]);
     let plain = JetStreamAdapterConfig::new(format!("nats://localhost:{}", plain.port()));
     assert!(init(plain.clone().root_certificates(&authority)).is_err(), "no TLS");
 }

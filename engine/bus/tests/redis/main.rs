@@ -14,32 +14,16 @@ use tapeline::adapter::{
 };
 use tapeline::{AdapterError, EventBus, EventBusConfig, RawEvent};
 use tapeline_testing::Scratch;
+use tapeline_testing::server::{Program, Server};
 
 use self::backend::{Backend, LONG, bus, expect_all, named, of_log, read, say, suite, wait};
 
 /// redis-server.
 struct Redis;
 
-type Server = backend::Server<Redis>;
-
 impl Backend for Redis {
-    const PROGRAM: &'static str = "redis-server";
-
-    fn command(server: &Server) -> Command {
-        let mut command = Command::new(Self::PROGRAM);
-        command.args([
-            "--port",
-            &server.port().to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "yes",
-        ]);
-        command.args(["--appendfsync", "always", "--dir"]).arg(server.path());
-        command
-    }
+    const PROGRAM: Program = Program::Redis;
+    const DURABLE: &'static [&'static str] = &["--appendonly", "yes", "--appendfsync", "always"];
 
     fn config(port: u16) -> AdapterConfig {
         AdapterConfig::Redis(settings(port))
@@ -65,11 +49,8 @@ fn config(server: &Server) -> RedisAdapterConfig {
     settings(server.port())
 }
 
-/// Runs redis-cli.
-fn cli(server: &Server, arguments: &[&str]) -> String {
-    let mut command = Command::new("redis-cli");
-    let output = command.args(["-p", &server.port().to_string()]).args(arguments).output().expect("redis-cli");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+fn start(name: &str, arguments: &[&str]) -> Server {
+    backend::start::<Redis>(name, arguments)
 }
 
 fn adapter(config: RedisAdapterConfig) -> Box<dyn Adapter> {
@@ -81,9 +62,10 @@ fn adapter_conforms_with_transactions_of_any_size() {
     if !is_here() {
         return;
     }
-    let server = Server::start("conforms-sizes", &[]);
+    let server = start("conforms-sizes", &[]);
     for pipeline_size in [1, 7, 1000] {
-        let config = config(&server).prefix(format!("size-{pipeline_size}")).pipeline_size(pipeline_size);
+        let config =
+            RedisAdapterConfig::new(server.url()).prefix(format!("size-{pipeline_size}")).pipeline_size(pipeline_size);
         block_on(conformance::check(|| adapter(config.clone()))).expect("conforms");
     }
 }
@@ -94,12 +76,12 @@ fn server_out_of_memory_gets_the_rest_in_order_once_it_has_some() {
         return;
     }
     let arguments = ["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"];
-    let (server, scratch) = (Server::start("oom", &arguments), Scratch::new("redis-oom-log"));
+    let (server, scratch) = (start("oom", &arguments), Scratch::new("redis-oom-log"));
     let bus = bus(&scratch);
     let relay = bus.start_relay(adapter(config(&server)), named("redis")).expect("starts");
     say(&bus, 12_000);
     wait(&relay, |stats| matches!(&stats.health, RelayHealth::Retrying { reason } if reason.contains("OOM")));
-    assert_eq!(cli(&server, &["CONFIG", "SET", "maxmemory", "0"]), "OK");
+    assert_eq!(server.cli(&["CONFIG", "SET", "maxmemory", "0"]), "OK");
     expect_all(&bus, &relay);
     assert_eq!(relay.stats().dead_letters.written, 0);
 }
@@ -110,7 +92,7 @@ fn event_larger_than_the_server_takes_is_a_dead_letter() {
         return;
     }
     // The smallest limit that the server knows.
-    let server = Server::start("large", &["--proto-max-bulk-len", "1048576"]);
+    let server = start("large", &["--proto-max-bulk-len", "1048576"]);
     let scratch = Scratch::new("redis-large-log");
     let bus = bus(&scratch);
     for bytes in [10, (1 << 20) + 1, 1 << 20, 300_000, 20] {
@@ -132,7 +114,7 @@ fn refused_credentials_are_reported_without_them() {
         return;
     }
     let users = ["--user", "default", "off", "--user", "relay", "on", ">s3cr3t", "~tapeline:*", "+@all"];
-    let server = Server::start("acl", &users);
+    let server = start("acl", &users);
     let scratch = Scratch::new("redis-acl-log");
     let bus = bus(&scratch);
     say(&bus, 10);
@@ -166,7 +148,7 @@ fn stream_with_a_limit_keeps_about_so_many_entries() {
     if !is_here() {
         return;
     }
-    let (server, scratch) = (Server::start("maxlen", &[]), Scratch::new("redis-maxlen-log"));
+    let (server, scratch) = (start("maxlen", &[]), Scratch::new("redis-maxlen-log"));
     let bus = bus(&scratch);
     say(&bus, 5000);
     let relay = bus.start_relay(adapter(config(&server).max_stream_len(500)), named("redis")).expect("starts");
@@ -189,9 +171,9 @@ fn certificate_of_an_unknown_authority_is_refused() {
     if !is_here() || !has_openssl {
         return println!("NOT tested: openssl is missing");
     }
-    let mut server = Server::stopped("tls", &[]);
+    let mut server = backend::stopped::<Redis>("tls", &[]);
     let (authority, other) = (server.certify("server"), server.certify("other"));
-    let plain = Server::stopped("tls-port", &[]);
+    let plain = backend::stopped::<Redis>("tls-port", &[]);
     let file = |name: &str| server.path().join(name).to_string_lossy().into_owned();
     let tls = [
         "--tls-port".to_owned(),

@@ -54,7 +54,7 @@ impl ImportArgs {
     /// The backend to import from.
     pub(super) fn backend(&self) -> Result<Backend<'_>, Failure> {
         let url = backend::url(self.from.as_ref(), self.from_file.as_ref())?;
-        Ok(Backend { url, streams: &self.streams, max_len: None })
+        Ok(Backend { url, streams: &self.streams })
     }
 }
 

@@ -7,7 +7,7 @@ use tapeline::adapter::{Adapter, StoredShard};
 use tapeline_reader::{EventId, LogId, Sequence, StoredEvent};
 
 use super::{Importer, Stop};
-use crate::backend::Backend;
+use crate::backend::{Access, Backend};
 use crate::exit::{Exit, Failure};
 use crate::progress::Progress;
 use crate::signal::Interrupt;
@@ -28,7 +28,7 @@ impl StoredLog {
     /// # Errors
     /// [`Exit::NotFound`] where there is none; [`Exit::Usage`] where there are several, with their ids.
     pub(super) fn find(backend: &Backend<'_>, id: Option<LogId>) -> Result<Self, Failure> {
-        let mut adapter = backend.adapter(id)?;
+        let mut adapter = backend.adapter(Access::Read(id))?;
         block_on(adapter.init())?;
         let mut stored = block_on(adapter.stored())?;
         stored.retain(|shard| id.is_none_or(|id| id == shard.log));
@@ -38,8 +38,8 @@ impl StoredLog {
             return Err(Failure::new(
                 Exit::NotFound,
                 match id {
-                    Some(id) => format!("the server has no streams {prefix}:{id}:SHARD"),
-                    None => format!("the server has no streams {prefix}:LOG:SHARD"),
+                    Some(id) => format!("the server has no events of log {id} under the prefix {prefix}"),
+                    None => format!("the server has no events under the prefix {prefix}"),
                 },
             ));
         };
@@ -53,7 +53,7 @@ impl StoredLog {
             ));
         }
         if id.is_none() {
-            adapter = backend.adapter(Some(log))?;
+            adapter = backend.adapter(Access::Read(Some(log)))?;
             block_on(adapter.init())?;
         }
         Ok(Self { log, shards: stored, adapter })

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use tapeline::adapter::Adapter;
 use tapeline_reader::{Filter, Kind};
 
-use crate::backend::{self, Backend, Streams};
+use crate::backend::{self, Access, Backend, Streams};
 use crate::exit::Failure;
 use crate::select::{Selection, parse_filter, parse_kind};
 use crate::size::parse_count;
@@ -19,6 +20,7 @@ use crate::when;
 Examples:
   tapeline relay log --to redis://localhost
   tapeline relay log --to-file /etc/tapeline/redis.url --kind tool_call --name tool-calls
+  tapeline relay log --to nats://localhost --per-session
   tapeline relay log --to redis://localhost --once   all there is, and no more
   tapeline relay log --to redis://localhost --once --redrive
 
@@ -31,7 +33,7 @@ pub(crate) struct RelayArgs {
     pub(crate) directory: PathBuf,
     #[command(flatten)]
     pub(super) target: Target,
-    /// Name of the relay, and of its cursor in the log [default: that of the kind of server, such as redis]
+    /// Name of the relay, and of its cursor in the log [default: that of the kind of server, redis or jetstream]
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
     /// End once the server has confirmed all there is
@@ -53,7 +55,7 @@ pub(crate) struct RelayArgs {
 /// The server that is fed.
 #[derive(Args)]
 pub(super) struct Target {
-    /// Server: redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// with TLS, redis+unix:///PATH
+    /// Server: redis://[USER:PASSWORD@]HOST[:PORT][/DB] or nats://[...]HOST[:PORT]; rediss:// and tls:// have TLS
     #[arg(long, value_name = "URL", required_unless_present = "to_file", conflicts_with = "to_file")]
     to: Option<String>,
     /// File whose first line is the URL, so that no list of processes shows a password
@@ -61,15 +63,16 @@ pub(super) struct Target {
     to_file: Option<PathBuf>,
     #[command(flatten)]
     streams: Streams,
-    /// Entries that each stream keeps, about [default: all]
+    /// Entries that each stream keeps, about; of NATS the one stream [default: all]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_count::<u64>)]
     max_len: Option<u64>,
 }
 
 impl Target {
-    pub(super) fn backend(&self) -> Result<Backend<'_>, Failure> {
+    /// The adapter for the server. It connects to nothing yet.
+    pub(super) fn adapter(&self) -> Result<Box<dyn Adapter>, Failure> {
         let url = backend::url(self.to.as_ref(), self.to_file.as_ref())?;
-        Ok(Backend { url, streams: &self.streams, max_len: self.max_len })
+        Backend { url, streams: &self.streams }.adapter(Access::Store { max_len: self.max_len })
     }
 }
 

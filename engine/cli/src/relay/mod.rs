@@ -20,7 +20,7 @@ use crate::signal::Interrupt;
 pub(crate) fn run(args: &RelayArgs) -> Result<Exit, Failure> {
     // Before the relay's threads begin, so that these leave the signals to this one.
     let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
-    let adapter = args.target.backend()?.adapter(None)?;
+    let adapter = args.target.adapter()?;
     let options = options(args, adapter.name())?;
     let relay = relay_log(&args.directory, adapter, options).map_err(|error| match error {
         AdapterError::Config(_) => Failure::from(error),

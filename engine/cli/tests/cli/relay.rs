@@ -1,8 +1,8 @@
-//! `tapeline relay`, against a redis-server.
+//! `tapeline relay`, and `tapeline import --from`, against a redis-server and a nats-server.
 
 use std::process::{Child, Output, Stdio};
 
-use tapeline_testing::redis::{Server, is_here};
+use tapeline_testing::server::{Program, Server};
 
 use crate::run::{Recording, Scratch, done, errors, expect, json, record, run, tapeline, until};
 
@@ -58,10 +58,10 @@ fn record_large(args: &[&str]) {
 
 #[test]
 fn relay_follows_a_log_that_is_written_and_goes_on_where_it_stood() {
-    if !is_here() {
+    if !Program::Redis.is_here() {
         return;
     }
-    let (server, scratch) = (Server::start("cli-relay", &[]), Scratch::new());
+    let (server, scratch) = (Server::start(Program::Redis, "cli-relay", &[]), Scratch::new());
     let log = scratch.arg("log");
     let mut recording = Recording::start(&[&log, "--format", "jsonl"]);
     recording.write(b"1\n2\n");
@@ -94,10 +94,10 @@ fn lag(log: &str) -> Option<u64> {
 
 #[test]
 fn server_that_is_away_is_waited_for_and_a_signal_ends_the_wait() {
-    if !is_here() {
+    if !Program::Redis.is_here() {
         return;
     }
-    let (mut server, scratch) = (Server::stopped("cli-relay-away", &[]), Scratch::new());
+    let (mut server, scratch) = (Server::stopped(Program::Redis, "cli-relay-away", &[]), Scratch::new());
     let log = scratch.arg("log");
     record(&[&log, &scratch.file("a", "1\n2\n3\n"), "--format", "jsonl"]);
     let relay = Relay::start(&[&log, "--to", &server.url(), "--grace", "0s"]);
@@ -114,10 +114,10 @@ fn server_that_is_away_is_waited_for_and_a_signal_ends_the_wait() {
 
 #[test]
 fn credentials_show_in_no_message() {
-    if !is_here() {
+    if !Program::Redis.is_here() {
         return;
     }
-    let server = Server::start("cli-relay-acl", &["--requirepass", "s3cr3t"]);
+    let server = Server::start(Program::Redis, "cli-relay-acl", &["--requirepass", "s3cr3t"]);
     let scratch = Scratch::new();
     let log = scratch.arg("log");
     record(&[&log, &scratch.file("a", "1\n"), "--format", "jsonl"]);
@@ -156,11 +156,11 @@ fn credentials_show_in_no_message() {
 
 #[test]
 fn events_that_the_server_has_not_got_show_in_the_status() {
-    if !is_here() {
+    if !Program::Redis.is_here() {
         return;
     }
     // The smallest limit that the server knows.
-    let server = Server::start("cli-relay-dead", &["--proto-max-bulk-len", "1048576"]);
+    let server = Server::start(Program::Redis, "cli-relay-dead", &["--proto-max-bulk-len", "1048576"]);
     let scratch = Scratch::new();
     let log = scratch.arg("log");
     let large = "x".repeat((1 << 20) + 1);
@@ -193,10 +193,10 @@ fn events_that_the_server_has_not_got_show_in_the_status() {
 
 #[test]
 fn log_that_goes_away_ends_the_relay() {
-    if !is_here() {
+    if !Program::Redis.is_here() {
         return;
     }
-    let (server, scratch) = (Server::start("cli-relay-gone", &[]), Scratch::new());
+    let (server, scratch) = (Server::start(Program::Redis, "cli-relay-gone", &[]), Scratch::new());
     let log = scratch.arg("log");
     record(&[&log, &scratch.file("a", "1\n"), "--format", "jsonl"]);
     let relay = Relay::start(&[&log, "--to", &server.url()]);
@@ -208,10 +208,10 @@ fn log_that_goes_away_ends_the_relay() {
 
 #[test]
 fn import_of_what_was_relayed_is_the_log_that_it_was() {
-    if !is_here() {
+    if !Program::Redis.is_here() {
         return;
     }
-    let server = Server::start("cli-import", &["--proto-max-bulk-len", "1048576"]);
+    let server = Server::start(Program::Redis, "cli-import", &["--proto-max-bulk-len", "1048576"]);
     let (scratch, url) = (Scratch::new(), server.url());
     let log = scratch.arg("log");
     let every_byte: Vec<u8> = (0..=u8::MAX).cycle().take(4 << 20).collect();
@@ -250,10 +250,94 @@ fn import_of_what_was_relayed_is_the_log_that_it_was() {
     assert!(said.contains(&id) && said.contains("--log"), "{said}");
     import("chosen", &["--log", &id], 0);
     assert_eq!(export("chosen", 0), export("other", 0));
-    assert!(import("none", &["--prefix", "none"], 3).contains("none:LOG:SHARD"));
-    assert!(import("none", &["--log", &"0".repeat(32)], 3).contains("no streams"));
+    assert!(import("none", &["--prefix", "none"], 3).contains("no events under the prefix none"));
+    assert!(import("none", &["--log", &"0".repeat(32)], 3).contains("no events of log"));
     assert!(import("chosen", &["--log", &id], 1).contains("chosen"));
     let refused = expect(run(&["import", &scratch.arg("x"), "--from", "redis://us3r:wr0ng@127.0.0.1:1"]), 1);
     assert!(!errors(&refused).contains("us3r") && !errors(&refused).contains("wr0ng"), "{}", errors(&refused));
     assert!(!scratch.path("none").exists() && !scratch.path("x").exists());
+}
+
+/// A log with sessions whose names are no plain text, every byte value, and one event beyond the limit of nats-server.
+fn record_all_sorts(scratch: &Scratch) -> String {
+    let log = scratch.arg("log");
+    let every_byte: Vec<u8> = (0..=u8::MAX).cycle().take(64 << 10).collect();
+    record_large(&[&log, &scratch.file("bytes", &every_byte), "--format", "raw", "--shards", "3"]);
+    let names = ["plain", "50 %", "\u{e9}t\u{e9}", "two\nlines"];
+    let line = |line: usize| serde_json::json!({ "id": names[line % names.len()], "n": line }).to_string() + "\n";
+    let lines: String = (0..1000).map(line).collect();
+    record_large(&[&log, &scratch.file("lines", lines), "--format", "jsonl", "--session-field", "id"]);
+    let large = scratch.file("large", format!("{}\n3\n", "x".repeat(1 << 20)));
+    record_large(&[&log, &large, "--format", "jsonl"]);
+    log
+}
+
+#[test]
+fn import_from_nats_is_the_log_that_it_was_in_each_layout() {
+    if !Program::Nats.is_here() {
+        return;
+    }
+    let (mut server, scratch) = (Server::stopped(Program::Nats, "cli-import", &[]), Scratch::new());
+    let settings = |limit: u64| ["-c".to_owned(), scratch.file("nats.conf", format!("max_payload: {limit}"))];
+    server.arguments(&settings(1 << 20));
+    server.run();
+    let (log, url) = (record_all_sorts(&scratch), server.url());
+    let import = |to: &str, more: &[&str], status: i32| {
+        let to = scratch.arg(to);
+        errors(&expect(run(&[&["import", &to, "--from", &url], more].concat()), status))
+    };
+    let export = |log: &str, status: i32| {
+        String::from_utf8(expect(run(&["export", &scratch.arg(log)]), status).stdout).expect("text")
+    };
+    let exported = export("log", 0);
+    let layouts: [&[&str]; 2] = [&[], &["--per-session", "--prefix", "sessions"]];
+    for (layout, to) in layouts.into_iter().zip(["shards", "sessions"]) {
+        let dead = once(&log, &server, &[layout, &["--name", to]].concat(), 1).1;
+        assert!(dead.contains(&format!("relays/{to}/dead-letters.jsonl")), "{dead}");
+        import(&format!("{to}-without"), layout, 0);
+        assert!(!export(&format!("{to}-without"), 4).contains("xxxxx"), "all events but the dead letter");
+    }
+    // The other layout would find none of these.
+    let refused = import("other", &["--prefix", "sessions"], 1);
+    assert!(refused.contains("PerSession"), "{refused}");
+    server.kill();
+    settings(4 << 20);
+    server.run();
+    for (layout, to) in layouts.into_iter().zip(["shards", "sessions"]) {
+        assert_eq!(once(&log, &server, &[layout, &["--name", to, "--redrive"]].concat(), 0).0, 1);
+        import(to, layout, 0);
+        assert!(export(to, 0) == exported, "{to}: all events, each in its place, with the names of sessions");
+        done(&["verify", &scratch.arg(to)]);
+    }
+    let said = import("none", &["--prefix", "none"], 1);
+    assert!(said.contains("there is no stream none"), "{said}");
+    let none = import("none", &["--log", &"0".repeat(32)], 3);
+    assert!(none.contains("no events of log"), "{none}");
+    assert!(!scratch.path("none").exists() && !scratch.path("other").exists());
+}
+
+#[test]
+fn credentials_of_nats_show_in_no_message() {
+    if !Program::Nats.is_here() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let settings = scratch.file("nats.conf", "authorization { user: relay, password: \"s3cr3t\" }");
+    let server = Server::start(Program::Nats, "cli-users", &["-c", &settings]);
+    let log = scratch.arg("log");
+    record(&[&log, &scratch.file("a", "1\n2\n"), "--format", "jsonl"]);
+    let url = |credentials: &str| format!("nats://{credentials}@127.0.0.1:{}", server.port());
+    let mut shown = String::new();
+    for (args, status) in [
+        (vec!["import", &scratch.arg("x"), "--from", &url("us3r:wr0ng")], 1),
+        (vec!["import", &scratch.arg("x"), "--from", "nats://us3r:wr0ng@host:port"], 2),
+        (vec!["relay", &log, "--to", &url("us3r:wr0ng"), "--credentials", &scratch.arg("none")], 3),
+        (vec!["relay", &log, "--to", "redis://us3r:wr0ng@host", "--per-session"], 2),
+        (vec!["relay", &log, "--to", &url("relay:s3cr3t"), "--once"], 0),
+    ] {
+        let output = expect(run(&args), status);
+        shown += &format!("{}{}", errors(&output), String::from_utf8_lossy(&output.stdout));
+    }
+    assert!(shown.contains("3 events confirmed"), "{shown}");
+    assert!(!["us3r", "wr0ng", "s3cr3t"].iter().any(|secret| shown.contains(secret)), "{shown}");
 }

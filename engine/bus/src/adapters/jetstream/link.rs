@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::{message, stream};
 use crate::adapters::thread::{LinkThread, choose_tls};
-use crate::core::config::{Credentials, JetStreamAdapterConfig};
+use crate::core::config::{Credentials, JetStreamAdapterConfig, JetStreamCreation};
 
 /// The thread that has the connection.
 pub(super) type Client = LinkThread<Link>;
@@ -202,12 +202,16 @@ impl Link {
         let (reporter, trouble) = watch::channel(None);
         let context = self.connect(reporter).await?;
         let asked = stream::config(&self.config.stream);
-        let stream = match self.info(&context).await? {
-            Some(stream) => {
+        let stream = match (self.info(&context).await?, self.config.creation) {
+            (Some(stream), JetStreamCreation::Operator) => stream,
+            (Some(stream), JetStreamCreation::Adapter) => {
                 self.check_settings(&asked, stream.cached_info())?;
                 stream
             }
-            None => {
+            (None, JetStreamCreation::Operator) => {
+                return Err(AdapterError::Denied(self.text(&format!("there is no stream {}", asked.name))));
+            }
+            (None, JetStreamCreation::Adapter) => {
                 let stream = self.create(&context, asked).await?;
                 // Another stream than the one that had those events.
                 self.stored.borrow_mut().clear();

@@ -6,6 +6,7 @@
 //! | `Tapeline-Shard`, `Tapeline-Sequence` | the numbers |
 //! | `Tapeline-Timestamp` | nanoseconds since the Unix epoch |
 //! | `Tapeline-Session` | 32 hexadecimal digits |
+//! | `Tapeline-Session-Name` | the name of the session, if it is known, percent-encoded |
 //! | `Tapeline-Kind` | the number |
 //!
 //! The body is the payload, as it was ingested.
@@ -16,10 +17,13 @@ use async_nats::jetstream::message::PublishMessage;
 use tapeline_reader::{EventId, Payload, StoredEvent};
 use tapeline_storage::format::{Kind, SessionId};
 
+use crate::core::percent;
+
 const SHARD: HeaderName = HeaderName::from_static("Tapeline-Shard");
 const SEQUENCE: HeaderName = HeaderName::from_static("Tapeline-Sequence");
 const TIMESTAMP: HeaderName = HeaderName::from_static("Tapeline-Timestamp");
 const SESSION: HeaderName = HeaderName::from_static("Tapeline-Session");
+const SESSION_NAME: HeaderName = HeaderName::from_static("Tapeline-Session-Name");
 const KIND: HeaderName = HeaderName::from_static("Tapeline-Kind");
 
 /// The message of an event.
@@ -30,6 +34,9 @@ pub(super) fn of(event: &StoredEvent) -> PublishMessage {
     headers.insert(SEQUENCE, event.sequence.get().to_string());
     headers.insert(TIMESTAMP, event.insertion_ts.to_string());
     headers.insert(SESSION, event.session.to_string());
+    if let Some(name) = event.session_name() {
+        headers.insert(SESSION_NAME, percent::encoded(name));
+    }
     headers.insert(KIND, event.kind.0.to_string());
     PublishMessage::build().headers(headers).payload(event.raw.clone().into_bytes())
 }
@@ -47,6 +54,6 @@ pub(super) fn event(headers: Option<&HeaderMap>, payload: Payload) -> Option<Sto
         sequence: id.sequence,
         session: SessionId(u128::from_str_radix(text(SESSION)?, 16).ok()?),
         kind: Kind(text(KIND)?.parse().ok()?),
-        name: None,
+        name: text(SESSION_NAME).and_then(percent::decoded).map(Into::into),
     })
 }

@@ -4,7 +4,8 @@
 //! session, `PREFIX.LOG.SHARD.SESSION`. A batch's messages are published without waiting for each other's
 //! acknowledgement, and each names the one that it has to follow, so that the order has no holes (`publish`). An event
 //! that comes again is one whose sequence is not above that of its shard's last in the stream; it is compared, and not
-//! published (`read`). Events that are delivered out of order go to `PREFIX.LOG.redriven.SHARD`.
+//! published (`read`). Events that are delivered out of order go to `PREFIX.LOG.redriven.SHARD`, and are read after the
+//! others of their shard.
 //!
 //! `link` (the connection), `stream` (its settings), `message` (an event as a message).
 
@@ -22,7 +23,8 @@ use tapeline_reader::{AdapterError, AdapterResult};
 use tapeline_storage::format::LogId;
 
 use self::link::Client;
-use super::{Adapter, AdapterFuture, ShardPollResult};
+use super::position::Position;
+use super::{Adapter, AdapterFuture, ShardPollResult, StoredShard};
 use crate::core::config::JetStreamAdapterConfig;
 use crate::live::Batch;
 
@@ -71,23 +73,23 @@ impl Adapter for JetStreamAdapter {
         from_id: Option<&'a str>,
         limit: usize,
     ) -> AdapterFuture<'a, ShardPollResult> {
-        let denied = |reason: String| -> AdapterFuture<'a, ShardPollResult> {
-            Box::pin(std::future::ready(Err(AdapterError::Denied(reason))))
-        };
         let Some(log) = self.log.get().copied() else {
             let unknown = "it has stored nothing yet, so it does not know the log; set JetStreamAdapterConfig::log";
-            return denied(unknown.into());
+            return Box::pin(std::future::ready(Err(AdapterError::Denied(unknown.into()))));
         };
-        let Ok(after) = from_id.unwrap_or("0").parse() else {
-            return denied("from_id is no place of a stream: give the next_id of an earlier page".into());
+        let from = match Position::parse(from_id, |id| id.parse().ok()) {
+            Ok(from) => from,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
-        let from = from_id.map(str::to_owned);
         Box::pin(self.client.ask(move |link| async move {
-            let page =
-                link.with(async |session| read::page(&link, session, (log, shard_id), (after, limit)).await).await?;
-            let next_id = if page.events.is_empty() { from } else { Some(page.last.to_string()) };
-            Ok(ShardPollResult { events: page.events, next_id, has_more: page.has_more })
+            link.with(async |session| read::shard(&link, session, (log, shard_id), (from, limit)).await).await
         }))
+    }
+
+    fn stored(&self) -> AdapterFuture<'_, Vec<StoredShard>> {
+        Box::pin(
+            self.client.ask(|link| async move { link.with(async |session| read::stored(&link, session).await).await }),
+        )
     }
 
     fn is_healthy(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {

@@ -74,7 +74,7 @@ impl<'b> Pass<'b> {
             };
             let subject = match self.delivery {
                 Delivery::InOrder => settings.subject(event),
-                Delivery::Redriven => settings.redriven_subject(event),
+                Delivery::Redriven => settings.redriven_subject(event.id.log, event.shard_id),
             };
             let ack =
                 session.context.send_publish(subject, message).await.map_err(|error| self.failed(&error, event))?;

@@ -1,4 +1,5 @@
-//! Events out of the stream: a page through a consumer of its own, in three requests whatever its size.
+//! Events out of the stream: a page through a consumer of its own, in three requests whatever its size; and the shards
+//! of which the stream has events.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -14,6 +15,10 @@ use tapeline_reader::{AdapterError, AdapterResult, Payload, StoredEvent};
 use tapeline_storage::format::LogId;
 
 use super::link::{Link, Session, Stored};
+use crate::adapters::position::Position;
+use crate::adapters::stored::StoredShards;
+use crate::adapters::{ShardPollResult, StoredShard};
+use crate::live::Delivery;
 
 /// Events of a page at most: the client's own queue holds more than that.
 const PAGE: usize = 10_000;
@@ -21,22 +26,61 @@ const PAGE: usize = 10_000;
 /// The time after which the server forgets a consumer that was not removed.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// A shard's events in the stream, in their order.
-pub(super) struct Page {
-    pub(super) events: Vec<StoredEvent>,
+/// Events of the stream, in their order.
+struct Page {
+    events: Vec<StoredEvent>,
     /// The place of the last, or that to read after.
-    pub(super) last: u64,
-    pub(super) has_more: bool,
+    last: u64,
+    has_more: bool,
 }
 
-/// Reads up to `limit` events of a shard after a place of the stream.
-pub(super) async fn page(
+/// Reads a page of a shard: of the events that were delivered out of order once the others were read.
+pub(super) async fn shard(
     link: &Link,
     session: &Session,
     (log, shard): (LogId, u16),
-    (after, limit): (u64, usize),
-) -> AdapterResult<Page> {
-    let consumer = consumer(link, session, link.config().stream.shard_filter(log, shard), after).await?;
+    (mut from, limit): (Position<u64>, usize),
+) -> AdapterResult<ShardPollResult> {
+    let settings = &link.config().stream;
+    let of = |subject, from: Option<u64>, limit| page(link, session, subject, (from.unwrap_or(0), limit));
+    let Page { mut events, last, mut has_more } = of(settings.shard_filter(log, shard), from.in_order, limit).await?;
+    from.in_order = if events.is_empty() { from.in_order } else { Some(last) };
+    if !has_more {
+        let late = of(settings.redriven_subject(log, shard), from.late, limit - events.len()).await?;
+        from.late = if late.events.is_empty() { from.late } else { Some(late.last) };
+        events.extend(late.events);
+        has_more = late.has_more;
+    }
+    Ok(ShardPollResult { events, next_id: from.text(), has_more })
+}
+
+/// The shards of which the stream has events.
+///
+/// # Errors
+/// [`AdapterError::Denied`] where their layout is not the one that is set: they would not be read.
+pub(super) async fn stored(link: &Link, session: &Session) -> AdapterResult<Vec<StoredShard>> {
+    let settings = &link.config().stream;
+    let subjects = session.stream.info_with_subjects(format!("{}.>", settings.prefix)).await;
+    let mut subjects = subjects.map_err(|error| link.unanswered(&error))?;
+    let mut shards = StoredShards::default();
+    while let Some(found) = poll_fn(|context| Pin::new(&mut subjects).poll_next(context)).await {
+        let (subject, _) = found.map_err(|error| link.unanswered(&error))?;
+        let Some((log, shard, layout)) = settings.parse(&subject) else { continue };
+        match layout {
+            None => shards.add(log, shard, Delivery::Redriven),
+            Some(layout) if layout == settings.subjects => shards.add(log, shard, Delivery::InOrder),
+            Some(layout) => {
+                let text = format!("the stream {} has its subjects {layout:?}: set that layout", settings.name());
+                return Err(AdapterError::Denied(link.text(&text)));
+            }
+        }
+    }
+    Ok(shards.list())
+}
+
+/// Reads up to `limit` events of these subjects after a place of the stream.
+async fn page(link: &Link, session: &Session, filter: String, (after, limit): (u64, usize)) -> AdapterResult<Page> {
+    let consumer = consumer(link, session, filter, after).await?;
     let waiting = usize::try_from(consumer.cached_info().num_pending).unwrap_or(usize::MAX);
     let count = waiting.min(limit).min(PAGE);
     let mut page = Page { events: Vec::with_capacity(count), last: after, has_more: waiting > count };
@@ -109,10 +153,10 @@ pub(super) async fn check_repeats(
     last: Stored,
 ) -> AdapterResult<()> {
     let (Some(first), Some(end)) = (repeats.first(), repeats.last()) else { return Ok(()) };
-    let shard = (first.id.log, first.shard_id);
+    let filter = link.config().stream.shard_filter(first.id.log, first.shard_id);
     let Some(mut after) = place_before(link, session, first, last).await? else { return Ok(()) };
     loop {
-        let page = page(link, session, shard, (after, PAGE)).await?;
+        let page = page(link, session, filter.clone(), (after, PAGE)).await?;
         for found in &page.events {
             let repeat = repeats.binary_search_by_key(&found.sequence, |event| event.sequence);
             if let Ok(repeat) = repeat.map(|at| &repeats[at])

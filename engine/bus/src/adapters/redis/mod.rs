@@ -13,17 +13,18 @@ mod client;
 mod dedup;
 mod entry;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use tapeline_reader::{AdapterError, AdapterResult, EventId, StoredEvent};
+use tapeline_reader::{AdapterError, AdapterResult, StoredEvent};
 use tapeline_storage::format::LogId;
 
 use self::client::{Client, Link};
 pub use self::dedup::RedisStreamDedup;
 use self::entry::{Entry, id_of};
+use super::position::Position;
+use super::stored::StoredShards;
 use super::{Adapter, AdapterFuture, ShardPollResult, StoredShard};
 use crate::core::config::RedisAdapterConfig;
 use crate::live::{Batch, Delivery};
@@ -77,13 +78,7 @@ impl Adapter for RedisAdapter {
         if let Some(event) = batch.events.first() {
             let _ = self.log.set(event.id.log);
         }
-        Box::pin(self.client.ask(move |link| async move {
-            let parts = Parts::of(&batch, &link)?;
-            for part in parts.0 {
-                part.add(&link).await?;
-            }
-            Ok(())
-        }))
+        Box::pin(self.client.ask(move |link| async move { Parts::of(&batch, &link)?.add(&link).await }))
     }
 
     fn poll_shard<'a>(
@@ -97,7 +92,7 @@ impl Adapter for RedisAdapter {
             return Box::pin(std::future::ready(Err(AdapterError::Denied(unknown.into()))));
         };
         let key = format!("{}:{log}:{shard_id}", self.config.prefix);
-        let from = match Place::parse(from_id) {
+        let from = match Position::parse(from_id, entry_id) {
             Ok(from) => from,
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
@@ -115,19 +110,19 @@ impl Adapter for RedisAdapter {
 }
 
 /// The transactions of a batch.
-struct Parts(Vec<Part>);
+struct Parts<'b>(Vec<Part<'b>>);
 
 /// Events that one transaction adds.
-struct Part {
+struct Part<'b> {
     key: String,
-    events: Vec<StoredEvent>,
+    events: &'b [StoredEvent],
     delivery: Delivery,
 }
 
-impl Parts {
+impl<'b> Parts<'b> {
     /// # Errors
     /// [`AdapterError::Serialization`], where a payload is larger than the server takes.
-    fn of(batch: &Batch, link: &Link) -> AdapterResult<Self> {
+    fn of(batch: &'b Batch, link: &Link) -> AdapterResult<Self> {
         let max = link.payload_bytes_max();
         if let Some(event) = batch.events.iter().find(|event| event.raw.len() > max) {
             let bytes = event.raw.len();
@@ -136,27 +131,30 @@ impl Parts {
                 event.id
             )));
         }
-        let mut parts: Vec<Part> = Vec::new();
-        for event in &batch.events {
-            let suffix = if batch.delivery == Delivery::Redriven { LATE } else { "" };
-            let key = format!("{}:{}:{}{suffix}", link.config().prefix, event.id.log, event.shard_id);
-            match parts.last_mut() {
-                Some(part) if part.key == key && part.events.len() < link.config().pipeline_size => {
-                    part.events.push(event.clone());
-                }
-                _ => parts.push(Part { key, events: vec![event.clone()], delivery: batch.delivery }),
-            }
+        let suffix = if batch.delivery == Delivery::Redriven { LATE } else { "" };
+        let streams = batch.events.chunk_by(|one, next| (one.id.log, one.shard_id) == (next.id.log, next.shard_id));
+        let parts = streams.flat_map(|events| events.chunks(link.config().pipeline_size)).map(|events| {
+            let key = format!("{}:{}:{}{suffix}", link.config().prefix, events[0].id.log, events[0].shard_id);
+            Part { key, events, delivery: batch.delivery }
+        });
+        Ok(Self(parts.collect()))
+    }
+
+    /// Adds the events, one transaction after the other: one that the server refuses has none after it.
+    async fn add(self, link: &Link) -> AdapterResult<()> {
+        for part in self.0 {
+            part.add(link, &part.transaction(link)).await?;
         }
-        Ok(Self(parts))
+        Ok(())
     }
 }
 
-impl Part {
-    /// Adds the events, as one transaction.
-    async fn add(&self, link: &Link) -> AdapterResult<()> {
+impl Part<'_> {
+    /// The transaction that adds the events.
+    fn transaction(&self, link: &Link) -> redis::Pipeline {
         let mut transaction = redis::Pipeline::with_capacity(self.events.len());
         transaction.atomic();
-        for event in &self.events {
+        for event in self.events {
             let mut add = redis::cmd("XADD");
             add.arg(&self.key);
             if let Some(entries) = link.config().max_stream_len {
@@ -169,7 +167,12 @@ impl Part {
             Entry::of(event).write(&mut add);
             transaction.add_command(add);
         }
-        let answers = link.transaction(&transaction).await?;
+        transaction
+    }
+
+    /// Adds the events by their transaction.
+    async fn add(&self, link: &Link, transaction: &redis::Pipeline) -> AdapterResult<()> {
+        let answers = link.transaction(transaction).await?;
         let mut repeats = Vec::new();
         for (event, answer) in self.events.iter().zip(&answers) {
             match answer {
@@ -218,38 +221,14 @@ fn is_repeat(error: &redis::ServerError) -> bool {
     error.details().is_some_and(|details| details.contains("equal or smaller than the target stream top item"))
 }
 
-/// A place to go on from in the streams of a shard: `ENTRY`, or `ENTRY+ENTRY` with that of events out of order.
-#[derive(Debug, Clone, Default)]
-struct Place {
-    in_order: Option<String>,
-    late: Option<String>,
-}
-
-impl Place {
-    /// # Errors
-    /// [`AdapterError::Denied`], where the text is none.
-    fn parse(text: Option<&str>) -> AdapterResult<Self> {
-        let Some(text) = text else { return Ok(Self::default()) };
-        let is_id = |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-        let (in_order, late) = text.split_once('+').map_or((text, None), |(in_order, late)| (in_order, Some(late)));
-        if is_id(&in_order) && late.as_ref().is_none_or(is_id) {
-            Ok(Self { in_order: Some(in_order.to_owned()), late: late.map(str::to_owned) })
-        } else {
-            let refused = format!("{text:?} is no place to go on from: give a next_id of this adapter");
-            Err(AdapterError::Denied(refused))
-        }
-    }
-
-    fn text(self) -> Option<String> {
-        match (self.in_order, self.late) {
-            (in_order, None) => in_order,
-            (in_order, Some(late)) => Some(format!("{}+{late}", in_order.as_deref().unwrap_or("0-0"))),
-        }
-    }
+/// The id of an entry, as Redis has it.
+fn entry_id(text: &str) -> Option<String> {
+    let is_id = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    is_id.then(|| text.to_owned())
 }
 
 /// A page of the streams of a shard: of those out of order once the others were read.
-async fn read(link: &Link, key: &str, mut from: Place, limit: usize) -> AdapterResult<ShardPollResult> {
+async fn read(link: &Link, key: &str, mut from: Position<String>, limit: usize) -> AdapterResult<ShardPollResult> {
     let mut page = range(link, key, &mut from.in_order, limit).await?;
     if !page.has_more {
         let late = range(link, &format!("{key}{LATE}"), &mut from.late, limit - page.events.len()).await?;
@@ -282,7 +261,7 @@ async fn range(link: &Link, key: &str, from: &mut Option<String>, limit: usize) 
 /// The shards of which there are streams with this prefix.
 async fn stored(link: &Link) -> AdapterResult<Vec<StoredShard>> {
     let prefix = format!("{}:", link.config().prefix);
-    let mut shards = BTreeMap::<(LogId, u16), bool>::new();
+    let mut shards = StoredShards::default();
     let mut cursor = b"0".to_vec();
     loop {
         let mut scan = redis::cmd("SCAN");
@@ -290,16 +269,16 @@ async fn stored(link: &Link) -> AdapterResult<Vec<StoredShard>> {
         let (next, keys) = entry::scanned(link.command(scan.arg("TYPE").arg("stream")).await?);
         for key in &keys {
             let Some(name) = key.strip_prefix(&prefix) else { continue };
-            let (name, is_late) = name.strip_suffix(LATE).map_or((name, false), |name| (name, true));
-            // The text of an event's id has the same parts.
-            let id = name.split_once(':').and_then(|(log, shard)| format!("{log}-{shard}-0").parse::<EventId>().ok());
-            if let Some(EventId { log, shard_id, .. }) = id {
-                *shards.entry((log, shard_id)).or_insert(true) &= !is_late;
+            let (name, delivery) = match name.strip_suffix(LATE) {
+                Some(name) => (name, Delivery::Redriven),
+                None => (name, Delivery::InOrder),
+            };
+            if let Some((log, shard)) = name.split_once(':') {
+                shards.add(log, shard, delivery);
             }
         }
         if next == b"0" {
-            let stored = |((log, shard_id), is_in_order)| StoredShard { log, shard_id, is_in_order };
-            return Ok(shards.into_iter().map(stored).collect());
+            return Ok(shards.list());
         }
         cursor = next;
     }

@@ -26,7 +26,9 @@ pub use builder::EventBusConfigBuilder;
 #[cfg(feature = "jetstream")]
 pub(crate) use jetstream::Credentials;
 #[cfg(feature = "jetstream")]
-pub use jetstream::{JetStreamAdapterConfig, JetStreamDiscard, JetStreamSettings, JetStreamSubjects};
+pub use jetstream::{
+    JetStreamAdapterConfig, JetStreamCreation, JetStreamDiscard, JetStreamSettings, JetStreamSubjects,
+};
 pub use log::LogConfig;
 pub use placement::{Driver, IdleMode, PlacementConfig};
 #[cfg(feature = "redis")]

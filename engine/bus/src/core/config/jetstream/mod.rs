@@ -13,7 +13,7 @@ use tapeline_reader::ConfigError;
 use tapeline_storage::format::LogId;
 
 pub(crate) use self::servers::Credentials;
-pub use self::stream::{JetStreamDiscard, JetStreamSettings, JetStreamSubjects};
+pub use self::stream::{JetStreamCreation, JetStreamDiscard, JetStreamSettings, JetStreamSubjects};
 
 /// Settings of a [`JetStreamAdapter`](crate::adapter::JetStreamAdapter). `Debug` prints no credentials.
 ///
@@ -39,6 +39,8 @@ pub struct JetStreamAdapterConfig {
     pub root_certificates: Option<PathBuf>,
     /// The stream, and the layout of events in it.
     pub stream: JetStreamSettings,
+    /// The one who makes the stream. Default: the adapter.
+    pub creation: JetStreamCreation,
     /// Events that are published before the first of them is acknowledged, at most. Default 1000.
     pub pipeline_size: usize,
     /// The longest time for a connection to one server to be made, TLS and credentials included. Default 5 seconds.
@@ -55,6 +57,7 @@ impl fmt::Debug for JetStreamAdapterConfig {
             .field("servers", &self.server())
             .field("root_certificates", &self.root_certificates)
             .field("stream", &self.stream)
+            .field("creation", &self.creation)
             .field("pipeline_size", &self.pipeline_size)
             .field("connect_timeout", &self.connect_timeout)
             .field("request_timeout", &self.request_timeout)
@@ -73,6 +76,7 @@ impl JetStreamAdapterConfig {
             credentials: None,
             root_certificates: None,
             stream: JetStreamSettings::default(),
+            creation: JetStreamCreation::Adapter,
             pipeline_size: 1000,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(5),
@@ -164,10 +168,17 @@ impl JetStreamAdapterConfig {
         self
     }
 
-    /// Sets [`JetStreamSettings::dedup_window`].
+    /// Sets [`JetStreamSettings::dedup_window`](field@JetStreamSettings::dedup_window).
     #[must_use]
     pub fn dedup_window(mut self, window: Duration) -> Self {
         self.stream.dedup_window = window;
+        self
+    }
+
+    /// Sets [`JetStreamAdapterConfig::creation`].
+    #[must_use]
+    pub fn creation(mut self, creation: JetStreamCreation) -> Self {
+        self.creation = creation;
         self
     }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use tapeline_reader::ConfigError;
 
+use crate::core::percent;
+
 /// The way in which the adapter authenticates itself. `Debug` prints none of it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Credentials {
@@ -88,19 +90,10 @@ impl<'u> Parts<'u> {
     }
 }
 
-/// The text with its `%XX` decoded.
+/// # Errors
+/// [`ConfigError::InvalidValue`].
 fn decoded(text: &str) -> Result<String, ConfigError> {
-    let broken = || invalid("the credentials in a URL are not percent-encoded UTF-8");
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut parts = text.split('%');
-    bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
-    for part in parts {
-        let (hex, rest) = part.split_at_checked(2).ok_or_else(broken)?;
-        let is_hex = hex.bytes().all(|digit| digit.is_ascii_hexdigit());
-        bytes.push(u8::from_str_radix(hex, 16).ok().filter(|_| is_hex).ok_or_else(broken)?);
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    String::from_utf8(bytes).map_err(|_| broken())
+    percent::decoded(text).ok_or_else(|| invalid("the credentials in a URL are not percent-encoded UTF-8"))
 }
 
 fn invalid(message: &str) -> ConfigError {

@@ -33,6 +33,18 @@ pub enum JetStreamDiscard {
     New,
 }
 
+/// The one who makes the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum JetStreamCreation {
+    /// The adapter, where there is none. One that is there has to have the same settings.
+    #[default]
+    Adapter,
+    /// The operator, who also chooses limits and replicas. The adapter takes it as it is; where there is none, it
+    /// reports [`AdapterError::Denied`](crate::AdapterError::Denied).
+    Operator,
+}
+
 /// A stream: the adapter creates it, or checks that it has these settings. See
 /// [`JetStreamAdapterConfig`](crate::adapter::JetStreamAdapterConfig).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,9 +110,22 @@ impl JetStreamSettings {
         }
     }
 
-    /// The subject of an event that was refused before, and is out of order.
-    pub(crate) fn redriven_subject(&self, event: &StoredEvent) -> String {
-        format!("{}.{}.redriven.{}", self.prefix, event.id.log, event.shard_id)
+    /// The subject of a shard's events that were refused before, and are out of order.
+    pub(crate) fn redriven_subject(&self, log: LogId, shard: u16) -> String {
+        format!("{}.{log}.redriven.{shard}", self.prefix)
+    }
+
+    /// The log, the shard and the layout in a subject; the layout is `None` for events out of order. `None`: it is no
+    /// subject of events.
+    pub(crate) fn parse<'s>(&self, subject: &'s str) -> Option<(&'s str, &'s str, Option<JetStreamSubjects>)> {
+        let rest = subject.strip_prefix(&self.prefix)?.strip_prefix('.')?;
+        let tokens: Vec<&str> = rest.split('.').collect();
+        match tokens.as_slice() {
+            [log, "redriven", shard] => Some((log, shard, None)),
+            [log, shard] => Some((log, shard, Some(JetStreamSubjects::PerShard))),
+            [log, shard, _] => Some((log, shard, Some(JetStreamSubjects::PerSession))),
+            _ => None,
+        }
     }
 
     /// The subjects of a shard's events.
