@@ -140,10 +140,20 @@ impl<'b> Parts<'b> {
         Ok(Self(parts.collect()))
     }
 
-    /// Adds the events, one transaction after the other: one that the server refuses has none after it.
+    /// Adds the events, one transaction after the other: one that the server refuses has none after it. While the
+    /// server carries one out, the next is put together.
     async fn add(self, link: &Link) -> AdapterResult<()> {
-        for part in self.0 {
-            part.add(link, &part.transaction(link)).await?;
+        let mut parts = self.0.into_iter().map(|part| (part.transaction(link), part));
+        let mut next = parts.next();
+        while let Some((transaction, part)) = next.take() {
+            let put_together = async {
+                // The connection sends the transaction first.
+                tokio::task::yield_now().await;
+                parts.next()
+            };
+            let (added, following) = tokio::join!(part.add(link, &transaction), put_together);
+            added?;
+            next = following;
         }
         Ok(())
     }
