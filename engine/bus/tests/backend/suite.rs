@@ -12,6 +12,7 @@ use tapeline::adapter::{
 use tapeline::config::{RetentionPolicy, ScalingPolicy};
 use tapeline::event::{SessionMetadata, StoredEvent};
 use tapeline::{BatchConfig, EventBus, EventBusConfig, EventBusConfigBuilder, RawEvent, ReplayRequest, kinds};
+use tapeline_testing::server::Server;
 use tapeline_testing::{Scratch, asked};
 
 use super::{Backend, is_here, start, stopped};
@@ -121,6 +122,7 @@ macro_rules! suite {
             shards_that_come_and_go_are_relayed_whole
             retention_that_overtakes_the_relay_leaves_a_counted_gap
             names_of_sessions_come_back_whatever_they_hold
+            faults_one_after_the_other_lose_and_repeat_nothing
         }
     };
 }
@@ -343,4 +345,66 @@ pub(crate) fn names_of_sessions_come_back_whatever_they_hold<B: Backend>() {
     for event in stored {
         assert_eq!(event.session_name().map(str::as_bytes), Some(&event.raw[..]));
     }
+}
+
+/// A fault while events are on their way.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// The server is killed, and connections are refused for twice as long as other faults last.
+    Refused,
+    StandsStill,
+    /// The server is killed, and starts again at once.
+    Killed,
+    /// The relay ends where it is, and another goes on.
+    RelayEnds,
+}
+
+/// Events of the short form, and seconds of each of its faults. `scripts/crash relay` asks for more of both.
+const FAULTS_EVENTS: u64 = 12_000;
+const FAULTS_SECONDS: u64 = 0;
+
+pub(crate) fn faults_one_after_the_other_lose_and_repeat_nothing<B: Backend>() {
+    if !is_here::<B>() {
+        return;
+    }
+    let events = asked("TAPELINE_RELAY_EVENTS").unwrap_or(FAULTS_EVENTS);
+    let length = Duration::from_secs(asked("TAPELINE_RELAY_SECONDS").unwrap_or(FAULTS_SECONDS));
+    let (mut server, scratch) = (start::<B>("faults", &[]), Scratch::new("faults-log"));
+    let bus = bus(&scratch);
+    let faults = [Fault::Refused, Fault::RelayEnds, Fault::StandsStill, Fault::Killed];
+    let faults: Vec<_> = faults.iter().cycle().take(3 * faults.len()).collect();
+    let again = |server: &Server| bus.start_relay(B::adapter(server.port()), named("relay")).expect("starts");
+    let mut relay = again(&server);
+    for fault in &faults {
+        let confirmed = relay.stats().delivered.events;
+        say(&bus, events / faults.len() as u64);
+        wait(&relay, |stats| stats.delivered.events > confirmed);
+        let (is_retrying, begun) = (|stats: &RelayStats| stats.health != RelayHealth::Healthy, Instant::now());
+        match fault {
+            Fault::RelayEnds => {
+                relay.drain(Duration::ZERO);
+                relay.join();
+                relay = again(&server);
+            }
+            Fault::Killed => {
+                server.kill();
+                server.run();
+            }
+            Fault::Refused | Fault::StandsStill => {
+                let is_refused = matches!(fault, Fault::Refused);
+                if is_refused {
+                    server.kill()
+                } else {
+                    server.signal("-STOP")
+                }
+                say(&bus, 1);
+                wait(&relay, is_retrying);
+                std::thread::sleep(if is_refused { 2 * length } else { length });
+                if is_refused { server.run() } else { server.signal("-CONT") }
+            }
+        }
+        println!("{fault:?}: {:?}, {} events confirmed", begun.elapsed(), relay.stats().delivered.events);
+    }
+    expect_all(&bus, &relay);
+    println!("{} events, each once and in order", bus.stats().events_durable);
 }
