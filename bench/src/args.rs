@@ -349,6 +349,9 @@ pub(crate) struct RelayArgs {
     /// Cases; may be given several times [default: all]
     #[arg(long, value_enum)]
     pub(crate) case: Vec<RelayCase>,
+    /// Servers that are fed; may be given several times [default: all]
+    #[arg(long, value_enum)]
+    pub(crate) to: Vec<RelayBackend>,
     /// Events of a round of `throughput`
     #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) events: u64,
@@ -369,6 +372,13 @@ pub(crate) enum RelayCase {
     Throughput,
     Outage,
     Hung,
+}
+
+/// The servers of `relay`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RelayBackend {
+    Redis,
+    Jetstream,
 }
 
 /// Options of `scale`.

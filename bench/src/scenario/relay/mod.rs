@@ -1,21 +1,26 @@
-//! Relays into Redis: beside a plain client, through an outage, and beside the ingest of events.
+//! Relays into servers: beside a plain client, through an outage, and beside the ingest of events.
 //!
 //! Cases: `throughput`, a log that is there already into a server, by a relay and by a plain client that sends the same
 //! commands in pipelines; `outage`, a server that stands still while events come at a rate, and the time until the
 //! relay is no longer behind; `hung`, the latency of ingest with no relay, with one to a server that works, and with
-//! one to a server that stands still. The server is `redis-server` on this machine, which keeps everything in memory.
+//! one to a server that stands still. The servers run on this machine: `redis-server`, which keeps everything in
+//! memory, and `nats-server` with a stream in files.
 
 mod hung;
 mod outage;
+mod plain;
 mod throughput;
 
 use std::time::Duration;
 
-use tapeline::adapter::{Adapter, RedisAdapter, RedisAdapterConfig, RelayHandle, RelayOptions, RelayStats};
+use tapeline::adapter::{
+    Adapter, JetStreamAdapter, JetStreamAdapterConfig, RedisAdapter, RedisAdapterConfig, RelayHandle, RelayOptions,
+    RelayStats,
+};
 use tapeline::{EventBus, kinds};
 use tapeline_testing::server::{Program, Server};
 
-use crate::args::{RelayArgs, RelayCase};
+use crate::args::{RelayArgs, RelayBackend, RelayCase};
 use crate::harness::Outcome;
 use crate::harness::report::{Output, Report};
 
@@ -28,31 +33,45 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Measures the cases that were asked for.
 pub(crate) fn run(args: &RelayArgs, output: &mut Output) -> Outcome<()> {
     let cases = [RelayCase::Throughput, RelayCase::Outage, RelayCase::Hung];
+    let backends = [RelayBackend::Redis, RelayBackend::Jetstream];
     for case in cases.into_iter().filter(|case| args.case.is_empty() || args.case.contains(case)) {
-        match case {
-            RelayCase::Throughput => throughput::run(args, output)?,
-            RelayCase::Outage => outage::run(args, output)?,
-            RelayCase::Hung => hung::run(args, output)?,
+        for backend in backends.into_iter().filter(|backend| args.to.is_empty() || args.to.contains(backend)) {
+            match case {
+                RelayCase::Throughput => throughput::run(args, backend, output)?,
+                RelayCase::Outage => outage::run(args, backend, output)?,
+                RelayCase::Hung => hung::run(args, backend, output)?,
+            }
         }
     }
     Ok(())
 }
 
-fn described(case: &str, args: &RelayArgs) -> Report {
-    Report::new("relay").param("case", case).param("payload", args.common.payload).param("rounds", args.common.rounds)
+fn described(case: &str, backend: RelayBackend, args: &RelayArgs) -> Report {
+    let to = match backend {
+        RelayBackend::Redis => "redis",
+        RelayBackend::Jetstream => "jetstream",
+    };
+    let report = Report::new("relay").param("case", case).param("to", to);
+    report.param("payload", args.common.payload).param("rounds", args.common.rounds)
 }
 
-/// A server that writes nothing to disk.
-fn server() -> Server {
-    Server::start(Program::Redis, "bench-relay", &["--appendonly", "no"])
+/// A server that has nothing yet.
+fn server(backend: RelayBackend) -> Server {
+    match backend {
+        RelayBackend::Redis => Server::start(Program::Redis, "bench-relay", &["--appendonly", "no"]),
+        RelayBackend::Jetstream => Server::start(Program::Nats, "bench-relay", &[]),
+    }
 }
 
-fn adapter(server: &Server, prefix: &str) -> Outcome<Box<dyn Adapter>> {
-    Ok(Box::new(RedisAdapter::new(RedisAdapterConfig::new(server.url()).prefix(prefix))?))
+fn adapter(backend: RelayBackend, server: &Server) -> Outcome<Box<dyn Adapter>> {
+    Ok(match backend {
+        RelayBackend::Redis => Box::new(RedisAdapter::new(RedisAdapterConfig::new(server.url()))?),
+        RelayBackend::Jetstream => Box::new(JetStreamAdapter::new(JetStreamAdapterConfig::new(server.url()))?),
+    })
 }
 
-fn relay(bus: &EventBus, server: &Server) -> Outcome<RelayHandle> {
-    Ok(bus.start_relay(adapter(server, "bench")?, RelayOptions::new("bench"))?)
+fn relay(bus: &EventBus, backend: RelayBackend, server: &Server) -> Outcome<RelayHandle> {
+    Ok(bus.start_relay(adapter(backend, server)?, RelayOptions::new("bench"))?)
 }
 
 /// Waits for the relay to come to a state.

@@ -9,7 +9,7 @@ use tapeline::config::Durability;
 use tapeline_testing::server::Server;
 
 use super::{LOOK, described, ingest, relay, server, wait};
-use crate::args::RelayArgs;
+use crate::args::{RelayArgs, RelayBackend};
 use crate::harness::cores::Cores;
 use crate::harness::report::{Output, rounded};
 use crate::harness::scratch::Scratch;
@@ -29,9 +29,9 @@ struct Round {
     resident_max: u64,
 }
 
-pub(super) fn run(args: &RelayArgs, output: &mut Output) -> Outcome<()> {
-    let rounds = (0..args.common.rounds).map(|_| round(args)).collect::<Outcome<Vec<_>>>()?;
-    let report = described("outage", args)
+pub(super) fn run(args: &RelayArgs, backend: RelayBackend, output: &mut Output) -> Outcome<()> {
+    let rounds = (0..args.common.rounds).map(|_| round(args, backend)).collect::<Outcome<Vec<_>>>()?;
+    let report = described("outage", backend, args)
         .param("rate", rounded(args.rate))
         .param("outage_seconds", rounded(args.outage))
         .figure("recovered_seconds", median_of(&rounds, |round| round.recovered_seconds))
@@ -40,10 +40,11 @@ pub(super) fn run(args: &RelayArgs, output: &mut Output) -> Outcome<()> {
     Ok(output.emit(&report)?)
 }
 
-fn round(args: &RelayArgs) -> Outcome<Round> {
-    let (scratch, server, cores) = (Scratch::below(args.common.dir.as_deref())?, server(), Cores::plan(1, 1)?);
+fn round(args: &RelayArgs, backend: RelayBackend) -> Outcome<Round> {
+    let (scratch, cores) = (Scratch::below(args.common.dir.as_deref())?, Cores::plan(1, 1)?);
+    let server = server(backend);
     let bus = bus::open(bus::config(Durability::Durable, scratch.path(), &cores))?;
-    let (relay, is_over) = (relay(&bus, &server)?, AtomicBool::new(false));
+    let (relay, is_over) = (relay(&bus, backend, &server)?, AtomicBool::new(false));
     let round = std::thread::scope(|scope| {
         let ingesting = scope.spawn(|| ingest(&bus, args, || is_over.load(Ordering::Relaxed)));
         let round = interrupt(args, &bus, &server, &relay);

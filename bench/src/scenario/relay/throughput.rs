@@ -1,16 +1,14 @@
-//! Events a second into Redis, by a relay and by a plain client.
+//! Events a second into a server, by a relay and by a plain client.
 
-use std::cell::Cell;
 use std::path::Path;
 use std::time::Instant;
 
-use tapeline::adapter::{RelayEnd, RelayOptions, relay_log};
+use tapeline::adapter::{Adapter, RelayEnd, RelayOptions, relay_log};
 use tapeline::config::Durability;
 use tapeline::kinds;
-use tapeline_testing::server::Server;
 
-use super::{PATIENCE, adapter, described, server};
-use crate::args::RelayArgs;
+use super::{PATIENCE, adapter, described, plain, server};
+use crate::args::{RelayArgs, RelayBackend};
 use crate::harness::cores::Cores;
 use crate::harness::payloads::Payloads;
 use crate::harness::report::Output;
@@ -18,12 +16,6 @@ use crate::harness::scratch::Scratch;
 use crate::harness::stats::median_of;
 use crate::harness::threads::process_cpu_seconds;
 use crate::harness::{Outcome, bus};
-
-/// Commands of a pipeline: those of the relay's transactions.
-const PIPELINE: u64 = 1000;
-
-/// Pipelines of the plain client that are under way at a time: each number is tried, and the best one counts.
-const UNDER_WAY: [usize; 2] = [1, 4];
 
 /// The time and the processor time of so many events.
 #[derive(Debug, Clone, Copy)]
@@ -41,25 +33,25 @@ impl Run {
     }
 }
 
-pub(super) fn run(args: &RelayArgs, output: &mut Output) -> Outcome<()> {
+pub(super) fn run(args: &RelayArgs, backend: RelayBackend, output: &mut Output) -> Outcome<()> {
     let scratch = Scratch::below(args.common.dir.as_deref())?;
-    let (log, server) = (scratch.path().join("log"), server());
+    let log = scratch.path().join("log");
     fill(args, scratch.path())?;
     let (mut relays, mut plains) = (Vec::new(), Vec::new());
     for round in 0..args.common.rounds {
         let best = |best: Run, run: Run| if run.events_per_second > best.events_per_second { run } else { best };
-        let runs = UNDER_WAY.map(|under_way| {
-            server.cli(&["FLUSHALL"]);
-            Run::measure(args.events, || plain(&server, args, under_way))
+        let runs = plain::UNDER_WAY.map(|under_way| {
+            let server = server(backend);
+            Run::measure(args.events, || plain::send(backend, &server, args, under_way))
         });
         let runs = runs.into_iter().collect::<Outcome<Vec<_>>>()?;
         plains.extend(runs.into_iter().reduce(best));
-        server.cli(&["FLUSHALL"]);
-        relays.push(Run::measure(args.events, || relay(&log, &server, args, round))?);
+        let server = server(backend);
+        relays.push(Run::measure(args.events, || relay(&log, adapter(backend, &server)?, args, round))?);
     }
     let rate = |runs: &[Run]| median_of(runs, |run| run.events_per_second);
     let cpu = |runs: &[Run]| median_of(runs, |run| run.cpu_per_million);
-    let report = described("throughput", args)
+    let report = described("throughput", backend, args)
         .param("events", args.events)
         .figure("events_per_second", rate(&relays))
         .figure("cpu_seconds_per_million", cpu(&relays))
@@ -83,58 +75,12 @@ fn fill(args: &RelayArgs, directory: &Path) -> Outcome<()> {
     bus::close_balanced(bus).map(drop)
 }
 
-fn relay(log: &Path, server: &Server, args: &RelayArgs, round: u32) -> Outcome<()> {
-    let name = format!("round-{round}");
-    let relay = relay_log(log, adapter(server, &name)?, RelayOptions::new(name))?;
+fn relay(log: &Path, adapter: Box<dyn Adapter>, args: &RelayArgs, round: u32) -> Outcome<()> {
+    let options = RelayOptions::new(format!("{}-{round}", adapter.name()));
+    let relay = relay_log(log, adapter, options)?;
     relay.drain(PATIENCE);
     match (relay.join(), relay.stats()) {
         (RelayEnd::Drained, stats) if stats.delivered.events >= args.events => Ok(()),
         (end, stats) => Err(format!("the relay ended as {end:?}: {stats:?}").into()),
     }
-}
-
-/// The same fields, in pipelines, as a program without a log of its own would send them.
-fn plain(server: &Server, args: &RelayArgs, under_way: usize) -> Outcome<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let payloads = Payloads::new(args.common.payload);
-    let next = Cell::new(0);
-    runtime.block_on(async {
-        let client = redis::Client::open(server.url())?;
-        let connection = client.get_multiplexed_async_connection().await?;
-        let work = || async {
-            let mut connection = connection.clone();
-            while next.get() < args.events {
-                let first = next.replace(next.get() + PIPELINE);
-                let mut pipeline = redis::pipe();
-                for number in first..(first + PIPELINE).min(args.events) {
-                    let add = pipeline.cmd("XADD").arg("plain").arg("*");
-                    add.arg("dedup_id").arg(format!("000102030405060708090a0b0c0d0e0f-0-{number}"));
-                    add.arg("ts").arg(1_700_000_000_000_000_000 + number);
-                    add.arg("session").arg("000102030405060708090a0b0c0d0e0f");
-                    add.arg("kind").arg(kinds::TOKEN.0);
-                    add.arg("payload").arg(payloads.of(number)).ignore();
-                }
-                pipeline.query_async::<()>(&mut connection).await?;
-            }
-            Ok::<(), redis::RedisError>(())
-        };
-        let mut working: Vec<_> = (0..under_way).map(|_| Box::pin(work())).collect();
-        std::future::poll_fn(|context| {
-            let mut failed = None;
-            working.retain_mut(|work| match work.as_mut().poll(context) {
-                std::task::Poll::Ready(outcome) => {
-                    failed = failed.take().or(outcome.err());
-                    false
-                }
-                std::task::Poll::Pending => true,
-            });
-            match failed {
-                Some(error) => std::task::Poll::Ready(Err(error)),
-                None if working.is_empty() => std::task::Poll::Ready(Ok(())),
-                None => std::task::Poll::Pending,
-            }
-        })
-        .await
-    })?;
-    Ok(())
 }
