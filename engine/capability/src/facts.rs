@@ -34,7 +34,7 @@ pub(crate) trait Facts {
     fn has_tag(&self, test: impl Fn(&Tag) -> bool) -> bool;
 
     /// The metadata entry of this name.
-    fn metadata(&self, name: &str) -> Option<Value<'_>>;
+    fn metadata(&self, name: &str) -> Option<&str>;
 }
 
 /// The number and the version that a text is.
@@ -54,7 +54,7 @@ fn number(text: &str) -> Option<f64> {
     text.parse().ok()
 }
 
-/// A value of a tag or a metadata entry.
+/// A value of a tag.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Value<'v> {
     Text(&'v str),
@@ -68,12 +68,6 @@ impl<'v> Value<'v> {
         match self {
             Self::Text(text) | Self::Read(text, _) => text,
         }
-    }
-
-    /// Returns whether it is this text.
-    #[inline]
-    pub(crate) fn is(self, text: &str) -> bool {
-        is_same(self.text(), text)
     }
 
     #[inline]
@@ -91,44 +85,6 @@ impl<'v> Value<'v> {
             Self::Read(_, reading) => reading.version,
         }
     }
-}
-
-/// A value as that of each key and of each entry.
-impl Facts for Value<'_> {
-    fn has_key(&self, _: &TagKey) -> bool {
-        true
-    }
-
-    #[inline]
-    fn any_value(&self, _: &TagKey, test: impl Fn(Value<'_>) -> bool) -> bool {
-        test(*self)
-    }
-
-    fn has_tag(&self, _: impl Fn(&Tag) -> bool) -> bool {
-        false
-    }
-
-    fn metadata(&self, _: &str) -> Option<Value<'_>> {
-        Some(*self)
-    }
-}
-
-/// Returns whether two texts are equal; costs no call where they are short.
-#[inline]
-pub(crate) fn is_same(left: &str, right: &str) -> bool {
-    let (left, right) = (left.as_bytes(), right.as_bytes());
-    match left.len() {
-        length if length != right.len() => false,
-        4..8 => has_same_ends::<4>(left, right),
-        8..=16 => has_same_ends::<8>(left, right),
-        _ => left == right,
-    }
-}
-
-/// Returns whether the first and the last `N` bytes are the same: all of them, of up to twice as many.
-#[inline]
-fn has_same_ends<const N: usize>(left: &[u8], right: &[u8]) -> bool {
-    left.first_chunk::<N>() == right.first_chunk() && left.last_chunk::<N>() == right.last_chunk()
 }
 
 /// Borrowed tags and metadata. A look at a key visits each tag; [`CapabilitySet`](crate::CapabilitySet) is faster where
@@ -166,25 +122,7 @@ impl Facts for EvalContext<'_> {
         self.tags.iter().any(test)
     }
 
-    fn metadata(&self, name: &str) -> Option<Value<'_>> {
-        self.metadata.get(name).map(|text| Value::Text(text))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_the_same_byte_for_byte() {
-        for length in 1..40 {
-            let text = "x".repeat(length);
-            assert!(is_same(&text, &text) && !is_same(&text, &text[1..]));
-            for at in 0..length {
-                let mut other = text.clone();
-                other.replace_range(at..=at, "y");
-                assert!(!is_same(&text, &other), "byte {at} of {length}");
-            }
-        }
+    fn metadata(&self, name: &str) -> Option<&str> {
+        self.metadata.get(name).map(String::as_str)
     }
 }

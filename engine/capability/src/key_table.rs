@@ -1,13 +1,13 @@
 //! Entries by the hash of their key, found without a search.
 
 /// Entries in the order of their hashes, which are spread evenly over all numbers. The first bits of a hash say where
-/// its entries lie: a look compares two or three hashes.
+/// its entries lie: a look compares one or two hashes.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyTable<E> {
     /// Sorted by hash.
     entries: Vec<(u64, E)>,
-    /// The beginning of the entries of each bucket. There are up to four buckets an entry; none while there are no
-    /// entries.
+    /// Where the entries of each bucket begin, and where the last one's end. There are up to four buckets an entry.
+    /// Empty while there are no entries.
     starts: Vec<u32>,
     /// Bits of a hash that do not count for its bucket.
     shift: u32,
@@ -24,7 +24,7 @@ impl<E> KeyTable<E> {
     pub(crate) fn insert(&mut self, hash: u64, entry: E) {
         let at = self.entries.partition_point(|(other, _)| *other <= hash);
         self.entries.insert(at, (hash, entry));
-        if self.entries.len() <= self.starts.len() {
+        if self.entries.len() < self.starts.len() {
             let bucket = (hash >> self.shift) as usize;
             self.starts[bucket + 1..].iter_mut().for_each(|start| *start += 1);
         } else {
@@ -38,16 +38,18 @@ impl<E> KeyTable<E> {
         self.shift = u64::BITS - buckets.trailing_zeros();
         let is_before = |(hash, _): &(u64, E), bucket| ((hash >> self.shift) as usize) < bucket;
         let begins_at = |bucket| self.entries.partition_point(|entry| is_before(entry, bucket)) as u32;
-        self.starts = (0..buckets).map(begins_at).collect();
+        self.starts = (0..=buckets).map(begins_at).collect();
     }
 
     /// The entries of a hash.
     #[inline]
     pub(crate) fn of(&self, hash: u64) -> impl Iterator<Item = &E> {
-        let begin = self.starts.get((hash >> self.shift) as usize).copied().unwrap_or_default();
-        let from = self.entries.get(begin as usize..).unwrap_or_default();
-        let candidates = from.iter().take_while(move |(other, _)| *other <= hash);
-        candidates.filter(move |(other, _)| *other == hash).map(|(_, entry)| entry)
+        let bucket = (hash >> self.shift) as usize;
+        let entries = match self.starts.get(bucket..bucket + 2) {
+            Some(&[begin, end]) => self.entries.get(begin as usize..end as usize).unwrap_or_default(),
+            _ => &[],
+        };
+        entries.iter().filter(move |(other, _)| *other == hash).map(|(_, entry)| entry)
     }
 }
 

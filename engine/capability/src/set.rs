@@ -132,8 +132,8 @@ impl Facts for CapabilitySet {
         self.tags.iter().any(test)
     }
 
-    fn metadata(&self, name: &str) -> Option<Value<'_>> {
-        self.metadata.get(name).map(|text| Value::Text(text))
+    fn metadata(&self, name: &str) -> Option<&str> {
+        self.metadata.get(name).map(String::as_str)
     }
 }
 

@@ -17,7 +17,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::axis::{TaxonomyAxis, UnknownAxis};
-use crate::facts::is_same;
 
 /// The beginnings of tags that have a meaning of their own, which users do not give.
 pub const RESERVED_PREFIXES: [&str; 5] = ["causal:", "dataforts:", "fork-of:", "heat:", "scope:"];
@@ -214,9 +213,9 @@ impl<'de> Deserialize<'de> for Tag {
 /// assert!(TagKey::parse("model").is_err(), "it has no axis");
 /// # Ok::<_, tapeline_capability::TagKeyError>(())
 /// ```
-#[derive(Debug, Clone, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagKey {
-    /// Of both other fields.
+    /// Of both other fields; first, so that a comparison mostly ends with it.
     hash: u64,
     axis: TaxonomyAxis,
     key: String,
@@ -278,14 +277,6 @@ impl TagKey {
     /// A number that equal keys share.
     pub(crate) fn hash_number(&self) -> u64 {
         self.hash
-    }
-}
-
-impl PartialEq for TagKey {
-    /// The hash mostly ends the comparison.
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.axis == other.axis && is_same(&self.key, &other.key)
     }
 }
 

@@ -265,8 +265,7 @@ impl Values {
                 self.value(value).into_iter().for_each(|value| value.sets.add_to(&mut found));
             }
             clause => {
-                let version = clause.version();
-                let satisfied = self.values.iter().filter(|value| clause.leaf_holds(&value.as_value(), version));
+                let satisfied = self.values.iter().filter(|value| clause.accepts(value.as_value()));
                 satisfied.for_each(|value| value.sets.add_to(&mut found));
             }
         }

@@ -1,7 +1,6 @@
 //! Predicates over capabilities.
 
 mod plan;
-mod program;
 mod text;
 mod trace;
 mod wire;
@@ -9,8 +8,6 @@ mod wire;
 use crate::facts::{Capabilities, Facts, Value};
 use crate::tag::TagKey;
 use crate::version::Version;
-
-use program::Program;
 
 pub use plan::CompiledPredicate;
 pub use text::PredicateTextError;
@@ -179,59 +176,28 @@ impl Predicate {
     /// Returns whether the predicate holds, and looks at cheap clauses first. The result is that of
     /// [`Predicate::evaluate_unplanned`]. Plans anew each time: [`Predicate::compile`] does so once for many sets.
     pub fn evaluate(&self, of: &impl Capabilities) -> bool {
-        self.planned().program().holds(of)
+        self.compile().evaluate(of)
     }
 
     /// Returns whether the predicate holds, clause by clause in the order in which they were written.
     pub fn evaluate_unplanned(&self, of: &impl Capabilities) -> bool {
-        self.program().holds(of)
+        self.holds(of)
     }
 
-    /// The clauses as they stand.
-    fn program(&self) -> Program<&Self> {
-        Program::new(self, |clause| clause)
-    }
-
-    /// Returns whether a clause that has no clauses holds; `version` is [`Self::version`]. `false` of other clauses.
-    pub(crate) fn leaf_holds(&self, of: &impl Facts, version: Option<Version>) -> bool {
-        let compare = |key, holds: fn(Version, Version) -> bool| {
-            of.any_value(key, |have| have.version().zip(version).is_some_and(|(have, wanted)| holds(have, wanted)))
-        };
-        let at_least = |have: Value<'_>, threshold| have.number().is_some_and(|number| number >= threshold);
+    /// Some 10 ns a clause over a [`CapabilitySet`](crate::CapabilitySet).
+    fn holds(&self, of: &impl Facts) -> bool {
         match self {
+            Self::And(clauses) => clauses.iter().all(|clause| clause.holds(of)),
+            Self::Or(clauses) => clauses.iter().any(|clause| clause.holds(of)),
+            Self::Not(clause) => !clause.holds(of),
             Self::Exists { key } => of.has_key(key),
-            Self::Equals { key, value } => of.any_value(key, |have| have.is(value)),
-            Self::NumericAtLeast { key, threshold } => of.any_value(key, |have| at_least(have, *threshold)),
-            Self::NumericAtMost { key, threshold } => {
-                of.any_value(key, |have| have.number().is_some_and(|number| number <= *threshold))
+            Self::MetadataExists { .. }
+            | Self::MetadataEquals { .. }
+            | Self::MetadataMatches { .. }
+            | Self::MetadataNumericAtLeast { .. } => {
+                self.metadata_key().and_then(|key| of.metadata(key)).is_some_and(|text| self.accepts(Value::Text(text)))
             }
-            Self::NumericInRange { key, min, max } => {
-                of.any_value(key, |have| have.number().is_some_and(|number| *min <= number && number <= *max))
-            }
-            Self::SemverAtLeast { key, .. } => compare(key, |have, wanted| have >= wanted),
-            Self::SemverAtMost { key, .. } => compare(key, |have, wanted| have <= wanted),
-            Self::SemverCompatible { key, .. } => compare(key, Version::is_compatible_with),
-            Self::StringPrefix { key, prefix } => of.any_value(key, |have| have.text().starts_with(prefix.as_str())),
-            Self::StringMatches { key, pattern } => of.any_value(key, |have| have.text().contains(pattern.as_str())),
-            Self::MetadataExists { key } => of.metadata(key).is_some(),
-            Self::MetadataEquals { key, value } => of.metadata(key).is_some_and(|have| have.is(value)),
-            Self::MetadataMatches { key, pattern } => {
-                of.metadata(key).is_some_and(|have| have.text().contains(pattern.as_str()))
-            }
-            Self::MetadataNumericAtLeast { key, threshold } => {
-                of.metadata(key).is_some_and(|have| at_least(have, *threshold))
-            }
-            Self::And(_) | Self::Or(_) | Self::Not(_) => false,
-        }
-    }
-
-    /// The version that a clause compares with.
-    pub(crate) fn version(&self) -> Option<Version> {
-        match self {
-            Self::SemverAtLeast { version, .. }
-            | Self::SemverAtMost { version, .. }
-            | Self::SemverCompatible { version, .. } => Version::parse(version),
-            _ => None,
+            _ => self.tag_key().is_some_and(|key| of.any_value(key, |value| self.accepts(value))),
         }
     }
 
@@ -261,6 +227,36 @@ impl Predicate {
             | Self::MetadataNumericAtLeast { key, .. } => Some(key),
             _ => None,
         }
+    }
+
+    /// Returns whether one value satisfies a clause on values. `false` of the clauses that have clauses.
+    pub(crate) fn accepts(&self, value: Value<'_>) -> bool {
+        match self {
+            Self::Exists { .. } | Self::MetadataExists { .. } => true,
+            Self::Equals { value: wanted, .. } | Self::MetadataEquals { value: wanted, .. } => value.text() == wanted,
+            Self::NumericAtLeast { threshold, .. } | Self::MetadataNumericAtLeast { threshold, .. } => {
+                value.number().is_some_and(|number| number >= *threshold)
+            }
+            Self::NumericAtMost { threshold, .. } => value.number().is_some_and(|number| number <= *threshold),
+            Self::NumericInRange { min, max, .. } => {
+                value.number().is_some_and(|number| *min <= number && number <= *max)
+            }
+            Self::SemverAtLeast { version, .. } => compare(value, version, |have, wanted| have >= wanted),
+            Self::SemverAtMost { version, .. } => compare(value, version, |have, wanted| have <= wanted),
+            Self::SemverCompatible { version, .. } => compare(value, version, Version::is_compatible_with),
+            Self::StringPrefix { prefix, .. } => value.text().starts_with(prefix.as_str()),
+            Self::StringMatches { pattern, .. } | Self::MetadataMatches { pattern, .. } => {
+                value.text().contains(pattern.as_str())
+            }
+            Self::And(_) | Self::Or(_) | Self::Not(_) => false,
+        }
+    }
+}
+
+fn compare(value: Value<'_>, wanted: &str, holds: impl Fn(Version, Version) -> bool) -> bool {
+    match (value.version(), Version::parse(wanted)) {
+        (Some(have), Some(wanted)) => holds(have, wanted),
+        _ => false,
     }
 }
 

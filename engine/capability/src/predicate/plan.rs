@@ -3,7 +3,6 @@
 use crate::facts::Capabilities;
 
 use super::Predicate;
-use super::program::Program;
 
 /// A predicate whose cheap clauses come first: for many evaluations. It holds of what the predicate holds of.
 ///
@@ -16,42 +15,33 @@ use super::program::Program;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-pub struct CompiledPredicate {
-    predicate: Predicate,
-    program: Program<Predicate>,
-}
+pub struct CompiledPredicate(Predicate);
 
 impl CompiledPredicate {
     /// Returns whether the predicate holds. Allocates nothing.
     pub fn evaluate(&self, of: &impl Capabilities) -> bool {
-        self.program.holds(of)
+        self.0.holds(of)
     }
 
     /// The predicate, with its clauses in the order of evaluation.
     pub fn predicate(&self) -> &Predicate {
-        &self.predicate
+        &self.0
     }
 }
 
 impl Predicate {
     /// Sorts the clauses of each `and` and `or` by cost; those of equal cost stay in order.
     pub fn compile(&self) -> CompiledPredicate {
-        let predicate = self.planned();
-        CompiledPredicate { program: Program::new(&predicate, Clone::clone), predicate }
-    }
-
-    /// The predicate with its clauses sorted.
-    pub(super) fn planned(&self) -> Self {
-        self.priced().1
+        CompiledPredicate(self.planned().1)
     }
 
     /// The cost of the predicate, and the predicate with its clauses sorted.
-    fn priced(&self) -> (u64, Self) {
+    fn planned(&self) -> (u64, Self) {
         match self {
             Self::And(clauses) => sorted(clauses, Self::And),
             Self::Or(clauses) => sorted(clauses, Self::Or),
             Self::Not(clause) => {
-                let (cost, clause) = clause.priced();
+                let (cost, clause) = clause.planned();
                 (cost, Self::not(clause))
             }
             leaf => (leaf.leaf_cost(), leaf.clone()),
@@ -77,7 +67,7 @@ impl Predicate {
 }
 
 fn sorted(clauses: &[Predicate], join: impl Fn(Vec<Predicate>) -> Predicate) -> (u64, Predicate) {
-    let mut planned: Vec<_> = clauses.iter().map(Predicate::priced).collect();
+    let mut planned: Vec<_> = clauses.iter().map(Predicate::planned).collect();
     planned.sort_by_key(|(cost, _)| *cost);
     let cost = planned.iter().fold(0u64, |sum, (cost, _)| sum.saturating_add(*cost));
     (cost, join(planned.into_iter().map(|(_, clause)| clause).collect()))

@@ -83,7 +83,7 @@ pub struct PredicateDebugReport {
 impl Predicate {
     /// Evaluates the predicate as [`Predicate::evaluate`] does, and says how.
     pub fn evaluate_with_trace(&self, of: &impl Capabilities) -> ClauseTrace {
-        self.planned().trace(of)
+        self.compile().predicate().trace(of)
     }
 
     /// Evaluates the predicate over many sets, as [`Predicate::evaluate`] does, and counts what each clause does.
@@ -91,13 +91,13 @@ impl Predicate {
         &self,
         sets: impl IntoIterator<Item = &'s C>,
     ) -> PredicateDebugReport {
-        let planned = self.planned();
+        let compiled = self.compile();
         let mut clause_stats = Vec::new();
-        planned.list(&mut clause_stats);
+        compiled.predicate().list(&mut clause_stats);
         let mut report = PredicateDebugReport { total_candidates: 0, matched: 0, clause_stats };
         for set in sets {
             report.total_candidates += 1;
-            report.matched += u64::from(planned.count(set, &mut report.clause_stats.iter_mut()));
+            report.matched += u64::from(compiled.predicate().count(set, &mut report.clause_stats.iter_mut()));
         }
         report
     }
@@ -114,7 +114,7 @@ impl Predicate {
             Self::And(clauses) => clauses.iter().all(&mut look),
             Self::Or(clauses) => clauses.iter().any(&mut look),
             Self::Not(clause) => !look(clause),
-            leaf => leaf.leaf_holds(of, leaf.version()),
+            leaf => leaf.evaluate_unplanned(of),
         };
         ClauseTrace { label: self.label(), result, children }
     }
@@ -148,7 +148,7 @@ impl Predicate {
             Self::And(clauses) => clauses.iter().fold(true, |all, clause| look(clause, !all).unwrap_or(all)),
             Self::Or(clauses) => clauses.iter().fold(false, |any, clause| look(clause, any).unwrap_or(any)),
             Self::Not(clause) => !look(clause, false).unwrap_or_default(),
-            leaf => leaf.leaf_holds(of, leaf.version()),
+            leaf => leaf.evaluate_unplanned(of),
         };
         if let Some(own) = own {
             own.evaluated += 1;
