@@ -104,6 +104,8 @@ impl Ingest {
             IngestionError::Backpressure { .. } => Ok(false),
             IngestionError::ShuttingDown => Ok(true),
             IngestionError::Budget { .. } | IngestionError::EventBudget { .. } => Ok(true),
+            // The life has begun a shortage meanwhile: a large event takes memory of its own.
+            IngestionError::Memory(_) => Ok(true),
             _ if self.trouble.is_here() => Ok(true),
             other => Err(format!("{}: event {} is refused: {other}", self.stream.name, self.next)),
         }
