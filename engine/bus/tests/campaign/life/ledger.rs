@@ -53,9 +53,9 @@ pub(crate) fn large_payload(number: u64) -> Vec<u8> {
     bytes
 }
 
-/// The one of the two that event `number` has: one in a hundred is large.
+/// The one of the two that event `number` has: one in 500 is large.
 pub(crate) fn any_payload(number: u64) -> Vec<u8> {
-    if number % 100 == 50 { large_payload(number) } else { payload(number) }
+    if number % 500 == 50 { large_payload(number) } else { payload(number) }
 }
 
 fn number_of(event: &StoredEvent) -> Option<u64> {
