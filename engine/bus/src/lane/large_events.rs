@@ -66,3 +66,59 @@ impl LargeEvents {
         drop(self.change(first, from));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tapeline_storage::format::{Kind, SessionId};
+
+    use super::*;
+
+    /// An event of so many bytes, by which it is known again.
+    fn event(payload_bytes: usize) -> Box<LargeBlock> {
+        let nothing = |_: &mut [u8]| Ok::<(), io::Error>(());
+        Box::new(LargeBlock::new((SessionId(1), Kind(256)), payload_bytes, Box::new(()), nothing).expect("memory"))
+    }
+
+    /// Events of the entries 10, 20 and 30.
+    fn three() -> (LargeEvents, AtomicU64) {
+        let (events, first) = (LargeEvents::default(), AtomicU64::new(NONE));
+        (1..4).for_each(|number| events.add(&first, number * 10, event(number as usize * 1000)));
+        (events, first)
+    }
+
+    /// Takes all that are left: their entries.
+    fn entries(events: &LargeEvents, first: &AtomicU64) -> Vec<u64> {
+        let next = || match first.load(Ordering::Relaxed) {
+            NONE => None,
+            entry => events.take(first, entry).map(|_| entry),
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn an_event_that_is_put_back_is_the_next_again() {
+        let (events, first) = three();
+        assert!(events.take(&first, 20).is_none(), "its turn has not come");
+        let taken = events.take(&first, 10).expect("the first");
+        let bytes = taken.record_bytes();
+        assert_eq!(first.load(Ordering::Relaxed), 20);
+        events.put_back(&first, 10, taken);
+        assert_eq!(events.take(&first, 10).map(|again| again.record_bytes()), Some(bytes));
+        assert_eq!(entries(&events, &first), [20, 30]);
+    }
+
+    #[test]
+    fn events_of_entries_that_no_reader_takes_are_dropped() {
+        let (events, first) = three();
+        events.drop_from(&first, 20);
+        assert_eq!(entries(&events, &first), [10]);
+        let (events, first) = three();
+        events.drop_below(&first, 20);
+        assert_eq!(entries(&events, &first), [20, 30]);
+        let (events, first) = three();
+        events.drop_from(&first, 0);
+        assert_eq!(first.load(Ordering::Relaxed), NONE);
+    }
+}
