@@ -388,7 +388,6 @@ impl Producer {
         let published = handle.published();
         let is_back = link.lane.discard();
         if is_back || link.control.wait_taken(&Barrier::of(handle, published)).is_err() {
-            link.lane.drop_large();
             let refusal = refusal(&link.control);
             if let Some(reason) = RefusalReason::of(&refusal) {
                 link.lane.count_refused(reason, events, if is_back { 0 } else { events + notes });

@@ -348,11 +348,6 @@ impl LaneWriter {
         self.ring.options().overflow == Overflow::Evict && self.numbers.was_evicted(entry)
     }
 
-    /// Drops the large events of a lane that will not be read any more.
-    pub(crate) fn drop_large(&self) {
-        self.numbers.drop_large_from(0);
-    }
-
     /// Leaves the sessions of dropped events that no note reports to the reader, before the writer is gone.
     pub(crate) fn leave_dropped(&self, reason: DropReason, sessions: DroppedSessions) {
         self.numbers.losses.count_sessions(reason, |left| left.absorb(sessions));

@@ -306,14 +306,23 @@ fn finished_shard_has_taken_everything_or_refused_it() {
             machine.step(&mut random);
         }
         let mut now = machine.now;
-        machine.shards[0].finish(|| {
+        let Machine { shards, producers, .. } = &mut machine;
+        shards[0].finish(|| {
+            // The lanes are closed, and what is in them is not taken yet.
+            for producer in producers.iter_mut() {
+                let token = producer.session(1);
+                assert!(producer.emit(token, Kind(0), b"late").is_err(), "seed {seed}");
+            }
             now += 1_000_000;
             now
         });
         machine.shards[0].control().set_stopped();
         machine.look();
-        for said in machine.said.values() {
+        let (view, _) = open_shard(&disk.directory(&directory_name(0)), LOG, 0).expect("reads");
+        let found = found(&[view]);
+        for (key, said) in &machine.said {
             assert_eq!(said.acknowledged, said.tickets.len(), "seed {seed}");
+            assert_eq!(found.get(key).map_or(0, Vec::len), said.tickets.len(), "seed {seed}: {key:?}");
         }
         let token = machine.producers[0].session(1);
         let refused = machine.producers[0].emit(token, Kind(0), b"late");

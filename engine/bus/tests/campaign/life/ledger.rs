@@ -142,7 +142,9 @@ fn count(files: &LogFiles, stream: &Stream) -> Result<u64, String> {
     for event in events {
         let event = event.map_err(|error| format!("{name}, event {next}: {error}"))?;
         if number_of(&event) != Some(next) {
-            return Err(format!("{name}: {:?} in the place of event {next}", number_of(&event)));
+            let (found, bytes, first) = (number_of(&event), event.raw.len(), event.raw.get(..48).unwrap_or(&event.raw));
+            let words = format!("{found:?} of {bytes} bytes that begin with {first:?}, kind {:?}", event.kind);
+            return Err(format!("{name}: {words}, in the place of event {next}"));
         }
         next += 1;
     }
