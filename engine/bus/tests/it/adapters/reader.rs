@@ -25,6 +25,8 @@ fn relayed() -> (EventBus, MemoryAdapter) {
         let event = RawEvent::from_str(&payload).with_session(u128::from(number % 11 + 1)).with_kind(kind);
         bus.ingest_raw(event).expect("taken");
     }
+    // A relay that drains ends with what readers see.
+    block_on(bus.flush()).expect("readable");
     let backend = MemoryAdapter::new();
     let relay = bus.start_relay(Box::new(backend.clone()), super::soon("reader")).expect("starts");
     relay.drain(LONG);
