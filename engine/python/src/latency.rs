@@ -136,7 +136,7 @@ impl Meter {
     /// Measures a replay to its end.
     ///
     /// # Errors
-    /// What cannot be read, other than gaps; an interrupt.
+    /// An event that cannot be read, unless it is a gap; an interrupt.
     pub(crate) fn measure(mut self, py: Python<'_>, mut replay: tapeline::Replay) -> Result<Latency, Failure> {
         while py.detach(|| self.step(&mut replay))? {
             py.check_signals()?;

@@ -179,7 +179,7 @@ impl<'a> Entry<'a> {
     }
 
     fn text(&self) -> &'a str {
-        // What is no text was refused.
+        // The decoder has refused bytes that are no text.
         str::from_utf8(self.opening).unwrap_or_default()
     }
 }

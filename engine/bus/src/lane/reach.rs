@@ -11,7 +11,7 @@ pub(super) struct Reach {
     known: u64,
     /// The same, or the end of the ring or of the group that comes first.
     limit: u64,
-    /// The route that the records so far go by; what goes by a later one waits.
+    /// The route of the records so far. Records of a later route wait.
     route: u64,
 }
 
