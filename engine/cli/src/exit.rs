@@ -2,8 +2,8 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs::FileType;
-use std::io;
+use std::fs::{File, FileType};
+use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -157,6 +157,36 @@ pub(crate) fn check_outside(log: &Path, out: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Checks that a log which is to be made does not begin within another one.
+///
+/// # Errors
+/// If the directory is none yet, or no log, and lies in a log.
+pub(crate) fn check_no_log_around(directory: &Path) -> Result<(), Failure> {
+    let is_log = |place: &&Path| {
+        let (meta, mut magic) = (place.join("meta"), [0; META_MAGIC.len()]);
+        // A named pipe would wait for its writer.
+        let mut read = || File::open(&meta).and_then(|mut meta| meta.read_exact(&mut magic));
+        meta.is_file() && read().is_ok() && magic == *META_MAGIC
+    };
+    let Some(place) = existing(directory) else { return Ok(()) };
+    // A directory that is a log already is continued, wherever it lies.
+    let is_it = directory.canonicalize().is_ok_and(|own| own == place) && is_log(&&*place);
+    match place.ancestors().find(is_log) {
+        Some(log) if !is_it => Err(Failure::new(
+            Exit::Usage,
+            format_args!(
+                "{} would lie in the log {}; choose a place outside of it",
+                directory.display(),
+                log.display()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The first bytes of a log's file `meta`.
+const META_MAGIC: &[u8; 8] = b"TAPELOG1";
+
 /// The part of a path that exists.
 fn existing(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(|part| {
@@ -183,7 +213,6 @@ impl From<AdapterError> for Failure {
                 Some(holder) => Self::failed(format_args!("{error}: {holder} has it")),
                 None => Self::failed(error),
             },
-            AdapterError::Directory(DirectoryError::Within { .. }) => Self::new(Exit::Usage, error),
             _ => Self::failed(error),
         }
     }

@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::nesting::{META, log_around};
 use crate::device::fs::{self, DirectoryLock, FsDirectory, WriteMode};
 use crate::device::{Directory, advice};
 use crate::format::{ERAS_BYTES_MAX, Eras, META_BYTES, Meta, NAMES_BYTES_MAX, PageError, SHARDS_MAX, SessionNames};
 
+pub(super) const META: &str = "meta";
 /// The meta file of a log that is restored, until the log is complete.
 const RESTORED_META: &str = "meta.restore";
 const LOCK: &str = "lock";
@@ -71,14 +71,6 @@ pub enum DirectoryError {
     Exists {
         /// The directory.
         path: PathBuf,
-    },
-    /// The place of a new log lies in another one.
-    #[error("{path}: would lie in the log {log}; choose a place outside of it")]
-    Within {
-        /// The directory.
-        path: PathBuf,
-        /// The log around it.
-        log: PathBuf,
     },
     /// The meta file cannot be used.
     #[error("{path}: meta file: {source}; {}", source.remedy("put back the file from a copy of this log, or repair the log"))]
@@ -172,11 +164,8 @@ impl LogDirectory {
         mode: impl FnOnce(&Path) -> Result<WriteMode, DirectoryError>,
     ) -> Result<Self, DirectoryError> {
         check_shards(path, wanted.shards)?;
-        // A place that is refused is left as it was: without a directory, without a lock file.
-        if is_vacant(&path.join(META))? {
-            check_no_log_around(path)?;
-        }
         fs::create_directory(path).map_err(DirectoryError::io("create", path))?;
+        // A directory that is refused is left as it was: without a lock file.
         known_meta(path)?;
         let lock = lock(path)?;
         let known = known_meta(path)?;
@@ -248,7 +237,7 @@ impl LogDirectory {
         if !is_vacant(path)? && !is_unfinished(path)? && known_meta(path)?.is_some() {
             return Err(DirectoryError::Exists { path: path.to_owned() });
         }
-        check_no_log_around(path)
+        Ok(())
     }
 
     /// Opens a log for reading, also while another process writes it.
@@ -391,13 +380,6 @@ fn check_shards(path: &Path, shards: u16) -> Result<(), DirectoryError> {
 
 pub(super) fn shard_path(path: &Path, shard: u16) -> PathBuf {
     path.join(format!("shard-{shard:04}"))
-}
-
-/// # Errors
-/// [`DirectoryError::Within`]: a new log there would lie in another.
-fn check_no_log_around(path: &Path) -> Result<(), DirectoryError> {
-    let within = |log| Err(DirectoryError::Within { path: path.to_owned(), log });
-    log_around(path).map_or(Ok(()), within)
 }
 
 /// Returns whether there is nothing of this name, not even a symbolic link that leads nowhere.

@@ -30,7 +30,6 @@ mod lending;
 mod memory_tail;
 mod merge;
 mod names;
-mod nesting;
 mod next_segment;
 mod open_block;
 mod options;

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures_lite::future::block_on;
-use tapeline::error::DirectoryError;
-use tapeline::log::LogRestore;
-use tapeline::{AdapterError, EventBus, LogFiles, RawEvent};
+use tapeline::{EventBus, LogFiles, RawEvent};
 
 use crate::scratch::{Scratch, open};
 
@@ -67,28 +65,6 @@ fn era_begins_only_where_sessions_go_another_way() {
     assert!(eras() > moved);
     let events = LogFiles::open(scratch.path()).expect("opens").replay_all().expect("replays");
     assert_eq!(events.inspect(|event| assert!(event.is_ok(), "{event:?}")).count(), 20 * 6);
-}
-
-#[test]
-fn new_log_within_a_log_is_refused_and_leaves_nothing() {
-    let scratch = Scratch::new("nested");
-    write(shards(&scratch, 1));
-    let before = files(scratch.path());
-    for place in ["new", "new/deeper", "shard-0000/new"] {
-        let place = scratch.path().join(place);
-        let config = scratch.config().directory(&place).build().expect("a configuration");
-        for refused in [
-            block_on(EventBus::new(config)).map(drop).expect_err("within a log"),
-            LogRestore::create(&place, None).map(drop).expect_err("within a log"),
-        ] {
-            let log = scratch.path().canonicalize().expect("a directory");
-            let is_it =
-                matches!(&refused, AdapterError::Directory(DirectoryError::Within { log: found, .. }) if *found == log);
-            assert!(is_it, "{refused:?}");
-        }
-        assert!(!place.exists());
-    }
-    assert_eq!(files(scratch.path()), before);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tapeline_reader::{
 pub(crate) use self::args::ImportArgs;
 use self::line::Line;
 use self::stored::StoredLog;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, check_no_log_around};
 use crate::human;
 use crate::message;
 use crate::output;
@@ -72,6 +72,7 @@ fn import(
     progress: &Progress,
     work: impl FnOnce(&mut Importer, &Progress) -> Result<(), Stop>,
 ) -> Result<Exit, Failure> {
+    check_no_log_around(&args.directory)?;
     let restore = LogRestore::create(&args.directory, args.segment_bytes)
         .map_err(|error| Failure::of_written_log(&args.directory, error))?;
     let log = restore.log_id().to_string();

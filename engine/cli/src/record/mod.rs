@@ -29,7 +29,7 @@ pub(crate) use self::ending::Ending;
 use self::recorder::{Naming, Plan, Recorder, Stop};
 pub(crate) use self::source::{Input, Source};
 use self::summary::{Outcome, Summary};
-use crate::exit::{Exit, Failure, open_log};
+use crate::exit::{Exit, Failure, check_no_log_around, open_log};
 use crate::human;
 use crate::message;
 use crate::progress::Progress;
@@ -51,6 +51,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     if matches!(naming, Naming::Stem) {
         refuse_equal_stems(&sources)?;
     }
+    check_no_log_around(&args.directory)?;
     let config = config(args)?;
     // Before the bus starts its threads: they inherit what this holds back.
     let ending = Ending::catch()?;

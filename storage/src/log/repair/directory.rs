@@ -6,9 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::directory::{
-    ERAS, LogDirectory, NAMES, durable_mode, is_vacant, lock, read_meta, shard_path, write_meta,
+    ERAS, LogDirectory, META, NAMES, durable_mode, is_vacant, lock, read_meta, shard_path, write_meta,
 };
-use super::super::nesting::META;
 use super::{RepairAction, set_aside};
 use crate::device::fs::{self, FsDirectory, WriteMode};
 use crate::device::{Access, Directory};
