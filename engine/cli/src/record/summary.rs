@@ -66,13 +66,13 @@ impl Summary {
             return Ok(out.flush()?);
         }
         message::plain(format_args!(
-            "{}recorded {}, {}, {} in {:.3} s ({} events/s), {}",
+            "{}recorded {}, {}, {} in {:.3} s ({}/s), {}",
             if self.interrupted { "interrupted; " } else { "" },
             human::some(self.events, "event"),
             human::some(self.bytes, "byte"),
             human::some(self.sessions, "session"),
             self.seconds,
-            human::count(self.events_per_second as u64),
+            human::some(self.events_per_second as u64, "event"),
             self.durability,
         ));
         Ok(())
