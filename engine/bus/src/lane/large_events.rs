@@ -67,7 +67,7 @@ impl LargeEvents {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(tapeline_loom)))]
 mod tests {
     use std::io;
 
