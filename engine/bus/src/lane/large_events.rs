@@ -67,7 +67,8 @@ impl LargeEvents {
     }
 }
 
-#[cfg(all(test, not(tapeline_loom)))]
+#[cfg(test)]
+#[cfg(not(tapeline_loom))]
 mod tests {
     use std::io;
 
