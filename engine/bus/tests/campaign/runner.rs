@@ -186,6 +186,7 @@ pub(crate) fn child(case: impl Fn(u64) -> Result<(), String>) {
     let Ok(orders) = std::env::var(CHILD) else { return };
     let (first, count) = orders.split_once(',').expect("two numbers");
     let (first, count): (u64, u64) = (first.parse().expect("a seed"), count.parse().expect("a number"));
+    directories(std::process::id()).iter().for_each(|left| remove(left));
     // What it takes to name the functions of a backtrace is read now: there may be no descriptors left for it later.
     let _ = std::backtrace::Backtrace::force_capture().to_string();
     std::panic::set_hook(Box::new(|panic| {
@@ -263,6 +264,13 @@ fn listen(child: &mut Child) -> mpsc::Receiver<String> {
 pub(crate) fn directory(in_memory: bool) -> PathBuf {
     let [memory, disk] = directories(std::process::id());
     if in_memory && free_bytes(Path::new(MEMORY)) > FREE_BYTES { memory } else { disk }
+}
+
+/// Removes the logs of an earlier process of the same number, whose campaign was killed before it could.
+fn remove(left: &Path) {
+    let outcome = std::fs::remove_dir_all(left);
+    let is_gone = outcome.as_ref().err().is_none_or(|error| error.kind() == std::io::ErrorKind::NotFound);
+    assert!(is_gone, "{}: {outcome:?}", left.display());
 }
 
 /// The directories in which the logs of a process may lie.

@@ -11,7 +11,7 @@ use tapeline_storage::device::sim::Random;
 use super::drops::{Part, drop_all};
 use super::ledger::{Expect, Ledger, Stream};
 use super::producers::{self, Trouble};
-use super::schedule::{Outcome, open};
+use super::schedule::{Outcome, SHARDS_MAX, open};
 use super::surroundings::{Fork, eventually};
 use crate::runner::step;
 
@@ -24,7 +24,8 @@ pub(super) struct Life<'l> {
     pub(super) streams: u64,
     pub(super) trouble: Trouble,
     pub(super) begun: Begun,
-    pub(super) memory_at_rest: u64,
+    /// Memory that a shard of the bus took before the first event came.
+    pub(super) shard_memory: u64,
     /// The machine whose clocks the process has, if they can be set.
     pub(super) machine: Option<&'static Machine>,
 }
@@ -48,7 +49,7 @@ impl<'l> Life<'l> {
     ) -> Result<Self, String> {
         let bus = Arc::new(open(config)?);
         Ok(Self {
-            memory_at_rest: bus.stats().memory_bytes,
+            shard_memory: bus.stats().memory_bytes / u64::from(bus.num_shards()),
             bus,
             path,
             ledger,
@@ -145,7 +146,8 @@ impl<'l> Life<'l> {
         std::mem::take(&mut self.begun.producers).into_iter().try_for_each(join)
     }
 
-    /// Nothing is being ingested: the books add up, and lanes without a producer are gone.
+    /// Nothing is being ingested: the books add up, and lanes without a producer are gone. The memory of the shards is
+    /// left, and little beside it.
     pub(super) fn rest(&mut self, random: &mut Random) -> Outcome {
         step("at rest");
         self.flush()?;
@@ -157,7 +159,7 @@ impl<'l> Life<'l> {
             return Ok(());
         }
         step("memory is back");
-        let most = self.memory_at_rest + (12 << 20);
+        let most = u64::from(SHARDS_MAX) * self.shard_memory + (4 << 20);
         let bus = Arc::clone(&self.bus);
         eventually(|| {
             let taken =

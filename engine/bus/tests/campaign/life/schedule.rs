@@ -19,6 +19,9 @@ use crate::runner::{directory, note, step};
 
 pub(super) type Outcome = Result<(), String>;
 
+/// Most shards that a bus may have.
+pub(super) const SHARDS_MAX: u16 = 3;
+
 /// Runs the schedule of a seed.
 pub(crate) fn run(seed: u64) -> Outcome {
     let mut random = Random::new(seed);
@@ -32,7 +35,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
 }
 
 pub(crate) fn configuration(path: &Path, random: &mut Random) -> EventBusConfig {
-    let shards = 1 + random.below(3) as u16;
+    let shards = 1 + random.below(u64::from(SHARDS_MAX)) as u16;
     let mut config = EventBusConfig::builder()
         .directory(path)
         .num_shards(shards)
@@ -47,7 +50,8 @@ pub(crate) fn configuration(path: &Path, random: &mut Random) -> EventBusConfig 
         config = config.backpressure_mode(BackpressureMode::Block { deadline: Duration::from_secs(30) });
     }
     if random.below(4) == 0 {
-        let policy = ScalingPolicy { max_shards: 3, cooldown: Duration::from_millis(1), ..ScalingPolicy::default() };
+        let cooldown = Duration::from_millis(1);
+        let policy = ScalingPolicy { max_shards: SHARDS_MAX, cooldown, ..ScalingPolicy::default() };
         config = config.scaling(policy);
     }
     config.build().expect("a configuration")
