@@ -29,6 +29,12 @@
 
 #define OK(call) RETURNS(TAPELINE_OK, call)
 
+// The driver of a log's files that the caller of the program wants.
+static inline const char *driver(void) {
+    const char *wanted = getenv("TAPELINE_TEST_DRIVER");
+    return wanted != NULL ? wanted : "auto";
+}
+
 static inline tapeline_bus open_memory(void) {
     tapeline_bus bus = {0};
     OK(tapeline_open("{\"placement\": {\"pinned\": false}}", &bus));

@@ -40,7 +40,8 @@ static void settings(const char *directory) {
 
     const tapeline_pair pairs[] = {{"directory", directory},       {"num_shards", "2"},
                                    {"backpressure_mode", "drop_oldest"}, {"retention.max_bytes", "1000000000"},
-                                   {"placement.pinned", "false"},  {"durability", "page_cache"}};
+                                   {"placement.pinned", "false"},  {"durability", "page_cache"},
+                                   {"placement.driver", driver()}};
     OK(tapeline_open_pairs(pairs, sizeof pairs / sizeof *pairs, &bus));
     uint16_t shards = 0;
     OK(tapeline_num_shards(bus, &shards));
@@ -381,13 +382,14 @@ static void readers(void) {
 // A log gives up its oldest segments, with a bus and without one; what a cursor has not passed stays if it is asked for.
 static void trims(const char *directory) {
     const tapeline_pair pairs[] = {
-        {"directory", directory}, {"placement.pinned", "false"}, {"segment_bytes", "2097152"}};
+        {"directory", directory}, {"placement.pinned", "false"}, {"segment_bytes", "2097152"},
+        {"placement.driver", driver()}};
     static const uint8_t payload[100000];
     tapeline_bus bus = {0};
     char cursor[512];
     tapeline_page_info page = {.struct_size = sizeof page};
     tapeline_event event;
-    OK(tapeline_open_pairs(pairs, 3, &bus));
+    OK(tapeline_open_pairs(pairs, 4, &bus));
     for (int at = 0; at < 60; at++) {
         OK(tapeline_ingest(bus, named("trimmed"), TAPELINE_KIND_TOKEN, payload, sizeof payload, NULL));
         OK(tapeline_flush(bus, -1));
@@ -425,9 +427,10 @@ static void trims(const char *directory) {
 static void logs(const char *directory) {
     // Small segments: who opens a log beside its writer reads the last one whole, which takes valgrind minutes.
     const tapeline_pair pairs[] = {
-        {"directory", directory}, {"placement.pinned", "false"}, {"segment_bytes", "2097152"}};
+        {"directory", directory}, {"placement.pinned", "false"}, {"segment_bytes", "2097152"},
+        {"placement.driver", driver()}};
     tapeline_bus bus = {0};
-    OK(tapeline_open_pairs(pairs, 3, &bus));
+    OK(tapeline_open_pairs(pairs, 4, &bus));
     tapeline_session chat = {0};
     OK(tapeline_session_open(bus, "chat-42", 7, NULL, &chat, NULL));
     OK(tapeline_ingest(bus, chat, TAPELINE_KIND_TOKEN, (const uint8_t *)"Hel", 3, NULL));

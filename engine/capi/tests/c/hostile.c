@@ -409,9 +409,10 @@ static void threads(tapeline_bus bus, tapeline_producer producer) {
 static void followers(void) {
     char directory[] = "/tmp/tapeline-c-XXXXXX", command[64];
     CHECK(mkdtemp(directory) != NULL);
-    const tapeline_pair pairs[] = {{"directory", directory}, {"placement.pinned", "false"}};
+    const tapeline_pair pairs[] = {
+        {"directory", directory}, {"placement.pinned", "false"}, {"placement.driver", driver()}};
     struct shared shared = {0};
-    OK(tapeline_open_pairs(pairs, 2, &shared.bus));
+    OK(tapeline_open_pairs(pairs, 3, &shared.bus));
     OK(tapeline_follow(directory, NULL, &shared.reader));
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, wait_in_reader, &shared) == 0);
