@@ -329,6 +329,10 @@ typedef struct tapeline_replay_options {
     const struct tapeline_session *sessions;
     // The number of them. 0: all.
     size_t session_count;
+    // The kinds that are wanted.
+    const uint16_t *kinds;
+    // The number of them. 0: all.
+    size_t kind_count;
     // The first time, in nanoseconds since the Unix epoch. 0: from the earliest event.
     uint64_t since_ns;
     // The time after the last. 0: to the newest event.
@@ -409,6 +413,14 @@ typedef struct tapeline_poll_options {
     uint32_t wait_ms;
 } tapeline_poll_options;
 
+// Events of one session in a gap.
+typedef struct tapeline_gap_session {
+    // The session.
+    struct tapeline_session session;
+    // The number of its events that are missing.
+    uint64_t events;
+} tapeline_gap_session;
+
 // A view of an event, or of a gap, in memory of the library. It is valid until the next call with its reader, or until
 // its reader or page is closed.
 typedef struct tapeline_event {
@@ -439,6 +451,13 @@ typedef struct tapeline_event {
     const char *session_name;
     // The number of bytes of the name.
     size_t session_name_len;
+    // Of a gap: the number of events that are missing. 0 of an event.
+    uint64_t gap_events;
+    // Of a gap for which a lane was full: the events of each session, as far as their sessions are known. Null
+    // otherwise.
+    const struct tapeline_gap_session *gap_sessions;
+    // The number of these sessions.
+    size_t gap_session_count;
 } tapeline_event;
 
 // The memory of a page that `tapeline_poll` returned.
@@ -512,6 +531,9 @@ typedef struct tapeline_session_metadata {
     const struct tapeline_pair *labels;
     // The number of labels.
     size_t label_count;
+    // The capabilities that a consumer of its events needs, as `hardware.gpu.vram_gb >= 48` (docs/CAPABILITIES.md), or
+    // null. It is the label `requires`.
+    const char *requirement;
 } tapeline_session_metadata;
 
 // The limits of a trim. Members as those of `tapeline_producer_options`; one limit is given at least.
@@ -633,15 +655,22 @@ int32_t tapeline_get_stats(struct tapeline_bus bus, struct tapeline_stats *stats
 // Any thread.
 int32_t tapeline_prometheus(struct tapeline_bus bus, char *buffer, size_t capacity, size_t *length);
 
-// Returns 0 if every shard takes events, and otherwise the reason: `TAPELINE_POISONED` or `TAPELINE_SHUTDOWN`.
+// Asks whether a worker with these tags, as `software.model=llama-7b`, meets a requirement (docs/CAPABILITIES.md):
+// `is_met` is 1 or 0.
 //
 // Any thread.
-int32_t tapeline_health(struct tapeline_bus bus);
+int32_t tapeline_requirement_met(const char *requirement, const char *const *tags, size_t tag_count, int32_t *is_met);
 
-// The number of shards that take events.
+// Asks whether a predicate (docs/CAPABILITIES.md) holds of a worker with these tags and metadata entries: `is_met` is
+// 1 or 0. `predicate` is a JSON document, or text as `not num_at_least "hardware.gpu.vram_gb", 48`.
 //
 // Any thread.
-int32_t tapeline_num_shards(struct tapeline_bus bus, uint16_t *shards);
+int32_t tapeline_predicate_met(const char *predicate,
+                               const char *const *tags,
+                               size_t tag_count,
+                               const struct tapeline_pair *metadata,
+                               size_t metadata_count,
+                               int32_t *is_met);
 
 // Stores a cursor in the log under a name.
 //
@@ -685,12 +714,6 @@ const char *tapeline_strerror(int32_t code);
 // Any thread; each has its own.
 const char *tapeline_last_error(void);
 
-// Asks whether a worker with these tags, as `software.model=llama-7b`, meets a requirement (docs/CAPABILITIES.md):
-// `is_met` is 1 or 0.
-//
-// Any thread.
-int32_t tapeline_requirement_met(const char *requirement, const char *const *tags, size_t tag_count, int32_t *is_met);
-
 // Opens the log in a directory for reading, without a bus. It is as it was when it was opened.
 //
 // Any thread. Reads files.
@@ -711,6 +734,11 @@ int32_t tapeline_log_sessions(struct tapeline_log log,
                               char *buffer,
                               size_t capacity,
                               size_t *length);
+
+// As `tapeline_cursors`, of a log without a bus.
+//
+// Any thread. Reads files.
+int32_t tapeline_log_cursors(struct tapeline_log log, char *buffer, size_t capacity, size_t *length);
 
 // Closes a log. Its readers stay open.
 //
@@ -935,6 +963,24 @@ int32_t tapeline_sessions(struct tapeline_bus bus,
 //
 // Any thread. Reads files.
 int32_t tapeline_unfinished(struct tapeline_bus bus, char *buffer, size_t capacity, size_t *length);
+
+// Returns 0 if every shard takes events and can write them, and otherwise the reason: `TAPELINE_SHUTDOWN`,
+// `TAPELINE_POISONED`, `TAPELINE_STORAGE_FULL`, or `TAPELINE_IO` where the kernel refuses something, which is tried
+// again.
+//
+// Any thread.
+int32_t tapeline_health(struct tapeline_bus bus);
+
+// The number of shards that take events.
+//
+// Any thread.
+int32_t tapeline_num_shards(struct tapeline_bus bus, uint16_t *shards);
+
+// The shards of a bus as a JSON array (docs/C.md): the numbers of each, and what its log met. `length` as with
+// `tapeline_prometheus`.
+//
+// Any thread.
+int32_t tapeline_shards(struct tapeline_bus bus, char *buffer, size_t capacity, size_t *length);
 
 // Removes from the log what `policy` does not keep, whatever the bus's settings say. Readers get a gap for it; the
 // files are removed shortly after. Set `trimmed->struct_size` before the call.

@@ -72,6 +72,11 @@ template <typename Call> std::string text(Call call) {
     }
 }
 
+// The same of a call that takes a handle.
+template <typename Handle, typename Call> std::string text_of(Handle handle, Call call) {
+    return text([&](char *buffer, size_t capacity, size_t *length) { return call(handle, buffer, capacity, length); });
+}
+
 // A text for the library, which would end it at a 0 within it.
 inline const char *c_text(const std::string &text) {
     if (text.find('\0') != std::string::npos) {
@@ -181,11 +186,7 @@ class reader {
     }
 
     // Of a subscription: the cursor after what next() has returned.
-    std::string cursor() const {
-        return detail::text([this](char *buffer, size_t capacity, size_t *length) {
-            return tapeline_reader_cursor(handle_.get(), buffer, capacity, length);
-        });
-    }
+    std::string cursor() const { return detail::text_of(handle_.get(), tapeline_reader_cursor); }
 
     tapeline_reader handle() const noexcept { return handle_.get(); }
 
@@ -348,6 +349,11 @@ class bus {
         return opened;
     }
 
+    // Another turn of a session.
+    void reopen_session(session of, const tapeline_session_metadata &metadata = defaults<tapeline_session_metadata>()) {
+        check(tapeline_session_reopen(handle_.get(), of, &metadata, nullptr));
+    }
+
     ticket close_session(session of, uint32_t outcome = TAPELINE_OUTCOME_FINISHED) {
         ticket given{};
         check(tapeline_session_close(handle_.get(), of, outcome, &given));
@@ -421,6 +427,27 @@ class bus {
         }
     }
 
+    // All cursors with their lags, as JSON.
+    std::string cursors() const { return detail::text_of(handle_.get(), tapeline_cursors); }
+
+    // The sessions whose tags meet a requirement, or all, as JSON.
+    std::string sessions(const char *requirement = nullptr) const {
+        return detail::text([&](char *buffer, size_t capacity, size_t *length) {
+            return tapeline_sessions(handle_.get(), requirement, buffer, capacity, length);
+        });
+    }
+
+    // The sessions that a crash has cut off, as JSON.
+    std::string unfinished() const { return detail::text_of(handle_.get(), tapeline_unfinished); }
+    // The shards, and what each has met, as JSON.
+    std::string shards() const { return detail::text_of(handle_.get(), tapeline_shards); }
+
+    tapeline_trimmed trim(const tapeline_retention &policy) {
+        auto trimmed = defaults<tapeline_trimmed>();
+        check(tapeline_trim(handle_.get(), &policy, &trimmed));
+        return trimmed;
+    }
+
     tapeline_stats stats() const {
         auto stats = defaults<tapeline_stats>();
         check(tapeline_get_stats(handle_.get(), &stats));
@@ -453,6 +480,8 @@ class log {
             return tapeline_log_sessions(handle_.get(), requirement, buffer, capacity, length);
         });
     }
+
+    std::string cursors() const { return detail::text_of(handle_.get(), tapeline_log_cursors); }
 
   private:
     detail::owned<tapeline_log, tapeline_log_close> handle_;

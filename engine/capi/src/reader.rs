@@ -12,10 +12,12 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tapeline::consumer::{Gap, PacedEvents, Relay, Replay, Subscription};
+use tapeline::consumer::{Gap, GapReason, PacedEvents, Relay, Replay, Subscription};
+use tapeline::event::SessionId;
 use tapeline::log::LogFollower;
 use tapeline::{ConsumerError, ConsumerResult, StoredEvent};
 
+use crate::boundary::tapeline_gap_session;
 use crate::code::tapeline_code::{TAPELINE_ARGUMENT, TAPELINE_BUSY, TAPELINE_CANCELLED, TAPELINE_END, TAPELINE_IO};
 use crate::failure::Failure;
 use crate::wait::{Bell, Deadline};
@@ -29,13 +31,19 @@ pub(crate) enum Item {
         gap: Gap,
         text: String,
         token: Option<CString>,
+        sessions: Vec<tapeline_gap_session>,
     },
 }
 
 impl Item {
     pub(crate) fn gap(gap: Gap) -> Self {
         let token = gap.token.and_then(|token| CString::new(token.to_string()).ok());
-        Self::Gap { text: gap.to_string(), token, gap }
+        let of = |&(session, events): &(SessionId, u64)| tapeline_gap_session { session: session.into(), events };
+        let sessions = match &gap.reason {
+            GapReason::Overflow { sessions, .. } => sessions.named().iter().map(of).collect(),
+            _ => Vec::new(),
+        };
+        Self::Gap { text: gap.to_string(), token, sessions, gap }
     }
 }
 

@@ -9,7 +9,7 @@ use tapeline::{Event, EventBus, EventBusConfig, IngestionError, Ticket};
 
 use super::memory::{Out, bytes, optional_text, put_sized, put_text, slice, text};
 use super::{call, tapeline_bus, tapeline_input, tapeline_pair, tapeline_session, tapeline_stats, tapeline_ticket};
-use crate::code::tapeline_code::{TAPELINE_JSON, TAPELINE_POISONED, TAPELINE_SHUTDOWN};
+use crate::code::tapeline_code::TAPELINE_JSON;
 use crate::failure::Failure;
 use crate::settings;
 use crate::table::{Table, Type};
@@ -311,36 +311,5 @@ pub unsafe extern "C" fn tapeline_prometheus(
         let numbers = bus_of(bus)?.prometheus();
         // SAFETY: rule 1.
         unsafe { put_text(&numbers, (buffer, capacity), length) }
-    })
-}
-
-/// Returns 0 if every shard takes events, and otherwise the reason: `TAPELINE_POISONED` or `TAPELINE_SHUTDOWN`.
-///
-/// Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn tapeline_health(bus: tapeline_bus) -> i32 {
-    call(|| {
-        let bus = bus_of(bus)?;
-        if complete(bus.is_healthy(), Deadline::NONE)? {
-            return Ok(());
-        }
-        match bus.shard_stats().into_iter().find_map(|shard| shard.poison) {
-            Some(poison) => Err(Failure::new(TAPELINE_POISONED, poison)),
-            None => Err(Failure::new(TAPELINE_SHUTDOWN, "the bus takes no more events")),
-        }
-    })
-}
-
-/// The number of shards that take events.
-///
-/// Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn tapeline_num_shards(bus: tapeline_bus, shards: *mut u16) -> i32 {
-    call(|| {
-        let shards = Out::new("shards", shards)?;
-        let count = bus_of(bus)?.num_shards();
-        // SAFETY: rule 1.
-        unsafe { shards.put(count) };
-        Ok(())
     })
 }

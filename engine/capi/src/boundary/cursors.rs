@@ -2,7 +2,8 @@
 
 use std::ffi::c_char;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tapeline::consumer::NamedCursor;
 
 use super::bus::bus_of;
 use super::memory::{put_text, text};
@@ -73,19 +74,23 @@ pub unsafe extern "C" fn tapeline_cursors(
     length: *mut usize,
 ) -> i32 {
     call(|| {
-        let cursors = bus_of(bus)?.cursors()?;
-        let cursors = cursors.iter().map(|cursor| {
-            json!({
-                "name": cursor.name,
-                "cursor": cursor.cursor,
-                "lag_events": cursor.lag_events,
-                "lag_bytes": cursor.lag_bytes,
-                "lag_ms": cursor.lag.as_millis() as u64,
-                "fault": cursor.fault,
-            })
-        });
-        let text = serde_json::Value::Array(cursors.collect()).to_string();
+        let text = listing(&bus_of(bus)?.cursors()?);
         // SAFETY: rule 1.
         unsafe { put_text(&text, (buffer, capacity), length) }
     })
+}
+
+/// Cursors as a JSON array.
+pub(super) fn listing(cursors: &[NamedCursor]) -> String {
+    let cursors = cursors.iter().map(|cursor| {
+        json!({
+            "name": cursor.name,
+            "cursor": cursor.cursor,
+            "lag_events": cursor.lag_events,
+            "lag_bytes": cursor.lag_bytes,
+            "lag_ms": cursor.lag.as_millis() as u64,
+            "fault": cursor.fault,
+        })
+    });
+    Value::Array(cursors.collect()).to_string()
 }

@@ -8,6 +8,7 @@ use tapeline::LogFiles;
 use tapeline::log::LogFollower;
 
 use super::call;
+use super::cursors::listing;
 use super::memory::{Out, put_text, text};
 use super::readers::keep;
 use super::requests::{follow_request, replay_request};
@@ -82,6 +83,23 @@ pub unsafe extern "C" fn tapeline_log_sessions(
         };
         // SAFETY: rule 1.
         unsafe { put_text(&summaries(&found), (buffer, capacity), length) }
+    })
+}
+
+/// As `tapeline_cursors`, of a log without a bus.
+///
+/// Any thread. Reads files.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tapeline_log_cursors(
+    log: tapeline_log,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> i32 {
+    call(|| {
+        let text = listing(&LOGS.get(log.number)?.cursors()?);
+        // SAFETY: rule 1.
+        unsafe { put_text(&text, (buffer, capacity), length) }
     })
 }
 

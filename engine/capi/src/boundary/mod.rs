@@ -20,6 +20,7 @@
 #![allow(clippy::missing_safety_doc)]
 
 mod bus;
+mod capabilities;
 mod cursors;
 mod descriptor;
 mod info;
@@ -31,10 +32,12 @@ mod producers;
 mod readers;
 mod requests;
 mod sessions;
+mod shards;
 mod trim;
 mod types;
 
 pub use bus::*;
+pub use capabilities::*;
 pub use cursors::*;
 pub use info::*;
 pub use log::*;
@@ -42,6 +45,7 @@ pub use page::*;
 pub use producer::*;
 pub use readers::*;
 pub use sessions::*;
+pub use shards::*;
 pub use trim::*;
 pub use types::*;
 

@@ -154,7 +154,14 @@ impl Page {
 pub(super) fn item_view(item: &Item) -> tapeline_event {
     match item {
         Item::Event(event) => event_view(event),
-        Item::Gap { gap, text, token } => gap_view(gap, text, token.as_ref()),
+        Item::Gap { gap, text, token, sessions } => tapeline_event {
+            payload: text.as_ptr(),
+            payload_len: text.len(),
+            gap_token: token.as_ref().map_or(std::ptr::null(), |token| token.as_ptr()),
+            gap_sessions: if sessions.is_empty() { std::ptr::null() } else { sessions.as_ptr() },
+            gap_session_count: sessions.len(),
+            ..gap_view(gap)
+        },
     }
 }
 
@@ -173,10 +180,14 @@ fn event_view(event: &StoredEvent) -> tapeline_event {
         gap_token: std::ptr::null(),
         session_name: event.session_name().map_or(std::ptr::null(), |name| name.as_ptr().cast()),
         session_name_len: event.session_name().map_or(0, str::len),
+        gap_events: 0,
+        gap_sessions: std::ptr::null(),
+        gap_session_count: 0,
     }
 }
 
-fn gap_view(gap: &Gap, text: &str, token: Option<&CString>) -> tapeline_event {
+/// A view of a gap without the texts and sessions.
+fn gap_view(gap: &Gap) -> tapeline_event {
     tapeline_event {
         item: TAPELINE_ITEM_GAP,
         kind: 0,
@@ -195,11 +206,17 @@ fn gap_view(gap: &Gap, text: &str, token: Option<&CString>) -> tapeline_event {
         gap_end: gap.to.get(),
         time_ns: 0,
         session: SessionId::NONE.into(),
-        payload: text.as_ptr(),
-        payload_len: text.len(),
-        gap_token: token.map_or(std::ptr::null(), |token| token.as_ptr()),
+        payload: std::ptr::null(),
+        payload_len: 0,
+        gap_token: std::ptr::null(),
         session_name: std::ptr::null(),
         session_name_len: 0,
+        gap_events: match &gap.reason {
+            GapReason::Overflow { events, .. } => *events,
+            _ => gap.to.since(gap.from),
+        },
+        gap_sessions: std::ptr::null(),
+        gap_session_count: 0,
     }
 }
 

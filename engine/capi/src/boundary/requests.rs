@@ -160,14 +160,18 @@ pub(super) unsafe fn follow_request(
         (None, Start::Time(time)) => FollowStart::Time(time),
         (None, _) => FollowStart::Earliest,
     };
-    let kinds = wanted.kinds.map(Filter::kinds);
     let mut request = ReplayRequest::new();
     request.sessions = wanted.sessions;
-    request.filter = match (kinds, wanted.filter) {
+    request.filter = whole_filter(wanted.kinds, wanted.filter);
+    Ok((start, request))
+}
+
+/// Kinds and filter as one filter.
+fn whole_filter(kinds: Option<Vec<Kind>>, filter: Option<Filter>) -> Option<Filter> {
+    match (kinds.map(Filter::kinds), filter) {
         (Some(kinds), Some(filter)) => Some(Filter::and([kinds, filter])),
         (kinds, filter) => kinds.or(filter),
-    };
-    Ok((start, request))
+    }
 }
 
 /// A replay, and its speed. `None`: as fast as possible.
@@ -180,8 +184,10 @@ pub(super) unsafe fn replay_request(
     // SAFETY: rule 1.
     let given = unsafe { options("options", given, size_of::<tapeline_replay_options>()) }?;
     let mut request = ReplayRequest::new();
+    // SAFETY: rule 1.
+    let kinds = unsafe { kinds(given.kinds, given.kind_count) }?;
     // SAFETY: rule 2.
-    request.filter = unsafe { filter(given.filter) }?;
+    request.filter = whole_filter(kinds, unsafe { filter(given.filter) }?);
     // SAFETY: rule 1.
     request.sessions = unsafe { sessions(given.sessions, given.session_count) }?;
     request.since = (given.since_ns > 0).then_some(given.since_ns);

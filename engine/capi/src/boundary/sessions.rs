@@ -7,7 +7,7 @@ use tapeline::capability::RequiredCapability;
 use tapeline::event::{SessionId, SessionMetadata, SessionOutcome, SessionState, SessionSummary, session_id};
 
 use super::bus::bus_of;
-use super::info::tags_of;
+use super::capabilities::tags_of;
 use super::memory::{Out, optional_text, options, put_text, slice, text, text_of};
 use super::{TAPELINE_OUTCOME_FAILED, TAPELINE_OUTCOME_FINISHED, TAPELINE_OUTCOME_STOPPED, TAPELINE_OUTCOME_TIMED_OUT};
 use super::{call, tapeline_bus, tapeline_session, tapeline_session_metadata, tapeline_ticket};
@@ -115,6 +115,10 @@ unsafe fn metadata_of(given: *const tapeline_session_metadata) -> Result<Session
         let name = unsafe { text("label", label.name) }?;
         // SAFETY: rule 2.
         metadata = metadata.label(name, unsafe { text(name, label.value) }?);
+    }
+    // SAFETY: rule 2.
+    if let Some(needs) = unsafe { requirement(given.requirement) }? {
+        metadata = metadata.requires(needs);
     }
     Ok(metadata)
 }

@@ -166,6 +166,23 @@ pub struct tapeline_event {
     pub session_name: *const c_char,
     /// The number of bytes of the name.
     pub session_name_len: usize,
+    /// Of a gap: the number of events that are missing. 0 of an event.
+    pub gap_events: u64,
+    /// Of a gap for which a lane was full: the events of each session, as far as their sessions are known. Null
+    /// otherwise.
+    pub gap_sessions: *const tapeline_gap_session,
+    /// The number of these sessions.
+    pub gap_session_count: usize,
+}
+
+/// Events of one session in a gap.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct tapeline_gap_session {
+    /// The session.
+    pub session: tapeline_session,
+    /// The number of its events that are missing.
+    pub events: u64,
 }
 
 /// `start`: at the earliest event that the log holds.
@@ -279,6 +296,9 @@ pub struct tapeline_session_metadata {
     pub labels: *const tapeline_pair,
     /// The number of labels.
     pub label_count: usize,
+    /// The capabilities that a consumer of its events needs, as `hardware.gpu.vram_gb >= 48` (docs/CAPABILITIES.md), or
+    /// null. It is the label `requires`.
+    pub requirement: *const c_char,
 }
 
 /// Options of a page: its events, and its beginning. Members as those of `tapeline_producer_options`.
@@ -385,6 +405,10 @@ pub struct tapeline_replay_options {
     pub sessions: *const tapeline_session,
     /// The number of them. 0: all.
     pub session_count: usize,
+    /// The kinds that are wanted.
+    pub kinds: *const u16,
+    /// The number of them. 0: all.
+    pub kind_count: usize,
     /// The first time, in nanoseconds since the Unix epoch. 0: from the earliest event.
     pub since_ns: u64,
     /// The time after the last. 0: to the newest event.

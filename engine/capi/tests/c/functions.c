@@ -23,6 +23,19 @@ static void library(void) {
     is_met = 7;
     RETURNS(TAPELINE_FILTER, tapeline_requirement_met("", tags, 2, &is_met));
     CHECK(is_met == 7);
+
+    const char *predicate = "and [equals \"software.model\", \"llama-7b\", metadata_equals \"zone\", \"eu\"]";
+    const tapeline_pair zone = {"zone", "eu"};
+    OK(tapeline_predicate_met(predicate, tags, 2, &zone, 1, &is_met));
+    CHECK(is_met == 1);
+    OK(tapeline_predicate_met(predicate, tags, 2, NULL, 0, &is_met));
+    CHECK(is_met == 0);
+    const char *document = "{\"nodes\": [{\"kind\": \"metadata_exists\", \"key\": \"zone\"}], \"root_idx\": 0}";
+    OK(tapeline_predicate_met(document, NULL, 0, &zone, 1, &is_met));
+    CHECK(is_met == 1);
+    RETURNS(TAPELINE_FILTER, tapeline_predicate_met("equals", tags, 2, &zone, 1, &is_met));
+    RETURNS(TAPELINE_FILTER, tapeline_predicate_met("{}", tags, 2, &zone, 1, &is_met));
+    RETURNS(TAPELINE_NULL, tapeline_predicate_met(NULL, tags, 2, &zone, 1, &is_met));
 }
 
 static void settings(const char *directory) {
@@ -124,6 +137,10 @@ static void ingest_and_poll(void) {
     CHECK(strstr(numbers, "tapeline_events_ingested_total") != NULL);
     free(numbers);
     OK(tapeline_health(bus));
+    char shards[2048];
+    OK(tapeline_shards(bus, shards, sizeof shards, &length));
+    CHECK(strstr(shards, "\"shard\":0") != NULL && strstr(shards, "\"events_durable\":4") != NULL);
+    CHECK(strstr(shards, "\"poison\":null") != NULL && strstr(shards, "\"cuts\":[]") != NULL);
     OK(tapeline_close(bus, -1));
 }
 
@@ -200,8 +217,14 @@ static void refused_events_are_reported(void) {
         OK(tapeline_replay(bus, &options, &replay));
         while ((code = tapeline_reader_next(replay, &event, 1, -1, &count)) == TAPELINE_OK) {
             gaps += event.item == TAPELINE_ITEM_GAP;
-            CHECK(event.item == TAPELINE_ITEM_EVENT || event.gap_reason == TAPELINE_GAP_REFUSED);
             CHECK(event.session_name == NULL && event.session_name_len == 0);
+            if (event.item == TAPELINE_ITEM_EVENT) {
+                CHECK(event.gap_events == 0 && event.gap_sessions == NULL && event.gap_session_count == 0);
+                continue;
+            }
+            CHECK(event.gap_reason == TAPELINE_GAP_REFUSED && event.gap_events == 1 && event.gap_session_count == 1);
+            const tapeline_gap_session *refused = event.gap_sessions;
+            CHECK(refused->events == 1 && refused->session.high == chat.high && refused->session.low == chat.low);
         }
         CHECK(code == TAPELINE_END && gaps == 1);
         OK(tapeline_reader_close(replay));
@@ -273,6 +296,9 @@ static void readers(void) {
     const tapeline_pair labels[] = {{"tenant", "t-1"}};
     tapeline_session_metadata metadata = {.struct_size = sizeof metadata, .model = "llama", .user = "u", .tags = tags,
                                           .tag_count = 1, .labels = labels, .label_count = 1};
+    metadata.requirement = "hardware.gpu.vram_gb > 48";
+    RETURNS(TAPELINE_FILTER, tapeline_session_open(bus, "chat-42", 7, &metadata, &session, NULL));
+    metadata.requirement = "hardware.gpu.vram_gb >= 48";
     OK(tapeline_session_open(bus, "chat-42", 7, &metadata, &session, NULL));
     CHECK(session.low == named("chat-42").low);
     OK(tapeline_ingest(bus, session, 1, (const uint8_t *)"a", 1, NULL));
@@ -338,6 +364,20 @@ static void readers(void) {
     CHECK(strstr(summary, "chat-42") != NULL);
     OK(tapeline_sessions(bus, "software.model=other", summary, sizeof summary, NULL));
     CHECK(strcmp(summary, "[]") == 0);
+
+    // Consumers that meet the session's requirement get its events, and others do not.
+    const char *suits[] = {"{\"$suits\": [\"hardware.gpu.vram_gb=80\"]}", "{\"$suits\": [\"hardware.gpu.vram_gb=24\"]}"};
+    for (int at = 0; at < 2; at++) {
+        const uint16_t tokens[] = {TAPELINE_KIND_TOKEN};
+        tapeline_replay_options options = {.struct_size = sizeof options, .filter = suits[at], .sessions = &session,
+                                           .session_count = 1, .kinds = tokens, .kind_count = 1};
+        tapeline_reader replay = {0};
+        tapeline_event tokens_found[8];
+        OK(tapeline_replay(bus, &options, &replay));
+        const int32_t found = tapeline_reader_next(replay, tokens_found, 8, 10000, &count);
+        CHECK(at == 0 ? found == TAPELINE_OK && count == 2 : found == TAPELINE_END);
+        OK(tapeline_reader_close(replay));
+    }
 
     // The log as it is now, at once and at ten times its pace.
     for (int paced = 0; paced < 2; paced++) {
@@ -464,6 +504,8 @@ static void logs(const char *directory) {
     OK(tapeline_reader_close(reader));
     wanted.speed = 1.0;
     RETURNS(TAPELINE_ARGUMENT, tapeline_log_replay(log, &wanted, &reader));
+    OK(tapeline_log_cursors(log, text, sizeof text, NULL));
+    CHECK(strcmp(text, "[]") == 0);
     OK(tapeline_log_close(log));
     RETURNS(TAPELINE_HANDLE, tapeline_log_close(log));
     RETURNS(TAPELINE_HANDLE, tapeline_log_replay((tapeline_log){bus.number}, NULL, &reader));
