@@ -7,21 +7,23 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use tapeline::bus::ProducerBatch;
-use tapeline::event::{self, Kind, SessionMetadata, SessionOutcome, kinds};
+use tapeline::event::{self, Kind, SessionOutcome, kinds};
 use tapeline::{ConsumeResponse, EventBus, IngestionResult, Producer, RawEvent, bus};
 
 use crate::bell::Awaited;
 use crate::block::block_on;
+use crate::capability::requirement;
 use crate::event::{Event, Gap, KindArgument, SessionArgument};
 use crate::failure::Failure;
 use crate::fork::Origin;
 use crate::payload::bytes_of;
 use crate::replay::Replay;
 use crate::request::{PollArguments, ReplayArguments, TailArguments, take_apart};
-use crate::session::Session;
+use crate::session::{Metadata, Session};
 use crate::settings::{Settings, seconds};
-use crate::summary::{NamedCursor, SessionSummary, Stats};
+use crate::summary::{NamedCursor, SessionSummary, ShardStats, Stats};
 use crate::tail::Tail;
+use crate::trim::{Retention, Trimmed};
 
 /// A bus that is open until it is closed.
 pub(crate) struct Opened {
@@ -207,21 +209,15 @@ impl Bus {
         Session::new(Arc::clone(&self.0), session.0)
     }
 
-    /// Opens a session by name, and states what it is about.
-    #[pyo3(signature = (name, *, model=None, user=None, content_type=None, labels=None))]
-    fn open_session(
-        &self,
-        py: Python<'_>,
-        name: &str,
-        model: Option<String>,
-        user: Option<String>,
-        content_type: Option<String>,
-        labels: Option<std::collections::BTreeMap<String, String>>,
-    ) -> Result<Session, Failure> {
-        let mut metadata = SessionMetadata::new();
-        (metadata.model, metadata.user, metadata.content_type) = (model, user, content_type);
-        metadata.labels = labels.unwrap_or_default();
+    fn _open_session(&self, name: &str, metadata: &Bound<'_, PyAny>) -> Result<Session, Failure> {
+        let (py, metadata) = (metadata.py(), take_apart::<Metadata>(metadata)?.whole()?);
         let session = self.0.write(py, |bus| bus.open_session_with(name, &metadata))??;
+        Ok(Session::new(Arc::clone(&self.0), session.id()))
+    }
+
+    fn _reopen_session(&self, session: SessionArgument, metadata: &Bound<'_, PyAny>) -> Result<Session, Failure> {
+        let (py, metadata) = (metadata.py(), take_apart::<Metadata>(metadata)?.whole()?);
+        let (session, _) = self.0.write(py, |bus| bus.reopen_session(session.0, &metadata))??;
         Ok(Session::new(Arc::clone(&self.0), session.id()))
     }
 
@@ -239,6 +235,17 @@ impl Bus {
     /// Numbers of the bus since it was opened.
     fn stats(&self) -> Result<Stats, Failure> {
         Ok(self.0.bus()?.stats().into())
+    }
+
+    /// The shards, and what the log of each met.
+    fn shards(&self) -> Result<Vec<ShardStats>, Failure> {
+        Ok(self.0.bus()?.shard_stats().into_iter().map(ShardStats::from).collect())
+    }
+
+    /// Returns whether the bus takes events and can make them durable.
+    fn is_healthy(&self, py: Python<'_>) -> Result<bool, Failure> {
+        let Ok(bus) = self.0.bus() else { return Ok(false) };
+        Ok(block_on(py, bus.is_healthy())?)
     }
 
     /// The statistics of the bus and its shards, as Prometheus reads them.
@@ -324,10 +331,25 @@ impl Bus {
         block_on(py, Tail::begin(&bus, follow))?
     }
 
-    fn _sessions(&self, py: Python<'_>) -> Result<Vec<SessionSummary>, Failure> {
+    fn _sessions(&self, py: Python<'_>, wanted: Option<&str>) -> Result<Vec<SessionSummary>, Failure> {
         let bus = self.0.bus()?;
-        let sessions = block_on(py, bus.sessions())??;
+        let sessions = match wanted {
+            None => block_on(py, bus.sessions())??,
+            Some(wanted) => block_on(py, bus.sessions_where(requirement(wanted)?))??,
+        };
         Ok(sessions.into_iter().map(SessionSummary::from).collect())
+    }
+
+    fn _trim(&self, retention: &Bound<'_, PyAny>) -> Result<Trimmed, Failure> {
+        let (py, policy) = (retention.py(), take_apart::<Retention>(retention)?.policy()?);
+        let bus = self.0.bus()?;
+        Ok(block_on(py, bus.trim(&policy))??.into())
+    }
+
+    fn _plan_trim(&self, retention: &Bound<'_, PyAny>) -> Result<Trimmed, Failure> {
+        let (py, policy) = (retention.py(), take_apart::<Retention>(retention)?.policy()?);
+        let bus = self.0.bus()?;
+        Ok(py.detach(|| bus.plan_trim(&policy))?.into())
     }
 
     fn _unfinished(&self, py: Python<'_>) -> Result<Vec<SessionSummary>, Failure> {

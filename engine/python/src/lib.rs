@@ -11,6 +11,7 @@ mod arrow;
 mod bell;
 mod block;
 mod bus;
+mod capability;
 mod event;
 mod failure;
 mod follow;
@@ -24,6 +25,7 @@ mod session;
 mod settings;
 mod summary;
 mod tail;
+mod trim;
 
 /// The module that the interpreter loads.
 #[pyo3::pymodule(name = "_native")]
@@ -34,6 +36,8 @@ mod native {
     use crate::bell::{Awaited, Bell};
     #[pymodule_export]
     use crate::bus::{Bus, Page, Ticket};
+    #[pymodule_export]
+    use crate::capability::{holds, meets};
     #[pymodule_export]
     use crate::event::{Event, Gap, SessionId, kind_name, kind_number};
     #[pymodule_export]
@@ -49,9 +53,11 @@ mod native {
     #[pymodule_export]
     use crate::session::Session;
     #[pymodule_export]
-    use crate::summary::{NamedCursor, SessionSummary, Stats};
+    use crate::summary::{NamedCursor, SessionSummary, ShardStats, Stats};
     #[pymodule_export]
     use crate::tail::Tail;
+    #[pymodule_export]
+    use crate::trim::{Trimmed, trim};
 
     /// The version of the package.
     #[pymodule_export]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use tapeline::LogFiles;
 
+use crate::capability::requirement;
 use crate::failure::Failure;
 use crate::replay::Replay;
 use crate::request::{ReplayArguments, take_apart};
@@ -44,8 +45,13 @@ impl Log {
         Ok(Replay::new(py.detach(|| self.0.replay_with(&request))?))
     }
 
-    fn _sessions(&self, py: Python<'_>) -> Result<Vec<SessionSummary>, Failure> {
-        Ok(py.detach(|| self.0.sessions())?.into_iter().map(SessionSummary::from).collect())
+    fn _sessions(&self, py: Python<'_>, wanted: Option<&str>) -> Result<Vec<SessionSummary>, Failure> {
+        let wanted = wanted.map(requirement).transpose()?;
+        let sessions = py.detach(|| match wanted {
+            None => self.0.sessions(),
+            Some(wanted) => self.0.sessions_where(wanted),
+        });
+        Ok(sessions?.into_iter().map(SessionSummary::from).collect())
     }
 
     fn _cursors(&self, py: Python<'_>) -> Result<Vec<NamedCursor>, Failure> {

@@ -1,12 +1,14 @@
 //! A session, as a program writes it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use tapeline::event::{self, Kind, SessionOutcome, kinds};
+use tapeline::event::{self, Kind, SessionMetadata, SessionOutcome, kinds};
 use tapeline::{IngestionError, RawEvent};
 
 use crate::bus::{Opened, Ticket};
+use crate::capability::{requirement, tags};
 use crate::event::{KindArgument, SessionId};
 use crate::failure::Failure;
 use crate::payload::bytes_of;
@@ -30,6 +32,32 @@ impl Session {
     fn put(&self, data: &Bound<'_, PyAny>, kind: Kind) -> Result<Ticket, Failure> {
         let event = RawEvent::from_bytes(bytes_of(data)?).with_session(self.session).with_kind(kind);
         self.opened.ingest(data.py(), &event)
+    }
+}
+
+/// The description of a session.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct Metadata {
+    model: Option<String>,
+    user: Option<String>,
+    content_type: Option<String>,
+    tags: Vec<String>,
+    requires: Option<String>,
+    labels: BTreeMap<String, String>,
+}
+
+impl Metadata {
+    /// # Errors
+    /// A tag or a requirement that is none.
+    pub(crate) fn whole(self) -> Result<SessionMetadata, Failure> {
+        let mut metadata = SessionMetadata::new();
+        (metadata.model, metadata.user, metadata.content_type) = (self.model, self.user, self.content_type);
+        (metadata.tags, metadata.labels) = (tags(&self.tags)?, self.labels);
+        Ok(match self.requires {
+            Some(needs) => metadata.requires(requirement(&needs)?),
+            None => metadata,
+        })
     }
 }
 

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use tapeline::config::{Durability, RetentionPolicy};
+use tapeline::config::{Driver, Durability};
 use tapeline::{BackpressureMode, EventBusConfig};
 
 use crate::failure::Failure;
+use crate::trim::Retention;
 
 /// As the package's `open` gives them: it has the defaults, and says what each one means.
 #[derive(FromPyObject)]
@@ -23,9 +24,11 @@ pub(crate) struct Settings {
     memory_bytes: Option<usize>,
     memory_budget: Option<usize>,
     segment_bytes: Option<u64>,
-    keep_seconds: Option<f64>,
-    keep_bytes: Option<u64>,
+    payload_bytes_max: Option<usize>,
+    retention: Retention,
     pinned: bool,
+    cores: Option<Vec<usize>>,
+    driver: String,
 }
 
 impl Settings {
@@ -38,8 +41,11 @@ impl Settings {
     /// A setting that cannot work.
     pub(crate) fn config(self) -> Result<EventBusConfig, Failure> {
         let mode = self.mode()?;
-        let retention = self.retention()?;
-        let mut builder = EventBusConfig::builder().num_shards(self.shards).pinned(self.pinned).backpressure_mode(mode);
+        let mut builder = EventBusConfig::builder()
+            .num_shards(self.shards)
+            .pinned(self.pinned)
+            .driver(driver(&self.driver)?)
+            .backpressure_mode(mode);
         if let Some(directory) = self.directory {
             builder = builder.directory(directory);
         }
@@ -58,8 +64,14 @@ impl Settings {
         if let Some(bytes) = self.segment_bytes {
             builder = builder.segment_bytes(bytes);
         }
-        if let Some(policy) = retention {
-            builder = builder.retention(policy);
+        if let Some(bytes) = self.payload_bytes_max {
+            builder = builder.payload_bytes_max(bytes);
+        }
+        if self.retention.limits() {
+            builder = builder.retention(self.retention.policy()?);
+        }
+        if let Some(cores) = self.cores {
+            builder = builder.cores(cores);
         }
         Ok(builder.build()?)
     }
@@ -78,20 +90,6 @@ impl Settings {
             }
         })
     }
-
-    fn retention(&self) -> Result<Option<RetentionPolicy>, Failure> {
-        if self.keep_seconds.is_none() && self.keep_bytes.is_none() {
-            return Ok(None);
-        }
-        let mut policy = RetentionPolicy::new();
-        if let Some(age) = self.keep_seconds {
-            policy = policy.max_age(seconds("keep_seconds", age)?);
-        }
-        if let Some(bytes) = self.keep_bytes {
-            policy = policy.max_bytes(bytes);
-        }
-        Ok(Some(policy))
-    }
 }
 
 fn durability(level: &str) -> Result<Durability, Failure> {
@@ -100,6 +98,15 @@ fn durability(level: &str) -> Result<Durability, Failure> {
         "page-cache" => Ok(Durability::PageCache),
         "memory" => Ok(Durability::Memory),
         other => Err(Failure::argument(format!("durability is {other:?}; one of durable, page-cache or memory"))),
+    }
+}
+
+fn driver(name: &str) -> Result<Driver, Failure> {
+    match name {
+        "auto" => Ok(Driver::Auto),
+        "uring" => Ok(Driver::Uring),
+        "blocking" => Ok(Driver::Blocking),
+        other => Err(Failure::argument(format!("driver is {other:?}; one of auto, uring or blocking"))),
     }
 }
 

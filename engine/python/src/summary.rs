@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
-use tapeline::EventBusStats;
-use tapeline::consumer;
+use tapeline::consumer::Drops;
+use tapeline::error::Refusals;
 use tapeline::event::{self, SessionState};
+use tapeline::log::Cut;
+use tapeline::{EventBusStats, consumer, shard};
 
 use crate::event::SessionId;
 
@@ -17,8 +19,12 @@ pub(crate) struct Stats {
     events_ingested: u64,
     /// Events that the bus did not take.
     events_refused: u64,
+    /// The same by reason.
+    refusals: BTreeMap<&'static str, u64>,
     /// Events dropped, which readers get gaps for.
     events_dropped: u64,
+    /// The same by reason.
+    drops: BTreeMap<&'static str, u64>,
     /// Events that are not in the log yet.
     events_in_lanes: u64,
     /// Events in the log.
@@ -40,7 +46,9 @@ impl From<EventBusStats> for Stats {
         Self {
             events_ingested: stats.events_ingested,
             events_refused: stats.events_refused,
+            refusals: refusals(stats.refusals),
             events_dropped: stats.drops.total(),
+            drops: drops(stats.drops),
             events_in_lanes: stats.events_in_lanes,
             events_appended: stats.events_appended,
             events_durable: stats.events_durable,
@@ -50,6 +58,22 @@ impl From<EventBusStats> for Stats {
             memory_budget: stats.memory_budget,
         }
     }
+}
+
+fn refusals(refusals: Refusals) -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([
+        ("backpressure", refusals.backpressure),
+        ("memory", refusals.memory),
+        ("no-shard", refusals.no_shard),
+        ("poisoned", refusals.poisoned),
+        ("session-closed", refusals.session_closed),
+        ("shutting-down", refusals.shutting_down),
+        ("storage-full", refusals.storage_full),
+    ])
+}
+
+fn drops(drops: Drops) -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([("drop-newest", drops.newest), ("drop-oldest", drops.oldest), ("sampled", drops.sampled)])
 }
 
 #[pymethods]
@@ -85,7 +109,9 @@ pub(crate) struct SessionSummary {
     user: Option<String>,
     /// The media type of its payloads.
     content_type: Option<String>,
-    /// Its labels.
+    /// The capabilities of its source.
+    tags: Vec<String>,
+    /// Its labels. What a consumer of its events needs is the label `requires`.
     labels: BTreeMap<String, String>,
 }
 
@@ -108,6 +134,7 @@ impl From<event::SessionSummary> for SessionSummary {
             model: summary.metadata.model,
             user: summary.metadata.user,
             content_type: summary.metadata.content_type,
+            tags: summary.metadata.tags.iter().map(ToString::to_string).collect(),
             labels: summary.metadata.labels,
         }
     }
@@ -115,6 +142,54 @@ impl From<event::SessionSummary> for SessionSummary {
 
 #[pymethods]
 impl SessionSummary {
+    fn __repr__(&self) -> String {
+        format!("<tapeline.{self:?}>")
+    }
+}
+
+/// Numbers of one shard, and what its log met.
+#[pyclass(frozen, get_all, module = "tapeline")]
+#[derive(Debug)]
+pub(crate) struct ShardStats {
+    /// The shard.
+    shard: u16,
+    /// True if it takes new sessions.
+    is_active: bool,
+    /// The core that it is pinned to.
+    core: Option<usize>,
+    /// The driver of its log: `uring`, `blocking` or `memory`.
+    device: &'static str,
+    /// True if it waits for space on its disk.
+    is_full: bool,
+    /// The error that ended its writing.
+    poison: Option<String>,
+    /// The operations that the kernel refuses it.
+    troubles: Vec<String>,
+    /// In what it runs otherwise than it was asked to.
+    notes: Vec<String>,
+    /// Bytes at the end of its log that were never acknowledged, which the opening cut off.
+    cuts: Vec<String>,
+}
+
+impl From<shard::ShardStats> for ShardStats {
+    fn from(stats: shard::ShardStats) -> Self {
+        let cut = |cut: &Cut| format!("{} at {}, sequence {}: {}", cut.segment, cut.offset, cut.sequence, cut.reason);
+        Self {
+            shard: stats.shard_id,
+            is_active: stats.is_active,
+            core: stats.core,
+            device: stats.device,
+            is_full: stats.is_full,
+            poison: stats.poison.map(|poison| poison.to_string()),
+            troubles: stats.troubles.iter().map(ToString::to_string).collect(),
+            notes: stats.notes,
+            cuts: stats.cuts.iter().map(cut).collect(),
+        }
+    }
+}
+
+#[pymethods]
+impl ShardStats {
     fn __repr__(&self) -> String {
         format!("<tapeline.{self:?}>")
     }

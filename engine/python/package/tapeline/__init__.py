@@ -24,16 +24,21 @@ from tapeline._native import (
     Session,
     SessionId,
     SessionSummary,
+    ShardStats,
     Stats,
     Ticket,
+    Trimmed,
     forked as _forked,
+    holds,
+    meets,
 )
 from tapeline.arrow import ArrowEvents
-from tapeline.bus import Bus, Opening, Settings, open, open_async
+from tapeline.bus import Bus, Opening, open, open_async
 from tapeline.errors import Error
 from tapeline.follow import Follower, follow
-from tapeline.log import Log, read, read_async
+from tapeline.log import Log, read, read_async, trim
 from tapeline.replay import Replay
+from tapeline.settings import Metadata, Retention, Settings
 from tapeline.tail import Tail
 
 _os.register_at_fork(after_in_child=_forked)
@@ -48,23 +53,30 @@ __all__ = [
     "Histogram",
     "Latency",
     "Log",
+    "Metadata",
     "NamedCursor",
     "Opening",
     "Page",
     "Replay",
+    "Retention",
     "Session",
     "SessionId",
     "SessionSummary",
     "Settings",
+    "ShardStats",
     "Stats",
     "Tail",
     "Ticket",
+    "Trimmed",
     "__version__",
     "errors",
     "follow",
+    "holds",
     "kinds",
+    "meets",
     "open",
     "open_async",
     "read",
     "read_async",
+    "trim",
 ]

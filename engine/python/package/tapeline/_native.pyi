@@ -42,6 +42,14 @@ class _Follow(TypedDict):
     start: str | int
 
 def forked() -> None: ...
+def meets(tags: Iterable[str], requirement: str) -> bool:
+    """Returns whether a worker with these tags meets a requirement."""
+
+def holds(tags: Iterable[str], predicate: str, metadata: dict[str, str] = {}) -> bool:
+    """Returns whether a predicate holds of a worker with these tags and metadata entries: a JSON document, or text as
+    `not num_at_least "hardware.gpu.vram_gb", 48`."""
+
+def trim(path: Any, retention: dict[str, Any]) -> Trimmed: ...
 def kind_name(kind: int) -> str | None:
     """The name of a kind, if the bus has one for it."""
 
@@ -192,7 +200,11 @@ class Stats:
     @property
     def events_refused(self) -> int: ...
     @property
+    def refusals(self) -> dict[str, int]: ...
+    @property
     def events_dropped(self) -> int: ...
+    @property
+    def drops(self) -> dict[str, int]: ...
     @property
     def events_in_lanes(self) -> int: ...
     @property
@@ -235,7 +247,58 @@ class SessionSummary:
     @property
     def content_type(self) -> str | None: ...
     @property
+    def tags(self) -> list[str]: ...
+    @property
     def labels(self) -> dict[str, str]: ...
+
+@final
+class ShardStats:
+    """Numbers of one shard, and what its log met."""
+
+    @property
+    def shard(self) -> int: ...
+    @property
+    def is_active(self) -> bool: ...
+    @property
+    def core(self) -> int | None: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def is_full(self) -> bool:
+        """True if it waits for space on its disk."""
+
+    @property
+    def poison(self) -> str | None:
+        """The error that ended its writing."""
+
+    @property
+    def troubles(self) -> list[str]:
+        """What the kernel refuses it."""
+
+    @property
+    def notes(self) -> list[str]:
+        """In what it runs otherwise than it was asked to."""
+
+    @property
+    def cuts(self) -> list[str]:
+        """Bytes at the end of its log that were never acknowledged, which the opening cut off."""
+
+@final
+class Trimmed:
+    """The result of a trim."""
+
+    @property
+    def segments(self) -> int: ...
+    @property
+    def events(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def segments_kept_for_cursors(self) -> int: ...
+    @property
+    def segments_left(self) -> int: ...
+    @property
+    def bytes_left(self) -> int: ...
 
 @final
 class NamedCursor:
@@ -289,17 +352,6 @@ class Bus:
     def session(self, session: _Session) -> Session:
         """The handle of a session, which is neither opened nor looked up."""
 
-    def open_session(
-        self,
-        name: str,
-        *,
-        model: str | None = None,
-        user: str | None = None,
-        content_type: str | None = None,
-        labels: dict[str, str] | None = None,
-    ) -> Session:
-        """Opens a session by name, and states what it is about."""
-
     def close_session(self, session: _Session, outcome: _Outcome = "finished") -> Ticket:
         """Ends a session."""
 
@@ -308,6 +360,12 @@ class Bus:
 
     def stats(self) -> Stats:
         """Numbers of the bus since it was opened."""
+
+    def shards(self) -> list[ShardStats]:
+        """The shards, and what the log of each met."""
+
+    def is_healthy(self) -> bool:
+        """Returns whether the bus takes events and can make them durable."""
 
     def prometheus(self) -> str:
         """The statistics of the bus and its shards, as Prometheus reads them."""
@@ -320,6 +378,8 @@ class Bus:
     def closed(self) -> bool:
         """True once it was closed."""
 
+    def _open_session(self, name: str, metadata: dict[str, Any]) -> Session: ...
+    def _reopen_session(self, session: _Session, metadata: dict[str, Any]) -> Session: ...
     def _flush(self) -> None: ...
     def _flush_awaited(self) -> Awaited: ...
     def _durable(self, ticket: Ticket) -> None: ...
@@ -333,7 +393,9 @@ class Bus:
     def _poll(self, arguments: _Poll) -> Page: ...
     def _replay(self, arguments: _Replay) -> Replay: ...
     def _tail(self, arguments: _Tail) -> Tail: ...
-    def _sessions(self) -> list[SessionSummary]: ...
+    def _sessions(self, wanted: str | None) -> list[SessionSummary]: ...
+    def _trim(self, retention: dict[str, Any]) -> Trimmed: ...
+    def _plan_trim(self, retention: dict[str, Any]) -> Trimmed: ...
     def _unfinished(self) -> list[SessionSummary]: ...
     def _summary(self, session: _Session) -> SessionSummary | None: ...
     def _save_cursor(self, name: str, cursor: str) -> None: ...
@@ -357,7 +419,7 @@ class Log:
         """What cannot be read of it, in words."""
 
     def _replay(self, arguments: _Replay) -> Replay: ...
-    def _sessions(self) -> list[SessionSummary]: ...
+    def _sessions(self, wanted: str | None) -> list[SessionSummary]: ...
     def _cursors(self) -> list[NamedCursor]: ...
 
 @final

@@ -9,25 +9,39 @@ from typing import ClassVar
 from tapeline._native import Event
 
 
+class Turn:
+    """Lets one task read at a time: a second one would get a part of the events, and is refused."""
+
+    __slots__ = ("_what", "is_taken")
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.is_taken = False
+
+    def __enter__(self) -> None:
+        if self.is_taken:
+            raise RuntimeError(f"{self._what} has one reader; another task waits for its events")
+        self.is_taken = True
+
+    def __exit__(self, *_: object) -> None:
+        self.is_taken = False
+
+
 class OneReader(ABC):
-    """An asynchronous iterator that refuses a second task while one waits: each would get a part of the events."""
+    """An asynchronous iterator of one task."""
 
     _what: ClassVar[str]
-    """The iterator, as the refusal calls it."""
+    """The iterator, as the refusal of a second task calls it."""
 
-    _is_read = False
+    def __init__(self) -> None:
+        self._turn = Turn(self._what)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
 
     async def __anext__(self) -> Event:
-        if self._is_read:
-            raise RuntimeError(f"{self._what} has one reader; another task waits for its events")
-        self._is_read = True
-        try:
+        with self._turn:
             return await self._next()
-        finally:
-            self._is_read = False
 
     @abstractmethod
     async def _next(self) -> Event:

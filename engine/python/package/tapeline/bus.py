@@ -7,66 +7,20 @@ import os
 import sys
 import weakref
 from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from tapeline import _native
 from tapeline._loop import awaited, in_thread, refuse_in_loop
-from tapeline._native import NamedCursor, Page, SessionSummary, Ticket
+from tapeline._native import NamedCursor, Page, Session, SessionSummary, Ticket, Trimmed
 from tapeline._select import Filter, Kinds, SessionLike, Sessions, Start, StrPath, select
 from tapeline.errors import Error, ForkedError
 from tapeline.replay import Replay
+from tapeline.settings import Metadata, Retention, Settings, whole_metadata, whole_retention, whole_settings
 from tapeline.tail import Tail
 
 if TYPE_CHECKING:
     from tapeline._native import _Data as Data
 
-
-class Settings(TypedDict, total=False):
-    """Settings of a bus, all of them optional."""
-
-    shards: int
-    """Shards, each a thread with its log. Default 1, which takes millions of events a second."""
-    durability: Literal["durable", "page-cache", "memory"] | None
-    """What an acknowledged event survives: a power cut, the end of the process, nothing. Default: `durable` with a
-    directory, else `memory`."""
-    backpressure: Literal["fail", "fail-and-report", "block", "drop-newest", "drop-oldest", "sample"]
-    """What becomes of an event whose lane is full. Default `fail`: `BackpressureError`. With `fail-and-report` readers of
-    its session get a gap as well. `block` waits, with the interpreter released: not for a thread that runs an event
-    loop."""
-    block_seconds: float
-    """The longest wait of `block`. Default 1."""
-    sample_rate: int
-    """Of how many events `sample` keeps one while a lane is more than half full. Default 10."""
-    lane_bytes: int | None
-    """Bytes that a lane may grow to hold: a power of two. Default 16 MiB."""
-    memory_bytes: int | None
-    """Memory for blocks per shard, in bytes. Default 64 MiB in memory, 16 MiB with a directory."""
-    memory_budget: int | None
-    """Most bytes that lanes and blocks take together."""
-    segment_bytes: int | None
-    """Size of a segment file. Default 256 MiB."""
-    keep_seconds: float | None
-    """The age beyond which the oldest segments are removed. Default: none."""
-    keep_bytes: int | None
-    """The size of the log beyond which the oldest segments are removed. Default: none."""
-    pinned: bool
-    """True if each shard's thread is pinned to a core. Default true."""
-
-
-_DEFAULTS: dict[str, Any] = {
-    "shards": 1,
-    "durability": None,
-    "backpressure": "fail",
-    "block_seconds": 1.0,
-    "sample_rate": 10,
-    "lane_bytes": None,
-    "memory_bytes": None,
-    "memory_budget": None,
-    "segment_bytes": None,
-    "keep_seconds": None,
-    "keep_bytes": None,
-    "pinned": True,
-}
 
 _open_buses: weakref.WeakSet[Bus] = weakref.WeakSet()
 
@@ -86,10 +40,8 @@ atexit.register(_close_all)
 
 
 def _opened(path: StrPath | None, settings: Settings) -> Bus:
-    if unknown := settings.keys() - _DEFAULTS.keys():
-        raise TypeError(f"open has no setting {', '.join(sorted(unknown))}; it has {', '.join(_DEFAULTS)}")
     directory = None if path is None else os.fspath(path)
-    bus = Bus({**_DEFAULTS, **settings, "directory": directory})
+    bus = Bus({**whole_settings(settings), "directory": directory})
     _open_buses.add(bus)
     return bus
 
@@ -133,6 +85,14 @@ class Bus(_native.Bus):
 
     Calls that ingest do not wait, but for room where the bus was opened with `backpressure="block"`.
     """
+
+    def open_session(self, name: str, **metadata: Unpack[Metadata]) -> Session:
+        """Opens a session by name, and states what it is about."""
+        return self._open_session(name, whole_metadata(metadata))
+
+    def reopen_session(self, session: SessionLike, **metadata: Unpack[Metadata]) -> Session:
+        """Begins another turn of a session, be it closed or not; it keeps its name."""
+        return self._reopen_session(session, whole_metadata(metadata))
 
     def flush(self) -> None:
         """Waits until every event that was ingested before is durable. Raises `StoreError`."""
@@ -295,14 +255,14 @@ class Bus(_native.Bus):
         chosen = select(session, kinds, filter)
         return Tail(lambda: self._tail({"select": chosen, "after": after, "start": start, "durable": durable}))
 
-    def sessions(self) -> list[SessionSummary]:
-        """The sessions of the log, by the time of their first event."""
+    def sessions(self, where: str | None = None) -> list[SessionSummary]:
+        """The sessions of the log, by the time of their first event; those whose tags meet a requirement, or all."""
         refuse_in_loop("sessions", "`await bus.sessions_async()`")
-        return self._sessions()
+        return self._sessions(where)
 
-    async def sessions_async(self) -> list[SessionSummary]:
+    async def sessions_async(self, where: str | None = None) -> list[SessionSummary]:
         """As `sessions`, in an event loop."""
-        return await in_thread(self._sessions)
+        return await in_thread(self._sessions, where)
 
     def unfinished(self) -> list[SessionSummary]:
         """The sessions that a crash of an earlier process has cut off: opened, and not closed."""
@@ -357,6 +317,25 @@ class Bus(_native.Bus):
     async def cursors_async(self) -> list[NamedCursor]:
         """As `cursors`, in an event loop."""
         return await in_thread(self._cursors)
+
+    def trim(self, **retention: Unpack[Retention]) -> Trimmed:
+        """Removes from the log what the limits do not keep, whatever the bus's settings say. Readers get a gap for it.
+        Raises `ConfigError` without a limit."""
+        refuse_in_loop("trim", "`await bus.trim_async(...)`")
+        return self._trim(whole_retention(retention))
+
+    async def trim_async(self, **retention: Unpack[Retention]) -> Trimmed:
+        """As `trim`, in an event loop."""
+        return await in_thread(self._trim, whole_retention(retention))
+
+    def plan_trim(self, **retention: Unpack[Retention]) -> Trimmed:
+        """As `trim`, but changes nothing: what would be removed at present."""
+        refuse_in_loop("plan_trim", "`await bus.plan_trim_async(...)`")
+        return self._plan_trim(whole_retention(retention))
+
+    async def plan_trim_async(self, **retention: Unpack[Retention]) -> Trimmed:
+        """As `plan_trim`, in an event loop."""
+        return await in_thread(self._plan_trim, whole_retention(retention))
 
     def close(self, timeout: float | None = None) -> None:
         """Closes the bus: what was ingested is durable when it returns. Does nothing if the bus is closed.

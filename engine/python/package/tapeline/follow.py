@@ -45,6 +45,7 @@ class Follower(OneReader):
     _what = "a follower"
 
     def __init__(self, begin: Callable[[], _native.Follower], interval: float) -> None:
+        super().__init__()
         self._begin = begin
         self._interval = interval
         self._native: _native.Follower | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Self, Unpack
 
 from tapeline import _native
 from tapeline._loop import in_thread, refuse_in_loop
-from tapeline._native import NamedCursor, SessionSummary
+from tapeline._native import NamedCursor, SessionSummary, Trimmed
 from tapeline._select import Filter, Kinds, Sessions, StrPath, select
 from tapeline.replay import Replay
+from tapeline.settings import Retention, whole_retention
 
 
 def read(path: StrPath) -> Log:
@@ -18,6 +19,13 @@ def read(path: StrPath) -> Log:
     """
     refuse_in_loop("read", "`await tapeline.read_async(...)`")
     return Log(path)
+
+
+def trim(path: StrPath, **retention: Unpack[Retention]) -> Trimmed:
+    """Trims the log in a directory that no process has open for writing, as `Bus.trim`. Raises `LockedError`,
+    `OpenError`, and `ConfigError` without a limit."""
+    refuse_in_loop("trim", "`await asyncio.to_thread(tapeline.trim, ...)`")
+    return _native.trim(path, whole_retention(retention))
 
 
 async def read_async(path: StrPath) -> Log:
@@ -43,14 +51,14 @@ class Log(_native.Log):
         chosen = select(session, kinds, filter)
         return Replay(lambda: self._replay({"select": chosen, "since": since, "until": until}), speed, idle_max)
 
-    def sessions(self) -> list[SessionSummary]:
-        """The sessions of the log, by the time of their first event."""
+    def sessions(self, where: str | None = None) -> list[SessionSummary]:
+        """The sessions of the log, by the time of their first event; those whose tags meet a requirement, or all."""
         refuse_in_loop("sessions", "`await log.sessions_async()`")
-        return self._sessions()
+        return self._sessions(where)
 
-    async def sessions_async(self) -> list[SessionSummary]:
+    async def sessions_async(self, where: str | None = None) -> list[SessionSummary]:
         """As `sessions`, in an event loop."""
-        return await in_thread(self._sessions)
+        return await in_thread(self._sessions, where)
 
     def cursors(self) -> list[NamedCursor]:
         """The log's named cursors, and by how much each lags."""

@@ -25,6 +25,7 @@ class Replay(OneReader):
     _what = "a replay"
 
     def __init__(self, begin: Begin, speed: float | None, idle_max: float | None) -> None:
+        super().__init__()
         self._begin = begin
         self._native: _native.Replay | None = None
         self._pacer = None if speed is None else _native.Pacer(speed, idle_max)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
 
 from tapeline import _native
 from tapeline._loop import LoopBell, bell, in_thread, refuse_in_loop, runs_here
 from tapeline._native import Event
+from tapeline._reading import OneReader
 
 
-class Tail:
+class Tail(OneReader):
     """Events from a place on, then live ones: `for` in a thread, `async for` in an event loop.
 
     Outside an event loop it begins when it is made. In one it begins when it is awaited, or first read: `await` it
@@ -20,13 +20,15 @@ class Tail:
     `GapError` is raised where events are missing; iterating on continues after them.
     """
 
+    _what = "a tail"
+
     def __init__(self, begin: Callable[[], _native.Tail]) -> None:
+        super().__init__()
         self._begin = begin
         self._native: _native.Tail | None = None if runs_here() else begin()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bell: LoopBell | None = None
         self._key = 0
-        self._is_read = False
 
     @property
     def cursor(self) -> str | None:
@@ -38,7 +40,7 @@ class Tail:
     def end(self) -> str | None:
         """How it ended: `closed` with its session, `shutdown` with the bus, `failed` by an error. `None`: it goes on."""
         # Its look for the end would take the bell from a task that waits.
-        return None if self._native is None or self._is_read else self._native.end
+        return None if self._native is None or self._turn.is_taken else self._native.end
 
     def __iter__(self) -> Iterator[Event]:
         refuse_in_loop("a tail by `for`", "`async for`")
@@ -54,36 +56,18 @@ class Tail:
 
     async def _begun(self) -> Tail:
         if self._native is None:
-            with self._alone():
+            with self._turn:
                 self._native = await in_thread(self._begin)
         return self
 
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self
-
-    async def __anext__(self) -> Event:
+    async def _next(self) -> Event:
         native = self._native
         if native is None:
-            native = (await self._begun())._native
-            assert native is not None
+            native = self._native = await in_thread(self._begin)
         here, loop = self._bell, asyncio.get_running_loop()
         if here is None or self._loop is not loop:
             here, self._loop = bell(), loop
             self._bell, self._key = here, here.key()
         while (event := native.poll(here.native, self._key)) is None:
-            await self._rings(here)
-        return event
-
-    async def _rings(self, here: LoopBell) -> None:
-        with self._alone():
             await here.rings(self._key)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if self._is_read:
-            raise RuntimeError("a tail has one reader; another task waits for its events")
-        self._is_read = True
-        try:
-            yield
-        finally:
-            self._is_read = False
+        return event
