@@ -12,7 +12,7 @@ use super::names::GAPS_NAME;
 use super::pipeline::Pipeline;
 use super::pool::BlockPool;
 use super::run::Epochs;
-use super::scan::{FoundSegment, Scan, scan};
+use super::scan::{FoundSegment, Scan, Torn, scan};
 use super::{Log, LogOptions, LogView, OpenError, Run, Segment, gaps};
 use crate::device::{Access, Device, Directory};
 use crate::format::{Gaps, Sequence};
@@ -23,9 +23,10 @@ use crate::format::{Gaps, Sequence};
 /// # use tapeline_storage::format::Sequence;
 /// # use tapeline_storage::log::Cut;
 /// # let (segment, reason) = ("00000000000000000000.seg".into(), "block body".into());
-/// # let cuts = [Cut { segment, offset: 8192, sequence: Sequence::new(42), reason }];
-/// for Cut { segment, offset, sequence, reason } in &cuts {
+/// # let cuts = [Cut { segment, offset: 8192, sequence: Sequence::new(42), reason, large_events: 0 }];
+/// for Cut { segment, offset, sequence, reason, large_events } in &cuts {
 ///     println!("{segment} was cut at byte {offset}, before sequence {sequence}: {reason}");
+///     println!("{large_events} large events went with it");
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,9 @@ pub struct Cut {
     pub sequence: Sequence,
     /// The fault of the bytes after it.
     pub reason: String,
+    /// Large events that were cut off, as far as headers of blocks tell: of one whose header never reached the disk
+    /// nothing is known.
+    pub large_events: u64,
 }
 
 /// A log that is ready to be appended to, once it is given its device on the shard's thread.
@@ -125,12 +129,13 @@ fn seal_all(directory: &Arc<dyn Directory>, found: Scan) -> Result<(Vec<Arc<Segm
             let (footer, filter) =
                 write_ending(&*file, segment.epoch(), totals, None).map_err(OpenError::io("seal", path(&own_name)))?;
             segment.seal(footer, filter);
-            if let Some(damage) = torn {
+            if let Some(Torn { source, large_events }) = torn {
                 cuts.push(Cut {
                     segment: own_name,
                     offset: totals.data_end,
                     sequence: totals.end_sequence,
-                    reason: damage.to_string(),
+                    reason: source.to_string(),
+                    large_events,
                 });
             }
         }

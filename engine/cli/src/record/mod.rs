@@ -145,9 +145,13 @@ fn warn_of_ahead(bus: &EventBus) {
 fn report_cuts(bus: &EventBus) {
     let cuts = bus.shard_stats().into_iter().map(|shard| (shard.shard_id, shard.cuts));
     for (shard, cuts) in cuts {
-        for Cut { segment, offset, reason, .. } in cuts {
+        for Cut { segment, offset, reason, large_events, .. } in cuts {
+            let large = match large_events {
+                0 => String::new(),
+                some => format!(", with {}", human::some(some, "large event")),
+            };
             message::plain(format_args!(
-                "recovered shard {shard}: unfinished end of {segment} cut at offset {offset}: {reason}"
+                "recovered shard {shard}: unfinished end of {segment} cut at offset {offset}{large}: {reason}"
             ));
         }
     }

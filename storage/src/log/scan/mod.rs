@@ -40,7 +40,15 @@ pub struct FoundSegment {
     pub totals: Footer,
     /// The reason for which the blocks end where they end, unless the segment is sealed: the bytes after them do not
     /// check.
-    pub torn: Option<BlockError>,
+    pub torn: Option<Torn>,
+}
+
+/// The end of intact blocks before bytes that do not check.
+#[derive(Debug, Clone)]
+pub struct Torn {
+    pub source: BlockError,
+    /// Large events among those bytes, as far as headers of blocks tell.
+    pub large_events: u64,
 }
 
 impl FoundSegment {
@@ -260,7 +268,7 @@ impl Scanner<'_> {
             refuse_loss(&walked, next_base, known)?;
         }
         let torn = match end {
-            WalkEnd::Damage { source, is_blank: false, .. } => Some(source),
+            WalkEnd::Damage { source, is_blank: false, large_events, .. } => Some(Torn { source, large_events }),
             _ => None,
         };
         let file = (next_base.is_none() || found_as == FoundAs::Spare).then_some(file);
@@ -281,12 +289,13 @@ impl Scanner<'_> {
     /// An error if `looked`, which is after the torn end of the segment before it, proves that more was acknowledged.
     fn refuse_acknowledged(&self, looked: &LookedFile, end: Sequence, scan: &Scan) -> Result<(), OpenError> {
         let acknowledged = looked.footer.is_some() || self.is_acknowledged(looked, end)?;
+        let torn = scan.segments.last().and_then(|before| before.torn.as_ref()).map(|torn| torn.source.clone());
         match scan.segments.last() {
             Some(before) if acknowledged => Err(OpenError::Corrupt {
                 path: self.path(&before.name()),
                 offset: before.totals.data_end,
                 sequence: end,
-                source: before.torn.clone().unwrap_or(BlockError::Short { needed: PAGE_BYTES, found: 0 }),
+                source: torn.unwrap_or(BlockError::Short { needed: PAGE_BYTES, found: 0 }),
             }),
             _ => Ok(()),
         }

@@ -25,6 +25,8 @@ pub(super) enum WalkEnd {
         is_blank: bool,
         /// A block that does not belong there, and is whole.
         is_whole: bool,
+        /// Large events from there on, as far as headers of blocks follow each other.
+        large_events: u64,
     },
 }
 
@@ -75,10 +77,28 @@ impl Walk<'_> {
                 Err(source) => {
                     let is_blank = bytes.iter().take(PAGE_BYTES).all(|&byte| byte == 0);
                     let is_whole = is_misplaced(bytes, &self.totals);
-                    return Ok(WalkEnd::Damage { source, is_blank, is_whole });
+                    let large_events = self.large_events_after()?;
+                    return Ok(WalkEnd::Damage { source, is_blank, is_whole, large_events });
                 }
             }
         }
+    }
+
+    /// Large events whose blocks' headers follow the blocks so far.
+    fn large_events_after(&self) -> io::Result<u64> {
+        let (mut offset, mut next, mut large) = (self.totals.data_end, self.totals.end_sequence, 0);
+        while offset < self.length {
+            let window = Window::with(self.file, offset, self.length, PAGE_BYTES)?;
+            match BlockHeader::decode(window.bytes(offset)) {
+                Ok(header) if (header.epoch, header.first_sequence) == (self.totals.epoch, next) => {
+                    large += u64::from(header.block_bytes as usize > BLOCK_BYTES_MAX);
+                    offset += u64::from(header.block_bytes);
+                    next = next.plus(u64::from(header.count));
+                }
+                _ => break,
+            }
+        }
+        Ok(large)
     }
 }
 

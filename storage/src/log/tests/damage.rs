@@ -139,6 +139,7 @@ fn damage_in_the_last_block_is_a_torn_tail_and_reported() {
     let cut = &recovered.cuts()[0];
     assert_eq!((cut.segment.as_str(), cut.sequence), (last.name().as_str(), Sequence::new(59)));
     assert!(cut.reason.contains("checksum"), "{}", cut.reason);
+    assert_eq!(cut.large_events, 0);
 }
 
 #[test]

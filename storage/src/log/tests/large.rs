@@ -10,8 +10,9 @@ use crate::device::sim::{Faults, Random, SimDisk};
 use crate::device::{Access, Doorbell, MemoryGuard};
 use crate::format::{
     BLOCK_BYTES_MAX, Kind, PAYLOAD_BYTES_MAX, RECORD_ALIGN, Record, SHARED_PAYLOAD_BYTES_MAX, Sequence, SessionId,
-    archive_into, archived_bytes,
+    archive_into, archived_bytes, block_bytes,
 };
+use crate::log::scan::scan;
 use crate::log::{
     LargeBlock, Log, LogOptions, LogView, Segment, ShardRestore, Surveyor, Urgency, plan_shard_repair, recover,
     repair_shard,
@@ -250,14 +251,17 @@ fn a_repair_of_a_damaged_large_event_loses_that_event_and_no_other() {
     assert_eq!(gaps, [(1, 2, GapCause::Lost)]);
 }
 
-/// A disk after a power cut, with durable events of these sizes in a segment that was not sealed.
+/// A disk after a power cut, with durable events of these sizes in a segment that was not sealed. The last two were in
+/// flight together.
 fn cut_off(seed: u64, sizes: &[usize]) -> (SimDisk, LogOptions) {
     let disk = whole_disk(seed);
     let options = LogOptions { segment_bytes: 32 << 20, block_bytes: BLOCK_BYTES_MAX, ..large_options(seed, 6 << 20) };
     let mut machine = machine(&disk, options).expect("opens");
     for (number, &bytes) in sizes.iter().enumerate() {
         assert!(append(&mut machine.log, number as u64, &content(number as u64, bytes), machine.now));
-        machine.turn_until_durable();
+        if number + 2 != sizes.len() {
+            machine.turn_until_durable();
+        }
     }
     let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads what is being written");
     assert_eq!(check_from(&seen, 0, |number| sizes[number as usize]), sizes.len() as u64);
@@ -277,14 +281,24 @@ fn large_events_of_a_segment_that_was_not_sealed_are_recovered() {
 
 #[test]
 fn large_event_that_is_torn_at_the_end_is_cut_off() {
-    let sizes = [100, 200, 6 << 20];
-    let (disk, options) = cut_off(11, &sizes);
     let name = Segment::file_name(Sequence::ZERO);
-    let file = directory(&disk).open(&name, Access::Write).expect("opens");
-    file.write_at(&[0; 4096], 5 << 20).expect("writes");
-    assert_eq!(plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans"), []);
-    let recovered = recover(directory(&disk), options).expect("recovers");
-    assert_eq!(check_from(recovered.view(), 0, |number| sizes[number as usize]), 2);
+    // Nothing of the second large event was written, or its header.
+    for (is_second_blank, large_events) in [(true, 1), (false, 2)] {
+        let sizes = [100, 200, 6 << 20, 2 << 20];
+        let (disk, options) = cut_off(11, &sizes);
+        let file = directory(&disk).open(&name, Access::Write).expect("opens");
+        let found = scan(&directory(&disk), LOG, 0, Access::Read).expect("whole").segments[0].totals;
+        let second = found.data_end - block_bytes(1, archived_bytes(2 << 20)) as u64;
+        file.write_at(&[0; 4096], 5 << 20).expect("writes");
+        if is_second_blank {
+            file.write_at(&[0; 4096], second).expect("writes");
+        }
+        assert_eq!(plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans"), []);
+        let recovered = recover(directory(&disk), options).expect("recovers");
+        assert_eq!(check_from(recovered.view(), 0, |number| sizes[number as usize]), 2);
+        let cuts: Vec<_> = recovered.cuts().iter().map(|cut| (cut.sequence.get(), cut.large_events)).collect();
+        assert_eq!(cuts, [(2, large_events)]);
+    }
 }
 
 /// Checks all events from several of them on. Returns the segments.
