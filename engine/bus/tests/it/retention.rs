@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_lite::future::block_on;
 use tapeline::consumer::{Gap, GapReason};
+use tapeline::event::SessionMetadata;
 use tapeline::log::trim_log;
 use tapeline::retention::{RetentionPolicy, TrimPlan, TrimReason};
 use tapeline::{
@@ -179,6 +180,31 @@ fn names_outlive_the_segments_that_gave_them() {
         let files = LogFiles::open(scratch.path()).expect("opens");
         assert_eq!(files.session_names().into_iter().collect::<Vec<_>>(), [(tapeline::event::session_id(&name), name)]);
     }
+}
+
+#[test]
+fn what_the_last_opening_says_outlives_many_segments_that_go_at_once() {
+    let scratch = Scratch::new("many-go");
+    let bus = open(scratch.config().segment_bytes(2 << 20));
+    let mut producer = bus.producer().expect("a producer");
+    for turn in 0..30 {
+        if turn < 25 {
+            let facts = SessionMetadata::new().model(format!("model-{turn}"));
+            producer.open_session_with("chat", &facts).expect("opens");
+        }
+        for _ in 0..2 {
+            producer.emit(producer.session("chat"), kinds::UNSPECIFIED, &vec![7; 900_000]).expect("emits");
+            block_on(bus.flush()).expect("durable");
+        }
+    }
+    drop(producer);
+    block_on(bus.shutdown()).expect("ends");
+    let plan = trim_log(scratch.path(), &RetentionPolicy::new().max_segments(2)).expect("trims");
+    assert!(plan.removed.len() > 20, "{plan:?}");
+    let bus = open(scratch.config());
+    let chat = block_on(bus.session("chat")).expect("reads").expect("it is there");
+    assert_eq!((chat.name.as_deref(), chat.metadata.model.as_deref()), (Some("chat"), Some("model-24")));
+    block_on(bus.shutdown()).expect("ends");
 }
 
 #[test]

@@ -123,11 +123,11 @@ impl OpeningSearch {
 
     /// Searches a shard. What cannot be read says nothing.
     pub(super) fn add(&mut self, view: &Arc<LogView>) {
-        self.add_before(view, Sequence::new(u64::MAX));
+        self.add_between(view, Sequence::ZERO..Sequence::new(u64::MAX));
     }
 
-    /// Searches the segments of a shard that end at a sequence or before it.
-    pub(crate) fn add_before(&mut self, view: &Arc<LogView>, end: Sequence) {
+    /// Searches the segments of a shard that lie between two sequences.
+    pub(crate) fn add_between(&mut self, view: &Arc<LogView>, Range { start, end }: Range<Sequence>) {
         let (mut found, mut bytes_left) = (Found::new(), READ_BYTES_MAX);
         let segments = view.segments();
         if segments.is_empty() {
@@ -142,7 +142,8 @@ impl OpeningSearch {
             let unwritten = sealed.end_sequence()..view.appended().min(end);
             found = self.read(view, unwritten, &mut bytes_left);
         }
-        for segment in segments.into_iter().rev().filter(|segment| segment.end_sequence() <= end) {
+        let is_between = |segment: &Arc<Segment>| start <= segment.base() && segment.end_sequence() <= end;
+        for segment in segments.into_iter().rev().filter(is_between) {
             if segment.footer().is_some_and(|footer| footer.first_timestamp >= self.time) {
                 continue;
             }

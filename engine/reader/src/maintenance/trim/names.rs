@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tapeline_storage::format::{Sequence, SessionId, SessionNames};
-use tapeline_storage::log::{DirectoryError, LogDirectory, LogView};
+use tapeline_storage::log::{DirectoryError, LogDirectory, LogView, Segment};
 
 use super::TrimPlan;
 use crate::error::AdapterResult;
@@ -17,6 +17,9 @@ use crate::session::SessionOpening;
 
 /// Openings below this number are kept without a look whether their sessions have events left.
 const LOOK_COUNT: usize = 1024;
+
+/// Segments whose openings are in memory at once.
+const SEGMENTS_AT_ONCE: usize = 8;
 
 /// The openings that a log keeps.
 #[derive(Debug)]
@@ -58,13 +61,6 @@ impl NameStore {
     pub fn keep(&self, views: &[Arc<LogView>], plan: &TrimPlan) -> AdapterResult<()> {
         let Some(path) = self.path.as_deref().filter(|_| !plan.removed.is_empty()) else { return Ok(()) };
         let mut most = self.most.lock().unwrap_or_else(PoisonError::into_inner);
-        let cuts = plan.cuts();
-        let mut search = OpeningSearch::new(u64::MAX, None);
-        for view in views {
-            if let Some(to) = cuts.get(&view.shard()) {
-                search.add_before(view, *to);
-            }
-        }
         let directory = LogDirectory::open_read_only(path)?;
         let known = match directory.names() {
             // A file that does not check is replaced: what it said is lost already.
@@ -72,19 +68,38 @@ impl NameStore {
             known => Some(known?),
         };
         let mut names = known.clone().unwrap_or_default();
-        add(&mut names, search.into_openings());
-        if names.len() > *most {
-            if let Some(left) = sessions_left(views, plan, &names) {
-                names.retain(|session| left.contains(&session));
+        let going = segments_going(views, plan);
+        let parts = going.chunks(SEGMENTS_AT_ONCE);
+        let last = parts.len().saturating_sub(1);
+        for (number, part) in parts.enumerate() {
+            let mut search = OpeningSearch::new(u64::MAX, None);
+            part.iter().for_each(|(view, segment)| search.add_between(view, segment.base()..segment.end_sequence()));
+            add(&mut names, search.into_openings());
+            if names.len() > if number == last { *most } else { LOOK_COUNT.max(*most) } {
+                if let Some(left) = sessions_left(views, plan, &names) {
+                    names.retain(|session| left.contains(&session));
+                }
+                *most = if *most == 0 { 0 } else { LOOK_COUNT.max(2 * names.len()) };
             }
-            *most = if *most == 0 { 0 } else { LOOK_COUNT.max(2 * names.len()) };
+            names.shorten();
         }
-        names.shorten();
         if known.as_ref() != Some(&names) {
             directory.save_names(&names)?;
         }
         Ok(())
     }
+}
+
+/// The segments that a plan removes, in order of time: a session that moved between shards was opened in both.
+fn segments_going<'v>(views: &'v [Arc<LogView>], plan: &TrimPlan) -> Vec<(&'v Arc<LogView>, Arc<Segment>)> {
+    let (cuts, mut going) = (plan.cuts(), Vec::new());
+    for view in views {
+        let end = cuts.get(&view.shard()).copied().unwrap_or_default();
+        let segments = view.segments().into_iter().filter(|segment| segment.end_sequence() <= end);
+        going.extend(segments.map(|segment| (view, segment)));
+    }
+    going.sort_by_key(|(_, segment)| segment.footer().map(|footer| footer.first_timestamp));
+    going
 }
 
 /// The named sessions that have events in what the plan leaves. `None` where not all of that can be read.
