@@ -284,8 +284,8 @@ pub mod event {
     pub use crate::live::Batch;
     pub use tapeline_reader::{
         Event, EventId, EventView, IntoSession, Kind, PAYLOAD_BYTES_MAX, Payload, PayloadSerializer, PayloadValidator,
-        PayloadWriter, RawEvent, Sequence, SessionChange, SessionId, SessionMetadata, SessionOutcome, SessionState,
-        SessionSummary, StoredEvent, TypedPayload, kinds, session_id,
+        PayloadWriter, RawEvent, SESSION_NAME_BYTES_MAX, Sequence, SessionChange, SessionId, SessionMetadata,
+        SessionOutcome, SessionState, SessionSummary, StoredEvent, TypedPayload, kinds, session_id,
     };
 }
 

@@ -74,7 +74,9 @@ impl From<IngestionError> for Failure {
         let code = match &error {
             error if error.is_drop() => TAPELINE_DROPPED,
             IngestionError::Backpressure { .. } => TAPELINE_BACKPRESSURE,
-            IngestionError::BatchTooLarge { .. } | IngestionError::TooLarge { .. } => TAPELINE_TOO_LARGE,
+            IngestionError::BatchTooLarge { .. }
+            | IngestionError::NameTooLong { .. }
+            | IngestionError::TooLarge { .. } => TAPELINE_TOO_LARGE,
             IngestionError::Budget { .. }
             | IngestionError::ClosedBudget { .. }
             | IngestionError::EventBudget { .. }

@@ -168,7 +168,7 @@ impl From<IngestionError> for Failure {
                 Self::new("DroppedError", &error).number("shard", *shard_id)
             }
             E::ShuttingDown => Self::new("ClosedError", &error),
-            E::TooLarge { bytes, max } | E::BatchTooLarge { bytes, max } => {
+            E::TooLarge { bytes, max } | E::BatchTooLarge { bytes, max } | E::NameTooLong { bytes, max } => {
                 Self::new("TooLargeError", &error).number("bytes", *bytes).number("max", *max)
             }
             E::StorageFull { shard_id } => Self::new("StorageFullError", &error).number("shard", *shard_id),

@@ -57,8 +57,8 @@ pub use event::{
 /// The version of rkyv that typed payloads are archived with.
 pub use rkyv;
 pub use session::{
-    IntoSession, ParseOutcomeError, ParseTokenError, ResumeToken, SessionChange, SessionMetadata, SessionOpening,
-    SessionOutcome, SessionState, TokenFault, session_id,
+    IntoSession, ParseOutcomeError, ParseTokenError, ResumeToken, SESSION_NAME_BYTES_MAX, SessionChange,
+    SessionMetadata, SessionOpening, SessionOutcome, SessionState, TokenFault, session_id,
 };
 pub use tapeline_storage::format::{
     BlockError, FORMAT_VERSION, Kind, LogId, PAYLOAD_BYTES_MAX, PageError, Sequence, SessionId,

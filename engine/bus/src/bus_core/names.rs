@@ -1,14 +1,14 @@
 //! The names of sessions that a bus knows, for all of its readers.
 //!
 //! Those of sessions that this process opens by name, and of openings that its readers meet, are remembered while they
-//! are used. The others stand in the indexes of sealed segments and in the log's file of names. Both are a part of the
-//! bus's budget.
+//! are used. The others stand in sealed segments, in the log's file of names, and in the blocks that are not sealed
+//! yet. What is remembered is a part of the bus's budget.
 
 use std::sync::{Arc, Mutex};
 
 use tapeline_reader::SessionOpening;
 use tapeline_reader::fork;
-use tapeline_reader::named_before::indexed_name;
+use tapeline_reader::named_before::{indexed_name, unrepeated_name, unsealed_name};
 use tapeline_reader::naming::{KnownName, NameLookup, RecentNames};
 use tapeline_reader::trim::NameStore;
 use tapeline_storage::format::{SessionId, SessionNames as KeptNames};
@@ -30,9 +30,16 @@ pub(crate) struct SessionNames {
     memory: Arc<MemoryBudget>,
 }
 
-/// Names that are remembered, and their memory. Without memory none are.
+/// Names that are remembered, and their memory.
 #[derive(Debug, Default)]
-struct Recent(Option<(RecentNames, MemoryShare)>);
+enum Recent {
+    /// None was given.
+    #[default]
+    Empty,
+    /// There was no memory for the last one.
+    NoRoom,
+    Known((RecentNames, MemoryShare)),
+}
 
 impl SessionNames {
     pub(super) fn new(store: NameStore, memory: &Arc<MemoryBudget>) -> Self {
@@ -56,17 +63,30 @@ impl SessionNames {
 
     fn remember(&self, session: SessionId, name: Arc<str>) {
         let mut recent = lock(&self.recent);
-        if recent.0.is_none() {
-            let take = |bytes| Some((RecentNames::new(bytes), self.memory.take_for_event(bytes).ok()?));
-            recent.0 = RECENT_BYTES.into_iter().find_map(take);
+        if !matches!(*recent, Recent::Known(_)) {
+            let take = |bytes| Some(Recent::Known((RecentNames::new(bytes), self.memory.take_for_event(bytes).ok()?)));
+            *recent = RECENT_BYTES.into_iter().find_map(take).unwrap_or(Recent::NoRoom);
         }
-        if let Some((names, _)) = &mut recent.0 {
+        if let Recent::Known((names, _)) = &mut *recent {
             names.put(session, name);
         }
     }
 
     fn recent(&self, session: SessionId) -> Option<Arc<str>> {
-        lock(&self.recent).0.as_mut()?.0.get(session)
+        match &mut *lock(&self.recent) {
+            Recent::Known((names, _)) => names.get(session),
+            Recent::Empty | Recent::NoRoom => None,
+        }
+    }
+
+    /// The name in the blocks that no sealed segment has, of a session whose name this process has known.
+    fn unsealed(&self, views: &[Arc<LogView>], session: SessionId) -> Option<Arc<str>> {
+        let was_known = match &*lock(&self.recent) {
+            Recent::Known((names, _)) => names.may_have_dropped(session),
+            Recent::Empty => false,
+            Recent::NoRoom => true,
+        };
+        was_known.then(|| unsealed_name(views, session)).flatten()
     }
 
     /// The name in the log's file. Where there is no memory for that, each question reads it.
@@ -115,7 +135,10 @@ impl NameLookup for NamesOfShards {
         }
         let name = match indexed_name(&self.views, session) {
             KnownName::Named(name) => KnownName::Named(name),
-            unknown => self.names.kept(session).map_or(unknown, KnownName::Named),
+            unknown => {
+                let found = self.names.kept(session).or_else(|| self.names.unsealed(&self.views, session));
+                found.or_else(|| unrepeated_name(&self.views, session)).map_or(unknown, KnownName::Named)
+            }
         };
         if let KnownName::Named(name) = &name {
             self.names.remember(session, Arc::clone(name));

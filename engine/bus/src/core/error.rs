@@ -57,6 +57,14 @@ pub enum IngestionError {
         /// Largest payload in bytes.
         max: usize,
     },
+    /// The session's name is longer than those that readers remember.
+    #[error("a session's name of {bytes} bytes; at most {max} fit")]
+    NameTooLong {
+        /// Bytes of the name.
+        bytes: usize,
+        /// Bytes of the longest.
+        max: usize,
+    },
     /// The disk of the shard's log is full. Events taken before are kept and written once there is space.
     #[error("the disk of shard {shard_id} is full; free space and go on")]
     StorageFull {

@@ -37,6 +37,7 @@ impl RefusalReason {
             IngestionError::Dropped { .. }
             | IngestionError::Sampled { .. }
             | IngestionError::TooLarge { .. }
+            | IngestionError::NameTooLong { .. }
             | IngestionError::ReservedKind { .. }
             | IngestionError::NoSession
             | IngestionError::Cursor { .. }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use tapeline_capability::CapabilitySet;
-use tapeline_reader::{IntoSession, SessionChange, SessionMetadata, SessionOutcome, kinds};
+use tapeline_reader::{IntoSession, SESSION_NAME_BYTES_MAX, SessionChange, SessionMetadata, SessionOutcome, kinds};
 use tapeline_storage::format::SessionId;
 
 use super::{Producer, Session, Ticket};
@@ -39,7 +39,7 @@ impl Producer {
     /// listed later. A session that was closed takes events again: this is another turn of it.
     ///
     /// # Errors
-    /// As [`Producer::emit`].
+    /// As [`Producer::emit`], and [`IngestionError::NameTooLong`].
     pub fn open_session(&mut self, name: &str) -> IngestionResult<Session> {
         self.open_session_with(name, &SessionMetadata::new())
     }
@@ -47,7 +47,7 @@ impl Producer {
     /// As [`Producer::open_session`], stating what the session is about.
     ///
     /// # Errors
-    /// As [`Producer::emit`].
+    /// As [`Producer::open_session`].
     pub fn open_session_with(&mut self, name: &str, metadata: &SessionMetadata) -> IngestionResult<Session> {
         self.begin_session(name, metadata).map(|(session, _)| session)
     }
@@ -56,8 +56,11 @@ impl Producer {
     /// durable.
     ///
     /// # Errors
-    /// As [`Producer::emit`].
+    /// As [`Producer::open_session`].
     pub fn begin_session(&mut self, name: &str, metadata: &SessionMetadata) -> IngestionResult<(Session, Ticket)> {
+        if name.len() > SESSION_NAME_BYTES_MAX {
+            return Err(IngestionError::NameTooLong { bytes: name.len(), max: SESSION_NAME_BYTES_MAX });
+        }
         self.open(self.session(name), Some(name), metadata)
     }
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use futures_lite::future::block_on;
 use tapeline::adapter::{Adapter, MemoryAdapter, RelayEnd, RelayOptions};
 use tapeline::consumer::{Ordering, RelayRequest};
-use tapeline::event::{EventView, SessionId};
+use tapeline::event::{EventView, SESSION_NAME_BYTES_MAX, SessionId, SessionMetadata, SessionOutcome};
 use tapeline::log::{FollowStart, LogFollower};
 use tapeline::retention::RetentionPolicy;
 use tapeline::{
-    ConsumeRequest, ConsumerError, EventBus, EventBusConfig, LogFiles, ReplayRequest, StoredEvent, SubscribeRequest,
-    kinds,
+    ConsumeRequest, ConsumerError, EventBus, EventBusConfig, IngestionError, LogFiles, ReplayRequest, StoredEvent,
+    SubscribeRequest, kinds,
 };
 
 use crate::scratch::{Scratch, open, wait_until_sealed};
@@ -195,6 +195,102 @@ fn readers_of_files_name_more_sessions_than_they_know_at_a_time() {
     wait_until_sealed(&bus);
     read("sealed");
     block_on(bus.shutdown()).expect("ends");
+}
+
+/// Most bytes of an opening that an index repeats, without those around its name.
+const REPEATED: usize = 512 - br#"{"type":"session.open","name":""}"#.len();
+
+/// Names around every bound, of sessions that were opened in every way.
+fn names_of_all_lengths() -> Vec<String> {
+    let lengths = [1, REPEATED - 1, REPEATED, REPEATED + 1, SESSION_NAME_BYTES_MAX - 1, SESSION_NAME_BYTES_MAX];
+    let long_facts = ["facts", "facts and a close", "facts after an event", "facts in another turn"];
+    lengths.into_iter().map(|bytes| "n".repeat(bytes)).chain(long_facts.map(Into::into)).collect()
+}
+
+/// Opens them, closes each second one of the long ones, and has each say its name afterwards.
+fn open_all_lengths(bus: &EventBus, names: &[String]) {
+    let mut producer = bus.producer().expect("a producer");
+    let long = SessionMetadata::new().label("fact", "f".repeat(600));
+    for name in names {
+        let session = producer.session(name);
+        if name == "facts after an event" {
+            producer.emit(session, kinds::UNSPECIFIED, b"before").expect("emits");
+        }
+        if name == "facts in another turn" {
+            let (session, _) = producer.reopen_session(session.id(), &SessionMetadata::new()).expect("opens");
+            producer.close_session(session, SessionOutcome::Stopped).expect("closes");
+        }
+        let facts = if name.starts_with("facts") { long.clone() } else { SessionMetadata::new() };
+        let session = producer.open_session_with(name, &facts).expect("opens");
+        if name.len() % 2 == 1 || name == "facts and a close" {
+            producer.close_session(session, SessionOutcome::Finished).expect("closes");
+            producer.reopen_session(session.id(), &SessionMetadata::new()).expect("opens");
+        }
+    }
+    for name in names {
+        producer.emit(producer.session(name), kinds::TOKEN, name.as_bytes()).expect("emits");
+    }
+    block_on(bus.flush()).expect("durable");
+}
+
+/// The tokens are named after their sessions by readers that begin with the first of them.
+fn check_tokens(bus: &EventBus, names: &[String], what: &str) {
+    let all = block_on(bus.poll(ConsumeRequest::new(100_000))).expect("a page").events;
+    let openings = all.iter().position(|event| event.kind == kinds::TOKEN).expect("a token");
+    let cursor = block_on(bus.poll(ConsumeRequest::new(openings))).expect("a page").next_id.expect("a cursor");
+    let rest = || block_on(bus.poll(ConsumeRequest::new(100_000).from(&cursor))).expect("a page").events;
+    // The last segment of a process before may have no index yet.
+    while what.starts_with("after") && rest().iter().any(|event| event.session_name().is_none()) {
+        std::thread::yield_now();
+    }
+    let mut live = block_on(bus.subscribe(SubscribeRequest::new().from(&cursor))).expect("subscribes");
+    let followed = std::iter::from_fn(|| live.try_next()).map(|event| event.expect("an event"));
+    for events in [rest(), followed.collect()] {
+        assert_eq!(events.len(), names.len(), "{what}");
+        for event in events {
+            let name = event.session_name().map(str::as_bytes);
+            assert_eq!(name, Some(&event.raw[..]), "{what}: of {} bytes", event.raw.len());
+        }
+    }
+}
+
+#[test]
+fn names_of_every_length_are_found_and_longer_ones_refused() {
+    let scratch = Scratch::new("long-names");
+    let names = names_of_all_lengths();
+    let check = |bus: &EventBus, what: &str| {
+        check_tokens(bus, &names, what);
+        let listed = block_on(bus.sessions()).expect("lists");
+        for name in &names {
+            let summary = block_on(bus.session(name)).expect("reads").expect("it is there");
+            assert_eq!(summary.name.as_ref(), Some(name), "{what}: of {} bytes", name.len());
+            assert!(listed.contains(&summary), "{what}: {name} is not listed as it is");
+            let log = LogFiles::open(scratch.path()).expect("opens");
+            assert_eq!(log.session_names().get(&summary.session), Some(name), "{what}: of {} bytes", name.len());
+        }
+    };
+    let bus = open(scratch.config());
+    open_all_lengths(&bus, &names);
+    check(&bus, "live");
+    let longer = "n".repeat(SESSION_NAME_BYTES_MAX + 1);
+    let refused = bus.open_session_with(&longer, &SessionMetadata::new());
+    assert!(matches!(refused, Err(IngestionError::NameTooLong { bytes: 4097, max: 4096 })), "{refused:?}");
+    block_on(bus.shutdown()).expect("ends");
+    let bus = open(scratch.config());
+    check(&bus, "after a restart");
+    block_on(bus.shutdown()).expect("ends");
+}
+
+#[test]
+fn forgotten_names_are_read_where_they_were_written() {
+    let scratch = Scratch::new("dropped-names");
+    for config in [EventBusConfig::builder(), scratch.config()] {
+        let bus = open(config);
+        // The memory of names holds some 370 of these.
+        let names: Vec<_> = (0..500).map(|number| format!("{number}{}", "n".repeat(4000))).collect();
+        open_all_lengths(&bus, &names);
+        check_tokens(&bus, &names, "live");
+    }
 }
 
 #[test]

@@ -315,9 +315,9 @@ impl PartialEq for StoredEvent {
 
 impl StoredEvent {
     /// The name of its session, which an event gave it that opens sessions. A reader knows the names in the openings
-    /// that it passes; of those before its start the ones in the indexes of sealed segments, in the log's file of
-    /// names, and, if it reads through a bus, of those that this process opened by name, or has read, last: some
-    /// 10,000 at least. `None`: the session was not opened by name, or its opening is not known.
+    /// that it passes; of those before its start the ones in sealed segments, in the log's file of names, and, if it
+    /// reads through a bus, those that this process opened by name, or has read. `None`: the session was not opened by
+    /// name, or its opening is not known: docs/CONSUMERS.md has the cases.
     ///
     /// The reader looks a session up once; an event costs no allocation and no look-up of its own.
     pub fn session_name(&self) -> Option<&str> {

@@ -9,8 +9,7 @@ use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Kin
 use tapeline_storage::log::LogView;
 use tapeline_storage::read::Block;
 
-use super::names;
-use super::names::opened_name;
+use super::names::{may_have_others, name_in_blocks, of_long_openings, opened_name, repeated_name};
 use super::walk::{Passage, Walk};
 use crate::error::{ConsumerError, ConsumerResult};
 use crate::session::{SessionChange, SessionMetadata, SessionOpening, SessionState};
@@ -117,8 +116,12 @@ impl Contents {
                     let look = |index: &ArchivedSegmentIndex| {
                         if let Some(entry) = index.session(session) {
                             self.add_entry(index, entry);
-                            if index.opening_of(entry).is_none() {
-                                names::of_long_openings(view, index, |session, name| self.name(session, name));
+                            let is_named = self.sessions.get(&session).is_some_and(|known| known.name.is_some());
+                            if !is_named
+                                && may_have_others(index, entry)
+                                && let Some(name) = name_in_blocks(view, entry)
+                            {
+                                self.name(session, name);
                             }
                         }
                         index.sessions_left_out
@@ -141,7 +144,7 @@ impl Contents {
         for entry in index.sessions.iter().filter(is_of_users) {
             self.add_entry(index, entry);
         }
-        names::of_long_openings(view, index, |session, name| self.name(session, name));
+        of_long_openings(view, index, |session, name| self.name(session, name));
         for total in index.kinds.iter() {
             self.count(Kind(total.kind.to_native()), total.events.to_native(), total.bytes.to_native());
         }
@@ -156,7 +159,7 @@ impl Contents {
             Entry::Vacant(new) => new.insert(found),
         };
         if summary.name.is_none() {
-            summary.name = index.opening_of(entry).and_then(opened_name);
+            summary.name = repeated_name(index, entry);
         }
         if let Some(payload) = index.opening_of(entry) {
             self.change(session, time, payload);

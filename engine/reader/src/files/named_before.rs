@@ -1,14 +1,13 @@
 //! The names of sessions that were opened before the positions at which a reader of files begins.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use tapeline_storage::format::{ArchivedSegmentIndex, Sequence, SessionId, SessionNames};
+use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Sequence, SessionId, SessionNames};
 use tapeline_storage::log::{LogView, Segment};
 
-use super::names::{Openings, long_opening};
-use super::opening::{has_others, kept_at};
+use super::names::{Openings, first_name, may_have_others, name_in_blocks, repeated_name};
+use super::opening::kept_at;
 use crate::process::lock;
 use crate::session::SessionOpening;
 use crate::session::naming::{KnownName, NameLookup, RecentNames};
@@ -27,9 +26,6 @@ pub(crate) struct NamedBefore {
     recent: Mutex<RecentNames>,
     unindexed: OnceLock<Openings>,
     kept: OnceLock<SessionNames>,
-    /// The segments, by shard and base, that were asked about, and whether they have openings that their indexes do not
-    /// repeat.
-    have_others: Mutex<HashMap<(u16, Sequence), bool>>,
 }
 
 impl NamedBefore {
@@ -41,29 +37,6 @@ impl NamedBefore {
             recent: Mutex::new(RecentNames::new(RECENT_BYTES)),
             unindexed: OnceLock::new(),
             kept: OnceLock::new(),
-            have_others: Mutex::default(),
-        })
-    }
-
-    /// Returns whether the segment has the session, and an opening that its index does not repeat.
-    fn may_open_unrepeated(&self, view: &LogView, segment: &Segment, session: SessionId) -> bool {
-        let is_there = segment.footer().is_some_and(|footer| footer.index.is_some());
-        is_there && segment.may_hold_any(&[session]) && {
-            let place = (view.shard(), segment.base());
-            let look = || matches!(segment.with_index(has_others), Ok(Some(true)));
-            *lock(&self.have_others).entry(place).or_insert_with(look)
-        }
-    }
-
-    /// In an index; where that repeats no opening of the session because they are long, in the block where it begins.
-    fn indexed(&self, session: SessionId) -> Option<Arc<str>> {
-        self.positions.iter().find_map(|(view, _)| {
-            if let KnownName::Named(name) = indexed_name(std::slice::from_ref(view), session) {
-                return Some(name);
-            }
-            let segments = view.segments();
-            let mut unrepeated = segments.iter().filter(|segment| self.may_open_unrepeated(view, segment, session));
-            unrepeated.find_map(|segment| long_opening(view, segment, session)).map(Into::into)
         })
     }
 
@@ -72,9 +45,7 @@ impl NamedBefore {
         let mut openings = Openings::new(UNINDEXED_BYTES);
         for (view, next) in &self.positions {
             let segments = view.segments();
-            let sealed_end = segments.iter().rev().find(|segment| segment.footer().is_some());
-            let sealed_end = sealed_end.map_or(view.trimmed(), |segment| segment.end_sequence());
-            openings.add(view, sealed_end.max(view.trimmed())..*next);
+            openings.add(view, sealed_end(view)..*next);
             for segment in segments.iter().rev().filter(|segment| segment.footer().is_some()) {
                 if !matches!(segment.with_index(|_| ()), Ok(Some(()))) {
                     openings.add(view, segment.base()..segment.end_sequence().min(*next));
@@ -90,7 +61,13 @@ impl NamedBefore {
             let opening = self.kept.get_or_init(|| kept_at(&self.path)).get(session)?;
             SessionOpening::parse(opening.as_bytes()).name.map(Into::into)
         };
-        self.indexed(session).or_else(kept).or_else(unindexed)
+        let views: Vec<_> = self.positions.iter().map(|(view, _)| Arc::clone(view)).collect();
+        match indexed_name(&views, session) {
+            KnownName::Named(name) => Some(name),
+            KnownName::Unnamed | KnownName::NotYet => {
+                kept().or_else(|| unrepeated_name(&views, session)).or_else(unindexed)
+            }
+        }
     }
 }
 
@@ -112,15 +89,29 @@ impl NameLookup for NamedBefore {
 /// The name that the indexes of these shards' sealed segments give a session: a look at the filter of each segment, and
 /// at the indexes of those that hold the session. [`KnownName::NotYet`] if a sealed segment has no index yet.
 pub fn indexed_name(views: &[Arc<LogView>], session: SessionId) -> KnownName {
+    find(views, session, |_, index, entry| repeated_name(index, entry))
+}
+
+/// The name that the blocks of these shards' sealed segments give a session, where their indexes do not repeat it: as
+/// far as a look at 4 MiB of those finds it that hold the session.
+pub fn unrepeated_name(views: &[Arc<LogView>], session: SessionId) -> Option<Arc<str>> {
+    let found = find(views, session, |view, index, entry| {
+        may_have_others(index, entry).then(|| name_in_blocks(view, entry)).flatten()
+    });
+    if let KnownName::Named(name) = found { Some(name) } else { None }
+}
+
+/// The name that `name` finds for a session by its entry in an index, that of a later segment first.
+fn find(
+    views: &[Arc<LogView>],
+    session: SessionId,
+    name: impl Fn(&Arc<LogView>, &ArchivedSegmentIndex, &ArchivedIndexedSession) -> Option<String>,
+) -> KnownName {
     let mut found = KnownName::Unnamed;
-    let sealed = views.iter().flat_map(|view| view.segments().into_iter().rev());
-    for segment in sealed.filter(|segment| segment.footer().is_some() && segment.may_hold_any(&[session])) {
-        let name = |index: &ArchivedSegmentIndex| {
-            let entry = index.session(session)?;
-            let openings = [index.opening_of(entry), index.last_change_of(entry)];
-            openings.into_iter().flatten().find_map(|payload| SessionOpening::parse(payload).name)
-        };
-        match segment.with_index(name) {
+    let segments = views.iter().flat_map(|view| view.segments().into_iter().rev().map(move |segment| (view, segment)));
+    let holds = |segment: &Segment| segment.footer().is_some() && segment.may_hold_any(&[session]);
+    for (view, segment) in segments.filter(|(_, segment)| holds(segment)) {
+        match segment.with_index(|index| name(view, index, index.session(session)?)) {
             Ok(Some(Some(name))) => return KnownName::Named(name.into()),
             Ok(Some(None)) => {}
             Ok(None) | Err(_) if segment.footer().is_some_and(|footer| footer.index.is_none()) => {
@@ -130,4 +121,17 @@ pub fn indexed_name(views: &[Arc<LogView>], session: SessionId) -> KnownName {
         }
     }
     found
+}
+
+/// The name that the blocks of these shards give a session that no sealed segment holds, as far as a look at 4 MiB of
+/// each shard's blocks finds it.
+pub fn unsealed_name(views: &[Arc<LogView>], session: SessionId) -> Option<Arc<str>> {
+    views.iter().find_map(|view| first_name(view, sealed_end(view)..view.appended(), session)).map(Into::into)
+}
+
+/// The sequence from which on no sealed segment holds a shard's events.
+fn sealed_end(view: &LogView) -> Sequence {
+    let segments = view.segments();
+    let sealed = segments.iter().rev().find(|segment| segment.footer().is_some());
+    sealed.map_or(view.trimmed(), |segment| segment.end_sequence().max(view.trimmed()))
 }

@@ -7,10 +7,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tapeline_storage::format::{ArchivedSegmentIndex, Kind, Sequence, SessionId};
-use tapeline_storage::log::{LogView, Segment};
+use tapeline_storage::format::{ArchivedIndexedSession, ArchivedSegmentIndex, Kind, RecordView, Sequence, SessionId};
+use tapeline_storage::log::LogView;
 use tapeline_storage::read::{Block, LogReader, ReadError, Step};
 
+use super::opening::has_others;
 use super::walk::{Passage, Walk};
 
 /// The payload of a session's open event.
@@ -62,7 +63,7 @@ impl Openings {
 
     fn add_index(&mut self, view: &Arc<LogView>, index: &ArchivedSegmentIndex) {
         for entry in index.sessions.iter() {
-            if let Some(name) = index.opening_of(entry).and_then(opened_name) {
+            if let Some(name) = repeated_name(index, entry) {
                 self.name(SessionId(entry.session.to_native()), name);
             }
         }
@@ -91,19 +92,48 @@ impl Openings {
     }
 }
 
-/// The name in an opening that is too long for the segment's index to repeat: that of the block in which the session
-/// begins.
-pub(super) fn long_opening(view: &Arc<LogView>, segment: &Segment, session: SessionId) -> Option<String> {
-    let begin = segment.with_index(|index| Some(index.session(session)?.first_sequence.to_native())).ok()???;
-    let mut reader = LogReader::new(Arc::clone(view), Sequence::new(begin));
-    let Ok(Step::Block(block)) = reader.step() else { return None };
-    let mut found = None;
-    of_block(&block, |opened, name| {
-        if opened == session {
-            found.get_or_insert(name);
+/// The name that the index of a segment gives a session.
+pub(super) fn repeated_name(index: &ArchivedSegmentIndex, entry: &ArchivedIndexedSession) -> Option<String> {
+    let changes = [index.opening_of(entry), index.last_change_of(entry)];
+    changes.into_iter().flatten().find_map(opened_name)
+}
+
+/// Returns whether the segment may have an event about the session that its index does not repeat: one that is too long
+/// for it, or that stands between others.
+pub(super) fn may_have_others(index: &ArchivedSegmentIndex, entry: &ArchivedIndexedSession) -> bool {
+    entry.is_change_left_out() || index.opening_of(entry).is_some()
+}
+
+/// The name that the blocks of a segment give a session.
+pub(super) fn name_in_blocks(view: &Arc<LogView>, entry: &ArchivedIndexedSession) -> Option<String> {
+    let [first, last] = [entry.first_sequence, entry.last_sequence].map(|at| Sequence::new(at.to_native()));
+    first_name(view, first..last.plus(1), SessionId(entry.session.to_native()))
+}
+
+/// Most bytes of blocks that are looked at for one session's name: a millisecond, or three where they are read.
+const LOOK_BYTES: usize = 4 << 20;
+
+/// The first name that the blocks of these sequences give a session, as far as a look at 4 MiB of those finds it that
+/// may hold the session.
+pub(super) fn first_name(view: &Arc<LogView>, range: Range<Sequence>, session: SessionId) -> Option<String> {
+    let mut walk = Walk::new(view, range).seeking(session);
+    let mut bytes_left = LOOK_BYTES;
+    loop {
+        match walk.step().ok()? {
+            Passage::End => return None,
+            Passage::Segment(segment) => walk.enter(&segment),
+            Passage::Block(block) => {
+                let is_opening =
+                    |record: &RecordView<'_>| (record.session(), record.kind()) == (session, Kind::SESSION);
+                let mut openings = block.records().flatten().filter(is_opening);
+                let found = openings.find_map(|opening| opened_name(opening.payload()));
+                bytes_left = bytes_left.saturating_sub(block.payload_bytes_max());
+                if found.is_some() || bytes_left == 0 {
+                    return found;
+                }
+            }
         }
-    });
-    found
+    }
 }
 
 /// Adds to `found` which of the sessions `wanted` have events in these sequences of a shard.
@@ -137,30 +167,40 @@ pub(crate) fn find_sessions(
     }
 }
 
-/// Names in open events that are too long for an index to repeat. Reads the blocks in which sessions begin that the
-/// index has no opening of, if it counts more openings than it repeats.
+/// Names in open events that an index does not repeat. Reads the blocks in which such sessions begin, and of those
+/// whose last event about them is too long for an index what [`name_in_blocks`] reads.
 pub(super) fn of_long_openings(
     view: &Arc<LogView>,
     index: &ArchivedSegmentIndex,
     mut each: impl FnMut(SessionId, String),
 ) {
-    let opened = index.kinds.iter().filter(|total| Kind(total.kind.to_native()) == Kind::SESSION);
-    let opened: u64 = opened.map(|total| total.events.to_native()).sum();
-    let is_repeated = |entry: &&_| index.opening_of(entry).is_some();
-    if index.sessions.iter().filter(is_repeated).count() as u64 >= opened {
+    if !has_others(index) {
         return;
     }
-    let begins = index.sessions.iter().filter(|entry| !is_repeated(entry));
-    let mut begins: Vec<_> = begins.map(|entry| Sequence::new(entry.first_sequence.to_native())).collect();
-    begins.sort_unstable();
-    let mut reader = LogReader::new(Arc::clone(view), Sequence::default());
-    for begin in begins {
+    let is_elsewhere =
+        |entry: &&ArchivedIndexedSession| may_have_others(index, entry) && repeated_name(index, entry).is_none();
+    let mut entries: Vec<_> = index.sessions.iter().filter(is_elsewhere).collect();
+    entries.sort_unstable_by_key(|entry| entry.first_sequence.to_native());
+    let (mut reader, mut named) = (LogReader::new(Arc::clone(view), Sequence::default()), HashSet::new());
+    for entry in &entries {
+        let begin = Sequence::new(entry.first_sequence.to_native());
         // Unless the block that holds it has been read with one before.
         if begin >= reader.next_sequence() || begin == Sequence::default() {
             reader.return_to(begin);
             if let Ok(Step::Block(block)) = reader.step() {
-                of_block(&block, &mut each);
+                of_block(&block, |session, name| {
+                    named.insert(session);
+                    each(session, name);
+                });
             }
+        }
+    }
+    for entry in entries.into_iter().filter(|entry| entry.is_change_left_out()) {
+        let session = SessionId(entry.session.to_native());
+        if !named.contains(&session)
+            && let Some(name) = name_in_blocks(view, entry)
+        {
+            each(session, name);
         }
     }
 }

@@ -53,6 +53,9 @@ impl IntoSession for &String {
     }
 }
 
+/// Longest name in bytes that a bus opens a session by: readers remember names in bounded memory.
+pub const SESSION_NAME_BYTES_MAX: usize = 4096;
+
 /// The session of this name: the XXH3-128 of its UTF-8 bytes. Never [`SessionId::NONE`]. About 4 ns for a short name.
 #[inline]
 pub fn session_id(name: &str) -> SessionId {

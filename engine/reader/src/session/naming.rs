@@ -15,7 +15,7 @@ pub use super::recent_names::RecentNames;
 
 /// Most sessions that a reader knows at a time, and most bytes of their names. It asks again for those beyond.
 const SESSIONS_MAX: usize = 4096;
-const NAMES_BYTES_MAX: usize = 1 << 20;
+const NAMES_BYTES_MAX: usize = 256 << 10;
 
 /// The name of a session, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,17 +1,17 @@
 //! The names of sessions that were used last, in bounded memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tapeline_storage::format::SessionId;
 
+use super::SESSION_NAME_BYTES_MAX;
+
 /// Bytes of a name beside its text: twice a map's entry, and the counts of an `Arc`.
 const ENTRY_BYTES: usize = 2 * size_of::<(SessionId, Arc<str>)>() + 16;
 
-/// Longest name that is remembered, so that one of them does not take the place of thousands.
-const NAME_BYTES_MAX: usize = 4096;
-
-/// Names in two generations: what was used since the older one was dropped is kept.
+/// Names in two generations: what was used since the older one was dropped is kept. Of names that were dropped, it is
+/// known that there were such, for those dropped last.
 #[derive(Debug)]
 pub struct RecentNames {
     younger: HashMap<SessionId, Arc<str>>,
@@ -20,12 +20,28 @@ pub struct RecentNames {
     bytes: usize,
     /// Most bytes of one generation.
     bytes_max: usize,
+    /// The sessions of generations that were dropped, ascending: the lower halves of their ids, which are hashes.
+    dropped: VecDeque<Box<[u64]>>,
+    /// Most of them.
+    dropped_max: usize,
 }
 
 impl RecentNames {
-    /// No names yet; later of so many bytes at most.
+    /// No names yet; later of so many bytes at most, of which a quarter is for sessions whose names were dropped.
     pub fn new(bytes_max: usize) -> Self {
-        Self { younger: HashMap::new(), older: HashMap::new(), bytes: 0, bytes_max: bytes_max / 2 }
+        Self {
+            younger: HashMap::new(),
+            older: HashMap::new(),
+            bytes: 0,
+            bytes_max: bytes_max / 8 * 3,
+            dropped: VecDeque::new(),
+            dropped_max: bytes_max / 4 / size_of::<u64>(),
+        }
+    }
+
+    /// Returns whether the session's name was known, and may have been dropped.
+    pub fn may_have_dropped(&self, session: SessionId) -> bool {
+        self.dropped.iter().any(|sessions| sessions.binary_search(&(session.0 as u64)).is_ok())
     }
 
     /// The name of a session, which is thereby used.
@@ -38,9 +54,9 @@ impl RecentNames {
         Some(name)
     }
 
-    /// Remembers a name, unless it is too long.
+    /// Remembers a name, unless it is longer than those that a bus opens sessions by.
     pub fn put(&mut self, session: SessionId, name: Arc<str>) {
-        if name.len() > NAME_BYTES_MAX {
+        if name.len() > SESSION_NAME_BYTES_MAX {
             return;
         }
         self.older.remove(&session);
@@ -56,7 +72,14 @@ impl RecentNames {
 
     /// Forgets the names that were not used for the longest time.
     fn forget_older(&mut self) {
-        (self.older, self.bytes) = (std::mem::take(&mut self.younger), 0);
+        let dropped = std::mem::replace(&mut self.older, std::mem::take(&mut self.younger));
+        self.bytes = 0;
+        let mut sessions: Box<[u64]> = dropped.keys().map(|session| session.0 as u64).collect();
+        sessions.sort_unstable();
+        self.dropped.push_back(sessions);
+        while self.dropped.iter().map(|sessions| sessions.len()).sum::<usize>() > self.dropped_max {
+            self.dropped.pop_front();
+        }
     }
 }
 
@@ -75,14 +98,36 @@ mod tests {
         let bytes = |names: &HashMap<SessionId, Arc<str>>| names.values().map(|name| ENTRY_BYTES + name.len()).sum();
         let (young, old): (usize, usize) = (bytes(&names.younger), bytes(&names.older));
         assert_eq!(young, names.bytes);
-        assert!(young <= 1 << 20 && old <= 1 << 20, "{young} {old}");
+        assert!(young <= 768 << 10 && old <= 768 << 10, "{young} {old}");
         assert!(names.younger.len() + names.older.len() > 5_000);
+        let dropped: usize = names.dropped.iter().map(|sessions| sessions.len()).sum();
+        assert!((50_000..=65_536).contains(&dropped), "{dropped}");
     }
 
     #[test]
-    fn a_name_beyond_the_bound_is_not_remembered() {
+    fn of_names_that_were_dropped_it_is_known_that_there_were_such() {
         let mut names = RecentNames::new(2 << 20);
-        names.put(SessionId(7), "n".repeat(NAME_BYTES_MAX + 1).into());
-        assert_eq!(names.get(SessionId(7)), None);
+        for session in 0..20_000 {
+            names.put(SessionId(session), session.to_string().into());
+        }
+        let is_remembered: Vec<bool> = (0..20_000)
+            .map(|session| {
+                names.older.contains_key(&SessionId(session)) || names.younger.contains_key(&SessionId(session))
+            })
+            .collect();
+        assert!(is_remembered.contains(&false) && is_remembered.contains(&true));
+        for (session, is_remembered) in (0..).zip(is_remembered) {
+            assert_ne!(names.may_have_dropped(SessionId(session)), is_remembered, "{session}");
+        }
+        assert!(!names.may_have_dropped(SessionId(20_000)), "it was never known");
+    }
+
+    #[test]
+    fn names_up_to_the_bound_are_remembered() {
+        let mut names = RecentNames::new(2 << 20);
+        for (session, bytes) in [(7, SESSION_NAME_BYTES_MAX), (8, SESSION_NAME_BYTES_MAX + 1)] {
+            names.put(SessionId(session), "n".repeat(bytes).into());
+            assert_eq!(names.get(SessionId(session)).is_some(), bytes == SESSION_NAME_BYTES_MAX);
+        }
     }
 }
