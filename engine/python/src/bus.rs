@@ -41,7 +41,7 @@ impl Opened {
     #[inline]
     pub(crate) fn bus(&self) -> Result<Arc<EventBus>, Failure> {
         self.origin.check()?;
-        // Held for the time of a copy, with the interpreter held as well: no thread is forked away from it.
+        // Held for the time of a copy. A child that is forked meanwhile never comes here.
         let bus = self.bus.read().unwrap_or_else(PoisonError::into_inner);
         bus.as_ref().map(Arc::clone).ok_or_else(Failure::closed)
     }

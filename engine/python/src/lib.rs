@@ -2,7 +2,8 @@
 //!
 //! A call that may wait releases the interpreter meanwhile, and answers signals every 100 ms. What may not wait takes
 //! no lock that a waiting thread holds. Errors become the exceptions of `tapeline.errors`, with the same facts. In a
-//! forked child every call is refused before it takes a lock.
+//! forked child every call is refused before it takes a lock. Nothing relies on the interpreter's lock: classes are
+//! frozen, and what changes in an object has a lock of its own.
 //!
 //! The package of Python code beside it decides which of these a program sees, and keeps event loops from calls that
 //! wait.
