@@ -8,6 +8,7 @@ Rates are medians of rounds. What is compared is measured in the same run, by tu
 import argparse
 import asyncio
 import contextlib
+import gc
 import shutil
 import statistics
 import subprocess
@@ -147,15 +148,24 @@ def tail(directory: Path, seconds: float) -> None:
 
 def loop_time(directory: Path) -> None:
     """The longest that the loop was in one step of a program that uses every call: of its processor's time, so that
-    other programs of the machine do not count."""
-    longest = 0
+    other programs of the machine do not count. With and without the interpreter's garbage collector, which looks at
+    objects of the whole program."""
+    longest = longest_without = collected = collection_began = 0
     run = asyncio.events.Handle._run
 
+    def collection(phase: str, _: dict[str, int]) -> None:
+        nonlocal collected, collection_began
+        if phase == "start":
+            collection_began = time.thread_time_ns()
+        else:
+            collected += time.thread_time_ns() - collection_began
+
     def timed(handle: asyncio.Handle) -> None:
-        nonlocal longest
-        began = time.thread_time_ns()
+        nonlocal longest, longest_without
+        before, began = collected, time.thread_time_ns()
         run(handle)
-        longest = max(longest, time.thread_time_ns() - began)
+        took = time.thread_time_ns() - began
+        longest, longest_without = max(longest, took), max(longest_without, took - (collected - before))
 
     async def main() -> None:
         async with tapeline.open_async(directory / "loop", pinned=False) as bus:
@@ -181,11 +191,14 @@ def loop_time(directory: Path) -> None:
         return len([event async for event in bus.tail(name)])
 
     asyncio.events.Handle._run = timed  # type: ignore[method-assign]
+    gc.callbacks.append(collection)
     try:
         asyncio.run(main())
     finally:
+        gc.callbacks.remove(collection)
         asyncio.events.Handle._run = run  # type: ignore[method-assign]
     row("longest step of an event loop, of its processor's time", f"{longest / 1e6:.2f} ms")
+    row("the same without garbage collection", f"{longest_without / 1e6:.2f} ms")
 
 
 def main() -> None:
