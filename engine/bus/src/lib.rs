@@ -226,12 +226,12 @@ pub mod adapter {
     pub use crate::adapters::{RedisAdapter, RedisStreamDedup};
     pub use crate::bus_core::{RelayDeadLetters, RelayDeliveries, RelayHealth, RelayLag, RelayMissed, RelayStats};
     pub use crate::config::AdapterConfig;
-    #[cfg(feature = "redis")]
-    pub use crate::core::config::RedisAdapterConfig;
+    #[cfg(any(feature = "jetstream", feature = "redis"))]
+    pub use crate::core::config::{EventMapping, Layout};
     #[cfg(feature = "jetstream")]
-    pub use crate::core::config::{
-        JetStreamAdapterConfig, JetStreamCreation, JetStreamDiscard, JetStreamSettings, JetStreamSubjects,
-    };
+    pub use crate::core::config::{JetStreamAdapterConfig, JetStreamCreation, JetStreamDiscard, JetStreamSettings};
+    #[cfg(feature = "redis")]
+    pub use crate::core::config::{RedisAdapterConfig, RedisSettings};
     pub use crate::live::{Batch, Delivery};
 }
 

@@ -3,16 +3,21 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tapeline::adapter::Adapter;
+#[cfg(any(feature = "jetstream", feature = "redis"))]
+use tapeline::adapter::EventMapping;
 #[cfg(feature = "jetstream")]
-use tapeline::adapter::{JetStreamAdapter, JetStreamAdapterConfig, JetStreamCreation, JetStreamSubjects};
+use tapeline::adapter::{JetStreamAdapter, JetStreamAdapterConfig, JetStreamCreation};
 #[cfg(feature = "redis")]
 use tapeline::adapter::{RedisAdapter, RedisAdapterConfig};
 use tapeline_reader::LogId;
 
 use crate::exit::{Exit, Failure};
+use crate::size::parse_count;
+use crate::when;
 
 /// The longest URL in a file.
 const URL_BYTES_MAX: u64 = 64 << 10;
@@ -24,10 +29,10 @@ pub(crate) struct Backend<'a> {
 }
 
 /// The use that a command makes of a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// It stores events, in streams that keep about so many.
-    Store { max_len: Option<u64> },
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Access<'a> {
+    /// It stores events.
+    Store(&'a Kept),
     /// It reads this log back, and makes no stream.
     Read(Option<LogId>),
 }
@@ -38,9 +43,9 @@ pub(crate) struct Streams {
     /// First part of names on the server: PREFIX:LOG:SHARD of Redis, PREFIX.LOG.SHARD of NATS
     #[arg(long, value_name = "PREFIX", default_value = "tapeline")]
     pub(crate) prefix: String,
-    /// NATS: a subject for each session, PREFIX.LOG.SHARD.SESSION
-    #[arg(long)]
-    per_session: bool,
+    /// Streams, or subjects of NATS: one for each
+    #[arg(long, value_name = "PER", value_enum, default_value = "shard")]
+    layout: Layout,
     /// NATS: file with credentials (.creds), as nsc writes it
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
@@ -49,12 +54,62 @@ pub(crate) struct Streams {
     root_certificates: Option<PathBuf>,
 }
 
+/// The streams or subjects that the server has for the events of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Layout {
+    Shard,
+    Session,
+    Kind,
+}
+
+/// Options about what a server keeps of events.
+#[derive(Debug, Args)]
+pub(crate) struct Kept {
+    /// Entries that each stream keeps, about; of NATS the one stream [default: all]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_count::<u64>)]
+    max_len: Option<u64>,
+    /// Redis: time after its last event at which a stream goes: 90s, 1h, 7d [default: none]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = when::parse_duration)]
+    expire_after: Option<Duration>,
+    /// Field (Redis) or header (NATS) of every event; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_field)]
+    field: Vec<Field>,
+    /// Field or header with the value at a dotted path of the payload: tenant=user.tenant; may be repeated
+    #[arg(long, value_name = "NAME=PATH", value_parser = parse_field)]
+    field_from: Vec<Field>,
+}
+
+/// The two sides of a `NAME=VALUE`.
+type Field = (String, String);
+
+fn parse_field(text: &str) -> Result<Field, String> {
+    let sides = text.split_once('=').ok_or_else(|| "NAME=VALUE is expected".to_owned())?;
+    Ok((sides.0.to_owned(), sides.1.to_owned()))
+}
+
+impl Streams {
+    /// The mapping of events that are stored or read.
+    #[cfg(any(feature = "jetstream", feature = "redis"))]
+    fn mapping(&self, access: Access<'_>) -> EventMapping {
+        let mut mapping = EventMapping::from(match self.layout {
+            Layout::Shard => tapeline::adapter::Layout::PerShard,
+            Layout::Session => tapeline::adapter::Layout::PerSession,
+            Layout::Kind => tapeline::adapter::Layout::PerKind,
+        });
+        if let Access::Store(kept) = access {
+            mapping.constants.clone_from(&kept.field);
+            mapping.values.clone_from(&kept.field_from);
+        }
+        mapping
+    }
+}
+
 impl Backend<'_> {
     /// The adapter for the URL. It connects to nothing yet.
     ///
     /// # Errors
     /// [`Exit::Usage`] where it is none of a backend, without its text.
-    pub(crate) fn adapter(&self, access: Access) -> Result<Box<dyn Adapter>, Failure> {
+    pub(crate) fn adapter(&self, access: Access<'_>) -> Result<Box<dyn Adapter>, Failure> {
         for file in [&self.streams.root_certificates, &self.streams.credentials].into_iter().flatten() {
             File::open(file).map_err(|error| Failure::file(file, &error))?;
         }
@@ -71,16 +126,18 @@ impl Backend<'_> {
     }
 
     #[cfg(feature = "redis")]
-    fn redis(&self, access: Access) -> Result<Box<dyn Adapter>, Failure> {
-        let Streams { prefix, per_session, credentials, root_certificates } = self.streams;
-        if *per_session || credentials.is_some() {
-            let words = "--per-session and --credentials are for NATS; a URL of Redis holds user and password";
+    fn redis(&self, access: Access<'_>) -> Result<Box<dyn Adapter>, Failure> {
+        let Streams { prefix, credentials, root_certificates, .. } = self.streams;
+        if credentials.is_some() {
+            let words = "--credentials is for NATS; a URL of Redis holds user and password";
             return Err(Failure::new(Exit::Usage, words));
         }
-        let mut config = RedisAdapterConfig::new(&self.url).prefix(prefix);
+        let mut config = RedisAdapterConfig::new(&self.url).prefix(prefix).mapping(self.streams.mapping(access));
         config.root_certificates.clone_from(root_certificates);
         match access {
-            Access::Store { max_len } => config.max_stream_len = max_len,
+            Access::Store(kept) => {
+                (config.streams.max_len, config.streams.expire_after) = (kept.max_len, kept.expire_after);
+            }
             Access::Read(log) => config.log = log,
         }
         let adapter = RedisAdapter::new(config).map_err(|error| Failure::new(Exit::Usage, error))?;
@@ -88,23 +145,23 @@ impl Backend<'_> {
     }
 
     #[cfg(not(feature = "redis"))]
-    fn redis(&self, _: Access) -> Result<Box<dyn Adapter>, Failure> {
+    fn redis(&self, _: Access<'_>) -> Result<Box<dyn Adapter>, Failure> {
         Err(Failure::new(Exit::Usage, "this program was built without the feature redis"))
     }
 
     #[cfg(feature = "jetstream")]
-    fn jetstream(&self, access: Access) -> Result<Box<dyn Adapter>, Failure> {
-        let Streams { prefix, per_session, credentials, root_certificates } = self.streams;
-        let mut config = JetStreamAdapterConfig::new(&self.url).prefix(prefix);
+    fn jetstream(&self, access: Access<'_>) -> Result<Box<dyn Adapter>, Failure> {
+        let Streams { prefix, credentials, root_certificates, .. } = self.streams;
+        let mut config = JetStreamAdapterConfig::new(&self.url).prefix(prefix).mapping(self.streams.mapping(access));
         config.root_certificates.clone_from(root_certificates);
-        if *per_session {
-            config.stream.subjects = JetStreamSubjects::PerSession;
-        }
         if let Some(file) = credentials {
             config = config.credentials_file(file);
         }
         match access {
-            Access::Store { max_len } => config.stream.max_messages = max_len,
+            Access::Store(kept) if kept.expire_after.is_some() => {
+                return Err(Failure::new(Exit::Usage, "--expire-after is for Redis"));
+            }
+            Access::Store(kept) => config.stream.max_messages = kept.max_len,
             Access::Read(log) => (config.log, config.creation) = (log, JetStreamCreation::Operator),
         }
         let adapter = JetStreamAdapter::new(config).map_err(|error| Failure::new(Exit::Usage, error))?;
@@ -112,7 +169,7 @@ impl Backend<'_> {
     }
 
     #[cfg(not(feature = "jetstream"))]
-    fn jetstream(&self, _: Access) -> Result<Box<dyn Adapter>, Failure> {
+    fn jetstream(&self, _: Access<'_>) -> Result<Box<dyn Adapter>, Failure> {
         Err(Failure::new(Exit::Usage, "this program was built without the feature jetstream"))
     }
 }

@@ -213,6 +213,7 @@ impl From<AdapterError> for Failure {
                 Some(holder) => Self::failed(format_args!("{error}: {holder} has it")),
                 None => Self::failed(error),
             },
+            AdapterError::NotFound(_) => Self::new(Exit::NotFound, error),
             _ => Self::failed(error),
         }
     }

@@ -120,6 +120,7 @@ fn adapter_errors() -> Vec<AdapterError> {
         AdapterError::Connection(String::new()),
         AdapterError::Serialization(String::new()),
         AdapterError::Denied(String::new()),
+        AdapterError::NotFound(String::new()),
         AdapterError::Shutdown,
         AdapterError::Forked,
     ]
@@ -153,6 +154,7 @@ fn row_of(error: &AdapterError) -> String {
         | AdapterError::Connection(_)
         | AdapterError::Serialization(_)
         | AdapterError::Denied(_)
+        | AdapterError::NotFound(_)
         | AdapterError::Shutdown
         | AdapterError::Forked => variant(error),
     }

@@ -13,12 +13,9 @@ use crate::live::Delivery;
 pub(super) struct StoredShards(BTreeMap<(LogId, u16), bool>);
 
 impl StoredShards {
-    /// Adds a shard by the texts of its log and its number; other texts are passed over.
-    pub(super) fn add(&mut self, log: &str, shard: &str, delivery: Delivery) {
-        // The text of an event's id has the same parts.
-        if let Ok(EventId { log, shard_id, .. }) = format!("{log}-{shard}-0").parse() {
-            *self.0.entry((log, shard_id)).or_insert(true) &= delivery == Delivery::InOrder;
-        }
+    /// Adds a shard that has events of a delivery.
+    pub(super) fn add(&mut self, shard: (LogId, u16), delivery: Delivery) {
+        *self.0.entry(shard).or_insert(true) &= delivery == Delivery::InOrder;
     }
 
     /// All of them, each once.
@@ -26,4 +23,11 @@ impl StoredShards {
         let stored = |((log, shard_id), is_in_order)| StoredShard { log, shard_id, is_in_order };
         self.0.into_iter().map(stored).collect()
     }
+}
+
+/// The shard that the texts of its log and its number name. `None`: they name none.
+pub(super) fn shard_of(log: &str, shard: &str) -> Option<(LogId, u16)> {
+    // The text of an event's id has the same parts.
+    let EventId { log, shard_id, .. } = format!("{log}-{shard}-0").parse().ok()?;
+    Some((log, shard_id))
 }

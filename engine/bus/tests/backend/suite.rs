@@ -336,6 +336,7 @@ pub(crate) fn names_of_sessions_come_back_whatever_they_hold<B: Backend>() {
         bus.open_session_with(name, &SessionMetadata::default()).expect("opens");
         bus.ingest_raw(RawEvent::from_str(name).with_session(name)).expect("taken");
     }
+    block_on(bus.flush()).expect("durable");
     let relay = bus.start_relay(B::adapter(server.port()), named("relay")).expect("starts");
     relay.drain(LONG);
     assert_eq!((relay.join(), relay.stats().dead_letters.written), (RelayEnd::Drained, 0));

@@ -4,6 +4,7 @@
 
 #[path = "../backend/mod.rs"]
 mod backend;
+mod options;
 
 use std::future::Future;
 use std::process::Command;
@@ -14,7 +15,7 @@ use async_nats::jetstream::{self, Context};
 use futures_lite::future::block_on;
 use tapeline::adapter::{
     Adapter, AdapterConfig, Batch, JetStreamAdapter, JetStreamAdapterConfig, JetStreamCreation, JetStreamDiscard,
-    JetStreamSubjects, RelayEnd, RelayHealth, conformance,
+    Layout, RelayEnd, RelayHealth, conformance,
 };
 use tapeline::{AdapterError, RawEvent};
 use tapeline_testing::Scratch;
@@ -86,9 +87,9 @@ fn adapter_conforms_with_every_layout() {
     }
     let server = start("conforms-layouts", &[]);
     for pipeline_size in [1, 7, 1000] {
-        for subjects in [JetStreamSubjects::PerShard, JetStreamSubjects::PerSession] {
-            let prefix = format!("size-{pipeline_size}.{subjects:?}");
-            let config = config(&server).prefix(prefix).pipeline_size(pipeline_size).subjects(subjects);
+        for layout in [Layout::PerShard, Layout::PerSession, Layout::PerKind] {
+            let prefix = format!("size-{pipeline_size}.{layout:?}");
+            let config = config(&server).prefix(prefix).pipeline_size(pipeline_size).mapping(layout);
             block_on(conformance::check(|| adapter(config.clone()))).expect("conforms");
         }
     }
@@ -274,7 +275,7 @@ fn stream_with_other_settings_is_left_as_it_is() {
     init(of_operator("tapeline").max_messages(7)).expect("takes it");
     init(base()).expect("it is as it was");
     let missing = init(of_operator("absent")).expect_err("none is there");
-    assert!(matches!(&missing, AdapterError::Denied(reason) if reason.contains("absent")), "{missing}");
+    assert!(matches!(&missing, AdapterError::NotFound(reason) if reason.contains("absent")), "{missing}");
 }
 
 #[test]

@@ -4,13 +4,15 @@
 
 #[path = "../backend/mod.rs"]
 mod backend;
+mod layouts;
+mod options;
 
 use std::process::Command;
 use std::time::Duration;
 
 use futures_lite::future::block_on;
 use tapeline::adapter::{
-    Adapter, AdapterConfig, Batch, RedisAdapter, RedisAdapterConfig, RelayEnd, RelayHealth, conformance,
+    Adapter, AdapterConfig, Batch, Layout, RedisAdapter, RedisAdapterConfig, RelayEnd, RelayHealth, conformance,
 };
 use tapeline::{AdapterError, EventBus, EventBusConfig, RawEvent};
 use tapeline_testing::Scratch;
@@ -58,15 +60,17 @@ fn adapter(config: RedisAdapterConfig) -> Box<dyn Adapter> {
 }
 
 #[test]
-fn adapter_conforms_with_transactions_of_any_size() {
+fn adapter_conforms_with_transactions_of_any_size_in_every_layout() {
     if !is_here() {
         return;
     }
     let server = start("conforms-sizes", &[]);
     for pipeline_size in [1, 7, 1000] {
-        let config =
-            RedisAdapterConfig::new(server.url()).prefix(format!("size-{pipeline_size}")).pipeline_size(pipeline_size);
-        block_on(conformance::check(|| adapter(config.clone()))).expect("conforms");
+        for layout in [Layout::PerShard, Layout::PerSession, Layout::PerKind] {
+            let prefix = format!("size-{pipeline_size}:{layout:?}");
+            let config = RedisAdapterConfig::new(server.url()).prefix(prefix).pipeline_size(pipeline_size);
+            block_on(conformance::check(|| adapter(config.clone().mapping(layout)))).expect("conforms");
+        }
     }
 }
 

@@ -8,10 +8,9 @@ use clap::Args;
 use tapeline::adapter::Adapter;
 use tapeline_reader::{Filter, Kind};
 
-use crate::backend::{self, Access, Backend, Streams};
+use crate::backend::{self, Access, Backend, Kept, Streams};
 use crate::exit::Failure;
 use crate::select::{Selection, parse_filter, parse_kind};
-use crate::size::parse_count;
 use crate::when;
 
 /// Arguments of `tapeline relay`.
@@ -20,7 +19,7 @@ use crate::when;
 Examples:
   tapeline relay log --to redis://localhost
   tapeline relay log --to-file /etc/tapeline/redis.url --kind tool_call --name tool-calls
-  tapeline relay log --to nats://localhost --per-session
+  tapeline relay log --to nats://localhost --layout session --field region=eu-1
   tapeline relay log --to redis://localhost --once   all there is, and no more
   tapeline relay log --to redis://localhost --once --redrive
 
@@ -63,16 +62,15 @@ pub(super) struct Target {
     to_file: Option<PathBuf>,
     #[command(flatten)]
     streams: Streams,
-    /// Entries that each stream keeps, about; of NATS the one stream [default: all]
-    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_count::<u64>)]
-    max_len: Option<u64>,
+    #[command(flatten)]
+    kept: Kept,
 }
 
 impl Target {
     /// The adapter for the server. It connects to nothing yet.
     pub(super) fn adapter(&self) -> Result<Box<dyn Adapter>, Failure> {
         let url = backend::url(self.to.as_ref(), self.to_file.as_ref())?;
-        Backend { url, streams: &self.streams }.adapter(Access::Store { max_len: self.max_len })
+        Backend { url, streams: &self.streams }.adapter(Access::Store(&self.kept))
     }
 }
 

@@ -290,7 +290,7 @@ fn import_from_nats_is_the_log_that_it_was_in_each_layout() {
         String::from_utf8(expect(run(&["export", &scratch.arg(log)]), status).stdout).expect("text")
     };
     let exported = export("log", 0);
-    let layouts: [&[&str]; 2] = [&[], &["--per-session", "--prefix", "sessions"]];
+    let layouts: [&[&str]; 2] = [&[], &["--layout", "session", "--prefix", "sessions"]];
     for (layout, to) in layouts.into_iter().zip(["shards", "sessions"]) {
         let dead = once(&log, &server, &[layout, &["--name", to]].concat(), 1).1;
         assert!(dead.contains(&format!("relays/{to}/dead-letters.jsonl")), "{dead}");
@@ -309,7 +309,7 @@ fn import_from_nats_is_the_log_that_it_was_in_each_layout() {
         assert!(export(to, 0) == exported, "{to}: all events, each in its place, with the names of sessions");
         done(&["verify", &scratch.arg(to)]);
     }
-    let said = import("none", &["--prefix", "none"], 1);
+    let said = import("none", &["--prefix", "none"], 3);
     assert!(said.contains("there is no stream none"), "{said}");
     let none = import("none", &["--log", &"0".repeat(32)], 3);
     assert!(none.contains("no events of log"), "{none}");
@@ -327,12 +327,15 @@ fn credentials_of_nats_show_in_no_message() {
     let log = scratch.arg("log");
     record(&[&log, &scratch.file("a", "1\n2\n"), "--format", "jsonl"]);
     let url = |credentials: &str| format!("nats://{credentials}@127.0.0.1:{}", server.port());
+    let nothing = scratch.file("nothing", "");
     let mut shown = String::new();
     for (args, status) in [
         (vec!["import", &scratch.arg("x"), "--from", &url("us3r:wr0ng")], 1),
         (vec!["import", &scratch.arg("x"), "--from", "nats://us3r:wr0ng@host:port"], 2),
         (vec!["relay", &log, "--to", &url("us3r:wr0ng"), "--credentials", &scratch.arg("none")], 3),
-        (vec!["relay", &log, "--to", "redis://us3r:wr0ng@host", "--per-session"], 2),
+        (vec!["relay", &log, "--to", "redis://us3r:wr0ng@host", "--credentials", &nothing], 2),
+        (vec!["relay", &log, "--to", &url("us3r:wr0ng"), "--expire-after", "1h"], 2),
+        (vec!["relay", &log, "--to", &url("us3r:wr0ng"), "--field", "kind=3"], 2),
         (vec!["relay", &log, "--to", &url("relay:s3cr3t"), "--once"], 0),
     ] {
         let output = expect(run(&args), status);
@@ -340,4 +343,69 @@ fn credentials_of_nats_show_in_no_message() {
     }
     assert!(shown.contains("3 events confirmed"), "{shown}");
     assert!(!["us3r", "wr0ng", "s3cr3t"].iter().any(|secret| shown.contains(secret)), "{shown}");
+}
+
+#[test]
+fn options_about_streams_and_events_reach_the_server() {
+    if !Program::Redis.is_here() {
+        return;
+    }
+    let (server, scratch) = (Server::start(Program::Redis, "cli-options", &[]), Scratch::new());
+    let log = scratch.arg("log");
+    let line =
+        |line: usize| format!("{{\"id\":\"s{}\",\"n\":{},\"user\":{{\"tenant\":\"acme\"}}}}\n", line % 3, line % 2);
+    let lines: String = (0..900).map(line).collect();
+    record(&[&log, &scratch.file("lines", lines), "--format", "jsonl", "--session-field", "id"]);
+    let len = |keys: &str| server.cli(&["XLEN", &server.cli(&["KEYS", keys])]).parse::<u64>().expect("a number");
+    let relayed =
+        |name: &str, more: &[&str]| once(&log, &server, &[&["--name", name, "--prefix", name], more].concat(), 0).0;
+    assert_eq!(relayed("all", &["--max-len", "200"]), 903);
+    assert!((200..300).contains(&len("all:*")), "{}", len("all:*"));
+    assert_eq!(relayed("one", &["--session", "s1", "--filter", r#"{"path":"n","value":1}"#]), 150);
+    assert_eq!(len("one:*"), 150);
+    // A stream for each session, for an hour, with further fields; and the log that comes of them.
+    let more =
+        ["--layout", "session", "--expire-after", "1h", "--field", "region=eu-1", "--field-from", "tenant=user.tenant"];
+    assert_eq!(relayed("sessions", &more), 903);
+    let index = server.cli(&["KEYS", "sessions:*:index"]);
+    assert!(server.cli(&["TTL", &index]).parse::<u64>().is_ok_and(|seconds| seconds <= 3600));
+    let session = server.cli(&["KEYS", "sessions:*"]).lines().find(|key| *key != index).expect("one").to_owned();
+    let entries = server.cli(&["XRANGE", &session, "-", "+"]);
+    assert!(entries.contains("region\neu-1") && entries.contains("tenant\nacme"), "{entries}");
+    let import = |to: &str, more: &[&str], status: i32| {
+        let args = ["import", &scratch.arg(to), "--from", &server.url(), "--prefix", "sessions"];
+        errors(&expect(run(&[&args[..], more].concat()), status))
+    };
+    let refused = import("shards", &[], 1);
+    assert!(refused.contains("layout"), "{refused}");
+    import("copy", &["--layout", "session"], 0);
+    assert_eq!(done(&["export", &scratch.arg("copy")]), done(&["export", &log]));
+}
+
+#[test]
+fn server_is_asked_for_a_certificate_of_the_authorities_that_are_named() {
+    if !Program::Nats.is_here() || std::process::Command::new("openssl").arg("version").output().is_err() {
+        return println!("NOT tested: openssl or nats-server is missing");
+    }
+    let (mut server, scratch) = (Server::stopped(Program::Nats, "cli-tls", &[]), Scratch::new());
+    let authority = server.certify("server");
+    let file = |name: &str| server.path().join(name).display().to_string();
+    let tls = format!("tls {{ cert_file: {:?}, key_file: {:?} }}", file("server.pem"), file("server.key"));
+    server.arguments(&["-c".to_owned(), scratch.file("nats.conf", tls)]);
+    server.run();
+    let log = scratch.arg("log");
+    record(&[&log, &scratch.file("a", "1\n2\n"), "--format", "jsonl"]);
+    let url = format!("tls://localhost:{}", server.port());
+    let authority = authority.display().to_string();
+    let args = ["relay", &log, "--to", &url, "--once", "--root-certificates", &authority];
+    let said = errors(&expect(run(&args), 0));
+    assert!(said.contains("3 events confirmed"), "{said}");
+    let copy = scratch.arg("copy");
+    let from = |more: &[&str], status| expect(run(&[&["import", &copy, "--from", &url], more].concat()), status);
+    from(&[], 1);
+    from(&["--root-certificates", &authority], 0);
+    // The address may be in a file.
+    let other = scratch.arg("other");
+    let url = scratch.file("url", url.clone());
+    expect(run(&["import", &other, "--from-file", &url, "--root-certificates", &authority]), 0);
 }

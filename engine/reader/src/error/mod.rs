@@ -227,6 +227,9 @@ pub enum AdapterError {
     /// of what is written to.
     #[error("the backend refuses: {0}")]
     Denied(String),
+    /// A backend has nothing of the name that is asked for, and the adapter is not to make it.
+    #[error("the backend has none: {0}")]
+    NotFound(String),
     /// The bus is shut down.
     #[error("the bus is shut down")]
     Shutdown,

@@ -209,7 +209,7 @@ impl Link {
                 stream
             }
             (None, JetStreamCreation::Operator) => {
-                return Err(AdapterError::Denied(self.text(&format!("there is no stream {}", asked.name))));
+                return Err(AdapterError::NotFound(self.text(&format!("there is no stream {}", asked.name))));
             }
             (None, JetStreamCreation::Adapter) => {
                 let stream = self.create(&context, asked).await?;

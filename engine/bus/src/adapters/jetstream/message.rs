@@ -9,6 +9,8 @@
 //! | `Tapeline-Session-Name` | the name of the session, if it is known, percent-encoded |
 //! | `Tapeline-Kind` | the number |
 //!
+//! The mapping adds others: constants as they are, and values of the payload percent-encoded.
+//!
 //! The body is the payload, as it was ingested.
 
 use async_nats::HeaderMap;
@@ -17,6 +19,7 @@ use async_nats::jetstream::message::PublishMessage;
 use tapeline_reader::{EventId, Payload, StoredEvent};
 use tapeline_storage::format::{Kind, SessionId};
 
+use crate::core::config::EventMapping;
 use crate::core::percent;
 
 const SHARD: HeaderName = HeaderName::from_static("Tapeline-Shard");
@@ -27,7 +30,7 @@ const SESSION_NAME: HeaderName = HeaderName::from_static("Tapeline-Session-Name"
 const KIND: HeaderName = HeaderName::from_static("Tapeline-Kind");
 
 /// The message of an event.
-pub(super) fn of(event: &StoredEvent) -> PublishMessage {
+pub(super) fn of(event: &StoredEvent, mapping: &EventMapping) -> PublishMessage {
     let mut headers = HeaderMap::new();
     headers.insert(NATS_MESSAGE_ID, event.dedup_id());
     headers.insert(SHARD, event.shard_id.to_string());
@@ -38,6 +41,12 @@ pub(super) fn of(event: &StoredEvent) -> PublishMessage {
         headers.insert(SESSION_NAME, percent::encoded(name));
     }
     headers.insert(KIND, event.kind.0.to_string());
+    for (name, value) in &mapping.constants {
+        headers.insert(&**name, &**value);
+    }
+    for (name, value) in mapping.values_of(event) {
+        headers.insert(name, percent::encoded(&value));
+    }
     PublishMessage::build().headers(headers).payload(event.raw.clone().into_bytes())
 }
 

@@ -1,7 +1,7 @@
 //! The adapter for NATS JetStream.
 //!
 //! A stream holds the events of a log, each shard's under a subject of its own, `PREFIX.LOG.SHARD`, or one for each
-//! session, `PREFIX.LOG.SHARD.SESSION`. A batch's messages are published without waiting for each other's
+//! session or kind, `PREFIX.LOG.SHARD.SESSION`. A batch's messages are published without waiting for each other's
 //! acknowledgement, and each names the one that it has to follow, so that the order has no holes (`publish`). An event
 //! that comes again is one whose sequence is not above that of its shard's last in the stream; it is compared, and not
 //! published (`read`). Events that are delivered out of order go to `PREFIX.LOG.redriven.SHARD`, and are read after the

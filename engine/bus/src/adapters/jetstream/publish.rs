@@ -67,7 +67,7 @@ impl<'b> Pass<'b> {
             if self.acks.len() >= link.config().pipeline_size {
                 self.acknowledge().await?;
             }
-            let message = message::of(event);
+            let message = message::of(event, &settings.mapping);
             let message = match &*tail {
                 Tail::At(position) => message.expected_last_sequence(*position),
                 Tail::After(id) => message.expected_last_message_id(id),

@@ -16,7 +16,7 @@ use tapeline_storage::format::LogId;
 
 use super::link::{Link, Session, Stored};
 use crate::adapters::position::Position;
-use crate::adapters::stored::StoredShards;
+use crate::adapters::stored::{StoredShards, shard_of};
 use crate::adapters::{ShardPollResult, StoredShard};
 use crate::live::Delivery;
 
@@ -66,11 +66,12 @@ pub(super) async fn stored(link: &Link, session: &Session) -> AdapterResult<Vec<
     while let Some(found) = poll_fn(|context| Pin::new(&mut subjects).poll_next(context)).await {
         let (subject, _) = found.map_err(|error| link.unanswered(&error))?;
         let Some((log, shard, layout)) = settings.parse(&subject) else { continue };
+        let Some(shard) = shard_of(log, shard) else { continue };
         match layout {
-            None => shards.add(log, shard, Delivery::Redriven),
-            Some(layout) if layout == settings.subjects => shards.add(log, shard, Delivery::InOrder),
+            None => shards.add(shard, Delivery::Redriven),
+            Some(layout) if layout == settings.mapping.layout => shards.add(shard, Delivery::InOrder),
             Some(layout) => {
-                let text = format!("the stream {} has its subjects {layout:?}: set that layout", settings.name());
+                let text = format!("the stream {} has its subjects {layout:?}; set that layout", settings.name());
                 return Err(AdapterError::Denied(link.text(&text)));
             }
         }

@@ -8,10 +8,14 @@
 //! | `session_name` | the name of the session, if it is known |
 //! | `kind` | the number |
 //! | `payload` | the bytes as they were ingested |
+//!
+//! The mapping adds others, which are not read back.
 
 use redis::Value;
-use tapeline_reader::{EventId, StoredEvent};
+use tapeline_reader::{AdapterError, AdapterResult, EventId, StoredEvent};
 use tapeline_storage::format::{Kind, Sequence, SessionId};
+
+use crate::core::config::EventMapping;
 
 /// The fields of an entry, by name.
 pub(super) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -24,12 +28,17 @@ pub(super) fn id_of(sequence: Sequence) -> String {
     format!("{}-0", sequence.get() + 1)
 }
 
+/// The number of an entry: its event's sequence, and one. `None`: it is none of an event in order.
+pub(super) fn number_of(id: &str) -> Option<u64> {
+    id.strip_suffix("-0")?.parse().ok()
+}
+
 impl<'e> Entry<'e> {
     pub(super) fn of(event: &'e StoredEvent) -> Self {
         Self(event)
     }
 
-    pub(super) fn write(&self, command: &mut redis::Cmd) {
+    pub(super) fn write(&self, command: &mut redis::Cmd, mapping: &EventMapping) {
         let event = self.0;
         command.arg("dedup_id").arg(event.dedup_id());
         command.arg("ts").arg(event.insertion_ts);
@@ -38,6 +47,12 @@ impl<'e> Entry<'e> {
             command.arg("session_name").arg(name);
         }
         command.arg("kind").arg(event.kind.0);
+        for (name, value) in &mapping.constants {
+            command.arg(name).arg(value);
+        }
+        for (name, value) in mapping.values_of(event) {
+            command.arg(name).arg(value);
+        }
         command.arg("payload").arg(&event.raw[..]);
     }
 }
@@ -78,14 +93,22 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
     }
 }
 
+/// The event of an entry.
+///
+/// # Errors
+/// [`AdapterError::Denied`]: it is none of Tapeline.
+pub(super) fn event_of(stream: &str, id: &str, fields: &Fields) -> AdapterResult<StoredEvent> {
+    let foreign = || AdapterError::Denied(format!("entry {id} of stream {stream} is no event of Tapeline"));
+    event(fields).ok_or_else(foreign)
+}
+
 /// The event of an entry. `None`: it is none of Tapeline.
 pub(super) fn event(fields: &Fields) -> Option<StoredEvent> {
-    let bytes = |name: &str| fields.iter().find(|(field, _)| field == name.as_bytes()).map(|(_, value)| value);
-    let text = |name: &str| std::str::from_utf8(bytes(name)?).ok();
+    let text = |name: &str| text(fields, name);
     let id: EventId = text("dedup_id")?.parse().ok()?;
     Some(StoredEvent {
         id,
-        raw: bytes("payload")?.clone().into(),
+        raw: value(fields, "payload")?.to_vec().into(),
         insertion_ts: text("ts")?.parse().ok()?,
         shard_id: id.shard_id,
         sequence: id.sequence,
@@ -93,4 +116,13 @@ pub(super) fn event(fields: &Fields) -> Option<StoredEvent> {
         kind: Kind(text("kind")?.parse().ok()?),
         name: text("session_name").map(Into::into),
     })
+}
+
+/// The value of a field, where that is text.
+pub(super) fn text<'f>(fields: &'f Fields, name: &str) -> Option<&'f str> {
+    std::str::from_utf8(value(fields, name)?).ok()
+}
+
+fn value<'f>(fields: &'f Fields, name: &str) -> Option<&'f [u8]> {
+    fields.iter().find(|(field, _)| field == name.as_bytes()).map(|(_, value)| value.as_slice())
 }

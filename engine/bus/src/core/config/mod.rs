@@ -8,6 +8,8 @@ mod builder;
 #[cfg(feature = "jetstream")]
 mod jetstream;
 mod log;
+#[cfg(any(feature = "jetstream", feature = "redis"))]
+mod mapping;
 mod placement;
 #[cfg(feature = "redis")]
 mod redis;
@@ -26,13 +28,13 @@ pub use builder::EventBusConfigBuilder;
 #[cfg(feature = "jetstream")]
 pub(crate) use jetstream::Credentials;
 #[cfg(feature = "jetstream")]
-pub use jetstream::{
-    JetStreamAdapterConfig, JetStreamCreation, JetStreamDiscard, JetStreamSettings, JetStreamSubjects,
-};
+pub use jetstream::{JetStreamAdapterConfig, JetStreamCreation, JetStreamDiscard, JetStreamSettings};
 pub use log::LogConfig;
+#[cfg(any(feature = "jetstream", feature = "redis"))]
+pub use mapping::{EventMapping, Layout};
 pub use placement::{Driver, IdleMode, PlacementConfig};
 #[cfg(feature = "redis")]
-pub use redis::RedisAdapterConfig;
+pub use redis::{RedisAdapterConfig, RedisSettings};
 pub use scaling::ScalingPolicy;
 
 /// Settings of an [`EventBus`](crate::EventBus). The default is a readable bus of one shard in memory.

@@ -1,4 +1,4 @@
-//! The settings of the adapter for Redis Streams.
+//! The settings of the adapter for Redis Streams, and of the streams themselves.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,8 +7,13 @@ use std::time::Duration;
 use tapeline_reader::ConfigError;
 use tapeline_storage::format::LogId;
 
+use super::EventMapping;
+
 /// Redis's default limit of one value.
 const VALUE_BYTES: usize = 512 << 20;
+
+/// Milliseconds after which a stream may expire: up to 100 years, which the server can add to any time.
+const EXPIRY_MS: std::ops::RangeInclusive<u128> = 1..=100 * 366 * 24 * 3600 * 1000;
 
 /// Settings of a [`RedisAdapter`](crate::adapter::RedisAdapter). `Debug` prints neither user nor password.
 ///
@@ -22,17 +27,14 @@ const VALUE_BYTES: usize = 512 << 20;
 #[non_exhaustive]
 pub struct RedisAdapterConfig {
     url: String,
-    /// The first part of the names of streams: that of shard 3 is `PREFIX:LOG:3`, with the log's id. Default
-    /// `tapeline`.
-    pub prefix: String,
+    /// The streams, and the layout of events in them.
+    pub streams: RedisSettings,
     /// Events that one transaction adds at most. Default 1000.
     pub pipeline_size: usize,
     /// The longest time for a connection to be made, TLS and credentials included. Default 5 seconds.
     pub connect_timeout: Duration,
     /// The longest time for the answer to one transaction or page. Default 5 seconds.
     pub command_timeout: Duration,
-    /// Entries that a stream keeps, about (`MAXLEN ~`): older ones go. Default: all.
-    pub max_stream_len: Option<u64>,
     /// Bytes of a payload that it takes at most. The server's own limit (`proto-max-bulk-len`) applies, too, where the
     /// user may read it. Default 512 MiB.
     pub payload_bytes_max: usize,
@@ -43,15 +45,46 @@ pub struct RedisAdapterConfig {
     pub root_certificates: Option<PathBuf>,
 }
 
+/// The streams of a [`RedisAdapter`](crate::adapter::RedisAdapter).
+///
+/// ```
+/// use std::time::Duration;
+/// use tapeline::adapter::{Layout, RedisAdapterConfig};
+///
+/// // A stream for each session, which goes an hour after the last event.
+/// let config = RedisAdapterConfig::new("redis://localhost")
+///     .mapping(Layout::PerSession)
+///     .expire_after(Duration::from_secs(3600));
+/// assert_eq!(config.streams.prefix, "tapeline");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RedisSettings {
+    /// The first part of the names of streams: that of shard 3 is `PREFIX:LOG:3`, with the log's id. Default
+    /// `tapeline`.
+    pub prefix: String,
+    /// The streams of events, and fields of entries. Default: one stream for each shard, no further fields.
+    pub mapping: EventMapping,
+    /// Entries that each stream keeps, about (`MAXLEN ~`): older ones go. Default: all.
+    pub max_len: Option<u64>,
+    /// The time after the last event of a stream at which the stream goes. Default: none.
+    pub expire_after: Option<Duration>,
+}
+
+impl Default for RedisSettings {
+    fn default() -> Self {
+        Self { prefix: "tapeline".into(), mapping: EventMapping::default(), max_len: None, expire_after: None }
+    }
+}
+
 impl fmt::Debug for RedisAdapterConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisAdapterConfig")
             .field("server", &self.server())
-            .field("prefix", &self.prefix)
+            .field("streams", &self.streams)
             .field("pipeline_size", &self.pipeline_size)
             .field("connect_timeout", &self.connect_timeout)
             .field("command_timeout", &self.command_timeout)
-            .field("max_stream_len", &self.max_stream_len)
             .field("payload_bytes_max", &self.payload_bytes_max)
             .field("log", &self.log)
             .field("root_certificates", &self.root_certificates)
@@ -65,21 +98,34 @@ impl RedisAdapterConfig {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
-            prefix: "tapeline".into(),
+            streams: RedisSettings::default(),
             pipeline_size: 1000,
             connect_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(5),
-            max_stream_len: None,
             payload_bytes_max: VALUE_BYTES,
             log: None,
             root_certificates: None,
         }
     }
 
-    /// Sets [`RedisAdapterConfig::prefix`].
+    /// Sets [`RedisSettings::prefix`].
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+        self.streams.prefix = prefix.into();
+        self
+    }
+
+    /// Sets [`RedisSettings::mapping`].
+    #[must_use]
+    pub fn mapping(mut self, mapping: impl Into<EventMapping>) -> Self {
+        self.streams.mapping = mapping.into();
+        self
+    }
+
+    /// Sets [`RedisSettings::expire_after`].
+    #[must_use]
+    pub fn expire_after(mut self, time: Duration) -> Self {
+        self.streams.expire_after = Some(time);
         self
     }
 
@@ -97,10 +143,10 @@ impl RedisAdapterConfig {
         self
     }
 
-    /// Sets [`RedisAdapterConfig::max_stream_len`].
+    /// Sets [`RedisSettings::max_len`].
     #[must_use]
     pub fn max_stream_len(mut self, entries: u64) -> Self {
-        self.max_stream_len = Some(entries);
+        self.streams.max_len = Some(entries);
         self
     }
 
@@ -141,12 +187,17 @@ impl RedisAdapterConfig {
     /// # Errors
     /// [`ConfigError::InvalidValue`].
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let RedisSettings { prefix, mapping, max_len, expire_after } = &self.streams;
+        mapping.validate()?;
         let broken = match self {
-            Self { prefix, .. } if prefix.is_empty() => "the prefix of streams is empty",
+            _ if prefix.is_empty() => "the prefix of streams is empty",
+            _ if *max_len == Some(0) => "max_len of streams is 0; at least 1",
+            _ if expire_after.is_some_and(|time| !EXPIRY_MS.contains(&time.as_millis())) => {
+                "expire_after is out of range; 1 ms to 100 years"
+            }
             Self { pipeline_size: 0, .. } => "pipeline_size is 0; at least 1",
             Self { connect_timeout: Duration::ZERO, .. } => "connect_timeout is 0; more than that",
             Self { command_timeout: Duration::ZERO, .. } => "command_timeout is 0; more than that",
-            Self { max_stream_len: Some(0), .. } => "max_stream_len is 0; at least 1",
             _ => return Ok(()),
         };
         Err(ConfigError::InvalidValue(broken.into()))
@@ -181,6 +232,9 @@ mod tests {
             base().timeouts(zero, second),
             base().timeouts(second, zero),
             base().max_stream_len(0),
+            base().expire_after(zero),
+            base().expire_after(Duration::MAX),
+            base().mapping(EventMapping::new().constant("payload", "x")),
         ] {
             assert!(broken.validate().is_err(), "{broken:?}");
         }

@@ -158,6 +158,48 @@ fn event_that_the_backend_refuses_is_a_dead_letter_and_the_rest_goes_on() {
 }
 
 #[test]
+fn dead_letters_are_in_the_file_that_is_set_or_in_memory() {
+    let scratch = Scratch::new("relay-letters");
+    let file = scratch.path().join("elsewhere/refused.jsonl");
+    for (name, options) in [("file", soon("file").dead_letters(&file)), ("memory", soon("memory"))] {
+        // Without a directory, a log has no other place for them.
+        let bus = open(EventBusConfig::builder());
+        let backend = Backend::reliable();
+        backend.lock().poison = Some(b"poison");
+        bus.ingest_raw(RawEvent::from_str("poison")).expect("taken");
+        let relay = bus.start_relay(backend.adapter(), options).expect("starts");
+        wait_stats(&relay, |stats| stats.dead_letters.waiting == 1);
+        assert_eq!(file.exists(), name == "file");
+        backend.lock().poison = None;
+        relay.redrive();
+        wait_stats(&relay, |stats| stats.dead_letters.redriven == 1 && stats.dead_letters.waiting == 0);
+        assert!(!file.exists());
+    }
+}
+
+#[test]
+fn pauses_are_those_that_are_set() {
+    let bus = open(EventBusConfig::builder());
+    let mut refusals = 100;
+    let backend = Backend::new(move || {
+        refusals -= 1;
+        if refusals >= 0 { Answer::Refuse } else { Answer::Store }
+    });
+    say(&bus, 0, 1);
+    // Pauses of the default would take a quarter of an hour.
+    let relay = bus.start_relay(backend.adapter(), soon("short")).expect("starts");
+    wait_stats(&relay, |stats| stats.delivered.events == 1);
+    assert_eq!(relay.stats().delivered.retries, 100);
+    // One without an end is not begun again.
+    let backend = Backend::new(|| Answer::Refuse);
+    let options = soon("long").pauses(Duration::MAX, Duration::MAX);
+    let relay = bus.start_relay(backend.adapter(), options).expect("starts");
+    wait_stats(&relay, |stats| stats.delivered.retries == 1);
+    relay.drain(Duration::from_millis(300));
+    assert_eq!((relay.join(), backend.lock().calls), (RelayEnd::GraceOver, 1));
+}
+
+#[test]
 fn backend_that_hangs_holds_up_no_ingest_and_no_end() {
     let scratch = Scratch::new("relay-hang");
     let bus = open(scratch.config());

@@ -13,7 +13,8 @@ use tapeline_reader::ConfigError;
 use tapeline_storage::format::LogId;
 
 pub(crate) use self::servers::Credentials;
-pub use self::stream::{JetStreamCreation, JetStreamDiscard, JetStreamSettings, JetStreamSubjects};
+pub use self::stream::{JetStreamCreation, JetStreamDiscard, JetStreamSettings};
+use super::EventMapping;
 
 /// Settings of a [`JetStreamAdapter`](crate::adapter::JetStreamAdapter). `Debug` prints no credentials.
 ///
@@ -126,10 +127,10 @@ impl JetStreamAdapterConfig {
         self
     }
 
-    /// Sets [`JetStreamSettings::subjects`].
+    /// Sets [`JetStreamSettings::mapping`].
     #[must_use]
-    pub fn subjects(mut self, subjects: JetStreamSubjects) -> Self {
-        self.stream.subjects = subjects;
+    pub fn mapping(mut self, mapping: impl Into<EventMapping>) -> Self {
+        self.stream.mapping = mapping.into();
         self
     }
 
@@ -288,6 +289,7 @@ mod tests {
             base().replicas(0),
             base().replicas(6),
             base().dedup_window(zero),
+            base().mapping(EventMapping::new().constant("payload", "x")),
             base().max_age(second).dedup_window(Duration::from_secs(2)),
             JetStreamAdapterConfig::new(""),
             JetStreamAdapterConfig::new("nats://host,"),

@@ -5,22 +5,16 @@ use std::time::Duration;
 use tapeline_reader::{ConfigError, StoredEvent};
 use tapeline_storage::format::LogId;
 
+use crate::core::config::{EventMapping, Layout};
+
 /// The window of the server's default.
 const DEDUP_WINDOW: Duration = Duration::from_secs(120);
 
+/// Digits of a session in a subject.
+const SESSION_DIGITS: usize = 32;
+
 /// The shortest window and age that a server takes.
 const SHORTEST: Duration = Duration::from_millis(100);
-
-/// The subjects of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum JetStreamSubjects {
-    /// One for each shard: `PREFIX.LOG.SHARD`.
-    #[default]
-    PerShard,
-    /// One for each session of a shard: `PREFIX.LOG.SHARD.SESSION`, with the session as 32 hexadecimal digits.
-    PerSession,
-}
 
 /// The fate of events where the stream is at a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,7 +35,7 @@ pub enum JetStreamCreation {
     #[default]
     Adapter,
     /// The operator, who also chooses limits and replicas. The adapter takes it as it is; where there is none, it
-    /// reports [`AdapterError::Denied`](crate::AdapterError::Denied).
+    /// reports [`AdapterError::NotFound`](crate::AdapterError::NotFound).
     Operator,
 }
 
@@ -54,8 +48,8 @@ pub struct JetStreamSettings {
     pub name: Option<String>,
     /// The first tokens of subjects. The stream has those that begin with them. Default `tapeline`.
     pub prefix: String,
-    /// The subjects of events. Default: one for each shard.
-    pub subjects: JetStreamSubjects,
+    /// The subjects of events, and headers of messages. Default: one subject for each shard, no further headers.
+    pub mapping: EventMapping,
     /// The fate of events where a limit is met. Default: the oldest go.
     pub discard: JetStreamDiscard,
     /// Messages that it keeps at most. Default: all.
@@ -76,7 +70,7 @@ impl Default for JetStreamSettings {
         Self {
             name: None,
             prefix: "tapeline".into(),
-            subjects: JetStreamSubjects::PerShard,
+            mapping: EventMapping::default(),
             discard: JetStreamDiscard::Old,
             max_messages: None,
             max_bytes: None,
@@ -104,9 +98,9 @@ impl JetStreamSettings {
     /// The subject of an event that comes in the order of its shard.
     pub(crate) fn subject(&self, event: &StoredEvent) -> String {
         let shard = format!("{}.{}.{}", self.prefix, event.id.log, event.shard_id);
-        match self.subjects {
-            JetStreamSubjects::PerShard => shard,
-            JetStreamSubjects::PerSession => format!("{shard}.{}", event.session),
+        match self.mapping.layout.part(event) {
+            None => shard,
+            Some(part) => format!("{shard}.{part}"),
         }
     }
 
@@ -117,13 +111,14 @@ impl JetStreamSettings {
 
     /// The log, the shard and the layout in a subject; the layout is `None` for events out of order. `None`: it is no
     /// subject of events.
-    pub(crate) fn parse<'s>(&self, subject: &'s str) -> Option<(&'s str, &'s str, Option<JetStreamSubjects>)> {
+    pub(crate) fn parse<'s>(&self, subject: &'s str) -> Option<(&'s str, &'s str, Option<Layout>)> {
         let rest = subject.strip_prefix(&self.prefix)?.strip_prefix('.')?;
         let tokens: Vec<&str> = rest.split('.').collect();
         match tokens.as_slice() {
             [log, "redriven", shard] => Some((log, shard, None)),
-            [log, shard] => Some((log, shard, Some(JetStreamSubjects::PerShard))),
-            [log, shard, _] => Some((log, shard, Some(JetStreamSubjects::PerSession))),
+            [log, shard] => Some((log, shard, Some(Layout::PerShard))),
+            [log, shard, session] if session.len() == SESSION_DIGITS => Some((log, shard, Some(Layout::PerSession))),
+            [log, shard, _] => Some((log, shard, Some(Layout::PerKind))),
             _ => None,
         }
     }
@@ -131,15 +126,16 @@ impl JetStreamSettings {
     /// The subjects of a shard's events.
     pub(crate) fn shard_filter(&self, log: LogId, shard: u16) -> String {
         let shard = format!("{}.{log}.{shard}", self.prefix);
-        match self.subjects {
-            JetStreamSubjects::PerShard => shard,
-            JetStreamSubjects::PerSession => format!("{shard}.*"),
+        match self.mapping.layout {
+            Layout::PerShard => shard,
+            Layout::PerSession | Layout::PerKind => format!("{shard}.*"),
         }
     }
 
     /// # Errors
     /// [`ConfigError::InvalidValue`].
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        self.mapping.validate()?;
         let is_plain = |text: &str| {
             let reserved = |char: char| char.is_whitespace() || char.is_control() || "*>/\\".contains(char);
             !text.is_empty() && !text.contains(reserved)
