@@ -27,7 +27,7 @@ const LOCK: &str = "lock";
 pub(super) const ERAS: &str = "eras";
 pub(super) const NAMES: &str = "names";
 
-/// Longest wait for the lock: a killed process's io_uring can hold it for a moment.
+/// Longest wait for the lock: the ring of a process that was killed holds it until the disk has done its writes.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The reason for which a log directory cannot be opened.
@@ -54,7 +54,8 @@ pub enum DirectoryError {
         /// The kernel's error.
         source: io::Error,
     },
-    /// Another process, or another bus of this one, has the log open for writing.
+    /// Another process, or another bus of this one, has the log open for writing; or the disk has not done the last
+    /// writes of a process that was killed.
     #[error("{path}: the log is open in another process or bus; close that first, or read without writing")]
     Locked {
         /// The directory.

@@ -100,7 +100,7 @@ impl Drop for StopMark {
 fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
     core_choice::pin(&mut spec.core);
     let idle = spec.idle;
-    let background = ThreadBackground::new(spec.log.log_id, spec.hold.take(), std::mem::take(&mut spec.core.free));
+    let background = ThreadBackground::new(spec.log.log_id, spec.hold.clone(), std::mem::take(&mut spec.core.free));
     let (control, log, last_timestamp) = match open(spec) {
         Ok(opened) => opened,
         Err(error) => {
@@ -119,7 +119,7 @@ fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
 }
 
 fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, u64)> {
-    let ShardSpec { log: options, core, driver, idle: _, files, hold: _, memory } = spec;
+    let ShardSpec { log: options, core, driver, idle: _, files, hold, memory } = spec;
     let shard = options.shard;
     let mut notes = core.notes;
     let (log, cuts, last_timestamp) = match files {
@@ -127,8 +127,8 @@ fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, u64)> {
         Some((directory, mode)) => {
             let recovered = recover(directory, options)?;
             let (cuts, last) = (recovered.cuts().to_vec(), recovered.last_timestamp());
-            let device =
-                device(driver, mode, &mut notes).map_err(|message| AdapterError::Fatal { shard_id: shard, message })?;
+            let device = device(driver, mode, hold.as_deref(), &mut notes)
+                .map_err(|message| AdapterError::Fatal { shard_id: shard, message })?;
             (recovered.start(device), cuts, last)
         }
     };
@@ -142,13 +142,23 @@ fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, u64)> {
     Ok((control, log, last_timestamp))
 }
 
-/// The device for files written in `mode`; notes why it is another than the first choice.
-fn device(driver: Driver, mode: WriteMode, notes: &mut Vec<String>) -> Result<Box<dyn Device>, String> {
+/// The device for files written in `mode`; notes why it is another than the first choice. Its ring holds the lock.
+fn device(
+    driver: Driver,
+    mode: WriteMode,
+    lock: Option<&DirectoryLock>,
+    notes: &mut Vec<String>,
+) -> Result<Box<dyn Device>, String> {
     let blocking = || Box::new(BlockingDevice::new(mode)) as Box<dyn Device>;
     let refusal = match (mode, driver) {
         (_, Driver::Blocking) => return Ok(blocking()),
         (WriteMode::Direct, _) => match ring() {
-            Ok(ring) => return Ok(ring),
+            Ok(mut ring) => {
+                if let Some(Err(error)) = lock.map(|lock| ring.hold(lock)) {
+                    notes.push(format!("the lock is free before the last writes of a process that is killed: {error}"));
+                }
+                return Ok(Box::new(ring));
+            }
             Err(error) => format!("io_uring: {error}"),
         },
         // Buffered writes through a ring go to worker threads and reach a tenth of the speed.
@@ -162,7 +172,7 @@ fn device(driver: Driver, mode: WriteMode, notes: &mut Vec<String>) -> Result<Bo
     Ok(blocking())
 }
 
-fn ring() -> io::Result<Box<dyn Device>> {
+fn ring() -> io::Result<UringDevice> {
     probe::io_uring_available()?;
-    Ok(Box::new(UringDevice::new(UringOptions::default())?))
+    UringDevice::new(UringOptions::default())
 }

@@ -12,6 +12,7 @@ mod call;
 mod direct;
 mod directory;
 mod file;
+mod inherited;
 mod kind;
 mod listing;
 mod lock;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use direct::probe_direct;
 pub use directory::{FsDirectory, create_directory};
+pub(in crate::device) use inherited::OwnDescriptor;
 pub(in crate::device) use kind::DanglingLink;
 pub(crate) use kind::is_no_file;
 pub use lock::{DirectoryLock, lock_exclusive};

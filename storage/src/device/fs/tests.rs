@@ -11,7 +11,7 @@ use tapeline_testing::Scratch;
 use super::directory::{open_directory, rename_checked};
 use super::mapping::FsMapping;
 use super::*;
-use crate::device::tests::pattern;
+use crate::device::tests::{pattern, uring};
 use crate::device::{Access, Directory, Mapping, SegmentFile, Space, is_of_environment};
 use crate::format::PAGE_BYTES;
 
@@ -351,6 +351,25 @@ fn forked_child_does_not_keep_the_lock() {
     let again = lock_exclusive(scratch.path(), "lock", Duration::from_secs(5));
     io::Write::write_all(&mut &writer, b"x").unwrap();
     assert!(holds_in(child));
+    again.unwrap();
+}
+
+#[test]
+fn forked_child_keeps_no_ring_that_holds_the_lock() {
+    let scratch = Scratch::new("device");
+    let (mut end, writer) = io::pipe().unwrap();
+    let parent = fork(|| {
+        let lock = lock_exclusive(scratch.path(), "lock", Duration::ZERO).unwrap();
+        let mut ring = uring();
+        ring.iter_mut().for_each(|ring| ring.hold(&lock).unwrap());
+        fork(|| io::Read::read(&mut end, &mut [0]).is_ok());
+        // It ends as a process that is killed does.
+        std::mem::forget((lock, ring));
+        true
+    });
+    assert!(holds_in(parent));
+    let again = lock_exclusive(scratch.path(), "lock", Duration::from_secs(5));
+    io::Write::write_all(&mut &writer, b"x").unwrap();
     again.unwrap();
 }
 

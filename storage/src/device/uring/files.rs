@@ -1,5 +1,9 @@
 //! The files that are registered with a ring, so that a write saves the look-up of its descriptor.
 //!
+//! Two places more are the lock's. The kernel frees a ring, and this table with it, once nothing of the ring is in
+//! flight. So the lock of a process that was killed is free no sooner than the kernel has done the last write that the
+//! process had given it: a write that landed later would replace what the next process has written.
+//!
 //! A slot owns its file: while a number stands in the table, its descriptor cannot be closed and come back as another
 //! file. A file that has no other holder is dropped when the next one is registered.
 
@@ -10,10 +14,17 @@ use std::sync::Arc;
 use io_uring::Submitter;
 
 use crate::device::SegmentFile;
+use crate::device::fs::DirectoryLock;
 
 /// A shard writes to one segment, and for a moment to the next one as well. More slots would only keep files open that
 /// have been removed.
 const SLOTS: usize = 4;
+
+/// The descriptors of a lock.
+const LOCKS: usize = 2;
+
+/// Places of the table.
+const PLACES: usize = SLOTS + LOCKS;
 
 const EMPTY: RawFd = -1;
 
@@ -46,12 +57,24 @@ impl FileTable {
     pub(super) fn new(submitter: &Submitter<'_>) -> Self {
         // Sparse tables have a call of their own since Linux 5.19.
         let registered =
-            submitter.register_files_sparse(SLOTS as u32).or_else(|_| submitter.register_files(&[EMPTY; SLOTS]));
+            submitter.register_files_sparse(PLACES as u32).or_else(|_| submitter.register_files(&[EMPTY; PLACES]));
         Self { slots: Default::default(), next: 0, refused: registered.err() }
     }
 
     pub(super) fn refused(&self) -> Option<&io::Error> {
         self.refused.as_ref()
+    }
+
+    /// Has the kernel hold the lock for as long as it works on a write of this ring.
+    ///
+    /// # Errors
+    /// The kernel's, which holds no files for rings.
+    pub(super) fn hold(&self, submitter: &Submitter<'_>, lock: &DirectoryLock) -> io::Result<()> {
+        if let Some(refused) = &self.refused {
+            return Err(io::Error::new(refused.kind(), refused.to_string()));
+        }
+        let descriptors: Vec<_> = lock.descriptors().take(LOCKS).collect();
+        submitter.register_files_update(SLOTS as u32, &descriptors).map(drop)
     }
 
     /// A name for the file, for one write; [`FileTable::release`] gives it back. A system call the first time a file is

@@ -33,7 +33,7 @@ use self::files::FileTable;
 use self::flight::{Flight, InFlight};
 use self::ring::Ring;
 pub(super) use self::ring::try_ring;
-use super::fs::Progress;
+use super::fs::{DirectoryLock, Progress};
 use super::memory::{NAP_MAX, nap};
 use super::{BlockMemory, Completion, Device, Doorbell, Write};
 
@@ -101,6 +101,16 @@ impl UringDevice {
             watched: None,
             fixed_writes: 0,
         }
+    }
+
+    /// Has the kernel hold the lock of the log's directory for as long as it works on a write of this device. A process
+    /// that is killed leaves writes in flight, which land when the disk gets to them; until then no other process may
+    /// write the log.
+    ///
+    /// # Errors
+    /// The kernel's: it holds no files for rings, and the lock is free as soon as the process has ended.
+    pub fn hold(&mut self, lock: &DirectoryLock) -> io::Result<()> {
+        self.files.hold(&self.ring.submitter(), lock)
     }
 
     /// Writes so far that used registered memory.

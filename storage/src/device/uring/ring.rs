@@ -2,9 +2,12 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::os::fd::AsRawFd;
 
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{Builder, CompletionQueue, IoUring, SubmissionQueue, Submitter, opcode};
+
+use crate::device::fs::OwnDescriptor;
 
 /// One way to set a ring up, best first. All run completions on the thread that asks for them, and none interrupts it
 /// but the last.
@@ -28,7 +31,11 @@ pub(super) const SETUPS: [Setup; 4] = [
 /// 1. It stays on the thread that made it: the kernel refuses others.
 /// 2. After an error that passes, requests that are queued stay so, and go with the next call.
 /// 3. Any other error ends it. The first such error stays, and the ring is not entered again.
+/// 4. A forked child has neither its descriptor nor its memory: while one of them is left, the kernel keeps the ring,
+///    and what the ring holds.
 pub(super) struct Ring {
+    /// Rule 4. Dropped before the ring, whose number may be another file's afterwards.
+    _own: OwnDescriptor,
     ring: IoUring,
     setup: &'static str,
     /// The error of rule 3.
@@ -43,11 +50,16 @@ impl Ring {
     /// # Errors
     /// As [`create`].
     pub(super) fn new(entries: u32) -> io::Result<Self> {
-        create(entries).map(|(ring, setup)| Self::of(ring, setup))
+        Self::make(|| create(entries))
     }
 
-    pub(super) fn of(ring: IoUring, setup: &'static str) -> Self {
-        Self { ring, setup, failed: None, _not_send: PhantomData }
+    /// The ring that `create` makes, and the name of its setup.
+    ///
+    /// # Errors
+    /// Those of `create`.
+    pub(super) fn make(create: impl FnOnce() -> io::Result<(IoUring, &'static str)>) -> io::Result<Self> {
+        let (own, (ring, setup)) = OwnDescriptor::open(create, |(ring, _)| ring.as_raw_fd())?;
+        Ok(Self { _own: own, ring, setup, failed: None, _not_send: PhantomData })
     }
 
     /// The name of its setup.
@@ -119,6 +131,8 @@ fn create(entries: u32) -> io::Result<(IoUring, &'static str)> {
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
     for (name, set_up) in SETUPS {
         let mut builder = IoUring::builder();
+        // Rule 4 of `Ring`: a mapping keeps it as a descriptor does.
+        builder.dontfork();
         set_up(&mut builder);
         match builder.build(entries) {
             Ok(ring) if ring.params().is_feature_ext_arg() && ring.params().is_feature_nodrop() => {

@@ -5,7 +5,7 @@ use io_uring::IoUring;
 use tapeline_testing::Scratch;
 
 use super::*;
-use crate::device::fs::{FsDirectory, WriteMode};
+use crate::device::fs::{FsDirectory, WriteMode, lock_exclusive};
 use crate::device::tests::{memory_with, pattern, uring, uring_with, write};
 use crate::device::{BlockWriter, Directory, SegmentFile};
 use crate::format::PAGE_BYTES;
@@ -204,14 +204,14 @@ fn every_setup_works() {
     for (name, set_up) in ring::SETUPS {
         let (mut builder, options) = (IoUring::builder(), UringOptions::default());
         set_up(&mut builder);
-        let ring = match builder.build(UringDevice::entries(options)) {
+        let ring = match Ring::make(|| Ok((builder.build(UringDevice::entries(options))?, name))) {
             Ok(ring) => ring,
             Err(error) => {
                 println!("skipped: {name}: {error}");
                 continue;
             }
         };
-        let mut device = UringDevice::over(Ring::of(ring, name), options);
+        let mut device = UringDevice::over(ring, options);
         for token in 0..20 {
             device.submit(write(token, &file, &pattern(token, 1), token * 4096));
             finish(&mut device).result.unwrap();
@@ -263,4 +263,20 @@ fn another_doorbell_is_heard_too() {
         }
         ringer.join().unwrap();
     }
+}
+
+#[test]
+fn lock_is_held_until_the_ring_ends() {
+    let Some(mut device) = uring() else { return };
+    let scratch = Scratch::new("device");
+    let lock = || lock_exclusive(scratch.path(), "lock", Duration::ZERO);
+    let held = lock().unwrap();
+    if let Err(error) = device.hold(&held) {
+        return println!("skipped: {error}");
+    }
+    drop(held);
+    assert_eq!(lock().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    drop(device);
+    // A process that another test forks holds a copy until it executes its program.
+    lock_exclusive(scratch.path(), "lock", Duration::from_secs(3600)).unwrap();
 }

@@ -2,9 +2,12 @@
 //!
 //! The test orders the file system to stop without writing anything more, neither data nor its journal. Mounted again,
 //! it is what it would be after a power cut, but for one thing: the device keeps all it was given, flushed or not.
+//!
+//! The image may lie on another such disk, which can be frozen: then what this one is given stays in flight.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -18,26 +21,35 @@ const DISK_BYTES: u64 = 1 << 30;
 /// A mounted file system. Dropping it unmounts, which detaches the loop device, and removes it.
 pub(super) struct Disk {
     scratch: Scratch,
+    /// The file that the file system is in.
+    image: PathBuf,
     is_mounted: bool,
     cuts: u64,
 }
 
 impl Disk {
     pub(super) fn new() -> Self {
-        let mut disk = Self { scratch: Scratch::new("power"), is_mounted: false, cuts: 0 };
+        let scratch = Scratch::new("power");
+        let image = scratch.path().join("image");
+        Self::make(scratch, image, DISK_BYTES)
+    }
+
+    /// A disk whose image lies on this one. Drop it first.
+    pub(super) fn on(other: &Self) -> Self {
+        Self::make(Scratch::new("power-upper"), other.mount_point().join("image"), DISK_BYTES / 2)
+    }
+
+    fn make(scratch: Scratch, image: PathBuf, bytes: u64) -> Self {
+        let mut disk = Self { scratch, image, is_mounted: false, cuts: 0 };
         std::fs::create_dir_all(disk.mount_point()).expect("creates");
-        File::create(disk.image()).and_then(|file| file.set_len(DISK_BYTES)).expect("creates the image");
-        run("mkfs.ext4", &["-q", "-F"], &[&disk.image()]).expect("makes a file system");
+        File::create(&disk.image).and_then(|file| file.set_len(bytes)).expect("creates the image");
+        run("mkfs.ext4", &["-q", "-F"], &[&disk.image]).expect("makes a file system");
         disk.mount();
         disk
     }
 
     pub(super) fn mount_point(&self) -> PathBuf {
         self.scratch.path().join("mount")
-    }
-
-    fn image(&self) -> PathBuf {
-        self.scratch.path().join("image")
     }
 
     /// A file that is not synced: it must be gone after a cut, else that was none. A new file each time, because ext4
@@ -60,6 +72,20 @@ impl Disk {
         assert_eq!(result, 0, "cannot stop the file system: {}", std::io::Error::last_os_error());
     }
 
+    /// Nothing is written to this disk until what is returned is dropped.
+    pub(super) fn freeze(&self) -> Frozen {
+        run("fsfreeze", &["--freeze"], &[&self.mount_point()]).expect("freezes");
+        Frozen(self.mount_point())
+    }
+
+    /// Writes that the disk was given and has not done.
+    pub(super) fn writes_in_flight(&self) -> u64 {
+        let device = std::fs::metadata(self.mount_point()).expect("mounted").dev();
+        let path = format!("/sys/dev/block/{}:{}/inflight", libc::major(device), libc::minor(device));
+        let counts = std::fs::read_to_string(path).expect("the device's counts");
+        counts.split_whitespace().nth(1).and_then(|writes| writes.parse().ok()).expect("reads and writes")
+    }
+
     /// Off and on again.
     pub(super) fn restart(&mut self) {
         self.unmount().expect("unmounts");
@@ -70,7 +96,7 @@ impl Disk {
 
     /// Mounts, which replays the journal.
     fn mount(&mut self) {
-        run("mount", &["-t", "ext4", "-o", "loop"], &[&self.image(), &self.mount_point()]).expect("mounts");
+        run("mount", &["-t", "ext4", "-o", "loop"], &[&self.image, &self.mount_point()]).expect("mounts");
         self.is_mounted = true;
     }
 
@@ -89,6 +115,15 @@ impl Disk {
                 }
             }
         }
+    }
+}
+
+/// A disk that stands still.
+pub(super) struct Frozen(PathBuf);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        run("fsfreeze", &["--unfreeze"], &[&self.0]).expect("thaws");
     }
 }
 

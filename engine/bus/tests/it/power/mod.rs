@@ -4,6 +4,7 @@
 //! Mounted again, the log is compared with what the process had said, recovered, compared again, and gone on with.
 
 mod disk;
+mod in_flight;
 mod victim;
 
 use std::path::Path;
