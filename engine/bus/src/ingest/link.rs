@@ -14,6 +14,18 @@ use crate::core::refusals::RefusalReason;
 use crate::lane::{LaneWriter, Overflow, Publish, RingNeeded};
 use crate::shard::ShardControl;
 
+/// The part of a lane's ring that a note with names may take. For one that is longer, such a lane may never have room.
+const NAMED_PART: usize = 4;
+
+/// The outcome of a call to [`Link::report`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reported {
+    /// Nothing is left to be reported here.
+    Done,
+    /// The note waits for room: no event is to come before it.
+    Waits,
+}
+
 /// A lane and its unreported losses. Its drop leaves these to the shard, which reports them.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -56,17 +68,21 @@ impl Link {
     /// Publishes a note of what was dropped, if there is room for it; not in the midst of a batch, and not while the
     /// route changes.
     #[cold]
-    pub(super) fn report(&mut self, clock: &mut Timestamps, is_current: impl FnOnce() -> bool) {
-        let Some(note) = self.unreported.as_ref().filter(|_| !self.lane.is_unpublished()) else { return };
+    pub(super) fn report(&mut self, clock: &mut Timestamps, is_current: impl FnOnce() -> bool) -> Reported {
+        let Some(note) = self.unreported.as_ref().filter(|_| !self.lane.is_unpublished()) else {
+            return Reported::Done;
+        };
         let events = if note.reason == DropReason::Refused { 0 } else { note.sessions.events() };
-        // The length does not depend on the time. A lane that is short of memory may have room for a short note alone.
+        // The length does not depend on the time. A lane that is short of memory may never have room for the names.
         let (named, short) = (note.record(0), note.without_names().record(0));
-        let mut record = if self.lane.claim_reserve(named.bytes().len()).is_ok() { named } else { short };
-        let Ok(mut claim) = self.lane.claim_reserve(record.bytes().len()) else { return };
+        let has_names = named.bytes().len() <= self.lane.ring_bytes() / NAMED_PART
+            || self.lane.claim_reserve(named.bytes().len()).is_ok();
+        let mut record = if has_names { named } else { short };
+        let Ok(mut claim) = self.lane.claim_reserve(record.bytes().len()) else { return Reported::Waits };
         claim.begin(clock.last() + 1, Publish::Now);
         if !is_current() {
             claim.cancel();
-            return;
+            return Reported::Done;
         }
         record.set_timestamp(clock.next());
         claim.slot().copy_from_slice(record.bytes());
@@ -76,6 +92,7 @@ impl Link {
         }
         self.unreported = None;
         self.lane.let_through();
+        Reported::Done
     }
 
     /// Counts an event that goes back to its producer, whose record has so many bytes.

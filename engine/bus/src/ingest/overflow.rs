@@ -21,7 +21,7 @@ use tapeline_reader::blocking::is_shard_thread;
 use tapeline_reader::timestamp::Timestamps;
 use tapeline_storage::format::SessionId;
 
-use super::link::Link;
+use super::link::{Link, Reported};
 use super::sampler::Sampler;
 use crate::core::config::BackpressureMode;
 use crate::core::error::{IngestionError, IngestionResult};
@@ -104,8 +104,7 @@ impl Backpressure {
             }
             BackpressureMode::Sample { .. } => self.chooses(link, clock, event, is_current),
             BackpressureMode::FailProducer | BackpressureMode::FailAndReport | BackpressureMode::DropNewest => {
-                link.report(clock, is_current);
-                true
+                link.report(clock, is_current) == Reported::Done
             }
         };
         if link.control.is_closing() || link.control.view().poison().is_some() {

@@ -121,6 +121,11 @@ impl LaneWriter {
         self.look_or_grow(bytes, (0, 0)).is_err()
     }
 
+    /// Bytes of the ring that it writes into.
+    pub(crate) fn ring_bytes(&self) -> usize {
+        self.ring.options().capacity_bytes
+    }
+
     /// Has every [`LaneWriter::claim`] refused from now on: something has to be written first.
     pub(crate) fn hold_back(&mut self) {
         self.room.hold_back();

@@ -139,6 +139,32 @@ fn gap_of_several_sessions_names_each_and_spares_the_readers_of_others() {
 }
 
 #[test]
+fn gaps_of_a_lane_that_stays_full_name_all_sessions() {
+    let bus = open(BackpressureMode::DropNewest);
+    let mut producer = bus.producer().expect("a producer");
+    let (a, b) = (producer.session("a"), producer.session("b"));
+    let mut lost = [0, 0];
+    for number in 0..100_000 {
+        lost[0] += u64::from(producer.emit(a, kinds::TOKEN, &PAYLOAD[..200]).is_err());
+        if number % 1000 == 0 {
+            lost[1] += u64::from(producer.emit(b, kinds::TOKEN, b"b").is_err());
+        }
+    }
+    block_on(bus.flush()).expect("flushes");
+    producer.emit(b, kinds::TOKEN, b"after").expect("there is room again");
+    let page = read(&bus);
+    let mut named = [0, 0];
+    for gap in page.gaps {
+        let GapReason::Overflow { sessions, .. } = gap.reason else { panic!("{gap}") };
+        assert_eq!(sessions.others(), 0, "all of them are named");
+        for (session, events) in sessions.named() {
+            named[usize::from(*session == b.id())] += events;
+        }
+    }
+    assert_eq!(named, lost);
+}
+
+#[test]
 fn sample_keeps_one_in_so_many_above_half_a_lane() {
     let bus = open(BackpressureMode::Sample { rate: 4 });
     let mut producer = bus.producer().expect("a producer");
