@@ -30,16 +30,9 @@ pub(crate) struct SessionNames {
     memory: Arc<MemoryBudget>,
 }
 
-/// Names that are remembered, and their memory.
+/// Names that are remembered, and their memory. Without memory none are.
 #[derive(Debug, Default)]
-enum Recent {
-    /// None was given.
-    #[default]
-    Empty,
-    /// There was no memory for the last one.
-    NoRoom,
-    Known((RecentNames, MemoryShare)),
-}
+struct Recent(Option<(RecentNames, MemoryShare)>);
 
 impl SessionNames {
     pub(super) fn new(store: NameStore, memory: &Arc<MemoryBudget>) -> Self {
@@ -63,29 +56,22 @@ impl SessionNames {
 
     fn remember(&self, session: SessionId, name: Arc<str>) {
         let mut recent = lock(&self.recent);
-        if !matches!(*recent, Recent::Known(_)) {
-            let take = |bytes| Some(Recent::Known((RecentNames::new(bytes), self.memory.take_for_event(bytes).ok()?)));
-            *recent = RECENT_BYTES.into_iter().find_map(take).unwrap_or(Recent::NoRoom);
+        if recent.0.is_none() {
+            let take = |bytes| Some((RecentNames::new(bytes), self.memory.take_for_event(bytes).ok()?));
+            recent.0 = RECENT_BYTES.into_iter().find_map(take);
         }
-        if let Recent::Known((names, _)) = &mut *recent {
+        if let Some((names, _)) = &mut recent.0 {
             names.put(session, name);
         }
     }
 
     fn recent(&self, session: SessionId) -> Option<Arc<str>> {
-        match &mut *lock(&self.recent) {
-            Recent::Known((names, _)) => names.get(session),
-            Recent::Empty | Recent::NoRoom => None,
-        }
+        lock(&self.recent).0.as_mut()?.0.get(session)
     }
 
-    /// The name in the blocks that no sealed segment has, of a session whose name this process has known.
+    /// The name in the blocks that no sealed segment has, of a session whose name was remembered.
     fn unsealed(&self, views: &[Arc<LogView>], session: SessionId) -> Option<Arc<str>> {
-        let was_known = match &*lock(&self.recent) {
-            Recent::Known((names, _)) => names.may_have_dropped(session),
-            Recent::Empty => false,
-            Recent::NoRoom => true,
-        };
+        let was_known = lock(&self.recent).0.as_ref().is_some_and(|(names, _)| names.may_have_dropped(session));
         was_known.then(|| unsealed_name(views, session)).flatten()
     }
 

@@ -146,6 +146,8 @@ fn what_is_longer_than_the_limit_is_refused_with_the_limit() {
     producer.emit(session, kinds::UNSPECIFIED, &vec![1; 3 * MIB]).expect("fits");
     let refused = producer.emit(session, kinds::UNSPECIFIED, &vec![1; 3 * MIB + 1]);
     assert!(matches!(refused, Err(IngestionError::TooLarge { bytes, max }) if (bytes, max) == (3 * MIB + 1, 3 * MIB)));
+    let refused = producer.emit(session, kinds::GAP, &vec![1; 2 * MIB]);
+    assert!(matches!(refused, Err(IngestionError::ReservedKind { .. })), "{refused:?}");
     // Events that become visible at once have to fit the lane.
     let refused = producer.batch(session).push(kinds::UNSPECIFIED, &vec![1; 2 * MIB]);
     assert!(matches!(refused, Err(IngestionError::TooLarge { max: SHARED, .. })), "{refused:?}");

@@ -215,6 +215,8 @@ fn open_all_lengths(bus: &EventBus, names: &[String]) {
         let session = producer.session(name);
         if name == "facts after an event" {
             producer.emit(session, kinds::UNSPECIFIED, b"before").expect("emits");
+            // In a block of its own.
+            block_on(bus.flush()).expect("durable");
         }
         if name == "facts in another turn" {
             let (session, _) = producer.reopen_session(session.id(), &SessionMetadata::new()).expect("opens");

@@ -208,6 +208,31 @@ fn what_the_last_opening_says_outlives_many_segments_that_go_at_once() {
 }
 
 #[test]
+fn names_beyond_the_files_bound_cost_the_oldest_of_them() {
+    let scratch = Scratch::new("too-many-names");
+    let bus = open(scratch.config().segment_bytes(32 << 20));
+    let mut producer = bus.producer().expect("a producer");
+    let names: Vec<_> = (0..4300).map(|number| format!("{number:04}{}", "n".repeat(4000))).collect();
+    let sessions: Vec<_> = names.iter().map(|name| producer.open_session(name).expect("opens")).collect();
+    block_on(bus.flush()).expect("durable");
+    let filler = producer.session("filler");
+    for _ in 0..16 {
+        producer.emit(filler, kinds::UNSPECIFIED, &vec![7; 1_000_000]).expect("emits");
+        block_on(bus.flush()).expect("durable");
+    }
+    for session in sessions {
+        producer.emit(session, kinds::TOKEN, b"late").expect("emits");
+    }
+    drop(producer);
+    block_on(bus.shutdown()).expect("ends");
+    let plan = trim_log(scratch.path(), &RetentionPolicy::new().max_segments(1)).expect("trims");
+    assert!(!plan.removed.is_empty() && plan.names_lost.is_none(), "{plan:?}");
+    let files = LogFiles::open(scratch.path()).expect("opens");
+    let (kept, damage) = (files.session_names(), files.names_damage());
+    assert!(damage.is_none() && (4000..4300).contains(&kept.len()), "{damage:?}: {} of {}", kept.len(), names.len());
+}
+
+#[test]
 fn names_go_with_the_last_event_of_their_session() {
     let scratch = Scratch::new("names-go");
     let bus = open(scratch.config().segment_bytes(2 << 20));

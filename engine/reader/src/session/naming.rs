@@ -228,6 +228,17 @@ mod tests {
     }
 
     #[test]
+    fn an_opening_that_is_met_ends_the_wait_for_a_name() {
+        let (_, names) = reader(false);
+        let mut block = names.open();
+        assert_eq!(block.of(SessionId(2)), None);
+        for (session, name) in [(2, "two"), (4, "four")] {
+            block.meet(SessionId(session), format!(r#"{{"type":"session.open","name":"{name}"}}"#).as_bytes());
+        }
+        assert_eq!(block.of(SessionId(2)).as_deref(), Some("two"), "in the same block");
+    }
+
+    #[test]
     fn names_that_another_thread_uses_are_asked_for() {
         let (even, names) = reader(true);
         let first = names.open();

@@ -102,6 +102,7 @@ mod tests {
         assert!(names.younger.len() + names.older.len() > 5_000);
         let dropped: usize = names.dropped.iter().map(|sessions| sessions.len()).sum();
         assert!((50_000..=65_536).contains(&dropped), "{dropped}");
+        assert!(names.may_have_dropped(SessionId(80_000)) && !names.may_have_dropped(SessionId(100)), "the last stay");
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tapeline_testing::seeds;
 
-use super::harness::{LOG, Machine, check_each, directory, options, ticking, whole_disk};
+use super::harness::{DIRECTORY, LOG, Machine, check_each, directory, options, ticking, whole_disk};
 use crate::device::sim::{Faults, Random, SimDisk};
-use crate::device::{Access, Doorbell, MemoryGuard};
+use crate::device::{Access, AlignedBytes, Doorbell, MemoryGuard};
 use crate::format::{
     BLOCK_BYTES_MAX, Kind, PAYLOAD_BYTES_MAX, RECORD_ALIGN, Record, SHARED_PAYLOAD_BYTES_MAX, Sequence, SessionId,
     archive_into, archived_bytes, block_bytes,
@@ -17,7 +17,7 @@ use crate::log::{
     LargeBlock, Log, LogOptions, LogView, Segment, ShardRestore, Surveyor, Urgency, plan_shard_repair, recover,
     repair_shard,
 };
-use crate::read::{GapCause, LogReader, Step, open_shard};
+use crate::read::{GapCause, LogReader, PayloadReader, ReadError, Step, open_shard};
 
 /// Bytes beyond which a payload of these tests has a block for itself.
 const SMALL: usize = 4096;
@@ -279,19 +279,31 @@ fn large_events_of_a_segment_that_was_not_sealed_are_recovered() {
     assert_eq!(check_from(recovered.view(), 0, |number| sizes[number as usize]), 5);
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SecondHeader {
+    Blank,
+    OfTheFirst,
+    Own,
+}
+
 #[test]
 fn large_event_that_is_torn_at_the_end_is_cut_off() {
     let name = Segment::file_name(Sequence::ZERO);
-    // Nothing of the second large event was written, or its header.
-    for (is_second_blank, large_events) in [(true, 1), (false, 2)] {
+    // In the place of the second one's header is nothing, another one, or that.
+    for (header, large_events) in [(SecondHeader::Blank, 1), (SecondHeader::OfTheFirst, 1), (SecondHeader::Own, 2)] {
         let sizes = [100, 200, 6 << 20, 2 << 20];
         let (disk, options) = cut_off(11, &sizes);
         let file = directory(&disk).open(&name, Access::Write).expect("opens");
         let found = scan(&directory(&disk), LOG, 0, Access::Read).expect("whole").segments[0].totals;
         let second = found.data_end - block_bytes(1, archived_bytes(2 << 20)) as u64;
         file.write_at(&[0; 4096], 5 << 20).expect("writes");
-        if is_second_blank {
-            file.write_at(&[0; 4096], second).expect("writes");
+        let mut page = AlignedBytes::zeroed(4096).expect("memory");
+        if header == SecondHeader::OfTheFirst {
+            let first = second - block_bytes(1, archived_bytes(6 << 20)) as u64;
+            file.read_at(page.as_mut_slice(), first).expect("reads");
+        }
+        if header != SecondHeader::Own {
+            file.write_at(page.as_slice(), second).expect("writes");
         }
         assert_eq!(plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans"), []);
         let recovered = recover(directory(&disk), options).expect("recovers");
@@ -299,6 +311,16 @@ fn large_event_that_is_torn_at_the_end_is_cut_off() {
         let cuts: Vec<_> = recovered.cuts().iter().map(|cut| (cut.sequence.get(), cut.large_events)).collect();
         assert_eq!(cuts, [(2, large_events)]);
     }
+}
+
+#[test]
+fn a_payload_that_was_damaged_since_the_log_was_opened_is_refused() {
+    let (disk, _) = cut_off(13, &[100, 3 << 20]);
+    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let open = || PayloadReader::open(&seen, Sequence::new(1));
+    assert_eq!(open().expect("reads").expect("it is there").payload_bytes(), 3 << 20);
+    disk.overwrite(DIRECTORY, &Segment::file_name(Sequence::ZERO), 2 << 20, &[0xff; 4]);
+    assert!(matches!(open(), Err(ReadError::Corrupt { .. })));
 }
 
 /// Checks all events from several of them on. Returns the segments.
@@ -374,6 +396,17 @@ fn a_log_in_memory_keeps_the_newest_large_events_in_its_budget() {
     let first = log.view().trimmed().get();
     assert_eq!(check_from(log.view(), first, |_| 1 << 20), 20);
     assert!(first >= 16);
+}
+
+#[test]
+fn a_log_in_memory_keeps_its_last_large_event_whatever_its_budget() {
+    let options = LogOptions { blocks: 4, ..large_options(8, 8 << 20) };
+    let mut log = Log::in_memory(&options);
+    assert!(log.append_large(large(0, &content(0, 8 << 20)), 1000, 1).is_ok());
+    assert!(append(&mut log, 1, &content(1, 100), 1));
+    log.publish(|_| {});
+    log.turn(1, Urgency::None);
+    assert_eq!(check_from(log.view(), 0, |number| if number == 0 { 8 << 20 } else { 100 }), 2);
 }
 
 #[test]
