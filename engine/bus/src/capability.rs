@@ -32,17 +32,18 @@ pub mod checked {
 /// |---|---|
 /// | `exists "axis.key"` | there is a tag of the key |
 /// | `equals "axis.key", text` | a value is the text |
-/// | `num_at_least`, `num_at_most "axis.key", number` | a value is a number so large, so small |
+/// | `num_at_least`, `num_at_most "axis.key", number` | a value is a number, and at least or at most this one |
 /// | `num_in_range "axis.key", min, max` | a value is a number between the two, or one of them |
 /// | `semver_at_least`, `semver_at_most`, `semver_compatible "axis.key", version` | a value is such a version |
 /// | `prefix`, `matches "axis.key", text` | a value begins with the text, contains it |
 /// | `metadata_exists name` | there is a metadata entry of the name |
 /// | `metadata_equals`, `metadata_matches name, text` | the entry is the text, contains it |
-/// | `metadata_num_at_least name, number` | the entry is a number so large |
+/// | `metadata_num_at_least name, number` | the entry is a number, and at least this one |
 /// | `and [..]`, `or [..]`, `not ..` | all of the clauses hold, one of them, not this one |
 ///
-/// Keys of tags are literals: an axis that there is not, an empty key or an unknown clause does not compile. The names
-/// of metadata entries, texts and numbers are expressions.
+/// Keys of tags are literals: an axis that there is not, a key that is none or an unknown clause does not compile. The
+/// names of metadata entries, texts and numbers are expressions; a literal among them is checked, too: no empty name, no
+/// number that is not finite, no version that is none. Up to 64 clauses stand inside one another.
 ///
 /// ```
 /// use tapeline::capability::{CapabilitySet, Predicate, TagKey};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::tag::{Tag, TagKey};
+use crate::tag::Tag;
+use crate::tag_key::TagKey;
 use crate::version::Version;
 
 /// A source of facts: a [`CapabilitySet`](crate::CapabilitySet), or borrowed tags and metadata

@@ -6,7 +6,8 @@ use tapeline_testing::{Random, asked, seeds};
 use crate::predicate::{DEPTH_MAX, DOCUMENT_BYTES_MAX, NODES_MAX, Predicate, PredicateWire};
 use crate::requirement::RequiredCapability;
 use crate::set::CapabilitySet;
-use crate::tag::{CapabilityTagError, Tag, TagKey};
+use crate::tag::{CapabilityTagError, Tag};
+use crate::tag_key::TagKey;
 use crate::testing;
 
 /// Words of the grammars, so that texts of them often mean something.
@@ -93,7 +94,7 @@ fn tags_are_written_as_they_were_read() {
                     let set: CapabilitySet = [tag.clone()].into_iter().collect();
                     assert!(RequiredCapability::Tag(tag.clone()).evaluate(&set), "{text}");
                 }
-                Err(error) => assert!(*error == CapabilityTagError::Empty && text.is_empty(), "{text}: {error}"),
+                Err(error) => check_refusal(&text, error),
             }
             match Tag::parse_user(&text) {
                 Err(CapabilityTagError::ReservedPrefix { prefix, .. }) => assert!(text.starts_with(prefix), "{text}"),
@@ -103,6 +104,23 @@ fn tags_are_written_as_they_were_read() {
                 assert_eq!(key.to_string(), text);
             }
         }
+    }
+}
+
+/// Checks that a text is no tag for the reason that is given, by the rules as they are written.
+fn check_refusal(text: &str, error: &CapabilityTagError) {
+    match error {
+        CapabilityTagError::Empty => assert!(text.is_empty(), "{text}: {error}"),
+        CapabilityTagError::Character { character, .. } => {
+            assert!(character.is_control() || "\u{2028}\u{2029}".contains(*character), "{text}: {error}");
+            assert!(text.contains(*character), "{text}: {error}");
+        }
+        CapabilityTagError::Key { .. } => {
+            let key = text.split(['=', ':']).next().unwrap_or_default();
+            let is_on_axis = crate::TaxonomyAxis::ALL.iter().any(|axis| key.starts_with(&format!("{axis}.")));
+            assert!(is_on_axis && TagKey::parse(key).is_err(), "{text}: {error}");
+        }
+        error => panic!("{text}: {error}"),
     }
 }
 
@@ -193,6 +211,7 @@ fn requirements_are_refused_or_mean_what_they_say() {
                 check_requirement(&text, &requirement);
             }
             if let Ok(requirement) = text.parse::<RequiredCapability>() {
+                assert_eq!(requirement.to_string().parse(), Ok(requirement.clone()), "{text}");
                 let document = serde_json::to_string(&requirement).expect("a document");
                 assert_eq!(serde_json::from_str::<RequiredCapability>(&document).expect("one"), requirement, "{text}");
             }
@@ -210,12 +229,16 @@ fn check_requirement(text: &str, requirement: &RequiredCapability) {
             assert!(!matches!(tag, Tag::Reserved { .. }), "{text}");
             let before_value = &trimmed[..trimmed.len() - tag.value().map_or(0, |value| value.len() + 1)];
             assert!(!before_value.contains(['<', '>', '!', '~', '=']), "a typing error became a tag: {text}");
-            assert!(tag.axis().is_some() || !trimmed.contains('.'), "an unknown axis became a tag: {text}");
+            assert!(tag.value().is_none_or(|value| value.trim() == value && !value.is_empty()), "{text}");
+            let word = trimmed.split(['=', ':']).next().unwrap_or_default();
+            assert!(tag.axis().is_some() || !word.contains('.'), "an unknown axis became a tag: {text}");
+            assert!(crate::TaxonomyAxis::from_name(word).is_none(), "an axis alone became a tag: {text}");
         }
         RequiredCapability::Predicate(Predicate::Equals { key, value }) => {
             let (left, right) = trimmed.split_once("==").expect("a comparison");
             assert_eq!(without_space(&key.to_string()), without_space(left));
             assert!(right.trim() == value || right.trim() == format!("\"{value}\""), "{text}");
+            assert!(!value.starts_with('"') && !value.ends_with('"'), "{text}");
         }
         RequiredCapability::Predicate(
             Predicate::NumericAtLeast { key, threshold } | Predicate::NumericAtMost { key, threshold },

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::{Facts, Reading, Value};
 use crate::key_table::KeyTable;
-use crate::tag::{CapabilityTagError, Tag, TagKey};
+use crate::tag::{CapabilityTagError, Tag};
+use crate::tag_key::TagKey;
 
 /// Tags and metadata, prepared so that predicates find the values of a key fast: a look goes to the tags of the key by
 /// its hash, and compares these.
@@ -210,6 +211,8 @@ mod tests {
         let read: CapabilitySet = serde_json::from_str(&document).expect("a set");
         assert_eq!(read, set);
         assert!(read.has_key(&TagKey::parse("software.model").expect("a key")));
-        assert!(serde_json::from_str::<CapabilitySet>(r#"{"tags":[""]}"#).is_err());
+        for refused in [r#"{"tags":[""]}"#, r#"{"tags":["software."]}"#, r#"{"tags":["a\nb"]}"#] {
+            assert!(serde_json::from_str::<CapabilitySet>(refused).is_err(), "{refused}");
+        }
     }
 }

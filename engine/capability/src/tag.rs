@@ -7,21 +7,23 @@
 //! | `scope:tenant-4` | [`Tag::Reserved`]: one of [`RESERVED_PREFIXES`], and a body |
 //! | anything else, as `gpu` | [`Tag::Legacy`]: text without structure |
 //!
-//! A key may have dots (`gpu.vram_gb`), a value may have `=` and `:`. Parsing trims nothing, and a tag is written as
-//! the text that it was parsed from, byte for byte.
+//! A tag is one line: UTF-8 without control characters and line separators. A key may have dots (`gpu.vram_gb`), a
+//! value may have `=` and `:`. Parsing trims nothing, and a tag is written as the text that it was parsed from, byte for
+//! byte.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::axis::{TaxonomyAxis, UnknownAxis};
+use crate::axis::TaxonomyAxis;
+use crate::tag_key::{TagKey, TagKeyError};
 
 /// The beginnings of tags that have a meaning of their own, which users do not give.
 pub const RESERVED_PREFIXES: [&str; 5] = ["causal:", "dataforts:", "fork-of:", "heat:", "scope:"];
 
-/// A capability, as its text says it.
+/// A capability, as its text says it. Parsing checks it; one that is built of its parts is not checked, and readers of
+/// logs and documents leave out or refuse what is no tag.
 ///
 /// ```
 /// use tapeline_capability::{Tag, TagKey};
@@ -88,8 +90,24 @@ pub enum TagSeparator {
 #[non_exhaustive]
 pub enum CapabilityTagError {
     /// There is no text.
-    #[error("an empty text is no tag")]
+    #[error("an empty text is no tag; a tag is written as software.model or software.model=llama-7b")]
     Empty,
+    /// It has a control character or a line separator: a tag is one line.
+    #[error("tag {tag:?} has {character:?} in it; a tag is one line, without control characters")]
+    Character {
+        /// The text.
+        tag: String,
+        /// The first such character.
+        character: char,
+    },
+    /// It lies on an axis, and its key is none.
+    #[error("tag {tag:?}: {fault}")]
+    Key {
+        /// The text.
+        tag: String,
+        /// The fault of the key.
+        fault: TagKeyError,
+    },
     /// A user gave a tag that only the system gives.
     #[error("tag {tag:?} begins with {prefix:?}, which is reserved")]
     ReservedPrefix {
@@ -104,20 +122,26 @@ impl Tag {
     /// Parses a tag of any kind.
     ///
     /// # Errors
-    /// [`CapabilityTagError::Empty`].
+    /// [`CapabilityTagError`]: there is no text, it is not one line, or it begins with an axis and a dot, after which
+    /// there is no key.
     pub fn parse(text: &str) -> Result<Self, CapabilityTagError> {
         if text.is_empty() {
             return Err(CapabilityTagError::Empty);
+        }
+        if let Some(character) = text.chars().find(ends_a_line) {
+            return Err(CapabilityTagError::Character { tag: text.to_owned(), character });
         }
         if let Some(prefix) = reserved_prefix(text) {
             return Ok(Self::Reserved { prefix, body: text[prefix.len()..].to_owned() });
         }
         let on_axis = text.split_once('.').and_then(|(axis, rest)| Some((TaxonomyAxis::from_name(axis)?, rest)));
         let Some((axis, rest)) = on_axis else { return Ok(Self::Legacy(text.to_owned())) };
+        let key =
+            |name| TagKey::new(axis, name).map_err(|fault| CapabilityTagError::Key { tag: text.to_owned(), fault });
         Ok(match rest.find(['=', ':']) {
-            None => Self::AxisPresent { key: TagKey::new(axis, rest) },
+            None => Self::AxisPresent { key: key(rest)? },
             Some(at) => Self::AxisValue {
-                key: TagKey::new(axis, &rest[..at]),
+                key: key(&rest[..at])?,
                 value: rest[at + 1..].to_owned(),
                 separator: if rest.as_bytes()[at] == b'=' { TagSeparator::Eq } else { TagSeparator::Colon },
             },
@@ -127,7 +151,7 @@ impl Tag {
     /// Parses a tag that a user gave.
     ///
     /// # Errors
-    /// [`CapabilityTagError`]: there is no text, or a reserved prefix.
+    /// [`CapabilityTagError`]: as of [`Tag::parse`], or a reserved prefix.
     pub fn parse_user(text: &str) -> Result<Self, CapabilityTagError> {
         match reserved_prefix(text) {
             Some(prefix) => Err(CapabilityTagError::ReservedPrefix { prefix, tag: text.to_owned() }),
@@ -167,6 +191,11 @@ impl Tag {
     }
 }
 
+/// Returns whether a character is a control character or a line separator, which a line cannot have in it.
+pub(crate) fn ends_a_line(character: &char) -> bool {
+    character.is_control() || ['\u{2028}', '\u{2029}'].contains(character)
+}
+
 fn reserved_prefix(text: &str) -> Option<&'static str> {
     RESERVED_PREFIXES.into_iter().find(|prefix| text.starts_with(prefix))
 }
@@ -203,123 +232,6 @@ impl<'de> Deserialize<'de> for Tag {
     }
 }
 
-/// An axis and a key on it: the part of a tag that predicates ask for. Written `software.model`.
-///
-/// ```
-/// use tapeline_capability::{TagKey, TaxonomyAxis};
-///
-/// let key = TagKey::parse("software.model")?;
-/// assert_eq!((key.axis(), key.name()), (TaxonomyAxis::Software, "model"));
-/// assert!(TagKey::parse("model").is_err(), "it has no axis");
-/// # Ok::<_, tapeline_capability::TagKeyError>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagKey {
-    /// Of both other fields; first, so that a comparison mostly ends with it.
-    hash: u64,
-    axis: TaxonomyAxis,
-    key: String,
-}
-
-/// A text that is no key of a tag.
-///
-/// ```
-/// use tapeline_capability::{TagKey, TagKeyError};
-///
-/// assert_eq!(TagKey::parse("model"), Err(TagKeyError::NoAxis { key: "model".into() }));
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TagKeyError {
-    /// There is no dot after an axis.
-    #[error("{key:?} is no key of a tag; a key is written AXIS.NAME, as software.model")]
-    NoAxis {
-        /// The text.
-        key: String,
-    },
-    /// The text before the first dot is no axis.
-    #[error(transparent)]
-    UnknownAxis(#[from] UnknownAxis),
-    /// There is nothing after the axis.
-    #[error("a key is missing after \"{axis}.\"; a key is written AXIS.NAME, as software.model")]
-    Empty {
-        /// The axis.
-        axis: TaxonomyAxis,
-    },
-}
-
-impl TagKey {
-    /// A key on an axis.
-    pub fn new(axis: TaxonomyAxis, key: &str) -> Self {
-        Self { hash: xxh3_64_with_seed(key.as_bytes(), axis as u64), axis, key: key.to_owned() }
-    }
-
-    /// Parses `AXIS.NAME`. Trims nothing.
-    ///
-    /// # Errors
-    /// [`TagKeyError`].
-    pub fn parse(text: &str) -> Result<Self, TagKeyError> {
-        let (axis, key) = text.split_once('.').ok_or_else(|| TagKeyError::NoAxis { key: text.to_owned() })?;
-        let axis: TaxonomyAxis = axis.parse()?;
-        if key.is_empty() { Err(TagKeyError::Empty { axis }) } else { Ok(Self::new(axis, key)) }
-    }
-
-    /// The axis.
-    pub fn axis(&self) -> TaxonomyAxis {
-        self.axis
-    }
-
-    /// The key's name on its axis.
-    pub fn name(&self) -> &str {
-        &self.key
-    }
-
-    /// A number that equal keys share.
-    pub(crate) fn hash_number(&self) -> u64 {
-        self.hash
-    }
-}
-
-impl std::hash::Hash for TagKey {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl fmt::Display for TagKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.axis, self.key)
-    }
-}
-
-impl FromStr for TagKey {
-    type Err = TagKeyError;
-
-    fn from_str(text: &str) -> Result<Self, TagKeyError> {
-        Self::parse(text)
-    }
-}
-
-/// A key as documents have it.
-#[derive(Serialize, Deserialize)]
-struct KeyDocument<'a> {
-    axis: TaxonomyAxis,
-    key: std::borrow::Cow<'a, str>,
-}
-
-impl Serialize for TagKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        KeyDocument { axis: self.axis, key: self.key.as_str().into() }.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for TagKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let KeyDocument { axis, key } = KeyDocument::deserialize(deserializer)?;
-        Ok(Self::new(axis, &key))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,7 +260,6 @@ mod tests {
                 "devices.camera:",
                 Tag::AxisValue { key: key("devices.camera"), value: String::new(), separator: TagSeparator::Colon },
             ),
-            ("software.", Tag::AxisPresent { key: TagKey::new(TaxonomyAxis::Software, "") }),
             ("scope:tenant-4", Tag::Reserved { prefix: "scope:", body: "tenant-4".into() }),
             ("dataforts:x", Tag::Reserved { prefix: "dataforts:", body: "x".into() }),
             ("dataforts.x", Tag::AxisPresent { key: key("dataforts.x") }),
@@ -379,9 +290,18 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_none_are_refused_by_their_reason() {
-        assert!(matches!(TagKey::parse("model"), Err(TagKeyError::NoAxis { .. })));
-        assert!(matches!(TagKey::parse("hardwre.gpu"), Err(TagKeyError::UnknownAxis(_))));
-        assert!(matches!(TagKey::parse("hardware."), Err(TagKeyError::Empty { axis: TaxonomyAxis::Hardware })));
+    fn tags_are_lines_with_keys_that_are_some() {
+        for character in ['\0', '\n', '\r', '\t', '\u{1b}', '\u{7f}', '\u{85}', '\u{2028}', '\u{2029}'] {
+            for text in ["gpu", "software.model", "software.model=x", "scope:tenant"] {
+                let text = format!("{text}{character}");
+                assert_eq!(Tag::parse(&text), Err(CapabilityTagError::Character { tag: text, character }));
+            }
+        }
+        for text in ["software.", "software.=x", "software..model", "software.model.", "software.a b=x", "software.!=x"]
+        {
+            assert!(matches!(Tag::parse(text), Err(CapabilityTagError::Key { .. })), "{text}");
+            let document = serde_json::to_string(text).expect("a document");
+            assert!(serde_json::from_str::<Tag>(&document).is_err(), "{document}");
+        }
     }
 }

@@ -5,15 +5,16 @@ use tapeline_testing::Random;
 use crate::axis::TaxonomyAxis;
 use crate::predicate::Predicate;
 use crate::set::CapabilitySet;
-use crate::tag::{Tag, TagKey};
+use crate::tag::Tag;
+use crate::tag_key::TagKey;
 
 const KEYS: [&str; 4] = ["model", "gpu.vram_gb", "version", "x"];
 const VALUES: [&str; 12] =
     ["", "1", "80", "1e2", "-0.5", "1.2.3", "0.2.9", "0.0.3", "nan", "llama-7b", "llama-70b", "a=b:c"];
-const NAMES: [&str; 3] = ["zone", "load", ""];
+const NAMES: [&str; 3] = ["zone", "load", "a \"b"];
 
 fn key(random: &mut Random) -> TagKey {
-    TagKey::new(random.pick(&TaxonomyAxis::ALL[..2]), random.pick(&KEYS))
+    TagKey::new(random.pick(&TaxonomyAxis::ALL[..2]), random.pick(&KEYS)).expect("a key")
 }
 
 pub(crate) fn set(random: &mut Random) -> CapabilitySet {

@@ -4,10 +4,9 @@ use proc_macro2::{Span, TokenStream as Tokens};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
-use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprLit, ExprUnary, Ident, Lit, LitStr, Path, Token, UnOp};
-use tapeline_capability::{Predicate, TagKey};
+use syn::{Expr, ExprGroup, ExprLit, ExprParen, ExprUnary, Ident, Lit, LitStr, Path, Token, UnOp};
+use tapeline_capability::{DEPTH_MAX, OperandError, Predicate, TagKey};
 
 use crate::Form;
 
@@ -39,9 +38,19 @@ pub(crate) enum Operand {
 
 impl Parse for Clause {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        Self::parse_within(DEPTH_MAX, input)
+    }
+}
+
+impl Clause {
+    /// Parses a clause with at most so many inside one another.
+    fn parse_within(room: usize, input: ParseStream<'_>) -> syn::Result<Self> {
         let word = input
             .call(Ident::parse_any)
             .map_err(|error| syn::Error::new(error.span(), format!("a clause begins with its name: {NAMES}")))?;
+        let Some(room) = room.checked_sub(1) else {
+            return Err(syn::Error::new(word.span(), format!("more than {DEPTH_MAX} clauses inside one another")));
+        };
         let constructor = |name| Constructor { name, span: word.span() };
         let on_tag = |name, operands: &[fn(ParseStream<'_>) -> syn::Result<Operand>]| {
             let key = key(input)?;
@@ -49,7 +58,7 @@ impl Parse for Clause {
             Ok(Self::OnTag(constructor(name), key, operands))
         };
         let on_metadata = |name, operands: &[fn(ParseStream<'_>) -> syn::Result<Operand>]| {
-            let entry = input.parse()?;
+            let entry = metadata_name(input)?;
             let operands = operands.iter().map(|operand| after_comma(input, operand)).collect::<syn::Result<_>>()?;
             Ok(Self::OnMetadata(constructor(name), entry, operands))
         };
@@ -68,18 +77,25 @@ impl Parse for Clause {
             "metadata_equals" => on_metadata("metadata_equals", &[text]),
             "metadata_matches" => on_metadata("metadata_matches", &[text]),
             "metadata_num_at_least" => on_metadata("metadata_numeric_at_least", &[number]),
-            "and" => Ok(Self::Joined(constructor("and"), clauses(input)?)),
-            "or" => Ok(Self::Joined(constructor("or"), clauses(input)?)),
-            "not" => Ok(Self::Not(constructor("not"), Box::new(input.parse()?))),
+            "and" => Ok(Self::Joined(constructor("and"), clauses(room, input)?)),
+            "or" => Ok(Self::Joined(constructor("or"), clauses(room, input)?)),
+            "not" => Ok(Self::Not(constructor("not"), Box::new(Self::parse_within(room, input)?))),
             other => Err(syn::Error::new(word.span(), format!("`{other}` is no clause; the clauses are {NAMES}"))),
         }
     }
 }
 
-fn clauses(input: ParseStream<'_>) -> syn::Result<Vec<Clause>> {
+fn clauses(room: usize, input: ParseStream<'_>) -> syn::Result<Vec<Clause>> {
     let bracketed;
     syn::bracketed!(bracketed in input);
-    Ok(Punctuated::<Clause, Token![,]>::parse_terminated(&bracketed)?.into_iter().collect())
+    let mut clauses = Vec::new();
+    while !bracketed.is_empty() {
+        clauses.push(Clause::parse_within(room, &bracketed)?);
+        if !bracketed.is_empty() {
+            bracketed.parse::<Token![,]>()?;
+        }
+    }
+    Ok(clauses)
 }
 
 /// The literal of a key, which is checked here.
@@ -90,6 +106,19 @@ fn key(input: ParseStream<'_>) -> syn::Result<TagKey> {
     TagKey::parse(&literal.value()).map_err(|error| syn::Error::new(literal.span(), error))
 }
 
+/// The name of a metadata entry; a literal is checked here.
+fn metadata_name(input: ParseStream<'_>) -> syn::Result<Expr> {
+    let name = input.parse()?;
+    match bare(&name) {
+        Expr::Lit(ExprLit { lit: Lit::Str(literal), .. }) => {
+            OperandError::of_name(literal.value()).map_err(|error| syn::Error::new(literal.span(), error))?;
+        }
+        Expr::Lit(other) => return Err(syn::Error::new(other.span(), "the name of a metadata entry is a text")),
+        _ => {}
+    }
+    Ok(name)
+}
+
 fn after_comma(input: ParseStream<'_>, operand: &fn(ParseStream<'_>) -> syn::Result<Operand>) -> syn::Result<Operand> {
     input.parse::<Token![,]>()?;
     operand(input)
@@ -97,7 +126,7 @@ fn after_comma(input: ParseStream<'_>, operand: &fn(ParseStream<'_>) -> syn::Res
 
 fn text(input: ParseStream<'_>) -> syn::Result<Operand> {
     let text: Expr = input.parse()?;
-    match &text {
+    match bare(&text) {
         Expr::Lit(ExprLit { lit: Lit::Int(_) | Lit::Float(_) | Lit::Bool(_), .. }) => {
             Err(syn::Error::new(text.span(), "values of tags are text: write it in quotes"))
         }
@@ -107,7 +136,8 @@ fn text(input: ParseStream<'_>) -> syn::Result<Operand> {
 
 fn version(input: ParseStream<'_>) -> syn::Result<Operand> {
     let operand = text(input)?;
-    if let Operand::Text(Expr::Lit(ExprLit { lit: Lit::Str(literal), .. })) = &operand
+    if let Operand::Text(text) = &operand
+        && let Expr::Lit(ExprLit { lit: Lit::Str(literal), .. }) = bare(text)
         && !Predicate::is_version(&literal.value())
     {
         return Err(syn::Error::new(
@@ -120,12 +150,15 @@ fn version(input: ParseStream<'_>) -> syn::Result<Operand> {
 
 fn number(input: ParseStream<'_>) -> syn::Result<Operand> {
     let number: Expr = input.parse()?;
-    match &number {
+    match bare(&number) {
         Expr::Lit(ExprLit { lit, .. }) if !matches!(lit, Lit::Int(_) | Lit::Float(_)) => {
-            Err(syn::Error::new(number.span(), "this is compared as a number: write it without quotes"))
+            return Err(syn::Error::new(number.span(), "this is compared as a number: write it without quotes"));
         }
-        _ => Ok(Operand::Number(number)),
+        _ => {}
     }
+    let checked = literal(&number).map_or(Ok(0.0), OperandError::of_number);
+    checked.map_err(|error| syn::Error::new(number.span(), error))?;
+    Ok(Operand::Number(number))
 }
 
 /// Refuses a range of literals that no number is in.
@@ -140,9 +173,17 @@ fn not_empty(clause: Clause) -> syn::Result<Clause> {
     Ok(clause)
 }
 
+/// An expression without what is around it: parentheses, and the groups of macros.
+fn bare(expression: &Expr) -> &Expr {
+    match expression {
+        Expr::Paren(ExprParen { expr, .. }) | Expr::Group(ExprGroup { expr, .. }) => bare(expr),
+        bare => bare,
+    }
+}
+
 /// The number of a literal, perhaps with a minus.
 fn literal(number: &Expr) -> Option<f64> {
-    match number {
+    match bare(number) {
         Expr::Lit(ExprLit { lit: Lit::Int(literal), .. }) => literal.base10_parse().ok(),
         Expr::Lit(ExprLit { lit: Lit::Float(literal), .. }) => literal.base10_parse().ok(),
         Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => literal(expr).map(|number| -number),
@@ -190,11 +231,83 @@ impl quote::ToTokens for Operand {
 /// The expression for a key.
 pub(crate) fn tag_key(key: &TagKey, module: &Path) -> Tokens {
     let (axis, name) = (axis(key.axis(), module), key.name());
-    quote!(#module::TagKey::new(#axis, #name))
+    quote!(#module::TagKey::of_literal(#axis, #name))
 }
 
 /// The expression for an axis.
 pub(crate) fn axis(axis: tapeline_capability::TaxonomyAxis, module: &Path) -> Tokens {
     let variant = Ident::new(&format!("{axis:?}"), Span::call_site());
     quote!(#module::TaxonomyAxis::#variant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each text of the golden vectors is in `pred!`, which has the same grammar with literals of Rust.
+    fn parse(text: &str) -> syn::Result<Clause> {
+        syn::parse_str(text)
+    }
+
+    fn vectors() -> serde_json::Value {
+        serde_json::from_str(include_str!("../../capability/tests/vectors.json")).expect("vectors")
+    }
+
+    fn texts(vectors: &serde_json::Value, list: &str) -> Vec<String> {
+        let text =
+            |case: &serde_json::Value| case["predicate"].as_str().or(case[0].as_str()).expect("a text").to_owned();
+        vectors[list].as_array().expect("a list").iter().map(text).collect()
+    }
+
+    #[test]
+    fn macro_reads_what_texts_are_read() {
+        let vectors = vectors();
+        let mut read = [texts(&vectors, "cases"), texts(&vectors, "texts")].concat();
+        // Escapes of JSON alone, and a literal that Rust writes with a 0 in front.
+        read.retain(|text| !text.contains("\\u") && !text.contains(" .5"));
+        assert!(read.len() > 30);
+        for text in read {
+            match parse(&text) {
+                Ok(_) => {}
+                // Documents may hold of nothing; a literal that does is a typing error.
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(error.contains("no version") || error.contains("no number is at least"), "{text}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn macro_refuses_what_texts_are_refused() {
+        let vectors = vectors();
+        let mut refused = texts(&vectors, "texts_refused");
+        // Names of Rust, which stand for expressions, and what only JSON cannot read.
+        let is_expression = |text: &str| {
+            ["zone", ", x", ", y", "inf", "NaN", "nan"].iter().any(|name| text.ends_with(name))
+                || text.contains("infinity")
+        };
+        refused.retain(|text| !is_expression(text));
+        assert!(refused.len() > 25);
+        for text in refused {
+            assert!(parse(&text).is_err(), "{text}");
+        }
+        assert!(parse(&format!("{}exists \"software.x\"", "not ".repeat(DEPTH_MAX - 1))).is_ok());
+        for deep in ["not ".repeat(DEPTH_MAX), "not ".repeat(100_000)] {
+            let error = parse(&format!("{deep}exists \"software.x\"")).err().expect("an error");
+            assert!(error.to_string().contains("inside one another"), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_finite_however_a_literal_is_written() {
+        for number in ["1e400", "-1e400", "(1e400)", "-(1e400)", &"9".repeat(400)] {
+            for clause in
+                ["num_at_least \"hardware.x\",", "num_in_range \"hardware.x\", 1,", "metadata_num_at_least \"x\","]
+            {
+                let error = parse(&format!("{clause} {number}")).err().expect("an error");
+                assert!(error.to_string().contains("no finite number"), "{clause} {number}: {error}");
+            }
+        }
+    }
 }

@@ -10,10 +10,11 @@ use std::hash::Hash;
 
 use crate::axis::TaxonomyAxis;
 use crate::facts::{Reading, Value};
-use crate::predicate::Predicate;
+use crate::predicate::{DEPTH_MAX, Predicate};
 use crate::requirement::RequiredCapability;
 use crate::set::CapabilitySet;
-use crate::tag::{Tag, TagKey};
+use crate::tag::Tag;
+use crate::tag_key::TagKey;
 
 use bits::{Bits, Posting};
 
@@ -151,14 +152,14 @@ impl CapabilityIndex {
 
     /// The sets that the predicate holds of, by number: those of which [`Predicate::evaluate`] says so.
     pub fn matching(&self, predicate: &Predicate) -> Vec<SetId> {
-        self.bits(predicate).iter().map(SetId).collect()
+        self.bits(DEPTH_MAX, predicate).iter().map(SetId).collect()
     }
 
     /// The sets that meet the requirement, by number.
     pub fn meeting(&self, requirement: &RequiredCapability) -> Vec<SetId> {
         let mut found = Bits::default();
         match requirement {
-            RequiredCapability::Predicate(predicate) => found = self.bits(predicate),
+            RequiredCapability::Predicate(predicate) => found = self.bits(DEPTH_MAX, predicate),
             RequiredCapability::AxisAny(axis) => {
                 self.axes.get(axis).into_iter().for_each(|sets| sets.add_to(&mut found))
             }
@@ -179,34 +180,38 @@ impl CapabilityIndex {
         }
     }
 
-    fn bits(&self, predicate: &Predicate) -> Bits {
-        match predicate {
-            Predicate::And(clauses) => {
-                let mut found = self.all.clone();
-                for clause in clauses {
-                    if found.is_empty() {
-                        break;
-                    }
-                    found.keep(&self.bits(clause));
+    /// The sets that a predicate holds of. Recurses `room` clauses deep.
+    fn bits(&self, room: usize, predicate: &Predicate) -> Bits {
+        let Some(room) = room.checked_sub(1) else {
+            return predicate.fold(|clause, parts| self.joined(clause, parts.into_iter()));
+        };
+        let clauses = predicate.clauses().iter();
+        self.joined(predicate, clauses.map(|clause| self.bits(room, clause)))
+    }
+
+    /// The sets that a clause holds of, by those of the clauses in it.
+    fn joined(&self, clause: &Predicate, mut parts: impl Iterator<Item = Bits>) -> Bits {
+        let mut found = match clause {
+            Predicate::And(_) | Predicate::Not(_) => self.all.clone(),
+            _ => Bits::default(),
+        };
+        match clause {
+            Predicate::And(_) => {
+                while !found.is_empty()
+                    && let Some(part) = parts.next()
+                {
+                    found.keep(&part);
                 }
-                found
             }
-            Predicate::Or(clauses) => {
-                let mut found = Bits::default();
-                clauses.iter().for_each(|clause| found.add(&self.bits(clause)));
-                found
-            }
-            Predicate::Not(clause) => {
-                let mut found = self.all.clone();
-                found.subtract(&self.bits(clause));
-                found
-            }
+            Predicate::Or(_) => parts.for_each(|part| found.add(&part)),
+            Predicate::Not(_) => parts.for_each(|part| found.subtract(&part)),
             leaf => {
                 let of_tags = leaf.tag_key().and_then(|key| self.keys.get(key));
                 let values = of_tags.or_else(|| self.metadata.get(leaf.metadata_key()?));
-                values.map(|values| values.satisfying(leaf)).unwrap_or_default()
+                return values.map(|values| values.satisfying(leaf)).unwrap_or_default();
             }
         }
+        found
     }
 }
 

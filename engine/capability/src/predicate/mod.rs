@@ -1,14 +1,17 @@
 //! Predicates over capabilities.
 
+mod operand;
 mod plan;
 mod text;
 mod trace;
+mod walk;
 mod wire;
 
 use crate::facts::{Capabilities, Facts, Value};
-use crate::tag::TagKey;
+use crate::tag_key::TagKey;
 use crate::version::Version;
 
+pub use operand::OperandError;
 pub use plan::CompiledPredicate;
 pub use text::PredicateTextError;
 pub use trace::{ClauseStats, ClauseTrace, PredicateDebugReport};
@@ -28,6 +31,10 @@ pub const DOCUMENT_BYTES_MAX: usize = 4096;
 /// A clause on values of a key holds if *one* value of that very key satisfies it; a tag without a value satisfies
 /// none. A value that does not parse as what the clause compares (a number, a version) does not satisfy it either.
 ///
+/// A program may put as many clauses as it likes into one another: no method takes stack for them. What is written as
+/// text or as a document is bounded by [`DEPTH_MAX`], [`NODES_MAX`] and [`DOCUMENT_BYTES_MAX`], compares with finite
+/// numbers, and names the metadata entries that it asks for: else it is no text or document that can be read.
+///
 /// ```
 /// use tapeline_capability::{CapabilitySet, Predicate, TagKey};
 ///
@@ -41,7 +48,6 @@ pub const DOCUMENT_BYTES_MAX: usize = 4096;
 /// assert!(!wanted.evaluate(&worker.with_metadata("state", "draining")));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the fields of a clause are its key and what its constructor says")]
 pub enum Predicate {
     /// A tag of this key is there, with or without a value.
@@ -181,15 +187,33 @@ impl Predicate {
 
     /// Returns whether the predicate holds, clause by clause in the order in which they were written.
     pub fn evaluate_unplanned(&self, of: &impl Capabilities) -> bool {
-        self.holds(of)
+        self.holds(DEPTH_MAX, of)
     }
 
-    /// Some 10 ns a clause over a [`CapabilitySet`](crate::CapabilitySet).
-    fn holds(&self, of: &impl Facts) -> bool {
+    /// Some 10 ns a clause over a [`CapabilitySet`](crate::CapabilitySet). Recurses `room` clauses deep.
+    fn holds(&self, room: usize, of: &impl Facts) -> bool {
+        let Some(room) = room.checked_sub(1) else { return self.holds_in_all(of) };
         match self {
-            Self::And(clauses) => clauses.iter().all(|clause| clause.holds(of)),
-            Self::Or(clauses) => clauses.iter().any(|clause| clause.holds(of)),
-            Self::Not(clause) => !clause.holds(of),
+            Self::And(clauses) => clauses.iter().all(|clause| clause.holds(room, of)),
+            Self::Or(clauses) => clauses.iter().any(|clause| clause.holds(room, of)),
+            Self::Not(clause) => !clause.holds(room, of),
+            leaf => leaf.leaf_holds(of),
+        }
+    }
+
+    /// The same without recursion, by the results of all clauses in it.
+    fn holds_in_all(&self, of: &impl Facts) -> bool {
+        self.fold(|clause, results: Vec<bool>| match clause {
+            Self::And(_) => !results.contains(&false),
+            Self::Or(_) => results.contains(&true),
+            Self::Not(_) => !results.contains(&true),
+            leaf => leaf.leaf_holds(of),
+        })
+    }
+
+    #[inline]
+    fn leaf_holds(&self, of: &impl Facts) -> bool {
+        match self {
             Self::Exists { key } => of.has_key(key),
             Self::MetadataExists { .. }
             | Self::MetadataEquals { .. }

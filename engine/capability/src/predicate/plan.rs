@@ -2,7 +2,7 @@
 
 use crate::facts::Capabilities;
 
-use super::Predicate;
+use super::{DEPTH_MAX, Predicate};
 
 /// A predicate whose cheap clauses come first: for many evaluations. It holds of what the predicate holds of.
 ///
@@ -20,7 +20,7 @@ pub struct CompiledPredicate(Predicate);
 impl CompiledPredicate {
     /// Returns whether the predicate holds. Allocates nothing.
     pub fn evaluate(&self, of: &impl Capabilities) -> bool {
-        self.0.holds(of)
+        self.0.holds(DEPTH_MAX, of)
     }
 
     /// The predicate, with its clauses in the order of evaluation.
@@ -37,15 +37,11 @@ impl Predicate {
 
     /// The cost of the predicate, and the predicate with its clauses sorted.
     fn planned(&self) -> (u64, Self) {
-        match self {
-            Self::And(clauses) => sorted(clauses, Self::And),
-            Self::Or(clauses) => sorted(clauses, Self::Or),
-            Self::Not(clause) => {
-                let (cost, clause) = clause.planned();
-                (cost, Self::not(clause))
-            }
-            leaf => (leaf.leaf_cost(), leaf.clone()),
-        }
+        self.fold(|clause, mut planned: Vec<(u64, Self)>| {
+            planned.sort_by_key(|(cost, _)| *cost);
+            let cost = planned.iter().fold(clause.leaf_cost(), |sum, (cost, _)| sum.saturating_add(*cost));
+            (cost, clause.with_clauses(planned.into_iter().map(|(_, clause)| clause).collect()))
+        })
     }
 
     /// The cost of a clause that has no clauses. Only its order counts: the number is that of no unit.
@@ -64,11 +60,4 @@ impl Predicate {
             Self::And(_) | Self::Or(_) | Self::Not(_) => 0,
         }
     }
-}
-
-fn sorted(clauses: &[Predicate], join: impl Fn(Vec<Predicate>) -> Predicate) -> (u64, Predicate) {
-    let mut planned: Vec<_> = clauses.iter().map(Predicate::planned).collect();
-    planned.sort_by_key(|(cost, _)| *cost);
-    let cost = planned.iter().fold(0u64, |sum, (cost, _)| sum.saturating_add(*cost));
-    (cost, join(planned.into_iter().map(|(_, clause)| clause).collect()))
 }

@@ -91,33 +91,6 @@ fn documents_and_texts_give_the_predicate_back() {
     }
 }
 
-/// The vectors of docs: each variant with what it holds of and what it does not.
-#[test]
-fn golden_vectors() {
-    #[derive(serde::Deserialize)]
-    struct Vectors {
-        cases: Vec<Case>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Case {
-        predicate: String,
-        wire: Predicate,
-        holds_of: Vec<CapabilitySet>,
-        holds_not_of: Vec<CapabilitySet>,
-    }
-    let vectors: Vectors = serde_json::from_str(include_str!("../../tests/vectors.json")).expect("vectors");
-    for Case { predicate, wire, holds_of, holds_not_of } in vectors.cases {
-        assert_eq!(predicate.parse::<Predicate>().as_ref(), Ok(&wire), "{predicate}");
-        assert_eq!(wire.to_string(), predicate);
-        for set in holds_of {
-            assert!(wire.evaluate(&set), "{predicate} does not hold of {set:?}");
-        }
-        for set in holds_not_of {
-            assert!(!wire.evaluate(&set), "{predicate} holds of {set:?}");
-        }
-    }
-}
-
 /// A node that is named twice by the next, and so on: 2^k clauses in k nodes.
 #[test]
 fn documents_that_expand_are_refused_before_they_do() {
@@ -140,44 +113,124 @@ fn documents_that_expand_are_refused_before_they_do() {
 }
 
 #[test]
-fn documents_that_are_no_predicate_are_refused() {
-    let cases = [
-        (r#"{"nodes":[],"root_idx":0}"#, "without nodes"),
-        (r#"{"nodes":[{"kind":"and","children":[]}],"root_idx":1}"#, "root_idx is 1"),
-        (r#"{"nodes":[{"kind":"not","child":7}],"root_idx":0}"#, "there are 1 nodes"),
-        (r#"{"nodes":[{"kind":"not","child":0}],"root_idx":0}"#, "does not come before it"),
-        (r#"{"nodes":[{"kind":"not","child":1},{"kind":"not","child":0}],"root_idx":0}"#, "does not come before it"),
-        (r#"{"nodes":[{"kind":"near","key":"a"}],"root_idx":0}"#, "unknown variant `near`"),
-        (
-            r#"{"nodes":[{"kind":"exists","key":{"axis":"softwar","key":"a"}}],"root_idx":0}"#,
-            "unknown variant `softwar`",
-        ),
-        ("", "EOF"),
-    ];
-    for (document, reason) in cases {
-        let error = Predicate::from_json(document).expect_err(document).to_string();
-        assert!(error.contains(reason), "{document}: {error}");
-    }
+fn documents_that_would_not_be_read_are_not_written() {
     assert!(matches!(Predicate::from_json(&" ".repeat(5000)), Err(PredicateWireError::TooLong { bytes: 5000 })));
-    let infinite = Predicate::metadata_numeric_at_least("a", f64::INFINITY);
-    assert!(matches!(infinite.to_json(), Err(PredicateWireError::NotFinite { .. })));
-    assert!(serde_json::to_string(&infinite).is_err());
+    let zone = || Predicate::metadata_exists("zone");
+    let deep = (0..DEPTH_MAX).fold(zone(), |clause, _| Predicate::not(clause));
+    let key = || TagKey::parse("hardware.cores").expect("a key");
+    let refused = [
+        Predicate::metadata_numeric_at_least("a", f64::INFINITY),
+        Predicate::numeric_at_least(key(), f64::NAN),
+        Predicate::numeric_in_range(key(), f64::NEG_INFINITY, 1.0),
+        Predicate::numeric_in_range(key(), 1.0, f64::INFINITY),
+        Predicate::not(Predicate::metadata_exists("")),
+        Predicate::and([zone(), Predicate::metadata_numeric_at_least("", 1.0)]),
+        Predicate::or((0..NODES_MAX).map(|_| zone())),
+        deep,
+    ];
+    for predicate in refused {
+        assert!(predicate.to_json().is_err() && serde_json::to_string(&predicate).is_err(), "{predicate}");
+        assert!(predicate.to_string().parse::<Predicate>().is_err(), "{predicate}");
+        assert!(predicate.to_wire().to_predicate().is_err(), "{predicate}");
+    }
 }
 
+/// Clauses inside one another without end, in each way to nest them.
+fn endless() -> [Predicate; 4] {
+    let camera = || Predicate::exists(TagKey::parse("devices.camera").expect("a key"));
+    let nest = |join: fn(Predicate) -> Predicate| (0..10_000).fold(camera(), |clause, _| join(clause));
+    [
+        nest(Predicate::not),
+        nest(|clause| Predicate::and([clause])),
+        nest(|clause| Predicate::or([Predicate::metadata_exists("zone"), clause])),
+        nest(|clause| Predicate::not(Predicate::and([Predicate::or([clause]), Predicate::and([])]))),
+    ]
+}
+
+/// On a stack that a few hundred calls within one another fill.
 #[test]
-fn texts_that_are_no_predicate_say_where() {
-    let cases = [
-        ("", 0, "no clause"),
-        ("exist \"software.x\"", 0, "\"exist\" is no clause"),
-        ("exists software.x", 7, "double quotes"),
-        ("exists \"softwar.x\"", 7, "no axis"),
-        ("equals \"software.x\"", 19, "',' is missing"),
-        ("num_at_least \"software.x\", y", 27, "\"y\" is no number"),
-        ("and [exists \"software.x\"", 24, "']' is missing"),
-        ("not exists \"software.x\" x", 24, "has ended"),
-    ];
-    for (text, at, reason) in cases {
-        let error = text.parse::<Predicate>().expect_err(text);
-        assert!(error.at == at && error.reason.contains(reason), "{text}: {error}");
+fn no_method_takes_stack_for_clauses_inside_one_another() {
+    let use_all = || {
+        let (with, without) = (CapabilitySet::parse(["devices.camera"]).expect("tags"), CapabilitySet::new());
+        let mut index = crate::index::CapabilityIndex::new();
+        let ids = [&with, &without].map(|set| index.insert(set.clone()));
+        for predicate in endless() {
+            for set in [&with, &without] {
+                let expected = std::ptr::eq(set, &with);
+                assert_eq!(predicate.evaluate(set), expected);
+                assert_eq!(predicate.evaluate_unplanned(set), expected);
+                let trace = predicate.evaluate_with_trace(set);
+                assert!(trace.result == expected && !trace.to_string().is_empty());
+                assert_eq!(trace.clone(), trace);
+            }
+            let report = predicate.debug_report([&with, &without]);
+            assert_eq!((report.matched, report.clause_stats[0].evaluated), (1, 2));
+            assert_eq!(index.matching(&predicate), ids[..1]);
+            let copy = predicate.clone();
+            assert!(copy == predicate && copy.to_wire() == predicate.to_wire());
+            assert_eq!(format!("{copy:?}"), predicate.to_string());
+            assert!(copy.to_json().is_err() && serde_json::to_string(&copy).is_err());
+            assert!(copy.to_wire().to_predicate().is_err() && copy.to_string().parse::<Predicate>().is_err());
+            let requirement = crate::requirement::RequiredCapability::from(copy);
+            assert!(requirement.clone() == requirement && requirement.evaluate(&with));
+            assert!(requirement.to_string().parse::<crate::requirement::RequiredCapability>().is_err());
+        }
+    };
+    let small = std::thread::Builder::new().stack_size(256 << 10);
+    small.spawn(use_all).expect("a thread").join().expect("no panic");
+}
+
+/// The copy that is compared differs in one place.
+#[test]
+fn predicates_that_differ_somewhere_are_not_equal() {
+    for seed in seeds(500) {
+        let mut random = Random::new(seed);
+        let (one, other) = (testing::predicate(&mut random, 4), testing::predicate(&mut random, 4));
+        assert_eq!(one, one.clone());
+        assert_eq!(one == other, one.to_string() == other.to_string(), "{one}, {other}");
     }
+    let zone = || Predicate::metadata_exists("zone");
+    for (one, other) in [
+        (Predicate::and([zone()]), Predicate::or([zone()])),
+        (Predicate::and([zone()]), Predicate::and([zone(), zone()])),
+        (Predicate::and([]), Predicate::or([])),
+        (Predicate::not(zone()), zone()),
+    ] {
+        assert!(one != other && other != one, "{one}, {other}");
+    }
+}
+
+/// Clauses that are not looked at, and those too deep for a count of their own, have their places in the list.
+#[test]
+fn reports_count_each_clause_in_its_place() {
+    let deep = (0..DEPTH_MAX + 6).fold(Predicate::metadata_exists("deep"), |clause, _| Predicate::not(clause));
+    let inner = Predicate::and([Predicate::metadata_equals("b", "1"), Predicate::metadata_matches("c", "x")]);
+    let version = || TagKey::parse("software.v").expect("a key");
+    let wanted = Predicate::or([
+        Predicate::metadata_exists("a"),
+        Predicate::and([deep, Predicate::and([])]),
+        inner,
+        Predicate::semver_at_most(version(), "0"),
+    ]);
+    let wanted = Predicate::and([wanted, Predicate::semver_at_least(version(), "1")]);
+    let with_version = CapabilitySet::parse(["software.v=1"]).expect("a tag");
+    let sets = ["1", "2"].map(|b| with_version.clone().with_metadata("b", b));
+    let report = wanted.debug_report([CapabilitySet::new().with_metadata("a", "")].iter().chain(&sets));
+    let counts = report.clause_stats.iter().map(|stats| (&*stats.label, stats.evaluated, stats.matched));
+    let (deep, others): (Vec<_>, Vec<_>) = counts.partition(|(label, ..)| *label == "not");
+    assert_eq!(deep.len(), DEPTH_MAX + 6);
+    let expected = [
+        ("and", 3, 0),
+        ("semver_at_least \"software.v\", \"1\"", 3, 2),
+        ("or", 2, 0),
+        ("metadata_exists \"a\"", 2, 0),
+        ("and", 2, 0),
+        ("and", 2, 2),
+        ("metadata_exists \"deep\"", 0, 0),
+        ("and", 2, 0),
+        ("metadata_equals \"b\", \"1\"", 2, 1),
+        ("metadata_matches \"c\", \"x\"", 1, 0),
+        ("semver_at_most \"software.v\", \"0\"", 2, 0),
+    ];
+    assert_eq!(others, expected);
 }

@@ -14,9 +14,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::tag::{TagKey, TagKeyError};
+use crate::tag_key::{TagKey, TagKeyError};
 
-use super::{DEPTH_MAX, DOCUMENT_BYTES_MAX, NODES_MAX, Predicate};
+use super::walk::Step;
+use super::{DEPTH_MAX, DOCUMENT_BYTES_MAX, NODES_MAX, OperandError, Predicate};
 
 /// The reason why a text is no predicate, and the byte where that shows.
 ///
@@ -37,6 +38,42 @@ pub struct PredicateTextError {
 
 impl fmt::Display for Predicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for step in self.steps() {
+            separator = match step {
+                Step::End(Self::Not(_)) => ", ",
+                Step::End(_) => {
+                    f.write_str("]")?;
+                    ", "
+                }
+                Step::Begin(clause) => {
+                    write!(f, "{separator}{}", clause.joined_by())?;
+                    f.write_str(if let Self::Not(_) = clause { " " } else { " [" })?;
+                    ""
+                }
+                Step::Leaf(clause) => {
+                    f.write_str(separator)?;
+                    clause.fmt_leaf(f)?;
+                    ", "
+                }
+            };
+        }
+        Ok(())
+    }
+}
+
+impl Predicate {
+    /// The name of a clause that has clauses; empty of another.
+    pub(super) fn joined_by(&self) -> &'static str {
+        match self {
+            Self::And(_) => "and",
+            Self::Or(_) => "or",
+            Self::Not(_) => "not",
+            _ => "",
+        }
+    }
+
+    fn fmt_leaf(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exists { key } => write!(f, "exists {}", Text(key)),
             Self::Equals { key, value } => write!(f, "equals {}, {}", Text(key), Text(value)),
@@ -54,19 +91,9 @@ impl fmt::Display for Predicate {
             Self::MetadataNumericAtLeast { key, threshold } => {
                 write!(f, "metadata_num_at_least {}, {threshold:?}", Text(key))
             }
-            Self::And(clauses) => list(f, "and", clauses),
-            Self::Or(clauses) => list(f, "or", clauses),
-            Self::Not(clause) => write!(f, "not {clause}"),
+            Self::And(_) | Self::Or(_) | Self::Not(_) => Ok(()),
         }
     }
-}
-
-fn list(f: &mut fmt::Formatter<'_>, name: &str, clauses: &[Predicate]) -> fmt::Result {
-    write!(f, "{name} [")?;
-    for (number, clause) in clauses.iter().enumerate() {
-        write!(f, "{}{clause}", if number == 0 { "" } else { ", " })?;
-    }
-    f.write_str("]")
 }
 
 /// Written as a string of JSON.
@@ -163,10 +190,10 @@ impl Parser<'_> {
             "semver_compatible" => Predicate::semver_compatible(self.key()?, self.next_text()?),
             "prefix" => Predicate::string_prefix(self.key()?, self.next_text()?),
             "matches" => Predicate::string_matches(self.key()?, self.next_text()?),
-            "metadata_exists" => Predicate::metadata_exists(self.string()?),
-            "metadata_equals" => Predicate::metadata_equals(self.string()?, self.next_text()?),
-            "metadata_matches" => Predicate::metadata_matches(self.string()?, self.next_text()?),
-            "metadata_num_at_least" => Predicate::metadata_numeric_at_least(self.string()?, self.next_number()?),
+            "metadata_exists" => Predicate::metadata_exists(self.metadata_name()?),
+            "metadata_equals" => Predicate::metadata_equals(self.metadata_name()?, self.next_text()?),
+            "metadata_matches" => Predicate::metadata_matches(self.metadata_name()?, self.next_text()?),
+            "metadata_num_at_least" => Predicate::metadata_numeric_at_least(self.metadata_name()?, self.next_number()?),
             "and" => Predicate::And(self.list(depth)?),
             "or" => Predicate::Or(self.list(depth)?),
             "not" => Predicate::not(self.clause(depth + 1)?),
@@ -221,6 +248,14 @@ impl Parser<'_> {
         TagKey::parse(&text).map_err(|error: TagKeyError| PredicateTextError { at: start, reason: error.to_string() })
     }
 
+    /// The name of a metadata entry.
+    fn metadata_name(&mut self) -> Parsed<String> {
+        self.skip_space();
+        let start = self.at;
+        let name = self.string()?;
+        OperandError::of_name(name).map_err(|error| PredicateTextError { at: start, reason: error.to_string() })
+    }
+
     fn next_text(&mut self) -> Parsed<String> {
         self.expect(',')?;
         self.string()
@@ -246,7 +281,10 @@ impl Parser<'_> {
         self.skip_space();
         let rest = self.rest();
         let end = rest.find([',', ']', ' ', '\t', '\n', '\r']).unwrap_or(rest.len());
-        let number = rest[..end].parse().map_err(|_| self.error(format!("{:?} is no number", &rest[..end])))?;
+        let number = rest[..end].parse().map_err(|_| {
+            self.error(format!("{:?} is no number; a clause compares with one as 48 or 0.5", &rest[..end]))
+        })?;
+        let number = OperandError::of_number(number).map_err(|error| self.error(error.to_string()))?;
         self.at += end;
         Ok(number)
     }

@@ -4,10 +4,11 @@ use std::fmt;
 
 use crate::facts::Capabilities;
 
-use super::Predicate;
+use super::{DEPTH_MAX, Predicate};
 
 /// The result of a clause and of the clauses in it that were looked at: an `and` ends with the first that does not
-/// hold, an `or` with the first that does.
+/// hold, an `or` with the first that does. Clauses that are more than [`DEPTH_MAX`] inside one another are looked at,
+/// and have no trace of their own.
 ///
 /// ```
 /// use tapeline_capability::{CapabilitySet, Predicate, TagKey};
@@ -83,7 +84,7 @@ pub struct PredicateDebugReport {
 impl Predicate {
     /// Evaluates the predicate as [`Predicate::evaluate`] does, and says how.
     pub fn evaluate_with_trace(&self, of: &impl Capabilities) -> ClauseTrace {
-        self.compile().predicate().trace(of)
+        self.compile().predicate().trace(DEPTH_MAX, of)
     }
 
     /// Evaluates the predicate over many sets, as [`Predicate::evaluate`] does, and counts what each clause does.
@@ -92,25 +93,29 @@ impl Predicate {
         sets: impl IntoIterator<Item = &'s C>,
     ) -> PredicateDebugReport {
         let compiled = self.compile();
-        let mut clause_stats = Vec::new();
-        compiled.predicate().list(&mut clause_stats);
+        let clauses = compiled.predicate().each();
+        let clause_stats = clauses.map(|clause| ClauseStats { label: clause.label(), evaluated: 0, matched: 0 });
+        let clause_stats = clause_stats.collect();
         let mut report = PredicateDebugReport { total_candidates: 0, matched: 0, clause_stats };
         for set in sets {
             report.total_candidates += 1;
-            report.matched += u64::from(compiled.predicate().count(set, &mut report.clause_stats.iter_mut()));
+            report.matched +=
+                u64::from(compiled.predicate().count(DEPTH_MAX, set, &mut report.clause_stats.iter_mut()));
         }
         report
     }
 
-    fn trace(&self, of: &impl Capabilities) -> ClauseTrace {
+    /// Recurses `room` clauses deep.
+    fn trace(&self, room: usize, of: &impl Capabilities) -> ClauseTrace {
         let mut children = Vec::new();
         let mut look = |clause: &Self| {
-            let trace = clause.trace(of);
+            let trace = clause.trace(room - 1, of);
             let result = trace.result;
             children.push(trace);
             result
         };
         let result = match self {
+            clause if room == 0 => clause.evaluate_unplanned(of),
             Self::And(clauses) => clauses.iter().all(&mut look),
             Self::Or(clauses) => clauses.iter().any(&mut look),
             Self::Not(clause) => !look(clause),
@@ -119,32 +124,27 @@ impl Predicate {
         ClauseTrace { label: self.label(), result, children }
     }
 
-    /// The clauses in it.
-    fn clauses(&self) -> &[Self] {
-        match self {
-            Self::And(clauses) | Self::Or(clauses) => clauses,
-            Self::Not(clause) => std::slice::from_ref(clause),
-            _ => &[],
-        }
-    }
-
-    fn list(&self, stats: &mut Vec<ClauseStats>) {
-        stats.push(ClauseStats { label: self.label(), evaluated: 0, matched: 0 });
-        self.clauses().iter().for_each(|clause| clause.list(stats));
-    }
-
-    /// Counts itself in the next of `stats`, and the clauses in it in those after that.
-    fn count<'s>(&self, of: &impl Capabilities, stats: &mut impl Iterator<Item = &'s mut ClauseStats>) -> bool {
+    /// Counts itself in the next of `stats`, and the clauses in it in those after that, `room` clauses deep.
+    fn count<'s>(
+        &self,
+        room: usize,
+        of: &impl Capabilities,
+        stats: &mut impl Iterator<Item = &'s mut ClauseStats>,
+    ) -> bool {
         let own = stats.next();
         // Clauses that are not looked at have their place all the same.
         let mut look = |clause: &Self, decided: bool| {
             if decided {
-                clause.skip(stats);
+                clause.each().zip(stats.by_ref()).for_each(|_| {});
                 return None;
             }
-            Some(clause.count(of, stats))
+            Some(clause.count(room - 1, of, stats))
         };
         let result = match self {
+            clause if room == 0 => {
+                clause.each().skip(1).zip(stats.by_ref()).for_each(|_| {});
+                clause.evaluate_unplanned(of)
+            }
             Self::And(clauses) => clauses.iter().fold(true, |all, clause| look(clause, !all).unwrap_or(all)),
             Self::Or(clauses) => clauses.iter().fold(false, |any, clause| look(clause, any).unwrap_or(any)),
             Self::Not(clause) => !look(clause, false).unwrap_or_default(),
@@ -157,17 +157,7 @@ impl Predicate {
         result
     }
 
-    fn skip<'s>(&self, stats: &mut impl Iterator<Item = &'s mut ClauseStats>) {
-        stats.next();
-        self.clauses().iter().for_each(|clause| clause.skip(stats));
-    }
-
     fn label(&self) -> String {
-        match self {
-            Self::And(_) => "and".to_owned(),
-            Self::Or(_) => "or".to_owned(),
-            Self::Not(_) => "not".to_owned(),
-            leaf => leaf.to_string(),
-        }
+        if self.is_joined() { self.joined_by().to_owned() } else { self.to_string() }
     }
 }

@@ -1,13 +1,13 @@
 //! Predicates in JSON: a list of nodes that name their children by number.
 //!
 //! A document is read in time and memory of its own length: a node that many others name counts each time, and the sum
-//! is bounded before anything is built.
+//! is bounded before anything is built. None is written that would not be read.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use crate::tag::TagKey;
+use crate::tag_key::TagKey;
 
-use super::{DEPTH_MAX, DOCUMENT_BYTES_MAX, NODES_MAX, Predicate};
+use super::{DEPTH_MAX, DOCUMENT_BYTES_MAX, NODES_MAX, OperandError, Predicate};
 
 /// A predicate as documents have it: children before their parents, each named by its number.
 ///
@@ -115,11 +115,13 @@ pub enum PredicateWireError {
         /// Its length in bytes.
         bytes: usize,
     },
-    /// A number that JSON has not.
-    #[error("a predicate that compares with {number} has no JSON form")]
-    NotFinite {
-        /// The number.
-        number: f64,
+    /// A clause has an operand that no clause is written with.
+    #[error("node {node}: {fault}")]
+    Operand {
+        /// The clause.
+        node: usize,
+        /// The fault of the operand.
+        fault: OperandError,
     },
     /// The document is not JSON of this form.
     #[error("not a predicate in JSON: {0}")]
@@ -132,6 +134,11 @@ impl PredicateWire {
     /// # Errors
     /// [`PredicateWireError`].
     pub fn to_predicate(&self) -> Result<Predicate, PredicateWireError> {
+        self.check()?;
+        Ok(self.build(self.root_idx as usize))
+    }
+
+    fn check(&self) -> Result<(), PredicateWireError> {
         if self.nodes.is_empty() {
             return Err(PredicateWireError::Empty);
         }
@@ -140,7 +147,9 @@ impl PredicateWire {
             return Err(PredicateWireError::RootOutOfBounds { root: self.root_idx, nodes: self.nodes.len() });
         }
         self.check_size(root)?;
-        Ok(self.build(root))
+        self.nodes.iter().enumerate().try_for_each(|(node, wire)| {
+            wire.check_operands().map_err(|fault| PredicateWireError::Operand { node, fault })
+        })
     }
 
     /// Sizes and depths from the leaves on, each node once.
@@ -177,24 +186,47 @@ impl NodeWire {
             _ => &[],
         }
     }
+
+    fn check_operands(&self) -> Result<(), OperandError> {
+        match self {
+            Self::NumericAtLeast { threshold, .. } | Self::NumericAtMost { threshold, .. } => {
+                OperandError::of_number(*threshold).map(drop)
+            }
+            Self::NumericInRange { min, max, .. } => {
+                OperandError::of_number(*min)?;
+                OperandError::of_number(*max).map(drop)
+            }
+            Self::MetadataNumericAtLeast { key, threshold } => {
+                OperandError::of_name(key)?;
+                OperandError::of_number(*threshold).map(drop)
+            }
+            Self::MetadataExists { key } | Self::MetadataEquals { key, .. } | Self::MetadataMatches { key, .. } => {
+                OperandError::of_name(key).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Predicate {
     /// The predicate as a list of nodes.
     pub fn to_wire(&self) -> PredicateWire {
         let mut nodes = Vec::new();
-        let root_idx = self.append_to(&mut nodes);
+        let root_idx = self.fold(|clause, children| {
+            nodes.push(clause.node(children));
+            nodes.len() as u32 - 1
+        });
         PredicateWire { nodes, root_idx }
     }
 
     /// The predicate as JSON.
     ///
     /// # Errors
-    /// [`PredicateWireError::NotFinite`]; [`PredicateWireError::TooLong`], where [`Predicate::from_json`] would refuse
-    /// it.
+    /// [`PredicateWireError`], where [`Predicate::from_json`] would refuse it.
     pub fn to_json(&self) -> Result<String, PredicateWireError> {
-        self.check_numbers()?;
-        let document = serde_json::to_string(&self.to_wire())?;
+        let wire = self.to_wire();
+        wire.check()?;
+        let document = serde_json::to_string(&wire)?;
         check_length(&document)?;
         Ok(document)
     }
@@ -206,22 +238,6 @@ impl Predicate {
     pub fn from_json(document: &str) -> Result<Self, PredicateWireError> {
         check_length(document)?;
         serde_json::from_str::<PredicateWire>(document)?.to_predicate()
-    }
-
-    fn check_numbers(&self) -> Result<(), PredicateWireError> {
-        let numbers = match self {
-            Self::And(clauses) | Self::Or(clauses) => return clauses.iter().try_for_each(Self::check_numbers),
-            Self::Not(clause) => return clause.check_numbers(),
-            Self::NumericAtLeast { threshold, .. }
-            | Self::NumericAtMost { threshold, .. }
-            | Self::MetadataNumericAtLeast { threshold, .. } => [*threshold; 2],
-            Self::NumericInRange { min, max, .. } => [*min, *max],
-            _ => return Ok(()),
-        };
-        match numbers.into_iter().find(|number| !number.is_finite()) {
-            Some(number) => Err(PredicateWireError::NotFinite { number }),
-            None => Ok(()),
-        }
     }
 }
 
@@ -242,16 +258,35 @@ macro_rules! same_variants {
         }
 
         impl Predicate {
-            /// Appends its clauses and then itself; returns its own number.
-            fn append_to(&self, nodes: &mut Vec<NodeWire>) -> u32 {
-                let node = match self {
+            /// Its node, by the numbers of its clauses.
+            fn node(&self, children: Vec<u32>) -> NodeWire {
+                match self {
                     $(Self::$variant { $($field),+ } => NodeWire::$variant { $($field: $field.clone()),+ },)+
-                    Self::And(clauses) => NodeWire::And { children: append_all(clauses, nodes) },
-                    Self::Or(clauses) => NodeWire::Or { children: append_all(clauses, nodes) },
-                    Self::Not(clause) => NodeWire::Not { child: clause.append_to(nodes) },
-                };
-                nodes.push(node);
-                nodes.len() as u32 - 1
+                    Self::And(_) => NodeWire::And { children },
+                    Self::Or(_) => NodeWire::Or { children },
+                    // It has one.
+                    Self::Not(_) => NodeWire::Not { child: children.first().copied().unwrap_or_default() },
+                }
+            }
+
+            /// The same clause, without the clauses in it.
+            pub(super) fn clone_leaf(&self) -> Self {
+                match self {
+                    $(Self::$variant { $($field),+ } => Self::$variant { $($field: $field.clone()),+ },)+
+                    Self::And(_) | Self::Not(_) => Self::And(Vec::new()),
+                    Self::Or(_) => Self::Or(Vec::new()),
+                }
+            }
+
+            /// Returns whether two clauses without clauses are equal.
+            pub(super) fn is_leaf_equal(&self, other: &Self) -> bool {
+                match self {
+                    $(Self::$variant { $($field),+ } => {
+                        let own = ($($field,)+);
+                        matches!(other, Self::$variant { $($field),+ } if own == ($($field,)+))
+                    })+
+                    Self::And(_) | Self::Or(_) | Self::Not(_) => false,
+                }
             }
         }
     };
@@ -274,10 +309,6 @@ same_variants! {
     MetadataNumericAtLeast { key, threshold }
 }
 
-fn append_all(clauses: &[Predicate], nodes: &mut Vec<NodeWire>) -> Vec<u32> {
-    clauses.iter().map(|clause| clause.append_to(nodes)).collect()
-}
-
 fn check_length(document: &str) -> Result<(), PredicateWireError> {
     match document.len() {
         bytes if bytes > DOCUMENT_BYTES_MAX => Err(PredicateWireError::TooLong { bytes }),
@@ -287,8 +318,9 @@ fn check_length(document: &str) -> Result<(), PredicateWireError> {
 
 impl Serialize for Predicate {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.check_numbers().map_err(ser::Error::custom)?;
-        self.to_wire().serialize(serializer)
+        let wire = self.to_wire();
+        wire.check().map_err(ser::Error::custom)?;
+        wire.serialize(serializer)
     }
 }
 

@@ -407,7 +407,8 @@ mod tests {
         assert_eq!(parse(r#"{"type":"session.close","tokens":7}"#), Some(SessionChange::Closed { outcome: None }));
         assert_eq!(parse(r#"{"type":"session.close","outcome":"odd"}"#), Some(SessionChange::Closed { outcome: None }));
         let opened = parse(
-            r#"{"type":"session.open","name":7,"model":"m","labels":{"a":1,"b":"c"},"user":null,"tags":["software.x=1",7,""]}"#,
+            r#"{"type":"session.open","name":7,"model":"m","labels":{"a":1,"b":"c"},"user":null,
+                "tags":["software.x=1",7,"","software.","software..y=1","a\nb","\u0000"]}"#,
         );
         let metadata = SessionMetadata::new().model("m").label("b", "c").tag("software.x=1".parse().expect("a tag"));
         assert_eq!(opened, Some(SessionChange::Opened { name: None, metadata }));
