@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tapeline_reader::{AdapterError, DirectoryError};
+use tapeline_reader::{AdapterError, ConsumerError, CursorFault, DirectoryError};
 use tapeline_storage::log::LogDirectory;
 
 use crate::bus::EventBus;
 use crate::core::config::EventBusConfig;
 use crate::core::park;
 use crate::core::signal::EndSignals;
-use crate::daemons::{Daemon, DaemonControl, DaemonCounts, DaemonEnd, DaemonHandle, DaemonOptions, EndReason};
+use crate::daemons::{
+    Daemon, DaemonControl, DaemonCounts, DaemonEnd, DaemonHandle, DaemonOptions, DaemonRefused, EndReason,
+};
 
 /// The time between two looks at whether the daemon has ended.
 const LOOK: Duration = Duration::from_millis(50);
@@ -222,7 +224,7 @@ fn run(name: &str, daemon: impl Daemon, program: &DaemonProgram) -> Result<Statu
     if program.outputs.is_some() {
         options = options.follow(log);
     }
-    let handle = bus.start_daemon(daemon, options).map_err(|error| error.to_string())?;
+    let handle = bus.start_daemon(daemon, options).map_err(|error| refusal(&error, program))?;
     let status = match wait(&bus, handle, &signals, program) {
         Ok(end) => {
             eprintln!("{name}: {}", summary(&end));
@@ -246,10 +248,7 @@ fn run(name: &str, daemon: impl Daemon, program: &DaemonProgram) -> Result<Statu
 }
 
 fn open(log: &Path, program: &DaemonProgram) -> Result<EventBus, String> {
-    if program.outputs.is_none() && is_missing(log) {
-        // It would stay empty: no other process can write it while this one does.
-        return Err(format!("{}: there is no log to read", log.display()));
-    }
+    check_paths(log, program.outputs.as_deref())?;
     let directory = program.outputs.as_deref().unwrap_or(log);
     let config = EventBusConfig::builder().directory(directory).build().map_err(|error| error.to_string())?;
     park::block_on(EventBus::new(config)).map_err(|error| match error {
@@ -260,6 +259,36 @@ fn open(log: &Path, program: &DaemonProgram) -> Result<EventBus, String> {
         }
         error => error.to_string(),
     })
+}
+
+/// Looks at the paths before anything is written.
+fn check_paths(log: &Path, outputs: Option<&Path>) -> Result<(), String> {
+    for path in [Some(log), outputs].into_iter().flatten() {
+        if path.metadata().is_ok_and(|found| !found.is_dir()) {
+            return Err(format!("{}: no log, which is a directory, but a file", path.display()));
+        }
+    }
+    // One that this program made would stay empty: no other process can write it while this one does.
+    if is_missing(log) {
+        return Err(format!("{}: there is no log to read", log.display()));
+    }
+    let real = |path: &Path| path.canonicalize().ok();
+    if outputs.and_then(real).is_some_and(|outputs| real(log) == Some(outputs)) {
+        let log = log.display();
+        return Err(format!("--outputs is {log} itself; leave the option out to write outputs there"));
+    }
+    Ok(())
+}
+
+/// The reason why the daemon does not start, with what to do about it.
+fn refusal(error: &DaemonRefused, program: &DaemonProgram) -> String {
+    let written = program.outputs.as_ref().or(program.log.as_ref()).map(|path| path.display().to_string());
+    match (error, written) {
+        (DaemonRefused::Read(ConsumerError::InvalidCursor { fault: CursorFault::Foreign(_), .. }), Some(written)) => {
+            format!("{written}: the daemon has written it from another log; name another directory: --outputs DIR")
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn is_missing(log: &Path) -> bool {

@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-const TESTS: [(&str, fn()); 11] = [
+const TESTS: [(&str, fn()); 12] = [
     ("signals_of_one_moment_are_one", signals_of_one_moment_are_one),
     ("signals_have_it_end_beside_threads_of_tokio", signals_have_it_end_beside_threads_of_tokio),
     ("either_signal_has_it_process_what_there_is", either_signal_has_it_process_what_there_is),
@@ -76,6 +76,7 @@ const TESTS: [(&str, fn()); 11] = [
     ("grace_period_ends_it_and_the_next_start_does_the_rest", grace_period_ends_it_and_the_next_start_does_the_rest),
     ("event_in_hand_outlives_the_grace_period_for_a_while", event_in_hand_outlives_the_grace_period_for_a_while),
     ("logs_that_cannot_be_read_end_it_with_the_reason", logs_that_cannot_be_read_end_it_with_the_reason),
+    ("paths_that_are_no_logs_end_it_with_the_reason", paths_that_are_no_logs_end_it_with_the_reason),
     ("wrong_arguments_are_explained", wrong_arguments_are_explained),
     ("event_is_tried_as_often_as_asked", event_is_tried_as_often_as_asked),
     ("metrics_are_in_the_file_whole", metrics_are_in_the_file_whole),
@@ -286,7 +287,45 @@ fn logs_that_cannot_be_read_end_it_with_the_reason() {
     assert!(complaint.contains("missing: there is no log to read") && !missing.exists(), "{complaint}");
     let (status, complaint) = Running::start(&missing, &["--outputs", directory]).end();
     assert_eq!(status, Some(1), "{complaint}");
-    assert!(complaint.contains("missing"), "it names the log: {complaint}");
+    assert!(complaint.contains("missing: there is no log to read"), "it names the log: {complaint}");
+}
+
+/// Each path that is none is named with what is wrong with it, and nothing is written.
+fn paths_that_are_no_logs_end_it_with_the_reason() {
+    let (scratch, other) = (log("program-paths", &["a"]), log("program-other", &["b"]));
+    let text = |path: &Path| path.to_str().expect("text").to_owned();
+    let file = scratch.path().with_extension("text");
+    std::fs::write(&file, "no log").expect("writes");
+    let empty = Scratch::new("program-empty");
+    let papers = Scratch::new("program-papers");
+    std::fs::write(papers.path().join("paper"), "no log").expect("writes");
+    let outputs = Scratch::new("program-foreign");
+    let mut program = Running::start(other.path(), &["--outputs", &text(outputs.path())]);
+    program.wait_for("b");
+    program.signal("-TERM");
+    assert_eq!(program.end().0, Some(0));
+    for (log, written, fault) in [
+        (file.as_path(), None, "a directory, but a file"),
+        (file.as_path(), Some(empty.path()), "a directory, but a file"),
+        (scratch.path(), Some(file.as_path()), "a directory, but a file"),
+        (empty.path(), None, "there is no log to read"),
+        (papers.path(), None, "there is no log to read"),
+        (scratch.path(), Some(papers.path()), "not a log, and not empty"),
+        (scratch.path(), Some(scratch.path()), "leave the option out"),
+        (scratch.path(), Some(outputs.path()), "written it from another log"),
+        (outputs.path(), None, "written it from another log"),
+    ] {
+        let option = written.map(|written| ["--outputs".to_owned(), text(written)]);
+        let arguments: Vec<_> = option.iter().flatten().map(String::as_str).collect();
+        let (status, complaint) = Running::start(log, &arguments).end();
+        assert_eq!(status, Some(1), "{complaint}");
+        assert!(complaint.contains(fault) && !complaint.contains("os error"), "{complaint}");
+        let named = written.filter(|_| fault != "a directory, but a file" || log != file).unwrap_or(log);
+        assert!(complaint.contains(&text(named)), "it names {}: {complaint}", named.display());
+        assert_eq!(std::fs::read_dir(empty.path()).expect("a directory").count(), 0, "nothing was written");
+        assert_eq!(std::fs::read_dir(papers.path()).expect("a directory").count(), 1, "nothing was written");
+    }
+    std::fs::remove_file(&file).expect("removes");
 }
 
 fn wrong_arguments_are_explained() {
@@ -314,7 +353,7 @@ fn event_is_tried_as_often_as_asked() {
     program.signal("-TERM");
     let (status, complaint) = program.end();
     assert_eq!(status, Some(0), "{complaint}");
-    assert!(complaint.contains("events 3, outputs 3, set aside 1, errors 2, panics 0"), "{complaint}");
+    assert!(complaint.contains("events 3, outputs 2, set aside 1, errors 2, panics 0"), "{complaint}");
     let files = LogFiles::open(scratch.path()).expect("a log");
     let notes = files.replay("echo").expect("replays").filter_map(|event| SetAside::parse(&event.expect("event").raw));
     assert_eq!(notes.map(|note| (note.tries, note.error)).collect::<Vec<_>>(), [(2, "on purpose".to_owned())]);

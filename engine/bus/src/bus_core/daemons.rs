@@ -73,7 +73,7 @@ pub struct DaemonStats {
     pub is_running: bool,
     /// Its health, as it said last; unhealthy, once an error has ended it.
     pub health: DaemonHealth,
-    /// The part of its time that it works, from 0 to 1, or what it says itself.
+    /// The part of its time that it works, from 0 to 1, or what it says itself: 1, where it says what is none of these.
     pub saturation: f32,
     /// Events of the log that it has not looked at.
     pub lag: u64,
@@ -114,7 +114,7 @@ pub struct DaemonStats {
 pub struct DaemonCounts {
     /// Events that it processed, those set aside included.
     pub events: u64,
-    /// Events that it emitted and that are ingested.
+    /// Events that it emitted and that are ingested; the notes that name events set aside are none of them.
     pub outputs: u64,
     /// Groups of outputs with the cursor.
     pub checkpoints: u64,

@@ -49,6 +49,8 @@ use crate::ingest::{Producer, Session};
 pub struct Dispatcher {
     core: Arc<BusCore>,
     needs: RequiredCapability,
+    /// True if the opening of a session can state the requirement.
+    is_written: bool,
 }
 
 /// The reason why a session was not opened for a worker.
@@ -107,6 +109,15 @@ pub enum RouteError {
         /// The worker's name.
         worker: String,
     },
+    /// The opening of a session cannot state the requirement, so the next process would find no worker for the session:
+    /// it compares with no finite number, names no metadata entry, or is larger than a document.
+    #[error(
+        "the requirement {requirement} cannot be written: a number is not finite, a name is empty, or it is too large"
+    )]
+    Unwritable {
+        /// The requirement.
+        requirement: Box<RequiredCapability>,
+    },
     /// The producer is of another bus.
     #[error("the producer is of another bus than the one that routes")]
     OtherBus,
@@ -128,7 +139,8 @@ impl From<Unassigned> for Refused {
 
 impl Dispatcher {
     pub(crate) fn new(core: &Arc<BusCore>, needs: RequiredCapability) -> Self {
-        Self { core: Arc::clone(core), needs }
+        let is_written = SessionMetadata::new().requires(needs.clone()).requirement().as_ref() == Some(&needs);
+        Self { core: Arc::clone(core), needs, is_written }
     }
 
     /// The requirement.
@@ -158,6 +170,9 @@ impl Dispatcher {
     ) -> Result<Session, RouteError> {
         if !producer.is_of(&self.core) {
             return Err(RouteError::OtherBus);
+        }
+        if !self.is_written {
+            return Err(RouteError::Unwritable { requirement: Box::new(self.needs.clone()) });
         }
         let metadata = metadata.clone().requires(self.needs.clone()).label(ROUTED, "worker");
         let session = producer.session(name).id();

@@ -14,11 +14,15 @@ pub(super) enum Feed {
 }
 
 impl Feed {
-    /// The next event. `None`: there will be no more.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<ConsumerResult<StoredEvent>>> {
+    /// The next event. `None`: there will be no more. `ask` has the daemon say how it is.
+    pub(super) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        ask: &mut dyn FnMut(),
+    ) -> Poll<Option<ConsumerResult<StoredEvent>>> {
         match self {
             Self::Own(inputs) => inputs.poll_next(context),
-            Self::Routed(worker) => worker.poll_next(context),
+            Self::Routed(worker) => worker.poll_next(context, ask),
         }
     }
 

@@ -10,6 +10,7 @@ mod recover;
 mod run;
 mod saturation;
 mod shift;
+mod word;
 mod worker;
 mod writer;
 
@@ -111,12 +112,14 @@ pub trait Daemon: Send + 'static {
         Ok(Vec::new())
     }
 
-    /// Its word about itself, asked after each group.
+    /// Its word about itself. It is asked before its first event and after each group; a worker also every 100 ms, and
+    /// before it takes a session over.
     fn health(&self) -> DaemonHealth {
         DaemonHealth::Healthy
     }
 
-    /// Its saturation: how full it is, from 0 to 1. `None`: the part of its time that it works.
+    /// Its saturation: how full it is, from 0 to 1; asked with the health. Any other number, NaN included, counts as 1,
+    /// and the daemon as [`DaemonHealth::Degraded`]. `None`: the part of its time that it works.
     fn saturation(&self) -> Option<f32> {
         None
     }
@@ -135,7 +138,9 @@ pub trait Daemon: Send + 'static {
     }
 }
 
-/// An event that a daemon emits, into its session.
+/// An event that a daemon emits, into its session. Kinds that others write are an error of the daemon:
+/// [`kinds::DAEMON`](crate::kinds::DAEMON), [`kinds::SESSION`](crate::kinds::SESSION), and those of the bus
+/// ([`kinds::RESERVED`](crate::kinds::RESERVED)).
 ///
 /// ```
 /// use tapeline::daemon::Output;

@@ -11,6 +11,7 @@ use futures_channel::oneshot;
 use tapeline_reader::last::last_event;
 use tapeline_reader::selection::Selection;
 use tapeline_reader::{ConsumerError, ConsumerResult, Filter, Gap, StoredEvent, kinds, session_id};
+use tapeline_storage::format::Kind;
 
 use super::checkpoint::{Checkpoint, SetAside};
 use super::control::{DaemonControl, DaemonEnd, DaemonHandle, EndReason, Ending, Line};
@@ -19,13 +20,17 @@ use super::group::{GROUP_BYTES_MAX, Group};
 use super::options::{DaemonOptions, DaemonRefused};
 use super::recover::routed_sessions;
 use super::saturation::Saturation;
+use super::word::Word;
 use super::worker::WorkerFeed;
 use super::writer::Writer;
-use super::{Daemon, DaemonHealth, DaemonResult, Output};
+use super::{Daemon, DaemonResult, Output};
 use crate::bus_core::{BusCore, DaemonStatus, Worker};
 use crate::core::foreign;
 use crate::core::timer::Timer;
 use crate::live::{Followed, Inputs, SubscribeRequest, Subscription};
+
+/// The time after which a worker is asked again how it is, although nothing happens: how it is decides what it gets.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The longest pause before an event is tried again.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -128,6 +133,9 @@ impl DaemonRun {
             if options.is_worker { None } else { Some(follow(core, &*daemon, &options, (last.as_ref(), shard))?) };
         let mut writer = Writer::new(core, &name)?;
         let status = core.daemons().enter(&name).ok_or_else(|| DaemonRefused::Running { name: name.clone() })?;
+        // A worker may be given sessions from its entry on.
+        let word = Word::of(&*daemon);
+        status.say(word.health, word.saturation.unwrap_or_default());
         let (sender, end) = oneshot::channel();
         let life = Life { line: Arc::default(), status: Arc::clone(&status), end: Some(sender) };
         let feed = follows.map_or_else(|| share(core, &*daemon, &status), Ok)?;
@@ -181,7 +189,7 @@ impl DaemonRun {
                 Next::Item(Some(Err(error))) => return Err(error.to_string()),
                 Next::Item(None) => return self.end(EndReason::BusEnded).await,
                 Next::Idle if ending.is_some() => return self.end(EndReason::Drained).await,
-                Next::Idle => self.checkpoint().await?,
+                Next::Idle => self.idle().await?,
                 Next::Late => {}
                 Next::Said(words) => ending = self.hear(words).await?.or(ending),
             }
@@ -216,7 +224,12 @@ impl DaemonRun {
         if !words.is_empty() {
             return Poll::Ready(Next::Said(words));
         }
-        let item = self.feed.poll_next(context);
+        let Self { daemon, feed, life, saturation, .. } = self;
+        let mut ask = || {
+            let Word { health, saturation: own } = Word::of(&**daemon);
+            life.status.say(health, own.unwrap_or_else(|| saturation.measure()));
+        };
+        let item = feed.poll_next(context, &mut ask);
         self.group.events += self.feed.worker().map_or(0, WorkerFeed::take_passed);
         if let Poll::Ready(item) = item {
             return Poll::Ready(Next::Item(item));
@@ -229,7 +242,7 @@ impl DaemonRun {
         if ending.is_some() || self.group.is_due() {
             return Poll::Ready(Next::Idle);
         }
-        let asked_again = self.feed.worker().and_then(|worker| worker.looks_again());
+        let asked_again = self.feed.worker().map(|_| Instant::now() + ASK_AGAIN);
         let due = [self.group.due(), self.saturation.due(), asked_again].into_iter().flatten().min();
         self.poll_due(context, due).map(|()| Next::Idle)
     }
@@ -272,11 +285,11 @@ impl DaemonRun {
     fn call(&mut self, work: impl FnOnce(&mut dyn Daemon) -> DaemonResult) -> Result<Vec<Output>, String> {
         let called = foreign::contain(|| work(&mut *self.daemon).map_err(|error| error.to_string()));
         match called {
-            Ok(Ok(outputs)) => match Group::bytes_of(&outputs) {
-                bytes if bytes <= OUTPUT_BYTES_MAX => Ok(outputs),
-                bytes => {
+            Ok(Ok(outputs)) => match fault_of(&outputs) {
+                None => Ok(outputs),
+                Some(fault) => {
                     count(&self.life.status.counters.failures, 1);
-                    Err(format!("outputs of {bytes} bytes; those of one event take {OUTPUT_BYTES_MAX} at most"))
+                    Err(fault)
                 }
             },
             Ok(Err(error)) => {
@@ -323,19 +336,31 @@ impl DaemonRun {
 
     /// Writes the group, and says how the daemon is.
     async fn checkpoint(&mut self) -> Result<(), String> {
-        let said = foreign::contain(|| (self.daemon.health(), self.daemon.saturation()));
-        let panicked = |panic| (DaemonHealth::Unhealthy { reason: format!("its health panicked: {panic}") }, None);
-        let (health, saturation) = said.unwrap_or_else(panicked);
-        let is_unhealthy = matches!(health, DaemonHealth::Unhealthy { .. });
-        let gives_back = is_unhealthy && self.feed.worker().is_some_and(WorkerFeed::give_back);
+        let gives_back = self.ask();
         if self.group.is_due() || self.group.events > 0 || gives_back {
             self.write_group().await?;
         }
-        self.timer = None;
-        let status = &self.life.status;
-        status.lag.store(self.feed.lag(), Ordering::Relaxed);
-        status.say(health, saturation.unwrap_or_else(|| self.saturation.measure()));
+        self.life.status.lag.store(self.feed.lag(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// There is nothing to process: says how the daemon is, and writes the group if it is due.
+    async fn idle(&mut self) -> Result<(), String> {
+        let gives_back = self.ask();
+        if self.group.is_due() || gives_back {
+            self.write_group().await?;
+        }
+        self.life.status.lag.store(self.feed.lag(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Asks the daemon how it is, and tells others. Returns whether it gives its sessions back with the next group.
+    fn ask(&mut self) -> bool {
+        self.timer = None;
+        let word = Word::of(&*self.daemon);
+        let gives_back = word.is_unhealthy() && self.feed.worker().is_some_and(WorkerFeed::give_back);
+        self.life.status.say(word.health, word.saturation.unwrap_or_else(|| self.saturation.measure()));
+        gives_back
     }
 
     async fn write_group(&mut self) -> Result<(), String> {
@@ -351,7 +376,9 @@ impl DaemonRun {
         if let Some(worker) = self.feed.worker() {
             worker.written(checkpoint);
         }
-        count(&self.life.status.counters.outputs, self.group.outputs.len() as u64);
+        // The daemon emits none of this kind.
+        let outputs = self.group.outputs.iter().filter(|output| output.kind != kinds::DAEMON).count();
+        count(&self.life.status.counters.outputs, outputs as u64);
         count(&self.life.status.counters.checkpoints, 1);
         self.group.clear();
         Ok(())
@@ -367,6 +394,19 @@ impl DaemonRun {
 
 /// Most bytes of the outputs of one event.
 const OUTPUT_BYTES_MAX: usize = GROUP_BYTES_MAX / 2;
+
+/// The reason why outputs are not written.
+fn fault_of(outputs: &[Output]) -> Option<String> {
+    let is_of_others =
+        |kind: Kind| kind == kinds::DAEMON || kind == kinds::SESSION || kinds::RESERVED.contains(&kind.0);
+    if let Some(Output { kind, .. }) = outputs.iter().find(|output| is_of_others(output.kind)) {
+        let name = kinds::name(*kind).map_or_else(|| kind.0.to_string(), |name| name.to_uppercase());
+        return Some(format!("an output of kind {name}, which the bus writes; daemons write other kinds"));
+    }
+    let bytes = Group::bytes_of(outputs);
+    let fault = || format!("outputs of {bytes} bytes; those of one event take {OUTPUT_BYTES_MAX} at most");
+    (bytes > OUTPUT_BYTES_MAX).then(fault)
+}
 
 fn count(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);

@@ -14,7 +14,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use tapeline_capability::{Predicate, RequiredCapability};
@@ -27,11 +26,8 @@ use tapeline_storage::format::{Sequence, SessionId};
 
 use super::checkpoint::Checkpoint;
 use super::shift::{Left, Reading, Shift};
-use crate::bus_core::{Begin, BusCore, DaemonStatus, Worker};
+use crate::bus_core::{Begin, BusCore, Worker};
 use crate::live::{SubscribeRequest, Subscription};
-
-/// The time after which a daemon that took no sessions is asked again whether it does.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The label of a session that is routed.
 pub(super) const ROUTED: &str = "routed";
@@ -44,7 +40,6 @@ pub(super) fn is_routed() -> Filter {
 /// Events of the sessions of one worker.
 pub(super) struct WorkerFeed {
     core: Arc<BusCore>,
-    status: Arc<DaemonStatus>,
     /// Its number on the bus.
     number: u64,
     /// All routed sessions.
@@ -112,14 +107,18 @@ impl WorkerFeed {
         request.filter = Some(Filter::and([is_routed()].into_iter().chain(sources).chain(wanted)));
         let all = Subscription::new(Arc::clone(core), &request)?;
         // From here on it may be given sessions: their openings come after the beginning of `all`.
-        let (core, status) = (Arc::clone(core), Arc::clone(&worker.status));
+        let core = Arc::clone(core);
         let number = core.assignments().enter(worker);
         let (own, taking, book) = (HashMap::new(), None, Shifts::default());
-        Ok(Self { core, status, number, all, request, gets_changes, own, taking, book })
+        Ok(Self { core, number, all, request, gets_changes, own, taking, book })
     }
 
-    /// The next event. `None`: there will be no more.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<ConsumerResult<StoredEvent>>> {
+    /// The next event. `None`: there will be no more. `ask` has the daemon say how it is, before it takes a session.
+    pub(super) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        ask: &mut dyn FnMut(),
+    ) -> Poll<Option<ConsumerResult<StoredEvent>>> {
         loop {
             if let Some(Taking::Reading { .. }) = &self.taking {
                 match self.poll_left(context) {
@@ -135,7 +134,7 @@ impl WorkerFeed {
                 }
                 Poll::Ready(other) => return Poll::Ready(other),
                 Poll::Pending if self.all.lag() > 0 => return Poll::Pending,
-                Poll::Pending => match self.poll_take(context) {
+                Poll::Pending => match self.poll_take(context, ask) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                     Poll::Pending => return Poll::Pending,
@@ -197,9 +196,9 @@ impl WorkerFeed {
     }
 
     /// Takes a session that waits, one step at a time.
-    fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<ConsumerResult<()>> {
+    fn poll_take(&mut self, context: &mut Context<'_>, ask: &mut dyn FnMut()) -> Poll<ConsumerResult<()>> {
         match self.taking.take() {
-            None => self.poll_waiting(context),
+            None => self.poll_waiting(context, ask),
             Some(Taking::Waiting { session, begin, mut durable }) => match durable.as_mut().poll(context) {
                 Poll::Ready(Ok(())) => {
                     self.taking = Some(Taking::CatchingUp { session, begin });
@@ -220,11 +219,12 @@ impl WorkerFeed {
     }
 
     /// Looks for a session that waits, if some do since it has looked last.
-    fn poll_waiting(&mut self, context: &mut Context<'_>) -> Poll<ConsumerResult<()>> {
+    fn poll_waiting(&mut self, context: &mut Context<'_>, ask: &mut dyn FnMut()) -> Poll<ConsumerResult<()>> {
         let changes = self.core.assignments().changes();
         if changes == self.book.changes {
             return Poll::Pending;
         }
+        ask();
         let Ok(taken) = self.core.assignments().take(self.number, context.waker()) else { return Poll::Pending };
         let Some((session, begin)) = taken else {
             self.book.changes = changes;
@@ -278,11 +278,6 @@ impl WorkerFeed {
     /// Openings and closes of its sessions that it has passed since the last call.
     pub(super) fn take_passed(&mut self) -> u64 {
         std::mem::take(&mut self.book.passed)
-    }
-
-    /// The time at which the daemon is asked again whether it takes sessions, while it takes none.
-    pub(super) fn looks_again(&self) -> Option<Instant> {
-        self.status.load().is_none().then(|| Instant::now() + LOOK_AGAIN)
     }
 
     /// Takes no further session: it is about to end.

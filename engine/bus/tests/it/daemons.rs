@@ -12,7 +12,7 @@ use tapeline::daemon::{
     Daemon, DaemonControl, DaemonError, DaemonHealth, DaemonOptions, DaemonRefused, DaemonResult, EndReason, Output,
     SetAside,
 };
-use tapeline::event::SessionMetadata;
+use tapeline::event::{Kind, SessionMetadata};
 use tapeline::{EventBus, StoredEvent, SubscribeRequest, kinds, require};
 use tapeline_testing::{Random, seed};
 
@@ -94,7 +94,7 @@ fn ingest(bus: &EventBus, tokens: std::ops::Range<u64>, sessions: u64) {
 }
 
 /// The daemon's events of a kind, in order.
-fn outputs(bus: &EventBus, kind: tapeline::event::Kind) -> Vec<String> {
+fn outputs(bus: &EventBus, kind: Kind) -> Vec<String> {
     let events = block_on(bus.replay("echo")).expect("replays").map(|event| event.expect("an event"));
     events.filter(|event| event.kind == kind).map(|event| event.raw.to_string()).collect()
 }
@@ -226,7 +226,7 @@ fn event_that_fails_is_set_aside_and_named() {
         let daemon = bus.start_daemon(echo, DaemonOptions::new().tries(2)).expect("starts");
         let end = daemon.drain(GRACE).join();
         assert!(end.is_clean() && end.reason == EndReason::Drained);
-        assert_eq!((end.stats.counts.events, end.stats.counts.outputs, end.stats.counts.set_aside), (10, 10, 1));
+        assert_eq!((end.stats.counts.events, end.stats.counts.outputs, end.stats.counts.set_aside), (10, 9, 1));
         assert_eq!((end.stats.counts.failures, end.stats.counts.panics), if panics { (0, 2) } else { (2, 0) });
         assert_eq!(calls.load(Ordering::Relaxed), 11, "the others are not tried again");
         let tokens: Vec<_> = outputs(&bus, kinds::GUARDRAIL);
@@ -238,6 +238,47 @@ fn event_that_fails_is_set_aside_and_named() {
         assert_eq!((&note.event, note.tries), (&refused.id.to_string(), 2));
         assert!(note.error.contains("on purpose"), "{note:?}");
     }
+}
+
+/// Writes an output of each kind that others write, and then one of its own.
+struct Forger(Arc<AtomicU64>);
+
+impl Daemon for Forger {
+    fn name(&self) -> &str {
+        "echo"
+    }
+
+    fn inputs(&self) -> SubscribeRequest {
+        SubscribeRequest::new().kind(kinds::TOKEN)
+    }
+
+    fn process(&mut self, event: &StoredEvent) -> DaemonResult {
+        let forged = [kinds::DAEMON, kinds::SESSION, kinds::GAP, kinds::CURSOR, Kind(u16::MAX)];
+        let kind = forged.get(self.0.fetch_add(1, Ordering::Relaxed) as usize).copied().unwrap_or(kinds::GUARDRAIL);
+        Ok(vec![Output::new(kinds::GUARDRAIL, event.raw.to_vec()), Output::new(kind, *b"{}")])
+    }
+}
+
+#[test]
+fn outputs_of_kinds_that_others_write_are_errors() {
+    let bus = open(tapeline::EventBusConfig::builder());
+    let mut producer = bus.producer().expect("a producer");
+    producer.emit(producer.session("chat"), kinds::TOKEN, b"x").expect("emits");
+    block_on(producer.flush()).expect("readable");
+    let calls = Arc::default();
+    let daemon = bus.start_daemon(Forger(Arc::clone(&calls)), DaemonOptions::new().tries(5)).expect("starts");
+    let end = daemon.drain(GRACE).join();
+    assert_eq!((end.reason, end.stats.counts.failures, end.stats.counts.outputs), (EndReason::Drained, 5, 0));
+    let notes = outputs(&bus, kinds::DAEMON);
+    let aside: Vec<_> = notes.iter().filter_map(|note| SetAside::parse(note.as_bytes())).collect();
+    assert!(aside.len() == 1 && aside[0].error.contains("an output of kind 65535, which the bus writes"), "{aside:?}");
+    // It goes on: what it wrote beside is not written either, but with the next event.
+    producer.emit(producer.session("chat"), kinds::TOKEN, b"y").expect("emits");
+    block_on(producer.flush()).expect("readable");
+    let daemon = bus.start_daemon(Forger(calls), DaemonOptions::new()).expect("starts");
+    let end = daemon.drain(GRACE).join();
+    assert_eq!((end.stats.counts.failures, end.stats.counts.outputs), (0, 2));
+    assert_eq!(outputs(&bus, kinds::GUARDRAIL), ["y", "{}"]);
 }
 
 #[test]

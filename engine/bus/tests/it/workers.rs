@@ -14,7 +14,7 @@ use tapeline::daemon::{
     Daemon, DaemonEnd, DaemonHandle, DaemonHealth, DaemonOptions, DaemonRefused, DaemonResult, Output, RouteError,
 };
 use tapeline::event::{SessionChange, SessionMetadata, SessionOutcome};
-use tapeline::{EventBus, Producer, ReplayRequest, StoredEvent, SubscribeRequest, kinds, require};
+use tapeline::{EventBus, Producer, ReplayRequest, StoredEvent, SubscribeRequest, kinds, pred, require};
 use tapeline_testing::{Random, seeds};
 
 use crate::daemons::kill_after_checkpoints;
@@ -457,6 +457,13 @@ fn sessions_go_to_the_free_worker_that_has_the_fewest_and_stay() {
     }
     let elsewhere = bus.route_to(require!("software.model=large")).open_session(&mut producer, "chat-0");
     assert!(matches!(elsewhere, Err(RouteError::Elsewhere { .. })), "{elsewhere:?}");
+    // The next process would not know who is to do it.
+    let unwritable = bus.route_to(pred!(not num_at_least "hardware.gpu.vram_gb", f64::NAN));
+    let refused = unwritable.open_session(&mut producer, "chat-7");
+    assert!(matches!(refused, Err(RouteError::Unwritable { .. })), "{refused:?}");
+    let compared = bus.route_to(require!("hardware.gpu.vram_gb >= 48")).open_session(&mut producer, "chat-7");
+    let reason = "no worker of this bus meets the requirement hardware.gpu.vram_gb >= 48";
+    assert_eq!(compared.expect_err("none is so large").to_string(), reason);
     let other = open(tapeline::EventBusConfig::builder());
     let foreign = route.open_session(&mut other.producer().expect("a producer"), "chat-0");
     assert!(matches!(foreign, Err(RouteError::OtherBus)), "{foreign:?}");
@@ -546,4 +553,157 @@ fn sessions_that_are_not_routed_are_no_workers_work() {
         drop(producer);
         block_on(bus.shutdown()).expect("ends");
     }
+}
+
+/// A worker that the test polls, and its mood.
+fn polled(bus: &EventBus, echo: Echo) -> (Pin<Box<dyn Future<Output = DaemonEnd>>>, Arc<Mood>) {
+    let mood = Arc::clone(&echo.mood);
+    let (daemon, _) = block_on(bus.daemon(echo, DaemonOptions::new().worker())).expect("starts");
+    (Box::pin(daemon.run()), mood)
+}
+
+/// Polls a worker until there are so many outputs.
+fn poll_until(worker: &mut Pin<Box<dyn Future<Output = DaemonEnd>>>, bus: &EventBus, count: usize) {
+    let mut context = Context::from_waker(Waker::noop());
+    let patience = Instant::now() + Duration::from_secs(60);
+    while outputs(bus).len() < count && Instant::now() < patience {
+        assert!(worker.as_mut().poll(&mut context).is_pending());
+    }
+}
+
+/// Polls a worker so often that it would have taken a session.
+fn poll_in_vain(worker: &mut Pin<Box<dyn Future<Output = DaemonEnd>>>) {
+    let mut context = Context::from_waker(Waker::noop());
+    (0..200).for_each(|_| assert!(worker.as_mut().poll(&mut context).is_pending()));
+}
+
+#[test]
+fn worker_is_asked_before_it_is_given_its_first_session() {
+    let moods: [fn(&Mood) -> &AtomicBool; 2] = [|mood| &mood.is_saturated, |mood| &mood.is_unhealthy];
+    for takes_none in moods {
+        let scratch = Scratch::new("workers-full");
+        let config = || scratch.config().segment_bytes(2 << 20);
+        let bus = open(config());
+        let early = bus.start_daemon(Echo::new("early", 0), DaemonOptions::new().worker()).expect("starts");
+        let (mut producer, route) = (bus.producer().expect("a producer"), bus.route_to(small()));
+        let session = route.open_session(&mut producer, "chat-0").expect("opens");
+        producer.emit(session, kinds::TOKEN, b"1 0").expect("emits");
+        block_on(producer.flush()).expect("durable");
+        assert!(early.drain(Duration::from_secs(60)).join().is_clean());
+        producer.emit(session, kinds::TOKEN, b"1 1").expect("emits");
+        drop((producer, route));
+        block_on(bus.shutdown()).expect("ends");
+        // A session waits now, also for the first worker of a process.
+        let bus = open(config());
+        let late = Echo::new("late", 1);
+        takes_none(&late.mood).store(true, Ordering::Relaxed);
+        let (mut late, mood) = polled(&bus, late);
+        let (mut producer, route) = (bus.producer().expect("a producer"), bus.route_to(small()));
+        let refused = route.open_session(&mut producer, "chat-1");
+        assert!(matches!(refused, Err(RouteError::Saturated { .. })), "{refused:?}");
+        poll_in_vain(&mut late);
+        assert_eq!(outputs(&bus).len(), 1, "it has taken the session");
+        takes_none(&mood).store(false, Ordering::Relaxed);
+        poll_until(&mut late, &bus, 2);
+        check(&outputs(&bus), 2, |_, _| true);
+        route.open_session(&mut producer, "chat-1").expect("it is free");
+    }
+}
+
+#[test]
+fn worker_is_asked_before_it_takes_a_session_over() {
+    let bus = open(tapeline::EventBusConfig::builder());
+    let ((first, _), (mut second, mood)) = (polled(&bus, Echo::new("first", 0)), polled(&bus, Echo::new("second", 0)));
+    let mut producer = bus.producer().expect("a producer");
+    let session = bus.route_to(small()).open_session(&mut producer, "chat-0").expect("opens");
+    producer.emit(session, kinds::TOKEN, b"1 0").expect("emits");
+    block_on(producer.flush()).expect("durable");
+    // It has said that it is free, and nothing has happened to it since.
+    mood.is_saturated.store(true, Ordering::Relaxed);
+    drop(first);
+    poll_in_vain(&mut second);
+    assert_eq!(outputs(&bus).len(), 0, "it has taken the session");
+    mood.is_saturated.store(false, Ordering::Relaxed);
+    poll_until(&mut second, &bus, 1);
+    check(&outputs(&bus), 1, |_, _| true);
+}
+
+#[test]
+fn idle_worker_that_becomes_full_is_given_none() {
+    let bus = open(tapeline::EventBusConfig::builder());
+    let echo = Echo::new("worker", 0);
+    let mood = Arc::clone(&echo.mood);
+    let worker = bus.start_daemon(echo, DaemonOptions::new().worker()).expect("starts");
+    mood.is_saturated.store(true, Ordering::Relaxed);
+    while worker.stats().saturation < 0.5 {
+        std::thread::yield_now();
+    }
+    let refused = bus.route_to(small()).open_session(&mut bus.producer().expect("a producer"), "chat-0");
+    assert!(matches!(refused, Err(RouteError::Saturated { .. })), "{refused:?}");
+}
+
+#[test]
+fn saturation_that_is_none_counts_as_full_and_is_told() {
+    struct Odd(f32);
+    impl Daemon for Odd {
+        fn name(&self) -> &str {
+            "odd"
+        }
+        fn capabilities(&self) -> CapabilitySet {
+            Echo::new("odd", 0).capabilities()
+        }
+        fn process(&mut self, _: &StoredEvent) -> DaemonResult {
+            Ok(Vec::new())
+        }
+        fn saturation(&self) -> Option<f32> {
+            Some(self.0)
+        }
+    }
+    for saturation in [f32::NAN, -0.5, 1.5, f32::INFINITY, f32::NEG_INFINITY] {
+        let bus = open(tapeline::EventBusConfig::builder());
+        let worker = bus.start_daemon(Odd(saturation), DaemonOptions::new().worker()).expect("starts");
+        let refused = bus.route_to(small()).open_session(&mut bus.producer().expect("a producer"), "chat-0");
+        assert!(matches!(refused, Err(RouteError::Saturated { .. })), "{saturation}: {refused:?}");
+        let stats = worker.stats();
+        assert!(stats.saturation.to_bits() == 1.0_f32.to_bits(), "{stats:?}");
+        let DaemonHealth::Degraded { reason } = &stats.health else { panic!("{stats:?}") };
+        assert!(reason.contains(&format!("its saturation is {saturation}, no number from 0 to 1")), "{reason}");
+        assert!(bus.prometheus().contains("tapeline_daemon_saturation{daemon=\"odd\"} 1"));
+        let _ = worker.stop().join();
+    }
+    for saturation in [0.0, -0.0, 0.5] {
+        let bus = open(tapeline::EventBusConfig::builder());
+        let worker = bus.start_daemon(Odd(saturation), DaemonOptions::new().worker()).expect("starts");
+        assert!(worker.stats().health.is_healthy());
+        let mut producer = bus.producer().expect("a producer");
+        bus.route_to(small()).open_session(&mut producer, "chat-0").expect("it is free");
+    }
+}
+
+/// The worker that had the session dies without a word, with outputs in the log and events that it has not processed.
+#[test]
+fn session_of_a_dead_worker_goes_to_another_which_does_the_rest_once() {
+    let bus = open(tapeline::EventBusConfig::builder().num_shards(2));
+    let ((mut first, _), (mut second, _)) = (polled(&bus, Echo::new("first", 0)), polled(&bus, Echo::new("second", 0)));
+    let mut producer = bus.producer().expect("a producer");
+    let session = bus.route_to(small()).open_session(&mut producer, "chat-0").expect("opens");
+    let mut emit = |range: std::ops::Range<u64>| {
+        for number in range {
+            producer.emit(session, kinds::TOKEN, format!("1 {number}").as_bytes()).expect("emits");
+        }
+        block_on(producer.flush()).expect("durable");
+    };
+    emit(0..10);
+    poll_until(&mut first, &bus, 1);
+    emit(10..20);
+    poll_in_vain(&mut second);
+    drop(first);
+    poll_until(&mut second, &bus, 20);
+    emit(20..30);
+    poll_until(&mut second, &bus, 30);
+    let outputs = outputs(&bus);
+    check(&outputs, 30, |worker, _| worker == "first");
+    let of_first = outputs.iter().filter(|done| done.worker == "first").count();
+    assert!((1..=10).contains(&of_first), "{outputs:?}");
+    assert!(outputs[of_first..].iter().all(|done| done.worker == "second"), "{outputs:?}");
 }
