@@ -42,8 +42,8 @@ pub mod checked {
 /// | `and [..]`, `or [..]`, `not ..` | all of the clauses hold, one of them, not this one |
 ///
 /// Keys of tags are literals: an axis that there is not, a key that is none or an unknown clause does not compile. The
-/// names of metadata entries, texts and numbers are expressions; a literal among them is checked, too: no empty name, no
-/// number that is not finite, no version that is none. Up to 64 clauses stand inside one another.
+/// names of metadata entries, texts and numbers are expressions; a literal among them is checked, too: no empty name,
+/// no number that is not finite, no version that is none. Up to 64 clauses stand inside one another.
 ///
 /// ```
 /// use tapeline::capability::{CapabilitySet, Predicate, TagKey};

@@ -203,12 +203,17 @@ fn operand<'v>(line: &str, value: &'v str) -> Result<&'v str, RequirementError> 
         return Err(CapabilityTagError::Character { tag: line.to_owned(), character }.into());
     }
     let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-    let is_bare = inner.is_none() && !value.starts_with('"') && !value.ends_with('"');
+    let is_bare = inner.is_none() && !is_quoted(value);
     match inner.filter(|inner| !inner.contains('"')) {
         Some(inner) => Ok(inner),
         None if is_bare => Ok(value),
         None => Err(RequirementError::Quotes { value: value.to_owned() }),
     }
+}
+
+/// Returns whether a value begins or ends as one in quotes, which those of a shell are, too.
+fn is_quoted(value: &str) -> bool {
+    value.starts_with(['"', '\'']) || value.ends_with('"')
 }
 
 fn no_value(line: &str, sign: impl Into<String>) -> RequirementError {
@@ -238,7 +243,7 @@ fn tag(line: &str) -> Result<Tag, RequirementError> {
         if head.ends_with(char::is_whitespace) || value.starts_with(char::is_whitespace) {
             return Err(RequirementError::Spaced { line: line.to_owned(), sign });
         }
-        if value.starts_with('"') || value.ends_with('"') {
+        if is_quoted(value) {
             return Err(RequirementError::Quotes { value: value.to_owned() });
         }
     }

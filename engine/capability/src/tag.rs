@@ -8,8 +8,8 @@
 //! | anything else, as `gpu` | [`Tag::Legacy`]: text without structure |
 //!
 //! A tag is one line: UTF-8 without control characters and line separators. A key may have dots (`gpu.vram_gb`), a
-//! value may have `=` and `:`. Parsing trims nothing, and a tag is written as the text that it was parsed from, byte for
-//! byte.
+//! value may have `=` and `:`. Parsing trims nothing, and a tag is written as the text that it was parsed from, byte
+//! for byte.
 
 use std::fmt;
 use std::str::FromStr;

@@ -244,7 +244,7 @@ pub(crate) fn axis(axis: tapeline_capability::TaxonomyAxis, module: &Path) -> To
 mod tests {
     use super::*;
 
-    /// What each text of the golden vectors is in `pred!`, which has the same grammar with literals of Rust.
+    /// Reads a text of the golden vectors as `pred!` does, which has the same grammar with literals of Rust.
     fn parse(text: &str) -> syn::Result<Clause> {
         syn::parse_str(text)
     }

@@ -5,7 +5,8 @@
 /// ```
 /// use tapeline_capability::{OperandError, Predicate};
 ///
-/// assert_eq!(OperandError::of_number(1e400), Err(OperandError::NotFinite { number: f64::INFINITY }));
+/// let infinite = f64::INFINITY;
+/// assert_eq!(OperandError::of_number(infinite), Err(OperandError::NotFinite { number: infinite }));
 /// assert!(r#"metadata_exists """#.parse::<Predicate>().is_err());
 /// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
