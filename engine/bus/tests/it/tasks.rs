@@ -135,6 +135,31 @@ fn bus_is_cursed() -> bool {
     true
 }
 
+/// glommio looks at its timers only where no task is ready, or its own timer of seconds has run out.
+#[test]
+fn timer_rings_beside_a_task_that_is_always_ready() {
+    let bus = open();
+    let (sender, mut has_rung) = futures_channel::oneshot::channel();
+    let busy = bus.run_on_shard(0, |context| async move {
+        let mut turns = 0_u64;
+        while has_rung.try_recv() == Ok(None) {
+            turns += 1;
+            context.yield_now().await;
+        }
+        turns
+    });
+    let waits = bus.run_on_shard(0, |context| async move {
+        if context.has_glommio() {
+            timer::sleep(Duration::from_millis(5)).await;
+        }
+        let _ = sender.send(());
+    });
+    waits.expect("runs").join().expect("ends");
+    let turns = busy.expect("runs").join().expect("ends");
+    // A turn takes a tenth of a microsecond or more.
+    assert!(turns < 1_000_000, "{turns} turns");
+}
+
 #[test]
 fn panic_in_a_task_of_glommios_ends_the_tasks_and_no_shard() {
     let bus = open();

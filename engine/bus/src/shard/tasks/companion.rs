@@ -1,16 +1,18 @@
 //! The companion: the thread that the tasks of a shard run on.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use super::CompanionSpec;
 use super::line::Line;
-use super::runtime::Runtime;
+use super::runtime::{Runtime, SLICE};
 use super::set::{TaskSet, yield_now};
 use crate::core::foreign;
 use crate::shard::core_choice;
@@ -44,13 +46,14 @@ fn live(line: &Arc<Line>) {
     line.set_runtime(runtime.name(), note);
     // The set is not the runtime's: what the runtime does with a future after a panic is not known.
     let tasks = Rc::new(RefCell::new(TaskSet::default()));
-    let outcome = foreign::contain(|| runtime.run(serve(Arc::clone(line), Rc::clone(&tasks))));
+    let outcome = foreign::contain(|| runtime.run(serve(Arc::clone(line), Rc::clone(&tasks), &runtime)));
     line.finish(outcome.err());
     tasks.borrow_mut().clear();
     foreign::discard(runtime);
 }
 
-async fn serve(line: Arc<Line>, tasks: Rc<RefCell<TaskSet>>) {
+async fn serve(line: Arc<Line>, tasks: Rc<RefCell<TaskSet>>, runtime: &Runtime) {
+    let mut slices = Slices::new();
     poll_fn(|context| {
         line.answer(context.waker());
         if line.is_closing() {
@@ -59,7 +62,9 @@ async fn serve(line: Arc<Line>, tasks: Rc<RefCell<TaskSet>>) {
         let mut tasks = tasks.borrow_mut();
         line.take().into_iter().for_each(|task| tasks.admit(&line, task));
         if tasks.step() {
-            context.waker().wake_by_ref();
+            slices.go_on(runtime, context);
+        } else {
+            slices = Slices::new();
         }
         Poll::Pending
     })
@@ -68,6 +73,31 @@ async fn serve(line: Arc<Line>, tasks: Rc<RefCell<TaskSet>>) {
     tasks.borrow_mut().clear();
     // The runtime's own tasks that those of users have started end when they run the next time.
     yield_now().await;
+}
+
+/// The time of tasks that are always ready, in slices, between which the runtime looks at timers, files and sockets.
+struct Slices {
+    begun: Instant,
+    /// Ready once the runtime has looked.
+    look: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl Slices {
+    fn new() -> Self {
+        Self { begun: Instant::now(), look: None }
+    }
+
+    /// Has the caller polled again: at once, or when the runtime has looked.
+    fn go_on(&mut self, runtime: &Runtime, context: &mut Context<'_>) {
+        if self.begun.elapsed() > SLICE {
+            self.look = self.look.take().or_else(|| runtime.look());
+            if self.look.as_mut().is_some_and(|look| look.as_mut().poll(context).is_pending()) {
+                return;
+            }
+            *self = Self::new();
+        }
+        context.waker().wake_by_ref();
+    }
 }
 
 /// The calling thread gets a tenth of a core that the shard wants.

@@ -3,17 +3,20 @@
 //!
 //! glommio 0.9 may put an executor to sleep although a task is ready: `run_task_queues` returns the same for "nothing
 //! to run" and for "preempted before anything ran", which happens when the thread is kept from its core for longer than
-//! the preempt timer just after arming it. With the default timer of 100 ms that is rare. The shard reminds its
-//! companion every [`REMIND_NS`], which ends such a sleep. A heartbeat of the executor's own would not: its wake may be
-//! consumed in the same pass.
+//! the preempt timer just after arming it. The shard reminds its companion every [`REMIND_NS`], which ends such a
+//! sleep. A heartbeat of the executor's own would not: its wake may be consumed in the same pass. Before its first task
+//! the companion cannot be reminded, so the timer is as long as [`PREEMPT`]. Tasks that are always ready would keep the
+//! executor from its timers and files for so long; the companion lets it look at those after each [`SLICE`].
 //!
 //! glommio's wakers stay on the companion's thread, but for the one in its [`Line`](super::Line): they may be dropped
 //! on another thread while the task they belong to is freed.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, timer};
 use tapeline_storage::device::probe;
 
 use crate::core::{foreign, park};
@@ -30,6 +33,12 @@ const KERNEL_MIN: (u32, u32) = (5, 8);
 /// glommio panicked while it made an executor. The statics that it fills then stay poisoned: each later executor of the
 /// process would panic as well.
 static IS_BROKEN: AtomicBool = AtomicBool::new(false);
+
+/// glommio's preempt timer: far longer than a thread that wants to run is kept from its core.
+const PREEMPT: Duration = Duration::from_secs(10);
+
+/// The time for which tasks run before glommio looks at timers, files and sockets.
+pub(super) const SLICE: Duration = Duration::from_millis(1);
 
 /// The time between two reminders of a companion, in nanoseconds.
 pub(crate) const REMIND_NS: u64 = 100_000_000;
@@ -60,6 +69,14 @@ impl Runtime {
         }
     }
 
+    /// A future that is ready once the runtime has looked at timers, files and sockets, if it has any.
+    pub(super) fn look(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        match self {
+            Self::Glommio(_) => Some(Box::pin(timer::sleep(Duration::ZERO))),
+            Self::Plain => None,
+        }
+    }
+
     /// Runs a future to its end.
     pub(super) fn run(&self, future: impl Future<Output = ()>) {
         match self {
@@ -82,6 +99,7 @@ fn executor() -> Result<LocalExecutor, String> {
     }
     let builder = LocalExecutorBuilder::new(Placement::Unbound)
         .io_memory(IO_MEMORY_BYTES)
+        .preempt_timer(PREEMPT)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
     // Descriptors, memory or threads may have run out since.
     let made = foreign::contain(|| builder.make().map_err(|error| error.to_string()));
