@@ -201,6 +201,42 @@ fn the_newest_of_file_and_log_is_the_cursor_over_restarts_and_trims() {
 }
 
 #[test]
+fn a_batch_of_a_cursor_alone_counts_after_a_saved_one() {
+    let scratch = Scratch::new("tap-alone");
+    let bus = open(scratch.config());
+    say(&bus, 4);
+    let (early, late) = (cursor_after(&bus, 1), cursor_after(&bus, 2));
+    publish(&bus, OUTPUTS, b"1", &early);
+    bus.save_cursor(NAME, &early).expect("saves");
+    let mut producer = bus.producer().expect("producer");
+    let session = producer.session(OUTPUTS);
+    producer.batch(session).with_cursor(NAME, &late).expect("a cursor").publish().expect("publishes");
+    assert_eq!(bus.load_cursor(NAME).expect("loads").as_ref(), Some(&late));
+    drop(producer);
+    block_on(bus.shutdown()).expect("ends");
+    let bus = open(scratch.config());
+    assert_eq!(bus.load_cursor(NAME).expect("loads"), Some(late));
+    block_on(bus.shutdown()).expect("ends");
+}
+
+#[test]
+fn the_file_of_a_removed_cursor_goes_with_the_look_at_its_notes() {
+    let scratch = Scratch::new("tap-removed");
+    let file = scratch.path().join("cursors").join(NAME);
+    let bus = open(scratch.config());
+    say(&bus, 4);
+    publish(&bus, OUTPUTS, b"1", &cursor_after(&bus, 1));
+    assert!(bus.remove_cursor(NAME).expect("removes") && file.exists(), "it outweighs the note in the log");
+    block_on(bus.shutdown()).expect("ends");
+    for _ in 0..2 {
+        let bus = open(scratch.config());
+        assert_eq!(bus.load_cursor(NAME).expect("loads"), None);
+        assert!(!file.exists(), "nothing looks at that note any more");
+        block_on(bus.shutdown()).expect("ends");
+    }
+}
+
+#[test]
 fn cursor_of_a_tap_outlives_damage_and_loss_of_the_file_noted() {
     let scratch = Scratch::new("tap-noted");
     let noted = scratch.path().join("cursors").join(".noted");
