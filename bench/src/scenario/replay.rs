@@ -13,6 +13,7 @@ use tapeline::config::Durability;
 use tapeline::event::Sequence;
 use tapeline::log::Verification;
 use tapeline::{LogFiles, kinds};
+use tapeline_storage::format::sequences;
 use tapeline_storage::log::{LogDirectory, LogView};
 use tapeline_storage::read::{LogReader, Step, open_shard};
 
@@ -178,7 +179,7 @@ fn scan(view: &Arc<LogView>, pass: &mut Pass) -> Outcome<()> {
                 }
                 pass.events += block.count() as u64;
             }
-            Step::Gap(gap) => return Err(format!("sequences {} to {} are gone", gap.from, gap.to).into()),
+            Step::Gap(gap) => return Err(format!("{} are gone", sequences(gap.from, gap.to)).into()),
             Step::End => return Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! Numbers as a person reads them: in tables. `--json` has them as they are.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +20,14 @@ pub(crate) fn count(number: u64) -> String {
 /// A number of things: 1 event, 2 events.
 pub(crate) fn some(number: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// Sequences, with the last of them: `0 to 511`. `-` where there is none.
+pub(crate) fn range(sequences: Range<u64>) -> String {
+    match sequences.end.checked_sub(1).filter(|last| *last >= sequences.start) {
+        Some(last) => format!("{} to {last}", sequences.start),
+        None => "-".to_owned(),
+    }
 }
 
 /// Bytes in the largest unit of which there is one: 999 B, 1.2 KiB, 34 GiB.

@@ -32,7 +32,7 @@ pub use block::{
     column_bytes, units_of,
 };
 pub use checksum::{Checksum, crc32c};
-pub use counted::counted;
+pub use counted::{counted, sequences};
 pub use eras::{ERAS_BYTES_MAX, ERAS_MAGIC, Era, Eras};
 pub use footer::{FOOTER_MAGIC, Footer};
 pub use gaps::{GAPS_FILE_BYTES, GAPS_MAGIC, Gaps, LOST_MAX};

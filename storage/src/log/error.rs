@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::device::advice;
-use crate::format::{BlockError, LogId, PageError, Sequence};
+use crate::format::{BlockError, LogId, PageError, Sequence, sequences};
 
 /// The reason for which a shard's directory cannot be opened. Nothing was changed.
 ///
@@ -83,7 +83,7 @@ pub enum OpenError {
         path: String,
     },
     /// Sequences between two segments, or before the first, are in no file.
-    #[error("{path}: sequences {from} to {to} are missing; put the missing segment back, or repair the log")]
+    #[error("{path}: missing: {}; put the segment back, or repair the log", sequences(*from, *to))]
     Missing {
         /// The shard's directory.
         path: String,

@@ -5,8 +5,14 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 use tapeline_reader::{Kind, SessionId, SessionOpening, kinds};
+
+use crate::human;
+
+/// The advice for lines of another origin.
+const HINT: &str = "`tapeline record --format jsonl` takes any line";
 
 /// The line as it stands. What else it says of the event (its id, the time in words) follows from these.
 #[derive(Debug, Deserialize)]
@@ -45,15 +51,20 @@ impl<'a> Line<'a> {
     /// # Errors
     /// The fault, in words.
     pub(super) fn parse(line: &'a str) -> Result<Self, String> {
+        let line = line.trim_end_matches(['\n', '\r']);
         serde_json::from_str(line).map_err(|error| {
             if !line.trim_start().starts_with('{') {
-                return "no JSON object, and so no line of `tapeline export`; `tapeline record` takes any line"
-                    .to_owned();
+                return format!("no JSON object, and so no line of `tapeline export`; {HINT}");
             }
             // The place in the input is named by the caller.
             let words = error.to_string();
             let what = words.rsplit_once(" at line ").map_or(&*words, |(what, _)| what);
-            format!("no line of `tapeline export`: {what} (at its column {})", error.column())
+            let place = format!("no line of `tapeline export`: {what} (at its column {})", error.column());
+            match error.classify() {
+                Category::Eof => format!("cut off after {}: {what}", human::some(line.len() as u64, "byte")),
+                Category::Data => format!("{place}; {HINT}"),
+                _ => place,
+            }
         })
     }
 
@@ -118,7 +129,17 @@ mod tests {
 
     #[test]
     fn lines_of_other_forms_are_refused_in_words() {
+        for other in ["{\"text\":\"hello\"}\n", "text\n", "[1]", "1", "{\"shard\":\"x\"}"] {
+            assert!(Line::parse(other).expect_err("no line").contains("`tapeline record --format jsonl`"), "{other}");
+        }
         assert!(Line::parse("{\"text\":\"hello\"}").expect_err("no line").contains("shard"));
+        let whole = line(r#","payload":{"a":"b"}"#);
+        for length in 1..whole.len() {
+            for end in ["", "\n", "\r\n"] {
+                let error = Line::parse(&format!("{}{end}", &whole[..length])).expect_err("cut off");
+                assert!(error.starts_with(&format!("cut off after {length} byte")), "{length}: {error}");
+            }
+        }
         assert!(Line::parse(&line("")).expect("a line").payload().is_err());
         assert!(Line::parse(&line(r#","payload":1,"payload_text":"1""#)).expect("a line").payload().is_err());
         assert!(Line::parse(&line(r#","payload_base64":"*""#)).expect("a line").payload().is_err());

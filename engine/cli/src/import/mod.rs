@@ -39,6 +39,8 @@ const SHARDS_MAX: u16 = 512;
 struct Summary {
     events: u64,
     bytes: u64,
+    /// Sequences between the events that were not imported.
+    missing: u64,
     log: String,
     interrupted: bool,
 }
@@ -76,11 +78,11 @@ fn import(
     let restore = LogRestore::create(&args.directory, args.segment_bytes)
         .map_err(|error| Failure::of_written_log(&args.directory, error))?;
     let log = restore.log_id().to_string();
-    let mut importer =
-        Importer { restore, numbers: args.renumber.then(HashMap::new), opened: HashSet::new(), events: 0, bytes: 0 };
+    let (numbers, ends, opened) = (args.renumber.then(HashMap::new), HashMap::new(), HashSet::new());
+    let mut importer = Importer { restore, numbers, ends, missing: 0, opened, events: 0, bytes: 0 };
     let outcome = work(&mut importer, progress);
     progress.clear();
-    let Importer { restore, events, bytes, .. } = importer;
+    let Importer { restore, missing, events, bytes, .. } = importer;
     match (&outcome, events) {
         // There is no log yet, and the next attempt may make it.
         (Err(_), 0) => drop(restore),
@@ -88,7 +90,7 @@ fn import(
     }
     let interrupted = matches!(outcome, Err(Stop::Interrupted));
     if outcome.is_ok() || events > 0 {
-        report(&Summary { events, bytes, log, interrupted }, args.json)?;
+        report(&Summary { events, bytes, missing, log, interrupted }, args.json)?;
     }
     match outcome {
         Ok(()) => Ok(Exit::Done),
@@ -105,6 +107,13 @@ fn report(summary: &Summary, json: bool) -> io::Result<()> {
     }
     let (events, bytes) = (human::some(summary.events, "event"), human::bytes(summary.bytes));
     message::labelled(&message::style().good("imported"), format_args!("{events}, {bytes}, durable"));
+    if summary.missing > 0 {
+        let missing = human::some(summary.missing, "sequence");
+        message::note(format_args!(
+            "{missing} between them were not imported: readers get gaps there, and status 4; --renumber gives the events \
+             sequences of their own"
+        ));
+    }
     Ok(())
 }
 
@@ -112,6 +121,10 @@ struct Importer {
     restore: LogRestore,
     /// The next sequence of each shard, where events are numbered anew.
     numbers: Option<HashMap<u16, Sequence>>,
+    /// The sequence after the last event of each shard.
+    ends: HashMap<u16, Sequence>,
+    /// Sequences between events that were not imported.
+    missing: u64,
     /// Sessions whose openings are known to the log: 16 bytes each.
     opened: HashSet<SessionId>,
     events: u64,
@@ -199,6 +212,9 @@ impl Importer {
             }
             error => error.to_string(),
         })?;
+        if let Some(end) = self.ends.insert(shard, sequence.plus(1)) {
+            self.missing += sequence.since(end.min(sequence));
+        }
         (self.events, self.bytes) = (self.events + 1, self.bytes + event.payload.len() as u64);
         Ok(())
     }

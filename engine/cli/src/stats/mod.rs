@@ -174,7 +174,7 @@ impl Stats {
             table.row([
                 shard.shard.to_string(),
                 human::count(shard.events),
-                format!("{}..{}", shard.first_sequence, shard.end_sequence),
+                human::range(shard.first_sequence..shard.end_sequence),
                 format!("{} ({} sealed)", shard.segments, shard.sealed),
                 human::bytes(shard.bytes),
                 shard.padding(),

@@ -169,7 +169,7 @@ fn imports_that_cannot_be_say_where_and_why() {
         ("[1]", "tapeline record"),
         ("{\"shard\":-1}", "column"),
         ("{\"shard\":0,\"sequence\":0,\"kind\":1}", "column"),
-        ("{", "column"),
+        ("{", "cut off after 1 byte: "),
     ] {
         let message = errors(&expect(run_with(&["import", &scratch.arg("d")], line.as_bytes()), 1));
         assert!(message.contains("standard input:1: ") && message.contains(words), "{message}");

@@ -228,7 +228,9 @@ fn damage_is_reported_in_its_place_and_passed() {
     assert!(errors(&output).contains("offset 4096"), "{}", errors(&output));
     let lines = output.stdout.iter().filter(|&&byte| byte == b'\n').count();
     // The opening of the session is an event, too, and no line.
-    let lost = errors(&output).split_once("sequences 0 to ").and_then(|(_, rest)| rest.split(':').next()?.parse().ok());
+    let message = errors(&output);
+    let range = message.split_once("sequences 0 to ").and_then(|(_, rest)| rest.split_once(" ("));
+    let lost = range.and_then(|(_, count)| count.split(' ').next()?.parse().ok());
     assert_eq!(lost.map(|lost: usize| lines + lost), Some(40_001), "{}", errors(&output));
     expect(run_with(&["record", &log, "--format", "jsonl", "--session", "after"], b"1\n"), 0);
     assert_eq!(done(&["tail", &log, "--from", "-1", "-n", "1", "--format", "raw"]), b"1\n");

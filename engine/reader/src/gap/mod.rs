@@ -4,7 +4,7 @@ pub mod note;
 
 use std::fmt;
 
-use tapeline_storage::format::{RecordError, RecordView, Sequence, counted};
+use tapeline_storage::format::{RecordError, RecordView, Sequence, counted, sequences};
 
 use note::DropNote;
 pub use note::{DropReason, DroppedSessions, Drops};
@@ -20,7 +20,7 @@ use crate::session::ResumeToken;
 /// let (from, to) = (Sequence::ZERO, Sequence::new(24));
 /// let gap = Gap { shard_id: 0, from, to, reason: GapReason::Trimmed, token: None };
 /// assert_eq!(gap.to.since(gap.from), 24);
-/// assert!(gap.to_string().starts_with("shard 0: sequences 0 to 24"));
+/// assert!(gap.to_string().starts_with("shard 0: sequences 0 to 23 (24 events): "));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
@@ -54,7 +54,8 @@ pub struct Gap {
 pub enum GapReason {
     /// The log does not hold them any more.
     Trimmed,
-    /// A repair of the log found that its files do not hold them any more.
+    /// The log's files do not hold them: a repair found them lost, or they were not among the events of which an import
+    /// made the log.
     Lost,
     /// They never reached the log: their lane was full or filling up, and its mode was to drop events, or to report
     /// refusals ([`DropReason::Refused`]). `from..to` is
@@ -115,7 +116,7 @@ impl Gap {
 
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "shard {}: sequences {} to {}: {}", self.shard_id, self.from, self.to, self.reason)
+        write!(f, "shard {}: {}: {}", self.shard_id, sequences(self.from, self.to), self.reason)
     }
 }
 
@@ -123,7 +124,7 @@ impl fmt::Display for GapReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Trimmed => f.write_str("the log does not hold them any more"),
-            Self::Lost => f.write_str("lost from the log's files, as a repair found"),
+            Self::Lost => f.write_str("not in the log: a repair found them lost, or they were not imported"),
             Self::Overflow { events, reason: DropReason::Refused, producer, .. } => {
                 let events = counted(*events, "event");
                 write!(f, "{events} of producer {producer} refused, its lane was full; it may have ingested them again")
