@@ -10,6 +10,7 @@ use tapeline::{EventBus, EventBusConfig};
 
 use crate::args::DirectoryArgs;
 use crate::exit::{Exit, Failure, open_to_read, report_damage};
+use crate::human;
 use crate::output::{self, Align, Style, Table};
 use crate::stdout;
 
@@ -154,13 +155,16 @@ impl Description {
             ("STATE", Align::Left),
             ("CREATED", Align::Left),
         ]);
-        for segment in &self.segments {
+        for (at, segment) in self.segments.iter().enumerate() {
+            let is_last = self.segments.get(at + 1).is_none_or(|next| next.shard != segment.shard);
+            let unsealed = if is_last { "active" } else { "no footer" };
+            let state = if segment.sealed { "sealed" } else { unsealed };
             table.row([
                 segment.shard.to_string(),
                 segment.file.clone(),
-                format!("{}..{}", segment.first_sequence, segment.end_sequence),
+                human::range(segment.first_sequence..segment.end_sequence),
                 segment.bytes.to_string(),
-                if segment.sealed { "sealed" } else { "active" }.to_owned(),
+                state.to_owned(),
                 segment.created.clone(),
             ]);
         }

@@ -17,6 +17,31 @@ pub(super) fn crc32c_of(pieces: &[&[u8]]) -> u32 {
     digest.finalize() as u32
 }
 
+/// Finds a change of one byte by which the CRC-32C of `bytes` becomes `crc`: its place, and the bits to change. Where
+/// more than one byte is wrong, some change of one fits in one of 2^32 cases for each of its 255 values.
+pub(super) fn one_byte_change(bytes: &[u8], crc: u32) -> Option<(usize, u8)> {
+    // The checksum is linear: a change of a byte makes this one of the register, moved on by each byte that follows.
+    let mut register = crc32c(bytes) ^ crc;
+    for at in (0..bytes.len()).rev() {
+        register = before_byte(register);
+        if let Ok(change) = u8::try_from(register)
+            && change != 0
+        {
+            return Some((at, change));
+        }
+    }
+    None
+}
+
+/// The register of the checksum that a byte of zeros makes this one of.
+fn before_byte(register: u32) -> u32 {
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    (0..u8::BITS).fold(register, |register, _| {
+        let bit = register >> 31;
+        (register ^ (POLYNOMIAL & bit.wrapping_neg())) << 1 | bit
+    })
+}
+
 /// A CRC-32C computed piece by piece, and sealed with the segment's epoch.
 #[derive(Debug, Clone)]
 pub struct Checksum(Digest);
@@ -39,5 +64,23 @@ impl Checksum {
         self.0.update(&epoch.get().to_le_bytes());
         // CRC-32 algorithms fill the low half only.
         self.0.finalize() as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_that_was_changed_is_found_by_the_checksum() {
+        let bytes: Vec<u8> = (0..4084_u32).map(|number| (number.wrapping_mul(0x9e37) >> 5) as u8).collect();
+        let crc = crc32c(&bytes);
+        for at in (0..bytes.len()).step_by(97) {
+            let (mut changed, change) = (bytes.clone(), (at as u8) | 1);
+            changed[at] ^= change;
+            assert_eq!(one_byte_change(&changed, crc), Some((at, change)));
+            changed[(at + 1000) % bytes.len()] ^= 1;
+            assert_eq!(one_byte_change(&changed, crc), None);
+        }
     }
 }

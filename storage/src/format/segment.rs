@@ -1,7 +1,7 @@
 //! The first page of a segment file: what log, shard and range of sequences it belongs to.
 
 use super::bytes::{get, get_u32, get_u64, put};
-use super::checksum::crc32c;
+use super::checksum::{crc32c, one_byte_change};
 use super::{Epoch, FORMAT_VERSION, LogId, PAGE_BYTES, PageError, SEQUENCE_MAX, Sequence};
 
 /// First bytes of every segment file.
@@ -122,6 +122,28 @@ impl SegmentHeader {
             length: get_u64(page, LENGTH),
         };
         Ok((header, crc))
+    }
+
+    /// The header page of this checksum, of which `page` is what is left: it may differ from that in what `known` says
+    /// of log, shard, epoch and first sequence, in the runs after the first, and in one byte more. Returns it with what
+    /// it says; `None` if there is no such page.
+    pub fn mend(page: &[u8], known: &Self, crc: u32) -> Option<([u8; PAGE_BYTES], Self)> {
+        let mut left: [u8; PAGE_BYTES] = page.try_into().ok()?;
+        left[..CREATED].copy_from_slice(&known.encode().0[..CREATED]);
+        put(&mut left, CRC, crc.to_le_bytes());
+        let mut of_one_run = left;
+        of_one_run[RUNS..].fill(0);
+        put(&mut of_one_run, LATER_RUNS, [0; size_of::<u32>()]);
+        [left, of_one_run].into_iter().find_map(|mut page| {
+            if crc32c(&page[VERSION..]) != crc {
+                let (at, change) = one_byte_change(&page[VERSION..], crc)?;
+                page[VERSION + at] ^= change;
+            }
+            // What is known is not among what may be changed.
+            let (header, _) = Self::decode(&page).ok()?;
+            let stated = (header.log_id, header.shard, header.epoch, header.base_sequence);
+            (stated == (known.log_id, known.shard, known.epoch, known.base_sequence)).then_some((page, header))
+        })
     }
 
     /// Checks the fields of a page that not every value suits. Returns the shard.

@@ -23,7 +23,7 @@ use crate::format::{ERAS_BYTES_MAX, Eras, META_BYTES, Meta, NAMES_BYTES_MAX, Pag
 pub(super) const META: &str = "meta";
 /// The meta file of a log that is restored, until the log is complete.
 const RESTORED_META: &str = "meta.restore";
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 pub(super) const ERAS: &str = "eras";
 pub(super) const NAMES: &str = "names";
 
@@ -398,9 +398,11 @@ pub(super) fn durable_mode(path: &Path) -> Result<WriteMode, DirectoryError> {
 }
 
 pub(super) fn lock(path: &Path) -> Result<DirectoryLock, DirectoryError> {
-    fs::lock_exclusive(path, LOCK, LOCK_PATIENCE).map_err(|source| match source.kind() {
+    let file = path.join(LOCK);
+    let locked = fs::not_a_file_at(&file).map_or_else(|| fs::lock_exclusive(path, LOCK, LOCK_PATIENCE), Err);
+    locked.map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => DirectoryError::Locked { path: path.to_owned() },
-        _ => DirectoryError::io("lock", &path.join(LOCK))(source),
+        _ => DirectoryError::io("lock", &file)(source),
     })
 }
 

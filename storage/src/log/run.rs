@@ -82,6 +82,9 @@ impl Run {
     }
 }
 
+/// More segments than one opening of a log begins.
+const SEGMENTS_MAX: u64 = 1 << 24;
+
 /// The stream of segment epochs that a seed gives.
 #[derive(Debug)]
 pub(super) struct Epochs(SplitMix64);
@@ -93,5 +96,11 @@ impl Epochs {
 
     pub(super) fn draw(&mut self) -> Epoch {
         Epoch::new(self.0.draw())
+    }
+
+    /// Returns whether the opening whose first epoch is `run` has drawn `epoch`. That of any other is taken for one of
+    /// it in one of 2^40 cases: each opening of each shard has a random seed.
+    pub(super) fn has_drawn(run: Epoch, epoch: Epoch) -> bool {
+        SplitMix64::draws_between(run.get(), epoch.get()) < SEGMENTS_MAX
     }
 }

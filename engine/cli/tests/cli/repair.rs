@@ -39,9 +39,14 @@ fn numbers(log: &str) -> (Vec<u64>, u64) {
 
 /// Sequences that a message of a gap counts.
 fn missing_in(message: &str) -> Option<u64> {
-    let (from, rest) = message.split_once(": sequences ")?.1.split_once(" to ")?;
-    let to = rest.split_once(':')?.0;
-    Some(to.parse::<u64>().ok()? - from.parse::<u64>().ok()?)
+    let Some((_, range)) = message.split_once(": sequences ") else {
+        return message.contains(": sequence ").then_some(1);
+    };
+    let (from, rest) = range.split_once(" to ")?;
+    let (last, rest) = rest.split_once(" (")?;
+    let count: u64 = rest.split_once(' ')?.0.parse().ok()?;
+    assert_eq!(from.parse::<u64>().ok()? + count - 1, last.parse::<u64>().ok()?, "{message}");
+    Some(count)
 }
 
 #[test]
@@ -296,4 +301,50 @@ fn whatever_is_done_to_the_files_the_log_opens_after_a_repair() {
         assert!(read.windows(2).all(|pair| pair[0] < pair[1]), "{case}: in order, and none twice");
         fs::remove_dir_all(copy).expect("removed");
     }
+}
+
+#[test]
+fn a_log_whose_headers_footers_and_lock_are_damaged_loses_no_event() {
+    let scratch = Scratch::new();
+    let (log, segments) = log(&scratch);
+    let before = done(&["replay", &log, "--format", "raw"]);
+    let end = |file: &PathBuf| fs::metadata(file).expect("file").len() as usize;
+    // A bit of a header, a header that is gone, a bit of a footer.
+    harm(&segments[0], 3);
+    let mut bytes = fs::read(&segments[1]).expect("file");
+    bytes[..4096].fill(0);
+    fs::write(&segments[1], bytes).expect("file");
+    harm(&segments[2], end(&segments[2]) - 4000);
+    fs::remove_file(scratch.path("log/lock")).expect("removed");
+    fs::create_dir(scratch.path("log/lock")).expect("made");
+    let damaged = json(&expect(run(&["verify", &log, "--json"]), 5).stdout);
+    let reasons: Vec<_> = damaged.iter().filter_map(|line| line["reason"].as_str()).collect();
+    assert!(reasons.iter().filter(|reason| reason.contains("segment header")).count() == 2, "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("footer")), "{reasons:?}");
+    let planned = json(&expect(run(&["repair", &log, "--json"]), 5).stdout);
+    let applied = json(&done(&["repair", &log, "--apply", "--json"]));
+    let actions = |lines: &[Value]| -> Vec<String> {
+        lines.iter().filter_map(|line| line["action"].as_str().map(str::to_owned)).collect()
+    };
+    assert_eq!(actions(&applied), ["set_aside", "mend_header", "mend_header", "reseal"]);
+    assert_eq!(actions(&planned), actions(&applied));
+    assert!(scratch.path("log/lock.aside").is_dir() && scratch.path("log/lock").is_file());
+    assert_eq!(String::from_utf8_lossy(&done(&["repair", &log])), "sound: nothing to repair\n");
+    done(&["verify", &log]);
+    assert!(done(&["replay", &log, "--format", "raw"]) == before);
+}
+
+#[test]
+fn a_damaged_footer_is_told_and_its_segment_is_not_called_active() {
+    let scratch = Scratch::new();
+    let (log, segments) = log(&scratch);
+    harm(&segments[1], fs::metadata(&segments[1]).expect("file").len() as usize - 1);
+    let found = expect(run(&["verify", &log]), 5);
+    let text = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert!(text.contains("the footer does not check; the events before it are intact"), "{text}");
+    let info = String::from_utf8(done(&["info", &log])).expect("text");
+    assert!(info.contains("no footer") && !info.contains("active"), "{info}");
+    done(&["repair", &log, "--apply"]);
+    let info = String::from_utf8(done(&["info", &log])).expect("text");
+    assert!(!info.contains("no footer") && !info.contains("active"), "{info}");
 }

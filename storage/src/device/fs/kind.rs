@@ -1,6 +1,8 @@
 //! Names that stand for something else than a regular file, as errors that say so.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// A name was not opened: what has it is no regular file.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,11 @@ pub(super) fn not_a_file(mode: libc::mode_t) -> Option<io::Error> {
         _ => "something else",
     };
     Some(io::Error::new(io::ErrorKind::InvalidInput, NotAFile(kind)))
+}
+
+/// The error of a name that stands for something else than a regular file. `None` also where nothing has the name.
+pub(crate) fn not_a_file_at(path: &Path) -> Option<io::Error> {
+    not_a_file(path.metadata().ok()?.mode())
 }
 
 /// Returns whether a name was not opened because it is that of a directory, a pipe, a socket or a device, or of a

@@ -27,7 +27,7 @@ pub use direct::probe_direct;
 pub use directory::{FsDirectory, create_directory};
 pub(in crate::device) use inherited::OwnDescriptor;
 pub(in crate::device) use kind::DanglingLink;
-pub(crate) use kind::is_no_file;
+pub(crate) use kind::{is_no_file, not_a_file_at};
 pub use lock::{DirectoryLock, lock_exclusive};
 pub(in crate::device) use progress::Progress;
 pub use small_file::{

@@ -8,7 +8,7 @@ use super::super::names::SPARE_NAME;
 use super::super::scan::{is_missing, trims_elsewhere};
 use super::super::survey::Stretch;
 use super::survey::{Content, FileSurvey, FoundBlocks, ShardSurvey};
-use crate::format::{Gaps, LogId, Sequence, counted};
+use crate::format::{Gaps, LogId, Sequence, counted, sequences};
 
 /// One step of a repair.
 ///
@@ -17,7 +17,7 @@ use crate::format::{Gaps, LogId, Sequence, counted};
 /// # use tapeline_storage::log::RepairAction;
 /// let action = RepairAction::Lose { from: Sequence::new(10), to: Sequence::new(15) };
 /// assert_eq!(action.name(), "lose");
-/// assert_eq!(action.to_string(), "write down that sequences 10 to 15 are lost: no file holds them");
+/// assert_eq!(action.to_string(), "write down as lost, because no file holds them: sequences 10 to 14 (5 events)");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,6 +51,14 @@ pub enum RepairAction {
         /// The name that it had.
         to: String,
     },
+    /// The header page of a segment is made anew, as its blocks prove it. The page that it replaces is kept under the
+    /// name `<name>.aside`.
+    MendHeader {
+        /// The file.
+        file: String,
+        /// The fault of the page.
+        reason: String,
+    },
     /// A segment is set aside, and its intact blocks are written to new segments.
     Rewrite {
         /// The file.
@@ -82,6 +90,11 @@ pub enum RepairAction {
         /// The file.
         file: String,
     },
+    /// A segment gets a new footer and index: all of its blocks are intact, and the footer is not.
+    Reseal {
+        /// The file.
+        file: String,
+    },
     /// The file is written that says that records hold cursors: they do, and it is missing.
     ExpectCursors,
 }
@@ -94,11 +107,13 @@ impl RepairAction {
             Self::MakeDirectory { .. } => "make_directory",
             Self::SetAside { .. } => "set_aside",
             Self::Rename { .. } => "rename",
+            Self::MendHeader { .. } => "mend_header",
             Self::Rewrite { .. } => "rewrite",
             Self::Lose { .. } => "lose",
             Self::LoseEnd { .. } => "lose_end",
             Self::ReplaceGaps { .. } => "replace_gaps",
             Self::Reindex { .. } => "reindex",
+            Self::Reseal { .. } => "reseal",
             Self::ExpectCursors => "expect_cursors",
         }
     }
@@ -117,21 +132,27 @@ impl fmt::Display for RepairAction {
             ),
             Self::SetAside { file, reason } => write!(f, "set {file} aside: {reason}"),
             Self::Rename { file, to } => write!(f, "rename {file} to {to}, as its header says"),
+            Self::MendHeader { file, reason } => {
+                write!(f, "write the header of {file} anew, as its blocks prove it: {reason}")
+            }
             Self::Rewrite { file, kept, reason } => {
-                write!(f, "set {file} aside and write its intact events (")?;
+                write!(f, "set {file} aside and write what is intact of it [")?;
                 for (at, Stretch { first, end, .. }) in kept.iter().enumerate() {
-                    write!(f, "{}{first} to {end}", if at == 0 { "" } else { ", " })?;
+                    write!(f, "{}{}", if at == 0 { "" } else { "; " }, sequences(*first, *end))?;
                 }
-                write!(f, "{}) to new segments: {reason}", if kept.is_empty() { "none" } else { "" })
+                write!(f, "{}] to new segments: {reason}", if kept.is_empty() { "none" } else { "" })
             }
             Self::Lose { from, to } => {
-                write!(f, "write down that sequences {from} to {to} are lost: no file holds them")
+                write!(f, "write down as lost, because no file holds them: {}", sequences(*from, *to))
             }
             Self::LoseEnd { from } => {
                 write!(f, "events from sequence {from} on may be lost: how many there were is written nowhere")
             }
             Self::ReplaceGaps { reason } => write!(f, "set the file gaps aside and make it anew: {reason}"),
             Self::Reindex { file } => write!(f, "write the index of {file} anew: it does not check"),
+            Self::Reseal { file } => {
+                write!(f, "write the footer of {file} anew: it does not check, and all events before it are intact")
+            }
             Self::ExpectCursors => f.write_str("write cursors/.noted anew: it is missing, and records hold cursors"),
         }
     }
@@ -172,9 +193,10 @@ pub(super) fn plan(survey: &ShardSurvey) -> Vec<RepairAction> {
     // As they are done: what is set aside makes room for names.
     actions.sort_by_key(|action| match action {
         RepairAction::ReplaceGaps { .. } => 0,
-        RepairAction::SetAside { .. } => 1,
-        RepairAction::Rename { .. } => 2,
-        _ => 3,
+        RepairAction::MendHeader { .. } => 1,
+        RepairAction::SetAside { .. } => 2,
+        RepairAction::Rename { .. } => 3,
+        _ => 4,
     });
     actions
 }
@@ -241,6 +263,9 @@ impl Planning {
                 continue;
             }
             self.lose_unless_known(end, base);
+            if let Some(reason) = found.bad_header.clone() {
+                self.actions.push(RepairAction::MendHeader { file: (*name).to_owned(), reason });
+            }
             let is_whole = found.header.is_merged && found.footer.is_some() && found.blocks.damage.is_empty();
             merged = is_whole.then_some(*found);
             let after = &segments[at + 1..];
@@ -271,9 +296,9 @@ impl Planning {
         is_hole && self.durable <= end && !is_missing(self.is_sealed_before)
     }
 
-    /// Opening the log removes the file, but for one whose name it does not know as its own.
+    /// Opening the log removes the file, but for one that it does not know as its own.
     fn leave(&mut self, name: &str, found: &FoundBlocks) {
-        if name != SPARE_NAME && !has_own_name(name, found) {
+        if found.bad_header.is_some() || (name != SPARE_NAME && !has_own_name(name, found)) {
             let reason = format!("holds sequences from {}, of which the log needs none", found.header.base_sequence);
             self.actions.push(RepairAction::SetAside { file: name.to_owned(), reason });
         }
@@ -299,6 +324,8 @@ impl Planning {
         }
         if found.has_bad_index {
             self.actions.push(RepairAction::Reindex { file });
+        } else if found.has_bad_footer {
+            self.actions.push(RepairAction::Reseal { file });
         }
         self.is_sealed_before = Some(found.footer.is_some());
         found.opened_end()

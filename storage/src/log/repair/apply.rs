@@ -7,8 +7,10 @@ use super::super::ending::{index_of, read_footer, write_ending};
 use super::super::names::{GAPS_NAME, REPAIR_NAME};
 use super::super::rewrite::{NewSegment, SegmentWriter};
 use super::super::run::Epochs;
-use super::super::survey::Stretch;
+use super::super::survey::{FirstBlock, Stretch, Surveyor};
 use super::super::{OpenError, Segment, blocks, gaps};
+use super::header::Shard;
+use super::survey::page_of;
 use super::{RepairAction, name_aside, set_aside};
 use crate::device::{Access, Directory, SegmentFile};
 use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader};
@@ -34,6 +36,13 @@ pub fn repair_shard(
     if repair.lose(&mut known, actions)? || is_replaced {
         gaps::write(directory, log_id, shard, &mut known).map_err(repair.failed("write", GAPS_NAME))?;
     }
+    let shard = Shard { directory, log_id, number: shard };
+    // Before other segments go, which may prove what a header said.
+    for action in actions {
+        if let RepairAction::MendHeader { file, .. } = action {
+            repair.mend_header(shard, file)?;
+        }
+    }
     // Files that go first: their names may be what others are to have.
     for action in actions {
         if let RepairAction::SetAside { file, .. } = action {
@@ -47,12 +56,16 @@ pub fn repair_shard(
         match action {
             RepairAction::Rewrite { file, kept, .. } => repair.rewrite(file, kept)?,
             RepairAction::Reindex { file } => repair.reindex(file)?,
+            RepairAction::Reseal { file } => repair.reseal(file)?,
             // Done before, or not a shard's.
             _ => {}
         }
     }
     Ok(())
 }
+
+/// A segment's file, its header, and the header's checksum.
+type Opened = (Arc<dyn SegmentFile>, SegmentHeader, u32);
 
 struct Repair<'a> {
     directory: &'a dyn Directory,
@@ -106,6 +119,19 @@ impl Repair<'_> {
         Ok(any)
     }
 
+    /// Keeps the page, and writes the one that the blocks prove in its place.
+    fn mend_header(&self, shard: Shard<'_>, name: &str) -> Result<(), OpenError> {
+        let file = self.directory.open(name, Access::Write).map_err(self.failed("open", name))?;
+        let mend = || {
+            let Some(page) = shard.proven_header(name, &file)? else { return Ok(()) };
+            let mut before = page_of(&*file)?;
+            before.resize(PAGE_BYTES, 0);
+            self.directory.create(&name_aside(self.directory, name)?, PAGE_BYTES as u64)?.write_at(&before, 0)?;
+            file.write_at(&page, 0)
+        };
+        mend().map_err(self.failed("write the header of", name))
+    }
+
     fn aside(&self, name: &str) -> Result<(), OpenError> {
         set_aside(self.directory, name).map_err(self.failed("set aside", name))
     }
@@ -115,7 +141,7 @@ impl Repair<'_> {
         name_aside(self.directory, file)
             .and_then(|aside| self.directory.link(file, &aside))
             .map_err(self.failed("set aside", file))?;
-        let (source, header) = self.open(file)?;
+        let (source, header, _) = self.open(file)?;
         for stretch in kept.iter().rev() {
             let name = Segment::file_name(stretch.first);
             self.write(&*source, &header, stretch).map_err(self.failed("write", &name))?;
@@ -148,24 +174,36 @@ impl Repair<'_> {
     }
 
     fn reindex(&self, file: &str) -> Result<(), OpenError> {
-        let (opened, header) = self.open(file)?;
+        let (opened, header, _) = self.open(file)?;
         let length = opened.length().map_err(self.failed("look at", file))?;
         let footer = read_footer(&opened, &header, length).map_err(self.failed("read", file))?;
         let Some((footer, _)) = footer else { return Ok(()) };
-        let index = index_of(&*opened, &footer, || Ok(()));
-        let totals = Footer { index: None, ..footer };
-        write_ending(&*opened, header.epoch, totals, index.as_ref())
-            .map(drop)
-            .map_err(self.failed("write the index of", file))
+        self.seal(file, &*opened, Footer { index: None, ..footer })
     }
 
-    fn open(&self, file: &str) -> Result<(Arc<dyn SegmentFile>, SegmentHeader), OpenError> {
+    /// As the blocks say that an opening takes in.
+    fn reseal(&self, file: &str) -> Result<(), OpenError> {
+        let (opened, header, header_crc) = self.open(file)?;
+        let length = opened.length().map_err(self.failed("look at", file))?;
+        let first = FirstBlock { epoch: header.epoch, base: header.base_sequence, link: Some(header_crc) };
+        let found = Surveyor::default().blocks(&*opened, first, length, &mut |_| ());
+        let Some(totals) = found.map_err(self.failed("read", file))?.walked_totals else { return Ok(()) };
+        self.seal(file, &*opened, totals)
+    }
+
+    /// Writes an index of the blocks that `totals` count, and the footer.
+    fn seal(&self, name: &str, file: &dyn SegmentFile, totals: Footer) -> Result<(), OpenError> {
+        let index = index_of(file, &totals, || Ok(()));
+        let written = write_ending(file, totals.epoch, totals, index.as_ref());
+        written.map(drop).map_err(self.failed("write the index of", name))
+    }
+
+    fn open(&self, file: &str) -> Result<Opened, OpenError> {
         let opened = self.directory.open(file, Access::Write).map_err(self.failed("open", file))?;
-        let mut page = vec![0; PAGE_BYTES];
-        opened.read_at(&mut page, 0).map_err(self.failed("read", file))?;
+        let page = page_of(&*opened).map_err(self.failed("read", file))?;
         let path = format!("{}/{file}", self.directory.path());
-        let (header, _) = SegmentHeader::decode(&page).map_err(|source| OpenError::Header { path, source })?;
-        Ok((opened, header))
+        let (header, crc) = SegmentHeader::decode(&page).map_err(|source| OpenError::Header { path, source })?;
+        Ok((opened, header, crc))
     }
 
     fn remove(&self, name: &str) -> Result<(), OpenError> {

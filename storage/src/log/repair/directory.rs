@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::directory::{
-    ERAS, LogDirectory, META, NAMES, durable_mode, is_vacant, lock, read_meta, shard_path, write_meta,
+    ERAS, LOCK, LogDirectory, META, NAMES, durable_mode, is_vacant, lock, read_meta, shard_path, write_meta,
 };
 use super::{RepairAction, set_aside};
-use crate::device::fs::{self, FsDirectory, WriteMode};
+use crate::device::fs::{self, FsDirectory, WriteMode, not_a_file_at};
 use crate::device::{Access, Directory};
 use crate::format::{Eras, LogId, Meta, PAGE_BYTES, PageError, SHARDS_MAX, SegmentHeader, counted};
 use crate::log::DirectoryError;
@@ -37,6 +37,7 @@ impl LogDirectory {
             shards: meta.shards,
         }));
         let directory = Self::at_rest(path, meta);
+        actions.extend(fault_of_lock(path).map(|reason| RepairAction::SetAside { file: LOCK.into(), reason }));
         let faults = [(ERAS, reason_to_set_aside(directory.eras())?), (NAMES, reason_to_set_aside(directory.names())?)];
         for (file, reason) in faults {
             actions.extend(reason.map(|reason| RepairAction::SetAside { file: file.into(), reason }));
@@ -56,9 +57,14 @@ impl LogDirectory {
     pub fn repair(path: &Path) -> Result<(Self, Vec<RepairAction>), DirectoryError> {
         // Says that there is no log before it makes a lock in what is none.
         Self::survey(path)?;
-        let lock = lock(path)?;
-        let (mut directory, actions) = Self::survey(path)?;
         let files = FsDirectory::open(path, WriteMode::BufferedSync).map_err(DirectoryError::io("open", path))?;
+        // The lock comes before all that it is to keep others from.
+        let bad_lock = fault_of_lock(path);
+        if bad_lock.is_some() {
+            set_aside(&files, LOCK).map_err(DirectoryError::io("set aside", &path.join(LOCK)))?;
+        }
+        let lock = lock(path)?;
+        let (mut directory, mut actions) = Self::survey(path)?;
         for action in &actions {
             match action {
                 RepairAction::MakeDirectory { shard_id: shard } => {
@@ -77,6 +83,7 @@ impl LogDirectory {
                 _ => {}
             }
         }
+        actions.splice(0..0, bad_lock.map(|reason| RepairAction::SetAside { file: LOCK.into(), reason }));
         (directory.mode, directory.lock) = (durable_mode(path)?, Some(Arc::new(lock)));
         Ok((directory, actions))
     }
@@ -89,6 +96,11 @@ impl LogDirectory {
             _ => write_meta(self.path(), META, self.meta()),
         }
     }
+}
+
+/// The reason to set aside what has the name of the lock: it is no file, so no process has locked it.
+fn fault_of_lock(path: &Path) -> Option<String> {
+    not_a_file_at(&path.join(LOCK)).map(|error| error.to_string())
 }
 
 /// The reason to replace a meta file; `None` if it is to stay.

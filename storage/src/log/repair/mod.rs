@@ -1,12 +1,14 @@
 //! Repair: what a damaged directory of a shard needs so that it opens again, and what is intact in it can be read.
 //!
 //! Nothing that is intact is destroyed: files are set aside under another name, `<name>.aside`, before anything takes
-//! their place. Reading order: `survey` (what is there), [`RepairAction`] (what follows from it), `apply` (doing that);
-//! `directory` (the same for what lies beside the shards).
+//! their place. Reading order: `survey` (what is there), `header` (that of a segment, where its page does not check),
+//! [`RepairAction`] (what follows from it), `apply` (doing that); `directory` (the same for what lies beside the
+//! shards).
 
 mod action;
 mod apply;
 mod directory;
+mod header;
 mod survey;
 
 pub use action::RepairAction;

@@ -3,11 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use super::super::ending::{is_ending, read_footer};
+use super::super::ending::{is_damaged_footer, is_ending, read_footer};
 use super::super::names::{SPARE_NAME, UNFINISHED};
 use super::super::scan::{is_acknowledged_spare, is_misplaced};
 use super::super::survey::{DamagedPlace, FirstBlock, SegmentSurvey, Stretch, Surveyor, check_index};
 use super::super::{OpenError, gaps};
+use super::header::Shard;
 use crate::device::fs::is_no_file;
 use crate::device::{Access, Directory, SegmentFile, zeroed};
 use crate::format::{
@@ -63,8 +64,12 @@ pub(super) struct FoundBlocks {
     pub(super) header: SegmentHeader,
     pub(super) footer: Option<Footer>,
     pub(super) blocks: SegmentSurvey,
+    /// The reason for which the header is not what the file's first page says, but what the blocks prove.
+    pub(super) bad_header: Option<String>,
     /// An index that does not check.
     pub(super) has_bad_index: bool,
+    /// The blocks are intact, and the footer page after them is not.
+    pub(super) has_bad_footer: bool,
     /// The bytes after the intact blocks that no crash leaves, where there is no footer.
     unlike_crash: Option<DamagedPlace>,
 }
@@ -111,12 +116,15 @@ impl FoundBlocks {
     /// Leaves out the bytes after the last block of a segment that is not sealed: no event was promised there.
     fn into_blocks(self, sealed: Sequence) -> SegmentSurvey {
         let unlike_crash = self.unlike_crash(sealed).cloned();
+        let bad_footer = self.has_bad_footer.then(|| DamagedPlace::of_footer(self.blocks.walked_end()));
+        let bad_header = self.bad_header.map(|reason| DamagedPlace { offset: 0, reason });
         let mut blocks = self.blocks;
         let end = blocks.stretches.last().map_or(PAGE_BYTES as u64, |last| last.to);
         if self.footer.is_none() {
             blocks.damage.retain(|place| place.offset < end);
-            blocks.damage.extend(unlike_crash);
+            blocks.damage.extend(unlike_crash.or(bad_footer));
         }
+        blocks.damage.splice(0..0, bad_header);
         blocks
     }
 }
@@ -137,12 +145,13 @@ pub(super) fn survey(
         read => Ok(read?),
     };
     let (mut files, mut surveyor) = (Vec::new(), Surveyor::default());
+    let shard = Shard { directory, log_id, number: shard };
     for name in names {
         let content = match directory.open(&name, Access::Read) {
             Err(error) if is_no_file(&error) => Content::Foreign(error.to_string()),
             // An opening removes it.
             Ok(_) if !name.ends_with(".seg") => continue,
-            _ => content(directory, &name, (log_id, shard), &mut surveyor, progress)?,
+            _ => Look { shard, name: &name, surveyor: &mut surveyor, progress }.content()?,
         };
         files.push(FileSurvey { name, content });
     }
@@ -154,45 +163,82 @@ pub(super) fn survey(
     Ok(ShardSurvey { gaps, files })
 }
 
-fn content(
-    directory: &dyn Directory,
-    name: &str,
-    owner: (LogId, u16),
-    surveyor: &mut Surveyor,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Content, OpenError> {
-    let path = || format!("{}/{name}", directory.path());
-    let file = directory.open(name, Access::Read).map_err(OpenError::io("open", path()))?;
-    let length = file.length().map_err(OpenError::io("look at", path()))?;
-    let (header, header_crc) = match header_of(name, &file, length).map_err(OpenError::io("read", path()))? {
-        Ok(header) => header,
-        Err(content) => return Ok(content),
-    };
-    if (header.log_id, header.shard) != owner {
-        return Ok(Content::Foreign(format!("belongs to log {}, shard {}", header.log_id, header.shard)));
+/// A look at one file.
+struct Look<'a> {
+    shard: Shard<'a>,
+    name: &'a str,
+    surveyor: &'a mut Surveyor,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Look<'_> {
+    fn content(&mut self) -> Result<Content, OpenError> {
+        let directory = self.shard.directory;
+        let file = directory.open(self.name, Access::Read).map_err(self.failed("open"))?;
+        let length = file.length().map_err(self.failed("look at"))?;
+        let stated = match header_of(self.name, &file, length).map_err(self.failed("read"))? {
+            Ok((header, _)) if (header.log_id, header.shard) != (self.shard.log_id, self.shard.number) => {
+                Content::Foreign(format!("belongs to log {}, shard {}", header.log_id, header.shard))
+            }
+            Ok(header) => self.segment(&file, header)?,
+            Err(content) => content,
+        };
+        let (Content::Foreign(reason) | Content::Headless(reason)) = &stated else { return Ok(stated) };
+        match self.shard.proven_header(self.name, &file).map_err(self.failed("read"))? {
+            Some(page) => self.mended(&file, &page, reason.clone()),
+            None => Ok(stated),
+        }
     }
-    let footer = read_footer(&file, &header, length).map_err(OpenError::io("read", path()))?.map(|(footer, _)| footer);
-    let end = footer.map_or(length, |footer| footer.data_end);
-    // An opening follows the links where no footer says where the blocks end.
-    let link = footer.is_none().then_some(header_crc);
-    let first = FirstBlock { epoch: header.epoch, base: header.base_sequence, link };
-    let blocks = surveyor.blocks(&*file, first, end, progress);
-    let mut blocks = blocks.map_err(OpenError::io("read", path()))?;
-    if let Some(footer) = footer {
-        blocks.expect_footer(&footer);
+
+    fn failed(&self, operation: &'static str) -> impl FnOnce(io::Error) -> OpenError + use<> {
+        OpenError::io(operation, format!("{}/{}", self.shard.directory.path(), self.name))
     }
-    if footer.is_none()
-        && blocks.stretches.is_empty()
-        && let Some(reason) = contradiction(&*file, &header).map_err(OpenError::io("read", path()))?
-    {
-        return Ok(Content::Headless(format!("segment header: {reason}")));
+
+    /// The segment under the header that its blocks prove.
+    fn mended(&mut self, file: &Arc<dyn SegmentFile>, page: &[u8], reason: String) -> Result<Content, OpenError> {
+        let Ok(header) = SegmentHeader::decode(page) else { return Ok(Content::Headless(reason)) };
+        let mut content = self.segment(file, header)?;
+        if let Content::Segment(found) = &mut content {
+            found.bad_header = Some(reason);
+        }
+        Ok(content)
     }
-    let (has_bad_index, unlike_crash) = match footer {
-        Some(footer) => check_index(&*file, &footer).map(|fault| (fault.is_some(), None)),
-        None => unlike_crash(&*file, &header, length, &blocks).map(|unlike| (false, unlike)),
+
+    /// The segment of this header, and the header's checksum.
+    fn segment(
+        &mut self,
+        file: &Arc<dyn SegmentFile>,
+        (header, header_crc): (SegmentHeader, u32),
+    ) -> Result<Content, OpenError> {
+        let length = file.length().map_err(self.failed("look at"))?;
+        let footer = read_footer(file, &header, length).map_err(self.failed("read"))?.map(|(footer, _)| footer);
+        let end = footer.map_or(length, |footer| footer.data_end);
+        // An opening follows the links where no footer says where the blocks end.
+        let link = footer.is_none().then_some(header_crc);
+        let first = FirstBlock { epoch: header.epoch, base: header.base_sequence, link };
+        let blocks = self.surveyor.blocks(&**file, first, end, self.progress);
+        let mut blocks = blocks.map_err(self.failed("read"))?;
+        if let Some(footer) = footer {
+            blocks.expect_footer(&footer);
+        }
+        if footer.is_none()
+            && blocks.stretches.is_empty()
+            && let Some(reason) = contradiction(&**file, &header).map_err(self.failed("read"))?
+        {
+            return Ok(Content::Headless(format!("segment header: {reason}")));
+        }
+        let (has_bad_index, unlike_crash) = match footer {
+            Some(footer) => check_index(&**file, &footer).map(|fault| (fault.is_some(), None)),
+            None => unlike_crash(&**file, &header, length, &blocks).map(|unlike| (false, unlike)),
+        }
+        .map_err(self.failed("read"))?;
+        let totals = blocks.walked_totals.filter(|_| footer.is_none());
+        let is_bad = totals.map(|totals| is_damaged_footer(file, &header, &totals)).transpose();
+        let has_bad_footer = is_bad.map_err(self.failed("read"))?.unwrap_or(false);
+        let bad_header = None;
+        let found = FoundBlocks { header, footer, blocks, bad_header, has_bad_index, has_bad_footer, unlike_crash };
+        Ok(Content::Segment(Box::new(found)))
     }
-    .map_err(OpenError::io("read", path()))?;
-    Ok(Content::Segment(Box::new(FoundBlocks { header, footer, blocks, has_bad_index, unlike_crash })))
 }
 
 /// The header of a file, and its checksum; or what a file without one is.
@@ -201,9 +247,8 @@ fn header_of(
     file: &Arc<dyn SegmentFile>,
     length: u64,
 ) -> io::Result<Result<(SegmentHeader, u32), Content>> {
-    let mut page = vec![0; PAGE_BYTES];
-    let read = file.read_at(&mut page, 0)?;
-    Ok(match SegmentHeader::decode(&page[..read]) {
+    let page = page_of(&**file)?;
+    Ok(match SegmentHeader::decode(&page) {
         Ok(header) => Ok(header),
         Err(_) if name == SPARE_NAME && page.iter().all(|&byte| byte == 0) && !is_acknowledged_spare(file, length)? => {
             Err(Content::Spare)
@@ -213,6 +258,14 @@ fn header_of(
         }
         Err(error) => Err(Content::Headless(format!("segment header: {error}"))),
     })
+}
+
+/// The first page of a file, or what it has of that.
+pub(super) fn page_of(file: &dyn SegmentFile) -> io::Result<Vec<u8>> {
+    let mut page = vec![0; PAGE_BYTES];
+    let read = file.read_at(&mut page, 0)?;
+    page.truncate(read);
+    Ok(page)
 }
 
 /// Finds bytes after the blocks of a file without a footer that an opening takes in, if no crash leaves them there.
@@ -254,7 +307,7 @@ fn contradiction(file: &dyn SegmentFile, header: &SegmentHeader) -> io::Result<O
 }
 
 /// Reads the block at `offset`, of whatever size it may be; the bytes that may be one where none is.
-fn read_around(file: &dyn SegmentFile, offset: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_around(file: &dyn SegmentFile, offset: u64) -> io::Result<Vec<u8>> {
     let mut bytes = zeroed(BLOCK_BYTES_MAX)?;
     let mut read = file.read_at(&mut bytes, offset)?;
     let needed = BlockHeader::decode(&bytes[..read]).map_or(0, |header| header.block_bytes as usize);

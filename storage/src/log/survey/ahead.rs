@@ -118,7 +118,7 @@ impl ReadAhead {
     /// Hands `part` of a file to `each`, piece by piece and in order. What the device does not give is zeros.
     ///
     /// # Errors
-    /// The kernel's, where threads or memory cannot be had, or the file cannot be read for another reason than its
+    /// The kernel's, where memory cannot be had, or the file cannot be read for another reason than its
     /// device's.
     pub(super) fn read(
         &mut self,
@@ -130,7 +130,13 @@ impl ReadAhead {
         if parts.count() <= 1 {
             return self.read_here(file, &parts, &mut each);
         }
-        self.read_on_threads(file, &parts, &mut each)
+        let mut is_begun = false;
+        let outcome = self.read_on_threads(file, &parts, &mut |chunk| {
+            is_begun = true;
+            each(chunk);
+        });
+        // There may be memory for one thread where there is none for six.
+        if outcome.is_err() && !is_begun { self.read_here(file, &parts, &mut each) } else { outcome }
     }
 
     fn read_here(
@@ -140,11 +146,10 @@ impl ReadAhead {
         each: &mut impl FnMut(&mut Chunk),
     ) -> io::Result<()> {
         let mut chunk = self.take_chunk()?;
-        let mut outcome = Ok(());
-        for number in 0..parts.count() {
+        let outcome = (0..parts.count()).try_for_each(|number| {
             chunk.fill(file, parts.get(number));
-            outcome = chunk.hand_to(&mut *each);
-        }
+            chunk.hand_to(&mut *each)
+        });
         self.chunks.push(chunk);
         outcome
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rkyv::util::AlignedVec;
 
 use self::ahead::ReadAhead;
+use super::ending::is_damaged_footer;
 use super::{LogView, SealedFile, Segment};
 use crate::device::{AlignedBytes, SegmentFile};
 use crate::format::{
@@ -67,7 +68,19 @@ pub struct DamagedPlace {
     pub reason: String,
 }
 
+impl DamagedPlace {
+    /// The footer page of a segment whose blocks end at `data_end`, all of them intact.
+    pub(super) fn of_footer(data_end: u64) -> Self {
+        Self { offset: data_end, reason: "the footer does not check; the events before it are intact".into() }
+    }
+}
+
 impl SegmentSurvey {
+    /// Offset after the blocks that an opening takes in.
+    pub(super) fn walked_end(&self) -> u64 {
+        self.walked.map_or(PAGE_BYTES as u64, |walked| walked.to)
+    }
+
     /// Sequence after the last record.
     pub fn end(&self) -> Option<Sequence> {
         self.stretches.last().map(|stretch| stretch.end)
@@ -115,19 +128,24 @@ impl Surveyor {
             }
             opened => opened?,
         };
-        let file = &*file;
         let data_end = footer.map_or_else(|| segment.data_end(), |footer| footer.data_end);
         let epoch = footer.map_or_else(|| segment.epoch(), |footer| footer.epoch);
         let expected = footer.map_or_else(|| segment.end_sequence(), |footer| footer.end_sequence);
         // Of a segment that was merged meanwhile it is all that the merged one holds.
         let base = footer.map_or_else(|| segment.base(), |footer| footer.base_sequence);
         // An opening has followed the links of a segment without a footer up to its end.
-        let mut found = self.blocks(file, FirstBlock { epoch, base, link: None }, data_end, progress)?;
+        let mut found = self.blocks(&*file, FirstBlock { epoch, base, link: None }, data_end, progress)?;
         match &footer {
             Some(footer) => found.expect_footer(footer),
             None => found.expect(expected, base, data_end),
         }
-        match footer.map(|footer| check_index(file, &footer)) {
+        let totals = found.totals.filter(|_| footer.is_none() && found.damage.is_empty());
+        if let Some(totals) = totals
+            && is_damaged_footer(&file, segment.header(), &totals)?
+        {
+            found.damage.push(DamagedPlace::of_footer(data_end));
+        }
+        match footer.map(|footer| check_index(&*file, &footer)) {
             Some(Err(error)) => {
                 found.damage.push(DamagedPlace { offset: data_end, reason: format!("index: {error}") });
             }

@@ -14,6 +14,7 @@ mod hostile;
 mod large;
 mod lending;
 mod merging;
+mod pages;
 mod repair;
 mod runs;
 mod sealing;

@@ -21,7 +21,7 @@ fn log(seed: u64, stop: Stop) -> SimDisk {
     machine.stop(stop)
 }
 
-fn segments(disk: &SimDisk) -> Vec<String> {
+pub(super) fn segments(disk: &SimDisk) -> Vec<String> {
     disk.files(DIRECTORY).into_iter().filter(|name| name.starts_with('0') && name.ends_with(".seg")).collect()
 }
 
@@ -171,10 +171,8 @@ fn harm(disk: &SimDisk, random: &mut Random) -> (BTreeSet<u64>, bool) {
                 disk.remove_file(DIRECTORY, name);
                 in_file(&mut lost, &|_| true);
             }
-            1 => {
-                disk.corrupt(DIRECTORY, name, random.below(PAGE_BYTES as u64), |byte| byte ^ 1);
-                in_file(&mut lost, &|_| true);
-            }
+            // The first block proves what the byte was.
+            1 => disk.corrupt(DIRECTORY, name, random.below(PAGE_BYTES as u64), |byte| byte ^ 1),
             2 => disk.copy_file(DIRECTORY, name, &format!("{:020}.seg", 900_000 + random.below(1000))),
             3 => disk.copy_file(DIRECTORY, name, &format!("copy {}.seg", random.below(1000))),
             _ => {
@@ -332,7 +330,7 @@ fn segment_after_missing_ones_is_kept_without_its_footer() {
             let names = segments(&disk);
             let (last, others) = names.split_last().expect("segments");
             let base_of = |name: &str| name.trim_end_matches(".seg").parse::<u64>().expect("a base");
-            others[missing_from..].iter().for_each(|name| disk.corrupt(DIRECTORY, name, 76, |byte| byte ^ 1));
+            others[missing_from..].iter().for_each(|name| disk.remove_file(DIRECTORY, name));
             let footer = disk.read_file(DIRECTORY, last).len() - PAGE_BYTES;
             disk.corrupt(DIRECTORY, last, footer as u64 + 20, |byte| byte ^ 1);
             repair(&disk, first);
