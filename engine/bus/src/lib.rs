@@ -295,6 +295,7 @@ pub mod log {
         Cut, Damage, DamageCause, Durability, FORMAT_VERSION, FollowStart, KindSummary, LogFiles, LogFollower, LogId,
         LogRestore, LostLog, Poison, RepairAction, RepairStep, RestoredEvent, SegmentSummary, SessionOpening,
         SessionSummary, ShardSummary, Stretch, Trouble, Verification, plan_repair, repair_log, trim_log,
+        trim_log_without_names,
     };
 }
 

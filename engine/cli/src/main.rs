@@ -28,6 +28,7 @@ mod message;
 mod names;
 mod openings;
 mod output;
+mod owner;
 mod progress;
 mod record;
 mod recorded;
@@ -57,6 +58,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::Style;
 
 fn main() -> ExitCode {
+    memory::share_one_arena_below_a_limit();
     memory::set_reserve_aside();
     signal::end_quietly_on_closed_pipes();
     signal::report_limits_of_file_sizes();

@@ -10,6 +10,7 @@
 //! 2. The reserve is a mapping of its own that no code touches. The call that takes its address out of `RESERVE` unmaps
 //!    it, and there is one such call.
 //! 3. The handler of SIGABRT makes only calls that a handler may make.
+//! 4. The calls that read a limit and set an option take plain values, and one pointer to a live one.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -35,6 +36,21 @@ struct Memory;
 
 #[global_allocator]
 static MEMORY: Memory = Memory;
+
+/// Has all threads share one arena where a limit counts addresses (`ulimit -v`): the system's allocator gives each
+/// thread an arena of 64 MiB of addresses, which it hardly uses, and nothing else gets them.
+pub(crate) fn share_one_arena_below_a_limit() {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: rule 4.
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
+    if read == 0 && limit.rlim_cur != libc::RLIM_INFINITY {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: rule 4.
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+        }
+    }
+}
 
 /// Sets the reserve aside, and has the program say why where it ends for want of memory.
 pub(crate) fn set_reserve_aside() {

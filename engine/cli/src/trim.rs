@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
-use tapeline_reader::{KeptSegment, RetentionPolicy, TrimPlan, TrimmedSegment, trim_log};
+use tapeline_reader::{
+    ConsumerError, KeptSegment, RetentionPolicy, TrimPlan, TrimmedSegment, trim_log, trim_log_without_names,
+};
 
 use crate::exit::{Exit, Failure, open_log};
 use crate::human;
 use crate::message;
 use crate::output::{self, Align, Style, Table};
+use crate::owner;
 use crate::size::{parse_segments, parse_size};
 use crate::stdout;
 use crate::when::parse_duration;
@@ -34,6 +37,9 @@ pub(crate) struct TrimArgs {
     /// Keep what a named cursor has not passed
     #[arg(long)]
     keep_cursors: bool,
+    /// Trim also where a full disk has no room for the names of sessions that go on: they are lost then
+    #[arg(long)]
+    lose_names: bool,
     /// Say what would go, and leave it
     #[arg(long)]
     dry_run: bool,
@@ -111,7 +117,11 @@ pub(crate) fn run(args: &TrimArgs) -> Result<Exit, Failure> {
     };
     // Tells a log that is missing from one that cannot be trimmed.
     let log = open_log(&args.directory)?;
-    let plan = if args.dry_run { log.plan_trim(&policy)? } else { trim_log(&args.directory, &policy)? };
+    if !args.dry_run {
+        owner::warn_of_another(&args.directory);
+    }
+    let trim = if args.lose_names { trim_log_without_names } else { trim_log };
+    let plan = if args.dry_run { log.plan_trim(&policy)? } else { trim(&args.directory, &policy).map_err(refused)? };
     if let Some(why) = &plan.names_lost {
         let text = "the names of sessions that were opened in what went are lost";
         message::error(format_args!("{text}: {why}"));
@@ -124,6 +134,16 @@ pub(crate) fn run(args: &TrimArgs) -> Result<Exit, Failure> {
     }
     out.flush()?;
     Ok(Exit::Done)
+}
+
+/// The failure of a trim.
+fn refused(error: ConsumerError) -> Failure {
+    match error {
+        ConsumerError::NamesLost { .. } => {
+            Failure::failed(format_args!("{error}; free some room and repeat this, or add --lose-names"))
+        }
+        error => error.into(),
+    }
 }
 
 fn print_json(out: &mut impl Write, plan: &TrimPlan, dry_run: bool) -> io::Result<()> {
@@ -166,7 +186,7 @@ fn table(plan: &TrimPlan) -> Table<6> {
         table.row([
             segment.shard_id.to_string(),
             segment.file.clone(),
-            format!("{}..{}", segment.base, segment.end),
+            human::range(segment.base.get()..segment.end.get()),
             segment.bytes.to_string(),
             output::time(segment.last_insertion_ts),
             why,

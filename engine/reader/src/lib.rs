@@ -82,7 +82,9 @@ pub use source::Start;
 
 pub use files::{KindSummary, LogFiles, SegmentSummary, SessionSummary, ShardSummary, Verification};
 pub use follow::{FollowStart, LogFollower, LostLog};
-pub use maintenance::trim::{KeptSegment, RetentionPolicy, TrimPlan, TrimReason, TrimmedSegment, trim_log};
+pub use maintenance::trim::{
+    KeptSegment, RetentionPolicy, TrimPlan, TrimReason, TrimmedSegment, trim_log, trim_log_without_names,
+};
 pub use maintenance::{LogRestore, RepairStep, RestoredEvent, plan_repair, repair_log};
 pub use named::NamedCursor;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_lite::future::block_on;
 use tapeline::consumer::{Gap, GapReason};
 use tapeline::event::SessionMetadata;
-use tapeline::log::trim_log;
+use tapeline::log::{trim_log, trim_log_without_names};
 use tapeline::retention::{RetentionPolicy, TrimPlan, TrimReason};
 use tapeline::{
     AdapterError, ConfigError, ConsumeRequest, ConsumerError, EventBus, LogFiles, ReplayRequest, SubscribeRequest,
@@ -278,6 +278,22 @@ fn names_that_cannot_be_kept_hold_no_space() {
     assert!(plan.names_lost.as_ref().is_some_and(|why| why.contains("names")), "{:?}", plan.names_lost);
     block_on(bus.shutdown()).expect("ends");
     assert!(LogFiles::open(scratch.path()).expect("opens").segments().len() <= 3);
+}
+
+#[test]
+fn names_are_lost_by_a_trim_of_a_log_at_rest_only_if_that_is_asked_for() {
+    let scratch = Scratch::new("names-required");
+    let bus = open(scratch.config().segment_bytes(2 << 20));
+    fill_long_session(&bus, "chat");
+    block_on(bus.shutdown()).expect("ends");
+    let before = LogFiles::open(scratch.path()).expect("opens").segments();
+    std::fs::create_dir_all(scratch.path().join("names").join("in the way")).expect("creates");
+    let policy = RetentionPolicy::new().max_segments(1);
+    let error = trim_log(scratch.path(), &policy).expect_err("no place for the names");
+    assert!(matches!(&error, ConsumerError::NamesLost { reason } if reason.contains("names")), "{error}");
+    assert_eq!(LogFiles::open(scratch.path()).expect("opens").segments(), before, "nothing has changed");
+    let plan = trim_log_without_names(scratch.path(), &policy).expect("trims");
+    assert!(plan.names_lost.is_some() && LogFiles::open(scratch.path()).expect("opens").segments().len() == 1);
 }
 
 #[test]

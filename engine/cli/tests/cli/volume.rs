@@ -65,3 +65,23 @@ fn a_volume_can_be_unmounted_once_a_recording_has_ended() {
     let Some(output) = on_volume(&scratch, 32, script) else { return };
     expect(output, 0);
 }
+
+#[test]
+fn a_trim_of_a_full_disk_loses_no_name_unless_it_is_told_to() {
+    let scratch = Scratch::new();
+    let text = "x".repeat(800);
+    let lines: Vec<_> = (0..8000).map(|n| format!("{{\"s\":\"chat-{}\",\"t\":\"{text}\"}}\n", n % 40)).collect();
+    scratch.file("in.jsonl", lines.concat());
+    // What is done, and whether the names of the sessions are known after it.
+    let script = "$T record m/log in.jsonl --format jsonl --session-field s --segment-bytes 2M || exit 9; \
+                  cat /dev/zero >m/filler 2>/dev/null; \
+                  $T trim m/log --max-segments 2; echo $?; $T ls m/log --session chat-7 --json | grep -c '\"chat-7\"'; \
+                  rm m/filler; $T trim m/log --max-segments 2 >/dev/null; echo $?; \
+                  $T ls m/log --session chat-7 --json | grep -c '\"chat-7\"'; \
+                  cat /dev/zero >m/filler 2>/dev/null; rm m/log/names; mkdir -p m/log/names/x; \
+                  $T trim m/log --max-segments 1 --lose-names >/dev/null; echo $?";
+    let Some(output) = on_volume(&scratch, 24, script) else { return };
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n1\n0\n1\n0\n", "{}", errors(&output));
+    let said = errors(&output);
+    assert!(said.contains("nothing was trimmed") && said.contains("--lose-names"), "{said}");
+}

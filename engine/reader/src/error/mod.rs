@@ -391,6 +391,12 @@ pub enum ConsumerError {
         /// Events that the reader is behind.
         lag_events: u64,
     },
+    /// A trim has removed nothing: the names of sessions that go on cannot be kept.
+    #[error("nothing was trimmed, because the names of sessions that go on would be lost: {reason}")]
+    NamesLost {
+        /// The reason for which they cannot be written.
+        reason: String,
+    },
     /// A shard of the log cannot be opened; the others can be read.
     #[error("shard {}: {}", .0.shard_id, .0.reason)]
     Damaged(Damage),

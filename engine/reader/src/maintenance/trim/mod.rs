@@ -44,7 +44,7 @@ impl TrimPlan {
     ///
     /// # Errors
     /// If an error passes, as a lack of descriptors does: then no segment is to go yet. A file that cannot be written
-    /// for another reason, such as a full disk, holds no space.
+    /// for another reason, such as a full disk, holds no space: a log that is being written goes on without the names.
     #[doc(hidden)]
     pub fn keep_names(&mut self, names: &NameStore, views: &[Arc<LogView>]) -> ConsumerResult<()> {
         match names.keep(views, self) {
@@ -101,8 +101,31 @@ impl LogFiles {
 ///
 /// # Errors
 /// [`ConsumerError`]: no log, one that is open elsewhere or damaged, a policy without limits, a file that cannot be
-/// removed.
+/// removed. [`ConsumerError::NamesLost`]: the names of sessions that go on cannot be written, as on a full disk; then
+/// nothing is removed.
 pub fn trim_log(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
+    trim_with(path, policy, Names::Required)
+}
+
+/// As [`trim_log`], also where the names of sessions that go on cannot be written: these are lost then, and
+/// [`TrimPlan::names_lost`] says why.
+///
+/// # Errors
+/// As [`trim_log`], but for the names.
+pub fn trim_log_without_names(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPlan> {
+    trim_with(path, policy, Names::Wanted)
+}
+
+/// The names of sessions that were opened in what is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// Without room for them nothing is removed.
+    Required,
+    /// They are kept if there is room.
+    Wanted,
+}
+
+fn trim_with(path: &Path, policy: &RetentionPolicy, names: Names) -> ConsumerResult<TrimPlan> {
     let shards = LogDirectory::open_read_only(path).map_err(AdapterError::from)?.meta().shards;
     let log = LogFiles::open(path)?;
     let meta = Meta { log_id: log.log_id(), shards, created: log.created() };
@@ -111,6 +134,9 @@ pub fn trim_log(path: &Path, policy: &RetentionPolicy) -> ConsumerResult<TrimPla
     let log = LogFiles::open(path)?;
     let mut plan = log.plan_trim(policy)?;
     plan.keep_names(&NameStore::at_rest(path), log.views())?;
+    if let Some(reason) = plan.names_lost.clone().filter(|_| names == Names::Required) {
+        return Err(ConsumerError::NamesLost { reason });
+    }
     plan.keep_cursors(&CursorStore::new(Some(path)), log.views())?;
     let cuts = plan.cuts();
     for view in log.views() {
