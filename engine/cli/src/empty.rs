@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::human;
 use crate::message;
 use crate::output;
-use crate::select::{Selection, ids};
+use crate::select::Selection;
 
 /// Events that are looked at to find out what they are.
 const LOOK_EVENTS: usize = 100_000;
@@ -40,7 +40,7 @@ pub(crate) fn explain(log: &LogFiles, selection: &Selection) {
 /// `None` where the log cannot be read: another check reports that.
 fn reason(log: &LogFiles, selection: &Selection) -> Option<String> {
     let sessions = log.sessions().ok()?;
-    let wanted: Vec<_> = selection.session.iter().flat_map(|name| ids(name)).collect();
+    let wanted = selection.sessions().unwrap_or_default();
     let sessions: Vec<_> = sessions.iter().filter(|it| wanted.is_empty() || wanted.contains(&it.session)).collect();
     if sessions.is_empty() && !wanted.is_empty() {
         return Some(format!("nothing is selected: no session is called {}", selection.session.join(", ")));

@@ -39,12 +39,15 @@ pub(crate) struct Selection {
     /// It looks into JSON, and into server-sent events whose data is JSON. `tapeline help filter` has all of it.
     #[arg(long, value_name = "JSON", value_parser = parse_filter, verbatim_doc_comment)]
     pub(crate) filter: Option<Filter>,
+    /// The sessions that the names mean in the log, once they are looked up.
+    #[arg(skip)]
+    pub(crate) meant: Option<Vec<SessionId>>,
 }
 
 impl Selection {
     /// Returns whether it leaves anything out.
     pub(crate) fn is_some(&self) -> bool {
-        let Self { session, kind, since, until, filter } = self;
+        let Self { session, kind, since, until, filter, meant: _ } = self;
         !session.is_empty() || !kind.is_empty() || since.is_some() || until.is_some() || filter.is_some()
     }
 
@@ -59,13 +62,24 @@ impl Selection {
 
     /// The ids of the sessions that are asked for; `None`: all.
     pub(crate) fn sessions(&self) -> Option<Vec<SessionId>> {
-        (!self.session.is_empty()).then(|| self.session.iter().flat_map(|name| ids(name)).collect())
+        let all = || self.session.iter().flat_map(|name| ids(name)).collect();
+        (!self.session.is_empty()).then(|| self.meant.clone().unwrap_or_else(all))
     }
 
     /// The same with those of this log whose ids do not follow from their names. Others may come.
     pub(crate) fn sessions_in(&self, log: &LogFiles) -> Option<Vec<SessionId>> {
-        let mut sessions = self.sessions()?;
-        let is_asked_for = |name: &String| self.session.contains(name);
+        self.sessions()?;
+        let (mut sessions, mut names) = (Vec::new(), Vec::new());
+        for name in &self.session {
+            match id_in(log, name) {
+                Some(id) => sessions.push(id),
+                None => {
+                    sessions.extend(ids(name));
+                    names.push(name);
+                }
+            }
+        }
+        let is_asked_for = |name: &String| names.contains(&name);
         sessions.extend(log.session_names().into_iter().filter(|(_, name)| is_asked_for(name)).map(|(id, _)| id));
         Some(sessions)
     }
@@ -126,6 +140,8 @@ impl Selection {
     /// standard error.
     pub(crate) fn found_in(&self, log: &LogFiles) -> Result<Found, Failure> {
         let mut found = Found { selection: self.clone(), exit: Exit::Done };
+        let mut meant: Vec<_> = self.session.iter().flat_map(|name| meant(log, name)).collect();
+        found.selection.meant = Some(meant.clone());
         let missing: Vec<_> = self.session.iter().filter(|name| !may_have(log, name)).collect();
         if missing.is_empty() {
             return Ok(found);
@@ -134,12 +150,13 @@ impl Selection {
         let names = log.session_names();
         let mut unknown = Vec::new();
         for name in missing {
-            let ids: Vec<_> = names.iter().filter(|(_, known)| *known == name).map(|(id, _)| id.to_string()).collect();
+            let ids: Vec<_> = names.iter().filter(|(_, known)| *known == name).map(|(id, _)| *id).collect();
             if ids.is_empty() {
                 unknown.push(name.as_str());
             }
-            found.selection.session.extend(ids);
+            meant.extend(ids);
         }
+        found.selection.meant = Some(meant);
         if !unknown.is_empty() {
             let failure = empty::no_sessions(log, &unknown);
             if unknown.len() == self.session.len() {
@@ -187,10 +204,30 @@ fn may_have(log: &LogFiles, name: &str) -> bool {
     log.replay_with(&request).is_ok_and(|mut events| events.next().is_some())
 }
 
+/// The sessions that the words of a person mean in a log: that of the id, if the log has events of it, or else those of
+/// the name.
+fn meant(log: &LogFiles, name: &str) -> Vec<SessionId> {
+    id_in(log, name).map_or_else(|| ids(name).collect(), |id| vec![id])
+}
+
+/// The id that is written, if it is one and the log has events of it.
+fn id_in(log: &LogFiles, text: &str) -> Option<SessionId> {
+    let id = id_of(text)?;
+    let mut request = ReplayRequest::new();
+    request.sessions = Some(vec![id]);
+    let mut events = log.replay_with(&request).ok()?;
+    events.any(|event| event.is_ok()).then_some(id)
+}
+
 /// The ids that the words of a person may mean: those of a name, or the id itself.
 pub(crate) fn ids(name: &str) -> impl Iterator<Item = SessionId> {
-    let id = (name.len() == 32).then(|| u128::from_str_radix(name, 16).ok()).flatten();
-    [Some(tapeline_reader::session_id(name)), id.map(SessionId)].into_iter().flatten()
+    [Some(tapeline_reader::session_id(name)), id_of(name)].into_iter().flatten()
+}
+
+/// The id that 32 hexadecimal digits are.
+fn id_of(text: &str) -> Option<SessionId> {
+    let is_id = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| u128::from_str_radix(text, 16).ok().map(SessionId)).flatten()
 }
 
 /// A kind, from its name or number.

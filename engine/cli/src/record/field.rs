@@ -4,10 +4,9 @@
 //! byte order mark, bytes that are no UTF-8. A number names the session with its digits as they stand, so that no two
 //! numbers become one.
 
-const BOM: &[u8] = b"\xef\xbb\xbf";
+use tapeline::event::SESSION_NAME_BYTES_MAX;
 
-/// Longest name, in bytes.
-const NAME_BYTES_MAX: usize = 64 << 10;
+const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Bytes of an odd value that a message shows.
 const SHOWN_BYTES: usize = 40;
@@ -50,8 +49,10 @@ fn named(value: &[u8], field: &str) -> Result<String, String> {
     };
     match name.len() {
         0 => Err(format!("field {field:?} is empty")),
-        1..=NAME_BYTES_MAX => Ok(name),
-        bytes => Err(format!("field {field:?} has {bytes} bytes; a session's name has {NAME_BYTES_MAX} at most")),
+        1..=SESSION_NAME_BYTES_MAX => Ok(name),
+        bytes => {
+            Err(format!("field {field:?} has {bytes} bytes; a session's name has {SESSION_NAME_BYTES_MAX} at most"))
+        }
     }
 }
 

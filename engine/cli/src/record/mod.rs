@@ -20,6 +20,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tapeline::config::Durability;
+use tapeline::event::SESSION_NAME_BYTES_MAX;
 use tapeline::log::Cut;
 use tapeline::{BackpressureMode, EventBus, EventBusConfig, LogFiles};
 
@@ -32,6 +33,7 @@ use self::summary::{Outcome, Summary};
 use crate::exit::{Exit, Failure, check_no_log_around, open_log};
 use crate::human;
 use crate::message;
+use crate::owner;
 use crate::progress::Progress;
 
 /// Longest time that one event waits for a full lane before the recorder looks for a signal and goes on waiting.
@@ -89,6 +91,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
 
 /// Opens the bus, and says what it found.
 fn open(directory: &Path, config: EventBusConfig) -> Result<EventBus, Failure> {
+    owner::warn_of_another(directory);
     let bus = pollster::block_on(EventBus::new(config)).map_err(|error| Failure::of_written_log(directory, error))?;
     warn_of_ahead(&bus);
     report_cuts(&bus);
@@ -176,6 +179,10 @@ fn config(args: &RecordArgs) -> Result<EventBusConfig, Failure> {
 fn naming(args: &RecordArgs) -> Result<Naming, Failure> {
     match (&args.session, &args.session_field) {
         (Some(name), _) if name.is_empty() => Err(Failure::new(Exit::Usage, "--session: the name is empty")),
+        (Some(name), _) if name.len() > SESSION_NAME_BYTES_MAX => Err(Failure::new(
+            Exit::Usage,
+            format_args!("--session: {} bytes; a session's name has {SESSION_NAME_BYTES_MAX} at most", name.len()),
+        )),
         (_, Some(_)) if args.format != InputFormat::Jsonl => {
             Err(Failure::new(Exit::Usage, "--session-field: only with --format jsonl"))
         }

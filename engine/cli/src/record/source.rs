@@ -1,8 +1,10 @@
 //! The sources of a recording: files, or standard input.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -61,13 +63,13 @@ impl Source {
         }
     }
 
-    /// The session it is, where nothing else names one.
+    /// The session it is, where nothing else names one. Bytes of a file's name that are no UTF-8 stand as `\xff` in it.
     pub(crate) fn stem(&self) -> String {
         match self {
             Self::Standard => "stdin".to_owned(),
             Self::File(path) => {
                 let stem = path.file_stem().unwrap_or(path.as_os_str());
-                stem.to_string_lossy().into_owned()
+                in_utf8(stem)
             }
         }
     }
@@ -158,4 +160,14 @@ impl Read for Input<'_> {
             }
         }
     }
+}
+
+/// A name in UTF-8. Two names that differ do so then, too: of each byte that is no UTF-8 it has the digits.
+fn in_utf8(name: &OsStr) -> String {
+    let mut text = String::new();
+    for chunk in name.as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+    }
+    text
 }

@@ -126,7 +126,7 @@ fn parts_of_a_log_that_are_imported_keep_the_names() {
 fn longest_name_is_one_cell_of_every_table() {
     let scratch = Scratch::new();
     let log = scratch.arg("log");
-    let name = "n".repeat(65_536);
+    let name = "n".repeat(4096);
     let lines = format!("{{\"s\":\"{name}\",\"text\":\"a\"}}\n{{\"s\":\"b\",\"text\":\"a\"}}\n");
     record(&[&log, &scratch.file("in", lines), "--format", "jsonl", "--session-field", "s"]);
     for args in [vec!["ls", &log], vec!["latency", &log, "--by", "session"], vec!["show", &log, &name]] {
@@ -169,4 +169,61 @@ fn a_file_of_names_that_does_not_check_is_damage_and_is_set_aside() {
     assert!(scratch.path("log/names.aside").exists() && !scratch.path("log/names").exists());
     done(&["repair", &log]);
     done(&["verify", &log]);
+}
+
+#[test]
+fn digits_of_an_id_mean_its_session_and_none_that_is_called_so() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let (id, other) = (tapeline_id("one"), "ab".repeat(16));
+    for (name, line) in [("one", "of one\n"), (&id, "of its namesake\n"), (&other, "of digits\n")] {
+        record(&[&log, &scratch.file("input", line), "--format", "raw", "--session", name]);
+    }
+    let cases = [
+        ("one", "of one\n"),
+        (&id, "of one\n"),
+        (&tapeline_id(&id), "of its namesake\n"),
+        // A name that is no session's id is a name.
+        (&other, "of digits\n"),
+        (&tapeline_id(&other), "of digits\n"),
+    ];
+    for (asked, expected) in cases {
+        for command in ["replay", "tail"] {
+            let mut args = vec![command, &log, "--session", asked, "--format", "raw"];
+            if command == "tail" {
+                args.extend(["--from", "start", "--exit-idle", "1ms"]);
+            }
+            assert_eq!(String::from_utf8_lossy(&done(&args)), expected, "{args:?}");
+        }
+        let shown = json(&done(&["show", &log, asked, "--json"])).remove(0);
+        assert_eq!(shown["bytes"], expected.len(), "{asked}: {shown}");
+    }
+}
+
+#[test]
+fn names_of_sessions_are_kept_apart_and_have_one_bound() {
+    use std::os::unix::ffi::OsStrExt;
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    for name in [&b"a\xff.sse"[..], b"a\xfe.sse", "ä.sse".as_bytes(), b"a.sse"] {
+        let file = scratch.path("files").join(std::ffi::OsStr::from_bytes(name));
+        std::fs::create_dir_all(scratch.path("files")).expect("made");
+        std::fs::write(&file, "data: x\n\n").expect("written");
+        let recorded = std::process::Command::new(env!("CARGO_BIN_EXE_tapeline"))
+            .args(["record", &log, "--format", "sse"])
+            .arg(&file)
+            .output();
+        assert!(recorded.expect("runs").status.success(), "{file:?}");
+    }
+    let names: Vec<_> = listed(&log).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, [r"a\xff", r"a\xfe", "ä", "a"]);
+    let line = |name: &str| format!("{{\"s\":\"{name}\"}}\n");
+    for (bytes, status) in [(4096, 0), (4097, 2)] {
+        let name = "n".repeat(bytes);
+        let args = ["record", &log, "--format", "raw", "--session", &name];
+        let fixed = expect(crate::run::run_with(&args, b"x"), status);
+        assert!(status == 0 || errors(&fixed).contains("4096 at most"), "{}", errors(&fixed));
+        let args = ["record", &log, "--format", "jsonl", "--on-bad", "stop", "--session-field", "s"];
+        expect(crate::run::run_with(&args, line(&name).as_bytes()), status.min(1));
+    }
 }
