@@ -214,9 +214,16 @@ impl From<AdapterError> for Failure {
                 None => Self::failed(error),
             },
             AdapterError::NotFound(_) => Self::new(Exit::NotFound, error),
-            _ => Self::failed(error),
+            _ => Self::failed(in_words_of_the_program(&error.to_string())),
         }
     }
+}
+
+/// The words of an error about a log, as a program has them that ends with it, and that has options.
+fn in_words_of_the_program(message: &str) -> String {
+    message
+        .replace("choose smaller files", "choose smaller files (record and import: --segment-bytes 2M)")
+        .replace("; it is tried again", "")
 }
 
 impl From<ConsumerError> for Failure {

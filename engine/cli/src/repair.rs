@@ -11,6 +11,7 @@ use tapeline_reader::{RepairAction, RepairStep, plan_repair, repair_log};
 use crate::exit::{Exit, Failure};
 use crate::human;
 use crate::output::{self, Style};
+use crate::owner;
 use crate::progress::Progress;
 use crate::stdout;
 
@@ -81,6 +82,9 @@ impl Lost {
 
 /// Plans a repair, or repairs.
 pub(crate) fn run(args: &RepairArgs) -> Result<Exit, Failure> {
+    if args.apply {
+        owner::warn_of_another(&args.directory);
+    }
     let progress = Progress::new(None);
     let step = |bytes| progress.add(bytes);
     let steps = if args.apply { repair_log(&args.directory, step) } else { plan_repair(&args.directory, step) };

@@ -155,6 +155,9 @@ fn without_space_before_zone(text: &str) -> Cow<'_, str> {
 /// A time with a zone in brackets.
 fn zoned(text: &str) -> Result<Timestamp, String> {
     let zone = text.split(['[', ']']).nth(1).unwrap_or_default().trim_start_matches('!');
+    if zone.is_empty() {
+        return Err(format!("the brackets have the name of a zone: 2026-01-31T12:00:00[America/New_York]; {EXAMPLES}"));
+    }
     let parser = DateTimeParser::new().disambiguation(Disambiguation::Reject);
     check_offset(Pieces::parse(text).ok().and_then(|pieces| pieces.to_numeric_offset()))?;
     let zoned = parser.parse_zoned(text).map_err(|_| {
@@ -191,6 +194,12 @@ fn civil(text: &str) -> Result<Timestamp, String> {
         if !has_form_of_date(text) {
             return EXAMPLES.to_owned();
         }
+        if let Some(zone) = abbreviation(text) {
+            return format!(
+                "{zone} is refused: abbreviations mean several zones; write the offset, as 2026-01-31T12:00:00-05:00, or \
+                 the zone's name, as 2026-01-31T12:00:00[America/New_York]"
+            );
+        }
         if text >= LATEST_YEAR {
             return LATEST.to_owned();
         }
@@ -199,6 +208,13 @@ fn civil(text: &str) -> Result<Timestamp, String> {
              {EXAMPLES}"
         )
     })
+}
+
+/// The letters at the end of a time that are to name its zone.
+fn abbreviation(text: &str) -> Option<&str> {
+    let time = text.trim_end_matches(|end: char| end.is_ascii_alphabetic());
+    let zone = &text[time.len()..];
+    (zone.len() > 1 && time.len() > 10).then_some(zone)
 }
 
 /// True if a text begins as a date does, whatever its numbers are.
@@ -269,6 +285,18 @@ mod tests {
         }
         for text in ["2023-11-14 22:13:20 +2500", "2023-11-14 22:13:20 EST", "2023-11-14 +0000", "2023-11-14 UTC"] {
             assert!(at(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn abbreviations_of_zones_and_empty_brackets_are_refused_in_words() {
+        for zone in ["EST", " EST", "PST", " CEST", " IST", "BST"] {
+            let error = at(&format!("2026-01-31T12:00:00{zone}")).expect_err("refused");
+            assert!(error.starts_with(&format!("{} is refused: abbreviations", zone.trim())), "{error}");
+        }
+        assert!(at("2026-01-31 12:00 EST").is_err_and(|error| error.starts_with("EST is refused")));
+        for text in ["[]", "2026-01-31T12:00:00[]", "2026-01-31T12:00:00Z[]", "2026-01-31T12:00:00[!]"] {
+            assert!(at(text).is_err_and(|error| error.starts_with("the brackets")), "{text}: {:?}", at(text));
         }
     }
 

@@ -12,6 +12,7 @@ use self::args::{CursorCommand, ListArgs, RemoveArgs, SetArgs};
 use crate::exit::{Exit, Failure, exit_of_cause, open_log, open_to_read, report_damage};
 use crate::human;
 use crate::output::{self, Align, Style, Table};
+use crate::owner;
 use crate::stdout;
 use crate::when::When;
 
@@ -80,6 +81,7 @@ fn table(cursors: &[NamedCursor]) -> Table<5> {
 }
 
 fn set(args: &SetArgs) -> Result<Exit, Failure> {
+    owner::warn_of_another(&args.directory);
     let log = open_log(&args.directory)?;
     let cursor = start(&log, &args.start)?;
     log.save_cursor(&args.name, &cursor).map_err(refused)?;

@@ -176,7 +176,7 @@ fn what_is_no_file_in_place_of_a_segment_is_named_and_set_aside() {
         done(&["repair", &log, "--apply"]);
         assert!(segments[1].exists());
         let lost = expect(run(&["replay", &log, "--format", "raw"]), 4);
-        assert!(errors(&lost).contains(&format!("sequences 0 to {first}")), "{}", errors(&lost));
+        assert!(errors(&lost).contains(&format!("sequences 0 to {} ({first} events)", first - 1)), "{}", errors(&lost));
     }
     assert_eq!(names(scratch.path("log/shard-0000")).iter().filter(|name| name.contains(".aside")).count(), 4);
 }
@@ -392,4 +392,33 @@ fn another_format_version_is_named_and_is_no_damage() {
 /// The object that a program printed, if it came to that.
 fn json_of(output: &[u8]) -> Option<serde_json::Value> {
     serde_json::from_slice(output).ok()
+}
+
+#[test]
+fn more_addresses_are_no_reason_to_fail() {
+    let scratch = Scratch::new();
+    let log = scratch.arg("log");
+    let lines: String =
+        (0..20_000).map(|number| format!("{{\"n\":{number},\"t\":\"{}\"}}\n", "x".repeat(1000))).collect();
+    record(&[&log, &scratch.file("input", lines), "--format", "jsonl"]);
+    let mut has_passed = false;
+    for limit in (40_000..=400_000).step_by(20_000) {
+        let output = limited(&format!("-v {limit}"), &["verify", &log]);
+        let said = errors(&output) + &String::from_utf8_lossy(&output.stdout);
+        let has_passed_now = output.status.success();
+        assert!(has_passed_now || (!has_passed && said.contains("memory")), "{limit}: {said}");
+        has_passed |= has_passed_now;
+    }
+    assert!(has_passed);
+}
+
+#[test]
+fn a_limit_of_file_sizes_names_the_option_that_helps() {
+    let scratch = Scratch::new();
+    let (log, input) = (scratch.arg("log"), scratch.file("input", "one\n"));
+    let refused = limited("-f 4096", &["record", &log, &input, "--format", "raw"]);
+    assert!(errors(&refused).contains("--segment-bytes 2M"), "{}", errors(&refused));
+    let taken =
+        limited("-f 4096", &["record", &scratch.arg("log-2"), &input, "--format", "raw", "--segment-bytes", "2M"]);
+    assert!(taken.status.success(), "{}", errors(&taken));
 }
