@@ -25,7 +25,7 @@
 // `tapeline_event.item` of an event.
 #define TAPELINE_ITEM_EVENT 0
 
-// `tapeline_event.item` of a gap: events that the reader does not get, and is told about.
+// `tapeline_event.item` of a gap, which reports events that the reader does not get.
 #define TAPELINE_ITEM_GAP 1
 
 // `tapeline_event.gap_reason`: the log no longer holds the events.

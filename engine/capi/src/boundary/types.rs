@@ -113,7 +113,7 @@ pub struct tapeline_input {
 
 /// `tapeline_event.item` of an event.
 pub const TAPELINE_ITEM_EVENT: u16 = 0;
-/// `tapeline_event.item` of a gap: events that the reader does not get, and is told about.
+/// `tapeline_event.item` of a gap, which reports events that the reader does not get.
 pub const TAPELINE_ITEM_GAP: u16 = 1;
 
 /// `tapeline_event.gap_reason`: the log no longer holds the events.
