@@ -130,7 +130,7 @@ impl ReaderNumbers {
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Ends {
-    /// The route that the writer goes by.
+    /// The route that the writer uses.
     pub(super) route: AtomicU64,
     /// Entry index from which on it does.
     pub(super) route_entry: AtomicU64,

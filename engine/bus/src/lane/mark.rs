@@ -1,7 +1,7 @@
 //! The mark: what a producer says before it reads the clock and the route, so that others know what is still to come.
 //!
 //! A reader that pages in order of time wants to know that no earlier event can turn up; a shard that hands a session
-//! over wants to know that no more goes by the old route. Both look at marks. The rules:
+//! over wants to know that no more events of the old route come. Both look at marks. The rules:
 //!
 //! 1. The writer marks an event before it reads the clock that times it, and before it reads the route. A batch has the
 //!    mark of its first event; before it is published, it is marked as publishing and only then reads the route.

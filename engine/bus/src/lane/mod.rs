@@ -48,9 +48,9 @@
 //! that is dropped, or says so, *closes* it: nothing beyond [`LaneHandle::released`] will be read any more. A publish
 //! that races a close may come too late; a producer that must know compares the two indices after the close.
 //!
-//! Two facts about the records ride beside them, each with its rules in one place: the route that they go by from an
-//! entry on (`crate::routing` has the invariant; the reader takes nothing beyond the route that its shard goes by), and
-//! the time of the earliest record that was begun and is not published ([`mark`]).
+//! Two facts about the records ride beside them, each with its rules in one place: the route under which their
+//! producer published them from an entry on (`crate::routing` has the invariant; the reader takes no records of a later
+//! route than its shard's), and the time of the earliest record that was begun and is not published ([`mark`]).
 //!
 //! Not here: waiting, doorbells, whether an event that finds no room waits, is dropped or goes back, what a record is.
 //! The lane keeps the book of the outcome ([`losses`]).

@@ -55,11 +55,11 @@ impl Reach {
         (self.known, self.limit) = (self.known.max(next.index), next.index);
     }
 
-    /// Entry index up to which the records go by this reader's route.
+    /// Entry index up to which the records are of this reader's route.
     #[inline]
     fn bound(&self, numbers: &Numbers) -> u64 {
         let published = numbers.published();
-        // SYNC: pairs with LaneWriter::set_route: a route that records below `published` go by is seen.
+        // SYNC: pairs with LaneWriter::set_route: the route of records below `published` is seen.
         let route = numbers.ends.route.load(Ordering::Acquire);
         if route == self.route || self.route == Self::ANY_ROUTE {
             published

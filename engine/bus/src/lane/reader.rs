@@ -298,8 +298,8 @@ impl LaneReader {
         self.numbers.put_large_back(self.next.index, block);
     }
 
-    /// Returns whether everything is consumed that goes by an earlier route than this one, and nothing of it can come
-    /// any more. Once all threads have executed a fence after the route changed.
+    /// Returns whether the reader has consumed all records of earlier routes than this one, and no more of them can
+    /// come. To be asked once all threads have executed a fence after the route changed.
     pub(crate) fn has_passed_to(&self, route: u64) -> bool {
         let mark = self.numbers.mark();
         let published = self.numbers.published();

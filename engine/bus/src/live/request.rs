@@ -294,7 +294,7 @@ pub struct ConsumeResponse {
     pub next_id: Option<String>,
     /// True if there was more to read when the page ended.
     pub has_more: bool,
-    /// Events that the page would hold and that are not to be had.
+    /// Events that the page would hold, and that cannot be read.
     pub gaps: Vec<Gap>,
     /// Shards that could not be read, and why. The cursor stands before what was not read.
     pub failed_shards: Vec<ShardFailure>,
