@@ -45,21 +45,38 @@ impl Junction {
     }
 }
 
+/// A filter, or its opposite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sense {
+    Itself,
+    Opposite,
+}
+
+impl Sense {
+    fn negated(self) -> Self {
+        match self {
+            Self::Itself => Self::Opposite,
+            Self::Opposite => Self::Itself,
+        }
+    }
+}
+
 impl Expression {
     /// The filter. Adds the fields that it tests.
     pub(super) fn new<'a>(filter: &'a Filter, fields: &mut Vec<&'a Field>) -> Self {
-        Self::wanted(filter, true, fields)
+        Self::of(filter, Sense::Itself, fields)
     }
 
-    /// The filter if `wanted`, else its opposite.
-    fn wanted<'a>(filter: &'a Filter, wanted: bool, fields: &mut Vec<&'a Field>) -> Self {
+    /// The filter in this sense.
+    fn of<'a>(filter: &'a Filter, sense: Sense, fields: &mut Vec<&'a Field>) -> Self {
+        let wanted = sense == Sense::Itself;
         let metadata = |term| Self::Metadata(term, wanted);
         match &filter.0 {
             // Against logic, but `{"$and":[]}` must not be the way to everything.
             Node::And(filters) | Node::Or(filters) if filters.is_empty() => Self::Constant(!wanted),
-            Node::And(filters) => Self::join(filters, Junction::All, wanted, fields),
-            Node::Or(filters) => Self::join(filters, Junction::Any, wanted, fields),
-            Node::Not(filter) => Self::wanted(filter, !wanted, fields),
+            Node::And(filters) => Self::join(filters, Junction::All, sense, fields),
+            Node::Or(filters) => Self::join(filters, Junction::Any, sense, fields),
+            Node::Not(filter) => Self::of(filter, sense.negated(), fields),
             Node::Field(field) => {
                 fields.push(field);
                 Self::Payload(fields.len() - 1, wanted != field.test.is_negative())
@@ -72,10 +89,16 @@ impl Expression {
         }
     }
 
-    /// The filters together if `wanted`, else the opposite of that.
-    fn join<'a>(filters: &'a [Filter], junction: Junction, wanted: bool, fields: &mut Vec<&'a Field>) -> Self {
-        let parts = filters.iter().map(|filter| Self::wanted(filter, wanted, fields)).collect();
-        Self::combine(parts, if wanted { junction } else { junction.negated() })
+    /// The filters together in this sense.
+    fn join<'a>(filters: &'a [Filter], junction: Junction, sense: Sense, fields: &mut Vec<&'a Field>) -> Self {
+        let parts = filters.iter().map(|filter| Self::of(filter, sense, fields)).collect();
+        Self::combine(
+            parts,
+            match sense {
+                Sense::Itself => junction,
+                Sense::Opposite => junction.negated(),
+            },
+        )
     }
 
     /// The parts together; what no parts say is what changes nothing.
