@@ -129,6 +129,12 @@ impl Interrupt {
     }
 }
 
+/// Returns whether a read of `input` would not wait, as far as the kernel says.
+pub(crate) fn is_readable(input: BorrowedFd<'_>) -> bool {
+    let input = libc::pollfd { fd: input.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    poll([input], 0).is_ok_and(|[input]| input.revents != 0)
+}
+
 impl Drop for Interrupt {
     fn drop(&mut self) {
         // It took this set when it was caught; there is nothing to do about a refusal now.

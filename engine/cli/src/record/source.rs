@@ -9,9 +9,11 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::ending::Ending;
+use super::split::Awaited;
 use crate::exit::{Exit, Failure};
 use crate::inherited;
 use crate::progress::Progress;
+use crate::signal::is_readable;
 
 /// A file, or standard input.
 #[derive(Debug)]
@@ -140,6 +142,12 @@ impl<'a> Input<'a> {
     /// The same, which a signal that asks to end now brings to its end.
     pub(crate) fn ending_at_signals(self) -> Self {
         Self { ends_at_signals: true, ..self }
+    }
+}
+
+impl Awaited for Input<'_> {
+    fn would_wait(&self) -> bool {
+        !is_readable(self.file.as_fd())
     }
 }
 

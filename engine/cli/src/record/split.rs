@@ -15,6 +15,12 @@ pub(super) struct End {
     pub(super) lines: u64,
 }
 
+/// A stream that may keep its reader waiting.
+pub(super) trait Awaited: Read {
+    /// Returns whether a read would wait now.
+    fn would_wait(&self) -> bool;
+}
+
 /// The ends of events in one format.
 pub(super) trait Cutter {
     /// Looks for the end of the event that starts at `bytes[0]`. Called again with the same bytes and more where there
@@ -101,7 +107,7 @@ enum Step {
     Over,
 }
 
-impl<R: Read, C: Cutter> Splitter<R, C> {
+impl<R: Awaited, C: Cutter> Splitter<R, C> {
     /// The events of `input`.
     pub(super) fn new(input: R, cut: C, limit: Limit) -> Self {
         Self { input: ReadBuffer::new(input), cut, limit, line: 1, found: None, is_within: false }
@@ -142,6 +148,10 @@ impl<R: Read, C: Cutter> Splitter<R, C> {
         }
         let rest = if ended { Rest::Absent } else { Rest::Awaited };
         self.found = self.found.or_else(|| self.cut.end(waiting, rest));
+        // A return may end the event. A line feed that comes later belongs to it all the same.
+        if self.found.is_none() && !ended && waiting.ends_with(b"\r") && self.input.input.would_wait() {
+            self.found = self.cut.end(waiting, Rest::Absent);
+        }
         match self.found {
             Some(end) if end.bytes <= self.limit.bytes_max => {
                 self.found = None;

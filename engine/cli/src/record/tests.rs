@@ -10,7 +10,7 @@ use super::args::OnBad;
 use super::field;
 use super::jsonl::Lines;
 use super::raw::Chunks;
-use super::split::{Cutter, Extent, Limit, SplitError, Splitter};
+use super::split::{Awaited, Cutter, Extent, Limit, SplitError, Splitter};
 
 /// A stream that gives at most so many bytes at once.
 struct Dribble<'a>(&'a [u8], usize);
@@ -21,6 +21,41 @@ impl Read for Dribble<'_> {
         buffer[..length].copy_from_slice(&self.0[..length]);
         self.0 = &self.0[length..];
         Ok(length)
+    }
+}
+
+impl Awaited for Dribble<'_> {
+    fn would_wait(&self) -> bool {
+        false
+    }
+}
+
+/// A stream that has stalled after what it has.
+struct Stalled<'a>(&'a [u8]);
+
+impl Read for Stalled<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { self.0.read(buffer) }
+    }
+}
+
+impl Awaited for Stalled<'_> {
+    fn would_wait(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[test]
+fn a_return_ends_a_frame_where_nothing_follows_it_yet() {
+    let limit = Limit { bytes_max: 1 << 20, on_bad: OnBad::Stop };
+    for whole in ["data: a\r\n\r", "data: a\n\r", "\r\ndata: a\r\n\r", "data: a\r\r", "data: a\r\n\r\n"] {
+        let mut frames = Splitter::new(Stalled(whole.as_bytes()), Frames::default(), limit);
+        let frame = frames.next().expect("no read").expect("a frame");
+        assert_eq!(String::from_utf8_lossy(frame.bytes), whole);
+    }
+    for begun in ["data: a\r", "data: a\r\n", "\r", "\r\n\r"] {
+        let mut frames = Splitter::new(Stalled(begun.as_bytes()), Frames::default(), limit);
+        assert!(matches!(frames.next(), Err(SplitError::Read(_))), "{begun:?}");
     }
 }
 
