@@ -47,9 +47,10 @@ impl<'a> Words<'a> {
     /// Those of data in a frame of type `event`.
     pub(crate) fn of_frame(event: &str, data: &'a str) -> Self {
         match Self::of(data) {
-            Self::Other(object) if failure::is_type(event) => Self::error(failure::as_error(&object)),
-            Self::Unknown if failure::is_type(event) => Self::error(json!({ "message": data })),
-            words => words,
+            words if !failure::is_type(event) => words,
+            Self::Error(text) => Self::Error(text),
+            Self::Other(object) => Self::error(failure::as_error(&object)),
+            Self::Chunk { .. } | Self::Done | Self::Unknown => Self::error(json!({ "message": data })),
         }
     }
 
@@ -252,6 +253,8 @@ mod tests {
         error("error", r#"{"type":"error","error":{"type":"t"}}"#, r#"{"type":"error","error":{"type":"t"}}"#);
         error("error", r#"{"message":"m"}"#, r#"{"error":{"message":"m"}}"#);
         error("error", "out of memory", r#"{"error":{"message":"out of memory"}}"#);
+        error("error", r#"{"choices":[{"delta":{}}]}"#, r#"{"error":{"message":"{\"choices\":[{\"delta\":{}}]}"}}"#);
+        error("error", "[DONE]", r#"{"error":{"message":"[DONE]"}}"#);
         error("Error", r#"{"message":"m"}"#, r#"{"error":{"message":"m"}}"#);
         error("", r#"{"object":"error","message":"m"}"#, r#"{"error":{"message":"m","object":"error"}}"#);
         error("", r#"{"detail":"m"}"#, r#"{"error":{"detail":"m","message":"m"}}"#);
