@@ -149,6 +149,9 @@
 // An event of a daemon.
 #define TAPELINE_KIND_DAEMON 10
 
+// More of the event before it, which was recorded in parts.
+#define TAPELINE_KIND_PART 11
+
 // The bytes of a token's text, with its 0.
 #define TAPELINE_TOKEN_BYTES 33
 

@@ -24,6 +24,7 @@ fn kinds_are_those_of_the_bus() {
         (TAPELINE_KIND_DRIFT, kinds::DRIFT),
         (TAPELINE_KIND_SESSION, kinds::SESSION),
         (TAPELINE_KIND_DAEMON, kinds::DAEMON),
+        (TAPELINE_KIND_PART, kinds::PART),
     ];
     for (constant, kind) in pairs {
         assert_eq!(constant, kind.0);

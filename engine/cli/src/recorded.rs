@@ -1,7 +1,5 @@
 //! The form in which `record` has cut a session's stream, and what that says of its events.
 
-use std::convert::Infallible;
-
 use tapeline_reader::{SessionOpening, sse};
 
 use crate::words::Words;
@@ -83,6 +81,21 @@ pub(crate) struct Frames {
     blank_lines: BlankLines,
     /// The last line was a field or a comment.
     follows_field: bool,
+    /// The last line had all the data of an event.
+    follows_event: bool,
+    /// The frame that ends next has no beginning.
+    skips: bool,
+    /// Frames that were left out.
+    pub(crate) left_out: u64,
+}
+
+/// The events between two that a command meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Between {
+    /// They are in the log, and were not selected.
+    Unselected,
+    /// Some are gone, or it is not known whether there are any.
+    Unknown,
 }
 
 /// The blank lines of a stream that was recorded as lines.
@@ -107,8 +120,71 @@ impl Frames {
     ///
     /// # Errors
     /// Those of `each`.
-    pub(crate) fn push<E>(&mut self, bytes: &[u8], each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        self.stream.push(bytes, each)
+    pub(crate) fn push<E>(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let Self { stream, skips, left_out, .. } = self;
+        stream.push(bytes, |frame| {
+            if std::mem::take(skips) {
+                *left_out += 1;
+                return Ok(());
+            }
+            each(frame)
+        })
+    }
+
+    /// True if no frame has begun that is not whole.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stream.is_empty()
+    }
+
+    /// True if no line that has come waits for others.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_empty() && !matches!(self.blank_lines, BlankLines::Awaited(_))
+    }
+
+    /// Returns whether a line may be a part of a frame here.
+    pub(crate) fn takes(&self, line: &Line<'_>) -> bool {
+        match line {
+            Line::Field(_) => true,
+            Line::Other(_) => matches!(self.blank_lines, BlankLines::Kept),
+            Line::Blank | Line::Object(_) => false,
+        }
+    }
+
+    /// Breaks off the frame that is not whole, as [`sse::Stream::break_off`] does.
+    pub(crate) fn break_off(&mut self) -> Vec<u8> {
+        self.skips = false;
+        self.stream.break_off()
+    }
+
+    /// The lines that come next are the rest of a frame: they are left out.
+    pub(crate) fn skip_rest(&mut self) {
+        self.skips = true;
+    }
+
+    /// Ends what has come, because the lines that follow it are not here: an event is handed out if the last line had
+    /// all its data, and what else waits is left out.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub(crate) fn interrupt<E>(&mut self, between: Between, each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let is_whole = match &self.blank_lines {
+            BlankLines::Awaited(lines) => lines.is_empty(),
+            _ => self.follows_event,
+        };
+        if matches!(self.blank_lines, BlankLines::Awaited(_)) {
+            let is_known = between == Between::Unselected;
+            self.blank_lines = if is_known { BlankLines::Lost } else { BlankLines::Unknown };
+        }
+        if self.is_empty() {
+            self.skips = false;
+            return Ok(());
+        }
+        if is_whole {
+            return self.push(b"\n", each);
+        }
+        self.left_out += 1;
+        self.break_off();
+        Ok(())
     }
 
     /// Adds a line likewise. Returns whether it belongs to the stream: an object of JSON stands for itself, and so does
@@ -122,12 +198,17 @@ impl Frames {
         mut each: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<bool, E> {
         let follows_field = std::mem::replace(&mut self.follows_field, matches!(line, Line::Field(_)));
+        self.follows_event = line.is_whole_event();
         match *line {
             Line::Blank => self.push_blank(follows_field, each)?,
-            Line::Field(bytes) => self.push_field(bytes, line.is_whole_event(), each)?,
-            Line::Other(bytes) if matches!(self.blank_lines, BlankLines::Kept) => self.stream.push(bytes, each)?,
+            Line::Field(bytes) => self.push_field(bytes, self.follows_event, each)?,
+            Line::Other(bytes) if self.takes(line) => self.push(bytes, each)?,
             Line::Object(_) | Line::Other(_) => {
                 self.end_awaited(&mut each)?;
+                if self.skips {
+                    self.left_out += u64::from(!self.is_empty());
+                    self.break_off();
+                }
                 return Ok(false);
             }
         }
@@ -137,9 +218,13 @@ impl Frames {
     fn push_blank<E>(&mut self, follows_field: bool, mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         if follows_field && let BlankLines::Awaited(lines) = std::mem::replace(&mut self.blank_lines, BlankLines::Kept)
         {
-            self.stream.push(&lines, &mut each)?;
+            self.push(&lines, &mut each)?;
         }
-        if self.stream.is_empty() { Ok(()) } else { self.stream.push(b"\n", each) }
+        if self.is_empty() {
+            self.skips = false;
+            return Ok(());
+        }
+        self.push(b"\n", each)
     }
 
     fn push_field<E>(
@@ -155,13 +240,13 @@ impl Frames {
             }
             _ => self.end_awaited(&mut each)?,
         }
-        self.stream.push(line, &mut each)?;
+        self.push(line, &mut each)?;
         match self.blank_lines {
             _ if !is_event => Ok(()),
             // Nothing follows a line without an end. Programs that put streams together leave the last line end out.
-            _ if !line.ends_with(b"\n") => self.stream.push(b"\n\n", each),
+            _ if !line.ends_with(b"\n") => self.push(b"\n\n", each),
             BlankLines::Kept => Ok(()),
-            BlankLines::Lost => self.stream.push(b"\n", each),
+            BlankLines::Lost => self.push(b"\n", each),
             BlankLines::Unknown | BlankLines::Awaited(_) => {
                 self.blank_lines = BlankLines::Awaited(Vec::new());
                 Ok(())
@@ -177,21 +262,19 @@ impl Frames {
         if let BlankLines::Awaited(lines) = &mut self.blank_lines {
             let lines = std::mem::take(lines);
             self.blank_lines = BlankLines::Lost;
-            self.stream.push(b"\n", &mut each)?;
-            self.stream.push(&lines, each)?;
+            self.push(b"\n", &mut each)?;
+            self.push(&lines, each)?;
         }
         Ok(())
     }
 
-    /// The rest of a stream that has ended: the last event if blank lines end none, and what clients obey without it.
+    /// Ends the stream. Returns that of a frame which is not whole that clients obey all the same.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
-        let mut rest = Vec::new();
-        let Ok(()) = self.end_awaited(|frame| {
-            rest.extend_from_slice(frame);
-            Ok::<_, Infallible>(())
-        });
-        rest.extend(self.stream.finish());
-        rest
+        if std::mem::take(&mut self.skips) {
+            self.left_out += u64::from(!self.is_empty());
+            self.stream.break_off();
+        }
+        self.stream.finish()
     }
 }
 

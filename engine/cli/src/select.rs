@@ -53,7 +53,9 @@ impl Selection {
 
     /// The filter that all of it but the sessions and times amounts to.
     pub(crate) fn filter(&self) -> Option<Filter> {
-        let kinds = (!self.kind.is_empty()).then(|| Filter::kinds(self.kind.iter().copied()));
+        // What was recorded in parts is an event of no kind.
+        let parts = self.kind.contains(&kinds::UNSPECIFIED).then_some(kinds::PART);
+        let kinds = (!self.kind.is_empty()).then(|| Filter::kinds(self.kind.iter().copied().chain(parts)));
         match (kinds, self.filter.clone()) {
             (Some(kinds), Some(filter)) => Some(Filter::and([kinds, filter])),
             (kinds, filter) => kinds.or(filter),

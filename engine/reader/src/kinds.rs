@@ -24,6 +24,8 @@ pub const DRIFT: Kind = Kind(8);
 pub const SESSION: Kind = Kind::SESSION;
 /// A note of a daemon: how far it has come, or an event that it set aside.
 pub const DAEMON: Kind = Kind(10);
+/// More of the event before it in its shard, which was recorded in parts because it was too long.
+pub const PART: Kind = Kind(11);
 /// A note of the bus: events were dropped here before they reached the log. Readers get a [`Gap`](crate::Gap) for it.
 pub const GAP: Kind = Kind(RESERVED.start);
 /// The position of a named cursor, as a producer published it with a batch. Readers do not get it.
@@ -31,7 +33,7 @@ pub const CURSOR: Kind = Kind::CURSOR;
 /// Kinds that the bus alone writes.
 pub const RESERVED: std::ops::RangeFrom<u16> = Kind::RESERVED.0..;
 
-const NAMES: [(Kind, &str); 11] = [
+const NAMES: [(Kind, &str); 12] = [
     (UNSPECIFIED, "unspecified"),
     (TOKEN, "token"),
     (AGENT_MESSAGE, "agent_message"),
@@ -43,6 +45,7 @@ const NAMES: [(Kind, &str); 11] = [
     (DRIFT, "drift"),
     (SESSION, "session"),
     (DAEMON, "daemon"),
+    (PART, "part"),
 ];
 
 /// The published name of a kind in lower case, if it has one.

@@ -90,7 +90,7 @@ pub use named::NamedCursor;
 
 // Parts that a bus shares with the readers of its log.
 #[doc(hidden)]
-pub use files::{contents, last, named_before, opening};
+pub use files::{before, contents, last, named_before, opening};
 #[doc(hidden)]
 pub use filter::selection;
 #[doc(hidden)]

@@ -255,6 +255,8 @@ pub const TAPELINE_KIND_DRIFT: u16 = 8;
 pub const TAPELINE_KIND_SESSION: u16 = 9;
 /// An event of a daemon.
 pub const TAPELINE_KIND_DAEMON: u16 = 10;
+/// More of the event before it, which was recorded in parts.
+pub const TAPELINE_KIND_PART: u16 = 11;
 
 /// The bytes of a token's text, with its 0.
 pub const TAPELINE_TOKEN_BYTES: usize = 33;

@@ -28,7 +28,9 @@ use super::stream::{Account, Stream};
 use crate::exit::{Exit, Failure};
 use crate::form::Printer;
 use crate::human;
+use crate::joined;
 use crate::message;
+use crate::past::Past;
 use crate::select::Selection;
 use crate::stdout::Stdout;
 
@@ -41,6 +43,7 @@ pub(super) struct Chunks {
     directory: Option<PathBuf>,
     names: FileNames,
     streams: HashMap<SessionId, Output>,
+    past: Past,
     waiting: usize,
 }
 
@@ -54,14 +57,14 @@ struct Output {
 }
 
 impl Chunks {
-    pub(super) fn into_files(directory: &Path) -> Result<Self, Failure> {
+    pub(super) fn into_files(directory: &Path, log: &Path) -> Result<Self, Failure> {
         std::fs::create_dir_all(directory).map_err(|error| Failure::file(directory, &error))?;
-        Ok(Self::new(Some(directory.to_owned())))
+        Ok(Self::new(Some(directory.to_owned()), log))
     }
 
-    pub(super) fn to_standard_output(selection: &Selection) -> Result<Self, Failure> {
+    pub(super) fn to_standard_output(selection: &Selection, log: &Path) -> Result<Self, Failure> {
         match selection.session.len() {
-            1 => Ok(Self::new(None)),
+            1 => Ok(Self::new(None, log)),
             _ => Err(Failure::new(
                 Exit::Usage,
                 "one stream a session: choose one with --session, or name a directory with --out",
@@ -69,8 +72,9 @@ impl Chunks {
         }
     }
 
-    fn new(directory: Option<PathBuf>) -> Self {
-        Self { directory, names: FileNames::default(), streams: HashMap::new(), waiting: 0 }
+    fn new(directory: Option<PathBuf>, log: &Path) -> Self {
+        let (names, past) = (FileNames::default(), Past::of(log));
+        Self { directory, names, streams: HashMap::new(), past, waiting: 0 }
     }
 
     fn output(&mut self, session: SessionId, printer: &Printer) -> &mut Output {
@@ -94,9 +98,10 @@ impl Sink for Chunks {
     }
 
     fn take(&mut self, event: &StoredEvent, names: &mut Printer) -> Result<(), Failure> {
-        let output = self.output(event.session, names);
+        self.output(event.session, names);
+        let Some(output) = self.streams.get_mut(&event.session) else { return Ok(()) };
         let before = output.stream.bytes.len();
-        output.stream.take(event);
+        output.stream.take(event, &mut self.past);
         let more = output.stream.bytes.len() - before;
         self.waiting += more;
         if self.waiting >= WAITING_BYTES { self.write_all() } else { Ok(()) }
@@ -105,8 +110,9 @@ impl Sink for Chunks {
     fn finish(mut self: Box<Self>, _names: &mut Printer) -> Result<(), Failure> {
         let mut total = Account::default();
         for output in self.streams.values_mut() {
-            let Account { left_out, failed, broken_off } = output.stream.finish();
+            let Account { left_out, incomplete, failed, broken_off } = output.stream.finish();
             total.left_out += left_out;
+            total.incomplete += incomplete;
             total.failed += failed;
             total.broken_off += broken_off;
             output.write()?;
@@ -117,7 +123,8 @@ impl Sink for Chunks {
 }
 
 /// Says what a reader of the streams would not see.
-fn report(Account { left_out, failed, broken_off }: Account) {
+fn report(Account { left_out, incomplete, failed, broken_off }: Account) {
+    joined::report_left_out(incomplete);
     if left_out > 0 {
         message::plain(format_args!(
             "left out {}: no chat.completion.chunk, and no text",

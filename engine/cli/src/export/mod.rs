@@ -44,8 +44,8 @@ trait Sink {
 /// after them.
 pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let log = open_to_read(&args.directory)?;
-    let mut printer =
-        Printer::for_export(if args.format == ExportFormat::Sse { OutputFormat::Sse } else { OutputFormat::Jsonl });
+    let format = if args.format == ExportFormat::Sse { OutputFormat::Sse } else { OutputFormat::Jsonl };
+    let mut printer = Printer::for_export(format, &args.directory);
     let names = Names::of(&args.directory, &args.selection.session, &mut printer);
     let mut exporting = Exporting {
         args,
@@ -125,8 +125,8 @@ fn made(args: &ExportArgs) -> Result<Box<dyn Sink>, Failure> {
     let out = args.out.as_deref().filter(|path| *path != Path::new("-"));
     out.map_or(Ok(()), |out| check_outside(&args.directory, out))?;
     Ok(match (args.format, out) {
-        (ExportFormat::OpenaiChunks, Some(directory)) => Box::new(Chunks::into_files(directory)?),
-        (ExportFormat::OpenaiChunks, None) => Box::new(Chunks::to_standard_output(&args.selection)?),
+        (ExportFormat::OpenaiChunks, Some(directory)) => Box::new(Chunks::into_files(directory, &args.directory)?),
+        (ExportFormat::OpenaiChunks, None) => Box::new(Chunks::to_standard_output(&args.selection, &args.directory)?),
         (ExportFormat::Parquet, Some(path)) => Box::new(Table::create(path)?),
         (ExportFormat::Parquet, None) if args.out.is_some() && !io::stdout().is_terminal() => {
             Box::new(Table::to_standard_output()?)

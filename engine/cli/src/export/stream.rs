@@ -8,6 +8,8 @@ use tapeline_reader::{SessionChange, SessionOpening, SessionOutcome, StoredEvent
 
 use super::calls::Calls;
 use crate::choices::Choices;
+use crate::joined::{Item, Joined};
+use crate::past::Past;
 use crate::recorded::{Frames, Line, Recorded};
 use crate::words::{Piece, Words};
 
@@ -16,6 +18,8 @@ use crate::words::{Piece, Words};
 pub(super) struct Account {
     /// Frames and payloads that are no chunks, and were left out.
     pub(super) left_out: u64,
+    /// Frames and lines of which a part is not there.
+    pub(super) incomplete: u64,
     /// Answers that failed.
     pub(super) failed: u64,
     /// Answers without `[DONE]` or an error at their end.
@@ -43,7 +47,9 @@ pub(super) struct Stream {
 #[derive(Debug, Default)]
 struct Input {
     recorded: Recorded,
-    /// The frames that are not whole yet.
+    /// The session, where it was recorded as frames or lines.
+    joined: Joined,
+    /// The frames in bytes that were cut wherever, as far as they are not whole yet.
     frames: Frames,
     /// True if bytes that were cut wherever are a stream of frames; `None`: none has come.
     is_stream: Option<bool>,
@@ -107,14 +113,17 @@ impl Stream {
     }
 
     /// Takes the next event of the session.
-    pub(super) fn take(&mut self, event: &StoredEvent) {
+    pub(super) fn take(&mut self, event: &StoredEvent, past: &mut Past) {
         self.created = event.insertion_ts / 1_000_000_000;
-        if event.kind != kinds::UNSPECIFIED {
+        if !matches!(event.kind, kinds::UNSPECIFIED | kinds::PART) {
             self.end_awaited();
         }
         match event.kind {
-            kinds::SESSION => self.take_change(&event.raw),
-            kinds::UNSPECIFIED => self.take_recorded(&event.raw),
+            kinds::SESSION => {
+                self.take_change(&event.raw);
+                self.input.joined.opened_at(event);
+            }
+            kinds::UNSPECIFIED | kinds::PART => self.take_recorded(event, past),
             kinds::TOKEN | kinds::TOOL_CALL if self.take_frames(&event.raw) => {}
             kinds::TOKEN => self.take_token(&event.raw),
             kinds::TOOL_CALL => {
@@ -134,7 +143,7 @@ impl Stream {
             if self.answer.is_recorded || recorded == Recorded::Frames {
                 self.end_answer(Ended::Untold);
             }
-            self.input = Input { recorded, ..Input::default() };
+            self.input = Input { recorded, joined: Joined::new(recorded), ..Input::default() };
         }
         if let Some(model) = &opening.metadata.model {
             self.model.clone_from(model);
@@ -156,11 +165,13 @@ impl Stream {
     }
 
     /// Takes an event of no kind, as all are that `record` writes.
-    fn take_recorded(&mut self, payload: &[u8]) {
+    fn take_recorded(&mut self, event: &StoredEvent, past: &mut Past) {
+        let payload = &event.raw;
         match self.input.recorded {
-            Recorded::Frames => self.take_stream(payload),
-            Recorded::Lines => self.take_line(payload),
+            Recorded::Frames | Recorded::Lines => self.take_items(|joined, each| joined.take(event, past, each)),
             Recorded::Bytes => self.take_bytes(payload),
+            // Of what, is not known.
+            Recorded::Unknown if event.kind == kinds::PART => self.note_incomplete(1),
             Recorded::Unknown => {
                 if !self.take_frames(payload) {
                     self.take_token(payload);
@@ -169,32 +180,42 @@ impl Stream {
         }
     }
 
-    /// Takes the next bytes of a stream of frames.
-    fn take_stream(&mut self, bytes: &[u8]) {
-        self.take_whole(|frames, each| frames.push(bytes, each));
-    }
-
-    /// Takes the frames that are whole once `push` has added what has come, and returns what `push` does.
-    fn take_whole<R>(
+    /// Takes the frames and lines that are whole once `take` has added what has come.
+    fn take_items(
         &mut self,
-        push: impl FnOnce(&mut Frames, &mut dyn FnMut(&[u8]) -> Result<(), Infallible>) -> Result<R, Infallible>,
-    ) -> R {
-        let mut frames = std::mem::take(&mut self.input.frames);
-        let Ok(result) = push(&mut frames, &mut |block| {
-            self.take_frame(&Frame::parse(block));
+        take: impl FnOnce(&mut Joined, &mut dyn FnMut(Item<'_>) -> Result<(), Infallible>) -> Result<(), Infallible>,
+    ) {
+        let mut joined = std::mem::take(&mut self.input.joined);
+        let Ok(()) = take(&mut joined, &mut |item| {
+            match item {
+                Item::Frame(block) => self.take_frame(&Frame::parse(block)),
+                Item::Line(_, line) => self.take_line(line),
+            }
             Ok(())
         });
-        self.input.frames = frames;
-        result
+        let incomplete = joined.take_left_out();
+        self.input.joined = joined;
+        self.note_incomplete(incomplete);
     }
 
-    /// Takes a line: what is neither JSON nor a frame is no word of the model's.
+    fn note_incomplete(&mut self, count: u64) {
+        self.account.incomplete += count;
+        self.answer.is_unsure |= count > 0;
+    }
+
+    /// Takes the next bytes of a stream of frames.
+    fn take_stream(&mut self, bytes: &[u8]) {
+        let mut frames = std::mem::take(&mut self.input.frames);
+        let Ok(()) = frames.push(bytes, |block| {
+            self.take_frame(&Frame::parse(block));
+            Ok::<_, Infallible>(())
+        });
+        self.input.frames = frames;
+    }
+
+    /// Takes a line that belongs to no frame: what is not JSON is no word of the model's.
     fn take_line(&mut self, payload: &[u8]) {
-        let line = Line::of(payload);
-        if self.take_whole(|frames, each| frames.push_line(&line, each)) {
-            return;
-        }
-        if let Line::Object(text) | Line::Other(text) = line {
+        if let Line::Object(text) | Line::Other(text) = Line::of(payload) {
             match Words::of(&String::from_utf8_lossy(text)) {
                 Words::Other(object) => self.take_object(&object),
                 words => self.pass(words),
@@ -378,7 +399,7 @@ impl Stream {
 
     /// Takes the event of which the blank line does not come.
     fn end_awaited(&mut self) {
-        self.take_whole(|frames, each| frames.end_awaited(each));
+        self.take_items(|joined, each| joined.end(each));
     }
 
     /// Ends the stream.

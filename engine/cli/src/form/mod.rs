@@ -6,6 +6,7 @@ mod sse;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::path::Path;
 
 use clap::ValueEnum;
 use tapeline_reader::{SessionId, SessionOpening, StoredEvent, kinds};
@@ -52,9 +53,9 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    /// A printer of one form.
-    pub(crate) fn new(format: OutputFormat) -> Self {
-        Self { format, names: HashMap::new(), lines: Lines::new(), frames: Frames::default() }
+    /// A printer of the events of a log in one form.
+    pub(crate) fn new(format: OutputFormat, log: &Path) -> Self {
+        Self { format, names: HashMap::new(), lines: Lines::new(), frames: Frames::of(log) }
     }
 
     /// Prints one event. Events about sessions, which the bus itself writes, are printed as `jsonl` only.
@@ -73,14 +74,14 @@ impl Printer {
         }
     }
 
-    /// Prints what is left where nothing follows.
+    /// Prints what is left where nothing follows, and says what was left out.
     pub(crate) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
         self.frames.finish(out)
     }
 
     /// A printer of what is exported: lines do not name the log, so that a log put back is exported to the same lines.
-    pub(crate) fn for_export(format: OutputFormat) -> Self {
-        Self { lines: Lines::without_ids(), ..Self::new(format) }
+    pub(crate) fn for_export(format: OutputFormat, log: &Path) -> Self {
+        Self { lines: Lines::without_ids(), ..Self::new(format, log) }
     }
 
     /// Learns what there is to learn of an event that is not printed.
@@ -107,15 +108,19 @@ impl Printer {
 
     /// Learns the name of a session from an event that opens it.
     pub(crate) fn learn(&mut self, event: &StoredEvent) {
-        self.open(event.session, SessionOpening::parse(&event.raw));
+        self.open_at(event.session, SessionOpening::parse(&event.raw), Some(event));
     }
 
-    /// Learns what a session was opened as.
+    /// Learns what a session was opened as before the events that come.
     pub(crate) fn open(&mut self, session: SessionId, opening: SessionOpening) {
+        self.open_at(session, opening, None);
+    }
+
+    fn open_at(&mut self, session: SessionId, opening: SessionOpening, event: Option<&StoredEvent>) {
         let recorded = Recorded::of(&opening);
         if let Some(name) = opening.name {
             self.names.insert(session, name);
-            self.frames.open(session, recorded);
+            self.frames.open(session, recorded, event);
         }
     }
 

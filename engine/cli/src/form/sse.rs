@@ -2,59 +2,84 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tapeline_reader::sse;
 use tapeline_reader::{SessionId, StoredEvent, kinds};
 
-use crate::recorded::{self, Line, Recorded};
+use crate::joined::{self, Item, Joined};
+use crate::past::Past;
+use crate::recorded::Recorded;
 
 /// Writes events as frames.
 ///
 /// Events that `record --format sse` stored are printed as they were recorded, so that a client gets the same events of
 /// it; so are those in lines that `record --format jsonl` stored. A frame that was stored in parts is put together
-/// again; one that was broken off is left out, as clients drop it. Of other events, one that looks like whole frames
-/// stands as it is.
-#[derive(Debug, Default)]
+/// again; one that was broken off is left out, as clients drop it, and so is one of which a part is not there. Of other
+/// events, one that looks like whole frames stands as it is.
+#[derive(Debug)]
 pub(super) struct Frames {
-    /// The streams in the sessions that were recorded as frames or lines.
-    recorded: BTreeMap<SessionId, (Recorded, recorded::Frames)>,
+    /// The sessions that were recorded as frames or lines.
+    recorded: BTreeMap<SessionId, Joined>,
+    past: Past,
     /// The rest of streams that have ended.
     left: Vec<u8>,
+    left_out: u64,
 }
 
 impl Frames {
-    /// The session goes on with the beginning of what was recorded as this.
-    pub(super) fn open(&mut self, session: SessionId, recorded: Recorded) {
+    /// Those of a log in this directory.
+    pub(super) fn of(log: &Path) -> Self {
+        Self { recorded: BTreeMap::new(), past: Past::of(log), left: Vec::new(), left_out: 0 }
+    }
+
+    /// The session goes on with the beginning of what was recorded as this: at an event, or before those that come.
+    pub(super) fn open(&mut self, session: SessionId, recorded: Recorded, at: Option<&StoredEvent>) {
         let before = match recorded {
             Recorded::Frames | Recorded::Lines => {
-                self.recorded.insert(session, (recorded, recorded::Frames::default()))
+                let mut joined = Joined::new(recorded);
+                at.into_iter().for_each(|event| joined.opened_at(event));
+                self.recorded.insert(session, joined)
             }
             Recorded::Bytes | Recorded::Unknown => self.recorded.remove(&session),
         };
-        self.left.extend(before.map(|(_, mut stream)| stream.finish()).unwrap_or_default());
+        let Self { left, left_out, .. } = self;
+        if let Some(mut joined) = before {
+            // Memory takes everything.
+            let _ = joined.finish(|item| write(left, item));
+            *left_out += joined.take_left_out();
+        }
     }
 
     /// Writes an event.
     pub(super) fn write(&mut self, out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
         out.write_all(&std::mem::take(&mut self.left))?;
-        let recorded = self.recorded.get_mut(&event.session).filter(|_| event.kind == kinds::UNSPECIFIED);
-        let is_written = match recorded {
-            Some((Recorded::Frames, stream)) => {
-                stream.push(&event.raw, |frame| write_recorded(out, frame)).map(|()| true)?
-            }
-            Some((_, stream)) => stream.push_line(&Line::of(&event.raw), |frame| out.write_all(frame))?,
-            None if sse::is_frames(&event.raw) => out.write_all(&event.raw).map(|()| true)?,
-            None => false,
-        };
-        if is_written { Ok(()) } else { wrap(out, event) }
+        let is_recorded = matches!(event.kind, kinds::UNSPECIFIED | kinds::PART);
+        match self.recorded.get_mut(&event.session).filter(|_| is_recorded) {
+            Some(joined) => joined.take(event, &mut self.past, |item| write(out, item)),
+            None if sse::is_frames(&event.raw) => out.write_all(&event.raw),
+            None => wrap(out, event, &event.raw),
+        }
     }
 
-    /// Writes what is left of the streams when nothing follows.
+    /// Writes what is left of the streams when nothing follows, and says what was left out.
     pub(super) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&std::mem::take(&mut self.left))?;
-        self.recorded.values_mut().try_for_each(|(_, stream)| out.write_all(&stream.finish()))
+        for joined in self.recorded.values_mut() {
+            joined.finish(|item| write(out, item))?;
+            self.left_out += joined.take_left_out();
+        }
+        joined::report_left_out(std::mem::take(&mut self.left_out));
+        Ok(())
+    }
+}
+
+fn write(out: &mut impl Write, item: Item<'_>) -> io::Result<()> {
+    match item {
+        Item::Frame(frame) => write_recorded(out, frame),
+        Item::Line(event, line) => wrap(out, event, line),
     }
 }
 
@@ -69,16 +94,16 @@ fn write_recorded(out: &mut impl Write, frame: &[u8]) -> io::Result<()> {
 
 /// Writes the event as a frame: its shard and sequence as `id`, its kind as `event`, each line of its payload as
 /// `data`. A payload that is no UTF-8 is encoded in base64, after a comment that says so.
-fn wrap(out: &mut impl Write, event: &StoredEvent) -> io::Result<()> {
+fn wrap(out: &mut impl Write, event: &StoredEvent, payload: &[u8]) -> io::Result<()> {
     write!(out, "id: {}-{}\nevent: ", event.shard_id, event.sequence)?;
     match kinds::name(event.kind) {
         Some(name) => out.write_all(name.as_bytes())?,
         None => write!(out, "{}", event.kind)?,
     }
     out.write_all(b"\n")?;
-    match str::from_utf8(&event.raw) {
+    match str::from_utf8(payload) {
         Ok(text) => lines(text).try_for_each(|line| writeln!(out, "data: {line}"))?,
-        Err(_) => write!(out, ": base64\ndata: {}\n", STANDARD.encode(&event.raw[..]))?,
+        Err(_) => write!(out, ": base64\ndata: {}\n", STANDARD.encode(payload))?,
     }
     out.write_all(b"\n")
 }

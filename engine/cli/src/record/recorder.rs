@@ -217,7 +217,8 @@ impl<'a> Recorder<'a> {
             return Err(no_memory(source, piece.line, &none).into());
         }
         self.ledger.reserve().map_err(|error| no_memory(source, piece.line, &error))?;
-        let ingested = self.ingest(session, kinds::UNSPECIFIED, piece.bytes)?;
+        let kind = if piece.extent == Extent::Later { kinds::PART } else { kinds::UNSPECIFIED };
+        let ingested = self.ingest(session, kind, piece.bytes)?;
         let ticket = ingested.map_err(|error| at(source, piece.line, error))?;
         let what = What::Event { line: piece.line, bytes: piece.bytes.len() };
         self.ledger.add(Entry { ticket, what }, &self.producer);

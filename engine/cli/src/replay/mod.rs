@@ -32,7 +32,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let log = open_to_read(&args.directory)?;
     let interrupt = Interrupt::catch().map_err(|error| Failure::failed(format_args!("signals: {error}")))?;
     let pacer = Pacer::new(args.speed);
-    let mut printer = Printer::new(args.format);
+    let mut printer = Printer::new(args.format, &args.directory);
     let names = Names::of(&args.directory, &args.selection.session, &mut printer);
     let mut playing = Playing {
         format: args.format,

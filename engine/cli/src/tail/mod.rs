@@ -135,7 +135,7 @@ struct Tail<'a> {
 
 impl<'a> Tail<'a> {
     fn new(args: &'a TailArgs) -> Self {
-        let mut printer = Printer::new(args.format);
+        let mut printer = Printer::new(args.format, &args.directory);
         let names = Names::of(&args.directory, &args.selection.session, &mut printer);
         Self {
             args,
@@ -203,7 +203,7 @@ impl<'a> Tail<'a> {
 
     /// Another log has other names.
     fn forget_names(&mut self) {
-        self.printer = Printer::new(self.args.format);
+        self.printer = Printer::new(self.args.format, &self.args.directory);
         self.names = Names::of(&self.args.directory, &self.args.selection.session, &mut self.printer);
         self.openings = Openings::default();
     }

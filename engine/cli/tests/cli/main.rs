@@ -14,6 +14,7 @@ mod look;
 mod messages;
 mod names;
 mod openings;
+mod parts;
 mod real_inputs;
 mod record;
 #[cfg(feature = "redis")]

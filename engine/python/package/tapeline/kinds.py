@@ -16,6 +16,7 @@ RETRY: Final = 7
 DRIFT: Final = 8
 SESSION: Final = 9
 DAEMON: Final = 10
+PART: Final = 11
 
 __all__ = [
     "AGENT_MESSAGE",
@@ -23,6 +24,7 @@ __all__ = [
     "DAEMON",
     "DRIFT",
     "GUARDRAIL",
+    "PART",
     "RETRY",
     "SESSION",
     "STRUCTURED_OUTPUT",

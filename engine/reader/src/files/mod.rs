@@ -1,6 +1,7 @@
 //! A log's directory without a bus: while another process writes it, or after its writer was killed. Changes nothing.
 
 mod activity;
+pub mod before;
 pub mod contents;
 pub mod last;
 pub mod named_before;
@@ -20,6 +21,7 @@ use tapeline_storage::log::{
 };
 use tapeline_storage::read::{self, PayloadReader};
 
+use before::Stretch;
 use contents::Contents;
 pub use contents::{KindSummary, SessionSummary};
 pub(crate) use named_before::NamedBefore;
@@ -29,7 +31,7 @@ pub(crate) use opening::OpeningSearch;
 use opening::{learn, retain_meeting};
 
 use crate::error::{AdapterResult, ConsumerError, ConsumerResult, Damage, DamageCause};
-use crate::event::EventId;
+use crate::event::{EventId, StoredEvent};
 use crate::replay::{Replay, ReplayRequest};
 use crate::session::{IntoSession, SessionOpening};
 
@@ -292,6 +294,14 @@ impl LogFiles {
         self.shards.iter().for_each(|view| search.add(view));
         self.kept().for_each(|(session, opening)| search.add_kept(session, opening));
         search.into_openings()
+    }
+
+    /// The events of this one's session in the stretch of its shard that has the record before `end`. `None` where that
+    /// record is gone. Reads a block.
+    #[doc(hidden)]
+    pub fn stretch_before(&self, event: &StoredEvent, end: Sequence) -> Option<Stretch> {
+        let view = self.shards.iter().find(|view| view.shard() == event.shard_id)?;
+        before::stretch_before(self.log_id(), view, event.session, end)
     }
 
     /// The reason for which the file cannot be used in which the log keeps the openings of sessions whose opening event

@@ -56,15 +56,24 @@ impl Stream {
         Ok(())
     }
 
-    /// True if no frame has begun that is not whole.
+    /// True if no frame has begun that is not whole: blank lines begin none.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && !self.is_dropping
+        !self.is_dropping && self.bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
     /// Ends the stream. Clients drop a frame that is not whole, except that a line `retry` in it has its effect as soon
     /// as it is there: the last such line that is, as a frame without data. Empty where there is none.
     pub fn finish(&mut self) -> Vec<u8> {
-        let Self { bytes, .. } = std::mem::take(self);
+        let rest = self.break_off();
+        *self = Self::default();
+        rest
+    }
+
+    /// Breaks off the frame that is not whole: the next bytes begin another frame of the same stream. Returns what
+    /// [`Stream::finish`] does.
+    pub fn break_off(&mut self) -> Vec<u8> {
+        let Self { bytes, has_begun, .. } = std::mem::take(self);
+        self.has_begun = has_begun;
         let whole = memchr::memrchr2(b'\n', b'\r', &bytes).map_or(0, |end| end + 1);
         let is_time = |line: &&[u8]| {
             let (name, value) = field(line);
