@@ -18,13 +18,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
-use tapeline::ConsumerError;
 use tapeline::consumer::Gap as RustGap;
+use tapeline::event::{EventView, Kind, Sequence, SessionId};
+use tapeline::{ConsumerError, StoredEvent};
 
 use crate::event::Gap;
 use crate::failure::Failure;
 
-/// Most events of a batch.
+/// Events that end a batch, with those of the block that the last of them lies in.
 const BATCH_EVENTS: usize = 65_536;
 /// Bytes of payloads that end a batch: what lies after them fits as well, for offsets are 32 bits wide.
 const BATCH_BYTES: usize = 64 << 20;
@@ -150,9 +151,9 @@ impl Events {
     fn next(&mut self) -> Result<Option<Columns>, ConsumerError> {
         let mut columns = Columns::with_room(self.last);
         while columns.kinds.len() < BATCH_EVENTS && columns.payloads.len() < BATCH_BYTES {
-            match self.replay.next() {
+            match self.replay.show_next(|event| columns.push_shown(event)) {
                 None => break,
-                Some(Ok(event)) => columns.push(&event),
+                Some(Ok(shown)) => shown.iter().for_each(|event| columns.push_stored(event)),
                 Some(Err(ConsumerError::Gap(gap))) if self.at_gap == AtGap::Keep => {
                     self.gaps.lock().unwrap_or_else(PoisonError::into_inner).push(gap);
                 }
@@ -198,13 +199,25 @@ impl Columns {
         }
     }
 
-    fn push(&mut self, event: &tapeline::StoredEvent) {
-        self.shards.push(event.shard_id);
-        self.sequences.push(event.sequence.get());
+    #[inline]
+    fn push_shown(&mut self, event: &EventView<'_>) {
+        self.times.push(event.insertion_ts());
+        self.push((event.shard_id(), event.sequence()), (event.session(), event.kind()), event.payload());
+    }
+
+    fn push_stored(&mut self, event: &StoredEvent) {
         self.times.push(event.insertion_ts);
-        self.sessions.extend_from_slice(&event.session.0.to_be_bytes());
-        self.kinds.push(event.kind.0);
-        self.payloads.extend_from_slice(&event.raw);
+        self.push((event.shard_id, event.sequence), (event.session, event.kind), &event.raw);
+    }
+
+    /// The rest of an event whose time was pushed.
+    #[inline]
+    fn push(&mut self, (shard, sequence): (u16, Sequence), (session, kind): (SessionId, Kind), payload: &[u8]) {
+        self.shards.push(shard);
+        self.sequences.push(sequence.get());
+        self.sessions.extend_from_slice(&session.0.to_be_bytes());
+        self.kinds.push(kind.0);
+        self.payloads.extend_from_slice(payload);
         // BATCH_BYTES and one payload more: far below the end.
         self.offsets.push(i32::try_from(self.payloads.len()).unwrap_or(i32::MAX));
     }

@@ -43,6 +43,12 @@ impl<'a> EventView<'a> {
         self
     }
 
+    #[doc(hidden)]
+    #[inline]
+    pub fn record(&self) -> &RecordView<'a> {
+        &self.record
+    }
+
     /// The shard that holds it.
     #[inline]
     pub fn shard_id(&self) -> u16 {

@@ -18,10 +18,10 @@ use tapeline_storage::log::{Grain, LogView};
 use tapeline_storage::read::{Block, Loading, Visibility};
 
 pub use pacing::{Pacer, PacingError, ParseSpeedError, Speed};
-use page::{Found, copy_events};
+use page::{Found, copy_events, show_events};
 
 use crate::error::{AdapterError, ConsumerError, ConsumerResult};
-use crate::event::StoredEvent;
+use crate::event::{EventView, StoredEvent};
 use crate::filter::{Filter, Selection};
 use crate::process::fork;
 use crate::session::IntoSession;
@@ -267,7 +267,7 @@ impl Replay {
                 if *left == 0 {
                     return Poll::Pending;
                 }
-                match shard.step(&terms, errors) {
+                match shard.step(&terms, errors, Replayed::copy) {
                     Poll::Ready(records) => *left = left.saturating_sub(records),
                     Poll::Pending => {
                         is_pending = true;
@@ -286,6 +286,27 @@ impl Replay {
         let earliest =
             ready.min_by_key(|shard| shard.ready.front().map(|event| (shard.era, event.insertion_ts, event.shard_id)));
         Poll::Ready(earliest.and_then(|earliest| earliest.ready.pop_front()).map(Ok))
+    }
+}
+
+impl Replay {
+    /// As the iterator's `next`, for a reader that copies what it needs itself: calls `show` with the events of the
+    /// next block where they lie. Returns an event that was copied already, or is merged with those of other shards,
+    /// instead.
+    #[doc(hidden)]
+    pub fn show_next(&mut self, mut show: impl FnMut(&EventView<'_>)) -> Option<ConsumerResult<Option<StoredEvent>>> {
+        let is_forked = fork::generation() != self.fork_generation;
+        let Self { log, ref selection, until, ref eras, ref mut errors, .. } = *self;
+        let [shard] = &mut *self.shards else { return Some(self.next()?.map(Some)) };
+        if is_forked || !errors.is_empty() || !shard.wants_more() {
+            return Some(self.next()?.map(Some));
+        }
+        let terms = Terms { log, selection, until, eras, loading: None };
+        let shows = |shard: &mut Replayed, block, terms: &Terms<'_>, errors: &mut _| {
+            shard.show(block, terms, errors, &mut show)
+        };
+        let _ = shard.step(&terms, errors, shows);
+        Some(Ok(None))
     }
 }
 
@@ -309,14 +330,20 @@ impl Replayed {
         self.ready.is_empty() && self.source.next_sequence() < self.end
     }
 
-    /// Reads a block, a gap, or an error. Returns the number of records that it looked at, at least 1.
-    fn step(&mut self, terms: &Terms<'_>, errors: &mut VecDeque<ConsumerError>) -> Poll<usize> {
+    /// Reads a block, which `take` gets, a gap, or an error. Returns the number of records that it looked at, at least
+    /// 1.
+    fn step(
+        &mut self,
+        terms: &Terms<'_>,
+        errors: &mut VecDeque<ConsumerError>,
+        take: impl FnOnce(&mut Self, Block, &Terms<'_>, &mut VecDeque<ConsumerError>) -> usize,
+    ) -> Poll<usize> {
         if terms.until.is_some_and(|until| self.pass_later_than(until)) {
             return Poll::Ready(1);
         }
         match self.source.poll_step(terms.loading) {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(Next::Block(block))) => return Poll::Ready(self.copy(block, terms, errors)),
+            Ok(Poll::Ready(Next::Block(block))) => return Poll::Ready(take(self, block, terms, errors)),
             Ok(Poll::Ready(Next::Gap(gap))) => errors.push_back(ConsumerError::Gap(gap)),
             // What was readable when the replay was made is gone, with the log.
             Ok(Poll::Ready(Next::End)) => self.end = self.source.next_sequence(),
@@ -329,11 +356,30 @@ impl Replayed {
         Poll::Ready(1)
     }
 
+    /// Leaves out of a block what the replay does not reach.
+    fn admit(&mut self, block: &mut Block, terms: &Terms<'_>) {
+        block.end_at(self.end);
+        order::admit(terms.eras, None, &mut self.source, block);
+        self.era = terms.eras.of(self.source.shard_id(), block.first_sequence());
+    }
+
+    fn show(
+        &mut self,
+        mut block: Block,
+        terms: &Terms<'_>,
+        errors: &mut VecDeque<ConsumerError>,
+        show: &mut impl FnMut(&EventView<'_>),
+    ) -> usize {
+        self.admit(&mut block, terms);
+        show_events(self.source.shard_id(), &block, terms.selection, |found| match found {
+            Ok(event) => show(&event),
+            Err(gap) => errors.push_back(ConsumerError::Gap(gap)),
+        })
+    }
+
     fn copy(&mut self, mut block: Block, terms: &Terms<'_>, errors: &mut VecDeque<ConsumerError>) -> usize {
         let shard = self.source.shard_id();
-        block.end_at(self.end);
-        order::admit(terms.eras, None, &mut self.source, &mut block);
-        self.era = terms.eras.of(shard, block.first_sequence());
+        self.admit(&mut block, terms);
         let looked = copy_events(terms.log, shard, &block, terms.selection, usize::MAX, &mut self.found);
         for found in self.found.drain(..) {
             match found {

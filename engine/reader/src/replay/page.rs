@@ -63,6 +63,45 @@ pub fn copy_events(
     looked
 }
 
+/// Shows the selected events of `block` where they lie, and the gaps that its records report. Returns the number of
+/// records.
+pub fn show_events(
+    shard: u16,
+    block: &Block,
+    selection: &Selection,
+    mut show: impl FnMut(Result<EventView<'_>, Gap>),
+) -> usize {
+    let mut names = selection.names().open();
+    let mut records = 0;
+    for record in block.records() {
+        let sequence = block.first_sequence().plus(records as u64);
+        records += 1;
+        match record {
+            Ok(record) => {
+                select(EventView::new(shard, sequence, record), selection, &mut names).into_iter().for_each(&mut show)
+            }
+            Err(error) => show(Err(Gap::of_record(shard, sequence, &error))),
+        }
+    }
+    records
+}
+
+/// The event, if it is selected, or the gap that its record reports.
+#[inline]
+fn select<'r>(
+    event: EventView<'r>,
+    selection: &Selection,
+    names: &mut NamesInUse<'_>,
+) -> Option<Result<EventView<'r>, Gap>> {
+    if note::is_reserved(event.kind()) {
+        return Gap::of_note(event.shard_id(), event.sequence(), event.record(), selection).map(Err);
+    }
+    if event.kind() == kinds::SESSION {
+        names.meet(event.session(), event.payload());
+    }
+    selection.matches(&event).then_some(Ok(event))
+}
+
 /// An event without its payload, which lies in this range of the page's payloads.
 struct Head {
     sequence: Sequence,
@@ -102,17 +141,11 @@ impl<'s> Page<'s> {
     /// Takes the record in, if it is selected, or the gap that it reports.
     #[inline]
     fn take(&mut self, sequence: Sequence, record: RecordView<'_>) {
-        if note::is_reserved(record.kind()) {
-            self.heads.extend(Gap::of_note(self.shard, sequence, &record, self.selection).map(Err));
-            return;
-        }
-        if record.kind() == kinds::SESSION {
-            self.names.meet(record.session(), record.payload());
-        }
-        let event = EventView::new(self.shard, sequence, record);
-        if !self.selection.matches(&event) {
-            return;
-        }
+        let event = match select(EventView::new(self.shard, sequence, record), self.selection, &mut self.names) {
+            Some(Ok(event)) => event,
+            Some(Err(gap)) => return self.heads.push(Err(gap)),
+            None => return,
+        };
         let start = self.payloads.len().next_multiple_of(PAYLOAD_ALIGN);
         self.payloads.resize(start, 0);
         self.payloads.extend_from_slice(event.payload());
