@@ -61,8 +61,8 @@ pub type AdapterFuture<'a, T = ()> = Pin<Box<dyn Future<Output = AdapterResult<T
 /// * [`Adapter::init`] comes first, once it has succeeded never again. Until then it is repeated.
 /// * There is at most one call of [`Adapter::on_batch`] at a time for each shard. The batches of a shard come in order,
 ///   those of different shards together.
-/// * A batch that was not confirmed comes again, after a restart of the process perhaps with other limits: the events
-///   from the first that was not confirmed on. A call that takes too long is dropped in the middle and made again.
+/// * A batch that was not confirmed comes again. After a restart of the process so do the events of the last batch that
+///   was, all perhaps with other limits. A call that takes too long is dropped in the middle and made again.
 /// * [`Adapter::flush`] and [`Adapter::shutdown`] come last, unless the time for its end is over by then.
 ///
 /// An adapter promises:

@@ -5,9 +5,10 @@
 //!
 //! A relay is a thread that polls one future. It reads with one subscription, or one follower of a log that another
 //! process writes, so that it has the order of sessions that move between shards, and one cursor. It delivers in
-//! rounds: a batch for each shard, together. The cursor is stored when the backend has confirmed the round, and the
-//! next round is read meanwhile. So at most one batch of each shard comes twice after a crash, and at most two rounds
-//! are in memory.
+//! rounds: a batch for each shard, together. The cursor is stored when the backend has confirmed the round, while the
+//! next round is delivered: its syncs would hold the backend up. The round after that is read meanwhile, and delivered
+//! once the cursor is stored. So at most two batches of each shard come twice after a crash, and at most two rounds are
+//! in memory.
 
 mod controls;
 mod dead_letters;
@@ -31,7 +32,7 @@ use tapeline_storage::device::fs::{DirectoryLock, create_directory, lock_exclusi
 use self::controls::Controls;
 use self::dead_letters::DeadLetters;
 use self::round::Collector;
-use self::run::{InFlight, Intake, Open, RelayRun, Unread};
+use self::run::{InFlight, Intake, Kept, Open, RelayRun, Unread};
 use self::sender::Sender;
 use super::Adapter;
 use crate::bus_core::{BusCore, RelayStatus};
@@ -176,7 +177,7 @@ impl Start {
                 inputs,
                 collector: Collector::new(options.batch.unwrap_or(batch).options()),
                 status: Arc::clone(&status),
-                saved: begin,
+                cursor: Kept { confirmed: None, saved: begin },
                 broken: None,
                 unread: Unread::default(),
                 in_flight: InFlight::default(),

@@ -38,14 +38,22 @@ pub(super) struct Intake {
     pub(super) inputs: Inputs,
     pub(super) collector: Collector,
     pub(super) status: Arc<RelayStatus>,
-    /// The cursor as it is stored.
-    pub(super) saved: String,
+    pub(super) cursor: Kept,
     /// The reason why a part of the log could not be read: the inputs are opened anew.
     pub(super) broken: Option<String>,
     /// The last reason why a follower could not read a part of the log.
     pub(super) unread: Unread,
     /// The events that are being delivered.
     pub(super) in_flight: InFlight,
+}
+
+/// The cursor of a relay.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// After what the adapter has confirmed, until it is stored.
+    pub(super) confirmed: Option<String>,
+    /// As it is stored.
+    pub(super) saved: String,
 }
 
 /// The events of the round that is being delivered.
@@ -106,7 +114,7 @@ impl RelayRun {
         self.intake.alongside(self.sender.init()).await;
         let mut tries = 0;
         loop {
-            match poll_fn(|context| self.poll_next(context)).await {
+            match self.next().await {
                 Next::Deliver(round) => {
                     self.deliver(round).await;
                     tries = 0;
@@ -117,17 +125,32 @@ impl RelayRun {
                         self.sender.status.set_health(RelayHealth::Unhealthy { reason: error.to_string() });
                     }
                 }
-                Next::Advance => {
-                    let cursor = self.intake.inputs.cursor();
-                    self.save(cursor).await;
-                }
+                Next::Advance => self.save().await,
                 Next::Reopen => self.reopen(&mut tries).await,
                 Next::End(end @ (RelayEnd::GraceOver | RelayEnd::LogGone)) => return end,
                 Next::End(end) => {
-                    let cursor = self.intake.inputs.cursor();
-                    self.save(cursor).await;
+                    self.save().await;
                     return end;
                 }
+            }
+        }
+    }
+
+    /// The next step. The cursor is stored first, but for a round that can be delivered at once.
+    async fn next(&mut self) -> Next {
+        let now = poll_fn(|context| match self.poll_next(context) {
+            Poll::Ready(next) => Poll::Ready(Some(next)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        match now.await {
+            Some(next @ (Next::Deliver(_) | Next::End(RelayEnd::LogGone))) => next,
+            Some(next) => {
+                self.intake.save_confirmed(&self.sender).await;
+                next
+            }
+            None => {
+                self.intake.save_confirmed(&self.sender).await;
+                poll_fn(|context| self.poll_next(context)).await
             }
         }
     }
@@ -183,38 +206,34 @@ impl RelayRun {
         Poll::Pending
     }
 
-    /// Delivers a round and stores the cursor after it. Takes events up meanwhile.
+    /// Delivers a round, and stores the cursor after the one before once the adapter has the batches in hand: what it
+    /// does on its own threads goes on meanwhile. Takes events up meanwhile, too.
     async fn deliver(&mut self, round: Round) {
         let Round { steps, cursor, oldest, events } = round;
         self.intake.in_flight = InFlight { oldest, events };
-        self.intake.alongside(self.sender.deliver(steps)).await;
-        self.save(cursor).await;
+        let mut delivering = pin!(self.sender.deliver(steps));
+        let is_done = poll_fn(|context| Poll::Ready(delivering.as_mut().poll(context).is_ready())).await;
+        self.intake.save_confirmed(&self.sender).await;
+        if !is_done {
+            self.intake.alongside(delivering).await;
+        }
+        self.intake.cursor.confirmed = Some(cursor);
         self.intake.in_flight = InFlight::default();
     }
 
-    /// Stores a cursor, as often as it takes.
-    async fn save(&mut self, cursor: String) {
-        let mut tries = 0;
-        if cursor == self.intake.saved {
-            return;
-        }
-        let name = self.sender.status.name().to_owned();
-        while let Err(error) = self.intake.inputs.save_cursor(&name, &cursor) {
-            let error = AdapterError::Transient(error.to_string());
-            self.sender.rest(&error, &mut tries).await;
-        }
-        self.sender.status.delivered.checkpoints.fetch_add(1, Ordering::Relaxed);
-        self.intake.saved = cursor;
+    /// Stores the cursor after everything that was taken up.
+    async fn save(&mut self) {
+        self.intake.cursor.confirmed = Some(self.intake.inputs.cursor());
+        self.intake.save_confirmed(&self.sender).await;
     }
 
     /// Reads on from the stored cursor, after a pause.
     async fn reopen(&mut self, tries: &mut u32) {
-        let cursor = self.intake.inputs.cursor();
-        self.save(cursor).await;
+        self.save().await;
         loop {
             let reason = self.intake.broken.take().unwrap_or_default();
             self.sender.rest(&AdapterError::Transient(reason), tries).await;
-            match (self.intake.open)(Some(self.intake.saved.clone())) {
+            match (self.intake.open)(Some(self.intake.cursor.saved.clone())) {
                 Ok(inputs) => {
                     self.intake.inputs = inputs;
                     return;
@@ -226,6 +245,19 @@ impl RelayRun {
 }
 
 impl Intake {
+    /// Stores the cursor after what the adapter has confirmed, as often as it takes.
+    async fn save_confirmed(&mut self, sender: &Sender) {
+        let Kept { confirmed, saved } = &mut self.cursor;
+        let Some(cursor) = confirmed.take().filter(|cursor| cursor != saved) else { return };
+        let (name, mut tries) = (self.status.name().to_owned(), 0);
+        while let Err(error) = self.inputs.save_cursor(&name, &cursor) {
+            let error = AdapterError::Transient(error.to_string());
+            sender.rest(&error, &mut tries).await;
+        }
+        self.status.delivered.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.cursor.saved = cursor;
+    }
+
     /// Takes events up until some work is done.
     async fn alongside(&mut self, work: impl Future<Output = ()>) {
         let mut work = pin!(work);
