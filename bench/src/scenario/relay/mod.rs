@@ -1,12 +1,14 @@
 //! Relays into servers: beside a plain client, through an outage, and beside the ingest of events.
 //!
 //! Cases: `throughput`, a log that is there already into a server, by a relay and by a plain client that sends the same
-//! commands in pipelines; `outage`, a server that stands still while events come at a rate, and the time until the
-//! relay is no longer behind; `hung`, the latency of ingest with no relay, with one to a server that works, and with
-//! one to a server that stands still. The servers run on this machine: `redis-server`, which keeps everything in
-//! memory, and `nats-server` with a stream in files.
+//! commands in pipelines, and with the feature `peers` also by the predecessor; `outage`, a server that stands still
+//! while events come at a rate, and the time until the relay is no longer behind; `hung`, the latency of ingest with no
+//! relay, with one to a server that works, and with one to a server that stands still. The servers run on this machine:
+//! `redis-server`, which keeps everything in memory, and `nats-server` with a stream in files.
 
 mod hung;
+#[cfg(feature = "peers")]
+mod net_mesh;
 mod outage;
 mod plain;
 mod throughput;

@@ -51,14 +51,33 @@ pub(super) fn run(args: &RelayArgs, backend: RelayBackend, output: &mut Output) 
     }
     let rate = |runs: &[Run]| median_of(runs, |run| run.events_per_second);
     let cpu = |runs: &[Run]| median_of(runs, |run| run.cpu_per_million);
-    let report = described("throughput", backend, args)
+    let mut report = described("throughput", backend, args)
         .param("events", args.events)
         .figure("events_per_second", rate(&relays))
         .figure("cpu_seconds_per_million", cpu(&relays))
         .limit("plain_events_per_second", rate(&plains))
         .limit("plain_cpu_seconds_per_million", cpu(&plains))
         .ratio("events_per_second_to_plain", rate(&relays) / rate(&plains));
+    if let Some(theirs) = of_net_mesh(args, backend)? {
+        let report_of = report.limit("net_mesh_events_per_second", rate(&theirs));
+        report = report_of.ratio("events_per_second_to_net_mesh", rate(&relays) / rate(&theirs));
+    }
     Ok(output.emit(&report)?)
+}
+
+/// The predecessor's runs.
+#[cfg(feature = "peers")]
+fn of_net_mesh(args: &RelayArgs, backend: RelayBackend) -> Outcome<Option<Vec<Run>>> {
+    let runs = (0..args.common.rounds).map(|_| {
+        let server = server(backend);
+        Run::measure(args.events, || super::net_mesh::send(backend, &server, args))
+    });
+    runs.collect::<Outcome<_>>().map(Some)
+}
+
+#[cfg(not(feature = "peers"))]
+fn of_net_mesh(_: &RelayArgs, _: RelayBackend) -> Outcome<Option<Vec<Run>>> {
+    Ok(None)
 }
 
 /// Makes the log.
