@@ -56,7 +56,8 @@ fn reason(log: &LogFiles, selection: &Selection) -> Option<String> {
         return Some(format!("nothing is selected: {whose} has no events{opened}"));
     }
     let what = format!("nothing is selected: {whose} has {}", human::some(events, "event"));
-    let outside = || format!("{what}, {}", out_of_range(selection, &sessions));
+    let (since, until) = (selection.since.map(|when| when.0), selection.until.map(|when| when.0));
+    let outside = || format!("{what}, none of them {}", out_of_range(since, until, sessions.iter().copied()));
     let looked = Looked::at(log, selection)?;
     match looked.in_range {
         0 => Some(outside()),
@@ -66,15 +67,20 @@ fn reason(log: &LogFiles, selection: &Selection) -> Option<String> {
     }
 }
 
-/// The words for a log whose events are all outside of the times that are asked for.
-fn out_of_range(selection: &Selection, sessions: &[&SessionSummary]) -> String {
-    let first = sessions.iter().map(|session| session.first_insertion_ts).min().unwrap_or(0);
-    let last = sessions.iter().map(|session| session.last_insertion_ts).max().unwrap_or(0);
+/// The words for the times that are asked for, and for those of sessions that are all outside of them.
+pub(crate) fn out_of_range<'a>(
+    since: Option<u64>,
+    until: Option<u64>,
+    sessions: impl IntoIterator<Item = &'a SessionSummary>,
+) -> String {
+    let (first, last) = sessions.into_iter().fold((u64::MAX, 0), |(first, last), session| {
+        (first.min(session.first_insertion_ts), last.max(session.last_insertion_ts))
+    });
     let mut bounds = Vec::new();
-    bounds.extend(selection.since.map(|since| format!("from --since {} on", output::time(since.0))));
-    bounds.extend(selection.until.map(|until| format!("before --until {}", output::time(until.0))));
+    bounds.extend(since.map(|since| format!("from --since {} on", output::time(since))));
+    bounds.extend(until.map(|until| format!("before --until {}", output::time(until))));
     let bounds = bounds.join(" and ");
-    format!("none of them {bounds}: they are from {} to {}", output::time(first), output::time(last))
+    format!("{bounds}: they are from {} to {}", output::time(first), output::time(last))
 }
 
 /// The events in the range of time, whatever their kind and payload.

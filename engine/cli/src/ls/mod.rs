@@ -7,10 +7,11 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use tapeline_reader::{SessionOutcome, SessionState, SessionSummary};
+use tapeline_reader::{LogFiles, SessionOutcome, SessionState, SessionSummary};
 
 pub(crate) use self::args::LsArgs;
 use self::args::Sort;
+use crate::empty;
 use crate::exit::{Exit, Failure, open_to_read};
 use crate::human;
 use crate::message;
@@ -59,18 +60,12 @@ impl<'a> From<&'a SessionSummary> for Line<'a> {
 pub(crate) fn run(args: &LsArgs) -> Result<Exit, Failure> {
     let log = open_to_read(&args.directory)?;
     let mut sessions = log.sessions()?;
-    let there = sessions.len();
-    if let Some(wanted) = &args.source {
-        let meeting: HashSet<_> = log.sessions_where(wanted.clone())?.iter().map(|summary| summary.session).collect();
-        sessions.retain(|summary| meeting.contains(&summary.session));
+    if let Some(why) = select(&mut sessions, &log, args)? {
+        message::note(why);
     }
-    sessions.retain(|session| is_wanted(session, args));
     sessions.sort_by(|first, second| compare(first, second, args.sort));
     if args.reverse {
         sessions.reverse();
-    }
-    if sessions.is_empty() {
-        report_none(there);
     }
     sessions.truncate(args.limit.unwrap_or(usize::MAX));
     let mut out = stdout::buffered();
@@ -83,24 +78,61 @@ pub(crate) fn run(args: &LsArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Says why nothing is listed.
-fn report_none(there: usize) {
-    let why = match there {
-        0 => "the log has no sessions".to_owned(),
-        there => format!("none of {} is selected", human::some(there as u64, "session")),
-    };
-    message::note(why);
-}
-
-fn is_wanted(session: &SessionSummary, args: &LsArgs) -> bool {
-    let is_named = |prefix: &String| {
+/// Leaves out the sessions that are not asked for. Returns why none is left, if so.
+fn select(sessions: &mut Vec<SessionSummary>, log: &LogFiles, args: &LsArgs) -> Result<Option<String>, Failure> {
+    if sessions.is_empty() {
+        return Ok(Some("the log has no sessions".to_owned()));
+    }
+    if let Some(wanted) = &args.source {
+        let meeting: HashSet<_> = log.sessions_where(wanted.clone())?.iter().map(|summary| summary.session).collect();
+        let why = |_: &[SessionSummary]| "a source that meets --where".to_owned();
+        if let Some(why) = retain(sessions, |session| meeting.contains(&session.session), why) {
+            return Ok(Some(why));
+        }
+    }
+    let is_named = |session: &SessionSummary, prefix: &String| {
         session.name.as_ref().is_some_and(|name| name.starts_with(prefix))
             || session.session.to_string().starts_with(prefix)
     };
-    args.session.as_ref().is_none_or(is_named)
-        && args.since.is_none_or(|since| session.last_insertion_ts >= since.0)
-        && args.until.is_none_or(|until| session.first_insertion_ts < until.0)
-        && session.events >= args.min_events
+    let is_asked_for = |session: &SessionSummary| args.session.as_ref().is_none_or(|prefix| is_named(session, prefix));
+    let is_in_time = |session: &SessionSummary| {
+        args.since.is_none_or(|since| session.last_insertion_ts >= since.0)
+            && args.until.is_none_or(|until| session.first_insertion_ts < until.0)
+    };
+    let prefix = args.session.as_deref().unwrap_or_default();
+    let why = retain(sessions, is_asked_for, |_| format!("a name or an id that begins with {prefix:?}"));
+    let why = why.or_else(|| retain(sessions, is_in_time, |all| out_of_time(args, all)));
+    let has_enough = |session: &SessionSummary| session.events >= args.min_events;
+    let why = why.or_else(|| retain(sessions, has_enough, |all| too_short(args, all)));
+    let none = (args.limit == Some(0))
+        .then(|| format!("--limit 0 lists none of {}", human::some(sessions.len() as u64, "session")));
+    Ok(why.or(none))
+}
+
+/// Keeps the sessions of which this holds. Returns why none is left, if so: `what` of all that were there none has.
+fn retain(
+    sessions: &mut Vec<SessionSummary>,
+    holds: impl Fn(&SessionSummary) -> bool,
+    what: impl Fn(&[SessionSummary]) -> String,
+) -> Option<String> {
+    if sessions.iter().any(&holds) {
+        sessions.retain(holds);
+        return None;
+    }
+    let why = format!("none of {} has {}", human::some(sessions.len() as u64, "session"), what(sessions));
+    sessions.clear();
+    Some(why)
+}
+
+fn out_of_time(args: &LsArgs, sessions: &[SessionSummary]) -> String {
+    let (since, until) = (args.since.map(|when| when.0), args.until.map(|when| when.0));
+    format!("an event {}", empty::out_of_range(since, until, sessions))
+}
+
+fn too_short(args: &LsArgs, sessions: &[SessionSummary]) -> String {
+    let most = sessions.iter().map(|session| session.events).max().unwrap_or(0);
+    let (wanted, most) = (human::some(args.min_events, "event"), human::count(most));
+    format!("{wanted} or more, as --min-events asks for: the longest has {most}")
 }
 
 /// Ties go to the session that began first.

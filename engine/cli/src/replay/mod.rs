@@ -47,6 +47,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let outcome = args.selection.replay(&log, args.format.asks_for(), |met| playing.play(met));
     playing.printer.finish(&mut playing.out)?;
     playing.out.flush()?;
+    playing.printer.report_nothing(&args.selection);
     if args.speed != Speed::Max {
         report_error(playing.pacer.error());
     }

@@ -192,13 +192,21 @@ impl<'a> Tail<'a> {
         }
     }
 
-    /// Says why nothing was printed of all there is, if that is so.
+    /// Says why nothing was printed, if that is so and no signal has ended it.
     fn report_empty(&self, args: &TailArgs, exit: Exit) {
-        let is_all = matches!(args.from, Some(from::From(FollowStart::Earliest)));
-        let is_all = is_all && !self.is_complete();
-        if let (true, 0, Exit::Done, Ok(log)) = (is_all, self.printed, exit, LogFiles::open(&args.directory)) {
-            empty::explain(&log, &args.selection);
+        self.printer.report_nothing(&args.selection);
+        if self.printed > 0 || exit != Exit::Done || self.is_complete() {
+            return;
         }
+        let Ok(log) = LogFiles::open(&args.directory) else { return };
+        if first_start(args) == FollowStart::Earliest {
+            return empty::explain(&log, &args.selection);
+        }
+        let selected = if args.selection.is_some() { "selected event" } else { "event" };
+        let when = if self.is_past { "before --until" } else { "since the start" };
+        message::note(format_args!(
+            "nothing is printed: no {selected} has come {when}; --from start begins with the earliest"
+        ));
     }
 
     /// Another log has other names.
