@@ -10,6 +10,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::convention;
+
 /// Types of events and objects that say that the answer has failed.
 const TYPES: [&str; 8] = [
     "error",
@@ -38,6 +40,10 @@ pub(crate) fn is_type(event: &str) -> bool {
 
 /// The error that an object reports, if it reports one.
 pub(crate) fn of(object: &Map<String, Value>) -> Option<Value> {
+    // A tool that failed is no answer that did.
+    if convention::is_of_another_speaker(object) {
+        return None;
+    }
     let within = |name: &str| object.get(name).and_then(Value::as_object);
     let is_typed = ["type", "event", "object"].iter().any(|name| object.get(*name).is_some_and(is_named));
     stated(object)
@@ -69,7 +75,7 @@ fn stated(object: &Map<String, Value>) -> Option<&Value> {
     ERRORS.iter().find_map(|name| object.get(*name).filter(|value| says_something(value)))
 }
 
-fn says_something(value: &Value) -> bool {
+pub(crate) fn says_something(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(is_so) => *is_so,
@@ -201,6 +207,8 @@ mod tests {
             r#"{"success":true}"#,
             r#"{"type":"tool_result","success":false}"#,
             r#"{"event":"tool","status":"error"}"#,
+            r#"{"role":"tool","content":"","error":"not found"}"#,
+            r#"{"role":"user","error":"what does it mean?"}"#,
         ] {
             assert_eq!(failure(json), None, "{json}");
         }

@@ -13,6 +13,7 @@ use super::measure::{Measure, Sample};
 use super::track::Track;
 use super::windows::Windows;
 use crate::choices::Choices;
+use crate::cut_off;
 use crate::exit::Failure;
 use crate::recorded::Recorded;
 
@@ -162,6 +163,10 @@ impl Meter {
     pub(super) fn event(&mut self, event: &StoredEvent) -> Result<(), Failure> {
         if event.session == SessionId::NONE {
             self.without_session += 1;
+            return Ok(());
+        }
+        // The note is of a later recording, and tells nothing of when the session ended.
+        if event.kind == kinds::SESSION && self.earlier.is_none() && cut_off::is_note(&event.raw) {
             return Ok(());
         }
         self.meet(event.insertion_ts)?;

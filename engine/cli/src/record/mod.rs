@@ -30,6 +30,7 @@ pub(crate) use self::ending::Ending;
 use self::recorder::{Naming, Plan, Recorder, Stop};
 pub(crate) use self::source::{Input, Source};
 use self::summary::{Outcome, Summary};
+use crate::cut_off;
 use crate::exit::{Exit, Failure, check_no_log_around, open_log};
 use crate::human;
 use crate::message;
@@ -57,13 +58,14 @@ pub(crate) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     let config = config(args)?;
     // Before the bus starts its threads: they inherit what this holds back.
     let ending = Ending::catch()?;
+    let cut_off = cut_off::sessions(&args.directory);
     let bus = open(&args.directory, config)?;
     let before = ends(bus.shard_stats().iter().map(|shard| (shard.shard_id, shard.events_appended)));
     let start = Instant::now();
     let progress = Progress::new(bytes);
     let plan = Plan { format: args.format, naming, on_bad: args.on_bad };
     let mut recorder = Recorder::new(bus.producer().map_err(Failure::failed)?, plan, &ending, &progress);
-    let outcome = sources.iter().enumerate().try_for_each(|(number, source)| recorder.record(number, source));
+    let outcome = recorder.note_cut_off(&cut_off).and_then(|()| recorder.record_all(&sources));
     let flushed = pollster::block_on(bus.flush());
     let shut = match &flushed {
         Ok(()) => None,

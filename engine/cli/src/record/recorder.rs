@@ -8,7 +8,7 @@ use serde_json::json;
 use tapeline::event::Kind;
 use tapeline::sse::FrameEnds;
 use tapeline::{IngestionError, Producer, Session, Ticket, kinds};
-use tapeline_reader::advice;
+use tapeline_reader::{SessionId, advice};
 
 use super::args::{InputFormat, OnBad};
 use super::ending::Ending;
@@ -20,6 +20,7 @@ use super::source::{self, Input, Source};
 use super::split::{Cutter, Extent, Limit, Piece, SplitError, Splitter};
 use super::summary::Counts;
 use super::tally::{Oddity, Tally};
+use crate::cut_off;
 use crate::exit::{Exit, Failure};
 use crate::memory;
 use crate::output;
@@ -103,12 +104,49 @@ impl<'a> Recorder<'a> {
         self.tally.clone()
     }
 
-    /// Records a source, which has this number among all, to its end.
+    /// Notes in sessions that the log's last writer was killed before they came to an end.
+    ///
+    /// # Errors
+    /// As [`Recorder::record_all`].
+    pub(super) fn note_cut_off(&mut self, sessions: &[SessionId]) -> Result<(), Stop> {
+        for id in sessions {
+            self.ledger.reserve().map_err(|error| Failure::failed(format_args!("{error}{}", advice(&error))))?;
+            let session = self.producer.session(*id);
+            let noted = self.ingest(session, kinds::SESSION, cut_off::NOTE.as_bytes())?;
+            let ticket = noted.map_err(|error| Failure::failed(format_args!("session {id}: {error}")))?;
+            self.ledger.add(Entry { ticket, what: What::Opening { is_new: false } }, &self.producer);
+        }
+        Ok(())
+    }
+
+    /// Records the sources to their ends. A session of one that is not recorded to its end gets a note of that.
     ///
     /// # Errors
     /// [`Stop`]; what was recorded before stays recorded and counted.
-    pub(super) fn record(&mut self, number: usize, source: &Source) -> Result<(), Stop> {
-        self.ledger.begin(number);
+    pub(super) fn record_all(&mut self, sources: &[Source]) -> Result<(), Stop> {
+        for (number, source) in sources.iter().enumerate() {
+            self.ledger.begin(number);
+            if let Err(stop) = self.record(source) {
+                let sessions = self.sessions_of(source);
+                // Where there is no room for the note, the stop says what is lost.
+                let _ = self.note_cut_off(&sessions);
+                return Err(stop);
+            }
+        }
+        Ok(())
+    }
+
+    /// The sessions that a source may have events of.
+    fn sessions_of(&self, source: &Source) -> Vec<SessionId> {
+        let named = |name: &str| self.sessions.get(name).map(|session| session.id()).into_iter().collect();
+        match &self.plan.naming {
+            Naming::Fixed(name) => named(name),
+            Naming::Stem => named(&source.stem()),
+            Naming::Field(_) => self.sessions.values().map(|session| session.id()).collect(),
+        }
+    }
+
+    fn record(&mut self, source: &Source) -> Result<(), Stop> {
         match self.plan.format {
             InputFormat::Jsonl => self.record_cut(source, Lines::default()),
             InputFormat::Sse => self.record_cut(source, FrameEnds::default()),

@@ -91,6 +91,9 @@ pub struct ShardSummary {
     pub first: Sequence,
     /// Sequence after its last event.
     pub end: Sequence,
+    /// First sequence of the opening of the log that has not ended in order: its writer is at work, or it was killed
+    /// and the log not opened since. `None` if the last writer has ended in order.
+    pub open_from: Option<Sequence>,
 }
 
 /// One segment file.
@@ -205,8 +208,16 @@ impl LogFiles {
 
     /// The shards that could be opened.
     pub fn shards(&self) -> Vec<ShardSummary> {
-        let summary =
-            |view: &Arc<LogView>| ShardSummary { shard_id: view.shard(), first: view.trimmed(), end: view.appended() };
+        // A writer that ends seals its last segment.
+        let is_open = |view: &Arc<LogView>| view.segments().last().is_some_and(|last| last.footer().is_none());
+        let open_from =
+            |view: &Arc<LogView>| view.run_starts(view.appended()).last().copied().filter(|_| is_open(view));
+        let summary = |view: &Arc<LogView>| ShardSummary {
+            shard_id: view.shard(),
+            first: view.trimmed(),
+            end: view.appended(),
+            open_from: open_from(view),
+        };
         self.shards.iter().map(summary).collect()
     }
 
