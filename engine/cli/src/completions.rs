@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::args::Arguments;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, check_directory};
 use crate::stdout;
 
 /// Arguments of `tapeline completions`.
@@ -48,6 +48,7 @@ pub(crate) fn completions(args: &CompletionsArgs) -> Result<Exit, Failure> {
 
 /// Writes a page for the program and for each command.
 pub(crate) fn man(args: &ManArgs) -> Result<Exit, Failure> {
+    check_directory(&args.out)?;
     fs::create_dir_all(&args.out).map_err(|error| Failure::file(&args.out, &error))?;
     clap_mangen::generate_to(Arguments::command(), &args.out).map_err(|error| Failure::file(&args.out, &error))?;
     Ok(Exit::Done)

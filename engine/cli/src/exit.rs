@@ -142,6 +142,18 @@ fn kind_of(found: FileType) -> Option<&'static str> {
     kinds.into_iter().find(|(is_it, _)| *is_it).map_or(Some("a file"), |(_, word)| word)
 }
 
+/// Checks that an output of several files is not to be standard output.
+///
+/// # Errors
+/// For `-`.
+pub(crate) fn check_directory(out: &Path) -> Result<(), Failure> {
+    if out.as_os_str() != "-" {
+        return Ok(());
+    }
+    let words = "several files are written: name a directory with --out (./- for one that is called -)";
+    Err(Failure::new(Exit::Usage, words))
+}
+
 /// Checks that an output does not replace a part of the log that it is made of.
 ///
 /// # Errors

@@ -4,13 +4,13 @@
 //! Servers send more than content: comments that keep a connection open, a chunk that says whose words follow, one
 //! with the reason to finish, one with the usage, `[DONE]`. None of these is a token.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tapeline_reader::{StoredEvent, sse};
 
 use crate::choices::{self, Choices};
 use crate::recorded::{Line, Recorded};
 use crate::words::Piece;
-use crate::{failure, words};
+use crate::{convention, failure, words};
 
 /// The meaning of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -102,10 +102,12 @@ impl Said {
                 _ if event.is_some_and(failure::is_type) => Self::named("error"),
                 Some(value @ Value::Object(_)) => {
                     let said = Self::of_json(&value);
-                    Self { what: said.what.or_else(|| Some(event.unwrap_or("data").to_owned())), ..said }
+                    let content = if event.is_some_and(is_beside) { Choices::default() } else { said.content };
+                    Self { content, what: said.what.or_else(|| Some(event.unwrap_or("data").to_owned())), ..said }
                 }
                 value => {
                     let has_content = value.map_or(form == DataForm::JsonOrText, |value| !value.is_null());
+                    let has_content = has_content && !event.is_some_and(is_beside);
                     Self { content: all_if(has_content), ..Self::named(event.unwrap_or("data")) }
                 }
             },
@@ -153,12 +155,14 @@ impl Said {
 /// of a chat ends with `[DONE]`, which some servers send after a response, too.
 fn ends_answer(value: &Value) -> bool {
     let ends = ["message_stop", "response.completed", "response.incomplete", "response.failed"];
-    value["type"].as_str().is_some_and(|kind| ends.contains(&kind)) || (value["done"] == true && is_ollama(value))
+    value["type"].as_str().is_some_and(|kind| ends.contains(&kind))
+        || (value["done"] == true && value.as_object().is_some_and(is_ollama))
 }
 
 /// True if an object is an answer of Ollama's.
-fn is_ollama(value: &Value) -> bool {
-    value["done"].is_boolean() && (value["message"].is_object() || value["response"].is_string())
+fn is_ollama(object: &Map<String, Value>) -> bool {
+    let is = |name: &str, holds: fn(&Value) -> bool| object.get(name).is_some_and(holds);
+    is("done", Value::is_boolean) && (is("message", Value::is_object) || is("response", Value::is_string))
 }
 
 /// The choice of an answer that has only one, where something holds.
@@ -173,8 +177,65 @@ fn content(value: &Value) -> Choices {
     }
     match choices::list(value) {
         Some(_) => Choices::of(value, is_filled_choice),
-        None => all_if(has_content(value)),
+        None => all_if(value.as_object().is_some_and(has_content)),
     }
+}
+
+/// Types of what servers send beside an answer: signs of life, beginnings and ends, what it costs.
+const BESIDE: [&str; 16] = [
+    "ping",
+    "pong",
+    "keepalive",
+    "heartbeat",
+    "noop",
+    "usage",
+    "metadata",
+    "start",
+    "begin",
+    "end",
+    "stop",
+    "finish",
+    "finished",
+    "complete",
+    "completed",
+    "done",
+];
+
+/// Fields that say something of an answer, and nothing in it.
+const FACTS: [&str; 24] = [
+    "id",
+    "object",
+    "created",
+    "created_at",
+    "model",
+    "modelVersion",
+    "provider",
+    "responseId",
+    "system_fingerprint",
+    "service_tier",
+    "choices",
+    "candidates",
+    "usage",
+    "usageMetadata",
+    "promptFeedback",
+    "prompt_filter_results",
+    "timings",
+    "x_groq",
+    "type",
+    "event",
+    "status",
+    "time",
+    "timestamp",
+    "ts",
+];
+
+/// The value of a field that is not there.
+static NOTHING: Value = Value::Null;
+
+/// Returns whether a type of an event, or of an object, is of what stands beside an answer.
+fn is_beside(kind: &str) -> bool {
+    let kind: String = kind.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect();
+    BESIDE.contains(&&*kind)
 }
 
 /// True if a choice has content: one of OpenAI's chat completions and completions, or a candidate of Gemini's.
@@ -183,29 +244,42 @@ fn is_filled_choice(choice: &Value) -> bool {
     is_filled(&choice["text"])
         || brings(&choice["delta"])
         || brings(&choice["message"])
-        || parts.is_some_and(|parts| parts.iter().any(is_filled))
+        || parts.is_some_and(|parts| parts.iter().any(is_filled_part))
+}
+
+/// True if a part of Gemini's has content: its signature is none, nor is the mark of a thought.
+fn is_filled_part(part: &Value) -> bool {
+    let is_content = |(name, value): (&String, &Value)| name != "thoughtSignature" && is_filled(value);
+    part.as_object().map_or_else(|| is_filled(part), |part| part.iter().any(is_content))
 }
 
 /// True if an object without choices brings content.
-fn has_content(value: &Value) -> bool {
-    if let Some(kind) = value["type"].as_str() {
+fn has_content(object: &Map<String, Value>) -> bool {
+    // What users and tools say is no answer, and what is known of one is none of its words.
+    if convention::is_of_another_speaker(object) || object.keys().all(|name| FACTS.contains(&name.as_str())) {
+        return false;
+    }
+    let field = |name: &str| object.get(name).unwrap_or(&NOTHING);
+    let kind = field("type").as_str();
+    if let Some(kind) = kind {
         // OpenAI's responses and Anthropic's messages. Others say what they like.
         let is_known = kind.starts_with("response.")
             || ["message_", "content_block_", "ping"].into_iter().any(|known| kind.starts_with(known));
         if is_known {
-            return kind.ends_with("delta") && kind != "message_delta" && brings_delta(&value["delta"]);
+            return kind.ends_with("delta") && kind != "message_delta" && brings_delta(field("delta"));
         }
     }
-    if is_ollama(value) {
-        let message = &value["message"];
-        return [&value["response"], &message["content"], &message["thinking"], &message["tool_calls"]]
+    if is_ollama(object) {
+        let message = field("message");
+        return [field("response"), &message["content"], &message["thinking"], &message["tool_calls"]]
             .into_iter()
             .any(is_filled);
     }
     // Lines of JSON that have a place for text.
-    let texts = ["content", "text", "delta"].map(|name| &value[name]);
+    let texts = ["content", "text", "delta"].map(field);
     let there: Vec<_> = texts.into_iter().filter(|text| text.is_string()).collect();
-    there.is_empty() || there.into_iter().any(is_filled)
+    let is_beside = [kind, field("event").as_str()].into_iter().flatten().any(is_beside);
+    there.iter().any(|text| is_filled(text)) || (there.is_empty() && !is_beside)
 }
 
 /// True if the delta of a chat has more than whose words these are.
@@ -254,6 +328,9 @@ mod tests {
             r#"{"content":"a"}"#,
             r#"{"n":1}"#,
             r#"{"type":"vote","n":1}"#,
+            r#"{"candidates":[{"content":{"parts":[{"text":""},{"functionCall":{"name":"f"}}]}}]}"#,
+            r#"{"type":"done","text":"the last word"}"#,
+            r#"{"role":"assistant","content":"a"}"#,
         ] {
             assert!(has_content(content), "{content}");
         }
@@ -272,9 +349,43 @@ mod tests {
             r#"{"model":"llama","message":{"content":""},"done":true}"#,
             r#"{"error":{"message":"overloaded"}}"#,
             r#"{"content":""}"#,
+            r#"{"object":"chat.completion.chunk","choices":null,"usage":{"total_tokens":7}}"#,
+            r#"{"object":"chat.completion.chunk","id":"x","usage":{"total_tokens":7}}"#,
+            r#"{"object":"text_completion","choices":{},"model":"m"}"#,
+            r#"{"candidates":[{"content":{"parts":[{"text":""}]}}]}"#,
+            r#"{"candidates":[{"content":{"parts":[{"text":"","thoughtSignature":"x"}]}}]}"#,
+            r#"{"candidates":[{"content":{"parts":[{"text":"","thought":true},{}]}}]}"#,
+            r#"{"usageMetadata":{"totalTokenCount":7},"modelVersion":"m"}"#,
+            r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#,
+            r#"{}"#,
+            r#"{"type":"keepalive"}"#,
+            r#"{"type":"keep-alive","n":1}"#,
+            r#"{"type":"heartbeat","at":"now"}"#,
+            r#"{"event":"PING","seq":3}"#,
+            r#"{"type":"usage","tokens":7}"#,
+            r#"{"type":"done","reason":"stop"}"#,
+            r#"{"role":"user","content":"a question"}"#,
+            r#"{"role":"tool","content":"a result"}"#,
         ] {
             assert!(!has_content(other), "{other}");
         }
+    }
+
+    #[test]
+    fn signs_of_life_bring_nothing() {
+        for stream in [
+            "event: ping\ndata: {}\n\n",
+            "event: ping\ndata: 1\n\n",
+            "event: keep-alive\ndata: {\"n\":1}\n\n",
+            "event: Heartbeat\ndata: now\n\n",
+            "data: {}\n\n",
+            "event: done\ndata: {\"reason\":\"stop\"}\n\n",
+        ] {
+            let said = Said::of_frames(sse::frames(stream.as_bytes()), DataForm::JsonOrText);
+            assert!(said.content.is_empty(), "{stream:?}");
+        }
+        let said = Said::of_frames(sse::frames(b"event: token\ndata: a\n\n"), DataForm::JsonOrText);
+        assert_eq!(said.content, Choices::FIRST);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(super) const OTHERS: &str = "others";
 /// A group.
 #[derive(Debug, Default)]
 pub(super) struct Group {
+    /// As it is called. What shows it on a line of text escapes it.
     pub(super) label: String,
     /// The session, as long as the label is its id.
     pub(super) unnamed: Option<SessionId>,
@@ -70,7 +71,7 @@ impl Groups {
     pub(super) fn opened(&mut self, group: usize, opening: SessionOpening) -> usize {
         match (self.by, opening.name) {
             (Some(By::Session), Some(name)) if self.others != Some(group) => {
-                self.all[group].label = output::printable(&name);
+                self.all[group].label = name;
                 self.all[group].unnamed = None;
                 group
             }
@@ -84,7 +85,7 @@ impl Groups {
     /// A session's group, once an event has named a model. The first that does decides; what came before it stays
     /// where it is.
     pub(super) fn of_model(&mut self, group: usize, model: &str) -> usize {
-        if self.asks_for_model(group) { self.named(Cow::Owned(output::printable(model))) } else { group }
+        if self.asks_for_model(group) { self.named(Cow::Owned(model.to_owned())) } else { group }
     }
 
     /// True if the model of this group's session is not known, and of interest.
@@ -118,7 +119,7 @@ impl Groups {
             return;
         }
         let what = said.and_then(|said| said.what.as_deref()).filter(|_| event.kind == kinds::UNSPECIFIED);
-        let label = what.map_or_else(|| output::kind(event.kind), |what| Cow::Owned(output::printable(what)));
+        let label = what.map_or_else(|| output::kind(event.kind), |what| Cow::Owned(what.to_owned()));
         let choices = said.map_or(Choices::FIRST, Said::choices);
         let group = self.named(label);
         let track = self.kinds.entry((event.session, group)).or_insert_with(|| Track::within(session));

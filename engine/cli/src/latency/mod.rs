@@ -20,10 +20,10 @@ use tapeline_reader::LogFiles;
 
 pub(crate) use self::args::LatencyArgs;
 use self::meter::{Measured, Meter};
-use crate::exit::{Exit, Failure, check_outside, open_to_read};
+use crate::exit::{Exit, Failure, check_directory, check_outside, open_to_read};
 use crate::human;
 use crate::message;
-use crate::output::{self, Style};
+use crate::output::Style;
 use crate::progress::Progress;
 use crate::select::{AsksFor, Met};
 use crate::stdout;
@@ -36,7 +36,10 @@ const STEP: u64 = 4096;
 /// Events that are gone or cannot be read are reported on standard error and in the exit status; those after them are
 /// measured.
 pub(crate) fn run(args: &LatencyArgs) -> Result<Exit, Failure> {
-    args.out.as_deref().map_or(Ok(()), |out| check_outside(&args.directory, out))?;
+    if let Some(out) = &args.out {
+        check_directory(out)?;
+        check_outside(&args.directory, out)?;
+    }
     let log = open_to_read(&args.directory)?;
     let events = log.segments().iter().map(|segment| segment.end.get().saturating_sub(segment.base.get())).sum();
     let mut measuring = Measuring {
@@ -76,7 +79,7 @@ fn name_groups(log: &LogFiles, measured: &mut Measured) {
     let mut names = log.session_names();
     for group in &mut measured.groups {
         if let Some(name) = group.unnamed.and_then(|session| names.remove(&session)) {
-            group.label = output::printable(&name);
+            group.label = name;
         }
     }
 }

@@ -26,6 +26,13 @@ pub struct Report {
     pub series: Vec<Series>,
 }
 
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// One measure.
 #[derive(Debug, Clone)]
 pub struct Series {
@@ -99,8 +106,12 @@ impl Report {
             let stem = series.stem();
             write(format!("{stem}.hgrm"), files::hgrm(&series.histogram)?)?;
             write(format!("{stem}.hlog"), files::slices_log(series)?)?;
-            if !series.groups.is_empty() {
-                write(format!("{stem}.groups.hlog"), files::groups_log(series)?)?;
+            let groups = format!("{stem}.groups.hlog");
+            if series.groups.is_empty() {
+                // One of an earlier report would not belong to this page.
+                remove(&directory.join(groups))?;
+            } else {
+                write(groups, files::groups_log(series)?)?;
             }
             write(format!("{stem}.svg"), svg::percentiles(series).document().into_bytes())?;
             write(format!("{stem}.heat.svg"), svg::heat_map(series).document().into_bytes())?;

@@ -125,11 +125,16 @@ pub(crate) fn escaped(text: &str) -> String {
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
-            control if control.is_control() || matches!(control, '\u{fffe}' | '\u{ffff}') => safe.push(' '),
+            control if control.is_control() || is_mark(control) => safe.push(' '),
             other => safe.push(other),
         }
     }
     safe
+}
+
+/// True for what XML cannot have, and for marks that change the direction of the text around them.
+fn is_mark(character: char) -> bool {
+    matches!(character, '\u{fffe}' | '\u{ffff}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// At most so many characters of a label, with a mark where it was cut.
