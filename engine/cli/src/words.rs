@@ -71,16 +71,55 @@ impl<'a> Words<'a> {
             _ => return Self::Unknown,
         };
         match failure::of(&object) {
+            Some(error) if is_chunk(&object) => Self::Error(failed_chunk(text, object, error)),
             // Clients find the error there.
-            Some(error) if object.get("error") == Some(&error) || is_chunk(&object) => Self::Error(text),
+            Some(error) if object.get("error") == Some(&error) => Self::Error(text),
             Some(error) => Self::error(error),
             None if is_chunk(&object) => Self::Chunk { text, piece: Piece::of(&Value::Object(object)) },
             None => Self::Other(object),
         }
     }
 
+    /// Those of a text that is a chunk, of an answer that goes on or has failed; `None`: it is something else.
+    pub(crate) fn of_chunk(text: &'a str) -> Option<Self> {
+        let Some(Value::Object(object)) = parse(&strict(text.trim())) else { return None };
+        is_chunk(&object).then(|| Self::of(text))
+    }
+
     fn error(error: Value) -> Self {
         Self::Error(Cow::Owned(json!({ "error": error }).to_string()))
+    }
+}
+
+/// A chunk without the reasons to finish that it gives: those of an answer that fails after all.
+pub(crate) fn unfinished(text: &str) -> Cow<'_, str> {
+    match parse(text) {
+        Some(mut chunk) if !Piece::of(&chunk).finished.is_empty() => {
+            take_reasons(&mut chunk);
+            Cow::Owned(chunk.to_string())
+        }
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// A chunk of an answer that has failed: the error stands where clients look for it, and no choice has come to its end.
+fn failed_chunk(text: Cow<'_, str>, chunk: Map<String, Value>, error: Value) -> Cow<'_, str> {
+    let mut failed = Value::Object(chunk);
+    if failed["error"] == error && Piece::of(&failed).finished.is_empty() {
+        return text;
+    }
+    // Only a reason to finish says it.
+    let is_stated = error.get("choices").is_none();
+    failed["error"] = if is_stated { error } else { json!({ "message": "the answer finished with an error" }) };
+    take_reasons(&mut failed);
+    Cow::Owned(failed.to_string())
+}
+
+fn take_reasons(chunk: &mut Value) {
+    let choices = chunk.get_mut("choices").and_then(Value::as_array_mut);
+    for choice in choices.into_iter().flatten().filter_map(Value::as_object_mut) {
+        choice.insert("finish_reason".to_owned(), Value::Null);
+        choice.remove("finishReason");
     }
 }
 
@@ -263,6 +302,22 @@ mod tests {
         error("", r#"{"type":"response.failed","response":{"error":{"code":"c"}}}"#, r#"{"error":{"code":"c"}}"#);
         let chunk = r#"{"object":"chat.completion.chunk","error":{"code":502},"choices":[]}"#;
         error("", chunk, chunk);
+        // Clients look for the error at the top level, and an answer that has failed has no reason to finish.
+        error(
+            "",
+            r#"{"choices":[{"delta":{},"error":{"code":1},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[{"delta":{},"error":{"code":1},"finish_reason":null}],"error":{"code":1}}"#,
+        );
+        error(
+            "",
+            r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"error"}],"error":null}"#,
+            r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}],"error":{"message":"the answer finished with an error"}}"#,
+        );
+        error(
+            "",
+            r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"error":"m"}"#,
+            r#"{"choices":[{"delta":{},"finish_reason":null}],"error":"m"}"#,
+        );
         assert!(matches!(Words::of(r#"{"error":null,"choices":[{"delta":{}}]}"#), Words::Chunk { .. }));
     }
 

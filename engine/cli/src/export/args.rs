@@ -27,8 +27,23 @@ pub(crate) struct ExportArgs {
     /// without, and for -
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Form of payloads of kind token, in openai-chunks
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = TokenForm::Auto)]
+    pub(crate) tokens: TokenForm,
     #[command(flatten)]
     pub(crate) selection: Selection,
+}
+
+/// The form of payloads of kind token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum TokenForm {
+    #[default]
+    /// Chunks and objects of JSON with the text are understood, anything else is the text
+    Auto,
+    /// The text itself, whatever it looks like
+    Text,
+    /// Chunks and objects of JSON, [DONE] and errors; what is no JSON is the text
+    Json,
 }
 
 /// The format that is written.

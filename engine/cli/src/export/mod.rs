@@ -1,8 +1,12 @@
 //! `tapeline export`: events for other programs, and for `tapeline import`.
 
+mod account;
+mod answer;
 mod args;
 mod calls;
 mod chunks;
+mod knowledge;
+mod lack;
 mod names;
 mod parquet;
 mod stream;
@@ -11,7 +15,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
-use tapeline_reader::{SessionId, SessionOpening, StoredEvent, advice};
+use tapeline_reader::{ConsumerError, LogFiles, SessionId, SessionOpening, StoredEvent, advice};
 
 pub(crate) use self::args::ExportArgs;
 use self::args::ExportFormat;
@@ -22,7 +26,7 @@ use crate::form::{OutputFormat, Printer};
 use crate::message;
 use crate::names::Names;
 use crate::progress::Progress;
-use crate::select::{AsksFor, Met};
+use crate::select::{AsksFor, Met, Selection};
 use crate::stdout;
 
 /// Bytes collected before they are written.
@@ -35,7 +39,10 @@ trait Sink {
 
     fn take(&mut self, event: &StoredEvent, names: &mut Printer) -> Result<(), Failure>;
 
-    fn finish(self: Box<Self>, names: &mut Printer) -> Result<(), Failure>;
+    /// Something is in the place of events that cannot be read.
+    fn miss(&mut self, _error: &ConsumerError) {}
+
+    fn finish(self: Box<Self>, names: &mut Printer) -> Result<Exit, Failure>;
 }
 
 /// Exports what the command line asks for.
@@ -49,6 +56,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let names = Names::of(&args.directory, &args.selection.session, &mut printer);
     let mut exporting = Exporting {
         args,
+        log: &log,
         sink: None,
         printer,
         names: (args.format != ExportFormat::Sse).then_some(names),
@@ -58,8 +66,8 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let found = args.selection.replay(&log, asks_for(args.format), |met| exporting.take(met))?;
     let Exporting { sink, progress, exit, mut printer, .. } = exporting;
     drop(progress);
-    sink.map_or_else(|| made(args), Ok)?.finish(&mut printer)?;
-    Ok(exit.max(found))
+    let finished = sink.map_or_else(|| made(&log, args), Ok)?.finish(&mut printer)?;
+    Ok(exit.max(found).max(finished))
 }
 
 /// The openings that a format needs: formats, models and names of streams stand in openings, and `import` keeps them.
@@ -74,6 +82,7 @@ fn asks_for(format: ExportFormat) -> AsksFor {
 /// An export on its way.
 struct Exporting<'a> {
     args: &'a ExportArgs,
+    log: &'a LogFiles,
     /// Made when there is something to write: what a refused command names stays as it is.
     sink: Option<Box<dyn Sink>>,
     printer: Printer,
@@ -90,15 +99,18 @@ impl Exporting<'_> {
             Met::Opening(session, opening) => {
                 self.printer.open_before(session, opening.clone());
                 self.find_name(session);
-                in_use(&mut self.sink, self.args)?.open(session, &opening, &mut self.printer);
+                let sink = in_use(&mut self.sink, || made(self.log, self.args))?;
+                sink.open(session, &opening, &mut self.printer);
             }
             Met::Event(Ok(event)) => {
                 self.progress.add(event.raw.len() as u64);
                 self.printer.meet(&event);
                 self.find_name(event.session);
-                in_use(&mut self.sink, self.args)?.take(&event, &mut self.printer)?;
+                let sink = in_use(&mut self.sink, || made(self.log, self.args))?;
+                sink.take(&event, &mut self.printer)?;
             }
             Met::Event(Err(error)) => {
+                in_use(&mut self.sink, || made(self.log, self.args))?.miss(&error);
                 let failure = Failure::from(error);
                 self.exit = self.exit.max(failure.exit);
                 message::error(failure);
@@ -114,42 +126,44 @@ impl Exporting<'_> {
     }
 }
 
-fn in_use<'a>(sink: &'a mut Option<Box<dyn Sink>>, args: &ExportArgs) -> Result<&'a mut Box<dyn Sink>, Failure> {
+/// The sink, made the first time.
+fn in_use(
+    sink: &mut Option<Box<dyn Sink>>,
+    make: impl FnOnce() -> Result<Box<dyn Sink>, Failure>,
+) -> Result<&mut Box<dyn Sink>, Failure> {
     Ok(match sink {
         Some(sink) => sink,
-        none => none.insert(made(args)?),
+        none => none.insert(make()?),
     })
 }
 
-fn made(args: &ExportArgs) -> Result<Box<dyn Sink>, Failure> {
+fn made(log: &LogFiles, args: &ExportArgs) -> Result<Box<dyn Sink>, Failure> {
     let out = args.out.as_deref().filter(|path| *path != Path::new("-"));
     out.map_or(Ok(()), |out| check_outside(&args.directory, out))?;
     Ok(match (args.format, out) {
-        (ExportFormat::OpenaiChunks, Some(directory)) => Box::new(Chunks::into_files(directory, &args.directory)?),
-        (ExportFormat::OpenaiChunks, None) => Box::new(Chunks::to_standard_output(&args.selection, &args.directory)?),
+        (ExportFormat::OpenaiChunks, directory) => Box::new(Chunks::new(log, args, directory)?),
         (ExportFormat::Parquet, Some(path)) => Box::new(Table::create(path)?),
-        (ExportFormat::Parquet, None) if args.out.is_some() && !io::stdout().is_terminal() => {
-            Box::new(Table::to_standard_output()?)
-        }
-        (ExportFormat::Parquet, None) => {
+        (ExportFormat::Parquet, None) if io::stdout().is_terminal() => {
             return Err(Failure::new(
                 Exit::Usage,
-                "a Parquet file is not for a terminal: name it with --out, or pipe it with --out -",
+                "a Parquet file is not for a terminal: name it with --out, or pipe it",
             ));
         }
-        (ExportFormat::Jsonl | ExportFormat::Sse, out) => Box::new(Text::new(out)?),
+        (ExportFormat::Parquet, None) => Box::new(Table::to_standard_output()?),
+        (ExportFormat::Jsonl | ExportFormat::Sse, out) => Box::new(Text::new(out, args.selection.clone())?),
     })
 }
 
 /// Lines, or frames.
 struct Text {
+    selection: Selection,
     out: Box<dyn Write>,
     /// The name of the output, for messages.
     place: String,
 }
 
 impl Text {
-    fn new(path: Option<&Path>) -> Result<Self, Failure> {
+    fn new(path: Option<&Path>, selection: Selection) -> Result<Self, Failure> {
         let (out, place): (Box<dyn Write>, _) = match path {
             Some(path) => {
                 let file = File::create(path).map_err(|error| Failure::file(path, &error))?;
@@ -157,7 +171,7 @@ impl Text {
             }
             None => (Box::new(stdout::buffered()), "standard output".to_owned()),
         };
-        Ok(Self { out, place })
+        Ok(Self { selection, out, place })
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
@@ -170,7 +184,9 @@ impl Sink for Text {
         names.print(&mut self.out, event).map_err(|error| self.failed(&error))
     }
 
-    fn finish(mut self: Box<Self>, names: &mut Printer) -> Result<(), Failure> {
-        names.finish(&mut self.out).and_then(|()| self.out.flush()).map_err(|error| self.failed(&error))
+    fn finish(mut self: Box<Self>, names: &mut Printer) -> Result<Exit, Failure> {
+        names.finish(&mut self.out).and_then(|()| self.out.flush()).map_err(|error| self.failed(&error))?;
+        names.report_nothing(&self.selection);
+        Ok(Exit::Done)
     }
 }

@@ -14,7 +14,7 @@ use parquet::schema::parser::parse_message_type;
 use tapeline_reader::StoredEvent;
 
 use super::Sink;
-use crate::exit::{Failure, advice_on};
+use crate::exit::{Exit, Failure, advice_on};
 use crate::form::Printer;
 use crate::output;
 use crate::stdout::Stdout;
@@ -122,14 +122,14 @@ impl Sink for Table {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>, _names: &mut Printer) -> Result<(), Failure> {
+    fn finish(mut self: Box<Self>, _names: &mut Printer) -> Result<Exit, Failure> {
         if !self.rows.shard.is_empty() {
             self.write_group()?;
         }
         let place = std::mem::take(&mut self.place);
         self.writer
             .close()
-            .map(drop)
+            .map(|_| Exit::Done)
             .map_err(|error| Failure::failed(format_args!("{place}: {error}{}", advice_on(&error))))
     }
 }

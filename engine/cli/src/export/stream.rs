@@ -6,25 +6,20 @@ use serde_json::{Map, Value, json};
 use tapeline_reader::sse::{self, Frame};
 use tapeline_reader::{SessionChange, SessionOpening, SessionOutcome, StoredEvent, kinds};
 
-use super::calls::Calls;
-use crate::choices::Choices;
+use super::account::Account;
+use super::answer::{Answer, Ended, Ending};
+use super::args::TokenForm;
+use super::knowledge::SessionEnd;
+use super::lack::Lack;
+use crate::convention;
+use crate::cut_off;
 use crate::joined::{Item, Joined};
 use crate::past::Past;
 use crate::recorded::{Frames, Line, Recorded};
-use crate::words::{Piece, Words};
+use crate::words::{self, Piece, Words};
 
-/// An account of a stream, or of several, beside its bytes.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Account {
-    /// Frames and payloads that are no chunks, and were left out.
-    pub(super) left_out: u64,
-    /// Frames and lines of which a part is not there.
-    pub(super) incomplete: u64,
-    /// Answers that failed.
-    pub(super) failed: u64,
-    /// Answers without `[DONE]` or an error at their end.
-    pub(super) broken_off: u64,
-}
+/// Most chunks that wait for the end of their answer.
+const WAITING_CHUNKS: usize = 64;
 
 /// A stream of chunks that grows with the events of its session.
 #[derive(Debug)]
@@ -34,6 +29,8 @@ pub(super) struct Stream {
     /// Bytes that have not been written.
     pub(super) bytes: Vec<u8>,
     input: Input,
+    /// The lack of each answer.
+    of_all: Option<Lack>,
     /// Time of the last event, in seconds.
     created: u64,
     /// The answer under way.
@@ -46,6 +43,7 @@ pub(super) struct Stream {
 /// The events as they come.
 #[derive(Debug, Default)]
 struct Input {
+    tokens: TokenForm,
     recorded: Recorded,
     /// The session, where it was recorded as frames or lines.
     joined: Joined,
@@ -55,61 +53,36 @@ struct Input {
     is_stream: Option<bool>,
 }
 
-/// One answer, as far as it is known.
-#[derive(Debug, Default)]
-struct Answer {
-    /// The beginning of a character that a token breaks off.
-    character: Vec<u8>,
-    calls: Calls,
-    /// The id of its last chunk that has one.
-    id: Option<String>,
-    /// Something was sent.
-    has_begun: bool,
-    /// Chunks were made of events.
-    is_made: bool,
-    /// Frames were passed on: only these say how it ends.
-    is_recorded: bool,
-    choices: ChoicesOfChunks,
-    /// The last event was not understood, or says that the rest is missing.
-    is_unsure: bool,
-    has_failed: bool,
-}
-
-/// The choices of an answer's chunks, and those that a chunk gave a reason to finish.
-#[derive(Debug, Default)]
-struct ChoicesOfChunks {
-    all: Choices,
-    finished: Choices,
-}
-
-impl ChoicesOfChunks {
-    /// Returns whether the answer is whole: it is not where one choice breaks off.
-    fn are_finished(&self) -> bool {
-        !self.finished.is_empty() && self.finished.has_all(self.all)
-    }
-}
-
-/// The way in which an answer is known to have ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    /// `[DONE]` said so.
-    Told,
-    /// Another begins, or nothing follows.
-    Untold,
-}
-
 impl Stream {
-    pub(super) fn new(session: String) -> Self {
+    /// A stream without events, each answer of which has this lack.
+    pub(super) fn new(session: String, tokens: TokenForm, of_all: Option<Lack>) -> Self {
         Self {
             session,
             model: "unknown".to_owned(),
             bytes: Vec::new(),
-            input: Input::default(),
+            input: Input { tokens, ..Input::default() },
+            of_all,
             created: 0,
             answer: Answer::default(),
             has_ended: false,
             account: Account::default(),
         }
+    }
+
+    /// The same, the first answer of which has this lack.
+    pub(super) fn beginning_with(mut self, lack: Option<Lack>) -> Self {
+        self.answer.ending.lack = lack;
+        self
+    }
+
+    /// The answer under way lacks something, as does the next if there is none.
+    pub(super) fn lack(&mut self, lack: Lack) {
+        self.answer.ending.lack = self.answer.ending.lack.or(Some(lack));
+    }
+
+    /// Returns whether anything was sent.
+    pub(super) fn has_written(&self) -> bool {
+        self.has_ended || self.answer.has_begun
     }
 
     /// Takes the next event of the session.
@@ -124,10 +97,11 @@ impl Stream {
                 self.input.joined.opened_at(event);
             }
             kinds::UNSPECIFIED | kinds::PART => self.take_recorded(event, past),
-            kinds::TOKEN | kinds::TOOL_CALL if self.take_frames(&event.raw) => {}
+            kinds::TOKEN | kinds::TOOL_CALL if self.take_protocol(&event.raw) => {}
             kinds::TOKEN => self.take_token(&event.raw),
             kinds::TOOL_CALL => {
                 let text = String::from_utf8_lossy(&event.raw);
+                self.answer.ending.is_closed = false;
                 self.answer.calls.add(&text, || format!("call_{}", event.sequence));
             }
             _ => {}
@@ -143,7 +117,8 @@ impl Stream {
             if self.answer.is_recorded || recorded == Recorded::Frames {
                 self.end_answer(Ended::Untold);
             }
-            self.input = Input { recorded, joined: Joined::new(recorded), ..Input::default() };
+            let (tokens, joined) = (self.input.tokens, Joined::new(recorded));
+            self.input = Input { recorded, tokens, joined, ..Input::default() };
         }
         if let Some(model) = &opening.metadata.model {
             self.model.clone_from(model);
@@ -151,16 +126,22 @@ impl Stream {
     }
 
     fn take_change(&mut self, payload: &[u8]) {
+        if cut_off::is_note(payload) {
+            return self.end_answer(Ended::Unknown);
+        }
         self.open(&SessionOpening::parse(payload));
         let Some(SessionChange::Closed { outcome: Some(outcome) }) = SessionChange::parse(payload) else { return };
         let is_open = self.answer.has_begun || !self.has_ended;
         match outcome {
-            SessionOutcome::Failed | SessionOutcome::TimedOut if is_open && !self.answer.has_failed => {
+            SessionOutcome::Failed | SessionOutcome::TimedOut if is_open && !self.answer.ending.has_failed => {
                 let message = format!("the session was closed as {outcome}");
                 self.pass(Words::Error(json!({ "error": { "message": message } }).to_string().into()));
             }
-            SessionOutcome::Finished => {}
-            _ => self.answer.is_unsure = true,
+            SessionOutcome::Finished => {
+                self.send_rest();
+                self.answer.ending.is_closed = true;
+            }
+            _ => self.answer.ending.is_unsure = true,
         }
     }
 
@@ -174,7 +155,7 @@ impl Stream {
             Recorded::Unknown if event.kind == kinds::PART => self.note_incomplete(1),
             Recorded::Unknown => {
                 if !self.take_frames(payload) {
-                    self.take_token(payload);
+                    self.take_text_or_object(payload);
                 }
             }
         }
@@ -199,8 +180,8 @@ impl Stream {
     }
 
     fn note_incomplete(&mut self, count: u64) {
-        self.account.incomplete += count;
-        self.answer.is_unsure |= count > 0;
+        self.account.torn += count;
+        self.answer.ending.is_unsure |= count > 0;
     }
 
     /// Takes the next bytes of a stream of frames.
@@ -238,6 +219,32 @@ impl Stream {
         }
     }
 
+    /// Takes an event of kind token or tool_call that speaks a protocol. Returns whether it does: anything else is what
+    /// the model wrote, even `[DONE]`, or an object that looks like an error.
+    fn take_protocol(&mut self, payload: &[u8]) -> bool {
+        match self.input.tokens {
+            TokenForm::Text => false,
+            TokenForm::Json => self.take_frames(payload),
+            TokenForm::Auto => {
+                let is_text = |frame: &Frame<'_>| {
+                    frame.data().is_some_and(|data| Words::of_frame(&frame.event(), &data) == Words::Unknown)
+                };
+                if let Some(frames) = sse::frames_of_payload(payload) {
+                    let frames: Vec<_> = frames.collect();
+                    let speaks = !frames.iter().any(is_text);
+                    frames.iter().filter(|_| speaks).for_each(|frame| self.take_frame(frame));
+                    return speaks;
+                }
+                if let (true, Some(frame)) = (Line::of(payload).is_whole_event(), sse::sole_frame(payload)) {
+                    self.take_frame(&frame);
+                    return true;
+                }
+                let chunk = str::from_utf8(payload).ok().and_then(Words::of_chunk);
+                chunk.map(|chunk| self.pass(chunk)).is_some()
+            }
+        }
+    }
+
     /// Takes a payload that looks like frames, or says itself what it is. Whether it is one.
     fn take_frames(&mut self, payload: &[u8]) -> bool {
         if let Some(frames) = sse::frames_of_payload(payload) {
@@ -267,48 +274,75 @@ impl Stream {
     /// Passes on what speaks the protocol; anything else is left out.
     fn pass(&mut self, words: Words<'_>) {
         match words {
-            Words::Chunk { text, piece: Piece { id, choices, finished } } => {
-                // An answer that has come to its end is followed by the next.
-                let has_other_id = id.is_some() && self.answer.id.is_some() && self.answer.id != id;
-                if has_other_id && !self.answer.choices.finished.is_empty() {
-                    self.end_answer(Ended::Untold);
-                }
-                self.answer.id = id.or(self.answer.id.take());
-                self.answer.choices.all = self.answer.choices.all.with(choices);
-                self.answer.choices.finished = self.answer.choices.finished.with(finished);
-                self.send(&text);
-            }
-            Words::Error(text) => {
-                self.answer.has_failed = true;
-                self.send_rest();
-                self.send(&text);
-            }
+            Words::Chunk { text, piece } => self.pass_chunk(&text, piece),
+            Words::Error(text) => self.fail(&text),
             Words::Done => self.end_answer(Ended::Told),
             Words::Other(_) => self.account.left_out += 1,
             Words::Unknown => {
                 self.account.left_out += 1;
-                self.answer.is_unsure = true;
+                self.answer.ending.is_unsure = true;
             }
         }
     }
 
+    fn pass_chunk(&mut self, text: &str, piece: Piece) {
+        let Piece { id, choices, finished } = piece;
+        // An answer that has come to its end is followed by the next.
+        let has_other_id = id.is_some() && self.answer.id.is_some() && self.answer.id != id;
+        if has_other_id && !self.answer.choices.finished.is_empty() {
+            self.end_answer(Ended::Untold);
+        }
+        self.answer.id = id.or(self.answer.id.take());
+        self.answer.choices.all = self.answer.choices.all.with(choices);
+        self.answer.choices.finished = self.answer.choices.finished.with(finished);
+        let may_wait = self.answer.ending.waiting.len() < WAITING_CHUNKS;
+        if self.answer.ending.has_failed {
+            self.send(&words::unfinished(text));
+        } else if may_wait && (!finished.is_empty() || !self.answer.ending.waiting.is_empty()) {
+            self.answer.has_begun = true;
+            self.answer.ending.waiting.push(text.to_owned());
+        } else {
+            self.send(text);
+        }
+    }
+
+    /// The answer has failed: it has this error, and no reason to finish.
+    fn fail(&mut self, error: &str) {
+        self.answer.ending.has_failed = true;
+        for chunk in &mut self.answer.ending.waiting {
+            *chunk = words::unfinished(chunk).into_owned();
+        }
+        self.send_rest();
+        self.send(error);
+    }
+
     /// Makes a chunk of a token: of JSON, or of text.
     fn take_token(&mut self, payload: &[u8]) {
+        match self.input.tokens {
+            TokenForm::Text => self.take_text(payload),
+            TokenForm::Json => self.take_text_or_object(payload),
+            TokenForm::Auto => {
+                let object = str::from_utf8(payload).ok().filter(|text| text.starts_with('{')).and_then(words::parse);
+                match object.as_ref().and_then(Value::as_object).and_then(convention::text) {
+                    Some(text) => self.make(&json!({ "content": text })),
+                    None => self.take_text(payload),
+                }
+            }
+        }
+    }
+
+    fn take_text_or_object(&mut self, payload: &[u8]) {
         match str::from_utf8(payload).map(Words::of) {
             Ok(Words::Other(object)) => self.take_object(&object),
             _ => self.take_text(payload),
         }
     }
 
-    /// Makes a chunk of an object's `content`, `text` or `delta`.
+    /// Makes a chunk of an object that is a piece of an answer.
     fn take_object(&mut self, object: &Map<String, Value>) {
-        // Objects that name their type speak another protocol.
-        let is_foreign = object.contains_key("object")
-            || object.get("type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("response."));
-        let content = ["content", "text", "delta"].into_iter().find_map(|name| object.get(name)?.as_str());
-        match content.filter(|_| !is_foreign) {
+        match convention::text(object) {
             Some(content) => {
-                self.answer.is_unsure = false;
+                self.answer.ending.is_unsure = false;
                 self.make(&json!({ "content": content }));
             }
             None => self.account.left_out += 1,
@@ -327,6 +361,7 @@ impl Stream {
 
     /// Sends a chunk of this delta; the first says whose words these are.
     fn make(&mut self, delta: &Value) {
+        self.answer.ending.is_closed = false;
         self.send_calls();
         self.send_made(delta);
     }
@@ -366,6 +401,15 @@ impl Stream {
 
     fn send(&mut self, data: &str) {
         self.answer.has_begun = true;
+        self.send_waiting();
+        self.write(data);
+    }
+
+    fn send_waiting(&mut self) {
+        std::mem::take(&mut self.answer.ending.waiting).iter().for_each(|chunk| self.write(chunk));
+    }
+
+    fn write(&mut self, data: &str) {
         self.bytes.extend_from_slice(b"data: ");
         // A chunk may have been sent on several lines.
         self.bytes.extend(data.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
@@ -373,7 +417,7 @@ impl Stream {
     }
 
     /// Ends the answer under way, if there is one. Made of events, it ends with a reason to finish and `[DONE]`; frames
-    /// say themselves how they end; an answer that failed is given neither.
+    /// say themselves how they end; an answer that failed, or is not known to be whole, is given neither.
     fn end_answer(&mut self, ended: Ended) {
         let is_told = ended == Ended::Told;
         self.send_rest();
@@ -381,20 +425,38 @@ impl Stream {
         if !self.answer.has_begun && (self.has_ended || !is_told) {
             return;
         }
-        let Answer { has_begun, is_made, is_recorded, is_unsure, has_failed, .. } = self.answer;
+        let lack = self.lack_at(ended);
+        if let Some(lack) = lack {
+            let message = format!("the answer is not known to be whole: {}", lack.words());
+            let error = json!({ "error": { "type": "incomplete_answer", "message": message } });
+            self.account.count(lack);
+            self.fail(&error.to_string());
+        }
+        let Answer { has_begun, is_made, is_recorded, ending: Ending { has_failed, .. }, .. } = self.answer;
         let finishes = self.answer.choices.are_finished();
-        let is_over = !is_recorded && !has_failed && !is_unsure;
+        let is_over = self.answer.is_over();
         if is_made && !finishes && (is_over || (is_told && !is_recorded && !has_failed)) {
             self.send_delta(&json!({}), Some(if self.answer.calls.any() { "tool_calls" } else { "stop" }));
         }
         let is_whole = is_told || (is_over && (is_made || finishes));
         if is_whole {
             self.send("[DONE]");
+        } else {
+            self.send_waiting();
         }
-        self.account.failed += u64::from(has_failed);
+        self.account.failed += u64::from(has_failed && lack.is_none());
         self.account.broken_off += u64::from(has_begun && !is_whole && !has_failed);
         self.answer = Answer::default();
         self.has_ended = true;
+    }
+
+    /// The lack of the answer under way, which ends in this way; `None`: it is whole, or says itself that it is not.
+    fn lack_at(&self, ended: Ended) -> Option<Lack> {
+        let Answer { has_begun, is_made, ending: Ending { is_closed, lack, has_failed, .. }, .. } = self.answer;
+        let wants_end = is_made && self.answer.is_over() && !self.answer.choices.are_finished();
+        let has_no_end = wants_end && ended == Ended::Unknown && !is_closed;
+        let lack = lack.or(self.of_all).or(has_no_end.then_some(Lack::End));
+        lack.filter(|_| has_begun && !has_failed)
     }
 
     /// Takes the event of which the blank line does not come.
@@ -403,9 +465,14 @@ impl Stream {
     }
 
     /// Ends the stream.
-    pub(super) fn finish(&mut self) -> Account {
+    pub(super) fn finish(&mut self, end: SessionEnd) -> Account {
         self.end_awaited();
-        self.end_answer(Ended::Untold);
+        if end.has_all {
+            self.answer.ending.lack = self.answer.ending.lack.filter(|lack| *lack != Lack::Middle);
+        }
+        self.answer.ending.lack = self.answer.ending.lack.or(end.lack);
+        let is_over = end.is_orderly && self.input.recorded != Recorded::Unknown;
+        self.end_answer(if is_over { Ended::Untold } else { Ended::Unknown });
         self.account
     }
 }

@@ -83,7 +83,7 @@ fn other_protocols_are_left_out_and_counted() {
 }
 
 /// The texts of the chunks in each answer of a stream, with the reason to finish, and `[DONE]`, where there is one.
-fn answers(data: &[String]) -> Vec<String> {
+pub(crate) fn answers(data: &[String]) -> Vec<String> {
     let mut answers = vec![String::new()];
     for data in data {
         let answer = answers.last_mut().expect("one");
@@ -105,7 +105,7 @@ fn answers(data: &[String]) -> Vec<String> {
 }
 
 /// The answers that are exported of what was recorded in a format, and what is said beside them.
-fn recorded_as(format: &str, input: &[u8]) -> (Vec<String>, String) {
+pub(crate) fn recorded_as(format: &str, input: &[u8]) -> (Vec<String>, String) {
     let scratch = Scratch::new();
     let (log, file) = (scratch.arg("log"), scratch.file("s", input));
     record(&[&log, &file, "--format", format]);
@@ -242,7 +242,7 @@ fn each_answer_of_a_stream_is_one() {
 }
 
 /// Lines for `import`: events of one session at a real time.
-fn imported(scratch: &Scratch, payloads: &[(&str, &str)]) -> String {
+pub(crate) fn imported(scratch: &Scratch, payloads: &[(&str, &str)]) -> String {
     let lines: Vec<String> = payloads
         .iter()
         .enumerate()
@@ -271,6 +271,7 @@ fn made_streams_are_whole() {
             ("tool_call", r#""payload":{"id":"c1","name":"look","arguments":"{\"a\":"}"#),
             ("tool_call", r#""payload":{"id":"c1","arguments":"1}"}"#),
             ("tool_call", r#""payload":{"id":"c2","name":"go","arguments":{}}"#),
+            ("session", r#""payload":{"type":"session.close","outcome":"finished"}"#),
         ],
     );
     let out = done(&["export", &log, "--format", "openai-chunks", "--session", &"0a".repeat(16)]);

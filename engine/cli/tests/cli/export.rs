@@ -9,7 +9,7 @@ use tapeline_testing::{Random, seed};
 use crate::run::{Scratch, done, errors, expect, json, record, run, run_with};
 
 /// The findings of scripts/check-exports in a file, where the environment for it is there.
-fn checked(args: &[&str]) -> Option<serde_json::Value> {
+pub(crate) fn checked(args: &[&str]) -> Option<serde_json::Value> {
     let Some(python) = std::env::var_os("TAPELINE_PYTHON") else {
         eprintln!("not checked: TAPELINE_PYTHON is not set; scripts/python-env prints what it is to be");
         return None;
@@ -176,7 +176,6 @@ fn imports_that_cannot_be_say_where_and_why() {
         assert!(!message.contains("at line"), "{message}");
     }
     expect(run(&["import", &scratch.arg("c"), &scratch.arg("none.jsonl")]), 3);
-    expect(run(&["export", &log, "--format", "parquet"]), 2);
     expect(run(&["export", &log, "--format", "openai-chunks"]), 2);
     expect(run(&["export", &log, "--session", "nobody"]), 3);
 }
