@@ -53,8 +53,8 @@ pub(crate) fn close_balanced(bus: EventBus) -> Outcome<EventBusStats> {
 /// Adds what runs the first shard to the parameters of `report`, and why where that is a fallback.
 pub(crate) fn describe(report: Report, bus: &EventBus) -> Report {
     let Some(shard) = bus.shard_stats().into_iter().next() else { return report };
-    let report = report.param("device", shard.device);
-    if shard.notes.is_empty() { report } else { report.param("notes", shard.notes.join("; ")) }
+    let report = report.param("device", shard.host.device);
+    if shard.host.notes.is_empty() { report } else { report.param("notes", shard.host.notes.join("; ")) }
 }
 
 /// Bytes that an event of `payload` bytes takes in a block: its archive and its entry in the length column.

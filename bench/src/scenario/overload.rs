@@ -96,7 +96,7 @@ fn flood(args: &OverloadArgs, cores: &Cores, clock: Clock, mode: BackpressureMod
         Ok((latencies.percentiles(clock), calls))
     })?;
     let stats = bus::close_balanced(bus)?;
-    let without_room = (stats.events_refused + stats.drops.total()) as f64 / calls as f64;
+    let without_room = (stats.refusals.total() + stats.drops.total()) as f64 / calls as f64;
     let sample = Sample { plain: latencies, corrected: latencies, rate: 0.0 };
     Ok(Flood { sample, without_room })
 }
@@ -186,7 +186,7 @@ fn memory(args: &OverloadArgs, output: &mut Output) -> Outcome<()> {
         .figure("offered_per_second", stats.events_ingested as f64 / args.memory_seconds)
         .figure("stored_per_second", stats.events_durable as f64 / args.memory_seconds)
         .figure("overload", stats.events_ingested as f64 / stats.events_durable.max(1) as f64)
-        .figure("memory_bytes", stats.memory_bytes as f64)
+        .figure("memory_bytes", stats.memory.bytes as f64)
         .figure("resident_growth_bytes", peak.saturating_sub(before) as f64)
         .limit("memory_budget_bytes", budget as f64);
     Ok(output.emit(&report.ratio("resident_to_budget", peak.saturating_sub(before) as f64 / budget as f64))?)

@@ -13,7 +13,7 @@ use tapeline::config::Durability;
 use tapeline::event::Sequence;
 use tapeline::log::Verification;
 use tapeline::{LogFiles, kinds};
-use tapeline_storage::format::sequences;
+use tapeline_storage::format::{LogShard, sequences};
 use tapeline_storage::log::{LogDirectory, LogView};
 use tapeline_storage::read::{LogReader, Step, open_shard};
 
@@ -147,7 +147,7 @@ fn fill(args: &ReplayArgs, scratch: &Scratch, cores: &Cores) -> Outcome<()> {
 fn open(log: &Path) -> Outcome<Vec<Arc<LogView>>> {
     let directory = LogDirectory::open_read_only(log)?;
     let log_id = directory.meta().log_id;
-    let shard = |number| Ok(open_shard(&directory.shard(number)?, log_id, number)?.0);
+    let shard = |number| Ok(open_shard(&directory.shard(number)?, LogShard::new(log_id, number))?.0);
     (0..directory.meta().shards).map(shard).collect()
 }
 

@@ -81,7 +81,7 @@ fn on_bus<T: Send>(
     let scratch = Scratch::below(args.common.dir.as_deref())?;
     let bus = bus::open(bus::config(args.durability.into(), scratch.path(), &cores))?;
     let measured = on_core(cores.producer(), || work(&bus, &cores))?;
-    if let Some(runtime) = bus.shard_stats().first().and_then(|shard| shard.task_runtime) {
+    if let Some(runtime) = bus.shard_stats().first().and_then(|shard| shard.host.task_runtime) {
         *report = report.clone().param("runtime", runtime);
     }
     bus::close(bus)?;

@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("the log has {} segments", LogFiles::open(&directory)?.segments().len());
 
     // `EventBusConfigBuilder::retention` has the bus apply a policy by itself, once a second. `plan_trim` only looks.
-    let policy = RetentionPolicy::new().max_segments(3).keep_for_cursors(true);
+    let policy = RetentionPolicy::new().max_segments(3).keep_for_cursors();
     bus.save_cursor("auditor", &early.cursor())?;
     let plan = bus.plan_trim(&policy)?;
     println!("cursor {:?} keeps {} segments from the policy", plan.kept[0].cursor, plan.kept.len());

@@ -11,9 +11,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Sse, sse::Event};
 use axum::{Router, routing::get, serve::ListenerExt};
 use futures_lite::StreamExt;
-use tapeline::consumer::{TokenFault, Visibility};
+use tapeline::consumer::{RelayRequest, TokenFault, Visibility};
 use tapeline::event::{SessionChange, SessionOutcome};
-use tapeline::{ConsumerError, EventBus, EventBusConfig, IngestionError, RelayRequest, StoredEvent, kinds};
+use tapeline::{ConsumerError, EventBus, EventBusConfig, IngestionError, StoredEvent, kinds};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -16,11 +16,14 @@ const EXAMPLES: &str = include_str!("../examples/README.md");
 #[test]
 fn settings_have_rows() {
     let config = EventBusConfig::default();
-    let settings = fields(&config).into_iter().chain(fields(&config.log)).filter(|name| name != "log");
+    let settings = fields(&config).into_iter().chain(fields(&config.limits)).chain(fields(&config.log));
+    let settings = settings.filter(|name| name != "limits" && name != "log");
     assert_eq!(rows(OPERATIONS, "| setting | default | range |"), settings.collect());
     assert_eq!(rows(OPERATIONS, "| setting | default | does |"), fields(&config.placement));
     assert_eq!(rows(OPERATIONS, "| field | default | higher, or `true` |"), fields(&BatchConfig::default()));
-    assert_eq!(rows(OPERATIONS, "| field | default | higher | lower |"), fields(&ScalingPolicy::default()));
+    let policy = ScalingPolicy::default();
+    let thresholds = fields(&policy).into_iter().chain(fields(&policy.overload)).filter(|name| name != "overload");
+    assert_eq!(rows(OPERATIONS, "| field | default | higher | lower |"), thresholds.collect());
     assert_eq!(rows(OPERATIONS, "| limit |"), fields(&RetentionPolicy::new()));
 }
 
@@ -102,13 +105,13 @@ fn handler_of_a_relay_is_that_of_the_example() {
     }
 }
 
-/// The table of presets: a row for each field, a column for each preset.
+/// The table of presets: a row for each field, those of a group among them, and a column for each preset.
 fn preset_table(presets: &[(&str, &dyn std::fmt::Debug)]) -> String {
     let columns: Vec<Vec<(String, String)>> = presets
         .iter()
         .map(|(_, preset)| {
             let text = format!("{preset:#?}");
-            let fields = text.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix(',')?.split_once(": "));
+            let fields = text.lines().filter_map(|line| line.trim_start().strip_suffix(',')?.split_once(": "));
             fields.map(|(field, value)| (field.to_owned(), value.to_owned())).collect()
         })
         .collect();

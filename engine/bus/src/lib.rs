@@ -239,7 +239,7 @@ pub mod adapter {
 pub mod config {
     pub use crate::core::config::{
         AdapterConfig, BackpressureMode, BatchConfig, Driver, EventBusConfig, EventBusConfigBuilder, IdleMode,
-        LogConfig, MAX_BATCH_SIZE_LIMIT, PlacementConfig, ScalingPolicy,
+        LimitsConfig, LogConfig, MAX_BATCH_SIZE_LIMIT, OverloadThresholds, PlacementConfig, ScalingPolicy,
     };
     pub use tapeline_reader::{ConfigError, Durability, RetentionPolicy};
 }
@@ -345,7 +345,7 @@ pub use timestamp::TimestampGenerator;
 #[doc(inline)]
 pub use bus::{Producer, Session, Ticket};
 #[doc(inline)]
-pub use consumer::{Relay, RelayRequest, Replay, ReplayRequest, ResumeToken, SubscribeRequest, Subscription};
+pub use consumer::{Replay, ReplayRequest, SubscribeRequest, Subscription};
 #[doc(inline)]
 pub use event::kinds;
 #[doc(inline)]

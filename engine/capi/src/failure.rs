@@ -115,7 +115,7 @@ fn code_of(error: &AdapterError) -> tapeline_code {
         AdapterError::Dropped { .. } => TAPELINE_DROPPED,
         AdapterError::ForeignTicket { .. } => TAPELINE_TICKET,
         AdapterError::Forked => TAPELINE_FORKED,
-        AdapterError::HeldUp { .. } | AdapterError::NoThread { .. } => TAPELINE_IO,
+        AdapterError::HeldUp { .. } | AdapterError::NoDescriptor { .. } | AdapterError::NoThread { .. } => TAPELINE_IO,
         AdapterError::NotEnded { .. } => TAPELINE_TIMEOUT,
         AdapterError::Poisoned(_) => TAPELINE_POISONED,
         AdapterError::Shutdown => TAPELINE_SHUTDOWN,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tapeline::config::{Driver, Durability, IdleMode, RetentionPolicy};
-use tapeline::{BackpressureMode, BatchConfig, EventBusConfig, ScalingPolicy};
+use tapeline::{BackpressureMode, BatchConfig, EventBusConfig, EventBusConfigBuilder as Builder, ScalingPolicy};
 
 use crate::code::tapeline_code::{TAPELINE_ARGUMENT, TAPELINE_CONFIG};
 use crate::failure::Failure;
@@ -189,56 +189,41 @@ fn set_ms(setting: &mut Duration, given: Option<u64>) {
     set(setting, given.map(Duration::from_millis));
 }
 
+/// The builder with this setting, if it is given.
+fn with<T>(builder: Builder, given: Option<T>, set: impl FnOnce(Builder, T) -> Builder) -> Builder {
+    match given {
+        Some(given) => set(builder, given),
+        None => builder,
+    }
+}
+
 impl Settings {
     fn config(self) -> Result<EventBusConfig, Failure> {
-        let mut builder = EventBusConfig::builder();
-        if let Some(directory) = self.directory {
-            builder = builder.directory(directory);
-        }
-        if let Some(level) = self.durability {
-            builder = builder.durability(match level {
-                DurabilityName::Memory => Durability::Memory,
-                DurabilityName::PageCache => Durability::PageCache,
-                DurabilityName::Durable => Durability::Durable,
-            });
-        }
-        if let Some(shards) = self.num_shards {
-            builder = builder.num_shards(shards);
-        }
-        if let Some(events) = self.ring_buffer_capacity {
-            builder = builder.ring_buffer_capacity(events);
-        }
-        if let Some(bytes) = self.lane_bytes {
-            builder = builder.lane_bytes(bytes);
-        }
-        if let Some(bytes) = self.payload_bytes_max {
-            builder = builder.payload_bytes_max(bytes);
-        }
-        if let Some(mode) = self.backpressure_mode {
-            builder = builder.backpressure_mode(mode.mode());
-        }
-        if let Some(bytes) = self.memory_budget {
-            builder = builder.memory_budget(bytes);
-        }
-        if let Some(bytes) = self.memory_bytes {
-            builder = builder.memory_bytes(bytes);
-        }
-        if let Some(bytes) = self.segment_bytes {
-            builder = builder.segment_bytes(bytes);
-        }
-        if let Some(batch) = self.batch {
-            builder = builder.batch(batch.config());
-        }
-        if let Some(retention) = self.retention {
-            builder = builder.retention(retention.policy());
-        }
-        if let Some(scaling) = self.scaling {
-            builder = builder.scaling(scaling.policy());
-        }
-        if let Some(placement) = self.placement {
-            builder = placement.apply(builder);
-        }
+        let builder = with(EventBusConfig::builder(), self.directory, |builder, path| builder.directory(path));
+        let builder = with(builder, self.durability, |builder, level| builder.durability(level.level()));
+        let builder = with(builder, self.num_shards, Builder::num_shards);
+        let builder = with(builder, self.ring_buffer_capacity, Builder::ring_buffer_capacity);
+        let builder = with(builder, self.lane_bytes, Builder::lane_bytes);
+        let builder = with(builder, self.payload_bytes_max, Builder::payload_bytes_max);
+        let builder = with(builder, self.backpressure_mode, |builder, mode| builder.backpressure_mode(mode.mode()));
+        let builder = with(builder, self.memory_budget, Builder::memory_budget);
+        let builder = with(builder, self.memory_bytes, Builder::memory_bytes);
+        let builder = with(builder, self.segment_bytes, Builder::segment_bytes);
+        let builder = with(builder, self.batch, |builder, batch| builder.batch(batch.config()));
+        let builder = with(builder, self.retention, |builder, retention| builder.retention(retention.policy()));
+        let builder = with(builder, self.scaling, |builder, scaling| builder.scaling(scaling.policy()));
+        let builder = with(builder, self.placement, |builder, placement| placement.apply(builder));
         Ok(builder.build()?)
+    }
+}
+
+impl DurabilityName {
+    fn level(self) -> Durability {
+        match self {
+            Self::Memory => Durability::Memory,
+            Self::PageCache => Durability::PageCache,
+            Self::Durable => Durability::Durable,
+        }
     }
 }
 
@@ -287,39 +272,40 @@ impl Scaling {
         set_ms(&mut policy.cooldown, self.cooldown_ms);
         set_ms(&mut policy.scale_down_delay, self.scale_down_delay_ms);
         set_ms(&mut policy.metrics_window, self.metrics_window_ms);
-        set_ms(&mut policy.push_latency_threshold, self.push_latency_threshold_ms);
-        set_ms(&mut policy.flush_latency_threshold, self.flush_latency_threshold_ms);
+        set_ms(&mut policy.overload.push_latency_threshold, self.push_latency_threshold_ms);
+        set_ms(&mut policy.overload.flush_latency_threshold, self.flush_latency_threshold_ms);
         set(&mut policy.fill_ratio_threshold, self.fill_ratio_threshold);
-        set(&mut policy.event_rate_threshold, self.event_rate_threshold);
+        set(&mut policy.overload.event_rate_threshold, self.event_rate_threshold);
         set(&mut policy.underutilized_threshold, self.underutilized_threshold);
         policy
     }
 }
 
 impl Placement {
-    fn apply(self, mut builder: tapeline::EventBusConfigBuilder) -> tapeline::EventBusConfigBuilder {
-        if let Some(cores) = self.cores {
-            builder = builder.cores(cores);
+    fn apply(self, builder: Builder) -> Builder {
+        let builder = with(builder, self.cores, Builder::cores);
+        let builder = with(builder, self.excluded_cores, Builder::excluded_cores);
+        let builder = with(builder, self.pinned, Builder::pinned);
+        let builder = with(builder, self.idle, |builder, idle| builder.idle(idle.mode()));
+        with(builder, self.driver, |builder, driver| builder.driver(driver.driver()))
+    }
+}
+
+impl IdleName {
+    fn mode(self) -> IdleMode {
+        match self {
+            Self::Doze => IdleMode::Doze,
+            Self::BusyPoll => IdleMode::BusyPoll,
         }
-        if let Some(cores) = self.excluded_cores {
-            builder = builder.excluded_cores(cores);
+    }
+}
+
+impl DriverName {
+    fn driver(self) -> Driver {
+        match self {
+            Self::Auto => Driver::Auto,
+            Self::Uring => Driver::Uring,
+            Self::Blocking => Driver::Blocking,
         }
-        if let Some(pinned) = self.pinned {
-            builder = builder.pinned(pinned);
-        }
-        if let Some(idle) = self.idle {
-            builder = builder.idle(match idle {
-                IdleName::Doze => IdleMode::Doze,
-                IdleName::BusyPoll => IdleMode::BusyPoll,
-            });
-        }
-        if let Some(driver) = self.driver {
-            builder = builder.driver(match driver {
-                DriverName::Auto => Driver::Auto,
-                DriverName::Uring => Driver::Uring,
-                DriverName::Blocking => Driver::Blocking,
-            });
-        }
-        builder
     }
 }

@@ -122,7 +122,7 @@ fn settings_reach_the_configuration() {
     let config = settings::from_json(json).expect("settings");
     assert_eq!(config.log.directory.as_deref(), Some(std::path::Path::new("/log")));
     assert_eq!(config.log.durability, tapeline::config::Durability::PageCache);
-    assert_eq!((config.num_shards, config.lane_bytes), (2, 1 << 20));
+    assert_eq!((config.num_shards, config.limits.lane_bytes), (2, 1 << 20));
     assert_eq!(config.backpressure_mode, tapeline::BackpressureMode::Sample { rate: 7 });
     assert_eq!((config.log.segment_bytes, config.log.memory_bytes), (4 << 20, Some(8 << 20)));
     let retention = config.log.retention.expect("retention");

@@ -116,7 +116,7 @@ impl Backend {
         let shards = bus.shard_stats();
         bus.shutdown().await?;
         let shard = shards.into_iter().next().ok_or_else(|| Failure::failed("a bus without shards"))?;
-        Ok(Self { device: Some(shard.device), notes: shard.notes })
+        Ok(Self { device: Some(shard.host.device), notes: shard.host.notes })
     }
 
     fn text(&self) -> String {

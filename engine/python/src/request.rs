@@ -2,10 +2,10 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use tapeline::consumer::{Start, Visibility};
+use tapeline::consumer::{ResumeToken, Start, Visibility};
 use tapeline::event::{Kind, SessionId};
 use tapeline::log::FollowStart;
-use tapeline::{ConsumeRequest, Filter, Ordering, ReplayRequest, ResumeToken, SubscribeRequest};
+use tapeline::{ConsumeRequest, Filter, Ordering, ReplayRequest, SubscribeRequest};
 
 use crate::event::{KindArgument, SessionArgument, in_range};
 use crate::failure::Failure;

@@ -45,17 +45,17 @@ impl From<EventBusStats> for Stats {
     fn from(stats: EventBusStats) -> Self {
         Self {
             events_ingested: stats.events_ingested,
-            events_refused: stats.events_refused,
+            events_refused: stats.refusals.total(),
             refusals: refusals(stats.refusals),
             events_dropped: stats.drops.total(),
             drops: drops(stats.drops),
-            events_in_lanes: stats.events_in_lanes,
+            events_in_lanes: stats.lanes.events,
             events_appended: stats.events_appended,
             events_durable: stats.events_durable,
             notes: stats.notes,
             oldest_not_durable: stats.oldest_not_durable.map(|age| age.as_secs_f64()),
-            memory_bytes: stats.memory_bytes,
-            memory_budget: stats.memory_budget,
+            memory_bytes: stats.memory.bytes,
+            memory_budget: stats.memory.budget,
         }
     }
 }
@@ -177,12 +177,12 @@ impl From<shard::ShardStats> for ShardStats {
         Self {
             shard: stats.shard_id,
             is_active: stats.is_active,
-            core: stats.core,
-            device: stats.device,
-            is_full: stats.is_full,
-            poison: stats.poison.map(|poison| poison.to_string()),
-            troubles: stats.troubles.iter().map(ToString::to_string).collect(),
-            notes: stats.notes,
+            core: stats.host.core,
+            device: stats.host.device,
+            is_full: stats.health.is_full,
+            poison: stats.health.poison.map(|poison| poison.to_string()),
+            troubles: stats.health.troubles.iter().map(ToString::to_string).collect(),
+            notes: stats.host.notes,
             cuts: stats.cuts.iter().map(cut).collect(),
         }
     }

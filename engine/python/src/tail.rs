@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 use pyo3::prelude::*;
-use tapeline::consumer::{CompiledFilter, RelayEnd};
-use tapeline::{ConsumerResult, EventBus, Relay, RelayRequest, StoredEvent, Subscription};
+use tapeline::consumer::{CompiledFilter, Relay, RelayEnd, RelayRequest};
+use tapeline::{ConsumerResult, EventBus, StoredEvent, Subscription};
 
 use crate::bell::Bell;
 use crate::block::block_on;

@@ -25,7 +25,8 @@ impl Retention {
     /// # Errors
     /// A time that is none.
     pub(crate) fn policy(&self) -> Result<RetentionPolicy, Failure> {
-        let mut policy = RetentionPolicy::new().keep_for_cursors(self.keep_for_cursors);
+        let mut policy = RetentionPolicy::new();
+        policy.keep_for_cursors = self.keep_for_cursors;
         policy.max_age = self.keep_seconds.map(|age| seconds("keep_seconds", age)).transpose()?;
         (policy.max_bytes, policy.max_segments) = (self.keep_bytes, self.keep_segments);
         Ok(policy)

@@ -96,7 +96,9 @@ fn adapter_errors() -> Vec<AdapterError> {
         ConfigError::InvalidValue(String::new()).into(),
         DirectoryError::Locked { path: "log".into() }.into(),
         DirectoryError::NotALog { path: "log".into() }.into(),
+        DirectoryError::Io { operation: "open", path: "log".into(), source: refused() }.into(),
         OpenError::ForeignName { path: String::new() }.into(),
+        OpenError::Io { operation: "open", path: String::new(), source: refused() }.into(),
         AdapterError::Restore { shard_id: 0, source: RestoreError::TooLarge { bytes: 2, max: 1 } },
         AdapterError::ReservedKind { kind: kinds::RESERVED.start },
         AdapterError::Poisoned(Box::new(poison)),
@@ -107,6 +109,7 @@ fn adapter_errors() -> Vec<AdapterError> {
         ScalingError::Disabled.into(),
         AdapterError::Fatal { shard_id: 0, message: String::new() },
         AdapterError::Panicked { message: String::new() },
+        AdapterError::NoDescriptor { shard_id: 0, source: refused() },
         AdapterError::NoThread { purpose: "retention", source: refused() },
         AdapterError::NoTaskThread { shard_id: 0, source: refused() },
         AdapterError::Budget { shard_id: 0, bytes: 2, left: 1 },
@@ -141,6 +144,7 @@ fn row_of(error: &AdapterError) -> String {
         | AdapterError::Scaling(_)
         | AdapterError::Fatal { .. }
         | AdapterError::Panicked { .. }
+        | AdapterError::NoDescriptor { .. }
         | AdapterError::NoThread { .. }
         | AdapterError::NoTaskThread { .. }
         | AdapterError::Budget { .. }
@@ -189,6 +193,7 @@ fn errors_of_the_bus_have_rows_that_say_what_they_answer() {
         of_name.map(|error| (error.is_retryable(), error.is_fatal())).collect::<BTreeSet<_>>()
     };
     assert_eq!(answers("Directory"), [(true, false), (false, true)].into());
+    assert_eq!(answers("Open"), [(true, false), (false, true)].into());
     assert_eq!(answers("Scaling"), [(true, false), (false, false)].into());
 }
 

@@ -258,37 +258,51 @@ impl Source {
     }
 }
 
-/// The cursor that a reader goes on with, if it has one.
-///
-/// # Errors
-/// [`ConsumerError::InvalidCursor`].
-pub fn cursor_of(log: LogId, views: &[Arc<LogView>], text: Option<&str>) -> ConsumerResult<Option<Cursor>> {
-    let cursor = text.map(|text| Cursor::decode(text, log)).transpose();
-    cursor.map_err(|fault| refuse_cursor(fault, log, views))
+/// The shards of a log, as one reader sees them.
+#[derive(Debug, Clone, Copy)]
+pub struct LogViews<'v> {
+    /// Identity of the log.
+    pub id: LogId,
+    /// A view of each shard.
+    pub views: &'v [Arc<LogView>],
 }
 
-/// A reader of `view`: where the cursor says, or else the start.
-///
-/// # Errors
-/// [`ConsumerError::InvalidCursor`], or the kernel's, where files cannot be read.
-pub fn source(
-    log: LogId,
-    views: &[Arc<LogView>],
-    view: &Arc<LogView>,
-    cursor: Option<&Cursor>,
-    start: &Start,
-    visibility: Visibility,
-) -> ConsumerResult<Source> {
-    let Some(cursor) = cursor else { return Ok(Source::start(view, start, visibility)?) };
-    // A shard that the cursor does not know is younger than it: nothing of it has been read.
-    let position = cursor.positions.get(&view.shard()).copied().unwrap_or_default();
-    Source::resume(view, position, visibility)
-        .map_err(|_| refuse_cursor(CursorFault::Expired(view.shard()), log, views))
-}
+impl<'v> LogViews<'v> {
+    /// The shards of the log with this identity.
+    pub const fn new(id: LogId, views: &'v [Arc<LogView>]) -> Self {
+        Self { id, views }
+    }
 
-/// The error that says what is wrong with a cursor, and which one can be used.
-pub fn refuse_cursor(fault: CursorFault, log: LogId, views: &[Arc<LogView>]) -> ConsumerError {
-    ConsumerError::InvalidCursor { fault, earliest: Cursor::earliest(views).encode(log) }
+    /// The cursor that a reader goes on with, if it has one.
+    ///
+    /// # Errors
+    /// [`ConsumerError::InvalidCursor`].
+    pub fn cursor_of(self, text: Option<&str>) -> ConsumerResult<Option<Cursor>> {
+        let cursor = text.map(|text| Cursor::decode(text, self.id)).transpose();
+        cursor.map_err(|fault| self.refuse_cursor(fault))
+    }
+
+    /// The error that says what is wrong with a cursor, and which one can be used.
+    pub fn refuse_cursor(self, fault: CursorFault) -> ConsumerError {
+        ConsumerError::InvalidCursor { fault, earliest: Cursor::earliest(self.views).encode(self.id) }
+    }
+
+    /// A reader of the shard of `view`: where the cursor says, or else the start.
+    ///
+    /// # Errors
+    /// [`ConsumerError::InvalidCursor`], or the kernel's, where files cannot be read.
+    pub fn source(
+        self,
+        view: &Arc<LogView>,
+        cursor: Option<&Cursor>,
+        start: &Start,
+        visibility: Visibility,
+    ) -> ConsumerResult<Source> {
+        let Some(cursor) = cursor else { return Ok(Source::start(view, start, visibility)?) };
+        // A shard that the cursor does not know is younger than it: nothing of it has been read.
+        let position = cursor.positions.get(&view.shard()).copied().unwrap_or_default();
+        Source::resume(view, position, visibility).map_err(|_| self.refuse_cursor(CursorFault::Expired(view.shard())))
+    }
 }
 
 /// The first event of a shard, in its order, that is not earlier than `time`.

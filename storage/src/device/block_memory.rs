@@ -263,8 +263,12 @@ pub(crate) mod scarcity {
         static IS_HERE: Cell<bool> = const { Cell::new(false) };
     }
 
-    pub(crate) fn set(is_here: bool) {
-        IS_HERE.set(is_here);
+    pub(crate) fn begin() {
+        IS_HERE.set(true);
+    }
+
+    pub(crate) fn end() {
+        IS_HERE.set(false);
     }
 
     pub(super) fn check() -> io::Result<()> {

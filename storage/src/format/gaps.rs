@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::bytes::{get, get_u32, get_u64, put};
 use super::checksum::crc32c;
-use super::{FORMAT_VERSION, LogId, PAGE_BYTES, PageError, SEQUENCE_MAX, Sequence};
+use super::{FORMAT_VERSION, LogShard, PAGE_BYTES, PageError, SEQUENCE_MAX, Sequence};
 
 /// First bytes of every slot.
 pub const GAPS_MAGIC: [u8; 8] = *b"TAPEGAP1";
@@ -109,12 +109,12 @@ impl Gaps {
     }
 
     /// The slot to be written, and at what offset of the file.
-    pub fn encode(&self, log_id: LogId, shard: u16) -> ([u8; PAGE_BYTES], u64) {
+    pub fn encode(&self, shard: LogShard) -> ([u8; PAGE_BYTES], u64) {
         let mut page = [0; PAGE_BYTES];
         put(&mut page, 0, GAPS_MAGIC);
         put(&mut page, VERSION, FORMAT_VERSION.to_le_bytes());
-        put(&mut page, LOG_ID, log_id.0);
-        put(&mut page, SHARD, u32::from(shard).to_le_bytes());
+        put(&mut page, LOG_ID, shard.log_id.0);
+        put(&mut page, SHARD, u32::from(shard.number).to_le_bytes());
         put(&mut page, LOST, (self.lost.len() as u32).to_le_bytes());
         put(&mut page, NUMBER, self.number.to_le_bytes());
         put(&mut page, TRIMMED, self.trimmed.get().to_le_bytes());
@@ -132,11 +132,11 @@ impl Gaps {
     ///
     /// # Errors
     /// [`PageError`] where no slot is valid and not both were never written.
-    pub fn decode(file: &[u8], log_id: LogId, shard: u16) -> Result<Self, PageError> {
+    pub fn decode(file: &[u8], shard: LogShard) -> Result<Self, PageError> {
         let slots = [0, PAGE_BYTES].map(|at| file.get(at..).unwrap_or_default());
         let is_blank = |slot: &[u8]| slot.iter().take(PAGE_BYTES).all(|&byte| byte == 0);
         let [first, second] =
-            slots.map(|slot| if is_blank(slot) { Ok(Self::default()) } else { Self::decode_slot(slot, log_id, shard) });
+            slots.map(|slot| if is_blank(slot) { Ok(Self::default()) } else { Self::decode_slot(slot, shard) });
         match (first, second) {
             (Ok(first), Ok(second)) => Ok(if first.is_later_than(&second) { first } else { second }),
             (Ok(first), Err(_)) if first.number > 0 => Ok(first),
@@ -155,13 +155,13 @@ impl Gaps {
         }
     }
 
-    fn decode_slot(page: &[u8], log_id: LogId, shard: u16) -> Result<Self, PageError> {
+    fn decode_slot(page: &[u8], shard: LogShard) -> Result<Self, PageError> {
         super::meta::check_page(page, PAGE_BYTES, GAPS_MAGIC)?;
         let field = |field, found| Err(PageError::Field { field, found });
-        if get::<16>(page, LOG_ID) != log_id.0 {
+        if get::<16>(page, LOG_ID) != shard.log_id.0 {
             return field("log_id", get_u64(page, LOG_ID));
         }
-        if get_u32(page, SHARD) != u32::from(shard) {
+        if get_u32(page, SHARD) != u32::from(shard.number) {
             return field("shard", u64::from(get_u32(page, SHARD)));
         }
         let count = get_u32(page, LOST) as usize;
@@ -196,9 +196,10 @@ impl Gaps {
 
 #[cfg(test)]
 mod tests {
+    use super::super::LogId;
     use super::*;
 
-    const LOG: LogId = LogId([7; 16]);
+    const SHARD: LogShard = LogShard::new(LogId([7; 16]), 3);
 
     fn range(from: u64, to: u64) -> Range<Sequence> {
         Sequence::new(from)..Sequence::new(to)
@@ -207,26 +208,26 @@ mod tests {
     /// Applies a change to `file`, the contents so far.
     fn write(gaps: &mut Gaps, file: &mut [u8]) {
         gaps.advance();
-        let (page, offset) = gaps.encode(LOG, 3);
+        let (page, offset) = gaps.encode(SHARD);
         file[offset as usize..][..PAGE_BYTES].copy_from_slice(&page);
     }
 
     #[test]
     fn last_change_holds_and_a_torn_one_leaves_the_one_before() {
         let (mut gaps, mut file) = (Gaps::default(), vec![0; GAPS_FILE_BYTES]);
-        assert_eq!(Gaps::decode(&file, LOG, 3), Ok(Gaps::default()));
-        assert_eq!(Gaps::decode(&file[..100], LOG, 3), Ok(Gaps::default()), "made by half");
+        assert_eq!(Gaps::decode(&file, SHARD), Ok(Gaps::default()));
+        assert_eq!(Gaps::decode(&file[..100], SHARD), Ok(Gaps::default()), "made by half");
         for step in 1..6 {
-            let before = Gaps::decode(&file, LOG, 3).expect("valid");
+            let before = Gaps::decode(&file, SHARD).expect("valid");
             gaps.trim(Sequence::new(step * 10));
             assert!(gaps.lose(range(step * 10 + 2, step * 10 + 4)));
             let mut torn = file.clone();
             write(&mut gaps, &mut file);
-            assert_eq!(Gaps::decode(&file, LOG, 3), Ok(gaps.clone()));
+            assert_eq!(Gaps::decode(&file, SHARD), Ok(gaps.clone()));
             let slot = (step % 2) as usize * PAGE_BYTES;
             torn[slot..slot + 512].copy_from_slice(&file[slot..slot + 512]);
             torn[slot + 600] ^= 1;
-            assert_eq!(Gaps::decode(&torn, LOG, 3), Ok(before), "step {step}");
+            assert_eq!(Gaps::decode(&torn, SHARD), Ok(before), "step {step}");
         }
     }
 
@@ -236,12 +237,12 @@ mod tests {
         gaps.trim(Sequence::new(5));
         write(&mut gaps, &mut file);
         write(&mut gaps, &mut file);
-        assert!(Gaps::decode(&file, LogId([8; 16]), 3).is_err());
-        assert!(Gaps::decode(&file, LOG, 4).is_err());
+        assert!(Gaps::decode(&file, LogShard::new(LogId([8; 16]), 3)).is_err());
+        assert!(Gaps::decode(&file, LogShard::new(SHARD.log_id, 4)).is_err());
         file[PAGE_BYTES + 50] ^= 1;
-        assert!(Gaps::decode(&file, LOG, 3).is_ok(), "one slot is enough");
+        assert!(Gaps::decode(&file, SHARD).is_ok(), "one slot is enough");
         file[50] ^= 1;
-        assert!(Gaps::decode(&file, LOG, 3).is_err());
+        assert!(Gaps::decode(&file, SHARD).is_err());
     }
 
     #[test]
@@ -270,6 +271,6 @@ mod tests {
         assert_eq!(gaps, full);
         let mut file = vec![0; GAPS_FILE_BYTES];
         write(&mut gaps, &mut file);
-        assert_eq!(Gaps::decode(&file, LOG, 3), Ok(gaps));
+        assert_eq!(Gaps::decode(&file, SHARD), Ok(gaps));
     }
 }

@@ -79,6 +79,22 @@ impl fmt::Debug for LogId {
     }
 }
 
+/// One shard of one log: what every file of a shard says it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogShard {
+    /// Identity of the log.
+    pub log_id: LogId,
+    /// The shard's number in it.
+    pub number: u16,
+}
+
+impl LogShard {
+    /// The shard of this number.
+    pub const fn new(log_id: LogId, number: u16) -> Self {
+        Self { log_id, number }
+    }
+}
+
 /// The stream that an event belongs to: a 128-bit id. [`SessionId::NONE`] is "no session".
 ///
 /// ```

@@ -36,7 +36,7 @@ pub use counted::{counted, sequences};
 pub use eras::{ERAS_BYTES_MAX, ERAS_MAGIC, Era, Eras};
 pub use footer::{FOOTER_MAGIC, Footer};
 pub use gaps::{GAPS_FILE_BYTES, GAPS_MAGIC, Gaps, LOST_MAX};
-pub use identity::{Epoch, Kind, LogId, SEQUENCE_MAX, Sequence, SessionId};
+pub use identity::{Epoch, Kind, LogId, LogShard, SEQUENCE_MAX, Sequence, SessionId};
 pub use index::{
     ArchivedIndexedBlock, ArchivedIndexedSession, ArchivedSegmentIndex, FILTER_BYTES, INDEX_BYTES_MAX,
     INDEX_HEADER_BYTES, INDEX_MAGIC, IndexBuilder, IndexPlace, IndexedBlock, IndexedSession, KindTotal,
@@ -49,8 +49,8 @@ pub use names::{NAMES_BYTES_MAX, NAMES_MAGIC, SessionNames};
 pub(crate) use record::payload_bytes_of;
 pub use record::{
     ArchivedPayload, ArchivedRecord, PAYLOAD_BYTES_MAX, RECORD_ALIGN, RECORD_ROOT_BYTES, Record, RecordError,
-    RecordView, SHARED_PAYLOAD_BYTES_MAX, archive_in_place, archive_into, archived_bytes, restamp, session_of,
-    set_timestamp, timestamp_of,
+    RecordHead, RecordView, SHARED_PAYLOAD_BYTES_MAX, archive_in_place, archive_into, archived_bytes, restamp,
+    session_of, set_timestamp, timestamp_of,
 };
 pub use segment::{RunStart, SEGMENT_MAGIC, SEGMENT_RUNS_MAX, SegmentHeader};
 

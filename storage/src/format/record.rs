@@ -175,13 +175,24 @@ pub fn archive_into(record: &Record<'_>, slot: &mut [u8]) {
     record.resolve((), place);
 }
 
+/// The parts of a record beside its payload.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordHead {
+    /// The session.
+    pub session: SessionId,
+    /// Nanoseconds since the Unix epoch.
+    pub timestamp: u64,
+    /// The kind.
+    pub kind: Kind,
+}
+
 /// Makes a record of a payload that lies at the start of `slot` already, `payload_bytes` long. `slot` is as
 /// [`archive_into`] wants it.
 ///
 /// # Panics
 /// As [`archive_into`].
 #[allow(unsafe_code)]
-pub fn archive_in_place(session: SessionId, timestamp: u64, kind: Kind, payload_bytes: usize, slot: &mut [u8]) {
+pub fn archive_in_place(head: RecordHead, payload_bytes: usize, slot: &mut [u8]) {
     let root = slot.len().wrapping_sub(RECORD_ROOT_BYTES);
     assert!(slot.len() == archived_bytes(payload_bytes), "slot and record differ in length");
     let (leading, root_bytes) = slot.split_at_mut(root);
@@ -190,6 +201,7 @@ pub fn archive_in_place(session: SessionId, timestamp: u64, kind: Kind, payload_
     padding.fill(0);
     // SAFETY: the slot ends with the bytes of a root, aligned, initialised and borrowed for writing.
     let place = unsafe { Place::new_unchecked(root, root_bytes.as_mut_ptr().cast::<ArchivedRecord>()) };
+    let RecordHead { session, timestamp, kind } = head;
     Record { session, timestamp, kind, payload }.resolve((), place);
 }
 

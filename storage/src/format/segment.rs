@@ -2,7 +2,7 @@
 
 use super::bytes::{get, get_u32, get_u64, put};
 use super::checksum::{crc32c, one_byte_change};
-use super::{Epoch, FORMAT_VERSION, LogId, PAGE_BYTES, PageError, SEQUENCE_MAX, Sequence};
+use super::{Epoch, FORMAT_VERSION, LogId, LogShard, PAGE_BYTES, PageError, SEQUENCE_MAX, Sequence};
 
 /// First bytes of every segment file.
 pub const SEGMENT_MAGIC: [u8; 8] = *b"TAPESEG1";
@@ -73,6 +73,17 @@ pub struct SegmentHeader {
 }
 
 impl SegmentHeader {
+    /// The header of a segment of this run that is not merged. The time of its creation and its length are 0.
+    pub const fn new(shard: LogShard, run: Epoch, epoch: Epoch, base_sequence: Sequence) -> Self {
+        let LogShard { log_id, number: shard } = shard;
+        Self { log_id, shard, epoch, base_sequence, created: 0, run, is_merged: false, length: 0 }
+    }
+
+    /// The shard whose segment it is.
+    pub const fn log_shard(&self) -> LogShard {
+        LogShard::new(self.log_id, self.shard)
+    }
+
     /// The page as it is written, of a segment whose events come from one run, and its checksum.
     pub fn encode(&self) -> ([u8; PAGE_BYTES], u32) {
         self.encode_with_runs(&[])

@@ -46,20 +46,14 @@ impl Log {
 
     /// A log without files: its blocks are the store, and the oldest goes when the budget is used up.
     pub fn in_memory(options: &LogOptions) -> Self {
-        let view = LogView::new(
-            options.log_id,
-            options.shard,
-            Sequence::ZERO..Sequence::ZERO,
-            Vec::new(),
-            Some(Run::default()),
-        );
-        Self::with(options, view, BlockPool::new(options.blocks), None)
+        let view = LogView::new(options.shard, Sequence::ZERO..Sequence::ZERO, Vec::new(), Some(Run::default()));
+        Self::with(options, view, BlockPool::new(options.memory.blocks), None)
     }
 
     pub(super) fn with(options: &LogOptions, view: Arc<LogView>, pool: BlockPool, pipeline: Option<Pipeline>) -> Self {
         let next = view.appended();
-        view.tail().allow(options.blocks);
-        view.windows().allow(options.window_bytes);
+        view.tail().allow(options.memory.blocks);
+        view.windows().allow(options.memory.window_bytes);
         Self {
             view,
             pool,

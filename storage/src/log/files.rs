@@ -105,7 +105,7 @@ impl SegmentFiles {
         let mut page = vec![0; PAGE_BYTES];
         let read = file.read_settled(&mut page, 0)?;
         let (header, _) = SegmentHeader::decode(&page[..read]).map_err(|error| invalid(&error.to_string()))?;
-        if (header.log_id, header.shard, header.base_sequence) == (own.log_id, own.shard, own.base_sequence) {
+        if (header.log_shard(), header.base_sequence) == (own.log_shard(), own.base_sequence) {
             Ok((file, header))
         } else {
             Err(invalid("the file of this name is another segment's"))

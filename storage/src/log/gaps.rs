@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex};
 use super::OpenError;
 use super::names::GAPS_NAME;
 use crate::device::{Access, Directory};
-use crate::format::{GAPS_FILE_BYTES, Gaps, LogId, Sequence};
+use crate::format::{GAPS_FILE_BYTES, Gaps, LogShard, Sequence};
 use crate::lock::lock;
 
 /// The gaps of a shard; none where there is no file.
-pub(super) fn read(directory: &dyn Directory, log_id: LogId, shard: u16) -> Result<Gaps, OpenError> {
-    find(directory, log_id, shard).map(Option::unwrap_or_default)
+pub(super) fn read(directory: &dyn Directory, shard: LogShard) -> Result<Gaps, OpenError> {
+    find(directory, shard).map(Option::unwrap_or_default)
 }
 
 /// The gaps of a shard. `None` where there is no file: then the shard has had no segment, because the file is made
 /// before the first.
-pub(super) fn find(directory: &dyn Directory, log_id: LogId, shard: u16) -> Result<Option<Gaps>, OpenError> {
+pub(super) fn find(directory: &dyn Directory, shard: LogShard) -> Result<Option<Gaps>, OpenError> {
     let path = || format!("{}/{GAPS_NAME}", directory.path());
     let file = match directory.open(GAPS_NAME, Access::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -24,7 +24,7 @@ pub(super) fn find(directory: &dyn Directory, log_id: LogId, shard: u16) -> Resu
     };
     let mut bytes = vec![0; GAPS_FILE_BYTES];
     let read = file.read_at(&mut bytes, 0).map_err(OpenError::io("read", path()))?;
-    Gaps::decode(&bytes[..read], log_id, shard).map(Some).map_err(|source| OpenError::Gaps { path: path(), source })
+    Gaps::decode(&bytes[..read], shard).map(Some).map_err(|source| OpenError::Gaps { path: path(), source })
 }
 
 /// Makes the file where there is none, before the first segment: that it is missing later shows that it was removed,
@@ -40,16 +40,15 @@ pub(super) fn create(directory: &dyn Directory) -> io::Result<()> {
 #[derive(Debug)]
 pub(super) struct GapsFile {
     directory: Arc<dyn Directory>,
-    log_id: LogId,
-    shard: u16,
+    shard: LogShard,
     /// As the file has them.
     gaps: Mutex<Gaps>,
 }
 
 impl GapsFile {
     /// Of a file that has these gaps.
-    pub(super) fn new(directory: Arc<dyn Directory>, log_id: LogId, shard: u16, gaps: Gaps) -> Self {
-        Self { directory, log_id, shard, gaps: Mutex::new(gaps) }
+    pub(super) fn new(directory: Arc<dyn Directory>, shard: LogShard, gaps: Gaps) -> Self {
+        Self { directory, shard, gaps: Mutex::new(gaps) }
     }
 
     /// Writes down that every event below `to` is in a sealed segment.
@@ -73,7 +72,7 @@ impl GapsFile {
         let mut gaps = known.clone();
         change(&mut gaps);
         if gaps != *known {
-            write(&*self.directory, self.log_id, self.shard, &mut gaps)?;
+            write(&*self.directory, self.shard, &mut gaps)?;
             *known = gaps;
         }
         Ok(())
@@ -81,13 +80,13 @@ impl GapsFile {
 }
 
 /// Writes the gaps down. They hold when this returns.
-pub(super) fn write(directory: &dyn Directory, log_id: LogId, shard: u16, gaps: &mut Gaps) -> io::Result<()> {
+pub(super) fn write(directory: &dyn Directory, shard: LogShard, gaps: &mut Gaps) -> io::Result<()> {
     let file = match directory.open(GAPS_NAME, Access::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => directory.create(GAPS_NAME, GAPS_FILE_BYTES as u64)?,
         opened => opened?,
     };
     gaps.advance();
-    let (page, offset) = gaps.encode(log_id, shard);
+    let (page, offset) = gaps.encode(shard);
     file.write_at(&page, offset)
 }
 

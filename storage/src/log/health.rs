@@ -50,6 +50,15 @@ impl Poison {
     }
 }
 
+/// The space on the disk of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Space {
+    /// None is left.
+    Full,
+    /// Some is, as far as the log knows.
+    Left,
+}
+
 /// The errors of a log. Its thread notes them, and others read them.
 #[derive(Debug, Default)]
 pub(super) struct Health {
@@ -63,8 +72,8 @@ impl Health {
         self.full.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::Relaxed);
+    pub(super) fn set_space(&self, space: Space) {
+        self.full.store(space == Space::Full, Ordering::Relaxed);
     }
 
     pub(super) fn poison(&self) -> Option<&Poison> {

@@ -8,8 +8,8 @@ use std::io;
 use super::open_block::OpenBlock;
 use crate::device::{BlockWriter, MemoryGuard};
 use crate::format::{
-    Checksum, Kind, LARGE_BLOCK_BYTES_MAX, RECORD_ROOT_BYTES, Sequence, SessionId, archive_in_place, archived_bytes,
-    block_bytes, column_bytes, set_timestamp, timestamp_of,
+    Checksum, Kind, LARGE_BLOCK_BYTES_MAX, RECORD_ROOT_BYTES, RecordHead, Sequence, SessionId, archive_in_place,
+    archived_bytes, block_bytes, column_bytes, set_timestamp, timestamp_of,
 };
 
 /// A record with a block of its own, which has no time and no place yet.
@@ -46,7 +46,7 @@ impl LargeBlock {
         let mut writer = BlockWriter::large(record_bytes, share)?;
         let record = writer.large_record(record_bytes);
         fill(&mut record[..payload_bytes])?;
-        archive_in_place(session, 0, kind, payload_bytes, record);
+        archive_in_place(RecordHead { session, timestamp: 0, kind }, payload_bytes, record);
         let mut checksum = Checksum::default();
         checksum.update(&record[..record_bytes - RECORD_ROOT_BYTES]);
         Ok(Self { writer, record_bytes, checksum })

@@ -78,7 +78,7 @@ pub use health::Poison;
 pub use large::LargeBlock;
 pub use lending::LentBlock;
 pub(crate) use names::SPARE_NAME;
-pub use options::{Durability, LogOptions};
+pub use options::{Durability, LogMemory, LogOptions};
 pub use places::BlockPlace;
 pub use recover::{Cut, Recovered, recover};
 pub use repair::{RepairAction, SurveyedFile, plan_shard_repair, repair_shard, survey_shard};

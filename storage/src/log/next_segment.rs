@@ -15,7 +15,7 @@ use super::pool::Shortage;
 use super::run::Epochs;
 use super::{LogOptions, LogView, Segment};
 use crate::device::{BlockWriter, SegmentFile};
-use crate::format::{Epoch, LogId, PAGE_BYTES, SegmentHeader, Sequence};
+use crate::format::{Epoch, LogShard, PAGE_BYTES, SegmentHeader, Sequence};
 
 #[derive(Debug)]
 enum Spare {
@@ -30,8 +30,7 @@ enum Spare {
 /// The fields that all headers of one opening's segments share.
 #[derive(Debug)]
 struct Headers {
-    log_id: LogId,
-    shard: u16,
+    shard: LogShard,
     /// Epoch of the first segment.
     run: Epoch,
     epochs: Epochs,
@@ -40,14 +39,13 @@ struct Headers {
 impl Headers {
     fn new(options: &LogOptions) -> Self {
         let (run, epochs) = (Epochs::new(options.seed).draw(), Epochs::new(options.seed));
-        Self { log_id: options.log_id, shard: options.shard, run, epochs }
+        Self { shard: options.shard, run, epochs }
     }
 
     /// Of the next segment, whose file is of this length.
     fn next(&mut self, base_sequence: Sequence, created: u64, length: u64) -> SegmentHeader {
-        let Self { log_id, shard, run, epochs } = self;
-        let (log_id, shard, run, epoch) = (*log_id, *shard, *run, epochs.draw());
-        SegmentHeader { log_id, shard, epoch, base_sequence, created, run, is_merged: false, length }
+        let epoch = self.epochs.draw();
+        SegmentHeader { created, length, ..SegmentHeader::new(self.shard, self.run, epoch, base_sequence) }
     }
 }
 
@@ -75,7 +73,7 @@ impl NextSegment {
             headers: Headers::new(options),
             lengths: options.segment_length_min()..=options.segment_length(),
             needed: 0,
-            index_bytes: options.index_bytes,
+            index_bytes: options.memory.index_bytes,
             spare: Spare::Absent,
             shortage: Shortage::default(),
             is_wanted: false,

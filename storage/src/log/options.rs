@@ -2,7 +2,7 @@
 
 use super::BatchOptions;
 use crate::device::BlockMemory;
-use crate::format::{BLOCK_BYTES_MAX, LogId, PAGE_BYTES, archived_bytes, block_bytes};
+use crate::format::{BLOCK_BYTES_MAX, LogShard, PAGE_BYTES, archived_bytes, block_bytes};
 
 /// The failures that an acknowledged event survives.
 ///
@@ -32,13 +32,38 @@ impl std::fmt::Display for Durability {
     }
 }
 
+/// The memory that one shard's log may take.
+#[derive(Debug, Clone, Copy)]
+pub struct LogMemory {
+    /// Blocks: those being filled and written, and the most recent ones for readers. At least 4. At level `Memory` they
+    /// are all the log there is.
+    pub blocks: usize,
+    /// Most bytes for the index of the active segment's sessions; 0 for none.
+    pub index_bytes: usize,
+    /// Most bytes for windows of the active segment's file, which readers read. The log reads a window that a reader
+    /// waits for also where this is used up.
+    pub window_bytes: usize,
+}
+
+impl LogMemory {
+    /// Default of `index_bytes`: 8 MiB, for some 50,000 sessions, or for 64 sessions with 1.5 million events.
+    pub const INDEX_BYTES: usize = 8 << 20;
+
+    /// Default of `window_bytes`: 8 MiB.
+    pub const WINDOW_BYTES: usize = 8 << 20;
+}
+
+impl Default for LogMemory {
+    fn default() -> Self {
+        Self { blocks: 16, index_bytes: Self::INDEX_BYTES, window_bytes: Self::WINDOW_BYTES }
+    }
+}
+
 /// Settings of one shard's log. Times are nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct LogOptions {
-    /// Identity of the log that the shard belongs to.
-    pub log_id: LogId,
     /// The shard.
-    pub shard: u16,
+    pub shard: LogShard,
     /// Size of a segment file in bytes while it is written; made to hold at least one block of `block_bytes`.
     pub segment_bytes: u64,
     /// Largest block in bytes: a multiple of a page, at most [`BLOCK_BYTES_MAX`]. Bounds the largest record.
@@ -48,14 +73,8 @@ pub struct LogOptions {
     pub large_payload_bytes_max: usize,
     /// Limits of a block in events and in time: the oldest event has its block committed when its time is over.
     pub batch: BatchOptions,
-    /// Blocks of memory: those being filled and written, and the most recent ones for readers. At least 4. At level
-    /// `Memory` they are all the log there is.
-    pub blocks: usize,
-    /// Most bytes of memory for the index of the active segment's sessions; 0 for none.
-    pub index_bytes: usize,
-    /// Most bytes of memory for what readers read of the active segment's file; what one of them waits for is read in
-    /// any case.
-    pub window_bytes: usize,
+    /// The memory that the log may take.
+    pub memory: LogMemory,
     /// Seed of the random segment epochs.
     pub seed: u64,
     /// The failures that a write survives once the device driver has completed it: the level that the driver and the
@@ -68,12 +87,6 @@ pub struct LogOptions {
 impl LogOptions {
     /// Default size of a segment file.
     pub const SEGMENT_BYTES: u64 = 256 << 20;
-
-    /// Default of `index_bytes`: 8 MiB, for some 50,000 sessions, or for 64 sessions with 1.5 million events.
-    pub const INDEX_BYTES: usize = 8 << 20;
-
-    /// Default of `window_bytes`: 8 MiB.
-    pub const WINDOW_BYTES: usize = 8 << 20;
 
     /// Time from a full disk, or another error that passes, to the next attempt: 100 ms.
     pub const FULL_RETRY_NS: u64 = 100_000_000;
@@ -114,17 +127,14 @@ impl LogOptions {
     }
 
     /// Settings with the defaults.
-    pub fn new(log_id: LogId, shard: u16, seed: u64) -> Self {
+    pub fn new(shard: LogShard, seed: u64) -> Self {
         Self {
-            log_id,
             shard,
             segment_bytes: Self::SEGMENT_BYTES,
             block_bytes: BLOCK_BYTES_MAX,
             large_payload_bytes_max: 0,
             batch: BatchOptions::default(),
-            blocks: 16,
-            index_bytes: Self::INDEX_BYTES,
-            window_bytes: Self::WINDOW_BYTES,
+            memory: LogMemory::default(),
             seed,
             durability: Durability::Durable,
             repack_saves_bytes: Self::REPACK_SAVES_BYTES,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::active_segment::ActiveSegment;
 use super::files::SegmentFiles;
+use super::health::Space;
 use super::in_flight::{Landing, WritesInFlight};
 use super::open_block::OpenBlock;
 use super::outage::Outage;
@@ -127,7 +128,7 @@ impl Pipeline {
             Err(error) if is_passing(&error) => {
                 view.health().add_trouble(WRITE, self.place_of(view, &write), &error, Answer::Retry);
                 if error.kind() == io::ErrorKind::StorageFull {
-                    view.health().set_full(true);
+                    view.health().set_space(Space::Full);
                 }
                 self.refused.add(write, now);
             }
@@ -199,7 +200,7 @@ impl Pipeline {
         if writes.is_empty() {
             return false;
         }
-        view.health().set_full(false);
+        view.health().set_space(Space::Left);
         writes.into_iter().for_each(|write| self.device.submit(write));
         true
     }
@@ -208,7 +209,7 @@ impl Pipeline {
     fn roll(&mut self, view: &LogView, now: u64) -> bool {
         let front = self.waiting.front().map(|block| (block.writer.memory().first_sequence(), block.block_bytes()));
         let Some((first, block_bytes)) = front else { return false };
-        view.health().set_full(self.roller.is_full());
+        view.health().set_space(self.roller.space());
         let Some(header) = self.roller.roll(view, &mut self.active, (first, block_bytes), now) else { return false };
         let Some(active) = &self.active else { return false };
         view.segment_list().add(Arc::clone(&active.segment));

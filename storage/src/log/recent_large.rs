@@ -19,7 +19,7 @@ pub(super) struct RecentLarge {
 
 impl RecentLarge {
     pub(super) fn new(options: &LogOptions) -> Self {
-        Self { blocks: VecDeque::new(), bytes: 0, bytes_max: LogOptions::memory_bytes(options.blocks) }
+        Self { blocks: VecDeque::new(), bytes: 0, bytes_max: LogOptions::memory_bytes(options.memory.blocks) }
     }
 
     /// Notes a block that the tail will list.

@@ -73,7 +73,7 @@ impl Recovered {
 
     /// The log, writing through `device`.
     pub fn start(self, device: Box<dyn Device>) -> Log {
-        let mut pool = BlockPool::new(self.options.blocks);
+        let mut pool = BlockPool::new(self.options.memory.blocks);
         let mut pipeline = Pipeline::new(device, self.files, self.gaps, &self.options);
         pipeline.register(&pool.allocate_all());
         let is_bare = |segment: &Arc<Segment>| segment.footer().is_some_and(|footer| footer.index.is_none());
@@ -88,7 +88,7 @@ impl Recovered {
 /// # Errors
 /// [`OpenError`]; the directory is then as it was, or further on the way to recovery.
 pub fn recover(directory: Arc<dyn Directory>, options: LogOptions) -> Result<Recovered, OpenError> {
-    let found = scan(&directory, options.log_id, options.shard, Access::Write)?;
+    let found = scan(&directory, options.shard, Access::Write)?;
     let (end, last_timestamp) = (found.end(), found.last_timestamp());
     let mut gaps = found.gaps.clone();
     let files = Arc::clone(&found.files);
@@ -96,10 +96,10 @@ pub fn recover(directory: Arc<dyn Directory>, options: LogOptions) -> Result<Rec
     if gaps.sealed() < end {
         gaps.seal(end);
         let path = format!("{}/{}", directory.path(), GAPS_NAME);
-        gaps::write(&*directory, options.log_id, options.shard, &mut gaps).map_err(OpenError::io("write", path))?;
+        gaps::write(&*directory, options.shard, &mut gaps).map_err(OpenError::io("write", path))?;
     }
     let run = Run { epoch: Epochs::new(options.seed).draw(), base: end };
-    let view = LogView::new(options.log_id, options.shard, gaps.trimmed()..end, segments, Some(run));
+    let view = LogView::new(options.shard, gaps.trimmed()..end, segments, Some(run));
     Ok(Recovered { options, files, view, gaps, cuts, last_timestamp })
 }
 

@@ -150,7 +150,7 @@ impl ShardRestore {
     }
 
     fn write_gaps(&mut self) -> Result<(), OpenError> {
-        gaps::write(&*self.directory, self.options.log_id, self.options.shard, &mut self.gaps)
+        gaps::write(&*self.directory, self.options.shard, &mut self.gaps)
             .map_err(OpenError::io("write", path_of(&*self.directory, GAPS_NAME)))
     }
 
@@ -172,16 +172,9 @@ impl ShardRestore {
 
     fn begin(&mut self) -> Result<SegmentWriter, OpenError> {
         let epoch = self.epochs.draw();
-        let header = SegmentHeader {
-            log_id: self.options.log_id,
-            shard: self.options.shard,
-            epoch,
-            base_sequence: self.next,
-            created: self.now,
-            run: *self.run.get_or_insert(epoch),
-            is_merged: false,
-            length: self.options.segment_length(),
-        };
+        let run = *self.run.get_or_insert(epoch);
+        let (created, length) = (self.now, self.options.segment_length());
+        let header = SegmentHeader { created, length, ..SegmentHeader::new(self.options.shard, run, epoch, self.next) };
         gaps::create(&*self.directory).map_err(OpenError::io("create", path_of(&*self.directory, GAPS_NAME)))?;
         // All of it is durable by the time that it can be read.
         let (later_runs, durable, length) = (Vec::new(), Sequence::ZERO, PAGE_BYTES as u64);

@@ -13,6 +13,7 @@ use super::active_segment::ActiveSegment;
 use super::chore::{Chore, ChoreDone, Outcome, Trimming, Written};
 use super::files::SegmentFiles;
 use super::gaps::GapsFile;
+use super::health::Space;
 use super::merge::MergeEnd;
 use super::next_segment::NextSegment;
 use super::outage::Outage;
@@ -49,7 +50,7 @@ impl Roller {
             chores: Queue::default(),
             trims: Queue::default(),
             tidier: Tidier::new(Arc::clone(&files), options),
-            gaps: Arc::new(GapsFile::new(Arc::clone(files.directory()), options.log_id, options.shard, gaps)),
+            gaps: Arc::new(GapsFile::new(Arc::clone(files.directory()), options.shard, gaps)),
             files,
         }
     }
@@ -71,6 +72,11 @@ impl Roller {
     /// Returns whether the disk had no space for the next segment at the last attempt.
     pub(super) fn is_full(&self) -> bool {
         self.chores.rest.is_some_and(|rest| rest.is_full)
+    }
+
+    /// The space that the last attempt found.
+    pub(super) fn space(&self) -> Space {
+        if self.is_full() { Space::Full } else { Space::Left }
     }
 
     /// The operation that blocks may be waiting for and that has met errors that pass.
@@ -173,7 +179,7 @@ impl Roller {
         };
         queue.take_back(done.again.clone().zip(done.result.as_ref().err()), now, pause);
         if was_full && !self.is_full() {
-            view.health().set_full(false);
+            view.health().set_space(Space::Left);
         }
         let answer = match (&done.again, done.may_be_left()) {
             (Some(_), _) => Some(Answer::Retry),

@@ -21,9 +21,9 @@ pub(super) fn cut(view: &LogView, to: Sequence) -> Option<Sequence> {
 pub fn trim_at_rest(directory: &dyn Directory, view: &LogView, to: Sequence) -> Result<(), OpenError> {
     let Some(to) = cut(view, to) else { return Ok(()) };
     let path = |name: &str| format!("{}/{name}", directory.path());
-    let mut gaps = gaps::read(directory, view.log_id(), view.shard())?;
+    let mut gaps = gaps::read(directory, view.log_shard())?;
     gaps.trim(to);
-    gaps::write(directory, view.log_id(), view.shard(), &mut gaps).map_err(OpenError::io("write", path(GAPS_NAME)))?;
+    gaps::write(directory, view.log_shard(), &mut gaps).map_err(OpenError::io("write", path(GAPS_NAME)))?;
     for name in view.trim(to) {
         gaps::remove(directory, &name).map_err(OpenError::io("remove", path(&name)))?;
     }

@@ -16,13 +16,12 @@ use super::watermarks::SharedWatermarks;
 use super::windows::Windows;
 use super::{Expired, LentBlock, LogOptions, Poison, Position, Run, Segment, Trouble, Watermarks, gaps};
 use crate::device::BlockMemory;
-use crate::format::{LogId, Sequence};
+use crate::format::{LogId, LogShard, Sequence};
 
 /// Shared, read-only face of one shard's log.
 #[derive(Debug)]
 pub struct LogView {
-    log_id: LogId,
-    shard: u16,
+    shard: LogShard,
     watermarks: SharedWatermarks,
     commits: Commits,
     health: Health,
@@ -35,14 +34,12 @@ impl LogView {
     /// A view of a log of which `sequences` are not trimmed, standing in `segments`. `run`: the one that writes, if any
     /// does.
     pub(crate) fn new(
-        log_id: LogId,
-        shard: u16,
+        shard: LogShard,
         sequences: Range<Sequence>,
         segments: Vec<Arc<Segment>>,
         run: Option<Run>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            log_id,
             shard,
             watermarks: SharedWatermarks::new(sequences.start, sequences.end),
             commits: Commits::default(),
@@ -53,14 +50,19 @@ impl LogView {
         })
     }
 
+    /// The shard, with the log that it belongs to.
+    pub fn log_shard(&self) -> LogShard {
+        self.shard
+    }
+
     /// Identity of the log.
     pub fn log_id(&self) -> LogId {
-        self.log_id
+        self.shard.log_id
     }
 
     /// The shard.
     pub fn shard(&self) -> u16 {
-        self.shard
+        self.shard.number
     }
 
     /// Readable up to here.
@@ -147,7 +149,7 @@ impl LogView {
     /// Ends the log with this error, unless an earlier one has.
     pub(super) fn set_poison(&self, operation: &'static str, place: String, error: &io::Error) {
         self.health.set_poison(Poison {
-            shard_id: self.shard,
+            shard_id: self.shard.number,
             operation,
             place,
             errno: crate::device::errno_of(error),
@@ -263,7 +265,7 @@ impl LogView {
         if sequence < self.trimmed() {
             return true;
         }
-        let Ok(gaps) = gaps::read(&**segment.files().directory(), self.log_id, self.shard) else { return false };
+        let Ok(gaps) = gaps::read(&**segment.files().directory(), self.shard) else { return false };
         let to = gaps.trimmed().min(self.durable());
         if to <= self.trimmed() {
             return false;

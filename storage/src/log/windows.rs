@@ -17,7 +17,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::room::{Room, SMALL_BYTES};
-use super::{LogOptions, Segment};
+use super::{LogMemory, Segment};
 use crate::device::AlignedBytes;
 use crate::format::{BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Epoch, PAGE_BYTES};
 use crate::lock::lock;
@@ -231,7 +231,7 @@ pub(crate) enum Sought {
 
 impl Windows {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { room: Arc::new(Room::new(LogOptions::WINDOW_BYTES, PATIENCE)), kept: Mutex::default() })
+        Arc::new(Self { room: Arc::new(Room::new(LogMemory::WINDOW_BYTES, PATIENCE)), kept: Mutex::default() })
     }
 
     /// Sets how much memory they may take, but for small ones.

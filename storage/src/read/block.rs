@@ -1,5 +1,6 @@
 //! A block in a reader's hands.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rkyv::util::AlignedVec;
@@ -51,19 +52,21 @@ enum Source {
 }
 
 impl Block {
-    pub(super) fn in_memory(memory: LentBlock, from: usize, to: usize, offset: usize, end: usize) -> Self {
-        let first_sequence = memory.first_sequence().plus(from as u64);
-        Self { first_sequence, count: to - from, source: Source::Memory { memory, from, offset, end } }
+    /// Records of a block in memory, which lie in these of its bytes.
+    pub(super) fn in_memory(memory: LentBlock, records: Range<usize>, bytes: Range<usize>) -> Self {
+        let first_sequence = memory.first_sequence().plus(records.start as u64);
+        let source = Source::Memory { memory, from: records.start, offset: bytes.start, end: bytes.end };
+        Self { first_sequence, count: records.len(), source }
     }
 
-    /// A copy of the records `from..to` of a block in memory, as [`BlockMemory::records`] has them.
-    pub(super) fn copied(memory: &BlockMemory, from: usize, to: usize, offset: usize, end: usize) -> Self {
-        let (records, column) = memory.records(from, to, offset, end).into_parts();
-        let mut bytes = AlignedVec::<RECORD_ALIGN>::with_capacity(records.len() + column.len());
-        bytes.extend_from_slice(records);
-        bytes.extend_from_slice(column);
-        let source = Source::Copied { bytes: Arc::new(bytes), records_bytes: records.len() };
-        Self { first_sequence: memory.first_sequence().plus(from as u64), count: to - from, source }
+    /// A copy of records of a block in memory, which lie in these of its bytes.
+    pub(super) fn copied(memory: &BlockMemory, records: Range<usize>, bytes: Range<usize>) -> Self {
+        let (archives, column) = memory.records(records.start, records.end, bytes.start, bytes.end).into_parts();
+        let mut copy = AlignedVec::<RECORD_ALIGN>::with_capacity(archives.len() + column.len());
+        copy.extend_from_slice(archives);
+        copy.extend_from_slice(column);
+        let source = Source::Copied { bytes: Arc::new(copy), records_bytes: archives.len() };
+        Self { first_sequence: memory.first_sequence().plus(records.start as u64), count: records.len(), source }
     }
 
     pub(super) fn mapped(map: Arc<SealedMap>, at: usize, view: &BlockView<'_>, skip: usize) -> Self {

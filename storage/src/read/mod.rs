@@ -20,7 +20,7 @@ pub use step::{Gap, GapCause, ReadError, Step, Visibility};
 use std::sync::Arc;
 
 use crate::device::{Access, Directory};
-use crate::format::LogId;
+use crate::format::LogShard;
 use crate::log::{LogView, OpenError, Scan, scan};
 
 /// Most looks at a directory that another process changes meanwhile.
@@ -31,19 +31,19 @@ const LOOKS: usize = 8;
 ///
 /// # Errors
 /// [`OpenError`], as recovery would give it.
-pub fn open_shard(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16) -> Result<(Arc<LogView>, u64), OpenError> {
-    let found = look_through(directory, log_id, shard)?;
+pub fn open_shard(directory: &Arc<dyn Directory>, shard: LogShard) -> Result<(Arc<LogView>, u64), OpenError> {
+    let found = look_through(directory, shard)?;
     let (sequences, last_timestamp) = (found.gaps.trimmed()..found.end(), found.last_timestamp());
     let segments = found.segments.into_iter().map(|found| found.segment).collect();
-    Ok((LogView::new(log_id, shard, sequences, segments, None), last_timestamp))
+    Ok((LogView::new(shard, sequences, segments, None), last_timestamp))
 }
 
 /// Scans a shard's directory that another process may be changing.
-fn look_through(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16) -> Result<Scan, OpenError> {
+fn look_through(directory: &Arc<dyn Directory>, shard: LogShard) -> Result<Scan, OpenError> {
     let mut look = 1;
     loop {
         // A writer seals, renames and fills segments under our eyes; what was a contradiction is none a moment later.
-        match scan(directory, log_id, shard, Access::Read) {
+        match scan(directory, shard, Access::Read) {
             Err(_) if look < LOOKS => look += 1,
             found => return found,
         }

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response, Sse, sse};
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use futures_lite::StreamExt;
-use tapeline::consumer::Visibility;
-use tapeline::{EventBus, RelayRequest};
+use tapeline::EventBus;
+use tapeline::consumer::{RelayRequest, Visibility};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 

@@ -8,7 +8,7 @@ use tapeline::event::{Kind, SessionId};
 use tapeline::log::LogId;
 use tapeline_storage::device::{BlockEnd, BlockWriter};
 use tapeline_storage::format::{
-    BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, Epoch, Footer, IndexedBlock, IndexedSession, Meta, PAGE_BYTES, Part,
+    BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, Epoch, Footer, IndexedBlock, IndexedSession, LogShard, Meta, PAGE_BYTES, Part,
     RECORD_ALIGN, Record, SegmentHeader, SegmentIndex, Sequence, SessionFilter, archive_into, archived_bytes,
 };
 
@@ -124,16 +124,7 @@ impl SparseLog {
 
 /// Creates the file of a segment, with its header.
 fn create_segment(shard: &Path, base: Sequence, epoch: Epoch) -> Outcome<File> {
-    let header = SegmentHeader {
-        log_id: LOG,
-        shard: 0,
-        epoch,
-        base_sequence: base,
-        created: 1,
-        run: Epoch::new(1),
-        is_merged: false,
-        length: 0,
-    };
+    let header = SegmentHeader { created: 1, ..SegmentHeader::new(LogShard::new(LOG, 0), Epoch::new(1), epoch, base) };
     let name = tapeline_storage::log::Segment::file_name(base);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(shard.join(name))?;
     file.write_all_at(&header.encode().0, 0)?;

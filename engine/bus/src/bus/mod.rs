@@ -16,13 +16,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tapeline_reader::named::fold_notes;
+use tapeline_reader::source::LogViews;
 use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{AdapterError, AdapterResult, ConsumerResult, RetentionPolicy, ScalingError, TrimPlan};
 use tapeline_storage::format::LogId;
 
 use crate::adapters;
-pub use crate::bus_core::EventBusStats;
 use crate::bus_core::{BusCore, LoadThreads, LogIdentity, LogLifetime, OpenedLog};
+pub use crate::bus_core::{EventBusStats, LaneContents, MemoryUse};
 use crate::core::config::EventBusConfig;
 use crate::factory::{Made, ShardFactory};
 use crate::ingest::local::Locals;
@@ -96,7 +97,8 @@ async fn open_core(factory: &ShardFactory) -> AdapterResult<(Arc<BusCore>, Optio
     let log = OpenedLog { identity, archived, eras, timestamp_floor: floor.timestamp };
     let core = Arc::new(BusCore::new(factory.config(), Arc::clone(factory.memory()), shards, log));
     // A note that cannot be written to its file now is found in the log by the next opening.
-    let _ = fold_notes(&core.readers().cursors, core.log_id(), &core.shards().views().collect::<Vec<_>>());
+    let views: Vec<_> = core.shards().views().collect();
+    let _ = fold_notes(&core.readers().cursors, LogViews::new(core.log_id(), &views));
     core.readers().load_on(LoadThreads::new(factory.store().hold()));
     if let Some(ahead) = floor.ahead {
         core.shards().all().iter().for_each(|shard| shard.facts().note_ahead(ahead.to_string()));

@@ -30,9 +30,9 @@ impl EventBus {
         self.core.prometheus()
     }
 
-    /// Events in lanes, not yet in the log: [`EventBusStats::events_in_lanes`].
+    /// Events in lanes, not yet in the log: `events` of [`EventBusStats::lanes`].
     pub fn pending_in_rings(&self) -> u64 {
-        self.stats().events_in_lanes
+        self.stats().lanes.events
     }
 
     /// Returns whether the bus accepts events and can make them durable: it is not shut down, no shard's log is

@@ -8,6 +8,7 @@ use tapeline_reader::{
     ConsumerResult, EventId, IntoSession, NamedCursor, PayloadReader, Replay, ReplayRequest, ResumeToken, Speed,
 };
 
+use tapeline_reader::source::LogViews;
 use tapeline_storage::log::LogView;
 
 use crate::live::{
@@ -145,7 +146,7 @@ impl EventBus {
         self.core.check_fork()?;
         let views: Vec<_> = self.core.shards().views().collect();
         self.settle_cursor(name)?;
-        save_in(&self.core.readers().cursors, self.log_id(), &views, name, cursor)
+        save_in(&self.core.readers().cursors, LogViews::new(self.log_id(), &views), name, cursor)
     }
 
     /// The cursor of this name, if there is one: as it was saved last, with a batch
@@ -158,7 +159,7 @@ impl EventBus {
     pub fn load_cursor(&self, name: &str) -> ConsumerResult<Option<String>> {
         self.core.check_fork()?;
         self.settle_cursor(name)?;
-        load_in(&self.core.readers().cursors, self.log_id(), &self.views(), name)
+        load_in(&self.core.readers().cursors, LogViews::new(self.log_id(), &self.views()), name)
     }
 
     /// Forgets the cursor of this name; returns whether there was one.
@@ -168,7 +169,7 @@ impl EventBus {
     pub fn remove_cursor(&self, name: &str) -> ConsumerResult<bool> {
         self.core.check_fork()?;
         self.settle_cursor(name)?;
-        remove_in(&self.core.readers().cursors, self.log_id(), &self.views(), name)
+        remove_in(&self.core.readers().cursors, LogViews::new(self.log_id(), &self.views()), name)
     }
 
     /// The named cursors, and by how much each lags behind. Costs some microseconds for each and each shard.
@@ -177,7 +178,7 @@ impl EventBus {
     /// [`ConsumerError`](crate::ConsumerError): a file cannot be read.
     pub fn cursors(&self) -> ConsumerResult<Vec<NamedCursor>> {
         self.core.check_fork()?;
-        list_in(&self.core.readers().cursors, self.log_id(), &self.views())
+        list_in(&self.core.readers().cursors, LogViews::new(self.log_id(), &self.views()))
     }
 
     fn views(&self) -> Vec<Arc<LogView>> {

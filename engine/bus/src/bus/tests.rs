@@ -279,7 +279,7 @@ fn panicking_wakers_harm_no_other_reader_and_no_shard() {
         }
         assert!(blessed.next().expect("goes on").is_ok());
         block_on(bus.flush()).expect("durable");
-        assert!(bus.shard_stats().iter().all(|shard| shard.poison.is_none()), "{which}");
+        assert!(bus.shard_stats().iter().all(|shard| shard.health.poison.is_none()), "{which}");
         block_on(bus.shutdown_via_ref()).expect("ends");
     }
 }

@@ -91,9 +91,9 @@ fn events(page: &mut Page, shards: &[Numbers], core: &BusCore) {
 
 fn state(page: &mut Page, shards: &[Numbers]) {
     let states: [Row<Numbers>; 10] = [
-        ("events_in_lanes", GAUGE, "Events in lanes, not yet in the log.", |shard| shard.events.events_in_lanes as f64),
+        ("events_in_lanes", GAUGE, "Events in lanes, not yet in the log.", |shard| shard.events.lanes.events as f64),
         ("events_committing", GAUGE, "Events in the log that are not durable.", |shard| {
-            shard.events.events_committing as f64
+            shard.events.events_committing() as f64
         }),
         (
             "oldest_not_durable_seconds",
@@ -101,15 +101,19 @@ fn state(page: &mut Page, shards: &[Numbers]) {
             "Age of the oldest event that is taken over and not durable; 0 without any.",
             |shard| shard.events.oldest_not_durable.map_or(0.0, |age| age.as_secs_f64()),
         ),
-        ("lanes", GAUGE, "Lanes there are.", |shard| shard.events.lanes as f64),
-        ("lane_bytes_pending", GAUGE, "Bytes in lanes, not yet in the log.", |shard| shard.events.bytes_pending as f64),
-        ("lent_bytes", GAUGE, "Bytes of blocks that readers hold.", |shard| shard.events.lent_bytes as f64),
+        ("lanes", GAUGE, "Lanes there are.", |shard| shard.events.lanes.count as f64),
+        ("lane_bytes_pending", GAUGE, "Bytes in lanes, not yet in the log.", |shard| shard.events.lanes.bytes as f64),
+        ("lent_bytes", GAUGE, "Bytes of blocks that readers hold.", |shard| shard.events.memory.lent_bytes as f64),
         ("shard_active", GAUGE, "1 while new events come to the shard.", |shard| f64::from(shard.stats.is_active)),
-        ("shard_full", GAUGE, "1 while the shard waits for space on its disk.", |shard| f64::from(shard.stats.is_full)),
-        ("shard_poisoned", GAUGE, "1 once an error has ended the shard's writing.", |shard| {
-            f64::from(shard.stats.poison.is_some())
+        ("shard_full", GAUGE, "1 while the shard waits for space on its disk.", |shard| {
+            f64::from(shard.stats.health.is_full)
         }),
-        ("shard_troubles", GAUGE, "Errors that the shard goes on after.", |shard| shard.stats.troubles.len() as f64),
+        ("shard_poisoned", GAUGE, "1 once an error has ended the shard's writing.", |shard| {
+            f64::from(shard.stats.health.poison.is_some())
+        }),
+        ("shard_troubles", GAUGE, "Errors that the shard goes on after.", |shard| {
+            shard.stats.health.troubles.len() as f64
+        }),
     ];
     page.rows(&states, shards, |shard| [("shard", &shard.shard)]);
 }

@@ -58,7 +58,7 @@ pub use self::relays::{RelayDeadLetters, RelayDeliveries, RelayHealth, RelayLag,
 pub(crate) use self::routes::KnownEras;
 use self::routes::Routes;
 use self::shards::Shards;
-pub use self::stats::EventBusStats;
+pub use self::stats::{EventBusStats, LaneContents, MemoryUse};
 pub(crate) use self::taps::TapBatch;
 use self::taps::Taps;
 
@@ -276,12 +276,11 @@ impl BusCore {
 
     /// The numbers of this moment. A lock a shard, and a dozen loads a lane; no thread waits for it.
     pub(crate) fn stats(&self) -> EventBusStats {
-        let mut stats = EventBusStats::default();
-        stats.refuse(self.producers.refused());
+        let mut stats = EventBusStats { refusals: self.producers.refused(), ..EventBusStats::default() };
         // A lock of the parent may be held for ever in a forked child.
         if !self.is_forked() {
             self.shards.all().iter().for_each(|shard| stats.add(shard));
-            (stats.memory_bytes, stats.memory_budget) = (self.memory.used() as u64, self.memory.bytes() as u64);
+            (stats.memory.bytes, stats.memory.budget) = (self.memory.used() as u64, self.memory.bytes() as u64);
         }
         stats
     }

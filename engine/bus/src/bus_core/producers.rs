@@ -36,8 +36,8 @@ impl Producers {
         Self {
             bus: BUSES.fetch_add(1, Ordering::Relaxed),
             lane_options: LaneOptions {
-                capacity_bytes: config.lane_bytes,
-                capacity_events: config.ring_buffer_capacity,
+                capacity_bytes: config.limits.lane_bytes,
+                capacity_events: config.limits.ring_buffer_capacity,
                 overflow: Overflow::Refuse,
             },
             backpressure_mode: config.backpressure_mode,

@@ -11,6 +11,8 @@ use tapeline_storage::format::LogId;
 pub enum Step {
     /// The thread of this shard is made.
     Spawn(u16),
+    /// The doorbell of a shard is made.
+    Doorbell,
     /// The thread for the tasks of a shard is made.
     Companion,
     /// A producer's lane to a shard is made.

@@ -461,7 +461,7 @@ fn last_checkpoint(core: &BusCore, name: &str) -> Result<Option<Checkpoint>, Dae
     let selection = Selection::new(None, Some(&sessions), Some(&[kinds::DAEMON]), Some(&is_checkpoint));
     let selection = selection.map_err(ConsumerError::from)?;
     let views: Vec<_> = core.shards().views().collect();
-    let last = last_event(core.log_id(), &views, &selection).map_err(ConsumerError::from)?;
+    let last = last_event(&views, &selection).map_err(ConsumerError::from)?;
     let Some(event) = last else { return Ok(None) };
     let refuse =
         |reason: String| DaemonRefused::Checkpoint { name: name.to_owned(), event: event.id.to_string(), reason };

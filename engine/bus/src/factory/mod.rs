@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use tapeline_reader::random::random;
-use tapeline_reader::{AdapterError, AdapterResult, advice};
-use tapeline_storage::log::LogOptions;
+use tapeline_reader::{AdapterError, AdapterResult};
+use tapeline_storage::format::LogShard;
+use tapeline_storage::log::{LogMemory, LogOptions};
 
 pub(crate) use store::LogStore;
 
@@ -79,10 +80,7 @@ impl ShardFactory {
             let spec = self.spec(shard)?;
             let (thread, receiver) = seam::pass(self.store.log_id(), Step::Spawn(shard))
                 .and_then(|()| start(spec))
-                .map_err(|error| AdapterError::Fatal {
-                    shard_id: shard,
-                    message: format!("cannot start a thread: {error}{}", advice(&error)),
-                })?;
+                .map_err(|source| AdapterError::NoThread { purpose: "a shard", source })?;
             making.threads.push(thread);
             receivers.push((shard, receiver));
         }
@@ -93,8 +91,8 @@ impl ShardFactory {
                 Ok(Ok(started)) => all.push(started),
                 Ok(Err(error)) => failure = failure.or(Some(error)),
                 Err(_) => {
-                    let message = "its thread ended while it opened".to_owned();
-                    failure = failure.or(Some(AdapterError::Fatal { shard_id: shard, message }));
+                    let message = format!("shard {shard} ended while it opened its log");
+                    failure = failure.or(Some(AdapterError::Panicked { message }));
                 }
             }
         }
@@ -120,11 +118,13 @@ impl ShardFactory {
             segment_bytes: config.log.segment_bytes,
             large_payload_bytes_max: config.payload_bytes_max(),
             batch: config.batch.options(),
-            blocks: config.blocks(),
-            index_bytes: config.catch_up_bytes() / 2,
-            window_bytes: config.catch_up_bytes() / 2,
+            memory: LogMemory {
+                blocks: config.blocks(),
+                index_bytes: config.catch_up_bytes() / 2,
+                window_bytes: config.catch_up_bytes() / 2,
+            },
             durability: config.log.durability,
-            ..LogOptions::new(self.store.log_id(), shard, u64::from_le_bytes(random()))
+            ..LogOptions::new(LogShard::new(self.store.log_id(), shard), u64::from_le_bytes(random()))
         };
         let bytes = config.memory_bytes() + config.catch_up_bytes();
         let memory = self.memory.take(bytes).map_err(|left| AdapterError::Budget { shard_id: shard, bytes, left })?;

@@ -1,7 +1,7 @@
 //! The log store: what a bus keeps of its log outside of the shards. The directory with its lock, the shards of earlier
 //! configurations, and the eras. A log in memory has none of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tapeline_reader::random::random;
@@ -9,8 +9,8 @@ use tapeline_reader::timestamp::Clock;
 use tapeline_reader::{AdapterError, AdapterResult};
 use tapeline_storage::device::Directory;
 use tapeline_storage::device::fs::{DirectoryLock, WriteMode};
-use tapeline_storage::format::{Era, Eras, LogId, Meta, Sequence};
-use tapeline_storage::log::{Durability, LogDirectory, LogView, trim_at_rest};
+use tapeline_storage::format::{Era, Eras, LogId, LogShard, Meta, Sequence};
+use tapeline_storage::log::{DirectoryError, Durability, LogDirectory, LogView, trim_at_rest};
 use tapeline_storage::read::open_shard;
 
 use crate::core::config::EventBusConfig;
@@ -108,7 +108,7 @@ impl LogStore {
         let (mut views, mut last_timestamp) = (Vec::new(), 0);
         if let Some(directory) = self.directory() {
             for shard in from..directory.meta().shards {
-                let (view, last) = open_shard(&directory.shard(shard)?, self.log_id, shard)?;
+                let (view, last) = open_shard(&directory.shard(shard)?, LogShard::new(self.log_id, shard))?;
                 views.push(view);
                 last_timestamp = last_timestamp.max(last);
             }
@@ -168,8 +168,9 @@ impl LogStore {
     }
 
     fn pass(&self, step: Step) -> AdapterResult<()> {
+        let path = || self.directory().map_or_else(PathBuf::new, |directory| directory.path().to_owned());
         seam::pass(self.log_id, step)
-            .map_err(|error| AdapterError::Fatal { shard_id: 0, message: format!("{step:?}: {error}") })
+            .map_err(|source| AdapterError::from(DirectoryError::Io { operation: "go on in", path: path(), source }))
     }
 }
 

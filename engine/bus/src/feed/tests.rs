@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tapeline_storage::device::BlockWriter;
-use tapeline_storage::format::{LogId, Sequence};
+use tapeline_storage::format::{LogId, LogShard, Sequence};
 use tapeline_storage::log::{Log, LogOptions, LogView};
 use tapeline_storage::read::Visibility;
 
@@ -11,7 +11,7 @@ use super::{Bell, FEED_BLOCKS, NewBlocks, feed};
 
 /// A log that lends eight of its sixteen blocks.
 fn view() -> Arc<LogView> {
-    Arc::clone(Log::in_memory(&LogOptions::new(LogId([1; 16]), 0, 1)).view())
+    Arc::clone(Log::in_memory(&LogOptions::new(LogShard::new(LogId([1; 16]), 0), 1)).view())
 }
 
 #[allow(clippy::expect_used, reason = "a test")]

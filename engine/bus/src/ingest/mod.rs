@@ -79,7 +79,7 @@ pub struct Producer {
     links: Links,
     backpressure: Backpressure,
     clock: Timestamps,
-    /// The route that it goes by.
+    /// The route that it uses.
     route: Route,
     /// Of the process that opened the bus.
     fork_generation: u32,
@@ -283,18 +283,17 @@ impl Producer {
     /// all that was written before it.
     #[inline(always)]
     fn write(&mut self, session: Session, source: impl RecordSource, publish: Publish) -> IngestionResult<Ticket> {
-        let (kind, payload_bytes) = (source.kind(), source.payload_bytes());
-        let is_event = publish == Publish::Now;
-        if payload_bytes > self.links.payload_max() || note::is_reserved(kind) || (is_event && self.is_forked()) {
+        let (length, is_pending, is_event) = (source.payload_bytes(), source.is_pending(), publish == Publish::Now);
+        if length > self.links.payload_max() || note::is_reserved(source.kind()) || (is_event && self.is_forked()) {
             return source.publish_large(self, session.id(), publish);
         }
-        let (shard, bytes) = (session.shard_id(), archived_bytes(payload_bytes));
+        let (shard, bytes) = (session.shard_id(), archived_bytes(length));
+        let event = Rejected { session: session.id(), bytes };
+        let count = |error: &_| self.core.producers().count_refused(error, 1);
+        let is_current = || self.core.route().get() == self.route;
         let link = match self.links.get_mut(shard) {
             Some(link) => link,
-            None => self
-                .links
-                .connect(&self.core, shard, self.route, self.id)
-                .inspect_err(|error| self.core.producers().count_refused(error, 1))?,
+            None => self.links.connect(&self.core, shard, self.route, self.id).inspect_err(count)?,
         };
         if is_event && link.lane.is_unpublished() {
             // Of a batch that was leaked.
@@ -302,25 +301,17 @@ impl Producer {
         }
         let mut claim = match link.lane.claim(bytes) {
             Ok(claim) => claim,
-            Err(LaneFull) => {
-                let event = Rejected { session: session.id(), bytes };
-                let is_current = || self.core.route().get() == self.route;
-                self.backpressure.claim(link, &mut self.clock, event, is_current)?
-            }
+            Err(LaneFull) => self.backpressure.claim(link, &mut self.clock, event, is_current)?,
         };
-        let is_pending = source.is_pending();
         claim.begin(self.clock.last() + 1, publish);
         // A batch looks at the route when it is published.
-        if is_event && (self.core.route().get() != self.route || session.route() != self.route) {
+        if is_event && !(is_current() && session.route() == self.route) {
             claim.cancel();
             return source.publish_elsewhere(self, session.id());
         }
         let timestamp = match source.fill(session.id(), &mut claim, &mut self.clock) {
             Ok(timestamp) => timestamp,
-            Err(error) => {
-                claim.cancel();
-                return Err(error);
-            }
+            Err(error) => return Err(claim.cancelled_by(error)),
         };
         let ticket = Ticket::new(self.origin, shard, claim.commit(), timestamp);
         if is_pending && link.lane.note_unstamped() >= UNSTAMPED_MAX {

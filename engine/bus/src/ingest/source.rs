@@ -4,7 +4,7 @@ use rkyv::Serialize;
 use tapeline_reader::event::write_payload;
 use tapeline_reader::timestamp::{TimeSource, Timestamps};
 use tapeline_reader::{PayloadSerializer, TypedPayload};
-use tapeline_storage::format::{Kind, Record, SessionId, archive_in_place, archive_into};
+use tapeline_storage::format::{Kind, Record, RecordHead, SessionId, archive_in_place, archive_into};
 use tapeline_storage::log::LargeBlock;
 
 use super::{Producer, Ticket};
@@ -157,7 +157,7 @@ where
         let Self { kind, value, bytes, time } = self;
         write_payload(value, &mut claim.slot()[..bytes]).map_err(IngestionError::Archive)?;
         let timestamp = clock.draw(time);
-        archive_in_place(session, timestamp, kind, bytes, claim.slot());
+        archive_in_place(RecordHead { session, timestamp, kind }, bytes, claim.slot());
         Ok(timestamp)
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tapeline_reader::ConsumerError;
 use tapeline_reader::named::{check_in, expect_notes, fold_notes, keep_in_memory};
 use tapeline_reader::note::CursorNote;
+use tapeline_reader::source::LogViews;
 use tapeline_reader::timestamp::TimeSource;
 use tapeline_storage::format::{BLOCK_BYTES_MAX, Kind, Record, SessionId, archive_into, archived_bytes, block_bytes};
 use tapeline_storage::log::LogView;
@@ -40,7 +41,7 @@ impl Producer {
             return Err(IngestionError::CursorMode);
         }
         let refused = |source| refused(name, source);
-        check_in(self.core.log_id(), &views(&self.core), name, cursor).map_err(refused)?;
+        check_in(LogViews::new(self.core.log_id(), &views(&self.core)), name, cursor).map_err(refused)?;
         let note = CursorNote { name: name.to_owned(), cursor: cursor.to_owned() };
         let payload = note.payload()?;
         Ok(BatchCursor { note, payload })
@@ -112,7 +113,7 @@ impl Producer {
         if events > 0 {
             self.check_session(session.id(), events)?;
         }
-        let expect = || expect_notes(&core.readers().cursors, core.log_id(), &views(core));
+        let expect = || expect_notes(&core.readers().cursors, LogViews::new(core.log_id(), &views(core)));
         core.taps().begin(expect).map_err(|source| refused(&cursor.note.name, source))?;
         let written = self.write_note(session, &cursor.payload);
         written.inspect_err(|error| core.producers().count_refused(error, events))?;
@@ -205,7 +206,7 @@ fn fold_elsewhere(core: &Arc<BusCore>) {
     if let Some(threads) = core.readers().load_threads() {
         threads.call(move || {
             if let Some(core) = bus.upgrade() {
-                let _ = fold_notes(&core.readers().cursors, core.log_id(), &views);
+                let _ = fold_notes(&core.readers().cursors, LogViews::new(core.log_id(), &views));
             }
         });
     }

@@ -478,6 +478,13 @@ impl<'w> Claim<'w> {
         }
     }
 
+    /// Gives the room back because of this error, which it returns.
+    #[cold]
+    pub(crate) fn cancelled_by<E>(self, error: E) -> E {
+        self.cancel();
+        error
+    }
+
     /// Makes it a record. Returns the entry index after it: the record is published, released or durable once that
     /// number of the lane has come so far. Less than 1 ns.
     #[inline(always)]

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tapeline_reader::cursor::Cursor;
 use tapeline_reader::opening::learn;
-use tapeline_reader::page::{Found, SCAN_BYTES, copy_events};
+use tapeline_reader::page::{SCAN_BYTES, first_events};
 use tapeline_reader::selection::Selection;
-use tapeline_reader::source::{Next, Source, cursor_of, refuse_cursor, source};
+use tapeline_reader::source::{LogViews, Next, Source};
 use tapeline_reader::{ConsumerError, ConsumerResult, CursorFault, Start, order};
+use tapeline_storage::format::LogShard;
 use tapeline_storage::log::Poison;
 use tapeline_storage::read::Visibility;
 
@@ -46,11 +47,10 @@ impl Pages {
 
     async fn in_time_order(&self, request: &ConsumeRequest, selection: Selection) -> ConsumerResult<ConsumeResponse> {
         let core = &*self.core;
-        let views: Vec<_> = core.shards().views().collect();
         let mut page = ConsumeResponse::default();
         let mut sweep = match self.parked.take(request) {
             Some(sweep) => sweep,
-            None => Sweep::new(core, &views, request, selection, &mut page)?,
+            None => Sweep::new(core, request, selection, &mut page)?,
         };
         let (limit, visibility) = (request.limit, request.visibility);
         let known = core.readers().horizon.known(visibility);
@@ -130,16 +130,16 @@ pub(super) struct Pager<'p> {
 
 impl<'p> Pager<'p> {
     pub(super) fn new(core: &'p BusCore, request: &ConsumeRequest, selection: Selection) -> ConsumerResult<Self> {
-        let (log, views): (_, Vec<_>) = (core.log_id(), core.shards().views().collect());
-        let views = &views[..];
-        let cursor = cursor_of(log, views, request.from_id.as_deref())?;
+        let views: Vec<_> = core.shards().views().collect();
+        let log = LogViews::new(core.log_id(), &views);
+        let cursor = log.cursor_of(request.from_id.as_deref())?;
         if cursor.as_ref().is_some_and(|cursor| cursor.sweep.is_some()) {
-            return Err(refuse_cursor(CursorFault::OtherOrdering, log, views));
+            return Err(log.refuse_cursor(CursorFault::OtherOrdering));
         }
         let mut page = ConsumeResponse::default();
         let (mut sources, mut starts) = (Vec::new(), Vec::new());
         for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
-            match source(log, views, view, cursor.as_ref(), &request.start, request.visibility) {
+            match log.source(view, cursor.as_ref(), &request.start, request.visibility) {
                 Ok(source) => {
                     starts.push((Arc::clone(view), source.next_sequence()));
                     sources.push(source.seeking(&selection));
@@ -243,8 +243,8 @@ impl<'p> Pager<'p> {
                         return true;
                     }
                     let left = share - (self.page.events.len() - before);
-                    let mut found: Vec<Found> = Vec::new();
-                    let looked = copy_events(self.core.log_id(), shard_id, &block, &self.selection, left, &mut found);
+                    let shard = LogShard::new(self.core.log_id(), shard_id);
+                    let (found, looked) = first_events(shard, &block, &self.selection, left);
                     self.scanned += if self.selection.is_partial() { looked.bytes } else { 0 };
                     source.return_to(block.first_sequence().plus(looked.records as u64));
                     for found in found {

@@ -1,10 +1,10 @@
 //! A change of the shards that take events, while events are being ingested.
 //!
 //! 1. Shards that are needed and not there yet are started.
-//! 2. The route is changed, and every thread of the process executes a fence: from now on each producer goes by it, but
+//! 2. The route is changed, and every thread of the process executes a fence: from now on each producer uses it, but
 //!    for those that were about to publish, which have noted so.
-//! 3. Each shard takes what goes by the old route out of its lanes and reports the boundary where that ends. What goes
-//!    by the new one waits in the lanes: producers do not notice.
+//! 3. Each shard takes the records of the old route out of its lanes and reports the boundary where they end. Records
+//!    of the new one wait in the lanes: producers do not notice.
 //! 4. Everything before these boundaries is made durable: whatever a crash takes, a session that moves keeps a prefix.
 //! 5. The boundaries begin an era, which is kept and made known to readers. Readers read all of an era before the next,
 //!    so that a session that moves stays in order.
@@ -86,7 +86,7 @@ impl Change {
     /// Has the shards go on. Readers know of the era.
     pub(crate) fn end(self) {
         for shard in self.shards.iter() {
-            shard.handover().set_active(shard.id() < self.route.active());
+            shard.handover().note_active(shard.id(), self.route.active());
             shard.handover().pass(self.route.number());
             shard.inbox().wake();
         }

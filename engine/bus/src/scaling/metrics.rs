@@ -64,13 +64,14 @@ impl ShardMetrics {
 
     /// The [`weight`](Self::weight) by this policy.
     pub fn compute_weight(&self, policy: &ScalingPolicy) -> f64 {
-        let work = (self.fill_ratio / policy.fill_ratio_threshold).max(self.event_rate / policy.event_rate_threshold);
+        let work =
+            (self.fill_ratio / policy.fill_ratio_threshold).max(self.event_rate / policy.overload.event_rate_threshold);
         // The nap of an idle shard is longer than the thresholds, and another shard would not shorten it.
         if self.fill_ratio < policy.underutilized_threshold && work < policy.underutilized_threshold {
             return work;
         }
-        let waiting = ratio(self.avg_push_latency, policy.push_latency_threshold);
-        let committing = ratio(self.avg_flush_latency, policy.flush_latency_threshold);
+        let waiting = ratio(self.avg_push_latency, policy.overload.push_latency_threshold);
+        let committing = ratio(self.avg_flush_latency, policy.overload.flush_latency_threshold);
         work.max(waiting).max(committing)
     }
 }
@@ -93,8 +94,14 @@ impl Meter {
         }
     }
 
-    /// Computes the load from the readings.
-    pub(super) fn metrics(&self, shard_id: u16, is_active: bool, policy: &ScalingPolicy) -> ShardMetrics {
+    /// Computes the load of a shard that takes no new events.
+    pub(super) fn metrics_of_retired(&self, shard_id: u16, policy: &ScalingPolicy) -> ShardMetrics {
+        let draining = self.0.back().is_some_and(|last| last.pending > 0);
+        ShardMetrics { draining, ..self.metrics(shard_id, policy) }
+    }
+
+    /// Computes the load of a shard that takes new events.
+    pub(super) fn metrics(&self, shard_id: u16, policy: &ScalingPolicy) -> ShardMetrics {
         let mut metrics = ShardMetrics::new(shard_id);
         let (Some(first), Some(last)) = (self.0.front(), self.0.back()) else { return metrics };
         let seconds = last.at.saturating_sub(first.at) as f64 / 1e9;
@@ -113,7 +120,6 @@ impl Meter {
         let commits = last.commits.saturating_sub(first.commits);
         let commit_ns = last.commit_ns.saturating_sub(first.commit_ns);
         metrics.avg_flush_latency = Duration::from_nanos(commit_ns.checked_div(commits).unwrap_or(0));
-        metrics.draining = !is_active && last.pending > 0;
         metrics.weight = metrics.compute_weight(policy);
         metrics
     }

@@ -106,7 +106,7 @@ impl Scaler {
     /// else, such as the size of the events or the disk. Otherwise such a bus would give up, over and over, what it
     /// needs.
     fn good_for(&self, now: u64) -> f64 {
-        let threshold = self.policy.event_rate_threshold;
+        let threshold = self.policy.overload.event_rate_threshold;
         match self.overload {
             Some((at, rate)) if !has_passed(at, now, self.policy.scale_down_delay.saturating_mul(MEMORY)) => {
                 threshold.min(rate)

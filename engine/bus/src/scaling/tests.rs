@@ -8,13 +8,17 @@ use tapeline_testing::{Random, seed};
 use super::metrics::{Meter, SAMPLES};
 use super::scaler::Scaler;
 use super::*;
-use crate::core::config::ScalingPolicy;
+use crate::core::config::{OverloadThresholds, ScalingPolicy};
 use crate::shard::Reading;
 
 const MS: u64 = 1_000_000;
 
 fn policy() -> ScalingPolicy {
     ScalingPolicy { max_shards: 8, ..ScalingPolicy::default_for_cpus(8) }
+}
+
+fn overload(overload: OverloadThresholds) -> ScalingPolicy {
+    ScalingPolicy { overload, ..policy() }
 }
 
 /// A window in which every shard looks like this.
@@ -49,9 +53,15 @@ fn each_threshold_of_overload_adds_shards() {
     ];
     let lenient = [
         ScalingPolicy { fill_ratio_threshold: 0.9, ..policy() },
-        ScalingPolicy { push_latency_threshold: Duration::from_millis(7), ..policy() },
-        ScalingPolicy { flush_latency_threshold: Duration::from_millis(70), ..policy() },
-        ScalingPolicy { event_rate_threshold: 7e6, ..policy() },
+        overload(OverloadThresholds {
+            push_latency_threshold: Duration::from_millis(7),
+            ..OverloadThresholds::default()
+        }),
+        overload(OverloadThresholds {
+            flush_latency_threshold: Duration::from_millis(70),
+            ..OverloadThresholds::default()
+        }),
+        overload(OverloadThresholds { event_rate_threshold: 7e6, ..OverloadThresholds::default() }),
     ];
     for (shape, lenient) in busy.into_iter().zip(lenient) {
         assert_eq!(decide(policy(), shape), up);
@@ -177,9 +187,18 @@ fn policies_out_of_range_are_named() {
         (ScalingPolicy { fill_ratio_threshold: 1.1, ..policy() }, "fill_ratio_threshold"),
         (ScalingPolicy { underutilized_threshold: 0.7, ..policy() }, "underutilized_threshold"),
         (ScalingPolicy { underutilized_threshold: f64::NAN, ..policy() }, "underutilized_threshold"),
-        (ScalingPolicy { push_latency_threshold: Duration::ZERO, ..policy() }, "push_latency_threshold"),
-        (ScalingPolicy { flush_latency_threshold: Duration::ZERO, ..policy() }, "flush_latency_threshold"),
-        (ScalingPolicy { event_rate_threshold: f64::INFINITY, ..policy() }, "event_rate_threshold"),
+        (
+            overload(OverloadThresholds { push_latency_threshold: Duration::ZERO, ..OverloadThresholds::default() }),
+            "push_latency_threshold",
+        ),
+        (
+            overload(OverloadThresholds { flush_latency_threshold: Duration::ZERO, ..OverloadThresholds::default() }),
+            "flush_latency_threshold",
+        ),
+        (
+            overload(OverloadThresholds { event_rate_threshold: f64::INFINITY, ..OverloadThresholds::default() }),
+            "event_rate_threshold",
+        ),
         (ScalingPolicy { min_shards: 0, ..policy() }, "min_shards"),
         (ScalingPolicy { min_shards: 9, ..policy() }, "max_shards"),
         (ScalingPolicy { cooldown: Duration::ZERO, ..policy() }, "cooldown"),
@@ -212,12 +231,12 @@ fn meter_averages_over_its_window() {
             commit_ns: sample * 3 * MS,
         });
     }
-    let metrics = meter.metrics(7, true, &policy());
+    let metrics = meter.metrics(7, &policy());
     assert_eq!((metrics.shard_id, metrics.fill_ratio, metrics.event_rate), (7, 0.5, 40_000.0));
     assert_eq!(
         (metrics.avg_push_latency, metrics.avg_flush_latency, metrics.draining),
         (Duration::from_nanos(2 * MS), Duration::from_millis(3), false)
     );
     assert!((metrics.weight - 0.5 / 0.7).abs() < 1e-9, "{}", metrics.weight);
-    assert!(meter.metrics(7, false, &policy()).draining);
+    assert!(meter.metrics_of_retired(7, &policy()).draining);
 }

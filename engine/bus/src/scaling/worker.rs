@@ -176,7 +176,13 @@ impl Worker {
         let mut metrics = Vec::with_capacity(shards.len());
         for (shard, meter) in shards.iter().zip(&mut self.meters) {
             meter.add(shard.reading(now));
-            metrics.push(meter.metrics(shard.id(), shard.id() < active, self.scaler.policy()));
+            let (shard, policy) = (shard.id(), self.scaler.policy());
+            let takes_events = shard < active;
+            metrics.push(if takes_events {
+                meter.metrics(shard, policy)
+            } else {
+                meter.metrics_of_retired(shard, policy)
+            });
         }
         *lock(&self.shown) = metrics;
     }

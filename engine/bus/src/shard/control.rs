@@ -6,7 +6,7 @@
 //! | callers that wait for it | [`Waiters`] |
 //! | what it states about itself | [`ShardFacts`] |
 //! | the numbers of its lanes | [`Lanes`] |
-//! | which route it goes by | [`Handover`] |
+//! | the route of the records that it takes | [`Handover`] |
 //! | users' tasks beside it | [`ShardTasks`] |
 //!
 //! [`ShardControl`] has only the calls that need several of them.
@@ -99,8 +99,9 @@ impl ShardControl {
     /// The numbers of the shard at this moment. A few locks.
     pub(crate) fn stats(&self) -> ShardStats {
         let (task_runtime, note) = self.tasks.runtime().unzip();
-        let mut stats = ShardStats { is_active: self.handover.is_active(), task_runtime, ..self.facts.stats() };
-        stats.notes.extend(note.flatten());
+        let mut stats = ShardStats { is_active: self.handover.is_active(), ..self.facts.stats() };
+        stats.host.task_runtime = task_runtime;
+        stats.host.notes.extend(note.flatten());
         stats
     }
 

@@ -27,8 +27,8 @@ pub(crate) struct ShardReport {
 ///
 /// let bus = EventBus::new(EventBusConfig::default()).await?;
 /// for shard in bus.shard_stats() {
-///     println!("shard {} on core {:?}, by {}: {:?}", shard.shard_id, shard.core, shard.device, shard.notes);
-///     assert!(shard.poison.is_none());
+///     println!("shard {} on core {:?}: {:?}", shard.shard_id, shard.host.core, shard.host.notes);
+///     assert!(shard.health.poison.is_none());
 /// }
 /// # Ok(())
 /// # }
@@ -44,23 +44,64 @@ pub struct ShardStats {
     pub events_appended: u64,
     /// Events acknowledged at the log's level, since it was created.
     pub events_durable: u64,
+    /// Torn tails that were cut off when the log was opened: bytes that were never acknowledged.
+    pub cuts: Vec<Cut>,
+    /// The errors that its writing has met.
+    pub health: ShardHealth,
+    /// The core, driver and runtime that it has.
+    pub host: ShardHost,
+}
+
+/// The errors that the writing of one shard has met, at one moment.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let health = bus.shard_stats().remove(0).health;
+/// assert!(!health.is_full && health.poison.is_none() && health.troubles.is_empty());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ShardHealth {
     /// True if the shard waits for space on its disk.
     pub is_full: bool,
     /// The error that ended the shard's writing, if one did.
     pub poison: Option<Poison>,
-    /// Errors that did not end it: what is being tried again, and what the log does without.
+    /// Errors that did not end it: the steps that the shard tries again, and the parts that the log does without.
     pub troubles: Vec<Trouble>,
-    /// The driver that writes its blocks: `uring`, `blocking` or `memory`.
+}
+
+/// The core, driver and runtime that a shard has.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tapeline::{EventBus, EventBusConfig};
+///
+/// let bus = EventBus::new(EventBusConfig::default()).await?;
+/// let host = bus.shard_stats().remove(0).host;
+/// // This bus has no directory, and its shard has not run a task.
+/// assert_eq!((host.device, host.task_runtime), ("memory", None));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ShardHost {
+    /// The driver that writes the shard's blocks: `uring`, `blocking` or `memory`.
     pub device: &'static str,
-    /// The core it is pinned to, if it is.
+    /// The core that the shard is pinned to, if it is.
     pub core: Option<usize>,
-    /// The runtime of its tasks: `glommio`, or `plain` where that cannot be had, as `notes` say then. `None` before the
-    /// first.
+    /// The runtime of its tasks: `glommio`, or `plain` where glommio cannot start, for a reason that `notes` gives.
+    /// `None` before the first task.
     pub task_runtime: Option<&'static str>,
     /// The ways in which the shard runs otherwise than it was asked to, with reasons.
     pub notes: Vec<String>,
-    /// Torn tails that were cut off when the log was opened: bytes that were never acknowledged.
-    pub cuts: Vec<Cut>,
 }
 
 /// The load of one shard, at one moment.
@@ -164,14 +205,13 @@ impl ShardFacts {
             is_active: false,
             events_appended: appended.get(),
             events_durable: durable.get(),
-            is_full: self.view.is_full(),
-            poison: self.view.poison().cloned(),
-            troubles: self.view.troubles(),
-            device,
-            core,
-            task_runtime: None,
-            notes,
             cuts,
+            health: ShardHealth {
+                is_full: self.view.is_full(),
+                poison: self.view.poison().cloned(),
+                troubles: self.view.troubles(),
+            },
+            host: ShardHost { device, core, task_runtime: None, notes },
         }
     }
 }

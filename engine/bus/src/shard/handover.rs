@@ -1,8 +1,8 @@
-//! The route that a shard goes by, and the change of it: what the shard's thread and the thread that changes the route
+//! The route of a shard, and the change of it: what the shard's thread and the thread that changes the route
 //! say to each other.
 //!
 //! First that thread stores the new route, and every thread executes a fence; then it asks each shard for its boundary
-//! (`begin`). A shard takes what goes by the old route out of its lanes, and nothing of the new one: so there is a
+//! (`begin`). A shard takes the records of the old route out of its lanes, and none of the new one: so there is a
 //! sequence at which the new route begins, the boundary, which the shard reports (`report_boundary`). When every shard
 //! has reported one, and what is before it is acknowledged, readers learn of the era that begins there, and all shards
 //! go on (`pass`).
@@ -25,7 +25,7 @@ pub(crate) struct Handover {
 }
 
 impl Handover {
-    /// Has the shard go by this route before it runs.
+    /// Gives the shard this route before it runs.
     pub(crate) fn enter(&self, route: u64) {
         self.begin(route);
         self.pass(route);
@@ -36,11 +36,12 @@ impl Handover {
         !self.is_retired.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_active(&self, active: bool) {
-        self.is_retired.store(!active, Ordering::Relaxed);
+    /// Notes that new events come to the shards below `active`; this is the shard of number `shard`.
+    pub(crate) fn note_active(&self, shard: u16, active: u16) {
+        self.is_retired.store(shard >= active, Ordering::Relaxed);
     }
 
-    /// Asks for the boundary between what goes by earlier routes and what goes by this one.
+    /// Asks for the boundary between the records of earlier routes and those of this one.
     pub(crate) fn begin(&self, route: u64) {
         // SYNC: pairs with the Acquire load in wanted(); the fence after the change of the route came before.
         self.begun.store(route, Ordering::Release);
@@ -53,7 +54,7 @@ impl Handover {
         is_reported.then(|| Sequence::new(self.boundary.load(Ordering::Relaxed)))
     }
 
-    /// Has the shard go on with what goes by this route.
+    /// Has the shard go on with the records of this route.
     pub(crate) fn pass(&self, route: u64) {
         // SYNC: pairs with the Acquire load in passed(): readers know of the era.
         self.passed.store(route, Ordering::Release);

@@ -32,16 +32,14 @@ pub struct LaneStats {
     pub shard_id: u16,
     /// Events taken over: those in the lane, those beyond it, those that were dropped.
     pub events_ingested: u64,
-    /// Events handed back to the producer: all of `refusals`.
-    pub events_refused: u64,
-    /// The same, by reason.
+    /// Events handed back to the producer, by reason.
     pub refusals: Refusals,
     /// Events dropped.
     pub drops: Drops,
     /// Bytes in the lane.
     pub bytes_pending: u64,
     /// Bytes that the lane holds at present. It grows up to
-    /// [`EventBusConfig::lane_bytes`](crate::EventBusConfig::lane_bytes).
+    /// [`LimitsConfig::lane_bytes`](crate::config::LimitsConfig::lane_bytes).
     pub capacity_bytes: u64,
 }
 
@@ -171,7 +169,6 @@ impl Lanes {
                 producer: lane.producer(),
                 shard_id,
                 events_ingested: totals.events_ingested(),
-                events_refused: totals.refused.total(),
                 refusals: totals.refused,
                 drops: totals.drops,
                 bytes_pending: totals.bytes_pending,

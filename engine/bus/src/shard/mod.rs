@@ -33,7 +33,7 @@ use tapeline_storage::log::{Chore, ChoreDone, Log, LogOptions, Urgency};
 pub(crate) use control::ShardControl;
 pub(crate) use core_choice::choose_core;
 pub(crate) use facts::Reading;
-pub use facts::ShardStats;
+pub use facts::{ShardHealth, ShardHost, ShardStats};
 use followers::{Followers, Watermarks};
 use inbox::Arrivals;
 pub(crate) use lanes::LaneState;
@@ -94,7 +94,7 @@ pub(crate) struct Shard<B> {
     followers: Followers,
     background: B,
     upkeep: Upkeep,
-    /// Number of the route that its lanes go by.
+    /// Number of the route whose records it takes.
     route: u64,
     standstill: Option<Standstill>,
 }
@@ -160,7 +160,7 @@ impl<B: Background> Shard<B> {
         }
     }
 
-    /// Goes on with what goes by the present route.
+    /// Goes on with the records of the present route.
     fn pass(&mut self) {
         let passed = self.control.handover().passed();
         if self.route != passed {
@@ -169,11 +169,11 @@ impl<B: Background> Shard<B> {
         }
     }
 
-    /// Reports where the present route begins, if that is asked and nothing is to come any more that goes by an earlier
-    /// one. Returns whether it did.
+    /// Reports where the wanted route begins, if another thread asks for that and no more records of an earlier route
+    /// can come. Returns whether it did.
     fn report_boundary(&mut self) -> bool {
         let Some(wanted) = self.control.handover().wanted() else { return false };
-        // Lanes that came since this turn began may hold what goes by the old route.
+        // Lanes that came since this turn began may hold records of the old route.
         self.admit();
         let is_found = self.log.poison().is_some() || self.slots.iter().all(|slot| slot.has_passed_to(wanted));
         if is_found {

@@ -56,7 +56,7 @@ fn append(run: RecordRun<'_>, log: &mut Log, now: u64) -> Result<(usize, usize),
 }
 
 impl LaneSlot {
-    /// The lane of a shard that goes by this route.
+    /// The lane of a shard that takes the records of this route.
     pub(super) fn new(mut reader: LaneReader, route: u64) -> Self {
         reader.pass_to(route);
         let (marks, reported, unwritten) = (VecDeque::new(), Drops::default(), Default::default());
@@ -165,7 +165,7 @@ impl LaneSlot {
         let refused = self.missing(DropReason::Refused, 0);
         match refused.events() {
             0 => written,
-            _ => written + usize::from(self.write(DropReason::Refused, refused, control, log, now)),
+            _ => written + usize::from(self.write(self.note(DropReason::Refused, refused), control, log, now)),
         }
     }
 
@@ -187,7 +187,7 @@ impl LaneSlot {
         let mut written = 0;
         for (reason, events) in drops.reasons() {
             let sessions = self.missing(reason, events);
-            if !self.write(reason, sessions, control, log, now) {
+            if !self.write(self.note(reason, sessions), control, log, now) {
                 break;
             }
             written += 1;
@@ -209,24 +209,20 @@ impl LaneSlot {
         }
     }
 
+    fn note(&self, reason: DropReason, sessions: DroppedSessions) -> DropNote {
+        DropNote { producer: self.reader.handle().producer(), reason, sessions }
+    }
+
     /// Writes a note. Returns whether it found room; else the sessions wait for the next.
-    fn write(
-        &mut self,
-        reason: DropReason,
-        sessions: DroppedSessions,
-        control: &ShardControl,
-        log: &mut Log,
-        now: u64,
-    ) -> bool {
-        let note = DropNote { producer: self.reader.handle().producer(), reason, sessions };
+    fn write(&mut self, note: DropNote, control: &ShardControl, log: &mut Log, now: u64) -> bool {
         let record = note.record(now);
         // A note is far shorter than what a length can say.
         let length = (record.bytes().len() / RECORD_ALIGN) as u16;
         if log.append(record.bytes(), &[length], now).0 == 0 {
-            self.unwritten[reason.index()] = note.sessions;
+            self.unwritten[note.reason.index()] = note.sessions;
             return false;
         }
-        self.reported.count(reason, note.sessions.events());
+        self.reported.count(note.reason, note.sessions.events());
         control.facts().count_note();
         true
     }
@@ -239,12 +235,12 @@ impl LaneSlot {
         }
     }
 
-    /// Returns whether everything was drained that goes by an earlier route than this one, and no more of it can come.
+    /// Returns whether the shard has taken all records of earlier routes than this one, and no more of them can come.
     pub(super) fn has_passed_to(&self, route: u64) -> bool {
         self.reader.has_passed_to(route)
     }
 
-    /// Goes on with what goes by this route.
+    /// Goes on with the records of this route.
     pub(super) fn pass_to(&mut self, route: u64) {
         self.reader.pass_to(route);
     }

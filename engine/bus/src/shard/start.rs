@@ -71,11 +71,11 @@ impl Drop for Started {
 /// The kernel's, where it refuses the thread.
 pub(crate) fn start(spec: ShardSpec) -> io::Result<(ShardThread, oneshot::Receiver<AdapterResult<Started>>)> {
     let (sender, receiver) = oneshot::channel();
-    let name = format!("tapeline-{}", spec.log.shard);
+    let name = format!("tapeline-{}", spec.log.shard.number);
     let work = move || {
         // Outlives all that may touch the directory, also when it panics.
         let hold = spec.hold.clone();
-        let log = spec.log.log_id;
+        let log = spec.log.shard.log_id;
         let outcome = foreign::contain(|| {
             run(spec, sender);
             let _ = seam::pass(log, Step::ShardEnd);
@@ -100,7 +100,8 @@ impl Drop for StopMark {
 fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
     core_choice::pin(&mut spec.core);
     let idle = spec.idle;
-    let background = ThreadBackground::new(spec.log.log_id, spec.hold.clone(), std::mem::take(&mut spec.core.free));
+    let background =
+        ThreadBackground::new(spec.log.shard.log_id, spec.hold.clone(), std::mem::take(&mut spec.core.free));
     let (control, log, last_timestamp) = match open(spec) {
         Ok(opened) => opened,
         Err(error) => {
@@ -120,7 +121,7 @@ fn run(mut spec: ShardSpec, started: oneshot::Sender<AdapterResult<Started>>) {
 
 fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, u64)> {
     let ShardSpec { log: options, core, driver, idle: _, files, hold, memory } = spec;
-    let shard = options.shard;
+    let (log_id, shard) = (options.shard.log_id, options.shard.number);
     let mut notes = core.notes;
     let (log, cuts, last_timestamp) = match files {
         None => (Log::in_memory(&options), Vec::new(), 0),
@@ -132,10 +133,8 @@ fn open(spec: ShardSpec) -> AdapterResult<(Arc<ShardControl>, Log, u64)> {
             (recovered.start(device), cuts, last)
         }
     };
-    let doorbell = Doorbell::new().map_err(|error| AdapterError::Fatal {
-        shard_id: shard,
-        message: format!("no descriptor for a doorbell: {error}"),
-    })?;
+    let doorbell = seam::pass(log_id, Step::Doorbell).and_then(|()| Doorbell::new());
+    let doorbell = doorbell.map_err(|source| AdapterError::NoDescriptor { shard_id: shard, source })?;
     notes.extend(log.device_notes());
     let report = ShardReport { device: log.device_name(), core: core.core, among: core.among, notes, cuts };
     let control = Arc::new(ShardControl::new(Arc::clone(log.view()), doorbell, report, memory));

@@ -68,7 +68,7 @@ fn new_events_have_own_times_and_none_is_passed_over_in_order_of_time() {
         restored(&scratch, [last, 1_000]);
         let bus = open(scratch.config().num_shards(2));
         assert!(bus.log_ahead().is_some());
-        let notes = bus.shard_stats().remove(0).notes;
+        let notes = bus.shard_stats().remove(0).host.notes;
         assert!(notes.iter().any(|note| note.contains("ahead of the clock")), "{notes:?}");
         let before = wall();
         let times = ingest(&bus, 20);

@@ -39,7 +39,7 @@ fn closed_session_takes_nothing_by_any_way_in() {
     is_refused(bus.ingest_raw(RawEvent::from_str("late").with_session("chat")), "chat");
     is_refused(producer.close_session(chat, SessionOutcome::Finished), "chat");
     is_refused(bus.close_session("chat", SessionOutcome::Finished), "chat");
-    assert_eq!(bus.stats().events_refused, 6);
+    assert_eq!(bus.stats().refusals.total(), 6);
     producer.emit(other, kinds::TOKEN, b"1").expect("another session is open");
     assert_eq!(begun.batch(other).publish().expect("nothing of the refused batch is left"), None);
 
@@ -104,7 +104,7 @@ fn every_caller_that_can_know_of_the_close_is_refused() {
             sender.send(name).expect("is heard");
         }
     });
-    assert_eq!(bus.stats().events_refused, 2_000);
+    assert_eq!(bus.stats().refusals.total(), 2_000);
 }
 
 #[test]
@@ -137,9 +137,9 @@ fn memory_of_closed_sessions_is_counted_a_close_without_it_changes_none() {
     let bus = open(EventBusConfig::builder());
     let mut producer = bus.producer().expect("a producer");
     let chat = producer.open_session("chat").expect("opens");
-    let before = bus.stats().memory_bytes;
+    let before = bus.stats().memory.bytes;
     producer.close_session(chat, SessionOutcome::Finished).expect("closes");
-    assert_eq!(bus.stats().memory_bytes - before, 3 << 20);
+    assert_eq!(bus.stats().memory.bytes - before, 3 << 20);
     for number in 0..20_000_u32 {
         let name = format!("chat-{number}");
         let session = producer.open_session(&name).expect("opens");

@@ -107,7 +107,7 @@ fn meta_file_is_made_anew_for_the_shards_that_the_log_has() {
 fn blocking_driver_does_the_same() {
     let scratch = Scratch::new("blocking");
     let bus = open(scratch.config().driver(Driver::Blocking));
-    assert_eq!(bus.shard_stats()[0].device, "blocking");
+    assert_eq!(bus.shard_stats()[0].host.device, "blocking");
     let mut producer = bus.producer().expect("producer");
     let session = producer.session("s");
     let ticket = producer.emit(session, kinds::TOKEN, b"x").expect("emits");
@@ -119,9 +119,11 @@ fn what_is_refused_is_replaced_or_reported() {
     let scratch = Scratch::new("probe");
     let bus = open(scratch.config());
     let stats = bus.shard_stats().remove(0);
-    match stats.device {
+    match stats.host.device {
         "uring" | "io_uring" => {}
-        "blocking" => assert!(stats.notes.iter().any(|note| note.contains("io_uring") || note.contains("O_DIRECT"))),
+        "blocking" => {
+            assert!(stats.host.notes.iter().any(|note| note.contains("io_uring") || note.contains("O_DIRECT")))
+        }
         other => panic!("{other}"),
     }
 }
@@ -130,9 +132,9 @@ fn what_is_refused_is_replaced_or_reported() {
 fn core_that_is_not_there_is_reported_and_done_without() {
     let bus = open(EventBusConfig::builder().cores(vec![4095]).num_shards(2));
     let stats = bus.shard_stats();
-    assert_eq!(stats[0].core, None);
-    assert!(stats[0].notes.iter().any(|note| note.contains("core 4095")), "{:?}", stats[0].notes);
-    assert!(stats[1].notes.iter().any(|note| note.contains("shared")), "{:?}", stats[1].notes);
+    assert_eq!(stats[0].host.core, None);
+    assert!(stats[0].host.notes.iter().any(|note| note.contains("core 4095")), "{:?}", stats[0].host.notes);
+    assert!(stats[1].host.notes.iter().any(|note| note.contains("shared")), "{:?}", stats[1].host.notes);
 }
 
 #[test]
@@ -165,7 +167,7 @@ fn full_lane_fails_or_blocks_as_it_is_set() {
         }
         block_on(bus.flush()).expect("flushes");
         let stats = bus.stats();
-        assert_eq!((stats.events_ingested, stats.events_refused), (taken, refused));
+        assert_eq!((stats.events_ingested, stats.refusals.total()), (taken, refused));
         refused
     };
     assert!(flood(BackpressureMode::FailProducer, 1) > 0);
@@ -180,14 +182,17 @@ fn shards_run_where_and_how_they_are_set() {
         bus.shard_stats()
     };
     let unpinned = open(EventBusConfig::builder().pinned(false));
-    assert_eq!((unpinned[0].core, unpinned[0].notes.len()), (None, open(EventBusConfig::builder())[0].notes.len()));
+    assert_eq!(
+        (unpinned[0].host.core, unpinned[0].host.notes.len()),
+        (None, open(EventBusConfig::builder())[0].host.notes.len())
+    );
     let (first, others) = all.split_first().expect("a core");
     if !others.is_empty() {
         let excluded = open(EventBusConfig::builder().excluded_cores(others.to_vec()).num_shards(2));
-        assert!(excluded.iter().all(|shard| shard.core == Some(*first)), "{excluded:?}");
+        assert!(excluded.iter().all(|shard| shard.host.core == Some(*first)), "{excluded:?}");
     }
     let nowhere = open(EventBusConfig::builder().excluded_cores(all));
-    assert!(nowhere[0].core.is_none() && nowhere[0].notes.iter().any(|note| note.contains("excluded_cores")));
+    assert!(nowhere[0].host.core.is_none() && nowhere[0].host.notes.iter().any(|note| note.contains("excluded_cores")));
     let busy = EventBusConfig::builder().idle(tapeline::config::IdleMode::BusyPoll).build();
     let bus = block_on(EventBus::new(busy.expect("configuration"))).expect("opens");
     bus.ingest(tapeline::Event::from_str("1").expect("JSON")).expect("taken");

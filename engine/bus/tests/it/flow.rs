@@ -52,7 +52,7 @@ fn fail_producer_hands_the_event_back_and_reports_no_gap() {
     block_on(bus.flush()).expect("flushes");
     let (page, stats) = (read(&bus), bus.stats());
     assert_eq!((page.events.len(), page.gaps.len()), (taken, 0));
-    assert_eq!((stats.events_ingested, stats.events_refused), (taken as u64, errors.len() as u64));
+    assert_eq!((stats.events_ingested, stats.refusals.total()), (taken as u64, errors.len() as u64));
     assert!(stats.is_balanced() && stats.drops.total() == 0, "{stats:?}");
 }
 
@@ -72,7 +72,7 @@ fn drop_newest_drops_the_event_and_reports_it_in_its_place() {
     assert_eq!(page.gaps[0].to, last.sequence, "the gap is where they are missing");
     assert!(matches!(page.gaps[0].reason, GapReason::Overflow { producer: id, .. } if id == producer.id()));
     let stats = bus.stats();
-    assert_eq!((stats.drops.newest, stats.events_refused, stats.notes), (errors.len() as u64, 0, 1));
+    assert_eq!((stats.drops.newest, stats.refusals.total(), stats.notes), (errors.len() as u64, 0, 1));
     assert!(stats.is_balanced(), "{stats:?}");
 }
 
@@ -288,7 +288,7 @@ fn refusals_are_reported_to_readers_of_their_sessions_if_asked_to() {
     assert!(filled.gaps[0].to_string().contains("refused"), "{}", filled.gaps[0]);
     assert_eq!(page("other").gaps, []);
     let stats = bus.stats();
-    assert_eq!((stats.drops.total(), stats.events_refused, stats.notes), (0, errors.len() as u64, 1));
+    assert_eq!((stats.drops.total(), stats.refusals.total(), stats.notes), (0, errors.len() as u64, 1));
     assert!(stats.is_balanced(), "{stats:?}");
     // A producer that goes leaves them to its shard.
     let (_, more) = fill(&mut producer, 100);
@@ -352,7 +352,7 @@ fn memory_stays_within_the_budget_and_comes_back() {
     let config = EventBusConfig::builder().lane_bytes(64 << 10).ring_buffer_capacity(1024).memory_bytes(4 << 20);
     let budget = (5 << 20) + 2 * lane;
     let bus = block_on(EventBus::new(config.memory_budget(budget).build().expect("a configuration"))).expect("a bus");
-    let blocks = bus.stats().memory_bytes;
+    let blocks = bus.stats().memory.bytes;
     let mut producers: Vec<_> = (0..3 + (1 << 20) / lane).map(|_| bus.producer().expect("a producer")).collect();
     let mut refused = 0;
     for producer in &mut producers {
@@ -366,10 +366,10 @@ fn memory_stays_within_the_budget_and_comes_back() {
         }
     }
     let stats = bus.stats();
-    assert!(refused > 0 && stats.memory_bytes <= stats.memory_budget, "{stats:?}");
-    assert_eq!(stats.memory_bytes - blocks, (producers.len() - refused) as u64 * lane as u64);
+    assert!(refused > 0 && stats.memory.bytes <= stats.memory.budget, "{stats:?}");
+    assert_eq!(stats.memory.bytes - blocks, (producers.len() - refused) as u64 * lane as u64);
     producers.clear();
-    while bus.stats().memory_bytes > blocks {
+    while bus.stats().memory.bytes > blocks {
         block_on(bus.flush()).expect("flushes");
         std::thread::yield_now();
     }
@@ -406,7 +406,7 @@ fn any_number_of_threads_ingests_on_the_default_budget() {
         block_on(bus.flush()).expect("flushes");
         let stats = bus.stats();
         assert_eq!(stats.events_durable, threads as u64 * sessions as u64);
-        assert!(stats.is_balanced() && stats.memory_bytes <= stats.memory_budget, "{stats:?}");
+        assert!(stats.is_balanced() && stats.memory.bytes <= stats.memory.budget, "{stats:?}");
     }
 }
 
@@ -424,7 +424,7 @@ fn event_that_needs_a_lane_beyond_the_budget_is_refused_by_name() {
     });
     let Some(IngestionError::Budget { shard_id: 0, bytes, left, budget }) = refused else { panic!("{refused:?}") };
     assert!(bytes > big.len() && left < bytes && budget == 8 << 20);
-    assert_eq!(bus.stats().events_refused, 1);
+    assert_eq!(bus.stats().refusals.total(), 1);
 }
 
 #[test]
@@ -440,7 +440,7 @@ fn batch_hands_back_what_it_did_not_take() {
     assert!(matches!(rejected.error, IngestionError::Backpressure { shard_id: 0 }), "{rejected}");
     assert_eq!(rejected.taken + rejected.rest.len(), 200);
     assert_eq!(rejected.rest, events()[rejected.taken..]);
-    assert_eq!(bus.stats().events_refused, 1, "those after it were not tried");
+    assert_eq!(bus.stats().refusals.total(), 1, "those after it were not tried");
     block_on(bus.shutdown()).expect("shuts down");
 }
 
@@ -467,7 +467,7 @@ fn events_that_find_no_memory_for_a_lane_count_as_refused() {
     });
     let refused = refused.filter(|error| matches!(error, IngestionError::Budget { .. })).count();
     let stats = bus.stats();
-    assert!(refused > 0 && stats.events_refused == refused as u64, "{refused}: {stats:?}");
+    assert!(refused > 0 && stats.refusals.total() == refused as u64, "{refused}: {stats:?}");
 }
 
 #[test]

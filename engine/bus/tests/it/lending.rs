@@ -62,8 +62,8 @@ fn child() {
             // It stops for good. Its feed fills up.
             readers.push((subscription, view));
             let stats = bus.stats();
-            assert!(stats.lent_bytes <= 8 << 20 && stats.memory_bytes <= stats.memory_budget, "{stats:?}");
-            (most, most_lent) = (most.max(anonymous_mib()), most_lent.max(stats.lent_bytes));
+            assert!(stats.memory.lent_bytes <= 8 << 20 && stats.memory.bytes <= stats.memory.budget, "{stats:?}");
+            (most, most_lent) = (most.max(anonymous_mib()), most_lent.max(stats.memory.lent_bytes));
         }
         emit(&mut producer, number);
     }
@@ -77,11 +77,11 @@ fn child() {
     drop(readers);
     // The shard forgets feeds of readers that are gone when it next wakes others, or sleeps.
     let mut number = 0;
-    while bus.stats().lent_bytes > 0 && number < 100_000 {
+    while bus.stats().memory.lent_bytes > 0 && number < 100_000 {
         emit(&mut producer, number);
         number += 1;
     }
-    assert_eq!(bus.stats().lent_bytes, 0);
+    assert_eq!(bus.stats().memory.lent_bytes, 0);
 }
 
 fn run_child(log: &str) {

@@ -96,7 +96,7 @@ fn lane_that_cannot_be_made_is_refused_and_made_for_the_next_event() {
         matches!(&refused, Err(IngestionError::Lane { source, .. }) if source.kind() == io::ErrorKind::OutOfMemory)
     );
     producer.emit(session, kinds::TOKEN, b"2").expect("there is memory again");
-    assert_eq!(bus.stats().events_refused, 1);
+    assert_eq!(bus.stats().refusals.total(), 1);
 }
 
 #[test]
@@ -122,6 +122,20 @@ fn bus_whose_thread_panics_at_its_end_says_so_and_keeps_everything() {
 }
 
 #[test]
+fn opening_without_a_descriptor_for_its_doorbell_may_be_tried_again() {
+    let scratch = Scratch::new("no-doorbell");
+    let bus = open(scratch.config().num_shards(1));
+    let log = bus.log_id();
+    block_on(bus.shutdown()).expect("ends");
+    plan(log, Step::Doorbell, || Err(io::Error::from_raw_os_error(libc::EMFILE)));
+    let config = || scratch.config().num_shards(1).build().expect("a configuration");
+    let refused = block_on(EventBus::new(config())).expect_err("no descriptor");
+    assert!(matches!(refused, AdapterError::NoDescriptor { shard_id: 0, .. }), "{refused:?}");
+    assert!(refused.is_retryable() && !refused.is_fatal(), "{refused}");
+    block_on(block_on(EventBus::new(config())).expect("opens").shutdown()).expect("ends");
+}
+
+#[test]
 fn threads_that_a_bus_needs_and_the_kernel_refuses_are_named() {
     let scratch = Scratch::new("no-threads");
     let bus = open(scratch.config().num_shards(1));
@@ -133,9 +147,7 @@ fn threads_that_a_bus_needs_and_the_kernel_refuses_are_named() {
         plan(log, step, shut);
         block_on(EventBus::new(config().build().expect("a configuration"))).expect_err("a thread is refused")
     };
-    let refused_shard = refused(Step::Spawn(0));
-    assert!(matches!(refused_shard, AdapterError::Fatal { shard_id: 0, .. }) && refused_shard.is_fatal());
-    for (step, thread) in [(Step::Scaling, "scaling"), (Step::Keeper, "retention")] {
+    for (step, thread) in [(Step::Spawn(0), "a shard"), (Step::Scaling, "scaling"), (Step::Keeper, "retention")] {
         let error = refused(step);
         assert!(matches!(error, AdapterError::NoThread { purpose, .. } if purpose == thread), "{error:?}");
         assert!(error.is_retryable());

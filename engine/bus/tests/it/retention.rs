@@ -90,7 +90,7 @@ fn old_events_go_and_those_that_a_cursor_waits_for_stay_if_asked() {
     let page = block_on(bus.poll(ConsumeRequest::new(10))).expect("polls");
     bus.save_cursor("relay", &page.next_id.expect("a cursor")).expect("saves");
     let policy = RetentionPolicy::new().max_age(Duration::from_nanos(1));
-    let kept = bus.plan_trim(&policy.clone().keep_for_cursors(true)).expect("plans");
+    let kept = bus.plan_trim(&policy.clone().keep_for_cursors()).expect("plans");
     assert!(kept.kept.iter().all(|kept| kept.cursor == "relay") && kept.kept.len() > 1, "{kept:?}");
     assert!(kept.removed.iter().all(|segment| segment.end.get() <= 10));
     let all = bus.plan_trim(&policy).expect("plans");
@@ -303,7 +303,7 @@ fn cursor_that_cannot_be_read_holds_everything_and_the_plan_says_why() {
     fill(&bus, 6);
     let latest = block_on(bus.poll(ConsumeRequest::new(10_000))).expect("polls").next_id.expect("a cursor");
     bus.save_cursor("relay", &latest).expect("saves");
-    let policy = RetentionPolicy::new().max_segments(1).keep_for_cursors(true);
+    let policy = RetentionPolicy::new().max_segments(1).keep_for_cursors();
     let plan = bus.plan_trim(&policy).expect("plans");
     assert!(!plan.removed.is_empty() && plan.kept.is_empty(), "the relay has read everything");
     let file = scratch.path().join("cursors").join("relay");

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures_lite::future::block_on;
+use tapeline::config::OverloadThresholds;
 use tapeline::event::Kind;
 use tapeline::{
     AdapterError, BackpressureMode, ConsumeRequest, EventBus, EventBusConfig, EventBusConfigBuilder, LogFiles,
@@ -219,7 +220,7 @@ fn bus_without_a_policy_says_so() {
 fn shards_come_by_themselves_under_load_and_go_when_it_is_over() {
     let policy = ScalingPolicy {
         // Any stream at all is too much for one shard.
-        event_rate_threshold: 2_000.0,
+        overload: OverloadThresholds { event_rate_threshold: 2_000.0, ..OverloadThresholds::default() },
         metrics_window: Duration::from_millis(8),
         cooldown: Duration::from_millis(20),
         scale_down_delay: Duration::from_millis(50),

@@ -14,8 +14,8 @@ use tapeline::rkyv::util::AlignedVec;
 use tapeline::{ConsumerError, EventBus, EventBusConfig, LogFiles, RawEvent, ReplayRequest};
 use tapeline_storage::device::{BlockEnd, BlockWriter};
 use tapeline_storage::format::{
-    BlockHeader, Epoch, Footer, GAPS_FILE_BYTES, Kind, Meta, PAGE_BYTES, RECORD_ALIGN, Record, SegmentHeader, Sequence,
-    SessionFilter, SessionId, archive_into, archived_bytes,
+    BlockHeader, Epoch, Footer, GAPS_FILE_BYTES, Kind, LogShard, Meta, PAGE_BYTES, RECORD_ALIGN, Record, SegmentHeader,
+    Sequence, SessionFilter, SessionId, archive_into, archived_bytes,
 };
 use tapeline_storage::log::Segment;
 
@@ -54,16 +54,8 @@ fn write_log(path: &Path, segments: u64, forge: fn(&mut [u8])) {
     std::fs::write(shard.join("gaps"), [0; GAPS_FILE_BYTES]).expect("writes");
     for number in 0..segments {
         let (base, epoch) = (Sequence::new(number), Epoch::new(number + 1));
-        let header = SegmentHeader {
-            log_id: LOG,
-            shard: 0,
-            epoch,
-            base_sequence: base,
-            created: 1,
-            run: Epoch::new(1),
-            is_merged: false,
-            length: 0,
-        };
+        let header =
+            SegmentHeader { created: 1, ..SegmentHeader::new(LogShard::new(LOG, 0), Epoch::new(1), epoch, base) };
         let (page, _) = header.encode();
         let (_, crc) = SegmentHeader::decode(&page).expect("a header");
         let mut footer = Footer::of_empty(epoch, base, crc);

@@ -312,7 +312,7 @@ fn retention_keeps_what_the_cursor_of_a_tap_has_not_covered() {
     say(&bus, 9000);
     block_on(bus.flush()).expect("flushes");
     wait_until_sealed(&bus);
-    let policy = RetentionPolicy::new().max_age(Duration::from_nanos(1)).keep_for_cursors(true);
+    let policy = RetentionPolicy::new().max_age(Duration::from_nanos(1)).keep_for_cursors();
     let plan = block_on(bus.trim(&policy)).expect("trims");
     assert!(plan.removed.is_empty(), "{plan:?}");
     assert!(plan.kept.iter().any(|kept| kept.cursor == NAME), "{plan:?}");

@@ -61,7 +61,7 @@ fn task_reads_its_shard_and_answers_to_sessions_of_others() {
 #[test]
 fn tasks_run_on_the_cores_of_their_shard_and_stats_say_on_what() {
     let bus = open();
-    assert!(bus.shard_stats().iter().all(|shard| shard.task_runtime.is_none()), "before the first task");
+    assert!(bus.shard_stats().iter().all(|shard| shard.host.task_runtime.is_none()), "before the first task");
     let cores = bus.run_on_shard(1, |context| async move {
         let status = std::fs::read_to_string("/proc/thread-self/status").expect("proc");
         let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("a list");
@@ -69,10 +69,10 @@ fn tasks_run_on_the_cores_of_their_shard_and_stats_say_on_what() {
     });
     let (cores, has_glommio) = cores.expect("runs").join().expect("ends");
     let stats = bus.shard_stats().remove(1);
-    assert!(stats.core.is_none_or(|core| core.to_string() == cores), "{cores}: {stats:?}");
-    assert_eq!(stats.task_runtime, Some(if has_glommio { "glommio" } else { "plain" }));
-    assert_eq!(has_glommio, !stats.notes.iter().any(|note| note.starts_with("tasks run without glommio:")));
-    assert!(bus.shard_stats()[0].task_runtime.is_none(), "no task, no runtime");
+    assert!(stats.host.core.is_none_or(|core| core.to_string() == cores), "{cores}: {stats:?}");
+    assert_eq!(stats.host.task_runtime, Some(if has_glommio { "glommio" } else { "plain" }));
+    assert_eq!(has_glommio, !stats.host.notes.iter().any(|note| note.starts_with("tasks run without glommio:")));
+    assert!(bus.shard_stats()[0].host.task_runtime.is_none(), "no task, no runtime");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn tasks_use_timers_channels_files_and_sockets_of_glommio() {
     });
     match outcome.expect("runs").join().expect("ends") {
         Some(outcome) => assert_eq!(outcome, (45, b"written".to_vec(), *b"sent")),
-        None => assert_eq!(bus.shard_stats()[0].task_runtime, Some("plain")),
+        None => assert_eq!(bus.shard_stats()[0].host.task_runtime, Some("plain")),
     }
 }
 
@@ -179,7 +179,7 @@ fn panic_in_a_task_of_glommios_ends_the_tasks_and_no_shard() {
     });
     let panicked = TaskError::Panicked("in a task of the task".into());
     assert_eq!(culprit.expect("runs").join(), Err(panicked.clone()));
-    if bus.shard_stats()[0].task_runtime == Some("glommio") {
+    if bus.shard_stats()[0].host.task_runtime == Some("glommio") {
         assert_eq!(bystander.join(), Err(panicked));
     }
     assert_eq!(bus.run_on_shard(0, |_| async { 5 }).expect("runs").join(), Ok(5), "others run again");

@@ -45,7 +45,7 @@ fn ingest(bus: &EventBus) -> u64 {
             let shard = &bus.shard_stats()[0];
             assert!(shard.events_durable <= shard.events_appended, "{shard:?}");
             let stats = bus.stats();
-            assert!(stats.events_committing <= EVENTS, "{stats:?}");
+            assert!(stats.events_committing() <= EVENTS, "{stats:?}");
         }
     }
     taken

@@ -280,15 +280,15 @@ pub unsafe extern "C" fn tapeline_get_stats(bus: tapeline_bus, stats: *mut tapel
         let found = tapeline_stats {
             struct_size: 0,
             events_ingested: now.events_ingested,
-            events_refused: now.events_refused,
+            events_refused: now.refusals.total(),
             events_dropped: now.drops.total(),
-            events_in_lanes: now.events_in_lanes,
+            events_in_lanes: now.lanes.events,
             events_appended: now.events_appended,
             events_durable: now.events_durable,
-            bytes_pending: now.bytes_pending,
-            memory_bytes: now.memory_bytes,
-            memory_budget: now.memory_budget,
-            lanes: now.lanes,
+            bytes_pending: now.lanes.bytes,
+            memory_bytes: now.memory.bytes,
+            memory_budget: now.memory.budget,
+            lanes: now.lanes.count,
             oldest_not_durable_ns: age,
         };
         // SAFETY: rule 1.

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use tapeline::RelayRequest;
+use tapeline::consumer::RelayRequest;
 
 use super::bus::bus_of;
 use super::call;

@@ -32,13 +32,13 @@ pub unsafe extern "C" fn tapeline_health(bus: tapeline_bus) -> i32 {
 
 /// The reason for which a bus with these shards takes no events, or cannot write them.
 fn reason(shards: &[ShardStats]) -> Failure {
-    if let Some(poison) = shards.iter().find_map(|shard| shard.poison.as_ref()) {
+    if let Some(poison) = shards.iter().find_map(|shard| shard.health.poison.as_ref()) {
         return Failure::new(TAPELINE_POISONED, poison);
     }
-    if let Some(full) = shards.iter().find(|shard| shard.is_full) {
+    if let Some(full) = shards.iter().find(|shard| shard.health.is_full) {
         return Failure::new(TAPELINE_STORAGE_FULL, format_args!("shard {}: the disk is full", full.shard_id));
     }
-    match shards.iter().find_map(|shard| shard.troubles.last()) {
+    match shards.iter().find_map(|shard| shard.health.troubles.last()) {
         Some(trouble) => Failure::new(TAPELINE_IO, trouble),
         None => Failure::new(TAPELINE_SHUTDOWN, "the bus takes no more events"),
     }
@@ -81,15 +81,15 @@ fn shard(shard: &ShardStats) -> Value {
     json!({
         "shard": shard.shard_id,
         "is_active": shard.is_active,
-        "core": shard.core,
-        "device": shard.device,
+        "core": shard.host.core,
+        "device": shard.host.device,
         "events_appended": shard.events_appended,
         "events_durable": shard.events_durable,
-        "is_full": shard.is_full,
-        "poison": shard.poison.as_ref().map(ToString::to_string),
-        "troubles": shard.troubles.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "is_full": shard.health.is_full,
+        "poison": shard.health.poison.as_ref().map(ToString::to_string),
+        "troubles": shard.health.troubles.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "cuts": shard.cuts.iter().map(cut).collect::<Vec<_>>(),
-        "notes": shard.notes,
+        "notes": shard.host.notes,
     })
 }
 

@@ -5,7 +5,7 @@ mod damage;
 use std::io;
 use std::ops::Range;
 
-use tapeline_storage::device::advice;
+use tapeline_storage::device::{advice, is_passing};
 use tapeline_storage::format::{Sequence, counted};
 use tapeline_storage::log::{DirectoryError, OpenError, Poison, RestoreError, Trouble};
 use tapeline_storage::read::ReadError;
@@ -126,8 +126,7 @@ pub enum AdapterError {
     /// The number of shards cannot be changed.
     #[error(transparent)]
     Scaling(#[from] ScalingError),
-    /// A shard cannot be started: the kernel refuses its thread, its doorbell, or the device that the configuration
-    /// insists on.
+    /// A shard cannot be started: the kernel refuses the device that the configuration insists on.
     #[error("shard {shard_id} cannot be started: {message}")]
     Fatal {
         /// The shard.
@@ -141,7 +140,15 @@ pub enum AdapterError {
         /// The panic.
         message: String,
     },
-    /// A helper thread of the bus cannot be started.
+    /// A shard has no descriptor by which other threads wake it.
+    #[error("shard {shard_id} has no descriptor to be woken by: {source}{}", advice(source))]
+    NoDescriptor {
+        /// The shard.
+        shard_id: u16,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// A thread of the bus cannot be started.
     #[error("the thread for {purpose} cannot be started: {source}; free threads or memory and try again")]
     NoThread {
         /// The thread's purpose.
@@ -283,28 +290,41 @@ fn not_durable(shards: &[NotDurable]) -> String {
 impl AdapterError {
     /// Returns whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::StorageFull { .. }
-                | Self::HeldUp { .. }
-                | Self::NoTaskThread { .. }
-                | Self::NoThread { .. }
-                | Self::TaskRuns { .. }
-                | Self::NotEnded { .. }
-                | Self::Transient(_)
-                | Self::Backpressure(_)
-                | Self::Connection(_)
-                | Self::Directory(DirectoryError::Locked { .. })
-                | Self::Scaling(ScalingError::InCooldown | ScalingError::ShardBlocked(_))
-        )
+        self.is_passing_refusal()
+            || matches!(
+                self,
+                Self::StorageFull { .. }
+                    | Self::HeldUp { .. }
+                    | Self::NoDescriptor { .. }
+                    | Self::NoTaskThread { .. }
+                    | Self::NoThread { .. }
+                    | Self::TaskRuns { .. }
+                    | Self::NotEnded { .. }
+                    | Self::Transient(_)
+                    | Self::Backpressure(_)
+                    | Self::Connection(_)
+                    | Self::Directory(DirectoryError::Locked { .. })
+                    | Self::Scaling(ScalingError::InCooldown | ScalingError::ShardBlocked(_))
+            )
     }
 
     /// Returns whether the bus accepts nothing more until it is opened anew, or cannot be opened as it is configured.
     /// An error that is neither this nor retryable concerns one call: its arguments, its thread, or one event.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::Directory(error) => !matches!(error, DirectoryError::Locked { .. }),
-            Self::Open(_) | Self::Poisoned(_) | Self::Fatal { .. } | Self::Panicked { .. } | Self::Forked => true,
+            Self::Directory(DirectoryError::Locked { .. }) => false,
+            Self::Directory(_) | Self::Open(_) => !self.is_passing_refusal(),
+            Self::Poisoned(_) | Self::Fatal { .. } | Self::Panicked { .. } | Self::Forked => true,
+            _ => false,
+        }
+    }
+
+    /// Returns whether descriptors, memory or space have run out for a call of the file system.
+    fn is_passing_refusal(&self) -> bool {
+        match self {
+            Self::Directory(DirectoryError::Io { source, .. }) | Self::Open(OpenError::Io { source, .. }) => {
+                is_passing(source)
+            }
             _ => false,
         }
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tapeline_storage::format::{LogId, Sequence, SessionId};
+use tapeline_storage::format::{Sequence, SessionId};
 use tapeline_storage::log::LogView;
 use tapeline_storage::read::Visibility;
 
@@ -23,7 +23,7 @@ pub struct Stretch {
 
 /// The stretch of a shard that has the record before `end`, and goes back to the beginning of that one's block at most.
 /// It may go on after `end`. `None`: that record is gone, or cannot be read.
-pub(super) fn stretch_before(log: LogId, view: &Arc<LogView>, session: SessionId, end: Sequence) -> Option<Stretch> {
+pub(super) fn stretch_before(view: &Arc<LogView>, session: SessionId, end: Sequence) -> Option<Stretch> {
     let selection = Selection::new(None, Some(&[session]), None, None).ok()?;
     let first = view.block_before(end).ok().flatten()?;
     let mut source = Source::at(view, first, Visibility::Appended);
@@ -32,7 +32,7 @@ pub(super) fn stretch_before(log: LogId, view: &Arc<LogView>, session: SessionId
         match source.step().ok()? {
             Next::Block(block) => {
                 let mut found = Vec::new();
-                copy_events(log, view.shard(), &block, &selection, usize::MAX, &mut found);
+                copy_events(view.log_shard(), &block, &selection, &mut found);
                 events.extend(found.into_iter().collect::<Result<Vec<_>, _>>().ok()?);
                 range.end = block.end_sequence();
             }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tapeline_storage::format::{LogId, Sequence};
+use tapeline_storage::format::Sequence;
 use tapeline_storage::log::LogView;
 use tapeline_storage::read::{ReadError, Visibility};
 
@@ -18,10 +18,10 @@ use crate::source::{Next, Source};
 ///
 /// # Errors
 /// The kernel's, where a file cannot be read. What does not check holds none.
-pub fn last_event(log: LogId, views: &[Arc<LogView>], selection: &Selection) -> Result<Option<StoredEvent>, ReadError> {
+pub fn last_event(views: &[Arc<LogView>], selection: &Selection) -> Result<Option<StoredEvent>, ReadError> {
     let mut last: Option<StoredEvent> = None;
     for view in views {
-        if let Some(event) = of_shard(log, view, selection)?
+        if let Some(event) = of_shard(view, selection)?
             && last.as_ref().is_none_or(|last| last.insertion_ts <= event.insertion_ts)
         {
             last = Some(event);
@@ -30,21 +30,20 @@ pub fn last_event(log: LogId, views: &[Arc<LogView>], selection: &Selection) -> 
     Ok(last)
 }
 
-fn of_shard(log: LogId, view: &Arc<LogView>, selection: &Selection) -> Result<Option<StoredEvent>, ReadError> {
+fn of_shard(view: &Arc<LogView>, selection: &Selection) -> Result<Option<StoredEvent>, ReadError> {
     // Events that no segment holds yet, and all events of a log in memory, come after the segments.
     let mut to = view.appended();
     for segment in view.segments().into_iter().rev() {
         let may_hold = selection.sessions().is_none_or(|sessions| segment.may_hold_any(sessions));
-        if may_hold && let Some(last) = last_in(log, view, selection, segment.base().max(view.trimmed())..to)? {
+        if may_hold && let Some(last) = last_in(view, selection, segment.base().max(view.trimmed())..to)? {
             return Ok(Some(last));
         }
         to = segment.base();
     }
-    last_in(log, view, selection, view.trimmed()..to)
+    last_in(view, selection, view.trimmed()..to)
 }
 
 fn last_in(
-    log: LogId,
     view: &Arc<LogView>,
     selection: &Selection,
     range: Range<Sequence>,
@@ -54,7 +53,7 @@ fn last_in(
     while source.next_sequence() < range.end {
         match source.step()? {
             Next::Block(block) => {
-                copy_events(log, view.shard(), &block, selection, usize::MAX, &mut found);
+                copy_events(view.log_shard(), &block, selection, &mut found);
                 last = found.drain(..).flatten().last().or(last);
             }
             Next::Gap(_) => {}

@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use tapeline_capability::RequiredCapability;
 use tapeline_storage::device::advice;
-use tapeline_storage::format::{Eras, Footer, LogId, PageError, Sequence, SessionId, SessionNames};
+use tapeline_storage::format::{Eras, Footer, LogId, LogShard, PageError, Sequence, SessionId, SessionNames};
 use tapeline_storage::log::{
     DamagedPlace, DirectoryError, LogDirectory, LogView, Segment, SegmentSurvey, SurveyedFile, Surveyor, survey_shard,
 };
@@ -34,6 +34,7 @@ use crate::error::{AdapterResult, ConsumerError, ConsumerResult, Damage, DamageC
 use crate::event::{EventId, StoredEvent};
 use crate::replay::{Replay, ReplayRequest};
 use crate::session::{IntoSession, SessionOpening};
+use crate::source::LogViews;
 
 /// A log, open for reading, as it was at the time of the call.
 ///
@@ -175,7 +176,10 @@ impl LogFiles {
         let directory = LogDirectory::open_read_only(path)?;
         let (mut shards, mut damage) = (Vec::new(), Vec::new());
         for shard in 0..directory.meta().shards {
-            match directory.shard(shard).map(|files| read::open_shard(&files, directory.meta().log_id, shard)) {
+            match directory
+                .shard(shard)
+                .map(|files| read::open_shard(&files, LogShard::new(directory.meta().log_id, shard)))
+            {
                 Ok(Ok((view, _))) => shards.push(view),
                 Ok(Err(error)) => damage.push(Damage::of_open(shard, &error)),
                 Err(error) => damage.push(Damage::of_directory(shard, &error)),
@@ -223,6 +227,10 @@ impl LogFiles {
 
     pub(crate) fn views(&self) -> &[Arc<LogView>] {
         &self.shards
+    }
+
+    pub(crate) fn log_views(&self) -> LogViews<'_> {
+        LogViews::new(self.log_id(), &self.shards)
     }
 
     /// The shards that could not be opened.
@@ -312,7 +320,7 @@ impl LogFiles {
     #[doc(hidden)]
     pub fn stretch_before(&self, event: &StoredEvent, end: Sequence) -> Option<Stretch> {
         let view = self.shards.iter().find(|view| view.shard() == event.shard_id)?;
-        before::stretch_before(self.log_id(), view, event.session, end)
+        before::stretch_before(view, event.session, end)
     }
 
     /// The reason for which the file cannot be used in which the log keeps the openings of sessions whose opening event
@@ -413,7 +421,8 @@ impl LogFiles {
         let known = outcome.damage.len();
         let log_id = self.directory.meta().log_id;
         let files = self.directory.shard(damage.shard_id).map_err(|_| ());
-        let files = files.and_then(|files| survey_shard(&*files, log_id, damage.shard_id, progress).map_err(|_| ()));
+        let files = files
+            .and_then(|files| survey_shard(&*files, LogShard::new(log_id, damage.shard_id), progress).map_err(|_| ()));
         for SurveyedFile { name, found, is_of_another_version } in files.unwrap_or_default() {
             let cause = if is_of_another_version { DamageCause::Environment } else { DamageCause::Log };
             outcome.add(damage.shard_id, &name, found.map_err(|reason| (reason, cause)));

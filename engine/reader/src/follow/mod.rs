@@ -16,7 +16,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tapeline_storage::format::{Eras, LogId, SessionId};
+use tapeline_storage::format::{Eras, LogId, LogShard, SessionId};
 use tapeline_storage::log::{DirectoryError, LogDirectory, LogView};
 use tapeline_storage::read::{FollowedShard, Visibility};
 
@@ -32,7 +32,7 @@ use crate::named::{CursorStore, save_in};
 use crate::replay::ReplayRequest;
 use crate::replay::page::SCAN_BYTES;
 use crate::session::SessionOpening;
-use crate::source::Source;
+use crate::source::{LogViews, Source};
 
 /// After so many looks it asks whether shards have come, or can be opened after all.
 const SHARD_LOOKS: u32 = 32;
@@ -109,6 +109,15 @@ struct Reports {
     directory: String,
 }
 
+/// The progress of the shards since the follower has read the eras.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Some have moved, or have come.
+    Made,
+    /// None that is known.
+    None,
+}
+
 impl LogFollower {
     /// Follows the log at `path` from `start` on. `request` says which events.
     ///
@@ -132,7 +141,7 @@ impl LogFollower {
             lost: None,
         };
         follower.adopt_shards();
-        follower.catch_up(true);
+        follower.catch_up(Progress::Made);
         follower.begin(start, request)?;
         Ok(follower)
     }
@@ -148,7 +157,7 @@ impl LogFollower {
     pub fn look(&mut self) -> bool {
         self.looks = self.looks.wrapping_add(1);
         let has_come = self.looks.is_multiple_of(SHARD_LOOKS) && self.look_for_shards();
-        self.catch_up(has_come);
+        self.catch_up(if has_come { Progress::Made } else { Progress::None });
         self.has_more()
     }
 
@@ -207,12 +216,13 @@ impl LogFollower {
     /// [`ConsumerError::InvalidCursor`], [`ConsumerError::CursorName`], [`ConsumerError::CursorStore`].
     pub fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
         let views: Vec<_> = self.shards.iter().map(|shard| Arc::clone(shard.view())).collect();
-        save_in(&CursorStore::new(Some(self.directory.path())), self.log_id(), &views, name, cursor)
+        save_in(&CursorStore::new(Some(self.directory.path())), LogViews::new(self.log_id(), &views), name, cursor)
     }
 
     /// Takes in what the shards have, until what is known of eras is as new as that, and the shards go as far as the
     /// eras say: everything that comes before an era that is known can be read, unless a crash took it.
-    fn catch_up(&mut self, mut has_moved: bool) {
+    fn catch_up(&mut self, progress: Progress) {
+        let mut has_moved = progress == Progress::Made;
         loop {
             let mut is_damaged = false;
             for shard in &mut self.shards {
@@ -288,7 +298,7 @@ impl LogFollower {
 
     fn open_shard(&self, shard: u16) -> Result<Result<Followed, Damage>, DirectoryError> {
         let files = self.directory.shard(shard)?;
-        let opened = FollowedShard::open(files, self.log_id(), shard);
+        let opened = FollowedShard::open(files, LogShard::new(self.log_id(), shard));
         Ok(opened.map_err(|error| Damage::of_open(shard, &error)).map(|files| {
             let source = self.beginning.late_source(files.view());
             Followed::new(files, source.seeking(&self.selection))
@@ -300,8 +310,8 @@ impl LogFollower {
         let views: Vec<Arc<LogView>> = self.shards.iter().map(|shard| Arc::clone(shard.view())).collect();
         let path = self.directory.path().to_owned();
         let kept = |each: &mut dyn FnMut(SessionId, SessionOpening)| each_kept(&path, each);
-        let log = self.log_id();
-        self.beginning = self.beginning.with_start(start, log, &views)?;
+        let log = LogViews::new(self.log_id(), &views);
+        self.beginning = self.beginning.with_start(start, log)?;
         let sources: Vec<Source> = match self.beginning.last() {
             Some(count) => {
                 // It asks about events backwards, which mixes up what a filter knows of openings.
@@ -312,7 +322,7 @@ impl LogFollower {
                 views.iter().zip(starts).map(|(view, next)| Source::at(view, next, Visibility::Appended)).collect()
             }
             None => {
-                let source = |view| self.beginning.source(log, &views, view);
+                let source = |view| self.beginning.source(log, view);
                 views.iter().map(source).collect::<ConsumerResult<_>>()?
             }
         };

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tapeline_storage::format::{Eras, LogId};
+use tapeline_storage::format::{Eras, LogId, LogShard};
 use tapeline_storage::log::{LogView, OpenError, Position};
 use tapeline_storage::read::{FollowedShard, Look, ReadError, Visibility};
 
@@ -123,7 +123,7 @@ impl Followed {
                 Ok(Next::Block(mut block)) => {
                     order::admit(eras, None, &mut self.source, &mut block);
                     self.era = eras.of(self.id(), block.first_sequence());
-                    let looked = copy_events(log, self.id(), &block, selection, usize::MAX, &mut self.ready);
+                    let looked = copy_events(LogShard::new(log, self.id()), &block, selection, &mut self.ready);
                     *scannable = scannable.saturating_sub(if self.ready.is_empty() { looked.bytes } else { 0 });
                 }
                 Ok(Next::Gap(gap)) => self.ready.push_back(Err(gap)),

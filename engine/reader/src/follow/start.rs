@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use tapeline_storage::format::LogId;
 use tapeline_storage::log::LogView;
 use tapeline_storage::read::Visibility;
 
 use crate::cursor::{Cursor, CursorFault};
 use crate::error::ConsumerResult;
-use crate::source::{Source, Start, cursor_of, refuse_cursor, source};
+use crate::source::{LogViews, Source, Start};
 
 /// The start of a [`LogFollower`](super::LogFollower).
 ///
@@ -61,14 +60,14 @@ impl Beginning {
     ///
     /// # Errors
     /// [`ConsumerError::InvalidCursor`](crate::ConsumerError::InvalidCursor).
-    pub(super) fn with_start(&self, start: FollowStart, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Self> {
+    pub(super) fn with_start(&self, start: FollowStart, log: LogViews<'_>) -> ConsumerResult<Self> {
         let cursor = match &start {
-            FollowStart::Cursor(text) => cursor_of(log, views, Some(text))?.unwrap_or_default(),
+            FollowStart::Cursor(text) => log.cursor_of(Some(text))?.unwrap_or_default(),
             _ => Cursor::default(),
         };
         match cursor.sweep {
             None => Ok(Self { start, cursor, shards: self.shards }),
-            Some(_) => Err(refuse_cursor(CursorFault::OtherOrdering, log, views)),
+            Some(_) => Err(log.refuse_cursor(CursorFault::OtherOrdering)),
         }
     }
 
@@ -86,14 +85,14 @@ impl Beginning {
     }
 
     /// A reader of a shard that is there at the start.
-    pub(super) fn source(&self, log: LogId, views: &[Arc<LogView>], view: &Arc<LogView>) -> ConsumerResult<Source> {
+    pub(super) fn source(&self, log: LogViews<'_>, view: &Arc<LogView>) -> ConsumerResult<Source> {
         let start = match self.start {
             FollowStart::Earliest | FollowStart::Cursor(_) => Start::Earliest,
             FollowStart::Latest | FollowStart::Last(_) => Start::Latest,
             FollowStart::Time(time) => Start::Time(time),
         };
         let cursor = matches!(self.start, FollowStart::Cursor(_)).then_some(&self.cursor);
-        source(log, views, view, cursor, &start, Visibility::Appended)
+        log.source(view, cursor, &start, Visibility::Appended)
     }
 
     /// A reader of a shard that is opened later.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use tapeline_storage::format::LogShard;
 use tapeline_storage::log::{DirectoryError, LogDirectory, RepairAction, plan_shard_repair, repair_shard};
 
 use crate::error::AdapterResult;
@@ -71,7 +72,12 @@ pub fn repair_log(path: &Path, mut progress: impl FnMut(u64)) -> AdapterResult<V
         let steps = plan_of(&directory, shard, &mut progress)?;
         let actions: Vec<_> = steps.iter().map(|step| step.action.clone()).collect();
         if !actions.is_empty() {
-            repair_shard(&*directory.shard(shard)?, log_id, shard, &actions, u64::from_le_bytes(random()))?;
+            repair_shard(
+                &*directory.shard(shard)?,
+                LogShard::new(log_id, shard),
+                &actions,
+                u64::from_le_bytes(random()),
+            )?;
         }
         done.extend(steps);
     }
@@ -99,7 +105,7 @@ fn plan_of(directory: &LogDirectory, shard: u16, progress: &mut impl FnMut(u64))
         Err(DirectoryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         files => files?,
     };
-    Ok(steps(Some(shard), plan_shard_repair(&*files, directory.meta().log_id, shard, progress)?))
+    Ok(steps(Some(shard), plan_shard_repair(&*files, LogShard::new(directory.meta().log_id, shard), progress)?))
 }
 
 fn steps(shard: Option<u16>, actions: Vec<RepairAction>) -> Vec<RepairStep> {

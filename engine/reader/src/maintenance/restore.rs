@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use tapeline_storage::format::{Eras, Kind, LogId, Meta, Record, Sequence, SessionId};
+use tapeline_storage::format::{Eras, Kind, LogId, LogShard, Meta, Record, Sequence, SessionId};
 use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
 
 use super::trim::save_names;
@@ -135,7 +135,10 @@ impl LogRestore {
         }
         for number in known..=shard {
             let (log_id, seed) = (self.log_id, u64::from_le_bytes(random()));
-            let options = LogOptions { segment_bytes: self.segment_bytes, ..LogOptions::new(log_id, number, seed) };
+            let options = LogOptions {
+                segment_bytes: self.segment_bytes,
+                ..LogOptions::new(LogShard::new(log_id, number), seed)
+            };
             let directory = self.directory(number.saturating_add(1))?.shard(number)?;
             self.shards.push(ShardRestore::new(directory, options, self.now));
         }

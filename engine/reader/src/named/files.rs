@@ -18,7 +18,7 @@ impl LogFiles {
     /// # Errors
     /// [`ConsumerError::CursorStore`](crate::ConsumerError::CursorStore).
     pub fn cursors(&self) -> ConsumerResult<Vec<NamedCursor>> {
-        list_in(&self.cursor_store(), self.log_id(), self.views())
+        list_in(&self.cursor_store(), self.log_views())
     }
 
     /// The cursor of this name, if there is one.
@@ -27,7 +27,7 @@ impl LogFiles {
     /// [`ConsumerError::CursorName`](crate::ConsumerError::CursorName),
     /// [`ConsumerError::CursorStore`](crate::ConsumerError::CursorStore).
     pub fn load_cursor(&self, name: &str) -> ConsumerResult<Option<String>> {
-        load_in(&self.cursor_store(), self.log_id(), self.views(), name)
+        load_in(&self.cursor_store(), self.log_views(), name)
     }
 
     /// Keeps a cursor under a name; durable when it returns. The one that had the name is replaced.
@@ -35,7 +35,7 @@ impl LogFiles {
     /// # Errors
     /// [`ConsumerError::InvalidCursor`](crate::ConsumerError::InvalidCursor), and as [`LogFiles::load_cursor`].
     pub fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
-        save_in(&self.cursor_store(), self.log_id(), self.views(), name, cursor)
+        save_in(&self.cursor_store(), self.log_views(), name, cursor)
     }
 
     /// Removes a named cursor. Returns whether there was one.
@@ -43,7 +43,7 @@ impl LogFiles {
     /// # Errors
     /// As [`LogFiles::load_cursor`].
     pub fn remove_cursor(&self, name: &str) -> ConsumerResult<bool> {
-        remove_in(&self.cursor_store(), self.log_id(), self.views(), name)
+        remove_in(&self.cursor_store(), self.log_views(), name)
     }
 
     /// The cursor of a reader that has read nothing yet and starts here.

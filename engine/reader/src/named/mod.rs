@@ -27,7 +27,7 @@ pub use store::{CursorStore, check_name};
 
 use crate::cursor::{Cursor, CursorFault};
 use crate::error::{ConsumerError, ConsumerResult, DamageCause};
-use crate::source::refuse_cursor;
+use crate::source::LogViews;
 use crate::timestamp::Clock;
 
 /// A named cursor, and how far it is behind what can be read.
@@ -70,35 +70,29 @@ pub struct NamedCursor {
 ///
 /// # Errors
 /// [`ConsumerError::CursorName`], [`ConsumerError::InvalidCursor`].
-pub fn check_in(log: LogId, views: &[Arc<LogView>], name: &str, cursor: &str) -> ConsumerResult<()> {
+pub fn check_in(log: LogViews<'_>, name: &str, cursor: &str) -> ConsumerResult<()> {
     check_name(name)?;
-    Cursor::decode(cursor, log).map_err(|fault| refuse_cursor(fault, log, views))?;
+    Cursor::decode(cursor, log.id).map_err(|fault| log.refuse_cursor(fault))?;
     Ok(())
 }
 
 /// Keeps a position under a name.
-pub fn save_in(
-    store: &CursorStore,
-    log: LogId,
-    views: &[Arc<LogView>],
-    name: &str,
-    cursor: &str,
-) -> ConsumerResult<()> {
-    check_in(log, views, name, cursor)?;
+pub fn save_in(store: &CursorStore, log: LogViews<'_>, name: &str, cursor: &str) -> ConsumerResult<()> {
+    check_in(log, name, cursor)?;
     let _changes = store.changes();
-    store.save(name, SavedCursor { cursor: Some(cursor.to_owned()), since: since_now(store, log, views)? })
+    store.save(name, SavedCursor { cursor: Some(cursor.to_owned()), since: since_now(store, log)? })
 }
 
 /// The end of a log that has notes of cursors.
-fn since_now(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Option<String>> {
-    Ok(store.noted()?.map(|_| durable_end(log, views)))
+fn since_now(store: &CursorStore, log: LogViews<'_>) -> ConsumerResult<Option<String>> {
+    Ok(store.noted()?.map(|_| durable_end(log)))
 }
 
 /// The cursor of this name, if there is one: of its file, or a newer one of what can be read of the log.
-pub fn load_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>], name: &str) -> ConsumerResult<Option<String>> {
+pub fn load_in(store: &CursorStore, log: LogViews<'_>, name: &str) -> ConsumerResult<Option<String>> {
     let saved = store.load(name)?;
-    let noted = newest(store, log, views, |view| view.appended())?.remove(name);
-    let noted = noted.filter(|note| note.is_newer(saved.as_ref(), log, views)).map(|note| note.cursor);
+    let noted = newest(store, log, |view| view.appended())?.remove(name);
+    let noted = noted.filter(|note| note.is_newer(saved.as_ref(), log)).map(|note| note.cursor);
     Ok(noted.or(saved.and_then(|saved| saved.cursor)))
 }
 
@@ -112,10 +106,10 @@ pub fn keep_in_memory(store: &CursorStore, name: &str, cursor: &str) -> Consumer
 }
 
 /// Forgets a cursor. Returns whether there was one.
-pub fn remove_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>], name: &str) -> ConsumerResult<bool> {
-    let is_there = load_in(store, log, views, name)?.is_some();
+pub fn remove_in(store: &CursorStore, log: LogViews<'_>, name: &str) -> ConsumerResult<bool> {
+    let is_there = load_in(store, log, name)?.is_some();
     let _changes = store.changes();
-    match since_now(store, log, views)? {
+    match since_now(store, log)? {
         None => store.remove(name),
         // Its notes stay in the log.
         since if is_there => store.save(name, SavedCursor { cursor: None, since }).map(|()| true),
@@ -124,18 +118,14 @@ pub fn remove_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>], name: 
 }
 
 /// The text of every cursor that a crash leaves, by name; an error stands for one that cannot be read.
-fn durable_in(
-    store: &CursorStore,
-    log: LogId,
-    views: &[Arc<LogView>],
-) -> ConsumerResult<BTreeMap<String, ConsumerResult<String>>> {
-    let mut noted = newest(store, log, views, |view| view.durable())?;
+fn durable_in(store: &CursorStore, log: LogViews<'_>) -> ConsumerResult<BTreeMap<String, ConsumerResult<String>>> {
+    let mut noted = newest(store, log, |view| view.durable())?;
     let mut texts = BTreeMap::new();
     for name in store.names()? {
         let note = noted.remove(&name);
         let text = match store.load(&name) {
             Ok(saved) => {
-                let note = note.filter(|note| note.is_newer(saved.as_ref(), log, views)).map(|note| note.cursor);
+                let note = note.filter(|note| note.is_newer(saved.as_ref(), log)).map(|note| note.cursor);
                 // One that was removed meanwhile is none.
                 let Some(text) = note.or(saved.and_then(|saved| saved.cursor)) else { continue };
                 Ok(text)
@@ -149,14 +139,14 @@ fn durable_in(
 }
 
 /// All named cursors, by name.
-pub fn list_in(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Vec<NamedCursor>> {
+pub fn list_in(store: &CursorStore, log: LogViews<'_>) -> ConsumerResult<Vec<NamedCursor>> {
     let mut named = Vec::new();
-    for (name, text) in durable_in(store, log, views)? {
+    for (name, text) in durable_in(store, log)? {
         named.push(match text {
-            Ok(text) => measure(log, views, name, text)?,
+            Ok(text) => measure(log, name, text)?,
             // What is wrong with one does not hide the others.
             Err(error) => {
-                let unread = measure(log, views, name, String::new())?;
+                let unread = measure(log, name, String::new())?;
                 NamedCursor { fault: Some(cause(&error)), fault_cause: Some(party(&error)), ..unread }
             }
         });
@@ -192,15 +182,15 @@ pub struct Pin {
 
 /// The position of each named cursor in each shard. One that cannot be read holds everything, since it may be anywhere;
 /// one of another log holds nothing.
-pub fn pins(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<Vec<Pin>> {
+pub fn pins(store: &CursorStore, log: LogViews<'_>) -> ConsumerResult<Vec<Pin>> {
     let mut pins = Vec::new();
-    for (name, text) in durable_in(store, log, views)? {
-        let (cursor, fault) = match read(text, log) {
+    for (name, text) in durable_in(store, log)? {
+        let (cursor, fault) = match read(text, log.id) {
             Ok(None) => continue,
             Ok(Some(cursor)) => (cursor, None),
             Err(fault) => (Cursor::default(), Some(fault)),
         };
-        for view in views {
+        for view in log.views {
             let next = match &fault {
                 Some(_) => Sequence::ZERO,
                 None => next_unread(&cursor, view).unwrap_or_default(),
@@ -229,8 +219,8 @@ fn next_unread(cursor: &Cursor, view: &LogView) -> Option<Sequence> {
     view.resume(position).ok().map(|next| next.min(unread))
 }
 
-fn measure(log: LogId, views: &[Arc<LogView>], name: String, text: String) -> ConsumerResult<NamedCursor> {
-    let (cursor, fault) = match Cursor::decode(&text, log) {
+fn measure(log: LogViews<'_>, name: String, text: String) -> ConsumerResult<NamedCursor> {
+    let (cursor, fault) = match Cursor::decode(&text, log.id) {
         Ok(cursor) => (cursor, None),
         // What cannot be used any more is behind everything.
         Err(fault) => (Cursor::default(), Some(fault)),
@@ -246,7 +236,7 @@ fn measure(log: LogId, views: &[Arc<LogView>], name: String, text: String) -> Co
             .and_then(|fault| (!matches!(fault, CursorFault::Foreign(_))).then_some(DamageCause::Log)),
         fault: fault.map(|fault| fault.to_string()),
     };
-    for view in views {
+    for view in log.views {
         let next = next_unread(&cursor, view).unwrap_or_default().max(view.trimmed());
         named.lag_events += view.appended().since(next);
         named.lag_bytes += view.bytes_since(next).map_err(|error| ConsumerError::CursorStore {

@@ -20,6 +20,7 @@ use super::store::CursorStore;
 use crate::cursor::Cursor;
 use crate::error::ConsumerResult;
 use crate::note::CursorNote;
+use crate::source::LogViews;
 
 /// A cursor in the log.
 #[derive(Debug, Clone)]
@@ -32,38 +33,37 @@ pub(super) struct NotedCursor {
 
 impl NotedCursor {
     /// Returns whether it is newer than what the cursor's file has.
-    pub(super) fn is_newer(&self, saved: Option<&SavedCursor>, log: LogId, views: &[Arc<LogView>]) -> bool {
-        let since = saved.and_then(|saved| saved.since.as_deref()).map(|since| decode(since, log));
-        let Some(view) = views.iter().find(|view| view.shard() == self.shard) else { return true };
+    pub(super) fn is_newer(&self, saved: Option<&SavedCursor>, log: LogViews<'_>) -> bool {
+        let since = saved.and_then(|saved| saved.since.as_deref()).map(|since| decode(since, log.id));
+        let Some(view) = log.views.iter().find(|view| view.shard() == self.shard) else { return true };
         since.is_none_or(|since| self.sequence >= sequence_in(&since, view))
     }
 }
 
 /// The end of the log that is durable, as text.
-pub(super) fn durable_end(log: LogId, views: &[Arc<LogView>]) -> String {
-    let positions = views.iter().map(|view| (view.shard(), view.position(view.durable()))).collect();
-    Cursor { positions, sweep: None }.encode(log)
+pub(super) fn durable_end(log: LogViews<'_>) -> String {
+    let positions = log.views.iter().map(|view| (view.shard(), view.position(view.durable()))).collect();
+    Cursor { positions, sweep: None }.encode(log.id)
 }
 
 /// Has the log expect notes from here on, unless it does. Durable when it returns.
-pub fn expect_notes(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<()> {
+pub fn expect_notes(store: &CursorStore, log: LogViews<'_>) -> ConsumerResult<()> {
     let _changes = store.changes();
     match store.noted()? {
         Some(_) => Ok(()),
-        None => store.save_noted(&durable_end(log, views)),
+        None => store.save_noted(&durable_end(log)),
     }
 }
 
 /// The newest note of each name that the files may not have, among those that can be read.
 pub(super) fn newest(
     store: &CursorStore,
-    log: LogId,
-    views: &[Arc<LogView>],
+    log: LogViews<'_>,
     end_of: impl Fn(&LogView) -> Sequence,
 ) -> ConsumerResult<BTreeMap<String, NotedCursor>> {
     let mut newest = BTreeMap::new();
-    let Some(noted) = store.noted()?.map(|noted| decode(&noted, log)) else { return Ok(newest) };
-    for view in views {
+    let Some(noted) = store.noted()?.map(|noted| decode(&noted, log.id)) else { return Ok(newest) };
+    for view in log.views {
         each_note(view, sequence_in(&noted, view), end_of(view), |name, found: NotedCursor| {
             let is_newer = |known: &NotedCursor| {
                 if known.shard == found.shard { found.sequence > known.sequence } else { found.time > known.time }
@@ -78,29 +78,29 @@ pub(super) fn newest(
 
 /// Writes the cursors of durable notes to their files, so that neither a reader nor a trim needs those notes any more.
 /// Costs a look at what the log has got since the last time, and a durable file for each cursor that has moved.
-pub fn fold_notes(store: &CursorStore, log: LogId, views: &[Arc<LogView>]) -> ConsumerResult<()> {
+pub fn fold_notes(store: &CursorStore, log: LogViews<'_>) -> ConsumerResult<()> {
     let _changes = store.changes();
     let before = match store.noted()? {
         Some(before) => before,
         // It is gone.
-        None if are_indexed(views) => {
-            expect_all_notes(store, log)?;
+        None if are_indexed(log.views) => {
+            expect_all_notes(store, log.id)?;
             String::new()
         }
         None => return Ok(()),
     };
-    let end = durable_end(log, views);
+    let end = durable_end(log);
     if before == end {
         return Ok(());
     }
-    let reached = decode(&end, log);
-    for (name, note) in newest(store, log, views, |view| sequence_in(&reached, view))? {
-        if note.is_newer(store.load(&name)?.as_ref(), log, views) {
+    let reached = decode(&end, log.id);
+    for (name, note) in newest(store, log, |view| sequence_in(&reached, view))? {
+        if note.is_newer(store.load(&name)?.as_ref(), log) {
             store.save(&name, SavedCursor { cursor: Some(note.cursor), since: Some(end.clone()) })?;
         }
     }
     store.save_noted(&end)?;
-    forget_removed(store, log, views, &reached)
+    forget_removed(store, log, &reached)
 }
 
 /// Returns whether an index lists notes.
@@ -132,11 +132,11 @@ pub(crate) fn expect_all_notes(store: &CursorStore, log: LogId) -> ConsumerResul
 
 /// Removes the files of removed cursors, which keep notes from bringing them back, where those notes are not looked at
 /// any more.
-fn forget_removed(store: &CursorStore, log: LogId, views: &[Arc<LogView>], reached: &Cursor) -> ConsumerResult<()> {
+fn forget_removed(store: &CursorStore, log: LogViews<'_>, reached: &Cursor) -> ConsumerResult<()> {
     for name in store.names()? {
         if let Some(SavedCursor { cursor: None, since }) = store.load(&name)? {
-            let since = since.map(|since| decode(&since, log)).unwrap_or_default();
-            if views.iter().all(|view| sequence_in(&since, view) <= sequence_in(reached, view)) {
+            let since = since.map(|since| decode(&since, log.id)).unwrap_or_default();
+            if log.views.iter().all(|view| sequence_in(&since, view) <= sequence_in(reached, view)) {
                 let _ = store.remove(&name)?;
             }
         }

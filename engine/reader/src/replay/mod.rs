@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::task::Poll;
 
-use tapeline_storage::format::{Eras, LogId, Sequence, SessionId};
+use tapeline_storage::format::{Eras, LogId, LogShard, Sequence, SessionId};
 use tapeline_storage::log::{Grain, LogView};
 use tapeline_storage::read::{Block, Loading, Visibility};
 
@@ -380,7 +380,7 @@ impl Replayed {
     fn copy(&mut self, mut block: Block, terms: &Terms<'_>, errors: &mut VecDeque<ConsumerError>) -> usize {
         let shard = self.source.shard_id();
         self.admit(&mut block, terms);
-        let looked = copy_events(terms.log, shard, &block, terms.selection, usize::MAX, &mut self.found);
+        let looked = copy_events(LogShard::new(terms.log, shard), &block, terms.selection, &mut self.found);
         for found in self.found.drain(..) {
             match found {
                 Ok(event) => self.ready.push_back(event),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rkyv::util::AlignedVec;
-use tapeline_storage::format::{Kind, LogId, RecordView, Sequence, SessionId};
+use tapeline_storage::format::{Kind, LogId, LogShard, RecordView, Sequence, SessionId};
 use tapeline_storage::read::Block;
 
 use crate::event::{EventId, EventView, Payload, StoredEvent};
@@ -33,34 +33,17 @@ pub struct Looked {
 /// An event of a block, or why there is none.
 pub type Found = Result<StoredEvent, Gap>;
 
-/// Copies up to `limit` selected events of `block` to the end of `found`.
-pub fn copy_events(
-    log: LogId,
-    shard: u16,
-    block: &Block,
-    selection: &Selection,
-    limit: usize,
-    found: &mut impl Extend<Found>,
-) -> Looked {
-    const RECORD_BYTES: usize = 32;
-    let mut page = Page::new(shard, selection, block, limit);
-    let mut looked = Looked::default();
-    for record in block.records() {
-        if page.heads.len() == limit {
-            break;
-        }
-        let sequence = block.first_sequence().plus(looked.records as u64);
-        looked.records += 1;
-        match record {
-            Ok(record) => {
-                looked.bytes += record.payload().len() + RECORD_BYTES;
-                page.take(sequence, record);
-            }
-            Err(error) => page.heads.push(Err(Gap::of_record(shard, sequence, &error))),
-        }
-    }
-    found.extend(page.found(log));
+/// Copies the selected events of a block of this shard to the end of `found`.
+pub fn copy_events(shard: LogShard, block: &Block, selection: &Selection, found: &mut impl Extend<Found>) -> Looked {
+    let (page, looked) = Page::of(shard.number, block, selection, usize::MAX);
+    found.extend(page.found(shard.log_id));
     looked
+}
+
+/// The first `limit` selected events of a block of this shard, or all if there are fewer.
+pub fn first_events(shard: LogShard, block: &Block, selection: &Selection, limit: usize) -> (Vec<Found>, Looked) {
+    let (page, looked) = Page::of(shard.number, block, selection, limit);
+    (page.found(shard.log_id).collect(), looked)
 }
 
 /// Shows the selected events of `block` where they lie, and the gaps that its records report. Returns the number of
@@ -122,6 +105,29 @@ struct Page<'s> {
 }
 
 impl<'s> Page<'s> {
+    /// The first `limit` selected events of a block.
+    #[inline]
+    fn of(shard: u16, block: &Block, selection: &'s Selection, limit: usize) -> (Self, Looked) {
+        const RECORD_BYTES: usize = 32;
+        let mut page = Self::new(shard, selection, block, limit);
+        let mut looked = Looked::default();
+        for record in block.records() {
+            if page.heads.len() == limit {
+                break;
+            }
+            let sequence = block.first_sequence().plus(looked.records as u64);
+            looked.records += 1;
+            match record {
+                Ok(record) => {
+                    looked.bytes += record.payload().len() + RECORD_BYTES;
+                    page.take(sequence, record);
+                }
+                Err(error) => page.heads.push(Err(Gap::of_record(shard, sequence, &error))),
+            }
+        }
+        (page, looked)
+    }
+
     fn new(shard: u16, selection: &'s Selection, block: &Block, limit: usize) -> Self {
         // A filtered or limited page has no known size, so nothing is reserved.
         let (bytes, events) = if selection.is_partial() || limit < block.count() {

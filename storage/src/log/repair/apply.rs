@@ -13,7 +13,7 @@ use super::header::Shard;
 use super::survey::page_of;
 use super::{RepairAction, name_aside, set_aside};
 use crate::device::{Access, Directory, SegmentFile};
-use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader};
+use crate::format::{Footer, Gaps, LogShard, PAGE_BYTES, SegmentHeader};
 
 /// Does what a plan of this directory says. `seed` is for the epochs of new segments.
 ///
@@ -21,8 +21,7 @@ use crate::format::{Footer, Gaps, LogId, PAGE_BYTES, SegmentHeader};
 /// [`OpenError`]: the file system refused; the repair may be begun again.
 pub fn repair_shard(
     directory: &dyn Directory,
-    log_id: LogId,
-    shard: u16,
+    shard: LogShard,
     actions: &[RepairAction],
     seed: u64,
 ) -> Result<(), OpenError> {
@@ -32,11 +31,11 @@ pub fn repair_shard(
         repair.vacate(GAPS_NAME)?;
     }
     // Losses first: what takes the place of a segment may have holes.
-    let mut known = gaps::read(directory, log_id, shard)?;
+    let mut known = gaps::read(directory, shard)?;
     if repair.lose(&mut known, actions)? || is_replaced {
-        gaps::write(directory, log_id, shard, &mut known).map_err(repair.failed("write", GAPS_NAME))?;
+        gaps::write(directory, shard, &mut known).map_err(repair.failed("write", GAPS_NAME))?;
     }
-    let shard = Shard { directory, log_id, number: shard };
+    let shard = Shard { directory, identity: shard };
     // Before other segments go, which may prove what a header said.
     for action in actions {
         if let RepairAction::MendHeader { file, .. } = action {

@@ -14,7 +14,7 @@ use super::super::run::Epochs;
 use super::survey::{page_of, read_around};
 use crate::device::{Access, Directory, SegmentFile};
 use crate::format::{
-    BLOCK_BYTES_MAX, BlockHeader, BlockView, Epoch, Footer, LogId, PAGE_BYTES, SegmentHeader, Sequence,
+    BLOCK_BYTES_MAX, BlockHeader, BlockView, Epoch, Footer, LogShard, PAGE_BYTES, SegmentHeader, Sequence,
 };
 
 const PAGE: u64 = PAGE_BYTES as u64;
@@ -23,8 +23,7 @@ const PAGE: u64 = PAGE_BYTES as u64;
 #[derive(Clone, Copy)]
 pub(super) struct Shard<'a> {
     pub(super) directory: &'a dyn Directory,
-    pub(super) log_id: LogId,
-    pub(super) number: u16,
+    pub(super) identity: LogShard,
 }
 
 /// The statements of a segment's blocks, or of its footer, about its header.
@@ -50,8 +49,8 @@ impl Shard<'_> {
         let length = file.length()?;
         let Some(told) = told(name, file, length)? else { return Ok(None) };
         let known = SegmentHeader {
-            log_id: self.log_id,
-            shard: self.number,
+            log_id: self.identity.log_id,
+            shard: self.identity.number,
             epoch: told.epoch,
             base_sequence: told.base,
             created: told.time,
@@ -74,7 +73,7 @@ impl Shard<'_> {
             let Ok(file) = self.directory.open(&other, Access::Read) else { continue };
             let page = page_of(&*file)?;
             match SegmentHeader::decode(&page) {
-                Ok((header, _)) if (header.log_id, header.shard) == (self.log_id, self.number) => {
+                Ok((header, _)) if header.log_shard() == self.identity => {
                     runs.push(header.run);
                     runs.extend(SegmentHeader::later_runs(&page).iter().map(|start| start.run));
                 }

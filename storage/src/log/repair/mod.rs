@@ -19,7 +19,7 @@ use std::io;
 use self::survey::{Content, FileSurvey, ShardSurvey};
 use super::{OpenError, SegmentSurvey};
 use crate::device::Directory;
-use crate::format::{LogId, Sequence};
+use crate::format::{LogShard, Sequence};
 
 /// Plans the repair of a shard's directory: the actions, in order. Changes nothing. Reads every block; `progress` gets
 /// the bytes of each step.
@@ -28,11 +28,10 @@ use crate::format::{LogId, Sequence};
 /// [`OpenError::Io`], [`OpenError::Gaps`] of a newer format.
 pub fn plan_shard_repair(
     directory: &dyn Directory,
-    log_id: LogId,
-    shard: u16,
+    shard: LogShard,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Vec<RepairAction>, OpenError> {
-    Ok(action::plan(&survey::survey(directory, log_id, shard, progress)?))
+    Ok(action::plan(&survey::survey(directory, shard, progress)?))
 }
 
 /// A file of a shard's directory that is like a segment.
@@ -53,11 +52,10 @@ pub struct SurveyedFile {
 /// [`OpenError`].
 pub fn survey_shard(
     directory: &dyn Directory,
-    log_id: LogId,
-    shard: u16,
+    shard: LogShard,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Vec<SurveyedFile>, OpenError> {
-    let ShardSurvey { gaps, files } = survey::survey(directory, log_id, shard, progress)?;
+    let ShardSurvey { gaps, files } = survey::survey(directory, shard, progress)?;
     let sealed = gaps.map_or(Sequence::ZERO, |gaps| gaps.sealed());
     let surveyed = |FileSurvey { name, content }: FileSurvey| {
         let is_of_another_version = matches!(content, Content::OtherVersion(_));

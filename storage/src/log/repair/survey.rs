@@ -12,7 +12,7 @@ use super::header::Shard;
 use crate::device::fs::is_no_file;
 use crate::device::{Access, Directory, SegmentFile, zeroed};
 use crate::format::{
-    BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Footer, Gaps, LogId, PAGE_BYTES, PageError, SegmentHeader,
+    BLOCK_BYTES_MAX, BlockError, BlockHeader, BlockView, Footer, Gaps, LogShard, PAGE_BYTES, PageError, SegmentHeader,
     Sequence,
 };
 
@@ -132,20 +132,19 @@ impl FoundBlocks {
 /// Looks at every file.
 pub(super) fn survey(
     directory: &dyn Directory,
-    log_id: LogId,
-    shard: u16,
+    shard: LogShard,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ShardSurvey, OpenError> {
     let mut names = directory.list().map_err(OpenError::io("list", directory.path()))?;
     names.retain(|name| name.ends_with(".seg") || UNFINISHED.contains(&name.as_str()));
     names.sort_unstable();
-    let gaps = match gaps::find(directory, log_id, shard) {
+    let gaps = match gaps::find(directory, shard) {
         Err(OpenError::Gaps { source, .. }) if !matches!(source, PageError::Version { .. }) => Err(source.to_string()),
         Err(OpenError::Io { source, .. }) if is_no_file(&source) => Err(source.to_string()),
         read => Ok(read?),
     };
     let (mut files, mut surveyor) = (Vec::new(), Surveyor::default());
-    let shard = Shard { directory, log_id, number: shard };
+    let shard = Shard { directory, identity: shard };
     for name in names {
         let content = match directory.open(&name, Access::Read) {
             Err(error) if is_no_file(&error) => Content::Foreign(error.to_string()),
@@ -177,7 +176,7 @@ impl Look<'_> {
         let file = directory.open(self.name, Access::Read).map_err(self.failed("open"))?;
         let length = file.length().map_err(self.failed("look at"))?;
         let stated = match header_of(self.name, &file, length).map_err(self.failed("read"))? {
-            Ok((header, _)) if (header.log_id, header.shard) != (self.shard.log_id, self.shard.number) => {
+            Ok((header, _)) if header.log_shard() != self.shard.identity => {
                 Content::Foreign(format!("belongs to log {}, shard {}", header.log_id, header.shard))
             }
             Ok(header) => self.segment(&file, header)?,

@@ -11,7 +11,7 @@ use super::super::names::{SPARE_NAME, UNFINISHED, base_of, segment_name};
 use super::leftover::Leftover;
 use super::walk::is_acknowledged_spare;
 use crate::device::{Access, SegmentFile};
-use crate::format::{Footer, LogId, PAGE_BYTES, RunStart, SegmentHeader, Sequence};
+use crate::format::{Footer, LogShard, PAGE_BYTES, RunStart, SegmentHeader, Sequence};
 
 const PAGE: u64 = PAGE_BYTES as u64;
 
@@ -89,8 +89,7 @@ impl LookedFile {
 /// Looks at the files of one shard's directory, each by itself.
 pub(super) struct Scanner<'a> {
     pub(super) files: &'a Arc<SegmentFiles>,
-    pub(super) log_id: LogId,
-    pub(super) shard: u16,
+    pub(super) shard: LogShard,
     pub(super) access: Access,
 }
 
@@ -153,7 +152,7 @@ impl Scanner<'_> {
         };
         let (header, crc) =
             SegmentHeader::decode(&opened.page).map_err(|source| OpenError::Header { path: path.clone(), source })?;
-        if (header.log_id, header.shard) != (self.log_id, self.shard) {
+        if header.log_shard() != self.shard {
             return Err(OpenError::ForeignSegment { path, log_id: header.log_id, shard_id: header.shard });
         }
         if header.base_sequence != base {
@@ -178,7 +177,7 @@ impl Scanner<'_> {
     fn header_of_spare(&self, opened: &Opened) -> Result<Option<(SegmentHeader, u32)>, OpenError> {
         let path = self.path(SPARE_NAME);
         match SegmentHeader::decode(&opened.page) {
-            Ok(header) if (header.0.log_id, header.0.shard) == (self.log_id, self.shard) => Ok(Some(header)),
+            Ok(header) if header.0.log_shard() == self.shard => Ok(Some(header)),
             Ok((header, _)) => Err(OpenError::ForeignSegment { path, log_id: header.log_id, shard_id: header.shard }),
             // A torn header, never acknowledged, unless a block after it says otherwise.
             Err(source) => match is_acknowledged_spare(&opened.file, opened.length) {
@@ -192,7 +191,7 @@ impl Scanner<'_> {
     /// The header of a spare that says that it is one of this log's segments.
     pub(super) fn used_spare(&self, opened: &Opened) -> Option<(SegmentHeader, u32)> {
         let header = SegmentHeader::decode(&opened.page).ok()?;
-        ((header.0.log_id, header.0.shard) == (self.log_id, self.shard)).then_some(header)
+        (header.0.log_shard() == self.shard).then_some(header)
     }
 
     /// Opens a file that may still change.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::error::OpenError;
-use super::walk::{WalkEnd, acknowledged_after};
+use super::walk::{WalkEnd, acknowledged_in};
 use crate::device::SegmentFile;
 use crate::format::{BlockError, Footer, Gaps, PAGE_BYTES, SegmentHeader, Sequence};
 
@@ -53,7 +53,7 @@ pub(super) fn refuse_loss(
         return Err(OpenError::CutShort { path, length: *length, stated: header.length, sequence });
     }
     let is_acknowledged = || {
-        acknowledged_after(file, totals.data_end, *length, header.epoch, sequence)
+        acknowledged_in(file, totals.data_end..*length, header.epoch, sequence)
             .map_err(OpenError::io("read", path.clone()))
     };
     if known.misses(sequence, next_base) || (is_whole && !was_sealed) || is_acknowledged()? {

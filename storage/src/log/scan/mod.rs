@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(super) use self::leftover::Leftover;
 use self::look::{FoundAs, LookedFile, Scanner};
 use self::loss::{Known, Walked, refuse_loss};
-use self::walk::{Walk, WalkEnd, acknowledged_after};
+use self::walk::{Walk, WalkEnd, acknowledged_in};
 pub(super) use self::walk::{is_acknowledged_spare, is_misplaced};
 use super::error::OpenError;
 use super::files::SegmentFiles;
@@ -27,7 +27,7 @@ use super::names::{GAPS_NAME, SPARE_NAME};
 use super::places::Places;
 use super::segment::{Segment, UnsealedBlocks};
 use crate::device::{Access, Directory, SegmentFile};
-use crate::format::{BlockError, Footer, Gaps, LogId, PAGE_BYTES, PageError, Sequence};
+use crate::format::{BlockError, Footer, Gaps, LogShard, PAGE_BYTES, PageError, Sequence};
 
 /// A segment as it was found.
 #[derive(Debug)]
@@ -109,14 +109,14 @@ impl Scan {
 /// # Errors
 /// [`OpenError`]: damage to acknowledged data, files that are missing, foreign, renamed or newer, and the file system's
 /// refusals.
-pub fn scan(directory: &Arc<dyn Directory>, log_id: LogId, shard: u16, access: Access) -> Result<Scan, OpenError> {
+pub fn scan(directory: &Arc<dyn Directory>, shard: LogShard, access: Access) -> Result<Scan, OpenError> {
     let files = SegmentFiles::new(Arc::clone(directory));
-    let scanner = Scanner { files: &files, log_id, shard, access };
+    let scanner = Scanner { files: &files, shard, access };
     // Read before the segments are listed: what the log has sealed since is no segment that is missing.
-    let gaps_before = gaps::read(&**directory, log_id, shard);
+    let gaps_before = gaps::read(&**directory, shard);
     let mut looked = scanner.look_at_all()?;
     looked.sort_by_key(|file| file.header.base_sequence);
-    let (sealed, gaps) = (gaps_before?.sealed(), gaps::find(&**directory, log_id, shard)?);
+    let (sealed, gaps) = (gaps_before?.sealed(), gaps::find(&**directory, shard)?);
     if gaps.is_none() && !looked.is_empty() {
         return Err(OpenError::NoGaps { path: scanner.path(GAPS_NAME) });
     }
@@ -151,11 +151,10 @@ pub(super) fn trims_elsewhere(gaps: &Gaps, end: Sequence) -> Option<PageError> {
 /// [`OpenError`].
 pub(crate) fn begin_segment(
     files: &Arc<SegmentFiles>,
-    log_id: LogId,
-    shard: u16,
+    shard: LogShard,
     name: &str,
 ) -> Result<Option<(Arc<Segment>, Footer)>, OpenError> {
-    let scanner = Scanner { files, log_id, shard, access: Access::Read };
+    let scanner = Scanner { files, shard, access: Access::Read };
     let opened = match scanner.open(name).and_then(|file| scanner.read(name, file)) {
         Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
@@ -305,7 +304,7 @@ impl Scanner<'_> {
         let file = self.reopen(looked)?;
         let looked_after = file
             .length()
-            .and_then(|length| acknowledged_after(&file, PAGE_BYTES as u64, length, looked.header.epoch, end));
+            .and_then(|length| acknowledged_in(&file, PAGE_BYTES as u64..length, looked.header.epoch, end));
         looked_after.map_err(OpenError::io("read", self.path(&looked.name())))
     }
 }

@@ -1,6 +1,7 @@
 //! A walk over the blocks of a segment that is not sealed.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::ending::is_ending;
@@ -102,18 +103,17 @@ impl Walk<'_> {
     }
 }
 
-/// Returns whether any block of this epoch at `from` or after it states that the durable watermark had passed
-/// `sequence`. A process that closes the log may have cut the file to less than `length` meanwhile.
-pub(super) fn acknowledged_after(
+/// Returns whether any block of this epoch in a part of the file states that the durable watermark had passed
+/// `sequence`. A process that closes the log may have cut the file to less than that meanwhile.
+pub(super) fn acknowledged_in(
     file: &Arc<dyn SegmentFile>,
-    from: u64,
-    length: u64,
+    offsets: Range<u64>,
     epoch: Epoch,
     sequence: Sequence,
 ) -> io::Result<bool> {
-    let mut at = from;
-    while at < length {
-        let window = Window::of(file, at, length)?;
+    let mut at = offsets.start;
+    while at < offsets.end {
+        let window = Window::of(file, at, offsets.end)?;
         if window.bytes.is_empty() {
             break;
         }
@@ -164,7 +164,7 @@ impl Window {
 pub(in super::super) fn is_acknowledged_spare(file: &Arc<dyn SegmentFile>, length: u64) -> io::Result<bool> {
     let window = Window::of(file, PAGE, length)?;
     match BlockHeader::decode(window.bytes(PAGE)) {
-        Ok(block) => acknowledged_after(file, PAGE, length, block.epoch, block.first_sequence),
+        Ok(block) => acknowledged_in(file, PAGE..length, block.epoch, block.first_sequence),
         Err(_) => Ok(false),
     }
 }
@@ -179,6 +179,6 @@ mod tests {
         let directory = SimDisk::new(1, Faults::default()).directory("log");
         let file = directory.create("a.seg", 4 * PAGE).expect("created");
         // Page by page, the length that it had would take for ever.
-        assert!(!acknowledged_after(&file, PAGE, 1 << 60, Epoch::new(1), Sequence::ZERO).expect("read"));
+        assert!(!acknowledged_in(&file, PAGE..1 << 60, Epoch::new(1), Sequence::ZERO).expect("read"));
     }
 }

@@ -16,7 +16,7 @@ fn machine(batch: BatchOptions) -> Machine {
 /// Events of each block that was written, as another process finds them.
 fn blocks(machine: &Machine) -> Vec<u64> {
     let (mut next, mut sizes) = (Sequence::ZERO, Vec::new());
-    let (view, _) = open_shard(&machine.disk.directory(DIRECTORY), LOG, 0).expect("opens");
+    let (view, _) = open_shard(&machine.disk.directory(DIRECTORY), SHARD).expect("opens");
     while let Some(span) = view.span(next, machine.view().durable(), Grain::Block).expect("spans") {
         sizes.push(span.end.since(span.first));
         next = span.end;

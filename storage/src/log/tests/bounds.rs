@@ -42,9 +42,9 @@ fn open_files_do_not_grow_with_the_log() {
     let mut machine = Machine::without_repacking(&disk, tiny(2));
     assert!(disk.most_open_files() <= 40, "opening for writing");
     assert!(disk.open_files() <= 4);
-    let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+    let (view, _) = open_shard(&directory(&disk), SHARD).expect("opens");
     assert_eq!(check_all(&view, LONGEST), 600);
-    let mut follower = FollowedShard::open(directory(&disk), LOG, 0).expect("opens");
+    let mut follower = FollowedShard::open(directory(&disk), SHARD).expect("opens");
     assert_eq!(check_all(follower.view(), LONGEST), 600);
     assert!(disk.most_open_files() <= 40, "opening for reading");
     write(&mut machine, 600..900);
@@ -78,8 +78,8 @@ fn segment_that_another_process_trimmed_is_a_gap() {
     let mut machine = Machine::without_repacking(&disk, tiny(1));
     write(&mut machine, 0..120);
     let views: Vec<Arc<LogView>> = vec![
-        open_shard(&directory(&disk), LOG, 0).expect("opens").0,
-        Arc::clone(FollowedShard::open(directory(&disk), LOG, 0).expect("opens").view()),
+        open_shard(&directory(&disk), SHARD).expect("opens").0,
+        Arc::clone(FollowedShard::open(directory(&disk), SHARD).expect("opens").view()),
     ];
     let mut standing = LogReader::new(Arc::clone(&views[0]), Sequence::ZERO);
     assert!(matches!(standing.step(), Ok(Step::Block(_))));
@@ -106,7 +106,7 @@ fn segment_that_is_missing_and_was_not_trimmed_is_an_error() {
     let disk = whole_disk(3);
     let mut machine = Machine::without_repacking(&disk, tiny(1));
     write(&mut machine, 0..40);
-    let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+    let (view, _) = open_shard(&directory(&disk), SHARD).expect("opens");
     let gone = view.segments()[3].base();
     disk.remove_file(DIRECTORY, &Segment::file_name(gone));
     let mut reader = LogReader::new(view, gone);
@@ -118,17 +118,20 @@ fn segment_that_is_missing_and_was_not_trimmed_is_an_error() {
 #[test]
 fn log_that_gets_no_memory_takes_nothing_and_goes_on_when_it_does() {
     let disk = whole_disk(1);
-    scarcity::set(true);
+    scarcity::begin();
     let mut machine = Machine::start(&disk, 1).expect("opens");
     for _ in 0..100 {
         assert_eq!(machine.append(0..10, LONGEST), 0);
         machine.turn_awaited();
     }
-    scarcity::set(false);
+    scarcity::end();
     machine.write(0..10, LONGEST);
     let (mut random, mut next, mut lent) = (Random::new(1), 10, Vec::new());
     while next < 4_000 {
-        scarcity::set(random.below(3) > 0);
+        match random.below(3) {
+            0 => scarcity::end(),
+            _ => scarcity::begin(),
+        }
         next += machine.append(next..next + 40, LONGEST);
         machine.turn_awaited_if(random.below(2) == 0);
         // A reader keeps blocks for a while, so that the log needs others.
@@ -141,7 +144,7 @@ fn log_that_gets_no_memory_takes_nothing_and_goes_on_when_it_does() {
             lent.clear();
         }
     }
-    scarcity::set(false);
+    scarcity::end();
     machine.turn_until_durable();
     assert!(machine.view().poison().is_none());
     assert_eq!(check_all(machine.view(), LONGEST), next);
@@ -153,12 +156,12 @@ fn log_that_gets_no_memory_for_a_header_closes_all_the_same() {
     let disk = whole_disk(1);
     let mut machine = Machine::start(&disk, 1).expect("opens");
     assert_eq!(machine.append(0..10, LONGEST), 10);
-    scarcity::set(true);
+    scarcity::begin();
     (0..100).for_each(|_| machine.turn_awaited());
     let troubles = machine.view().troubles();
     assert!(troubles.iter().any(|trouble| trouble.operation == "take memory" && trouble.is_retried), "{troubles:?}");
     let error = machine.log.close(&machine.doorbell, ticking(machine.now)).expect_err("10 events are not durable");
-    scarcity::set(false);
+    scarcity::end();
     assert!(error.message.contains("take memory"), "{error}");
 }
 

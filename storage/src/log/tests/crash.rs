@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tapeline_testing::seeds;
 
-use super::harness::{LOG, Machine, check_all, directory, open, options, whole_disk};
+use super::harness::{Machine, SHARD, check_all, directory, open, options, whole_disk};
 use crate::device::sim::{Faults, Random, SimDisk};
 use crate::format::Sequence;
 use crate::log::{plan_shard_repair, recover};
@@ -38,13 +38,13 @@ fn crash_at(seed: u64, step: u64) {
     let disk = SimDisk::new(seed, Faults { crash_at: Some(step), ..Faults::default() });
     let (acknowledged, appended) = work(&disk, seed, 40).unwrap_or((0, 0));
     let disk = disk.reboot(Faults::default());
-    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads what a crash left");
+    let (seen, _) = open_shard(&directory(&disk), SHARD).expect("reads what a crash left");
     let found = check_all(&seen, LONGEST);
     assert!(
         (acknowledged..=appended).contains(&found),
         "seed {seed} step {step}: {acknowledged} <= {found} <= {appended}"
     );
-    let plan = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans");
+    let plan = plan_shard_repair(&*directory(&disk), SHARD, &mut |_| {}).expect("plans");
     assert_eq!(plan, [], "seed {seed} step {step}: what a crash leaves needs no repair");
     // Recovery that is interrupted, over and over, loses nothing either.
     let mut disk = disk;
@@ -100,7 +100,7 @@ fn clean_stop_leaves_sealed_segments_only() {
     let mut machine = Machine::start(&disk, 4).expect("opens");
     machine.write(0..100, LONGEST);
     machine.close();
-    let (view, last) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let (view, last) = open_shard(&directory(&disk), SHARD).expect("reads");
     assert!(view.segments().len() > 3);
     assert!(view.segments().iter().all(|segment| segment.footer().is_some()));
     assert_eq!((check_all(&view, LONGEST), last), (100, 1099));
@@ -132,7 +132,7 @@ fn reader_beside_a_writer_sees_a_growing_prefix() {
     while next < 200 {
         next += machine.append(next..next + 1 + random.below(4), LONGEST);
         machine.turn_awaited_if(random.chance(5000));
-        let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("reads beside the writer");
+        let (view, _) = open_shard(&directory(&disk), SHARD).expect("reads beside the writer");
         let found = check_all(&view, LONGEST);
         assert!(found >= before.max(machine.view().durable().get()) && found <= next, "{before} {found} {next}");
         before = found;

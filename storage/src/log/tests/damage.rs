@@ -1,9 +1,9 @@
 //! Files that are damaged, missing, foreign or copied are named, never taken for the end of the log.
 
-use super::harness::{DIRECTORY, LOG, Machine, Stop, check_all, directory, open, options, whole_disk};
+use super::harness::{DIRECTORY, Machine, SHARD, Stop, check_all, directory, open, options, whole_disk};
 use crate::device::Access;
 use crate::device::sim::{Faults, Random, SimDisk};
-use crate::format::{Epoch, LogId, PAGE_BYTES, SegmentHeader, Sequence, crc32c};
+use crate::format::{Epoch, LogId, LogShard, PAGE_BYTES, SegmentHeader, Sequence, crc32c};
 use crate::log::{OpenError, RepairAction, plan_shard_repair, recover, scan};
 
 const FIRST: &str = "00000000000000000000.seg";
@@ -53,23 +53,14 @@ fn renamed_and_copied_segments_are_named() {
     disk.remove_file(DIRECTORY, FIRST);
     let error = open(&disk, 1).expect_err("renamed");
     assert!(matches!(&error, OpenError::Renamed { path, .. } if path.ends_with("spare.seg")), "{error}");
-    let plan = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("planned");
+    let plan = plan_shard_repair(&*directory(&disk), SHARD, &mut |_| {}).expect("planned");
     assert_eq!(plan, [RepairAction::Rename { file: "spare.seg".into(), to: FIRST.into() }]);
 }
 
 #[test]
 fn overlapping_segment_is_named() {
     let disk = disk_with_log(Stop::Close);
-    let header = SegmentHeader {
-        log_id: LOG,
-        shard: 0,
-        epoch: Epoch::new(1),
-        base_sequence: Sequence::new(1),
-        created: 0,
-        run: Epoch::new(1),
-        is_merged: false,
-        length: 0,
-    };
+    let header = SegmentHeader::new(SHARD, Epoch::new(1), Epoch::new(1), Sequence::new(1));
     let name = "00000000000000000001.seg";
     disk.copy_file(DIRECTORY, FIRST, name);
     disk.overwrite(DIRECTORY, name, 0, &header.encode().0);
@@ -81,11 +72,11 @@ fn segment_of_another_log_or_shard_is_named() {
     let disk = disk_with_log(Stop::Close);
     let other = LogId([6; 16]);
     assert!(matches!(
-        scan(&directory(&disk), other, 0, Access::Read),
-        Err(OpenError::ForeignSegment { log_id: LOG, .. })
+        scan(&directory(&disk), LogShard::new(other, 0), Access::Read),
+        Err(OpenError::ForeignSegment { log_id, .. }) if log_id == SHARD.log_id
     ));
     assert!(matches!(
-        scan(&directory(&disk), LOG, 1, Access::Read),
+        scan(&directory(&disk), LogShard::new(SHARD.log_id, 1), Access::Read),
         Err(OpenError::ForeignSegment { shard_id: 0, .. })
     ));
 }
@@ -110,7 +101,7 @@ fn flipped_bit_below_the_durable_mark_is_corruption_and_nothing_is_cut() {
     for round in 0..60 {
         let disk = disk_with_log(Stop::Crash);
         // The last segment is not sealed; all of its blocks but the last are proven by later ones.
-        let found = scan(&directory(&disk), LOG, 0, Access::Read).expect("whole");
+        let found = scan(&directory(&disk), SHARD, Access::Read).expect("whole");
         let last = found.segments.last().expect("a segment");
         let places = last.totals.blocks;
         assert!(places > 2);
@@ -131,7 +122,7 @@ fn flipped_bit_below_the_durable_mark_is_corruption_and_nothing_is_cut() {
 #[test]
 fn damage_in_the_last_block_is_a_torn_tail_and_reported() {
     let disk = disk_with_log(Stop::Crash);
-    let found = scan(&directory(&disk), LOG, 0, Access::Read).expect("whole");
+    let found = scan(&directory(&disk), SHARD, Access::Read).expect("whole");
     let last = found.segments.last().expect("a segment");
     disk.overwrite(DIRECTORY, &last.name(), last.totals.data_end - 4096 + 100, &[0xff; 8]);
     let recovered = open(&disk, 1).expect("recovers");

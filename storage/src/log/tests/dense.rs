@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tapeline_testing::seeds;
 
+use super::harness::with_memory;
 use super::harness::*;
 use crate::device::sim::Random;
 use crate::format::{Sequence, SessionId};
@@ -43,8 +44,9 @@ fn written(from: u64, end: u64, sessions: Option<&[SessionId]>) -> Vec<(u64, Vec
 fn readers_get_what_a_scan_gets_wherever_it_lies() {
     for seed in seeds(150) {
         let mut random = Random::new(seed);
+        let blocks = 4 + random.below(6) as usize;
         let index_bytes = [0, 20 << 10, 8 << 20][random.below(3) as usize];
-        let options = LogOptions { blocks: 4 + random.below(6) as usize, index_bytes, ..options(seed) };
+        let options = with_memory(options(seed), |memory| (memory.blocks, memory.index_bytes) = (blocks, index_bytes));
         let mut machine = Machine::without_repacking(&whole_disk(seed), options);
         let mut next = 0;
         for _ in 0..60 {
@@ -70,7 +72,7 @@ fn readers_get_what_a_scan_gets_wherever_it_lies() {
 #[test]
 fn memory_of_small_blocks_is_given_back_as_they_are_written() {
     let disk = whole_disk(3);
-    let options = LogOptions { segment_bytes: 4 << 20, blocks: 4, ..options(3) };
+    let options = LogOptions { segment_bytes: 4 << 20, ..with_memory(options(3), |memory| memory.blocks = 4) };
     let mut machine = Machine::without_repacking(&disk, options);
     // As many blocks as memory would hold a hundred times.
     for number in 0..400 {

@@ -54,18 +54,18 @@ fn cut(disk: &SimDisk, name: &str, length: usize) {
 fn refused(disk: &SimDisk, case: &str) -> OpenError {
     let files = directory(disk);
     let Err(error) = open(disk, 9) else { panic!("{case}: opens for writing") };
-    assert!(open_shard(&files, LOG, 0).is_err(), "{case}: opens for reading");
-    assert!(FollowedShard::open(files, LOG, 0).is_err(), "{case}: is followed");
+    assert!(open_shard(&files, SHARD).is_err(), "{case}: opens for reading");
+    assert!(FollowedShard::open(files, SHARD).is_err(), "{case}: is followed");
     error
 }
 
 /// Repairs, and returns the events that are read afterwards, where lost ranges end, and the plan.
 fn repaired(disk: &SimDisk, case: &str) -> (u64, u64, Vec<RepairAction>) {
     let files = directory(disk);
-    let plan = plan_shard_repair(&*files, LOG, 0, &mut |_| {}).expect("plans");
+    let plan = plan_shard_repair(&*files, SHARD, &mut |_| {}).expect("plans");
     assert_ne!(plan, [], "{case}");
-    repair_shard(&*files, LOG, 0, &plan, 3).unwrap_or_else(|error| panic!("{case}: {plan:?}: {error}"));
-    let rest = plan_shard_repair(&*files, LOG, 0, &mut |_| {}).expect("plans");
+    repair_shard(&*files, SHARD, &plan, 3).unwrap_or_else(|error| panic!("{case}: {plan:?}: {error}"));
+    let rest = plan_shard_repair(&*files, SHARD, &mut |_| {}).expect("plans");
     assert_eq!(rest, [], "{case}: after {plan:?}");
     let machine = Machine::start(disk, 5).unwrap_or_else(|error| panic!("{case}: after {plan:?}: {error}"));
     let mut reader = LogReader::new(machine.view().clone(), Sequence::ZERO);
@@ -84,7 +84,7 @@ fn repaired(disk: &SimDisk, case: &str) -> (u64, u64, Vec<RepairAction>) {
         }
     }
     machine.close();
-    open_shard(&directory(disk), LOG, 0).unwrap_or_else(|error| panic!("{case}: after {plan:?}: {error}"));
+    open_shard(&directory(disk), SHARD).unwrap_or_else(|error| panic!("{case}: after {plan:?}: {error}"));
     (read, next, plan)
 }
 
@@ -103,9 +103,9 @@ fn last_segment_at_rest_that_is_cut_short_is_reported_and_counted() {
                 continue;
             }
             refused(&disk, &case);
-            let found = survey_shard(&*directory(&disk), LOG, 0, &mut |_| {}).expect("surveys");
+            let found = survey_shard(&*directory(&disk), SHARD, &mut |_| {}).expect("surveys");
             let seen = found.iter().any(|file| file.found.as_ref().map_or(true, |found| !found.damage.is_empty()));
-            let missing = matches!(open_shard(&directory(&disk), LOG, 0), Err(OpenError::Corrupt { .. }));
+            let missing = matches!(open_shard(&directory(&disk), SHARD), Err(OpenError::Corrupt { .. }));
             assert!(seen || missing, "{case}: {found:?}");
             let (read, end, plan) = repaired(&disk, &case);
             assert!(read < EVENTS && end == EVENTS, "{case}: {read} read, up to {end}, after {plan:?}");
@@ -191,7 +191,7 @@ fn footer_that_says_otherwise_than_its_blocks_is_damage_and_is_repaired() {
         };
         layout.sum(&mut bytes, Links::Kept);
         disk.put_file(DIRECTORY, &name, &bytes);
-        let (view, _) = open_shard(&directory(&disk), LOG, 0).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let (view, _) = open_shard(&directory(&disk), SHARD).unwrap_or_else(|error| panic!("{case}: {error}"));
         let found = Surveyor::default().segment(&view, &view.segments()[0], &mut |_| {}).expect("surveys");
         assert!(found.damage.iter().any(|place| place.reason.starts_with("footer: ")), "{case}: {:?}", found.damage);
         let (read, end, _) = repaired(&disk, &case);
@@ -204,7 +204,7 @@ fn follower_reports_a_file_that_is_cut_short_under_it() {
     let disk = whole_disk(7);
     let mut machine = Machine::without_repacking(&disk, options(7));
     machine.write(0..1, LONGEST);
-    let mut follower = FollowedShard::open(directory(&disk), LOG, 0).expect("opens");
+    let mut follower = FollowedShard::open(directory(&disk), SHARD).expect("opens");
     assert_eq!(follower.view().appended(), Sequence::new(1));
     cut(&disk, &last(&disk), PAGE_BYTES);
     let told = (0..4 * CLOSE_LOOK).find_map(|_| follower.look().err());

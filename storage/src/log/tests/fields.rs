@@ -162,15 +162,15 @@ fn events_of(bytes: &[u8], at: Option<usize>) -> BTreeSet<u64> {
 /// Repairs what there is, writes on, and returns the events that are left.
 fn repaired(disk: &SimDisk, case: &str) -> BTreeSet<u64> {
     let files = directory(disk);
-    let plan = plan_shard_repair(&*files, LOG, 0, &mut |_| {}).unwrap_or_else(|error| panic!("{case}: {error}"));
-    repair_shard(&*files, LOG, 0, &plan, 3).unwrap_or_else(|error| panic!("{case}: {plan:?}: {error}"));
-    let rest = plan_shard_repair(&*files, LOG, 0, &mut |_| {}).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let plan = plan_shard_repair(&*files, SHARD, &mut |_| {}).unwrap_or_else(|error| panic!("{case}: {error}"));
+    repair_shard(&*files, SHARD, &plan, 3).unwrap_or_else(|error| panic!("{case}: {plan:?}: {error}"));
+    let rest = plan_shard_repair(&*files, SHARD, &mut |_| {}).unwrap_or_else(|error| panic!("{case}: {error}"));
     assert_eq!(rest, [], "{case}: after {plan:?}");
     let mut machine = Machine::start(disk, 5).unwrap_or_else(|error| panic!("{case}: after {plan:?}: {error}"));
     let next = machine.log.next_sequence().get();
     machine.write(next..next + 5, LONGEST);
     machine.close();
-    let (view, _) = open_shard(&files, LOG, 0).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let (view, _) = open_shard(&files, SHARD).unwrap_or_else(|error| panic!("{case}: {error}"));
     let mut surveyor = Surveyor::default();
     for segment in view.segments() {
         let found = surveyor.segment(&view, &segment, &mut |_| {}).expect("surveys");

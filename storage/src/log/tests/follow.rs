@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tapeline_testing::seeds;
 
-use super::harness::{DIRECTORY, LOG, Machine, directory, payload, whole_disk};
+use super::harness::{DIRECTORY, Machine, SHARD, directory, payload, whole_disk};
 use crate::device::sim::{Random, SimDisk};
 use crate::format::Sequence;
 use crate::log::{OpenError, SPARE_NAME, Segment, Urgency};
@@ -15,7 +15,7 @@ use crate::read::{CLOSE_LOOK, FollowedShard, GapCause, LogReader, Look, Step};
 const LONGEST: u64 = 3000;
 
 fn follow(disk: &SimDisk) -> FollowedShard {
-    FollowedShard::open(directory(disk), LOG, 0).expect("opens")
+    FollowedShard::open(directory(disk), SHARD).expect("opens")
 }
 
 /// A follower and its reader.

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use crate::device::sim::{Faults, Random, SimDisk};
 use crate::device::{Directory, Doorbell};
-use crate::format::{Kind, LogId, RECORD_ALIGN, Record, RecordView, Sequence, SessionId, archive_into, archived_bytes};
-use crate::log::{Log, LogOptions, LogView, OpenError, Recovered, Urgency, recover};
+use crate::format::{
+    Kind, LogId, LogShard, RECORD_ALIGN, Record, RecordView, Sequence, SessionId, archive_into, archived_bytes,
+};
+use crate::log::{Log, LogMemory, LogOptions, LogView, OpenError, Recovered, Urgency, recover};
 use crate::read::{LogReader, Step};
 
-pub(super) const LOG: LogId = LogId([5; 16]);
+pub(super) const SHARD: LogShard = LogShard::new(LogId([5; 16]), 0);
 pub(super) const DIRECTORY: &str = "shard-0000";
 
 /// Small segments, so that a run rolls often.
@@ -17,10 +19,16 @@ pub(super) fn options(seed: u64) -> LogOptions {
     LogOptions {
         segment_bytes: 16 * 4096,
         block_bytes: 8 * 4096,
-        blocks: 6,
+        memory: LogMemory { blocks: 6, ..LogMemory::default() },
         repack_saves_bytes: 4096,
-        ..LogOptions::new(LOG, 0, seed)
+        ..LogOptions::new(SHARD, seed)
     }
+}
+
+/// The same, with other memory.
+pub(super) fn with_memory(mut options: LogOptions, change: impl FnOnce(&mut LogMemory)) -> LogOptions {
+    change(&mut options.memory);
+    options
 }
 
 /// Payload of event `number`: its number, then as many bytes as it determines.

@@ -88,7 +88,7 @@ fn index_that_does_not_fit_the_blocks_counts_as_none() {
     for (at, change) in changes.into_iter().enumerate() {
         let disk = log();
         names(&disk).iter().for_each(|name| change_index(&disk, name, change));
-        let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+        let (view, _) = open_shard(&directory(&disk), SHARD).expect("opens");
         assert_eq!(check_all(&view, LONGEST), EVENTS, "change {at}");
         let mut seek = SessionSeek::new(vec![SessionId(1)]);
         let mut next = Sequence::ZERO;
@@ -114,7 +114,7 @@ fn footer_with_totals_that_cannot_be_is_none() {
         let disk = log();
         let last = names(&disk).pop().expect("segments");
         change_footer(&disk, &last, change);
-        let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+        let (view, _) = open_shard(&directory(&disk), SHARD).expect("opens");
         assert_eq!(check_all(&view, LONGEST), EVENTS, "change {at}");
         assert!(Machine::start(&disk, 5).is_ok(), "change {at}: opens for writing");
     }
@@ -126,7 +126,7 @@ fn footer_with_another_end_than_its_blocks_is_damage_and_is_repaired() {
         let disk = log();
         let last = names(&disk).pop().expect("segments");
         change_footer(&disk, &last, |footer| footer.end_sequence = Sequence::new(change(footer.end_sequence.get())));
-        match open_shard(&directory(&disk), LOG, 0) {
+        match open_shard(&directory(&disk), SHARD) {
             Ok((view, _)) => {
                 assert!(read_all(&view) >= EVENTS);
                 assert!(surveys(&view).iter().any(|survey| !survey.damage.is_empty()), "verification sees it");
@@ -134,13 +134,13 @@ fn footer_with_another_end_than_its_blocks_is_damage_and_is_repaired() {
             Err(OpenError::Missing { from, to, .. }) => assert_eq!((from.get(), to.get()), (EVENTS - 1, EVENTS)),
             Err(other) => panic!("{other}"),
         }
-        let plan = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans");
+        let plan = plan_shard_repair(&*directory(&disk), SHARD, &mut |_| {}).expect("plans");
         assert!(!plan.is_empty(), "and so does repair");
-        repair_shard(&*directory(&disk), LOG, 0, &plan, 3).expect("repairs");
-        let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+        repair_shard(&*directory(&disk), SHARD, &plan, 3).expect("repairs");
+        let (view, _) = open_shard(&directory(&disk), SHARD).expect("opens");
         assert_eq!(read_all(&view), EVENTS);
         assert!(surveys(&view).iter().all(|survey| survey.damage.is_empty()), "nothing is left");
-        assert_eq!(plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans"), []);
+        assert_eq!(plan_shard_repair(&*directory(&disk), SHARD, &mut |_| {}).expect("plans"), []);
     }
 }
 
@@ -161,7 +161,7 @@ fn file_that_ends_before_its_last_block_is_an_error() {
 #[test]
 fn block_that_does_not_check_in_the_mapping_is_read_from_the_device() {
     let disk = log();
-    let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+    let (view, _) = open_shard(&directory(&disk), SHARD).expect("opens");
     let name = &names(&disk)[0];
     let at = PAGE_BYTES as u64 + 100;
     let byte = disk.read_file(DIRECTORY, name)[at as usize];
@@ -176,12 +176,12 @@ fn block_that_does_not_check_in_the_mapping_is_read_from_the_device() {
 #[test]
 fn gaps_that_end_within_a_missing_segment_are_an_error() {
     let disk = log();
-    let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+    let (view, _) = open_shard(&directory(&disk), SHARD).expect("opens");
     let first = view.segments().remove(0);
     assert!(first.end_sequence() > Sequence::new(2));
-    let mut gaps = crate::log::gaps::read(&*directory(&disk), LOG, 0).expect("reads");
+    let mut gaps = crate::log::gaps::read(&*directory(&disk), SHARD).expect("reads");
     gaps.trim(Sequence::new(1));
-    crate::log::gaps::write(&*directory(&disk), LOG, 0, &mut gaps).expect("writes");
+    crate::log::gaps::write(&*directory(&disk), SHARD, &mut gaps).expect("writes");
     disk.remove_file(DIRECTORY, &names(&disk)[0]);
     let mut reader = LogReader::new(Arc::clone(&view), Sequence::ZERO);
     assert!(matches!(reader.step(), Ok(Step::Gap(gap)) if gap.to == Sequence::new(1)));
@@ -195,11 +195,11 @@ fn recovery_removes_no_file_that_took_the_name_of_its_own() {
     let disk = log();
     let segments = names(&disk);
     // The first segment was trimmed and is still there, and a copy was not finished.
-    let mut gaps = crate::log::gaps::read(&*directory(&disk), LOG, 0).expect("reads");
-    gaps.trim(open_shard(&directory(&disk), LOG, 0).expect("opens").0.segments()[1].base());
-    crate::log::gaps::write(&*directory(&disk), LOG, 0, &mut gaps).expect("writes");
+    let mut gaps = crate::log::gaps::read(&*directory(&disk), SHARD).expect("reads");
+    gaps.trim(open_shard(&directory(&disk), SHARD).expect("opens").0.segments()[1].base());
+    crate::log::gaps::write(&*directory(&disk), SHARD, &mut gaps).expect("writes");
     disk.copy_file(DIRECTORY, &segments[2], REPACK_NAME);
-    let found = scan(&directory(&disk), LOG, 0, Access::Write).expect("scans");
+    let found = scan(&directory(&disk), SHARD, Access::Write).expect("scans");
     let left: Vec<_> = found.leftovers.iter().map(|leftover| leftover.name.as_str()).collect();
     assert_eq!(left, [&segments[0], REPACK_NAME]);
     for leftover in &found.leftovers {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tapeline_testing::seeds;
 
-use super::harness::{DIRECTORY, LOG, Machine, check_each, directory, options, ticking, whole_disk};
+use super::harness::{DIRECTORY, Machine, SHARD, check_each, directory, options, ticking, whole_disk, with_memory};
 use crate::device::sim::{Faults, Random, SimDisk};
 use crate::device::{Access, AlignedBytes, Doorbell, MemoryGuard};
 use crate::format::{
@@ -119,11 +119,11 @@ fn every_step_of_a_workload_with_large_events_is_a_safe_crash_point() {
             let disk = SimDisk::new(seed, Faults { crash_at: Some(step), ..Faults::default() });
             let (acknowledged, appended) = work(&disk, seed, 40).unwrap_or((0, 0));
             let disk = disk.reboot(Faults::default());
-            let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads what a crash left");
+            let (seen, _) = open_shard(&directory(&disk), SHARD).expect("reads what a crash left");
             let found = check_from(&seen, 0, mixed_bytes);
             let at = format!("seed {seed} step {step}");
             assert!((acknowledged..=appended).contains(&found), "{at}: {acknowledged} <= {found} <= {appended}");
-            let plan = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans");
+            let plan = plan_shard_repair(&*directory(&disk), SHARD, &mut |_| {}).expect("plans");
             assert_eq!(plan, [], "{at}: what a crash leaves needs no repair");
             let recovered = recover(directory(&disk), large_options(seed + 1, 50_000)).expect("recovers");
             assert_eq!(check_from(recovered.view(), 0, mixed_bytes), found, "{at}");
@@ -164,7 +164,7 @@ fn events_of_every_size_are_read_as_they_were_appended() {
         machine.turn_until_durable();
         assert_eq!(check_from(machine.view(), 0, bytes_of), end, "from the active segment");
         machine.close();
-        let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+        let (seen, _) = open_shard(&directory(&disk), SHARD).expect("reads");
         // From each event on: a reader begins in the midst of a log.
         (0..end).for_each(|from| assert_eq!(check_from(&seen, from, bytes_of), end, "sealed, from {from}"));
         let surveyed: u64 = seen
@@ -191,7 +191,7 @@ fn a_restored_log_has_the_large_events() {
         restore.append(Sequence::new(number), &record).expect("restores");
     }
     restore.finish().expect("finishes");
-    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let (seen, _) = open_shard(&directory(&disk), SHARD).expect("reads");
     assert_eq!(check_from(&seen, 0, |number| sizes[number as usize]), sizes.len() as u64);
 }
 
@@ -203,7 +203,7 @@ fn a_log_of_the_largest_event_takes_it_and_no_larger() {
     assert!(append(&mut machine.log, 0, &payload, 1));
     machine.turn_until_durable();
     machine.close();
-    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let (seen, _) = open_shard(&directory(&disk), SHARD).expect("reads");
     assert_eq!(check_from(&seen, 0, |_| PAYLOAD_BYTES_MAX), 1);
     let record =
         Record { session: SessionId(1), timestamp: 1, kind: Kind(1), payload: &vec![0; PAYLOAD_BYTES_MAX + 1] };
@@ -221,7 +221,7 @@ fn a_repair_of_a_damaged_large_event_loses_that_event_and_no_other() {
         first.turn_until_durable();
     }
     first.close();
-    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let (seen, _) = open_shard(&directory(&disk), SHARD).expect("reads");
     let name = Segment::file_name(Sequence::ZERO);
     let file = directory(&disk).open(&name, Access::Write).expect("opens");
     // Somewhere in the payload of event 1.
@@ -230,9 +230,9 @@ fn a_repair_of_a_damaged_large_event_loses_that_event_and_no_other() {
     page[17] ^= 1;
     file.write_at(&page, 1 << 20).expect("writes");
     drop(seen);
-    let actions = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans");
-    repair_shard(&*directory(&disk), LOG, 0, &actions, 9).expect("repairs");
-    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let actions = plan_shard_repair(&*directory(&disk), SHARD, &mut |_| {}).expect("plans");
+    repair_shard(&*directory(&disk), SHARD, &actions, 9).expect("repairs");
+    let (seen, _) = open_shard(&directory(&disk), SHARD).expect("reads");
     let mut reader = LogReader::new(Arc::clone(&seen), Sequence::ZERO);
     let (mut events, mut gaps) = (Vec::new(), Vec::new());
     loop {
@@ -263,7 +263,7 @@ fn cut_off(seed: u64, sizes: &[usize]) -> (SimDisk, LogOptions) {
             machine.turn_until_durable();
         }
     }
-    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads what is being written");
+    let (seen, _) = open_shard(&directory(&disk), SHARD).expect("reads what is being written");
     assert_eq!(check_from(&seen, 0, |number| sizes[number as usize]), sizes.len() as u64);
     (disk.reboot(Faults::default()), options)
 }
@@ -272,9 +272,9 @@ fn cut_off(seed: u64, sizes: &[usize]) -> (SimDisk, LogOptions) {
 fn large_events_of_a_segment_that_was_not_sealed_are_recovered() {
     let sizes = [100, 6 << 20, 200, 5 << 20, 300];
     let (disk, options) = cut_off(9, &sizes);
-    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let (seen, _) = open_shard(&directory(&disk), SHARD).expect("reads");
     assert_eq!(check_from(&seen, 0, |number| sizes[number as usize]), 5);
-    assert_eq!(plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans"), []);
+    assert_eq!(plan_shard_repair(&*directory(&disk), SHARD, &mut |_| {}).expect("plans"), []);
     let recovered = recover(directory(&disk), options).expect("recovers");
     assert_eq!(check_from(recovered.view(), 0, |number| sizes[number as usize]), 5);
 }
@@ -294,7 +294,7 @@ fn large_event_that_is_torn_at_the_end_is_cut_off() {
         let sizes = [100, 200, 6 << 20, 2 << 20];
         let (disk, options) = cut_off(11, &sizes);
         let file = directory(&disk).open(&name, Access::Write).expect("opens");
-        let found = scan(&directory(&disk), LOG, 0, Access::Read).expect("whole").segments[0].totals;
+        let found = scan(&directory(&disk), SHARD, Access::Read).expect("whole").segments[0].totals;
         let second = found.data_end - block_bytes(1, archived_bytes(2 << 20)) as u64;
         file.write_at(&[0; 4096], 5 << 20).expect("writes");
         let mut page = AlignedBytes::zeroed(4096).expect("memory");
@@ -305,7 +305,7 @@ fn large_event_that_is_torn_at_the_end_is_cut_off() {
         if header != SecondHeader::Own {
             file.write_at(page.as_slice(), second).expect("writes");
         }
-        assert_eq!(plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans"), []);
+        assert_eq!(plan_shard_repair(&*directory(&disk), SHARD, &mut |_| {}).expect("plans"), []);
         let recovered = recover(directory(&disk), options).expect("recovers");
         assert_eq!(check_from(recovered.view(), 0, |number| sizes[number as usize]), 2);
         let cuts: Vec<_> = recovered.cuts().iter().map(|cut| (cut.sequence.get(), cut.large_events)).collect();
@@ -316,7 +316,7 @@ fn large_event_that_is_torn_at_the_end_is_cut_off() {
 #[test]
 fn a_payload_that_was_damaged_since_the_log_was_opened_is_refused() {
     let (disk, _) = cut_off(13, &[100, 3 << 20]);
-    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let (seen, _) = open_shard(&directory(&disk), SHARD).expect("reads");
     let open = || PayloadReader::open(&seen, Sequence::new(1));
     assert_eq!(open().expect("reads").expect("it is there").payload_bytes(), 3 << 20);
     disk.overwrite(DIRECTORY, &Segment::file_name(Sequence::ZERO), 2 << 20, &[0xff; 4]);
@@ -325,11 +325,11 @@ fn a_payload_that_was_damaged_since_the_log_was_opened_is_refused() {
 
 /// Checks all events from several of them on. Returns the segments.
 fn check_copies(disk: &SimDisk, events: u64, bytes_of: impl Fn(u64) -> usize) -> Vec<Arc<Segment>> {
-    let (seen, _) = open_shard(&directory(disk), LOG, 0).expect("reads");
+    let (seen, _) = open_shard(&directory(disk), SHARD).expect("reads");
     for from in (0..events).step_by(events as usize / 10) {
         assert_eq!(check_from(&seen, from, &bytes_of), events, "from {from}");
     }
-    assert_eq!(plan_shard_repair(&*directory(disk), LOG, 0, &mut |_| {}).expect("plans"), []);
+    assert_eq!(plan_shard_repair(&*directory(disk), SHARD, &mut |_| {}).expect("plans"), []);
     seen.segments()
 }
 
@@ -377,13 +377,13 @@ fn a_large_event_gets_a_segment_of_its_length_on_a_nearly_full_disk() {
     }
     assert_eq!(check_from(machine.view(), 0, |number| sizes[number as usize]), 5);
     machine.close();
-    let (seen, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let (seen, _) = open_shard(&directory(&disk), SHARD).expect("reads");
     assert_eq!(check_from(&seen, 0, |number| sizes[number as usize]), 5);
 }
 
 #[test]
 fn a_log_in_memory_keeps_the_newest_large_events_in_its_budget() {
-    let options = LogOptions { blocks: 4, ..large_options(8, 2 << 20) };
+    let options = with_memory(large_options(8, 2 << 20), |memory| memory.blocks = 4);
     let (mut log, live) = (Log::in_memory(&options), Arc::new(()));
     for number in 0..20 {
         let payload = content(number, 1 << 20);
@@ -400,7 +400,7 @@ fn a_log_in_memory_keeps_the_newest_large_events_in_its_budget() {
 
 #[test]
 fn a_log_in_memory_keeps_its_last_large_event_whatever_its_budget() {
-    let options = LogOptions { blocks: 4, ..large_options(8, 8 << 20) };
+    let options = with_memory(large_options(8, 8 << 20), |memory| memory.blocks = 4);
     let mut log = Log::in_memory(&options);
     assert!(log.append_large(large(0, &content(0, 8 << 20)), 1000, 1).is_ok());
     assert!(append(&mut log, 1, &content(1, 100), 1));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::harness::with_memory;
 use super::harness::*;
 use crate::device::BlockMemory;
 use crate::format::Sequence;
@@ -11,7 +12,7 @@ use crate::read::{Block, LogReader, Step};
 const LONGEST: u64 = 3000;
 
 fn with_blocks(blocks: usize) -> LogOptions {
-    LogOptions { blocks, ..options(1) }
+    with_memory(options(1), |memory| memory.blocks = blocks)
 }
 
 /// Reads what a reader finds now, up to one block.

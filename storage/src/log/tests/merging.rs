@@ -69,7 +69,7 @@ fn many_short_openings_leave_few_segments_and_every_position_good() {
     }
     let files = segment_files(&disk);
     assert!(files.len() <= 40, "{} segments", files.len());
-    let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let (view, _) = open_shard(&directory(&disk), SHARD).expect("reads");
     assert_eq!(check_all(&view, LONGEST), OPENINGS);
     check_positions(&view, &positions);
     let machine = start(&disk, OPENINGS).expect("opens");
@@ -94,7 +94,7 @@ fn position_in_what_a_crash_took_is_known_in_a_merged_segment() {
         machine.close();
     }
     assert!(segment_files(&disk).len() < 15);
-    let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let (view, _) = open_shard(&directory(&disk), SHARD).expect("reads");
     assert_eq!((view.resume(lost), check_all(&view, LONGEST)), (Ok(Sequence::new(3)), 30));
 }
 
@@ -124,9 +124,9 @@ fn every_step_of_a_merge_is_a_safe_crash_point() {
         disk.set_faults(Faults { crash_at: Some(step), ..Faults::default() });
         let is_done = merge(&disk, BEFORE);
         let disk = disk.reboot(Faults::default());
-        let plan = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("looks");
+        let plan = plan_shard_repair(&*directory(&disk), SHARD, &mut |_| {}).expect("looks");
         assert_eq!(plan, [], "step {step}: there is nothing to repair");
-        let (view, _) = open_shard(&directory(&disk), LOG, 0).unwrap_or_else(|error| panic!("step {step}: {error}"));
+        let (view, _) = open_shard(&directory(&disk), SHARD).unwrap_or_else(|error| panic!("step {step}: {error}"));
         let found = check_all(&view, LONGEST);
         assert!((BEFORE..=BEFORE + 1).contains(&found) && (!is_done || found > BEFORE), "step {step}: {found}");
         check_positions(&view, &positions);
@@ -135,7 +135,7 @@ fn every_step_of_a_merge_is_a_safe_crash_point() {
         check_positions(machine.view(), &positions);
         machine.close();
         assert!(merge(&disk, found));
-        let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+        let (view, _) = open_shard(&directory(&disk), SHARD).expect("reads");
         assert_eq!(check_all(&view, LONGEST), found + 1, "step {step}");
         check_positions(&view, &positions);
         assert!(segment_files(&disk).len() < 8, "step {step}: {:?}", segment_files(&disk));
@@ -149,10 +149,10 @@ fn readers_of_segments_that_are_merged_under_them_read_on() {
     drop(start(&disk, 100).expect("opens").log);
     let disk = disk.reboot(Faults::default());
     // One of another process that stands in the first segment, and one that has read nothing.
-    let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let (view, _) = open_shard(&directory(&disk), SHARD).expect("reads");
     let mut standing = LogReader::new(Arc::clone(&view), Sequence::ZERO);
     assert!(matches!(standing.step(), Ok(Step::Block(_))));
-    let (fresh, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let (fresh, _) = open_shard(&directory(&disk), SHARD).expect("reads");
     let before = segment_files(&disk).len();
     assert!(merge(&disk, 12));
     assert!(segment_files(&disk).len() < before);
@@ -168,7 +168,7 @@ fn readers_of_segments_that_are_merged_under_them_read_on() {
 #[test]
 fn follower_beside_openings_that_merge_sees_every_event_once() {
     let disk = whole_disk(10);
-    let mut followed = FollowedShard::open(directory(&disk), LOG, 0).expect("follows");
+    let mut followed = FollowedShard::open(directory(&disk), SHARD).expect("follows");
     let mut position = Position::default();
     let mut seen = 0;
     for number in 0..60 {

@@ -4,7 +4,7 @@
 use super::harness::*;
 use super::repair::segments;
 use crate::device::sim::SimDisk;
-use crate::format::{Footer, LogId, PAGE_BYTES, SegmentHeader, Sequence};
+use crate::format::{Footer, LogId, LogShard, PAGE_BYTES, SegmentHeader, Sequence};
 use crate::log::{LogOptions, RepairAction, plan_shard_repair, recover, repair_shard, survey_shard};
 use crate::read::open_shard;
 
@@ -26,15 +26,15 @@ fn log_of(options: LogOptions, stop: Stop) -> SimDisk {
 }
 
 fn plan(disk: &SimDisk) -> Vec<RepairAction> {
-    plan_shard_repair(&*directory(disk), LOG, 0, &mut |_| ()).expect("plans")
+    plan_shard_repair(&*directory(disk), SHARD, &mut |_| ()).expect("plans")
 }
 
 /// Repairs, and checks that nothing is left to do and that every event is there.
 fn repair_whole(disk: &SimDisk, case: &str) -> Vec<RepairAction> {
     let actions = plan(disk);
-    repair_shard(&*directory(disk), LOG, 0, &actions, 99).expect("repairs");
+    repair_shard(&*directory(disk), SHARD, &actions, 99).expect("repairs");
     assert_eq!(plan(disk), [], "{case}: after {actions:?}");
-    let (view, _) = open_shard(&directory(disk), LOG, 0).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let (view, _) = open_shard(&directory(disk), SHARD).unwrap_or_else(|error| panic!("{case}: {error}"));
     assert_eq!(check_all(&view, LONGEST), EVENTS, "{case}: after {actions:?}");
     Machine::start(disk, 5).unwrap_or_else(|error| panic!("{case}: {error}")).close();
     actions
@@ -97,8 +97,8 @@ fn a_header_that_is_gone_is_made_anew_where_a_segment_proves_the_blocks() {
 #[test]
 fn a_segment_that_nothing_proves_to_be_of_the_shard_is_not_believed() {
     // Of another log, and of another shard, under the name of one of this shard that is missing.
-    for strange in [LogOptions { log_id: LogId([9; 16]), ..options(12) }, LogOptions { shard: 1, ..options(12) }] {
-        let other = log_of(strange, Stop::Close);
+    for shard in [LogShard::new(LogId([9; 16]), 0), LogShard::new(SHARD.log_id, 1)] {
+        let other = log_of(LogOptions { shard, ..options(12) }, Stop::Close);
         for damage in [&[][..], &[3], &[70], &[3, 40, 70]] {
             let disk = log(Stop::Close);
             let (own, others) = (segments(&disk).swap_remove(1), segments(&other).swap_remove(1));
@@ -119,7 +119,7 @@ fn a_damaged_footer_is_told_and_made_anew() {
             let length = disk.read_file(DIRECTORY, &name).len() as u64;
             disk.corrupt(DIRECTORY, &name, length - from_end, |byte| byte ^ 0x10);
             let case = format!("{name}, {from_end} bytes from its end");
-            let surveyed = survey_shard(&*directory(&disk), LOG, 0, &mut |_| ()).expect("surveys");
+            let surveyed = survey_shard(&*directory(&disk), SHARD, &mut |_| ()).expect("surveys");
             let found = surveyed.into_iter().find(|file| file.name == name).and_then(|file| file.found.ok());
             let damage = found.expect("a segment").damage;
             assert!(matches!(&damage[..], [place] if place.reason.contains("footer")), "{case}: {damage:?}");

@@ -61,9 +61,9 @@ fn a_call_that_the_environment_refuses_is_never_taken_for_damage() {
                 let length = disk.read_file(DIRECTORY, &name).len() as u64;
                 disk.corrupt(DIRECTORY, &name, length / 2, |byte| !byte);
             }
-            let plan = || plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| ());
+            let plan = || plan_shard_repair(&*directory(&disk), SHARD, &mut |_| ());
             let read = || -> Result<Vec<String>, ReadError> {
-                let Ok((view, _)) = open_shard(&directory(&disk), LOG, 0) else { return Ok(vec!["shut".into()]) };
+                let Ok((view, _)) = open_shard(&directory(&disk), SHARD) else { return Ok(vec!["shut".into()]) };
                 let mut reader = LogReader::new(view, Sequence::ZERO);
                 let mut found = Vec::new();
                 loop {
@@ -118,19 +118,19 @@ fn a_removed_file_of_gaps_is_missed_also_with_the_newest_segment() {
         if with_newest {
             disk.remove_file(DIRECTORY, &newest);
         }
-        let error = open_shard(&directory(&disk), LOG, 0).expect_err("missed");
+        let error = open_shard(&directory(&disk), SHARD).expect_err("missed");
         assert!(matches!(&error, OpenError::NoGaps { path } if path.ends_with("gaps")), "{error}");
-        let plan = || plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| ()).expect("a plan");
+        let plan = || plan_shard_repair(&*directory(&disk), SHARD, &mut |_| ()).expect("a plan");
         let actions = plan();
         assert!(matches!(actions.first(), Some(RepairAction::ReplaceGaps { .. })), "{actions:?}");
-        repair_shard(&*directory(&disk), LOG, 0, &actions, 1).expect("repairs");
+        repair_shard(&*directory(&disk), SHARD, &actions, 1).expect("repairs");
         assert_eq!(plan(), []);
-        let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+        let (view, _) = open_shard(&directory(&disk), SHARD).expect("opens");
         assert!(view.appended().get() >= if with_newest { 1 } else { EVENTS });
         open(&disk, 7).expect("opens");
     }
     // A shard without segments needs none.
-    let (view, _) = open_shard(&directory(&whole_disk(1)), LOG, 0).expect("opens");
+    let (view, _) = open_shard(&directory(&whole_disk(1)), SHARD).expect("opens");
     assert_eq!(view.appended(), Sequence::ZERO);
 }
 
@@ -189,9 +189,9 @@ fn harm(disk: &SimDisk, random: &mut Random) -> (BTreeSet<u64>, bool) {
 /// Plans and repairs until there is nothing to do; that takes one time.
 fn repair(disk: &SimDisk, seed: u64) -> Vec<RepairAction> {
     let directory = directory(disk);
-    let actions = plan_shard_repair(&*directory, LOG, 0, &mut |_| {}).expect("plans");
-    repair_shard(&*directory, LOG, 0, &actions, seed).expect("repairs");
-    let rest = plan_shard_repair(&*directory, LOG, 0, &mut |_| {}).expect("plans");
+    let actions = plan_shard_repair(&*directory, SHARD, &mut |_| {}).expect("plans");
+    repair_shard(&*directory, SHARD, &actions, seed).expect("repairs");
+    let rest = plan_shard_repair(&*directory, SHARD, &mut |_| {}).expect("plans");
     assert!(rest.is_empty(), "seed {seed}: after {actions:?}\nthere is still {rest:?}");
     actions
 }
@@ -231,7 +231,7 @@ fn what_is_intact_is_read_after_a_repair_and_the_rest_is_reported() {
         let disk = log(seed, Stop::Close);
         let (lost, has_copies) = harm(&disk, &mut random);
         repaired += repair(&disk, seed).len();
-        let (view, _) = open_shard(&directory(&disk), LOG, 0).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let (view, _) = open_shard(&directory(&disk), SHARD).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         let missing = read(&view, seed);
         let trailing: BTreeSet<_> = (view.appended().get()..EVENTS).collect();
         let gone: BTreeSet<_> = missing.union(&trailing).copied().collect();
@@ -242,7 +242,7 @@ fn what_is_intact_is_read_after_a_repair_and_the_rest_is_reported() {
         assert!(end >= view.appended().get(), "seed {seed}");
         machine.write(end..end + 5, LONGEST);
         machine.close();
-        let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+        let (view, _) = open_shard(&directory(&disk), SHARD).expect("opens");
         assert_eq!(read(&view, seed), missing, "seed {seed}");
     }
     assert!(repaired > 300, "there is something to repair: {repaired}");
@@ -253,7 +253,7 @@ fn log_that_a_crash_left_opens_after_a_repair() {
     for seed in seeds(200) {
         let mut random = Random::new(seed);
         let disk = log(seed, Stop::Crash);
-        let harmless = plan_shard_repair(&*directory(&disk), LOG, 0, &mut |_| {}).expect("plans");
+        let harmless = plan_shard_repair(&*directory(&disk), SHARD, &mut |_| {}).expect("plans");
         assert_eq!(harmless, [], "seed {seed}: what a crash leaves needs no repair");
         let (lost, _) = harm(&disk, &mut random);
         repair(&disk, seed);
@@ -277,12 +277,12 @@ fn repair_that_is_interrupted_is_begun_again_and_loses_nothing() {
         for step in before + 1..=disk.steps() {
             let (disk, lost) = damaged(Faults { crash_at: Some(step), ..Faults::default() });
             let directory_now = directory(&disk);
-            if let Ok(actions) = plan_shard_repair(&*directory_now, LOG, 0, &mut |_| {}) {
-                let _ = repair_shard(&*directory_now, LOG, 0, &actions, seed);
+            if let Ok(actions) = plan_shard_repair(&*directory_now, SHARD, &mut |_| {}) {
+                let _ = repair_shard(&*directory_now, SHARD, &actions, seed);
             }
             let disk = disk.reboot(Faults::default());
             repair(&disk, seed + 1);
-            let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+            let (view, _) = open_shard(&directory(&disk), SHARD).expect("opens");
             let trailing: BTreeSet<_> = (view.appended().get()..EVENTS).collect();
             let gone: BTreeSet<_> = read(&view, seed).union(&trailing).copied().collect();
             assert!(gone.is_subset(&lost), "seed {seed} step {step}: {gone:?}, harmed: {lost:?}");
@@ -379,7 +379,7 @@ fn damaged_gaps_and_indexes_are_made_anew() {
     let actions = repair(&disk, 5);
     assert!(actions.iter().any(|action| matches!(action, RepairAction::ReplaceGaps { .. })), "{actions:?}");
     assert!(actions.contains(&RepairAction::Reindex { file: name }), "{actions:?}");
-    let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("opens");
+    let (view, _) = open_shard(&directory(&disk), SHARD).expect("opens");
     // Nothing says any more that it was trimmed.
     assert_eq!(read(&view, 5), (0..cut.get()).collect());
     assert!(disk.files(DIRECTORY).iter().any(|name| name == "gaps.aside"));

@@ -38,7 +38,7 @@ fn position_above_what_a_crash_left_is_found_at_the_end_of_its_run() {
     }
     let kept = at(third.view(), 40);
     third.close();
-    let (view, _) = open_shard(&super::harness::directory(&disk), super::harness::LOG, 0).expect("reads");
+    let (view, _) = open_shard(&super::harness::directory(&disk), super::harness::SHARD).expect("reads");
     assert_eq!(view.resume(kept).map(Sequence::get), Ok(40));
     assert_eq!(check_all(&view, 100), 40);
 }
@@ -73,7 +73,7 @@ fn reader_goes_on_after_a_damaged_block() {
     let name = crate::log::Segment::file_name(Sequence::ZERO);
     // The body of the block of event 3: one page a block, after the header page.
     disk.corrupt(super::harness::DIRECTORY, &name, 4 * 4096 + 100, |byte| byte ^ 1);
-    let (view, _) = open_shard(&super::harness::directory(&disk), super::harness::LOG, 0).expect("reads");
+    let (view, _) = open_shard(&super::harness::directory(&disk), super::harness::SHARD).expect("reads");
     let mut reader = LogReader::new(view, Sequence::ZERO);
     let (mut found, mut gaps) = (Vec::new(), Vec::new());
     loop {

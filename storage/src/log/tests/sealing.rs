@@ -14,7 +14,7 @@ use crate::read::{LogReader, Step, open_shard};
 const LONGEST: u64 = 200;
 
 fn reopened(disk: &SimDisk) -> Arc<LogView> {
-    open_shard(&directory(disk), LOG, 0).expect("reads").0
+    open_shard(&directory(disk), SHARD).expect("reads").0
 }
 
 /// A log whose events were committed one by one, and the number of them.

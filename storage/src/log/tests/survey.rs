@@ -21,7 +21,7 @@ fn segment(disk: &SimDisk) -> (Arc<LogView>, Arc<Segment>) {
         next += events;
     }
     machine.close();
-    let (view, _) = open_shard(&directory(disk), LOG, 0).expect("opens");
+    let (view, _) = open_shard(&directory(disk), SHARD).expect("opens");
     assert_eq!(view.segments().len(), 1);
     let segment = view.segments().remove(0);
     (view, segment)

@@ -75,7 +75,7 @@ fn log_that_is_trimmed_to_its_active_segment_goes_on() {
     machine.turn_until_durable();
     machine.close();
     assert_eq!(segment_files(&disk), Vec::<String>::new());
-    let (view, _) = open_shard(&directory(&disk), LOG, 0).expect("reads");
+    let (view, _) = open_shard(&directory(&disk), SHARD).expect("reads");
     assert_eq!((view.trimmed(), view.appended()), (Sequence::new(100), Sequence::new(100)));
     let mut machine = Machine::start(&disk, 3).expect("opens");
     assert_eq!(machine.log.next_sequence(), Sequence::new(100));
@@ -134,8 +134,8 @@ fn every_step_of_a_trimming_workload_is_a_safe_crash_point() {
             let disk = SimDisk::new(seed, Faults { crash_at: Some(step), ..Faults::default() });
             let (tidied, asked, acknowledged, appended) = work(&disk, seed).unwrap_or_default();
             let disk = disk.reboot(Faults::default());
-            let (view, _) = open_shard(&directory(&disk), LOG, 0)
-                .unwrap_or_else(|error| panic!("seed {seed} step {step}: {error}"));
+            let (view, _) =
+                open_shard(&directory(&disk), SHARD).unwrap_or_else(|error| panic!("seed {seed} step {step}: {error}"));
             let (start, end) = extent(&view);
             assert!((tidied..=asked).contains(&start), "seed {seed} step {step}: {tidied} <= {start} <= {asked}");
             assert!((acknowledged..=appended).contains(&end.max(start)), "seed {seed} step {step}: {end}");

@@ -6,6 +6,7 @@ use std::task::{Poll, Wake, Waker};
 
 use tapeline_testing::seeds;
 
+use super::harness::with_memory;
 use super::harness::*;
 use crate::device::sim::{Faults, Random};
 use crate::format::Sequence;
@@ -50,7 +51,8 @@ fn loading() -> (Arc<Kept>, Arc<Woken>, Loading) {
 
 /// A log in one segment, of whose events only the last are in memory.
 fn long(seed: u64, window_bytes: usize) -> Machine {
-    let options = LogOptions { segment_bytes: 64 << 20, index_bytes: 0, window_bytes, ..options(seed) };
+    let options = LogOptions { segment_bytes: 64 << 20, ..options(seed) };
+    let options = with_memory(options, |memory| (memory.index_bytes, memory.window_bytes) = (0, window_bytes));
     let mut machine = Machine::without_repacking(&whole_disk(seed), options);
     // No time passes for the copying of small blocks.
     let mut next = 0;

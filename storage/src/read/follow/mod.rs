@@ -23,7 +23,7 @@ use self::tail::{Suspicion, Tail};
 use self::unindexed::Unindexed;
 use super::look_through;
 use crate::device::Directory;
-use crate::format::{LogId, Sequence};
+use crate::format::{LogShard, Sequence};
 use crate::log::{
     FoundSegment, LogView, OpenError, Run, SPARE_NAME, Segment, SegmentFiles, begin_segment, read_footer,
 };
@@ -46,8 +46,7 @@ pub enum Look {
 #[derive(Debug)]
 pub struct FollowedShard {
     files: Arc<SegmentFiles>,
-    log_id: LogId,
-    shard: u16,
+    shard: LogShard,
     view: Arc<LogView>,
     /// The segment to which blocks come; none where the last segment is sealed, or there is none.
     tail: Option<Tail>,
@@ -65,8 +64,8 @@ impl FollowedShard {
     ///
     /// # Errors
     /// [`OpenError`], as recovery would give it.
-    pub fn open(directory: Arc<dyn Directory>, log_id: LogId, shard: u16) -> Result<Self, OpenError> {
-        let scan = look_through(&directory, log_id, shard)?;
+    pub fn open(directory: Arc<dyn Directory>, shard: LogShard) -> Result<Self, OpenError> {
+        let scan = look_through(&directory, shard)?;
         let (end, files) = (scan.end(), Arc::clone(&scan.files));
         let tail = scan.segments.last().filter(|last| last.segment.footer().is_none()).map(Tail::of);
         // No writer writes to a segment after the range that a repair found lost at its end.
@@ -76,9 +75,9 @@ impl FollowedShard {
         let before = scan.segments.iter().map(|found| &found.segment).filter(|segment| !is_tail(segment));
         before.filter(|segment| Unindexed::concerns(segment)).for_each(|segment| unindexed.add(segment));
         let segments = scan.segments.into_iter().map(|FoundSegment { segment, .. }| segment).collect();
-        let view = LogView::new(log_id, shard, scan.gaps.trimmed()..end, segments, None);
+        let view = LogView::new(shard, scan.gaps.trimmed()..end, segments, None);
         let suspicion = Suspicion::default();
-        Ok(Self { files, log_id, shard, view, tail, unindexed, suspicion, is_lost: false, looks: 0 })
+        Ok(Self { files, shard, view, tail, unindexed, suspicion, is_lost: false, looks: 0 })
     }
 
     /// The view. It moves at each look, and another takes its place where a look says so.
@@ -116,7 +115,7 @@ impl FollowedShard {
             look = look.max(self.enter(SPARE_NAME)?).max(self.go_on()?);
         }
         self.forget_removed(&bases);
-        self.unindexed.look(&self.view, |name| begin_segment(&self.files, self.log_id, self.shard, name));
+        self.unindexed.look(&self.view, |name| begin_segment(&self.files, self.shard, name));
         if self.is_lost || self.is_elsewhere(&bases)? {
             return Ok(look.max(self.look_again()?));
         }
@@ -181,7 +180,7 @@ impl FollowedShard {
 
     fn enter(&mut self, name: &str) -> Result<Look, OpenError> {
         let end = self.view.appended();
-        let Some((segment, totals)) = begin_segment(&self.files, self.log_id, self.shard, name)? else {
+        let Some((segment, totals)) = begin_segment(&self.files, self.shard, name)? else {
             return Ok(Look::Same);
         };
         if segment.base() != end {
@@ -199,8 +198,7 @@ impl FollowedShard {
         } else {
             // A position names its run by the view that gave it.
             segments.push(Arc::clone(&segment));
-            self.view =
-                LogView::new(self.log_id, self.shard, self.view.trimmed()..end, segments, Some(Run::of(&segment)));
+            self.view = LogView::new(self.shard, self.view.trimmed()..end, segments, Some(Run::of(&segment)));
             Look::Replaced
         };
         let before = self.tail.replace(Tail::new(segment, totals, name));
@@ -244,7 +242,7 @@ impl FollowedShard {
             tail.set_named();
         }
         // The name may stand for another file by now: an empty segment is removed by the next writer.
-        let named = begin_segment(&self.files, self.log_id, self.shard, &Segment::file_name(last.base()))?;
+        let named = begin_segment(&self.files, self.shard, &Segment::file_name(last.base()))?;
         Ok(named.is_none_or(|(named, _)| named.epoch() != last.epoch()))
     }
 
@@ -254,14 +252,14 @@ impl FollowedShard {
         if !self.suspicion.is_confirmed(stray) {
             return Ok(Look::Same);
         }
-        let found = look_through(self.files.directory(), self.log_id, self.shard)?;
+        let found = look_through(self.files.directory(), self.shard)?;
         if found.end() > self.view.appended() { self.look_again() } else { Ok(Look::Same) }
     }
 
     /// Begins anew with what is there now.
     fn look_again(&mut self) -> Result<Look, OpenError> {
         let suspicion = std::mem::take(&mut self.suspicion);
-        *self = Self { suspicion, ..Self::open(Arc::clone(self.files.directory()), self.log_id, self.shard)? };
+        *self = Self { suspicion, ..Self::open(Arc::clone(self.files.directory()), self.shard)? };
         Ok(Look::Replaced)
     }
 }

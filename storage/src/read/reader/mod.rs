@@ -272,7 +272,7 @@ impl LogReader {
             return None;
         }
         let (to, end) = memory.stretch((count, bytes), visible, STEP_BYTES);
-        let block = Block::copied(memory, count, to, bytes, end);
+        let block = Block::copied(memory, count..to, bytes..end);
         self.next = block.end_sequence();
         Some(block)
     }
@@ -284,7 +284,7 @@ impl LogReader {
             return None;
         }
         let (to, end) = memory.stretch((count, bytes), visible, STEP_BYTES);
-        let block = Block::in_memory(memory.clone(), count, to, bytes, end);
+        let block = Block::in_memory(memory.clone(), count..to, bytes..end);
         self.move_to(block.end_sequence(), NextBlock::Tail { memory, count: to, bytes: end });
         Some(block)
     }

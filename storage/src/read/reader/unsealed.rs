@@ -41,10 +41,7 @@ impl LogReader {
                 return Ok(Poll::Ready(None));
             }
             let window = match self.window(&mut sight, length, loading) {
-                Poll::Pending => {
-                    self.next_block = NextBlock::Open(sight);
-                    return Ok(Poll::Pending);
-                }
+                Poll::Pending => return Ok(self.wait_at(sight)),
                 // Its file may be another one since it was sealed.
                 Poll::Ready(Err(_)) if segment.footer().is_some() => return Ok(Poll::Ready(None)),
                 Poll::Ready(window) => window.map_err(|source| self.io(&segment, sight.offset, source))?,
@@ -69,6 +66,12 @@ impl LogReader {
             self.move_to(block.end_sequence(), NextBlock::Open(Sight { segment, offset, asked: None }));
             return Ok(Poll::Ready(Some(block)));
         }
+    }
+
+    /// Stays where the window is asked for.
+    fn wait_at(&mut self, sight: Sight) -> Poll<Option<Block>> {
+        self.next_block = NextBlock::Open(sight);
+        Poll::Pending
     }
 
     /// A block of so many bytes, of which the window has not all.

@@ -26,6 +26,7 @@ use std::thread;
 use std::time::Duration;
 
 use tapeline_reader::named::load_in;
+use tapeline_reader::source::LogViews;
 use tapeline_reader::{AdapterError, AdapterResult, ConfigError, ConsumerError, LogFiles};
 use tapeline_storage::device::fs::{DirectoryLock, create_directory, lock_exclusive};
 
@@ -83,7 +84,8 @@ pub(crate) fn start_relay(
         Ok(Inputs::Bus(Box::new(subscription)))
     });
     let views: Vec<_> = core.shards().views().collect();
-    let cursor = load_in(&core.readers().cursors, core.log_id(), &views, &options.name).map_err(unread)?;
+    let cursor =
+        load_in(&core.readers().cursors, LogViews::new(core.log_id(), &views), &options.name).map_err(unread)?;
     let entered = core.relays().enter(&options.name, adapter.name());
     let status = entered.ok_or_else(|| running(&options.name))?;
     let start = Start { open, cursor, status, timers, directory, locks: (lock, hold), batch };

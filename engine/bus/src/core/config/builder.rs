@@ -57,16 +57,16 @@ impl EventBusConfigBuilder {
     setters! {
         /// Sets [`EventBusConfig::num_shards`].
         num_shards(shards: u16) => num_shards = Some(shards);
-        /// Sets [`EventBusConfig::ring_buffer_capacity`].
+        /// Sets [`LimitsConfig::ring_buffer_capacity`](super::LimitsConfig::ring_buffer_capacity).
         ring_buffer_capacity(events: usize) => lane_events = Some(events);
-        /// Sets [`EventBusConfig::lane_bytes`].
-        lane_bytes(bytes: usize) => config.lane_bytes = bytes;
+        /// Sets [`LimitsConfig::lane_bytes`](super::LimitsConfig::lane_bytes).
+        lane_bytes(bytes: usize) => config.limits.lane_bytes = bytes;
         /// Sets [`EventBusConfig::backpressure_mode`].
         backpressure_mode(mode: BackpressureMode) => config.backpressure_mode = mode;
-        /// Sets [`EventBusConfig::memory_budget`](field@EventBusConfig::memory_budget).
-        memory_budget(bytes: usize) => config.memory_budget = Some(bytes);
-        /// Sets [`EventBusConfig::payload_bytes_max`](field@EventBusConfig::payload_bytes_max).
-        payload_bytes_max(bytes: usize) => config.payload_bytes_max = Some(bytes);
+        /// Sets [`LimitsConfig::memory_budget`](super::LimitsConfig::memory_budget).
+        memory_budget(bytes: usize) => config.limits.memory_budget = Some(bytes);
+        /// Sets [`LimitsConfig::payload_bytes_max`](super::LimitsConfig::payload_bytes_max).
+        payload_bytes_max(bytes: usize) => config.limits.payload_bytes_max = Some(bytes);
         /// Sets [`EventBusConfig::batch`].
         batch(batch: BatchConfig) => config.batch = batch;
         /// Sets [`LogConfig::directory`](super::LogConfig::directory); the level is then `Durable` unless set.
@@ -133,7 +133,8 @@ impl EventBusConfigBuilder {
         }
         let least = self.config.scaling.as_ref().map_or(self.config.num_shards, |policy| policy.min_shards);
         self.config.num_shards = self.num_shards.unwrap_or(least);
-        self.config.ring_buffer_capacity = self.lane_events.unwrap_or(self.config.lane_bytes / LANE_BYTES_PER_EVENT);
+        let limits = &mut self.config.limits;
+        limits.ring_buffer_capacity = self.lane_events.unwrap_or(limits.lane_bytes / LANE_BYTES_PER_EVENT);
         let unset = match self.config.log.directory {
             Some(_) => Durability::Durable,
             None => Durability::Memory,

@@ -7,6 +7,7 @@ mod batch;
 mod builder;
 #[cfg(feature = "jetstream")]
 mod jetstream;
+mod limits;
 mod log;
 #[cfg(any(feature = "jetstream", feature = "redis"))]
 mod mapping;
@@ -29,13 +30,14 @@ pub use builder::EventBusConfigBuilder;
 pub(crate) use jetstream::Credentials;
 #[cfg(feature = "jetstream")]
 pub use jetstream::{JetStreamAdapterConfig, JetStreamCreation, JetStreamDiscard, JetStreamSettings};
+pub use limits::LimitsConfig;
 pub use log::LogConfig;
 #[cfg(any(feature = "jetstream", feature = "redis"))]
 pub use mapping::{EventMapping, Layout};
 pub use placement::{Driver, IdleMode, PlacementConfig};
 #[cfg(feature = "redis")]
 pub use redis::{RedisAdapterConfig, RedisSettings};
-pub use scaling::ScalingPolicy;
+pub use scaling::{OverloadThresholds, ScalingPolicy};
 
 /// Settings of an [`EventBus`](crate::EventBus). The default is a readable bus of one shard in memory.
 ///
@@ -54,21 +56,10 @@ pub struct EventBusConfig {
     /// Shards at the start, each a pinned thread. Default 1, which takes tens of millions of events a second; the
     /// builder's default is `min_shards` of a scaling policy, where there is one.
     pub num_shards: u16,
-    /// Events that a lane may grow to hold: a power of two from 1024 to `lane_bytes / 16`. Default 262,144; the
-    /// builder's default is one for each 64 bytes of `lane_bytes`.
-    pub ring_buffer_capacity: usize,
-    /// Bytes that a lane may grow to hold: a power of two, at least 64 KiB. Default 16 MiB. Each producer has a lane to
-    /// each shard it writes to, which begins with 4 KiB and grows when it is full or carries a stream.
-    pub lane_bytes: usize,
     /// The fate of an event whose lane is full.
     pub backpressure_mode: BackpressureMode,
-    /// Most bytes of memory that the bus takes for lanes and blocks. Default: `memory_bytes` for each shard that there
-    /// may be, and 960 MiB for lanes, which is 1 GiB for a shard in memory. A lane beyond it is refused, and a lane
-    /// does not grow beyond it.
-    pub memory_budget: Option<usize>,
-    /// Longest payload of an event in bytes, at most 64 MiB. Default: 64 MiB, or half of `segment_bytes` where that is
-    /// less. One that does not fit a lane takes its size in memory until it is written, as a part of `memory_budget`.
-    pub payload_bytes_max: Option<usize>,
+    /// The most that lanes, events and memory may be.
+    pub limits: LimitsConfig,
     /// The number of events that make a block of the log, and a batch of
     /// [`EventBus::batches`](crate::EventBus::batches).
     pub batch: BatchConfig,
@@ -88,11 +79,8 @@ impl Default for EventBusConfig {
     fn default() -> Self {
         Self {
             num_shards: 1,
-            ring_buffer_capacity: LANE_BYTES / LANE_BYTES_PER_EVENT,
-            lane_bytes: LANE_BYTES,
             backpressure_mode: BackpressureMode::default(),
-            memory_budget: None,
-            payload_bytes_max: None,
+            limits: LimitsConfig::default(),
             batch: BatchConfig::default(),
             scaling: None,
             log: LogConfig::in_memory(),
@@ -133,13 +121,13 @@ impl EventBusConfig {
 
     /// Most bytes of memory for lanes and blocks.
     pub(crate) fn memory_budget(&self) -> usize {
-        self.memory_budget.unwrap_or_else(|| self.blocks_bytes().saturating_add(LANES_BYTES))
+        self.limits.memory_budget.unwrap_or_else(|| self.blocks_bytes().saturating_add(LANES_BYTES))
     }
 
     /// Longest payload of an event.
     pub(crate) fn payload_bytes_max(&self) -> usize {
         let half_segment = usize::try_from(self.log.segment_bytes / 2).unwrap_or(usize::MAX);
-        self.payload_bytes_max.unwrap_or_else(|| PAYLOAD_BYTES_MAX.min(half_segment))
+        self.limits.payload_bytes_max.unwrap_or_else(|| PAYLOAD_BYTES_MAX.min(half_segment))
     }
 
     /// Memory for readers that catch up with a shard, in bytes: an eighth of what the budget has beyond the blocks and

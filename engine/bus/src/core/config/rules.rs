@@ -48,7 +48,7 @@ impl EventBusConfig {
     }
 
     fn check_lanes(&self) -> Result<(), ConfigError> {
-        let (lane, events) = (self.lane_bytes, self.ring_buffer_capacity);
+        let (lane, events) = (self.limits.lane_bytes, self.limits.ring_buffer_capacity);
         check(lane.is_power_of_two() && (64 << 10..=1 << 40).contains(&lane), || {
             format!("lane_bytes is {lane}; a power of two from 64 KiB to 1 TiB")
         })?;
@@ -74,7 +74,7 @@ impl EventBusConfig {
     }
 
     fn check_budget(&self) -> Result<(), ConfigError> {
-        let lanes = self.lane_bytes.saturating_mul(2).min(LONGEST_EVENT_LANE_BYTES);
+        let lanes = self.limits.lane_bytes.saturating_mul(2).min(LONGEST_EVENT_LANE_BYTES);
         let (budget, least) = (self.memory_budget(), self.blocks_bytes().saturating_add(lanes));
         check(budget >= least, || {
             format!("memory_budget is {budget}; at least {least}: memory_bytes of every shard, and a lane")

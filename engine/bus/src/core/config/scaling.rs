@@ -24,13 +24,8 @@ use tapeline_reader::ConfigError;
 pub struct ScalingPolicy {
     /// A shard whose fullest lane is fuller than this is overloaded: above 0, up to 1. Default 0.7.
     pub fill_ratio_threshold: f64,
-    /// A shard that leaves events in their lanes for longer than this, on average, is overloaded. Default 5 ms.
-    pub push_latency_threshold: Duration,
-    /// A shard whose blocks take longer than this from their first event until they are acknowledged, on average, is
-    /// overloaded. Default 50 ms: more than `max_delay` of its batches, which every block may wait.
-    pub flush_latency_threshold: Duration,
-    /// A shard that takes more events a second than this is overloaded. Default 5 million.
-    pub event_rate_threshold: f64,
+    /// The other thresholds above which a shard is overloaded.
+    pub overload: OverloadThresholds,
     /// Fewest shards. Default 1.
     pub min_shards: u16,
     /// Most shards. Default: the cores that the process may use.
@@ -47,6 +42,38 @@ pub struct ScalingPolicy {
     /// True if shards come and go by themselves. Otherwise by
     /// [`EventBus::manual_scale_up`](crate::EventBus::manual_scale_up) alone. Default `true`.
     pub auto_scale: bool,
+}
+
+/// Thresholds above which a shard is overloaded, beside the fill of its lanes.
+///
+/// ```
+/// use std::time::Duration;
+/// use tapeline::{ScalingPolicy, config::OverloadThresholds};
+///
+/// let mut patient = OverloadThresholds::default();
+/// patient.flush_latency_threshold = Duration::from_secs(1);
+/// let policy = ScalingPolicy { overload: patient, ..ScalingPolicy::default() };
+/// assert_eq!(policy.overload.push_latency_threshold, Duration::from_millis(5));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OverloadThresholds {
+    /// A shard that leaves events in their lanes for longer than this, on average, is overloaded. Default 5 ms.
+    pub push_latency_threshold: Duration,
+    /// A shard whose blocks take longer than this from their first event until they are acknowledged, on average, is
+    /// overloaded. Default 50 ms: more than `max_delay` of its batches, which every block may wait.
+    pub flush_latency_threshold: Duration,
+    /// A shard that takes more events a second than this is overloaded. Default 5 million.
+    pub event_rate_threshold: f64,
+}
+
+impl Default for OverloadThresholds {
+    fn default() -> Self {
+        Self {
+            push_latency_threshold: Duration::from_millis(5),
+            flush_latency_threshold: Duration::from_millis(50),
+            event_rate_threshold: 5e6,
+        }
+    }
 }
 
 impl Default for ScalingPolicy {
@@ -66,9 +93,7 @@ impl ScalingPolicy {
     pub fn default_for_cpus(cores: u16) -> Self {
         Self {
             fill_ratio_threshold: 0.7,
-            push_latency_threshold: Duration::from_millis(5),
-            flush_latency_threshold: Duration::from_millis(50),
-            event_rate_threshold: 5e6,
+            overload: OverloadThresholds::default(),
             min_shards: 1,
             max_shards: cores.max(1),
             cooldown: Duration::from_secs(1),
@@ -84,8 +109,11 @@ impl ScalingPolicy {
     pub fn high_throughput(cores: u16) -> Self {
         Self {
             fill_ratio_threshold: 0.5,
-            push_latency_threshold: Duration::from_millis(2),
-            event_rate_threshold: 3e6,
+            overload: OverloadThresholds {
+                push_latency_threshold: Duration::from_millis(2),
+                event_rate_threshold: 3e6,
+                ..OverloadThresholds::default()
+            },
             min_shards: cores.clamp(1, 4),
             cooldown: Duration::from_millis(500),
             scale_down_delay: Duration::from_secs(30),
@@ -99,9 +127,11 @@ impl ScalingPolicy {
     pub fn conservative(cores: u16) -> Self {
         Self {
             fill_ratio_threshold: 0.9,
-            push_latency_threshold: Duration::from_millis(20),
-            flush_latency_threshold: Duration::from_millis(200),
-            event_rate_threshold: 10e6,
+            overload: OverloadThresholds {
+                push_latency_threshold: Duration::from_millis(20),
+                flush_latency_threshold: Duration::from_millis(200),
+                event_rate_threshold: 10e6,
+            },
             cooldown: Duration::from_secs(5),
             scale_down_delay: Duration::from_secs(60),
             underutilized_threshold: 0.05,
@@ -124,17 +154,11 @@ impl ScalingPolicy {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let (fill, under) = (self.fill_ratio_threshold, self.underutilized_threshold);
         let (min, max) = (self.min_shards, self.max_shards);
-        let rules = [
+        check_all([
             (fill > 0.0 && fill <= 1.0, format!("fill_ratio_threshold is {fill}; above 0, up to 1")),
             (
                 (0.0..fill).contains(&under),
                 format!("underutilized_threshold is {under}; from 0, below fill_ratio_threshold, {fill}"),
-            ),
-            (!self.push_latency_threshold.is_zero(), "push_latency_threshold is 0; at least 1 ns".to_owned()),
-            (!self.flush_latency_threshold.is_zero(), "flush_latency_threshold is 0; at least 1 ns".to_owned()),
-            (
-                self.event_rate_threshold > 0.0 && self.event_rate_threshold.is_finite(),
-                format!("event_rate_threshold is {}; above 0, finite", self.event_rate_threshold),
             ),
             (min > 0, "min_shards is 0; at least 1".to_owned()),
             (max >= min, format!("max_shards is {max}; at least min_shards, {min}")),
@@ -144,10 +168,26 @@ impl ScalingPolicy {
                 self.metrics_window >= Duration::from_millis(4),
                 format!("metrics_window is {:?}; at least 4 ms", self.metrics_window),
             ),
-        ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, broken)) => Err(ConfigError::InvalidValue(broken)),
-            None => Ok(()),
-        }
+        ])?;
+        self.overload.validate()
+    }
+}
+
+impl OverloadThresholds {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let rate = self.event_rate_threshold;
+        check_all([
+            (!self.push_latency_threshold.is_zero(), "push_latency_threshold is 0; at least 1 ns".to_owned()),
+            (!self.flush_latency_threshold.is_zero(), "flush_latency_threshold is 0; at least 1 ns".to_owned()),
+            (rate > 0.0 && rate.is_finite(), format!("event_rate_threshold is {rate}; above 0, finite")),
+        ])
+    }
+}
+
+/// Checks rules, each with the text of the error where it does not hold.
+fn check_all<const N: usize>(rules: [(bool, String); N]) -> Result<(), ConfigError> {
+    match rules.into_iter().find(|(holds, _)| !holds) {
+        Some((_, broken)) => Err(ConfigError::InvalidValue(broken)),
+        None => Ok(()),
     }
 }

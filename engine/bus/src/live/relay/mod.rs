@@ -26,7 +26,7 @@ use resume::{Fault, Merged, Resume};
 /// A session to relay.
 ///
 /// ```
-/// use tapeline::RelayRequest;
+/// use tapeline::consumer::RelayRequest;
 /// use tapeline::consumer::Visibility;
 ///
 /// // A client must not see what a crash may still take.
@@ -69,7 +69,7 @@ impl RelayRequest {
 /// The events of one session, in order: first those in the log, then live ones, up to the one that closes the session,
 /// which is the last. A [`Stream`] that is `Send`, for the handler of a request.
 ///
-/// [`ConsumerError::Gap`] stands in the place of events that are not to be had, and the relay continues after it. A
+/// [`ConsumerError::Gap`] stands in the place of events that cannot be read, and the relay continues after it. A
 /// later relay continues after an event's [`token`](StoredEvent::token), or a gap's [`token`](Gap::token). Any other
 /// error ends the relay.
 ///

@@ -28,9 +28,9 @@ use futures_core::Stream;
 use tapeline_reader::blocking::check_may_block;
 use tapeline_reader::named::save_in;
 use tapeline_reader::page::copy_events;
-use tapeline_reader::source::{Source, cursor_of, refuse_cursor, source};
+use tapeline_reader::source::{LogViews, Source};
 use tapeline_reader::{ConsumerError, ConsumerResult, CursorFault, StoredEvent};
-use tapeline_storage::format::{Sequence, SessionId};
+use tapeline_storage::format::{LogShard, Sequence, SessionId};
 use tapeline_storage::log::LogView;
 use tapeline_storage::read::{Block, Loading};
 
@@ -90,13 +90,13 @@ pub struct Subscription {
 
 impl Subscription {
     pub(crate) fn new(core: Arc<BusCore>, request: &SubscribeRequest) -> ConsumerResult<Self> {
-        let (log, views): (_, Vec<_>) = (core.log_id(), core.shards().views().collect());
-        let cursor = cursor_of(log, &views, request.cursor.as_deref())?;
+        let views: Vec<_> = core.shards().views().collect();
+        let log = LogViews::new(core.log_id(), &views);
+        let cursor = log.cursor_of(request.cursor.as_deref())?;
         if cursor.as_ref().is_some_and(|cursor| cursor.sweep.is_some()) {
-            return Err(refuse_cursor(CursorFault::OtherOrdering, log, &views));
+            return Err(log.refuse_cursor(CursorFault::OtherOrdering));
         }
-        let mut first =
-            |view: &Arc<LogView>| source(log, &views, view, cursor.as_ref(), &request.start, request.visibility);
+        let mut first = |view: &Arc<LogView>| log.source(view, cursor.as_ref(), &request.start, request.visibility);
         let mut subscription = Self::begin(core, request, &views, &mut first)?;
         subscription.shards.begin_at(cursor);
         Ok(subscription)
@@ -240,9 +240,9 @@ impl Subscription {
             match self.advance()? {
                 Ok((reader, block)) => {
                     self.stint.look_at(block.count());
-                    let (log, shard) = (self.core.log_id(), self.shards.shard_id(reader));
+                    let shard = LogShard::new(self.core.log_id(), self.shards.shard_id(reader));
                     self.ready.reader = reader;
-                    copy_events(log, shard, &block, self.shards.selection(), usize::MAX, &mut self.ready.found);
+                    copy_events(shard, &block, self.shards.selection(), &mut self.ready.found);
                 }
                 Err(error) => return Some(Err(error)),
             }
@@ -301,7 +301,7 @@ impl Subscription {
     pub(crate) fn save_cursor(&self, name: &str, cursor: &str) -> ConsumerResult<()> {
         self.core.check_fork()?;
         let views: Vec<_> = self.core.shards().views().collect();
-        save_in(&self.core.readers().cursors, self.core.log_id(), &views, name, cursor)
+        save_in(&self.core.readers().cursors, LogViews::new(self.core.log_id(), &views), name, cursor)
     }
 
     /// Events that can be read and were not handed out, those that the selection leaves out included.

@@ -25,7 +25,7 @@ use tapeline_reader::cursor::{Cursor, Frontier, SweepPosition};
 use tapeline_reader::opening::learn;
 use tapeline_reader::page::{SCAN_BYTES, copy_events};
 use tapeline_reader::selection::Selection;
-use tapeline_reader::source::{Next, Source, cursor_of, source};
+use tapeline_reader::source::{LogViews, Next, Source};
 use tapeline_reader::{ConsumerError, ConsumerResult, Gap, GapReason, StoredEvent};
 use tapeline_storage::format::{LogId, Sequence};
 use tapeline_storage::log::{Grain, LogView};
@@ -99,16 +99,16 @@ fn begin(
 impl Sweep {
     pub(super) fn new(
         core: &BusCore,
-        views: &[Arc<LogView>],
         request: &ConsumeRequest,
         selection: Selection,
         page: &mut ConsumeResponse,
     ) -> ConsumerResult<Self> {
-        let log = core.log_id();
-        let cursor = cursor_of(log, views, request.from_id.as_deref())?;
+        let views: Vec<_> = core.shards().views().collect();
+        let log = LogViews::new(core.log_id(), &views);
+        let cursor = log.cursor_of(request.from_id.as_deref())?;
         let mut shards = Vec::new();
         for view in views.iter().filter(|view| selection.has_shard(view.shard())) {
-            let source = source(log, views, view, cursor.as_ref(), &request.start, request.visibility);
+            let source = log.source(view, cursor.as_ref(), &request.start, request.visibility);
             let begin = begin(source, view.shard(), page)?;
             let (seen, has_failed) = (begin.unwrap_or(view.trimmed()), begin.is_none());
             let unread = cursor.as_ref().and_then(|cursor| cursor.first_unread(view.shard()));
@@ -120,7 +120,7 @@ impl Sweep {
         learn(&selection, &starts, |each| core.readers().names.store().each(each));
         let frontier = cursor.as_ref().and_then(|cursor| Some(cursor.sweep.as_ref()?.frontier));
         Ok(Self {
-            log,
+            log: log.id,
             visibility: request.visibility,
             selection,
             shards,
@@ -233,13 +233,14 @@ impl Sweep {
     /// A block's turn has come: its events take its place.
     fn open_block(&mut self, at: usize, first: Sequence, end: Sequence, page: &mut ConsumeResponse) {
         let view = &self.shards[at].view;
+        let shard = view.log_shard();
         let mut source = Source::at(view, first, self.visibility);
         let mut found = Vec::new();
         while source.next_sequence() < end {
             match source.step() {
                 Ok(Next::Block(mut block)) => {
                     block.end_at(end);
-                    let looked = copy_events(self.log, view.shard(), &block, &self.selection, usize::MAX, &mut found);
+                    let looked = copy_events(shard, &block, &self.selection, &mut found);
                     self.scanned += if self.selection.is_partial() { looked.bytes } else { 0 };
                 }
                 Ok(Next::Gap(gap)) => found.push(Err(Gap { to: gap.to.min(end), ..gap })),

@@ -43,9 +43,9 @@ impl Route {
         self.0 >> 16
     }
 
-    /// Has a shard that begins go by this route.
+    /// Gives this route to a shard that begins.
     pub(crate) fn enter(self, shard: &ShardControl) {
-        shard.handover().set_active(shard.id() < self.active());
+        shard.handover().note_active(shard.id(), self.active());
         shard.handover().enter(self.number());
     }
 
@@ -74,7 +74,7 @@ impl RouteInForce {
         Route(self.0.load(Ordering::Relaxed))
     }
 
-    /// Has producers go by another route from now on; the fence that makes sure of it is the caller's.
+    /// Gives producers another route from now on. The caller executes the fence after which they all use it.
     pub(crate) fn set(&self, route: Route) {
         self.0.store(route.0, Ordering::Release);
     }

@@ -7,7 +7,7 @@ use std::task::{Wake, Waker};
 
 use tapeline_reader::source::NewBlocks;
 use tapeline_storage::device::BlockWriter;
-use tapeline_storage::format::{Kind, LogId, Record, Sequence, SessionId, archive_into, archived_bytes};
+use tapeline_storage::format::{Kind, LogId, LogShard, Record, Sequence, SessionId, archive_into, archived_bytes};
 use tapeline_storage::log::{Log, LogOptions, LogView};
 use tapeline_storage::read::Visibility;
 use tapeline_testing::{Random, seeds};
@@ -87,7 +87,7 @@ fn begun(first: u64) -> BlockWriter {
 
 impl Blocks {
     fn new() -> Self {
-        let view = Arc::clone(Log::in_memory(&LogOptions::new(LogId([1; 16]), 0, 1)).view());
+        let view = Arc::clone(Log::in_memory(&LogOptions::new(LogShard::new(LogId([1; 16]), 0), 1)).view());
         Self { view, open: begun(0), kinds: Vec::new(), durable: 0 }
     }
 

@@ -154,6 +154,7 @@ fn yield_to_all_others(cores: &[usize]) {
 #[cfg(test)]
 mod tests {
     use tapeline_storage::device::sim::{Faults, SimDisk};
+    use tapeline_storage::format::LogShard;
     use tapeline_storage::log::{LogOptions, Urgency, recover};
 
     use super::*;
@@ -189,7 +190,7 @@ mod tests {
     /// The first chore of a log that fills its segment.
     fn a_chore() -> Chore {
         let disk = SimDisk::new(1, Faults::default());
-        let options = LogOptions { segment_bytes: 1, ..LogOptions::new(LogId([1; 16]), 0, 1) };
+        let options = LogOptions { segment_bytes: 1, ..LogOptions::new(LogShard::new(LogId([1; 16]), 0), 1) };
         let recovered = recover(disk.directory("shard-0000"), options).expect("opens");
         let mut log = recovered.start(Box::new(disk.device(1)));
         let record = vec![0; 700_000];

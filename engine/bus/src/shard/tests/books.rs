@@ -94,14 +94,14 @@ impl Bookkeeper {
         let (kept, newest, sampled) = (sum(|c| c.kept), sum(|c| c.drops.newest), sum(|c| c.drops.sampled));
         assert_eq!(stats.events_ingested, kept + newest + sampled, "seed {seed}");
         assert_eq!((stats.drops.newest, stats.drops.sampled), (newest, sampled), "seed {seed}");
-        assert_eq!(stats.events_refused, sum(|c| c.refused), "seed {seed}");
+        assert_eq!(stats.refusals.total(), sum(|c| c.refused), "seed {seed}");
         let lanes: Vec<_> =
             self.machine.core.shards().all().iter().flat_map(|shard| shard.lanes().stats(shard.id())).collect();
         let has_failed = self.machine.core.shards().views().any(|view| view.poison().is_some());
         for (producer, calls) in self.machine.producers.iter().zip(&self.calls) {
             let own = lanes.iter().filter(|lane| lane.producer == producer.id());
             let (ingested, refused) = own.fold((0, 0), |(ingested, refused), lane| {
-                (ingested + lane.events_ingested, refused + lane.events_refused)
+                (ingested + lane.events_ingested, refused + lane.refusals.total())
             });
             assert_eq!(ingested, calls.kept + calls.drops.newest + calls.drops.sampled, "seed {seed}");
             // A producer has no lane to a shard that failed before its first event there.
@@ -203,7 +203,7 @@ fn run(seed: u64) -> (Drops, u64) {
                 assert_eq!(missing_of, calls.missing_of, "seed {seed}: {:?}", MODES[who]);
             }
         }
-        assert_eq!((stats.drops, stats.events_in_lanes, stats.events_committing), (all, 0, 0), "seed {seed}");
+        assert_eq!((stats.drops, stats.lanes.events, stats.events_committing()), (all, 0, 0), "seed {seed}");
     }
     (stats.drops, refusals)
 }

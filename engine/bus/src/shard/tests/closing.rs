@@ -1,5 +1,6 @@
 //! The end of a shard whose tidying thread gets no core.
 use super::*;
+use tapeline_storage::format::LogShard;
 
 /// Runs what the log waits for; tidying chores are taken and never come back.
 #[derive(Default)]
@@ -43,7 +44,7 @@ fn shard_ends_though_its_tidying_thread_does_not() {
     });
     assert!(now <= 2 * LogOptions::CLOSE_TIDYING_NS, "{now}");
     assert!(shard.log.poison().is_none());
-    let (view, _) = open_shard(&disk.directory(&directory_name(0)), LOG, 0).expect("reads");
+    let (view, _) = open_shard(&disk.directory(&directory_name(0)), LogShard::new(LOG, 0)).expect("reads");
     assert!(view.appended() >= durable);
     assert!(view.segments().iter().all(|segment| segment.footer().is_some()));
 }

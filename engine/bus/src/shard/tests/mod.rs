@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tapeline_reader::timestamp::Clock;
 use tapeline_storage::device::Doorbell;
 use tapeline_storage::device::sim::{Faults, Random, SimDisk};
-use tapeline_storage::format::{Eras, Kind, LogId, Sequence};
-use tapeline_storage::log::{BatchOptions, Chore, ChoreDone, LogOptions, LogView, recover};
+use tapeline_storage::format::{Eras, Kind, LogId, LogShard, Sequence};
+use tapeline_storage::log::{BatchOptions, Chore, ChoreDone, LogMemory, LogOptions, LogView, recover};
 use tapeline_storage::read::{LogReader, Step, open_shard};
 
 use tapeline_testing::{asked, seeds};
@@ -16,7 +16,7 @@ use super::facts::ShardReport;
 use super::{Background, Shard, ShardControl};
 use crate::bus_core::{BusCore, LogIdentity, LogLifetime, OpenedLog};
 use crate::core::budget::{MemoryBudget, MemoryShare};
-use crate::core::config::EventBusConfig;
+use crate::core::config::{EventBusConfig, LimitsConfig};
 use crate::core::error::IngestionError;
 use crate::ingest::{Producer, ProducerOptions, Ticket};
 use crate::live::Pages;
@@ -69,13 +69,13 @@ fn directory_name(shard: u16) -> String {
 }
 
 fn options(shard: u16, seed: u64) -> LogOptions {
-    let small = LogOptions::new(LOG, shard, seed);
+    let small = LogOptions::new(LogShard::new(LOG, shard), seed);
     let batch = BatchOptions { events_min: 2, events_max: 6, delay_ns: 20_000, window_ns: Some(50_000) };
     LogOptions {
         segment_bytes: 20 * 4096,
         block_bytes: 4 * 4096,
         large_payload_bytes_max: 50_000,
-        blocks: 4,
+        memory: LogMemory { blocks: 4, ..small.memory },
         batch,
         repack_saves_bytes: 4096,
         ..small
@@ -131,8 +131,7 @@ impl Machine {
         let shards: Vec<_> = (0..shards).map(start).collect::<Option<_>>()?;
         let config = EventBusConfig {
             num_shards: active,
-            lane_bytes: 64 << 10,
-            ring_buffer_capacity: 1024,
+            limits: LimitsConfig { lane_bytes: 64 << 10, ring_buffer_capacity: 1024, ..LimitsConfig::default() },
             ..EventBusConfig::default()
         };
         let controls = shards.iter().map(|shard| Arc::clone(&shard.control)).collect();
@@ -244,7 +243,7 @@ fn crash(seed: u64) -> usize {
     let views: Vec<_> = (0..shards)
         .map(|shard| {
             if random.chance(5000) {
-                open_shard(&disk.directory(&directory_name(shard)), LOG, shard).expect("reads").0
+                open_shard(&disk.directory(&directory_name(shard)), LogShard::new(LOG, shard)).expect("reads").0
             } else {
                 let directory = disk.directory(&directory_name(shard));
                 Arc::clone(recover(directory, options(shard, seed + 1)).expect("recovers").view())
@@ -318,7 +317,7 @@ fn finished_shard_has_taken_everything_or_refused_it() {
         });
         machine.shards[0].control().set_stopped();
         machine.look();
-        let (view, _) = open_shard(&disk.directory(&directory_name(0)), LOG, 0).expect("reads");
+        let (view, _) = open_shard(&disk.directory(&directory_name(0)), LogShard::new(LOG, 0)).expect("reads");
         let found = found(&[view]);
         for (key, said) in &machine.said {
             assert_eq!(said.acknowledged, said.tickets.len(), "seed {seed}");

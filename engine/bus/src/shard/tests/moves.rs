@@ -128,7 +128,7 @@ impl Mover {
 
     fn read_page(&mut self, random: &mut Random, context: &str) {
         // The lanes are emptied first: there is nothing to wait for while no shard makes a turn.
-        while self.change.is_some() || self.machine.core.stats().bytes_pending > 0 {
+        while self.change.is_some() || self.machine.core.stats().lanes.bytes > 0 {
             self.machine.turn(random);
             self.end_change();
         }

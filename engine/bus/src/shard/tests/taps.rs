@@ -3,6 +3,7 @@
 
 use tapeline_reader::cursor::Cursor;
 use tapeline_reader::note::CursorNote;
+use tapeline_storage::format::LogShard;
 use tapeline_storage::log::Position;
 
 use super::*;
@@ -130,7 +131,7 @@ fn crash(seed: u64, with: With) -> u64 {
     let disk = disk.reboot(Faults::default());
     let view = |shard| {
         if random.chance(5000) {
-            open_shard(&disk.directory(&directory_name(shard)), LOG, shard).expect("reads").0
+            open_shard(&disk.directory(&directory_name(shard)), LogShard::new(LOG, shard)).expect("reads").0
         } else {
             let recovered = recover(disk.directory(&directory_name(shard)), options(shard, seed + 1));
             Arc::clone(recovered.expect("recovers").view())

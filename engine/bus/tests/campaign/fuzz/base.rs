@@ -6,7 +6,8 @@ use tapeline::consumer::Start;
 use tapeline::{LogFiles, kinds};
 use tapeline_storage::format::layout::{Layout, Links};
 use tapeline_storage::format::{
-    Era, Eras, Kind, LogId, Meta, PAGE_BYTES, Record, SHARED_PAYLOAD_BYTES_MAX, Sequence, SessionId, SessionNames,
+    Era, Eras, Kind, LogId, LogShard, Meta, PAGE_BYTES, Record, SHARED_PAYLOAD_BYTES_MAX, Sequence, SessionId,
+    SessionNames,
 };
 use tapeline_storage::log::{LogDirectory, LogOptions, ShardRestore};
 
@@ -48,8 +49,11 @@ impl Plan<'_> {
             LogDirectory::create(scratch, Meta { log_id: LOG, shards: 1, created: BEGIN }).expect("a log");
         for (shard, &(first, end)) in (0..).zip(self.events) {
             directory.grow(shard + 1).expect("grows");
-            let options =
-                LogOptions { segment_bytes: 24 << 10, block_bytes: 2 * PAGE_BYTES, ..LogOptions::new(LOG, shard, 3) };
+            let options = LogOptions {
+                segment_bytes: 24 << 10,
+                block_bytes: 2 * PAGE_BYTES,
+                ..LogOptions::new(LogShard::new(LOG, shard), 3)
+            };
             let mut restore = ShardRestore::new(directory.shard(shard).expect("a directory"), options, BEGIN);
             for sequence in (first..end).filter(|sequence| shard > 0 || !self.lost.contains(sequence)) {
                 append(&mut restore, shard, sequence, self.large);

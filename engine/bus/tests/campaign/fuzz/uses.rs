@@ -110,7 +110,7 @@ fn follow(path: &Path, random: &mut Random) -> Outcome {
 fn plan(path: &Path, random: &mut Random) -> Outcome {
     let _ = plan_repair(path, |_| {});
     let Ok(files) = LogFiles::open(path) else { return Ok(()) };
-    let _ = files.plan_trim(&policy(random).keep_for_cursors(true));
+    let _ = files.plan_trim(&policy(random).keep_for_cursors());
     Ok(())
 }
 

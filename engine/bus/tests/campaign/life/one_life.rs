@@ -49,7 +49,7 @@ impl<'l> Life<'l> {
     ) -> Result<Self, String> {
         let bus = Arc::new(open(config)?);
         Ok(Self {
-            shard_memory: bus.stats().memory_bytes / u64::from(bus.num_shards()),
+            shard_memory: bus.stats().memory.bytes / u64::from(bus.num_shards()),
             bus,
             path,
             ledger,
@@ -63,7 +63,7 @@ impl<'l> Life<'l> {
 
     pub(super) fn config_words(&self) -> String {
         let shard = &self.bus.shard_stats()[0];
-        format!("{} shards, {}", self.bus.num_shards(), shard.device)
+        format!("{} shards, {}", self.bus.num_shards(), shard.host.device)
     }
 
     pub(super) fn stream(&mut self) -> Arc<Stream> {
@@ -165,7 +165,7 @@ impl<'l> Life<'l> {
             let taken =
                 (1..=20u128).all(|session| bus.ingest_raw(RawEvent::from_str("x").with_session(session)).is_ok());
             let flushed = block_on(bus.flush()).is_ok();
-            let memory = bus.stats().memory_bytes;
+            let memory = bus.stats().memory.bytes;
             (taken && flushed && memory > most).then(|| format!("{memory} bytes of memory at rest, {most} expected"))
         })
     }

@@ -313,7 +313,7 @@ fn what_retention_removes_is_a_counted_gap_or_stays_for_the_relay() {
         }
         block_on(bus.flush()).expect("durable");
         wait_until_sealed(&bus);
-        let policy = everything.clone().keep_for_cursors(keeps);
+        let policy = RetentionPolicy { keep_for_cursors: keeps, ..everything.clone() };
         let plan = block_on(bus.trim(&policy)).expect("trims");
         assert_eq!(plan.removed.is_empty(), keeps);
         backend.answer(|| Answer::Store);

@@ -3,9 +3,9 @@
 use std::thread;
 
 use futures_lite::future::block_on;
-use tapeline::consumer::{Gap, GapReason};
+use tapeline::consumer::{Gap, GapReason, ResumeToken};
 use tapeline::event::SessionOutcome;
-use tapeline::{ConsumeRequest, ConsumerError, EventBusConfig, Producer, ResumeToken, kinds};
+use tapeline::{ConsumeRequest, ConsumerError, EventBusConfig, Producer, kinds};
 
 use super::{by_hand, chat_token, present, refusal, relay, restored};
 use crate::scratch::open;

@@ -14,19 +14,19 @@ use std::time::Duration;
 
 use futures_lite::Stream;
 use futures_lite::future::block_on;
-use tapeline::consumer::{Gap, RelayEnd, TokenFault, Visibility};
+use tapeline::consumer::{Gap, RelayEnd, RelayRequest, ResumeToken, TokenFault, Visibility};
 use tapeline::event::{Sequence, SessionOutcome, session_id};
 use tapeline::log::{LogRestore, RestoredEvent};
-use tapeline::{ConsumerError, EventBus, EventBusConfig, RelayRequest, ResumeToken, ScalingPolicy, StoredEvent, kinds};
+use tapeline::{ConsumerError, EventBus, EventBusConfig, ScalingPolicy, StoredEvent, kinds};
 
 use crate::scratch::{Scratch, open};
 
-fn relay(bus: &EventBus, session: &str, after: Option<ResumeToken>) -> tapeline::Relay {
+fn relay(bus: &EventBus, session: &str, after: Option<ResumeToken>) -> tapeline::consumer::Relay {
     block_on(bus.relay(session, after)).expect("relays")
 }
 
 /// All that a relay gives, to its end.
-fn all(mut relay: tapeline::Relay) -> Vec<StoredEvent> {
+fn all(mut relay: tapeline::consumer::Relay) -> Vec<StoredEvent> {
     std::iter::from_fn(|| block_on(relay.next())).map(|event| event.expect("an event")).collect()
 }
 
@@ -79,7 +79,7 @@ fn chat_token(shard: u16, sequence: u64, time: u64) -> ResumeToken {
 }
 
 /// The items that a relay has now, to its end or to where nothing is ready: places, and gaps with their tokens.
-fn present(mut relay: tapeline::Relay) -> Vec<Result<(u16, u64), Gap>> {
+fn present(mut relay: tapeline::consumer::Relay) -> Vec<Result<(u16, u64), Gap>> {
     std::iter::from_fn(|| relay.try_next())
         .map(|item| match item {
             Ok(event) => Ok((event.shard_id, event.sequence.get())),
@@ -163,7 +163,7 @@ fn relay_of_a_session_that_has_not_begun_waits_for_it_and_can_be_dropped() {
 }
 
 /// Reads a relay to its end. Returns the number of its events, and the most that it had ready without a break.
-fn read_in_a_task(mut relay: tapeline::Relay) -> (usize, usize) {
+fn read_in_a_task(mut relay: tapeline::consumer::Relay) -> (usize, usize) {
     let (mut at_once, mut most, mut all) = (0, 0, 0);
     block_on(std::future::poll_fn(|context| match Pin::new(&mut relay).poll_next(context) {
         Poll::Pending => {

@@ -3,10 +3,10 @@
 use std::thread;
 
 use futures_lite::future::block_on;
-use tapeline::consumer::TokenFault;
+use tapeline::consumer::{ResumeToken, TokenFault};
 use tapeline::error::ParseTokenError;
 use tapeline::event::{Sequence, session_id};
-use tapeline::{ConsumerError, EventBus, EventBusConfig, LogFiles, RawEvent, ResumeToken, StoredEvent, kinds};
+use tapeline::{ConsumerError, EventBus, EventBusConfig, LogFiles, RawEvent, StoredEvent, kinds};
 use tapeline_testing::{Random, seeds};
 
 use super::{MILLI, chat_token, present, refusal, relay, restored};

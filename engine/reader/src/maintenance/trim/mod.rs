@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{io, iter};
 
+use crate::source::LogViews;
 use tapeline_storage::format::Meta;
 use tapeline_storage::log::{LogDirectory, LogView, trim_at_rest};
 
@@ -33,7 +34,7 @@ use crate::timestamp::Clock;
 pub fn plan_now(views: &[Arc<LogView>], policy: &RetentionPolicy, cursors: &CursorStore) -> ConsumerResult<TrimPlan> {
     policy.validate().map_err(AdapterError::from)?;
     let pins = match (policy.keep_for_cursors, views.first()) {
-        (true, Some(view)) => pins(cursors, view.log_id(), views)?,
+        (true, Some(view)) => pins(cursors, LogViews::new(view.log_id(), views))?,
         _ => Vec::new(),
     };
     Ok(plan(views, policy, &pins, Clock::global().now()))
@@ -66,7 +67,7 @@ impl TrimPlan {
     #[doc(hidden)]
     pub fn keep_cursors(&self, cursors: &CursorStore, views: &[Arc<LogView>]) -> ConsumerResult<()> {
         match views.first() {
-            Some(view) if !self.removed.is_empty() => fold_notes(cursors, view.log_id(), views),
+            Some(view) if !self.removed.is_empty() => fold_notes(cursors, LogViews::new(view.log_id(), views)),
             _ => Ok(()),
         }
     }

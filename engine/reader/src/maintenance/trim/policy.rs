@@ -13,7 +13,7 @@ use crate::error::ConfigError;
 ///
 /// // A week, at most 100 GiB; what a named cursor has not read stays.
 /// let week = Duration::from_secs(7 * 24 * 3600);
-/// let policy = RetentionPolicy::new().max_age(week).max_bytes(100 << 30).keep_for_cursors(true);
+/// let policy = RetentionPolicy::new().max_age(week).max_bytes(100 << 30).keep_for_cursors();
 /// policy.validate()?;
 /// # Ok::<(), tapeline_reader::ConfigError>(())
 /// ```
@@ -60,8 +60,8 @@ impl RetentionPolicy {
 
     /// Sets [`RetentionPolicy::keep_for_cursors`].
     #[must_use]
-    pub fn keep_for_cursors(mut self, keep: bool) -> Self {
-        self.keep_for_cursors = keep;
+    pub fn keep_for_cursors(mut self) -> Self {
+        self.keep_for_cursors = true;
         self
     }
 

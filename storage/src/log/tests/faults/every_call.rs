@@ -139,7 +139,7 @@ fn step_of(poison: &Poison) -> String {
 /// The events that a log holds; all of them are checked.
 fn extent(disk: &SimDisk, case: Case) -> Range<u64> {
     let (view, _) =
-        open_shard(&directory(disk), LOG, 0).unwrap_or_else(|error| panic!("{case:?}: does not open: {error}"));
+        open_shard(&directory(disk), SHARD).unwrap_or_else(|error| panic!("{case:?}: does not open: {error}"));
     let mut reader = LogReader::new(view, Sequence::ZERO);
     let (mut start, mut next) = (0, 0);
     loop {
