@@ -58,8 +58,9 @@ impl RelayHealth {
 /// use tapeline::{EventBus, EventBusConfig, RawEvent};
 ///
 /// let bus = EventBus::new(EventBusConfig::default()).await?;
-/// bus.ingest_raw(RawEvent::from_str("hello"))?;
+/// let event = bus.ingest_raw(RawEvent::from_str("hello"))?;
 /// let relay = bus.start_relay(Box::new(NoopAdapter::new()), RelayOptions::new("nowhere"))?;
+/// bus.readable(event).await?;
 /// relay.drain(Duration::from_secs(10));
 /// relay.ended().await;
 /// let stats = relay.stats();
