@@ -36,7 +36,7 @@ pub(crate) fn set(random: &mut Random) -> CapabilitySet {
 }
 
 fn number(random: &mut Random) -> f64 {
-    random.pick(&[0.0, 1.0, 80.0, 100.0, -0.5, 1e300])
+    random.pick(&[0.0, 1.0, 80.0, 100.0, -0.5, 1e300, 4.1e100])
 }
 
 pub(crate) fn predicate(random: &mut Random, depth: usize) -> Predicate {
