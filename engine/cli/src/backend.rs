@@ -29,6 +29,7 @@ pub(crate) struct Backend<'a> {
 }
 
 /// The use that a command makes of a backend.
+#[cfg_attr(not(any(feature = "jetstream", feature = "redis")), allow(dead_code, reason = "no backend is built in"))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Access<'a> {
     /// It stores events.
