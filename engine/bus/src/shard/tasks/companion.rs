@@ -59,6 +59,9 @@ async fn serve(line: Arc<Line>, tasks: Rc<RefCell<TaskSet>>, runtime: &Runtime) 
         if line.is_closing() {
             return Poll::Ready(());
         }
+        if slices.is_looking(context) {
+            return Poll::Pending;
+        }
         let mut tasks = tasks.borrow_mut();
         line.take().into_iter().for_each(|task| tasks.admit(&line, task));
         if tasks.step() {
@@ -87,14 +90,24 @@ impl Slices {
         Self { begun: Instant::now(), look: None }
     }
 
+    /// Returns whether the runtime has still to look; then it wakes the caller. Tasks that are ready wait until then:
+    /// while any is polled, the runtime does not look.
+    fn is_looking(&mut self, context: &mut Context<'_>) -> bool {
+        let is_looking = self.look.as_mut().is_some_and(|look| look.as_mut().poll(context).is_pending());
+        if self.look.is_some() && !is_looking {
+            *self = Self::new();
+        }
+        is_looking
+    }
+
     /// Has the caller polled again: at once, or when the runtime has looked.
     fn go_on(&mut self, runtime: &Runtime, context: &mut Context<'_>) {
         if self.begun.elapsed() > SLICE {
-            self.look = self.look.take().or_else(|| runtime.look());
-            if self.look.as_mut().is_some_and(|look| look.as_mut().poll(context).is_pending()) {
+            self.look = runtime.look();
+            if self.is_looking(context) {
                 return;
             }
-            *self = Self::new();
+            self.begun = Instant::now();
         }
         context.waker().wake_by_ref();
     }

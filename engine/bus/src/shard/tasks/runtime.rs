@@ -72,7 +72,8 @@ impl Runtime {
     /// A future that is ready once the runtime has looked at timers, files and sockets, if it has any.
     pub(super) fn look(&self) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         match self {
-            Self::Glommio(_) => Some(Box::pin(timer::sleep(Duration::ZERO))),
+            // A timer that is over when it is polled first is ready at once.
+            Self::Glommio(_) => Some(Box::pin(timer::sleep(Duration::from_micros(5)))),
             Self::Plain => None,
         }
     }
