@@ -62,7 +62,7 @@ impl ChoicesOfChunks {
 pub(super) enum Ended {
     /// `[DONE]` said so.
     Told,
-    /// Another begins, or its recorder came to its end.
+    /// Another begins, or the process that wrote it came to its end.
     Untold,
     /// Nothing follows.
     Unknown,

@@ -1,5 +1,5 @@
 //! The knowledge that a log has of its sessions beside their events: whether all that they have was handed out, and
-//! whether the recorder of a session came to its end.
+//! whether the process that wrote a session came to its end.
 
 use std::collections::HashMap;
 
@@ -41,7 +41,7 @@ pub(super) struct SessionEnd {
     pub(super) lack: Option<Lack>,
     /// All of its events were handed out.
     pub(super) has_all: bool,
-    /// Its recorder, if it had one, came to its end.
+    /// The process that wrote it came to its end.
     pub(super) is_orderly: bool,
 }
 

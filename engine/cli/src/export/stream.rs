@@ -471,8 +471,7 @@ impl Stream {
             self.answer.ending.lack = self.answer.ending.lack.filter(|lack| *lack != Lack::Middle);
         }
         self.answer.ending.lack = self.answer.ending.lack.or(end.lack);
-        let is_over = end.is_orderly && self.input.recorded != Recorded::Unknown;
-        self.end_answer(if is_over { Ended::Untold } else { Ended::Unknown });
+        self.end_answer(if end.is_orderly { Ended::Untold } else { Ended::Unknown });
         self.account
     }
 }

@@ -139,16 +139,16 @@ fn a_selection_within_an_answer_is_no_whole_one() {
 }
 
 #[test]
-fn what_other_producers_wrote_is_whole_once_it_was_closed_as_finished() {
+fn what_other_producers_wrote_is_whole_once_their_process_has_ended() {
     let token = ("token", r#""payload":{"text":"a"}"#);
     let close = |outcome: &str| format!(r#""payload":{{"type":"session.close"{outcome}}}"#);
     let (finished, unsaid) = (close(r#","outcome":"finished""#), close(""));
     for (events, expected, status) in [
         (vec![token, ("session", &finished)], "a(stop)[DONE]", 0),
-        (vec![token], "a(failed)", 4),
-        (vec![token, ("session", &unsaid)], "a(failed)", 4),
-        (vec![token, ("session", &finished), token], "aa(failed)", 4),
-        (vec![token, ("guardrail", r#""payload":{"x":1}"#)], "a(failed)", 4),
+        (vec![token], "a(stop)[DONE]", 0),
+        (vec![token, ("session", &unsaid)], "a(stop)[DONE]", 0),
+        (vec![token, ("session", &finished), token], "aa(stop)[DONE]", 0),
+        (vec![token, ("guardrail", r#""payload":{"x":1}"#)], "a(stop)[DONE]", 0),
     ] {
         let scratch = Scratch::new();
         let log = imported(&scratch, &events);
